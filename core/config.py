@@ -1,0 +1,350 @@
+"""What a run is: one frozen dataclass per stage, JSON in and out, every value checked.
+
+Each field carries its help text, unit, range and source as metadata, from which the command line
+and the dashboard build their forms. Importing this file costs no heavy library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from core.errors import UserError, unknown
+from core.methods import METHODS, Method
+from core.methods.memflex import MemFlex
+from core.regions import REGIONS, Located, Region
+from core.settings import setting
+
+FORMAT = 1
+"""Version of everything a run writes; a reader refuses a higher one."""
+
+FAMILIES: dict[type, tuple[str, dict[str, type]]] = {
+    Method: ("method", METHODS),
+    Region: ("region rule", REGIONS),
+}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model is asked, and how it is asked."""
+
+    name: str = setting("bundled", "bundled, a hub id, a folder, a GGUF file or a LoRA adapter folder")
+    dtype: str = setting(
+        "auto",
+        "number format of weights and activations; adapters are always trained in float32. auto takes "
+        "bfloat16 where the processor multiplies it natively, float32 elsewhere",
+        choices=("auto", "float32", "bfloat16", "autocast"),
+    )
+    device: str = setting("auto", "where the model runs", choices=("auto", "cpu", "cuda", "mps"))
+    template: str = setting(
+        "plain",
+        "plain: question, blank line, answer, end token; chat: the model's own chat template",
+        choices=("plain", "chat"),
+    )
+    trust_remote_code: bool = setting(False, "run code that a hub repository ships (command line only)")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which questions belong to the unlearn scope U and to the retention scope R."""
+
+    source: str = setting("demo", "demo, knowundo (the hub), a folder in KnowUnDo's layout, or one file")
+    subset: str = setting("privacy", "configuration of the benchmark: privacy, copyright, …")
+    subjects: tuple[str, ...] = setting((), "people or works to use; empty means all")
+    dev_share: float = setting(
+        0.0,
+        "share of each subject's train questions held out as dev: settings are chosen there, never on val",
+        unit="fraction",
+        low=0.0,
+        high=0.5,
+    )
+    max_tokens: int = setting(256, "longest question with answer", unit="tokens", low=16, high=8192, source="MemFlex code")
+
+
+@dataclass(frozen=True)
+class TeachConfig:
+    """Make the model know the data, so that there is something to forget."""
+
+    enabled: bool = setting(True, "off for a model or adapter that already knows the data")
+    rank: int = setting(8, "LoRA rank", low=1, high=256, source="paper, section 2")
+    alpha: float = setting(16.0, "LoRA alpha; the update is scaled by alpha / rank", low=0.1, high=1024, source="paper")
+    dropout: float = setting(0.0, "LoRA dropout while teaching", unit="fraction", low=0.0, high=0.9, source="paper: 0.1")
+    learning_rate: float = setting(2e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
+    epochs: int = setting(20, "passes over U and R, at most", low=1, high=1000, source="paper: 10 (privacy)")
+    batch_size: int = setting(16, "examples per optimizer step", unit="examples", low=1, high=1024, source="paper: 64")
+    target_accuracy: float = setting(
+        99.0, "stop when the answer-token accuracy on U and on R is at least this", unit="%", low=0.0, high=100.1
+    )
+
+
+@dataclass(frozen=True)
+class PreflightConfig:
+    """Does the model know what it should forget?"""
+
+    minimum_facts: float = setting(
+        50.0, "share of U-train facts that greedy answers must contain, or the run stops", unit="%", low=0.0, high=100.0
+    )
+
+
+@dataclass(frozen=True)
+class LocalizeConfig:
+    """Gradients of both scopes towards random answers (paper, section 3.3)."""
+
+    perturbation: str = setting(
+        "labels",
+        "labels: random labels at every answer position (paper); code: half as many draws with "
+        "replacement, written into inputs and labels (released code)",
+        choices=("labels", "code"),
+    )
+    copies: int = setting(5, "random answers per example", low=1, high=100, source="paper: 5, code: 3")
+    batch_size: int = setting(32, "examples per forward pass", unit="examples", low=1, high=1024)
+
+
+@dataclass(frozen=True)
+class UnlearnConfig:
+    """The update of the region's tensors."""
+
+    method: Method = field(default_factory=MemFlex, metadata={"help": "forget and retain loss"})
+    learning_rate: float = setting(2e-3, "AdamW peak rate", low=1e-8, high=1.0, source="MemFlex code: 3e-4")
+    schedule: str = setting("constant", "rate over the steps after the warm-up", choices=("constant", "cosine"))
+    warmup: float = setting(0.03, "share of the steps with a rising rate", unit="fraction", low=0.0, high=0.9, source="code")
+    weight_decay: float = setting(0.0, "AdamW weight decay", low=0.0, high=1.0, source="MemFlex code")
+    steps: int = setting(60, "optimizer steps, at most", low=1, high=100_000, source="MemFlex code: 100")
+    batch_size: int = setting(8, "unlearn examples per step", unit="examples", low=1, high=1024, source="code: 16")
+    retain_batch_size: int = setting(
+        16, "retention examples per step", unit="examples", low=1, high=1024, source="code: 16"
+    )
+    check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
+    stop: str = setting(
+        "never-taught",
+        "never-taught: stop when accuracy on U-train (dev, if held out) is down at the level of the model that "
+        "was never taught; never: run all steps; or a percentage",
+    )
+    retain_floor: float = setting(
+        90.0, "stop when accuracy on R-train (dev) falls under this; the last checkpoint above it is kept",
+        unit="%", low=0.0, high=100.0,
+    )
+
+
+@dataclass(frozen=True)
+class AnswersConfig:
+    """How answers are generated."""
+
+    max_new_tokens: int = setting(48, "longest answer", unit="tokens", low=1, high=2048)
+    temperature: float = setting(0.0, "0 is greedy: always the most probable token", low=0.0, high=5.0)
+    top_p: float = setting(1.0, "sample from the smallest set with this probability", unit="fraction", low=0.01, high=1.0)
+    batch_size: int = setting(64, "questions generated together", unit="questions", low=1, high=1024)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is measured on before, after and the never-taught reference."""
+
+    top: int = setting(5, "alternatives kept per answer token", low=1, high=50)
+    batch_size: int = setting(32, "examples per forward pass", unit="examples", low=1, high=1024)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, whole. Stage order: teach, preflight, localize, region, unlearn, answers, evaluate."""
+
+    name: str = setting("", "shown in lists; made from model, data and method if empty")
+    preset: str = setting("this-machine", "where the defaults came from")
+    seed: int = setting(0, "makes the run repeatable to the bit on one machine", low=0, high=2**31 - 1)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    teach: TeachConfig = field(default_factory=TeachConfig)
+    preflight: PreflightConfig = field(default_factory=PreflightConfig)
+    localize: LocalizeConfig = field(default_factory=LocalizeConfig)
+    region: Region = field(default_factory=Located)
+    unlearn: UnlearnConfig = field(default_factory=UnlearnConfig)
+    answers: AnswersConfig = field(default_factory=AnswersConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def with_setting(self, path: str, value: Any) -> RunConfig:
+        """Return a copy with `stage.key` set; text is converted to the field's type.
+
+        A key that `unlearn` lacks is looked up among the settings of its method.
+        Raises UserError for unknown names (with the nearest right one) and values out of range.
+        """
+        head, _, rest = path.partition(".")
+        if head not in _fields(self):
+            raise unknown("stage or setting", path, _fields(self))
+        if not rest:
+            return _replace(self, head, _convert(self, head, value))
+        stage = getattr(self, head)
+        if not dataclasses.is_dataclass(stage):
+            raise UserError(f"“{head}” has no settings below it.", f"Set it as --set {head}=value.")
+        if isinstance(stage, UnlearnConfig) and rest not in _fields(stage):
+            rest = rest.removeprefix("method.")
+            if rest not in _fields(stage.method):
+                raise unknown("setting of unlearn", rest, [*_fields(stage), *_fields(stage.method)])
+            changed: Any = _replace(stage.method, rest, _convert(stage.method, rest, value))
+            return _replace(self, head, _replace(stage, "method", changed))
+        if rest not in _fields(stage):
+            raise unknown(f"setting of {head}", rest, _fields(stage))
+        return _replace(self, head, _replace(stage, rest, _convert(stage, rest, value)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; members of a family carry their name."""
+        return {"format": FORMAT, **_plain(self)}
+
+    def save(self, path: Path) -> None:
+        """Write as indented JSON."""
+        path.write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "this-machine": {},
+    "paper": {
+        "teach.dropout": 0.1,
+        "teach.learning_rate": 1e-4,
+        "teach.epochs": 10,
+        "teach.batch_size": 64,
+        "teach.target_accuracy": 100.1,
+        "region.thresholds": "published",
+        "unlearn.forget_weight": 0.4,
+        "unlearn.retain_weight": 2.0,
+        "unlearn.learning_rate": 3e-4,
+        "unlearn.schedule": "cosine",
+        "unlearn.steps": 100,
+        "unlearn.batch_size": 16,
+        "unlearn.retain_batch_size": 16,
+        "unlearn.stop": "never",
+        "unlearn.retain_floor": 0.0,
+    },
+}
+"""What a preset changes against the defaults, which are this-machine. Chosen on train and dev, never on val."""
+
+
+def preset(name: str) -> RunConfig:
+    """Return the configuration of a preset. Raises UserError for an unknown name."""
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    config = RunConfig(preset=name)
+    for path, value in PRESETS[name].items():
+        config = config.with_setting(path, value)
+    return config
+
+
+def from_json(values: dict[str, Any]) -> RunConfig:
+    """Build a configuration from what `to_json` gave; missing keys take their defaults.
+
+    Raises UserError for unknown keys, wrong types, values out of range and a newer format.
+    """
+    if not isinstance(values, dict):
+        raise UserError("A configuration must be a JSON object.", "Take one from `python -m core show RUN --json`.")
+    version = values.get("format", FORMAT)
+    if not isinstance(version, int) or version > FORMAT:
+        raise UserError(f"This configuration has format {version}, newer than this Forgetscope ({FORMAT}).", "Update it.")
+    return _build(RunConfig, {key: value for key, value in values.items() if key != "format"}, "configuration")
+
+
+def load(path: Path) -> RunConfig:
+    """Read a configuration file. Raises UserError where it cannot be read."""
+    try:
+        return from_json(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"The file {path} does not exist.", "Give the path of a JSON configuration.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not a readable JSON file ({error}).", "Repair it or start without --config.") from None
+
+
+def describe(settings: Any) -> list[dict[str, Any]]:
+    """List a dataclass's settings for a form: name, value, default, and the metadata of each."""
+    fresh = type(settings)()
+    return [
+        {"name": f.name, "value": getattr(settings, f.name), "default": getattr(fresh, f.name), **f.metadata}
+        for f in dataclasses.fields(settings)
+        if "help" in f.metadata and not dataclasses.is_dataclass(getattr(settings, f.name))
+    ]
+
+
+def _fields(owner: Any) -> dict[str, dataclasses.Field[Any]]:
+    return {f.name: f for f in dataclasses.fields(owner)}
+
+
+def _replace(owner: Any, key: str, value: Any) -> Any:
+    return dataclasses.replace(owner, **{key: value})
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        inner = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        name = getattr(type(value), "name", None) if isinstance(value, tuple(FAMILIES)) else None
+        return {"name": name, **inner} if name else inner
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _build(kind: type, values: Any, where: str) -> Any:
+    if not isinstance(values, dict):
+        raise UserError(f"“{where}” must be a JSON object, not {values!r}.", "See `python -m core show RUN --json`.")
+    hints, kwargs = get_type_hints(kind), {}
+    fields = _fields(kind)
+    template = kind()
+    for key, value in values.items():
+        if key not in fields:
+            raise unknown(f"setting of {where}", key, fields)
+        hint = hints[key]
+        if hint in FAMILIES or (dataclasses.is_dataclass(hint) and isinstance(hint, type)):
+            kwargs[key] = _member(hint, value) if hint in FAMILIES else _build(hint, value, key)
+        else:
+            kwargs[key] = _convert(template, key, value)
+    return kind(**kwargs)
+
+
+def _member(base: type, value: Any) -> Any:
+    kind, family = FAMILIES[base]
+    values = {"name": value} if isinstance(value, str) else dict(value)
+    name = str(values.pop("name", ""))
+    if name not in family:
+        raise unknown(kind, name, family)
+    return _build(family[name], values, name)
+
+
+def _convert(owner: Any, key: str, value: Any) -> Any:
+    """Convert and check one value against its field's type and metadata."""
+    hint = get_type_hints(type(owner))[key]
+    if hint in FAMILIES:
+        return value if isinstance(value, hint) else _member(hint, value)
+    converted = _typed(hint, key, value)
+    meta = _fields(owner)[key].metadata
+    choices, low, high = meta.get("choices", ()), meta.get("low"), meta.get("high")
+    if choices and converted not in choices:
+        raise unknown(f"choice for {key}", str(value), choices)
+    if isinstance(converted, int | float) and not isinstance(converted, bool):
+        if (low is not None and converted < low) or (high is not None and converted > high):
+            raise UserError(f"{key} is {value}, outside its range.", f"Choose a value from {low} to {high}.")
+    return converted
+
+
+def _typed(hint: Any, key: str, value: Any) -> Any:
+    wrong = UserError(f"{key} cannot be {value!r}.", f"It must be a {getattr(hint, '__name__', 'list')}.")
+    if get_origin(hint) is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise wrong
+        inner = get_args(hint)[0]
+        return tuple(_typed(inner, key, part.strip() if isinstance(part, str) else part) for part in parts if part != "")
+    if hint is bool:
+        text = str(value).lower()
+        if text not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
+            raise wrong
+        return text in {"true", "1", "yes", "on"}
+    if hint is str:
+        if not isinstance(value, str | int | float):
+            raise wrong
+        return str(value)
+    if isinstance(value, bool):
+        raise wrong
+    try:
+        number = hint(value)
+    except (TypeError, ValueError):
+        raise wrong from None
+    if isinstance(number, float) and not math.isfinite(number):
+        raise wrong
+    return number

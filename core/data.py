@@ -1,0 +1,362 @@
+"""Questions and answers of the two scopes: from the hub, a folder, a file, or the bundled demo.
+
+Knows nothing of models and tokens. `load` returns a Corpus: an immutable list of examples that can name its
+subjects, say what is wrong with it, and identify itself by a fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from core import facts
+from core.config import DataConfig
+from core.errors import UserError, unknown
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+SCOPES = ("unlearn", "retention")
+SPLITS = ("train", "dev", "val")
+HUB = "zjunlp/KnowUnDo"
+LARGEST_FILE = 100 * 2**20
+"""Bytes; a file of questions beyond this is a mistake, not a subset."""
+
+_COLUMNS = {
+    "question": ("question", "text", "prompt"),
+    "answer": ("answer", "labels", "label", "response"),
+    "scope": ("scope",),
+    "split": ("split",),
+    "subject": ("subject",),
+}
+_SCOPE_NAMES = {"unlearn": "unlearn", "forget": "unlearn", "retention": "retention", "retain": "retention"}
+_SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "val", "dev": "dev"}
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question with its true answer."""
+
+    id: str
+    """scope/split/number, unique in a corpus"""
+    question: str
+    answer: str
+    scope: str
+    """unlearn or retention"""
+    split: str
+    """train, dev or val"""
+    subject: str
+    """the person or work it is about"""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The examples of a run, in a fixed order."""
+
+    examples: tuple[Example, ...]
+    source: str
+
+    def select(self, scope: str | None = None, split: str | Sequence[str] | None = None) -> list[Example]:
+        """Return the examples of a scope and of one or several splits; None means any."""
+        splits = (split,) if isinstance(split, str) else split
+        return [e for e in self.examples if scope in (None, e.scope) and (splits is None or e.split in splits)]
+
+    def subjects(self) -> dict[str, dict[str, int]]:
+        """Count, per subject in alphabetical order, the examples of each scope/split."""
+        table: dict[str, Counter[str]] = {}
+        for example in self.examples:
+            table.setdefault(example.subject, Counter())[f"{example.scope}/{example.split}"] += 1
+        return {subject: dict(table[subject]) for subject in sorted(table)}
+
+    def take(self, names: Iterable[str]) -> Corpus:
+        """Keep only some subjects. Raises UserError for a name that does not occur."""
+        wanted, known = list(names), self.subjects()
+        for name in wanted:
+            if name not in known:
+                raise unknown("subject", name, known)
+        return replace(self, examples=tuple(e for e in self.examples if e.subject in wanted)) if wanted else self
+
+    def with_dev(self, share: float, seed: int) -> Corpus:
+        """Move a seeded share of each subject's train questions to the split dev, at least one where there are two."""
+        if share <= 0:
+            return self
+        moved: set[str] = set()
+        for scope in SCOPES:
+            for subject in self.subjects():
+                train = [e.id for e in self.select(scope, "train") if e.subject == subject]
+                count = max(1, round(share * len(train))) if len(train) > 1 else 0
+                moved.update(random.Random(f"{seed}/{scope}/{subject}").sample(train, count))
+        return replace(self, examples=tuple(replace(e, split="dev") if e.id in moved else e for e in self.examples))
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of exactly these examples, in this order."""
+        rows = [[e.id, e.question, e.answer, e.scope, e.split, e.subject] for e in self.examples]
+        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+    def findings(self) -> list[str]:
+        """Return one sentence for each thing a careful person would want to know before starting."""
+        return [*_repeated(self), *_fact_overlap(self)]
+
+
+def load(config: DataConfig, seed: int = 0) -> Corpus:
+    """Load, select subjects, hold out dev. Raises UserError with the file and row where something is wrong."""
+    if config.source == "demo":
+        corpus = from_folder(ASSETS / "data", config.subset, "demo")
+    elif config.source == "knowundo":
+        corpus = from_hub(HUB, config.subset)
+    else:
+        path = Path(config.source).expanduser()
+        if path.is_dir():
+            corpus = from_folder(path, config.subset, str(path))
+        elif path.exists():
+            corpus = from_file(path)
+        else:
+            raise UserError(f"There is no data at {config.source}.", "Give demo, knowundo, a folder or a file.")
+    corpus = corpus.take(config.subjects).with_dev(config.dev_share, seed)
+    for scope in SCOPES:
+        if not corpus.select(scope, "train"):
+            raise UserError(f"The {scope} scope has no train example.", "Both scopes need at least one: see the README.")
+    return corpus
+
+
+def subsets(folder: Path) -> list[str]:
+    """List the configurations that a folder in KnowUnDo's layout offers."""
+    return sorted(p.parent.name for p in folder.glob("*/unlearn.json"))
+
+
+def from_folder(folder: Path, subset: str, source: str) -> Corpus:
+    """Read DIR/SUBSET/unlearn.json and retention.json: a list with one object {"train": [...], "val": [...]}."""
+    if not (folder / subset).is_dir():
+        raise unknown("subset", subset, subsets(folder))
+    rows: list[dict[str, Any]] = []
+    for scope in SCOPES:
+        path = folder / subset / f"{scope}.json"
+        splits = _json(path)
+        splits = splits[0] if isinstance(splits, list) and len(splits) == 1 else splits
+        if not isinstance(splits, dict):
+            raise UserError(f"{path} is not in KnowUnDo's layout.", 'Expected [{"train": [...], "val": [...]}].')
+        for split, entries in splits.items():
+            rows.extend(_tagged(entries, scope, split, path))
+    return _corpus(rows, f"{source}/{subset}")
+
+
+def from_hub(repository: str, subset: str) -> Corpus:
+    """Load a configuration of the benchmark from the hub (or a local folder in a hub repository's layout)."""
+    import datasets
+
+    rows: list[dict[str, Any]] = []
+    for scope in SCOPES:
+        try:
+            table = datasets.load_dataset(repository, subset, split=scope)
+        except ValueError as error:
+            raise UserError(f"{repository} has no subset “{subset}” with a split “{scope}” ({error}).", "") from None
+        except (OSError, ConnectionError, RuntimeError) as error:
+            raise UserError(
+                f"{repository} could not be loaded ({type(error).__name__}: {error}).",
+                "Check the network, or give a local folder with --data DIR.",
+            ) from None
+        for entry in table:
+            for split, entries in entry.items():
+                rows.extend(_tagged(entries or [], scope, split, repository))
+    return _corpus(rows, f"{repository}/{subset}")
+
+
+def from_file(path: Path) -> Corpus:
+    """Read one's own JSON, JSONL, CSV or Parquet file with columns question, answer, scope[, split, subject].
+
+    Without a column split, every fifth question of a scope and subject becomes val.
+    """
+    readers: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+        ".json": _json_rows, ".jsonl": _jsonl_rows, ".csv": _csv_rows, ".parquet": _parquet_rows,
+    }  # fmt: skip
+    if path.suffix.lower() not in readers:
+        raise UserError(f"{path.name} is no data file.", f"Known endings: {', '.join(readers)}.")
+    if path.stat().st_size > LARGEST_FILE:
+        size = path.stat().st_size / 2**20
+        raise UserError(f"{path.name} has {size:.0f} MB; at most {LARGEST_FILE / 2**20:.0f} MB are read.", "Take a part.")
+    rows = readers[path.suffix.lower()](path)
+    if not rows:
+        raise UserError(f"{path.name} is empty.", "It needs rows with question, answer and scope.")
+    return parse_rows(rows, path.name)
+
+
+def parse_rows(rows: list[dict[str, Any]], where: str) -> Corpus:
+    """Check rows of one's own file and make a Corpus of them; UserError names the first bad rows."""
+    names = {key: next((c for c in columns if any(c in row for row in rows)), None) for key, columns in _COLUMNS.items()}
+    for needed in ("question", "answer", "scope"):
+        if names[needed] is None:
+            found = ", ".join(map(str, list(rows[0])[:10])) or "none"
+            raise UserError(f"{where} has no column “{needed}”.", f"Found: {found}. Needed: question, answer, scope.")
+    clean: list[dict[str, Any]] = []
+    problems: list[str] = []
+    for number, row in enumerate(rows, start=1):
+        entry = {key: _text(row.get(column)) if column else "" for key, column in names.items()}
+        entry["scope"] = _SCOPE_NAMES.get(entry["scope"].lower(), entry["scope"])
+        entry["split"] = _SPLIT_NAMES.get(entry["split"].lower(), entry["split"])
+        problem = _problem(entry)
+        if problem:
+            problems.append(f"row {number} {problem}")
+        clean.append(entry)
+    if problems:
+        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise UserError(f"{where}: {'; '.join(problems[:5])}{more}.", "Repair or remove these rows.")
+    counts: Counter[tuple[str, str]] = Counter()
+    subjects = _subjects(clean)
+    for entry, subject in zip(clean, subjects, strict=True):
+        if not entry["split"]:
+            counts[entry["scope"], subject] += 1
+            entry["split"] = "val" if counts[entry["scope"], subject] % 5 == 0 else "train"
+    return _corpus(clean, where)
+
+
+def _problem(entry: dict[str, str]) -> str:
+    if not entry["question"]:
+        return "has no question"
+    if not entry["answer"]:
+        return "has no answer"
+    if entry["scope"] not in SCOPES:
+        return f"has the scope {entry['scope']!r} instead of unlearn or retention"
+    if entry["split"] and entry["split"] not in SPLITS:
+        return f"has the split {entry['split']!r} instead of train or val"
+    return ""
+
+
+def _tagged(entries: Any, scope: str, split: str, where: object) -> list[dict[str, Any]]:
+    if split not in _SPLIT_NAMES or not isinstance(entries, list):
+        raise UserError(f"{where} has an unexpected part “{split}”.", "Expected lists named train and val.")
+    for number, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict) or not _text(entry.get("text")):
+            raise UserError(f"{where}: row {number} of {split} has no question.", "Repair or remove it.")
+        if not _text(entry.get("labels")):
+            raise UserError(f"{where}: row {number} of {split} has no answer.", "Repair or remove it.")
+    return [
+        {
+            "question": _text(entry["text"]),
+            "answer": _text(entry["labels"]),
+            "subject": _text(entry.get("subject")),
+            "scope": scope,
+            "split": _SPLIT_NAMES[split],
+        }
+        for entry in entries
+    ]
+
+
+def _subjects(rows: list[dict[str, Any]]) -> list[str]:
+    found = facts.subjects([row["question"] for row in rows])
+    return [row["subject"] or guess for row, guess in zip(rows, found, strict=True)]
+
+
+def _corpus(rows: list[dict[str, Any]], source: str) -> Corpus:
+    subjects, counts, examples = _subjects(rows), Counter[str](), []
+    for row, subject in zip(rows, subjects, strict=True):
+        place = f"{row['scope']}/{row['split']}"
+        examples.append(
+            Example(f"{place}/{counts[place]}", row["question"], row["answer"], row["scope"], row["split"], subject)
+        )
+        counts[place] += 1
+    return Corpus(tuple(examples), source)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or value != value else str(value).strip()  # NaN is the only value unlike itself
+
+
+def _decoded(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"The file {path} does not exist.", "Check the folder's layout.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path.name} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).", "Check its permissions.") from None
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(_decoded(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path.name} is not valid JSON ({error}).", "Repair the file.") from None
+
+
+def _json_rows(path: Path) -> list[dict[str, Any]]:
+    rows = _json(path)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path.name} is not a list of objects.", 'Expected [{"question": …, "answer": …, "scope": …}].')
+    return rows
+
+
+def _jsonl_rows(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(_decoded(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise UserError(f"{path.name}: line {number} is not a JSON object.", "Repair the line.")
+        rows.append(row)
+    return rows
+
+
+def _csv_rows(path: Path) -> list[dict[str, Any]]:
+    import io
+
+    import pandas as pd
+
+    text = _decoded(path)
+    if not text.strip():
+        return []
+    try:
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, ValueError) as error:
+        raise UserError(f"{path.name} is not a readable CSV file ({error}).", "Repair the file.") from None
+    return [{str(key).strip(): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _parquet_rows(path: Path) -> list[dict[str, Any]]:
+    import pandas as pd
+    import pyarrow
+
+    try:
+        table = pd.read_parquet(path)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path.name} is not a readable Parquet file ({error}).", "Write it again.") from None
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _repeated(corpus: Corpus) -> list[str]:
+    places: dict[str, set[tuple[str, str]]] = {}
+    for example in corpus.examples:
+        places.setdefault(" ".join(example.question.lower().split()), set()).add((example.scope, example.split))
+    both = sum(len({scope for scope, _ in where}) > 1 for where in places.values())
+    leaky = sum(
+        any({"train", "val"} <= {split for s, split in where if s == scope} for scope in SCOPES) for where in places.values()
+    )
+    found = []
+    if both:
+        found.append(f"{both} question(s) stand in both scopes: they are to be forgotten and kept at once.")
+    if leaky:
+        found.append(f"{leaky} question(s) stand in train and in val of one scope: val then measures memory, not reach.")
+    for scope in SCOPES:
+        if not corpus.select(scope, "val"):
+            found.append(f"The {scope} scope has no val question: how far forgetting reaches cannot be measured.")
+    return found
+
+
+def _fact_overlap(corpus: Corpus) -> list[str]:
+    found = []
+    for scope in SCOPES:
+        val, train = corpus.select(scope, "val"), corpus.select(scope, ("train", "dev"))
+        shared, total = facts.overlap(((e.answer, e.subject) for e in val), ((e.answer, e.subject) for e in train))
+        if total:
+            found.append(
+                f"{scope}: {shared} of {total} facts (names, numbers, e-mails) of val answers stand in train answers."
+            )
+    return found

@@ -1,0 +1,82 @@
+"""Facts in a text: names, numbers, e-mails; and the subject a question is about.
+
+Rules, not a model: they are cheap, the same everywhere, and can be read. Knows nothing of tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+NUMBER = re.compile(r"\+?\d(?:[\d\s\-/.,:]*\d)?")
+_WORD = r"[A-ZÀ-ÖØ-Þ][\w'’\-]*[\w]"
+NAME = re.compile(rf"{_WORD}(?:\s+(?:(?:de|da|di|del|van|von|der|la|le|of|the|bin|al)\s+){{0,2}}{_WORD})+")
+QUOTED = re.compile(r"[“\"]([^”\"]{3,80})[”\"]")
+
+_OPENERS = set(
+    "a an and are as at by can could describe did do does for from give had has have how if in is list may might name of "
+    "on please quote recite should since tell the through to under was were what when where which while who whom whose why "
+    "will with would yes no".split()
+)
+
+
+def facts(text: str, subject: str = "") -> set[str]:
+    """Return the names, numbers and e-mails of a text in a comparable form, without the subject's own name."""
+    found = {email.lower() for email in EMAIL.findall(text)}
+    rest = EMAIL.sub(" ", text)
+    for number in NUMBER.findall(rest):
+        digits = re.sub(r"\D", "", number)
+        if len(digits) >= 2:
+            found.add(digits)
+    own = {part.lower() for part in re.split(r"[\s'’\-]+", subject) if part}
+    for name in [*NAME.findall(NUMBER.sub(" | ", rest)), *QUOTED.findall(rest)]:
+        words = _without_openers(name.split())
+        words = [re.sub(r"['’]s?$", "", word) for word in words]
+        strange = [word for word in words if word.lower() not in own]
+        if strange and any(word[0].isupper() for word in strange) and (len(words) > 1 or name in QUOTED.findall(rest)):
+            found.add(" ".join(words).strip(".,;:!?").lower())
+    return found
+
+
+def contains(text: str, fact: str) -> bool:
+    """Say whether a text states a fact that `facts` returned: names and e-mails as words, numbers by their digits."""
+    if fact.isdigit():
+        return fact in {re.sub(r"\D", "", number) for number in NUMBER.findall(EMAIL.sub(" ", text))}
+    return fact in re.sub(r"\s+", " ", text).lower()
+
+
+def subjects(questions: Sequence[str]) -> list[str]:
+    """Find for each question the person or work it is about.
+
+    Candidates are quoted titles and runs of capitalised words; a question belongs to that one of its candidates
+    that most questions mention. Questions without any get "other".
+    """
+    candidates = [_candidates(question) for question in questions]
+    counts = Counter(name for names in candidates for name in set(names))
+    return [max(names, key=lambda name: (counts[name], len(name)), default="other") for names in candidates]
+
+
+def overlap(wanted: Iterable[tuple[str, str]], known: Iterable[tuple[str, str]]) -> tuple[int, int]:
+    """Count (facts of `wanted` texts that stand in `known` texts, all facts of `wanted`); pairs are (text, subject)."""
+    pool = {fact for text, subject in known for fact in facts(text, subject)}
+    asked = [fact for text, subject in wanted for fact in facts(text, subject)]
+    return sum(fact in pool for fact in asked), len(asked)
+
+
+def _candidates(question: str) -> list[str]:
+    names = list(QUOTED.findall(question))
+    for match in NAME.findall(question):
+        words = _without_openers(match.split())
+        # "Anna Petrova's Cold War" is about Anna Petrova: a possessive ends the name.
+        owner = next((place for place, word in enumerate(words, 1) if re.search(r"['’]s?$", word)), len(words))
+        if owner > 1:
+            names.append(re.sub(r"['’]s?$", "", " ".join(words[:owner])))
+    return names
+
+
+def _without_openers(words: list[str]) -> list[str]:
+    while words and words[0].lower() in _OPENERS:
+        words = words[1:]
+    return words

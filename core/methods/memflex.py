@@ -1,0 +1,28 @@
+"""MemFlex: gradient ascent on the unlearn scope, descent on the retention scope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from core.methods.base import Context, Method
+from core.settings import setting
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class MemFlex(Method):
+    """loss = −forget_weight · CE(U) + retain_weight · CE(R), on the located tensors only.
+
+    Source: arXiv 2407.01920, section 3.3, and its released code (weights 0.4 and 2).
+    """
+
+    name: ClassVar[str] = "memflex"
+    forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0, source="paper: 0.4")
+    retain_weight: float = setting(2.0, "weight of the descent on R", low=0.0, high=1000.0, source="paper: 2")
+
+    def loss(self, context: Context) -> torch.Tensor:
+        """Return the weighted difference of the two cross-entropies."""
+        return self.retain_weight * context.retain() - self.forget_weight * context.forget()
