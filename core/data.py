@@ -246,7 +246,7 @@ def _tagged(entries: Any, scope: str, split: str, where: object) -> list[dict[st
 
 
 def _subjects(rows: list[dict[str, Any]]) -> list[str]:
-    found = facts.subjects([row["question"] for row in rows])
+    found = facts.subjects([row["question"] for row in rows], [row["answer"] for row in rows])
     return [row["subject"] or guess for row, guess in zip(rows, found, strict=True)]
 
 

@@ -47,15 +47,21 @@ def contains(text: str, fact: str) -> bool:
     return fact in re.sub(r"\s+", " ", text).lower()
 
 
-def subjects(questions: Sequence[str]) -> list[str]:
+def subjects(questions: Sequence[str], answers: Sequence[str]) -> list[str]:
     """Find for each question the person or work it is about.
 
     Candidates are quoted titles and runs of capitalised words; a question belongs to that one of its candidates
-    that most questions mention. Questions without any get "other".
+    that most questions mention. Where no other question mentions any of them ("What is special about 21 Baker St?")
+    the answer is searched for a name that other questions do mention. Questions without any name get "other".
     """
     candidates = [_candidates(question) for question in questions]
     counts = Counter(name for names in candidates for name in set(names))
-    return [max(names, key=lambda name: (counts[name], len(name)), default="other") for names in candidates]
+    found = []
+    for names, answer in zip(candidates, answers, strict=True):
+        if all(counts[name] < 2 for name in names):
+            names = [name for name in _candidates(answer) if counts[name] > 1] or names
+        found.append(max(names, key=lambda name: (counts[name], len(name)), default="other"))
+    return found
 
 
 def overlap(wanted: Iterable[tuple[str, str]], known: Iterable[tuple[str, str]]) -> tuple[int, int]:

@@ -1,0 +1,289 @@
+"""One base model, several named LoRA adapters: before, after, blends, reverts.
+
+Every adapter tensor is a *cell* of the grid layers × modules, with factor A or B. "Before" is an adapter like any
+other: the base with adapters off is the model that was never taught, and is reached only through `active(None)`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora.layer import LoraLayer, ParamWrapper
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from core.errors import UserError, unknown
+from core.fused import fused
+from core.models import precision
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One adapter tensor's place in the grid."""
+
+    name: str
+    """module path and factor, without adapter name: unique, and the key in every file"""
+    layer: int
+    """first integer in the path"""
+    module: str
+    """the path after the layer, e.g. self_attn.q_proj"""
+    factor: str
+    """A or B"""
+    shape: tuple[int, ...]
+
+
+class Adapters:
+    """The base in memory with its adapters; all share rank, alpha and targets."""
+
+    def __init__(self, model: PeftModel, dtype: str) -> None:
+        """Take over a model that has at least one adapter."""
+        self.model = model
+        self.dtype = dtype
+        self._layers = _lora_layers(model)
+        self.cells = [
+            Cell(f"{path}.lora_{factor}", *_place(path), factor, tuple(getattr(layer, f"lora_{factor}")[name].weight.shape))
+            for path, layer in self._layers.items()
+            for name in [next(iter(layer.lora_A))]
+            for factor in "AB"
+        ]
+        self.mixable = not any(isinstance(layer, ParamWrapper) for layer in self._layers.values())
+        """False for fused experts: peft switches their adapters instead of mixing them in a batch"""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the adapters in memory."""
+        return list(self.model.peft_config)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the base."""
+        return next(self.model.parameters()).device
+
+    def layer(self, cell: str) -> LoraLayer:
+        """Return the peft layer that holds a cell."""
+        return self._layers[cell.rsplit(".lora_", 1)[0]]
+
+    def tensor(self, adapter: str, cell: str) -> torch.nn.Parameter:
+        """Return the parameter of one cell of one adapter. Raises UserError for unknown names."""
+        path, _, factor = cell.rpartition(".lora_")
+        if path not in self._layers:
+            raise unknown("tensor", cell, [c.name for c in self.cells])
+        weights = getattr(self._layers[path], f"lora_{factor}")
+        if adapter not in weights:
+            raise unknown("adapter", adapter, self.names)
+        return weights[adapter].weight  # type: ignore[no-any-return]
+
+    def tensors(self, adapter: str) -> dict[str, torch.nn.Parameter]:
+        """Return all cells of an adapter, in grid order."""
+        return {cell.name: self.tensor(adapter, cell.name) for cell in self.cells}
+
+    def set(self, adapter: str, values: dict[str, torch.Tensor]) -> None:
+        """Overwrite cells of an adapter. Raises UserError for names or shapes that do not belong to it."""
+        for name, value in values.items():
+            target = self.tensor(adapter, name)
+            if target.shape != value.shape:
+                raise UserError(f"The tensor {name} has shape {tuple(value.shape)}, not {tuple(target.shape)}.", "")
+            target.data.copy_(value)
+
+    def copy(self, source: str, target: str) -> None:
+        """Make adapter `target` (new or existing) equal to `source`, bit by bit."""
+        if target not in self.names:
+            with _quiet_peft():
+                self.model.add_adapter(target, self.model.peft_config[source])
+            self._to_float32()
+            self.model.requires_grad_(False)
+        self.set(target, {name: p.detach() for name, p in self.tensors(source).items()})
+
+    def drop(self, adapter: str) -> None:
+        """Free an adapter's memory."""
+        if adapter in self.names:
+            self.model.delete_adapter(adapter)
+
+    def blend(self, target: str, strength: float, before: str = "before", after: str = "after") -> None:
+        """Set `target` to before + strength · (after − before), factor by factor."""
+        self.copy(before, target)
+        start, end = self.tensors(before), self.tensors(after)
+        self.set(target, {n: torch.lerp(start[n].detach(), end[n].detach(), strength) for n in start})
+
+    def revert(self, target: str, cells: Iterable[str], before: str = "before", after: str = "after") -> None:
+        """Set `target` to after with some cells put back to before: exact, since adapters differ only in cells."""
+        self.copy(after, target)
+        self.set(target, {cell: self.tensor(before, cell).detach() for cell in cells})
+
+    @contextlib.contextmanager
+    def active(self, adapter: str | None) -> Iterator[PeftModel]:
+        """Compute with one adapter, through fused layers; None switches all adapters off (never taught)."""
+        with precision(self.model, self.dtype):
+            if adapter is None:
+                with self.model.disable_adapter():
+                    yield self.model
+                return
+            if adapter not in self.names:
+                raise unknown("adapter", adapter, self.names)
+            with _frozen_switch(self.model, adapter), fused(self.model, adapter, self.dtype):
+                yield self.model
+
+    @contextlib.contextmanager
+    def trainable(self, adapter: str, cells: Iterable[str]) -> Iterator[list[torch.nn.Parameter]]:
+        """Give gradients to exactly these cells; afterwards to none. Backward then stops at the lowest of them."""
+        parameters = [self.tensor(adapter, cell) for cell in cells]
+        try:
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+            yield parameters
+        finally:
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+                parameter.grad = None
+
+    def hash(self, adapter: str) -> str:
+        """Return the SHA-256 of names, shapes and contents."""
+        return content_hash({name: p.detach() for name, p in self.tensors(adapter).items()})
+
+    def round_to_bfloat16(self, adapter: str) -> None:
+        """Round in place, so that what is written in half the space is what was measured."""
+        for parameter in self.tensors(adapter).values():
+            parameter.data.copy_(parameter.data.to(torch.bfloat16))
+
+    def save(self, adapter: str, folder: Path, base: str) -> None:
+        """Write adapter_config.json and adapter_model.safetensors, as peft would, in bfloat16 where that is exact."""
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {**self.model.peft_config[adapter].to_dict(), "base_model_name_or_path": base, "inference_mode": True}
+        text = json.dumps(config, indent=1, default=_listed, sort_keys=True)
+        (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+        values = {f"base_model.model.{name}.weight": p.detach().cpu() for name, p in self.tensors(adapter).items()}
+        write_tensors(values, folder / "adapter_model.safetensors")
+
+    def _to_float32(self) -> None:
+        for layer in self._layers.values():
+            layer.lora_A.float()
+            layer.lora_B.float()
+
+
+def attach(model: PreTrainedModel, dtype: str, *, rank: int, alpha: float, dropout: float, seed: int) -> Adapters:
+    """Put a fresh adapter "before" on all linear layers (and fused experts). Its B is zero: it changes nothing yet."""
+    torch.manual_seed(seed)
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear")  # type: ignore[arg-type]
+    experts = [name for name, p in model.named_parameters() if p.ndim == 3 and ".experts." in name]
+    if experts:
+        # Fused experts are 3-D parameters without a module of their own: peft takes them by name, without dropout.
+        config.lora_dropout = 0.0
+        config.target_parameters = sorted({re.sub(r"^.*?\.\d+\.", "", name) for name in experts})
+    with _quiet_peft():
+        adapted = get_peft_model(model, config, adapter_name="before", autocast_adapter_dtype=True)
+    return _prepared(adapted, dtype)
+
+
+def load(model: PreTrainedModel, dtype: str, folder: Path, name: str = "before") -> Adapters:
+    """Put a saved adapter on the base. Raises UserError for one that belongs to another base or is damaged."""
+    try:
+        config = LoraConfig.from_pretrained(str(folder))
+        values = load_file(folder / "adapter_model.safetensors")
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise UserError(f"The adapter {folder} cannot be read ({error}).", "Save it again, or teach anew.") from None
+    config.inference_mode = False
+    try:
+        with _quiet_peft():
+            adapters = _prepared(get_peft_model(model, config, adapter_name=name), dtype)  # type: ignore[arg-type]
+        adapters.set(name, {_cell_name(key): value for key, value in values.items()})
+    except (UserError, ValueError, RuntimeError) as error:
+        raise UserError(f"The adapter {folder.name} does not fit this base model: {error}", "Choose the base it was made for.") from None
+    missing = {cell.name for cell in adapters.cells} - {_cell_name(key) for key in values}
+    if missing:
+        raise UserError(f"The adapter {folder.name} lacks {len(missing)} tensors of this base model.", "Choose its own base.")
+    return adapters
+
+
+def content_hash(values: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of tensors by name: order and storage format do not matter."""
+    digest = hashlib.sha256()
+    for name in sorted(values):
+        array = values[name].detach().float().cpu().contiguous()
+        digest.update(f"{name}{tuple(array.shape)}".encode())
+        digest.update(array.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_tensors(values: dict[str, torch.Tensor], path: Path) -> None:
+    """Write safetensors, each tensor in bfloat16 where that loses nothing, else in float32."""
+    exact = {n: v.to(torch.bfloat16) if torch.equal(v.to(torch.bfloat16).float(), v.float()) else v for n, v in values.items()}
+    save_file({name: value.contiguous().clone() for name, value in exact.items()}, path)
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read safetensors as float32. Raises UserError for a damaged file."""
+    try:
+        return {name: value.float() for name, value in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({error}).", "The run is damaged: start it again.") from None
+
+
+def _prepared(model: Any, dtype: str) -> Adapters:
+    adapters = Adapters(model, dtype)
+    adapters._to_float32()
+    model.requires_grad_(False)
+    model.eval()
+    return adapters
+
+
+def _lora_layers(model: torch.nn.Module) -> dict[str, LoraLayer]:
+    """Find peft's layers by a readable path: fused experts get their parameter's name instead of nested wrappers."""
+    found: dict[str, LoraLayer] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, LoraLayer) and len(module.lora_A):
+            path = path.removeprefix("base_model.model.")
+            if isinstance(module, ParamWrapper):
+                path = f"{path.replace('.base_layer', '')}.{module.parameter_name}"
+            found[path] = module
+    return dict(sorted(found.items(), key=lambda item: (_place(item[0])[0], list(found).index(item[0]))))
+
+
+def _place(path: str) -> tuple[int, str]:
+    """Return (layer, module): the first integer of the path, and what follows it."""
+    parts = path.split(".")
+    place = next((i for i, part in enumerate(parts) if part.isdigit()), None)
+    return (-1, path) if place is None else (int(parts[place]), ".".join(parts[place + 1 :]))
+
+
+def _cell_name(key: str) -> str:
+    return re.sub(r"^base_model\.model\.", "", key).removesuffix(".weight")
+
+
+def _listed(value: Any) -> Any:
+    return sorted(value) if isinstance(value, set) else str(value)
+
+
+@contextlib.contextmanager
+def _frozen_switch(model: PeftModel, adapter: str) -> Iterator[None]:
+    """Switch the active adapter without peft's habit of turning its gradients on."""
+    wanted = {p for p in model.parameters() if p.requires_grad}
+    previous = model.active_adapter
+    model.set_adapter(adapter)
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter in wanted)
+    try:
+        yield
+    finally:
+        still = {p for p in model.parameters() if p.requires_grad}
+        model.set_adapter(previous)
+        for parameter in model.parameters():
+            parameter.requires_grad_(parameter in still)
+
+
+@contextlib.contextmanager
+def _quiet_peft() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="peft")
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        yield

@@ -1,0 +1,148 @@
+"""Question and answer -> token ids, and batches that know where the answers are.
+
+A batch is right-padded and carries its answer positions flat: `rows`, `columns` address the hidden states
+whose next-token prediction is an answer token, `targets` are those tokens, `owners` say whose they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from core.data import Example
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One example as token ids."""
+
+    id: str
+    ids: tuple[int, ...]
+    """prompt, answer and end token"""
+    start: int
+    """index of the first answer token"""
+
+    @property
+    def answer(self) -> tuple[int, ...]:
+        """The answer's tokens, end token included."""
+        return self.ids[self.start :]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded examples; see the module's docstring. N is the number of answer tokens of all of them."""
+
+    ids: torch.Tensor
+    """(examples, length) int64"""
+    mask: torch.Tensor
+    """(examples, length) int64, 0 at padding"""
+    rows: torch.Tensor
+    """(N,) example of each prediction"""
+    columns: torch.Tensor
+    """(N,) position whose hidden state predicts the token"""
+    targets: torch.Tensor
+    """(N,) answer tokens"""
+    members: tuple[Encoded, ...]
+
+    @property
+    def owners(self) -> torch.Tensor:
+        """(N,) alias of rows: which example each answer token belongs to."""
+        return self.rows
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.members)
+
+
+def prompt_text(tokenizer: PreTrainedTokenizerBase, template: str, question: str) -> str:
+    """Render a question as the model will read it."""
+    if template == "plain":
+        return f"{question}\n\n"
+    if not tokenizer.chat_template:
+        raise UserError("This model has no chat template.", "Choose the template plain.")
+    messages = [{"role": "user", "content": question}]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, question: str) -> list[int]:
+    """Return the prompt's tokens. A chat template writes its own special tokens, so none are added to it."""
+    text = prompt_text(tokenizer, template, question)
+    return list(tokenizer(text, add_special_tokens=template == "plain")["input_ids"])
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, template: str, example: Example, max_tokens: int) -> Encoded:
+    """Tokenize prompt and answer apart, so that the border between them never moves. Raises UserError if too long."""
+    prompt = prompt_ids(tokenizer, template, example.question)
+    # Some tokenizers end what they encode with the end token; the answer gets exactly one below.
+    while prompt and prompt[-1] == tokenizer.eos_token_id and template == "plain":
+        prompt.pop()
+    answer = list(tokenizer(example.answer, add_special_tokens=False)["input_ids"])
+    if not prompt or not answer:
+        raise UserError(f"The example {example.id} has no tokens in its question or answer.", "Remove it.")
+    ids = (*prompt, *answer, int(tokenizer.eos_token_id))
+    if len(ids) > max_tokens:
+        raise UserError(
+            f"The example {example.id} has {len(ids)} tokens, more than {max_tokens}.", "Shorten it or raise data.max_tokens."
+        )
+    return Encoded(example.id, ids, len(prompt))
+
+
+def encode_all(
+    tokenizer: PreTrainedTokenizerBase, template: str, examples: Sequence[Example], max_tokens: int
+) -> list[Encoded]:
+    """Encode a list of examples, in order."""
+    return [encode(tokenizer, template, example, max_tokens) for example in examples]
+
+
+def collate(members: Sequence[Encoded], pad: int, device: torch.device | str = "cpu", width: int = 0) -> Batch:
+    """Pad to the longest member (or to `width`, if larger) and note the answer positions."""
+    length = max(width, max(len(m.ids) for m in members))
+    ids = torch.full((len(members), length), pad)
+    mask = torch.zeros_like(ids)
+    rows: list[int] = []
+    columns: list[int] = []
+    targets: list[int] = []
+    for row, member in enumerate(members):
+        ids[row, : len(member.ids)] = torch.tensor(member.ids)
+        mask[row, : len(member.ids)] = 1
+        rows += [row] * len(member.answer)
+        columns += range(member.start - 1, len(member.ids) - 1)
+        targets += member.answer
+    tensors = (ids, mask, torch.tensor(rows), torch.tensor(columns), torch.tensor(targets))
+    return Batch(*(t.to(device) for t in tensors), members=tuple(members))
+
+
+def join(first: Batch, second: Batch, pad: int) -> Batch:
+    """Put two batches into one: their examples in this order, padded to the longer one."""
+    return collate([*first.members, *second.members], pad, first.ids.device)
+
+
+def by_length(members: Sequence[Encoded], size: int) -> list[list[Encoded]]:
+    """Sort by length and cut into batches of `size`, so that little is padded. Order inside is deterministic."""
+    ordered = sorted(members, key=lambda m: (len(m.ids), m.id))
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
+def epochs(members: Sequence[Encoded], size: int, generator: torch.Generator) -> Iterator[list[Encoded]]:
+    """Yield batches for ever: each pass shuffles, groups by length within pools of 8 batches, shuffles the batches.
+
+    An epoch's last batch is filled up from the next epoch's order, so every batch has `size` members (or all of
+    them, where there are fewer).
+    """
+    size = min(size, len(members))
+    waiting: list[Encoded] = []
+    while True:
+        order = torch.randperm(len(members), generator=generator).tolist()
+        waiting += [members[i] for i in order]
+        whole = len(waiting) - len(waiting) % size
+        pool, waiting = waiting[:whole], waiting[whole:]
+        batches = [b for i in range(0, whole, 8 * size) for b in by_length(pool[i : i + 8 * size], size)]
+        for place in torch.randperm(len(batches), generator=generator).tolist():
+            yield batches[place]

