@@ -31,10 +31,10 @@ def answer_positions_only(model: Any, batch: Batch) -> Iterator[None]:
 
 
 def answer_logits(model: Any, batch: Batch) -> torch.Tensor:
-    """Return the logits (N, vocabulary) in float32 that predict the batch's answer tokens."""
+    """Return the logits (N, vocabulary), in the model's number format, that predict the batch's answer tokens."""
     with answer_positions_only(model, batch):
         output = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
-    return output.logits[0].float()  # type: ignore[no-any-return]
+    return output.logits[0]  # type: ignore[no-any-return]
 
 
 def per_example(values: torch.Tensor, owners: torch.Tensor, examples: int) -> torch.Tensor:
@@ -44,9 +44,45 @@ def per_example(values: torch.Tensor, owners: torch.Tensor, examples: int) -> to
     return sums / counts
 
 
+CHUNK = 64
+"""Rows of logits that are looked at together: with 50,000 words about 12 MB in float32, so it stays in the cache."""
+
+
+class _TokenLoss(torch.autograd.Function):
+    """−mean_k log p(target_k), computed in float32 chunk by chunk; neither direction keeps a float32 copy of the logits.
+
+    logits (N, V), targets (N, K) -> (N,) float32. Gradient: (softmax − mean of the one-hot targets) · incoming.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the mean over K targets of the negative log-probability."""
+        sums = torch.empty(len(logits), device=logits.device)
+        for i in range(0, len(logits), CHUNK):
+            sums[i : i + CHUNK] = torch.logsumexp(logits[i : i + CHUNK].float(), dim=-1)
+        ctx.save_for_backward(logits, targets, sums)
+        return sums - logits.gather(1, targets).float().mean(-1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        """Return the gradient of the logits, in their number format."""
+        logits, targets, sums = ctx.saved_tensors
+        result = torch.empty_like(logits)
+        share = torch.full((1, 1), -1.0 / targets.shape[1], device=logits.device)
+        for i in range(0, len(logits), CHUNK):
+            rows = slice(i, i + CHUNK)
+            p = (logits[rows].float() - sums[rows, None]).exp_()
+            p.scatter_add_(1, targets[rows], share.expand_as(targets[rows]))
+            result[rows] = p.mul_(gradient[rows, None])
+        return result, None
+
+
 def token_nll(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return −log p of each target: (N,)."""
-    return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    """Return −log p of each target, in float32: (N, V) and (N,) -> (N,).
+
+    With targets (N, K) it is the mean over the K alternatives: the loss of K differently labelled copies at once.
+    """
+    return _TokenLoss.apply(logits, targets if targets.ndim == 2 else targets[:, None])  # type: ignore[no-any-return]
 
 
 def mean_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -77,7 +113,7 @@ def score(
     """Yield (example id, TokenScores) batch by batch, shortest examples first."""
     for members in by_length(examples, size):
         batch = collate(members, pad, device)
-        logits = answer_logits(model, batch)
+        logits = answer_logits(model, batch).float()
         logprobs = torch.log_softmax(logits, dim=-1)
         true = logprobs.gather(1, batch.targets[:, None])
         # Ties are broken as argmax breaks them: by the lower index, so rank 1 and argmax agree.

@@ -1,0 +1,316 @@
+"""MemFlex's localization (paper, section 3.3): which adapter tensors answer to U and not to R.
+
+For every example the answer is replaced by random tokens, k times, and the loss towards them is differentiated in
+eval mode. G = (1/N) Σ of the gradients of per-example mean-token losses, N = examples × copies, once per scope. Per
+tensor: cos = <G_U, G_R> / (|G_U| |G_R|), magnitude = mean |G_U|, divergence = (1 − cos) · magnitude.
+
+With the paper's perturbation (labels only) the k copies of an example share one forward and one backward pass: the
+loss is linear in the one-hot labels, so their mean is the loss towards the mean label. That is exact, not an estimate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from peft.tuners.lora.layer import ParamWrapper
+
+from core.adapters import Adapters, Cell
+from core.batching import Batch, Encoded, by_length, collate
+from core.config import LocalizeConfig
+from core.errors import UserError
+from core.likelihood import answer_logits, per_example, token_nll
+from core.progress import Reporter
+
+TOP = 10
+"""examples kept per cell in the contributions table"""
+BINS = 41
+"""bins of the histograms of element gradients; symmetric around 0"""
+
+
+@dataclass(frozen=True)
+class Localization:
+    """What the stage found; see the module's docstring."""
+
+    table: pd.DataFrame
+    """one row a tensor: name, layer, module, factor, rows, columns, cos, mag_unlearn, mag_retain, norm_unlearn,
+    norm_retain, divergence, has_gradient"""
+    contributions: pd.DataFrame
+    """name, example, share: the TOP unlearn examples of each tensor; an example's share is <g_n, G>/(N |G|²)"""
+    detail: dict[str, np.ndarray]
+    """profiles and histograms, flat with offsets: see `details`"""
+
+
+Targets = Callable[[Sequence[Encoded]], torch.Tensor]
+
+
+def localize(
+    adapters: Adapters,
+    unlearn: Sequence[Encoded],
+    retention: Sequence[Encoded],
+    config: LocalizeConfig,
+    *,
+    pad: int,
+    words: torch.Tensor,
+    seed: int,
+    report: Reporter,
+) -> Localization:
+    """Compute gradients of both scopes at adapter "before", and what follows from them.
+
+    words: (n,) token ids that random labels are drawn from (all but special tokens).
+    """
+    scopes = {"unlearn": perturbed(unlearn, config, words, seed), "retention": perturbed(retention, config, words, seed)}
+    total = sum(len(members) for members, _ in scopes.values()) + len(scopes["unlearn"][0])
+    counter = _Counter(report, total)
+    gradients = {
+        scope: gradient(adapters, members, targets, config.batch_size, pad, counter)
+        for scope, (members, targets) in scopes.items()
+    }
+    table = statistics(adapters.cells, gradients["unlearn"], gradients["retention"])
+    members, targets = scopes["unlearn"]
+    shares = example_shares(adapters, members, targets, gradients["unlearn"], config.batch_size, pad, counter)
+    return Localization(table, top_contributions(shares, table), details(adapters.cells, gradients))
+
+
+def perturbed(
+    examples: Sequence[Encoded], config: LocalizeConfig, words: torch.Tensor, seed: int
+) -> tuple[list[Encoded], Targets]:
+    """Return the examples to run and a function giving their targets: (N,) or (N, copies) token ids.
+
+    Draws depend on seed, example and copy only, never on batching.
+    """
+    if config.perturbation == "labels":
+        labels = {e.id: torch.stack([_draw(e, c, words, seed, len(e.answer)) for c in range(config.copies)], 1) for e in examples}
+        return list(examples), lambda members: torch.cat([labels[m.id] for m in members])
+    copies = [_overwritten(e, c, words, seed) for e in examples for c in range(config.copies)]
+    return copies, lambda members: torch.tensor([token for m in members for token in m.answer])
+
+
+def _draw(example: Encoded, copy: int, words: torch.Tensor, seed: int, count: int) -> torch.Tensor:
+    return words[torch.randint(len(words), (count,), generator=_generator(example, copy, seed))]
+
+
+def _overwritten(example: Encoded, copy: int, words: torch.Tensor, seed: int) -> Encoded:
+    """Write floor(n/2) random tokens at positions drawn with replacement, into input and label (released code)."""
+    source, n = _generator(example, copy, seed), len(example.answer)
+    places = torch.randint(n, (n // 2,), generator=source).tolist()
+    tokens = words[torch.randint(len(words), (n // 2,), generator=source)].tolist()
+    ids = list(example.ids)
+    for place, token in zip(places, tokens, strict=True):
+        ids[example.start + place] = token
+    return Encoded(f"{example.id}#{copy}", tuple(ids), example.start)
+
+
+def _generator(example: Encoded, copy: int, seed: int) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}/{example.id}/{copy}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def gradient(
+    adapters: Adapters, members: Sequence[Encoded], targets: Targets, size: int, pad: int, counter: _Counter
+) -> dict[str, torch.Tensor]:
+    """Return G per cell, in float32 on the model's device: the mean over examples of their mean losses' gradients."""
+    names = [cell.name for cell in adapters.cells]
+    with adapters.trainable("before", names) as parameters, adapters.active("before") as model:
+        for batch, labels in _batches(members, targets, size, pad, adapters.device):
+            counter.report.check()
+            (_losses(model, batch, labels).sum() / len(members)).backward()
+            counter.add(len(batch))
+        found = {name: _taken(parameter) for name, parameter in zip(names, parameters, strict=True)}
+    broken = [name for name, g in found.items() if not torch.isfinite(g).all()]
+    if broken:
+        raise UserError(f"The gradient of {broken[0]} is not a number.", "Use dtype float32, or check the adapter.")
+    return found
+
+
+def _batches(
+    members: Sequence[Encoded], targets: Targets, size: int, pad: int, device: torch.device
+) -> Iterator[tuple[Batch, torch.Tensor]]:
+    for group in by_length(members, size):
+        yield collate(group, pad, device), targets(group).to(device)
+
+
+def _losses(model: Any, batch: Batch, labels: torch.Tensor) -> torch.Tensor:
+    return per_example(token_nll(answer_logits(model, batch), labels), batch.owners, len(batch))
+
+
+def _taken(parameter: torch.nn.Parameter) -> torch.Tensor:
+    value = parameter.grad
+    return torch.zeros_like(parameter) if value is None else value.detach().float().clone()
+
+
+def statistics(cells: Sequence[Cell], unlearn: dict[str, torch.Tensor], retention: dict[str, torch.Tensor]) -> pd.DataFrame:
+    """Return one row a tensor; a tensor without gradient has cos NaN and has_gradient False, never cos 0."""
+    rows = []
+    for cell in cells:
+        u, r = unlearn[cell.name].flatten().double(), retention[cell.name].flatten().double()
+        norm_u, norm_r = float(u.norm()), float(r.norm())
+        live = norm_u > 0 and norm_r > 0
+        cos = float(u @ r) / (norm_u * norm_r) if live else math.nan
+        magnitude = float(u.abs().mean())
+        rows.append(
+            {
+                "name": cell.name,
+                "layer": cell.layer,
+                "module": cell.module,
+                "factor": cell.factor,
+                "rows": cell.shape[0],
+                "columns": cell.shape[1],
+                "cos": cos,
+                "mag_unlearn": magnitude,
+                "mag_retain": float(r.abs().mean()),
+                "norm_unlearn": norm_u,
+                "norm_retain": norm_r,
+                "divergence": (1 - cos) * magnitude,
+                "has_gradient": live,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def example_shares(
+    adapters: Adapters,
+    members: Sequence[Encoded],
+    targets: Targets,
+    total: dict[str, torch.Tensor],
+    size: int,
+    pad: int,
+    counter: _Counter,
+) -> pd.DataFrame:
+    """Return each example's share of each cell's gradient: rows examples, columns cells; a column sums to 1.
+
+    No per-example gradient is ever formed: <g_n, G_A> = Σ_t (s Bᵀδ_t)·(G_A x_t), and likewise for B, from the input x
+    and the output gradient δ of each layer. Layers where that does not hold (fused experts) are done one by one.
+    """
+    shares = {name: np.zeros(len(members)) for name in total}
+    place = {m.id: i for i, m in enumerate(members)}
+    simple = [c.name for c in adapters.cells if not isinstance(adapters.layer(c.name), ParamWrapper)]
+    rest = [c.name for c in adapters.cells if c.name not in set(simple)]
+    with adapters.trainable("before", [c.name for c in adapters.cells]), adapters.active("before") as model:
+        for batch, labels in _batches(members, targets, size, pad, adapters.device):
+            counter.report.check()
+            where = [place[m.id] for m in batch.members]
+            with _Products(adapters, simple, total) as products:
+                _losses(model, batch, labels).sum().backward()
+            for name, values in products.values.items():
+                shares[name][where] = values
+            counter.add(len(batch))
+        _drop_gradients(adapters)
+        if rest:
+            _one_by_one(adapters, model, members, targets, total, rest, pad, shares, counter)
+    norms = {name: float(g.double().norm() ** 2) * len(members) for name, g in total.items()}
+    columns = {name: values / norms[name] for name, values in shares.items() if norms[name] > 0}
+    table = pd.DataFrame(columns, index=[m.id for m in members])
+    # Copies of one example (released code's perturbation) are one question to the user.
+    return table.groupby(lambda key: key.split("#")[0], sort=False).sum()
+
+
+class _Products:
+    """While active, collects <g_n, G> of every example of a backward pass for plain LoRA layers."""
+
+    def __init__(self, adapters: Adapters, cells: Sequence[str], total: dict[str, torch.Tensor]) -> None:
+        self.adapters, self.total = adapters, total
+        self.paths = sorted({cell.rsplit(".lora_", 1)[0] for cell in cells})
+        self.values: dict[str, np.ndarray] = {}
+
+    def __enter__(self) -> _Products:
+        self.handles = [
+            self.adapters.layer(f"{path}.lora_A").register_forward_hook(self._watch(path)) for path in self.paths
+        ]
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def _watch(self, path: str) -> Callable[..., None]:
+        def after_forward(layer: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            x = args[0].detach()
+            output.register_hook(lambda delta: self._collect(path, layer, x, delta))
+
+        return after_forward
+
+    @torch.no_grad()
+    def _collect(self, path: str, layer: Any, x: torch.Tensor, delta: torch.Tensor) -> None:
+        a, b, scale = layer.lora_A["before"].weight, layer.lora_B["before"].weight, layer.scaling["before"]
+        x, delta = x.float(), delta.float()
+        name_a, name_b = f"{path}.lora_A", f"{path}.lora_B"
+        with torch.autocast(x.device.type, enabled=False):
+            product_a = ((delta @ b) * (x @ self.total[name_a].t())).flatten(1).sum(1) * scale
+            product_b = ((delta @ self.total[name_b]) * (x @ a.t())).flatten(1).sum(1) * scale
+        self.values[name_a], self.values[name_b] = product_a.cpu().numpy(), product_b.cpu().numpy()
+
+
+def _one_by_one(
+    adapters: Adapters,
+    model: Any,
+    members: Sequence[Encoded],
+    targets: Targets,
+    total: dict[str, torch.Tensor],
+    cells: Sequence[str],
+    pad: int,
+    shares: dict[str, np.ndarray],
+    counter: _Counter,
+) -> None:
+    for number, member in enumerate(members):
+        counter.report.check()
+        batch = collate([member], pad, adapters.device)
+        _losses(model, batch, targets([member]).to(adapters.device)).sum().backward()
+        for name in cells:
+            shares[name][number] = float((_taken(adapters.tensor("before", name)) * total[name]).sum())
+        _drop_gradients(adapters)
+
+
+def _drop_gradients(adapters: Adapters) -> None:
+    for parameter in adapters.tensors("before").values():
+        parameter.grad = None
+
+
+def top_contributions(shares: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the TOP examples of each cell by share, largest first."""
+    parts = []
+    for name in table["name"]:
+        if name in shares:
+            best = shares[name].nlargest(TOP)
+            parts.append(pd.DataFrame({"name": name, "example": best.index, "share": best.to_numpy()}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["name", "example", "share"])
+
+
+def details(cells: Sequence[Cell], gradients: dict[str, dict[str, torch.Tensor]]) -> dict[str, np.ndarray]:
+    """Return, flat in cell order, what is inside a cell.
+
+    rows_SCOPE, columns_SCOPE: root mean square per row and per column, cut apart by row_offsets and column_offsets;
+    histogram_SCOPE (cells, BINS): counts of elements between −range and +range; range (cells,).
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    limits = []
+    for cell in cells:
+        limit = max(float(gradients[scope][cell.name].abs().max()) for scope in gradients)
+        limits.append(limit)
+        for scope, of in gradients.items():
+            g = of[cell.name].float()
+            found.setdefault(f"rows_{scope}", []).append(g.pow(2).mean(1).sqrt().cpu().numpy())
+            found.setdefault(f"columns_{scope}", []).append(g.pow(2).mean(0).sqrt().cpu().numpy())
+            counts = torch.histc(g.flatten(), BINS, -limit, limit) if limit > 0 else torch.zeros(BINS)
+            found.setdefault(f"histogram_{scope}", []).append(counts.cpu().numpy().astype(np.int32)[None])
+    flat = {name: np.concatenate(parts) for name, parts in found.items()}
+    for axis, index in (("row", 0), ("column", 1)):
+        flat[f"{axis}_offsets"] = np.cumsum([0, *(cell.shape[index] for cell in cells)])
+    return {**flat, "range": np.array(limits)}
+
+
+class _Counter:
+    """Counts examples over the passes of this stage."""
+
+    def __init__(self, report: Reporter, total: int) -> None:
+        self.report, self.total, self.done = report, total, 0
+
+    def add(self, count: int) -> None:
+        self.done += count
+        self.report.progress(self.done, self.total, "examples")
