@@ -7,12 +7,14 @@ Here forward and backward are written out, so that the only tensors kept are the
     g_A = (g s B)ᵀ x                  g_B = s · gᵀ (x Aᵀ)
 
 `fused` swaps it in for the plain linear layers of one adapter without dropout; all else stays with peft.
+`mixed` lets several adapters answer in one batch without gradients: the base computes every row once, and each
+adapter adds its part to its own slice of rows.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -92,6 +94,43 @@ def fused(model: torch.nn.Module, name: str, dtype: str) -> Iterator[None]:
                 weight = weight.to(torch.bfloat16)
                 bias = None if bias is None else bias.to(torch.bfloat16)
             layer.forward = partial(_forward, layer, weight, bias, name)  # type: ignore[method-assign]
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("forward", None)
+
+
+def _mixed_forward(layer: LoraLinear, parts: Sequence[_Part], x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    y: torch.Tensor = layer.base_layer(x)
+    for rows, a, b in parts:
+        piece = x[rows].to(a.dtype)
+        y[rows] += ((piece @ a) @ b).to(y.dtype)
+    return y
+
+
+_Part = tuple[slice, torch.Tensor, torch.Tensor]
+
+
+@contextlib.contextmanager
+def mixed(model: torch.nn.Module, groups: Sequence[tuple[str | None, slice]]) -> Iterator[None]:
+    """Within this context rows in each slice are computed with that adapter; None is the base alone.
+
+    Only for models whose LoRA layers are all linear, and only for generation.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear)]
+    try:
+        for layer in layers:
+            weight: Any = layer.get_base_layer().weight
+            parts = [
+                (
+                    rows,
+                    layer.lora_A[name].weight.detach().t().to(weight.dtype),
+                    (layer.lora_B[name].weight.detach().t() * layer.scaling[name]).to(weight.dtype),
+                )
+                for name, rows in groups
+                if name is not None and rows.stop > rows.start
+            ]
+            layer.forward = partial(_mixed_forward, layer, parts)  # type: ignore[method-assign]
         yield
     finally:
         for layer in layers:

@@ -1,0 +1,165 @@
+"""Generation: many questions to several adapters at once, as a stream of tokens.
+
+`stream` is a generator that the caller consumes; it knows nothing of pages, files or metrics. Before and after (and
+the never-taught base) share one batch and therefore one pass over the base's weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from core.adapters import Adapters
+from core.config import AnswersConfig
+from core.fused import mixed
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to one adapter."""
+
+    prompt: tuple[int, ...]
+    adapter: str | None
+    """None asks the base with adapters off: the model that was never taught"""
+    draw: int = 0
+    """requests with equal draw and seed use the same random numbers, so that panes differ by weights only"""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One generated token."""
+
+    request: int
+    """index into the requests"""
+    token: int
+    logprob: float
+    last: bool
+
+
+def stream(
+    adapters: Adapters, requests: Sequence[Request], config: AnswersConfig, *, end: int, pad: int, seed: int = 0
+) -> Iterator[list[Piece]]:
+    """Yield, step by step, the next token of every request that is not finished; the end token is never yielded.
+
+    A request is finished by its end token or after config.max_new_tokens. Greedy at temperature 0, else sampled.
+    """
+    if adapters.mixable:
+        yield from _batch(adapters, list(enumerate(requests)), config, end, pad, seed)
+        return
+    for name in dict.fromkeys(request.adapter for request in requests):
+        own = [(i, request) for i, request in enumerate(requests) if request.adapter == name]
+        yield from _batch(adapters, own, config, end, pad, seed)
+
+
+def generate(
+    adapters: Adapters, requests: Sequence[Request], config: AnswersConfig, *, end: int, pad: int, seed: int = 0
+) -> list[list[int]]:
+    """Return the answer tokens of every request, in order."""
+    answers: list[list[int]] = [[] for _ in requests]
+    for pieces in stream(adapters, requests, config, end=end, pad=pad, seed=seed):
+        for piece in pieces:
+            if not piece.last or piece.token != end:
+                answers[piece.request].append(piece.token)
+    return answers
+
+
+@torch.no_grad()
+def _batch(
+    adapters: Adapters, numbered: list[tuple[int, Request]], config: AnswersConfig, end: int, pad: int, seed: int
+) -> Iterator[list[Piece]]:
+    # Rows of one adapter lie together, so that each adapter works on one slice.
+    alive = sorted(numbered, key=lambda item: (item[1].adapter or "", item[0]))
+    device = adapters.device
+    ids, mask = _left_padded([request.prompt for _, request in alive], pad, device)
+    choose = _Chooser(config, seed)
+    cache = DynamicCache(config=adapters.model.get_base_model().config)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    keep: Any = {"logits_to_keep": 1}
+    step = 0
+    while alive:
+        with _serving(adapters, [request.adapter for _, request in alive]) as model:
+            # The answered set only shrinks at a row's end, so the context is re-entered only then.
+            while True:
+                output = model(
+                    input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, **keep
+                )
+                tokens, logprobs = choose(output.logits[:, -1].float(), [request.draw for _, request in alive], step)
+                step += 1
+                full = step >= config.max_new_tokens
+                pieces = [
+                    Piece(number, token, logprob, token == end or full)
+                    for (number, _), token, logprob in zip(alive, tokens.tolist(), logprobs.tolist(), strict=True)
+                ]
+                yield pieces
+                open_rows = [row for row, piece in enumerate(pieces) if not piece.last]
+                if not open_rows:
+                    return
+                if len(open_rows) < len(alive):
+                    index = torch.tensor(open_rows, device=device)
+                    cache.batch_select_indices(index)
+                    tokens, mask, positions = tokens[index], mask[index], positions[index]
+                    alive = [alive[row] for row in open_rows]
+                ids = tokens[:, None]
+                mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+                positions = positions[:, -1:] + 1
+                if len(open_rows) < len(pieces):
+                    break
+
+
+@contextlib.contextmanager
+def _serving(adapters: Adapters, names: Sequence[str | None]) -> Iterator[Any]:
+    """Enter what computes these rows: one adapter, the base, or several adapters slice by slice."""
+    kinds = list(dict.fromkeys(names))
+    if len(kinds) == 1:
+        with adapters.active(kinds[0]) as model:
+            yield model.get_base_model()
+        return
+    bounds = [0]
+    for kind in kinds:
+        bounds.append(bounds[-1] + sum(name == kind for name in names))
+    groups = [(kind, slice(bounds[i], bounds[i + 1])) for i, kind in enumerate(kinds)]
+    with adapters.active(kinds[0] or kinds[1]), mixed(adapters.model, groups):
+        yield adapters.model.get_base_model()
+
+
+class _Chooser:
+    """Picks the next token of every row."""
+
+    def __init__(self, config: AnswersConfig, seed: int) -> None:
+        self.config, self.seed = config, seed
+
+    def __call__(self, logits: torch.Tensor, draws: Sequence[int], step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (tokens, log-probabilities) for logits (rows, vocabulary)."""
+        logprobs = torch.log_softmax(logits, dim=-1)
+        if self.config.temperature == 0:
+            tokens = logprobs.argmax(-1)
+        else:
+            # The same draw gives the same random number at the same step, whatever else is in the batch.
+            points = torch.tensor([_uniform(self.seed, draw, step) for draw in draws], device=logits.device)
+            p, order = torch.softmax(logits / self.config.temperature, dim=-1).sort(-1, descending=True)
+            before = p.cumsum(-1) - p
+            p = torch.where(before < self.config.top_p, p, 0.0)
+            heights = p.cumsum(-1)
+            place = torch.searchsorted(heights, (points * heights[:, -1])[:, None]).clamp(max=p.shape[-1] - 1)
+            tokens = order.gather(1, place)[:, 0]
+        return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
+
+
+def _uniform(seed: int, draw: int, step: int) -> float:
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + draw) * 100_003 + step)
+    return float(torch.rand((), generator=generator))
+
+
+def _left_padded(prompts: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    length = max(len(prompt) for prompt in prompts)
+    ids = torch.full((len(prompts), length), pad)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, length - len(prompt) :] = torch.tensor(list(prompt))
+        mask[row, length - len(prompt) :] = 1
+    return ids.to(device), mask.to(device)

@@ -1,0 +1,107 @@
+"""Start, follow, cancel, resume and re-attach to runs; each runs in a worker process of its own session.
+
+No heavy import: the dashboard's server and the command line use this, and neither ever loads torch.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core import store
+from core.config import RunConfig
+from core.errors import UserError
+from core.store import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ALLOCATOR = {
+    # Tensors of some 100 MB come and go at every step. By default glibc returns each to the system and takes fresh,
+    # zeroed pages for the next; kept in the heap they are re-used.
+    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
+    "MALLOC_TOP_PAD_": str(2**28),
+}
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of processes that compute."""
+    path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
+    return {**ALLOCATOR, "TOKENIZERS_PARALLELISM": "false", **os.environ, "PYTHONPATH": path}
+
+
+def submit(config: RunConfig, folder: Path) -> Run:
+    """Create a run and start its worker."""
+    run = store.create(config, folder)
+    start(run)
+    return run
+
+
+def start(run: Run) -> int:
+    """Start the worker of a run; return its process id. It outlives whoever started it."""
+    (run.path / "cancel").unlink(missing_ok=True)
+    try:
+        with (run.path / "worker.log").open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "core.worker", str(run.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment(),
+            )
+    except OSError as error:
+        raise store.disk_error(run.path, error) from error
+    _children.append(process)
+    return process.pid
+
+
+_children: list[subprocess.Popen[bytes]] = []
+
+
+def resume(run: Run) -> int:
+    """Start a run that was cancelled, failed or killed again: finished stages come from the cache."""
+    state = run.status()["state"]
+    if state in ("queued", "running"):
+        raise UserError(f"The run {run.id} is {state}.", "Wait for it, or cancel it first.")
+    if run.bundled:
+        raise UserError("The bundled run cannot be changed.", "Start a new one with its settings.")
+    store.write_json(run.path / "status.json", store.fresh_status())
+    return start(run)
+
+
+def reap() -> None:
+    """Take notice of finished workers, so that none stays a zombie."""
+    _children[:] = [child for child in _children if child.poll() is None]
+
+
+def follow(run: Run, every: float = 0.1) -> Iterator[dict[str, Any]]:
+    """Yield a run's events from the beginning until it has ended."""
+    seen = 0
+    while True:
+        reap()
+        state = run.status()["state"]
+        new = run.events(seen)
+        seen += len(new)
+        yield from new
+        if state in store.ENDED or state == "unreadable":
+            yield from run.events(seen)
+            return
+        time.sleep(every)
+
+
+def kill(run: Run) -> None:
+    """End a worker at once (Ctrl-C twice): its partial files stay, and it can be resumed."""
+    import psutil
+
+    status = run.status()
+    if status["state"] in ("queued", "running") and status.get("pid"):
+        try:
+            psutil.Process(int(status["pid"])).kill()
+        except psutil.NoSuchProcess:
+            return

@@ -1,0 +1,59 @@
+"""Degenerate answers: forgotten into noise. Empty, repetitive, or made of non-words.
+
+Rules on the text alone, so anybody can check them:
+- empty: no letter and no digit;
+- repetition: a run of one to four words that follows itself three times or more ("affili affili affili"), or, from
+  eight words on, less than half of the words are different ones;
+- non-words: more than a third of the lower-case words are unknown. Known are the words of the data, of the general
+  text, and every word that the tokenizer holds in one piece; capitalised words, numbers and e-mails are not judged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from core.facts import EMAIL
+from core.metrics.base import Evidence, Metric, Score, averaged
+
+REPEATS = 3
+DISTINCT = 0.5
+NON_WORDS = 1 / 3
+
+
+def why_degenerate(text: str, lexicon: Collection[str]) -> str:
+    """Return empty, repetition or non-words for a degenerate answer, else an empty string."""
+    words = re.findall(r"[^\W_]+(?:['’\-][^\W_]+)*", EMAIL.sub(" ", text))
+    if not words:
+        return "" if EMAIL.search(text) else "empty"
+    lower = [word.lower() for word in words]
+    if _repeats(lower) or (len(lower) >= 8 and len(set(lower)) < DISTINCT * len(lower)):
+        return "repetition"
+    judged = [word for word in words if word.isalpha() and word.islower()]
+    strange = [word for word in judged if word not in lexicon]
+    return "non-words" if len(strange) > max(1.0, NON_WORDS * len(judged)) else ""
+
+
+def _repeats(words: list[str]) -> bool:
+    for size in range(1, 5):
+        for start in range(len(words) - size * REPEATS + 1):
+            unit = words[start : start + size]
+            if all(words[start + k * size : start + (k + 1) * size] == unit for k in range(1, REPEATS)):
+                return True
+    return False
+
+
+def compute(evidence: Evidence) -> Score:
+    """Return the share of degenerate answers per voice, scope and split."""
+    return averaged(
+        evidence,
+        {
+            voice: {i: 100.0 * bool(why_degenerate(text, evidence.lexicon)) for i, text in answers.items()}
+            for voice, answers in evidence.answers.items()
+        },
+    )
+
+
+DEGENERATE = Metric(
+    "degenerate", "%", "answers that are empty, repeat themselves or consist of non-words: noise, not ignorance", "low", compute
+)

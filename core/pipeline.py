@@ -1,0 +1,493 @@
+"""The stages in order, each cached under a hash of exactly what it depends on.
+
+A new threshold costs only unlearning, answers and evaluation; so does a new method. Runs in the worker: everything
+here may import torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from core import adapters as adapters_
+from core import data, facts, models, regions, store
+from core import localize as localize_
+from core import teach as teach_
+from core import unlearn as unlearn_
+from core.adapters import Adapters
+from core.answers import Request, generate
+from core.batching import Encoded, encode_all, prompt_ids
+from core.config import RunConfig
+from core.data import Corpus, Example
+from core.errors import Cancelled, UserError
+from core.likelihood import TokenScores, score
+from core.metrics import METRICS, Evidence
+from core.models import Loaded
+from core.progress import Reporter
+from core.store import Run
+
+CODE = 1
+"""Raised whenever a stage computes something else than before: it makes old cache entries unreachable."""
+
+NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
+
+
+class StageReporter(Reporter):
+    """What the pipeline needs beyond a plain reporter; the worker's own writes files."""
+
+    def stage(self, name: str, state: str, **values: Any) -> None:
+        """Say that a stage is running, done or reused."""
+
+
+class Pipeline:
+    """One run from data to scores; holds the model between the stages."""
+
+    def __init__(self, run: Run, config: RunConfig, folder: Path, report: StageReporter) -> None:
+        """Load data and model. Raises UserError for whatever is wrong with either."""
+        self.run, self.config, self.folder, self.report = run, config, folder, report
+        self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0), config.seed)
+        self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed)
+        for finding in self.corpus.findings():
+            report.event("finding", text=finding)
+        self.dtype = models.pick_dtype(config.model.dtype, config.model.device)
+        self.loaded: Loaded = models.load(config.model)
+        tokenizer = self.loaded.tokenizer
+        self.end, self.pad = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
+        encoded = encode_all(tokenizer, config.model.template, self.corpus.examples, config.data.max_tokens)
+        self.encoded = dict(zip((e.id for e in self.corpus.examples), encoded, strict=True))
+        self.base_key = [CODE, self.loaded.files or str(self.loaded.folder), self.dtype, config.model.template, config.seed]
+        self.adapters: Adapters
+        self.manifest: dict[str, Any] = {"stages": {}}
+
+    def go(self) -> dict[str, Any]:
+        """Run all stages and return the summary."""
+        for name in store.STAGES:
+            started = time.monotonic()
+            self.report.stage(name, "running")
+            reused = bool(getattr(self, f"_{name}")())
+            self.manifest["stages"][name] = {
+                "seconds": round(time.monotonic() - started, 2), "reused": reused, "peak_memory_mb": peak_memory_mb(),
+            }  # fmt: skip
+            self.report.stage(name, "reused" if reused else "done", seconds=time.monotonic() - started)
+        self._write_manifest()
+        return summary(self.run)
+
+    # -- the stages -------------------------------------------------------------------------------------------------
+
+    def _teach(self) -> bool:
+        config = self.config.teach
+        if not config.enabled:
+            self._given_adapter()
+            return False
+
+        def produce(folder: Path) -> None:
+            adapters = self._attach()
+            result = teach_.teach(
+                adapters, self._part("unlearn"), self._part("retention"), config,
+                pad=self.pad, seed=self.config.seed, report=self.report,
+            )  # fmt: skip
+            adapters.save("before", folder / "before", self.config.model.name)
+            store.write_json(folder / "teach.json", asdict(result))
+            self.adapters = adapters
+
+        key = digest(self.base_key, self.whole.fingerprint(), self.config.data.max_tokens, config)
+        reused = self._cached("teach", key, produce)
+        if reused:
+            self.adapters = adapters_.load(self.loaded.model, self.dtype, self.run.path / "before")
+        return reused
+
+    def _given_adapter(self) -> None:
+        """Take the user's adapter as before, or a fresh one that changes nothing."""
+        if self.loaded.adapter:
+            self.adapters = adapters_.load(self.loaded.model, self.dtype, self.loaded.adapter)
+        else:
+            self.adapters = self._attach()
+        self.adapters.save("before", self.run.path / "before", self.config.model.name)
+
+    def _attach(self) -> Adapters:
+        c = self.config.teach
+        return adapters_.attach(
+            self.loaded.model, self.dtype, rank=c.rank, alpha=c.alpha, dropout=c.dropout, seed=self.config.seed
+        )
+
+    def _preflight(self) -> bool:
+        voices = ["before", *(["never"] if self.config.teach.enabled else [])]
+
+        def produce(folder: Path) -> None:
+            self._score(voices).to_parquet(folder / "reference.parquet")
+            store.write_json(folder / "reference.json", {"answers": self._ask(voices), "general": self._general(voices)})
+
+        key = digest(
+            self.base_key, self.adapters.hash("before"), self.corpus.fingerprint(), voices,
+            self.config.answers, self.config.evaluate, self.config.data.max_tokens, general_lines(),
+        )  # fmt: skip
+        reused = self._cached("preflight", key, produce)
+        self.reference = pd.read_parquet(self.run.path / "reference.parquet")
+        self.recorded = json.loads((self.run.path / "reference.json").read_text(encoding="utf-8"))
+        found = preflight(self.corpus, self.reference, self.recorded["answers"]["before"])
+        store.write_json(self.run.path / "preflight.json", found)
+        self.report.event("preflight", **found)
+        minimum = self.config.preflight.minimum_facts
+        if found["facts"]["share"] is not None and found["facts"]["share"] < minimum:
+            known, asked = found["facts"]["known"], found["facts"]["asked"]
+            raise UserError(
+                f"This model does not know what it should forget: {known} of {asked} facts of the unlearn scope stand in "
+                f"its answers ({found['facts']['share']:.0f} %, at least {minimum:.0f} % are needed).",
+                "Teach it (--set teach.enabled=true), teach longer, or lower preflight.minimum_facts.",
+            )
+        return reused
+
+    def _localize(self) -> bool:
+        c = self.config.localize
+
+        def produce(folder: Path) -> None:
+            found = localize_.localize(
+                self.adapters, self._part("unlearn", "train"), self._part("retention", "train"), c,
+                pad=self.pad, words=self._words(), seed=self.config.seed, report=self.report,
+            )  # fmt: skip
+            found.table.to_parquet(folder / "localization.parquet")
+            found.contributions.to_parquet(folder / "contributions.parquet")
+            np.savez_compressed(folder / "detail.npz", **{k: _smaller(v) for k, v in found.detail.items()})
+
+        key = digest(self.base_key, self.adapters.hash("before"), self.corpus.fingerprint(), c, self.config.data.max_tokens)
+        return self._cached("localize", key, produce)
+
+    def _region(self) -> bool:
+        table = pd.read_parquet(self.run.path / "localization.parquet")
+        rule = self.config.region
+        self.region = regions.choose(rule, table)
+        inside = table["name"].isin(self.region)
+        elements = table["rows"] * table["columns"]
+        limits = rule.limits(table) if isinstance(rule, regions.Located) else None
+        store.write_json(
+            self.run.path / "region.json",
+            {
+                "format": store.FORMAT,
+                "rule": {"name": rule.name, **asdict(rule)},
+                "limits": limits,
+                "tensors": self.region,
+                "count": len(self.region),
+                "total": len(table),
+                "with_gradient": int(table["has_gradient"].sum()),
+                "share_of_adapter": 100.0 * float(elements[inside].sum() / elements.sum()),
+                "share_of_model": 100.0 * float(elements[inside].sum()) / self._parameters(),
+            },
+        )
+        return False
+
+    def _unlearn(self) -> bool:
+        c = self.config.unlearn
+        split = "dev" if self.corpus.select("unlearn", "dev") else "train"
+        never = self._accuracy("never", "unlearn", split) if self.config.teach.enabled else None
+        if c.stop == "never-taught" and never is None:
+            self.report.event("finding", text=f"Unlearning makes all its steps: {NOT_TAUGHT}.")
+        watched = unlearn_.Watched(
+            unlearn_.spread(self._part("unlearn", split), WATCHED), unlearn_.spread(self._part("retention", split), WATCHED), never
+        )
+
+        def produce(folder: Path) -> None:
+            shutil.rmtree(self.run.path / "checkpoints", ignore_errors=True)
+            (self.run.path / "checkpoints").mkdir()
+
+            def save(step: int, tensors: dict[str, torch.Tensor]) -> None:
+                # Into the run at once: a run that is cancelled or killed keeps what it has.
+                adapters_.write_tensors(tensors, self.run.path / "checkpoints" / f"step-{step:05d}.safetensors")
+                self.report.event("checkpoint", step=step)
+
+            result = unlearn_.unlearn(
+                self.adapters, self.region, self._part("unlearn", "train"), self._part("retention", "train"), watched, c,
+                pad=self.pad, seed=self.config.seed, report=self.report, save=save,
+            )  # fmt: skip
+            store.write_json(folder / "unlearn.json", {**asdict(result), "split": split})
+            (folder / "after").mkdir()
+            adapters_.write_tensors(self._region_tensors(), folder / "after" / "region.safetensors")
+            shutil.copytree(self.run.path / "checkpoints", folder / "checkpoints")
+
+        key = digest(
+            self.base_key, self.adapters.hash("before"), self.corpus.fingerprint(), self.region, c, c.method.name, never,
+            self.config.data.max_tokens,
+        )  # fmt: skip
+        try:
+            reused = self._cached("unlearn", key, produce)
+        except Cancelled:
+            self._keep_partial()
+            raise
+        if reused:
+            self.adapters.copy("before", "after")
+            self.adapters.set("after", adapters_.read_tensors(self.run.path / "after" / "region.safetensors"))
+            unlearn_.verify(self.adapters, self.region)
+        return reused
+
+    def _keep_partial(self) -> None:
+        """Make the last checkpoint, or what there is after the last step, the cancelled run's result."""
+        (self.run.path / "after").mkdir(exist_ok=True)
+        adapters_.write_tensors(self._region_tensors(), self.run.path / "after" / "region.safetensors")
+
+    def _region_tensors(self) -> dict[str, torch.Tensor]:
+        return {name: self.adapters.tensor("after", name).detach() for name in self.region}
+
+    def _answers(self) -> bool:
+        def produce(folder: Path) -> None:
+            store.write_json(folder / "after.json", {"answers": self._ask(["after"]), "general": self._general(["after"])})
+
+        key = digest(
+            self.base_key, self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines()
+        )
+        reused = self._cached("answers", key, produce)
+        after = json.loads((self.run.path / "after.json").read_text(encoding="utf-8"))
+        for part in ("answers", "general"):
+            self.recorded[part] |= after[part]
+        rows = []
+        for example in self.corpus.examples:
+            voices = {v: texts[example.id] for v, texts in self.recorded["answers"].items() if example.id in texts}
+            rows.append(json.dumps({"example": example.id, **_public(example), **voices}, ensure_ascii=False))
+        store.write_text(self.run.path / "answers.jsonl", "\n".join(rows) + "\n")
+        return reused
+
+    def _evaluate(self) -> bool:
+        def produce(folder: Path) -> None:
+            self._score(["after"]).to_parquet(folder / "after.parquet")
+
+        key = digest(
+            self.base_key, self.adapters.hash("after"), self.corpus.fingerprint(), self.config.evaluate,
+            self.config.data.max_tokens,
+        )  # fmt: skip
+        reused = self._cached("evaluate", key, produce)
+        after = pd.read_parquet(self.run.path / "after.parquet")
+        tokens = self.reference.merge(after.drop(columns=["token", "text"]), on=["example", "position"], validate="1:1")
+        places = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in self.corpus.examples])
+        tokens = tokens.merge(places, on="example", validate="m:1")
+        tokens.to_parquet(self.run.path / "tokens.parquet")
+        evidence = Evidence(
+            self.corpus.examples, tokens, self.recorded["answers"], self.recorded["general"], self._lexicon(),
+            {} if self.config.teach.enabled else {"never": NOT_TAUGHT},
+        )  # fmt: skip
+        scores = {name: {"unit": m.unit, **asdict(m.compute(evidence))} for name, m in METRICS.items()}
+        store.write_json(self.run.path / "metrics.json", clean({"format": store.FORMAT, "metrics": scores}))
+        for name in ("reference.parquet", "reference.json", "after.parquet", "after.json"):
+            (self.run.path / name).unlink(missing_ok=True)  # now contained in tokens, answers and metrics
+        return reused
+
+    # -- shared pieces ----------------------------------------------------------------------------------------------
+
+    def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> bool:
+        return store.cached(self.folder, stage, key, self.run, produce)
+
+    def _part(self, scope: str, split: str | None = None) -> list[Encoded]:
+        return [self.encoded[e.id] for e in self.corpus.select(scope, split)]
+
+    def _words(self) -> torch.Tensor:
+        special = set(self.loaded.tokenizer.all_special_ids)
+        return torch.tensor([i for i in range(len(self.loaded.tokenizer)) if i not in special])
+
+    def _parameters(self) -> int:
+        return sum(p.numel() for name, p in self.loaded.model.named_parameters() if "lora_" not in name)
+
+    def _voice(self, voice: str) -> str | None:
+        return None if voice == "never" else voice
+
+    def _score(self, voices: Sequence[str]) -> pd.DataFrame:
+        """Return one row an answer token with each voice's log-probability, rank and alternatives."""
+        c, columns = self.config.evaluate, {}
+        total, done = len(self.encoded) * len(voices), 0
+        for voice in voices:
+            found: dict[str, TokenScores] = {}
+            with self.adapters.active(self._voice(voice)) as model:
+                members = list(self.encoded.values())
+                for name, scores in score(model, members, self.pad, size=c.batch_size, top=c.top, device=self.adapters.device):
+                    self.report.check()
+                    found[name] = scores
+                    done += 1
+                    self.report.progress(done, total, "examples")
+            columns[voice] = found
+        return self._token_table(columns)
+
+    def _token_table(self, columns: dict[str, dict[str, TokenScores]]) -> pd.DataFrame:
+        decode = self.loaded.tokenizer.decode
+        rows = []
+        for example in self.corpus.examples:
+            encoded = self.encoded[example.id]
+            for position, token in enumerate(encoded.answer):
+                row: dict[str, Any] = {
+                    "example": example.id, "position": position, "token": token,
+                    "text": decode([token], clean_up_tokenization_spaces=False),
+                }  # fmt: skip
+                for voice, found in columns.items():
+                    scores = found[example.id]
+                    row[f"logprob_{voice}"], row[f"rank_{voice}"] = scores.logprob[position], scores.rank[position]
+                    row[f"top_{voice}"] = [decode([t], clean_up_tokenization_spaces=False) for t, _ in scores.top[position]]
+                    row[f"top_logprob_{voice}"] = [value for _, value in scores.top[position]]
+                rows.append(row)
+        return pd.DataFrame(rows)
+
+    def _ask(self, voices: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return voice -> example -> answer, all voices of a question in one batch."""
+        c, tokenizer = self.config.answers, self.loaded.tokenizer
+        wanted = [(voice, e, number) for number, e in enumerate(self.corpus.examples) for voice in voices]
+        # Similar prompt lengths together: less padding, and rows that end at about the same time.
+        wanted.sort(key=lambda item: (len(item[1].question), item[2]))
+        texts: dict[str, dict[str, str]] = {voice: {} for voice in voices}
+        size = max(1, c.batch_size) * len(voices)
+        for start in range(0, len(wanted), size):
+            self.report.check()
+            part = wanted[start : start + size]
+            requests = [
+                Request(tuple(prompt_ids(tokenizer, self.config.model.template, e.question)), self._voice(voice), number)
+                for voice, e, number in part
+            ]
+            made = generate(self.adapters, requests, c, end=self.end, pad=self.pad, seed=self.config.seed)
+            for (voice, e, _), tokens in zip(part, made, strict=True):
+                texts[voice][e.id] = tokenizer.decode(tokens, skip_special_tokens=True).strip()
+            self.report.progress(min(start + size, len(wanted)), len(wanted), "answers")
+        order = [e.id for e in self.corpus.examples]
+        return {voice: {i: of[i] for i in order} for voice, of in texts.items()}
+
+    def _general(self, voices: Sequence[str]) -> dict[str, list[float]]:
+        """Return voice -> mean log-probability per token of each line of the general text."""
+        tokenizer = self.loaded.tokenizer
+        lines = [Encoded(str(i), tuple(tokenizer(line)["input_ids"]), 1) for i, line in enumerate(general_lines())]
+        found = {}
+        for voice in voices:
+            with self.adapters.active(self._voice(voice)) as model:
+                scored = dict(score(model, lines, self.pad, device=self.adapters.device))
+            found[voice] = [sum(scored[line.id].logprob) / len(scored[line.id].logprob) for line in lines]
+        return found
+
+    def _accuracy(self, voice: str, scope: str, split: str) -> float:
+        ids = [e.id for e in self.corpus.select(scope, split)]
+        return token_accuracy(self.reference, voice, ids)
+
+    def _lexicon(self) -> frozenset[str]:
+        tokenizer = self.loaded.tokenizer
+        pieces = {tokenizer.decode([i]).strip().lower() for i in range(len(tokenizer))}
+        texts = [t for e in self.corpus.examples for t in (e.question, e.answer)] + general_lines()
+        return frozenset(pieces | {word for text in texts for word in re.findall(r"[^\W\d_]+", text.lower())})
+
+    def _write_manifest(self) -> None:
+        import peft
+        import transformers
+
+        files = {
+            str(p.relative_to(self.run.path)): models.sha256(p)
+            for p in sorted(self.run.path.rglob("*"))
+            if p.is_file() and p.name not in {"status.json", "events.jsonl", "manifest.json", "cancel"} and p.name[0] != "."
+        }
+        versions = {"python": sys.version.split()[0], "torch": torch.__version__}
+        versions |= {"transformers": transformers.__version__, "peft": peft.__version__}
+        self.manifest |= {
+            "format": store.FORMAT,
+            "model": {"name": self.loaded.name, "note": self.loaded.note, "weights": self.loaded.files},
+            "data": {"source": self.corpus.source, "fingerprint": self.corpus.fingerprint()},
+            "adapters": {"before": self.adapters.hash("before"), "after": self.adapters.hash("after")},
+            "seed": self.config.seed,
+            "device": str(self.adapters.device),
+            "dtype": self.dtype,
+            "versions": versions,
+            "files": files,
+        }
+        store.write_json(self.run.path / "manifest.json", self.manifest)
+
+
+WATCHED = 32
+"""examples of each scope on which the unlearning loop measures itself"""
+
+
+def digest(*parts: Any) -> str:
+    """Return a short hash of plain values and dataclasses; the key of a cached stage."""
+    plain = [{"class": type(p).__name__, **asdict(p)} if dataclasses.is_dataclass(p) else p for p in parts]  # type: ignore[call-overload]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def general_lines() -> list[str]:
+    """Return the general text, a line an entry."""
+    return [line for line in (data.ASSETS / "data" / "general.txt").read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def token_accuracy(tokens: pd.DataFrame, voice: str, ids: Sequence[str]) -> float:
+    """Return the answer-token accuracy (%) of some examples from a token table."""
+    mine = tokens[tokens["example"].isin(set(ids))]
+    return 100.0 * float((mine[f"rank_{voice}"] == 1).groupby(mine["example"]).mean().mean())
+
+
+def preflight(corpus: Corpus, tokens: pd.DataFrame, answers: dict[str, str]) -> dict[str, Any]:
+    """Say what the model knows: accuracy per scope and split, and how many facts of U-train its answers contain."""
+    accuracy = {
+        f"{scope}/{split}": token_accuracy(tokens, "before", [e.id for e in part])
+        for scope in data.SCOPES
+        for split in data.SPLITS
+        if (part := corpus.select(scope, split))
+    }
+    known = asked = 0
+    for example in corpus.select("unlearn", ("train", "dev")):
+        wanted = facts.facts(example.answer, example.subject)
+        asked += len(wanted)
+        known += sum(facts.contains(answers[example.id], fact) for fact in wanted)
+    share = 100.0 * known / asked if asked else None
+    return {"accuracy": accuracy, "facts": {"known": known, "asked": asked, "share": share}}
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Return the object that `--json` prints: see the command-line contract."""
+    metrics = (run.json("metrics.json") or {}).get("metrics", {})
+    region, manifest, status = run.json("region.json") or {}, run.json("manifest.json") or {}, run.status()
+    result: dict[str, Any] = {"run": run.id, "state": status.get("state")}
+    accuracy = metrics.get("accuracy", {})
+    for voice, key in (("before", "before"), ("after", "after"), ("never", "never_taught")):
+        values = accuracy.get("values", {}).get(voice)
+        if values:
+            result[key] = {
+                "unlearn_success": {s: 100 - values[f"unlearn/{s}"] for s in data.SPLITS if f"unlearn/{s}" in values},
+                "retention_success": {s: values[f"retention/{s}"] for s in data.SPLITS if f"retention/{s}" in values},
+            }
+        else:
+            result[key] = {"reason": accuracy.get("reasons", {}).get(voice, "not measured")}
+    knew = metrics.get("never_knew", {})
+    result["never_knew"] = knew.get("values", {}).get("after") or {"reason": knew.get("reasons", {}).get("after", "not measured")}
+    degenerate = metrics.get("degenerate", {}).get("values", {}).get("after", {})
+    result["degenerate"] = degenerate.get("unlearn/val", degenerate.get("unlearn/train"))
+    result["located"] = {
+        "count": region.get("count"), "total": region.get("total"), "share_of_parameters": region.get("share_of_adapter"),
+    }  # fmt: skip
+    result["seconds"] = {name: stage["seconds"] for name, stage in manifest.get("stages", {}).items()}
+    return clean(result)
+
+
+def clean(value: Any) -> Any:
+    """Replace what JSON cannot say (NaN, numpy numbers) by what it can."""
+    if isinstance(value, dict):
+        return {str(key): clean(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def peak_memory_mb() -> int:
+    """Return the process's peak resident memory in MB (macOS counts in bytes, Linux in kB)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def _smaller(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _public(example: Example) -> dict[str, str]:
+    fields = ("question", "answer", "scope", "split", "subject")
+    return {"truth" if f == "answer" else f: getattr(example, f) for f in fields}

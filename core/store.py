@@ -1,0 +1,266 @@
+"""Run directories: written atomically, read tolerantly. No heavy import: pages and the command line read through it.
+
+Layout: see README. Everything a reader needs is in the run's own folder; cached stages are linked or copied in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.config import FORMAT, RunConfig, from_json
+from core.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STAGES = ("teach", "preflight", "localize", "region", "unlearn", "answers", "evaluate")
+ENDED = ("done", "cancelled", "failed")
+BUNDLED_RUNS = Path(__file__).resolve().parent.parent / "assets" / "runs"
+HEARTBEAT = 2.0
+"""Seconds between two heartbeats of a worker."""
+
+
+def runs_folder(given: str | Path | None = None) -> Path:
+    """Return --runs, else FORGETSCOPE_RUNS, else ./runs."""
+    return Path(given or os.environ.get("FORGETSCOPE_RUNS") or "runs").expanduser().absolute()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file in one step: a reader sees the old or the new content, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:6]}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise disk_error(path, error) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def disk_error(path: Path, error: OSError) -> UserError:
+    """Say in one sentence why a file could not be written."""
+    return UserError(f"{path} cannot be written ({error.strerror or error}).", "Free space or choose another --runs folder.")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory. Every read is tolerant: a missing or damaged part is None or empty, never an exception."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The folder's name, used in links."""
+        return self.path.name
+
+    @property
+    def bundled(self) -> bool:
+        """Whether it ships with the project (and is read-only)."""
+        return self.path.parent == BUNDLED_RUNS
+
+    def json(self, name: str) -> Any:
+        """Return a JSON file's value, None where it is missing or damaged."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def config(self) -> RunConfig:
+        """Return the run's configuration. Raises UserError where it is unreadable or from a newer format."""
+        values = self.json("config.json")
+        if values is None:
+            raise UserError(f"The run {self.id} has no readable config.json.", "Delete it or restore the file.")
+        return from_json(values)
+
+    def status(self) -> dict[str, Any]:
+        """Return state, stage, stages, pid, heartbeat, …; a worker that is gone makes the state "failed"."""
+        value = self.json("status.json")
+        status: dict[str, Any] = value if isinstance(value, dict) else {"state": "unreadable"}
+        if status.get("state") in ("queued", "running") and not alive(status):
+            status |= {"state": "failed", "error": f"The worker is gone (in stage {status.get('stage') or 'queue'})."}
+        return status
+
+    def events(self, since: int = 0) -> list[dict[str, Any]]:
+        """Return the events after the first `since`; a half-written last line is left for the next call."""
+        try:
+            lines = (self.path / "events.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+        except (OSError, UnicodeDecodeError):
+            return []
+        found = []
+        for line in lines[since:]:
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+        return found
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """Return a parquet file as a table, None where it is missing or damaged."""
+        import pandas as pd
+
+        try:
+            return pd.read_parquet(self.path / f"{name}.parquet")
+        except (OSError, ValueError, ImportError):
+            return None
+
+    def answers(self) -> list[dict[str, Any]]:
+        """Return the recorded answers: example, question, answer, scope, split, subject, and one entry a voice."""
+        try:
+            text = (self.path / "answers.jsonl").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return []
+        found = []
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+        return found
+
+    def problem(self) -> str:
+        """Return why the run cannot be read, or an empty string."""
+        try:
+            self.config()
+        except UserError as error:
+            return str(error)
+        return "" if self.json("status.json") else f"The run {self.id} has no readable status.json."
+
+    def cancel(self) -> None:
+        """Ask the worker to stop; it looks at every step."""
+        (self.path / "cancel").touch()
+
+
+def alive(status: dict[str, Any]) -> bool:
+    """Say whether the process that wrote a status still runs (on this machine; elsewhere the heartbeat decides)."""
+    import psutil
+
+    if status.get("host") != os.uname().nodename:
+        return time.time() - float(status.get("heartbeat") or 0) < 30 * HEARTBEAT
+    pid = status.get("pid")
+    if pid is None:  # created, and its worker is still on its way up
+        return time.time() - float(status.get("heartbeat") or 0) < 30
+    try:
+        process = psutil.Process(int(pid))
+        same = abs(process.create_time() - float(status.get("started_process") or process.create_time())) < 2
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def create(config: RunConfig, folder: Path) -> Run:
+    """Make a new run directory with its configuration, queued. Raises UserError where nothing can be written."""
+    method, source = config.unlearn.method.name, Path(config.data.source).name
+    name = config.name or f"{method} on {source} {config.data.subset}"
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
+    run = Run(folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{uuid.uuid4().hex[:4]}")
+    try:
+        run.path.mkdir(parents=True)
+        config.with_setting("name", name).save(run.path / "config.json")
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    write_json(run.path / "status.json", fresh_status())
+    return run
+
+
+def fresh_status() -> dict[str, Any]:
+    """Return the status of a run whose worker has not reported yet."""
+    now = time.time()
+    return {
+        "format": FORMAT, "state": "queued", "stage": "", "stages": {}, "created": now, "heartbeat": now,
+        "host": os.uname().nodename, "pid": None, "error": "",
+    }  # fmt: skip
+
+
+def list_runs(folder: Path) -> list[Run]:
+    """Return all runs in a folder, newest first, unreadable ones included."""
+    try:
+        found = [Run(p) for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    except OSError:
+        return []
+    return sorted(found, key=lambda run: run.id, reverse=True)
+
+
+def bundled_runs() -> list[Run]:
+    """Return the finished runs that ship with the project."""
+    return list_runs(BUNDLED_RUNS)
+
+
+def find(name: str, folder: Path) -> Run:
+    """Return a run by id, unique beginning of an id, or path. Raises UserError with the nearest id."""
+    known = {run.id: run for run in [*bundled_runs(), *list_runs(folder)]}
+    if name in known:
+        return known[name]
+    if (Path(name) / "config.json").is_file():
+        return Run(Path(name).absolute())
+    starts = [run for key, run in known.items() if name and key.startswith(name)]
+    if len(starts) == 1:
+        return starts[0]
+    raise unknown("run", name, known)
+
+
+def cached(folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path], None]) -> bool:
+    """Put a stage's files into the run: from the cache if it has them, else made by `produce` and kept there.
+
+    Returns True when they came from the cache. Two runs that need the same stage make it once.
+    """
+    from filelock import FileLock
+
+    place = folder / ".cache" / stage / key
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{place}.lock"):
+            hit = (place / ".complete").exists()
+            if not hit:
+                partial = place.with_name(f"{key}.partial")
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir()
+                try:
+                    produce(partial)
+                    (partial / ".complete").touch()
+                    shutil.rmtree(place, ignore_errors=True)
+                    partial.rename(place)
+                finally:
+                    shutil.rmtree(partial, ignore_errors=True)
+        _bring(place, run.path)
+    except OSError as error:
+        raise disk_error(place, error) from error
+    return hit
+
+
+def _bring(source: Path, target: Path) -> None:
+    for path in sorted(source.rglob("*")):
+        if path.is_dir() or path.name == ".complete":
+            continue
+        goal = target / path.relative_to(source)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        goal.unlink(missing_ok=True)
+        try:
+            os.link(path, goal)
+        except OSError:
+            shutil.copy2(path, goal)
+
+
+@contextlib.contextmanager
+def single_worker(run: Run) -> Iterator[None]:
+    """Hold a run for one worker. Raises UserError when another one has it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(run.path / ".worker.lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout:
+        raise UserError(f"Another worker is already at the run {run.id}.", "Wait for it, or cancel it.") from None
+    except PermissionError as error:
+        raise disk_error(run.path, error) from error

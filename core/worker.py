@@ -1,0 +1,218 @@
+"""The process that executes one run: `python -m core.worker RUN_DIRECTORY`.
+
+It takes a ticket, waits for the device, and only then imports torch. It reports through status.json (replaced) and
+events.jsonl (appended), looks for the file `cancel` at every step, and frees all memory by ending.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core import store
+from core.config import RunConfig
+from core.errors import Cancelled, UserError
+from core.progress import Reporter
+from core.store import Run
+
+EVENT_EVERY = 0.2
+"""Seconds between two progress events of a stage; the last one is always written."""
+
+
+class Log(Reporter):
+    """Writes a run's status and events. One thread beats the heart; everything else happens in the caller's thread."""
+
+    def __init__(self, run: Run) -> None:
+        """Start from the status on disk, so that stage times survive a resume."""
+        import psutil
+
+        self.run = run
+        status = run.json("status.json")
+        self.status: dict[str, Any] = {**store.fresh_status(), **(status if isinstance(status, dict) else {})}
+        self.status |= {
+            "pid": os.getpid(), "started_process": psutil.Process().create_time(), "error": "", "stage": "",
+            "host": os.uname().nodename, "state": "queued",
+        }  # fmt: skip
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._began = self._last_event = 0.0
+        self._tokens = 0
+        self.write()
+
+    @contextlib.contextmanager
+    def beating(self) -> Iterator[None]:
+        """Renew the heartbeat in a thread while this context lasts."""
+        thread = threading.Thread(target=self._beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(store.HEARTBEAT):
+            # A full disk is reported by the stage that writes next; the heart just misses a beat.
+            with contextlib.suppress(UserError):
+                self.write()
+
+    def write(self, **values: Any) -> None:
+        """Change the status and replace the file."""
+        with self._lock:
+            self.status |= values
+            self.status["heartbeat"] = time.time()
+            store.write_json(self.run.path / "status.json", self.status)
+
+    def event(self, kind: str, **values: Any) -> None:
+        """Append one line to events.jsonl, whole or not at all."""
+        line = json.dumps({"t": round(time.time(), 3), "kind": kind, "stage": self.status["stage"], **values}, ensure_ascii=False)
+        path = self.run.path / "events.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise store.disk_error(path, error) from error
+
+    def stage(self, name: str, state: str, **values: Any) -> None:
+        """Begin or end a stage."""
+        stages = self.status["stages"]
+        stages[name] = {**(stages.get(name, {}) if state != "running" else {}), "state": state, **values}
+        if state == "running":
+            self._began, self._last_event, self._tokens = time.monotonic(), 0.0, 0
+        self.write(stage=name, stages=stages)
+        self.event("stage", name=name, state=state, **values)
+        self.check()
+
+    def progress(self, done: float, total: float, unit: str, **values: Any) -> None:
+        """Record true progress with its rate and the time left at that rate."""
+        self.check()
+        now = time.monotonic()
+        seconds = max(1e-9, now - self._began)
+        self._tokens += int(values.pop("tokens", 0))
+        rate = done / seconds
+        state = {"done": done, "total": total, "unit": unit, "rate": round(rate, 3), "left": round((total - done) / rate, 1)}
+        if self._tokens:
+            state["tokens_per_second"] = round(self._tokens / seconds, 1)
+        if now - self._last_event < EVENT_EVERY and done < total:
+            return
+        self._last_event = now
+        self.status["stages"].setdefault(self.status["stage"], {"state": "running"}).update(state)
+        self.write()
+        self.event("progress", **state, **{k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()})
+
+    def check(self) -> None:
+        """Raise Cancelled when the file `cancel` is there."""
+        if (self.run.path / "cancel").exists():
+            raise Cancelled
+
+
+def queue_folder(config: RunConfig) -> Path:
+    """Return the folder of tickets for the device that a run will use: one worker at a time for each device."""
+    from core.models import cache_folder
+
+    device = config.model.device
+    if device == "auto":
+        device = "cuda" if Path("/dev/nvidia0").exists() else "mps" if sys.platform == "darwin" else "cpu"
+    return Path(os.environ.get("FORGETSCOPE_QUEUE") or cache_folder() / "queue") / device
+
+
+@contextlib.contextmanager
+def turn(config: RunConfig, log: Log) -> Iterator[None]:
+    """Wait until all earlier tickets are gone and the device is free; report the position meanwhile."""
+    from filelock import FileLock, Timeout
+
+    folder = queue_folder(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        ticket = folder / f"{time.time_ns():020d}-{os.getpid()}"
+        ticket.touch()
+    except OSError as error:
+        raise store.disk_error(folder, error) from error
+    lock = FileLock(folder / "device.lock", timeout=0)
+    try:
+        while True:
+            log.check()
+            ahead = _ahead(folder, ticket)
+            if ahead == 0:
+                with contextlib.suppress(Timeout):
+                    lock.acquire()
+                    break
+            if log.status.get("position") != ahead + 1:
+                log.write(position=ahead + 1)
+            time.sleep(0.2)
+        log.write(position=0)
+        yield
+    finally:
+        ticket.unlink(missing_ok=True)
+        lock.release()
+
+
+def _ahead(folder: Path, ticket: Path) -> int:
+    """Count the living workers before this ticket; remove tickets of dead ones."""
+    import psutil
+
+    ahead = 0
+    for other in sorted(folder.glob("*-*")):
+        if other.name >= ticket.name:
+            break
+        if psutil.pid_exists(int(other.name.rpartition("-")[2])):
+            ahead += 1
+        else:
+            other.unlink(missing_ok=True)
+    return ahead
+
+
+def work(run: Run) -> int:
+    """Execute a run to its end; return the exit status of the process."""
+    try:
+        with store.single_worker(run):
+            log = Log(run)
+            with log.beating():
+                return _work(run, log)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _work(run: Run, log: Log) -> int:
+    try:
+        config = run.config()
+        with turn(config, log):
+            log.write(state="running", began=time.time())
+            from core.pipeline import Pipeline  # torch is imported here, when it is this run's turn
+
+            Pipeline(run, config, run.path.parent, log).go()
+    except Cancelled:
+        kept = (run.path / "after").exists()
+        log.write(state="cancelled", error="Cancelled; the partial result is kept." if kept else "Cancelled.")
+        log.event("end", state="cancelled")
+        return 130
+    except UserError as error:
+        return _failed(log, error.what, error.fix)
+    except MemoryError:
+        return _failed(log, "The machine ran out of memory.", "Choose a smaller model or batch size.")
+    except Exception as error:
+        sys.stderr.write(traceback.format_exc())
+        return _failed(log, f"Stopped by an unexpected error: {type(error).__name__}: {error}", "See worker.log in the run.")
+    log.write(state="done", ended=time.time())
+    log.event("end", state="done")
+    return 0
+
+
+def _failed(log: Log, what: str, fix: str) -> int:
+    with contextlib.suppress(UserError):
+        log.write(state="failed", error=what, fix=fix)
+        log.event("end", state="failed", error=what, fix=fix)
+    sys.stderr.write(f"{what} {fix}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(work(Run(Path(sys.argv[1]).absolute())))
