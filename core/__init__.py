@@ -1,0 +1,35 @@
+"""Forgetscope's engine. Names are imported when first used, so that `import core` stays light (PEP 562).
+
+    from core import preset, submit, follow, find, ask
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "RunConfig": "core.config",
+    "preset": "core.config",
+    "METHODS": "core.methods",
+    "METRICS": "core.metrics",
+    "REGIONS": "core.regions",
+    "UserError": "core.errors",
+    "load_data": "core.data:load",
+    "Run": "core.store",
+    "find": "core.store",
+    "list_runs": "core.store",
+    "submit": "core.jobs",
+    "follow": "core.jobs",
+    "ask": "core.answerer",
+    "texts": "core.answerer",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'core' has no attribute {name!r}")
+    module, _, other = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), other or name)

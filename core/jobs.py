@@ -20,19 +20,22 @@ from core.store import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 
-ALLOCATOR = {
+PROCESS = {
     # Tensors of some 100 MB come and go at every step. By default glibc returns each to the system and takes fresh,
     # zeroed pages for the next; kept in the heap they are re-used.
     "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
     "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
     "MALLOC_TOP_PAD_": str(2**28),
+    # Threads of libgomp wait for each other by spinning. Where a training worker and the answerer share the cores that
+    # lets both stand still for minutes; a short spin costs a process alone nothing.
+    "GOMP_SPINCOUNT": "1000",
 }
 
 
 def environment() -> dict[str, str]:
     """Return the environment of processes that compute."""
     path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
-    return {**ALLOCATOR, "TOKENIZERS_PARALLELISM": "false", **os.environ, "PYTHONPATH": path}
+    return {**PROCESS, "TOKENIZERS_PARALLELISM": "false", **os.environ, "PYTHONPATH": path}
 
 
 def submit(config: RunConfig, folder: Path) -> Run:

@@ -165,12 +165,12 @@ def _step(
         batch = join(batch, collate(retain, pad, device), pad)
     result.tokens += batch.ids.numel()
     losses = per_example(token_nll(answer_logits(model, batch), batch.targets), batch.owners, len(batch))
-    parts = {"forget_loss": losses[: len(forget)].mean()}
+    parts = {"forget_loss": losses[: len(forget)]}
     if config.method.uses_retain:
-        parts["retain_loss"] = losses[len(forget) :].mean()
+        parts["retain_loss"] = losses[len(forget) :]
     context = Context(forget=lambda: parts["forget_loss"], retain=lambda: parts["retain_loss"])
     config.method.loss(context).backward()
-    return {name: float(value.detach()) for name, value in parts.items()}
+    return {name: float(value.detach().mean()) for name, value in parts.items()}
 
 
 def _check(model: Any, watched: Watched, step: int, pad: int, device: torch.device) -> dict[str, float]:

@@ -15,9 +15,9 @@ class Context:
     """What one step offers to a method's loss. Computed lazily: a method pays only for what it reads."""
 
     forget: Callable[[], torch.Tensor]
-    """() -> mean cross-entropy of the unlearn batch: over answer tokens per example, then over examples."""
+    """() -> (unlearn examples,) cross-entropy of each, averaged over its answer tokens."""
     retain: Callable[[], torch.Tensor]
-    """() -> the same of the retention batch."""
+    """() -> (retention examples,) the same of the retention batch."""
 
 
 @dataclass(frozen=True)

@@ -22,4 +22,4 @@ class GradientAscent(Method):
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the negated cross-entropy of the unlearn batch."""
-        return -self.forget_weight * context.forget()
+        return -self.forget_weight * context.forget().mean()

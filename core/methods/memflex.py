@@ -16,13 +16,26 @@ if TYPE_CHECKING:
 class MemFlex(Method):
     """loss = −forget_weight · CE(U) + retain_weight · CE(R), on the located tensors only.
 
-    Source: arXiv 2407.01920, section 3.3, and its released code (weights 0.4 and 2).
+    Source: arXiv 2407.01920, section 3.3, and its released code (weights 0.4 and 2). The ceiling is our addition: the
+    published ascent has no bound, and goes on pushing answers that are long forgotten into noise.
     """
 
     name: ClassVar[str] = "memflex"
     forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0, source="paper: 0.4")
     retain_weight: float = setting(2.0, "weight of the descent on R", low=0.0, high=1000.0, source="paper: 2")
 
+    forget_ceiling: float = setting(
+        0.0,
+        "ascent on an example pauses while its cross-entropy is above this; 0 means no ceiling",
+        unit="nats per token",
+        low=0.0,
+        high=1000.0,
+        source="paper: none",
+    )
+
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted difference of the two cross-entropies."""
-        return self.retain_weight * context.retain() - self.forget_weight * context.forget()
+        forget = context.forget()
+        if self.forget_ceiling:
+            forget = forget.clamp(max=self.forget_ceiling)
+        return self.retain_weight * context.retain().mean() - self.forget_weight * forget.mean()

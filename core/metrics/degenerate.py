@@ -2,7 +2,7 @@
 
 Rules on the text alone, so anybody can check them:
 - empty: no letter and no digit;
-- repetition: a run of one to four words that follows itself three times or more ("affili affili affili"), or, from
+- repetition: one character six times in a row, or a run of one to four words that follows itself three times or more ("affili affili affili"), or, from
   eight words on, less than half of the words are different ones;
 - non-words: more than a third of the lower-case words are unknown. Known are the words of the data, of the general
   text, and every word that the tokenizer holds in one piece; capitalised words, numbers and e-mails are not judged.
@@ -26,6 +26,8 @@ def why_degenerate(text: str, lexicon: Collection[str]) -> str:
     words = re.findall(r"[^\W_]+(?:['’\-][^\W_]+)*", EMAIL.sub(" ", text))
     if not words:
         return "" if EMAIL.search(text) else "empty"
+    if re.search(r"(\w)\1{5}", text):
+        return "repetition"
     lower = [word.lower() for word in words]
     if _repeats(lower) or (len(lower) >= 8 and len(set(lower)) < DISTINCT * len(lower)):
         return "repetition"
