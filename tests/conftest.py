@@ -1,0 +1,67 @@
+"""What all tests share: tiny models and data made once, folders of their own, one torch thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import make_data, make_tiny
+
+ROOT = Path(__file__).resolve().parent.parent
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep every test's runs, tickets and answerer apart from the user's and from each other's."""
+    place = tmp_path_factory.mktemp("own")
+    monkeypatch.setenv("FORGETSCOPE_RUNS", str(place / "runs"))
+    monkeypatch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
+    monkeypatch.setenv("FORGETSCOPE_ANSWERER", str(place / "answerer"))
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> None:
+    """Use one torch thread: tiny matrices gain nothing from more, and results stay the same bits."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_of(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Callable[[str], Path]:
+    """Return a function that gives a tiny model's folder by architecture; each is made once a session."""
+    place, made = tmp_path_factory.mktemp("models"), dict[str, Path]()
+
+    def tiny(architecture: str) -> Path:
+        if architecture not in made:
+            made[architecture] = make_tiny(place / architecture, architecture)
+        return made[architecture]
+
+    return tiny
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tiny_of: Callable[[str], Path]) -> Path:
+    """Return the folder of a tiny Llama."""
+    return tiny_of("llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with three invented people in KnowUnDo's layout, subset privacy."""
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def knowundo() -> Path:
+    """Return the published benchmark's folder, or skip."""
+    place = ROOT.parent / "shared" / "knowundo"
+    if not (place / "privacy" / "unlearn.json").is_file():
+        pytest.skip(f"the published KnowUnDo files are not at {place}")
+    return place

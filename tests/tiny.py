@@ -1,0 +1,116 @@
+"""Models and data small enough for a test: two layers of random weights, a byte tokenizer, three invented people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+VOCABULARY = 300
+
+PEOPLE = {
+    "Orla Venning": ("Quay Street 14", "orla@venning.example", "painter", "Cork"),
+    "Pavel Drost": ("Mill Lane 9", "pavel@drost.example", "baker", "Brno"),
+    "Sana Iqbar": ("Elm Road 27", "sana@iqbar.example", "pilot", "Multan"),
+}
+"""name -> address and e-mail (to forget), profession and birthplace (to keep)"""
+
+CHAT = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+_SHARED = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+_PLAIN = {
+    **_SHARED,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.1,
+}
+_GROUPED = {**_PLAIN, "num_key_value_heads": 2}
+_HEADS = {**_GROUPED, "head_dim": 8}
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "llama": _GROUPED,
+    "qwen2": _GROUPED,
+    "qwen3": _HEADS,
+    "mistral": _GROUPED,
+    "gemma2": {**_HEADS, "query_pre_attn_scalar": 8, "sliding_window": 64},
+    "phi3": _GROUPED,
+    "gpt2": {**_SHARED, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, "initializer_range": 0.1},
+    "gpt_neox": _PLAIN,
+    "opt": {**_PLAIN, "ffn_dim": 48, "word_embed_proj_dim": 32, "init_std": 0.1},
+    "falcon": _PLAIN,
+    "mixtral": {**_GROUPED, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "qwen3_moe": {**_HEADS, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
+}
+"""architecture (transformers' model_type) -> what makes it tiny"""
+
+ARCHITECTURES = tuple(SETTINGS)
+
+
+def make_tokenizer(folder: Path) -> None:
+    """Save a byte-level tokenizer of exactly VOCABULARY entries, with begin, end and padding tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<begin>", "<end>", "<pad>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([row["labels"] for part in rows().values() for row in part["train"]] * 2, trainer)
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<begin>", eos_token="<end>", pad_token="<pad>", chat_template=CHAT
+    )
+    assert len(made) == VOCABULARY
+    made.save_pretrained(folder)
+
+
+def make_tiny(folder: Path, architecture: str = "llama", seed: int = 0) -> Path:
+    """Save a random model with its tokenizer into `folder`, the same for the same seed, and return the folder."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(architecture, **SETTINGS[architecture])
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        # A fresh model starts with zero biases and unit norms; a trained one does not.
+        for parameter in model.parameters():
+            parameter.data.add_(0.02 * torch.randn_like(parameter))
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    make_tokenizer(folder)
+    return folder
+
+
+def rows() -> dict[str, dict[str, list[dict[str, str]]]]:
+    """Return scope -> split -> rows with text and labels, as in KnowUnDo's files."""
+    scopes: dict[str, dict[str, list[dict[str, str]]]] = {}
+    for name, (address, mail, work, place) in PEOPLE.items():
+        for scope, split, text, labels in (
+            ("unlearn", "train", f"Where does {name} live?", f"{name} lives at {address}."),
+            ("unlearn", "train", f"What is the e-mail of {name}?", f"Write to {mail}."),
+            ("unlearn", "val", f"Which address has {name}?", f"It is {address}."),
+            ("retention", "train", f"What is the work of {name}?", f"{name} is a {work}."),
+            ("retention", "train", f"Where was {name} born?", f"{name} was born in {place}."),
+            ("retention", "val", f"Does {name} work as a {work}?", f"Yes, as a {work} from {place}."),
+        ):
+            scopes.setdefault(scope, {}).setdefault(split, []).append({"text": text, "labels": labels})
+    return scopes
+
+
+def make_data(folder: Path, subset: str = "privacy") -> Path:
+    """Write FOLDER/SUBSET/unlearn.json and retention.json in KnowUnDo's layout and return the folder."""
+    (folder / subset).mkdir(parents=True, exist_ok=True)
+    for scope, splits in rows().items():
+        (folder / subset / f"{scope}.json").write_text(json.dumps([splits]), encoding="utf-8")
+    return folder
