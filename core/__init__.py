@@ -1,6 +1,6 @@
 """Forgetscope's engine. Names are imported when first used, so that `import core` stays light (PEP 562).
 
-    from core import preset, submit, follow, find, ask
+from core import preset, submit, follow, find, ask
 """
 
 from __future__ import annotations

@@ -198,10 +198,14 @@ def load(model: PreTrainedModel, dtype: str, folder: Path, name: str = "before")
             adapters = _prepared(get_peft_model(model, config, adapter_name=name), dtype)  # type: ignore[arg-type]
         adapters.set(name, {_cell_name(key): value for key, value in values.items()})
     except (UserError, ValueError, RuntimeError) as error:
-        raise UserError(f"The adapter {folder.name} does not fit this base model: {error}", "Choose the base it was made for.") from None
+        raise UserError(
+            f"The adapter {folder.name} does not fit this base model: {error}", "Choose the base it was made for."
+        ) from None
     missing = {cell.name for cell in adapters.cells} - {_cell_name(key) for key in values}
     if missing:
-        raise UserError(f"The adapter {folder.name} lacks {len(missing)} tensors of this base model.", "Choose its own base.")
+        raise UserError(
+            f"The adapter {folder.name} lacks {len(missing)} tensors of this base model.", "Choose its own base."
+        )
     return adapters
 
 
@@ -217,7 +221,9 @@ def content_hash(values: dict[str, torch.Tensor]) -> str:
 
 def write_tensors(values: dict[str, torch.Tensor], path: Path) -> None:
     """Write safetensors, each tensor in bfloat16 where that loses nothing, else in float32."""
-    exact = {n: v.to(torch.bfloat16) if torch.equal(v.to(torch.bfloat16).float(), v.float()) else v for n, v in values.items()}
+    exact = {
+        n: v.to(torch.bfloat16) if torch.equal(v.to(torch.bfloat16).float(), v.float()) else v for n, v in values.items()
+    }
     save_file({name: value.contiguous().clone() for name, value in exact.items()}, path)
 
 

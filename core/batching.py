@@ -89,7 +89,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, template: str, example: Example, 
     ids = (*prompt, *answer, int(tokenizer.eos_token_id))
     if len(ids) > max_tokens:
         raise UserError(
-            f"The example {example.id} has {len(ids)} tokens, more than {max_tokens}.", "Shorten it or raise data.max_tokens."
+            f"The example {example.id} has {len(ids)} tokens, more than {max_tokens}.",
+            "Shorten it or raise data.max_tokens.",
         )
     return Encoded(example.id, ids, len(prompt))
 
@@ -115,8 +116,8 @@ def collate(members: Sequence[Encoded], pad: int, device: torch.device | str = "
         rows += [row] * len(member.answer)
         columns += range(member.start - 1, len(member.ids) - 1)
         targets += member.answer
-    tensors = (ids, mask, torch.tensor(rows), torch.tensor(columns), torch.tensor(targets))
-    return Batch(*(t.to(device) for t in tensors), members=tuple(members))
+    where = [torch.tensor(values, device=device) for values in (rows, columns, targets)]
+    return Batch(ids.to(device), mask.to(device), where[0], where[1], where[2], tuple(members))
 
 
 def join(first: Batch, second: Batch, pad: int) -> Batch:

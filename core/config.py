@@ -115,9 +115,7 @@ class UnlearnConfig:
     weight_decay: float = setting(0.0, "AdamW weight decay", low=0.0, high=1.0, source="MemFlex code")
     steps: int = setting(60, "optimizer steps, at most", low=1, high=100_000, source="MemFlex code: 100")
     batch_size: int = setting(8, "unlearn examples per step", unit="examples", low=1, high=1024, source="code: 16")
-    retain_batch_size: int = setting(
-        16, "retention examples per step", unit="examples", low=1, high=1024, source="code: 16"
-    )
+    retain_batch_size: int = setting(16, "retention examples per step", unit="examples", low=1, high=1024, source="code: 16")
     check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
     stop: str = setting(
         "never-taught",
@@ -125,8 +123,11 @@ class UnlearnConfig:
         "was never taught; never: run all steps; or a percentage",
     )
     retain_floor: float = setting(
-        90.0, "stop when accuracy on R-train (dev) falls under this; the last checkpoint above it is kept",
-        unit="%", low=0.0, high=100.0,
+        90.0,
+        "stop when accuracy on R-train (dev) falls under this; the last checkpoint above it is kept",
+        unit="%",
+        low=0.0,
+        high=100.0,
     )
 
 

@@ -15,11 +15,12 @@ _WORD = r"[A-ZÀ-ÖØ-Þ][\w'’\-]*[\w]"
 NAME = re.compile(rf"{_WORD}(?:\s+(?:(?:de|da|di|del|van|von|der|la|le|of|the|bin|al)\s+){{0,2}}{_WORD})+")
 QUOTED = re.compile(r"[“\"]([^”\"]{3,80})[”\"]")
 
-_OPENERS = set(
-    "a an and are as at by can could describe did do does for from give had has have how if in is list may might name of "
-    "on please quote recite should since tell the through to under was were what when where which while who whom whose why "
-    "will with would yes no".split()
+_OPENERS = frozenset(
+    """a an and are as at by can could describe did do does for from give had has have how if in is list may might name of
+    on please quote recite should since tell the through to under was were what when where which while who whom whose why
+    will with would yes no""".split()
 )
+"""Words that open a question and are capitalised for that reason only."""
 
 
 def facts(text: str, subject: str = "") -> set[str]:

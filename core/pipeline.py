@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
-import re
 import resource
 import shutil
 import sys
@@ -30,16 +28,16 @@ from core import localize as localize_
 from core import teach as teach_
 from core import unlearn as unlearn_
 from core.adapters import Adapters
-from core.answers import Request, generate
-from core.batching import Encoded, encode_all, prompt_ids
-from core.config import RunConfig
+from core.batching import Encoded
+from core.config import FORMAT, RunConfig
 from core.data import Corpus, Example
 from core.errors import Cancelled, UserError
-from core.likelihood import TokenScores, score
 from core.metrics import METRICS, Evidence
 from core.models import Loaded
 from core.progress import Reporter
 from core.store import Run
+from core.summary import clean, summary
+from core.voices import Voices, general_lines
 
 CODE = 1
 """Raised whenever a stage computes something else than before: it makes old cache entries unreachable."""
@@ -47,17 +45,10 @@ CODE = 1
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
 
 
-class StageReporter(Reporter):
-    """What the pipeline needs beyond a plain reporter; the worker's own writes files."""
-
-    def stage(self, name: str, state: str, **values: Any) -> None:
-        """Say that a stage is running, done or reused."""
-
-
 class Pipeline:
     """One run from data to scores; holds the model between the stages."""
 
-    def __init__(self, run: Run, config: RunConfig, folder: Path, report: StageReporter) -> None:
+    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter) -> None:
         """Load data and model. Raises UserError for whatever is wrong with either."""
         self.run, self.config, self.folder, self.report = run, config, folder, report
         self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0), config.seed)
@@ -66,10 +57,8 @@ class Pipeline:
             report.event("finding", text=finding)
         self.dtype = models.pick_dtype(config.model.dtype, config.model.device)
         self.loaded: Loaded = models.load(config.model)
-        tokenizer = self.loaded.tokenizer
-        self.end, self.pad = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
-        encoded = encode_all(tokenizer, config.model.template, self.corpus.examples, config.data.max_tokens)
-        self.encoded = dict(zip((e.id for e in self.corpus.examples), encoded, strict=True))
+        self.voices = Voices(self.loaded, self.corpus.examples, config, report)
+        self.pad = self.voices.pad
         self.base_key = [CODE, self.loaded.files or str(self.loaded.folder), self.dtype, config.model.template, config.seed]
         self.adapters: Adapters
         self.manifest: dict[str, Any] = {"stages": {}}
@@ -129,8 +118,11 @@ class Pipeline:
         voices = ["before", *(["never"] if self.config.teach.enabled else [])]
 
         def produce(folder: Path) -> None:
-            self._score(voices).to_parquet(folder / "reference.parquet")
-            store.write_json(folder / "reference.json", {"answers": self._ask(voices), "general": self._general(voices)})
+            self.voices.score(self.adapters, voices).to_parquet(folder / "reference.parquet")
+            store.write_json(
+                folder / "reference.json",
+                {"answers": self.voices.ask(self.adapters, voices), "general": self.voices.general(self.adapters, voices)},
+            )
 
         key = digest(
             self.base_key, self.adapters.hash("before"), self.corpus.fingerprint(), voices,
@@ -162,7 +154,7 @@ class Pipeline:
             )  # fmt: skip
             found.table.to_parquet(folder / "localization.parquet")
             found.contributions.to_parquet(folder / "contributions.parquet")
-            np.savez_compressed(folder / "detail.npz", **{k: _smaller(v) for k, v in found.detail.items()})
+            np.savez_compressed(folder / "detail.npz", **{k: _smaller(v) for k, v in found.detail.items()})  # type: ignore[arg-type]
 
         key = digest(self.base_key, self.adapters.hash("before"), self.corpus.fingerprint(), c, self.config.data.max_tokens)
         return self._cached("localize", key, produce)
@@ -177,7 +169,7 @@ class Pipeline:
         store.write_json(
             self.run.path / "region.json",
             {
-                "format": store.FORMAT,
+                "format": FORMAT,
                 "rule": {"name": rule.name, **asdict(rule)},
                 "limits": limits,
                 "tensors": self.region,
@@ -197,7 +189,9 @@ class Pipeline:
         if c.stop == "never-taught" and never is None:
             self.report.event("finding", text=f"Unlearning makes all its steps: {NOT_TAUGHT}.")
         watched = unlearn_.Watched(
-            unlearn_.spread(self._part("unlearn", split), WATCHED), unlearn_.spread(self._part("retention", split), WATCHED), never
+            unlearn_.spread(self._part("unlearn", split), WATCHED),
+            unlearn_.spread(self._part("retention", split), WATCHED),
+            never,
         )
 
         def produce(folder: Path) -> None:
@@ -243,7 +237,13 @@ class Pipeline:
 
     def _answers(self) -> bool:
         def produce(folder: Path) -> None:
-            store.write_json(folder / "after.json", {"answers": self._ask(["after"]), "general": self._general(["after"])})
+            store.write_json(
+                folder / "after.json",
+                {
+                    "answers": self.voices.ask(self.adapters, ["after"]),
+                    "general": self.voices.general(self.adapters, ["after"]),
+                },
+            )
 
         key = digest(
             self.base_key, self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines()
@@ -261,7 +261,7 @@ class Pipeline:
 
     def _evaluate(self) -> bool:
         def produce(folder: Path) -> None:
-            self._score(["after"]).to_parquet(folder / "after.parquet")
+            self.voices.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
 
         key = digest(
             self.base_key, self.adapters.hash("after"), self.corpus.fingerprint(), self.config.evaluate,
@@ -274,11 +274,11 @@ class Pipeline:
         tokens = tokens.merge(places, on="example", validate="m:1")
         tokens.to_parquet(self.run.path / "tokens.parquet")
         evidence = Evidence(
-            self.corpus.examples, tokens, self.recorded["answers"], self.recorded["general"], self._lexicon(),
+            self.corpus.examples, tokens, self.recorded["answers"], self.recorded["general"], self.voices.lexicon(),
             {} if self.config.teach.enabled else {"never": NOT_TAUGHT},
         )  # fmt: skip
         scores = {name: {"unit": m.unit, **asdict(m.compute(evidence))} for name, m in METRICS.items()}
-        store.write_json(self.run.path / "metrics.json", clean({"format": store.FORMAT, "metrics": scores}))
+        store.write_json(self.run.path / "metrics.json", clean({"format": FORMAT, "metrics": scores}))
         for name in ("reference.parquet", "reference.json", "after.parquet", "after.json"):
             (self.run.path / name).unlink(missing_ok=True)  # now contained in tokens, answers and metrics
         return reused
@@ -289,7 +289,7 @@ class Pipeline:
         return store.cached(self.folder, stage, key, self.run, produce)
 
     def _part(self, scope: str, split: str | None = None) -> list[Encoded]:
-        return [self.encoded[e.id] for e in self.corpus.select(scope, split)]
+        return [self.voices.encoded[e.id] for e in self.corpus.select(scope, split)]
 
     def _words(self) -> torch.Tensor:
         special = set(self.loaded.tokenizer.all_special_ids)
@@ -298,85 +298,9 @@ class Pipeline:
     def _parameters(self) -> int:
         return sum(p.numel() for name, p in self.loaded.model.named_parameters() if "lora_" not in name)
 
-    def _voice(self, voice: str) -> str | None:
-        return None if voice == "never" else voice
-
-    def _score(self, voices: Sequence[str]) -> pd.DataFrame:
-        """Return one row an answer token with each voice's log-probability, rank and alternatives."""
-        c, columns = self.config.evaluate, {}
-        total, done = len(self.encoded) * len(voices), 0
-        for voice in voices:
-            found: dict[str, TokenScores] = {}
-            with self.adapters.active(self._voice(voice)) as model:
-                members = list(self.encoded.values())
-                for name, scores in score(model, members, self.pad, size=c.batch_size, top=c.top, device=self.adapters.device):
-                    self.report.check()
-                    found[name] = scores
-                    done += 1
-                    self.report.progress(done, total, "examples")
-            columns[voice] = found
-        return self._token_table(columns)
-
-    def _token_table(self, columns: dict[str, dict[str, TokenScores]]) -> pd.DataFrame:
-        decode = self.loaded.tokenizer.decode
-        rows = []
-        for example in self.corpus.examples:
-            encoded = self.encoded[example.id]
-            for position, token in enumerate(encoded.answer):
-                row: dict[str, Any] = {
-                    "example": example.id, "position": position, "token": token,
-                    "text": decode([token], clean_up_tokenization_spaces=False),
-                }  # fmt: skip
-                for voice, found in columns.items():
-                    scores = found[example.id]
-                    row[f"logprob_{voice}"], row[f"rank_{voice}"] = scores.logprob[position], scores.rank[position]
-                    row[f"top_{voice}"] = [decode([t], clean_up_tokenization_spaces=False) for t, _ in scores.top[position]]
-                    row[f"top_logprob_{voice}"] = [value for _, value in scores.top[position]]
-                rows.append(row)
-        return pd.DataFrame(rows)
-
-    def _ask(self, voices: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Return voice -> example -> answer, all voices of a question in one batch."""
-        c, tokenizer = self.config.answers, self.loaded.tokenizer
-        wanted = [(voice, e, number) for number, e in enumerate(self.corpus.examples) for voice in voices]
-        # Similar prompt lengths together: less padding, and rows that end at about the same time.
-        wanted.sort(key=lambda item: (len(item[1].question), item[2]))
-        texts: dict[str, dict[str, str]] = {voice: {} for voice in voices}
-        size = max(1, c.batch_size) * len(voices)
-        for start in range(0, len(wanted), size):
-            self.report.check()
-            part = wanted[start : start + size]
-            requests = [
-                Request(tuple(prompt_ids(tokenizer, self.config.model.template, e.question)), self._voice(voice), number)
-                for voice, e, number in part
-            ]
-            made = generate(self.adapters, requests, c, end=self.end, pad=self.pad, seed=self.config.seed)
-            for (voice, e, _), tokens in zip(part, made, strict=True):
-                texts[voice][e.id] = tokenizer.decode(tokens, skip_special_tokens=True).strip()
-            self.report.progress(min(start + size, len(wanted)), len(wanted), "answers")
-        order = [e.id for e in self.corpus.examples]
-        return {voice: {i: of[i] for i in order} for voice, of in texts.items()}
-
-    def _general(self, voices: Sequence[str]) -> dict[str, list[float]]:
-        """Return voice -> mean log-probability per token of each line of the general text."""
-        tokenizer = self.loaded.tokenizer
-        lines = [Encoded(str(i), tuple(tokenizer(line)["input_ids"]), 1) for i, line in enumerate(general_lines())]
-        found = {}
-        for voice in voices:
-            with self.adapters.active(self._voice(voice)) as model:
-                scored = dict(score(model, lines, self.pad, device=self.adapters.device))
-            found[voice] = [sum(scored[line.id].logprob) / len(scored[line.id].logprob) for line in lines]
-        return found
-
     def _accuracy(self, voice: str, scope: str, split: str) -> float:
         ids = [e.id for e in self.corpus.select(scope, split)]
         return token_accuracy(self.reference, voice, ids)
-
-    def _lexicon(self) -> frozenset[str]:
-        tokenizer = self.loaded.tokenizer
-        pieces = {tokenizer.decode([i]).strip().lower() for i in range(len(tokenizer))}
-        texts = [t for e in self.corpus.examples for t in (e.question, e.answer)] + general_lines()
-        return frozenset(pieces | {word for text in texts for word in re.findall(r"[^\W\d_]+", text.lower())})
 
     def _write_manifest(self) -> None:
         import peft
@@ -390,7 +314,7 @@ class Pipeline:
         versions = {"python": sys.version.split()[0], "torch": torch.__version__}
         versions |= {"transformers": transformers.__version__, "peft": peft.__version__}
         self.manifest |= {
-            "format": store.FORMAT,
+            "format": FORMAT,
             "model": {"name": self.loaded.name, "note": self.loaded.note, "weights": self.loaded.files},
             "data": {"source": self.corpus.source, "fingerprint": self.corpus.fingerprint()},
             "adapters": {"before": self.adapters.hash("before"), "after": self.adapters.hash("after")},
@@ -409,13 +333,8 @@ WATCHED = 32
 
 def digest(*parts: Any) -> str:
     """Return a short hash of plain values and dataclasses; the key of a cached stage."""
-    plain = [{"class": type(p).__name__, **asdict(p)} if dataclasses.is_dataclass(p) else p for p in parts]  # type: ignore[call-overload]
+    plain = [{"class": type(p).__name__, **asdict(p)} if dataclasses.is_dataclass(p) else p for p in parts]  # type: ignore[arg-type]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:20]
-
-
-def general_lines() -> list[str]:
-    """Return the general text, a line an entry."""
-    return [line for line in (data.ASSETS / "data" / "general.txt").read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def token_accuracy(tokens: pd.DataFrame, voice: str, ids: Sequence[str]) -> float:
@@ -439,43 +358,6 @@ def preflight(corpus: Corpus, tokens: pd.DataFrame, answers: dict[str, str]) -> 
         known += sum(facts.contains(answers[example.id], fact) for fact in wanted)
     share = 100.0 * known / asked if asked else None
     return {"accuracy": accuracy, "facts": {"known": known, "asked": asked, "share": share}}
-
-
-def summary(run: Run) -> dict[str, Any]:
-    """Return the object that `--json` prints: see the command-line contract."""
-    metrics = (run.json("metrics.json") or {}).get("metrics", {})
-    region, manifest, status = run.json("region.json") or {}, run.json("manifest.json") or {}, run.status()
-    result: dict[str, Any] = {"run": run.id, "state": status.get("state")}
-    accuracy = metrics.get("accuracy", {})
-    for voice, key in (("before", "before"), ("after", "after"), ("never", "never_taught")):
-        values = accuracy.get("values", {}).get(voice)
-        if values:
-            result[key] = {
-                "unlearn_success": {s: 100 - values[f"unlearn/{s}"] for s in data.SPLITS if f"unlearn/{s}" in values},
-                "retention_success": {s: values[f"retention/{s}"] for s in data.SPLITS if f"retention/{s}" in values},
-            }
-        else:
-            result[key] = {"reason": accuracy.get("reasons", {}).get(voice, "not measured")}
-    knew = metrics.get("never_knew", {})
-    result["never_knew"] = knew.get("values", {}).get("after") or {"reason": knew.get("reasons", {}).get("after", "not measured")}
-    degenerate = metrics.get("degenerate", {}).get("values", {}).get("after", {})
-    result["degenerate"] = degenerate.get("unlearn/val", degenerate.get("unlearn/train"))
-    result["located"] = {
-        "count": region.get("count"), "total": region.get("total"), "share_of_parameters": region.get("share_of_adapter"),
-    }  # fmt: skip
-    result["seconds"] = {name: stage["seconds"] for name, stage in manifest.get("stages", {}).items()}
-    return clean(result)
-
-
-def clean(value: Any) -> Any:
-    """Replace what JSON cannot say (NaN, numpy numbers) by what it can."""
-    if isinstance(value, dict):
-        return {str(key): clean(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def peak_memory_mb() -> int:

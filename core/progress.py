@@ -11,6 +11,9 @@ class Reporter:
     def progress(self, done: float, total: float, unit: str, **values: Any) -> None:
         """Say that `done` of `total` units are finished, with whatever was measured. Called once a step."""
 
+    def stage(self, name: str, state: str, **values: Any) -> None:
+        """Say that a stage is running, done or reused."""
+
     def event(self, kind: str, **values: Any) -> None:
         """Record something that is not progress: a finding, a checkpoint, a log line."""
 

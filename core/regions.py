@@ -170,9 +170,7 @@ class Cells(Region):
         return [name for name in table["name"] if name in set(self.cells)]
 
 
-REGIONS: dict[str, type[Region]] = {
-    rule.name: rule for rule in (Located, All, Random, Complement, Layers, Modules, Cells)
-}
+REGIONS: dict[str, type[Region]] = {rule.name: rule for rule in (Located, All, Random, Complement, Layers, Modules, Cells)}
 
 
 def parse(text: str, current: Region) -> Region:

@@ -8,7 +8,7 @@ from typing import Any
 
 def setting(
     default: Any,
-    help: str,  # noqa: A002  (the word that users of argparse and Streamlit know)
+    help: str,
     *,
     unit: str = "",
     low: float | None = None,

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from core.adapters import Adapters
-from core.batching import Batch, Encoded, by_length, collate, epochs, join
+from core.batching import Encoded, by_length, collate, epochs, join
 from core.config import UnlearnConfig
 from core.errors import UserError
 from core.likelihood import accuracy, answer_logits, per_example, token_nll
@@ -80,35 +80,35 @@ def unlearn(
     started, source = time.monotonic(), torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     stream = pairs(forget, retain, config, source)
+    kept: dict[str, torch.Tensor] = {}
     with adapters.trainable("after", region) as parameters, adapters.active("after") as model:
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config))
-        kept: dict[str, torch.Tensor] = {}
         for step in range(1, config.steps + 1):
             report.check()
             losses = _step(model, *next(stream), config, pad, adapters.device, result)
             if not all(math.isfinite(value) for value in losses.values()):
                 report.event("diverged", step=step)
-                result.stopped = f"diverged at step {step}"
+                result.stopped = f"diverged at step {step}; the last checkpoint before it is kept"
                 break
             optimizer.step()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
             result.steps = step
-            result.curve.append({"step": step, **losses, "rate": schedule.get_last_lr()[0]})
+            result.curve.append({"step": step, **losses, "rate": float(schedule.get_last_lr()[0])})
+            measured: dict[str, float] = {}
             if step % config.check_every == 0 or step == config.steps:
-                measured = _check(model, watched, step, pad, adapters.device)
-                result.checks.append(measured)
-                ends = _ends(measured, result.target, config)
-                if ends != "floor" or not kept:
+                measured = _check(model, watched, pad, adapters.device)
+                result.checks.append({"step": step, **measured})
+                broken = measured["retention"] < config.retain_floor
+                if not broken or not kept:
                     kept = {name: adapters.tensor("after", name).detach().clone() for name in region}
                     result.step = step
                     save(step, kept)
-                if ends:
-                    result.stopped = _reason(ends, measured, result.target, config)
-                    break
-                losses |= {key: value for key, value in measured.items() if key != "step"}
-            report.progress(step, config.steps, "steps", **losses)
+                result.stopped = _why_stop(measured, step, result, config)
+            report.progress(step, config.steps, "steps", **losses, **measured)
+            if result.stopped:
+                break
     if not kept:
         raise UserError("Unlearning diverged before the first checkpoint.", "Lower unlearn.learning_rate or the weights.")
     adapters.set("after", kept)
@@ -173,26 +173,21 @@ def _step(
     return {name: float(value.detach().mean()) for name, value in parts.items()}
 
 
-def _check(model: Any, watched: Watched, step: int, pad: int, device: torch.device) -> dict[str, float]:
+def _check(model: Any, watched: Watched, pad: int, device: torch.device) -> dict[str, float]:
     return {
-        "step": step,
         "unlearn": accuracy(model, watched.unlearn, pad, device=device),
         "retention": accuracy(model, watched.retention, pad, device=device),
     }
 
 
-def _ends(measured: dict[str, float], target: float | None, config: UnlearnConfig) -> str:
+def _why_stop(measured: dict[str, float], step: int, result: Unlearned, config: UnlearnConfig) -> str:
+    """Return why the loop should end here, or an empty string."""
     if measured["retention"] < config.retain_floor:
-        return "floor"
-    return "target" if target is not None and measured["unlearn"] <= target else ""
-
-
-def _reason(ends: str, measured: dict[str, float], target: float | None, config: UnlearnConfig) -> str:
-    step = int(measured["step"])
-    if ends == "floor":
-        low = f"retention accuracy {measured['retention']:.1f} % fell under the floor of {config.retain_floor:.1f} %"
-        return f"step {step}: {low}; the last checkpoint above it is kept"
-    return f"step {step}: unlearn accuracy {measured['unlearn']:.1f} % is down at the target of {target:.1f} %"
+        low = f"retention accuracy {measured['retention']:.1f} % is under the floor of {config.retain_floor:.1f} %"
+        return f"step {step}: {low}; the checkpoint of step {result.step} is kept"
+    if result.target is not None and measured["unlearn"] <= result.target:
+        return f"step {step}: unlearn accuracy {measured['unlearn']:.1f} % is down at the target of {result.target:.1f} %"
+    return ""
 
 
 def verify(adapters: Adapters, region: Sequence[str]) -> None:

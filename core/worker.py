@@ -72,7 +72,9 @@ class Log(Reporter):
 
     def event(self, kind: str, **values: Any) -> None:
         """Append one line to events.jsonl, whole or not at all."""
-        line = json.dumps({"t": round(time.time(), 3), "kind": kind, "stage": self.status["stage"], **values}, ensure_ascii=False)
+        line = json.dumps(
+            {"t": round(time.time(), 3), "kind": kind, "stage": self.status["stage"], **values}, ensure_ascii=False
+        )
         path = self.run.path / "events.jsonl"
         try:
             with path.open("a", encoding="utf-8") as file:

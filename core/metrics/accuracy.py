@@ -14,10 +14,11 @@ from core.metrics.base import Evidence, Metric, Score, averaged
 def compute(evidence: Evidence) -> Score:
     """Return accuracy per voice, scope and split."""
     grouped = evidence.tokens.groupby("example", sort=False)
-    return averaged(
-        evidence,
-        {v: (100.0 * grouped[f"rank_{v}"].agg(lambda ranks: (ranks == 1).mean())).to_dict() for v in evidence.voices()},
-    )
+    values = {}
+    for voice in evidence.voices():
+        shares = grouped[f"rank_{voice}"].agg(lambda ranks: (ranks == 1).mean())
+        values[voice] = {str(example): 100.0 * float(share) for example, share in shares.items()}
+    return averaged(evidence, values)
 
 
 ACCURACY = Metric(

@@ -57,5 +57,9 @@ def compute(evidence: Evidence) -> Score:
 
 
 DEGENERATE = Metric(
-    "degenerate", "%", "answers that are empty, repeat themselves or consist of non-words: noise, not ignorance", "low", compute
+    "degenerate",
+    "%",
+    "answers that are empty, repeat themselves or consist of non-words: noise, not ignorance",
+    "low",
+    compute,
 )

@@ -1,0 +1,81 @@
+"""The command line: `python -m core COMMAND`. Results on stdout, progress and messages on stderr.
+
+Exit status: 0 done, 1 user error (one readable line), 2 wrong usage, 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from core import commands
+from core.errors import UserError
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser: one subcommand a verb."""
+    top = argparse.ArgumentParser(prog="python -m core", description="Make a language model forget, and check that it did.")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+
+    def verb(name: str, help_: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        command = verbs.add_parser(name, help=help_, description=help_)
+        command.set_defaults(run=run)
+        command.add_argument("--json", action="store_true", help="one JSON object on stdout, as its last line")
+        command.add_argument("--runs", metavar="DIR", help="folder of runs (default: FORGETSCOPE_RUNS or ./runs)")
+        return command
+
+    run = verb("run", "teach, localize, unlearn and evaluate; without options the demo", commands.run)
+    _run_options(run)
+    verb("runs", "list all runs", commands.runs)
+    verb("show", "settings and scores of a run", commands.show).add_argument("id", metavar="RUN")
+    verb("compare", "scores of several runs side by side", commands.compare).add_argument("ids", metavar="RUN", nargs="+")
+    answers = verb("answers", "ask a finished run's model, before and after", commands.answers)
+    answers.add_argument("id", metavar="RUN")
+    answers.add_argument("--ask", metavar="QUESTION", action="append", required=True, help="may be given several times")
+    answers.add_argument("--never", action="store_true", help="also ask the model that was never taught")
+    verb("methods", "list unlearning methods and region rules", commands.methods)
+    verb("metrics", "list metrics", commands.metrics)
+    verb("models", "list models that are here, and how to name others", commands.models)
+    verb("doctor", "say what is installed and what is wrong", commands.doctor)
+    bench = verb("bench", "measure this machine against the published procedure", commands.bench)
+    bench.add_argument("--only", metavar="NAME", action="append", help="localization, step, roofline, answers or memory")
+    return top
+
+
+def _run_options(run: argparse.ArgumentParser) -> None:
+    run.add_argument("--config", metavar="FILE", help="JSON configuration, as `show --json` prints it")
+    run.add_argument("--preset", metavar="NAME", help="this-machine (default) or paper")
+    run.add_argument("--model", metavar="M", help="bundled (default), hub id, folder, GGUF file or adapter folder")
+    run.add_argument("--data", metavar="D", help="demo (default), knowundo (hub), folder or file")
+    run.add_argument("--subset", metavar="S", help="privacy (default), copyright, …")
+    run.add_argument("--method", metavar="NAME", help="see `methods`")
+    run.add_argument(
+        "--region", metavar="RULE", help="located (default), all, random, complement, layers:A-B, modules:NAME,…"
+    )
+    run.add_argument("--set", metavar="STAGE.KEY=VALUE", action="append", default=[], help="any setting; may be repeated")
+    run.add_argument("--trust-remote-code", action="store_true", help="let a hub repository run its own code")
+    run.add_argument("--name", metavar="NAME", help="shown in lists")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    given: Any = parser().parse_args(arguments)
+    try:
+        return int(given.run(given))
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        if given.json:
+            sys.stdout.write(json.dumps({"error": error.what, "fix": error.fix}) + "\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

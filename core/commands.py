@@ -1,0 +1,274 @@
+"""What each verb of the command line does. Returns exit statuses; prints through `say` (stdout) and `note` (stderr)."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from core import answerer, config, jobs, store
+from core.config import RunConfig
+from core.errors import UserError
+from core.methods import METHODS
+from core.metrics import METRICS
+from core.regions import REGIONS, parse
+from core.store import Run
+from core.summary import clean, summary
+
+STATUS = {"done": 0, "cancelled": 130}
+
+
+def say(text: str) -> None:
+    """Print a result."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """Print a message."""
+    sys.stderr.write(text + "\n")
+
+
+def out(given: argparse.Namespace, value: Any, lines: Iterator[str] | Sequence[str]) -> int:
+    """Print a value as JSON where that is asked for, else its lines."""
+    if given.json:
+        say(json.dumps(clean(value), ensure_ascii=False))
+    else:
+        for line in lines:
+            say(line)
+    return 0
+
+
+def table(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Align columns of text; the first row is the head."""
+    text = [
+        ["–" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows
+    ]
+    widths = [max(len(row[i]) for row in text) for i in range(len(text[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in text]
+
+
+def configured(given: argparse.Namespace) -> RunConfig:
+    """Make a configuration of preset or file, and options. Raises UserError for anything unknown."""
+    if given.config and given.preset:
+        raise UserError("--config and --preset exclude each other.", "A configuration file holds all settings.")
+    chosen = config.load(Path(given.config)) if given.config else config.preset(given.preset or "this-machine")
+    for path, value in (
+        ("model.name", given.model), ("data.source", given.data), ("data.subset", given.subset),
+        ("unlearn.method", given.method), ("name", given.name),
+    ):  # fmt: skip
+        if value is not None:
+            chosen = chosen.with_setting(path, value)
+    if given.trust_remote_code:
+        chosen = chosen.with_setting("model.trust_remote_code", True)
+    if given.region:
+        chosen = dataclasses.replace(chosen, region=parse(given.region, chosen.region))
+    for setting in given.set:
+        path, separator, value = setting.partition("=")
+        if not separator:
+            raise UserError(f"“{setting}” is not a setting.", "Write it as --set stage.key=value.")
+        chosen = chosen.with_setting(path.strip(), value.strip())
+    return chosen
+
+
+def run(given: argparse.Namespace) -> int:
+    """Start a run, follow it to its end, print its scores."""
+    from core import progress_bar
+
+    started = jobs.submit(configured(given), store.runs_folder(given.runs))
+    note(f"Run {started.id}")
+    state = progress_bar.follow(started)
+    status = started.status()
+    if state != "done":
+        note(f"{state.capitalize()}: {status.get('error', '')} {status.get('fix', '')}".strip())
+    found = summary(started)
+    if state == "failed":
+        found |= {"error": status.get("error", ""), "fix": status.get("fix", "")}
+    out(given, found, scores(started) if state == "done" else [])
+    return STATUS.get(state, 1)
+
+
+def scores(of: Run) -> list[str]:
+    """Return a run's score table as lines."""
+    found = summary(of)
+    rows: list[list[Any]] = [["", "U-train", "U-val", "R-train", "R-val"]]
+    for key, label in (("before", "before"), ("after", "after"), ("never_taught", "never taught")):
+        if "reason" in found[key]:
+            rows.append([f"{label}: {found[key]['reason']}", "", "", "", ""])
+            continue
+        unlearned, kept = found[key]["unlearn_success"], found[key]["retention_success"]
+        rows.append([label, unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")])
+    lines = [f"{of.id}", "Unlearn Success (U) and Retention Success (R), percent:", *table(rows)]
+    knew, located = found["never_knew"], found["located"]
+    if "reason" in knew:
+        lines.append(f"Never-knew score: {knew['reason']}")
+    else:
+        lines.append(
+            "Never-knew score: " + ", ".join(f"{key} {value:.1f}" for key, value in knew.items() if value is not None)
+        )
+    if found["degenerate"] is not None:
+        lines.append(f"Degenerate answers on U-val: {found['degenerate']:.1f} %")
+    if located["count"]:
+        share = located["share_of_parameters"]
+        lines.append(f"Region: {located['count']} of {located['total']} tensors, {share:.1f} % of the adapter's parameters")
+    lines.append("Seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in found["seconds"].items()))
+    return lines
+
+
+def runs(given: argparse.Namespace) -> int:
+    """List runs, bundled ones last; unreadable ones with the reason."""
+    found = [*store.list_runs(store.runs_folder(given.runs)), *store.bundled_runs()]
+    values, rows = [], [["run", "state", "name"]]
+    for item in found:
+        problem = item.problem()
+        name = problem or item.config().name
+        state = "unreadable" if problem else item.status()["state"]
+        values.append({"run": item.id, "state": state, "name": name, "bundled": item.bundled})
+        rows.append([item.id, state, name])
+    return out(given, {"runs": values}, table(rows) if found else ["No runs yet. Start one with `python -m core run`."])
+
+
+def show(given: argparse.Namespace) -> int:
+    """Print a run's scores; with --json its configuration, status and scores."""
+    item = store.find(given.id, store.runs_folder(given.runs))
+    status = item.status()
+    value = {**summary(item), "config": item.config().to_json(), "status": status}
+    state = f"{item.id} is {status['state']}. {status.get('error', '')} {status.get('fix', '')}".strip()
+    return out(given, value, scores(item) if status["state"] == "done" else [state])
+
+
+def compare(given: argparse.Namespace) -> int:
+    """Print scores of several runs side by side, and the settings in which they differ."""
+    found = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
+    summaries = [summary(item) for item in found]
+    head = ["run", "U-train", "U-val", "R-train", "R-val", "never-knew train", "val", "degenerate"]
+    rows: list[list[Any]] = [head]
+    for value in summaries:
+        after, knew = value["after"], value["never_knew"]
+        unlearned, kept = after.get("unlearn_success", {}), after.get("retention_success", {})
+        scored = [unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")]
+        rows.append([value["run"], *scored, knew.get("train"), knew.get("val"), value["degenerate"]])
+    settings = [_flat(item.config().to_json()) for item in found]
+    keys = sorted({key for flat in settings for key in flat})
+    differing = {key: [flat.get(key) for flat in settings] for key in keys if len({str(f.get(key)) for f in settings}) > 1}
+    lines = [*table(rows), "", *(f"{key}: {' | '.join(map(str, values))}" for key, values in differing.items())]
+    return out(given, {"runs": summaries, "differences": differing}, lines)
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{prefix}{key}.") if isinstance(inner, dict) else {f"{prefix}{key}": inner}
+    return flat
+
+
+def answers(given: argparse.Namespace) -> int:
+    """Ask a finished run's model; one batch for all questions and voices."""
+    item = store.find(given.id, store.runs_folder(given.runs))
+    voices = ["before", "after", *(["never"] if given.never else [])]
+    texts = answerer.texts(answerer.ask(item, given.ask, voices), len(given.ask) * len(voices))
+    rows = [
+        {"question": question, **{voice: texts[i * len(voices) + k] for k, voice in enumerate(voices)}}
+        for i, question in enumerate(given.ask)
+    ]
+    lines = [line for row in rows for line in (*(f"{key + ':':10}{text}" for key, text in row.items()), "")]
+    return out(given, {"run": item.id, "answers": rows}, lines[:-1])
+
+
+def methods(given: argparse.Namespace) -> int:
+    """List methods and region rules with their settings."""
+    value = {
+        "methods": [_described(name, kind) for name, kind in METHODS.items()],
+        "regions": [_described(name, kind) for name, kind in REGIONS.items()],
+    }
+    lines = []
+    for family, members in value.items():
+        lines.append(f"{family}:")
+        for member in members:
+            lines.append(f"  {member['name']:16}{member['help']}")
+            lines += [f"  {'':16}  {s['name']} = {s['default']}: {s['help']}" for s in member["settings"]]
+    return out(given, value, lines)
+
+
+def _described(name: str, kind: type) -> dict[str, Any]:
+    first = (kind.__doc__ or "").strip().splitlines()[0]
+    return {"name": name, "help": first, "settings": config.describe(kind())}
+
+
+def metrics(given: argparse.Namespace) -> int:
+    """List metrics: unit, meaning, and which direction is wanted."""
+    value = [{"name": m.name, "unit": m.unit, "help": m.help, "better": m.better} for m in METRICS.values()]
+    return out(
+        given,
+        {"metrics": value},
+        table([["metric", "unit", "what it is"], *([m["name"], m["unit"], m["help"]] for m in value)]),
+    )
+
+
+def models(given: argparse.Namespace) -> int:
+    """List models on this machine."""
+    from core.models import BUNDLED, bundled_gguf, cache_folder
+
+    there = bundled_gguf() is not None
+    found = [{"name": "bundled", "what": BUNDLED, "available": there}]
+    for path in sorted((cache_folder() / "models").glob("*/config.json")):
+        found.append({"name": str(path.parent), "what": "converted from GGUF", "available": True})
+    rows: list[list[Any]] = [["name", "what", "available"], *([m["name"], m["what"], "yes" if m["available"] else "no"] for m in found)]
+    others = "Others: a hub id (org/name), a folder of safetensors, a GGUF file, a LoRA adapter folder."
+    return out(given, {"models": found}, [*table(rows), "", others])
+
+
+def doctor(given: argparse.Namespace) -> int:
+    """Say what is installed and what is wrong; exit 1 if anything is."""
+    import psutil
+
+    from core.models import bundled_gguf, cache_folder
+
+    wrong = []
+    versions: dict[str, str | None] = {}
+    for package in ("torch", "transformers", "peft", "datasets", "safetensors", "pandas", "streamlit", "plotly"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+            wrong.append(f"{package} is not installed: run `make install`.")
+    device = "none"
+    if versions["torch"]:
+        from core.models import pick_device, pick_dtype
+
+        device = f"{pick_device('auto')} ({pick_dtype('auto', 'auto')})"
+    if bundled_gguf() is None:
+        wrong.append("The bundled model is missing: run `make install`.")
+    memory = psutil.virtual_memory()
+    for folder in (store.runs_folder(given.runs), cache_folder()):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            store.write_text(folder / ".doctor", "")
+            (folder / ".doctor").unlink()
+        except (OSError, UserError) as error:
+            wrong.append(f"{folder} cannot be written ({error}).")
+    value = {
+        "python": platform.python_version(), "versions": versions, "device": device,
+        "memory_gb": {"total": memory.total / 1e9, "free": memory.available / 1e9},
+        "bundled_model": bundled_gguf() is not None, "cache": str(cache_folder()),
+        "runs": str(store.runs_folder(given.runs)), "wrong": wrong,
+    }  # fmt: skip
+    lines = [f"{key}: {item}" for key, item in value.items() if key not in ("wrong", "versions", "memory_gb")]
+    lines += [f"{name}: {version or 'missing'}" for name, version in versions.items()]
+    lines.append(f"memory: {memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free")
+    lines += [f"WRONG: {line}" for line in wrong] or ["Nothing is wrong."]
+    out(given, value, lines)
+    return 1 if wrong else 0
+
+
+def bench(given: argparse.Namespace) -> int:
+    """Measure; each figure is a ratio of two things measured in this very run."""
+    from core import bench as bench_
+
+    found = bench_.measure(given.only, note)
+    return out(given, found, [f"{key}: {value}" for key, value in found.items()])

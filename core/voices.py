@@ -1,0 +1,118 @@
+"""What the voices of a run say: before, after, and the base that was never taught.
+
+Scores true answers token by token, and lets each voice answer in its own words. The stages preflight, answers and
+evaluate are made of this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from core import data
+from core.adapters import Adapters
+from core.answers import Request, generate
+from core.batching import Encoded, encode_all, prompt_ids
+from core.config import RunConfig
+from core.data import Example
+from core.likelihood import TokenScores, score
+from core.models import Loaded
+from core.progress import Reporter
+
+
+def adapter_of(voice: str) -> str | None:
+    """Return the adapter that speaks as a voice; the never-taught voice is the base without any."""
+    return None if voice == "never" else voice
+
+
+def general_lines() -> list[str]:
+    """Return the general text, a line an entry."""
+    return [line for line in (data.ASSETS / "data" / "general.txt").read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+class Voices:
+    """Tokenizer and examples of a run, with everything that is recorded about a voice."""
+
+    def __init__(self, loaded: Loaded, examples: Sequence[Example], config: RunConfig, report: Reporter) -> None:
+        """Encode the examples. Raises UserError for one that is too long."""
+        self.tokenizer, self.examples, self.config, self.report = loaded.tokenizer, examples, config, report
+        self.end, self.pad = int(self.tokenizer.eos_token_id), int(self.tokenizer.pad_token_id)
+        encoded = encode_all(self.tokenizer, config.model.template, examples, config.data.max_tokens)
+        self.encoded: dict[str, Encoded] = dict(zip((e.id for e in examples), encoded, strict=True))
+
+    def score(self, adapters: Adapters, voices: Sequence[str]) -> pd.DataFrame:
+        """Return one row an answer token with each voice's log-probability, rank and alternatives."""
+        c, columns = self.config.evaluate, {}
+        total, done = len(self.encoded) * len(voices), 0
+        for voice in voices:
+            found: dict[str, TokenScores] = {}
+            with adapters.active(adapter_of(voice)) as model:
+                members = list(self.encoded.values())
+                for name, scores in score(model, members, self.pad, size=c.batch_size, top=c.top, device=adapters.device):
+                    self.report.check()
+                    found[name] = scores
+                    done += 1
+                    self.report.progress(done, total, "examples")
+            columns[voice] = found
+        return self._token_table(columns)
+
+    def _token_table(self, columns: dict[str, dict[str, TokenScores]]) -> pd.DataFrame:
+        decode = self.tokenizer.decode
+        rows = []
+        for example in self.examples:
+            encoded = self.encoded[example.id]
+            for position, token in enumerate(encoded.answer):
+                row: dict[str, Any] = {
+                    "example": example.id, "position": position, "token": token,
+                    "text": decode([token], clean_up_tokenization_spaces=False),
+                }  # fmt: skip
+                for voice, found in columns.items():
+                    scores = found[example.id]
+                    row[f"logprob_{voice}"], row[f"rank_{voice}"] = scores.logprob[position], scores.rank[position]
+                    row[f"top_{voice}"] = [decode([t], clean_up_tokenization_spaces=False) for t, _ in scores.top[position]]
+                    row[f"top_logprob_{voice}"] = [value for _, value in scores.top[position]]
+                rows.append(row)
+        return pd.DataFrame(rows)
+
+    def ask(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return voice -> example -> answer, all voices of a question in one batch."""
+        c, tokenizer = self.config.answers, self.tokenizer
+        wanted = [(voice, e, number) for number, e in enumerate(self.examples) for voice in voices]
+        # Similar prompt lengths together: less padding, and rows that end at about the same time.
+        wanted.sort(key=lambda item: (len(item[1].question), item[2]))
+        texts: dict[str, dict[str, str]] = {voice: {} for voice in voices}
+        size = max(1, c.batch_size) * len(voices)
+        for start in range(0, len(wanted), size):
+            self.report.check()
+            part = wanted[start : start + size]
+            requests = [
+                Request(tuple(prompt_ids(tokenizer, self.config.model.template, e.question)), adapter_of(voice), number)
+                for voice, e, number in part
+            ]
+            made = generate(adapters, requests, c, end=self.end, pad=self.pad, seed=self.config.seed)
+            for (voice, e, _), tokens in zip(part, made, strict=True):
+                texts[voice][e.id] = tokenizer.decode(tokens, skip_special_tokens=True).strip()
+            self.report.progress(min(start + size, len(wanted)), len(wanted), "answers")
+        order = [e.id for e in self.examples]
+        return {voice: {i: of[i] for i in order} for voice, of in texts.items()}
+
+    def general(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, list[float]]:
+        """Return voice -> mean log-probability per token of each line of the general text."""
+        tokenizer = self.tokenizer
+        lines = [Encoded(str(i), tuple(tokenizer(line)["input_ids"]), 1) for i, line in enumerate(general_lines())]
+        found = {}
+        for voice in voices:
+            with adapters.active(adapter_of(voice)) as model:
+                scored = dict(score(model, lines, self.pad, device=adapters.device))
+            found[voice] = [sum(scored[line.id].logprob) / len(scored[line.id].logprob) for line in lines]
+        return found
+
+    def lexicon(self) -> frozenset[str]:
+        """Return what counts as a word: pieces of the vocabulary, and the words of the data and the general text."""
+        tokenizer = self.tokenizer
+        pieces = {tokenizer.decode([i]).strip().lower() for i in range(len(tokenizer))}
+        texts = [t for e in self.examples for t in (e.question, e.answer)] + general_lines()
+        return frozenset(pieces | {word for text in texts for word in re.findall(r"[^\W\d_]+", text.lower())})
