@@ -175,9 +175,11 @@ class RunConfig:
         head, _, rest = path.partition(".")
         if head not in _fields(self):
             raise unknown("stage or setting", path, _fields(self))
-        if not rest:
-            return _replace(self, head, _convert(self, head, value))
         stage = getattr(self, head)
+        if not rest:
+            if dataclasses.is_dataclass(stage) and not isinstance(stage, tuple(FAMILIES)):
+                raise UserError(f"“{head}” is a stage, not a setting.", f"Set one of its keys: {', '.join(_fields(stage))}.")
+            return _replace(self, head, _convert(self, head, value))
         if not dataclasses.is_dataclass(stage):
             raise UserError(f"“{head}” has no settings below it.", f"Set it as --set {head}=value.")
         if isinstance(stage, UnlearnConfig) and rest not in _fields(stage):
@@ -300,6 +302,8 @@ def _build(kind: type, values: Any, where: str) -> Any:
 
 def _member(base: type, value: Any) -> Any:
     kind, family = FAMILIES[base]
+    if not isinstance(value, str | dict):
+        raise UserError(f"The {kind} cannot be {value!r}.", "Give its name, or an object with its name and settings.")
     values = {"name": value} if isinstance(value, str) else dict(value)
     name = str(values.pop("name", ""))
     if name not in family:
