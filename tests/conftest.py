@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.tiny import make_data, make_tiny
+
+if TYPE_CHECKING:
+    from tests.naive import Bench
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -65,3 +69,25 @@ def knowundo() -> Path:
     if not (place / "privacy" / "unlearn.json").is_file():
         pytest.skip(f"the published KnowUnDo files are not at {place}")
     return place
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make announcements of libraries that a call is going away into errors: drift shows early."""
+    config.addinivalue_line("filterwarnings", "error::FutureWarning")
+    config.addinivalue_line("filterwarnings", "error::DeprecationWarning:core")
+
+
+@pytest.fixture
+def bench(tiny_llama: Path, tiny_data: Path) -> Bench:
+    """Return a tiny Llama with a live adapter "before" and the tiny data, encoded."""
+    from tests.naive import make_bench
+
+    return make_bench(tiny_llama, tiny_data)
+
+
+@pytest.fixture
+def bench_of(tiny_of: Callable[[str], Path], tiny_data: Path) -> Callable[..., Bench]:
+    """Return a function that makes a bench of an architecture."""
+    from tests.naive import make_bench
+
+    return lambda architecture, **settings: make_bench(tiny_of(architecture), tiny_data, **settings)

@@ -217,7 +217,7 @@ def test_unreadable_file_is_one_sentence(tmp_path: Path, name: str, content: byt
 
 def test_wrong_encoding_says_where(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"question": "' + "é".encode("latin-1"))
-    with pytest.raises(UserError, match="not UTF-8 .byte 14"):
+    with pytest.raises(UserError, match=r"not UTF-8 \(byte 14"):
         data.from_file(tmp_path / "a.jsonl")
 
 

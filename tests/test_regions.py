@@ -11,7 +11,18 @@ import pytest
 
 from core.errors import UserError
 from core.regions import (
-    PUBLISHED, REGIONS, All, Cells, Complement, Layers, Located, Modules, Random, Region, choose, parse,
+    PUBLISHED,
+    REGIONS,
+    All,
+    Cells,
+    Complement,
+    Layers,
+    Located,
+    Modules,
+    Random,
+    Region,
+    choose,
+    parse,
 )  # fmt: skip
 
 
