@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import shutil
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def _convert(source: Path, target: Path) -> None:
         with _quiet():
             model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    except (ValueError, KeyError, OSError, EOFError, IndexError, NotImplementedError) as error:
+    except (ValueError, KeyError, OSError, EOFError, IndexError, NotImplementedError, struct.error) as error:
         raise UserError(f"{source.name} cannot be read as GGUF ({error}).", "Check that the file is complete.") from None
     # A dequantized model still calls itself quantized, and would then refuse to be saved.
     values = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
