@@ -1,0 +1,171 @@
+"""`python -m dashboard`: reads streamlit_config.toml and serves the pages on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import ipaddress
+import os
+import socket
+import sys
+import threading
+import time
+import tomllib
+import webbrowser
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from core.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "streamlit_config.toml"
+TRIED_PORTS = 50
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m dashboard", description="Open the Forgetscope dashboard.")
+    parser.add_argument("--port", type=int, help="first port to try (default: 8501)")
+    parser.add_argument("--address", help="address to listen on (default: 127.0.0.1, only this machine)")
+    parser.add_argument("--runs", help="folder of the runs (default: FORGETSCOPE_RUNS, else ./runs)")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    return parser.parse_args(given)
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested tables into dotted names; lists stay as they are."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def configuration(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the file's settings without those that a STREAMLIT_ variable sets: the variable wins."""
+    with CONFIG.open("rb") as file:
+        settings = flattened(tomllib.load(file))
+    return {name: value for name, value in settings.items() if variable(name) not in environment}
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting: server.maxUploadSize is STREAMLIT_SERVER_MAX_UPLOAD_SIZE."""
+    words = "".join(f"_{c}" if c.isupper() else c for c in name.replace(".", "_"))
+    return f"STREAMLIT_{words.upper()}"
+
+
+def loopback(address: str) -> bool:
+    """Say whether only this machine can reach an address."""
+    try:
+        return address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def login_configured() -> bool:
+    """Say whether st.login has an identity provider: an [auth] table in a secrets file, and Authlib installed."""
+    if importlib.util.find_spec("authlib") is None:
+        return False
+    for folder in (Path.cwd(), Path.home()):
+        try:
+            secrets = tomllib.loads((folder / ".streamlit" / "secrets.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if "auth" in secrets:
+            return True
+    return False
+
+
+def free_port(address: str, first: int) -> int:
+    """Return the first free port from `first` on. Raises UserError where none of the next ones is free."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for port in range(first, min(first + TRIED_PORTS, 65536)):
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except PermissionError:
+                raise UserError(f"Port {port} needs administrator rights.", "Choose one from 1024 on.") from None
+            except OverflowError:
+                break
+            except OSError:
+                continue
+            return port
+    raise UserError(f"No port from {first} on is free at {address}.", "Choose another with --port.")
+
+
+def desktop(environment: Mapping[str, str]) -> bool:
+    """Say whether there is a screen to open a browser on."""
+    return sys.platform in ("darwin", "win32") or any(environment.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+@asynccontextmanager
+async def warm(_: Any) -> AsyncIterator[dict[str, Any]]:
+    """Import what the first page needs while the browser is still on its way."""
+
+    def load() -> None:
+        for name in ("pandas", "pyarrow.parquet", "plotly.graph_objects", "psutil", "core.regions", "core.jobs"):
+            importlib.import_module(name)
+
+    threading.Thread(target=load, daemon=True).start()
+    yield {}
+
+
+def announce(address: str, port: int, wanted: int, browser: bool) -> None:
+    """Wait until the server answers, then name its address and open it."""
+    host = f"[{address}]" if ":" in address else address
+    url = f"http://{host}:{port}"
+    moved = f" (port {wanted} was taken)" if port != wanted else ""
+    for _ in range(600):
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            if probe.connect_ex((address, port)) == 0:
+                break
+        time.sleep(0.05)
+    sys.stdout.write(f"Forgetscope is at {url}{moved}. Ctrl-C ends it; runs go on.\n")
+    sys.stdout.flush()
+    if browser:
+        webbrowser.open(url)
+
+
+def serve(given: argparse.Namespace) -> None:
+    """Check address and port, then serve until interrupted. Raises UserError for what is wrong with either."""
+    settings = configuration(os.environ)
+    address = given.address or os.environ.get("STREAMLIT_SERVER_ADDRESS") or settings["server.address"]
+    if not loopback(address):
+        if not login_configured():
+            raise UserError(
+                f"{address} would let anybody on the network start runs here.",
+                "Leave --address away, or configure a login: pip install streamlit[auth] and an [auth] table in secrets.toml.",
+            )
+        os.environ["FORGETSCOPE_LOGIN"] = "required"
+    else:
+        settings["server.allowedHosts"] = ["localhost", "127.0.0.1", "::1"]
+    wanted = given.port or int(os.environ.get("STREAMLIT_SERVER_PORT") or settings["server.port"])
+    port = free_port(address, wanted)
+    if given.runs:
+        os.environ["FORGETSCOPE_RUNS"] = str(Path(given.runs).expanduser().absolute())
+    settings |= {"server.address": address, "server.port": port}
+    browser = not given.no_browser and desktop(os.environ)
+    threading.Thread(target=announce, args=(address, port, wanted, browser), daemon=True).start()
+
+    import streamlit as st
+    from starlette.routing import Mount
+    from starlette.staticfiles import StaticFiles
+
+    fonts = Mount("/fonts", StaticFiles(directory=ROOT / "assets" / "fonts"))
+    st.App(ROOT / "dashboard" / "app.py", routes=[fonts], lifespan=warm).run(config=settings)
+
+
+def main() -> int:
+    """Run the command; return the exit status."""
+    try:
+        serve(arguments())
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,27 @@
+"""Navigation, and nothing else: which pages there are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import streamlit as st
+
+ROOT = Path(__file__).resolve().parent.parent
+
+st.set_page_config(page_title="Forgetscope", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide")
+st.logo(str(ROOT / "assets" / "logo.svg"), size="large")
+
+if os.environ.get("FORGETSCOPE_LOGIN") and not st.user.is_logged_in:
+    st.title("Forgetscope")
+    st.button("Log in", on_click=st.login, type="primary")
+    st.stop()
+
+st.navigation(
+    [
+        st.Page("views/localize.py", title="Localize", icon=":material/grid_on:", default=True),
+        st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
+        st.Page("views/run.py", title="Run", icon=":material/play_circle:"),
+    ],
+    position="top",
+).run()

@@ -1,0 +1,70 @@
+"""Inside one cell: how its gradients are distributed, and along which rows and columns they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard.charts.base import SCOPE_NAMES, axis, figure, line_style
+from dashboard.charts.palette import Palette
+
+SCOPES = ("unlearn", "retention")
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What detail.npz holds about one cell, by scope."""
+
+    limit: float
+    """histograms reach from −limit to +limit"""
+    histogram: Mapping[str, np.ndarray]
+    rows: Mapping[str, np.ndarray]
+    columns: Mapping[str, np.ndarray]
+
+
+def take(detail: Mapping[str, np.ndarray], number: int) -> Inside:
+    """Cut the cell with a number (its place in the localization table) out of the flat arrays of detail.npz."""
+    row, column = detail["row_offsets"], detail["column_offsets"]
+    return Inside(
+        float(detail["range"][number]),
+        {s: detail[f"histogram_{s}"][number] for s in SCOPES},
+        {s: detail[f"rows_{s}"][row[number] : row[number + 1]] for s in SCOPES},
+        {s: detail[f"columns_{s}"][column[number] : column[number + 1]] for s in SCOPES},
+    )
+
+
+def histogram(inside: Inside, palette: Palette) -> go.Figure:
+    """Draw both scopes' element gradients; counts are on a logarithmic axis, since most elements are near 0."""
+    fig = figure(palette, 250, showlegend=True)
+    for scope in SCOPES:
+        counts = inside.histogram[scope]
+        edges = np.linspace(-inside.limit, inside.limit, len(counts) + 1)
+        fig.add_scatter(
+            x=(edges[:-1] + edges[1:]) / 2, y=np.where(counts > 0, counts, np.nan), mode="lines",
+            line=line_style(palette, scope) | {"shape": "hvh"}, name=SCOPE_NAMES[scope],
+            hovertemplate="%{y} elements near %{x:.2g}<extra></extra>",
+        )  # fmt: skip
+    fig.update_layout(
+        xaxis=axis(palette, "gradient of an element", exponentformat="power", nticks=5),
+        yaxis=axis(palette, "elements", type="log", exponentformat="power", dtick=1),
+    )
+    return fig
+
+
+def profile(inside: Inside, side: str, palette: Palette) -> go.Figure:
+    """Draw the root mean square gradient along the rows or columns of a cell."""
+    fig = figure(palette, 200)
+    for scope in SCOPES:
+        values = (inside.rows if side == "row" else inside.columns)[scope]
+        few = len(values) <= 64
+        fig.add_scatter(
+            x=np.arange(len(values)), y=values, mode="lines+markers" if few else "lines", name=SCOPE_NAMES[scope],
+            line=line_style(palette, scope) | ({} if few else {"width": 1}),
+            marker={"symbol": "x" if scope == "unlearn" else "circle", "size": 7},
+            hovertemplate=f"{side} %{{x}}: %{{y:.3g}}<extra></extra>",
+        )  # fmt: skip
+    fig.update_layout(xaxis=axis(palette, side), yaxis=axis(palette, exponentformat="power", nticks=4, rangemode="tozero"))
+    return fig

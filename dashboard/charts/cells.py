@@ -1,0 +1,110 @@
+"""Where the cells of a localization stand: layers from left to right, modules (and factors) from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+JOINED = "A+B"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Positions of layers and rows; a gap of one row separates the factors."""
+
+    layers: list[int]
+    rows: dict[tuple[str, str], int]
+    """(factor, module) -> position"""
+
+    def place(self, cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Return the x and y positions of cells."""
+        at = {layer: position for position, layer in enumerate(self.layers)}
+        x = cells["layer"].map(at).to_numpy()
+        y = np.array([self.rows[key] for key in zip(cells["factor"], cells["module"], strict=True)])
+        return x, y
+
+    def matrix(self, cells: pd.DataFrame, values: Iterable[float]) -> np.ndarray:
+        """Return values as rows × layers, NaN where there is no cell."""
+        grid = np.full((max(self.rows.values()) + 1, len(self.layers)), np.nan)
+        x, y = self.place(cells)
+        grid[y, x] = np.fromiter(values, float, len(cells))
+        return grid
+
+
+def layout(cells: pd.DataFrame) -> Layout:
+    """Lay out the cells of a table."""
+    modules = list(dict.fromkeys(cells["module"]))
+    rows: dict[tuple[str, str], int] = {}
+    position = 0
+    for factor in sorted(set(cells["factor"])):
+        present = set(cells.loc[cells["factor"] == factor, "module"])
+        for module in modules:
+            if module in present:
+                rows[factor, module] = position
+                position += 1
+        position += 1
+    return Layout(sorted(set(cells["layer"])), rows)
+
+
+def joined(table: pd.DataFrame) -> pd.DataFrame:
+    """Join the factors of each module into one cell, exactly as if their gradients were one long vector.
+
+    Dot products and squared norms add; mean magnitudes are weighted by the number of elements. `name` becomes that of
+    the factor with the largest divergence, which stands for the cell when it is clicked.
+    """
+    t = table.assign(
+        dot=table["cos"].fillna(0) * table["norm_unlearn"] * table["norm_retain"],
+        u2=table["norm_unlearn"] ** 2,
+        r2=table["norm_retain"] ** 2,
+        size=table["rows"] * table["columns"],
+    )
+    t["mu_size"], t["mr_size"] = t["mag_unlearn"] * t["size"], t["mag_retain"] * t["size"]
+    best = t.sort_values("divergence", ascending=False).drop_duplicates(["layer", "module"])
+    names = best.set_index(["layer", "module"])["name"]
+    sums = t.groupby(["layer", "module"], sort=False)[["dot", "u2", "r2", "size", "mu_size", "mr_size"]].sum()
+    out = pd.DataFrame(index=sums.index)
+    out["name"], out["factor"] = names, JOINED
+    out["has_gradient"] = t.groupby(["layer", "module"], sort=False)["has_gradient"].any()
+    out["norm_unlearn"], out["norm_retain"] = np.sqrt(sums["u2"]), np.sqrt(sums["r2"])
+    product = out["norm_unlearn"] * out["norm_retain"]
+    out["cos"] = (sums["dot"] / product.where(product > 0)).where(out["has_gradient"])
+    out["mag_unlearn"], out["mag_retain"] = sums["mu_size"] / sums["size"], sums["mr_size"] / sums["size"]
+    out["divergence"] = (1 - out["cos"]) * out["mag_unlearn"]
+    return out.reset_index()
+
+
+def share_selected(cells: pd.DataFrame, table: pd.DataFrame, region: Iterable[str]) -> np.ndarray:
+    """Return, for each cell shown, which share of its tensors is in the region (0, 0.5 or 1 where A and B are joined)."""
+    inside = table["name"].isin(set(region))
+    if cells["factor"].iloc[0] != JOINED:
+        return cells["name"].isin(set(region)).to_numpy(float)
+    shares = inside.groupby([table["layer"], table["module"]]).mean()
+    keys = pd.MultiIndex.from_frame(cells[["layer", "module"]])
+    return shares.reindex(keys).to_numpy(float)
+
+
+def outline(inside: np.ndarray) -> tuple[list[float | None], list[float | None]]:
+    """Return the border of a boolean matrix as line segments around its cells, for a trace with gaps."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    height, width = inside.shape
+    for row, column in zip(*np.nonzero(inside), strict=True):
+        for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            r, c = row + dy, column + dx
+            if 0 <= r < height and 0 <= c < width and inside[r, c]:
+                continue
+            if dy:
+                x += [column - 0.5, column + 0.5, None]
+                y += [row + dy / 2, row + dy / 2, None]
+            else:
+                x += [column + dx / 2, column + dx / 2, None]
+                y += [row - 0.5, row + 0.5, None]
+    return x, y
+
+
+def short(module: str) -> str:
+    """Return the last part of a module path: q_proj."""
+    return module.rsplit(".", 1)[-1]

@@ -1,0 +1,70 @@
+"""Curves over the steps of a run, from its events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from dashboard.charts.base import SCOPE_NAMES, axis, figure, line_style
+from dashboard.charts.palette import Palette
+
+Events = Sequence[Mapping[str, Any]]
+
+
+def of_stage(events: Events, stage: str) -> list[Mapping[str, Any]]:
+    """Return the progress events of a stage's last attempt."""
+    found: list[Mapping[str, Any]] = []
+    for event in events:
+        if event.get("kind") == "stage" and event.get("name") == stage and event.get("state") == "running":
+            found = []
+        elif event.get("kind") == "progress" and event.get("stage") == stage:
+            found.append(event)
+    return found
+
+
+def losses(events: Events, palette: Palette) -> go.Figure:
+    """Draw the loss on both scopes at every step of unlearning."""
+    fig = figure(palette, 260, showlegend=True)
+    steps = of_stage(events, "unlearn")
+    for scope, key in (("unlearn", "forget_loss"), ("retention", "retain_loss")):
+        points = [(e["done"], e[key]) for e in steps if key in e]
+        if points:
+            x, y = zip(*points, strict=True)
+            fig.add_scatter(
+                x=x, y=y, mode="lines", line=line_style(palette, scope), name=SCOPE_NAMES[scope],
+                hovertemplate="step %{x}: %{y:.3f} nats<extra></extra>",
+            )  # fmt: skip
+    fig.update_layout(xaxis=axis(palette, "step"), yaxis=axis(palette, "loss, nats per token", rangemode="tozero"))
+    return fig
+
+
+def checks(events: Events, target: float | None, palette: Palette) -> go.Figure:
+    """Draw the answer-token accuracy on both scopes at the checkpoints, and the level at which unlearning stops."""
+    fig = figure(palette, 260, showlegend=True)
+    measured = [e for e in of_stage(events, "unlearn") if "retention" in e]
+    for scope in ("unlearn", "retention"):
+        fig.add_scatter(
+            x=[e["done"] for e in measured], y=[e[scope] for e in measured], mode="lines+markers", name=SCOPE_NAMES[scope],
+            line=line_style(palette, scope), marker={"symbol": "x" if scope == "unlearn" else "circle", "size": 9},
+            hovertemplate="step %{x}: %{y:.1f} %<extra></extra>",
+        )  # fmt: skip
+    if target is not None:
+        note = {"text": "never taught", "font": {"color": palette.muted, "size": 12}}
+        line = {"color": palette.muted, "width": 1, "dash": "dot"}
+        fig.add_hline(target, line=line, annotation=note, annotation_position="bottom left")
+    fig.update_layout(xaxis=axis(palette, "step"), yaxis=axis(palette, "accuracy, %", range=[0, 104]))
+    return fig
+
+
+def teaching(events: Events, palette: Palette) -> go.Figure:
+    """Draw the accuracy on both scopes together while the model is taught."""
+    fig = figure(palette, 200)
+    steps = [e for e in of_stage(events, "teach") if "accuracy" in e]
+    fig.add_scatter(
+        x=[e["done"] for e in steps], y=[e["accuracy"] for e in steps], mode="lines",
+        line={"color": palette.before, "width": 2}, hovertemplate="step %{x}: %{y:.1f} %<extra></extra>",
+    )  # fmt: skip
+    fig.update_layout(xaxis=axis(palette, "step"), yaxis=axis(palette, "accuracy, %", range=[0, 104]))
+    return fig

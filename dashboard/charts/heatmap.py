@@ -1,0 +1,195 @@
+"""Layers × modules: the picture of where a model keeps what it must forget."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.charts import cells as cells_
+from dashboard.charts.base import axis, figure
+from dashboard.charts.palette import Palette, Scale
+from dashboard.parts.text import chart_text, number
+
+FADED = 0.3
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One way to colour the cells."""
+
+    label: str
+    column: str
+    help: str
+    logarithmic: bool = True
+
+
+MEASURES = {
+    "cosine": Measure(
+        "Cosine", "cos",
+        "How much the gradients of both scopes point the same way. Near 1: changing this cell moves both; "
+        "near 0 or below: it can be changed for one scope without the other.", False,
+    ),
+    "forget": Measure(
+        "Forget gradient", "mag_unlearn",
+        "Mean absolute gradient of the questions to be forgotten: how strongly this cell bears on them.",
+    ),
+    "retain": Measure(
+        "Retain gradient", "mag_retain", "Mean absolute gradient of the questions to be kept."
+    ),
+    "divergence": Measure(
+        "Divergence", "divergence",
+        "(1 − cosine) × forget gradient: high where a cell matters for forgetting and little for keeping.",
+    ),
+    "region": Measure("Region", "", "Which cells unlearning may change.", False),
+}  # fmt: skip
+
+
+def heatmap(
+    table: pd.DataFrame, measure: str, region: Collection[str], chosen: str | None, palette: Palette, *, join: bool = False
+) -> go.Figure:
+    """Draw the cells; those outside the region are faded, the region and the chosen cell are outlined.
+
+    table: a row a tensor, as the run recorded it. region: tensor names. The last trace but the chosen cell's outline
+    is invisible and carries the names: plotly reports no clicks on a heatmap.
+    """
+    shown = cells_.joined(table) if join else table
+    place = cells_.layout(shown)
+    shares = cells_.share_selected(shown, table, region)
+    values, scale = _values(shown, measure, shares, palette)
+    live = shown["has_gradient"].to_numpy(bool)
+    values = np.where(live, values, np.nan)
+    inside = shares > 0
+    matrix = place.matrix(shown, values)
+    kept = np.where(np.nan_to_num(place.matrix(shown, inside)) > 0, matrix, np.nan)
+    height = (len(place.rows) + (0 if join else 1)) * (38 if join else 27) + 150
+    fig = figure(palette, height, dragmode=False, clickmode="event+select", bargap=0.25)
+    fade = 1.0 if measure == "region" else FADED
+    fig.add_heatmap(z=matrix, opacity=fade, **scale, showscale=False, hoverinfo="skip", xgap=2, ygap=2)
+    fig.add_heatmap(z=kept, **scale, colorbar=_colorbar(values, measure, palette), showscale=measure != "region",
+                    hoverinfo="skip", xgap=2, ygap=2)  # fmt: skip
+    _hatch(fig, shown, place, live, palette)
+    _lines(fig, np.nan_to_num(place.matrix(shown, inside)) > 0, palette.accent, 1.6)
+    _marginals(fig, shown, shares, place, palette)
+    _targets(fig, shown, place, inside)
+    if chosen in set(shown["name"]):
+        _lines(fig, np.nan_to_num(place.matrix(shown, shown["name"] == chosen)) > 0, palette.text, 3)
+    elif chosen is not None and join:
+        _outline_joined(fig, shown, table, chosen, place, palette)
+    return _axes(fig, place, palette, join)
+
+
+def _values(shown: pd.DataFrame, measure: str, shares: np.ndarray, palette: Palette) -> tuple[np.ndarray, dict[str, Any]]:
+    if measure == "region":
+        two: Scale = [(0.0, palette.surface), (1.0, palette.accent)]
+        return shares, {"colorscale": two, "zmin": 0, "zmax": 1}
+    values = shown[MEASURES[measure].column].to_numpy(float)
+    if measure == "cosine":
+        return values, {"colorscale": palette.signed, "zmin": -1, "zmax": 1}
+    positive = np.log10(np.where(values > 0, values, np.nan))
+    low, high = (np.nanmin(positive), np.nanmax(positive)) if np.isfinite(positive).any() else (0, 1)
+    filled = np.where(np.isnan(positive), low, positive)  # a measured 0 is the smallest, not missing
+    return filled, {
+        "colorscale": palette.apart if measure == "divergence" else palette.size, "zmin": low, "zmax": max(high, low + 1e-9),
+    }  # fmt: skip
+
+
+def _colorbar(values: np.ndarray, measure: str, palette: Palette) -> dict[str, Any]:
+    bar: dict[str, Any] = {
+        "orientation": "h", "thickness": 8, "len": 0.34, "x": 0.9, "xanchor": "right", "y": 0, "yanchor": "top", "ypad": 34,
+        "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted},
+    }  # fmt: skip
+    if measure == "cosine":
+        return bar | {"tickvals": [-1, 0, 1], "ticktext": ["−1 apart", "0", "together 1"]}
+    low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0, 1)
+    marks = [low, (low + high) / 2, high]
+    return bar | {"tickvals": marks, "ticktext": [number(10**m) for m in marks]}
+
+
+def _hatch(fig: go.Figure, shown: pd.DataFrame, place: cells_.Layout, live: np.ndarray, palette: Palette) -> None:
+    dead = shown[~live]
+    if dead.empty:
+        return
+    x, y = place.place(dead)
+    marker = {"symbol": "line-ne-open", "size": 12, "color": palette.muted, "line": {"width": 1}, "opacity": 0.7}
+    fig.add_scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", name="no gradient")
+
+
+def _lines(fig: go.Figure, inside: np.ndarray, color: str, width: float) -> None:
+    x, y = cells_.outline(inside)
+    fig.add_scatter(x=x, y=y, mode="lines", line={"color": color, "width": width}, hoverinfo="skip")
+
+
+def _outline_joined(
+    fig: go.Figure, shown: pd.DataFrame, table: pd.DataFrame, chosen: str, place: cells_.Layout, palette: Palette
+) -> None:
+    row = table[table["name"] == chosen]
+    if not row.empty:
+        same = (shown["layer"] == row["layer"].iloc[0]) & (shown["module"] == row["module"].iloc[0])
+        _lines(fig, np.nan_to_num(place.matrix(shown, same)) > 0, palette.text, 3)
+
+
+def _marginals(fig: go.Figure, shown: pd.DataFrame, shares: np.ndarray, place: cells_.Layout, palette: Palette) -> None:
+    grid = place.matrix(shown, shares)
+    for counts, along in ((np.nansum(grid, 0), "layer"), (np.nansum(grid, 1), "row")):
+        positions = np.arange(len(counts))
+        common = {"marker": {"color": palette.accent, "opacity": 0.55}, "hoverinfo": "skip"}
+        if along == "layer":
+            fig.add_bar(x=positions, y=counts, yaxis="y2", **common)
+        else:
+            fig.add_bar(x=counts, y=positions, xaxis="x2", orientation="h", **common)
+
+
+def _targets(fig: go.Figure, shown: pd.DataFrame, place: cells_.Layout, inside: np.ndarray) -> None:
+    x, y = place.place(shown)
+    labels = [
+        f"<b>layer {row.layer} · {chart_text(row.module)} · {row.factor}</b><br>"
+        + (
+            f"cosine {row.cos:.3f}<br>forget gradient {number(row.mag_unlearn)}<br>retain gradient "
+            f"{number(row.mag_retain)}<br>divergence {number(row.divergence)}<br>{'in the region' if within else 'outside'}"
+            if row.has_gradient
+            else "no gradient: cannot be chosen"
+        )
+        for row, within in zip(shown.itertuples(), inside, strict=True)
+    ]
+    clear = {"marker": {"opacity": 0}}
+    fig.add_scatter(
+        x=x, y=y, mode="markers", marker={"symbol": "square", "size": 20, "opacity": 0}, customdata=shown["name"].tolist(),
+        text=labels, hovertemplate="%{text}<extra></extra>", selected=clear, unselected=clear, name="cells",
+    )  # fmt: skip
+
+
+def _axes(fig: go.Figure, place: cells_.Layout, palette: Palette, join: bool) -> go.Figure:
+    rows, last = place.rows, max(place.rows.values())
+    layers = list(range(0, len(place.layers), 1 if len(place.layers) <= 16 else 5))
+    fig.update_layout(
+        xaxis=axis(palette, "layer", domain=[0, 0.93], range=[-0.6, len(place.layers) - 0.4], showgrid=False,
+                   tickvals=layers, ticktext=[str(place.layers[i]) for i in layers]),
+        yaxis=axis(palette, domain=[0, 0.9], range=[last + 0.6, -0.6], showgrid=False, tickvals=list(rows.values()),
+                   ticktext=[_label(factor, module, join) for factor, module in rows], ticks="", ticklabelstandoff=6),
+        xaxis2=axis(palette, domain=[0.94, 1], showticklabels=False, showgrid=False, anchor="y"),
+        yaxis2=axis(palette, domain=[0.91, 1], showticklabels=False, showgrid=False, anchor="x"),
+    )  # fmt: skip
+    return fig
+
+
+def _label(factor: str, module: str, join: bool) -> str:
+    name = chart_text(cells_.short(module))
+    return name if join else f"{name} <b>{chart_text(factor)}</b>"
+
+
+def summary(table: pd.DataFrame, measure: str, region: Collection[str]) -> str:
+    """Say in one sentence what the picture shows, for those who do not see it."""
+    inside = table[table["name"].isin(set(region))]
+    if inside.empty:
+        return f"{MEASURES[measure].label} of {len(table)} adapter tensors by layer and module; the region is empty."
+    layers = inside["layer"]
+    top = inside["module"].map(cells_.short).mode().iloc[0]
+    return (
+        f"{MEASURES[measure].label} of {len(table)} adapter tensors by layer and module. The region has {len(inside)} tensors "
+        f"in layers {layers.min()} to {layers.max()}, most of them {top}."
+    )

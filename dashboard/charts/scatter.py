@@ -1,0 +1,57 @@
+"""Cosine against magnitude, a dot a tensor: what the two thresholds cut out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.charts.base import axis, figure
+from dashboard.charts.palette import Palette
+from dashboard.parts.text import chart_text, number
+
+
+def scatter(
+    table: pd.DataFrame, region: Collection[str], mu: float, sigma: float, chosen: str | None, palette: Palette
+) -> go.Figure:
+    """Draw all tensors that have a gradient with both threshold lines; the region is the upper left corner."""
+    live = table[table["has_gradient"] & (table["mag_unlearn"] > 0)]
+    inside = live["name"].isin(set(region))
+    fig = figure(palette, 330, clickmode="event+select", dragmode=False)
+    low, high = (live["mag_unlearn"].min(), live["mag_unlearn"].max()) if len(live) else (1e-6, 1.0)
+    corner = {"x0": -1.05, "x1": mu, "y0": max(sigma, low / 4), "y1": high * 2}
+    fig.add_shape(type="rect", **corner, fillcolor=palette.accent, opacity=0.07, line_width=0, layer="below")
+    for part, color, size in ((live[~inside], palette.before, 6), (live[inside], palette.accent, 8)):
+        opacity = 0.45 if size == 6 else 0.9
+        shape = {"symbol": "x" if size == 8 else "circle", "color": color, "size": size, "opacity": opacity}
+        fig.add_scatter(
+            x=part["cos"], y=part["mag_unlearn"], mode="markers", marker=shape, customdata=part["name"].tolist(),
+            text=[chart_text(name) for name in part["name"]], unselected={"marker": {"opacity": opacity}},
+            hovertemplate="%{text}<br>cosine %{x:.3f}, forget gradient %{y:.3g}<extra></extra>",
+        )  # fmt: skip
+    row = live[live["name"] == chosen]
+    if not row.empty:
+        ring = {"symbol": "circle-open", "size": 16, "color": palette.text, "line": {"width": 2.5}}
+        fig.add_scatter(x=row["cos"], y=row["mag_unlearn"], mode="markers", marker=ring, hoverinfo="skip")
+    _limits(fig, mu, sigma, palette)
+    left = min(-0.1, float(live["cos"].min()) - 0.05) if len(live) else -1
+    fig.update_layout(
+        margin={"t": 26},
+        xaxis=axis(palette, "cosine of both scopes' gradients", range=[left, 1.03]),
+        yaxis=axis(palette, "forget gradient", type="log", exponentformat="power", dtick=1),
+    )
+    return fig
+
+
+def _limits(fig: go.Figure, mu: float, sigma: float, palette: Palette) -> None:
+    line, font = {"color": palette.accent, "width": 1.5, "dash": "dot"}, {"color": palette.accent}
+    fig.add_shape(type="line", x0=mu, x1=mu, y0=0, y1=1, yref="paper", line=line)
+    fig.add_annotation(x=mu, y=1, yref="paper", yanchor="bottom", text=f"μ {mu:.2f}", font=font, showarrow=False)
+    if sigma > 0:
+        fig.add_shape(type="line", x0=0, x1=1, xref="paper", y0=sigma, y1=sigma, line=line)
+        fig.add_annotation(
+            x=0, xref="paper", xanchor="left", y=math.log10(sigma), yanchor="bottom", text=f"σ {number(sigma)}", font=font,
+            showarrow=False,
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Small pieces of interface that several pages share."""

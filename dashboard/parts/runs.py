@@ -1,0 +1,163 @@
+"""The current run: one for all pages, kept in the address as ?run=, with cached readers of its files."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core import store
+from core.store import Run
+from dashboard.parts.text import md
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import pandas as pd
+
+ALIVE = ("queued", "running")
+ICONS = {
+    "done": ":material/check_circle:", "running": ":material/progress_activity:", "queued": ":material/schedule:",
+    "cancelled": ":material/block:", "failed": ":material/error:", "unreadable": ":material/help:",
+}  # fmt: skip
+COLORS = {"done": "green", "running": "orange", "queued": "gray", "cancelled": "gray", "failed": "red", "unreadable": "red"}
+
+
+def known_runs() -> dict[str, Run]:
+    """Return the user's runs, newest first, and after them the bundled ones."""
+    mine = store.list_runs(store.runs_folder())
+    return {run.id: run for run in [*mine, *store.bundled_runs()]}
+
+
+def default_run(runs: Mapping[str, Run]) -> str | None:
+    """Return the run that a first visit opens on: a bundled finished one, else the newest finished, else the newest."""
+    finished = [name for name, run in runs.items() if run.status().get("state") == "done"]
+    bundled = [name for name in finished if runs[name].bundled]
+    return next(iter([*bundled, *finished, *runs]), None)
+
+
+def open_run(name: str) -> None:
+    """Make a run the current one from here on (in callbacks and before a page switch)."""
+    st.session_state["run_id"] = name
+    st.query_params["run"] = name
+
+
+def pick() -> Run | None:
+    """Show the picker and return the current run, None where there is none at all."""
+    runs = known_runs()
+    wanted = st.query_params.get("run") or st.session_state.get("run_id")
+    name = wanted if wanted in runs else default_run(runs)
+    if wanted and wanted not in runs:
+        st.warning(f"There is no run “{md(wanted)}” here any more.", icon=":material/link_off:")
+    if name is None:
+        return None
+    open_run(name)
+    st.session_state["picked"] = name
+    place, facts = st.columns([2, 3], vertical_alignment="bottom")
+    place.selectbox(
+        "Run", list(runs), format_func=lambda key: label(runs[key]), key="picked",
+        on_change=lambda: open_run(st.session_state["picked"]),
+        help="One run is current on all pages. The address names it, so it can be sent to others.",
+    )  # fmt: skip
+    facts.markdown(describe(runs[name]))
+    return runs[name]
+
+
+def label(run: Run) -> str:
+    """Return a run's line in the picker."""
+    values, status = run.json("config.json"), run.status()
+    name = str(values.get("name") or run.id) if isinstance(values, dict) else run.id
+    when = "bundled" if run.bundled else day(status.get("created"))
+    return f"{name} · {status.get('state')} · {when}"
+
+
+def day(moment: Any) -> str:
+    """Write a time as day and minute, an empty string for anything else."""
+    return time.strftime("%d %b %H:%M", time.localtime(moment)) if isinstance(moment, int | float) else ""
+
+
+def describe(run: Run) -> str:
+    """Return one Markdown line: state, model, data, region."""
+    state = str(run.status().get("state"))
+    parts = [f":{COLORS.get(state, 'gray')}-badge[{ICONS.get(state, '')} {md(state)}]"]
+    values = run.json("config.json")
+    if isinstance(values, dict):
+        model, data = values.get("model") or {}, values.get("data") or {}
+        parts.append(f"model **{md(model.get('name', '?'))}**")
+        parts.append(f"data **{md(data.get('source', '?'))} {md(data.get('subset', ''))}**")
+    region = run.json("region.json")
+    if isinstance(region, dict) and "count" in region:
+        parts.append(f"region **{md(region['count'])} of {md(region['total'])}** tensors")
+    return " · ".join(parts)
+
+
+def stamp(run: Run, name: str) -> float:
+    """Return a file's time of change, so that a cached reader notices a new version; 0 where it is missing."""
+    try:
+        return (run.path / name).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def table(run: Run, name: str) -> pd.DataFrame | None:
+    """Return a parquet table of a run, cached."""
+    return _table(str(run.path), name, stamp(run, f"{name}.parquet"))
+
+
+def answers(run: Run) -> list[dict[str, Any]]:
+    """Return the recorded answers of a run, cached."""
+    return _answers(str(run.path), stamp(run, "answers.jsonl"))
+
+
+def detail(run: Run) -> dict[str, np.ndarray] | None:
+    """Return the arrays of detail.npz, cached; None where the file is missing or damaged."""
+    return _detail(str(run.path), stamp(run, "detail.npz"))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _table(path: str, name: str, changed: float) -> pd.DataFrame | None:
+    return _run(path).table(name) if changed else None
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _answers(path: str, changed: float) -> list[dict[str, Any]]:
+    return [row for row in _run(path).answers() if isinstance(row, dict)] if changed else []
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _detail(path: str, changed: float) -> dict[str, np.ndarray] | None:
+    import zipfile
+
+    import numpy as np
+
+    if not changed:
+        return None
+    try:
+        with np.load(_run(path).path / "detail.npz", allow_pickle=False) as found:
+            return dict(found.items())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _run(path: str) -> Run:
+    from pathlib import Path
+
+    return Run(Path(path))
+
+
+def nothing_here() -> None:
+    """Say what to do when there is no run at all."""
+    st.title("No run yet")
+    st.markdown("A run teaches a model some facts, finds where it keeps them, and makes it forget them.")
+    st.page_link("views/run.py", label="Start the first run", icon=":material/play_circle:")
+
+
+def unreadable(run: Run) -> bool:
+    """Show why a run cannot be read; return whether that is so."""
+    problem = run.problem()
+    if problem:
+        st.error(f"**{md(problem)}**", icon=":material/error:")
+        st.caption("Other runs are not affected: choose one above.")
+    return bool(problem)

@@ -1,0 +1,63 @@
+"""Everything that came from a model, a data file or a user passes through here before it is shown.
+
+Such text is hostile until proven otherwise: it must appear as the characters it consists of, in Markdown, in HTML
+and in plotly's labels alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+import html
+import re
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=\"'/@])")
+
+
+def md(text: object) -> str:
+    """Return text that Markdown shows literally, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def chart_text(text: object) -> str:
+    """Return text that plotly shows literally; it reads a little HTML in labels."""
+    return html.escape(" ".join(str(text).split()), quote=False)
+
+
+def words(text: str) -> list[str]:
+    """Split into words, each with the white space that follows it."""
+    return re.findall(r"\S+\s*|\s+", text)
+
+
+def marked(text: str, other: str, style: str) -> str:
+    """Return a text as escaped HTML in which the words that `other` lacks carry a style."""
+    mine, theirs = words(text), words(other)
+    matcher = difflib.SequenceMatcher(a=[w.strip() for w in theirs], b=[w.strip() for w in mine], autojunk=False)
+    parts = []
+    for kind, _, _, start, stop in matcher.get_opcodes():
+        piece = html.escape("".join(mine[start:stop]))
+        parts.append(piece if kind == "equal" or not piece.strip() else f'<mark style="{style}">{piece}</mark>')
+    return "".join(parts)
+
+
+def shorten(text: str, length: int = 90) -> str:
+    """Cut a text at a word's end, with an ellipsis."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= length else flat[: length - 1].rsplit(" ", 1)[0] + "…"
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as people say them: 48 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def number(value: float) -> str:
+    """Write a number with three significant digits, tiny ones in powers of ten."""
+    if value == 0 or 0.01 <= abs(value) < 10_000:
+        return f"{value:.3g}"
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{mantissa}·10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
