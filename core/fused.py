@@ -43,7 +43,8 @@ class _LoraLinear(torch.autograd.Function):
         y.addmm_(inner, low_b.t())
         ctx.save_for_backward(flat, inner, weight, low_a, low_b)
         ctx.scale, ctx.shape, ctx.dtype = scale, x.shape, x.dtype
-        return y.view(*x.shape[:-1], -1)
+        # Not a view in autograd's eyes: Falcon adds to this output in place.
+        return torch.ops.aten._unsafe_view(y, [*x.shape[:-1], y.shape[-1]])
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
