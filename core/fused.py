@@ -101,11 +101,15 @@ def fused(model: torch.nn.Module, name: str, dtype: str) -> Iterator[None]:
             layer.__dict__.pop("forward", None)
 
 
-def _mixed_forward(layer: LoraLinear, parts: Sequence[_Part], x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+def _mixed_forward(
+    layer: LoraLinear, parts: Sequence[_Part], count: int, x: torch.Tensor, *_: Any, **__: Any
+) -> torch.Tensor:
     y: torch.Tensor = layer.base_layer(x)
+    # OPT flattens rows and positions before its feed-forward layers, so rows are told apart here.
+    x_rows, y_rows = x.reshape(count, -1, x.shape[-1]), y.view(count, -1, y.shape[-1])
     for rows, a, b in parts:
-        piece = x[rows].to(a.dtype)
-        y[rows] += ((piece @ a) @ b).to(y.dtype)
+        piece = x_rows[rows].to(a.dtype)
+        y_rows[rows] += ((piece @ a) @ b).to(y.dtype)
     return y
 
 
@@ -119,6 +123,7 @@ def mixed(model: torch.nn.Module, groups: Sequence[tuple[str | None, slice]]) ->
     Only for models whose LoRA layers are all linear, and only for generation.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear)]
+    count = max(rows.stop for _, rows in groups)
     try:
         for layer in layers:
             weight: Any = layer.get_base_layer().weight
@@ -131,7 +136,7 @@ def mixed(model: torch.nn.Module, groups: Sequence[tuple[str | None, slice]]) ->
                 for name, rows in groups
                 if name is not None and rows.stop > rows.start
             ]
-            layer.forward = partial(_mixed_forward, layer, parts)  # type: ignore[method-assign]
+            layer.forward = partial(_mixed_forward, layer, parts, count)  # type: ignore[method-assign]
         yield
     finally:
         for layer in layers:

@@ -198,7 +198,7 @@ def example_shares(
         for batch, labels in _batches(members, targets, size, pad, adapters.device):
             counter.report.check()
             where = [place[m.id] for m in batch.members]
-            with _Products(adapters, simple, total) as products:
+            with _Products(adapters, simple, total, len(batch)) as products:
                 _losses(model, batch, labels).sum().backward()
             for name, values in products.values.items():
                 shares[name][where] = values
@@ -216,8 +216,8 @@ def example_shares(
 class _Products:
     """While active, collects <g_n, G> of every example of a backward pass for plain LoRA layers."""
 
-    def __init__(self, adapters: Adapters, cells: Sequence[str], total: dict[str, torch.Tensor]) -> None:
-        self.adapters, self.total = adapters, total
+    def __init__(self, adapters: Adapters, cells: Sequence[str], total: dict[str, torch.Tensor], examples: int) -> None:
+        self.adapters, self.total, self.examples = adapters, total, examples
         self.paths = sorted({cell.rsplit(".lora_", 1)[0] for cell in cells})
         self.values: dict[str, np.ndarray] = {}
 
@@ -244,8 +244,9 @@ class _Products:
         x, delta = x.float(), delta.float()
         name_a, name_b = f"{path}.lora_A", f"{path}.lora_B"
         with torch.autocast(x.device.type, enabled=False):
-            product_a = ((delta @ b) * (x @ self.total[name_a].t())).flatten(1).sum(1) * scale
-            product_b = ((delta @ self.total[name_b]) * (x @ a.t())).flatten(1).sum(1) * scale
+            # Summed over positions and rank; OPT flattens examples and positions before its feed-forward layers.
+            product_a = ((delta @ b) * (x @ self.total[name_a].t())).reshape(self.examples, -1).sum(1) * scale
+            product_b = ((delta @ self.total[name_b]) * (x @ a.t())).reshape(self.examples, -1).sum(1) * scale
         self.values[name_a], self.values[name_b] = product_a.cpu().numpy(), product_b.cpu().numpy()
 
 
