@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-SHOWN = 6
-"""questions listed for a cell"""
+SHOWN = 6  # questions listed for a cell
 
 
 def page() -> None:
@@ -97,7 +96,7 @@ def offer_run(run: Run, config: RunConfig, rule: Located, table: pd.DataFrame) -
         with look.complaints():
             new = jobs.submit(dataclasses.replace(config, region=rule, name=f"{config.name} · new region"), store.runs_folder())
             runs.open_run(new.id)
-            st.session_state["run_tab"] = "This run"
+            st.session_state["next_tab"] = "This run"
             st.switch_page("views/run.py", query_params={"run": new.id})
     st.caption(cost(run))
 

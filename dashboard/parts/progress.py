@@ -1,0 +1,192 @@
+"""A run as it goes on: stages, true progress, curves, and how it ended. Polls only while the run is alive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from core import jobs, store
+from core.errors import UserError
+from core.store import Run
+from dashboard.charts import curves
+from dashboard.parts import look, runs, scores
+from dashboard.parts.text import duration, md
+
+EVERY = 0.7
+"""Seconds between two looks at a living run."""
+
+STAGES = {
+    "teach": "Teach the model the data",
+    "preflight": "Check that it knows the data",
+    "localize": "Find where it keeps it",
+    "region": "Choose the region",
+    "unlearn": "Make it forget",
+    "answers": "Ask it again",
+    "evaluate": "Measure",
+}
+
+Status = Mapping[str, Any]
+
+
+def watch(run: Run) -> None:
+    """Show a run, and keep the picture fresh while the run is alive."""
+    alive = run.status().get("state") in runs.ALIVE
+    st.fragment(look_at, run_every=EVERY if alive else None)(run, alive)
+
+
+def look_at(run: Run, was_alive: bool) -> None:
+    """Show the run as it is now. When it has just ended, the whole page is drawn once more, without the timer."""
+    jobs.reap()
+    status = run.status()
+    state = str(status.get("state"))
+    if was_alive and state not in runs.ALIVE:
+        st.rerun()
+    head(run, status, state)
+    events = run.events()
+    left, right = st.columns([1, 1.5], gap="large")
+    with left:
+        checklist(run, status)
+        findings(run, events)
+    with right:
+        pictures(run, events, status)
+
+
+def head(run: Run, status: Status, state: str) -> None:
+    """Show the state in words, with what can be done about it."""
+    words, button = st.columns([4, 1], vertical_alignment="center")
+    with words:
+        if state == "queued":
+            position = status.get("position")
+            place = f"Number {position} in the queue: one run at a time uses the device." if position else "Starting …"
+            st.info(place, icon=":material/schedule:")
+        elif state == "running":
+            began = status.get("began")
+            passed = f" for {duration(float(status['heartbeat']) - float(began))}" if began else ""
+            st.info(f"Running{passed}. You can close this page: the run goes on, and its address brings you back.",
+                    icon=":material/progress_activity:")  # fmt: skip
+        elif state == "failed":
+            look.complain(UserError(str(status.get("error") or "The run failed."), advice(status)))
+        elif state == "cancelled":
+            st.warning(md(status.get("error") or "Cancelled."), icon=":material/block:")
+        elif state == "done":
+            st.success(ended(run, status), icon=":material/check_circle:")
+    with button:
+        act(run, state)
+
+
+def advice(status: Status) -> str:
+    """Return what to do about a failed run."""
+    return str(status.get("fix") or "Resume it: finished stages are kept. worker.log in its folder has the details.")
+
+
+def ended(run: Run, status: Status) -> str:
+    """Say in one sentence how a finished run went."""
+    stopped = (run.json("unlearn.json") or {}).get("stopped", "")
+    began, end = status.get("began"), status.get("ended")
+    took = f"Done in {duration(float(end) - float(began))}" if began and end else "Done"
+    return f"{took}. Unlearning ended at {md(stopped)}." if stopped else f"{took}."
+
+
+def act(run: Run, state: str) -> None:
+    """Offer Cancel or Resume."""
+    if state in runs.ALIVE:
+        asked = (run.path / "cancel").exists()
+        if st.button("Stopping …" if asked else "Cancel", icon=":material/stop:", disabled=asked, width="stretch"):
+            run.cancel()
+            st.rerun(scope="fragment")
+    elif state in ("cancelled", "failed") and not run.bundled:
+        if st.button("Resume", icon=":material/replay:", type="primary", width="stretch"):
+            with look.complaints():
+                jobs.resume(run)
+                st.rerun()
+
+
+def checklist(run: Run, status: Status) -> None:
+    """List the stages with their progress."""
+    st.subheader("Stages")
+    stages = status.get("stages") or {}
+    current = status.get("stage")
+    for name in store.STAGES:
+        stage = stages.get(name) or {}
+        state = stage.get("state", "")
+        title = STAGES[name]
+        if state == "running" and status.get("state") == "running":
+            running(title, stage)
+        elif state in ("done", "reused"):
+            took = "re-used" if state == "reused" else duration(float(stage.get("seconds", 0)))
+            st.markdown(f":green[:material/check_circle:] {title} :gray[{took}]")
+        elif name == current and status.get("state") in ("failed", "cancelled"):
+            st.markdown(f":red[:material/cancel:] {title} :gray[{status['state']} here]")
+        else:
+            st.markdown(f":gray[:material/radio_button_unchecked: {title}]")
+
+
+def running(title: str, stage: Status) -> None:
+    """Show a running stage; without a count yet, it says so instead of pretending one."""
+    st.markdown(f":orange[:material/progress_activity:] **{title}**")
+    done, total = stage.get("done"), stage.get("total")
+    if not done or not total:
+        st.caption("starting …")
+        return
+    facts = [f"{done:g} of {total:g} {md(stage.get('unit', ''))}", f"{stage.get('rate', 0):.3g} a second"]
+    if stage.get("tokens_per_second"):
+        facts.append(f"{stage['tokens_per_second']:.0f} tokens a second")
+    if stage.get("left"):
+        facts.append(f"at most {duration(float(stage['left']))} left")
+    st.progress(min(1.0, float(done) / float(total)), text=" · ".join(facts))
+
+
+def findings(run: Run, events: Sequence[Status]) -> None:
+    """Show what the run found out about its data and model before it changed anything."""
+    known = run.json("preflight.json")
+    texts = list(dict.fromkeys(str(e.get("text", "")) for e in events if e.get("kind") == "finding"))
+    if isinstance(known, dict) and known.get("facts", {}).get("share") is not None:
+        facts = known["facts"]
+        st.markdown(f"Before unlearning the model states **{facts['known']} of {facts['asked']} facts** it is to forget.",
+                    help="Names, numbers and e-mail addresses of the unlearn scope, found in its own answers.")  # fmt: skip
+    for text in texts:
+        st.caption(f":material/info: {md(text)}")
+
+
+def pictures(run: Run, events: Sequence[Status], status: Status) -> None:
+    """Show curves of what has been computed so far, and the scores when they are there."""
+    palette = look.palette()
+    if curves.of_stage(events, "unlearn"):
+        st.subheader("Forgetting, step by step")
+        losses, checks = st.tabs(["Accuracy", "Loss"])[::-1]
+        target = (run.json("unlearn.json") or {}).get("target")
+        with checks:
+            look.chart(curves.checks(events, target, palette), "Accuracy on both scopes at each checkpoint", "checks")
+        with losses:
+            look.chart(curves.losses(events, palette), "Loss on both scopes at each step", "losses")
+    elif curves.of_stage(events, "teach"):
+        st.subheader("Learning the data")
+        look.chart(curves.teaching(events, palette), "Accuracy while the model is taught", "teaching")
+    table(run)
+    if status.get("state") == "failed":
+        log(run)
+
+
+def table(run: Run) -> None:
+    """Show the final scores with links to where they can be looked at."""
+    rows = scores.before_after(scores.metrics(run))
+    if not rows:
+        return
+    st.subheader("Scores")
+    st.table(rows, hide_index=True, alt="Scores before and after unlearning, and of the never-taught model")
+    with st.container(horizontal=True):
+        st.page_link("views/localize.py", label="Where it was kept", icon=":material/grid_on:", query_params={"run": run.id})
+        st.page_link("views/compare.py", label="Ask it", icon=":material/compare:", query_params={"run": run.id})
+
+
+def log(run: Run) -> None:
+    """Show the last lines of a failed worker."""
+    try:
+        lines = (run.path / "worker.log").read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
+    except OSError:
+        return
+    if lines:
+        with st.expander("Last lines of its log"):
+            st.code("\n".join(lines), language=None)

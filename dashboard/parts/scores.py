@@ -1,0 +1,125 @@
+"""The headline numbers of a run, each with its reference, or the reason why it is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from core.store import Run
+from dashboard.parts.text import md
+
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A number as it is shown."""
+
+    label: str
+    value: str
+    beside: str
+    """what to read it against"""
+    help: str
+
+
+HELP = {
+    "unlearn": "How often the model no longer picks the right next word on what it must forget, on new questions (val). A "
+    "model that was never taught reaches the number beside it: far above that is noise, not forgetting.",
+    "retention": "How often the model still picks the right next word on what it must keep, on new questions (val). Higher "
+    "is better.",
+}
+KNEW = "100 when the model answers new questions (val) as if it had never been taught; 0 when nothing was forgotten."
+NOISE = "Answers to new questions about what was unlearned that are empty, repeat themselves or are no words. Lower is better."
+
+
+def metrics(run: Run) -> Metrics:
+    """Return metrics.json's metrics, empty where there are none."""
+    values = run.json("metrics.json")
+    found = values.get("metrics") if isinstance(values, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def value(scores: Metrics, metric: str, voice: str, part: str) -> float | None:
+    """Return one aggregate, None where it was not measured."""
+    found = scores.get(metric, {}).get("values", {}).get(voice, {}).get(part)
+    return float(found) if isinstance(found, int | float) else None
+
+
+def reason(scores: Metrics, metric: str, voice: str) -> str:
+    """Return why a metric has no value."""
+    reasons = scores.get(metric, {}).get("reasons", {})
+    return str(reasons.get(voice) or reasons.get("all") or "not measured in this run")
+
+
+def success(scores: Metrics, voice: str, scope: str, split: str) -> float | None:
+    """Return Unlearn Success (100 − accuracy) or Retention Success (accuracy)."""
+    accuracy = value(scores, "accuracy", voice, f"{scope}/{split}")
+    return accuracy if accuracy is None or scope == "retention" else 100 - accuracy
+
+
+def percent(number: float | None) -> str:
+    """Write a percentage, a dash for a missing one."""
+    return "–" if number is None else f"{number:.1f} %"
+
+
+def headlines(scores: Metrics) -> list[Headline]:
+    """Return the numbers to read first, on val, with train and the never-taught model beside them."""
+    found = [_success(scores, scope) for scope in HELP]
+    knew, train = (value(scores, "never_knew", "after", split) for split in ("val", "train"))
+    why = f"train {percent(train)}" if knew is not None else reason(scores, "never_knew", "after")
+    found.append(Headline("Never-knew score", percent(knew), why, KNEW))
+    noise, never = (value(scores, "degenerate", voice, "unlearn/val") for voice in ("after", "never"))
+    why = f"never taught {percent(never)}" if noise is not None else reason(scores, "degenerate", "after")
+    found.append(Headline("Degenerate answers", percent(noise), why, NOISE))
+    return found
+
+
+def _success(scores: Metrics, scope: str) -> Headline:
+    val, train = (success(scores, "after", scope, split) for split in ("val", "train"))
+    never = success(scores, "never", scope, "val")
+    label = "Unlearn Success" if scope == "unlearn" else "Retention Success"
+    if val is None:
+        return Headline(label, "–", reason(scores, "accuracy", "after"), HELP[scope])
+    beside = f"never taught {percent(never)}" if never is not None else reason(scores, "accuracy", "never")
+    return Headline(label, percent(val), f"train {percent(train)} · {beside}", HELP[scope])
+
+
+def row(run: Run) -> None:
+    """Show the headline numbers in one quiet row."""
+    scores = metrics(run)
+    if not scores:
+        st.caption("This run has no scores yet: they are measured in its last stage.")
+        return
+    with st.grid("auto", min_column_width=230, gap="small"):
+        for item in headlines(scores):
+            st.metric(item.label, item.value, md(item.beside), delta_color="off", delta_arrow="off", help=item.help)
+
+
+def before_after(scores: Metrics) -> list[dict[str, str]]:
+    """Return the final table: a row a measure, a column a voice."""
+    rows = []
+    for scope, title in (("unlearn", "Unlearn Success"), ("retention", "Retention Success")):
+        for split in ("train", "dev", "val"):
+            values = {voice: success(scores, voice, scope, split) for voice in ("before", "after", "never")}
+            if values["before"] is not None or values["after"] is not None:
+                rows.append({"Measure": f"{title}, {split}", **_cells(values)})
+    for metric, title, part in (
+        ("degenerate", "Degenerate answers, unlearn val", "unlearn/val"), ("rouge", "ROUGE-L, retention val", "retention/val"),
+        ("general", "Perplexity of everyday text", "text"),
+    ):  # fmt: skip
+        unit = scores.get(metric, {}).get("unit", "")
+        values = {voice: value(scores, metric, voice, part) for voice in ("before", "after", "never")}
+        if any(v is not None for v in values.values()):
+            rows.append({"Measure": title, **_cells(values, unit)})
+    for split in ("train", "val"):
+        knew = value(scores, "never_knew", "after", split)
+        if knew is not None:
+            rows.append({"Measure": f"Never-knew score, {split}", "Before": "", "After": percent(knew), "Never taught": ""})
+    return rows
+
+
+def _cells(values: dict[str, float | None], unit: str = "%") -> dict[str, str]:
+    names = {"before": "Before", "after": "After", "never": "Never taught"}
+    return {names[v]: "–" if x is None else f"{x:.1f} {unit}".strip() for v, x in values.items()}

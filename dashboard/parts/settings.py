@@ -1,0 +1,115 @@
+"""Forms made from the engine's own settings: label, unit, range and source all come from core.config."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import streamlit as st
+
+from core.config import FAMILIES, RunConfig, describe
+from core.methods import METHODS, Method
+from core.regions import REGIONS, Region
+from dashboard.parts.text import md, number
+
+STAGES = {
+    "teach": "Teach", "preflight": "Check that it knows", "localize": "Find where", "unlearn": "Forget",
+    "answers": "Answer", "evaluate": "Measure",
+}  # fmt: skip
+
+Changes = dict[str, Any]
+"""path of a setting -> its new value"""
+
+
+def first_sentence(kind: type) -> str:
+    """Return the first line of a class's docstring: what a method or a rule is, in words."""
+    return (kind.__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+
+def field(item: dict[str, Any], key: str) -> Any:
+    """Show the widget of one setting and return its value; a coloured dot marks what differs from the preset."""
+    value = item["value"]
+    changed = st.session_state.get(key, _shown(value)) != _shown(value)
+    label = f"{':orange[●] ' if changed else ''}{md(item['name'].replace('_', ' '))}"
+    if item.get("unit"):
+        label += f" :gray[{md(item['unit'])}]"
+    options: dict[str, Any] = {"key": key, "help": help_of(item), "persist_state": "session"}
+    if isinstance(value, bool):
+        return st.toggle(label, value, **options)
+    if item.get("choices"):
+        choices = list(item["choices"])
+        return st.selectbox(label, choices, index=choices.index(value), **options)
+    if isinstance(value, int):
+        return st.number_input(label, _bound(item, "low", int), _bound(item, "high", int), value, step=1, **options)
+    if isinstance(value, float):
+        step = 10.0 ** math.floor(math.log10(abs(value))) if value else 0.01
+        low, high = _bound(item, "low", float), _bound(item, "high", float)
+        return st.number_input(label, low, high, value, step=step, format="%g", **options)
+    return st.text_input(label, _shown(value), **options)
+
+
+def help_of(item: dict[str, Any]) -> str:
+    """Return a setting's help: what it is, its range, its source and the preset's value."""
+    parts = [md(item["help"].rstrip(".")) + "."]
+    low, high = item.get("low"), item.get("high")
+    if low is not None and high is not None:
+        parts.append(f"Range {number(low)} to {number(high)}.")
+    if item.get("source"):
+        parts.append(f"Source: {md(item['source'])}.")
+    parts.append(f"Preset: {md(_shown(item['value']) or 'empty')}.")
+    return " ".join(parts)
+
+
+def stage_settings(config: RunConfig, prefix: str) -> Changes:
+    """Show the settings of all stages in tabs; return those that differ from the preset."""
+    changes: Changes = {}
+    for tab, stage in zip(st.tabs(list(STAGES.values())), STAGES, strict=True):
+        with tab:
+            changes |= _block(stage, describe(getattr(config, stage)), prefix)
+    return changes
+
+
+def model_settings(config: RunConfig, prefix: str) -> Changes:
+    """Show how the model is loaded and asked; which model it is, is chosen elsewhere."""
+    hidden = {"name", "trust_remote_code"}  # code from the hub runs only for those who sit at the command line
+    return _block("model", [item for item in describe(config.model) if item["name"] not in hidden], prefix)
+
+
+def member(kind: type[Method] | type[Region], current: Method | Region, prefix: str, label: str, text: str) -> Method | Region:
+    """Let a method or region rule be chosen and set; return it. Raises UserError for values out of range."""
+    family: dict[str, Any] = METHODS if kind is Method else REGIONS
+    names = list(family)
+    name = st.selectbox(label, names, index=names.index(current.name), key=f"{prefix}.{FAMILIES[kind][0]}", help=text,
+                        format_func=str, persist_state="session")  # fmt: skip
+    start = current if name == current.name else family[name]()
+    st.caption(md(first_sentence(family[name])))
+    config = RunConfig().with_setting("region", start) if kind is Region else _with_method(start)
+    stage = "region" if kind is Region else "unlearn"
+    for path, value in _block(stage, describe(start), f"{prefix}.{name}").items():
+        config = config.with_setting(path, value)
+    return config.region if kind is Region else config.unlearn.method
+
+
+def _with_method(method: Any) -> RunConfig:
+    return RunConfig().with_setting("unlearn.method", method)
+
+
+def _block(stage: str, items: list[dict[str, Any]], prefix: str) -> Changes:
+    changes: Changes = {}
+    if not items:
+        return changes
+    with st.grid("auto", min_column_width=200, gap="small"):
+        for item in items:
+            value = field(item, f"{prefix}.{stage}.{item['name']}")
+            if value is not None and value != _shown(item["value"]):
+                changes[f"{stage}.{item['name']}"] = value
+    return changes
+
+
+def _shown(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _bound(item: dict[str, Any], name: str, kind: type) -> Any:
+    found = item.get(name)
+    return None if found is None else kind(found)
