@@ -7,6 +7,7 @@ the never-taught base) share one batch and therefore one pass over the base's we
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,7 @@ def stream(
 
     A request is finished by its end token or after config.max_new_tokens. Greedy at temperature 0, else sampled.
     """
-    if adapters.mixable:
+    if adapters.mixable and requests:
         yield from _batch(adapters, list(enumerate(requests)), config, end, pad, seed)
         return
     for name in dict.fromkeys(request.adapter for request in requests):
@@ -79,15 +80,13 @@ def _batch(
     choose = _Chooser(config, seed)
     cache = DynamicCache(config=adapters.model.get_base_model().config)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    keep: Any = {"logits_to_keep": 1}
+    keep: Any = {"logits_to_keep": 1, _cache_word(adapters): cache}
     step = 0
     while alive:
         with _serving(adapters, [request.adapter for _, request in alive]) as model:
             # The answered set only shrinks at a row's end, so the context is re-entered only then.
             while True:
-                output = model(
-                    input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, **keep
-                )
+                output = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **keep)
                 tokens, logprobs = choose(output.logits[:, -1].float(), [request.draw for _, request in alive], step)
                 step += 1
                 full = step >= config.max_new_tokens
@@ -109,6 +108,12 @@ def _batch(
                 positions = positions[:, -1:] + 1
                 if len(open_rows) < len(pieces):
                     break
+
+
+def _cache_word(adapters: Adapters) -> str:
+    """Return the name under which the model takes its cache: transformers is renaming it, model by model."""
+    accepted = inspect.signature(adapters.model.get_base_model().forward).parameters
+    return "cache" if "cache" in accepted else "past_key_values"
 
 
 @contextlib.contextmanager
