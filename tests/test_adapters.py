@@ -198,6 +198,22 @@ def test_exactly_the_region_gets_gradients(bench_of: Callable[..., Bench], archi
     assert all(p.grad is None and not p.requires_grad for p in adapters.model.parameters())
 
 
+def test_backward_stops_at_the_lowest_layer_of_the_region(bench: Bench) -> None:
+    wanted = {}
+
+    def watch(layer: int) -> None:
+        path = f"model.layers.{layer}.mlp.down_proj.lora_A"
+        module = bench.adapters.layer(path)
+        module.register_forward_hook(lambda _m, _x, y: wanted.__setitem__(layer, y.requires_grad))  # type: ignore[operator]
+
+    watch(0)
+    watch(1)
+    region = [c.name for c in bench.adapters.cells if c.layer == 1]
+    with bench.adapters.trainable("before", region), bench.adapters.active("before") as model:
+        model(input_ids=IDS)
+    assert wanted == {0: False, 1: True}
+
+
 def test_nothing_is_trainable_after_an_error(bench: Bench) -> None:
     names = [c.name for c in bench.adapters.cells]
     with pytest.raises(ZeroDivisionError), bench.adapters.trainable("before", names):
