@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import streamlit as st
@@ -21,9 +22,10 @@ Changes = dict[str, Any]
 """path of a setting -> its new value"""
 
 
-def first_sentence(kind: type) -> str:
-    """Return the first line of a class's docstring: what a method or a rule is, in words."""
-    return (kind.__doc__ or "").strip().splitlines()[0].rstrip(".")
+def in_words(kind: type) -> str:
+    """Return what a method or rule is: the first line of a method's file, or of a rule's class."""
+    text = sys.modules[kind.__module__].__doc__ if issubclass(kind, Method) else kind.__doc__
+    return (text or "").strip().splitlines()[0].rstrip(".")
 
 
 def field(item: dict[str, Any], key: str) -> Any:
@@ -82,7 +84,7 @@ def member(kind: type[Method] | type[Region], current: Method | Region, prefix: 
     name = st.selectbox(label, names, index=names.index(current.name), key=f"{prefix}.{FAMILIES[kind][0]}", help=text,
                         format_func=str, persist_state="session")  # fmt: skip
     start = current if name == current.name else family[name]()
-    st.caption(md(first_sentence(family[name])))
+    st.caption(md(in_words(family[name])))
     config = RunConfig().with_setting("region", start) if kind is Region else _with_method(start)
     stage = "region" if kind is Region else "unlearn"
     for path, value in _block(stage, describe(start), f"{prefix}.{name}").items():

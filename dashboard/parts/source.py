@@ -68,7 +68,9 @@ def _place(kind: str) -> tuple[str | None, str]:
 
 
 def _subset(names: Sequence[str]) -> str:
-    return str(st.selectbox("Subset", names, key=f"new.subset.{'-'.join(names)}", persist_state="session"))
+    usual = DataConfig().subset
+    first = list(names).index(usual) if usual in names else 0
+    return str(st.selectbox("Subset", names, index=first, key=f"new.subset.{'-'.join(names)}", persist_state="session"))
 
 
 def _from_hub(source: str, subset: str) -> tuple[DataConfig, None]:

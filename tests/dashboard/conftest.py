@@ -1,0 +1,60 @@
+"""Runs in every state, made from the bundled one, and pages opened on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core import store
+from core.store import Run
+
+APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
+MakeRun = Callable[..., Run]
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def make_run() -> MakeRun:
+    """Return a function that puts a copy of the bundled run, in some state, into the runs folder."""
+
+    def make(name: str, state: str = "done", without: tuple[str, ...] = (), **status: Any) -> Run:
+        source = store.bundled_runs()[0].path
+        target = store.runs_folder() / name
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("before", "after", "checkpoints", *without))
+        values = json.loads((target / "status.json").read_text()) | {"state": state} | status
+        if state in ("queued", "running"):
+            mine = psutil.Process().create_time()
+            values |= {"pid": os.getpid(), "host": os.uname().nodename, "started_process": mine, "heartbeat": time.time()}
+        (target / "status.json").write_text(json.dumps(values))
+        return Run(target)
+
+    return make
+
+
+@pytest.fixture
+def open_page() -> Open:
+    """Return a function that opens a page of the app, on a run if one is named."""
+
+    def opened(page: str = "", run: str = "", **query: str) -> AppTest:
+        app = AppTest.from_file(str(APP), default_timeout=30)
+        for key, value in {**({"run": run} if run else {}), **query}.items():
+            app.query_params[key] = value
+        app.run()
+        return app.switch_page(f"views/{page}.py").run() if page else app
+
+    return opened
+
+
+def text_of(app: AppTest) -> str:
+    """Return everything a page says."""
+    parts = [app.title, app.header, app.subheader, app.markdown, app.caption, app.error, app.warning, app.info, app.success, app.html]
+    return "\n".join(str(element.value) for elements in parts for element in elements)

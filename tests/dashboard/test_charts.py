@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core import store
+from dashboard.charts import cell, cells, curves, heatmap
+from dashboard.charts.palette import DARK, LIGHT
+from dashboard.charts.scatter import scatter
+
+
+def table_of(layers: int = 3, modules: tuple[str, ...] = ("self_attn.q_proj", "mlp.up_proj")) -> pd.DataFrame:
+    source = np.random.default_rng(0)
+    rows = []
+    for layer in range(layers):
+        for module in modules:
+            for factor, shape in (("A", (2, 5)), ("B", (7, 2))):
+                u, r = source.normal(size=(2, *shape))
+                rows.append(
+                    {
+                        "name": f"model.layers.{layer}.{module}.lora_{factor}", "layer": layer, "module": module,
+                        "factor": factor, "rows": shape[0], "columns": shape[1],
+                        "cos": float((u * r).sum() / np.linalg.norm(u) / np.linalg.norm(r)),
+                        "mag_unlearn": float(np.abs(u).mean()), "mag_retain": float(np.abs(r).mean()),
+                        "norm_unlearn": float(np.linalg.norm(u)), "norm_retain": float(np.linalg.norm(r)),
+                        "divergence": 0.1, "has_gradient": True, "u": u, "r": r,
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return table_of()
+
+
+def trace(fig, name: str):  # type: ignore[no-untyped-def]
+    return next(t for t in fig.data if t.name == name)
+
+
+def test_joined_cells_equal_one_long_gradient(table: pd.DataFrame) -> None:
+    both = cells.joined(table)
+    assert len(both) == len(table) // 2
+    for row in both.itertuples():
+        parts = table[(table["layer"] == row.layer) & (table["module"] == row.module)]
+        u, r = (np.concatenate([x.ravel() for x in parts[s]]) for s in ("u", "r"))
+        assert row.cos == pytest.approx(u @ r / np.linalg.norm(u) / np.linalg.norm(r))
+        assert row.mag_unlearn == pytest.approx(np.abs(u).mean())
+        assert row.divergence == pytest.approx((1 - row.cos) * row.mag_unlearn)
+
+
+def test_factors_stand_in_two_blocks_with_a_gap(table: pd.DataFrame) -> None:
+    place = cells.layout(table)
+    assert list(place.rows.values()) == [0, 1, 3, 4]
+    matrix = place.matrix(table, range(len(table)))
+    assert matrix.shape == (5, 3)
+    assert np.isnan(matrix[2]).all()
+
+
+def test_outline_has_four_sides_for_one_cell_and_six_for_two() -> None:
+    one = np.array([[True, False]])
+    assert cells.outline(one)[0].count(None) == 4
+    assert cells.outline(np.array([[True, True]]))[0].count(None) == 6
+
+
+@pytest.mark.parametrize("measure", heatmap.MEASURES)
+@pytest.mark.parametrize("join", [False, True])
+@pytest.mark.parametrize("palette", [LIGHT, DARK])
+def test_every_measure_draws_faded_and_full_cells(table: pd.DataFrame, measure: str, join: bool, palette) -> None:  # type: ignore[no-untyped-def]
+    region = table["name"].tolist()[:3]
+    fig = heatmap.heatmap(table, measure, region, region[0], palette, join=join)
+    faded, full = fig.data[0], fig.data[1]
+    assert faded.opacity == (1.0 if measure == "region" else heatmap.FADED)
+    assert np.isfinite(full.z).sum() == (2 if join else 3)
+    assert len(trace(fig, "cells").customdata) == len(table) // (2 if join else 1)
+
+
+def test_cosine_is_neutral_at_zero(table: pd.DataFrame) -> None:
+    fig = heatmap.heatmap(table, "cosine", [], None, LIGHT)
+    assert (fig.data[0].zmin, fig.data[0].zmax) == (-1, 1)
+
+
+def test_cells_without_gradient_are_hatched_and_not_coloured(table: pd.DataFrame) -> None:
+    table.loc[0, ["has_gradient", "cos"]] = [False, np.nan]
+    fig = heatmap.heatmap(table, "forget", table["name"].tolist()[1:3], None, LIGHT)
+    assert len(trace(fig, "no gradient").x) == 1
+    assert np.isnan(fig.data[0].z[0][0])
+
+
+def test_names_in_hover_texts_are_escaped(table: pd.DataFrame) -> None:
+    table["module"] = "<img src=x onerror=alert(1)>"
+    fig = heatmap.heatmap(table.iloc[:2], "cosine", [], None, LIGHT)
+    assert "<img" not in "".join(trace(fig, "cells").text) + "".join(fig.layout.yaxis.ticktext)
+
+
+def test_scatter_parts_region_and_rest(table: pd.DataFrame) -> None:
+    region = table["name"].tolist()[:4]
+    fig = scatter(table, region, 0.5, 0.3, region[0], LIGHT)
+    assert [len(t.x) for t in fig.data] == [len(table) - 4, 4, 1]
+
+
+def test_a_flat_or_empty_localization_still_draws(table: pd.DataFrame) -> None:
+    table["mag_unlearn"] = 0.0
+    table["has_gradient"] = False
+    assert heatmap.heatmap(table, "forget", [], None, LIGHT).data
+    assert scatter(table, [], 0.5, 0.0, None, LIGHT).data is not None
+
+
+def test_cell_is_cut_out_of_the_flat_arrays() -> None:
+    run = store.bundled_runs()[0]
+    table = run.table("localization")
+    assert table is not None
+    with np.load(run.path / "detail.npz") as detail:
+        for number in (0, 1, len(table) - 1):
+            found = cell.take(detail, number)
+            assert len(found.rows["unlearn"]) == table["rows"][number]
+            assert len(found.columns["retention"]) == table["columns"][number]
+            assert found.histogram["unlearn"].sum() == table["rows"][number] * table["columns"][number]
+    assert len(cell.histogram(found, LIGHT).data) == 2
+    assert len(cell.profile(found, "row", DARK).data) == 2
+
+
+def test_curves_show_the_last_attempt_only() -> None:
+    def step(done: int, **values: float) -> dict[str, object]:
+        return {"kind": "progress", "stage": "unlearn", "done": done, "forget_loss": 1.0, "retain_loss": 2.0, **values}
+
+    start = {"kind": "stage", "name": "unlearn", "stage": "unlearn", "state": "running"}
+    events = [start, step(1), step(2), start, step(1, unlearn=90.0, retention=99.0)]
+    assert len(curves.losses(events, LIGHT).data[0].x) == 1
+    checks = curves.checks(events, 35.0, LIGHT)
+    assert list(checks.data[0].y) == [90.0]
+    assert checks.layout.shapes[0].y0 == 35.0
+
+
+def test_palettes_are_those_of_the_theme() -> None:
+    import tomllib
+
+    from dashboard.__main__ import CONFIG
+
+    theme = tomllib.loads(CONFIG.read_text(encoding="utf-8"))["theme"]
+    for name, palette in (("light", LIGHT), ("dark", DARK)):
+        assert theme[name]["backgroundColor"] == palette.background
+        assert theme[name]["secondaryBackgroundColor"] == palette.surface
+        assert theme[name]["textColor"] == palette.text

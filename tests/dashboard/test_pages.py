@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core import jobs, store
+from tests.dashboard.conftest import MakeRun, Open, text_of
+
+PAGES = ("localize", "compare", "run")
+
+
+def count(app: AppTest) -> int:
+    found = re.search(r"(\d+) of \d+ tensors", "\n".join(m.value for m in app.markdown if m.value.startswith("###")))
+    assert found
+    return int(found[1])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_first_visit_opens_on_the_bundled_run(page: str, open_page: Open) -> None:
+    app = open_page(page)
+    assert not app.exception
+    assert not app.error
+    assert app.query_params["run"] == [store.bundled_runs()[0].id]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_without_any_run_the_page_says_what_to_do(page: str, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "bundled_runs", list)
+    app = open_page(page)
+    assert not app.exception
+    assert app.title[0].value in ("No run yet", "Teach, find, forget")
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    ("state", "without"),
+    [
+        ("queued", ("*.parquet", "*.npz", "answers*", "metrics*", "region*", "unlearn*", "preflight*", "events*", "manifest*")),
+        ("running", ("*.parquet", "*.npz", "answers*", "metrics*", "region*", "manifest*")),
+        ("cancelled", ("answers*", "metrics*", "tokens*", "manifest*")),
+        ("failed", ("answers*", "metrics*", "tokens*", "detail*", "contributions*", "manifest*")),
+    ],
+)
+def test_unfinished_runs_have_a_page_too(page: str, state: str, without: tuple[str, ...], make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine", state, without, error="The disk is full." if state == "failed" else "")
+    app = open_page(page, run.id)
+    assert not app.exception
+    assert app.query_params["run"] == ["mine"]
+    assert state in text_of(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_unreadable_run_says_so_and_hurts_no_other(page: str, make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("broken")
+    (run.path / "config.json").write_text("{")
+    app = open_page(page, "broken")
+    assert not app.exception
+    assert "no readable config" in app.error[0].value
+    app.selectbox(key="picked").select(store.bundled_runs()[0].id).run()
+    assert not app.error
+    assert not app.exception
+
+
+def test_a_run_of_a_future_format_is_refused_in_words(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("future")
+    values = json.loads((run.path / "config.json").read_text()) | {"format": 99}
+    (run.path / "config.json").write_text(json.dumps(values))
+    assert "newer than this" in open_page("", "future").error[0].value
+
+
+def test_a_run_that_is_gone_is_named(open_page: Open) -> None:
+    app = open_page("", "gone")
+    assert "gone" in app.warning[0].value
+    assert not app.exception
+
+
+def test_thresholds_change_the_counts(open_page: Open) -> None:
+    app = open_page()
+    before = count(app)
+    app.slider(key="mu").set_value(0.2).run()
+    fewer = count(app)
+    assert fewer < before
+    app.slider(key="sigma").set_value(0.1).run()
+    assert count(app) > fewer
+    assert app.selectbox(key="preset").value == "By hand"
+
+
+def test_impossible_thresholds_disable_the_button(open_page: Open) -> None:
+    app = open_page()
+    app.slider(key="mu").set_value(0.0).run()
+    assert count(app) == 0
+    button = next(b for b in app.button if b.label == "Unlearn with this region")
+    assert button.disabled
+
+
+def test_another_scale_keeps_the_region(open_page: Open) -> None:
+    app = open_page()
+    before = count(app)
+    app.segmented_control(key="mode").set_value("absolute").run()
+    assert abs(count(app) - before) <= 3
+    app.selectbox(key="preset").select("llama-2-7b privacy (paper)").run()
+    assert app.slider(key="mu").value == 0.96
+    app.selectbox(key="preset").select("This run's own").run()
+    assert count(app) == before
+
+
+def test_a_cell_is_chosen_by_name_and_by_address(open_page: Open) -> None:
+    app = open_page("", "", cell="model.layers.3.self_attn.v_proj.lora_B")
+    assert app.selectbox(key="layer").value == 3
+    app.selectbox(key="layer").select(5).run()
+    assert app.query_params["cell"] == ["model.layers.5.self_attn.v_proj.lora_B"]
+    assert not app.exception
+
+
+def test_unlearn_with_this_region_submits_the_same_settings(open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
+    made = make_run("new")
+    asked = []
+    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or made)
+    app = open_page()
+    app.slider(key="mu").set_value(0.3).run()
+    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
+    own = store.bundled_runs()[0].config()
+    assert asked[0].region.mu == 0.3
+    assert (asked[0].teach, asked[0].unlearn, asked[0].seed) == (own.teach, own.unlearn, own.seed)
+    assert app.query_params["run"] == ["new"]
+
+
+def test_recorded_answers_need_no_model_and_can_be_searched(open_page: Open) -> None:
+    app = open_page("compare")
+    assert len(app.html) == 2
+    app.text_input(key="search").set_value("bergen").run()
+    assert all("bergen" in json.dumps(o).lower() for o in app.selectbox(key="example").options)
+    app.text_input(key="search").set_value("no such word at all").run()
+    assert "Try another word" in text_of(app)
+
+
+def test_third_pane_for_the_never_taught_model(open_page: Open) -> None:
+    app = open_page("compare")
+    app.toggle(key="with_never").set_value(True).run()
+    assert len(app.html) == 3
+
+
+def test_equal_adapters_are_said_in_red(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("same")
+    values = json.loads((run.path / "manifest.json").read_text())
+    values["adapters"]["after"] = values["adapters"]["before"]
+    (run.path / "manifest.json").write_text(json.dumps(values))
+    assert "same weights" in open_page("compare", "same").error[0].value
+
+
+def test_a_missing_metric_shows_its_reason(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("untaught")
+    values = json.loads((run.path / "metrics.json").read_text())
+    values["metrics"]["never_knew"] = {"values": {}, "reasons": {"after": "it was never taught"}, "unit": "%", "examples": {}}
+    (run.path / "metrics.json").write_text(json.dumps(values))
+    app = open_page("compare", "untaught")
+    metric = next(m for m in app.metric if m.label == "Never-knew score")
+    assert metric.value == "–"
+    assert "never taught" in metric.delta
+
+
+def test_hostile_text_stays_text(make_run: MakeRun, open_page: Open) -> None:
+    bad = "<img src=x onerror=alert(1)> **b** :red[r] <style>body{display:none}</style>"
+    run = make_run("hostile", "failed", error=bad)
+    lines = [json.loads(line) for line in (run.path / "answers.jsonl").read_text().splitlines()]
+    for row in lines:
+        row.update({"question": bad, "truth": bad, "before": bad, "after": f"{bad} more"})
+    (run.path / "answers.jsonl").write_text("\n".join(json.dumps(row) for row in lines))
+    config = json.loads((run.path / "config.json").read_text()) | {"name": bad}
+    (run.path / "config.json").write_text(json.dumps(config))
+    for page in PAGES:
+        app = open_page(page, "hostile")
+        assert not app.exception
+        said = text_of(app)
+        for tag in ("<img", "<style"):
+            assert not re.search(rf"(?<!\\){tag}", said), page
+        assert ":red[r]" not in said
+
+
+def test_live_answers_stream_into_both_panes(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core import answerer
+
+    def ask(run, questions, voices, *rest):  # type: ignore[no-untyped-def]
+        yield {"kind": "loading"}
+        yield {"kind": "start", "prompts": ["p"], "hashes": {"before": "aaa", "after": "aaa"}}
+        yield {"kind": "pieces", "pieces": [{"index": 0, "text": " one", "logprob": 0, "last": True}]}
+        yield {"kind": "pieces", "pieces": [{"index": 1, "text": "<b>two", "logprob": 0, "last": True}]}
+        yield {"kind": "done", "seconds": 1, "tokens": 2}
+
+    monkeypatch.setattr(answerer, "ask", ask)
+    app = open_page("compare")
+    app.segmented_control(key="way").set_value("Ask a question").run()
+    app.text_area(key="question").set_value("Who?")
+    app.form_submit_button[0].click().run()
+    assert not app.exception
+    assert "one" in app.html[0].value
+    assert "&lt;b&gt;two" in app.html[1].value
+    assert "same weights" in app.error[0].value
+
+
+def test_run_page_shows_error_stage_and_resume(make_run: MakeRun, open_page: Open) -> None:
+    make_run("mine", "failed", error="The disk is full.", fix="Free space.", stage="unlearn")
+    app = open_page("run", "mine")
+    assert "The disk is full" in app.error[0].value.replace("\\", "")
+    assert "Free space" in app.error[0].value.replace("\\", "")
+    assert any(b.label == "Resume" for b in app.button)
+
+
+def test_a_dead_worker_is_shown_as_failed(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("dead", "running")
+    values = json.loads((run.path / "status.json").read_text()) | {"pid": 2**22 - 1}
+    (run.path / "status.json").write_text(json.dumps(values))
+    assert "worker is gone" in open_page("run", "dead").error[0].value
+
+
+def test_cancel_leaves_the_file_the_worker_looks_for(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine", "running", ("metrics*", "answers*"))
+    app = open_page("run", "mine")
+    next(b for b in app.button if b.label == "Cancel").click().run()
+    assert (run.path / "cancel").exists()
+    assert any(b.label == "Stopping …" and b.disabled for b in app.button)
+
+
+def test_form_follows_the_preset_and_reports_what_is_missing(open_page: Open) -> None:
+    app = open_page("run")
+    assert app.number_input(key="this-machine.unlearn.steps").value == 60
+    app.segmented_control(key="new.preset").set_value("paper").run()
+    assert app.number_input(key="paper.unlearn.steps").value == 100
+    app.segmented_control(key="new.model").set_value("other").run()
+    assert "No model is chosen" in text_of(app)
+    assert app.button[-1].disabled
+
+
+def test_start_submits_what_the_form_says(open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
+    made, asked = make_run("new", "running"), []
+    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or made)
+    app = open_page("run")
+    app.number_input(key="this-machine.unlearn.steps").set_value(7).run()
+    app.selectbox(key="this-machine.rule.region rule").select("layers").run()
+    app.number_input(key="this-machine.rule.layers.region.last").set_value(3).run()
+    app.text_input(key="new.name").set_value("try").run()
+    next(b for b in app.button if b.label == "Start").click().run()
+    config = asked[0]
+    assert (config.unlearn.steps, config.region.name, config.region.last, config.name) == (7, "layers", 3, "try")
+    assert app.query_params["run"] == ["new"]
+
+
+def test_upload_is_checked_row_by_row(open_page: Open) -> None:
+    app = open_page("run")
+    app.segmented_control(key="new.data").set_value("upload").run()
+    app.file_uploader[0].upload("mine.jsonl", b'{"question": "q", "answer": "", "scope": "unlearn"}\n').run()
+    assert "row 1 has no answer" in app.error[0].value.replace("\\", "")
+    rows = [{"question": f"Where does Ann Lee sleep {i}?", "answer": "a", "scope": s} for s in ("unlearn", "retention") for i in range(6)]
+    app.file_uploader[0].upload("mine.json", json.dumps(rows).encode()).run()
+    assert not app.exception

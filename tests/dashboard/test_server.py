@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from core.errors import UserError
+from dashboard.__main__ import ROOT, configuration, flattened, free_port, loopback, main, variable
+
+HEAVY = ("torch", "transformers", "peft", "datasets", "accelerate")
+
+
+def test_pages_import_no_engine_of_deep_learning() -> None:
+    code = f"""
+import sys
+from streamlit.testing.v1 import AppTest
+app = AppTest.from_file({str(ROOT / "dashboard" / "app.py")!r}, default_timeout=60).run()
+for page in ("compare", "run", "localize"):
+    app.switch_page(f"views/{{page}}.py").run()
+    assert not app.exception, app.exception
+import dashboard.__main__
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
+
+
+def test_settings_are_flattened_and_variables_win() -> None:
+    assert flattened({"a": {"b": 1, "c": [1]}}) == {"a.b": 1, "a.c": [1]}
+    assert variable("server.maxUploadSize") == "STREAMLIT_SERVER_MAX_UPLOAD_SIZE"
+    assert configuration({})["server.address"] == "127.0.0.1"
+    assert "server.maxUploadSize" not in configuration({"STREAMLIT_SERVER_MAX_UPLOAD_SIZE": "5"})
+
+
+def test_a_taken_port_moves_to_the_next_free_one() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert free_port("127.0.0.1", port) > port
+
+
+def test_no_free_port_is_said() -> None:
+    with pytest.raises(UserError, match="No port"):
+        free_port("127.0.0.1", 65536)
+
+
+@pytest.mark.parametrize(("address", "own"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("host", False)])
+def test_loopback(address: str, own: bool) -> None:
+    assert loopback(address) is own
+
+
+def test_other_addresses_need_a_login(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["dashboard", "--address", "0.0.0.0", "--no-browser"])
+    assert main() == 1
+    assert "configure a login" in capsys.readouterr().err
