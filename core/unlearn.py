@@ -87,7 +87,7 @@ def unlearn(
         for step in range(1, config.steps + 1):
             report.check()
             losses = _step(model, *next(stream), config, pad, adapters.device, result)
-            if not all(math.isfinite(value) for value in losses.values()):
+            if not _finite(losses, parameters):
                 report.event("diverged", step=step)
                 result.stopped = f"diverged at step {step}; the last checkpoint before it is kept"
                 break
@@ -171,6 +171,12 @@ def _step(
     context = Context(forget=lambda: parts["forget_loss"], retain=lambda: parts["retain_loss"])
     config.method.loss(context).backward()
     return {name: float(value.detach().mean()) for name, value in parts.items()}
+
+
+def _finite(losses: dict[str, float], parameters: Sequence[torch.nn.Parameter]) -> bool:
+    """Say whether a step may be made. A gradient can overflow where the losses do not, and would spoil the weights."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return math.isfinite(sum(losses.values())) and math.isfinite(float(torch.nn.utils.get_total_norm(gradients)))
 
 
 def _check(model: Any, watched: Watched, pad: int, device: torch.device) -> dict[str, float]:
