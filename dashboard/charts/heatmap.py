@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,14 +100,13 @@ def _values(shown: pd.DataFrame, measure: str, shares: np.ndarray, palette: Pale
 
 def _colorbar(values: np.ndarray, measure: str, palette: Palette) -> dict[str, Any]:
     bar: dict[str, Any] = {
-        "orientation": "h", "thickness": 8, "len": 0.34, "x": 0.9, "xanchor": "right", "y": 0, "yanchor": "top", "ypad": 34,
+        "orientation": "h", "thickness": 8, "len": 0.4, "x": 0.9, "tickangle": 0, "xanchor": "right", "y": 0, "yanchor": "top", "ypad": 34,
         "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted},
     }  # fmt: skip
     if measure == "cosine":
-        return bar | {"tickvals": [-1, 0, 1], "ticktext": ["−1 apart", "0", "together 1"]}
+        return bar | {"tickvals": [-1, 0, 1], "ticktext": ["−1", "0", "1"]}
     low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0, 1)
-    marks = [low, (low + high) / 2, high]
-    return bar | {"tickvals": marks, "ticktext": [number(10**m) for m in marks]}
+    return bar | {"tickvals": [low, high], "ticktext": [number(10**low), number(10**high)]}
 
 
 def _hatch(fig: go.Figure, shown: pd.DataFrame, place: cells_.Layout, live: np.ndarray, palette: Palette) -> None:
@@ -146,21 +145,24 @@ def _marginals(fig: go.Figure, shown: pd.DataFrame, shares: np.ndarray, place: c
 
 def _targets(fig: go.Figure, shown: pd.DataFrame, place: cells_.Layout, inside: np.ndarray) -> None:
     x, y = place.place(shown)
-    labels = [
-        f"<b>layer {row.layer} · {chart_text(row.module)} · {row.factor}</b><br>"
-        + (
-            f"cosine {row.cos:.3f}<br>forget gradient {number(row.mag_unlearn)}<br>retain gradient "
-            f"{number(row.mag_retain)}<br>divergence {number(row.divergence)}<br>{'in the region' if within else 'outside'}"
-            if row.has_gradient
-            else "no gradient: cannot be chosen"
-        )
-        for row, within in zip(shown.itertuples(), inside, strict=True)
-    ]
+    records = shown.to_dict("records")
+    labels = [_hover(row, bool(within)) for row, within in zip(records, inside, strict=True)]
     clear = {"marker": {"opacity": 0}}
     fig.add_scatter(
         x=x, y=y, mode="markers", marker={"symbol": "square", "size": 20, "opacity": 0}, customdata=shown["name"].tolist(),
         text=labels, hovertemplate="%{text}<extra></extra>", selected=clear, unselected=clear, name="cells",
     )  # fmt: skip
+
+
+def _hover(row: Mapping[Any, Any], within: bool) -> str:
+    title = f"<b>layer {row['layer']} · {chart_text(row['module'])} · {chart_text(row['factor'])}</b><br>"
+    if not row["has_gradient"]:
+        return f"{title}no gradient: cannot be chosen"
+    return (
+        f"{title}cosine {row['cos']:.3f}<br>forget gradient {number(row['mag_unlearn'])}<br>"
+        f"retain gradient {number(row['mag_retain'])}<br>divergence {number(row['divergence'])}<br>"
+        f"{'in the region' if within else 'outside the region'}"
+    )
 
 
 def _axes(fig: go.Figure, place: cells_.Layout, palette: Palette, join: bool) -> go.Figure:

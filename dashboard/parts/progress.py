@@ -93,14 +93,21 @@ def act(run: Run, state: str) -> None:
     """Offer Cancel or Resume."""
     if state in runs.ALIVE:
         asked = (run.path / "cancel").exists()
-        if st.button("Stopping …" if asked else "Cancel", icon=":material/stop:", disabled=asked, width="stretch"):
-            run.cancel()
-            st.rerun(scope="fragment")
+        st.button("Stopping …" if asked else "Cancel", icon=":material/stop:", disabled=asked, width="stretch", key="cancel",
+                  on_click=cancel, args=(run,), help="Stops within one step; what was computed is kept.")  # fmt: skip
     elif state in ("cancelled", "failed") and not run.bundled:
         if st.button("Resume", icon=":material/replay:", type="primary", width="stretch"):
             with look.complaints():
                 jobs.resume(run)
                 st.rerun()
+
+
+def cancel(run: Run) -> None:
+    """Ask the worker to stop."""
+    try:
+        run.cancel()
+    except OSError as error:
+        look.complain(store.disk_error(run.path / "cancel", error))
 
 
 def checklist(run: Run, status: Status) -> None:

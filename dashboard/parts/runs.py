@@ -116,17 +116,17 @@ def detail(run: Run) -> dict[str, np.ndarray] | None:
     return _detail(str(run.path), stamp(run, "detail.npz"))
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
+@st.cache_data(max_entries=16, show_spinner=False)  # type: ignore[untyped-decorator]
 def _table(path: str, name: str, changed: float) -> pd.DataFrame | None:
     return _run(path).table(name) if changed else None
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
+@st.cache_data(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
 def _answers(path: str, changed: float) -> list[dict[str, Any]]:
     return [row for row in _run(path).answers() if isinstance(row, dict)] if changed else []
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=4, show_spinner=False)  # type: ignore[untyped-decorator]
 def _detail(path: str, changed: float) -> dict[str, np.ndarray] | None:
     import zipfile
 

@@ -132,6 +132,6 @@ def _changed(source: str) -> float:
         return 0.0
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
+@st.cache_data(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
 def _load(source: str, subset: str, changed: float) -> Corpus:
     return data.load(DataConfig(source=source, subset=subset))

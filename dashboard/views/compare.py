@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections.abc import Generator
+from typing import Any, cast
 
 import streamlit as st
 
@@ -136,7 +137,8 @@ def stream(run: Run, exchange: Exchange) -> None:
     note.caption("Loading the model …")
     places = [column.container(border=True).empty() for column in st.columns(len(exchange.voices), gap="medium")]
     palette = look.palette()
-    with contextlib.closing(answerer.ask(run, [exchange.question], exchange.voices)) as replies:
+    asked = cast("Generator[dict[str, Any]]", answerer.ask(run, [exchange.question], exchange.voices))
+    with contextlib.closing(asked) as replies:
         try:
             for reply in replies:
                 if take(reply, exchange):

@@ -43,7 +43,8 @@ def page() -> None:
         "what must be **forgotten** and little for what must be **kept**: unlearning changes these and no others."
     )
     config = run.config()
-    controls, picture = st.columns([1, 2.9], gap="large")
+    # The picture comes first on a narrow screen, but needs what the controls say.
+    picture, controls = st.columns([2.9, 1], gap="large")
     with controls, st.container(border=True):
         rule = thresholds.choose(table, config.region, run.id)
         region = select(rule, table)
@@ -122,7 +123,7 @@ def explore(table: pd.DataFrame, region: list[str]) -> str:
     )  # fmt: skip
     join = right.toggle("Join A and B", key="join", persist_state="session",
                         help="Each adapted module has two factors, A and B. Joined, they count as one long gradient.")  # fmt: skip
-    st.caption(heatmap_.MEASURES[measure].help)
+    st.caption(f"{heatmap_.MEASURES[measure].help} The bars count the outlined cells of each layer and module.")
     chosen = chosen_cell(table, region)
     fig = heatmap_.heatmap(table, measure, region, chosen, look.palette(), join=join)
     look.chart(fig, heatmap_.summary(table, measure, region), "heatmap", on_select=lambda: clicked("heatmap"), selection_mode="points")
@@ -173,7 +174,7 @@ def show_numbers(table: pd.DataFrame, region: list[str], chosen: str) -> None:
     factor.selectbox("Factor", sorted(set(table["factor"])), key="factor", **choose)
     within = chosen in region
     st.markdown(":orange-badge[:material/check: in the region]" if within else ":gray-badge[outside the region]")
-    with st.grid(2, gap="small"):
+    with st.grid("auto", min_column_width=130, gap="small"):
         st.metric("Cosine", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", help=heatmap_.MEASURES["cosine"].help)
         st.metric("Divergence", number(row["divergence"]), help=heatmap_.MEASURES["divergence"].help)
         st.metric("Forget gradient", number(row["mag_unlearn"]), help=heatmap_.MEASURES["forget"].help)
@@ -226,9 +227,10 @@ def show_questions(run: Run, chosen: str) -> None:
         st.caption("Not recorded for this cell.")
         return
     texts = {row.get("example"): row.get("question", "") for row in runs.answers(run)}
-    for row in mine.head(SHOWN).itertuples():
-        question = md(shorten(str(texts.get(row.example, row.example)), 110))
-        st.markdown(f":gray[{100 * row.share:.1f} %] &nbsp; {question}")
+    best = mine.head(SHOWN)
+    for example, share in zip(best["example"], best["share"], strict=True):
+        question = md(shorten(str(texts.get(example) or example), 110))
+        st.markdown(f":gray[{100 * share:.1f} %] &nbsp; {question}")
 
 
 page()

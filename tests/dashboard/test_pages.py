@@ -23,7 +23,7 @@ def test_first_visit_opens_on_the_bundled_run(page: str, open_page: Open) -> Non
     app = open_page(page)
     assert not app.exception
     assert not app.error
-    assert app.query_params["run"] == [store.bundled_runs()[0].id]
+    assert app.query_params["run"] == store.bundled_runs()[0].id
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -48,7 +48,7 @@ def test_unfinished_runs_have_a_page_too(page: str, state: str, without: tuple[s
     run = make_run("mine", state, without, error="The disk is full." if state == "failed" else "")
     app = open_page(page, run.id)
     assert not app.exception
-    assert app.query_params["run"] == ["mine"]
+    assert app.query_params["run"] == "mine"
     assert state in text_of(app)
 
 
@@ -111,7 +111,7 @@ def test_a_cell_is_chosen_by_name_and_by_address(open_page: Open) -> None:
     app = open_page("", "", cell="model.layers.3.self_attn.v_proj.lora_B")
     assert app.selectbox(key="layer").value == 3
     app.selectbox(key="layer").select(5).run()
-    assert app.query_params["cell"] == ["model.layers.5.self_attn.v_proj.lora_B"]
+    assert app.query_params["cell"] == "model.layers.5.self_attn.v_proj.lora_B"
     assert not app.exception
 
 
@@ -125,7 +125,7 @@ def test_unlearn_with_this_region_submits_the_same_settings(open_page: Open, mon
     own = store.bundled_runs()[0].config()
     assert asked[0].region.mu == 0.3
     assert (asked[0].teach, asked[0].unlearn, asked[0].seed) == (own.teach, own.unlearn, own.seed)
-    assert app.query_params["run"] == ["new"]
+    assert app.query_params["run"] == "new"
 
 
 def test_recorded_answers_need_no_model_and_can_be_searched(open_page: Open) -> None:
@@ -177,7 +177,7 @@ def test_hostile_text_stays_text(make_run: MakeRun, open_page: Open) -> None:
         said = text_of(app)
         for tag in ("<img", "<style"):
             assert not re.search(rf"(?<!\\){tag}", said), page
-        assert ":red[r]" not in said
+        assert not any(":red[r]" in element.value for element in [*app.markdown, *app.caption, *app.error, *app.title])
 
 
 def test_live_answers_stream_into_both_panes(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ def test_start_submits_what_the_form_says(open_page: Open, monkeypatch: pytest.M
     next(b for b in app.button if b.label == "Start").click().run()
     config = asked[0]
     assert (config.unlearn.steps, config.region.name, config.region.last, config.name) == (7, "layers", 3, "try")
-    assert app.query_params["run"] == ["new"]
+    assert app.query_params["run"] == "new"
 
 
 def test_upload_is_checked_row_by_row(open_page: Open) -> None:

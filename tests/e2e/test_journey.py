@@ -101,7 +101,8 @@ def test_look_change_start_watch_reload_ask(
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_role("heading", name="Stages")).to_be_visible()
     run = re.search(r"run=([^&]+)", page.url)
-    assert run and run[1].startswith("20")
+    assert run
+    assert run[1].startswith("20")
 
     server.stop()
     server.start()
