@@ -18,6 +18,7 @@ from transformers import DynamicCache
 from core.adapters import Adapters
 from core.config import AnswersConfig
 from core.fused import mixed
+from core.likelihood import last_position_only
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,14 @@ def _batch(
     choose = _Chooser(config, seed)
     cache = DynamicCache(config=adapters.model.get_base_model().config)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    keep: Any = {"logits_to_keep": 1, _cache_word(adapters): cache}
+    keep: Any = {_cache_word(adapters): cache}
     step = 0
     while alive:
-        with _serving(adapters, [request.adapter for _, request in alive]) as model:
+        with _serving(adapters, [request.adapter for _, request in alive]) as model, last_position_only(model):
             # The answered set only shrinks at a row's end, so the context is re-entered only then.
             while True:
                 output = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **keep)
-                tokens, logprobs = choose(output.logits[:, -1].float(), [request.draw for _, request in alive], step)
+                tokens, logprobs = choose(output.logits[0].float(), [request.draw for _, request in alive], step)
                 step += 1
                 full = step >= config.max_new_tokens
                 pieces = [

@@ -30,6 +30,24 @@ def answer_positions_only(model: Any, batch: Batch) -> Iterator[None]:
         handle.remove()
 
 
+@contextlib.contextmanager
+def last_position_only(model: Any) -> Iterator[None]:
+    """Within this context the output layer sees only (1, rows, hidden): the last position of every row.
+
+    Gathered into one contiguous matrix. A slice of the prompt's hidden states would be multiplied row by row, with
+    a copy of the whole output layer for each (seen: 24 s instead of 30 ms for 128 rows in bfloat16).
+    """
+
+    def gather(_: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (args[0][:, -1].unsqueeze(0).contiguous(), *args[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(gather)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def answer_logits(model: Any, batch: Batch) -> torch.Tensor:
     """Return the logits (N, vocabulary), in the model's number format, that predict the batch's answer tokens."""
     with answer_positions_only(model, batch):
