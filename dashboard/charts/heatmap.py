@@ -100,7 +100,7 @@ def _values(shown: pd.DataFrame, measure: str, shares: np.ndarray, palette: Pale
 
 def _colorbar(values: np.ndarray, measure: str, palette: Palette) -> dict[str, Any]:
     bar: dict[str, Any] = {
-        "orientation": "h", "thickness": 8, "len": 0.4, "x": 0.9, "tickangle": 0, "xanchor": "right", "y": 0, "yanchor": "top", "ypad": 34,
+        "orientation": "h", "thickness": 8, "len": 0.32, "x": 0.93, "tickangle": 0, "xanchor": "right", "y": 0, "yanchor": "top", "ypad": 34,
         "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted},
     }  # fmt: skip
     if measure == "cosine":

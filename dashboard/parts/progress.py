@@ -162,7 +162,7 @@ def pictures(run: Run, events: Sequence[Status], status: Status) -> None:
     palette = look.palette()
     if curves.of_stage(events, "unlearn"):
         st.subheader("Forgetting, step by step")
-        losses, checks = st.tabs(["Accuracy", "Loss"])[::-1]
+        checks, losses = st.tabs(["Accuracy", "Loss"])
         target = (run.json("unlearn.json") or {}).get("target")
         with checks:
             look.chart(curves.checks(events, target, palette), "Accuracy on both scopes at each checkpoint", "checks")

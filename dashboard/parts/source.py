@@ -24,7 +24,7 @@ LARGEST_UPLOAD = 20 * 2**20
 def choose(start: DataConfig) -> tuple[DataConfig | None, Corpus | None]:
     """Show the choice; return the configuration and its examples (None for those of the hub, which the run fetches)."""
     kind = st.segmented_control("Data", list(KINDS), format_func=KINDS.get, default="demo", key="new.data", required=True,
-                                persist_state="session")  # fmt: skip
+                                persist_state="session", wrap=True)  # fmt: skip
     source, subset = _place(kind)
     if source is None:
         return None, None

@@ -34,8 +34,12 @@ def marked(text: str, other: str, style: str) -> str:
     matcher = difflib.SequenceMatcher(a=[w.strip() for w in theirs], b=[w.strip() for w in mine], autojunk=False)
     parts = []
     for kind, _, _, start, stop in matcher.get_opcodes():
-        piece = html.escape("".join(mine[start:stop]))
-        parts.append(piece if kind == "equal" or not piece.strip() else f'<mark style="{style}">{piece}</mark>')
+        piece = "".join(mine[start:stop])
+        bare = piece.rstrip()
+        if kind == "equal" or not bare:
+            parts.append(html.escape(piece))
+        else:
+            parts.append(f'<mark style="{style}">{html.escape(bare)}</mark>{piece[len(bare):]}')
     return "".join(parts)
 
 

@@ -118,7 +118,7 @@ def explore(table: pd.DataFrame, region: list[str]) -> str:
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     measure = left.segmented_control(
         "Colour", list(heatmap_.MEASURES), format_func=lambda key: heatmap_.MEASURES[key].label, default="cosine",
-        key="measure", required=True, persist_state="session",
+        key="measure", required=True, persist_state="session", wrap=True,
         help="  \n".join(f"**{m.label}**: {m.help}" for m in heatmap_.MEASURES.values()),
     )  # fmt: skip
     join = right.toggle("Join A and B", key="join", persist_state="session",
@@ -174,7 +174,7 @@ def show_numbers(table: pd.DataFrame, region: list[str], chosen: str) -> None:
     factor.selectbox("Factor", sorted(set(table["factor"])), key="factor", **choose)
     within = chosen in region
     st.markdown(":orange-badge[:material/check: in the region]" if within else ":gray-badge[outside the region]")
-    with st.grid("auto", min_column_width=130, gap="small"):
+    with st.grid(2, min_column_width=130, gap="small"):
         st.metric("Cosine", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", help=heatmap_.MEASURES["cosine"].help)
         st.metric("Divergence", number(row["divergence"]), help=heatmap_.MEASURES["divergence"].help)
         st.metric("Forget gradient", number(row["mag_unlearn"]), help=heatmap_.MEASURES["forget"].help)
@@ -209,13 +209,14 @@ def show_inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
 def show_detail(detail: dict[str, Any], number_: int) -> None:
     """Show the distribution and the profiles of a cell."""
     palette, found = look.palette(), cell_charts.take(detail, number_)
-    histogram, rows, columns = st.tabs(["Distribution", "Rows", "Columns"])
-    with histogram:
-        look.chart(cell_charts.histogram(found, palette), "Distribution of element gradients of both scopes", "histogram")
-    with rows:
-        look.chart(cell_charts.profile(found, "row", palette), "Root mean square gradient of each row", "rows")
-    with columns:
-        look.chart(cell_charts.profile(found, "column", palette), "Root mean square gradient of each column", "columns")
+    histogram, rows, columns = st.tabs(["Distribution", "Rows", "Columns"], key="detail", on_change="rerun")
+    if histogram.open:
+        with histogram:
+            look.chart(cell_charts.histogram(found, palette), "Distribution of element gradients of both scopes", "histogram")
+    for tab, side in ((rows, "row"), (columns, "column")):
+        if tab.open:
+            with tab:
+                look.chart(cell_charts.profile(found, side, palette), f"Root mean square gradient of each {side}", side)
 
 
 def show_questions(run: Run, chosen: str) -> None:

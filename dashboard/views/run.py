@@ -58,7 +58,7 @@ def choose_model() -> str:
     """Let the model be chosen; return its name for the configuration."""
     kinds = {"bundled": f"Bundled ({BUNDLED})", "other": "Another one"}
     kind = st.segmented_control("Model", list(kinds), format_func=kinds.get, default="bundled", key="new.model", required=True,
-                                persist_state="session")  # fmt: skip
+                                persist_state="session", wrap=True)  # fmt: skip
     if kind == "bundled":
         return "bundled"
     return st.text_input("Hub id, folder, GGUF file or adapter folder", key="new.model_name", persist_state="session",
