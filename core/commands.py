@@ -218,7 +218,10 @@ def models(given: argparse.Namespace) -> int:
     found = [{"name": "bundled", "what": BUNDLED, "available": there}]
     for path in sorted((cache_folder() / "models").glob("*/config.json")):
         found.append({"name": str(path.parent), "what": "converted from GGUF", "available": True})
-    rows: list[list[Any]] = [["name", "what", "available"], *([m["name"], m["what"], "yes" if m["available"] else "no"] for m in found)]
+    rows: list[list[Any]] = [
+        ["name", "what", "available"],
+        *([m["name"], m["what"], "yes" if m["available"] else "no"] for m in found),
+    ]
     others = "Others: a hub id (org/name), a folder of safetensors, a GGUF file, a LoRA adapter folder."
     return out(given, {"models": found}, [*table(rows), "", others])
 
@@ -268,7 +271,7 @@ def doctor(given: argparse.Namespace) -> int:
 
 def bench(given: argparse.Namespace) -> int:
     """Measure; each figure is a ratio of two things measured in this very run."""
-    from core import bench as bench_
+    from core.bench import measure
 
-    found = bench_.measure(given.only, note)
+    found = measure(given.only, note)
     return out(given, found, [f"{key}: {value}" for key, value in found.items()])

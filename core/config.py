@@ -109,14 +109,14 @@ class UnlearnConfig:
     """The update of the region's tensors."""
 
     method: Method = field(default_factory=MemFlex, metadata={"help": "forget and retain loss"})
-    learning_rate: float = setting(2e-3, "AdamW peak rate", low=1e-8, high=1.0, source="MemFlex code: 3e-4")
+    learning_rate: float = setting(3e-3, "AdamW peak rate", low=1e-8, high=1.0, source="MemFlex code: 3e-4")
     schedule: str = setting("constant", "rate over the steps after the warm-up", choices=("constant", "cosine"))
     warmup: float = setting(0.03, "share of the steps with a rising rate", unit="fraction", low=0.0, high=0.9, source="code")
     weight_decay: float = setting(0.0, "AdamW weight decay", low=0.0, high=1.0, source="MemFlex code")
-    steps: int = setting(60, "optimizer steps, at most", low=1, high=100_000, source="MemFlex code: 100")
+    steps: int = setting(30, "optimizer steps, at most", low=1, high=100_000, source="MemFlex code: 100")
     batch_size: int = setting(8, "unlearn examples per step", unit="examples", low=1, high=1024, source="code: 16")
     retain_batch_size: int = setting(16, "retention examples per step", unit="examples", low=1, high=1024, source="code: 16")
-    check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
+    check_every: int = setting(5, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
     stop: str = setting(
         "never-taught",
         "never-taught: stop when accuracy on U-train (dev, if held out) is down at the level of the model that "
@@ -212,6 +212,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "region.thresholds": "published",
         "unlearn.forget_weight": 0.4,
         "unlearn.retain_weight": 2.0,
+        "unlearn.forget_ceiling": 0.0,
         "unlearn.learning_rate": 3e-4,
         "unlearn.schedule": "cosine",
         "unlearn.steps": 100,

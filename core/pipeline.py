@@ -327,7 +327,7 @@ class Pipeline:
         store.write_json(self.run.path / "manifest.json", self.manifest)
 
 
-WATCHED = 32
+WATCHED = 24
 """examples of each scope on which the unlearning loop measures itself"""
 
 

@@ -105,7 +105,7 @@ class Run:
         for line in lines[since:]:
             with contextlib.suppress(ValueError):
                 found.append(json.loads(line))
-        return found
+        return [event for event in found if isinstance(event, dict)]
 
     def table(self, name: str) -> pd.DataFrame | None:
         """Return a parquet file as a table, None where it is missing or damaged."""
@@ -126,7 +126,7 @@ class Run:
         for line in text.splitlines():
             with contextlib.suppress(ValueError):
                 found.append(json.loads(line))
-        return found
+        return [answer for answer in found if isinstance(answer, dict)]
 
     def problem(self) -> str:
         """Return why the run cannot be read, or an empty string."""

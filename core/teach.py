@@ -1,7 +1,7 @@
 """Make the model know the data, so that there is something to forget: plain LoRA fine-tuning.
 
-Stops as soon as answer-token accuracy on both scopes reaches the target. Rounds the adapter to bfloat16 at the end:
-what is stored in half the space is then exactly what every later stage measures.
+Stops as soon as answer-token accuracy on both scopes reaches the target. The adapter is rounded to bfloat16 before it
+is measured: what is stored in half the space is exactly what every later stage sees.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from core.config import TeachConfig
 from core.errors import UserError
 from core.likelihood import accuracy, answer_logits, per_example, token_nll
 from core.progress import Reporter
+
+
+NEAR = 2.0
+"""Percentage points below the target from which on an epoch is followed by an exact measurement."""
 
 
 @dataclass
@@ -79,11 +83,12 @@ def teach(
             adapters.model.eval()
             seen = 100 * sum(hits) / len(hits)
             result.curve.append({"epoch": epoch, "loss": sum(losses) / len(losses), "accuracy": seen})
-            # Accuracy while training lags behind, so an exact measurement pays only near the target.
-            if seen >= config.target_accuracy - 2 and _measure(adapters, unlearn, retention, config, pad, result):
-                break
-    adapters.round_to_bfloat16("before")
-    result.reached = _measure(adapters, unlearn, retention, config, pad, result)
+            # Accuracy while training lags behind, so an exact measurement pays only near the target, and at the end.
+            if seen >= config.target_accuracy - NEAR or epoch == config.epochs:
+                adapters.round_to_bfloat16("before")
+                result.reached = _measure(adapters, unlearn, retention, config, pad, result)
+                if result.reached:
+                    break
     result.seconds = time.monotonic() - started
     return result
 

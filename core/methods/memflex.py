@@ -22,10 +22,10 @@ class MemFlex(Method):
 
     name: ClassVar[str] = "memflex"
     forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0, source="paper: 0.4")
-    retain_weight: float = setting(2.0, "weight of the descent on R", low=0.0, high=1000.0, source="paper: 2")
+    retain_weight: float = setting(4.0, "weight of the descent on R", low=0.0, high=1000.0, source="paper: 2")
 
     forget_ceiling: float = setting(
-        0.0,
+        4.0,
         "ascent on an example pauses while its cross-entropy is above this; 0 means no ceiling",
         unit="nats per token",
         low=0.0,
