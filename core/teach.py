@@ -20,7 +20,6 @@ from core.errors import UserError
 from core.likelihood import accuracy, answer_logits, per_example, token_nll
 from core.progress import Reporter
 
-
 NEAR = 2.0
 """Percentage points below the target from which on an epoch is followed by an exact measurement."""
 
