@@ -85,12 +85,18 @@ def describe(run: Run) -> str:
     values = run.json("config.json")
     if isinstance(values, dict):
         model, data = values.get("model") or {}, values.get("data") or {}
-        parts.append(f"model **{md(model.get('name', '?'))}**")
-        parts.append(f"data **{md(data.get('source', '?'))} {md(data.get('subset', ''))}**")
+        parts.append(f"model **{md(tail(model.get('name', '?')))}**")
+        parts.append(f"data **{md(tail(data.get('source', '?')))} {md(data.get('subset', ''))}**")
     region = run.json("region.json")
     if isinstance(region, dict) and "count" in region:
         parts.append(f"region **{md(region['count'])} of {md(region['total'])}** tensors")
     return " · ".join(parts)
+
+
+def tail(name: object) -> str:
+    """Shorten a path to its last part; names of the hub stay whole."""
+    text = str(name)
+    return f"…/{text.rstrip('/').rpartition('/')[2]}" if text.startswith(("/", "~", ".")) else text
 
 
 def stamp(run: Run, name: str) -> float:

@@ -11,6 +11,7 @@ from core.store import Run
 from dashboard.parts.text import md
 
 Metrics = dict[str, Any]
+MISSING = "–"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ def value(scores: Metrics, metric: str, voice: str, part: str) -> float | None:
 
 def reason(scores: Metrics, metric: str, voice: str) -> str:
     """Return why a metric has no value."""
-    reasons = scores.get(metric, {}).get("reasons", {})
+    found = scores.get(metric, {})
+    reasons, values = found.get("reasons", {}), found.get("values", {}).get(voice, {})
+    if metric == "never_knew" and values and voice not in reasons:
+        return "no value: before unlearning the model knew no more than a never-taught one"
     return str(reasons.get(voice) or reasons.get("all") or "not measured in this run")
 
 
@@ -61,7 +65,7 @@ def success(scores: Metrics, voice: str, scope: str, split: str) -> float | None
 
 def percent(number: float | None) -> str:
     """Write a percentage, a dash for a missing one."""
-    return "–" if number is None else f"{number:.1f} %"
+    return MISSING if number is None else f"{number:.1f} %"
 
 
 def headlines(scores: Metrics) -> list[Headline]:
@@ -81,7 +85,7 @@ def _success(scores: Metrics, scope: str) -> Headline:
     never = success(scores, "never", scope, "val")
     label = "Unlearn Success" if scope == "unlearn" else "Retention Success"
     if val is None:
-        return Headline(label, "–", reason(scores, "accuracy", "after"), HELP[scope])
+        return Headline(label, MISSING, reason(scores, "accuracy", "after"), HELP[scope])
     beside = f"never taught {percent(never)}" if never is not None else reason(scores, "accuracy", "never")
     return Headline(label, percent(val), f"train {percent(train)} · {beside}", HELP[scope])
 
@@ -94,7 +98,12 @@ def row(run: Run) -> None:
         return
     with st.grid("auto", min_column_width=230, gap="small"):
         for item in headlines(scores):
-            st.metric(item.label, item.value, md(item.beside), delta_color="off", delta_arrow="off", help=item.help)
+            if item.value == MISSING:
+                with st.container(gap=None):
+                    st.metric(item.label, item.value, help=item.help)
+                    st.caption(md(item.beside))
+            else:
+                st.metric(item.label, item.value, md(item.beside), delta_color="off", delta_arrow="off", help=item.help)
 
 
 def before_after(scores: Metrics) -> list[dict[str, str]]:
@@ -122,4 +131,4 @@ def before_after(scores: Metrics) -> list[dict[str, str]]:
 
 def _cells(values: dict[str, float | None], unit: str = "%") -> dict[str, str]:
     names = {"before": "Before", "after": "After", "never": "Never taught"}
-    return {names[v]: "–" if x is None else f"{x:.1f} {unit}".strip() for v, x in values.items()}
+    return {names[v]: MISSING if x is None else f"{x:.1f} {unit}".strip() for v, x in values.items()}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 OWN = "This run's own"
 FREE = "By hand"
+PAPER = {f"{model} {subset} (paper)": pair for (model, subset), pair in PUBLISHED.items()}
 MODES = {"quantile": "Quantile", "absolute": "Absolute"}
 
 
@@ -59,46 +60,46 @@ def choose(table: pd.DataFrame, own: Region, run: str) -> Located:
     if state.get("threshold_run") != run:
         _set(start, table)
         state["threshold_run"], state["preset"] = run, OWN if isinstance(own, Located) else FREE
-    pairs = {f"{model} {subset} (paper)": pair for (model, subset), pair in PUBLISHED.items()}
-
-    def preset() -> None:
-        if state["preset"] == OWN:
-            _set(start, table)
-        elif state["preset"] in pairs:
-            mu, sigma = pairs[state["preset"]]
-            _set(Located("absolute", mu, sigma), table)
-
-    def mode() -> None:
-        # The same region in the other unit: the picture must not jump when only the ruler changes.
-        old = Located("quantile" if state["mode"] == "absolute" else "absolute", state["mu"], state["sigma"])
-        _set(converted(old, state["mode"], table), table)
-        state["preset"] = FREE
-
-    def by_hand() -> None:
-        state["preset"] = FREE
-
     st.selectbox(
-        "Thresholds", [OWN, *pairs, FREE], key="preset", on_change=preset,
+        "Thresholds", [OWN, *PAPER, FREE], key="preset", on_change=_take_preset, args=(start, table),
         help="Start from this run's own thresholds or from a pair of the paper (Table 12, chosen for 7B models).",
     )  # fmt: skip
     st.segmented_control(
-        "Scale", list(MODES), format_func=MODES.get, key="mode", on_change=mode, required=True,
+        "Scale", list(MODES), format_func=MODES.get, key="mode", on_change=_change_scale, args=(table,), required=True,
         help="Quantile: 0.5 is the median of all tensors, so it fits any model. Absolute: the values themselves.",
     )  # fmt: skip
     absolute = state["mode"] == "absolute"
     st.slider(
-        "μ: cosine below", -1.0 if absolute else 0.0, 1.0, step=0.01, key="mu", on_change=by_hand,
+        "μ: cosine below", -1.0 if absolute else 0.0, 1.0, step=0.01, key="mu", on_change=_by_hand,
         help="Take tensors in which the two scopes' gradients point apart. Lower is stricter.",
     )  # fmt: skip
-    sigma_help = "Take tensors that bear strongly on what is to be forgotten. Higher is stricter."
+    label, text = "σ: forget gradient above", "Take tensors that bear strongly on what is to be forgotten. Higher is stricter."
     if absolute:
-        steps = sigma_steps(table, [state["sigma"], *(pair[1] for pair in PUBLISHED.values())])
-        st.select_slider(
-            "σ: forget gradient above", steps, format_func=number, key="sigma", on_change=by_hand, help=sigma_help
-        )
+        steps = sigma_steps(table, [state["sigma"], *(sigma for _, sigma in PAPER.values())])
+        st.select_slider(label, steps, format_func=number, key="sigma", on_change=_by_hand, help=text)
     else:
-        st.slider("σ: forget gradient above", 0.0, 1.0, step=0.01, key="sigma", on_change=by_hand, help=sigma_help)
+        st.slider(label, 0.0, 1.0, step=0.01, key="sigma", on_change=_by_hand, help=text)
     return Located(state["mode"], float(state["mu"]), float(state["sigma"]))
+
+
+def _take_preset(own: Located, table: pd.DataFrame) -> None:
+    name = st.session_state["preset"]
+    if name == OWN:
+        _set(own, table)
+    elif name in PAPER:
+        _set(Located("absolute", *PAPER[name]), table)
+
+
+def _change_scale(table: pd.DataFrame) -> None:
+    """Keep the region: the picture must not jump when only the ruler changes."""
+    state = st.session_state
+    old = Located("quantile" if state["mode"] == "absolute" else "absolute", state["mu"], state["sigma"])
+    _set(converted(old, state["mode"], table), table)
+    _by_hand()
+
+
+def _by_hand() -> None:
+    st.session_state["preset"] = FREE
 
 
 def _set(rule: Located, table: pd.DataFrame) -> None:
