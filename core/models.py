@@ -304,3 +304,9 @@ def _quiet() -> Iterator[None]:
         hf_logging.set_verbosity(level)
         if bars:
             hf_logging.enable_progress_bar()
+
+
+if __name__ == "__main__":
+    # `make install`: convert the bundled model now, so that the first question need not wait for it.
+    logging.basicConfig(format="%(message)s")
+    bundled_folder()

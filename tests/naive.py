@@ -37,10 +37,12 @@ class Bench:
         return torch.arange(3, 300)
 
 
-def make_bench(model: Path, examples: Path, *, live: bool = True, dtype: str = "float32", rank: int = 4) -> Bench:
+def make_bench(
+    model: Path, examples: Path, *, live: bool = True, dtype: str = "float32", rank: int = 4, dropout: float = 0.0
+) -> Bench:
     """Load a tiny model; `live` gives its adapter random factors, as teaching would, so that A has gradients too."""
     loaded = models.load(ModelConfig(name=str(model), device="cpu", dtype=dtype))
-    made = adapters_.attach(loaded.model, dtype, rank=rank, alpha=2.0 * rank, dropout=0.0, seed=0)
+    made = adapters_.attach(loaded.model, dtype, rank=rank, alpha=2.0 * rank, dropout=dropout, seed=0)
     if live:
         randomize(made, "before", seed=1)
     corpus = data.load(DataConfig(source=str(examples)))

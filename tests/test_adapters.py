@@ -66,6 +66,14 @@ def test_grid_of_fused_experts(bench_of: Callable[..., Bench], architecture: str
     assert all(4 * 4 in c.shape for c in experts)  # four experts with rank 4 each
 
 
+def test_fused_experts_do_without_dropout(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of("mixtral", dropout=0.1)
+    assert not any(
+        isinstance(m, torch.nn.Dropout) and m.p > 0
+        for m in bench.adapters._layers["model.layers.0.self_attn.q_proj"].modules()
+    )
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_cell_is_found_by_its_name(bench_of: Callable[..., Bench], architecture: str) -> None:
     adapters = bench_of(architecture).adapters

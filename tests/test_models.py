@@ -75,6 +75,14 @@ def test_pickled_weights_are_refused_unread(copy: Path, monkeypatch: pytest.Monk
         models.load(config(copy))
 
 
+def test_pickle_beside_other_safetensors_is_not_read_either(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copy / "model.safetensors").rename(copy / "model-other.safetensors")
+    (copy / "pytorch_model.bin").write_bytes(b"a pickle could run anything")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was read"))
+    with pytest.raises(UserError, match="could not be loaded"):
+        models.load(config(copy))
+
+
 def test_folder_without_weights(copy: Path) -> None:
     (copy / "model.safetensors").unlink()
     with pytest.raises(UserError, match="no weights"):

@@ -71,12 +71,22 @@ SHORT = dataclasses.replace(QUICK, epochs=2)
 def test_same_seed_gives_the_same_bits(bench_of: Callable[..., Bench], dropout: float) -> None:
     config = dataclasses.replace(SHORT, dropout=dropout)
 
-    def once(seed: int) -> str:
-        bench = bench_of("llama", live=False)
+    def once(seed: int, noise: int) -> str:
+        bench = bench_of("llama", live=False, dropout=dropout)
+        torch.manual_seed(noise)  # whatever was drawn before must not matter
         taught(bench, config, seed=seed)
         return bench.adapters.hash("before")
 
-    assert once(1) == once(1) != once(2)
+    assert once(1, 5) == once(1, 6) != once(2, 5)
+
+
+def test_dropout_changes_what_is_learned(bench_of: Callable[..., Bench]) -> None:
+    def once(dropout: float) -> str:
+        bench = bench_of("llama", live=False, dropout=dropout)
+        taught(bench, dataclasses.replace(SHORT, dropout=dropout))
+        return bench.adapters.hash("before")
+
+    assert once(0.0) != once(0.2)
 
 
 def test_unreachable_target_runs_all_epochs(bench_of: Callable[..., Bench]) -> None:

@@ -133,6 +133,12 @@ def test_curves_show_the_last_attempt_only() -> None:
     assert checks.layout.shapes[0].y0 == 35.0
 
 
+def test_curves_of_a_finished_stage_reach_the_last_check() -> None:
+    result = store.bundled_runs()[0].json("unlearn.json")
+    fig = curves.checks(curves.of_result(result), result["target"], LIGHT)
+    assert list(fig.data[0].x) == [check["step"] for check in result["checks"]]
+
+
 def test_palettes_are_those_of_the_theme() -> None:
     import tomllib
 

