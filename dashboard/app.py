@@ -7,6 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.parts import theme_watch
+
 ROOT = Path(__file__).resolve().parent.parent
 
 st.set_page_config(page_title="Forgetscope", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide")
@@ -25,3 +27,4 @@ st.navigation(
     ],
     position="top",
 ).run()
+theme_watch.watch()

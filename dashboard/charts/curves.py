@@ -24,6 +24,15 @@ def of_stage(events: Events, stage: str) -> list[Mapping[str, Any]]:
     return found
 
 
+def of_result(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the same from a finished stage's unlearn.json, which has the last step too."""
+    checks = {check["step"]: check for check in result.get("checks", [])}
+    return [
+        {**row, **checks.get(row["step"], {}), "kind": "progress", "stage": "unlearn", "done": row["step"]}
+        for row in result.get("curve", [])
+    ]
+
+
 def losses(events: Events, palette: Palette) -> go.Figure:
     """Draw the loss on both scopes at every step of unlearning."""
     fig = figure(palette, 260, showlegend=True)

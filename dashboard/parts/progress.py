@@ -160,10 +160,13 @@ def findings(run: Run, events: Sequence[Status]) -> None:
 def pictures(run: Run, events: Sequence[Status], status: Status) -> None:
     """Show curves of what has been computed so far, and the scores when they are there."""
     palette = look.palette()
+    result = run.json("unlearn.json")
+    if isinstance(result, dict):
+        events = curves.of_result(result)
     if curves.of_stage(events, "unlearn"):
         st.subheader("Forgetting, step by step")
         checks, losses = st.tabs(["Accuracy", "Loss"])
-        target = (run.json("unlearn.json") or {}).get("target")
+        target = result.get("target") if isinstance(result, dict) else None
         with checks:
             look.chart(curves.checks(events, target, palette), "Accuracy on both scopes at each checkpoint", "checks")
         with losses:

@@ -1,0 +1,27 @@
+"""Draws the page once more when the visitor switches between light and dark: figures are coloured on the server."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+_SCRIPT = """
+export default function ({ parentElement, setTriggerValue }) {
+  const host = parentElement.host ?? parentElement;
+  const paper = () => getComputedStyle(host).getPropertyValue("--st-background-color").trim();
+  let shown = paper();
+  const timer = setInterval(() => {
+    if (paper() && paper() !== shown) {
+      shown = paper();
+      setTriggerValue("switched", shown);
+    }
+  }, 300);
+  return () => clearInterval(timer);
+}
+"""
+
+_WATCHER = st.components.v2.component("theme_watch", js=_SCRIPT)
+
+
+def watch() -> None:
+    """Rerun the page after a switch of theme."""
+    _WATCHER(key="theme_watch", on_switched_change=lambda: None, height=1)
