@@ -224,7 +224,10 @@ def write_tensors(values: dict[str, torch.Tensor], path: Path) -> None:
     exact = {
         n: v.to(torch.bfloat16) if torch.equal(v.to(torch.bfloat16).float(), v.float()) else v for n, v in values.items()
     }
-    save_file({name: value.contiguous().clone() for name, value in exact.items()}, path)
+    try:
+        save_file({name: value.contiguous().clone() for name, value in exact.items()}, path)
+    except (OSError, SafetensorError) as error:  # a full disk reaches Python as the latter
+        raise UserError(f"{path} cannot be written ({error}).", "Free space or choose another --runs folder.") from error
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -68,7 +68,10 @@ class Pipeline:
         for name in store.STAGES:
             started = time.monotonic()
             self.report.stage(name, "running")
-            reused = bool(getattr(self, f"_{name}")())
+            try:
+                reused = bool(getattr(self, f"_{name}")())
+            except OSError as error:
+                raise store.disk_error(self.run.path, error) from error
             self.manifest["stages"][name] = {
                 "seconds": round(time.monotonic() - started, 2), "reused": reused, "peak_memory_mb": peak_memory_mb(),
             }  # fmt: skip
