@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -325,6 +326,16 @@ def test_damaged_tensor_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "t.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot be read"):
         adapters_.read_tensors(tmp_path / "t.safetensors")
+
+
+def test_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(UserError, match="cannot be written"):
+            adapters_.write_tensors({"a": torch.randn(1000)}, tmp_path / "t.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_content_hash_ignores_order_and_storage_format() -> None:

@@ -180,6 +180,39 @@ def test_garbage_gguf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: 
     assert not list((tmp_path / "cache").rglob("complete"))
 
 
+@pytest.fixture
+def gguf_file(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the tiny Llama as a GGUF file, with an empty cache for conversions."""
+    from tests.tiny import make_gguf
+
+    monkeypatch.setenv("FORGETSCOPE_CACHE", str(tmp_path / "cache"))
+    return make_gguf(tiny_llama, tmp_path / "tiny.gguf")
+
+
+def test_gguf_file_is_the_same_model(gguf_file: Path, tiny_llama: Path) -> None:
+    ids, text = torch.arange(3, 30)[None], "Write to orla@venning.example."
+    loaded, original = models.load(config(gguf_file)), models.load(config(tiny_llama))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.model(ids).logits, original.model(ids).logits, rtol=1e-4, atol=1e-5)
+    assert loaded.tokenizer(text)["input_ids"] == original.tokenizer(text)["input_ids"]
+    assert "dequantized from tiny.gguf" in loaded.note
+    assert list(loaded.files) == ["model.safetensors"]
+
+
+def test_gguf_file_is_converted_once(gguf_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = models.converted(gguf_file)
+    monkeypatch.setattr(models, "_convert", lambda *_: pytest.fail("converted again"))
+    assert models.converted(gguf_file) == first
+
+
+def test_truncated_gguf_file_is_refused(gguf_file: Path) -> None:
+    content = gguf_file.read_bytes()
+    for keep in (30, 2000, len(content) // 2, len(content) - 1000):
+        gguf_file.write_bytes(content[:keep])
+        with pytest.raises(UserError, match="cannot be read as GGUF"):
+            models.load(config(gguf_file))
+
+
 def test_missing_bundled_package_says_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "bundled_gguf", lambda: None)
     with pytest.raises(UserError, match="not installed"):

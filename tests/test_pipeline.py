@@ -342,6 +342,24 @@ def test_interrupted_run_goes_on_from_its_last_finished_stage(
     assert run.json("manifest.json")["adapters"] == whole.json("manifest.json")["adapters"]
 
 
+@pytest.mark.parametrize("name", ["reference.parquet", "localization.parquet", "after.parquet", "tokens.parquet"])
+def test_full_disk_is_one_sentence(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write = pd.DataFrame.to_parquet
+
+    def full(self: pd.DataFrame, path: Path, *rest: Any, **more: Any) -> None:
+        if path.name == name:
+            raise OSError(28, "No space left on device")
+        write(self, path, *rest, **more)
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    with pytest.raises(UserError, match="No space left"):
+        execute(small(tiny_llama, tiny_data), tmp_path)
+    monkeypatch.undo()
+    execute(small(tiny_llama, tiny_data), tmp_path)  # nothing half-written is taken from the cache
+
+
 def test_region_that_selects_nothing_stops_with_a_sentence(finished: Finished) -> None:
     run, config, _ = finished
     with pytest.raises(UserError, match="no tensor"):

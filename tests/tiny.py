@@ -92,6 +92,63 @@ def make_tiny(folder: Path, architecture: str = "llama", seed: int = 0) -> Path:
     return folder
 
 
+GGUF_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+
+
+def make_gguf(llama: Path, path: Path) -> Path:
+    """Write the tiny Llama in `llama` as a GGUF file, unquantized, and return its path."""
+    import gguf
+    from safetensors.numpy import load_file
+
+    tokenizer = json.loads((llama / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    settings = SETTINGS["llama"]
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(settings["num_hidden_layers"])
+    writer.add_context_length(settings["max_position_embeddings"])
+    writer.add_embedding_length(settings["hidden_size"])
+    writer.add_feed_forward_length(settings["intermediate_size"])
+    writer.add_head_count(settings["num_attention_heads"])
+    writer.add_head_count_kv(settings["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_vocab_size(VOCABULARY)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(sorted(tokenizer["vocab"], key=tokenizer["vocab"].get))
+    writer.add_token_types([gguf.TokenType.CONTROL] * 3 + [gguf.TokenType.NORMAL] * (VOCABULARY - 3))
+    writer.add_token_merges([pair if isinstance(pair, str) else " ".join(pair) for pair in tokenizer["merges"]])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.add_pad_token_id(2)
+    for name, value in load_file(llama / "model.safetensors").items():
+        name = name.removesuffix(".weight")
+        if name.startswith("model.layers."):
+            _, _, layer, rest = name.split(".", 3)
+            heads = {"self_attn.q_proj": "num_attention_heads", "self_attn.k_proj": "num_key_value_heads"}.get(rest)
+            if heads:  # GGUF interleaves the halves of rotary heads
+                value = value.reshape(settings[heads], 2, -1, value.shape[1]).swapaxes(1, 2).reshape(value.shape)
+            writer.add_tensor(f"blk.{layer}.{GGUF_NAMES[rest]}.weight", value)
+        else:
+            writer.add_tensor(f"{GGUF_NAMES[name]}.weight", value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
 def rows() -> dict[str, dict[str, list[dict[str, str]]]]:
     """Return scope -> split -> rows with text and labels, as in KnowUnDo's files."""
     scopes: dict[str, dict[str, list[dict[str, str]]]] = {}
