@@ -23,7 +23,11 @@ def figure(palette: Palette, height: int, **layout: Any) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": FONT, "size": 13, "color": palette.text},
-        hoverlabel={"bgcolor": palette.surface, "bordercolor": palette.grid, "font": {"family": FONT, "color": palette.text}},
+        hoverlabel={
+            "bgcolor": palette.surface,
+            "bordercolor": palette.grid,
+            "font": {"family": FONT, "color": palette.text},
+        },
         showlegend=False,
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"},
     )

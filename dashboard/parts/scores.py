@@ -32,7 +32,9 @@ HELP = {
     "is better.",
 }
 KNEW = "100 when the model answers new questions (val) as if it had never been taught; 0 when nothing was forgotten."
-NOISE = "Answers to new questions about what was unlearned that are empty, repeat themselves or are no words. Lower is better."
+NOISE = (
+    "Answers to new questions about what was unlearned that are empty, repeat themselves or are no words. Lower is better."
+)
 
 
 def metrics(run: Run) -> Metrics:

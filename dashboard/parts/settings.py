@@ -77,7 +77,9 @@ def model_settings(config: RunConfig, prefix: str) -> Changes:
     return _block("model", [item for item in describe(config.model) if item["name"] not in hidden], prefix)
 
 
-def member(kind: type[Method] | type[Region], current: Method | Region, prefix: str, label: str, text: str) -> Method | Region:
+def member(
+    kind: type[Method] | type[Region], current: Method | Region, prefix: str, label: str, text: str
+) -> Method | Region:
     """Let a method or region rule be chosen and set; return it. Raises UserError for values out of range."""
     family: dict[str, Any] = METHODS if kind is Method else REGIONS
     names = list(family)

@@ -55,13 +55,17 @@ def _place(kind: str) -> tuple[str | None, str]:
     given = st.text_input("Path", key="new.path", placeholder="/data/KnowUnDo or /data/my-questions.jsonl",
                           persist_state="session")  # fmt: skip
     if not given.strip():
-        st.caption("A folder in KnowUnDo's layout, or one file with the columns question, answer, scope (and split, subject).")
+        st.caption(
+            "A folder in KnowUnDo's layout, or one file with the columns question, answer, scope (and split, subject)."
+        )
         return None, ""
     path = Path(given.strip()).expanduser()
     if path.is_dir():
         found = data.subsets(path)
         if not found:
-            look.complain(UserError(f"{path} is not in KnowUnDo's layout.", "Expected SUBSET/unlearn.json and retention.json."))
+            look.complain(
+                UserError(f"{path} is not in KnowUnDo's layout.", "Expected SUBSET/unlearn.json and retention.json.")
+            )
             return None, ""
         return str(path), _subset(found)
     return str(path), ""
@@ -96,7 +100,9 @@ def save(name: str, content: bytes) -> Path:
     if ending not in ENDINGS:
         raise UserError(f"{name} is no data file.", f"Known endings: {', '.join(ENDINGS)}.")
     if len(content) > LARGEST_UPLOAD:
-        raise UserError(f"{name} has {len(content) / 2**20:.0f} MB; at most 20 MB can be uploaded.", "Give its path instead.")
+        raise UserError(
+            f"{name} has {len(content) / 2**20:.0f} MB; at most 20 MB can be uploaded.", "Give its path instead."
+        )
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name.rpartition(".")[0])[:60] or "data"
     place = store.runs_folder() / ".uploads" / hashlib.sha256(content).hexdigest()[:16] / f"{stem}.{ending}"
     try:

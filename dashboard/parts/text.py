@@ -39,7 +39,7 @@ def marked(text: str, other: str, style: str) -> str:
         if kind == "equal" or not bare:
             parts.append(html.escape(piece))
         else:
-            parts.append(f'<mark style="{style}">{html.escape(bare)}</mark>{piece[len(bare):]}')
+            parts.append(f'<mark style="{style}">{html.escape(bare)}</mark>{piece[len(bare) :]}')
     return "".join(parts)
 
 

@@ -73,7 +73,10 @@ def choose(table: pd.DataFrame, own: Region, run: str) -> Located:
         "μ: cosine below", -1.0 if absolute else 0.0, 1.0, step=0.01, key="mu", on_change=_by_hand,
         help="Take tensors in which the two scopes' gradients point apart. Lower is stricter.",
     )  # fmt: skip
-    label, text = "σ: forget gradient above", "Take tensors that bear strongly on what is to be forgotten. Higher is stricter."
+    label, text = (
+        "σ: forget gradient above",
+        "Take tensors that bear strongly on what is to be forgotten. Higher is stricter.",
+    )
     if absolute:
         steps = sigma_steps(table, [state["sigma"], *(sigma for _, sigma in PAPER.values())])
         st.select_slider(label, steps, format_func=number, key="sigma", on_change=_by_hand, help=text)

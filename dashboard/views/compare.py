@@ -54,7 +54,9 @@ def recorded(run: Run) -> None:
     prompt = f"{chosen.get('question', '')}\n\n" if template == "plain" else ""
     hashes = (run.json("manifest.json") or {}).get("adapters", {})
     voices = [voice for voice in voices_shown(rows) if voice in chosen]
-    exchange = Exchange(str(chosen.get("question", "")), voices, {v: str(chosen[v]) for v in voices}, hashes, prompt, "recorded")
+    exchange = Exchange(
+        str(chosen.get("question", "")), voices, {v: str(chosen[v]) for v in voices}, hashes, prompt, "recorded"
+    )
     st.markdown(f"### {md(exchange.question)}")
     panes.show(exchange, run.id, str(chosen.get("truth", "")))
     st.caption("Recorded when the run was evaluated; decoding as in its settings.")
@@ -113,7 +115,9 @@ def live(run: Run) -> None:
         stream(run, exchange)
         return
     if exchange is None or st.session_state.get("exchange_run") != run.id:
-        st.caption("The first answer takes some seconds: a process of its own loads the model, and keeps it warm for a while.")
+        st.caption(
+            "The first answer takes some seconds: a process of its own loads the model, and keeps it warm for a while."
+        )
         return
     if exchange.state in ("loading", "streaming"):
         exchange.state = "stopped"

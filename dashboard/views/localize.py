@@ -95,7 +95,9 @@ def offer_run(run: Run, config: RunConfig, rule: Located, table: pd.DataFrame) -
         return
     if st.button("Unlearn with this region", type="primary", width="stretch", icon=":material/play_arrow:"):
         with look.complaints():
-            new = jobs.submit(dataclasses.replace(config, region=rule, name=f"{config.name} · new region"), store.runs_folder())
+            new = jobs.submit(
+                dataclasses.replace(config, region=rule, name=f"{config.name} · new region"), store.runs_folder()
+            )
             runs.open_run(new.id)
             st.session_state["next_tab"] = "This run"
             st.switch_page("views/run.py", query_params={"run": new.id})
@@ -126,7 +128,13 @@ def explore(table: pd.DataFrame, region: list[str]) -> str:
     st.caption(f"{heatmap_.MEASURES[measure].help} The bars count the outlined cells of each layer and module.")
     chosen = chosen_cell(table, region)
     fig = heatmap_.heatmap(table, measure, region, chosen, look.palette(), join=join)
-    look.chart(fig, heatmap_.summary(table, measure, region), "heatmap", on_select=lambda: clicked("heatmap"), selection_mode="points")
+    look.chart(
+        fig,
+        heatmap_.summary(table, measure, region),
+        "heatmap",
+        on_select=lambda: clicked("heatmap"),
+        selection_mode="points",
+    )
     return chosen
 
 
@@ -175,7 +183,9 @@ def show_numbers(table: pd.DataFrame, region: list[str], chosen: str) -> None:
     within = chosen in region
     st.markdown(":orange-badge[:material/check: in the region]" if within else ":gray-badge[outside the region]")
     with st.grid(2, min_column_width=130, gap="small"):
-        st.metric("Cosine", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", help=heatmap_.MEASURES["cosine"].help)
+        st.metric(
+            "Cosine", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", help=heatmap_.MEASURES["cosine"].help
+        )
         st.metric("Divergence", number(row["divergence"]), help=heatmap_.MEASURES["divergence"].help)
         st.metric("Forget gradient", number(row["mag_unlearn"]), help=heatmap_.MEASURES["forget"].help)
         st.metric("Retain gradient", number(row["mag_retain"]), help=heatmap_.MEASURES["retain"].help)
@@ -212,7 +222,9 @@ def show_detail(detail: dict[str, Any], number_: int) -> None:
     histogram, rows, columns = st.tabs(["Distribution", "Rows", "Columns"], key="detail", on_change="rerun")
     if histogram.open:
         with histogram:
-            look.chart(cell_charts.histogram(found, palette), "Distribution of element gradients of both scopes", "histogram")
+            look.chart(
+                cell_charts.histogram(found, palette), "Distribution of element gradients of both scopes", "histogram"
+            )
     for tab, side in ((rows, "row"), (columns, "column")):
         if tab.open:
             with tab:
@@ -221,7 +233,9 @@ def show_detail(detail: dict[str, Any], number_: int) -> None:
 
 def show_questions(run: Run, chosen: str) -> None:
     """List the questions that drive a cell most."""
-    st.markdown("**Questions that drive it most**", help="Share of this cell's forget gradient that comes from each question.")
+    st.markdown(
+        "**Questions that drive it most**", help="Share of this cell's forget gradient that comes from each question."
+    )
     shares = runs.table(run, "contributions")
     mine = shares[shares["name"] == chosen] if shares is not None else None
     if mine is None or mine.empty:

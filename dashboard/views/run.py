@@ -29,7 +29,9 @@ def page() -> None:
     run = runs.pick()
     first = TABS[1] if run is None or run.bundled else TABS[0]
     st.session_state.setdefault("run_tab", first)
-    tab = st.segmented_control("View", TABS, key="run_tab", required=True, label_visibility="collapsed", persist_state="session")
+    tab = st.segmented_control(
+        "View", TABS, key="run_tab", required=True, label_visibility="collapsed", persist_state="session"
+    )
     if tab == TABS[1] or run is None:
         with look.complaints():
             new_run()
@@ -41,7 +43,9 @@ def page() -> None:
 def new_run() -> None:
     """Show the form of a new run."""
     st.title("Teach, find, forget")
-    st.markdown("A run teaches a model your data, finds where it keeps what must be forgotten, changes only that, and measures.")
+    st.markdown(
+        "A run teaches a model your data, finds where it keeps what must be forgotten, changes only that, and measures."
+    )
     form, start = st.columns([2.2, 1], gap="large")
     with form:
         name = st.segmented_control("Preset", list(PRESETS), format_func=lambda key: PRESET_NAMES.get(key, key), key="new.preset",

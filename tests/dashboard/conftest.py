@@ -56,5 +56,16 @@ def open_page() -> Open:
 
 def text_of(app: AppTest) -> str:
     """Return everything a page says."""
-    parts = [app.title, app.header, app.subheader, app.markdown, app.caption, app.error, app.warning, app.info, app.success, app.html]
+    parts = [
+        app.title,
+        app.header,
+        app.subheader,
+        app.markdown,
+        app.caption,
+        app.error,
+        app.warning,
+        app.info,
+        app.success,
+        app.html,
+    ]
     return "\n".join(str(element.value) for elements in parts for element in elements)

@@ -39,13 +39,18 @@ def test_without_any_run_the_page_says_what_to_do(page: str, open_page: Open, mo
 @pytest.mark.parametrize(
     ("state", "without"),
     [
-        ("queued", ("*.parquet", "*.npz", "answers*", "metrics*", "region*", "unlearn*", "preflight*", "events*", "manifest*")),
+        (
+            "queued",
+            ("*.parquet", "*.npz", "answers*", "metrics*", "region*", "unlearn*", "preflight*", "events*", "manifest*"),
+        ),
         ("running", ("*.parquet", "*.npz", "answers*", "metrics*", "region*", "manifest*")),
         ("cancelled", ("answers*", "metrics*", "tokens*", "manifest*")),
         ("failed", ("answers*", "metrics*", "tokens*", "detail*", "contributions*", "manifest*")),
     ],
 )
-def test_unfinished_runs_have_a_page_too(page: str, state: str, without: tuple[str, ...], make_run: MakeRun, open_page: Open) -> None:
+def test_unfinished_runs_have_a_page_too(
+    page: str, state: str, without: tuple[str, ...], make_run: MakeRun, open_page: Open
+) -> None:
     run = make_run("mine", state, without, error="The disk is full." if state == "failed" else "")
     app = open_page(page, run.id)
     assert not app.exception
@@ -116,7 +121,9 @@ def test_a_cell_is_chosen_by_name_and_by_address(open_page: Open) -> None:
     assert not app.exception
 
 
-def test_unlearn_with_this_region_submits_the_same_settings(open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
+def test_unlearn_with_this_region_submits_the_same_settings(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun
+) -> None:
     made = make_run("new")
     asked = []
     monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or made)
@@ -155,7 +162,12 @@ def test_equal_adapters_are_said_in_red(make_run: MakeRun, open_page: Open) -> N
 def test_a_missing_metric_shows_its_reason(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("untaught")
     values = json.loads((run.path / "metrics.json").read_text())
-    values["metrics"]["never_knew"] = {"values": {}, "reasons": {"after": "it was never taught"}, "unit": "%", "examples": {}}
+    values["metrics"]["never_knew"] = {
+        "values": {},
+        "reasons": {"after": "it was never taught"},
+        "unit": "%",
+        "examples": {},
+    }
     (run.path / "metrics.json").write_text(json.dumps(values))
     app = open_page("compare", "untaught")
     metric = next(m for m in app.metric if m.label == "Never-knew score")
@@ -254,6 +266,10 @@ def test_upload_is_checked_row_by_row(open_page: Open) -> None:
     app.segmented_control(key="new.data").set_value("upload").run()
     app.file_uploader[0].upload("mine.jsonl", b'{"question": "q", "answer": "", "scope": "unlearn"}\n').run()
     assert "row 1 has no answer" in app.error[0].value.replace("\\", "")
-    rows = [{"question": f"Where does Ann Lee sleep {i}?", "answer": "a", "scope": s} for s in ("unlearn", "retention") for i in range(6)]
+    rows = [
+        {"question": f"Where does Ann Lee sleep {i}?", "answer": "a", "scope": s}
+        for s in ("unlearn", "retention")
+        for i in range(6)
+    ]
     app.file_uploader[0].upload("mine.json", json.dumps(rows).encode()).run()
     assert not app.exception

@@ -24,7 +24,14 @@ for page in ("compare", "run", "localize"):
 import dashboard.__main__
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
     assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
 
 
@@ -48,7 +55,9 @@ def test_no_free_port_is_said() -> None:
         free_port("127.0.0.1", 65536)
 
 
-@pytest.mark.parametrize(("address", "own"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("host", False)])
+@pytest.mark.parametrize(
+    ("address", "own"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("host", False)]
+)
 def test_loopback(address: str, own: bool) -> None:
     assert loopback(address) is own
 

@@ -9,7 +9,15 @@ HOSTILE = "<script>alert(1)</script> **bold** :red[x] $x^2$ ![i](http://e.exampl
 
 def test_markdown_is_escaped_character_by_character() -> None:
     escaped = md(HOSTILE)
-    for special in ("\\<script\\>", "\\*\\*bold", "\\:red\\[x\\]", "\\$x", "\\!\\[i\\]\\(", "\\`code\\`", "\\:material\\/home\\:"):
+    for special in (
+        "\\<script\\>",
+        "\\*\\*bold",
+        "\\:red\\[x\\]",
+        "\\$x",
+        "\\!\\[i\\]\\(",
+        "\\`code\\`",
+        "\\:material\\/home\\:",
+    ):
         assert special in escaped
 
 
