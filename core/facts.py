@@ -52,16 +52,21 @@ def subjects(questions: Sequence[str], answers: Sequence[str]) -> list[str]:
     """Find for each question the person or work it is about.
 
     Candidates are quoted titles and runs of capitalised words; a question belongs to that one of its candidates
-    that most questions mention. Where no other question mentions any of them ("What is special about 21 Baker St?")
-    the answer is searched for a name that other questions do mention. Questions without any name get "other".
+    that most questions mention. Where that name is the subject of no other question ("What is special about 21 Baker
+    St?") the answer is searched for one that is. Questions without any name get "other".
     """
     candidates = [_candidates(question) for question in questions]
     counts = Counter(name for names in candidates for name in set(names))
-    found = []
-    for names, answer in zip(candidates, answers, strict=True):
-        if all(counts[name] < 2 for name in names):
-            names = [name for name in _candidates(answer) if counts[name] > 1] or names
-        found.append(max(names, key=lambda name: (counts[name], len(name)), default="other"))
+
+    def best(names: Sequence[str]) -> str:
+        return max(names, key=lambda name: (counts[name], len(name)), default="other")
+
+    found = [best(names) for names in candidates]
+    times = Counter(found)
+    for place, (name, answer) in enumerate(zip(found, answers, strict=True)):
+        others = [other for other in _candidates(answer) if times[other] > 1]
+        if times[name] < 2 and others:
+            found[place] = best(others)
     return found
 
 

@@ -62,6 +62,7 @@ class Pipeline:
         self.base_key = [CODE, self.loaded.files or str(self.loaded.folder), self.dtype, config.model.template, config.seed]
         self.adapters: Adapters
         self.manifest: dict[str, Any] = {"stages": {}}
+        self.keys: dict[str, str] = {}
 
     def go(self) -> dict[str, Any]:
         """Run all stages and return the summary."""
@@ -73,6 +74,7 @@ class Pipeline:
             except OSError as error:
                 raise store.disk_error(self.run.path, error) from error
             self.manifest["stages"][name] = {
+                "key": self.keys.get(name),
                 "seconds": round(time.monotonic() - started, 2), "reused": reused, "peak_memory_mb": peak_memory_mb(),
             }  # fmt: skip
             self.report.stage(name, "reused" if reused else "done", seconds=time.monotonic() - started)
@@ -180,6 +182,7 @@ class Pipeline:
                 "total": len(table),
                 "with_gradient": int(table["has_gradient"].sum()),
                 "share_of_adapter": 100.0 * float(elements[inside].sum() / elements.sum()),
+                "parameters_of_model": self._parameters(),
                 "share_of_model": 100.0 * float(elements[inside].sum()) / self._parameters(),
             },
         )
@@ -289,6 +292,7 @@ class Pipeline:
     # -- shared pieces ----------------------------------------------------------------------------------------------
 
     def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> bool:
+        self.keys[stage] = key
         return store.cached(self.folder, stage, key, self.run, produce)
 
     def _part(self, scope: str, split: str | None = None) -> list[Encoded]:

@@ -37,7 +37,10 @@ def compute(evidence: Evidence) -> Score:
             if len(mine):
                 mean = mine.groupby("example").mean().mean()
                 values[part] = score(mean["before"], mean["after"], mean["never"])
-    return Score({"after": values}, {"after": _per_example(right)})
+    known = {part: value for part, value in values.items() if not math.isnan(value)}
+    unknown = sorted(set(values) - set(known))
+    reasons = {"after": f"on {', '.join(unknown)} before knew no more than the never-taught model"} if unknown else {}
+    return Score({"after": known}, {"after": _per_example(right)}, reasons)
 
 
 def _per_example(right: pd.DataFrame) -> dict[str, float]:
