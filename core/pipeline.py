@@ -42,6 +42,9 @@ from core.voices import Voices, general_lines
 CODE = 1
 """Raised whenever a stage computes something else than before: it makes old cache entries unreachable."""
 
+STILL_OPEN = {"status.json", "events.jsonl", "worker.log", "manifest.json", "cancel"}
+"""Files that the worker goes on writing after the manifest: a hash of them would soon be wrong."""
+
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
 
 
@@ -316,7 +319,7 @@ class Pipeline:
         files = {
             str(p.relative_to(self.run.path)): models.sha256(p)
             for p in sorted(self.run.path.rglob("*"))
-            if p.is_file() and p.name not in {"status.json", "events.jsonl", "manifest.json", "cancel"} and p.name[0] != "."
+            if p.is_file() and p.name not in STILL_OPEN and p.name[0] != "."
         }
         versions = {"python": sys.version.split()[0], "torch": torch.__version__}
         versions |= {"transformers": transformers.__version__, "peft": peft.__version__}
