@@ -125,6 +125,16 @@ def test_manifest_hashes_are_true(finished: Finished, tiny_of: Callable[[str], P
     assert (manifest["device"], manifest["dtype"]) == ("cpu", "float32")
 
 
+def test_manifest_leaves_out_what_is_still_written_to(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    config = small(tiny_llama, tiny_data)
+    run = store.create(config, tmp_path)
+    growing = {"status.json", "events.jsonl", "worker.log"}
+    for name in growing:
+        (run.path / name).write_text("{}\n", encoding="utf-8")
+    Pipeline(run, config, tmp_path, Recorder()).go()
+    assert not growing & set(run.json("manifest.json")["files"])
+
+
 def test_manifest_identifies_data_and_adapters(finished: Finished, tiny_of: Callable[[str], Path]) -> None:
     from core import adapters as adapters_
     from core import data
