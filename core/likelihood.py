@@ -131,29 +131,27 @@ def score(
     """Yield (example id, TokenScores) batch by batch, shortest examples first."""
     for members in by_length(examples, size):
         batch = collate(members, pad, device)
-        logits = answer_logits(model, batch).float()
-        logprobs = torch.log_softmax(logits, dim=-1)
-        true = logprobs.gather(1, batch.targets[:, None])
-        # Ties are broken as argmax breaks them: by the lower index, so rank 1 and argmax agree.
-        ahead = (logprobs > true) | ((logprobs == true) & (_vocabulary(logprobs) < batch.targets[:, None]))
-        ranks = ahead.sum(-1) + 1
-        best = logprobs.topk(top, dim=-1) if top else None
-        for row, member in enumerate(members):
-            mine = (batch.owners == row).nonzero().flatten()
-            yield (
-                member.id,
-                TokenScores(
-                    true[mine, 0].tolist(),
-                    ranks[mine].tolist(),
-                    [list(zip(best.indices[i].tolist(), best.values[i].tolist(), strict=True)) for i in mine]
-                    if best
-                    else [],
-                ),
-            )
+        logits = answer_logits(model, batch)
+        scored: list[tuple[float, int, list[tuple[int, float]]]] = []
+        for i in range(0, len(logits), CHUNK):
+            scored += _scored(logits[i : i + CHUNK], batch.targets[i : i + CHUNK], top)
+        start = 0
+        for member in members:
+            mine = scored[start : start + len(member.answer)]
+            start += len(mine)
+            yield member.id, TokenScores([p for p, _, _ in mine], [r for _, r, _ in mine], [best for _, _, best in mine])
 
 
-def _vocabulary(logprobs: torch.Tensor) -> torch.Tensor:
-    return torch.arange(logprobs.shape[-1], device=logprobs.device)[None]
+def _scored(logits: torch.Tensor, targets: torch.Tensor, top: int) -> list[tuple[float, int, list[tuple[int, float]]]]:
+    """Return (log-probability, rank, alternatives) of each row's target."""
+    logprobs = torch.log_softmax(logits.float(), dim=-1)
+    true = logprobs.gather(1, targets[:, None])
+    words = torch.arange(logprobs.shape[-1], device=logprobs.device)[None]
+    # Ties are broken as argmax breaks them, by the lower index, so that rank 1 and argmax agree.
+    ranks = ((logprobs > true) | ((logprobs == true) & (words < targets[:, None]))).sum(-1) + 1
+    best = logprobs.topk(top, dim=-1)
+    alternatives = [list(zip(*pair, strict=True)) for pair in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+    return list(zip(true[:, 0].tolist(), ranks.tolist(), alternatives, strict=True))
 
 
 @torch.no_grad()
