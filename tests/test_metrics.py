@@ -161,6 +161,15 @@ def test_never_knew_of_a_run(evidence: Evidence) -> None:
                 assert (before, never) == (100, 0)
 
 
+def test_never_knew_of_a_part_that_before_did_not_know_gives_the_reason() -> None:
+    table = pd.DataFrame(ROWS)
+    val = table["example"].isin(members("unlearn", "val"))
+    table.loc[val, "rank_before"] = table.loc[val, "rank_never"]
+    found = METRICS["never_knew"].compute(Evidence(EXAMPLES, table, ANSWERS, GENERAL, LEXICON))
+    assert set(found.values["after"]) == {"train", "train/knowledge"}
+    assert "val" in found.reasons["after"]
+
+
 def test_never_knew_without_the_reference_gives_the_reason() -> None:
     table = pd.DataFrame(ROWS).drop(columns=["rank_never", "logprob_never"])
     evidence = Evidence(EXAMPLES, table, ANSWERS, GENERAL, LEXICON, {"never": "because so"})

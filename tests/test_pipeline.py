@@ -62,7 +62,7 @@ def test_whole_run(tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path: Pa
     for voice in ("before", "after", "never_taught"):
         for measure in ("unlearn_success", "retention_success"):
             assert all(0 <= result[voice][measure][split] <= 100 for split in ("train", "val"))
-    assert {"train", "val"} <= set(result["never_knew"])
+    assert result["never_knew"]  # two epochs may teach so little that only the reason stands here
     assert set(result["seconds"]) == set(STAGES)
 
 
@@ -88,6 +88,7 @@ def test_summary_keeps_the_contract(finished: Finished) -> None:
     assert result["run"] == run.id
     assert set(result["before"]) == {"unlearn_success", "retention_success"}
     assert set(result["located"]) == {"count", "total", "share_of_parameters"}
+    assert {"train", "val"} <= set(result["never_knew"])
     assert 0 < result["located"]["share_of_parameters"] < 100
     assert 0 <= result["degenerate"] <= 100
     assert summary(run) == result == json.loads(json.dumps(result, allow_nan=False))
