@@ -6,6 +6,7 @@ is measured: what is stored in half the space is exactly what every later stage 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 
 from core.adapters import Adapters
-from core.batching import Encoded, collate, epochs
+from core.batching import Encoded, by_length, collate
 from core.config import TeachConfig
 from core.errors import UserError
 from core.likelihood import accuracy, answer_logits, per_example, token_nll
@@ -33,7 +34,7 @@ class Taught:
     tokens: int = 0
     """tokens that went through forward and backward, padding included"""
     curve: list[dict[str, float]] = field(default_factory=list)
-    """per epoch: epoch, loss, accuracy while training (%)"""
+    """per epoch: epoch, loss, accuracy while training (%), examples that were not left out as known"""
     accuracy: dict[str, float] = field(default_factory=dict)
     """scope -> accuracy at the end (%)"""
     reached: bool = False
@@ -55,33 +56,35 @@ def teach(
     members = [*unlearn, *retention]
     source = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    size = min(config.batch_size, len(members))
-    per_epoch = max(1, round(len(members) / size))
+    per_epoch = max(1, math.ceil(len(members) / config.batch_size))
     total = per_epoch * config.epochs
-    stream = epochs(members, size, source)
+    known: set[str] = set()
     with adapters.trainable("before", [c.name for c in adapters.cells]) as parameters:
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, per_epoch))
         for epoch in range(1, config.epochs + 1):
-            losses, hits = [], []
+            losses: dict[str, float] = {}
+            hits: dict[str, float] = {}
             adapters.model.train(config.dropout > 0)
             with adapters.active("before") as model:
-                for _ in range(per_epoch):
+                for place, group in enumerate(_batches(members, known, config.batch_size, source), start=1):
                     report.check()
-                    loss, hit, tokens = _step(model, next(stream), pad, adapters.device)
-                    if not torch.isfinite(loss):
+                    _step(model, group, pad, adapters.device, losses, hits)
+                    if not all(math.isfinite(losses[m.id]) for m in group):
                         raise UserError("Teaching diverged: the loss is not a number.", "Lower teach.learning_rate.")
                     optimizer.step()
                     schedule.step()
                     optimizer.zero_grad(set_to_none=True)
-                    losses.append(float(loss))
-                    hits.append(hit)
-                    result.steps += 1
-                    result.tokens += tokens
-                    report.progress(result.steps, total, "steps", loss=losses[-1], accuracy=100 * hit, tokens=tokens)
+                    tokens = len(group) * max(len(m.ids) for m in group)
+                    result.steps, result.tokens = result.steps + 1, result.tokens + tokens
+                    shown = {"loss": _mean(losses, group), "accuracy": 100 * _mean(hits, group), "tokens": tokens}
+                    report.progress((epoch - 1) * per_epoch + place, total, "steps", **shown)
             adapters.model.eval()
-            seen = 100 * sum(hits) / len(hits)
-            result.curve.append({"epoch": epoch, "loss": sum(losses) / len(losses), "accuracy": seen})
+            seen = 100 * (sum(hits.values()) + len(known)) / len(members)
+            result.curve.append(
+                {"epoch": epoch, "loss": sum(losses.values()) / len(losses), "accuracy": seen, "examples": len(losses)}
+            )
+            known = {name for name, hit in hits.items() if hit == 1.0}
             # Accuracy while training lags behind, so an exact measurement pays only near the target, and at the end.
             if seen >= config.target_accuracy - NEAR or epoch == config.epochs:
                 adapters.round_to_bfloat16("before")
@@ -92,6 +95,18 @@ def teach(
     return result
 
 
+def _batches(members: Sequence[Encoded], known: set[str], size: int, source: torch.Generator) -> list[list[Encoded]]:
+    """Return one pass in random order, in batches of similar length.
+
+    What was answered right at every token in the last pass is left out of this one (and comes back in the next): near
+    the end that is most of the data.
+    """
+    todo = [m for m in members if m.id not in known] or list(members)
+    order = [todo[i] for i in torch.randperm(len(todo), generator=source).tolist()]
+    groups = [group for i in range(0, len(order), 8 * size) for group in by_length(order[i : i + 8 * size], size)]
+    return [groups[i] for i in torch.randperm(len(groups), generator=source).tolist()]
+
+
 def rate(step: int, total: int, warmup: int) -> float:
     """Return the learning rate's factor: one epoch of warm-up, then down to a tenth over what remains."""
     if step < warmup:
@@ -99,13 +114,21 @@ def rate(step: int, total: int, warmup: int) -> float:
     return 1.0 - 0.9 * (step - warmup) / max(1, total - warmup)
 
 
-def _step(model: Any, members: Sequence[Encoded], pad: int, device: torch.device) -> tuple[torch.Tensor, float, int]:
+def _step(
+    model: Any, members: Sequence[Encoded], pad: int, device: torch.device, losses: dict[str, float], hits: dict[str, float]
+) -> None:
+    """Run forward and backward of the mean loss; note each example's loss and share of right tokens."""
     batch = collate(members, pad, device)
     logits = answer_logits(model, batch)
-    losses = per_example(token_nll(logits, batch.targets), batch.owners, len(batch))
-    losses.mean().backward()
-    hits = (logits.detach().argmax(-1) == batch.targets).float()
-    return losses.mean().detach(), float(per_example(hits, batch.owners, len(batch)).mean()), batch.ids.numel()
+    each = per_example(token_nll(logits, batch.targets), batch.owners, len(batch))
+    each.mean().backward()
+    right = per_example((logits.detach().argmax(-1) == batch.targets).float(), batch.owners, len(batch))
+    losses.update(zip((m.id for m in members), each.detach().tolist(), strict=True))
+    hits.update(zip((m.id for m in members), right.tolist(), strict=True))
+
+
+def _mean(values: dict[str, float], members: Sequence[Encoded]) -> float:
+    return sum(values[m.id] for m in members) / len(members)
 
 
 def _measure(

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -164,13 +165,17 @@ def _step(
     if config.method.uses_retain:
         batch = join(batch, collate(retain, pad, device), pad)
     result.tokens += batch.ids.numel()
-    losses = per_example(token_nll(answer_logits(model, batch), batch.targets), batch.owners, len(batch))
-    parts = {"forget_loss": losses[: len(forget)]}
-    if config.method.uses_retain:
-        parts["retain_loss"] = losses[len(forget) :]
-    context = Context(forget=lambda: parts["forget_loss"], retain=lambda: parts["retain_loss"])
+    nll = token_nll(answer_logits(model, batch), batch.targets)
+
+    def losses(part: slice, ceiling: float = 0.0) -> torch.Tensor:
+        capped = nll.clamp(max=ceiling) if ceiling else nll
+        return per_example(capped, batch.owners, len(batch))[part]
+
+    scopes = {"forget_loss": slice(0, len(forget)), "retain_loss": slice(len(forget), len(batch))}
+    context = Context(forget=partial(losses, scopes["forget_loss"]), retain=partial(losses, scopes["retain_loss"]))
     config.method.loss(context).backward()
-    return {name: float(value.detach().mean()) for name, value in parts.items()}
+    shown = scopes if config.method.uses_retain else {"forget_loss": scopes["forget_loss"]}
+    return {name: float(losses(part).detach().mean()) for name, part in shown.items()}
 
 
 def _finite(losses: dict[str, float], parameters: Sequence[torch.nn.Parameter]) -> bool:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import torch
+
+
+class Losses(Protocol):
+    """A batch's losses, on demand."""
+
+    def __call__(self, ceiling: float = 0.0) -> torch.Tensor:
+        """Return (examples,): cross-entropy of each example, averaged over its answer tokens.
+
+        With a ceiling, tokens whose cross-entropy is above it count as the ceiling and have no gradient.
+        """
 
 
 @dataclass
 class Context:
     """What one step offers to a method's loss. Computed lazily: a method pays only for what it reads."""
 
-    forget: Callable[[], torch.Tensor]
-    """() -> (unlearn examples,) cross-entropy of each, averaged over its answer tokens."""
-    retain: Callable[[], torch.Tensor]
-    """() -> (retention examples,) the same of the retention batch."""
+    forget: Losses
+    """of the unlearn batch"""
+    retain: Losses
+    """of the retention batch"""
 
 
 @dataclass(frozen=True)

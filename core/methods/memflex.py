@@ -25,9 +25,9 @@ class MemFlex(Method):
     retain_weight: float = setting(4.0, "weight of the descent on R", low=0.0, high=1000.0, source="paper: 2")
 
     forget_ceiling: float = setting(
-        4.0,
-        "ascent on an example pauses while its cross-entropy is above this; 0 means no ceiling",
-        unit="nats per token",
+        2.0,
+        "ascent on a token pauses while its cross-entropy is above this; 0 means no ceiling",
+        unit="nats",
         low=0.0,
         high=1000.0,
         source="paper: none",
@@ -35,7 +35,5 @@ class MemFlex(Method):
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted difference of the two cross-entropies."""
-        forget = context.forget()
-        if self.forget_ceiling:
-            forget = forget.clamp(max=self.forget_ceiling)
+        forget = context.forget(ceiling=self.forget_ceiling)
         return self.retain_weight * context.retain().mean() - self.forget_weight * forget.mean()
