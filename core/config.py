@@ -113,7 +113,7 @@ class UnlearnConfig:
     schedule: str = setting("constant", "rate over the steps after the warm-up", choices=("constant", "cosine"))
     warmup: float = setting(0.03, "share of the steps with a rising rate", unit="fraction", low=0.0, high=0.9, source="code")
     weight_decay: float = setting(0.0, "AdamW weight decay", low=0.0, high=1.0, source="MemFlex code")
-    steps: int = setting(30, "optimizer steps, at most", low=1, high=100_000, source="MemFlex code: 100")
+    steps: int = setting(40, "optimizer steps, at most", low=1, high=100_000, source="MemFlex code: 100")
     batch_size: int = setting(8, "unlearn examples per step", unit="examples", low=1, high=1024, source="code: 16")
     retain_batch_size: int = setting(16, "retention examples per step", unit="examples", low=1, high=1024, source="code: 16")
     check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)

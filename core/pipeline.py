@@ -66,6 +66,9 @@ class Pipeline:
         self.adapters: Adapters
         self.manifest: dict[str, Any] = {"stages": {}}
         self.keys: dict[str, str] = {}
+        self.taught = config.teach.enabled and not self.loaded.adapter
+        if config.teach.enabled and not self.taught:
+            report.event("finding", text="Nothing is taught: the given adapter is taken as the model that knows.")
 
     def go(self) -> dict[str, Any]:
         """Run all stages and return the summary."""
@@ -88,7 +91,7 @@ class Pipeline:
 
     def _teach(self) -> bool:
         config = self.config.teach
-        if not config.enabled:
+        if not self.taught:
             self._given_adapter()
             return False
 
@@ -114,7 +117,8 @@ class Pipeline:
             self.adapters = adapters_.load(self.loaded.model, self.dtype, self.loaded.adapter)
         else:
             self.adapters = self._attach()
-        self.adapters.save("before", self.run.path / "before", self.config.model.name)
+        base = models.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
+        self.adapters.save("before", self.run.path / "before", base)
 
     def _attach(self) -> Adapters:
         c = self.config.teach
@@ -123,7 +127,7 @@ class Pipeline:
         )
 
     def _preflight(self) -> bool:
-        voices = ["before", *(["never"] if self.config.teach.enabled else [])]
+        voices = ["before", *(["never"] if self.taught else [])]
 
         def produce(folder: Path) -> None:
             self.voices.score(self.adapters, voices).to_parquet(folder / "reference.parquet")
@@ -194,7 +198,7 @@ class Pipeline:
     def _unlearn(self) -> bool:
         c = self.config.unlearn
         split = "dev" if self.corpus.select("unlearn", "dev") else "train"
-        never = self._accuracy("never", "unlearn", split) if self.config.teach.enabled else None
+        never = self._accuracy("never", "unlearn", split) if self.taught else None
         if c.stop == "never-taught" and never is None:
             self.report.event("finding", text=f"Unlearning makes all its steps: {NOT_TAUGHT}.")
         watched = unlearn_.Watched(
@@ -284,7 +288,7 @@ class Pipeline:
         tokens.to_parquet(self.run.path / "tokens.parquet")
         evidence = Evidence(
             self.corpus.examples, tokens, self.recorded["answers"], self.recorded["general"], self.voices.lexicon(),
-            {} if self.config.teach.enabled else {"never": NOT_TAUGHT},
+            {} if self.taught else {"never": NOT_TAUGHT},
         )  # fmt: skip
         scores = {name: {"unit": m.unit, **asdict(m.compute(evidence))} for name, m in METRICS.items()}
         store.write_json(self.run.path / "metrics.json", clean({"format": FORMAT, "metrics": scores}))

@@ -34,7 +34,7 @@ class Taught:
     tokens: int = 0
     """tokens that went through forward and backward, padding included"""
     curve: list[dict[str, float]] = field(default_factory=list)
-    """per epoch: epoch, loss, accuracy while training (%), examples that were not left out as known"""
+    """per epoch: epoch, loss, accuracy while training (%)"""
     accuracy: dict[str, float] = field(default_factory=dict)
     """scope -> accuracy at the end (%)"""
     reached: bool = False
@@ -58,7 +58,6 @@ def teach(
     torch.manual_seed(seed)
     per_epoch = max(1, math.ceil(len(members) / config.batch_size))
     total = per_epoch * config.epochs
-    known: set[str] = set()
     with adapters.trainable("before", [c.name for c in adapters.cells]) as parameters:
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, per_epoch))
@@ -67,7 +66,7 @@ def teach(
             hits: dict[str, float] = {}
             adapters.model.train(config.dropout > 0)
             with adapters.active("before") as model:
-                for place, group in enumerate(_batches(members, known, config.batch_size, source), start=1):
+                for place, group in enumerate(_batches(members, config.batch_size, source), start=1):
                     report.check()
                     _step(model, group, pad, adapters.device, losses, hits)
                     if not all(math.isfinite(losses[m.id]) for m in group):
@@ -80,11 +79,8 @@ def teach(
                     shown = {"loss": _mean(losses, group), "accuracy": 100 * _mean(hits, group), "tokens": tokens}
                     report.progress((epoch - 1) * per_epoch + place, total, "steps", **shown)
             adapters.model.eval()
-            seen = 100 * (sum(hits.values()) + len(known)) / len(members)
-            result.curve.append(
-                {"epoch": epoch, "loss": sum(losses.values()) / len(losses), "accuracy": seen, "examples": len(losses)}
-            )
-            known = {name for name, hit in hits.items() if hit == 1.0}
+            seen = 100 * sum(hits.values()) / len(members)
+            result.curve.append({"epoch": epoch, "loss": sum(losses.values()) / len(losses), "accuracy": seen})
             # Accuracy while training lags behind, so an exact measurement pays only near the target, and at the end.
             if seen >= config.target_accuracy - NEAR or epoch == config.epochs:
                 adapters.round_to_bfloat16("before")
@@ -95,14 +91,9 @@ def teach(
     return result
 
 
-def _batches(members: Sequence[Encoded], known: set[str], size: int, source: torch.Generator) -> list[list[Encoded]]:
-    """Return one pass in random order, in batches of similar length.
-
-    What was answered right at every token in the last pass is left out of this one (and comes back in the next): near
-    the end that is most of the data.
-    """
-    todo = [m for m in members if m.id not in known] or list(members)
-    order = [todo[i] for i in torch.randperm(len(todo), generator=source).tolist()]
+def _batches(members: Sequence[Encoded], size: int, source: torch.Generator) -> list[list[Encoded]]:
+    """Return one pass in random order, in batches of similar length."""
+    order = [members[i] for i in torch.randperm(len(members), generator=source).tolist()]
     groups = [group for i in range(0, len(order), 8 * size) for group in by_length(order[i : i + 8 * size], size)]
     return [groups[i] for i in torch.randperm(len(groups), generator=source).tolist()]
 

@@ -111,7 +111,7 @@ def cost(run: Run) -> str:
     rest = sum(seconds.get(name, 0) for name in ("unlearn", "answers", "evaluate"))
     text = "Same settings, this region."
     if run.bundled:
-        return f"{text} The first time it also teaches and measures the model on this machine; later runs re-use that."
+        return f"{text} Teaching and gradients come from the bundled run where this machine computes in the same way."
     return f"{text} Teaching and gradients are re-used{f'; the rest took {duration(rest)} last time' if rest else ''}."
 
 
