@@ -73,7 +73,7 @@ class TeachConfig:
     rank: int = setting(8, "LoRA rank", low=1, high=256, source="paper, section 2")
     alpha: float = setting(16.0, "LoRA alpha; the update is scaled by alpha / rank", low=0.1, high=1024, source="paper")
     dropout: float = setting(0.0, "LoRA dropout while teaching", unit="fraction", low=0.0, high=0.9, source="paper: 0.1")
-    learning_rate: float = setting(4e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
+    learning_rate: float = setting(3e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
     epochs: int = setting(20, "passes over U and R, at most", low=1, high=1000, source="paper: 10 (privacy)")
     batch_size: int = setting(16, "examples per optimizer step", unit="examples", low=1, high=1024, source="paper: 64")
     target_accuracy: float = setting(

@@ -72,7 +72,7 @@ def unlearn(
 ) -> Unlearned:
     """Train adapter "after", a copy of "before", on the region.
 
-    The result is the first checkpoint at which the target is reached while retention holds. If the retention floor
+    The result is the checkpoint nearest to the target: the first that reaches it, or the one before if that is closer. If the retention floor
     is broken first, it is the last checkpoint above it. Raises UserError when the loss is not finite (checkpoints
     up to then are kept) or when the final check fails.
     """
@@ -102,7 +102,7 @@ def unlearn(
                 measured = _check(model, watched, pad, adapters.device)
                 result.checks.append({"step": step, **measured})
                 broken = measured["retention"] < config.retain_floor
-                if not broken or not kept:
+                if not kept or not (broken or _overshot(result)):
                     kept = {name: adapters.tensor("after", name).detach().clone() for name in region}
                     result.step = step
                     save(step, kept)
@@ -191,13 +191,24 @@ def _check(model: Any, watched: Watched, pad: int, device: torch.device) -> dict
     }
 
 
+def _overshot(result: Unlearned) -> bool:
+    """Say whether the last check lies below the target by more than the one before it lies above."""
+    if result.target is None or len(result.checks) < 2:
+        return False
+    previous, last = (check["unlearn"] for check in result.checks[-2:])
+    return last < result.target and result.target - last > abs(previous - result.target)
+
+
 def _why_stop(measured: dict[str, float], step: int, result: Unlearned, config: UnlearnConfig) -> str:
     """Return why the loop should end here, or an empty string."""
     if measured["retention"] < config.retain_floor:
         low = f"retention accuracy {measured['retention']:.1f} % is under the floor of {config.retain_floor:.1f} %"
         return f"step {step}: {low}; the checkpoint of step {result.step} is kept"
     if result.target is not None and measured["unlearn"] <= result.target:
-        return f"step {step}: unlearn accuracy {measured['unlearn']:.1f} % is down at the target of {result.target:.1f} %"
+        kept = "" if result.step == step else f"; the checkpoint of step {result.step} is nearer to it and kept"
+        return (
+            f"step {step}: unlearn accuracy {measured['unlearn']:.1f} % is down at the target of {result.target:.1f} %{kept}"
+        )
     return ""
 
 
