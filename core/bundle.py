@@ -14,13 +14,17 @@ from core import config, jobs, progress_bar, store
 from core.errors import UserError
 from core.store import Run
 
-LEFT_OUT = {"worker.log", ".worker.lock", "cancel"}
+LEFT_OUT = {"worker.log", ".worker.lock", "cancel", "checkpoints"}
+"""Logs, and the checkpoints: seven times the size of the result."""
 
 
 def copy(run: Run, target: Path) -> None:
-    """Copy a finished run without log, process ids and host name."""
+    """Copy a finished run without log, checkpoints, process ids and host name."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(run.path, target, ignore=lambda _, names: [name for name in names if name in LEFT_OUT])
+    manifest = run.json("manifest.json")
+    manifest["files"] = {name: value for name, value in manifest["files"].items() if (target / name).exists()}
+    store.write_json(target / "manifest.json", manifest)
     status = run.json("status.json")
     kept = {key: status[key] for key in ("format", "state", "stage", "stages", "created", "began", "ended", "error")}
     store.write_json(target / "status.json", {**kept, "host": "bundled", "pid": None, "heartbeat": kept["ended"]})

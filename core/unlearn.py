@@ -72,9 +72,9 @@ def unlearn(
 ) -> Unlearned:
     """Train adapter "after", a copy of "before", on the region.
 
-    The result is the checkpoint nearest to the target: the first that reaches it, or the one before if that is closer. If the retention floor
-    is broken first, it is the last checkpoint above it. Raises UserError when the loss is not finite (checkpoints
-    up to then are kept) or when the final check fails.
+    The result is the checkpoint nearest to the target: the first that reaches it, or the one before if that is closer.
+    If the retention floor is broken first, it is the last checkpoint above it. Raises UserError when the loss is not
+    finite (checkpoints up to then are kept) or when the final check fails.
     """
     adapters.copy("before", "after")
     result = Unlearned(target=stop_level(config.stop, watched.never_taught))
