@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from core import store
+from core import jobs, store
 from core.store import Run
 from tests.processes import QUICK, ROOT, command, last_json, state, until
 
@@ -158,6 +158,8 @@ def long_run(model: Path, data: Path, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "core", "run", "--model", str(model), "--data", str(data), "--runs", str(folder), *SETTINGS, *slow],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell lets its background jobs ignore Ctrl-C, and children inherit that: here it must be heard.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
@@ -172,6 +174,15 @@ def in_unlearning(folder: Path) -> Callable[[], bool]:
     return lambda: any((folder).glob("*/checkpoints/*"))
 
 
+@pytest.fixture
+def no_process_left(tmp_path: Path) -> Iterator[None]:
+    """End what a failed test leaves running."""
+    yield
+    for run in store.list_runs(tmp_path):
+        jobs.kill(run)
+
+
+@pytest.mark.usefixtures("no_process_left")
 def test_ctrl_c_keeps_the_partial_result(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     process = long_run(tiny_llama, tiny_data, tmp_path)
     until(in_unlearning(tmp_path), "a checkpoint")
@@ -183,6 +194,7 @@ def test_ctrl_c_keeps_the_partial_result(tiny_llama: Path, tiny_data: Path, tmp_
     assert (run.path / "after" / "region.safetensors").exists()
 
 
+@pytest.mark.usefixtures("no_process_left")
 def test_ctrl_c_twice_ends_at_once(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     process = long_run(tiny_llama, tiny_data, tmp_path)
     until(in_unlearning(tmp_path), "a checkpoint")
