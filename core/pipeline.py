@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 from core import adapters as adapters_
-from core import data, facts, models, regions, store
+from core import answerer, data, facts, models, regions, store
 from core import localize as localize_
 from core import teach as teach_
 from core import unlearn as unlearn_
@@ -59,7 +59,7 @@ class Pipeline:
         for finding in self.corpus.findings():
             report.event("finding", text=finding)
         self.dtype = models.pick_dtype(config.model.dtype, config.model.device)
-        self.loaded: Loaded = models.load(config.model)
+        self.loaded: Loaded = models.load(config.model, make_room=answerer.leave)
         self.voices = Voices(self.loaded, self.corpus.examples, config, report)
         self.pad = self.voices.pad
         self.base_key = [CODE, self.loaded.files or str(self.loaded.folder), self.dtype, config.model.template, config.seed]

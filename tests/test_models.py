@@ -286,3 +286,12 @@ def test_names_of_the_package_are_found_lazily() -> None:
         assert getattr(core, name) is not None
     with pytest.raises(AttributeError):
         core.nothing  # noqa: B018
+
+
+def test_room_is_made_once_before_a_model_is_refused(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORGETSCOPE_MEMORY_LIMIT", "1000")
+    config = ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32")
+    assert models.load(config, make_room=lambda: monkeypatch.delenv("FORGETSCOPE_MEMORY_LIMIT")).model
+    monkeypatch.setenv("FORGETSCOPE_MEMORY_LIMIT", "1000")
+    with pytest.raises(UserError, match="needs about"):
+        models.load(config, make_room=lambda: None)
