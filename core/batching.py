@@ -131,6 +131,12 @@ def by_length(members: Sequence[Encoded], size: int) -> list[list[Encoded]]:
     return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 
 
+def bucketed(ordered: Sequence[Encoded], size: int, generator: torch.Generator) -> list[list[Encoded]]:
+    """Group shuffled examples by length within pools of 8 batches, and shuffle the batches."""
+    batches = [b for i in range(0, len(ordered), 8 * size) for b in by_length(ordered[i : i + 8 * size], size)]
+    return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
+
+
 def epochs(members: Sequence[Encoded], size: int, generator: torch.Generator) -> Iterator[list[Encoded]]:
     """Yield batches for ever: each pass shuffles, groups by length within pools of 8 batches, shuffles the batches.
 
@@ -144,6 +150,4 @@ def epochs(members: Sequence[Encoded], size: int, generator: torch.Generator) ->
         waiting += [members[i] for i in order]
         whole = len(waiting) - len(waiting) % size
         pool, waiting = waiting[:whole], waiting[whole:]
-        batches = [b for i in range(0, whole, 8 * size) for b in by_length(pool[i : i + 8 * size], size)]
-        for place in torch.randperm(len(batches), generator=generator).tolist():
-            yield batches[place]
+        yield from bucketed(pool, size, generator)

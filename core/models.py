@@ -7,6 +7,7 @@ safetensors or GGUF, never from pickles. A model that does not fit into memory i
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import json
@@ -45,12 +46,15 @@ class Loaded:
     name: str
     folder: Path
     """where its files lie"""
-    files: dict[str, str]
-    """file name -> SHA-256 of the weights"""
     note: str
     """where the weights come from, for provenance"""
     adapter: Path | None = None
     """the LoRA adapter folder that the user named instead of a model"""
+
+    @functools.cached_property
+    def files(self) -> dict[str, str]:
+        """File name -> SHA-256 of the weights; computed when a run asks, not for every question that is answered."""
+        return {p.name: sha256(p) for p in sorted(self.folder.glob("*.safetensors"))} if self.folder.is_dir() else {}
 
 
 def cache_folder() -> Path:
@@ -192,8 +196,7 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
         tokenizer.pad_token = tokenizer.eos_token
     model.to(torch.device(device)).eval().requires_grad_(False)
     folder = Path(source) if isinstance(source, Path) else Path(model.config._name_or_path)
-    files = {p.name: sha256(p) for p in sorted(folder.glob("*.safetensors"))} if folder.is_dir() else {}
-    return Loaded(model, tokenizer, config.name, folder, files, note, adapter)
+    return Loaded(model, tokenizer, config.name, folder, note, adapter)
 
 
 def pick_device(device: str) -> str:

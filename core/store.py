@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,11 +101,7 @@ class Run:
             lines = (self.path / "events.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
         except (OSError, UnicodeDecodeError):
             return []
-        found = []
-        for line in lines[since:]:
-            with contextlib.suppress(ValueError):
-                found.append(json.loads(line))
-        return [event for event in found if isinstance(event, dict)]
+        return _objects(lines[since:])
 
     def table(self, name: str) -> pd.DataFrame | None:
         """Return a parquet file as a table, None where it is missing or damaged."""
@@ -122,11 +118,7 @@ class Run:
             text = (self.path / "answers.jsonl").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return []
-        found = []
-        for line in text.splitlines():
-            with contextlib.suppress(ValueError):
-                found.append(json.loads(line))
-        return [answer for answer in found if isinstance(answer, dict)]
+        return _objects(text.splitlines())
 
     def problem(self) -> str:
         """Return why the run cannot be read, or an empty string."""
@@ -139,6 +131,15 @@ class Run:
     def cancel(self) -> None:
         """Ask the worker to stop; it looks at every step."""
         (self.path / "cancel").touch()
+
+
+def _objects(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the JSON objects among some lines; damaged lines and other values are passed over."""
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return [value for value in found if isinstance(value, dict)]
 
 
 def alive(status: dict[str, Any]) -> bool:

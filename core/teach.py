@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from core.adapters import Adapters
-from core.batching import Encoded, by_length, collate
+from core.batching import Encoded, bucketed, collate
 from core.config import TeachConfig
 from core.errors import UserError
 from core.likelihood import accuracy, answer_logits, per_example, token_nll
@@ -94,8 +94,7 @@ def teach(
 def _batches(members: Sequence[Encoded], size: int, source: torch.Generator) -> list[list[Encoded]]:
     """Return one pass in random order, in batches of similar length."""
     order = [members[i] for i in torch.randperm(len(members), generator=source).tolist()]
-    groups = [group for i in range(0, len(order), 8 * size) for group in by_length(order[i : i + 8 * size], size)]
-    return [groups[i] for i in torch.randperm(len(groups), generator=source).tolist()]
+    return bucketed(order, size, source)
 
 
 def rate(step: int, total: int, warmup: int) -> float:
