@@ -23,6 +23,8 @@ class Inside:
     histogram: Mapping[str, np.ndarray]
     rows: Mapping[str, np.ndarray]
     columns: Mapping[str, np.ndarray]
+    heads: Mapping[str, np.ndarray]
+    """root mean square per attention head; empty where the cell has none, or the run recorded none"""
 
 
 def take(detail: Mapping[str, np.ndarray], number: int) -> Inside:
@@ -33,7 +35,15 @@ def take(detail: Mapping[str, np.ndarray], number: int) -> Inside:
         {s: detail[f"histogram_{s}"][number] for s in SCOPES},
         {s: detail[f"rows_{s}"][row[number] : row[number + 1]] for s in SCOPES},
         {s: detail[f"columns_{s}"][column[number] : column[number + 1]] for s in SCOPES},
+        _heads(detail, number),
     )
+
+
+def _heads(detail: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
+    if "head_offsets" not in detail:
+        return {}
+    start, stop = detail["head_offsets"][number : number + 2]
+    return {s: detail[f"heads_{s}"][start:stop] for s in SCOPES}
 
 
 def histogram(inside: Inside, palette: Palette) -> go.Figure:
@@ -55,10 +65,11 @@ def histogram(inside: Inside, palette: Palette) -> go.Figure:
 
 
 def profile(inside: Inside, side: str, palette: Palette) -> go.Figure:
-    """Draw the root mean square gradient along the rows or columns of a cell."""
+    """Draw the root mean square gradient along the heads, rows or columns of a cell."""
+    sides = {"row": inside.rows, "column": inside.columns, "head": inside.heads}
     fig = figure(palette, 200)
     for scope in SCOPES:
-        values = (inside.rows if side == "row" else inside.columns)[scope]
+        values = sides[side][scope]
         few = len(values) <= 64
         fig.add_scatter(
             x=np.arange(len(values)), y=values, mode="lines+markers" if few else "lines", name=SCOPE_NAMES[scope],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -61,10 +62,11 @@ def joined(table: pd.DataFrame) -> pd.DataFrame:
         r2=table["norm_retain"] ** 2,
         size=table["rows"] * table["columns"],
     )
+    t["change2"] = t["norm_change"] ** 2 if "norm_change" in t else math.nan
     t["mu_size"], t["mr_size"] = t["mag_unlearn"] * t["size"], t["mag_retain"] * t["size"]
     best = t.sort_values("divergence", ascending=False).drop_duplicates(["layer", "module"])
     names = best.set_index(["layer", "module"])["name"]
-    sums = t.groupby(["layer", "module"], sort=False)[["dot", "u2", "r2", "size", "mu_size", "mr_size"]].sum()
+    sums = t.groupby(["layer", "module"], sort=False)[["dot", "u2", "r2", "size", "mu_size", "mr_size", "change2"]].sum()
     out = pd.DataFrame(index=sums.index)
     out["name"], out["factor"] = names, JOINED
     out["has_gradient"] = t.groupby(["layer", "module"], sort=False)["has_gradient"].any()
@@ -73,6 +75,8 @@ def joined(table: pd.DataFrame) -> pd.DataFrame:
     out["cos"] = (sums["dot"] / product.where(product > 0)).where(out["has_gradient"])
     out["mag_unlearn"], out["mag_retain"] = sums["mu_size"] / sums["size"], sums["mr_size"] / sums["size"]
     out["divergence"] = (1 - out["cos"]) * out["mag_unlearn"]
+    if "norm_change" in table:
+        out["norm_change"] = np.sqrt(sums["change2"])
     return out.reset_index()
 
 

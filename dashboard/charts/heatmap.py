@@ -16,6 +16,10 @@ from dashboard.charts.palette import Palette, Scale
 from dashboard.parts.text import chart_text, number
 
 FADED = 0.3
+WHOLE = ("region", "change")
+"""measures that say by themselves what was selected: nothing is faded"""
+TALLEST = 1000
+"""pixels: many rows share this height instead of growing the page"""
 
 
 @dataclass(frozen=True)
@@ -46,59 +50,98 @@ MEASURES = {
         "(1 − cosine) × forget gradient: high where a cell matters for forgetting and little for keeping.",
     ),
     "region": Measure("Region", "", "Which cells unlearning may change.", False),
+    "change": Measure(
+        "Change ‖Δθ‖", "norm_change",
+        "How far unlearning moved each cell (Frobenius norm of after − before). Only outlined cells may differ from 0.",
+    ),
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Ruler:
+    """How values become colours."""
+
+    logarithmic: bool = True
+    """for everything but the cosine, which is signed"""
+    intensity: float = 1.0
+    """above 1 brings out small values, below 1 only the largest ones"""
+
+
 def heatmap(
-    table: pd.DataFrame, measure: str, region: Collection[str], chosen: str | None, palette: Palette, *, join: bool = False
+    table: pd.DataFrame, measure: str, region: Collection[str], chosen: str | None, palette: Palette, *, join: bool = False,
+    ruler: Ruler = Ruler(),
 ) -> go.Figure:
     """Draw the cells; those outside the region are faded, the region and the chosen cell are outlined.
 
-    table: a row a tensor, as the run recorded it. region: tensor names. The last trace but the chosen cell's outline
-    is invisible and carries the names: plotly reports no clicks on a heatmap.
+    table: a row a tensor, as the run recorded it; for "change" with the column norm_change of changes.parquet. region:
+    tensor names. Traces have names, by which the page's script finds what it repaints while a threshold is dragged.
     """
     shown = cells_.joined(table) if join else table
     place = cells_.layout(shown)
     shares = cells_.share_selected(shown, table, region)
-    values, scale = _values(shown, measure, shares, palette)
+    values, scale = _values(shown, measure, shares, palette, ruler)
     live = shown["has_gradient"].to_numpy(bool)
-    values = np.where(live, values, np.nan)
+    values = np.where(live | (measure == "change"), values, np.nan)
     inside = shares > 0
     matrix = place.matrix(shown, values)
     kept = np.where(np.nan_to_num(place.matrix(shown, inside)) > 0, matrix, np.nan)
     height = (len(place.rows) + (0 if join else 1)) * (38 if join else 27) + 150
-    fig = figure(palette, height, dragmode=False, clickmode="event+select", bargap=0.25)
-    fade = 1.0 if measure == "region" else FADED
-    fig.add_heatmap(z=matrix, opacity=fade, **scale, showscale=False, hoverinfo="skip", xgap=2, ygap=2)
-    fig.add_heatmap(z=kept, **scale, colorbar=_colorbar(values, measure, palette), showscale=measure != "region",
-                    hoverinfo="skip", xgap=2, ygap=2)  # fmt: skip
+    fig = figure(palette, min(height, TALLEST), dragmode=False, clickmode="event", bargap=0.25)
+    gap = 2 if len(place.layers) <= 48 and height <= TALLEST else 0.5
+    names, texts = _labels(shown, place, inside)
+    common = {**scale, "xgap": gap, "ygap": gap, "customdata": names, "text": texts, "hovertemplate": "%{text}<extra></extra>",
+              "hoverongaps": False}  # fmt: skip
+    fig.add_heatmap(z=matrix, opacity=1.0 if measure in WHOLE else FADED, showscale=False, name="all", **common)
+    fig.add_heatmap(z=kept, colorbar=_colorbar(values, measure, palette, ruler), showscale=measure != "region", name="inside",
+                    **common)  # fmt: skip
     _hatch(fig, shown, place, live, palette)
-    _lines(fig, np.nan_to_num(place.matrix(shown, inside)) > 0, palette.accent, 1.6)
+    _lines(fig, np.nan_to_num(place.matrix(shown, inside)) > 0, palette.accent, 1.6, "outline")
     _marginals(fig, shown, shares, place, palette)
-    _targets(fig, shown, place, inside)
     if chosen in set(shown["name"]):
-        _lines(fig, np.nan_to_num(place.matrix(shown, shown["name"] == chosen)) > 0, palette.text, 3)
+        _lines(fig, np.nan_to_num(place.matrix(shown, shown["name"] == chosen)) > 0, palette.text, 3, "chosen")
     elif chosen is not None and join:
         _outline_joined(fig, shown, table, chosen, place, palette)
     return _axes(fig, place, palette, join)
 
 
-def _values(shown: pd.DataFrame, measure: str, shares: np.ndarray, palette: Palette) -> tuple[np.ndarray, dict[str, Any]]:
+def _labels(shown: pd.DataFrame, place: cells_.Layout, inside: np.ndarray) -> tuple[list[list[Any]], list[list[Any]]]:
+    """Return the cells' names and hover texts as rows × layers."""
+    height, width = max(place.rows.values()) + 1, len(place.layers)
+    names: list[list[Any]] = [[None] * width for _ in range(height)]
+    texts: list[list[Any]] = [[""] * width for _ in range(height)]
+    x, y = place.place(shown)
+    for row, within, column, line in zip(shown.to_dict("records"), inside, x, y, strict=True):
+        names[line][column], texts[line][column] = row["name"], _hover(row, bool(within))
+    return names, texts
+
+
+def _values(
+    shown: pd.DataFrame, measure: str, shares: np.ndarray, palette: Palette, ruler: Ruler
+) -> tuple[np.ndarray, dict[str, Any]]:
     if measure == "region":
         two: Scale = [(0.0, palette.surface), (1.0, palette.accent)]
         return shares, {"colorscale": two, "zmin": 0, "zmax": 1}
     values = shown[MEASURES[measure].column].to_numpy(float)
     if measure == "cosine":
         return values, {"colorscale": palette.signed, "zmin": -1, "zmax": 1}
+    colors = palette.apart if measure in ("divergence", "change") else palette.size
+    scale = {"colorscale": intensified(colors, ruler.intensity)}
+    if not ruler.logarithmic:
+        top = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
+        return values, scale | {"zmin": 0, "zmax": max(top, 1e-30)}
     positive = np.log10(np.where(values > 0, values, np.nan))
     low, high = (np.nanmin(positive), np.nanmax(positive)) if np.isfinite(positive).any() else (0, 1)
-    filled = np.where(np.isnan(positive), low, positive)  # a measured 0 is the smallest, not missing
-    return filled, {
-        "colorscale": palette.apart if measure == "divergence" else palette.size, "zmin": low, "zmax": max(high, low + 1e-9),
-    }  # fmt: skip
+    # A measured 0 is the smallest, not missing; an unchanged cell is neither: it has no colour.
+    filled = positive if measure == "change" else np.where(np.isnan(positive), low, positive)
+    return filled, scale | {"zmin": low, "zmax": max(high, low + 1e-9)}
 
 
-def _colorbar(values: np.ndarray, measure: str, palette: Palette) -> dict[str, Any]:
+def intensified(scale: Scale, intensity: float) -> Scale:
+    """Return a colour scale whose positions are raised to a power: the same colours, met earlier or later."""
+    return [(position**intensity, color) for position, color in scale]
+
+
+def _colorbar(values: np.ndarray, measure: str, palette: Palette, ruler: Ruler) -> dict[str, Any]:
     bar: dict[str, Any] = {
         "orientation": "h", "thickness": 8, "len": 0.32, "x": 0.93, "tickangle": 0, "xanchor": "right", "y": 0, "yanchor": "top", "ypad": 34,
         "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted},
@@ -106,6 +149,8 @@ def _colorbar(values: np.ndarray, measure: str, palette: Palette) -> dict[str, A
     if measure == "cosine":
         return bar | {"tickvals": [-1, 0, 1], "ticktext": ["−1", "0", "1"]}
     low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0, 1)
+    if not ruler.logarithmic:
+        return bar | {"tickvals": [0, high], "ticktext": ["0", number(high)]}
     return bar | {"tickvals": [low, high], "ticktext": [number(10**low), number(10**high)]}
 
 
@@ -118,9 +163,9 @@ def _hatch(fig: go.Figure, shown: pd.DataFrame, place: cells_.Layout, live: np.n
     fig.add_scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", name="no gradient")
 
 
-def _lines(fig: go.Figure, inside: np.ndarray, color: str, width: float) -> None:
+def _lines(fig: go.Figure, inside: np.ndarray, color: str, width: float, name: str) -> None:
     x, y = cells_.outline(inside)
-    fig.add_scatter(x=x, y=y, mode="lines", line={"color": color, "width": width}, hoverinfo="skip")
+    fig.add_scatter(x=x, y=y, mode="lines", line={"color": color, "width": width}, hoverinfo="skip", name=name)
 
 
 def _outline_joined(
@@ -129,7 +174,7 @@ def _outline_joined(
     row = table[table["name"] == chosen]
     if not row.empty:
         same = (shown["layer"] == row["layer"].iloc[0]) & (shown["module"] == row["module"].iloc[0])
-        _lines(fig, np.nan_to_num(place.matrix(shown, same)) > 0, palette.text, 3)
+        _lines(fig, np.nan_to_num(place.matrix(shown, same)) > 0, palette.text, 3, "chosen")
 
 
 def _marginals(fig: go.Figure, shown: pd.DataFrame, shares: np.ndarray, place: cells_.Layout, palette: Palette) -> None:
@@ -138,20 +183,9 @@ def _marginals(fig: go.Figure, shown: pd.DataFrame, shares: np.ndarray, place: c
         positions = np.arange(len(counts))
         common = {"marker": {"color": palette.accent, "opacity": 0.55}, "hoverinfo": "skip"}
         if along == "layer":
-            fig.add_bar(x=positions, y=counts, yaxis="y2", **common)
+            fig.add_bar(x=positions, y=counts, yaxis="y2", name="layers", **common)
         else:
-            fig.add_bar(x=counts, y=positions, xaxis="x2", orientation="h", **common)
-
-
-def _targets(fig: go.Figure, shown: pd.DataFrame, place: cells_.Layout, inside: np.ndarray) -> None:
-    x, y = place.place(shown)
-    records = shown.to_dict("records")
-    labels = [_hover(row, bool(within)) for row, within in zip(records, inside, strict=True)]
-    clear = {"marker": {"opacity": 0}}
-    fig.add_scatter(
-        x=x, y=y, mode="markers", marker={"symbol": "square", "size": 20, "opacity": 0}, customdata=shown["name"].tolist(),
-        text=labels, hovertemplate="%{text}<extra></extra>", selected=clear, unselected=clear, name="cells",
-    )  # fmt: skip
+            fig.add_bar(x=counts, y=positions, xaxis="x2", orientation="h", name="modules", **common)
 
 
 def _hover(row: Mapping[Any, Any], within: bool) -> str:
@@ -161,8 +195,14 @@ def _hover(row: Mapping[Any, Any], within: bool) -> str:
     return (
         f"{title}cosine {row['cos']:.3f}<br>forget gradient {number(row['mag_unlearn'])}<br>"
         f"retain gradient {number(row['mag_retain'])}<br>divergence {number(row['divergence'])}<br>"
+        f"{_moved(row)}"
         f"{'in the region' if within else 'outside the region'}"
     )
+
+
+def _moved(row: Mapping[Any, Any]) -> str:
+    change = row.get("norm_change")
+    return "" if change is None or change != change else f"change ‖Δθ‖ {number(change)}<br>"
 
 
 def _axes(fig: go.Figure, place: cells_.Layout, palette: Palette, join: bool) -> go.Figure:

@@ -19,28 +19,33 @@ def scatter(
     """Draw all tensors that have a gradient with both threshold lines; the region is the upper left corner."""
     live = table[table["has_gradient"] & (table["mag_unlearn"] > 0)]
     inside = live["name"].isin(set(region))
-    fig = figure(palette, 330, clickmode="event+select", dragmode=False)
+    fig = figure(palette, 300, clickmode="event", dragmode="select")
     low, high = (live["mag_unlearn"].min(), live["mag_unlearn"].max()) if len(live) else (1e-6, 1.0)
     corner = {"x0": -1.05, "x1": mu, "y0": max(sigma, low / 4), "y1": high * 2}
     fig.add_shape(type="rect", **corner, fillcolor=palette.accent, opacity=0.07, line_width=0, layer="below")
-    for part, color, size in ((live[~inside], palette.before, 6), (live[inside], palette.accent, 8)):
-        opacity = 0.45 if size == 6 else 0.9
-        shape = {"symbol": "x" if size == 8 else "circle", "color": color, "size": size, "opacity": opacity}
-        fig.add_scatter(
-            x=part["cos"], y=part["mag_unlearn"], mode="markers", marker=shape, customdata=part["name"].tolist(),
-            text=[chart_text(name) for name in part["name"]], unselected={"marker": {"opacity": opacity}},
-            hovertemplate="%{text}<br>cosine %{x:.3f}, forget gradient %{y:.3g}<extra></extra>",
-        )  # fmt: skip
+    marks = {
+        "symbol": ["x" if within else "circle" for within in inside],
+        "color": [palette.accent if within else palette.before for within in inside],
+        "opacity": [0.9 if within else 0.45 for within in inside],
+        "size": 6 if len(live) <= 600 else 4,
+    }
+    plain = {"marker": {"opacity": 1}}
+    fig.add_scatter(
+        x=live["cos"], y=live["mag_unlearn"], mode="markers", marker=marks, customdata=live["name"].tolist(), name="tensors",
+        text=[chart_text(name) for name in live["name"]], selected=plain, unselected={"marker": {"opacity": 0.25}},
+        hovertemplate="%{text}<br>cosine %{x:.3f}, forget gradient %{y:.3g}<extra></extra>",
+    )  # fmt: skip
     row = live[live["name"] == chosen]
     if not row.empty:
         ring = {"symbol": "circle-open", "size": 16, "color": palette.text, "line": {"width": 2.5}}
-        fig.add_scatter(x=row["cos"], y=row["mag_unlearn"], mode="markers", marker=ring, hoverinfo="skip")
+        fig.add_scatter(x=row["cos"], y=row["mag_unlearn"], mode="markers", marker=ring, hoverinfo="skip", name="chosen")
     _limits(fig, mu, sigma, palette)
     left = min(-0.1, float(live["cos"].min()) - 0.05) if len(live) else -1
     fig.update_layout(
-        margin={"t": 26},
+        margin={"t": 26}, newselection={"line": {"color": palette.text, "width": 1}},
         xaxis=axis(palette, "cosine of both scopes' gradients", range=[left, 1.03]),
-        yaxis=axis(palette, "forget gradient", type="log", exponentformat="power", dtick=1),
+        yaxis=axis(palette, "forget gradient", type="log", exponentformat="power", dtick=1,
+                   range=[math.log10(low) - 0.12, math.log10(high) + 0.12]),
     )
     return fig
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from core.errors import UserError
 from dashboard.charts.palette import DARK, LIGHT, Palette
+from dashboard.parts import runs
 from dashboard.parts.text import md
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from core.store import Run
 
 
 def palette() -> Palette:
@@ -21,11 +24,38 @@ def palette() -> Palette:
     return DARK if st.context.theme.type == "dark" else LIGHT
 
 
-def chart(fig: go.Figure, alt: str, key: str, **more: Any) -> None:
-    """Show a figure in the app's own look, with a name for screen readers."""
-    from dashboard.charts.base import CONFIG
+def chart(
+    fig: go.Figure,
+    alt: str,
+    key: str,
+    *,
+    on_click: Callable[[Any], None] | None = None,
+    facts: Sequence[tuple[str, str]] = (),
+    columns: Mapping[str, Sequence[Any]] | None = None,
+) -> None:
+    """Show a figure with its tools; see `dashboard.parts.plot.chart`."""
+    from dashboard.parts import plot
 
-    st.plotly_chart(fig, theme=None, config=CONFIG, alt=alt, key=key, **more)
+    plot.chart(fig, alt, key, on_click=on_click, facts=facts, columns=columns)
+
+
+def where(run: Run, stage: str, file: str, formula: str, examples: str = "") -> list[tuple[str, str]]:
+    """Return what stands behind "Where from": enough to find a number again and to compute it anew."""
+    manifest, status = run.json("manifest.json") or {}, run.status()
+    made = (manifest.get("stages") or {}).get(stage) or (status.get("stages") or {}).get(stage) or {}
+    took = f", {made['seconds']:.0f} s" if isinstance(made.get("seconds"), int | float) else ""
+    again = ", re-used from an earlier run" if made.get("reused") or made.get("state") == "reused" else ""
+    facts = [("Run", run.id), ("Stage", f"{stage}{took}{again}"), ("File", file), ("Computed as", formula)]
+    if not examples:
+        known = runs.answers(run)
+        counts = {s: sum(r.get("scope") == s and r.get("split") == "train" for r in known) for s in ("unlearn", "retention")}
+        examples = f"{counts['unlearn']} unlearn and {counts['retention']} retention questions (train)" if known else ""
+    if examples:
+        facts.append(("From", examples))
+    for name in ("seed", "dtype", "device"):
+        if manifest.get(name) is not None:
+            facts.append((name.capitalize(), str(manifest[name])))
+    return facts
 
 
 def complain(error: UserError) -> None:

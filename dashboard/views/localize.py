@@ -12,17 +12,15 @@ from core.config import RunConfig
 from core.errors import UserError
 from core.regions import Located
 from core.store import Run
-from dashboard.charts import cell as cell_charts
+from dashboard.charts import cells as cells_
 from dashboard.charts import heatmap as heatmap_
 from dashboard.charts.scatter import scatter
-from dashboard.parts import look, runs, thresholds
-from dashboard.parts.text import duration, md, number, shorten
+from dashboard.parts import explorer, handpicked, look, one_cell, runs, selection, thresholds, versus
+from dashboard.parts.selection import Selection
+from dashboard.parts.text import duration, md, number
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-SHOWN = 6  # questions listed for a cell
 
 
 def page() -> None:
@@ -34,7 +32,7 @@ def page() -> None:
     if runs.unreadable(run):
         return
     st.title("Where the model keeps it")
-    table = runs.table(run, "localization")
+    table = with_changes(run)
     if table is None or table.empty:
         not_yet(run)
         return
@@ -42,22 +40,27 @@ def page() -> None:
         "Each cell is one small weight matrix that was trained when the model learnt these facts. Outlined cells matter for "
         "what must be **forgotten** and little for what must be **kept**: unlearning changes these and no others."
     )
-    config = run.config()
-    # The picture comes first on a narrow screen, but needs what the controls say.
-    picture, controls = st.columns([2.9, 1], gap="large")
-    with controls, st.container(border=True):
-        rule = thresholds.choose(table, config.region, run.id)
-        region = select(rule, table)
-        show_counts(run, table, region)
-        offer_run(run, config, rule, table)
+    start = selection.own(run.config().region, (run.json("region.json") or {}).get("tensors", ()))
+    chosen = prepare(run, table, start)
+    # The heatmap comes first on a narrow screen, but needs what the controls say.
+    picture, side = st.columns([2.1, 1], gap="large")
+    with side:
+        region, rule = select(chosen, table)
+        cut(run, table, region, rule, chosen)
+        controls(run, table, region, start)
     with picture:
-        chosen = explore(table, region)
-    cut, inside = st.columns([1, 1], gap="large")
-    with cut:
-        show_cut(table, region, rule, chosen)
-    with inside:
-        show_numbers(table, region, chosen)
-    show_inside(run, table, chosen)
+        grid(run, table, region, chosen)
+        drill_down(run, table, region)
+    st.subheader("Against another run")
+    versus.show(run, table, region)
+
+
+def with_changes(run: Run) -> pd.DataFrame | None:
+    """Return the localization table, with how far unlearning moved each cell where that is known."""
+    table, changes = runs.table(run, "localization"), runs.table(run, "changes")
+    if table is None or changes is None:
+        return table
+    return table.merge(changes[["name", "norm_before", "norm_change"]], on="name", how="left")
 
 
 def not_yet(run: Run) -> None:
@@ -70,23 +73,166 @@ def not_yet(run: Run) -> None:
     st.page_link("views/run.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id})
 
 
-def select(rule: Located, table: pd.DataFrame) -> list[str]:
-    """Apply the rule; an impossible one selects nothing."""
+def prepare(run: Run, table: pd.DataFrame, start: Selection) -> Selection:
+    """Bring address and controls together, before any control is drawn; return what is selected."""
+    state = st.session_state
+    asked = selection.from_address(table, start, run.id)
+    if asked is not None:
+        preset = thresholds.OWN if asked == start and start.hand is None else thresholds.FREE
+        thresholds.put(asked.rule, table, preset)
+        state["by"] = "thresholds" if asked.hand is None else "hand"
+        state["hand"] = asked.hand or ()
+    for key in ("mu", "sigma", "mu_number", "sigma_number", "mode", "preset", "by"):
+        state[key] = state[key]  # controls that are not drawn now keep their value
+    chosen = Selection(thresholds.now(), tuple(state["hand"]) if state["by"] == "hand" else None)
+    selection.to_address(chosen, start, table)
+    return chosen
+
+
+def select(chosen: Selection, table: pd.DataFrame) -> tuple[list[str], Located]:
+    """Apply the selection; an impossible one selects nothing."""
     with look.complaints():
-        return rule.select(table)
-    return []
+        return chosen.select(table), chosen.rule
+    return [], chosen.rule
 
 
-def show_counts(run: Run, table: pd.DataFrame, region: list[str]) -> None:
-    """Say how much the region is."""
-    found = thresholds.counts(table, region, run.json("region.json"))
-    model = "" if found.model is None else f", {found.model:.2f} % of the model"
+def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) -> None:
+    """Show the heatmap with what it can be coloured by."""
+    measures = {k: m for k, m in heatmap_.MEASURES.items() if not m.column or m.column in table}
+    place = st.columns([5, 1], vertical_alignment="bottom")
+    measure = place[0].segmented_control(
+        "Colour", list(measures), format_func=lambda key: measures[key].label, default="cosine", key="measure", required=True,
+        bind="query-params", wrap=True, help="  \n".join(f"**{m.label}**: {m.help}" for m in measures.values()),
+    )  # fmt: skip
+    with place[1].popover("Scale", icon=":material/tune:", width="stretch"):
+        join = st.toggle("Join A and B", key="join", bind="query-params",
+                         help="Each adapted module has two factors, A and B. Joined, they count as one long gradient.")  # fmt: skip
+        linear = st.toggle("Linear colours", key="linear", bind="query-params", help="Otherwise logarithmic. The cosine is always linear.")
+        intensity = st.slider("Intensity", 0.2, 3.0, 1.0, 0.1, key="intensity", bind="query-params",
+                              help="Below 1 brings out small values, above 1 only the largest.")  # fmt: skip
+    measure = measure if measure in measures else "cosine"
+    st.caption(f"{measures[measure].help} The bars count the selected cells of each layer and module.")
+    fig = heatmap_.heatmap(table, measure, region, one_cell.chosen_cell(table, region), look.palette(), join=join,
+                           ruler=heatmap_.Ruler(not linear, intensity))  # fmt: skip
+    shown = cells_.joined(table) if join else table
+    layers = cells_.layout(shown).layers
+    explorer.heat(
+        fig, heatmap_.summary(table, measure, region), link=run.id, measure=measure, logarithmic=not linear,
+        draggable=chosen.hand is None, palette=look.palette(), layers=layers, facts=facts(run, measure), columns=as_columns(table, region),
+        on_picked=lambda found: picked(found, table, shown), on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
+    )  # fmt: skip
+
+
+FORMULAS = {
+    "cosine": "cos = ⟨G_U, G_R⟩ / (|G_U| |G_R|), G the mean gradient of a scope towards random answers (paper, section 3.3)",
+    "forget": "mean |G_U| over the tensor's elements",
+    "retain": "mean |G_R| over the tensor's elements",
+    "divergence": "(1 − cos) · mean |G_U|",
+    "region": "the rule beside the picture, applied to the same statistics",
+    "change": "Frobenius norm of after − before",
+}
+
+
+def facts(run: Run, measure: str) -> list[tuple[str, str]]:
+    """Return where the heatmap's numbers are from."""
+    if measure == "change":
+        return look.where(run, "unlearn", "changes.parquet", FORMULAS[measure])
+    return look.where(run, "localize", "localization.parquet", FORMULAS[measure])
+
+
+def as_columns(table: pd.DataFrame, region: list[str]) -> dict[str, list[Any]]:
+    """Return what the CSV of the heatmap holds: every tensor with every number."""
+    inside = table["name"].isin(set(region))
+    return {str(c): [None if v != v else v for v in table[c].tolist()] for c in table} | {"selected": inside.tolist()}
+
+
+def picked(found: dict[str, Any], table: pd.DataFrame, shown: pd.DataFrame) -> None:
+    """React to a click or a box: choose a cell; where cells are picked by hand, change the region."""
+    hand = st.session_state.get("by") == "hand"
+    known = set(table["name"])
+    if found.get("cell") in known:
+        st.session_state["cell"] = found["cell"]
+        names = [found["cell"]]
+    elif "brushed" in found:
+        st.session_state["brushed"] = [name for name in found["brushed"] if name in known]
+        return
+    elif "layer" in found:
+        names = table.loc[table["layer"] == found["layer"], "name"].tolist()
+    else:
+        rows = {position: key for key, position in cells_.layout(shown).rows.items()}
+        factor, module = rows.get(int(found.get("row", -1)), ("", ""))
+        same = table["module"] == module
+        names = table.loc[same if factor == cells_.JOINED else same & (table["factor"] == factor), "name"].tolist()
+    if hand:
+        handpicked.toggle(names, table)
+
+
+def cut(run: Run, table: pd.DataFrame, region: list[str], rule: Located, chosen: Selection) -> None:
+    """Show what the thresholds cut out, with both lines to drag."""
+    with look.complaints():
+        mu, sigma = rule.limits(table)
+        fig = scatter(table, region, mu, sigma, one_cell.chosen_cell(table, region), look.palette())
+        alt = f"{len(region)} tensors have a cosine below {mu:.2f} and a forget gradient above {number(sigma)}."
+        place = cells_.layout(cells_.joined(table) if st.session_state.get("join") else table)
+        keys = table.assign(factor=cells_.JOINED) if st.session_state.get("join") else table
+        explorer.scatter(
+            fig, alt, link=run.id, draggable=chosen.hand is None, cells=explorer.statistics(table, *place.place(keys)), mu=mu,
+            sigma=sigma, palette=look.palette(), facts=look.where(run, "localize", "localization.parquet", FORMULAS["cosine"]),
+            on_picked=lambda found: picked(found, table, table),
+            on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
+        )  # fmt: skip
+
+
+def controls(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> None:
+    """Show how the region is chosen, how large it is, and what can be done with it."""
+    found = counts(table, region, run.json("region.json"))
     st.markdown(f"### {found.count} of {found.total} tensors")
+    model = "" if found.model is None else f", {found.model:.2f} % of the model"
     st.caption(f"{found.adapter:.1f} % of adapter parameters{model}")
+    offer_run(run, run.config(), st.session_state["by"], table)
+    handpicked.brushed(table, region)
+    with st.container(border=True):
+        st.segmented_control("Selected by", list(selection.BY), format_func=selection.BY.get, key="by", required=True,
+                             on_change=keep, args=(table, region), label_visibility="collapsed", width="stretch")  # fmt: skip
+        if st.session_state["by"] == "thresholds":
+            thresholds.choose(table, start.rule if start.hand is None else None)
+        else:
+            handpicked.controls(table)
+        handpicked.saved(run, table, region)
 
 
-def offer_run(run: Run, config: RunConfig, rule: Located, table: pd.DataFrame) -> None:
+def keep(table: pd.DataFrame, region: list[str]) -> None:
+    """Go on by hand from what the thresholds select."""
+    if st.session_state["by"] == "hand" and not st.session_state.get("hand"):
+        st.session_state["hand"] = selection.live(region, table)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What a region amounts to."""
+
+    count: int
+    total: int
+    adapter: float
+    """percent of the adapter's parameters"""
+    model: float | None
+    """percent of the model's parameters; None where the run has not recorded the model's size"""
+
+
+def counts(table: pd.DataFrame, region: list[str], recorded: dict[str, float] | None) -> Counts:
+    """Count a region. recorded: region.json, from whose two shares the model's size follows."""
+    elements = table["rows"] * table["columns"]
+    inside = float(elements[table["name"].isin(set(region))].sum())
+    share = 100 * inside / float(elements.sum()) if len(elements) else 0.0
+    model = None
+    if recorded and recorded.get("share_of_adapter") and recorded.get("share_of_model"):
+        model = share * recorded["share_of_model"] / recorded["share_of_adapter"]
+    return Counts(len(region), len(table), share, model)
+
+
+def offer_run(run: Run, config: RunConfig, by: str, table: pd.DataFrame) -> None:
     """Offer to unlearn with this region."""
+    rule = Selection(thresholds.now(), tuple(st.session_state["hand"]) if by == "hand" else None).region()
     try:
         regions.choose(rule, table)
     except UserError as error:
@@ -105,147 +251,27 @@ def offer_run(run: Run, config: RunConfig, rule: Located, table: pd.DataFrame) -
 
 
 def cost(run: Run) -> str:
-    """Say what a run with another region re-uses and computes."""
+    """Say what a run with another region re-uses and computes, and how long that took last time."""
     stages = (run.json("manifest.json") or {}).get("stages", {})
     seconds = {name: float(stage.get("seconds", 0)) for name, stage in stages.items()}
     rest = sum(seconds.get(name, 0) for name in ("unlearn", "answers", "evaluate"))
-    text = "Same settings, this region."
+    took = f" The rest took {duration(rest)} there." if rest else ""
     if run.bundled:
-        return f"{text} Teaching and gradients come from the bundled run where this machine computes in the same way."
-    return f"{text} Teaching and gradients are re-used{f'; the rest took {duration(rest)} last time' if rest else ''}."
+        return f"Teaching and gradients are re-used where this machine computes as the bundled run's did.{took}"
+    return f"Teaching and gradients are re-used.{took}"
 
 
-def explore(table: pd.DataFrame, region: list[str]) -> str:
-    """Show the heatmap with its controls; return the chosen cell."""
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
-    measure = left.segmented_control(
-        "Colour", list(heatmap_.MEASURES), format_func=lambda key: heatmap_.MEASURES[key].label, default="cosine",
-        key="measure", required=True, persist_state="session", wrap=True,
-        help="  \n".join(f"**{m.label}**: {m.help}" for m in heatmap_.MEASURES.values()),
-    )  # fmt: skip
-    join = right.toggle("Join A and B", key="join", persist_state="session",
-                        help="Each adapted module has two factors, A and B. Joined, they count as one long gradient.")  # fmt: skip
-    st.caption(f"{heatmap_.MEASURES[measure].help} The bars count the outlined cells of each layer and module.")
-    chosen = chosen_cell(table, region)
-    fig = heatmap_.heatmap(table, measure, region, chosen, look.palette(), join=join)
-    look.chart(
-        fig,
-        heatmap_.summary(table, measure, region),
-        "heatmap",
-        on_select=lambda: clicked("heatmap"),
-        selection_mode="points",
-    )
-    return chosen
-
-
-def clicked(key: str) -> None:
-    """Make the clicked cell the chosen one."""
-    points = st.session_state[key].selection.points
-    names = [point["customdata"] for point in points if point.get("customdata")]
-    if names:
-        name = names[0][0] if isinstance(names[0], list) else names[0]
-        st.session_state["cell"] = name
-
-
-def chosen_cell(table: pd.DataFrame, region: list[str]) -> str:
-    """Return the chosen cell: clicked, from the address, or the one that stands out most."""
-    names = set(table["name"])
-    for name in (st.session_state.get("cell"), st.query_params.get("cell")):
-        if name in names:
-            st.query_params["cell"] = name
-            return str(name)
-    inside = table[table["name"].isin(set(region))]
-    ranked = (inside if len(inside) else table).sort_values("divergence", ascending=False)
-    return str(ranked["name"].iloc[0])
-
-
-def show_cut(table: pd.DataFrame, region: list[str], rule: Located, chosen: str) -> None:
-    """Show what the thresholds cut out."""
-    st.subheader("What the thresholds cut out")
-    with look.complaints():
-        mu, sigma = rule.limits(table)
-        fig = scatter(table, region, mu, sigma, chosen, look.palette())
-        alt = f"{len(region)} tensors have a cosine below {mu:.2f} and a forget gradient above {number(sigma)}."
-        look.chart(fig, alt, "scatter", on_select=lambda: clicked("scatter"), selection_mode="points")
-
-
-def show_numbers(table: pd.DataFrame, region: list[str], chosen: str) -> None:
-    """Let the cell be chosen by name, and show its numbers."""
-    st.subheader("One cell")
-    row = table[table["name"] == chosen].iloc[0]
-    st.session_state["layer"], st.session_state["module"] = int(row["layer"]), row["module"]
-    st.session_state["factor"] = row["factor"]
-    layer, module, factor = st.columns([1, 2, 1])
-    choose = {"on_change": by_name, "args": (table,)}
-    layer.selectbox("Layer", sorted(set(table["layer"])), key="layer", **choose)
-    module.selectbox("Module", list(dict.fromkeys(table["module"])), key="module", **choose)
-    factor.selectbox("Factor", sorted(set(table["factor"])), key="factor", **choose)
-    within = chosen in region
-    st.markdown(":orange-badge[:material/check: in the region]" if within else ":gray-badge[outside the region]")
-    with st.grid(2, min_column_width=130, gap="small"):
-        st.metric(
-            "Cosine", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", help=heatmap_.MEASURES["cosine"].help
-        )
-        st.metric("Divergence", number(row["divergence"]), help=heatmap_.MEASURES["divergence"].help)
-        st.metric("Forget gradient", number(row["mag_unlearn"]), help=heatmap_.MEASURES["forget"].help)
-        st.metric("Retain gradient", number(row["mag_retain"]), help=heatmap_.MEASURES["retain"].help)
-    st.caption(f"{row['rows']} × {row['columns']} = {row['rows'] * row['columns']:,} parameters")
-
-
-def by_name(table: pd.DataFrame) -> None:
-    """Take the cell that the three boxes name; where there is none, the nearest: same layer and module."""
-    state = st.session_state
-    same = table[(table["layer"] == state["layer"]) & (table["module"] == state["module"])]
-    exact = same[same["factor"] == state["factor"]]
-    found = exact if len(exact) else same
-    if len(found):
-        state["cell"] = str(found["name"].iloc[0])
-
-
-def show_inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
-    """Show a cell's histogram, profiles and the questions that drive it."""
-    st.subheader("Inside this cell")
-    left, right = st.columns([1, 1], gap="large")
-    with left:
-        detail = runs.detail(run)
-        if detail is None:
-            st.caption("This run recorded no details of its cells (detail.npz is missing).")
-        else:
-            show_detail(detail, int(table.index[table["name"] == chosen][0]))
-    with right:
-        show_questions(run, chosen)
-
-
-def show_detail(detail: dict[str, Any], number_: int) -> None:
-    """Show the distribution and the profiles of a cell."""
-    palette, found = look.palette(), cell_charts.take(detail, number_)
-    histogram, rows, columns = st.tabs(["Distribution", "Rows", "Columns"], key="detail", on_change="rerun")
-    if histogram.open:
-        with histogram:
-            look.chart(
-                cell_charts.histogram(found, palette), "Distribution of element gradients of both scopes", "histogram"
-            )
-    for tab, side in ((rows, "row"), (columns, "column")):
-        if tab.open:
-            with tab:
-                look.chart(cell_charts.profile(found, side, palette), f"Root mean square gradient of each {side}", side)
-
-
-def show_questions(run: Run, chosen: str) -> None:
-    """List the questions that drive a cell most."""
-    st.markdown(
-        "**Questions that drive it most**", help="Share of this cell's forget gradient that comes from each question."
-    )
-    shares = runs.table(run, "contributions")
-    mine = shares[shares["name"] == chosen] if shares is not None else None
-    if mine is None or mine.empty:
-        st.caption("Not recorded for this cell.")
-        return
-    texts = {row.get("example"): row.get("question", "") for row in runs.answers(run)}
-    best = mine.head(SHOWN)
-    for example, share in zip(best["example"], best["share"], strict=True):
-        question = md(shorten(str(texts.get(example) or example), 110))
-        st.markdown(f":gray[{100 * share:.1f} %] &nbsp; {question}")
+def drill_down(run: Run, table: pd.DataFrame, region: list[str]) -> None:
+    """Show everything about one cell."""
+    chosen = one_cell.chosen_cell(table, region)
+    cell, within = st.columns([1, 1.35], gap="medium")
+    with cell:
+        st.subheader("One cell")
+        one_cell.numbers(run, table, region, chosen)
+    with within:
+        st.subheader("Inside it")
+        one_cell.inside(run, table, chosen)
+    one_cell.questions(run, chosen)
 
 
 page()

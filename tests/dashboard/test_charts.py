@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from core import store
-from dashboard.charts import cell, cells, curves, heatmap
+from dashboard.charts import cell, cells, curves, differences, heatmap
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.charts.scatter import scatter
 
@@ -24,7 +24,7 @@ def table_of(layers: int = 3, modules: tuple[str, ...] = ("self_attn.q_proj", "m
                         "cos": float((u * r).sum() / np.linalg.norm(u) / np.linalg.norm(r)),
                         "mag_unlearn": float(np.abs(u).mean()), "mag_retain": float(np.abs(r).mean()),
                         "norm_unlearn": float(np.linalg.norm(u)), "norm_retain": float(np.linalg.norm(r)),
-                        "divergence": 0.1, "has_gradient": True, "u": u, "r": r,
+                        "divergence": 0.1, "has_gradient": True, "norm_change": 0.5 * (layer == 0), "u": u, "r": r,
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows)
@@ -71,9 +71,11 @@ def test_every_measure_draws_faded_and_full_cells(table: pd.DataFrame, measure: 
     region = table["name"].tolist()[:3]
     fig = heatmap.heatmap(table, measure, region, region[0], palette, join=join)
     faded, full = fig.data[0], fig.data[1]
-    assert faded.opacity == (1.0 if measure == "region" else heatmap.FADED)
+    assert faded.opacity == (1.0 if measure in heatmap.WHOLE else heatmap.FADED)
     assert np.isfinite(full.z).sum() == (2 if join else 3)
-    assert len(trace(fig, "cells").customdata) == len(table) // (2 if join else 1)
+    names = [name for row in full.customdata for name in row if name]
+    assert len(names) == len(table) // (2 if join else 1)
+    assert set(names) <= set(table["name"])
 
 
 def test_cosine_is_neutral_at_zero(table: pd.DataFrame) -> None:
@@ -88,16 +90,45 @@ def test_cells_without_gradient_are_hatched_and_not_coloured(table: pd.DataFrame
     assert np.isnan(fig.data[0].z[0][0])
 
 
+def test_unchanged_cells_have_no_colour_and_joined_changes_add_as_squares(table: pd.DataFrame) -> None:
+    fig = heatmap.heatmap(table, "change", table["name"].tolist()[:4], None, LIGHT)
+    assert np.isfinite(fig.data[0].z).sum() == 4
+    assert cells.joined(table)["norm_change"].iloc[0] == pytest.approx(np.sqrt(0.5))
+
+
+def test_linear_colours_start_at_zero_and_intensity_moves_the_scale(table: pd.DataFrame) -> None:
+    linear = heatmap.heatmap(table, "forget", [], None, LIGHT, ruler=heatmap.Ruler(logarithmic=False))
+    assert (linear.data[0].zmin, linear.data[0].zmax) == (0, table["mag_unlearn"].max())
+    assert heatmap.intensified([(0.0, "a"), (0.5, "b"), (1.0, "c")], 2.0) == [(0.0, "a"), (0.25, "b"), (1.0, "c")]
+
+
+@pytest.mark.parametrize("kind", differences.KINDS)
+def test_differences_are_this_minus_other(table: pd.DataFrame, kind: str) -> None:
+    other = table.assign(cos=table["cos"] - 0.25, mag_unlearn=table["mag_unlearn"] / 10, mag_retain=table["mag_retain"] * 10)
+    names = table["name"].tolist()
+    z = np.array(differences.difference(table, other, kind, (names[:2], names[1:3]), LIGHT).data[0].z, float)
+    found = sorted(z[np.isfinite(z)].round(6))
+    if kind == "region":
+        assert found == sorted([2, 3, 1] + [0] * (len(table) - 3))
+    else:
+        assert set(found) == {{"cosine": 0.25, "forget": 1.0, "retain": -1.0}[kind]}
+
+
 def test_names_in_hover_texts_are_escaped(table: pd.DataFrame) -> None:
     table["module"] = "<img src=x onerror=alert(1)>"
     fig = heatmap.heatmap(table.iloc[:2], "cosine", [], None, LIGHT)
-    assert "<img" not in "".join(trace(fig, "cells").text) + "".join(fig.layout.yaxis.ticktext)
+    texts = "".join(text for row in trace(fig, "all").text for text in row)
+    assert "layer" in texts
+    assert "<img" not in texts + "".join(fig.layout.yaxis.ticktext)
 
 
 def test_scatter_parts_region_and_rest(table: pd.DataFrame) -> None:
     region = table["name"].tolist()[:4]
     fig = scatter(table, region, 0.5, 0.3, region[0], LIGHT)
-    assert [len(t.x) for t in fig.data] == [len(table) - 4, 4, 1]
+    assert [len(t.x) for t in fig.data] == [len(table), 1]
+    marks = trace(fig, "tensors").marker
+    assert [mark == "x" for mark in marks.symbol] == [name in region for name in table["name"]]
+    assert set(marks.color) == {LIGHT.accent, LIGHT.before}
 
 
 def test_a_flat_or_empty_localization_still_draws(table: pd.DataFrame) -> None:

@@ -91,7 +91,7 @@ def test_thresholds_change_the_counts(open_page: Open) -> None:
     assert fewer < before
     app.slider(key="sigma").set_value(0.1).run()
     assert count(app) > fewer
-    assert app.selectbox(key="preset").value == "By hand"
+    assert app.selectbox(key="preset").value == "Set here"
 
 
 def test_impossible_thresholds_disable_the_button(open_page: Open) -> None:

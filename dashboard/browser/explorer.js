@@ -1,0 +1,339 @@
+// The central picture. Two plots, the heatmap and the scatter, share one link: while a threshold is dragged in either,
+// both repaint from the statistics that they hold; Python hears of the value on release.
+
+function link(name) {
+  window.forgetscopeLinks ??= new Map();
+  if (!window.forgetscopeLinks.has(name)) window.forgetscopeLinks.set(name, { paint: new Map() });
+  return window.forgetscopeLinks.get(name);
+}
+
+// MemFlex's rule: a gradient, a cosine below μ, a magnitude above σ.
+function located(cells, mu, sigma) {
+  const inside = new Uint8Array(cells.cos.length);
+  for (let i = 0; i < inside.length; i++) inside[i] = cells.live[i] && cells.cos[i] < mu && cells.mag[i] > sigma ? 1 : 0;
+  return inside;
+}
+
+function words(cells, inside) {
+  let count = 0, part = 0, whole = 0;
+  for (let i = 0; i < inside.length; i++) {
+    whole += cells.size[i];
+    if (inside[i]) { count += 1; part += cells.size[i]; }
+  }
+  return `${count} of ${inside.length} tensors · ${((100 * part) / whole).toFixed(1)} % of the adapter`;
+}
+
+function short(value) {
+  return Math.abs(value) >= 0.01 || value === 0 ? value.toPrecision(3) : value.toExponential(2);
+}
+
+// -- the heatmap ----------------------------------------------------------------------------------------------------
+
+function trace(plot, name) {
+  return plot.data.findIndex((one) => one.name === name);
+}
+
+// While a threshold moves, a canvas above the plot fades, outlines and counts: plotly itself would need some 20 ms for
+// each repaint. On release Python sends the figure that shows the same.
+function paintHeat(plot, cells, inside, data) {
+  const z = plot.data[trace(plot, "all")].z, high = z.length, wide = z[0].length;
+  const share = new Float32Array(high * wide), of = new Float32Array(high * wide);
+  for (let i = 0; i < inside.length; i++) {
+    const at = cells.y[i] * wide + cells.x[i];
+    of[at] += 1;
+    share[at] += inside[i];
+  }
+  for (let at = 0; at < of.length; at++) if (of[at]) share[at] /= of[at];
+  cover(plot, share, of, high, wide, data);
+}
+
+function cover(plot, share, of, high, wide, data) {
+  const { xaxis, yaxis, xaxis2, yaxis2 } = plot._fullLayout;
+  const canvas = overlay(plot), pen = canvas.getContext("2d");
+  const left = (c) => xaxis._offset + xaxis.d2p(c - 0.5), top = (r) => yaxis._offset + yaxis.d2p(r - 0.5);
+  const columns = new Float32Array(wide), rows = new Float32Array(high);
+  pen.clearRect(0, 0, canvas.width, canvas.height);
+  pen.save();
+  pen.scale(devicePixelRatio, devicePixelRatio);
+  pen.fillStyle = css(plot, "--st-background-color");
+  pen.globalAlpha = data.faded ? 0.7 : 0;
+  for (let r = 0; r < high; r++) {
+    for (let c = 0; c < wide; c++) {
+      const at = r * wide + c;
+      columns[c] += share[at];
+      rows[r] += share[at];
+      if (of[at] && !share[at]) pen.fillRect(left(c), top(r), left(c + 1) - left(c), top(r + 1) - top(r));
+    }
+  }
+  pen.globalAlpha = 0.55;
+  pen.fillStyle = data.accent;
+  for (let c = 0; c < wide; c++) {
+    const tall = yaxis2._length - yaxis2.d2p(columns[c]), width = left(c + 1) - left(c);
+    pen.fillRect(left(c) + width / 8, yaxis2._offset + yaxis2._length - tall, width * 0.75, tall);
+  }
+  for (let r = 0; r < high; r++) {
+    const height = top(r + 1) - top(r);
+    pen.fillRect(xaxis2._offset, top(r) + height / 8, xaxis2.d2p(rows[r]), height * 0.75);
+  }
+  pen.globalAlpha = 1;
+  pen.strokeStyle = data.accent;
+  pen.lineWidth = 1.6;
+  pen.beginPath();
+  const on = (r, c) => r >= 0 && r < high && c >= 0 && c < wide && share[r * wide + c] > 0;
+  const line = (x1, y1, x2, y2) => { pen.moveTo(x1, y1); pen.lineTo(x2, y2); };
+  for (let r = 0; r < high; r++) {
+    for (let c = 0; c < wide; c++) {
+      if (!on(r, c)) continue;
+      if (!on(r - 1, c)) line(left(c), top(r), left(c + 1), top(r));
+      if (!on(r + 1, c)) line(left(c), top(r + 1), left(c + 1), top(r + 1));
+      if (!on(r, c - 1)) line(left(c), top(r), left(c), top(r + 1));
+      if (!on(r, c + 1)) line(left(c + 1), top(r), left(c + 1), top(r + 1));
+    }
+  }
+  pen.stroke();
+  pen.restore();
+}
+
+function overlay(plot) {
+  let canvas = plot.querySelector(":scope > canvas");
+  if (!canvas) {
+    canvas = document.createElement("canvas");
+    canvas.className = "fs-cover";
+    canvas.width = plot.clientWidth * devicePixelRatio;
+    canvas.height = plot._fullLayout.height * devicePixelRatio;
+    Object.assign(canvas.style, { width: `${plot.clientWidth}px`, height: `${plot._fullLayout.height}px` });
+    plot.append(canvas);
+    plot.classList.add("fs-moving");
+    outlineOf(plot)?.style.setProperty("display", "none");
+  }
+  return canvas;
+}
+
+function outlineOf(plot) {
+  const lines = plot.data.filter((one) => one.type === "scatter");
+  return plot.querySelectorAll(".scatterlayer .trace")[lines.findIndex((one) => one.name === "outline")];
+}
+
+function uncover(plot) {
+  outlineOf(plot)?.style.removeProperty("display");
+  plot.querySelector(":scope > canvas")?.remove();
+  plot.classList.remove("fs-moving");
+}
+
+// A handle on the colour bar, where its colours are what a threshold cuts.
+function colourHandle(box, plot, data, shared, commit, signal) {
+  const bar = plot.querySelector(".colorbar .cbfills");
+  const axis = { cosine: "mu", forget: "sigma" }[data.measure];
+  if (!bar || !axis || !data.draggable) return () => {};
+  const heat = plot.data[trace(plot, "inside")];
+  const toColour = (value) => (axis === "sigma" && data.logarithmic ? Math.log10(Math.max(value, 1e-300)) : value);
+  const toValue = (colour) => (axis === "sigma" && data.logarithmic ? 10 ** colour : colour);
+  const handle = knob(axis === "mu" ? "μ on the colour bar" : "σ on the colour bar", "fs-bar");
+  plot.append(handle);
+  const place = () => {
+    const outer = plot.getBoundingClientRect(), inner = plot.querySelector(".colorbar .cbfills").getBoundingClientRect();
+    const share = (toColour(shared[axis]) - heat.zmin) / (heat.zmax - heat.zmin);
+    handle.style.left = `${inner.left - outer.left + Math.min(1, Math.max(0, share)) * inner.width}px`;
+    handle.style.top = `${inner.top - outer.top + inner.height / 2}px`;
+    say(handle, axis, shared[axis]);
+  };
+  drag(handle, signal, (event) => {
+    const inner = plot.querySelector(".colorbar .cbfills").getBoundingClientRect();
+    const share = Math.min(1, Math.max(0, (event.clientX - inner.left) / inner.width));
+    shared.move({ [axis]: toValue(heat.zmin + share * (heat.zmax - heat.zmin)) });
+  }, commit);
+  keys(handle, signal, axis, shared, commit);
+  place();
+  return place;
+}
+
+// -- the scatter ----------------------------------------------------------------------------------------------------
+
+function paintScatter(plot, cells, inside, colours) {
+  const nodes = plot.querySelectorAll(".scatterlayer .trace:first-child .points path");
+  const last = (plot.painted ??= new Int8Array(nodes.length).fill(-1));
+  let k = 0;
+  for (let i = 0; i < inside.length; i++) {
+    if (!cells.drawn[i]) continue;
+    if (last[k] !== inside[i] && nodes[k]) {
+      nodes[k].style.fill = inside[i] ? colours.accent : colours.before;
+      nodes[k].style.opacity = inside[i] ? 0.9 : 0.45;
+      last[k] = inside[i];
+    }
+    k += 1;
+  }
+}
+
+function knob(label, kind) {
+  const made = document.createElement("div");
+  made.className = `fs-knob ${kind}`;
+  made.tabIndex = 0;
+  made.setAttribute("role", "slider");
+  made.setAttribute("aria-label", label);
+  return made;
+}
+
+function say(handle, axis, value) {
+  handle.setAttribute("aria-valuenow", String(Number(value.toPrecision(4))));
+  handle.setAttribute("aria-valuemin", axis === "mu" ? "-1" : "0");
+  handle.setAttribute("aria-valuemax", axis === "mu" ? "1" : "1000000");
+  handle.setAttribute("aria-valuetext", short(value));
+}
+
+function drag(handle, signal, move, done) {
+  handle.addEventListener("pointerdown", (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    handle.focus({ preventScroll: true });
+    handle.setPointerCapture(event.pointerId);
+    const ended = new AbortController();
+    handle.addEventListener("pointermove", move, { signal: ended.signal });
+    const end = () => { ended.abort(); done(); };
+    handle.addEventListener("pointerup", end, { signal: ended.signal });
+    handle.addEventListener("pointercancel", end, { signal: ended.signal });
+  }, { signal });
+}
+
+function keys(handle, signal, axis, shared, commit) {
+  let waiting;
+  handle.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    shared.move(axis === "mu" ? { mu: Math.min(1, Math.max(-1, shared.mu + 0.01 * step)) } : { sigma: shared.sigma * 10 ** (0.02 * step) });
+    clearTimeout(waiting);
+    waiting = setTimeout(commit, 400);
+  }, { signal });
+}
+
+function thresholdLines(plot, data, shared, commit, signal) {
+  const layer = document.createElement("div");
+  layer.className = "fs-lines";
+  const corner = document.createElement("div");
+  corner.className = "fs-corner";
+  const mu = knob("μ: cosine below", "fs-mu"), sigma = knob("σ: forget gradient above", "fs-sigma");
+  const label = document.createElement("output");
+  label.className = "fs-live";
+  label.hidden = true;
+  layer.append(corner, ...(data.draggable ? [mu, sigma] : []), label);
+  plot.append(layer);
+  const place = () => {
+    const { xaxis, yaxis, _size: size } = plot._fullLayout;
+    const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+    const x = xaxis._offset + clamp(xaxis.d2p(shared.mu), 0, xaxis._length);
+    const y = yaxis._offset + clamp(shared.sigma > 0 ? yaxis.d2p(shared.sigma) : yaxis._length, 0, yaxis._length);
+    Object.assign(mu.style, { left: `${x}px`, top: `${size.t}px`, height: `${yaxis._length}px` });
+    Object.assign(sigma.style, { top: `${y}px`, left: `${size.l}px`, width: `${xaxis._length}px` });
+    Object.assign(corner.style, { left: `${size.l}px`, top: `${size.t}px`, width: `${x - size.l}px`, height: `${y - size.t}px` });
+    mu.dataset.value = `μ ${shared.mu.toFixed(3)}`;
+    sigma.dataset.value = `σ ${short(shared.sigma)}`;
+    say(mu, "mu", shared.mu);
+    say(sigma, "sigma", shared.sigma);
+  };
+  const at = () => plot.getBoundingClientRect();
+  drag(mu, signal, (event) => {
+    const { xaxis } = plot._fullLayout;
+    const px = Math.min(xaxis._length, Math.max(0, event.clientX - at().left - xaxis._offset));
+    shared.move({ mu: Math.min(1, Math.max(-1, xaxis.p2d(px))) });
+  }, commit);
+  drag(sigma, signal, (event) => {
+    const { yaxis } = plot._fullLayout;
+    const px = Math.min(yaxis._length, Math.max(0, event.clientY - at().top - yaxis._offset));
+    shared.move({ sigma: yaxis.p2d(px) });
+  }, commit);
+  keys(mu, signal, "mu", shared, commit);
+  keys(sigma, signal, "sigma", shared, commit);
+  place();
+  return { place, label };
+}
+
+// -- both -----------------------------------------------------------------------------------------------------------
+
+function join(name, data) {
+  const shared = link(name);
+  if (data.cells) Object.assign(shared, { cells: data.cells, mu: data.mu, sigma: data.sigma, moved: false });
+  shared.move = (change) => {
+    Object.assign(shared, change, { moved: true });
+    if (shared.frame) return;
+    shared.frame = requestAnimationFrame(() => {
+      shared.frame = null;
+      const started = performance.now();
+      const inside = located(shared.cells, shared.mu, shared.sigma);
+      for (const paint of shared.paint.values()) paint(inside);
+      (window.forgetscopeFrames ??= []).push(performance.now() - started);
+    });
+  };
+  return shared;
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const box = parentElement.querySelector(".fs-box");
+  const plot = box.querySelector(".fs-plot");
+  const { figure, name, facts, columns, part } = data;
+  const shared = join(data.link, data);
+  box.stop?.abort();
+  const stop = (box.stop = new AbortController());
+  plot.setAttribute("role", "group");
+  plot.setAttribute("aria-label", data.alt);
+  plot.style.minHeight = `${figure.layout.height}px`;
+  toolbar(box.querySelector(".fs-tools"), [
+    ["CSV", "All tensors with all their numbers", () => save(`${name}.csv`, "text/csv", csv(columns ?? points(figure)))],
+    ["PNG", "The picture as an image", () => picture(figure, "png", name, box)],
+    ["SVG", "The picture as a drawing", () => picture(figure, "svg", name, box)],
+    ["Full screen", "Esc brings you back", () => fullScreen(box)],
+  ], facts);
+  const commit = () => {
+    if (shared.moved) setTriggerValue("moved", { mu: shared.mu, sigma: shared.sigma });
+    shared.moved = false;
+  };
+  plotly().then(async (Plotly) => {
+    if (stop.signal.aborted) return;
+    const layout = { ...figure.layout, width: plot.clientWidth };
+    // Lines and corner are drawn above the plot, where they can be taken hold of.
+    if (part === "scatter") Object.assign(layout, { shapes: [], annotations: [] });
+    await Plotly.react(plot, figure.data, layout, OPTIONS);
+    if (stop.signal.aborted) return;
+    plot.querySelectorAll(":scope > .fs-lines, :scope > .fs-knob").forEach((old) => old.remove());
+    plot.painted = null;
+    uncover(plot);
+    let place = () => {};
+    if (part === "scatter") {
+      const lines = thresholdLines(plot, data, shared, commit, stop.signal);
+      place = lines.place;
+      shared.paint.set(part, (inside) => {
+        lines.place();
+        paintScatter(plot, shared.cells, inside, data.colours);
+        lines.label.textContent = words(shared.cells, inside);
+        lines.label.hidden = false;
+      });
+    } else {
+      place = colourHandle(box, plot, data, shared, commit, stop.signal);
+      shared.paint.set(part, (inside) => { place(); paintHeat(plot, shared.cells, inside, data); });
+    }
+    for (const event of ["plotly_click", "plotly_selected", "plotly_deselect"]) plot.removeAllListeners?.(event);
+    plot.on("plotly_click", (event) => {
+      const found = event.points[0];
+      if (found?.data.name === "layers") setTriggerValue("picked", { layer: data.layers[found.x] });
+      else if (found?.data.name === "modules") setTriggerValue("picked", { row: found.y });
+      else if (found?.customdata) setTriggerValue("picked", { cell: found.customdata });
+    });
+    if (part === "scatter") {
+      plot.on("plotly_selected", (event) => {
+        const names = (event?.points ?? []).map((one) => one.customdata).filter(Boolean);
+        if (names.length) setTriggerValue("picked", { brushed: names });
+      });
+    }
+    plot.dataset.drawn = "true";
+    const resized = new ResizeObserver(() => {
+      if (!plot.clientWidth || plot.clientWidth === plot._fullLayout.width) return;
+      Plotly.relayout(plot, { width: plot.clientWidth }).then(() => { plot.painted = null; uncover(plot); place(); });
+    });
+    resized.observe(plot);
+    stop.signal.addEventListener("abort", () => resized.disconnect());
+  }).catch((error) => { plot.textContent = error.message; throw error; });
+  return () => {
+    stop.abort();
+    shared.paint.delete(part);
+    if (window.Plotly) window.Plotly.purge(plot);
+  };
+}

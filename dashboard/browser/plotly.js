@@ -1,0 +1,114 @@
+// What both components share: plotly.js, loaded once a page from this server, and what can be done with a figure.
+
+const PLOTLY = "/vendor/plotly-cartesian-4.1.1.min.js";
+
+function plotly() {
+  window.forgetscopePlotly ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = PLOTLY;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error("plotly.js could not be loaded"));
+    document.head.append(script);
+  });
+  return window.forgetscopePlotly;
+}
+
+const OPTIONS = { displayModeBar: false, responsive: false, showTips: false };
+
+function css(element, name) {
+  return getComputedStyle(element).getPropertyValue(name).trim();
+}
+
+// A file from the browser's memory; nothing is sent anywhere.
+function save(name, type, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+// Quoted where needed; text that a spreadsheet would run as a formula is disarmed.
+function field(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "";
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function csv(columns) {
+  const names = Object.keys(columns);
+  const rows = [names];
+  for (let i = 0; i < (columns[names[0]] ?? []).length; i++) rows.push(names.map((name) => columns[name][i]));
+  return rows.map((row) => row.map(field).join(",")).join("\n") + "\n";
+}
+
+// The points of every trace that can be read off the chart.
+function points(figure) {
+  const columns = { series: [], x: [], y: [], text: [] };
+  for (const trace of figure.data) {
+    if (trace.hoverinfo === "skip" || trace.type === "heatmap") continue;
+    const y = trace.y ?? [];
+    for (let i = 0; i < y.length; i++) {
+      columns.series.push(trace.name ?? "");
+      columns.x.push(trace.x ? trace.x[i] : i);
+      columns.y.push(y[i]);
+      columns.text.push(Array.isArray(trace.text) ? trace.text[i] : "");
+    }
+  }
+  return columns;
+}
+
+async function picture(figure, format, name, box) {
+  const Plotly = await plotly();
+  const paper = css(box, "--st-background-color") || "#fff";
+  const layout = { ...figure.layout, paper_bgcolor: paper, plot_bgcolor: paper };
+  const width = Math.max(640, Math.round(box.clientWidth));
+  await Plotly.downloadImage({ data: figure.data, layout, config: OPTIONS }, {
+    format, filename: name, width, height: figure.layout.height, scale: format === "png" ? 2 : 1,
+  });
+}
+
+// The quiet row under a chart: where its numbers are from, and how to take it along.
+function toolbar(row, actions, facts) {
+  const panel = document.createElement("dl");
+  panel.className = "fs-facts";
+  panel.hidden = true;
+  for (const [label, text] of facts ?? []) {
+    const term = document.createElement("dt");
+    const words = document.createElement("dd");
+    term.textContent = label;
+    words.textContent = text;
+    panel.append(term, words);
+  }
+  const buttons = [];
+  if (facts?.length) {
+    const from = button("Where from", "Run, file and formula behind this chart");
+    from.setAttribute("aria-expanded", "false");
+    from.onclick = () => {
+      panel.hidden = !panel.hidden;
+      from.setAttribute("aria-expanded", String(!panel.hidden));
+    };
+    buttons.push(from);
+  }
+  for (const [label, help, act] of actions) {
+    const made = button(label, help);
+    made.onclick = act;
+    buttons.push(made);
+  }
+  row.replaceChildren(...buttons, panel);
+}
+
+function button(label, help) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "fs-tool";
+  made.textContent = label;
+  made.title = help;
+  return made;
+}
+
+function fullScreen(box) {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else box.requestFullscreen?.();
+}

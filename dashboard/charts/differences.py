@@ -1,0 +1,76 @@
+"""Two localizations on one grid: where they differ, and which cells only one of them selects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.charts import cells as cells_
+from dashboard.charts.base import axis, figure
+from dashboard.charts.heatmap import MEASURES
+from dashboard.charts.palette import Palette, Scale
+from dashboard.parts.text import chart_text, number
+
+KINDS = {"cosine": "Cosine", "forget": "Forget gradient", "retain": "Retain gradient", "region": "Regions"}
+MEMBERS = ("in neither", "only in the other", "only in this one", "in both")
+
+
+def difference(
+    first: pd.DataFrame, second: pd.DataFrame, kind: str, regions: tuple[Collection[str], Collection[str]], palette: Palette
+) -> go.Figure:
+    """Draw this run minus the other, cell by cell.
+
+    first, second: aligned localization tables. Magnitudes are compared as log10 of their ratio: runs of other data have
+    another scale. kind "region" shows membership in the two regions instead.
+    """
+    place = cells_.layout(first)
+    values, texts = _values(first, second, kind, regions)
+    fig = figure(palette, min((len(place.rows) + 1) * 22 + 110, 800))
+    height, width = max(place.rows.values()) + 1, len(place.layers)
+    labels: list[list[str]] = [[""] * width for _ in range(height)]
+    x, y = place.place(first)
+    for text, name, column, row in zip(texts, first["name"], x, y, strict=True):
+        labels[row][column] = f"{chart_text(name)}<br>{text}"
+    if kind == "region":
+        steps = [palette.surface, palette.before, palette.retention, palette.accent]
+        bands: Scale = [(position / 4, color) for i, color in enumerate(steps) for position in (i, i + 1)]
+        scale = {"colorscale": bands, "zmin": -0.5, "zmax": 3.5}
+        bar = {"tickvals": [0, 1, 2, 3], "ticktext": list(MEMBERS)}
+    else:
+        top = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+        scale = {"colorscale": palette.signed, "zmin": -max(top, 1e-12), "zmax": max(top, 1e-12)}
+        bar = {"tickvals": [-top, 0, top], "ticktext": [number(-top), "0", number(top)]}
+    fig.add_heatmap(
+        z=place.matrix(first, values), text=labels, hovertemplate="%{text}<extra></extra>", xgap=1, ygap=1, hoverongaps=False, **scale,
+        colorbar={"thickness": 8, "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted}, **bar}, name="difference",
+    )  # fmt: skip
+    few = len(place.rows) <= 32
+    rows = {p: f"{chart_text(cells_.short(module))} {chart_text(factor)}" for (factor, module), p in place.rows.items()}
+    layers = list(range(0, width, 1 if width <= 16 else 5))
+    fig.update_layout(
+        xaxis=axis(palette, "layer", showgrid=False, tickvals=layers, ticktext=[str(place.layers[i]) for i in layers]),
+        yaxis=axis(palette, showgrid=False, range=[height - 0.4, -0.6], tickvals=list(rows)[:: 1 if few else 4],
+                   ticktext=list(rows.values())[:: 1 if few else 4]),
+    )  # fmt: skip
+    return fig
+
+
+def _values(
+    first: pd.DataFrame, second: pd.DataFrame, kind: str, regions: tuple[Collection[str], Collection[str]]
+) -> tuple[np.ndarray, list[str]]:
+    if kind == "region":
+        mine, theirs = (first["name"].isin(set(region)).to_numpy(int) for region in regions)
+        values = 2 * mine + theirs
+        return values.astype(float), [MEMBERS[value] for value in values]
+    column = MEASURES[kind].column
+    one, two = first[column].to_numpy(float), second[column].to_numpy(float)
+    if kind == "cosine":
+        values = one - two
+    else:
+        values = np.full(len(one), np.nan)
+        both = (one > 0) & (two > 0)
+        values[both] = np.log10(one[both] / two[both])
+    return values, [f"this {number(a)}, other {number(b)}" for a, b in zip(one, two, strict=True)]

@@ -1,0 +1,28 @@
+"""Controls whose value is kept in the address as it is, where `bind` would write the label that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import streamlit as st
+
+
+def take(key: str, known: Collection[str]) -> None:
+    """Before a control is drawn: let it follow the address where that was changed by a link or by back and forward."""
+    given, state = st.query_params.get(key), st.session_state
+    if given != state.get(f"{key}_written"):
+        state[f"{key}_written"] = given
+        if given in known:
+            state[key] = given
+        elif given is None:
+            state.pop(key, None)
+
+
+def keep(key: str, value: str) -> None:
+    """After a control was drawn: put its value into the address; an empty one takes it out."""
+    if st.query_params.get(key, "") != value:
+        if value:
+            st.query_params[key] = value
+        else:
+            del st.query_params[key]
+    st.session_state[f"{key}_written"] = value or None

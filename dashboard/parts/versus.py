@@ -1,0 +1,115 @@
+"""One localization against another run's: difference map, overlap against chance, stability over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core.errors import UserError
+from core.overlap import Overlap, aligned, overlap, rank_correlation
+from core.store import Run
+from dashboard.charts import differences
+from dashboard.parts import address, look, runs
+from dashboard.parts.text import md
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+JACCARD = "Tensors in both regions as a share of the tensors in either: 1 is the same region, 0 has nothing in common."
+RANKS = "Spearman's rank correlation over all tensors: 1 puts them in the same order, 0 has nothing to do with it."
+
+
+def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
+    """Let another run be chosen, and compare."""
+    others = {name: other for name, other in runs.known_runs().items() if name != run.id and (other.path / "localization.parquet").exists()}
+    if not others:
+        st.caption("There is no other run with gradients yet. Start one with another seed: is the same region found again?")
+        st.page_link("views/run.py", label="Same again, with another seed", icon=":material/replay:",
+                     query_params={"run": run.id, "again": run.id})  # fmt: skip
+        return
+    address.take("other", others)
+    name = st.selectbox("Other run", ["", *others], key="other",
+                        format_func=lambda key: runs.label(others[key]) if key else "choose a run")  # fmt: skip
+    address.keep("other", name)
+    if not name:
+        st.caption("A difference map, how many tensors both select, and whether that is more than chance.")
+        return
+    other = others[name]
+    theirs, recorded = runs.table(other, "localization"), other.json("region.json")
+    if theirs is None or not isinstance(recorded, dict):
+        st.info("That run has no region yet.")
+        return
+    with look.complaints():
+        compare(run, table, region, other, theirs, recorded["tensors"])
+    stability(run, region)
+
+
+def compare(
+    run: Run, table: pd.DataFrame, region: Sequence[str], other: Run, theirs: pd.DataFrame, their_region: Sequence[str]
+) -> None:
+    """Show how two localizations agree. Raises UserError where they cannot be compared."""
+    first, second = aligned(table, theirs)
+    common = set(first["name"])
+    live = int((first["has_gradient"] & second["has_gradient"]).sum())
+    found = overlap([n for n in region if n in common], [n for n in their_region if n in common], live)
+    changed = what_differs(run, other)
+    st.markdown(f"What differs between the runs: {md(', '.join(changed)) if changed else 'nothing but the name'}.")
+    with st.grid(4, min_column_width=150, gap="small"):
+        st.metric("Jaccard", f"{found.jaccard:.2f}", f"chance {found.chance:.2f}", delta_color="off", delta_arrow="off", help=JACCARD)
+        st.metric("In both", f"{found.both}", f"of {found.first} and {found.second}", delta_color="off", delta_arrow="off")
+        for label, column in (("Ranks: cosine", "cos"), ("Ranks: forget gradient", "mag_unlearn")):
+            st.metric(label, f"{rank_correlation(first[column], second[column]):.2f}", help=RANKS)
+    st.markdown(verdict(found))
+    kind = st.segmented_control("Difference of", list(differences.KINDS), format_func=differences.KINDS.get, default="cosine",
+                                key="difference", required=True, bind="query-params")  # fmt: skip
+    fig = differences.difference(first, second, kind, (region, their_region), look.palette())
+    facts = look.where(run, "localize", "localization.parquet of both runs",
+                       "this − other; magnitudes as log10 of their ratio" if kind != "region" else "membership in both regions")  # fmt: skip
+    look.chart(fig, f"Difference of {differences.KINDS[kind]} between this run and {other.id}", "difference_map",
+               facts=[*facts, ("Other run", other.id)])  # fmt: skip
+
+
+def verdict(found: Overlap) -> str:
+    """Say in words whether two regions agree more than chance."""
+    sizes = f"Two random regions of {found.first} and {found.second} out of {found.total} tensors"
+    if found.as_large_by_chance < 0.01:
+        p = "less than 1 in 10,000" if found.as_large_by_chance < 1e-4 else f"{100 * found.as_large_by_chance:.2f} %"
+        return f"**More than chance.** {sizes} share that many in {p} of all draws; {found.chance:.2f} is what chance gives."
+    p = f"{100 * found.as_large_by_chance:.0f} %"
+    return f"**No more than chance.** {sizes} share at least that many in {p} of all draws."
+
+
+def stability(run: Run, region: Sequence[str]) -> None:
+    """List every run that differs in the seed only, with its overlap."""
+    rows: list[dict[str, Any]] = []
+    for name, other in runs.known_runs().items():
+        recorded = other.json("region.json")
+        if name == run.id or not isinstance(recorded, dict) or what_differs(run, other) != ["seed"]:
+            continue
+        try:
+            found = overlap(region, recorded["tensors"], int(recorded["with_gradient"]))
+        except (UserError, KeyError, TypeError):
+            continue
+        rows.append({"Run": name, "Seed": other.config().seed, "In both": found.both, "Jaccard": round(found.jaccard, 3),
+                     "Chance": round(found.chance, 3)})  # fmt: skip
+    if rows:
+        st.markdown("**Stability: the same settings with other seeds**")
+        st.dataframe(rows, hide_index=True, alt="Overlap of this region with those of other seeds")
+
+
+def what_differs(first: Run, second: Run) -> list[str]:
+    """Return the settings, other than the name, in which two runs differ and that a localization depends on."""
+    one, two = first.json("config.json"), second.json("config.json")
+    if not isinstance(one, dict) or not isinstance(two, dict):
+        return ["an unreadable configuration"]
+    stages = ("seed", "model", "data", "teach", "localize", "region")
+    found = []
+    for stage in stages:
+        a, b = one.get(stage), two.get(stage)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += [f"{stage}.{key}" for key in {**a, **b} if a.get(key) != b.get(key)]
+        elif a != b:
+            found.append(stage)
+    return found

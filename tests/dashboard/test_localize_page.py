@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core import jobs, named_regions, store
+from core.errors import UserError
+from core.regions import Cells, Located
+from dashboard.parts import selection, thresholds
+from dashboard.parts.selection import Selection
+from tests.dashboard.conftest import MakeRun, Open, text_of
+from tests.dashboard.test_charts import table_of
+
+
+def count(app: AppTest) -> int:
+    return int(next(re.search(r"(\d+) of \d+ tensors", m.value) for m in app.markdown if m.value.startswith("###"))[1])  # type: ignore[index]
+
+
+def bundled() -> pd.DataFrame:
+    table = store.bundled_runs()[-1].table("localization")
+    assert table is not None
+    return table
+
+
+def test_a_selection_survives_the_address() -> None:
+    table, own = table_of(), Selection(Located())
+    for chosen in (
+        Selection(Located("quantile", 0.25, 0.75)), Selection(Located("absolute", -0.3, 0.0004)),
+        Selection(Located(), tuple(table["name"][[0, 3, 11]])), Selection(Located(), ()),
+    ):  # fmt: skip
+        text = selection.write(chosen, table)
+        assert selection.read(text, table, own) == chosen
+        assert len(text) < 60
+
+
+@pytest.mark.parametrize("text", ["hand:!!", "hand:AAAAAAAAAAAA", "quantile:2:0", "quantile:nan:0.5", "absolute:1", "else:1:2", "absolute:a:b"])
+def test_an_address_that_makes_no_sense_shows_the_runs_own(text: str) -> None:
+    own = Selection(Located("quantile", 0.1, 0.2))
+    assert selection.read(text, table_of(), own) == own
+
+
+def test_a_cell_without_gradient_cannot_be_selected_by_address() -> None:
+    table = table_of()
+    text = selection.write(Selection(Located(), tuple(table["name"][:2])), table)
+    table.loc[0, "has_gradient"] = False
+    assert selection.read(text, table, Selection(Located())).hand == (table["name"][1],)
+
+
+def test_the_address_opens_the_same_selection(open_page: Open) -> None:
+    app = open_page("", "", region="quantile:0.3:0.6")
+    assert (app.slider(key="mu").value, app.slider(key="sigma").value) == (0.3, 0.6)
+    assert count(app) == len(Located("quantile", 0.3, 0.6).select(bundled()))
+    hand = tuple(bundled()["name"][[5, 17]])
+    app = open_page("", "", region=selection.write(Selection(Located(), hand), bundled()))
+    assert count(app) == 2
+    assert app.segmented_control(key="by").value == "hand"
+
+
+def test_the_number_field_and_the_slider_are_one_value(open_page: Open) -> None:
+    app = open_page()
+    app.number_input(key="mu_number").set_value(0.31).run()
+    assert app.slider(key="mu").value == 0.31
+    assert app.query_params["region"] == "quantile:0.31:0.5"
+    app.slider(key="mu").set_value(0.5).run()
+    assert app.number_input(key="mu_number").value == 0.5
+    assert not app.query_params.get("region")
+
+
+def test_a_dragged_line_arrives_in_the_unit_of_the_controls() -> None:
+    table = bundled()
+    rule = Located("absolute", 0.4, 1e-3)
+    found = thresholds.converted(rule, "quantile", table)
+    assert abs(len(found.select(table)) - len(rule.select(table))) <= 2
+
+
+def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
+    made, asked = make_run("new"), []
+    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or made)
+    app = open_page()
+    before = count(app)
+    app.segmented_control(key="by").set_value("hand").run()
+    assert count(app) == before
+    next(b for b in app.button if b.label == "Clear").click().run()
+    assert count(app) == 0
+    app.selectbox(key="hand_layer").select(4).run()
+    app.button(key="hand_layer_go").click().run()
+    layer = bundled().query("layer == 4")["name"].tolist()
+    assert count(app) == len(layer)
+    app.button(key="hand_layer_go").click().run()
+    assert count(app) == 0
+    app.button(key="hand_layer_go").click().run()
+    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
+    assert asked[0].region == Cells(tuple(layer))
+
+
+def test_one_cell_can_be_taken_out(open_page: Open) -> None:
+    app = open_page()
+    before = count(app)
+    next(b for b in app.button if b.label == "Take it out").click().run()
+    assert count(app) == before - 1
+    next(b for b in app.button if b.label == "Put it in").click().run()
+    assert count(app) == before
+
+
+def test_regions_are_saved_with_a_name_used_and_deleted_with_undo(open_page: Open) -> None:
+    run = store.bundled_runs()[-1]
+    app = open_page("", run.id, region="quantile:0.2:0.5")
+    few = count(app)
+    app.text_input(key="region_name").set_value("<b>narrow").run()
+    app.button(key="region_save").click().run()
+    assert len(named_regions.load(run)["<b>narrow"]) == few
+    app = open_page("", run.id)
+    assert count(app) != few
+    app.button(key="use_0").click().run()
+    assert count(app) == few
+    app.button(key="drop_0").click().run()
+    assert named_regions.load(run) == {}
+    next(b for b in app.button if b.label == "Undo").click().run()
+    assert list(named_regions.load(run)) == ["<b>narrow"]
+
+
+def test_saved_regions_refuse_what_cannot_be_kept(make_run: MakeRun) -> None:
+    run = make_run("mine")
+    with pytest.raises(UserError, match="needs a name"):
+        named_regions.save(run, "  ", ["a"])
+    with pytest.raises(UserError, match="is empty"):
+        named_regions.save(run, "x", [])
+    named_regions.save(run, "x", ["a"])
+    named_regions.place(run).write_text("{")
+    assert named_regions.load(run) == {}
+
+
+def test_two_runs_are_compared_against_chance(open_page: Open, make_run: MakeRun) -> None:
+    run = make_run("other")
+    config = json.loads((run.path / "config.json").read_text()) | {"seed": 7}
+    (run.path / "config.json").write_text(json.dumps(config))
+    app = open_page("", store.bundled_runs()[-1].id, other="other")
+    assert not app.exception
+    assert next(m for m in app.metric if m.label == "Jaccard").value == "1.00"
+    assert "More than chance" in text_of(app)
+    assert "seed" in text_of(app)
+    assert int(app.dataframe[-1].value["Seed"].iloc[0]) == 7
+
+
+def test_the_drill_down_says_what_unlearning_did_to_a_cell(open_page: Open, make_run: MakeRun) -> None:
+    run = make_run("mine")
+    table = bundled()
+    changes = pd.DataFrame({"name": table["name"], "norm_before": 2.0, "norm_change": 0.5, "max_change": 0.1})
+    changes.to_parquet(run.path / "changes.parquet")
+    app = open_page("", "mine", measure="change")
+    assert next(m for m in app.metric if m.label == "Change ‖Δθ‖").value == "0.5"
+    assert next(m for m in app.metric if m.label == "of its own norm").value == "25.0 %"
