@@ -39,8 +39,8 @@ from core.store import Run
 from core.summary import clean, summary
 from core.voices import Voices, general_lines
 
-CODE = 1
-"""Raised whenever a stage computes something else than before: it makes old cache entries unreachable."""
+CODE = {"teach": 1, "preflight": 1, "localize": 2, "unlearn": 1, "answers": 1, "evaluate": 1}
+"""Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
 STILL_OPEN = {"status.json", "events.jsonl", "worker.log", "manifest.json", "cancel"}
 """Files that the worker goes on writing after the manifest: a hash of them would soon be wrong."""
@@ -62,7 +62,6 @@ class Pipeline:
         self.loaded: Loaded = models.load(config.model, make_room=answerer.leave)
         self.voices = Voices(self.loaded, self.corpus.examples, config, report)
         self.pad = self.voices.pad
-        self.base_key = [CODE, self.loaded.files or str(self.loaded.folder), self.dtype, config.model.template, config.seed]
         self.adapters: Adapters
         self.manifest: dict[str, Any] = {"stages": {}}
         self.keys: dict[str, str] = {}
@@ -105,7 +104,7 @@ class Pipeline:
             store.write_json(folder / "teach.json", asdict(result))
             self.adapters = adapters
 
-        key = digest(self.base_key, self.whole.fingerprint(), self.config.data.max_tokens, config)
+        key = self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, config)
         reused = self._cached("teach", key, produce)
         if reused:
             self.adapters = adapters_.load(self.loaded.model, self.dtype, self.run.path / "before")
@@ -136,8 +135,8 @@ class Pipeline:
                 {"answers": self.voices.ask(self.adapters, voices), "general": self.voices.general(self.adapters, voices)},
             )
 
-        key = digest(
-            self.base_key, self.adapters.hash("before"), self.corpus.fingerprint(), voices,
+        key = self._key(
+            "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
             self.config.answers, self.config.evaluate, self.config.data.max_tokens, general_lines(),
         )  # fmt: skip
         reused = self._cached("preflight", key, produce)
@@ -168,7 +167,7 @@ class Pipeline:
             found.contributions.to_parquet(folder / "contributions.parquet")
             np.savez_compressed(folder / "detail.npz", **{k: _smaller(v) for k, v in found.detail.items()})  # type: ignore[arg-type]
 
-        key = digest(self.base_key, self.adapters.hash("before"), self.corpus.fingerprint(), c, self.config.data.max_tokens)
+        key = self._key("localize", self.adapters.hash("before"), self.corpus.fingerprint(), c, self.config.data.max_tokens)
         return self._cached("localize", key, produce)
 
     def _region(self) -> bool:
@@ -225,8 +224,8 @@ class Pipeline:
             adapters_.write_tensors(self._region_tensors(), folder / "after" / "region.safetensors")
             shutil.copytree(self.run.path / "checkpoints", folder / "checkpoints")
 
-        key = digest(
-            self.base_key, self.adapters.hash("before"), self.corpus.fingerprint(), self.region, c, c.method.name, never,
+        key = self._key(
+            "unlearn", self.adapters.hash("before"), self.corpus.fingerprint(), self.region, c, c.method.name, never,
             self.config.data.max_tokens,
         )  # fmt: skip
         try:
@@ -258,8 +257,8 @@ class Pipeline:
                 },
             )
 
-        key = digest(
-            self.base_key, self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines()
+        key = self._key(
+            "answers", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines()
         )
         reused = self._cached("answers", key, produce)
         after = json.loads((self.run.path / "after.json").read_text(encoding="utf-8"))
@@ -276,8 +275,8 @@ class Pipeline:
         def produce(folder: Path) -> None:
             self.voices.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
 
-        key = digest(
-            self.base_key, self.adapters.hash("after"), self.corpus.fingerprint(), self.config.evaluate,
+        key = self._key(
+            "evaluate", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.evaluate,
             self.config.data.max_tokens,
         )  # fmt: skip
         reused = self._cached("evaluate", key, produce)
@@ -297,6 +296,11 @@ class Pipeline:
         return reused
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
+
+    def _key(self, stage: str, *parts: Any) -> str:
+        """Return the key of a stage: what every stage depends on, and what this one does besides."""
+        weights = self.loaded.files or str(self.loaded.folder)
+        return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed], *parts)
 
     def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> bool:
         self.keys[stage] = key
