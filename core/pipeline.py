@@ -29,6 +29,7 @@ from core import teach as teach_
 from core import unlearn as unlearn_
 from core.adapters import Adapters
 from core.batching import Encoded
+from core.changes import changes
 from core.config import FORMAT, RunConfig
 from core.data import Corpus, Example
 from core.errors import Cancelled, UserError
@@ -39,7 +40,7 @@ from core.store import Run
 from core.summary import clean, summary
 from core.voices import Voices, general_lines
 
-CODE = {"teach": 1, "preflight": 1, "localize": 2, "unlearn": 1, "answers": 1, "evaluate": 1}
+CODE = {"teach": 1, "preflight": 1, "localize": 2, "unlearn": 2, "answers": 1, "evaluate": 1}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
 STILL_OPEN = {"status.json", "events.jsonl", "worker.log", "manifest.json", "cancel"}
@@ -220,8 +221,7 @@ class Pipeline:
                 pad=self.pad, seed=self.config.seed, report=self.report, save=save,
             )  # fmt: skip
             store.write_json(folder / "unlearn.json", {**asdict(result), "split": split})
-            (folder / "after").mkdir()
-            adapters_.write_tensors(self._region_tensors(), folder / "after" / "region.safetensors")
+            self._write_after(folder)
             shutil.copytree(self.run.path / "checkpoints", folder / "checkpoints")
 
         key = self._key(
@@ -231,7 +231,7 @@ class Pipeline:
         try:
             reused = self._cached("unlearn", key, produce)
         except Cancelled:
-            self._keep_partial()
+            self._write_after(self.run.path)
             raise
         if reused:
             self.adapters.copy("before", "after")
@@ -239,13 +239,12 @@ class Pipeline:
             unlearn_.verify(self.adapters, self.region)
         return reused
 
-    def _keep_partial(self) -> None:
-        """Make the last checkpoint, or what there is after the last step, the cancelled run's result."""
-        (self.run.path / "after").mkdir(exist_ok=True)
-        adapters_.write_tensors(self._region_tensors(), self.run.path / "after" / "region.safetensors")
-
-    def _region_tensors(self) -> dict[str, torch.Tensor]:
-        return {name: self.adapters.tensor("after", name).detach() for name in self.region}
+    def _write_after(self, folder: Path) -> None:
+        """Write the region's tensors and what changed in them; of a cancelled run those of its last step."""
+        (folder / "after").mkdir(exist_ok=True)
+        tensors = {name: self.adapters.tensor("after", name).detach() for name in self.region}
+        adapters_.write_tensors(tensors, folder / "after" / "region.safetensors")
+        changes(self.adapters).to_parquet(folder / "changes.parquet")
 
     def _answers(self) -> bool:
         def produce(folder: Path) -> None:

@@ -106,11 +106,23 @@ def test_run_directory_is_complete(finished: Finished) -> None:
     for name in (
         "config.json", "manifest.json", "localization.parquet", "region.json", "detail.npz", "contributions.parquet",
         "before/adapter_model.safetensors", "before/adapter_config.json", "after/region.safetensors", "tokens.parquet",
-        "answers.jsonl", "metrics.json", "preflight.json", "teach.json", "unlearn.json",
+        "answers.jsonl", "metrics.json", "preflight.json", "teach.json", "unlearn.json", "changes.parquet",
     ):  # fmt: skip
         assert (run.path / name).is_file(), name
     steps = [int(path.stem.removeprefix("step-")) for path in sorted((run.path / "checkpoints").iterdir())]
     assert steps == [2, 4, 6] == [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
+
+
+def test_changes_are_zero_exactly_outside_the_region(finished: Finished) -> None:
+    run = finished[0]
+    table, localization = run.table("changes"), run.table("localization")
+    assert table is not None
+    assert localization is not None
+    assert table["name"].tolist() == localization["name"].tolist()
+    inside = table["name"].isin(run.json("region.json")["tensors"])
+    assert 0 < inside.sum() < len(table)
+    assert (table.loc[~inside, ["norm_change", "max_change"]] == 0.0).all(axis=None)
+    assert (table.loc[inside, ["norm_change", "max_change"]] > 0.0).all(axis=None)
 
 
 def test_manifest_hashes_are_true(finished: Finished, tiny_of: Callable[[str], Path]) -> None:
@@ -335,6 +347,12 @@ def test_cancelled_unlearning_keeps_a_usable_partial_result(tiny_llama: Path, ti
     partial = load_file(run.path / "after" / "region.safetensors")
     assert set(partial) == set(run.json("region.json")["tensors"])
     before = load_file(run.path / "before" / "adapter_model.safetensors")
+    table = run.table("changes")
+    assert table is not None
+    for name, change in zip(table["name"], table["norm_change"], strict=True):
+        old = before[f"base_model.model.{name}.weight"].double()
+        expected = float((partial[name].double() - old).norm()) if name in partial else 0.0
+        assert change == pytest.approx(expected, abs=0.0 if not expected else None), name
     assert all(not torch.equal(v.float(), before[f"base_model.model.{n}.weight"].float()) for n, v in partial.items())
 
 
