@@ -117,6 +117,9 @@ class UnlearnConfig:
     batch_size: int = setting(8, "unlearn examples per step", unit="examples", low=1, high=1024, source="code: 16")
     retain_batch_size: int = setting(16, "retention examples per step", unit="examples", low=1, high=1024, source="code: 16")
     check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
+    watch: int = setting(
+        2, "questions of each scope that are asked again at every checkpoint", unit="questions", low=0, high=20
+    )
     stop: str = setting(
         "never-taught",
         "never-taught: stop when accuracy on U-train (dev, if held out) is down at the level of the model that "

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import pandas as pd
 import torch
 
 from core import adapters as adapters_
-from core import answerer, data, facts, models, regions, store
+from core import answerer, data, facts, models, regions, store, watch
 from core import localize as localize_
 from core import teach as teach_
 from core import unlearn as unlearn_
@@ -206,6 +207,8 @@ class Pipeline:
             unlearn_.spread(self._part("retention", split), WATCHED),
             never,
         )
+        questions = watch.choose(self.corpus, c.watch, split)
+        ask = partial(watch.Watch(questions, self.voices, self.config.answers).ask, self.adapters) if questions else None
 
         def produce(folder: Path) -> None:
             shutil.rmtree(self.run.path / "checkpoints", ignore_errors=True)
@@ -219,6 +222,7 @@ class Pipeline:
             result = unlearn_.unlearn(
                 self.adapters, self.region, self._part("unlearn", "train"), self._part("retention", "train"), watched, c,
                 pad=self.pad, seed=self.config.seed, report=self.report, save=save,
+                ask=ask,
             )  # fmt: skip
             store.write_json(folder / "unlearn.json", {**asdict(result), "split": split})
             self._write_after(folder)
@@ -226,7 +230,7 @@ class Pipeline:
 
         key = self._key(
             "unlearn", self.adapters.hash("before"), self.corpus.fingerprint(), self.region, c, c.method.name, never,
-            self.config.data.max_tokens,
+            self.config.data.max_tokens, self.config.answers.max_new_tokens,
         )  # fmt: skip
         try:
             reused = self._cached("unlearn", key, produce)
