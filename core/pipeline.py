@@ -9,11 +9,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -34,9 +33,9 @@ from core.changes import changes
 from core.config import FORMAT, RunConfig
 from core.data import Corpus, Example
 from core.errors import Cancelled, UserError
-from core.metrics import METRICS, Evidence
+from core.metrics import METRICS, Evidence, accuracy
 from core.models import Loaded
-from core.progress import Reporter
+from core.progress import Reporter, peak_memory_mb
 from core.store import Run
 from core.summary import clean, summary
 from core.voices import Voices, general_lines
@@ -77,24 +76,25 @@ class Pipeline:
             started = time.monotonic()
             self.report.stage(name, "running")
             try:
-                reused = bool(getattr(self, f"_{name}")())
+                source = str(getattr(self, f"_{name}")())
             except OSError as error:
                 raise store.disk_error(self.run.path, error) from error
+            seconds = time.monotonic() - started
             self.manifest["stages"][name] = {
-                "key": self.keys.get(name),
-                "seconds": round(time.monotonic() - started, 2), "reused": reused, "peak_memory_mb": peak_memory_mb(),
+                "key": self.keys.get(name), "seconds": round(seconds, 2), "reused": bool(source), "source": source,
+                "peak_memory_mb": peak_memory_mb(),
             }  # fmt: skip
-            self.report.stage(name, "reused" if reused else "done", seconds=time.monotonic() - started)
+            self.report.stage(name, "reused" if source else "done", seconds=seconds, source=source)
         self._write_manifest()
         return summary(self.run)
 
     # -- the stages -------------------------------------------------------------------------------------------------
 
-    def _teach(self) -> bool:
+    def _teach(self) -> str:
         config = self.config.teach
         if not self.taught:
             self._given_adapter()
-            return False
+            return ""
 
         def produce(folder: Path) -> None:
             adapters = self._attach()
@@ -107,10 +107,10 @@ class Pipeline:
             self.adapters = adapters
 
         key = self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, config)
-        reused = self._cached("teach", key, produce)
-        if reused:
+        source = self._cached("teach", key, produce)
+        if source:
             self.adapters = adapters_.load(self.loaded.model, self.dtype, self.run.path / "before")
-        return reused
+        return source
 
     def _given_adapter(self) -> None:
         """Take the user's adapter as before, or a fresh one that changes nothing."""
@@ -127,7 +127,7 @@ class Pipeline:
             self.loaded.model, self.dtype, rank=c.rank, alpha=c.alpha, dropout=c.dropout, seed=self.config.seed
         )
 
-    def _preflight(self) -> bool:
+    def _preflight(self) -> str:
         voices = ["before", *(["never"] if self.taught else [])]
 
         def produce(folder: Path) -> None:
@@ -141,7 +141,7 @@ class Pipeline:
             "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
             self.config.answers, self.config.evaluate, self.config.data.max_tokens, general_lines(),
         )  # fmt: skip
-        reused = self._cached("preflight", key, produce)
+        source = self._cached("preflight", key, produce)
         self.reference = pd.read_parquet(self.run.path / "reference.parquet")
         self.recorded = json.loads((self.run.path / "reference.json").read_text(encoding="utf-8"))
         found = preflight(self.corpus, self.reference, self.recorded["answers"]["before"])
@@ -155,9 +155,9 @@ class Pipeline:
                 f"its answers ({found['facts']['share']:.0f} %, at least {minimum:.0f} % are needed).",
                 "Teach it (--set teach.enabled=true), teach longer, or lower preflight.minimum_facts.",
             )
-        return reused
+        return source
 
-    def _localize(self) -> bool:
+    def _localize(self) -> str:
         c = self.config.localize
 
         def produce(folder: Path) -> None:
@@ -172,7 +172,7 @@ class Pipeline:
         key = self._key("localize", self.adapters.hash("before"), self.corpus.fingerprint(), c, self.config.data.max_tokens)
         return self._cached("localize", key, produce)
 
-    def _region(self) -> bool:
+    def _region(self) -> str:
         table = pd.read_parquet(self.run.path / "localization.parquet")
         rule = self.config.region
         self.region = regions.choose(rule, table)
@@ -194,9 +194,9 @@ class Pipeline:
                 "share_of_model": 100.0 * float(elements[inside].sum()) / self._parameters(),
             },
         )
-        return False
+        return ""
 
-    def _unlearn(self) -> bool:
+    def _unlearn(self) -> str:
         c = self.config.unlearn
         split = "dev" if self.corpus.select("unlearn", "dev") else "train"
         never = self._accuracy("never", "unlearn", split) if self.taught else None
@@ -233,15 +233,15 @@ class Pipeline:
             self.config.data.max_tokens, self.config.answers.max_new_tokens,
         )  # fmt: skip
         try:
-            reused = self._cached("unlearn", key, produce)
+            source = self._cached("unlearn", key, produce)
         except Cancelled:
             self._write_after(self.run.path)
             raise
-        if reused:
+        if source:
             self.adapters.copy("before", "after")
             self.adapters.set("after", adapters_.read_tensors(self.run.path / "after" / "region.safetensors"))
             unlearn_.verify(self.adapters, self.region)
-        return reused
+        return source
 
     def _write_after(self, folder: Path) -> None:
         """Write the region's tensors and what changed in them; of a cancelled run those of its last step."""
@@ -250,7 +250,7 @@ class Pipeline:
         adapters_.write_tensors(tensors, folder / "after" / "region.safetensors")
         changes(self.adapters).to_parquet(folder / "changes.parquet")
 
-    def _answers(self) -> bool:
+    def _answers(self) -> str:
         def produce(folder: Path) -> None:
             store.write_json(
                 folder / "after.json",
@@ -263,7 +263,7 @@ class Pipeline:
         key = self._key(
             "answers", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines()
         )
-        reused = self._cached("answers", key, produce)
+        source = self._cached("answers", key, produce)
         after = json.loads((self.run.path / "after.json").read_text(encoding="utf-8"))
         for part in ("answers", "general"):
             self.recorded[part] |= after[part]
@@ -272,9 +272,9 @@ class Pipeline:
             voices = {v: texts[example.id] for v, texts in self.recorded["answers"].items() if example.id in texts}
             rows.append(json.dumps({"example": example.id, **_public(example), **voices}, ensure_ascii=False))
         store.write_text(self.run.path / "answers.jsonl", "\n".join(rows) + "\n")
-        return reused
+        return source
 
-    def _evaluate(self) -> bool:
+    def _evaluate(self) -> str:
         def produce(folder: Path) -> None:
             self.voices.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
 
@@ -282,7 +282,7 @@ class Pipeline:
             "evaluate", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.evaluate,
             self.config.data.max_tokens,
         )  # fmt: skip
-        reused = self._cached("evaluate", key, produce)
+        source = self._cached("evaluate", key, produce)
         after = pd.read_parquet(self.run.path / "after.parquet")
         tokens = self.reference.merge(after.drop(columns=["token", "text"]), on=["example", "position"], validate="1:1")
         places = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in self.corpus.examples])
@@ -296,7 +296,7 @@ class Pipeline:
         store.write_json(self.run.path / "metrics.json", clean({"format": FORMAT, "metrics": scores}))
         for name in ("reference.parquet", "reference.json", "after.parquet", "after.json"):
             (self.run.path / name).unlink(missing_ok=True)  # now contained in tokens, answers and metrics
-        return reused
+        return source
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 
@@ -305,7 +305,7 @@ class Pipeline:
         weights = self.loaded.files or str(self.loaded.folder)
         return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed], *parts)
 
-    def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> bool:
+    def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> str:
         self.keys[stage] = key
         return store.cached(self.folder, stage, key, self.run, produce)
 
@@ -320,8 +320,7 @@ class Pipeline:
         return sum(p.numel() for name, p in self.loaded.model.named_parameters() if "lora_" not in name)
 
     def _accuracy(self, voice: str, scope: str, split: str) -> float:
-        ids = [e.id for e in self.corpus.select(scope, split)]
-        return token_accuracy(self.reference, voice, ids)
+        return accuracy.mean(self.reference, voice, [e.id for e in self.corpus.select(scope, split)])
 
     def _write_manifest(self) -> None:
         import peft
@@ -358,16 +357,10 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
-def token_accuracy(tokens: pd.DataFrame, voice: str, ids: Sequence[str]) -> float:
-    """Return the answer-token accuracy (%) of some examples from a token table."""
-    mine = tokens[tokens["example"].isin(set(ids))]
-    return 100.0 * float((mine[f"rank_{voice}"] == 1).groupby(mine["example"]).mean().mean())
-
-
 def preflight(corpus: Corpus, tokens: pd.DataFrame, answers: dict[str, str]) -> dict[str, Any]:
     """Say what the model knows: accuracy per scope and split, and how many facts of U-train its answers contain."""
-    accuracy = {
-        f"{scope}/{split}": token_accuracy(tokens, "before", [e.id for e in part])
+    right = {
+        f"{scope}/{split}": accuracy.mean(tokens, "before", [e.id for e in part])
         for scope in data.SCOPES
         for split in data.SPLITS
         if (part := corpus.select(scope, split))
@@ -378,13 +371,7 @@ def preflight(corpus: Corpus, tokens: pd.DataFrame, answers: dict[str, str]) -> 
         asked += len(wanted)
         known += sum(facts.contains(answers[example.id], fact) for fact in wanted)
     share = 100.0 * known / asked if asked else None
-    return {"accuracy": accuracy, "facts": {"known": known, "asked": asked, "share": share}}
-
-
-def peak_memory_mb() -> int:
-    """Return the process's peak resident memory in MB (macOS counts in bytes, Linux in kB)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+    return {"accuracy": right, "facts": {"known": known, "asked": asked, "share": share}}
 
 
 def _smaller(array: np.ndarray) -> np.ndarray:

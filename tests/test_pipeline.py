@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from core import models, store, voices
 from core.config import RunConfig, from_json
 from core.errors import Cancelled, UserError
-from core.pipeline import NOT_TAUGHT, Pipeline, preflight, token_accuracy
+from core.metrics import accuracy
+from core.pipeline import NOT_TAUGHT, Pipeline, preflight
 from core.store import STAGES, Run
 from core.summary import clean, summary
 from tests.naive import Recorder
@@ -182,7 +183,7 @@ def test_tokens_hold_every_answer_token_of_every_voice(finished: Finished) -> No
         assert (first[right] == tokens["text"].to_numpy()[right]).all()
         assert all(len(best) == config.evaluate.top for best in tokens[f"top_{voice}"])
     val = [e.id for e in corpus.select("unlearn", "val")]
-    assert 100 - token_accuracy(tokens, "after", val) == pytest.approx(result["after"]["unlearn_success"]["val"])
+    assert 100 - accuracy.mean(tokens, "after", val) == pytest.approx(result["after"]["unlearn_success"]["val"])
 
 
 def test_answers_of_all_voices_are_recorded(finished: Finished) -> None:
