@@ -46,6 +46,12 @@ def test_questions_with_a_fact_come_first() -> None:
     assert all("Number" in e.answer for e in watch.choose(corpus_of(4, 3), 2, "train"))
 
 
+def test_of_those_the_shortest_comes_first() -> None:
+    answers = ["It is at 14 Quay Street in Cork, as all know.", "At 14 Quay Street.", "He is."]
+    made = [Example(f"{s}/train/{i}", "Where?", a, s, "train", "S") for s in data.SCOPES for i, a in enumerate(answers)]
+    assert {e.answer for e in watch.choose(Corpus(tuple(made), "made"), 1, "train")} == {"At 14 Quay Street."}
+
+
 @pytest.mark.parametrize(("count", "found"), [(0, 0), (1, 1), (3, 3), (5, 5), (99, 6)])
 def test_as_many_as_asked_for_and_none_twice(count: int, found: int) -> None:
     chosen = watch.choose(corpus_of(3, 2), count, "train")
