@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -23,7 +22,7 @@ import pandas as pd
 import torch
 
 from core import adapters as adapters_
-from core import answerer, data, facts, models, regions, store, watch
+from core import answerer, data, manifest, models, preflight, regions, store, watch
 from core import localize as localize_
 from core import teach as teach_
 from core import unlearn as unlearn_
@@ -43,9 +42,6 @@ from core.voices import Voices, general_lines
 CODE = {"teach": 1, "preflight": 1, "localize": 2, "unlearn": 2, "answers": 1, "evaluate": 1}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
-STILL_OPEN = {"status.json", "events.jsonl", "worker.log", "manifest.json", "cancel"}
-"""Files that the worker goes on writing after the manifest: a hash of them would soon be wrong."""
-
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
 
 
@@ -64,7 +60,7 @@ class Pipeline:
         self.voices = Voices(self.loaded, self.corpus.examples, config, report)
         self.pad = self.voices.pad
         self.adapters: Adapters
-        self.manifest: dict[str, Any] = {"stages": {}}
+        self.stages: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, str] = {}
         self.taught = config.teach.enabled and not self.loaded.adapter
         if config.teach.enabled and not self.taught:
@@ -80,12 +76,12 @@ class Pipeline:
             except OSError as error:
                 raise store.disk_error(self.run.path, error) from error
             seconds = time.monotonic() - started
-            self.manifest["stages"][name] = {
+            self.stages[name] = {
                 "key": self.keys.get(name), "seconds": round(seconds, 2), "reused": bool(source), "source": source,
                 "peak_memory_mb": peak_memory_mb(),
             }  # fmt: skip
             self.report.stage(name, "reused" if source else "done", seconds=seconds, source=source)
-        self._write_manifest()
+        manifest.write(self.run, self.stages, self.loaded, self.corpus, self.adapters, self.config.seed)
         return summary(self.run)
 
     # -- the stages -------------------------------------------------------------------------------------------------
@@ -144,7 +140,7 @@ class Pipeline:
         source = self._cached("preflight", key, produce)
         self.reference = pd.read_parquet(self.run.path / "reference.parquet")
         self.recorded = json.loads((self.run.path / "reference.json").read_text(encoding="utf-8"))
-        found = preflight(self.corpus, self.reference, self.recorded["answers"]["before"])
+        found = preflight.knowledge(self.corpus, self.reference, self.recorded["answers"]["before"])
         store.write_json(self.run.path / "preflight.json", found)
         self.report.event("preflight", **found)
         minimum = self.config.preflight.minimum_facts
@@ -322,30 +318,6 @@ class Pipeline:
     def _accuracy(self, voice: str, scope: str, split: str) -> float:
         return accuracy.mean(self.reference, voice, [e.id for e in self.corpus.select(scope, split)])
 
-    def _write_manifest(self) -> None:
-        import peft
-        import transformers
-
-        files = {
-            str(p.relative_to(self.run.path)): models.sha256(p)
-            for p in sorted(self.run.path.rglob("*"))
-            if p.is_file() and p.name not in STILL_OPEN and p.name[0] != "."
-        }
-        versions = {"python": sys.version.split()[0], "torch": torch.__version__}
-        versions |= {"transformers": transformers.__version__, "peft": peft.__version__}
-        self.manifest |= {
-            "format": FORMAT,
-            "model": {"name": self.loaded.name, "note": self.loaded.note, "weights": self.loaded.files},
-            "data": {"source": self.corpus.source, "fingerprint": self.corpus.fingerprint()},
-            "adapters": {"before": self.adapters.hash("before"), "after": self.adapters.hash("after")},
-            "seed": self.config.seed,
-            "device": str(self.adapters.device),
-            "dtype": self.dtype,
-            "versions": versions,
-            "files": files,
-        }
-        store.write_json(self.run.path / "manifest.json", self.manifest)
-
 
 WATCHED = 24
 """examples of each scope on which the unlearning loop measures itself"""
@@ -355,23 +327,6 @@ def digest(*parts: Any) -> str:
     """Return a short hash of plain values and dataclasses; the key of a cached stage."""
     plain = [{"class": type(p).__name__, **asdict(p)} if dataclasses.is_dataclass(p) else p for p in parts]  # type: ignore[arg-type]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:20]
-
-
-def preflight(corpus: Corpus, tokens: pd.DataFrame, answers: dict[str, str]) -> dict[str, Any]:
-    """Say what the model knows: accuracy per scope and split, and how many facts of U-train its answers contain."""
-    right = {
-        f"{scope}/{split}": accuracy.mean(tokens, "before", [e.id for e in part])
-        for scope in data.SCOPES
-        for split in data.SPLITS
-        if (part := corpus.select(scope, split))
-    }
-    known = asked = 0
-    for example in corpus.select("unlearn", ("train", "dev")):
-        wanted = facts.facts(example.answer, example.subject)
-        asked += len(wanted)
-        known += sum(facts.contains(answers[example.id], fact) for fact in wanted)
-    share = 100.0 * known / asked if asked else None
-    return {"accuracy": right, "facts": {"known": known, "asked": asked, "share": share}}
 
 
 def _smaller(array: np.ndarray) -> np.ndarray:

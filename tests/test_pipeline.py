@@ -18,7 +18,8 @@ from core import models, store, voices
 from core.config import RunConfig, from_json
 from core.errors import Cancelled, UserError
 from core.metrics import accuracy
-from core.pipeline import NOT_TAUGHT, Pipeline, preflight
+from core.pipeline import NOT_TAUGHT, Pipeline
+from core.preflight import knowledge
 from core.store import STAGES, Run
 from core.summary import clean, summary
 from tests.naive import Recorder
@@ -142,7 +143,7 @@ def test_manifest_hashes_are_true(finished: Finished, tiny_of: Callable[[str], P
 def test_manifest_leaves_out_what_is_still_written_to(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     config = small(tiny_llama, tiny_data)
     run = store.create(config, tmp_path)
-    growing = {"status.json", "events.jsonl", "worker.log"}
+    growing = {"status.json", "events.jsonl", "worker.log", "label.json"}
     for name in growing:
         (run.path / name).write_text("{}\n", encoding="utf-8")
     Pipeline(run, config, tmp_path, Recorder()).go()
@@ -313,9 +314,9 @@ def test_preflight_counts_facts_in_the_answers(finished: Finished) -> None:
     run, config, _ = finished
     corpus, tokens = data.load(config.data, config.seed), run.table("tokens")
     assert tokens is not None
-    everything = preflight(corpus, tokens, {e.id: e.answer for e in corpus.examples})
+    everything = knowledge(corpus, tokens, {e.id: e.answer for e in corpus.examples})
     assert everything["facts"]["share"] == 100.0
-    nothing = preflight(corpus, tokens, {e.id: "I do not know." for e in corpus.examples})
+    nothing = knowledge(corpus, tokens, {e.id: "I do not know." for e in corpus.examples})
     assert (nothing["facts"]["known"], nothing["facts"]["asked"]) == (0, everything["facts"]["asked"])
     assert nothing["accuracy"] == run.json("preflight.json")["accuracy"]
 
