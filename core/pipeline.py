@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 
 from core import adapters as adapters_
-from core import answerer, data, manifest, models, preflight, regions, store, watch
+from core import answerer, data, lineage, manifest, models, preflight, regions, store, watch
 from core import localize as localize_
 from core import teach as teach_
 from core import unlearn as unlearn_
@@ -63,6 +63,8 @@ class Pipeline:
         self.stages: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, str] = {}
         self.taught = config.teach.enabled and not self.loaded.adapter
+        if self.loaded.adapter and (text := lineage.finding(self.loaded.adapter)):
+            report.event("finding", text=text)
         if config.teach.enabled and not self.taught:
             report.event("finding", text="Nothing is taught: the given adapter is taken as the model that knows.")
 

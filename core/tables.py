@@ -44,7 +44,7 @@ def json_rows(path: Path) -> list[dict[str, Any]]:
 def jsonl_rows(path: Path) -> list[dict[str, Any]]:
     """Return one object a line."""
     rows = []
-    for number, line in enumerate(_decoded(path).splitlines(), start=1):
+    for number, line in enumerate(_decoded(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
