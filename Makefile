@@ -49,5 +49,5 @@ demo: install  ## the bundled run headless, into demo/: a table and a picture
 bench: install  ## ratios against the published procedure
 	@$(PY) -m core bench --json
 
-bundled: install  ## remake the finished run that ships in assets/runs
+bundled: install  ## remake the finished runs that ship in assets/runs
 	@$(PY) -m core.bundle

@@ -186,7 +186,10 @@ def attach(model: PreTrainedModel, dtype: str, *, rank: int, alpha: float, dropo
 
 
 def load(model: PreTrainedModel, dtype: str, folder: Path, name: str = "before") -> Adapters:
-    """Put a saved adapter on the base. Raises UserError for one that belongs to another base or is damaged."""
+    """Put a saved adapter on the base. Raises UserError for one that is damaged or has other layers or shapes.
+
+    One of another base with equal shapes is not recognised here: see core/lineage.py.
+    """
     try:
         config = LoraConfig.from_pretrained(str(folder))
         values = load_file(folder / "adapter_model.safetensors")

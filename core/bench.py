@@ -315,7 +315,7 @@ def _ask_and_report(adapters: Sequence[str]) -> None:
     from core.answers import Request, generate
     from core.batching import prompt_ids
     from core.config import AnswersConfig
-    from core.pipeline import peak_memory_mb
+    from core.progress import peak_memory_mb
 
     bench = prepare()
     if "after" in adapters:

@@ -1,21 +1,27 @@
-"""Remake the finished run that ships in assets/runs: the same pipeline as for everybody, then a copy without logs.
+"""Make the finished runs that ship in assets/runs: the same pipeline as for everybody, then a copy without logs.
 
-`python -m core.bundle` (or `make bundled`). What a visitor sees first is thus a run that anybody can repeat.
+`python -m core.bundle` makes all of them, `python -m core.bundle privacy` one; `make bundled` is the former. The run
+that shipped until then is set aside meanwhile, so that nothing is taken from it: every stage is made and measured.
+What a visitor sees first is thus a run that anybody can repeat, with the default settings.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core import config, jobs, progress_bar, store
-from core.errors import UserError
+from core.errors import UserError, unknown
 from core.store import Run
 
+SUBSETS = ("privacy", "copyright")
+
 LEFT_OUT = {"worker.log", ".worker.lock", "cancel", "checkpoints"}
-"""Logs, and the checkpoints: seven times the size of the result."""
+"""Logs, and the checkpoints: seven times the size of the result. Their scores and answers stay, in unlearn.json."""
 
 
 def copy(run: Run, target: Path) -> None:
@@ -30,15 +36,45 @@ def copy(run: Run, target: Path) -> None:
     store.write_json(target / "status.json", {**kept, "host": "bundled", "pid": None, "heartbeat": kept["ended"]})
 
 
-def main() -> int:
-    """Run the demo in a temporary folder and bring it home."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = jobs.submit(config.preset("this-machine").with_setting("name", "MemFlex on the privacy demo"), Path(folder))
+@contextlib.contextmanager
+def set_aside(target: Path) -> Iterator[None]:
+    """Hide a bundled run while its successor is made; bring it back if that fails."""
+    hidden = target.with_name(f".{target.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    if target.exists():
+        target.rename(hidden)
+    try:
+        yield
+    finally:
+        if not target.exists() and hidden.exists():
+            hidden.rename(target)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def make(subset: str) -> None:
+    """Run one demo in a temporary folder and bring it home. Raises UserError where it does not finish."""
+    target = store.BUNDLED_RUNS / f"{subset}-memflex"
+    settings = config.preset("this-machine").with_setting("name", f"MemFlex on the {subset} demo")
+    with tempfile.TemporaryDirectory() as folder, set_aside(target):
+        run = jobs.submit(settings.with_setting("data.subset", subset), Path(folder))
         if progress_bar.follow(run) != "done":
             raise UserError(f"The run ended {run.status()['state']}.", str(run.status().get("error")))
-        copy(run, store.BUNDLED_RUNS / "privacy-memflex")
+        copy(run, target)
+
+
+def main(subsets: Sequence[str]) -> int:
+    """Make the runs of some subsets, all by default."""
+    for subset in subsets:
+        if subset not in SUBSETS:
+            raise unknown("bundled subset", subset, SUBSETS)
+    for subset in subsets or SUBSETS:
+        make(subset)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as problem:
+        sys.stderr.write(f"{problem}\n")
+        sys.exit(1)

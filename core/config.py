@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from core.errors import UserError, unknown
 from core.methods import METHODS, Method
 from core.methods.memflex import MemFlex
 from core.regions import REGIONS, Located, Region
-from core.settings import setting
+from core.settings import converted, setting
 
 FORMAT = 1
 """Version of everything a run writes; a reader refuses a higher one."""
@@ -117,6 +116,9 @@ class UnlearnConfig:
     batch_size: int = setting(8, "unlearn examples per step", unit="examples", low=1, high=1024, source="code: 16")
     retain_batch_size: int = setting(16, "retention examples per step", unit="examples", low=1, high=1024, source="code: 16")
     check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
+    watch: int = setting(
+        2, "questions of each scope that are asked again at every checkpoint", unit="questions", low=0, high=20
+    )
     stop: str = setting(
         "never-taught",
         "never-taught: stop when accuracy on U-train (dev, if held out) is down at the level of the model that "
@@ -317,40 +319,4 @@ def _convert(owner: Any, key: str, value: Any) -> Any:
     hint = get_type_hints(type(owner))[key]
     if hint in FAMILIES:
         return value if isinstance(value, hint) else _member(hint, value)
-    converted = _typed(hint, key, value)
-    meta = _fields(owner)[key].metadata
-    choices, low, high = meta.get("choices", ()), meta.get("low"), meta.get("high")
-    if choices and converted not in choices:
-        raise unknown(f"choice for {key}", str(value), choices)
-    if isinstance(converted, int | float) and not isinstance(converted, bool):
-        if (low is not None and converted < low) or (high is not None and converted > high):
-            raise UserError(f"{key} is {value}, outside its range.", f"Choose a value from {low} to {high}.")
-    return converted
-
-
-def _typed(hint: Any, key: str, value: Any) -> Any:
-    wrong = UserError(f"{key} cannot be {value!r}.", f"It must be a {getattr(hint, '__name__', 'list')}.")
-    if get_origin(hint) is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
-            raise wrong
-        inner = get_args(hint)[0]
-        return tuple(_typed(inner, key, part.strip() if isinstance(part, str) else part) for part in parts if part != "")
-    if hint is bool:
-        text = str(value).lower()
-        if text not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
-            raise wrong
-        return text in {"true", "1", "yes", "on"}
-    if hint is str:
-        if not isinstance(value, str | int | float):
-            raise wrong
-        return str(value)
-    if isinstance(value, bool):
-        raise wrong
-    try:
-        number = hint(value)
-    except (TypeError, ValueError):
-        raise wrong from None
-    if isinstance(number, float) and not math.isfinite(number):
-        raise wrong
-    return number
+    return converted(_fields(owner)[key], hint, value)

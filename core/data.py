@@ -10,12 +10,12 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core import facts
+from core import facts, tables
 from core.config import DataConfig
 from core.errors import UserError, unknown
 
@@ -135,7 +135,7 @@ def from_folder(folder: Path, subset: str, source: str) -> Corpus:
     rows: list[dict[str, Any]] = []
     for scope in SCOPES:
         path = folder / subset / f"{scope}.json"
-        splits = _json(path)
+        splits = tables.parsed(path)
         splits = splits[0] if isinstance(splits, list) and len(splits) == 1 else splits
         if not isinstance(splits, dict):
             raise UserError(f"{path} is not in KnowUnDo's layout.", 'Expected [{"train": [...], "val": [...]}].')
@@ -170,15 +170,12 @@ def from_file(path: Path) -> Corpus:
 
     Without a column split, every fifth question of a scope and subject becomes val.
     """
-    readers: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
-        ".json": _json_rows, ".jsonl": _jsonl_rows, ".csv": _csv_rows, ".parquet": _parquet_rows,
-    }  # fmt: skip
-    if path.suffix.lower() not in readers:
-        raise UserError(f"{path.name} is no data file.", f"Known endings: {', '.join(readers)}.")
+    if path.suffix.lower() not in tables.READERS:
+        raise UserError(f"{path.name} is no data file.", f"Known endings: {', '.join(tables.READERS)}.")
     if path.stat().st_size > LARGEST_FILE:
         size = path.stat().st_size / 2**20
         raise UserError(f"{path.name} has {size:.0f} MB; at most {LARGEST_FILE / 2**20:.0f} MB are read.", "Take a part.")
-    rows = readers[path.suffix.lower()](path)
+    rows = tables.READERS[path.suffix.lower()](path)
     if not rows:
         raise UserError(f"{path.name} is empty.", "It needs rows with question, answer and scope.")
     return parse_rows(rows, path.name)
@@ -263,72 +260,6 @@ def _corpus(rows: list[dict[str, Any]], source: str) -> Corpus:
 
 def _text(value: Any) -> str:
     return "" if value is None or value != value else str(value).strip()  # NaN is the only value unlike itself
-
-
-def _decoded(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"The file {path} does not exist.", "Check the folder's layout.") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path.name} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}).", "Check its permissions.") from None
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(_decoded(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{path.name} is not valid JSON ({error}).", "Repair the file.") from None
-
-
-def _json_rows(path: Path) -> list[dict[str, Any]]:
-    rows = _json(path)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{path.name} is not a list of objects.", 'Expected [{"question": …, "answer": …, "scope": …}].')
-    return rows
-
-
-def _jsonl_rows(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(_decoded(path).splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            raise UserError(f"{path.name}: line {number} is not a JSON object.", "Repair the line.")
-        rows.append(row)
-    return rows
-
-
-def _csv_rows(path: Path) -> list[dict[str, Any]]:
-    import io
-
-    import pandas as pd
-
-    text = _decoded(path)
-    if not text.strip():
-        return []
-    try:
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, ValueError) as error:
-        raise UserError(f"{path.name} is not a readable CSV file ({error}).", "Repair the file.") from None
-    return [{str(key).strip(): value for key, value in row.items()} for row in table.to_dict("records")]
-
-
-def _parquet_rows(path: Path) -> list[dict[str, Any]]:
-    import pandas as pd
-    import pyarrow
-
-    try:
-        table = pd.read_parquet(path)
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path.name} is not a readable Parquet file ({error}).", "Write it again.") from None
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
 def _repeated(corpus: Corpus) -> list[str]:

@@ -87,6 +87,7 @@ def fused(model: torch.nn.Module, name: str, dtype: str) -> Iterator[None]:
     With dtype autocast the frozen weights are cast to bfloat16 once, not at every call.
     """
     layers = [layer for layer in model.modules() if suits(layer, name)]
+    outer = [layer.__dict__.get("forward") for layer in layers]
     try:
         for layer in layers:
             base: Any = layer.base_layer
@@ -97,8 +98,16 @@ def fused(model: torch.nn.Module, name: str, dtype: str) -> Iterator[None]:
             layer.forward = partial(_forward, layer, weight, bias, name)  # type: ignore[method-assign]
         yield
     finally:
-        for layer in layers:
+        _restore(layers, outer)
+
+
+def _restore(layers: Sequence[LoraLinear], forwards: Sequence[Any]) -> None:
+    """Put back what stood there before: a context may be entered inside another one."""
+    for layer, forward in zip(layers, forwards, strict=True):
+        if forward is None:
             layer.__dict__.pop("forward", None)
+        else:
+            layer.forward = forward  # type: ignore[method-assign]
 
 
 def _mixed_forward(
@@ -123,6 +132,7 @@ def mixed(model: torch.nn.Module, groups: Sequence[tuple[str | None, slice]]) ->
     Only for models whose LoRA layers are all linear, and only for generation.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear)]
+    outer = [layer.__dict__.get("forward") for layer in layers]
     count = max(rows.stop for _, rows in groups)
     try:
         for layer in layers:
@@ -139,5 +149,4 @@ def mixed(model: torch.nn.Module, groups: Sequence[tuple[str | None, slice]]) ->
             layer.forward = partial(_mixed_forward, layer, parts, count)  # type: ignore[method-assign]
         yield
     finally:
-        for layer in layers:
-            layer.__dict__.pop("forward", None)
+        _restore(layers, outer)

@@ -85,15 +85,15 @@ def reap() -> None:
 
 def follow(run: Run, every: float = 0.1) -> Iterator[dict[str, Any]]:
     """Yield a run's events from the beginning until it has ended."""
-    seen = 0
+    line = 0
     while True:
         reap()
+        # The state is read first: what is written between the two looks is then never missed.
         state = run.status()["state"]
-        new = run.events(seen)
-        seen += len(new)
+        new, line = run.events_after(line)
         yield from new
         if state in store.ENDED or state == "unreadable":
-            yield from run.events(seen)
+            yield from run.events_after(line)[0]
             return
         time.sleep(every)
 

@@ -25,13 +25,12 @@ from core.adapters import Adapters, Cell
 from core.batching import Batch, Encoded, by_length, collate
 from core.config import LocalizeConfig
 from core.errors import UserError
+from core.inside import details
 from core.likelihood import answer_logits, per_example, token_nll
 from core.progress import Reporter
 
 TOP = 10
 """examples kept per cell in the contributions table"""
-BINS = 41
-"""bins of the histograms of element gradients; symmetric around 0"""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Localization:
     contributions: pd.DataFrame
     """name, example, share: the TOP unlearn examples of each tensor; an example's share is <g_n, G>/(N |G|²)"""
     detail: dict[str, np.ndarray]
-    """profiles and histograms, flat with offsets: see `details`"""
+    """profiles and histograms, flat with offsets: see core/inside.py"""
 
 
 Targets = Callable[[Sequence[Encoded]], torch.Tensor]
@@ -75,7 +74,8 @@ def localize(
     table = statistics(adapters.cells, gradients["unlearn"], gradients["retention"])
     members, targets = scopes["unlearn"]
     shares = example_shares(adapters, members, targets, gradients["unlearn"], config.batch_size, pad, counter)
-    return Localization(table, top_contributions(shares, table), details(adapters.cells, gradients))
+    inside = details(adapters.cells, gradients, adapters.model.get_base_model().config)
+    return Localization(table, top_contributions(shares, table), inside)
 
 
 def perturbed(
@@ -123,7 +123,7 @@ def gradient(
         for batch, labels in _batches(members, targets, size, pad, adapters.device):
             counter.report.check()
             (_losses(model, batch, labels).sum() / len(members)).backward()
-            counter.add(len(batch))
+            counter.add(len(batch), batch.ids.numel())
         found = {name: _taken(parameter) for name, parameter in zip(names, parameters, strict=True)}
     broken = [name for name, g in found.items() if not torch.isfinite(g).all()]
     if broken:
@@ -202,7 +202,7 @@ def example_shares(
                 _losses(model, batch, labels).sum().backward()
             for name, values in products.values.items():
                 shares[name][where] = values
-            counter.add(len(batch))
+            counter.add(len(batch), batch.ids.numel())
         _drop_gradients(adapters)
         if rest:
             _one_by_one(adapters, model, members, targets, total, rest, pad, shares, counter)
@@ -285,35 +285,12 @@ def top_contributions(shares: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["name", "example", "share"])
 
 
-def details(cells: Sequence[Cell], gradients: dict[str, dict[str, torch.Tensor]]) -> dict[str, np.ndarray]:
-    """Return, flat in cell order, what is inside a cell.
-
-    rows_SCOPE, columns_SCOPE: root mean square per row and per column, cut apart by row_offsets and column_offsets;
-    histogram_SCOPE (cells, BINS): counts of elements between −range and +range; range (cells,).
-    """
-    found: dict[str, list[np.ndarray]] = {}
-    limits = []
-    for cell in cells:
-        limit = max(float(gradients[scope][cell.name].abs().max()) for scope in gradients)
-        limits.append(limit)
-        for scope, of in gradients.items():
-            g = of[cell.name].float()
-            found.setdefault(f"rows_{scope}", []).append(g.pow(2).mean(1).sqrt().cpu().numpy())
-            found.setdefault(f"columns_{scope}", []).append(g.pow(2).mean(0).sqrt().cpu().numpy())
-            counts = torch.histc(g.flatten(), BINS, -limit, limit) if limit > 0 else torch.zeros(BINS)
-            found.setdefault(f"histogram_{scope}", []).append(counts.cpu().numpy().astype(np.int32)[None])
-    flat = {name: np.concatenate(parts) for name, parts in found.items()}
-    for axis, index in (("row", 0), ("column", 1)):
-        flat[f"{axis}_offsets"] = np.cumsum([0, *(cell.shape[index] for cell in cells)])
-    return {**flat, "range": np.array(limits)}
-
-
 class _Counter:
     """Counts examples over the passes of this stage."""
 
     def __init__(self, report: Reporter, total: int) -> None:
         self.report, self.total, self.done = report, total, 0
 
-    def add(self, count: int) -> None:
+    def add(self, count: int, tokens: int) -> None:
         self.done += count
-        self.report.progress(self.done, self.total, "examples")
+        self.report.progress(self.done, self.total, "examples", tokens=tokens)

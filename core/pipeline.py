@@ -9,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import resource
 import shutil
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +22,25 @@ import pandas as pd
 import torch
 
 from core import adapters as adapters_
-from core import answerer, data, facts, models, regions, store
+from core import answerer, data, lineage, manifest, models, preflight, regions, store, watch
 from core import localize as localize_
 from core import teach as teach_
 from core import unlearn as unlearn_
 from core.adapters import Adapters
 from core.batching import Encoded
+from core.changes import changes
 from core.config import FORMAT, RunConfig
 from core.data import Corpus, Example
 from core.errors import Cancelled, UserError
-from core.metrics import METRICS, Evidence
+from core.metrics import METRICS, Evidence, accuracy
 from core.models import Loaded
-from core.progress import Reporter
+from core.progress import Reporter, peak_memory_mb
 from core.store import Run
 from core.summary import clean, summary
 from core.voices import Voices, general_lines
 
-CODE = 1
-"""Raised whenever a stage computes something else than before: it makes old cache entries unreachable."""
-
-STILL_OPEN = {"status.json", "events.jsonl", "worker.log", "manifest.json", "cancel"}
-"""Files that the worker goes on writing after the manifest: a hash of them would soon be wrong."""
+CODE = {"teach": 1, "preflight": 1, "localize": 2, "unlearn": 2, "answers": 1, "evaluate": 1}
+"""Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
 
@@ -62,11 +59,12 @@ class Pipeline:
         self.loaded: Loaded = models.load(config.model, make_room=answerer.leave)
         self.voices = Voices(self.loaded, self.corpus.examples, config, report)
         self.pad = self.voices.pad
-        self.base_key = [CODE, self.loaded.files or str(self.loaded.folder), self.dtype, config.model.template, config.seed]
         self.adapters: Adapters
-        self.manifest: dict[str, Any] = {"stages": {}}
+        self.stages: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, str] = {}
         self.taught = config.teach.enabled and not self.loaded.adapter
+        if self.loaded.adapter and (text := lineage.finding(self.loaded.adapter)):
+            report.event("finding", text=text)
         if config.teach.enabled and not self.taught:
             report.event("finding", text="Nothing is taught: the given adapter is taken as the model that knows.")
 
@@ -76,24 +74,25 @@ class Pipeline:
             started = time.monotonic()
             self.report.stage(name, "running")
             try:
-                reused = bool(getattr(self, f"_{name}")())
+                source = str(getattr(self, f"_{name}")())
             except OSError as error:
                 raise store.disk_error(self.run.path, error) from error
-            self.manifest["stages"][name] = {
-                "key": self.keys.get(name),
-                "seconds": round(time.monotonic() - started, 2), "reused": reused, "peak_memory_mb": peak_memory_mb(),
+            seconds = time.monotonic() - started
+            self.stages[name] = {
+                "key": self.keys.get(name), "seconds": round(seconds, 2), "reused": bool(source), "source": source,
+                "peak_memory_mb": peak_memory_mb(),
             }  # fmt: skip
-            self.report.stage(name, "reused" if reused else "done", seconds=time.monotonic() - started)
-        self._write_manifest()
+            self.report.stage(name, "reused" if source else "done", seconds=seconds, source=source)
+        manifest.write(self.run, self.stages, self.loaded, self.corpus, self.adapters, self.config.seed)
         return summary(self.run)
 
     # -- the stages -------------------------------------------------------------------------------------------------
 
-    def _teach(self) -> bool:
+    def _teach(self) -> str:
         config = self.config.teach
         if not self.taught:
             self._given_adapter()
-            return False
+            return ""
 
         def produce(folder: Path) -> None:
             adapters = self._attach()
@@ -105,11 +104,11 @@ class Pipeline:
             store.write_json(folder / "teach.json", asdict(result))
             self.adapters = adapters
 
-        key = digest(self.base_key, self.whole.fingerprint(), self.config.data.max_tokens, config)
-        reused = self._cached("teach", key, produce)
-        if reused:
+        key = self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, config)
+        source = self._cached("teach", key, produce)
+        if source:
             self.adapters = adapters_.load(self.loaded.model, self.dtype, self.run.path / "before")
-        return reused
+        return source
 
     def _given_adapter(self) -> None:
         """Take the user's adapter as before, or a fresh one that changes nothing."""
@@ -126,7 +125,7 @@ class Pipeline:
             self.loaded.model, self.dtype, rank=c.rank, alpha=c.alpha, dropout=c.dropout, seed=self.config.seed
         )
 
-    def _preflight(self) -> bool:
+    def _preflight(self) -> str:
         voices = ["before", *(["never"] if self.taught else [])]
 
         def produce(folder: Path) -> None:
@@ -136,14 +135,14 @@ class Pipeline:
                 {"answers": self.voices.ask(self.adapters, voices), "general": self.voices.general(self.adapters, voices)},
             )
 
-        key = digest(
-            self.base_key, self.adapters.hash("before"), self.corpus.fingerprint(), voices,
+        key = self._key(
+            "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
             self.config.answers, self.config.evaluate, self.config.data.max_tokens, general_lines(),
         )  # fmt: skip
-        reused = self._cached("preflight", key, produce)
+        source = self._cached("preflight", key, produce)
         self.reference = pd.read_parquet(self.run.path / "reference.parquet")
         self.recorded = json.loads((self.run.path / "reference.json").read_text(encoding="utf-8"))
-        found = preflight(self.corpus, self.reference, self.recorded["answers"]["before"])
+        found = preflight.knowledge(self.corpus, self.reference, self.recorded["answers"]["before"])
         store.write_json(self.run.path / "preflight.json", found)
         self.report.event("preflight", **found)
         minimum = self.config.preflight.minimum_facts
@@ -154,9 +153,9 @@ class Pipeline:
                 f"its answers ({found['facts']['share']:.0f} %, at least {minimum:.0f} % are needed).",
                 "Teach it (--set teach.enabled=true), teach longer, or lower preflight.minimum_facts.",
             )
-        return reused
+        return source
 
-    def _localize(self) -> bool:
+    def _localize(self) -> str:
         c = self.config.localize
 
         def produce(folder: Path) -> None:
@@ -168,10 +167,10 @@ class Pipeline:
             found.contributions.to_parquet(folder / "contributions.parquet")
             np.savez_compressed(folder / "detail.npz", **{k: _smaller(v) for k, v in found.detail.items()})  # type: ignore[arg-type]
 
-        key = digest(self.base_key, self.adapters.hash("before"), self.corpus.fingerprint(), c, self.config.data.max_tokens)
+        key = self._key("localize", self.adapters.hash("before"), self.corpus.fingerprint(), c, self.config.data.max_tokens)
         return self._cached("localize", key, produce)
 
-    def _region(self) -> bool:
+    def _region(self) -> str:
         table = pd.read_parquet(self.run.path / "localization.parquet")
         rule = self.config.region
         self.region = regions.choose(rule, table)
@@ -193,9 +192,9 @@ class Pipeline:
                 "share_of_model": 100.0 * float(elements[inside].sum()) / self._parameters(),
             },
         )
-        return False
+        return ""
 
-    def _unlearn(self) -> bool:
+    def _unlearn(self) -> str:
         c = self.config.unlearn
         split = "dev" if self.corpus.select("unlearn", "dev") else "train"
         never = self._accuracy("never", "unlearn", split) if self.taught else None
@@ -206,6 +205,8 @@ class Pipeline:
             unlearn_.spread(self._part("retention", split), WATCHED),
             never,
         )
+        questions = watch.choose(self.corpus, c.watch, split)
+        ask = partial(watch.Watch(questions, self.voices, self.config.answers).ask, self.adapters) if questions else None
 
         def produce(folder: Path) -> None:
             shutil.rmtree(self.run.path / "checkpoints", ignore_errors=True)
@@ -219,36 +220,35 @@ class Pipeline:
             result = unlearn_.unlearn(
                 self.adapters, self.region, self._part("unlearn", "train"), self._part("retention", "train"), watched, c,
                 pad=self.pad, seed=self.config.seed, report=self.report, save=save,
+                ask=ask,
             )  # fmt: skip
             store.write_json(folder / "unlearn.json", {**asdict(result), "split": split})
-            (folder / "after").mkdir()
-            adapters_.write_tensors(self._region_tensors(), folder / "after" / "region.safetensors")
+            self._write_after(folder)
             shutil.copytree(self.run.path / "checkpoints", folder / "checkpoints")
 
-        key = digest(
-            self.base_key, self.adapters.hash("before"), self.corpus.fingerprint(), self.region, c, c.method.name, never,
-            self.config.data.max_tokens,
+        key = self._key(
+            "unlearn", self.adapters.hash("before"), self.corpus.fingerprint(), self.region, c, c.method.name, never,
+            self.config.data.max_tokens, self.config.answers.max_new_tokens,
         )  # fmt: skip
         try:
-            reused = self._cached("unlearn", key, produce)
+            source = self._cached("unlearn", key, produce)
         except Cancelled:
-            self._keep_partial()
+            self._write_after(self.run.path)
             raise
-        if reused:
+        if source:
             self.adapters.copy("before", "after")
             self.adapters.set("after", adapters_.read_tensors(self.run.path / "after" / "region.safetensors"))
             unlearn_.verify(self.adapters, self.region)
-        return reused
+        return source
 
-    def _keep_partial(self) -> None:
-        """Make the last checkpoint, or what there is after the last step, the cancelled run's result."""
-        (self.run.path / "after").mkdir(exist_ok=True)
-        adapters_.write_tensors(self._region_tensors(), self.run.path / "after" / "region.safetensors")
+    def _write_after(self, folder: Path) -> None:
+        """Write the region's tensors and what changed in them; of a cancelled run those of its last step."""
+        (folder / "after").mkdir(exist_ok=True)
+        tensors = {name: self.adapters.tensor("after", name).detach() for name in self.region}
+        adapters_.write_tensors(tensors, folder / "after" / "region.safetensors")
+        changes(self.adapters).to_parquet(folder / "changes.parquet")
 
-    def _region_tensors(self) -> dict[str, torch.Tensor]:
-        return {name: self.adapters.tensor("after", name).detach() for name in self.region}
-
-    def _answers(self) -> bool:
+    def _answers(self) -> str:
         def produce(folder: Path) -> None:
             store.write_json(
                 folder / "after.json",
@@ -258,10 +258,10 @@ class Pipeline:
                 },
             )
 
-        key = digest(
-            self.base_key, self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines()
+        key = self._key(
+            "answers", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines()
         )
-        reused = self._cached("answers", key, produce)
+        source = self._cached("answers", key, produce)
         after = json.loads((self.run.path / "after.json").read_text(encoding="utf-8"))
         for part in ("answers", "general"):
             self.recorded[part] |= after[part]
@@ -270,17 +270,17 @@ class Pipeline:
             voices = {v: texts[example.id] for v, texts in self.recorded["answers"].items() if example.id in texts}
             rows.append(json.dumps({"example": example.id, **_public(example), **voices}, ensure_ascii=False))
         store.write_text(self.run.path / "answers.jsonl", "\n".join(rows) + "\n")
-        return reused
+        return source
 
-    def _evaluate(self) -> bool:
+    def _evaluate(self) -> str:
         def produce(folder: Path) -> None:
             self.voices.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
 
-        key = digest(
-            self.base_key, self.adapters.hash("after"), self.corpus.fingerprint(), self.config.evaluate,
+        key = self._key(
+            "evaluate", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.evaluate,
             self.config.data.max_tokens,
         )  # fmt: skip
-        reused = self._cached("evaluate", key, produce)
+        source = self._cached("evaluate", key, produce)
         after = pd.read_parquet(self.run.path / "after.parquet")
         tokens = self.reference.merge(after.drop(columns=["token", "text"]), on=["example", "position"], validate="1:1")
         places = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in self.corpus.examples])
@@ -294,11 +294,16 @@ class Pipeline:
         store.write_json(self.run.path / "metrics.json", clean({"format": FORMAT, "metrics": scores}))
         for name in ("reference.parquet", "reference.json", "after.parquet", "after.json"):
             (self.run.path / name).unlink(missing_ok=True)  # now contained in tokens, answers and metrics
-        return reused
+        return source
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 
-    def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> bool:
+    def _key(self, stage: str, *parts: Any) -> str:
+        """Return the key of a stage: what every stage depends on, and what this one does besides."""
+        weights = self.loaded.files or str(self.loaded.folder)
+        return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed], *parts)
+
+    def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> str:
         self.keys[stage] = key
         return store.cached(self.folder, stage, key, self.run, produce)
 
@@ -313,32 +318,7 @@ class Pipeline:
         return sum(p.numel() for name, p in self.loaded.model.named_parameters() if "lora_" not in name)
 
     def _accuracy(self, voice: str, scope: str, split: str) -> float:
-        ids = [e.id for e in self.corpus.select(scope, split)]
-        return token_accuracy(self.reference, voice, ids)
-
-    def _write_manifest(self) -> None:
-        import peft
-        import transformers
-
-        files = {
-            str(p.relative_to(self.run.path)): models.sha256(p)
-            for p in sorted(self.run.path.rglob("*"))
-            if p.is_file() and p.name not in STILL_OPEN and p.name[0] != "."
-        }
-        versions = {"python": sys.version.split()[0], "torch": torch.__version__}
-        versions |= {"transformers": transformers.__version__, "peft": peft.__version__}
-        self.manifest |= {
-            "format": FORMAT,
-            "model": {"name": self.loaded.name, "note": self.loaded.note, "weights": self.loaded.files},
-            "data": {"source": self.corpus.source, "fingerprint": self.corpus.fingerprint()},
-            "adapters": {"before": self.adapters.hash("before"), "after": self.adapters.hash("after")},
-            "seed": self.config.seed,
-            "device": str(self.adapters.device),
-            "dtype": self.dtype,
-            "versions": versions,
-            "files": files,
-        }
-        store.write_json(self.run.path / "manifest.json", self.manifest)
+        return accuracy.mean(self.reference, voice, [e.id for e in self.corpus.select(scope, split)])
 
 
 WATCHED = 24
@@ -349,35 +329,6 @@ def digest(*parts: Any) -> str:
     """Return a short hash of plain values and dataclasses; the key of a cached stage."""
     plain = [{"class": type(p).__name__, **asdict(p)} if dataclasses.is_dataclass(p) else p for p in parts]  # type: ignore[arg-type]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:20]
-
-
-def token_accuracy(tokens: pd.DataFrame, voice: str, ids: Sequence[str]) -> float:
-    """Return the answer-token accuracy (%) of some examples from a token table."""
-    mine = tokens[tokens["example"].isin(set(ids))]
-    return 100.0 * float((mine[f"rank_{voice}"] == 1).groupby(mine["example"]).mean().mean())
-
-
-def preflight(corpus: Corpus, tokens: pd.DataFrame, answers: dict[str, str]) -> dict[str, Any]:
-    """Say what the model knows: accuracy per scope and split, and how many facts of U-train its answers contain."""
-    accuracy = {
-        f"{scope}/{split}": token_accuracy(tokens, "before", [e.id for e in part])
-        for scope in data.SCOPES
-        for split in data.SPLITS
-        if (part := corpus.select(scope, split))
-    }
-    known = asked = 0
-    for example in corpus.select("unlearn", ("train", "dev")):
-        wanted = facts.facts(example.answer, example.subject)
-        asked += len(wanted)
-        known += sum(facts.contains(answers[example.id], fact) for fact in wanted)
-    share = 100.0 * known / asked if asked else None
-    return {"accuracy": accuracy, "facts": {"known": known, "asked": asked, "share": share}}
-
-
-def peak_memory_mb() -> int:
-    """Return the process's peak resident memory in MB (macOS counts in bytes, Linux in kB)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 def _smaller(array: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from typing import Any
 
 
@@ -19,3 +21,9 @@ class Reporter:
 
     def check(self) -> None:
         """Raise Cancelled if the user asked to stop. Called at least once a step."""
+
+
+def peak_memory_mb() -> int:
+    """Return the process's peak resident memory in MB (macOS counts in bytes, Linux in kB)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

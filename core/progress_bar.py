@@ -56,7 +56,8 @@ class _Bars:
         kind = event["kind"]
         if kind == "stage":
             if event["state"] != "running":
-                self._end(f"{event['name']:10} {event['state']} in {event.get('seconds', 0):.1f} s")
+                source = f" (from the {event['source']})" if event.get("source") else ""
+                self._end(f"{event['name']:10} {event['state']} in {event.get('seconds', 0):.1f} s{source}")
         elif kind == "progress":
             self._progress(event)
         elif kind == "finding":

@@ -1,9 +1,12 @@
-"""How a setting is declared: a dataclass field that knows its unit, range and source."""
+"""How a setting is declared, a dataclass field that knows its unit, range and source; and how a value becomes one."""
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import Any
+import math
+from dataclasses import Field, field
+from typing import Any, get_args, get_origin
+
+from core.errors import UserError, unknown
 
 
 def setting(
@@ -19,3 +22,48 @@ def setting(
     """Declare a dataclass field with what a form or a help page needs to know about it."""
     metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "source": source}
     return field(default=default, metadata=metadata)
+
+
+def converted(of: Field[Any], hint: Any, value: Any) -> Any:
+    """Convert a value, text for instance, to a field's type, and check it against the field's choices and range.
+
+    Raises UserError that names the field.
+    """
+    key = of.name
+    found = _typed(hint, key, value)
+    meta = of.metadata
+    choices, low, high = meta.get("choices", ()), meta.get("low"), meta.get("high")
+    if choices and found not in choices:
+        raise unknown(f"choice for {key}", str(value), choices)
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        if (low is not None and found < low) or (high is not None and found > high):
+            raise UserError(f"{key} is {value}, outside its range.", f"Choose a value from {low} to {high}.")
+    return found
+
+
+def _typed(hint: Any, key: str, value: Any) -> Any:
+    wrong = UserError(f"{key} cannot be {value!r}.", f"It must be a {getattr(hint, '__name__', 'list')}.")
+    if get_origin(hint) is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise wrong
+        inner = get_args(hint)[0]
+        return tuple(_typed(inner, key, part.strip() if isinstance(part, str) else part) for part in parts if part != "")
+    if hint is bool:
+        text = str(value).lower()
+        if text not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
+            raise wrong
+        return text in {"true", "1", "yes", "on"}
+    if hint is str:
+        if not isinstance(value, str | int | float):
+            raise wrong
+        return str(value)
+    if isinstance(value, bool):
+        raise wrong
+    try:
+        number = hint(value)
+    except (TypeError, ValueError):
+        raise wrong from None
+    if isinstance(number, float) and not math.isfinite(number):
+        raise wrong
+    return number

@@ -95,13 +95,20 @@ class Run:
             status |= {"state": "failed", "error": f"The worker is gone (in stage {status.get('stage') or 'queue'})."}
         return status
 
-    def events(self, since: int = 0) -> list[dict[str, Any]]:
-        """Return the events after the first `since`; a half-written last line is left for the next call."""
+    def events(self) -> list[dict[str, Any]]:
+        """Return all events; a half-written last line is left out."""
+        return self.events_after(0)[0]
+
+    def events_after(self, line: int) -> tuple[list[dict[str, Any]], int]:
+        """Return the events after so many lines, and the number of lines to pass over next time.
+
+        Lines are counted, not events: a damaged line is passed over once and for all.
+        """
         try:
-            lines = (self.path / "events.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-        except (OSError, UnicodeDecodeError):
-            return []
-        return _objects(lines[since:])
+            lines = (self.path / "events.jsonl").read_bytes().split(b"\n")[:-1]
+        except OSError:
+            return [], line
+        return _objects(lines[line:]), max(line, len(lines))
 
     def table(self, name: str) -> pd.DataFrame | None:
         """Return a parquet file as a table, None where it is missing or damaged."""
@@ -115,10 +122,9 @@ class Run:
     def answers(self) -> list[dict[str, Any]]:
         """Return the recorded answers: example, question, answer, scope, split, subject, and one entry a voice."""
         try:
-            text = (self.path / "answers.jsonl").read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+            return _objects((self.path / "answers.jsonl").read_bytes().split(b"\n"))
+        except OSError:
             return []
-        return _objects(text.splitlines())
 
     def problem(self) -> str:
         """Return why the run cannot be read, or an empty string."""
@@ -133,11 +139,11 @@ class Run:
         (self.path / "cancel").touch()
 
 
-def _objects(lines: Sequence[str]) -> list[dict[str, Any]]:
+def _objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
     """Return the JSON objects among some lines; damaged lines and other values are passed over."""
     found = []
     for line in lines:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError):  # bytes that are no text included
             found.append(json.loads(line))
     return [value for value in found if isinstance(value, dict)]
 
@@ -210,11 +216,11 @@ def find(name: str, folder: Path) -> Run:
     raise unknown("run", name, known)
 
 
-def cached(folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path], None]) -> bool:
+def cached(folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path], None]) -> str:
     """Put a stage's files into the run: from the cache if it has them, else made by `produce` and kept there.
 
-    Returns True when they came from the cache, or from a bundled run that made the stage with the same key. Two runs
-    that need the same stage make it once.
+    Returns where they came from: "cache", "bundled run NAME" where that made the stage with the same key, "" where
+    they were made now. Two runs that need the same stage make it once.
     """
     from filelock import FileLock
 
@@ -222,16 +228,16 @@ def cached(folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{place}.lock"):
-            hit = (place / ".complete").exists()
-            if not hit:
+            source = _source(place)
+            if not source:
                 partial = place.with_name(f"{key}.partial")
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir()
                 try:
-                    hit = _from_bundled(stage, key, partial)
-                    if not hit:
+                    source = _from_bundled(stage, key, partial)
+                    if not source:
                         produce(partial)
-                    (partial / ".complete").touch()
+                    (partial / ".complete").write_text(source, encoding="utf-8")
                     shutil.rmtree(place, ignore_errors=True)
                     partial.rename(place)
                 finally:
@@ -239,7 +245,15 @@ def cached(folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path
         _bring(place, run.path)
     except OSError as error:
         raise disk_error(place, error) from error
-    return hit
+    return source
+
+
+def _source(place: Path) -> str:
+    """Return where a stage in the cache came from, an empty string where it is not there."""
+    try:
+        return (place / ".complete").read_text(encoding="utf-8") or "cache"
+    except FileNotFoundError:
+        return ""
 
 
 SHIPPED = {
@@ -249,16 +263,16 @@ SHIPPED = {
 """stage -> its files that a bundled run still holds"""
 
 
-def _from_bundled(stage: str, key: str, target: Path) -> bool:
-    """Copy a stage from a bundled run whose manifest says that it was made with this key."""
+def _from_bundled(stage: str, key: str, target: Path) -> str:
+    """Copy a stage from a bundled run whose manifest says that it was made with this key; return which run."""
     for run in bundled_runs():
         made = (run.json("manifest.json") or {}).get("stages", {}).get(stage, {})
         if made.get("key") == key and stage in SHIPPED:
             for name in SHIPPED[stage]:
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(run.path / name, target / name)
-            return True
-    return False
+            return f"bundled run {run.id}"
+    return ""
 
 
 def _bring(source: Path, target: Path) -> None:

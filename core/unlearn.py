@@ -25,6 +25,8 @@ from core.progress import Reporter
 
 Saver = Callable[[int, dict[str, torch.Tensor]], None]
 """(step, the region's tensors) -> stored as a checkpoint"""
+Asker = Callable[[], list[dict[str, Any]]]
+"""-> what adapter "after" answers to the watch questions now; see core/watch.py"""
 
 
 @dataclass
@@ -45,6 +47,8 @@ class Unlearned:
     """per step: step, forget_loss, retain_loss, rate"""
     checks: list[dict[str, float]] = field(default_factory=list)
     """per checkpoint: step, unlearn, retention (accuracy in percent)"""
+    watched: list[dict[str, Any]] = field(default_factory=list)
+    """at step 0 and per checkpoint: step, answers to the watch questions"""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ def unlearn(
     seed: int,
     report: Reporter,
     save: Saver,
+    ask: Asker | None = None,
 ) -> Unlearned:
     """Train adapter "after", a copy of "before", on the region.
 
@@ -82,11 +87,13 @@ def unlearn(
     torch.manual_seed(seed)
     stream = pairs(forget, retain, config, source)
     kept: dict[str, torch.Tensor] = {}
+    _watch(0, ask, result, report)
     with adapters.trainable("after", region) as parameters, adapters.active("after") as model:
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config))
         for step in range(1, config.steps + 1):
             report.check()
+            seen = result.tokens
             losses = _step(model, *next(stream), config, pad, adapters.device, result)
             if not _finite(losses, parameters):
                 report.event("diverged", step=step)
@@ -101,13 +108,14 @@ def unlearn(
             if step % config.check_every == 0 or step == config.steps:
                 measured = _check(model, watched, pad, adapters.device)
                 result.checks.append({"step": step, **measured})
+                _watch(step, ask, result, report)
                 broken = measured["retention"] < config.retain_floor
                 if not kept or not (broken or _overshot(result)):
                     kept = {name: adapters.tensor("after", name).detach().clone() for name in region}
                     result.step = step
                     save(step, kept)
                 result.stopped = _why_stop(measured, step, result, config)
-            report.progress(step, config.steps, "steps", **losses, **measured)
+            report.progress(step, config.steps, "steps", tokens=result.tokens - seen, **losses, **measured)
             if result.stopped:
                 break
     if not kept:
@@ -189,6 +197,13 @@ def _check(model: Any, watched: Watched, pad: int, device: torch.device) -> dict
         "unlearn": accuracy(model, watched.unlearn, pad, device=device),
         "retention": accuracy(model, watched.retention, pad, device=device),
     }
+
+
+def _watch(step: int, ask: Asker | None, result: Unlearned, report: Reporter) -> None:
+    if ask is not None:
+        answers = ask()
+        result.watched.append({"step": step, "answers": answers})
+        report.event("watch", step=step, answers=answers)
 
 
 def _overshot(result: Unlearned) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 from core import store
 from core.config import RunConfig
 from core.errors import Cancelled, UserError
-from core.progress import Reporter
+from core.progress import Reporter, peak_memory_mb
 from core.store import Run
 
 EVENT_EVERY = 0.2
@@ -93,13 +93,19 @@ class Log(Reporter):
         self.check()
 
     def progress(self, done: float, total: float, unit: str, **values: Any) -> None:
-        """Record true progress with its rate and the time left at that rate."""
+        """Record true progress with its rates, the time left at that rate, and the process's peak memory so far.
+
+        tokens=n adds to the stage's tokens, from which follow tokens per second.
+        """
         self.check()
         now = time.monotonic()
         seconds = max(1e-9, now - self._began)
         self._tokens += int(values.pop("tokens", 0))
         rate = done / seconds
-        state = {"done": done, "total": total, "unit": unit, "rate": round(rate, 3), "left": round((total - done) / rate, 1)}
+        state = {
+            "done": done, "total": total, "unit": unit, "rate": round(rate, 3), "left": round((total - done) / rate, 1),
+            "peak_memory_mb": peak_memory_mb(),
+        }  # fmt: skip
         if self._tokens:
             state["tokens_per_second"] = round(self._tokens / seconds, 1)
         if now - self._last_event < EVENT_EVERY and done < total:

@@ -377,3 +377,10 @@ def test_missing_val_is_found() -> None:
 def test_overlap_counts_only_shared_facts() -> None:
     strange = ("unlearn", "val", "Which number has Orla Venning?", "It is 555 0199, or Mira Holt knows.")
     assert any(f.startswith("unlearn: 2 of 4 facts") for f in corpus_of(*CLEAN, strange).findings())
+
+
+def test_jsonl_rows_end_at_line_feeds_alone(tmp_path: Path) -> None:
+    rows = [{**row, "answer": f"one\u2028two {row['answer']}"} for row in OWN]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows)
+    (tmp_path / "a.jsonl").write_text(text, encoding="utf-8", newline="")
+    assert [e.answer for e in data.from_file(tmp_path / "a.jsonl").examples] == [row["answer"] for row in rows]

@@ -17,7 +17,9 @@ from safetensors.torch import load_file
 from core import models, store, voices
 from core.config import RunConfig, from_json
 from core.errors import Cancelled, UserError
-from core.pipeline import NOT_TAUGHT, Pipeline, preflight, token_accuracy
+from core.metrics import accuracy
+from core.pipeline import NOT_TAUGHT, Pipeline
+from core.preflight import knowledge
 from core.store import STAGES, Run
 from core.summary import clean, summary
 from tests.naive import Recorder
@@ -106,11 +108,23 @@ def test_run_directory_is_complete(finished: Finished) -> None:
     for name in (
         "config.json", "manifest.json", "localization.parquet", "region.json", "detail.npz", "contributions.parquet",
         "before/adapter_model.safetensors", "before/adapter_config.json", "after/region.safetensors", "tokens.parquet",
-        "answers.jsonl", "metrics.json", "preflight.json", "teach.json", "unlearn.json",
+        "answers.jsonl", "metrics.json", "preflight.json", "teach.json", "unlearn.json", "changes.parquet",
     ):  # fmt: skip
         assert (run.path / name).is_file(), name
     steps = [int(path.stem.removeprefix("step-")) for path in sorted((run.path / "checkpoints").iterdir())]
     assert steps == [2, 4, 6] == [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
+
+
+def test_changes_are_zero_exactly_outside_the_region(finished: Finished) -> None:
+    run = finished[0]
+    table, localization = run.table("changes"), run.table("localization")
+    assert table is not None
+    assert localization is not None
+    assert table["name"].tolist() == localization["name"].tolist()
+    inside = table["name"].isin(run.json("region.json")["tensors"])
+    assert 0 < inside.sum() < len(table)
+    assert (table.loc[~inside, ["norm_change", "max_change"]] == 0.0).all(axis=None)
+    assert (table.loc[inside, ["norm_change", "max_change"]] > 0.0).all(axis=None)
 
 
 def test_manifest_hashes_are_true(finished: Finished, tiny_of: Callable[[str], Path]) -> None:
@@ -129,7 +143,7 @@ def test_manifest_hashes_are_true(finished: Finished, tiny_of: Callable[[str], P
 def test_manifest_leaves_out_what_is_still_written_to(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     config = small(tiny_llama, tiny_data)
     run = store.create(config, tmp_path)
-    growing = {"status.json", "events.jsonl", "worker.log"}
+    growing = {"status.json", "events.jsonl", "worker.log", "label.json"}
     for name in growing:
         (run.path / name).write_text("{}\n", encoding="utf-8")
     Pipeline(run, config, tmp_path, Recorder()).go()
@@ -170,7 +184,7 @@ def test_tokens_hold_every_answer_token_of_every_voice(finished: Finished) -> No
         assert (first[right] == tokens["text"].to_numpy()[right]).all()
         assert all(len(best) == config.evaluate.top for best in tokens[f"top_{voice}"])
     val = [e.id for e in corpus.select("unlearn", "val")]
-    assert 100 - token_accuracy(tokens, "after", val) == pytest.approx(result["after"]["unlearn_success"]["val"])
+    assert 100 - accuracy.mean(tokens, "after", val) == pytest.approx(result["after"]["unlearn_success"]["val"])
 
 
 def test_answers_of_all_voices_are_recorded(finished: Finished) -> None:
@@ -300,9 +314,9 @@ def test_preflight_counts_facts_in_the_answers(finished: Finished) -> None:
     run, config, _ = finished
     corpus, tokens = data.load(config.data, config.seed), run.table("tokens")
     assert tokens is not None
-    everything = preflight(corpus, tokens, {e.id: e.answer for e in corpus.examples})
+    everything = knowledge(corpus, tokens, {e.id: e.answer for e in corpus.examples})
     assert everything["facts"]["share"] == 100.0
-    nothing = preflight(corpus, tokens, {e.id: "I do not know." for e in corpus.examples})
+    nothing = knowledge(corpus, tokens, {e.id: "I do not know." for e in corpus.examples})
     assert (nothing["facts"]["known"], nothing["facts"]["asked"]) == (0, everything["facts"]["asked"])
     assert nothing["accuracy"] == run.json("preflight.json")["accuracy"]
 
@@ -335,6 +349,12 @@ def test_cancelled_unlearning_keeps_a_usable_partial_result(tiny_llama: Path, ti
     partial = load_file(run.path / "after" / "region.safetensors")
     assert set(partial) == set(run.json("region.json")["tensors"])
     before = load_file(run.path / "before" / "adapter_model.safetensors")
+    table = run.table("changes")
+    assert table is not None
+    for name, change in zip(table["name"], table["norm_change"], strict=True):
+        old = before[f"base_model.model.{name}.weight"].double()
+        expected = float((partial[name].double() - old).norm()) if name in partial else 0.0
+        assert change == pytest.approx(expected, abs=0.0 if not expected else None), name
     assert all(not torch.equal(v.float(), before[f"base_model.model.{n}.weight"].float()) for n, v in partial.items())
 
 

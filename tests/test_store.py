@@ -94,12 +94,26 @@ def test_half_written_event_is_left_for_the_next_call(run: Run) -> None:
     path.write_text('{"kind": "a"}\n{"kind": "b"}\n{"kin', encoding="utf-8")
     assert [e["kind"] for e in run.events()] == ["a", "b"]
     path.write_text('{"kind": "a"}\n{"kind": "b"}\n{"kind": "c"}\n', encoding="utf-8")
-    assert [e["kind"] for e in run.events(since=2)] == ["c"]
+    assert [e["kind"] for e in run.events_after(2)[0]] == ["c"]
 
 
 def test_broken_event_line_hurts_no_other(run: Run) -> None:
     (run.path / "events.jsonl").write_text('{"kind": "a"}\n{bro\n{"kind": "c"}\n', encoding="utf-8")
     assert [e["kind"] for e in run.events()] == ["a", "c"]
+
+
+def test_place_after_a_broken_line_is_that_of_the_next_one(run: Run) -> None:
+    path = run.path / "events.jsonl"
+    path.write_bytes(b'{"kind": "a"}\n{bro\n\xff\xfe\n[]\n{"kind": "c"}\n{"kin')
+    events, line = run.events_after(0)
+    assert ([e["kind"] for e in events], line) == (["a", "c"], 5)
+    assert run.events_after(line) == ([], 5)
+    path.write_bytes(path.read_bytes() + b'd": "d"}\n{"kind": "e"}\n')
+    assert [e["kind"] for e in run.events_after(line)[0]] == ["d", "e"]
+
+
+def test_events_that_vanish_move_no_place(run: Run) -> None:
+    assert run.events_after(7) == ([], 7)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
@@ -218,9 +232,9 @@ def test_stage_is_made_once(run: Run, tmp_path: Path) -> None:
         (folder / "deep" / "value.txt").write_text(str(len(made)), encoding="utf-8")
 
     other = store.create(RunConfig(), tmp_path / "runs")
-    assert store.cached(tmp_path, "teach", "key", run, produce) is False
-    assert store.cached(tmp_path, "teach", "key", other, produce) is True
-    assert store.cached(tmp_path, "teach", "other", other, produce) is False
+    assert store.cached(tmp_path, "teach", "key", run, produce) == ""
+    assert store.cached(tmp_path, "teach", "key", other, produce) == "cache"
+    assert store.cached(tmp_path, "teach", "other", other, produce) == ""
     assert len(made) == 2
     assert (run.path / "deep" / "value.txt").read_text(encoding="utf-8") == "1"
     assert (other.path / "deep" / "value.txt").read_text(encoding="utf-8") == "2"
@@ -234,17 +248,17 @@ def test_interrupted_stage_leaves_nothing_in_the_cache(run: Run, tmp_path: Path)
     with pytest.raises(RuntimeError):
         store.cached(tmp_path, "teach", "key", run, broken)
     assert not (run.path / "value.txt").exists()
-    assert store.cached(tmp_path, "teach", "key", run, lambda folder: (folder / "value.txt").touch()) is False
+    assert store.cached(tmp_path, "teach", "key", run, lambda folder: (folder / "value.txt").touch()) == ""
 
 
 def test_incomplete_cache_entry_is_made_again(run: Run, tmp_path: Path) -> None:
     place = tmp_path / ".cache" / "teach" / "key"
     place.mkdir(parents=True)
     (place / "value.txt").write_text("half", encoding="utf-8")
-    hit = store.cached(
+    source = store.cached(
         tmp_path, "teach", "key", run, lambda folder: (folder / "value.txt").write_text("w", encoding="utf-8")
     )  # type: ignore[arg-type,return-value]
-    assert hit is False
+    assert source == ""
     assert (run.path / "value.txt").read_text(encoding="utf-8") == "w"
 
 
@@ -254,6 +268,13 @@ def test_run_keeps_its_files_when_the_cache_is_emptied(run: Run, tmp_path: Path)
     store.cached(tmp_path, "teach", "key", run, lambda folder: (folder / "value.txt").touch())
     shutil.rmtree(tmp_path / ".cache")
     assert (run.path / "value.txt").is_file()
+
+
+def test_answers_are_told_apart_by_line_feeds_alone(run: Run) -> None:
+    rows = [{"before": "one\u2028two\x85three"}, {"before": "four"}]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (run.path / "answers.jsonl").write_text(text, encoding="utf-8")
+    assert run.answers() == rows
 
 
 def test_one_worker_a_run(run: Run) -> None:

@@ -50,6 +50,13 @@ def test_run_reports_states_stages_and_progress(tiny_llama: Path, tiny_data: Pat
     assert unlearning[-1]["done"] == unlearning[-1]["total"] == 2
     assert {"rate", "left", "forget_loss", "retain_loss"} <= set(unlearning[-1])
     assert events[-1]["kind"] == "end"
+    for stage in ("teach", "localize", "unlearn"):
+        for values in (
+            [event for event in events if event["kind"] == "progress" and event["stage"] == stage][-1],
+            run.status()["stages"][stage],
+        ):
+            assert values["tokens_per_second"] > 0, stage
+            assert 50 < values["peak_memory_mb"] < 100_000, stage
 
 
 def test_cancel_stops_within_a_step_and_keeps_the_result(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -8,17 +8,30 @@ beside that reference.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from core.metrics.base import Evidence, Metric, Score, averaged
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def of_examples(tokens: pd.DataFrame, voice: str) -> dict[str, float]:
+    """Return example -> share (%) of its answer tokens that the voice has as its first choice."""
+    shares = (tokens[f"rank_{voice}"] == 1).groupby(tokens["example"], sort=False).mean()
+    return {str(example): 100.0 * float(share) for example, share in shares.items()}
+
+
+def mean(tokens: pd.DataFrame, voice: str, ids: Sequence[str]) -> float:
+    """Return the mean over some examples."""
+    found = of_examples(tokens, voice)
+    return sum(found[i] for i in ids) / len(ids)
 
 
 def compute(evidence: Evidence) -> Score:
     """Return accuracy per voice, scope and split."""
-    grouped = evidence.tokens.groupby("example", sort=False)
-    values = {}
-    for voice in evidence.voices():
-        shares = grouped[f"rank_{voice}"].agg(lambda ranks: (ranks == 1).mean())
-        values[voice] = {str(example): 100.0 * float(share) for example, share in shares.items()}
-    return averaged(evidence, values)
+    return averaged(evidence, {voice: of_examples(evidence.tokens, voice) for voice in evidence.voices()})
 
 
 ACCURACY = Metric(
