@@ -89,11 +89,11 @@ def heatmap(
     fig = figure(palette, min(height, TALLEST), dragmode=False, clickmode="event", bargap=0.25)
     gap = 2 if len(place.layers) <= 48 and height <= TALLEST else 0.5
     names, texts = _labels(shown, place, inside)
-    common = {**scale, "xgap": gap, "ygap": gap, "customdata": names, "text": texts, "hovertemplate": "%{text}<extra></extra>",
-              "hoverongaps": False}  # fmt: skip
-    fig.add_heatmap(z=matrix, opacity=1.0 if measure in WHOLE else FADED, showscale=False, name="all", **common)
+    common = {**scale, "xgap": gap, "ygap": gap, "hoverongaps": False}
+    fig.add_heatmap(z=matrix, opacity=1.0 if measure in WHOLE else FADED, showscale=False, name="all", customdata=names, text=texts,
+                    hovertemplate="%{text}<extra></extra>", **common)  # fmt: skip
     fig.add_heatmap(z=kept, colorbar=_colorbar(values, measure, palette, ruler), showscale=measure != "region", name="inside",
-                    **common)  # fmt: skip
+                    hoverinfo="skip", **common)  # fmt: skip
     _hatch(fig, shown, place, live, palette)
     _lines(fig, np.nan_to_num(place.matrix(shown, inside)) > 0, palette.accent, 1.6, "outline")
     _marginals(fig, shown, shares, place, palette)

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core import store
 from core.store import Run
+from dashboard.parts import link
 from dashboard.parts.text import md
 
 if TYPE_CHECKING:
@@ -55,13 +56,15 @@ def pick() -> Run | None:
         return None
     open_run(name)
     st.session_state["picked"] = name
-    place, facts = st.columns([2, 3], vertical_alignment="bottom")
+    place, facts, copy = st.columns([2, 3, 0.8], vertical_alignment="bottom")
     place.selectbox(
         "Run", list(runs), format_func=lambda key: label(runs[key]), key="picked",
         on_change=lambda: open_run(st.session_state["picked"]),
         help="One run is current on all pages. The address names it, so it can be sent to others.",
     )  # fmt: skip
     facts.markdown(describe(runs[name]))
+    with copy:
+        link.copy()
     return runs[name]
 
 

@@ -73,7 +73,7 @@ def test_every_measure_draws_faded_and_full_cells(table: pd.DataFrame, measure: 
     faded, full = fig.data[0], fig.data[1]
     assert faded.opacity == (1.0 if measure in heatmap.WHOLE else heatmap.FADED)
     assert np.isfinite(full.z).sum() == (2 if join else 3)
-    names = [name for row in full.customdata for name in row if name]
+    names = [name for row in faded.customdata for name in row if name]
     assert len(names) == len(table) // (2 if join else 1)
     assert set(names) <= set(table["name"])
 
