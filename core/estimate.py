@@ -107,7 +107,7 @@ class Estimate(Pipeline):
 
     def measure(self) -> dict[str, Any]:
         """Measure all stages; return plain values for plan.json."""
-        parts = (self._known, self._teaching, self._forward, self._talking, self._localizing, self._unlearning)
+        parts = (self._known, self._forward, self._teaching, self._talking, self._localizing, self._unlearning)
         for number, part in enumerate(parts, start=1):
             self.report.stage(part.__name__.strip("_"), "running")
             part()
@@ -162,11 +162,12 @@ class Estimate(Pipeline):
         pace = _pace(watch.seconds[1:], watch.tokens[1:])
         self.steps["teach"] = watch.seconds[1:]
         low, high = pace.bounds(padded(groups))
+        exact = self._scoring("", ["before"])  # measured exactly at least once, at its end
         least = 1 if c.target_accuracy <= 100 else c.epochs
         early = f"1 to {c.epochs} passes, until it knows {c.target_accuracy:g} %"
         until = early if least < c.epochs else f"{c.epochs} pass{'' if c.epochs == 1 else 'es'}"
         how = f"{until}; {len(groups)} steps a pass at {_mean(watch.seconds[1:]):.2g} s a step"
-        self.costs.append(Cost("teach", low * least, high * c.epochs, how))
+        self.costs.append(Cost("teach", low * least + exact.low, high * c.epochs + exact.high, how))
 
     def _forward(self) -> None:
         """Time the scoring of the sample, from which the cost of every later scoring follows."""
@@ -176,6 +177,9 @@ class Estimate(Pipeline):
         voices.score(self.adapters, ["before"])
         tokens = padded(by_length(list(voices.encoded.values()), self.config.evaluate.batch_size))
         self.scoring = Pace([(time.perf_counter() - started) / tokens])
+        started = time.perf_counter()
+        voices.general(self.adapters, ["before"])
+        self.general = time.perf_counter() - started
 
     def _talking(self) -> None:
         """Time one step of generation with a full batch and with a quarter of it."""
@@ -297,8 +301,9 @@ class Estimate(Pipeline):
         most = self.config.answers.max_new_tokens
         true = [min(most, len(m.answer)) for m in self.voices.encoded.values()]
         lengths = [certain.get(voice, length) for length in true for voice in voices]
-        low = self._speech(lengths, len(voices)) * (1 - SLACK)
-        high = self._speech([most] * len(lengths), len(voices)) * (1 + SLACK)
+        text = self.general * len(voices)  # each voice also scores the general text
+        low = (self._speech(lengths, len(voices)) + text) * (1 - SLACK)
+        high = (self._speech([most] * len(lengths), len(voices)) + text) * (1 + SLACK)
         return Cost(name, low, high, f"{len(lengths)} answers of up to {most} tokens")
 
     def _speech(self, lengths: Sequence[int], voices: int) -> float:

@@ -29,7 +29,7 @@ from core.store import Run
 from core.worker import Log, turn
 
 STEPS = {
-    "known": "what the model knows already", "teaching": "two teaching steps", "forward": "scoring of answers",
+    "known": "what the model knows already", "forward": "scoring of answers", "teaching": "two teaching steps",
     "talking": "generation of answers", "localizing": "gradients of one batch", "unlearning": "two unlearning steps",
 }  # fmt: skip
 """name of a measurement in status.json -> what it is, in words"""

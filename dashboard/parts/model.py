@@ -92,7 +92,8 @@ def memory(config: ModelConfig) -> None:
         st.caption("Its size is not known before it is fetched; the run refuses it if it does not fit.")
         return
     where = {"cpu": "on this machine", "cuda": "on the GPU", "mps": "on this machine"}.get(found.device, "")
-    size = f"{found.parameters / 1e9:.2g} billion" if found.parameters >= 1e9 else f"{found.parameters / 1e6:.3g} million"
+    count = found.parameters
+    size = f"{count / 1e9:.2g} billion" if count >= 1e9 else f"{count / 1e6:.3g} million" if count >= 1e6 else f"{count:,}"
     needs = f"{size} parameters need about **{found.needed / 1e9:.1f} GB** as {found.dtype}"
     if found.available is None:
         st.caption(f":material/memory: {needs}; how much is free {where} is not told.")
@@ -102,7 +103,7 @@ def memory(config: ModelConfig) -> None:
         st.warning(
             f"**This model does not fit.** {needs}, and only {found.available / 1e9:.1f} GB are free {where}. "
             "Choose a smaller model or dtype bfloat16, or close other programs.",
-            icon=":material/memory_alert:",
+            icon=":material/warning:",
         )  # fmt: skip
     if guessed_device(config.device) == "cpu" and found.parameters > 1e9:
         st.caption(":material/hourglass_top: Without a GPU a model of this size takes hours or days: measure first.")

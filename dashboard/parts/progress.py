@@ -32,16 +32,16 @@ Status = Mapping[str, Any]
 
 def watch(run: Run) -> None:
     """Show a run, and keep the picture fresh while the run is alive."""
-    alive = run.status().get("state") in runs.ALIVE
-    st.fragment(look_at, run_every=EVERY if alive else None)(run, alive)
+    drawn = str(run.status().get("state"))
+    st.fragment(look_at, run_every=EVERY if drawn in runs.ALIVE else None)(run, drawn)
 
 
-def look_at(run: Run, was_alive: bool) -> None:
-    """Show the run as it is now. When it has just ended, the whole page is drawn once more, without the timer."""
+def look_at(run: Run, drawn: str) -> None:
+    """Show the run as it is now. When its state is no longer the drawn one, the whole page is drawn once more."""
     jobs.reap()
     status = run.status()
     state = str(status.get("state"))
-    if was_alive and state not in runs.ALIVE:
+    if drawn in runs.ALIVE and state != drawn:
         st.rerun()
     head(run, status, state)
     events = follow.events(run)

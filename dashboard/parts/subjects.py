@@ -21,14 +21,13 @@ def pick(corpus: Corpus, start: Sequence[str], key: str) -> list[str]:
     names, table = list(counts), f"{key}.table"
     before = [name for name in start if name in counts]
     chosen = st.multiselect(
-        "Subjects", names, before, key=key, placeholder=f"all {len(names)}", bind="query-params", help=HELP,
-        format_func=lambda name: f"{name} · {sum(counts.get(name, {}).values())}",
+        "Subjects", names, before or None, key=key, placeholder=f"all {len(names)}", bind="query-params", help=HELP,
         on_change=_to_table, args=(key, table, names),
     )  # fmt: skip
     chosen = [name for name in chosen if name in counts]
     rows = [{"subject": name, **{label: counts[name].get(part, 0) for part, label in COLUMNS.items()}} for name in names]
     taken = [row for row in rows if not chosen or row["subject"] in chosen]
-    with st.expander(_summary(len(taken), rows, taken), icon=":material/table_rows:", key=f"{key}.open"):
+    with st.expander(_summary(len(taken), rows, taken), expanded=True, key=f"{key}.open"):
         st.dataframe(
             rows, key=table, on_select=lambda: _to_field(key, table, names), selection_mode="multi-row", hide_index=True,
             selection_default={"selection": {"rows": [names.index(name) for name in chosen]}},

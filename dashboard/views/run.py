@@ -46,7 +46,7 @@ def page() -> None:
     if "view" not in st.query_params:
         st.session_state.setdefault("view", TABS[1] if run is None or run.bundled or again else TABS[0])
     tab = st.segmented_control(
-        "View", TABS, key="view", default=TABS[0], required=True, label_visibility="collapsed", bind="query-params"
+        "View", TABS, key="view", required=True, label_visibility="collapsed", bind="query-params"
     )
     if tab == TABS[1] or run is None:
         with look.complaints():
@@ -68,12 +68,13 @@ def new_run(again: store.Run | None) -> None:
         as_text = st.toggle("Edit as JSON", key="as_json", bind="query-params", help=JSON_HELP)
         corpus: Corpus | None = None
         if as_text:
-            seed = st.session_state.get("form_config") or start.config
+            form_config, of = st.session_state.get("form_config", (None, ""))
+            seed = form_config if form_config and of == start.form else start.config
             config, problem = configuration.editor(seed, f"json.{_short(configuration.text_of(seed))}")
             corpus, problem = _corpus_of(config, problem)
         else:
             config, corpus, problem = filled_in(start)
-            st.session_state["form_config"] = config
+            st.session_state["form_config"] = (config, start.form)
     with side, st.container(border=True):
         offer(config, corpus, problem, start)
 
@@ -160,7 +161,7 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
     with look.complaints():
         model.memory(config.model)
     if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch"):
-        given = name.strip()[:80] or ("" if start.form != start.prefix else config.name)
+        given = name.strip()[:80] or config.name
         run = jobs.submit(dataclasses.replace(config, name=given), store.runs_folder())
         runs.open_run(run.id)
         st.session_state["next_tab"] = TABS[0]
