@@ -170,37 +170,30 @@ def from_file(path: Path) -> Corpus:
 
     Without a column split, every fifth question of a scope and subject becomes val.
     """
-    if path.suffix.lower() not in tables.READERS:
-        raise UserError(f"{path.name} is no data file.", f"Known endings: {', '.join(tables.READERS)}.")
-    if path.stat().st_size > LARGEST_FILE:
-        size = path.stat().st_size / 2**20
-        raise UserError(f"{path.name} has {size:.0f} MB; at most {LARGEST_FILE / 2**20:.0f} MB are read.", "Take a part.")
+    check_size(path)
     rows = tables.READERS[path.suffix.lower()](path)
     if not rows:
         raise UserError(f"{path.name} is empty.", "It needs rows with question, answer and scope.")
     return parse_rows(rows, path.name)
 
 
+def check_size(path: Path) -> None:
+    """Raise UserError for a file that is of no known kind, or too large."""
+    if path.suffix.lower() not in tables.READERS:
+        raise UserError(f"{path.name} is no data file.", f"Known endings: {', '.join(tables.READERS)}.")
+    if path.stat().st_size > LARGEST_FILE:
+        size = path.stat().st_size / 2**20
+        raise UserError(f"{path.name} has {size:.0f} MB; at most {LARGEST_FILE / 2**20:.0f} MB are read.", "Take a part.")
+
+
 def parse_rows(rows: list[dict[str, Any]], where: str) -> Corpus:
     """Check rows of one's own file and make a Corpus of them; UserError names the first bad rows."""
-    names = {key: next((c for c in columns if any(c in row for row in rows)), None) for key, columns in _COLUMNS.items()}
-    for needed in ("question", "answer", "scope"):
-        if names[needed] is None:
-            found = ", ".join(map(str, list(rows[0])[:10])) or "none"
-            raise UserError(f"{where} has no column “{needed}”.", f"Found: {found}. Needed: question, answer, scope.")
-    clean: list[dict[str, Any]] = []
-    problems: list[str] = []
-    for number, row in enumerate(rows, start=1):
-        entry = {key: _text(row.get(column)) if column else "" for key, column in names.items()}
-        entry["scope"] = _SCOPE_NAMES.get(entry["scope"].lower(), entry["scope"])
-        entry["split"] = _SPLIT_NAMES.get(entry["split"].lower(), entry["split"])
-        problem = _problem(entry)
-        if problem:
-            problems.append(f"row {number} {problem}")
-        clean.append(entry)
-    if problems:
-        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise UserError(f"{where}: {'; '.join(problems[:5])}{more}.", "Repair or remove these rows.")
+    checked = check_rows(list(enumerate(rows, start=1)), where)
+    if checked.problems:
+        said = "; ".join(f"row {problem.row} {problem.what}" for problem in checked.problems[:5])
+        more = f", and {len(checked.problems) - 5} more" if len(checked.problems) > 5 else ""
+        raise UserError(f"{where}: {said}{more}.", "Repair or remove these rows.")
+    clean = checked.rows
     counts: Counter[tuple[str, str]] = Counter()
     subjects = _subjects(clean)
     for entry, subject in zip(clean, subjects, strict=True):
@@ -208,6 +201,66 @@ def parse_rows(rows: list[dict[str, Any]], where: str) -> Corpus:
             counts[entry["scope"], subject] += 1
             entry["split"] = "val" if counts[entry["scope"], subject] % 5 == 0 else "train"
     return _corpus(clean, where)
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """Why one row of a file cannot be used."""
+
+    row: int
+    """counted from 1; in JSON lines the number of the line"""
+    what: str
+    """goes on after “row N”"""
+    excerpt: str
+    """the beginning of what stands there"""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A file of one's own, row by row."""
+
+    rows: list[dict[str, str]]
+    """the good ones: question, answer, scope, split, subject"""
+    problems: list[RowProblem]
+
+
+def check_file(path: Path) -> Checked:
+    """Look at every row of a file, and say of each bad one what is wrong. Raises UserError for what concerns the whole."""
+    check_size(path)
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
+        numbered = tables.numbered_lines(path)
+    elif suffix == ".json":
+        numbered = list(enumerate(tables.json_list(path), start=1))
+    else:
+        numbered = list(enumerate(tables.READERS[suffix](path), start=1))
+    if not numbered:
+        raise UserError(f"{path.name} is empty.", "It needs rows with question, answer and scope.")
+    return check_rows(numbered, path.name)
+
+
+def check_rows(numbered: Sequence[tuple[int, Any]], where: str) -> Checked:
+    """Check numbered rows. Raises UserError where a whole column is missing."""
+    objects = [row for _, row in numbered if isinstance(row, dict)]
+    names = {key: next((c for c in columns if any(c in row for row in objects)), None) for key, columns in _COLUMNS.items()}
+    for needed in ("question", "answer", "scope"):
+        if names[needed] is None and objects:
+            found = ", ".join(map(str, list(objects[0])[:10])) or "none"
+            raise UserError(f"{where} has no column “{needed}”.", f"Found: {found}. Needed: question, answer, scope.")
+    checked = Checked([], [])
+    for number, row in numbered:
+        if not isinstance(row, dict):
+            checked.problems.append(RowProblem(number, "is not a JSON object", str(row)[:80]))
+            continue
+        entry = {key: _text(row.get(column)) if column else "" for key, column in names.items()}
+        entry["scope"] = _SCOPE_NAMES.get(entry["scope"].lower(), entry["scope"])
+        entry["split"] = _SPLIT_NAMES.get(entry["split"].lower(), entry["split"])
+        problem = _problem(entry)
+        if problem:
+            checked.problems.append(RowProblem(number, problem, (entry["question"] or entry["answer"])[:80]))
+        else:
+            checked.rows.append(entry)
+    return checked
 
 
 def _problem(entry: dict[str, str]) -> str:

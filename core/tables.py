@@ -13,6 +13,8 @@ from typing import Any
 
 from core.errors import UserError
 
+EXPECTED = 'Expected [{"question": …, "answer": …, "scope": …}].'
+
 
 def _decoded(path: Path) -> str:
     try:
@@ -33,24 +35,38 @@ def parsed(path: Path) -> Any:
         raise UserError(f"{path.name} is not valid JSON ({error}).", "Repair the file.") from None
 
 
+def json_list(path: Path) -> list[Any]:
+    """Return a JSON list, whatever stands in it."""
+    rows = parsed(path)
+    if not isinstance(rows, list):
+        raise UserError(f"{path.name} is not a list of objects.", EXPECTED)
+    return rows
+
+
 def json_rows(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a JSON list."""
-    rows = parsed(path)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{path.name} is not a list of objects.", 'Expected [{"question": …, "answer": …, "scope": …}].')
+    rows = json_list(path)
+    if not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path.name} is not a list of objects.", EXPECTED)
+    return rows
+
+
+def numbered_lines(path: Path) -> list[tuple[int, Any]]:
+    """Return (line number, value) of the lines that are not empty; a line that is no JSON stays text."""
+    rows: list[tuple[int, Any]] = []
+    for number, line in enumerate(_decoded(path).split("\n"), start=1):
+        if line.strip():
+            try:
+                rows.append((number, json.loads(line)))
+            except (json.JSONDecodeError, RecursionError):
+                rows.append((number, line))
     return rows
 
 
 def jsonl_rows(path: Path) -> list[dict[str, Any]]:
     """Return one object a line."""
     rows = []
-    for number, line in enumerate(_decoded(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
-            row = None
+    for number, row in numbered_lines(path):
         if not isinstance(row, dict):
             raise UserError(f"{path.name}: line {number} is not a JSON object.", "Repair the line.")
         rows.append(row)

@@ -384,3 +384,29 @@ def test_jsonl_rows_end_at_line_feeds_alone(tmp_path: Path) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows)
     (tmp_path / "a.jsonl").write_text(text, encoding="utf-8", newline="")
     assert [e.answer for e in data.from_file(tmp_path / "a.jsonl").examples] == [row["answer"] for row in rows]
+
+
+def test_every_bad_row_of_a_file_is_named_and_the_good_ones_remain(tmp_path: Path) -> None:
+    lines = [
+        '{"question": "Where?", "answer": "Here.", "scope": "unlearn"}',
+        "",
+        '{"question": "Where?", "answer": "", "scope": "unlearn"}',
+        "{broken",
+        '{"question": "Who?", "answer": "Ann.", "scope": "elsewhere"}',
+        '{"question": "Who?", "answer": "Ann.", "scope": "retain", "split": "test"}',
+    ]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    checked = data.check_file(tmp_path / "mine.jsonl")
+    assert [(problem.row, problem.what) for problem in checked.problems] == [
+        (3, "has no answer"),
+        (4, "is not a JSON object"),
+        (5, "has the scope 'elsewhere' instead of unlearn or retention"),
+    ]
+    assert [(row["scope"], row["split"]) for row in checked.rows] == [("unlearn", ""), ("retention", "val")]
+
+
+def test_a_list_with_other_things_than_objects_is_checked_too(tmp_path: Path) -> None:
+    rows = [3, {"question": "Where?", "answer": "Here.", "scope": "unlearn"}]
+    (tmp_path / "mine.json").write_text(json.dumps(rows), encoding="utf-8")
+    checked = data.check_file(tmp_path / "mine.json")
+    assert (checked.problems[0].row, checked.problems[0].excerpt, len(checked.rows)) == (1, "3", 1)

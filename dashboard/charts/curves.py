@@ -33,12 +33,29 @@ def of_result(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
+MOST = 600
+"""Points of a curve that are drawn: more than a screen can show are only a burden on the wire."""
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int = MOST) -> list[tuple[float, float]]:
+    """Keep the lowest and the highest point of each of most/2 equal parts, and both ends: spikes stay visible."""
+    if len(points) <= most:
+        return list(points)
+    parts = most // 2 - 1
+    kept = [points[0]]
+    for part in range(parts):
+        members = points[1 + part * (len(points) - 2) // parts : 1 + (part + 1) * (len(points) - 2) // parts]
+        low, high = min(members, key=lambda p: p[1]), max(members, key=lambda p: p[1])
+        kept += sorted({low, high})
+    return [*kept, points[-1]]
+
+
 def losses(events: Events, palette: Palette) -> go.Figure:
     """Draw the loss on both scopes at every step of unlearning."""
     fig = figure(palette, 260, showlegend=True)
     steps = of_stage(events, "unlearn")
     for scope, key in (("unlearn", "forget_loss"), ("retention", "retain_loss")):
-        points = [(e["done"], e[key]) for e in steps if key in e]
+        points = thinned([(e["done"], e[key]) for e in steps if key in e])
         if points:
             x, y = zip(*points, strict=True)
             fig.add_scatter(
@@ -70,9 +87,9 @@ def checks(events: Events, target: float | None, palette: Palette) -> go.Figure:
 def teaching(events: Events, palette: Palette) -> go.Figure:
     """Draw the accuracy on both scopes together while the model is taught."""
     fig = figure(palette, 200)
-    steps = [e for e in of_stage(events, "teach") if "accuracy" in e]
+    points = thinned([(e["done"], e["accuracy"]) for e in of_stage(events, "teach") if "accuracy" in e])
     fig.add_scatter(
-        x=[e["done"] for e in steps], y=[e["accuracy"] for e in steps], mode="lines",
+        x=[x for x, _ in points], y=[y for _, y in points], mode="lines",
         line={"color": palette.before, "width": 2}, hovertemplate="step %{x}: %{y:.1f} %<extra></extra>",
     )  # fmt: skip
     fig.update_layout(xaxis=axis(palette, "step"), yaxis=axis(palette, "accuracy, %", range=[0, 104]))

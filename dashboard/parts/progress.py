@@ -11,7 +11,7 @@ from core import jobs, store
 from core.errors import UserError
 from core.store import Run
 from dashboard.charts import curves
-from dashboard.parts import look, runs, scores
+from dashboard.parts import configuration, follow, look, runs, scores, watched
 from dashboard.parts.text import duration, md
 
 EVERY = 0.7
@@ -32,25 +32,28 @@ Status = Mapping[str, Any]
 
 def watch(run: Run) -> None:
     """Show a run, and keep the picture fresh while the run is alive."""
-    alive = run.status().get("state") in runs.ALIVE
-    st.fragment(look_at, run_every=EVERY if alive else None)(run, alive)
+    drawn = str(run.status().get("state"))
+    st.fragment(look_at, run_every=EVERY if drawn in runs.ALIVE else None)(run, drawn)
 
 
-def look_at(run: Run, was_alive: bool) -> None:
-    """Show the run as it is now. When it has just ended, the whole page is drawn once more, without the timer."""
+def look_at(run: Run, drawn: str) -> None:
+    """Show the run as it is now. When its state is no longer the drawn one, the whole page is drawn once more."""
     jobs.reap()
     status = run.status()
     state = str(status.get("state"))
-    if was_alive and state not in runs.ALIVE:
+    if drawn in runs.ALIVE and state != drawn:
         st.rerun()
     head(run, status, state)
-    events = run.events()
+    events = follow.events(run)
     left, right = st.columns([1, 1.5], gap="large")
     with left:
         checklist(run, status)
         findings(run, events)
+        with st.container(horizontal=True):
+            take_along(run)
+        log(run, state)
     with right:
-        pictures(run, events, status)
+        pictures(run, events)
 
 
 def head(run: Run, status: Status, state: str) -> None:
@@ -110,10 +113,26 @@ def cancel(run: Run) -> None:
         look.complain(store.disk_error(run.path / "cancel", error))
 
 
+def take_along(run: Run) -> None:
+    """Offer the run's configuration as a file, and as the start of another run."""
+    configuration.download(run.config(), "download")
+    st.button("Same again, changed", icon=":material/edit:", width="stretch", key="again_button",
+              help="Opens the form with this run's settings.", on_click=_again, args=(run.id,))  # fmt: skip
+    if st.session_state.pop("leave_for_form", False):
+        st.rerun()
+
+
+def _again(name: str) -> None:
+    st.query_params["again"] = name
+    st.session_state["next_tab"] = "New run"
+    st.session_state["leave_for_form"] = True
+
+
 def checklist(run: Run, status: Status) -> None:
     """List the stages with their progress."""
     st.subheader("Stages")
     stages = status.get("stages") or {}
+    peaks = _peaks(run, stages)
     current = status.get("stage")
     for name in store.STAGES:
         stage = stages.get(name) or {}
@@ -128,6 +147,16 @@ def checklist(run: Run, status: Status) -> None:
             st.markdown(f":red[:material/cancel:] {title} :gray[{status['state']} here]")
         else:
             st.markdown(f":gray[:material/radio_button_unchecked: {title}]")
+    if peaks:
+        st.caption(f":material/memory: Peak memory so far {max(peaks) / 1000:.1f} GB.")
+
+
+def _peaks(run: Run, stages: Status) -> list[float]:
+    """Return the peak memory of all stages that tell it, in MB: of a living run its status, of an ended one its manifest."""
+    manifest = run.json("manifest.json")
+    ended = manifest.get("stages", {}) if isinstance(manifest, dict) else {}
+    told = [stage.get("peak_memory_mb") for stage in [*stages.values(), *ended.values()] if isinstance(stage, dict)]
+    return [float(value) for value in told if isinstance(value, int | float)]
 
 
 def running(title: str, stage: Status) -> None:
@@ -142,6 +171,8 @@ def running(title: str, stage: Status) -> None:
         facts.append(f"{stage['tokens_per_second']:.0f} tokens a second")
     if stage.get("left"):
         facts.append(f"at most {duration(float(stage['left']))} left")
+    if stage.get("peak_memory_mb"):
+        facts.append(f"{float(stage['peak_memory_mb']) / 1000:.1f} GB at most")
     st.progress(min(1.0, float(done) / float(total)), text=" · ".join(facts))
 
 
@@ -157,26 +188,26 @@ def findings(run: Run, events: Sequence[Status]) -> None:
         st.caption(f":material/info: {md(text)}")
 
 
-def pictures(run: Run, events: Sequence[Status], status: Status) -> None:
-    """Show curves of what has been computed so far, and the scores when they are there."""
+def pictures(run: Run, events: Sequence[Status]) -> None:
+    """Show curves and answers of what has been computed so far, and the scores when they are there."""
     palette = look.palette()
     result = run.json("unlearn.json")
-    if isinstance(result, dict):
-        events = curves.of_result(result)
-    if curves.of_stage(events, "unlearn"):
-        st.subheader("Forgetting, step by step")
-        checks, losses = st.tabs(["Accuracy", "Loss"])
-        target = result.get("target") if isinstance(result, dict) else None
-        with checks:
-            look.chart(curves.checks(events, target, palette), "Accuracy on both scopes at each checkpoint", "checks")
-        with losses:
-            look.chart(curves.losses(events, palette), "Loss on both scopes at each step", "losses")
-    elif curves.of_stage(events, "teach"):
-        st.subheader("Learning the data")
-        look.chart(curves.teaching(events, palette), "Accuracy while the model is taught", "teaching")
+    curve = curves.of_result(result) if isinstance(result, dict) else events
     table(run)
-    if status.get("state") == "failed":
-        log(run)
+    if curves.of_stage(curve, "unlearn"):
+        st.subheader("Forgetting, step by step")
+        checks, losses = st.tabs(["Accuracy on a fixed sample", "Loss"], key="curve", on_change="rerun", bind="query-params")
+        target = result.get("target") if isinstance(result, dict) else None
+        if losses.open:
+            with losses:
+                look.chart(curves.losses(curve, palette), "Loss on both scopes at each step", "losses")
+        else:
+            with checks:
+                look.chart(curves.checks(curve, target, palette), "Accuracy on both scopes at each checkpoint", "checks")
+    elif curves.of_stage(curve, "teach"):
+        st.subheader("Learning the data")
+        look.chart(curves.teaching(curve, palette), "Accuracy while the model is taught", "teaching")
+    watched.show(run, result, events)
 
 
 def table(run: Run) -> None:
@@ -191,12 +222,26 @@ def table(run: Run) -> None:
         st.page_link("views/compare.py", label="Ask it", icon=":material/compare:", query_params={"run": run.id})
 
 
-def log(run: Run) -> None:
-    """Show the last lines of a failed worker."""
-    try:
-        lines = (run.path / "worker.log").read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
-    except OSError:
-        return
+LOG_BYTES = 8192
+"""How much of worker.log is read, from its end."""
+
+
+def log(run: Run, state: str) -> None:
+    """Show the last lines that the worker wrote, at once where it failed."""
+    lines = log_tail(run)
     if lines:
-        with st.expander("Last lines of its log"):
-            st.code("\n".join(lines), language=None)
+        with st.expander("Last lines of its log", expanded=state == "failed", icon=":material/terminal:", key="log"):
+            st.code("\n".join(lines), language=None, wrap_lines=True)
+
+
+def log_tail(run: Run, count: int = 20) -> list[str]:
+    """Return the last lines of worker.log, empty where there is none; a progress bar's overwritten states are left out."""
+    try:
+        with (run.path / "worker.log").open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - LOG_BYTES))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return []
+    lines = [line.rpartition("\r")[2].rstrip() for line in text.split("\n")]
+    return [line for line in lines if line][-count:]

@@ -29,13 +29,13 @@ def in_words(kind: type) -> str:
 
 
 def field(item: dict[str, Any], key: str) -> Any:
-    """Show the widget of one setting and return its value; a coloured dot marks what differs from the preset."""
+    """Show the widget of one setting and return its value; a coloured dot marks what differs from the start value."""
     value = item["value"]
     changed = st.session_state.get(key, _shown(value)) != _shown(value)
     label = f"{':orange[●] ' if changed else ''}{md(item['name'].replace('_', ' '))}"
     if item.get("unit"):
         label += f" :gray[{md(item['unit'])}]"
-    options: dict[str, Any] = {"key": key, "help": help_of(item), "persist_state": "session"}
+    options: dict[str, Any] = {"key": key, "help": help_of(item), "bind": "query-params"}
     if isinstance(value, bool):
         return st.toggle(label, value, **options)
     if item.get("choices"):
@@ -58,7 +58,7 @@ def help_of(item: dict[str, Any]) -> str:
         parts.append(f"Range {number(low)} to {number(high)}.")
     if item.get("source"):
         parts.append(f"Source: {md(item['source'])}.")
-    parts.append(f"Preset: {md(_shown(item['value']) or 'empty')}.")
+    parts.append(f"Start value: {md(_shown(item['value']) or 'empty')}.")
     return " ".join(parts)
 
 
@@ -77,6 +77,12 @@ def model_settings(config: RunConfig, prefix: str) -> Changes:
     return _block("model", [item for item in describe(config.model) if item["name"] not in hidden], prefix)
 
 
+def data_settings(config: RunConfig, prefix: str) -> Changes:
+    """Show how the data is split and cut; which data it is, is chosen elsewhere."""
+    hidden = {"source", "subset", "subjects"}
+    return _block("data", [item for item in describe(config.data) if item["name"] not in hidden], prefix)
+
+
 def member(
     kind: type[Method] | type[Region], current: Method | Region, prefix: str, label: str, text: str
 ) -> Method | Region:
@@ -84,7 +90,7 @@ def member(
     family: dict[str, Any] = METHODS if kind is Method else REGIONS
     names = list(family)
     name = st.selectbox(label, names, index=names.index(current.name), key=f"{prefix}.{FAMILIES[kind][0]}", help=text,
-                        format_func=str, persist_state="session")  # fmt: skip
+                        format_func=str, bind="query-params")  # fmt: skip
     start = current if name == current.name else family[name]()
     st.caption(md(in_words(family[name])))
     config = RunConfig().with_setting("region", start) if kind is Region else _with_method(start)

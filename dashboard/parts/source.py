@@ -2,58 +2,56 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
 
-from core import data, store
+from core import data
 from core.config import DataConfig
 from core.data import Corpus
 from core.errors import UserError
-from dashboard.parts import look
+from dashboard.parts import look, upload
+from dashboard.parts.subjects import pick
 from dashboard.parts.text import md
 
 KINDS = {"demo": "Demo", "knowundo": "KnowUnDo (hub)", "path": "Folder or file", "upload": "Upload"}
-ENDINGS = ("json", "jsonl", "csv", "parquet")
-LARGEST_UPLOAD = 20 * 2**20
 
 
-def choose(start: DataConfig) -> tuple[DataConfig | None, Corpus | None]:
+def choose(start: DataConfig, prefix: str) -> tuple[DataConfig | None, Corpus | None]:
     """Show the choice; return the configuration and its examples (None for those of the hub, which the run fetches)."""
-    kind = st.segmented_control("Data", list(KINDS), format_func=KINDS.get, default="demo", key="new.data", required=True,
-                                persist_state="session", wrap=True)  # fmt: skip
-    source, subset = _place(kind)
+    first = start.source if start.source in ("demo", "knowundo") else "path"
+    kind = st.segmented_control("Data", list(KINDS), format_func=KINDS.get, default=first, key=f"{prefix}.data", required=True,
+                                bind="query-params", wrap=True)  # fmt: skip
+    source, subset = _place(str(kind), start, prefix)
     if source is None:
         return None, None
     if kind == "knowundo":
-        return _from_hub(source, subset)
+        return _from_hub(source, subset, start, prefix)
     with look.complaints():
-        whole = _load(source, subset or start.subset, _changed(source))
-        counts = whole.subjects()
-        subjects = st.multiselect(
-            "Subjects", list(counts), key=f"new.subjects.{source}.{subset}", placeholder="all of them", persist_state="session",
-            format_func=lambda name: f"{name} · {sum(counts.get(name, {}).values())} questions",
-            help="The people or works that the questions are about. Empty means all.",
-        )  # fmt: skip
-        known = [name for name in subjects if name in counts]
-        corpus = whole.take(known)
+        whole = load(source, subset or start.subset)
+        chosen = pick(whole, start.subjects if source == start.source else (), f"{prefix}.subjects.{subset or kind}")
+        corpus = whole.take(chosen)
         show(corpus)
-        return DataConfig(source=source, subset=subset or start.subset, subjects=tuple(known)), corpus
+        return DataConfig(source=source, subset=subset or start.subset, subjects=tuple(chosen)), corpus
     return None, None
 
 
-def _place(kind: str) -> tuple[str | None, str]:
+def load(source: str, subset: str) -> Corpus:
+    """Return all examples of a local source, cached until its files change. Raises UserError."""
+    return _load(source, subset, _changed(source))
+
+
+def _place(kind: str, start: DataConfig, prefix: str) -> tuple[str | None, str]:
     if kind == "demo":
-        return kind, _subset(data.subsets(data.ASSETS / "data"))
+        return kind, _subset(data.subsets(data.ASSETS / "data"), start, prefix)
     if kind == "knowundo":
-        return kind, _subset(["privacy", "copyright"])
+        return kind, _subset(["privacy", "copyright"], start, prefix)
     if kind == "upload":
-        return _upload(), ""
-    given = st.text_input("Path", key="new.path", placeholder="/data/KnowUnDo or /data/my-questions.jsonl",
-                          persist_state="session")  # fmt: skip
+        return upload.choose(prefix), ""
+    before = start.source if start.source not in ("demo", "knowundo") else ""
+    given = st.text_input("Path", before, key=f"{prefix}.path", placeholder="/data/KnowUnDo or /data/my-questions.jsonl",
+                          bind="query-params")  # fmt: skip
     if not given.strip():
         st.caption(
             "A folder in KnowUnDo's layout, or one file with the columns question, answer, scope (and split, subject)."
@@ -67,50 +65,23 @@ def _place(kind: str) -> tuple[str | None, str]:
                 UserError(f"{path} is not in KnowUnDo's layout.", "Expected SUBSET/unlearn.json and retention.json.")
             )
             return None, ""
-        return str(path), _subset(found)
-    return str(path), ""
+        return str(path), _subset(found, start, prefix)
+    return (str(path) if upload.usable(path) else None), ""
 
 
-def _subset(names: Sequence[str]) -> str:
-    usual = DataConfig().subset
+def _subset(names: Sequence[str], start: DataConfig, prefix: str) -> str:
+    usual = start.subset if start.subset in names else DataConfig().subset
     first = list(names).index(usual) if usual in names else 0
-    return str(st.selectbox("Subset", names, index=first, key=f"new.subset.{'-'.join(names)}", persist_state="session"))
+    key = f"{prefix}.subset.{'-'.join(names)}"
+    return str(st.selectbox("Subset", names, index=first, key=key, bind="query-params"))
 
 
-def _from_hub(source: str, subset: str) -> tuple[DataConfig, None]:
-    subjects = st.multiselect("Subjects", [], accept_new_options=True, key="new.subjects.hub", placeholder="all of them")
+def _from_hub(source: str, subset: str, start: DataConfig, prefix: str) -> tuple[DataConfig, None]:
+    before = list(start.subjects) if start.source == source else []
+    subjects = st.multiselect("Subjects", before, before, accept_new_options=True, key=f"{prefix}.subjects.hub",
+                              placeholder="all of them", persist_state="session")  # fmt: skip
     st.caption("The run fetches the benchmark from the hub; its questions are not shown beforehand.")
     return DataConfig(source=source, subset=subset, subjects=tuple(subjects)), None
-
-
-def _upload() -> str | None:
-    given = st.file_uploader("File", type=list(ENDINGS), key="new.upload",
-                             help="Columns question, answer and scope (unlearn or retention); split and subject if you have them.")  # fmt: skip
-    if given is None:
-        st.caption("JSON, JSON lines, CSV or Parquet, up to 20 MB, with the columns question, answer and scope.")
-        return None
-    with look.complaints():
-        return str(save(given.name, given.getvalue()))
-    return None
-
-
-def save(name: str, content: bytes) -> Path:
-    """Keep an uploaded file in the runs folder, named by its content. Raises UserError for wrong ending or size."""
-    ending = name.rpartition(".")[2].lower()
-    if ending not in ENDINGS:
-        raise UserError(f"{name} is no data file.", f"Known endings: {', '.join(ENDINGS)}.")
-    if len(content) > LARGEST_UPLOAD:
-        raise UserError(
-            f"{name} has {len(content) / 2**20:.0f} MB; at most 20 MB can be uploaded.", "Give its path instead."
-        )
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name.rpartition(".")[0])[:60] or "data"
-    place = store.runs_folder() / ".uploads" / hashlib.sha256(content).hexdigest()[:16] / f"{stem}.{ending}"
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
-    except OSError as error:
-        raise store.disk_error(place, error) from error
-    return place
 
 
 def show(corpus: Corpus) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -11,9 +13,8 @@ from core.config import PRESETS, DataConfig, RunConfig, preset
 from core.data import Corpus
 from core.errors import UserError
 from core.methods import Method
-from core.models import BUNDLED
 from core.regions import Region
-from dashboard.parts import look, progress, runs, settings, source
+from dashboard.parts import configuration, estimate, look, model, progress, runs, settings, source
 from dashboard.parts.text import md
 
 TABS = ["This run", "New run"]
@@ -22,55 +23,97 @@ PRESET_HELP = (
     "**This machine**: settings that give an honest balance on two cores within minutes.  \n"
     "**Paper**: the published settings, exactly; slow on a small machine, and too weak for a small model."
 )
+JSON_HELP = "Replaces the form by its JSON, to edit as text. Switching back shows the form as it was."
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a form starts from."""
+
+    config: RunConfig
+    what: str
+    """goes on after “changed against”"""
+    prefix: str
+    """of the keys of choices that a preset does not change, such as the model"""
+    form: str
+    """of the keys of settings"""
 
 
 def page() -> None:
     """Show the page."""
     run = runs.pick()
-    first = TABS[1] if run is None or run.bundled else TABS[0]
-    st.session_state.setdefault("run_tab", first)
+    again = configuration.wanted_again(runs.known_runs())
+    if "view" not in st.query_params:
+        st.session_state.setdefault("view", TABS[1] if run is None or run.bundled or again else TABS[0])
     tab = st.segmented_control(
-        "View", TABS, key="run_tab", required=True, label_visibility="collapsed", persist_state="session"
+        "View", TABS, key="view", required=True, label_visibility="collapsed", bind="query-params"
     )
     if tab == TABS[1] or run is None:
         with look.complaints():
-            new_run()
+            new_run(again)
     elif not runs.unreadable(run):
         st.title(md(run.config().name or run.id))
         progress.watch(run)
 
 
-def new_run() -> None:
+def new_run(again: store.Run | None) -> None:
     """Show the form of a new run."""
     st.title("Teach, find, forget")
     st.markdown(
         "A run teaches a model your data, finds where it keeps what must be forgotten, changes only that, and measures."
     )
-    form, start = st.columns([2.2, 1], gap="large")
+    form, side = st.columns([2.2, 1], gap="large")
     with form:
-        name = st.segmented_control("Preset", list(PRESETS), format_func=lambda key: PRESET_NAMES.get(key, key), key="new.preset",
-                                    default="this-machine", required=True, help=PRESET_HELP, persist_state="session")  # fmt: skip
-        base = preset(name)
-        model = choose_model()
-        chosen, corpus = source.choose(base.data)
-        config, problem = compose(base, name, model, chosen)
-    with start, st.container(border=True):
-        offer(config, corpus, problem)
+        start = begin(again)
+        as_text = st.toggle("Edit as JSON", key="as_json", bind="query-params", help=JSON_HELP)
+        corpus: Corpus | None = None
+        if as_text:
+            form_config, of = st.session_state.get("form_config", (None, ""))
+            seed = form_config if form_config and of == start.form else start.config
+            config, problem = configuration.editor(seed, f"json.{_short(configuration.text_of(seed))}")
+            corpus, problem = _corpus_of(config, problem)
+        else:
+            config, corpus, problem = filled_in(start)
+            st.session_state["form_config"] = (config, start.form)
+    with side, st.container(border=True):
+        offer(config, corpus, problem, start)
 
 
-def choose_model() -> str:
-    """Let the model be chosen; return its name for the configuration."""
-    kinds = {"bundled": f"Bundled ({BUNDLED})", "other": "Another one"}
-    kind = st.segmented_control("Model", list(kinds), format_func=kinds.get, default="bundled", key="new.model", required=True,
-                                persist_state="session", wrap=True)  # fmt: skip
-    if kind == "bundled":
-        return "bundled"
-    return st.text_input("Hub id, folder, GGUF file or adapter folder", key="new.model_name", persist_state="session",
-                         placeholder="org/name or /models/mine",
-                         help="Any causal language model. A LoRA adapter folder is taken as the model before unlearning.").strip()  # fmt: skip
+def begin(again: store.Run | None) -> Start:
+    """Let the preset be chosen, or start from another run's settings; say what that means."""
+    if again is not None:
+        st.info(f"These are the settings of **{md(runs.label(again))}**. A coloured dot marks what you change.",
+                icon=":material/edit:")  # fmt: skip
+        st.button("Start from a preset instead", on_click=configuration.forget_again, type="tertiary")
+        key = f"again.{_short(again.id)}"
+        return Start(again.config(), "the other run", key, key)
+    choice, what = st.columns([1, 1], vertical_alignment="bottom")
+    name = choice.segmented_control("Preset", list(PRESETS), format_func=lambda key: PRESET_NAMES.get(key, key), key="new.preset",
+                                    default="this-machine", required=True, help=PRESET_HELP, bind="query-params")  # fmt: skip
+    with what.popover("What it changes", icon=":material/compare_arrows:"):
+        rows = configuration.differences(preset("this-machine"), preset("paper"))
+        configuration.changes_table(rows, PRESET_NAMES["this-machine"], PRESET_NAMES["paper"])
+    return Start(preset(name), f"the preset “{PRESET_NAMES.get(name, name)}”", "new", name)
 
 
-def compose(base: RunConfig, name: str, model: str, chosen: DataConfig | None) -> tuple[RunConfig | None, UserError | None]:
+def filled_in(start: Start) -> tuple[RunConfig | None, Corpus | None, UserError | None]:
+    """Show the form; return the configuration and its examples, or what is wrong."""
+    kind, name = "other", ""
+    with look.complaints():
+        kind, name = model.choose(start.config.model, start.prefix)
+    chosen, corpus = source.choose(start.config.data, start.prefix)
+    base, form = start.config, start.form
+    if kind in model.PAPER and base.model.name != name:
+        subset = chosen.subset if chosen else base.data.subset
+        base = dataclasses.replace(base, region=model.published(kind, subset, base.region))
+        form = f"{form}.{kind}.{subset}"  # other start values, so other widgets
+    config, problem = compose(base, form, name, chosen)
+    return config, corpus, problem
+
+
+def compose(
+    base: RunConfig, name: str, model_name: str, chosen: DataConfig | None
+) -> tuple[RunConfig | None, UserError | None]:
     """Show method, region and stage settings; return the whole configuration, or what is wrong with it."""
     left, right = st.columns(2, gap="medium")
     try:
@@ -81,48 +124,74 @@ def compose(base: RunConfig, name: str, model: str, chosen: DataConfig | None) -
             region = settings.member(Region, base.region, f"{name}.rule", "Region",
                                      "Which adapter tensors unlearning may change. Located is the paper's rule; the others are "
                                      "controls to compare it with.")  # fmt: skip
-        with st.expander("Settings of each stage", icon=":material/tune:"):
-            st.caption("A coloured dot marks what differs from the preset.")
+        with st.expander("Settings of each stage", icon=":material/tune:", key="stages", on_change="rerun", bind="query-params"):
+            st.caption("A coloured dot marks what differs from where the form started.")
             changes = settings.stage_settings(base, name)
-            seed = st.number_input("Seed", 0, 2**31 - 1, base.seed, key=f"{name}.seed", persist_state="session",
+            seed = st.number_input("Seed", 0, 2**31 - 1, base.seed, key=f"{name}.seed", bind="query-params",
                                    help="The same seed gives the same run, to the bit, on one machine.")  # fmt: skip
-            changes |= settings.model_settings(base, name)
+            changes |= settings.model_settings(base, name) | settings.data_settings(base, name)
         config = base.with_setting("seed", seed)
         for path, value in changes.items():
             config = config.with_setting(path, value)
         config = config.with_setting("unlearn.method", method).with_setting("region", region)
-        if not model:
+        if not model_name:
             raise UserError("No model is chosen.", "Give a hub id, a folder or a file, or take the bundled one.")
         if chosen is None:
             raise UserError("No data is chosen.", "Choose the demo, or give a file or folder.")
     except UserError as error:
         return None, error
-    config = config.with_setting("model.name", model)
+    config = config.with_setting("model.name", model_name)
     data = dataclasses.replace(config.data, source=chosen.source, subset=chosen.subset, subjects=chosen.subjects)
     return dataclasses.replace(config, data=data), None
 
 
-def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | None) -> None:
-    """Say what will happen, and start it."""
+def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | None, start: Start) -> None:
+    """Say what will happen and what it needs, and start it."""
     name = st.text_input("Name", key="new.name", max_chars=80, placeholder="made from method and data if empty")
     if config is None or problem:
-        st.button("Start", type="primary", disabled=True, width="stretch")
         if problem:
-            st.caption(md(problem))
+            st.warning(md(problem), icon=":material/info:")
+        st.button("Start", type="primary", disabled=True, width="stretch")
         return
     method, region = config.unlearn.method.name, config.region.name
-    lines = [f"**{md(config.model.name)}** unlearns with **{md(method)}** on the region **{md(region)}**."]
+    lines = [f"**{md(runs.tail(config.model.name))}** unlearns with **{md(method)}** on the region **{md(region)}**."]
     if corpus is not None:
         lines.append(f"{len(corpus.subjects())} subjects, {len(corpus.examples)} questions.")
     st.markdown("  \n".join(lines))
+    with look.complaints():
+        model.memory(config.model)
     if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch"):
-        run = jobs.submit(dataclasses.replace(config, name=name.strip()[:80]), store.runs_folder())
+        given = name.strip()[:80] or config.name
+        run = jobs.submit(dataclasses.replace(config, name=given), store.runs_folder())
         runs.open_run(run.id)
         st.session_state["next_tab"] = TABS[0]
+        configuration.forget_again()
         st.rerun()
     st.caption("It runs in a process of its own. One run at a time uses the device; others wait in a queue.")
+    estimate.offer(config, corpus)
+    changed = configuration.differences(start.config, config)
+    if changed:
+        with st.expander(f"{len(changed)} changed against {start.what}", icon=":material/difference:"):
+            configuration.changes_table(changed, "before", "now")
+    with st.expander("The whole configuration", icon=":material/data_object:"):
+        st.code(configuration.text_of(config), language="json", height=320)
+        configuration.download(config, "download_new")
+
+
+def _corpus_of(config: RunConfig | None, problem: UserError | None) -> tuple[Corpus | None, UserError | None]:
+    """Return the examples of an edited configuration, None for those of the hub."""
+    if config is None or config.data.source == "knowundo":
+        return None, problem
+    try:
+        return source.load(config.data.source, config.data.subset).take(config.data.subjects), problem
+    except UserError as error:
+        return None, error
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 if "next_tab" in st.session_state:
-    st.session_state["run_tab"] = st.session_state.pop("next_tab")
+    st.session_state["view"] = st.session_state.pop("next_tab")
 page()

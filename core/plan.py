@@ -1,0 +1,177 @@
+"""What would this run cost, and does it fit? A process that measures it, and the client that pages use.
+
+`start` launches `python -m core.plan FOLDER`, which waits for the device like a worker, makes a few real steps of every
+stage (core/estimate.py) and writes plan.json. Its folder is laid out like a run's (config.json, status.json, cancel),
+so it is followed, cancelled and found dead in the same way. The same configuration on the same data is measured
+once. Importing this file costs no heavy library. In a shell: `python -m core.plan CONFIG.json [--json]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core import config as config_
+from core import jobs, store
+from core.config import RunConfig
+from core.errors import Cancelled, UserError
+from core.store import Run
+from core.worker import Log, turn
+
+STEPS = {
+    "known": "what the model knows already", "forward": "scoring of answers", "teaching": "two teaching steps",
+    "talking": "generation of answers", "localizing": "gradients of one batch", "unlearning": "two unlearning steps",
+}  # fmt: skip
+"""name of a measurement in status.json -> what it is, in words"""
+
+_children: list[subprocess.Popen[bytes]] = []
+
+
+# -- the client ---------------------------------------------------------------------------------------------------------
+
+
+def place(config: RunConfig, folder: Path, data: str = "") -> Run:
+    """Return where the plan of a configuration lies (whether or not it exists); `data` identifies the examples."""
+    values = {key: value for key, value in config.to_json().items() if key not in ("name", "preset")}
+    text = json.dumps([values, data], sort_keys=True)
+    return Run(folder / ".plans" / hashlib.sha256(text.encode()).hexdigest()[:20])
+
+
+def start(plan: Run, config: RunConfig) -> None:
+    """Measure, unless somebody is already at it. The process outlives whoever started it."""
+    if plan.status().get("state") in ("queued", "running"):
+        return
+    try:
+        plan.path.mkdir(parents=True, exist_ok=True)
+        for name in ("cancel", "plan.json", "events.jsonl"):
+            (plan.path / name).unlink(missing_ok=True)
+        config.save(plan.path / "config.json")
+        store.write_json(plan.path / "status.json", store.fresh_status())
+        with (plan.path / "worker.log").open("wb") as output:
+            command = [sys.executable, "-m", "core.plan", str(plan.path)]
+            _children.append(
+                subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                    start_new_session=True, env=jobs.environment(),
+                )
+            )  # fmt: skip
+    except OSError as error:
+        raise store.disk_error(plan.path, error) from error
+
+
+def reap() -> None:
+    """Take notice of finished processes, so that none stays a zombie."""
+    _children[:] = [child for child in _children if child.poll() is None]
+
+
+def result(plan: Run) -> dict[str, Any] | None:
+    """Return a finished plan's figures, None where there are none."""
+    value = plan.json("plan.json")
+    return value if isinstance(value, dict) and value.get("format") == config_.FORMAT else None
+
+
+# -- the process --------------------------------------------------------------------------------------------------------
+
+
+def measure(plan: Run, folder: Path) -> int:
+    """Wait for the device, measure, write plan.json; return the exit status."""
+    began = time.time()
+    try:
+        with store.single_worker(plan):
+            log = Log(plan)
+            with log.beating():
+                return _measure(plan, folder, log, began)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _measure(plan: Run, folder: Path, log: Log, began: float) -> int:
+    try:
+        config = plan.config()
+        with turn(config, log):
+            waited = time.time()
+            log.write(state="running", began=waited)
+            from core.estimate import Estimate  # torch is imported here, when the device is free
+
+            found = Estimate(plan, config, folder, log, waited).measure()
+        store.write_json(plan.path / "plan.json", {**found, "measured": time.time(), "seconds": time.time() - waited})
+    except Cancelled:
+        log.write(state="cancelled", error="Cancelled.")
+        return 130
+    except UserError as error:
+        return _failed(log, error.what, error.fix)
+    except MemoryError:
+        return _failed(log, "The machine ran out of memory while measuring.", "Choose a smaller model or batch size.")
+    except Exception as error:
+        sys.stderr.write(traceback.format_exc())
+        return _failed(log, f"Stopped by an unexpected error: {type(error).__name__}: {error}", "")
+    finally:
+        _clean(plan)
+    log.write(state="done", ended=time.time())
+    return 0
+
+
+def _clean(plan: Run) -> None:
+    """Remove what re-used stages brought along: a plan is a few numbers."""
+    import shutil
+
+    shutil.rmtree(plan.path / "before", ignore_errors=True)
+    for name in ("localization.parquet", "contributions.parquet", "detail.npz", "teach.json"):
+        (plan.path / name).unlink(missing_ok=True)
+
+
+def _failed(log: Log, what: str, fix: str) -> int:
+    with contextlib.suppress(UserError):
+        log.write(state="failed", error=what, fix=fix)
+    sys.stderr.write(f"{what} {fix}\n")
+    return 1
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """Return a plan as lines of text."""
+    knows = found["knows"]
+    said = [f"Untaught it predicts {knows['unlearn']:.0f} % of the answers' words of U and {knows['retention']:.0f} % of R."]
+    for cost in found["stages"]:
+        said.append(f"{cost['name']:10} {cost['low']:8.1f} to {cost['high']:8.1f} s  {cost['how']}")
+    total = found["total"]
+    return [*said, f"{'total':10} {total['low']:8.1f} to {total['high']:8.1f} s", *found["notes"]]
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Measure a plan's folder, or a configuration file given in a shell; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m core.plan", description="Measure what a run would cost.")
+    parser.add_argument("what", metavar="CONFIG.json", help="a configuration, or a plan's folder")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, as its last line")
+    parser.add_argument("--runs", metavar="DIR", help="folder of runs (default: FORGETSCOPE_RUNS or ./runs)")
+    options = parser.parse_args(given)
+    path = Path(options.what).absolute()
+    if path.is_dir():
+        return measure(Run(path), path.parent.parent)
+    try:
+        config = config_.load(path)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Run(Path(folder))
+        config.save(plan.path / "config.json")
+        status = measure(plan, store.runs_folder(options.runs))
+        found = result(plan)
+        if found:
+            sys.stdout.write("\n".join([json.dumps(found)] if options.json else lines(found)) + "\n")
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
