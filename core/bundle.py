@@ -14,8 +14,8 @@ from core import config, jobs, progress_bar, store
 from core.errors import UserError
 from core.store import Run
 
-LEFT_OUT = {"worker.log", ".worker.lock", "cancel", "checkpoints"}
-"""Logs, and the checkpoints: seven times the size of the result."""
+LEFT_OUT = {"worker.log", ".worker.lock", "cancel", "checkpoints", "label.json", ".label.lock"}
+"""Logs, what somebody wrote about the run, and the checkpoints: seven times the size of the result."""
 
 
 def copy(run: Run, target: Path) -> None:

@@ -42,8 +42,8 @@ from core.voices import Voices, general_lines
 CODE = 1
 """Raised whenever a stage computes something else than before: it makes old cache entries unreachable."""
 
-STILL_OPEN = {"status.json", "events.jsonl", "worker.log", "manifest.json", "cancel"}
-"""Files that the worker goes on writing after the manifest: a hash of them would soon be wrong."""
+STILL_OPEN = {"status.json", "events.jsonl", "worker.log", "manifest.json", "cancel", "label.json", "imported.json"}
+"""Files that are written after the manifest, by the worker or by people: a hash of them would soon be wrong."""
 
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
 
