@@ -71,7 +71,7 @@ def write(runs: Sequence[Run], file: IO[bytes]) -> None:
     if not unique:
         raise UserError("No run is chosen.", "Choose at least one.")
     for run in unique:
-        _exportable(run)
+        exportable(run)
     listed: list[dict[str, Any]] = []
     with zipfile.ZipFile(file, "w") as archive:
         for run in unique:
@@ -85,7 +85,8 @@ def write(runs: Sequence[Run], file: IO[bytes]) -> None:
         archive.writestr(zipfile.ZipInfo(LIST), text, zipfile.ZIP_DEFLATED)
 
 
-def _exportable(run: Run) -> None:
+def exportable(run: Run) -> None:
+    """Raise UserError for a run that cannot be exported: one that lives, or is unreadable."""
     if problem := run.problem():
         raise UserError(problem, "An unreadable run cannot be exported.")
     if run.status().get("state") in ("queued", "running"):
