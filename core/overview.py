@@ -80,10 +80,15 @@ def _with_state(found: Overview, state: str) -> Overview:
 @functools.lru_cache(maxsize=4096)
 def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
     run = Run(Path(path))
-    problem, label, size = _problem(run), labels.read(run), size_on_disk(run.path)
-    if problem:
+    label, size = labels.read(run), size_on_disk(run.path)
+    try:
+        config, status = run.config(), run.json("status.json")
+        if not isinstance(status, dict):
+            raise UserError(f"The run {run.id} has no readable status.json.")
+    except (UserError, RecursionError) as error:  # JSON that is nested without end counts as damaged
+        problem = str(error) if isinstance(error, UserError) else f"The run {run.id} has a damaged file."
         return Overview(run.id, run.bundled, label.name or run.id, "unreadable", problem, label, size=size)
-    config, status, region = run.config(), _dict(run.json("status.json")), _dict(run.json("region.json"))
+    region = _dict(run.json("region.json"))
     stages, imported = _dict(_dict(run.json("manifest.json")).get("stages")), _dict(run.json("imported.json"))
     success, knew = _scores(run)
     rule = config.region.name
@@ -96,14 +101,6 @@ def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
         success=success, knew=knew, seconds=_total(stages or _dict(status.get("stages")), "seconds"),
         peak_memory=_peak(stages) or _peak(_dict(status.get("stages"))), created=_number(status.get("created")), size=size, imported=imported,
     )  # fmt: skip
-
-
-def _problem(run: Run) -> str:
-    """Return why a run cannot be read; JSON that is nested without end counts as damaged."""
-    try:
-        return run.problem()
-    except RecursionError:
-        return f"The run {run.id} has a damaged file."
 
 
 def size_on_disk(folder: Path) -> int:

@@ -46,7 +46,7 @@ def show() -> None:
                 st.button("Undo", key=f"undo.{item.key}", icon=":material/undo:", on_click=undo, args=(item,),
                           help=f"Take {item.id} back")  # fmt: skip
         if len(items) > 1:
-            st.button("Undo all", key="undo.all", type="tertiary", on_click=lambda: [undo(item) for item in items])
+            st.button("Undo all", key="undo.all", type="tertiary", on_click=undo_all, args=(items,))
 
 
 def undo(item: trash.Deleted) -> None:
@@ -54,6 +54,12 @@ def undo(item: trash.Deleted) -> None:
     with look.complaints():
         run = trash.restore(item)
         st.toast(f"{md(run.id)} is back.", icon=":material/undo:")
+
+
+def undo_all(items: list[trash.Deleted]) -> None:
+    """Take all back."""
+    for item in items:
+        undo(item)
 
 
 def _name(item: trash.Deleted) -> str:
