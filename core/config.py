@@ -321,7 +321,8 @@ def _member(base: type, value: Any) -> Any:
 
 def _convert(owner: Any, key: str, value: Any) -> Any:
     """Convert and check one value against its field's type and metadata."""
-    hint = _hints(type(owner))[key]
+    kind: Any = type(owner)
+    hint = _hints(kind)[key]
     if hint in FAMILIES:
         return value if isinstance(value, hint) else _member(hint, value)
     converted = _typed(hint, key, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from dashboard.parts import look, runs, runs_archive, runs_table, runs_trash, sc
 from dashboard.parts.runs import ALIVE
 from dashboard.parts.text import md
 
+FORM = "label.form"
+"""session state: run id, label and time of the form that is open"""
 AGAIN = {"same": "With the same settings", "changed": "With changes …", "resume": "Resume this one"}
 
 
@@ -85,7 +88,7 @@ def again(found: Overview, run: Run) -> None:
 
 def words(found: Overview, run: Run, tags: Sequence[str]) -> None:
     """Let a person name, pin, tag and note a run."""
-    label, key = found.label, f"label.{run.id}.{hash(found.label)}"
+    label, key = opened(run.id, found.label)
     with st.expander("Name, pin, tags and note", icon=":material/edit:", key="label.open", on_change="rerun"):
         with st.form(key, border=False):
             left, right = st.columns([3, 2], gap="medium")
@@ -100,11 +103,20 @@ def words(found: Overview, run: Run, tags: Sequence[str]) -> None:
                 save(run, {field: value for field, value in wanted.items() if value != getattr(label, field)})
 
 
+def opened(name: str, label: Label) -> tuple[Label, str]:
+    """Return the label that the form was opened with, and the form's key: what is typed there outlives other browsers."""
+    known = st.session_state.get(FORM)
+    if known is None or known[0] != name:
+        known = st.session_state[FORM] = (name, label, time.time_ns())
+    return known[1], f"label.{name}.{known[2]}"
+
+
 def save(run: Run, changes: dict[str, Any]) -> None:
     """Write what was changed, and only that: another browser may have changed the rest."""
     with look.complaints():
         if changes:
             labels.change(run, **changes)
+        st.session_state.pop(FORM, None)
         st.toast("Saved.", icon=":material/check:")
         st.rerun()
 

@@ -135,10 +135,10 @@ def show(found: Sequence[Overview], shown: str, chosen: Sequence[str], palette: 
     key = f"runs.table.{hash((tuple(ids), shown, version))}"
     st.dataframe(
         table.style.apply(lambda _: _framed(styles, table), axis=None),
-        key=key, hide_index=True, column_config=columns(palette), height=min(38 + 35 * len(ids), 38 + 35 * 14),
+        key=key, hide_index=True, placeholder="–", column_config=columns(shown), height=min(38 + 35 * len(ids), 38 + 35 * 14),
         on_select=lambda: choose(key, ids), selection_mode="multi-row",
         selection_default={"selection": {"rows": [i for i, name in enumerate(ids) if name in chosen]}},
-        alt="All runs with their settings, scores and costs; mark rows to compare, export or delete them",
+        alt="All runs",
     )  # fmt: skip
 
 
@@ -168,23 +168,23 @@ def remember(ids: Sequence[str]) -> None:
         st.query_params.pop("chosen", None)
 
 
-def columns(palette: Palette) -> dict[str, Any]:
+def columns(shown: str) -> dict[str, Any]:
     """Return how each column is shown."""
     kinds = st.column_config
     states = {"done": "green", "running": "orange", "queued": "gray", "cancelled": "gray", "failed": "red", "unreadable": "red"}
     found: dict[str, Any] = {
-        "Name": kinds.TextColumn(width=230, pinned=True, help="★: pinned"),
-        "State": kinds.MultiselectColumn(width=100, options=list(states), color=list(states.values())),
+        "Name": kinds.TextColumn(width=190, pinned=shown == "All", help="★: pinned"),
+        "State": kinds.MultiselectColumn(width=95, options=list(states), color=list(states.values())),
         "Seconds": kinds.NumberColumn("Time", format="duration", width=110, help=HELP["Seconds"]),
         "Peak memory": kinds.NumberColumn(format="bytes", width=105, help=HELP["Peak memory"]),
         "Size": kinds.NumberColumn("Size on disk", format="bytes", width=95, help=HELP["Size"]),
-        "Age": kinds.DatetimeColumn(format="distance", width=110),
+        "Age": kinds.DatetimeColumn(format="distance", width=100),
         "Tags": kinds.MultiselectColumn(color="gray", width=140),
         "Region": kinds.TextColumn(width=130, help=HELP["Region"]),
-        "Method": kinds.TextColumn(width=85), "Model": kinds.TextColumn(width=110), "Data": kinds.TextColumn(width=110),
+        "Method": kinds.TextColumn(width=115), "Model": kinds.TextColumn(width=110), "Data": kinds.TextColumn(width=110),
         "Id": kinds.TextColumn(width=220),
     }  # fmt: skip
     for column in (*SCORES, *KNEW):
-        width = 108 if "never" in column.lower() else 70
-        found[column] = kinds.NumberColumn(format="%.1f %%", width=width, help=HELP[column])
+        head = {"U never taught": "U never", "Never-knew val": "Never-knew"}.get(column, column)
+        found[column] = kinds.NumberColumn(head, format="%.1f %%", width=70 if len(head) < 10 else 100, help=HELP[column])
     return found
