@@ -41,11 +41,10 @@ def test_export_import_delete_undo(server: Server, page: playwright_api.Page, tm
     page.get_by_role("button", name=re.compile("Undo$")).click()
     expect(page.get_by_text(re.compile("1 of your own"))).to_be_visible()
 
-    canvas = page.get_by_test_id("stDataFrame").locator("canvas").first
-    expect(canvas).to_be_visible()
-    for y in (52, 87):  # the two rows' boxes
-        canvas.click(position={"x": 18, "y": y})
-    expect(page.get_by_role("heading", name="2 runs, side by side")).to_be_visible()
+    grid = page.get_by_test_id("stDataFrame").locator(".dvn-scroller")
+    for y, heading in ((52, "MemFlex on the privacy demo"), (87, "2 runs, side by side")):  # the rows' boxes
+        grid.click(position={"x": 18, "y": y})
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
     expect(page.get_by_text("Their settings are the same.")).to_be_visible()
     page.reload()
     expect(page.get_by_role("heading", name="2 runs, side by side")).to_be_visible()
