@@ -36,6 +36,8 @@ def one(found: Overview, run: Run, tags: Sequence[str]) -> None:
         st.error(f"**{md(found.problem)}**", icon=":material/error:")
     else:
         st.markdown(runs.describe(run))
+        if found.state == "failed":
+            st.caption(f":material/error: {md(run.status().get('error') or 'It failed.')}")
     if found.label.tags:
         st.markdown(" ".join(f":gray-badge[{md(tag)}]" for tag in found.label.tags))
     if found.label.note:

@@ -32,7 +32,7 @@ def page() -> None:
     else:
         wanted = [name for name in runs_table.chosen_ids() if name in known]
         runs_table.show(visible, shown, wanted, look.palette(), st.session_state.get("runs.version", 0))
-        st.caption("Darker is better. Unlearn Success (U) is best where a never-taught model is; Retention Success (R) at 100 %.")
+        st.caption("The stronger the colour, the better. Unlearn Success (U) is best where a never-taught model is; Retention Success (R) at 100 %.")
     broken(visible)
     chosen = by_name(found, name_of)
     if chosen:
