@@ -281,7 +281,7 @@ def test_hostile_names_stay_text(make_run: MakeRun, open_page: Open) -> None:
         assert "[l](" not in said + heads
 
 
-def test_three_hundred_runs_are_drawn_again_quickly(make_run: MakeRun, open_page: Open) -> None:
+def test_many_runs_are_drawn_again_quickly(make_run: MakeRun, open_page: Open) -> None:
     for i in range(60):
         make_run(f"r{i:03}", "done", ("*.parquet", "*.npz", "answers*", "tokens*"))
     app = open_page("runs")
