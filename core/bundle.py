@@ -20,8 +20,9 @@ from core.store import Run
 
 SUBSETS = ("privacy", "copyright")
 
-LEFT_OUT = {"worker.log", ".worker.lock", "cancel", "checkpoints"}
-"""Logs, and the checkpoints: seven times the size of the result. Their scores and answers stay, in unlearn.json."""
+LEFT_OUT = {"worker.log", ".worker.lock", "cancel", "checkpoints", "label.json", ".label.lock", "regions.json"}
+"""Logs, what somebody wrote about the run, and the checkpoints: seven times the size of the result. Their scores and answers
+stay, in unlearn.json."""
 
 
 def copy(run: Run, target: Path) -> None:

@@ -12,11 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from core import answerer, config, jobs, store
+from core import answerer, archive, config, jobs, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.methods import METHODS
 from core.metrics import METRICS
+from core.overview import differences
 from core.regions import REGIONS, parse
 from core.store import Run
 from core.summary import clean, summary
@@ -153,18 +154,9 @@ def compare(given: argparse.Namespace) -> int:
         unlearned, kept = after.get("unlearn_success", {}), after.get("retention_success", {})
         scored = [unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")]
         rows.append([value["run"], *scored, knew.get("train"), knew.get("val"), value["degenerate"]])
-    settings = [_flat(item.config().to_json()) for item in found]
-    keys = sorted({key for flat in settings for key in flat})
-    differing = {key: [flat.get(key) for flat in settings] for key in keys if len({str(f.get(key)) for f in settings}) > 1}
+    differing = differences([item.config().to_json() for item in found])
     lines = [*table(rows), "", *(f"{key}: {' | '.join(map(str, values))}" for key, values in differing.items())]
     return out(given, {"runs": summaries, "differences": differing}, lines)
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        flat |= _flat(inner, f"{prefix}{key}.") if isinstance(inner, dict) else {f"{prefix}{key}": inner}
-    return flat
 
 
 def answers(given: argparse.Namespace) -> int:
@@ -178,6 +170,21 @@ def answers(given: argparse.Namespace) -> int:
     ]
     lines = [line for row in rows for line in (*(f"{key + ':':10}{text}" for key, text in row.items()), "")]
     return out(given, {"run": item.id, "answers": rows}, lines[:-1])
+
+
+def export(given: argparse.Namespace) -> int:
+    """Write runs into one archive."""
+    found = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
+    target = archive.export(found, Path(given.output))
+    ids, size = [item.id for item in found], target.stat().st_size
+    value = {"runs": ids, "file": str(target), "bytes": size}
+    return out(given, value, [f"{target} holds {', '.join(ids)} ({size / 1e6:.1f} MB)"])
+
+
+def import_(given: argparse.Namespace) -> int:
+    """Take the runs of an archive in, after everything in it was checked."""
+    found = archive.import_(Path(given.file), store.runs_folder(given.runs))
+    return out(given, {"runs": [item.id for item in found]}, [f"Imported {item.id}" for item in found])
 
 
 def methods(given: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ and the dashboard build their forms. Importing this file costs no heavy library.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -270,6 +271,12 @@ def describe(settings: Any) -> list[dict[str, Any]]:
     ]
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Return a dataclass's types; working them out anew costs more than all the rest of reading a configuration."""
+    return get_type_hints(kind)
+
+
 def _fields(owner: Any) -> dict[str, dataclasses.Field[Any]]:
     return {f.name: f for f in dataclasses.fields(owner)}
 
@@ -289,7 +296,7 @@ def _plain(value: Any) -> Any:
 def _build(kind: type, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise UserError(f"“{where}” must be a JSON object, not {values!r}.", "See `python -m core show RUN --json`.")
-    hints, kwargs = get_type_hints(kind), {}
+    hints, kwargs = _hints(kind), {}
     fields = _fields(kind)
     template = kind()
     for key, value in values.items():
@@ -316,7 +323,8 @@ def _member(base: type, value: Any) -> Any:
 
 def _convert(owner: Any, key: str, value: Any) -> Any:
     """Convert and check one value against its field's type and metadata."""
-    hint = get_type_hints(type(owner))[key]
+    kind: Any = type(owner)
+    hint = _hints(kind)[key]
     if hint in FAMILIES:
         return value if isinstance(value, hint) else _member(hint, value)
     return converted(_fields(owner)[key], hint, value)

@@ -27,8 +27,9 @@ from core.batching import Encoded, bucketed, by_length, prompt_ids
 from core.config import FORMAT, RunConfig
 from core.data import SCOPES
 from core.errors import UserError
-from core.pipeline import WATCHED, Pipeline, digest, peak_memory_mb, token_accuracy
-from core.progress import Reporter
+from core.metrics import accuracy
+from core.pipeline import WATCHED, Pipeline
+from core.progress import Reporter, peak_memory_mb
 from core.store import Run
 from core.voices import Voices
 
@@ -134,7 +135,7 @@ class Estimate(Pipeline):
         voice = "before" if self.loaded.adapter else "never"
         table = Voices(self.loaded, self.sample, self.config, Stopwatch(self.report)).score(self.adapters, [voice])
         self.knows = {
-            scope: token_accuracy(table, voice, [e.id for e in self.sample if e.scope == scope]) for scope in SCOPES
+            scope: accuracy.mean(table, voice, [e.id for e in self.sample if e.scope == scope]) for scope in SCOPES
         } | {"examples": len(self.sample)}
         self.report.event("known", **self.knows)
 
@@ -145,8 +146,7 @@ class Estimate(Pipeline):
         if not self.taught:
             self.costs.append(Cost("teach", 0.0, 0.0, "nothing is taught"))
             return
-        key = digest(self.base_key, self.whole.fingerprint(), self.config.data.max_tokens, c)
-        if self._there("teach", key):
+        if self._there("teach", self.teach_key()):
             self.adapters = adapters_.load(self.adapters.model.unload(), self.dtype, self.run.path / "before")
             self.costs.append(Cost("teach", 0.0, 0.0, "an earlier run taught exactly this", reused=True))
             return
@@ -206,8 +206,7 @@ class Estimate(Pipeline):
     def _localizing(self) -> None:
         """Localize on one batch of each scope."""
         c = self.config.localize
-        key = digest(self.base_key, self.adapters.hash("before"), self.corpus.fingerprint(), c, self.config.data.max_tokens)
-        if self._there("localize", key):
+        if self._there("localize", self.localize_key()):
             self.table = pd.read_parquet(self.run.path / "localization.parquet")
             self.costs.append(Cost("localize", 0.0, 0.0, "an earlier run computed it", reused=True))
             return
@@ -274,7 +273,7 @@ class Estimate(Pipeline):
             raise _Absent
 
         try:
-            return store.cached(self.folder, stage, key, self.run, absent)
+            return bool(store.cached(self.folder, stage, key, self.run, absent))
         except _Absent:
             return False
 

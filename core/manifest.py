@@ -16,7 +16,16 @@ from core.data import Corpus
 from core.models import Loaded
 from core.store import Run
 
-STILL_OPEN = {"status.json", "events.jsonl", "worker.log", "manifest.json", "cancel", "label.json"}
+STILL_OPEN = {
+    "status.json",
+    "events.jsonl",
+    "worker.log",
+    "manifest.json",
+    "cancel",
+    "label.json",
+    "imported.json",
+    "regions.json",
+}
 """Files that are written after the manifest, by the worker or a person: a hash of them would soon be wrong."""
 
 

@@ -104,7 +104,7 @@ class Pipeline:
             store.write_json(folder / "teach.json", asdict(result))
             self.adapters = adapters
 
-        key = self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, config)
+        key = self.teach_key()
         source = self._cached("teach", key, produce)
         if source:
             self.adapters = adapters_.load(self.loaded.model, self.dtype, self.run.path / "before")
@@ -167,7 +167,7 @@ class Pipeline:
             found.contributions.to_parquet(folder / "contributions.parquet")
             np.savez_compressed(folder / "detail.npz", **{k: _smaller(v) for k, v in found.detail.items()})  # type: ignore[arg-type]
 
-        key = self._key("localize", self.adapters.hash("before"), self.corpus.fingerprint(), c, self.config.data.max_tokens)
+        key = self.localize_key()
         return self._cached("localize", key, produce)
 
     def _region(self) -> str:
@@ -297,6 +297,15 @@ class Pipeline:
         return source
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
+
+    def teach_key(self) -> str:
+        """Return the key of the teach stage."""
+        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, self.config.teach)
+
+    def localize_key(self) -> str:
+        """Return the key of the localize stage; adapter "before" must be there."""
+        c, d = self.config.localize, self.config.data
+        return self._key("localize", self.adapters.hash("before"), self.corpus.fingerprint(), c, d.max_tokens)
 
     def _key(self, stage: str, *parts: Any) -> str:
         """Return the key of a stage: what every stage depends on, and what this one does besides."""

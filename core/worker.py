@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core import store
+from core import store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError
 from core.progress import Reporter, peak_memory_mb
@@ -123,12 +123,10 @@ class Log(Reporter):
 
 def queue_folder(config: RunConfig) -> Path:
     """Return the folder of tickets for the device that a run will use: one worker at a time for each device."""
-    from core.models import cache_folder
-
     device = config.model.device
     if device == "auto":
         device = "cuda" if Path("/dev/nvidia0").exists() else "mps" if sys.platform == "darwin" else "cpu"
-    return Path(os.environ.get("FORGETSCOPE_QUEUE") or cache_folder() / "queue") / device
+    return tickets.base() / device
 
 
 @contextlib.contextmanager
@@ -138,16 +136,14 @@ def turn(config: RunConfig, log: Log) -> Iterator[None]:
 
     folder = queue_folder(config)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        ticket = folder / f"{time.time_ns():020d}-{os.getpid()}"
-        ticket.touch()
+        ticket = tickets.take(folder, log.run)
     except OSError as error:
         raise store.disk_error(folder, error) from error
     lock = FileLock(folder / "device.lock", timeout=0)
     try:
         while True:
             log.check()
-            ahead = _ahead(folder, ticket)
+            ahead = tickets.ahead(folder, ticket)
             if ahead == 0:
                 with contextlib.suppress(Timeout):
                     lock.acquire()
@@ -160,21 +156,6 @@ def turn(config: RunConfig, log: Log) -> Iterator[None]:
     finally:
         ticket.unlink(missing_ok=True)
         lock.release()
-
-
-def _ahead(folder: Path, ticket: Path) -> int:
-    """Count the living workers before this ticket; remove tickets of dead ones."""
-    import psutil
-
-    ahead = 0
-    for other in sorted(folder.glob("*-*")):
-        if other.name >= ticket.name:
-            break
-        if psutil.pid_exists(int(other.name.rpartition("-")[2])):
-            ahead += 1
-        else:
-            other.unlink(missing_ok=True)
-    return ahead
 
 
 def work(run: Run) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.parts import theme_watch
+from dashboard.parts import runs_trash, theme_watch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,12 +19,15 @@ if os.environ.get("FORGETSCOPE_LOGIN") and not st.user.is_logged_in:
     st.button("Log in", on_click=st.login, type="primary")
     st.stop()
 
-st.navigation(
+page = st.navigation(
     [
         st.Page("views/localize.py", title="Localize", icon=":material/grid_on:", default=True),
         st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
         st.Page("views/run.py", title="Run", icon=":material/play_circle:"),
+        st.Page("views/runs.py", title="Runs", icon=":material/table_rows:"),
     ],
     position="top",
-).run()
+)
+runs_trash.leave(page.url_path)
+page.run()
 theme_watch.watch()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from core import store
+from core import labels, store
 from core.store import Run
 from dashboard.parts import link
 from dashboard.parts.text import md
@@ -71,7 +71,7 @@ def pick() -> Run | None:
 def label(run: Run) -> str:
     """Return a run's line in the picker."""
     values, status = run.json("config.json"), run.status()
-    name = str(values.get("name") or run.id) if isinstance(values, dict) else run.id
+    name = labels.read(run).name or (str(values.get("name") or run.id) if isinstance(values, dict) else run.id)
     when = "bundled" if run.bundled else day(status.get("created"))
     return f"{name} · {status.get('state')} · {when}"
 

@@ -1,0 +1,170 @@
+"""What a list of runs says about each of them, read once for each version of its files; and how runs differ.
+
+Reads files only; no torch. Three hundred runs are read again in some milliseconds when nothing has changed.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core import labels
+from core.errors import UserError
+from core.labels import Label
+from core.store import Run
+
+FILES = "config.json status.json region.json metrics.json manifest.json label.json imported.json checkpoints"
+READ = (*FILES.split(), "")
+"""What an overview depends on; the run's own folder (last) changes when a file comes or goes."""
+PARTS = ("unlearn/train", "unlearn/val", "retention/train", "retention/val")
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A run as one row. Numbers that were not measured are None."""
+
+    id: str
+    bundled: bool
+    name: str
+    state: str
+    problem: str = ""
+    """why the run cannot be read; then nothing but its size is known"""
+    label: Label = field(default_factory=Label)
+    model: str = ""
+    data: str = ""
+    method: str = ""
+    region: str = ""
+    """the rule, with its count once it is applied"""
+    success: Mapping[str, float] = field(default_factory=dict)
+    """VOICE/SCOPE/SPLIT -> Unlearn Success or Retention Success in percent; voices: before, after, never"""
+    knew: Mapping[str, float] = field(default_factory=dict)
+    """SPLIT -> never-knew score"""
+    seconds: float | None = None
+    """work time of all stages"""
+    peak_memory: float | None = None
+    """bytes"""
+    created: float | None = None
+    """seconds since 1970"""
+    size: int = 0
+    """bytes of all files"""
+    imported: Mapping[str, Any] = field(default_factory=dict)
+    """imported.json, where the run came in an archive"""
+
+
+def overview(run: Run) -> Overview:
+    """Return a run's row. Never raises for a damaged run: that one is `unreadable`, with the reason."""
+    path = str(run.path)
+    found = _read(path, tuple(_stamp(f"{path}/{name}") for name in READ))
+    if found.state in ("queued", "running"):  # whether its worker still lives, no file says
+        return _with_state(found, str(run.status().get("state")))
+    return found
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def _with_state(found: Overview, state: str) -> Overview:
+    return found if state == found.state else Overview(**{**found.__dict__, "state": state})
+
+
+@functools.lru_cache(maxsize=4096)
+def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
+    run = Run(Path(path))
+    label, size = labels.read(run), size_on_disk(run.path)
+    try:
+        config, status = run.config(), run.json("status.json")
+        if not isinstance(status, dict):
+            raise UserError(f"The run {run.id} has no readable status.json.")
+    except (UserError, RecursionError) as error:  # JSON that is nested without end counts as damaged
+        problem = str(error) if isinstance(error, UserError) else f"The run {run.id} has a damaged file."
+        return Overview(run.id, run.bundled, label.name or run.id, "unreadable", problem, label, size=size)
+    region = _dict(run.json("region.json"))
+    stages, imported = _dict(_dict(run.json("manifest.json")).get("stages")), _dict(run.json("imported.json"))
+    success, knew = _scores(run)
+    rule = config.region.name
+    if isinstance(region.get("count"), int):
+        rule = f"{rule} {region['count']} of {region.get('total', '?')}"
+    source = config.data.source.rstrip("/").rpartition("/")[2] if config.data.source[:1] in "/~." else config.data.source
+    return Overview(
+        run.id, run.bundled, label.name or config.name or run.id, str(status.get("state")), "", label,
+        model=config.model.name, data=f"{source} {config.data.subset}".strip(), method=config.unlearn.method.name, region=rule,
+        success=success, knew=knew, seconds=_total(stages or _dict(status.get("stages")), "seconds"),
+        peak_memory=_peak(stages) or _peak(_dict(status.get("stages"))), created=_number(status.get("created")), size=size, imported=imported,
+    )  # fmt: skip
+
+
+def size_on_disk(folder: Path) -> int:
+    """Return the bytes of all files below a folder. Stages that several runs share count for each of them."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size
+            except OSError:  # removed meanwhile
+                continue
+    return total
+
+
+def _scores(run: Run) -> tuple[dict[str, float], dict[str, float]]:
+    metrics = _dict(_dict(run.json("metrics.json")).get("metrics"))
+    accuracy = _dict(_dict(metrics.get("accuracy")).get("values"))
+    success = {}
+    for voice in ("before", "after", "never"):
+        for part in PARTS:
+            value = _number(_dict(accuracy.get(voice)).get(part))
+            if value is not None:
+                success[f"{voice}/{part}"] = 100 - value if part.startswith("unlearn") else value
+    knew = _dict(_dict(_dict(metrics.get("never_knew")).get("values")).get("after"))
+    return success, {key: value for key in ("train", "val") if (value := _number(knew.get(key))) is not None}
+
+
+def _total(stages: Mapping[str, Any], key: str) -> float | None:
+    values = [value for stage in stages.values() if (value := _number(_dict(stage).get(key))) is not None]
+    return sum(values) if values else None
+
+
+def _peak(stages: Mapping[str, Any]) -> float | None:
+    values = [value for stage in stages.values() if (value := _number(_dict(stage).get("peak_memory_mb"))) is not None]
+    return max(values) * 2**20 if values else None
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if good else None
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested settings into dotted names."""
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        found |= flat(inner, f"{prefix}{key}.") if isinstance(inner, dict) else {f"{prefix}{key}": inner}
+    return found
+
+
+def differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the settings in which configurations differ: dotted name -> a value for each, None where one has no such."""
+    settings = [flat(config) for config in configs]
+    keys = sorted({key for one in settings for key in one})
+    return {key: [one.get(key) for one in settings] for key in keys if len({repr(one.get(key)) for one in settings}) > 1}
+
+
+def readable(run: Run) -> dict[str, Any]:
+    """Return a run's settings as plain values, empty where they cannot be read."""
+    try:
+        return run.config().to_json()
+    except (UserError, RecursionError):
+        return {}

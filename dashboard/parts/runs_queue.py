@@ -1,0 +1,90 @@
+"""Runs that live: the one at work and those that wait, with their order. Looks again while there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core import jobs, tickets
+from core.overview import Overview
+from core.store import Run
+from dashboard.parts import look, progress
+from dashboard.parts.runs import ALIVE
+from dashboard.parts.text import duration, md
+
+EVERY = 1.5
+"""Seconds between two looks."""
+
+
+def show(found: Sequence[Overview], folder: Path) -> None:
+    """Show the living runs among some, if there are any."""
+    living = {run.id: run.name for run in found if run.state in ALIVE}
+    if living:
+        st.fragment(_look, run_every=EVERY)(living, folder)
+
+
+def _look(names: dict[str, str], folder: Path) -> None:
+    jobs.reap()
+    runs = {name: Run(folder / name) for name in names}
+    states = {name: run.status() for name, run in runs.items()}
+    if any(status.get("state") not in ALIVE for status in states.values()):
+        st.rerun()  # one has ended: its scores belong into the table
+    st.subheader("At work and waiting")
+    waiting = [name for name in line(runs, states) if states[name].get("state") == "queued"]
+    with st.container(border=True):
+        for name in line(runs, states):
+            place = waiting.index(name) if name in waiting else None
+            _row(runs[name], names[name], states[name], place, len(waiting))
+
+
+def line(runs: dict[str, Run], states: dict[str, dict[str, Any]]) -> list[str]:
+    """Return ids in the order of the devices' queues; a run that has no ticket yet is last."""
+    places = [ticket.run for queue in tickets.queues().values() for ticket in queue]
+    last = len(places)
+    return sorted(
+        runs,
+        key=lambda name: (
+            states[name].get("state") != "running",
+            places.index(runs[name].path) if runs[name].path in places else last,
+            name,
+        ),
+    )
+
+
+def _row(run: Run, name: str, status: dict[str, Any], place: int | None, waiting: int) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key=f"queue.{run.id}"):
+        st.markdown(f"**{md(name)}**  \n:gray[{words(status)}]", width="stretch")
+        if place is not None and waiting > 1:
+            st.button("Earlier", key=f"up.{run.id}", icon=":material/arrow_upward:", type="tertiary", disabled=place == 0,
+                      on_click=move, args=(run, -1), help="Let it run before the one above")  # fmt: skip
+            st.button("Later", key=f"down.{run.id}", icon=":material/arrow_downward:", type="tertiary",
+                      disabled=place == waiting - 1, on_click=move, args=(run, 1), help="Let the one below run first")  # fmt: skip
+        asked = (run.path / "cancel").exists()
+        st.button("Stopping …" if asked else "Cancel", key=f"cancel.{run.id}", icon=":material/stop:", disabled=asked,
+                  on_click=progress.cancel, args=(run,), help="What was computed is kept.")  # fmt: skip
+        st.page_link("views/run.py", label="Watch", icon=":material/visibility:", query_params={"run": run.id})
+
+
+def words(status: dict[str, Any]) -> str:
+    """Say what a living run does at the moment."""
+    if status.get("state") == "queued":
+        position = status.get("position")
+        return f"number {position} in the queue" if position else "starting …"
+    stage = str(status.get("stage") or "")
+    values = (status.get("stages") or {}).get(stage) or {}
+    said = [progress.STAGES.get(stage, stage) or "starting …"]
+    if values.get("done") and values.get("total"):
+        said.append(f"{values['done']:g} of {values['total']:g} {values.get('unit', '')}")
+        if values.get("left"):
+            said.append(f"at most {duration(float(values['left']))} left in this stage")
+    return md(" · ".join(said))
+
+
+def move(run: Run, step: int) -> None:
+    """Let a waiting run change places with its neighbour."""
+    with look.complaints():
+        if not tickets.move(run, step):
+            st.toast("It cannot be moved any more.", icon=":material/info:")

@@ -1,0 +1,51 @@
+"""The page Runs in a real browser: a run leaves, comes in, is marked in the table, deleted and taken back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from core import store
+from tests.e2e.test_journey import CHROMIUM, Server, page, server  # noqa: F401 - fixtures
+
+playwright_api = pytest.importorskip("playwright.sync_api")
+expect = playwright_api.expect
+pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium on this machine")
+
+
+def test_export_import_delete_undo(server: Server, page: playwright_api.Page, tmp_path: Path) -> None:  # noqa: F811
+    bundled = store.bundled_runs()[0].id
+    page.goto(f"{server.url}/runs?chosen={bundled}")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    packed = tmp_path / "run.zip"
+    download.value.save_as(packed)
+    assert packed.stat().st_size > 1_000_000
+
+    page.get_by_role("button", name="Import").click()
+    page.locator("input[type=file]").set_input_files(packed)
+    expect(page.get_by_text(re.compile("imported from run.zip"))).to_be_visible()
+    assert f"chosen={bundled}-2" in page.url
+    assert (store.runs_folder() / f"{bundled}-2").is_dir()
+
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name=re.compile("Delete$")).click()
+    page.get_by_role("button", name="Delete it").click()
+    expect(page.get_by_text("One deleted run is in the trash")).to_be_visible()
+    assert not (store.runs_folder() / f"{bundled}-2").exists()
+    server.stop()
+    server.start()
+    page.goto(f"{server.url}/runs")  # the trash outlives the server
+    page.get_by_role("button", name=re.compile("Undo$")).click()
+    expect(page.get_by_text(re.compile("1 of your own"))).to_be_visible()
+
+    grid = page.get_by_test_id("stDataFrame").locator(".dvn-scroller")
+    for y, heading in ((52, "MemFlex on the privacy demo"), (87, "2 runs, side by side")):  # the rows' boxes
+        grid.click(position={"x": 18, "y": y})
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+    expect(page.get_by_text("Their settings are the same.")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="2 runs, side by side")).to_be_visible()
+    assert "Traceback" not in server.log.read_text()
