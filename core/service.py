@@ -6,6 +6,7 @@ them stops the work. A voice that fails costs only its own part: the others go o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import adapters as adapters_
 from core import data, models
-from core.answers import Request, stream
+from core.answers import Request, Spelling, stream
 from core.batching import Encoded, encode, prompt_ids, prompt_text
 from core.config import AnswersConfig, ModelConfig, RunConfig
 from core.data import Example
@@ -113,10 +114,10 @@ class Service:
         ends = {voice: sum(self._scores(voice, encoded).logprob) for voice in ("before", "after")}
         yield {"kind": "start", "total": len(groups), "tokens": len(encoded.answer), **ends}
         started = time.monotonic()
-        try:
+        with self._trial() as model:
             for done, (name, cells) in enumerate(groups, 1):
                 self.adapters.revert("trial", cells)
-                value = sum(self._scores("trial", encoded).logprob)
+                value = sum(self._scored(model, encoded).logprob)
                 yield {
                     "kind": "row",
                     "name": name,
@@ -125,8 +126,6 @@ class Service:
                     "done": done,
                     "total": len(groups),
                 }
-        finally:
-            self.adapters.drop("trial")
         yield {"kind": "done", "seconds": time.monotonic() - started}
 
     def dial(self, asked: Asked) -> Replies:
@@ -138,15 +137,14 @@ class Service:
             "quadratic": self._quadratic(),
         }  # fmt: skip
         started = time.monotonic()
-        try:
+        with self._trial() as model:
             for done, percent in enumerate(asked.strengths, 1):
                 self.adapters.blend("trial", percent / 100)
-                with self.adapters.active("trial") as model:
-                    found = {
-                        scope: accuracy(model, part, self.pad, device=self.adapters.device) for scope, part in sample.items()
-                    }
+                found = {
+                    scope: accuracy(model, part, self.pad, device=self.adapters.device) for scope, part in sample.items()
+                }
                 row = {"unlearn": 100 - found["unlearn"], "retention": found["retention"]}
-                logprob = sum(self._scores("trial", encoded).logprob) if encoded else None
+                logprob = sum(self._scored(model, encoded).logprob) if encoded else None
                 yield {
                     "kind": "row",
                     "strength": percent,
@@ -155,8 +153,6 @@ class Service:
                     "done": done,
                     "total": len(asked.strengths),
                 }
-        finally:
-            self.adapters.drop("trial")
         yield {"kind": "done", "seconds": time.monotonic() - started}
 
     # -- what they share ----------------------------------------------------------------------------------------------
@@ -236,7 +232,7 @@ class Service:
             for adapter, place in speaking.values():
                 requests.append(Request(ids, adapter, number))
                 indices.append(number * voices + place)
-        spoken = [_Text(tokenizer) for _ in requests]
+        spoken = [Spelling(tokenizer) for _ in requests]
         for pieces in stream(self.adapters, requests, settings, end=end, pad=self.pad, seed=seed):
             yield [
                 {
@@ -252,9 +248,22 @@ class Service:
         example = Example("asked", asked.questions[0], asked.truth, "", "", "")
         return encode(self.loaded.tokenizer, self.config.model.template, example, self._room())
 
+    @contextlib.contextmanager
+    def _trial(self) -> Iterator[Any]:
+        """Compute with an adapter "trial" that is changed row by row: switching anew for each costs as much as a row."""
+        try:
+            self.adapters.copy("after", "trial")
+            with self.adapters.active("trial") as model:
+                yield model
+        finally:
+            self.adapters.drop("trial")
+
     def _scores(self, adapter: str | None, encoded: Encoded, top: int = 0) -> TokenScores:
         with self.adapters.active(adapter) as model:
-            return dict(score(model, [encoded], self.pad, top=top, device=self.adapters.device))[encoded.id]
+            return self._scored(model, encoded, top)
+
+    def _scored(self, model: Any, encoded: Encoded, top: int = 0) -> TokenScores:
+        return dict(score(model, [encoded], self.pad, top=top, device=self.adapters.device))[encoded.id]
 
     def _word(self, token: int) -> str:
         return str(self.loaded.tokenizer.decode([token], clean_up_tokenization_spaces=False))
@@ -278,19 +287,3 @@ class Service:
             same = self.adapters.tensor("before", cell.name).equal(self.adapters.tensor("after", cell.name))
             moved[cell.name.rsplit(".lora_", 1)[0]] = moved.get(cell.name.rsplit(".lora_", 1)[0], 0) + (not same)
         return sum(count == 2 for count in moved.values())
-
-
-class _Text:
-    """Tokens to text as they come; a character that is not complete yet is held back."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer, self.tokens, self.said = tokenizer, list[int](), ""
-
-    def add(self, token: int | None, last: bool) -> str:
-        if token is not None:
-            self.tokens.append(token)
-        text = str(self.tokenizer.decode(self.tokens, skip_special_tokens=True))
-        if text.endswith("\ufffd") and not last:
-            return ""
-        new, self.said = text[len(self.said) :], text
-        return new

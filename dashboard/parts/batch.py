@@ -71,7 +71,7 @@ def ask(run: Run, asked: Exchange, lines: Sequence[tuple[str, str]], voices: lis
     def keep() -> None:
         st.session_state["batch"] = [
             Record(
-                question, run.id, found, truth or str(known.get(question, {}).get("truth", "")), hashes, decoding.values(),
+                question, run.id, {v: found[v] for v in voices if v in found}, truth or str(known.get(question, {}).get("truth", "")), hashes, decoding.values(),
                 dict.fromkeys(found, "asked"),
                 tags=tuple(str(known[question][name]) for name in ("scope", "split")) if question in known else (),
             )

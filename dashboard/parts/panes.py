@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import StopException
 
 from core import answerer, fitting
 from core.errors import UserError
@@ -139,6 +140,9 @@ def ask(run: Run, exchange: Exchange, places: Mapping[str, DeltaGenerator], note
                 if reply["kind"] != "waiting":
                     for voice, place in places.items():
                         place.html(pane(exchange, voice, palette))
+    except StopException:  # Streamlit's own Stop, in the corner of the window
+        exchange.stop(voices)
+        raise
     except UserError as error:
         exchange.stop(voices)
         exchange.error = (error.what, error.fix)

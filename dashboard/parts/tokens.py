@@ -81,15 +81,17 @@ def explore(asked: Exchange, scores: Mapping[str, Sequence[Mapping[str, Any]]]) 
                               required=True, bind="query-params")  # fmt: skip
     count, start = len(scores["before"]), worst(scores)
     if st.session_state.setdefault("token_of", asked.question) != asked.question:
-        st.session_state.update(token_of=asked.question, token=start + 1)
+        st.session_state.update(token_of=asked.question, token=None)
     said = {"change": "The true answer; orange where unlearning made a word less probable, blue where more probable."}
     st.caption(said.get(by, "The true answer; the darker, the more probable." if palette.background[1] > "8" else
                         "The true answer; the lighter, the more probable."))  # fmt: skip
     strip = st.container()
     detail, sums = st.columns([1.5, 1], gap="large")
     with detail:
-        number = st.number_input(f"Token, 1 to {count}", 1, count, start + 1, key="token", bind="query-params", width=180)
-        chosen = min(max(int(number), 1), count) - 1
+        # Empty until one is chosen: then the token that lost most is shown, whatever the question.
+        number = st.number_input(f"Token, 1 to {count}", 1, count, None, key="token", bind="query-params", width=180,
+                                 placeholder=str(start + 1))  # fmt: skip
+        chosen = min(max(int(number or start + 1), 1), count) - 1
         st.markdown(f"True word here: **{md(charts.visible(str(scores['before'][chosen]['text'])))}**")
         st.html(alternatives(scores, names, chosen, palette))
     with strip:
