@@ -91,6 +91,7 @@ def totals(scores: Scores, names: Mapping[str, str], palette: Palette) -> go.Fig
     fig.add_bar(
         y=[chart_text(names[voice]) for voice in values], x=list(values.values()), orientation="h",
         marker={"color": [line(voice, palette)["color"] for voice in values]},
+        insidetextfont={"color": [readable(line(voice, palette)["color"]) for voice in values]},
         text=[f"{value:.1f}" for value in values.values()], textposition="auto",
         hovertemplate="%{y}: %{x:.2f} nats<extra></extra>",
     )  # fmt: skip
