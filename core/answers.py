@@ -70,6 +70,24 @@ def generate(
     return answers
 
 
+class Spelling:
+    """Tokens to text as they come; a character that is not complete yet is held back."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """Begin with nothing said."""
+        self.tokenizer, self.tokens, self.said = tokenizer, list[int](), ""
+
+    def add(self, token: int | None, last: bool) -> str:
+        """Return the text that a token completes; None adds no token, `last` lets out what was held back."""
+        if token is not None:
+            self.tokens.append(token)
+        text = str(self.tokenizer.decode(self.tokens, skip_special_tokens=True))
+        if text.endswith("\ufffd") and not last:
+            return ""
+        new, self.said = text[len(self.said) :], text
+        return new
+
+
 @torch.no_grad()
 def _batch(
     adapters: Adapters, numbered: list[tuple[int, Request]], config: AnswersConfig, end: int, pad: int, seed: int

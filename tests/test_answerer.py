@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,19 +17,6 @@ from core.store import Run
 from tests.processes import quick, until
 
 
-@pytest.fixture(scope="module")
-def finished(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Return a finished run of a tiny model."""
-    patch = pytest.MonkeyPatch()
-    place = tmp_path_factory.mktemp("answerer")
-    patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
-    run = jobs.submit(quick(tiny_llama, tiny_data, unlearn__learning_rate=0.1), place / "runs")
-    list(jobs.follow(run))
-    patch.undo()
-    assert run.status()["state"] == "done", run.status()
-    return run
-
-
 @pytest.fixture(autouse=True)
 def gone_afterwards() -> object:
     """Let no answerer outlive its test."""
@@ -34,78 +24,121 @@ def gone_afterwards() -> object:
     answerer.leave()
 
 
-def test_live_answers_are_the_recorded_ones(finished: Run) -> None:
-    rows = finished.answers()[:5]
-    live = answerer.texts(answerer.ask(finished, [row["question"] for row in rows], ("before", "after")), 2 * len(rows))
+def told(replies: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the process said, without the client's own signs of life."""
+    return [reply for reply in replies if reply["kind"] != "waiting"]
+
+
+def test_live_answers_are_the_recorded_ones(unlearned_run: Run) -> None:
+    rows = unlearned_run.answers()[:5]
+    live = answerer.texts(answerer.ask(unlearned_run, [row["question"] for row in rows], ("before", "after")), 2 * len(rows))
     assert live == [row[voice] for row in rows for voice in ("before", "after")]
 
 
-def test_replies_come_in_order_and_name_prompt_and_weights(finished: Run) -> None:
-    replies = list(answerer.ask(finished, ["Who is Orla Venning?"], ("before", "after", "never")))
+def test_replies_come_in_order_and_name_prompt_and_weights(unlearned_run: Run) -> None:
+    replies = told(answerer.ask(unlearned_run, ["Who is Orla Venning?"], ("before", "after", "never")))
     kinds = [reply["kind"] for reply in replies]
     assert kinds[:2] == ["loading", "start"]
     assert kinds[-1] == "done"
     assert set(kinds[2:-1]) == {"pieces"}
     start = replies[1]
     assert start["prompts"] == ["Who is Orla Venning?\n\n"]
-    adapters = finished.json("manifest.json")["adapters"]
+    adapters = unlearned_run.json("manifest.json")["adapters"]
     assert start["hashes"] == {**adapters, "never": "adapter off"}
     lasts = [piece["index"] for reply in replies for piece in reply.get("pieces", ()) if piece["last"]]
     assert sorted(lasts) == [0, 1, 2]
 
 
-def test_sampling_is_repeatable_by_seed(finished: Run) -> None:
+def test_sampling_is_repeatable_by_seed(unlearned_run: Run) -> None:
     warm = AnswersConfig(max_new_tokens=12, temperature=1.5)
 
     def ask(seed: int) -> list[str]:
-        return answerer.texts(answerer.ask(finished, ["Who is Orla Venning?"], ("before",), warm, seed), 1)
+        return answerer.texts(answerer.ask(unlearned_run, ["Who is Orla Venning?"], ("before",), warm, seed), 1)
 
     assert ask(1) == ask(1)
     assert ask(1) != ask(2)
 
 
-def test_hanging_up_stops_and_the_next_question_is_answered(finished: Run) -> None:
-    replies = answerer.ask(finished, ["Endless?"], ("before",), AnswersConfig(max_new_tokens=2000))
+def test_hanging_up_stops_and_the_next_question_is_answered(unlearned_run: Run) -> None:
+    replies = answerer.ask(unlearned_run, ["Endless?"], ("before",), AnswersConfig(max_new_tokens=240))
     for reply in replies:
         if reply["kind"] == "pieces":
             break
     replies.close()
-    assert len(list(answerer.ask(finished, ["Next?"], ("after",)))) > 2
+    assert len(list(answerer.ask(unlearned_run, ["Next?"], ("after",)))) > 2
 
 
-def test_unfinished_run_and_unknown_voice_are_sentences(finished: Run, tmp_path: Path) -> None:
+def test_ununlearned_run_run_and_unknown_voice_are_sentences(unlearned_run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no unlearned model"):
         list(answerer.ask(Run(tmp_path), ["Who?"]))
     with pytest.raises(UserError, match="befor"):
-        list(answerer.ask(finished, ["Who?"], ("befor",)))
-    assert list(answerer.ask(finished, ["Still there?"]))
+        answerer.texts(answerer.ask(unlearned_run, ["Who?"], ("befor",)), 1)
+    assert list(answerer.ask(unlearned_run, ["Still there?"]))
 
 
-def test_a_second_run_is_answered_by_its_own_weights(finished: Run, tiny_llama: Path, tiny_data: Path) -> None:
-    other = jobs.submit(quick(tiny_llama, tiny_data, unlearn__learning_rate=0.1, seed=5), finished.path.parent)
+def test_a_second_run_is_answered_by_its_own_weights(unlearned_run: Run, tiny_llama: Path, tiny_data: Path) -> None:
+    other = jobs.submit(quick(tiny_llama, tiny_data, unlearn__learning_rate=0.1, seed=5), unlearned_run.path.parent)
     list(jobs.follow(other))
-    for run in (finished, other, finished):
+    for run in (unlearned_run, other, unlearned_run):
         start = next(reply for reply in answerer.ask(run, ["Who?"]) if reply["kind"] == "start")
         assert start["hashes"] == run.json("manifest.json")["adapters"]
 
 
-def test_leave_ends_the_process(finished: Run) -> None:
-    list(answerer.ask(finished, ["Who?"]))
+def test_leave_ends_the_process(unlearned_run: Run) -> None:
+    list(answerer.ask(unlearned_run, ["Who?"]))
     assert answerer.leave()
     until(lambda: not answerer.leave(), "the end of the process")
 
 
-def test_idle_process_leaves(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_process_leaves(unlearned_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORGETSCOPE_IDLE_MINUTES", "0.02")
-    list(answerer.ask(finished, ["Who?"]))
+    list(answerer.ask(unlearned_run, ["Who?"]))
     # Nobody asks it to leave here: that would end it, idle or not.
-    until(lambda: not (answerer._place() / "socket").exists(), "leaving")
+    until(lambda: not (answerer.place() / "socket").exists(), "leaving")
     assert not answerer.leave()
 
 
-def test_without_the_key_nothing_is_answered(finished: Run) -> None:
-    list(answerer.ask(finished, ["Who?"]))
+def test_without_the_key_nothing_is_answered(unlearned_run: Run) -> None:
+    list(answerer.ask(unlearned_run, ["Who?"]))
     with socket.socket(socket.AF_UNIX) as stranger:
-        stranger.connect(str(answerer._place() / "socket"))
+        stranger.connect(str(answerer.place() / "socket"))
         stranger.sendall(b"\x00\x00\x00\x02{}")
-    assert list(answerer.ask(finished, ["Still there?"]))
+    assert list(answerer.ask(unlearned_run, ["Still there?"]))
+
+
+def test_a_voice_that_fails_costs_only_itself(unlearned_run: Run) -> None:
+    voices = ("before", "step:99999", "after", "run:gone/after")
+    replies = told(answerer.ask(unlearned_run, ["Who?"], voices))
+    failed = {reply["voice"]: reply["what"] for reply in replies if reply["kind"] == "voice_error"}
+    assert set(failed) == {"step:99999", "run:gone/after"}
+    assert "no checkpoint of step 99999" in failed["step:99999"]
+    assert {piece["index"] for reply in replies for piece in reply.get("pieces", ())} == {0, 2}
+    assert replies[-1]["kind"] == "done"
+
+
+def test_warming_returns_at_once_and_the_model_is_there_later(unlearned_run: Run) -> None:
+    began = time.monotonic()
+    answerer.warm(unlearned_run)
+    assert time.monotonic() - began < 1
+    list(answerer.ask(unlearned_run, ["Who?"]))
+    began = time.monotonic()
+    answerer.warm(unlearned_run)
+    assert time.monotonic() - began < 1
+    assert answerer.leave()
+
+
+def test_while_the_process_starts_the_consumer_can_stop(unlearned_run: Run) -> None:
+    replies = answerer.ask(unlearned_run, ["Who?"])
+    assert next(replies)["kind"] == "waiting"
+    replies.close()
+    assert answerer.texts(answerer.ask(unlearned_run, ["Still there?"]), 2)
+
+
+def test_a_second_client_waits_with_signs_of_life_until_the_first_is_served(unlearned_run: Run) -> None:
+    first = answerer.ask(unlearned_run, ["Endless?"], ("before",), AnswersConfig(max_new_tokens=200))
+    while next(first)["kind"] != "pieces":
+        pass
+    second = answerer.ask(unlearned_run, ["And mine?"])
+    assert next(second)["kind"] in ("waiting", "loading")
+    first.close()
+    assert told(second)[-1]["kind"] == "done"

@@ -28,15 +28,15 @@ def words(text: str) -> list[str]:
     return re.findall(r"\S+\s*|\s+", text)
 
 
-def marked(text: str, other: str, style: str) -> str:
-    """Return a text as escaped HTML in which the words that `other` lacks carry a style."""
+def marked(text: str, other: str, style: str, *, matches: bool = False) -> str:
+    """Return a text as escaped HTML in which the words that `other` lacks (or: has too) carry a style."""
     mine, theirs = words(text), words(other)
     matcher = difflib.SequenceMatcher(a=[w.strip() for w in theirs], b=[w.strip() for w in mine], autojunk=False)
     parts = []
     for kind, _, _, start, stop in matcher.get_opcodes():
         piece = "".join(mine[start:stop])
         bare = piece.rstrip()
-        if kind == "equal" or not bare:
+        if (kind == "equal") != matches or not bare:
             parts.append(html.escape(piece))
         else:
             parts.append(f'<mark style="{style}">{html.escape(bare)}</mark>{piece[len(bare) :]}')

@@ -1,23 +1,23 @@
-"""Compare: the same question before and after unlearning, recorded or asked right now."""
+"""Compare: the same question before and after unlearning, recorded or asked right now, and what lies behind the answers."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator
-from typing import Any, cast
+import time
+from collections.abc import Callable
 
 import streamlit as st
 
-from core import answerer
+from core import answerer, fitting
 from core.errors import UserError
 from core.store import Run
-from dashboard.parts import look, panes, runs, scores
-from dashboard.parts.panes import Exchange
-from dashboard.parts.text import md, shorten
+from dashboard.parts import batch, exchange, history, hold, look, panes, prompting, runs, scores, strength, tokens
+from dashboard.parts.exchange import Exchange
+from dashboard.parts.text import md
 
-SCOPES = {"unlearn": "✖ To forget", "retention": "● To keep"}
-SPLITS = {"train": "Train", "dev": "Dev", "val": "New questions"}
-LONGEST = 4000  # characters of a question that are sent
+TABS = {
+    "Tokens": tokens.show, "Strength": strength.show, "What holds it": hold.show, "Many at once": batch.show,
+    "History": history.show,
+}  # fmt: skip
 
 
 def page() -> None:
@@ -29,67 +29,100 @@ def page() -> None:
     if runs.unreadable(run):
         return
     st.title("Ask it, before and after")
-    ways = ["Recorded answers", "Ask a question"]
-    way = st.segmented_control("Where answers come from", ways, default=ways[0], key="way", required=True,
-                               persist_state="session", label_visibility="collapsed")  # fmt: skip
     with look.complaints():
-        if way == ways[0]:
-            recorded(run)
-        else:
-            live(run)
+        compare(run)
     st.subheader("This run's scores")
     scores.row(run)
+    warm(run)
 
 
-def recorded(run: Run) -> None:
-    """Show what both models answered when the run was evaluated; no model is needed."""
-    rows = runs.answers(run)
-    if not rows:
+def compare(run: Run) -> None:
+    """Show question, answers, and what lies behind them; whatever has to be computed is computed last, into its place."""
+    rows, own = runs.answers(run), exchange.decoding_of(run.config())
+    if not rows and not answers_itself(run):
         waiting(run)
         return
-    chosen = pick(rows)
-    if chosen is None:
+    question = prompting.question(rows)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        marks = prompting.marks(list(panes.MARKS), panes.MARKS)
+        voices = prompting.voices(run)
+        decoding = prompting.decoding(run, own)
+    if not question:
+        st.caption("Type a question above. Both models answer it, side by side.")
         return
-    template = (run.json("config.json") or {}).get("model", {}).get("template")
-    prompt = f"{chosen.get('question', '')}\n\n" if template == "plain" else ""
-    hashes = (run.json("manifest.json") or {}).get("adapters", {})
-    voices = [voice for voice in voices_shown(rows) if voice in chosen]
-    exchange = Exchange(
-        str(chosen.get("question", "")), voices, {v: str(chosen[v]) for v in voices}, hashes, prompt, "recorded"
-    )
-    st.markdown(f"### {md(exchange.question)}")
-    panes.show(exchange, run.id, str(chosen.get("truth", "")))
-    st.caption("Recorded when the run was evaluated; decoding as in its settings.")
+    asked = exchange.open_exchange(run, question, decoding, own, rows)
+    exchange.fill(asked, run, voices)
+    note = heading(asked, voices)
+    places = panes.show(asked, run, voices, marks)
+    truth(asked)
+    history.note_seen(asked)
+    work: list[Callable[[], None]] = []
+    for tab, show in zip(tabs(), TABS.values(), strict=True):
+        if tab.open:
+            with tab:
+                places |= show(run, asked, voices, work) or {}
+    missing = asked.missing(places)
+    if missing and not any(asked.error):
+        panes.ask(run, asked, {voice: places[voice] for voice in missing}, note)
+        st.rerun()
+    for task in work:
+        task()
 
 
-def voices_shown(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the voices to show: before, after, and the never-taught one where the visitor wants it."""
-    there = any("never" in row for row in rows)
-    never = there and st.toggle("Show the never-taught model too", key="with_never", persist_state="session",
-                                help="The original model: what somebody says who has never heard of these people.")  # fmt: skip
-    return ["before", "after", *(["never"] if never else [])]
+def tabs() -> list[st.delta_generator.TabContainer]:
+    """Return the tabs under the panes; the open one is in the address."""
+    return list(st.tabs(list(TABS), key="view", on_change="rerun", bind="query-params"))
 
 
-def pick(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Let an example be chosen by scope, split and words."""
-    scope_place, split_place, search_place = st.columns([1, 1, 1.4], vertical_alignment="bottom")
-    scope = scope_place.segmented_control("Scope", list(SCOPES), format_func=SCOPES.get, default="unlearn", key="scope",
-                                          required=True, persist_state="session")  # fmt: skip
-    present = [split for split in SPLITS if any((r.get("scope"), r.get("split")) == (scope, split) for r in rows)]
-    split = split_place.segmented_control("Questions", present, format_func=SPLITS.get, default=present[0] if present else None,
-                                          key=f"split_{len(present)}", required=bool(present), persist_state="session")  # fmt: skip
-    words = search_place.text_input("Search", key="search", placeholder="a name, a street, a word", persist_state="session")
-    found = [
-        row for row in rows
-        if (row.get("scope"), row.get("split")) == (scope, split)
-        and words.lower() in f"{row.get('question', '')} {row.get('truth', '')} {row.get('subject', '')}".lower()
-    ]  # fmt: skip
-    if not found:
-        st.info("No recorded question fits. Try another word, or ask it yourself under “Ask a question”.")
-        return None
-    return st.selectbox(
-        f"{len(found)} questions", found, format_func=lambda row: shorten(str(row.get("question", "")), 110), key="example"
-    )
+def answers_itself(run: Run) -> bool:
+    """Say whether the run has an unlearned model, so that it can be asked although nothing was recorded."""
+    try:
+        fitting.unlearned(run)
+    except UserError:
+        return False
+    return run.status().get("state") not in runs.ALIVE
+
+
+def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGenerator:
+    """Show the question with what can be done about it; return the place that says how far an answer is."""
+    st.markdown(f"### {md(asked.question)}")
+    missing = asked.missing(voices)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        said = {asked.answers[voice].state for voice in voices if voice in asked.answers}
+        if missing and not any(asked.error):
+            st.button("Stop", icon=":material/stop:", key="stop", on_click=asked.stop, args=(voices,))
+        else:
+            name = "Ask now" if said == {"recorded"} else "Ask again"
+            st.button(name, icon=":material/send:", key="again", on_click=asked.again, args=(voices,),
+                      help="Let the model itself answer now, instead of showing what was recorded.")  # fmt: skip
+        st.button("★ Starred" if asked.star else "☆ Star", key="star", type="tertiary", on_click=history.toggle_star, args=(asked,))
+        place = st.empty()
+        place.caption(source(asked, said))
+    return place
+
+
+def source(asked: Exchange, said: set[str]) -> str:
+    """Say where the answers come from."""
+    where = [prompting.SCOPES.get(t) or prompting.SPLITS.get(t) or t for t in asked.tags]
+    if said == {"recorded"}:
+        where.append("recorded when the run was evaluated")
+    elif "recorded" in said:
+        where.append("partly recorded, partly asked now")
+    if not asked.tags:
+        where.insert(0, "your own question")
+    return " · ".join(where)
+
+
+def truth(asked: Exchange) -> None:
+    """Show the true answer, or let it be written for an own question."""
+    if asked.tags:
+        st.markdown(f":gray[True answer]  \n{md(asked.truth)}")
+        return
+    given = st.text_input("True answer, if you know it", key="truth", bind="query-params", max_chars=prompting.LONGEST,
+                          help="With it the page can show how probable it is in each model, word by word.")  # fmt: skip
+    if (given or "").strip() != asked.truth:
+        asked.truth = (given or "").strip()[: prompting.LONGEST]
+        asked.scores, asked.holds, asked.dial = {}, {}, {}
 
 
 def waiting(run: Run) -> None:
@@ -100,72 +133,15 @@ def waiting(run: Run) -> None:
     st.page_link("views/run.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id})
 
 
-def live(run: Run) -> None:
-    """Ask the model now, and stream what both say."""
-    with st.form("ask", border=False):
-        question = st.text_area("Question", key="question", height=80, max_chars=LONGEST,
-                                placeholder="Where in Bergen does Maren Tveitaskog live?")  # fmt: skip
-        left, right = st.columns([1, 2], vertical_alignment="center")
-        asked = left.form_submit_button("Ask", type="primary", icon=":material/send:", width="stretch")
-        never = right.checkbox("Ask the never-taught model too", key="ask_never")
-    exchange: Exchange | None = st.session_state.get("exchange")
-    if asked and question.strip():
-        exchange = Exchange(question.strip()[:LONGEST], ["before", "after", *(["never"] if never else [])], state="loading")
-        st.session_state["exchange"], st.session_state["exchange_run"] = exchange, run.id
-        stream(run, exchange)
+def warm(run: Run) -> None:
+    """Let the answering process load the model in the background, unless a training run needs the machine."""
+    name, since = st.session_state.get("warmed", ("", 0.0))
+    if (name == run.id and time.monotonic() - since < 300) or not answers_itself(run):
         return
-    if exchange is None or st.session_state.get("exchange_run") != run.id:
-        st.caption(
-            "The first answer takes some seconds: a process of its own loads the model, and keeps it warm for a while."
-        )
+    if any(other.status().get("state") in runs.ALIVE for other in runs.known_runs().values()):
         return
-    if exchange.state in ("loading", "streaming"):
-        exchange.state = "stopped"
-    st.markdown(f"### {md(exchange.question)}")
-    panes.show(exchange, run.id, truth_of(run, exchange.question))
-    if exchange.state == "stopped":
-        st.caption("Stopped.")
-
-
-def truth_of(run: Run, question: str) -> str:
-    """Return the true answer of a question that stands in the run's data."""
-    return next((str(row.get("truth", "")) for row in runs.answers(run) if row.get("question") == question), "")
-
-
-def stream(run: Run, exchange: Exchange) -> None:
-    """Show the answers as they come. A click on Stop interrupts this script, which closes the iterator."""
-    st.markdown(f"### {md(exchange.question)}")
-    bar = st.container(horizontal=True, vertical_alignment="center")
-    bar.button("Stop", icon=":material/stop:", key="stop")
-    note = bar.empty()
-    note.caption("Loading the model …")
-    places = [column.container(border=True).empty() for column in st.columns(len(exchange.voices), gap="medium")]
-    palette = look.palette()
-    asked = cast("Generator[dict[str, Any]]", answerer.ask(run, [exchange.question], exchange.voices))
-    with contextlib.closing(asked) as replies:
-        try:
-            for reply in replies:
-                if take(reply, exchange):
-                    note.caption("Answering …")
-                for place, voice in zip(places, exchange.voices, strict=True):
-                    place.html(panes.pane(exchange, voice, palette))
-        except UserError:
-            exchange.state = "stopped"
-            raise
-    st.rerun()
-
-
-def take(reply: dict[str, Any], exchange: Exchange) -> bool:
-    """Put a reply into the exchange; say whether the model has begun to answer."""
-    if reply["kind"] == "start":
-        exchange.hashes, exchange.prompt = dict(reply["hashes"]), str(reply["prompts"][0])
-        exchange.state = "streaming"
-    for piece in reply.get("pieces", ()):
-        voice = exchange.voices[piece["index"] % len(exchange.voices)]
-        exchange.texts[voice] = (exchange.texts.get(voice, "") + piece["text"]).lstrip()
-    if reply["kind"] == "done":
-        exchange.state = "done"
-    return exchange.state == "streaming"
+    st.session_state["warmed"] = (run.id, time.monotonic())
+    answerer.warm(run)
 
 
 page()

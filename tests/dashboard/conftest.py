@@ -14,12 +14,20 @@ import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import store
+from core import answerer, store
 from core.store import Run
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
 MakeRun = Callable[..., Run]
 Open = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def warmed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let pages under test start no process of their own; return the ids of the runs they wanted to have warm."""
+    asked: list[str] = []
+    monkeypatch.setattr(answerer, "warm", lambda run: asked.append(run.id))
+    return asked
 
 
 @pytest.fixture

@@ -136,29 +136,6 @@ def test_unlearn_with_this_region_submits_the_same_settings(
     assert app.query_params["run"] == "new"
 
 
-def test_recorded_answers_need_no_model_and_can_be_searched(open_page: Open) -> None:
-    app = open_page("compare")
-    assert len(app.html) == 2
-    app.text_input(key="search").set_value("bergen").run()
-    assert all("bergen" in json.dumps(o).lower() for o in app.selectbox(key="example").options)
-    app.text_input(key="search").set_value("no such word at all").run()
-    assert "Try another word" in text_of(app)
-
-
-def test_third_pane_for_the_never_taught_model(open_page: Open) -> None:
-    app = open_page("compare")
-    app.toggle(key="with_never").set_value(True).run()
-    assert len(app.html) == 3
-
-
-def test_equal_adapters_are_said_in_red(make_run: MakeRun, open_page: Open) -> None:
-    run = make_run("same")
-    values = json.loads((run.path / "manifest.json").read_text())
-    values["adapters"]["after"] = values["adapters"]["before"]
-    (run.path / "manifest.json").write_text(json.dumps(values))
-    assert "same weights" in open_page("compare", "same").error[0].value
-
-
 def test_a_missing_metric_shows_its_reason(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("untaught")
     values = json.loads((run.path / "metrics.json").read_text())
@@ -191,27 +168,6 @@ def test_hostile_text_stays_text(make_run: MakeRun, open_page: Open) -> None:
         for tag in ("<img", "<style"):
             assert not re.search(rf"(?<!\\){tag}", said), page
         assert not any(":red[r]" in element.value for element in [*app.markdown, *app.caption, *app.error, *app.title])
-
-
-def test_live_answers_stream_into_both_panes(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core import answerer
-
-    def ask(run, questions, voices, *rest):  # type: ignore[no-untyped-def]
-        yield {"kind": "loading"}
-        yield {"kind": "start", "prompts": ["p"], "hashes": {"before": "aaa", "after": "aaa"}}
-        yield {"kind": "pieces", "pieces": [{"index": 0, "text": " one", "logprob": 0, "last": True}]}
-        yield {"kind": "pieces", "pieces": [{"index": 1, "text": "<b>two", "logprob": 0, "last": True}]}
-        yield {"kind": "done", "seconds": 1, "tokens": 2}
-
-    monkeypatch.setattr(answerer, "ask", ask)
-    app = open_page("compare")
-    app.segmented_control(key="way").set_value("Ask a question").run()
-    app.text_area(key="question").set_value("Who?")
-    app.form_submit_button[0].click().run()
-    assert not app.exception
-    assert "one" in app.html[0].value
-    assert "&lt;b&gt;two" in app.html[1].value
-    assert "same weights" in app.error[0].value
 
 
 def test_run_page_shows_error_stage_and_resume(make_run: MakeRun, open_page: Open) -> None:

@@ -114,14 +114,23 @@ def test_look_change_start_watch_reload_ask(
     expect(page.get_by_role("heading", name="Ask it, before and after")).to_be_visible()
     assert run[1] in page.url
     expect(page.get_by_text("the same model after unlearning")).to_be_visible()
-    page.get_by_text("Ask a question", exact=True).click()
-    page.get_by_role("textbox", name="Question", exact=True).fill("Where does Orla Venning live?")
-    page.get_by_role("button", name="Ask", exact=True).click()
-    expect(page.get_by_text("True answer")).to_be_visible()
+    prompt = page.get_by_placeholder("Ask both models anything")
+    prompt.fill("Where does Orla Venning live?")
+    prompt.press("Enter")
+    expect(page.get_by_text("recorded when the run was evaluated")).to_be_visible()
     expect(page.get_by_text("Orla Venning lives at Quay Street 14.").last).to_be_visible()
+    page.get_by_role("button", name="Ask now").click()
+    expect(page.get_by_role("button", name="Ask again")).to_be_visible()
+    expect(page.get_by_text("tokens/s").first).to_be_visible()
+    prompt.fill("Who was never in the data?")
+    prompt.press("Enter")
+    expect(page.get_by_role("heading", name="Who was never in the data?")).to_be_visible()
+    expect(page.get_by_role("button", name="Ask again")).to_be_visible()
+    assert "q=Who" in page.url
 
     page.reload()
-    expect(page.get_by_role("heading", name="Ask it, before and after")).to_be_visible()
+    expect(page.get_by_role("heading", name="Who was never in the data?")).to_be_visible()
+    expect(page.get_by_role("button", name="Ask again")).to_be_visible()
     assert run[1] in page.url
     assert "Traceback" not in server.log.read_text()
 

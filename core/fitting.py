@@ -1,0 +1,70 @@
+"""Which runs and checkpoints can be asked side by side on one base. No heavy import: pages list them from here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from core import store
+from core.config import ModelConfig
+from core.errors import UserError, unknown
+from core.store import Run
+
+
+def find(name: str, run: Run, folder: Path) -> Run:
+    """Return a run by its id: from the runs folder, from beside another run, or a bundled one."""
+    known = {r.id: r for r in [*store.bundled_runs(), *store.list_runs(run.path.parent), *store.list_runs(folder)]}
+    if name not in known:
+        raise unknown("run", name, known)
+    return known[name]
+
+
+def unlearned(run: Run) -> Path:
+    """Return the file of a run's region after unlearning. Raises UserError where there is none yet."""
+    path = run.path / "after" / "region.safetensors"
+    if not path.exists() or not (run.path / "before").is_dir():
+        raise UserError(f"The run {run.id} has no unlearned model yet.", "Wait until it has finished unlearning.")
+    return path
+
+
+def checkpoint(run: Run, step: int) -> Path:
+    """Return the file of a checkpoint. Raises UserError that names those there are."""
+    path = run.path / "checkpoints" / f"step-{step:05d}.safetensors"
+    if not path.exists():
+        there = ", ".join(map(str, checkpoints(run))) or "none"
+        raise UserError(f"The run {run.id} has no checkpoint of step {step}.", f"Its checkpoints: {there}.")
+    return path
+
+
+def checkpoints(run: Run) -> list[int]:
+    """Return the steps of which a run has a checkpoint, in order."""
+    names = [path.name for path in run.path.glob("checkpoints/step-*.safetensors")]
+    return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"step-(\d+)\.safetensors", name)))
+
+
+def misfit(run: Run, other: Run) -> str:
+    """Say why the adapters of two runs do not fit one base, an empty string where they do."""
+    mine, theirs = _base(run.config().model), _base(other.config().model)
+    if mine != theirs:
+        return f"it has another base model ({theirs[0]}, not {mine[0]})"
+    weights = [(r.json("manifest.json") or {}).get("model", {}).get("weights") for r in (run, other)]
+    if all(weights) and weights[0] != weights[1]:
+        return "its base model has the same name and other weights"
+    for name, of in zip(("rank", "alpha", "targets"), zip(*map(_shape, (run, other)), strict=True), strict=True):
+        if of[0] != of[1]:
+            return f"its adapters have another {name}"
+    return ""
+
+
+def _base(config: ModelConfig) -> tuple[Any, ...]:
+    return config.name, config.dtype, config.device
+
+
+def _shape(run: Run) -> tuple[Any, ...]:
+    """Return rank, alpha and targets of a run's adapters. Raises UserError where there are none."""
+    values = run.json("before/adapter_config.json")
+    if not isinstance(values, dict) or not isinstance(values.get("target_modules"), list):
+        raise UserError(f"The run {run.id} has no readable adapter.", "Choose one that has been taught.")
+    targets = sorted(map(str, [*values["target_modules"], *(values.get("target_parameters") or [])]))
+    return values.get("r"), values.get("lora_alpha"), targets
