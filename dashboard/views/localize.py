@@ -77,6 +77,8 @@ def prepare(run: Run, table: pd.DataFrame, start: Selection) -> Selection:
     """Bring address and controls together, before any control is drawn; return what is selected."""
     state = st.session_state
     asked = selection.from_address(table, start, run.id)
+    if asked is None and "mu" not in state:
+        asked = state["selected"]  # back from another page, which dropped the controls' values
     if asked is not None:
         preset = thresholds.OWN if asked == start and start.hand is None else thresholds.FREE
         thresholds.put(asked.rule, table, preset)
@@ -85,6 +87,7 @@ def prepare(run: Run, table: pd.DataFrame, start: Selection) -> Selection:
     for key in ("mu", "sigma", "mu_number", "sigma_number", "mode", "preset", "by"):
         state[key] = state[key]  # controls that are not drawn now keep their value
     chosen = Selection(thresholds.now(), tuple(state["hand"]) if state["by"] == "hand" else None)
+    state["selected"] = chosen
     selection.to_address(chosen, start, table)
     return chosen
 

@@ -154,3 +154,13 @@ def test_the_drill_down_says_what_unlearning_did_to_a_cell(open_page: Open, make
     app = open_page("", "mine", measure="change")
     assert next(m for m in app.metric if m.label == "Change ‖Δθ‖").value == "0.5"
     assert next(m for m in app.metric if m.label == "of its own norm").value == "25.0 %"
+
+
+def test_a_visit_to_another_page_keeps_the_selection(open_page: Open) -> None:
+    app = open_page()
+    app.slider(key="mu").set_value(0.3).run()
+    few = count(app)
+    app.switch_page("views/run.py").run()
+    app.switch_page("views/localize.py").run()
+    assert not app.exception
+    assert count(app) == few
