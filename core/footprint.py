@@ -34,7 +34,7 @@ class Footprint:
 
     parameters: int
     needed: float
-    """bytes: weights, a tenth for adapters and gradients, 0.6 GB for libraries and activations"""
+    """bytes: weights, a tenth for adapters and gradients, 0.6 GB for libraries; batches come on top"""
     available: float | None
     """bytes; None where the device does not tell"""
     device: str

@@ -246,7 +246,7 @@ def memory_check(source: str | Path, dtype: str, device: str, trust_remote_code:
     """Estimate bytes from the configuration alone and refuse what does not fit.
 
     Returns {"parameters", "needed", "available"}; needed = weights, a tenth for adapters and gradients, and 0.6 GB
-    for libraries and activations.
+    for libraries: what loading takes. Batches come on top, and depend on settings that are not known here.
     """
     import psutil
     import torch

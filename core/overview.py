@@ -99,7 +99,7 @@ def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
         run.id, run.bundled, label.name or config.name or run.id, str(status.get("state")), "", label,
         model=config.model.name, data=f"{source} {config.data.subset}".strip(), method=config.unlearn.method.name, region=rule,
         success=success, knew=knew, seconds=_total(stages or _dict(status.get("stages")), "seconds"),
-        peak_memory=_peak(stages) or _peak(_dict(status.get("stages"))), created=_number(status.get("created")), size=size, imported=imported,
+        peak_memory=peak_memory(stages) or peak_memory(_dict(status.get("stages"))), created=_number(status.get("created")), size=size, imported=imported,
     )  # fmt: skip
 
 
@@ -133,7 +133,8 @@ def _total(stages: Mapping[str, Any], key: str) -> float | None:
     return sum(values) if values else None
 
 
-def _peak(stages: Mapping[str, Any]) -> float | None:
+def peak_memory(stages: Mapping[str, Any]) -> float | None:
+    """Return the largest peak of a manifest's stages, in bytes; None where none was recorded."""
     values = [value for stage in stages.values() if (value := _number(_dict(stage).get("peak_memory_mb"))) is not None]
     return max(values) * 2**20 if values else None
 

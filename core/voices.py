@@ -95,7 +95,7 @@ class Voices:
             made = generate(adapters, requests, c, end=self.end, pad=self.pad, seed=self.config.seed)
             for (voice, e, _), tokens in zip(part, made, strict=True):
                 texts[voice][e.id] = tokenizer.decode(tokens, skip_special_tokens=True).strip()
-            self.report.progress(min(start + size, len(wanted)), len(wanted), "answers")
+            self.report.progress(min(start + size, len(wanted)), len(wanted), "answers", tokens=sum(map(len, made)))
         order = [e.id for e in self.examples]
         return {voice: {i: of[i] for i in order} for voice, of in texts.items()}
 

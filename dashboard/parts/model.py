@@ -85,6 +85,15 @@ def _footprint(config: ModelConfig) -> Footprint | None:
     return footprint(config)
 
 
+def batches() -> str:
+    """Say that loading is not all, with what the bundled runs took at their peak."""
+    from core import overview, store
+
+    peaks = [peak for run in store.bundled_runs() if (peak := overview.peak_memory((run.json("manifest.json") or {}).get("stages", {})))]
+    seen = f" (the bundled runs peaked at {max(peaks) / 1e9:.1f} GB)" if peaks else ""
+    return f"Batches come on top{seen}: “Measure first” tells how much for these settings."
+
+
 def memory(config: ModelConfig) -> None:
     """Say how much memory the model needs, and how much there is."""
     found = _footprint(config)
@@ -94,11 +103,11 @@ def memory(config: ModelConfig) -> None:
     where = {"cpu": "on this machine", "cuda": "on the GPU", "mps": "on this machine"}.get(found.device, "")
     count = found.parameters
     size = f"{count / 1e9:.2g} billion" if count >= 1e9 else f"{count / 1e6:.3g} million" if count >= 1e6 else f"{count:,}"
-    needs = f"{size} parameters need about **{found.needed / 1e9:.1f} GB** as {found.dtype}"
+    needs = f"{size} parameters need about **{found.needed / 1e9:.1f} GB** as {found.dtype} to load"
     if found.available is None:
         st.caption(f":material/memory: {needs}; how much is free {where} is not told.")
     elif found.fits:
-        st.caption(f":material/memory: {needs}; {found.available / 1e9:.1f} GB are free {where}.")
+        st.caption(f":material/memory: {needs}; {found.available / 1e9:.1f} GB are free {where}. {batches()}")
     else:
         st.warning(
             f"**This model does not fit.** {needs}, and only {found.available / 1e9:.1f} GB are free {where}. "
