@@ -105,7 +105,7 @@ async def warm(_: Any) -> AsyncIterator[dict[str, Any]]:
     """Import what the first page needs while the browser is still on its way."""
 
     def load() -> None:
-        for name in ("pandas", "pyarrow.parquet", "plotly.graph_objects", "psutil", "core.regions", "core.jobs"):
+        for name in ("pandas", "pyarrow.parquet", "psutil", "core.regions", "core.jobs"):
             importlib.import_module(name)
 
     threading.Thread(target=load, daemon=True).start()

@@ -14,6 +14,7 @@ from core.store import Run
 from dashboard.charts.base import CONFIG
 from dashboard.charts.heatmap import heatmap
 from dashboard.charts.palette import LIGHT
+from dashboard.parts.plot import plain
 
 
 def draw(run: Run, target: Path) -> Path:
@@ -21,7 +22,9 @@ def draw(run: Run, target: Path) -> Path:
     table, region = run.table("localization"), run.json("region.json")
     if table is None or region is None:
         raise UserError(f"The run {run.id} has no localization.", "Choose a finished run.")
-    figure = heatmap(table, "cosine", region["tensors"], None, LIGHT)
+    import plotly.graph_objects as go
+
+    figure = go.Figure(**plain(heatmap(table, "cosine", region["tensors"], None, LIGHT)))
     figure.update_layout(paper_bgcolor=LIGHT.background, margin={"l": 24, "r": 24, "t": 24, "b": 24})
     try:
         picture = figure.to_image(format="png", width=1280, height=figure.layout.height, scale=2)

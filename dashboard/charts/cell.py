@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import plotly.graph_objects as go
 
-from dashboard.charts.base import SCOPE_NAMES, axis, figure, line_style
+from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style
 from dashboard.charts.palette import Palette
 
 SCOPES = ("unlearn", "retention")
@@ -46,7 +45,7 @@ def _heads(detail: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarra
     return {s: detail[f"heads_{s}"][start:stop] for s in SCOPES}
 
 
-def histogram(inside: Inside, palette: Palette) -> go.Figure:
+def histogram(inside: Inside, palette: Palette) -> Figure:
     """Draw both scopes' element gradients; counts are on a logarithmic axis, since most elements are near 0."""
     fig = figure(palette, 250, showlegend=True)
     for scope in SCOPES:
@@ -64,7 +63,7 @@ def histogram(inside: Inside, palette: Palette) -> go.Figure:
     return fig
 
 
-def profile(inside: Inside, side: str, palette: Palette) -> go.Figure:
+def profile(inside: Inside, side: str, palette: Palette) -> Figure:
     """Draw the root mean square gradient along the heads, rows or columns of a cell."""
     sides = {"row": inside.rows, "column": inside.columns, "head": inside.heads}
     fig = figure(palette, 200)

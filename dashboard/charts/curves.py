@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
-from dashboard.charts.base import SCOPE_NAMES, axis, figure, line_style
+from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style
 from dashboard.charts.palette import Palette
 
 Events = Sequence[Mapping[str, Any]]
@@ -50,7 +48,7 @@ def thinned(points: Sequence[tuple[float, float]], most: int = MOST) -> list[tup
     return [*kept, points[-1]]
 
 
-def losses(events: Events, palette: Palette) -> go.Figure:
+def losses(events: Events, palette: Palette) -> Figure:
     """Draw the loss on both scopes at every step of unlearning."""
     fig = figure(palette, 260, showlegend=True)
     steps = of_stage(events, "unlearn")
@@ -66,7 +64,7 @@ def losses(events: Events, palette: Palette) -> go.Figure:
     return fig
 
 
-def checks(events: Events, target: float | None, palette: Palette) -> go.Figure:
+def checks(events: Events, target: float | None, palette: Palette) -> Figure:
     """Draw the answer-token accuracy on both scopes at the checkpoints, and the level at which unlearning stops."""
     fig = figure(palette, 260, showlegend=True)
     measured = [e for e in of_stage(events, "unlearn") if "retention" in e]
@@ -79,12 +77,13 @@ def checks(events: Events, target: float | None, palette: Palette) -> go.Figure:
     if target is not None:
         note = {"text": "never taught", "font": {"color": palette.muted, "size": 12}}
         line = {"color": palette.muted, "width": 1, "dash": "dot"}
-        fig.add_hline(target, line=line, annotation=note, annotation_position="bottom left")
+        fig.add_shape(type="line", x0=0, x1=1, xref="paper", y0=target, y1=target, line=line)
+        fig.add_annotation(x=0, xref="paper", xanchor="left", y=target, yanchor="top", showarrow=False, **note)
     fig.update_layout(xaxis=axis(palette, "step"), yaxis=axis(palette, "accuracy, %", range=[0, 104]))
     return fig
 
 
-def teaching(events: Events, palette: Palette) -> go.Figure:
+def teaching(events: Events, palette: Palette) -> Figure:
     """Draw the accuracy on both scopes together while the model is taught."""
     fig = figure(palette, 200)
     points = thinned([(e["done"], e["accuracy"]) for e in of_stage(events, "teach") if "accuracy" in e])

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
-from dashboard.charts.base import SCOPE_NAMES, axis, figure, line_style
+from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style
 from dashboard.charts.palette import Palette
 from dashboard.parts.text import chart_text
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-def scopes(rows: Rows, now: float, palette: Palette) -> go.Figure:
+def scopes(rows: Rows, now: float, palette: Palette) -> Figure:
     """Draw both scopes' success at each strength, and where the dial stands."""
     fig = figure(palette, 300, showlegend=True)
     for scope in ("unlearn", "retention"):
@@ -26,7 +24,7 @@ def scopes(rows: Rows, now: float, palette: Palette) -> go.Figure:
     return _dial(fig, now, "success, %", palette, [0, 104])
 
 
-def truth(rows: Rows, now: float, palette: Palette) -> go.Figure:
+def truth(rows: Rows, now: float, palette: Palette) -> Figure:
     """Draw the log-probability of the true answer at each strength."""
     fig = figure(palette, 300)
     known = [row for row in rows if row.get("logprob") is not None]
@@ -37,7 +35,7 @@ def truth(rows: Rows, now: float, palette: Palette) -> go.Figure:
     return _dial(fig, now, "log-probability of the true answer, nats", palette, None)
 
 
-def _dial(fig: go.Figure, now: float, title: str, palette: Palette, span: list[float] | None) -> go.Figure:
+def _dial(fig: Figure, now: float, title: str, palette: Palette, span: list[float] | None) -> Figure:
     fig.add_vline(now, line={"color": palette.text, "width": 1, "dash": "dot"})
     fig.update_layout(
         xaxis=axis(palette, "strength: 0 % is before, 100 % is after", range=[-4, 154], tickvals=list(range(0, 151, 25))),
@@ -46,7 +44,7 @@ def _dial(fig: go.Figure, now: float, title: str, palette: Palette, span: list[f
     return fig
 
 
-def held(found: Mapping[str, Any], chosen: str, palette: Palette) -> go.Figure:
+def held(found: Mapping[str, Any], chosen: str, palette: Palette) -> Figure:
     """Draw by how much the true answer's log-probability comes back with each group of cells put back to before.
 
     found: after (log-probability, nats) and rows with name and logprob. The chosen group is filled.
@@ -67,6 +65,4 @@ def held(found: Mapping[str, Any], chosen: str, palette: Palette) -> go.Figure:
     else:
         fig.add_bar(x=gains, y=places, orientation="h", **bars)
         fig.update_layout(xaxis=axis(palette, value), yaxis=axis(palette, autorange="reversed", type="category", showgrid=False))
-    clear = {"marker": {"opacity": 1}}
-    fig.update_traces(selected=clear, unselected=clear)
     return fig

@@ -6,10 +6,9 @@ from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from dashboard.charts import cells as cells_
-from dashboard.charts.base import axis, figure
+from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.heatmap import MEASURES
 from dashboard.charts.palette import Palette, Scale
 from dashboard.parts.text import chart_text, number
@@ -20,7 +19,7 @@ MEMBERS = ("in neither", "only in the other", "only in this one", "in both")
 
 def difference(
     first: pd.DataFrame, second: pd.DataFrame, kind: str, regions: tuple[Collection[str], Collection[str]], palette: Palette
-) -> go.Figure:
+) -> Figure:
     """Draw this run minus the other, cell by cell.
 
     first, second: aligned localization tables. Magnitudes are compared as log10 of their ratio: runs of other data have

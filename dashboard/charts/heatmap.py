@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from dashboard.charts import cells as cells_
-from dashboard.charts.base import axis, figure
+from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette, Scale
 from dashboard.parts.text import chart_text, number
 
@@ -70,7 +69,7 @@ class Ruler:
 def heatmap(
     table: pd.DataFrame, measure: str, region: Collection[str], chosen: str | None, palette: Palette, *, join: bool = False,
     ruler: Ruler = Ruler(),
-) -> go.Figure:
+) -> Figure:
     """Draw the cells; those outside the region are faded, the region and the chosen cell are outlined.
 
     table: a row a tensor, as the run recorded it; for "change" with the column norm_change of changes.parquet. region:
@@ -154,7 +153,7 @@ def _colorbar(values: np.ndarray, measure: str, palette: Palette, ruler: Ruler) 
     return bar | {"tickvals": [low, high], "ticktext": [number(10**low), number(10**high)]}
 
 
-def _hatch(fig: go.Figure, shown: pd.DataFrame, place: cells_.Layout, live: np.ndarray, palette: Palette) -> None:
+def _hatch(fig: Figure, shown: pd.DataFrame, place: cells_.Layout, live: np.ndarray, palette: Palette) -> None:
     dead = shown[~live]
     if dead.empty:
         return
@@ -163,13 +162,13 @@ def _hatch(fig: go.Figure, shown: pd.DataFrame, place: cells_.Layout, live: np.n
     fig.add_scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", name="no gradient")
 
 
-def _lines(fig: go.Figure, inside: np.ndarray, color: str, width: float, name: str) -> None:
+def _lines(fig: Figure, inside: np.ndarray, color: str, width: float, name: str) -> None:
     x, y = cells_.outline(inside)
     fig.add_scatter(x=x, y=y, mode="lines", line={"color": color, "width": width}, hoverinfo="skip", name=name)
 
 
 def _outline_joined(
-    fig: go.Figure, shown: pd.DataFrame, table: pd.DataFrame, chosen: str, place: cells_.Layout, palette: Palette
+    fig: Figure, shown: pd.DataFrame, table: pd.DataFrame, chosen: str, place: cells_.Layout, palette: Palette
 ) -> None:
     row = table[table["name"] == chosen]
     if not row.empty:
@@ -177,7 +176,7 @@ def _outline_joined(
         _lines(fig, np.nan_to_num(place.matrix(shown, same)) > 0, palette.text, 3, "chosen")
 
 
-def _marginals(fig: go.Figure, shown: pd.DataFrame, shares: np.ndarray, place: cells_.Layout, palette: Palette) -> None:
+def _marginals(fig: Figure, shown: pd.DataFrame, shares: np.ndarray, place: cells_.Layout, palette: Palette) -> None:
     grid = place.matrix(shown, shares)
     for counts, along in ((np.nansum(grid, 0), "layer"), (np.nansum(grid, 1), "row")):
         positions = np.arange(len(counts))
@@ -205,7 +204,7 @@ def _moved(row: Mapping[Any, Any]) -> str:
     return "" if change is None or change != change else f"change ‖Δθ‖ {number(change)}<br>"
 
 
-def _axes(fig: go.Figure, place: cells_.Layout, palette: Palette, join: bool) -> go.Figure:
+def _axes(fig: Figure, place: cells_.Layout, palette: Palette, join: bool) -> Figure:
     rows, last = place.rows, max(place.rows.values())
     layers = list(range(0, len(place.layers), 1 if len(place.layers) <= 16 else 5))
     fig.update_layout(

@@ -6,16 +6,15 @@ import math
 from collections.abc import Collection
 
 import pandas as pd
-import plotly.graph_objects as go
 
-from dashboard.charts.base import axis, figure
+from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette
 from dashboard.parts.text import chart_text, number
 
 
 def scatter(
     table: pd.DataFrame, region: Collection[str], mu: float, sigma: float, chosen: str | None, palette: Palette
-) -> go.Figure:
+) -> Figure:
     """Draw all tensors that have a gradient with both threshold lines; the region is the upper left corner."""
     live = table[table["has_gradient"] & (table["mag_unlearn"] > 0)]
     inside = live["name"].isin(set(region))
@@ -50,7 +49,7 @@ def scatter(
     return fig
 
 
-def _limits(fig: go.Figure, mu: float, sigma: float, palette: Palette) -> None:
+def _limits(fig: Figure, mu: float, sigma: float, palette: Palette) -> None:
     line, font = {"color": palette.accent, "width": 1.5, "dash": "dot"}, {"color": palette.accent}
     fig.add_shape(type="line", x0=mu, x1=mu, y0=0, y1=1, yref="paper", line=line)
     fig.add_annotation(x=mu, y=1, yref="paper", yanchor="bottom", text=f"μ {mu:.2f}", font=font, showarrow=False)

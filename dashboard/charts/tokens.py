@@ -7,9 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
-from dashboard.charts.base import axis, figure
+from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette, Scale
 from dashboard.parts.text import chart_text
 
@@ -64,7 +62,7 @@ def percent(p: float) -> str:
     return "under 0.01 %" if p < 1e-4 else f"{100 * p:.0f} %" if p >= 0.1 else f"{100 * p:.2g} %"
 
 
-def along(scores: Scores, names: Mapping[str, str], chosen: int, palette: Palette) -> go.Figure:
+def along(scores: Scores, names: Mapping[str, str], chosen: int, palette: Palette) -> Figure:
     """Draw each voice's log-probability along the answer."""
     fig = figure(palette, 280, showlegend=True)
     words = [chart_text(visible(str(t["text"]))) for t in next(iter(scores.values()))]
@@ -84,7 +82,7 @@ def along(scores: Scores, names: Mapping[str, str], chosen: int, palette: Palett
     return fig
 
 
-def totals(scores: Scores, names: Mapping[str, str], palette: Palette) -> go.Figure:
+def totals(scores: Scores, names: Mapping[str, str], palette: Palette) -> Figure:
     """Draw the log-probability of the whole true answer in each model, as bars."""
     fig = figure(palette, 60 + 44 * len(scores))
     values = {voice: sum(t["logprob"] for t in tokens) for voice, tokens in scores.items()}

@@ -17,8 +17,8 @@ from dashboard.parts.plot import SHELL, plain, script, style
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import plotly.graph_objects as go
 
+    from dashboard.charts.base import Figure
     from dashboard.charts.palette import Palette
 
 _PART = st.components.v2.component(
@@ -44,7 +44,7 @@ def statistics(table: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> dict[str, l
 
 
 def heat(
-    fig: go.Figure, alt: str, *, link: str, measure: str, logarithmic: bool, draggable: bool, palette: Palette,
+    fig: Figure, alt: str, *, link: str, measure: str, logarithmic: bool, draggable: bool, palette: Palette,
     layers: Sequence[int],
     facts: Sequence[tuple[str, str]], columns: Mapping[str, Sequence[Any]], on_picked: Picked, on_moved: Moved,
 ) -> None:  # fmt: skip
@@ -55,7 +55,7 @@ def heat(
 
 
 def scatter(
-    fig: go.Figure, alt: str, *, link: str, draggable: bool, cells: Mapping[str, Any], mu: float, sigma: float,
+    fig: Figure, alt: str, *, link: str, draggable: bool, cells: Mapping[str, Any], mu: float, sigma: float,
     palette: Palette, facts: Sequence[tuple[str, str]], on_picked: Picked, on_moved: Moved,
 ) -> None:  # fmt: skip
     """Show the scatter with both threshold lines; a drawn box calls on_picked with the tensors in it."""
@@ -65,7 +65,7 @@ def scatter(
 
 
 def _show(
-    key: str, part: str, fig: go.Figure, alt: str, link: str, draggable: bool, facts: Sequence[tuple[str, str]],
+    key: str, part: str, fig: Figure, alt: str, link: str, draggable: bool, facts: Sequence[tuple[str, str]],
     columns: Mapping[str, Sequence[Any]] | None, on_picked: Picked, on_moved: Moved, more: dict[str, Any],
 ) -> None:  # fmt: skip
     def picked() -> None:

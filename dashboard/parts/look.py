@@ -14,9 +14,8 @@ from dashboard.parts import runs
 from dashboard.parts.text import md
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from core.store import Run
+    from dashboard.charts.base import Figure
 
 
 def palette() -> Palette:
@@ -25,7 +24,7 @@ def palette() -> Palette:
 
 
 def chart(
-    fig: go.Figure,
+    fig: Figure,
     alt: str,
     key: str,
     *,

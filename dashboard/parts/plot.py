@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
+    from dashboard.charts.base import Figure
 
 BROWSER = Path(__file__).resolve().parent.parent / "browser"
 SHELL = """<div class="fs-box"><div class="fs-plot"></div><div class="fs-tools"></div></div>
@@ -36,7 +36,7 @@ _CHART = st.components.v2.component("chart", html=SHELL, css=style(), js=script(
 
 
 def chart(
-    fig: go.Figure,
+    fig: Figure,
     alt: str,
     key: str,
     *,
@@ -64,23 +64,22 @@ def chart(
     )  # fmt: skip
 
 
-def plain(fig: go.Figure) -> dict[str, Any]:
-    """Return a figure as plain JSON values, without plotly's default template and its binary arrays."""
+def plain(fig: Figure) -> dict[str, Any]:
+    """Return a figure as plain JSON values. Raises ValueError for an infinity, which JSON has no word for."""
     import numpy as np
+    import pandas as pd
 
     def simple(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: simple(inner) for key, inner in value.items() if key != "template"}
+            return {key: simple(inner) for key, inner in value.items()}
+        if isinstance(value, np.ndarray | pd.Series):
+            return simple(value.tolist())
         if isinstance(value, list | tuple):
             return [simple(inner) for inner in value]
-        if isinstance(value, np.ndarray):
-            return simple(value.tolist())
         if isinstance(value, np.generic):
             return simple(value.item())
         return None if isinstance(value, float) and value != value else value
 
-    # The figure as a whole would write its arrays in base64, which only plotly.js itself could read.
-    parts = {"data": [trace.to_plotly_json() for trace in fig.data], "layout": fig.layout.to_plotly_json()}
-    found: dict[str, Any] = simple(parts)
-    json.dumps(found, allow_nan=False)  # an infinity would reach the browser as text that is no number
+    found: dict[str, Any] = simple({"data": fig.data, "layout": fig.layout})
+    json.dumps(found, allow_nan=False)
     return found

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from core import store
-from dashboard.charts import cell, cells, curves, differences, heatmap
+from dashboard.charts import cell, cells, curves, dial, differences, heatmap, tokens
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.charts.scatter import scatter
+from dashboard.parts.plot import plain
 
 
 def table_of(layers: int = 3, modules: tuple[str, ...] = ("self_attn.q_proj", "mlp.up_proj")) -> pd.DataFrame:
@@ -180,3 +182,23 @@ def test_palettes_are_those_of_the_theme() -> None:
         assert theme[name]["backgroundColor"] == palette.background
         assert theme[name]["secondaryBackgroundColor"] == palette.surface
         assert theme[name]["textColor"] == palette.text
+
+
+def test_every_chart_is_valid_plotly(table: pd.DataFrame) -> None:
+    """The charts are written as plotly's JSON; plotly's own classes refuse a key or value that it does not know."""
+    run, region = store.bundled_runs()[0], table["name"].tolist()[:4]
+    result, detail = run.json("unlearn.json"), dict(np.load(run.path / "detail.npz"))
+    events, inside = curves.of_result(result), cell.take(detail, 3)
+    rows = [{"strength": s, "unlearn": 10.0, "retention": 90.0, "logprob": -1.0} for s in (0, 50, 100)]
+    held = {"after": -10.0, "rows": [{"name": "layer 0", "logprob": -9.0}]}
+    scores = {voice: [{"text": "a", "logprob": -0.5, "rank": 1, "top": []}] for voice in ("before", "after")}
+    charts = [
+        *(heatmap.heatmap(table, measure, region, region[0], LIGHT, join=join) for measure in heatmap.MEASURES for join in (0, 1)),
+        scatter(table, region, 0.5, 0.3, region[0], DARK), curves.checks(events, result["target"], LIGHT),
+        curves.losses(events, LIGHT), curves.teaching(events, LIGHT), cell.histogram(inside, LIGHT), cell.profile(inside, "row", LIGHT),
+        *(differences.difference(table, table, kind, (region, region[1:]), LIGHT) for kind in differences.KINDS),
+        dial.scopes(rows, 75, LIGHT), dial.truth(rows, 75, LIGHT), dial.held(held, "layer 0", LIGHT),
+        tokens.along(scores, {"before": "Before", "after": "After"}, 0, LIGHT), tokens.totals(scores, {"before": "B", "after": "A"}, LIGHT),
+    ]  # fmt: skip
+    for fig in charts:
+        go.Figure(**plain(fig))

@@ -57,7 +57,7 @@ def test_the_dial_draws_both_scopes_and_only_known_probabilities() -> None:
 def test_what_is_held_is_the_gain_over_after(names: list[str]) -> None:
     found = {"after": -10.0, "rows": [{"name": n, "logprob": -10.0 + i} for i, n in enumerate(names)]}
     (bar,) = dial.held(found, names[1], LIGHT).data
-    gains = bar.x if bar.orientation == "h" else bar.y
+    gains = bar.x if bar.get("orientation") == "h" else bar.y
     assert list(gains) == [0.0, 1.0]
     assert list(bar.marker.color) == [LIGHT.retention, LIGHT.accent]
     assert not any("<b>" in str(text) for text in bar.customdata)

@@ -21,7 +21,7 @@ def count(app: AppTest) -> int:
 
 
 def bundled() -> pd.DataFrame:
-    table = store.bundled_runs()[-1].table("localization")
+    table = store.bundled_runs()[0].table("localization")
     assert table is not None
     return table
 
@@ -107,7 +107,7 @@ def test_one_cell_can_be_taken_out(open_page: Open) -> None:
 
 
 def test_regions_are_saved_with_a_name_used_and_deleted_with_undo(open_page: Open) -> None:
-    run = store.bundled_runs()[-1]
+    run = store.bundled_runs()[0]
     app = open_page("", run.id, region="quantile:0.2:0.5")
     few = count(app)
     app.text_input(key="region_name").set_value("<b>narrow").run()
@@ -138,7 +138,7 @@ def test_two_runs_are_compared_against_chance(open_page: Open, make_run: MakeRun
     run = make_run("other")
     config = json.loads((run.path / "config.json").read_text()) | {"seed": 7}
     (run.path / "config.json").write_text(json.dumps(config))
-    app = open_page("", store.bundled_runs()[-1].id, other="other")
+    app = open_page("", store.bundled_runs()[0].id, other="other")
     assert not app.exception
     assert next(m for m in app.metric if m.label == "Jaccard").value == "1.00"
     assert "More than chance" in text_of(app)
