@@ -21,7 +21,7 @@ def count(app: AppTest) -> int:
 
 
 def bundled() -> pd.DataFrame:
-    table = store.bundled_runs()[-1].table("localization")
+    table = store.bundled_runs()[0].table("localization")
     assert table is not None
     return table
 
@@ -107,7 +107,7 @@ def test_one_cell_can_be_taken_out(open_page: Open) -> None:
 
 
 def test_regions_are_saved_with_a_name_used_and_deleted_with_undo(open_page: Open) -> None:
-    run = store.bundled_runs()[-1]
+    run = store.bundled_runs()[0]
     app = open_page("", run.id, region="quantile:0.2:0.5")
     few = count(app)
     app.text_input(key="region_name").set_value("<b>narrow").run()
@@ -138,7 +138,7 @@ def test_two_runs_are_compared_against_chance(open_page: Open, make_run: MakeRun
     run = make_run("other")
     config = json.loads((run.path / "config.json").read_text()) | {"seed": 7}
     (run.path / "config.json").write_text(json.dumps(config))
-    app = open_page("", store.bundled_runs()[-1].id, other="other")
+    app = open_page("", store.bundled_runs()[0].id, other="other")
     assert not app.exception
     assert next(m for m in app.metric if m.label == "Jaccard").value == "1.00"
     assert "More than chance" in text_of(app)
@@ -164,3 +164,42 @@ def test_a_visit_to_another_page_keeps_the_selection(open_page: Open) -> None:
     app.switch_page("views/localize.py").run()
     assert not app.exception
     assert count(app) == few
+
+
+def test_the_way_back_from_another_page_keeps_the_selection_though_the_browser_drops_it_from_the_address(open_page: Open) -> None:
+    app = open_page()
+    app.slider(key="mu").set_value(0.3).run()
+    few = count(app)
+    app.switch_page("views/run.py").run()
+    del app.query_params["region"]
+    app.switch_page("views/localize.py").run()
+    assert count(app) == few
+    assert "quantile:0.3:0.5" in app.query_params["region"]
+
+
+def test_back_over_a_change_of_run_brings_the_region_of_the_address_back(open_page: Open, make_run: MakeRun) -> None:
+    make_run("mine")
+    app = open_page("", "mine", region="quantile:0.3:0.5")
+    few = count(app)
+    app.query_params["run"] = "privacy-memflex"  # the picker: the address still has the other run's words
+    app.run()
+    assert count(app) != few
+    app.query_params["run"], app.query_params["region"] = "mine", "quantile:0.3:0.5"
+    app.run()
+    assert count(app) == few
+
+
+def test_a_run_without_gradients_in_some_tensors_is_compared_on_those_that_both_could_choose(open_page: Open, make_run: MakeRun) -> None:
+    half = make_run("half")
+    table = pd.read_parquet(half.path / "localization.parquet")
+    dead = table["factor"] == "A"
+    table.loc[dead, ["cos", "divergence"]] = float("nan")
+    table.loc[dead, ["mag_unlearn", "mag_retain", "norm_unlearn", "norm_retain"]] = 0.0
+    table["has_gradient"] = ~dead
+    table.to_parquet(half.path / "localization.parquet")
+    app = open_page("", "privacy-memflex", other="half", region="quantile:1:0")
+    assert not app.exception
+    sizes = re.search(r"regions of (\d+) and (\d+) out of (\d+) tensors", text_of(app))
+    assert sizes
+    assert int(sizes[3]) == 210
+    assert int(sizes[1]) <= 210
