@@ -77,7 +77,7 @@ def checks(events: Events, target: float | None, palette: Palette) -> go.Figure:
             hovertemplate="step %{x}: %{y:.1f} %<extra></extra>",
         )  # fmt: skip
     if target is not None:
-        note = {"text": "never taught", "font": {"color": palette.muted, "size": 12}}
+        note = {"text": "stops here", "font": {"color": palette.muted, "size": 12}}
         line = {"color": palette.muted, "width": 1, "dash": "dot"}
         fig.add_hline(target, line=line, annotation=note, annotation_position="bottom left")
     fig.update_layout(xaxis=axis(palette, "step"), yaxis=axis(palette, "accuracy, %", range=[0, 104]))

@@ -38,7 +38,7 @@ def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -
     row = table[table["name"] == chosen].iloc[0]
     state = st.session_state
     state["layer"], state["module"], state["factor"] = int(row["layer"]), row["module"], row["factor"]
-    layer, module, factor = st.columns([1, 2, 1])
+    layer, module, factor = st.columns([1.25, 2, 1.1], gap="xsmall")
     choose: dict[str, Any] = {"on_change": by_name, "args": (table,)}
     layer.selectbox("Layer", sorted(set(table["layer"])), key="layer", **choose)
     module.selectbox("Module", list(dict.fromkeys(table["module"])), key="module", **choose)
