@@ -25,6 +25,9 @@ def chosen_cell(table: pd.DataFrame, region: Sequence[str]) -> str:
     given = st.query_params.get("cell")
     if given in names and given != state.get("cell_written"):
         state["cell"] = given  # a link, or back and forward
+    elif given is None and "layer" in state and state.get("cell_written") == state.get("cell"):
+        state.pop("cell", None)  # back to before a cell was chosen; writing it again would undo that step
+        state.pop("cell_written", None)
     if state.get("cell") in names:
         st.query_params["cell"] = state["cell_written"] = state["cell"]
         return str(state["cell"])

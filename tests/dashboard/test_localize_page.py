@@ -203,3 +203,21 @@ def test_a_run_without_gradients_in_some_tensors_is_compared_on_those_that_both_
     assert sizes
     assert int(sizes[3]) == 210
     assert int(sizes[1]) <= 210
+
+
+def test_picking_another_run_drops_what_the_address_said_of_the_first(open_page: Open, make_run: MakeRun) -> None:
+    make_run("mine")
+    app = open_page("", "mine", region="quantile:0.3:0.5", cell="model.layers.13.mlp.gate_proj.lora_B")
+    app.selectbox(key="picked").set_value("privacy-memflex").run()
+    assert not app.exception
+    assert {"region", "cell"}.isdisjoint(app.query_params)
+    assert "privacy-memflex" in app.query_params["run"]
+
+
+def test_back_to_before_a_cell_was_chosen_does_not_choose_it_again(open_page: Open) -> None:
+    app = open_page("", "privacy-memflex", cell="model.layers.13.mlp.gate_proj.lora_B")
+    assert app.selectbox(key="layer").value == 13
+    del app.query_params["cell"]
+    app.run()
+    assert "cell" not in app.query_params
+    assert app.selectbox(key="layer").value != 13
