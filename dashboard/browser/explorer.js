@@ -251,10 +251,11 @@ function thresholdLines(plot, data, shared, commit, signal) {
 
 function join(name, data) {
   const shared = link(name);
-  if (data.cells) Object.assign(shared, { cells: data.cells, mu: data.mu, sigma: data.sigma, moved: false });
+  // Either plot may come first: both know the thresholds, the scatter brings the statistics.
+  Object.assign(shared, { mu: data.mu, sigma: data.sigma, moved: false }, data.cells ? { cells: data.cells } : {});
   shared.move = (change) => {
     Object.assign(shared, change, { moved: true });
-    if (shared.frame) return;
+    if (shared.frame || !shared.cells) return;
     shared.frame = requestAnimationFrame(() => {
       shared.frame = null;
       const started = performance.now();

@@ -109,6 +109,20 @@ def outline(inside: np.ndarray) -> tuple[list[float | None], list[float | None]]
     return x, y
 
 
+def labels(modules: Iterable[str]) -> dict[str, str]:
+    """Return the shortest end of each module's path that no other has: q_proj, but experts.0.w1 among other experts' w1."""
+    known = list(dict.fromkeys(modules))
+    found: dict[str, str] = {}
+    for module in known:
+        parts = module.split(".")
+        for length in range(1, len(parts) + 1):
+            found[module] = ".".join(parts[-length:])
+            alone = not any(other != module and f".{other}".endswith(f".{found[module]}") for other in known)
+            if alone and not parts[-length].isdigit():
+                break
+    return found
+
+
 def short(module: str) -> str:
     """Return the last part of a module path: q_proj."""
     return module.rsplit(".", 1)[-1]

@@ -75,7 +75,7 @@ def checks(events: Events, target: float | None, palette: Palette) -> Figure:
             hovertemplate="step %{x}: %{y:.1f} %<extra></extra>",
         )  # fmt: skip
     if target is not None:
-        note = {"text": "never taught", "font": {"color": palette.muted, "size": 12}}
+        note = {"text": "stops here", "font": {"color": palette.muted, "size": 12}}
         line = {"color": palette.muted, "width": 1, "dash": "dot"}
         fig.add_shape(type="line", x0=0, x1=1, xref="paper", y0=target, y1=target, line=line)
         fig.add_annotation(x=0, xref="paper", xanchor="left", y=target, yanchor="top", showarrow=False, **note)

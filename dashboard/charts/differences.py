@@ -47,7 +47,8 @@ def difference(
         colorbar={"thickness": 8, "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted}, **bar}, name="difference",
     )  # fmt: skip
     few = len(place.rows) <= 32
-    rows = {p: f"{chart_text(cells_.short(module))} {chart_text(factor)}" for (factor, module), p in place.rows.items()}
+    names = cells_.labels(module for _, module in place.rows)
+    rows = {p: f"{chart_text(names[module])} {chart_text(factor)}" for (factor, module), p in place.rows.items()}
     layers = list(range(0, width, 1 if width <= 16 else 5))
     fig.update_layout(
         xaxis=axis(palette, "layer", showgrid=False, tickvals=layers, ticktext=[str(place.layers[i]) for i in layers]),

@@ -206,21 +206,21 @@ def _moved(row: Mapping[Any, Any]) -> str:
 
 def _axes(fig: Figure, place: cells_.Layout, palette: Palette, join: bool) -> Figure:
     rows, last = place.rows, max(place.rows.values())
+    names = cells_.labels(module for _, module in rows)
     layers = list(range(0, len(place.layers), 1 if len(place.layers) <= 16 else 5))
     fig.update_layout(
         xaxis=axis(palette, "layer", domain=[0, 0.93], range=[-0.6, len(place.layers) - 0.4], showgrid=False,
                    tickvals=layers, ticktext=[str(place.layers[i]) for i in layers]),
         yaxis=axis(palette, domain=[0, 0.9], range=[last + 0.6, -0.6], showgrid=False, tickvals=list(rows.values()),
-                   ticktext=[_label(factor, module, join) for factor, module in rows], ticks="", ticklabelstandoff=6),
+                   ticktext=[_label(factor, names[module], join) for factor, module in rows], ticks="", ticklabelstandoff=6),
         xaxis2=axis(palette, domain=[0.94, 1], showticklabels=False, showgrid=False, anchor="y"),
         yaxis2=axis(palette, domain=[0.91, 1], showticklabels=False, showgrid=False, anchor="x"),
     )  # fmt: skip
     return fig
 
 
-def _label(factor: str, module: str, join: bool) -> str:
-    name = chart_text(cells_.short(module))
-    return name if join else f"{name} <b>{chart_text(factor)}</b>"
+def _label(factor: str, name: str, join: bool) -> str:
+    return chart_text(name) if join else f"{chart_text(name)} <b>{chart_text(factor)}</b>"
 
 
 def summary(table: pd.DataFrame, measure: str, region: Collection[str]) -> str:

@@ -45,12 +45,12 @@ def statistics(table: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> dict[str, l
 
 def heat(
     fig: Figure, alt: str, *, link: str, measure: str, logarithmic: bool, draggable: bool, palette: Palette,
-    layers: Sequence[int],
+    layers: Sequence[int], mu: float, sigma: float,
     facts: Sequence[tuple[str, str]], columns: Mapping[str, Sequence[Any]], on_picked: Picked, on_moved: Moved,
 ) -> None:  # fmt: skip
     """Show the heatmap; a click on a cell, or on the bar of a layer or module, calls on_picked."""
     data = {"measure": measure, "logarithmic": logarithmic, "layers": list(layers), "accent": palette.accent,
-            "faded": measure not in WHOLE}  # fmt: skip
+            "faded": measure not in WHOLE, "mu": mu, "sigma": sigma}  # fmt: skip
     _show("heatmap", "heat", fig, alt, link, draggable, facts, columns, on_picked, on_moved, data)
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 from core import named_regions
 from core.errors import UserError
 from core.store import Run
-from dashboard.charts.cells import short
+from dashboard.charts.cells import labels
 from dashboard.parts import look, selection
 from dashboard.parts.text import md
 
@@ -38,7 +38,7 @@ def controls(table: pd.DataFrame) -> None:
     place[1].button("Add or remove", key="hand_layer_go", width="stretch", on_click=toggle,
                     args=(table.loc[table["layer"] == layer, "name"].tolist(), table), help="The whole layer")  # fmt: skip
     place = st.columns([1, 1], vertical_alignment="bottom")
-    module = place[0].selectbox("Module", modules, key="hand_module", format_func=short)
+    module = place[0].selectbox("Module", modules, key="hand_module", format_func=labels(modules).get)
     place[1].button("Add or remove", key="hand_module_go", width="stretch", on_click=toggle,
                     args=(table.loc[table["module"] == module, "name"].tolist(), table), help="The module in every layer")  # fmt: skip
     st.button("Clear", icon=":material/backspace:", on_click=put, args=((), table))

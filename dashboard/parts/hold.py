@@ -12,7 +12,7 @@ from core import answerer, fitting
 from core.errors import UserError
 from core.store import Run
 from dashboard.charts import dial as charts
-from dashboard.charts.cells import short
+from dashboard.charts.cells import labels
 from dashboard.parts import look, panes
 from dashboard.parts.exchange import Exchange
 from dashboard.parts.text import duration, md
@@ -56,7 +56,8 @@ def groups_of(run: Run, by: str) -> dict[str, list[str]]:
         return {f"layer {layer}": [f"layer={layer}"] for layer in sorted({layer for layer, _, _ in places})}
     if by == "modules":
         return {module: [f"module={module}"] for module in dict.fromkeys(module for _, module, _ in places)}
-    return {f"layer {layer} · {short(module)} · {name[-1]}": [name] for layer, module, name in places}
+    names = labels(module for _, module, _ in places)
+    return {f"layer {layer} · {names[module]} · {name[-1]}": [name] for layer, module, name in places}
 
 
 def place(name: str) -> tuple[int, str, str]:
@@ -80,12 +81,19 @@ def row(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], chosen
         spot.caption(summary(found))
         fig = charts.held(found, chosen, look.palette())
         told = ", ".join(f"{r['name']} {r['logprob'] - found['after']:+.2f}" for r in found["rows"])
-        look.chart(fig, f"Log-probability of the true answer recovered by putting each part back, in nats: {told}", f"held_{by}")
+        look.chart(fig, f"Log-probability of the true answer recovered by putting each part back, in nats: {told}", f"held_{by}", facts=facts(run, found))
     else:
         spot.caption(f"{len(groups)} parts, each put back alone; the true answer is scored each time.")
     if pressed:
         work.clear()
         work.append(lambda: measure(run, asked, by, groups, spot))
+
+
+def facts(run: Run, found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return where the bars are from."""
+    formula = "log p(true answer) of after with this part's tensors as they were before − log p(true answer) of after, in nats"
+    return look.where(run, "unlearn", "none: computed now from the adapters before and after", formula,
+                      f"this question, {len(found['rows'])} of {found['total']} parts")  # fmt: skip
 
 
 def summary(found: dict[str, Any]) -> str:

@@ -25,6 +25,9 @@ def chosen_cell(table: pd.DataFrame, region: Sequence[str]) -> str:
     given = st.query_params.get("cell")
     if given in names and given != state.get("cell_written"):
         state["cell"] = given  # a link, or back and forward
+    elif given is None and "layer" in state and state.get("cell_written") == state.get("cell"):
+        state.pop("cell", None)  # back to before a cell was chosen; writing it again would undo that step
+        state.pop("cell_written", None)
     if state.get("cell") in names:
         st.query_params["cell"] = state["cell_written"] = state["cell"]
         return str(state["cell"])
@@ -38,7 +41,7 @@ def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -
     row = table[table["name"] == chosen].iloc[0]
     state = st.session_state
     state["layer"], state["module"], state["factor"] = int(row["layer"]), row["module"], row["factor"]
-    layer, module, factor = st.columns([1, 2, 1])
+    layer, module, factor = st.columns([1.25, 2, 1.1], gap="xsmall")
     choose: dict[str, Any] = {"on_change": by_name, "args": (table,)}
     layer.selectbox("Layer", sorted(set(table["layer"])), key="layer", **choose)
     module.selectbox("Module", list(dict.fromkeys(table["module"])), key="module", **choose)

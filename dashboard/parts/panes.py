@@ -97,7 +97,11 @@ def mark_style(voice: str, palette: Palette) -> str:
 def facts(exchange: Exchange, voice: str, run: Run) -> None:
     """Say which run and weights a pane speaks for, how it was asked, and what the model read."""
     answer, spoken = exchange.answers.get(voice), kind(voice)
-    if answer is None or spoken is None:
+    if spoken is None:
+        return
+    if answer is None:
+        # Said at once: until the answer is complete, what stood here would name another run's weights.
+        st.caption(f"{md(spoken.run or run.id)} · not answered yet")
         return
     off = spoken.kind == "never"
     parts = ["adapter off" if off else f"adapter {md(answer.digest[:10] or 'not recorded')}", md(spoken.run or run.id)]

@@ -188,11 +188,15 @@ def findings(run: Run, events: Sequence[Status]) -> None:
         st.caption(f":material/info: {md(text)}")
 
 
+ACCURACY = "share of answer tokens that are the model's first choice, mean over questions"
+
+
 def pictures(run: Run, events: Sequence[Status]) -> None:
     """Show curves and answers of what has been computed so far, and the scores when they are there."""
     palette = look.palette()
     result = run.json("unlearn.json")
     curve = curves.of_result(result) if isinstance(result, dict) else events
+    source = "unlearn.json" if isinstance(result, dict) else "events.jsonl"
     table(run)
     if curves.of_stage(curve, "unlearn"):
         st.subheader("Forgetting, step by step")
@@ -200,13 +204,16 @@ def pictures(run: Run, events: Sequence[Status]) -> None:
         target = result.get("target") if isinstance(result, dict) else None
         if losses.open:
             with losses:
-                look.chart(curves.losses(curve, palette), "Loss on both scopes at each step", "losses")
+                look.chart(curves.losses(curve, palette), "Loss on both scopes at each step", "losses",
+                           facts=look.where(run, "unlearn", source, "mean cross-entropy of the step's batch", "a batch a step"))  # fmt: skip
         else:
             with checks:
-                look.chart(curves.checks(curve, target, palette), "Accuracy on both scopes at each checkpoint", "checks")
+                look.chart(curves.checks(curve, target, palette), "Accuracy on both scopes at each checkpoint", "checks",
+                           facts=look.where(run, "unlearn", source, ACCURACY, "a fixed sample of the train questions"))  # fmt: skip
     elif curves.of_stage(curve, "teach"):
         st.subheader("Learning the data")
-        look.chart(curves.teaching(curve, palette), "Accuracy while the model is taught", "teaching")
+        look.chart(curves.teaching(curve, palette), "Accuracy while the model is taught", "teaching",
+                   facts=look.where(run, "teach", "events.jsonl", ACCURACY, "each epoch's train questions of both scopes, as they are seen"))  # fmt: skip
     watched.show(run, result, events)
 
 
@@ -218,6 +225,7 @@ def table(run: Run) -> None:
     st.subheader("Scores")
     st.table(rows, hide_index=True, alt="Scores before and after unlearning, and of the never-taught model")
     with st.container(horizontal=True):
+        scores.where_from(scores.facts(run))
         st.page_link("views/localize.py", label="Where it was kept", icon=":material/grid_on:", query_params={"run": run.id})
         st.page_link("views/compare.py", label="Ask it", icon=":material/compare:", query_params={"run": run.id})
 

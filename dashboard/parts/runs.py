@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+OF_ONE_RUN = ("region", "cell")
+"""parameters of the address that make no sense with another run"""
 ALIVE = ("queued", "running")
 ICONS = {
     "done": ":material/check_circle:", "running": ":material/progress_activity:", "queued": ":material/schedule:",
@@ -59,13 +61,24 @@ def pick() -> Run | None:
     place, facts, copy = st.columns([2, 3, 0.8], vertical_alignment="bottom")
     place.selectbox(
         "Run", list(runs), format_func=lambda key: label(runs[key]), key="picked",
-        on_change=lambda: open_run(st.session_state["picked"]),
+        on_change=_picked,
         help="One run is current on all pages. The address names it, so it can be sent to others.",
     )  # fmt: skip
     facts.markdown(describe(runs[name]))
     with copy:
         link.copy()
     return runs[name]
+
+
+def _picked() -> None:
+    """Go to the picked run, without the address's words about the run before.
+
+    The run changes last: each change is a step of the browser's history, and the way back must not lead over the new
+    run with the old one's region.
+    """
+    for key in OF_ONE_RUN:
+        st.query_params.pop(key, None)
+    open_run(st.session_state["picked"])
 
 
 def label(run: Run) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
 from core.store import Run
+from dashboard.parts import look, runs
 from dashboard.parts.text import md
 
 Metrics = dict[str, Any]
@@ -106,6 +108,32 @@ def row(run: Run) -> None:
                     st.caption(md(item.beside))
             else:
                 st.metric(item.label, item.value, md(item.beside), delta_color="off", delta_arrow="off", help=item.help)
+    where_from(facts(run))
+
+
+SOURCES = {
+    "Unlearn Success": "100 − accuracy on the unlearn scope. Accuracy: share of answer tokens (end token included) that are the "
+    "model's first choice, teacher-forced, mean over questions (paper, section 4.1)",
+    "Retention Success": "accuracy, as above, on the retention scope",
+    "Never-knew score": "100 · (1 − |after − never taught| / (before − never taught)), of accuracies on the unlearn scope",
+    "Degenerate answers": "share of the answers in answers.jsonl that are empty, repeat themselves or are no words",
+}
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Return where the headline numbers are from."""
+    known = runs.answers(run)
+    counts = [sum(r.get("scope") == s and r.get("split") == "val" for r in known) for s in ("unlearn", "retention")]
+    examples = f"{counts[0]} unlearn and {counts[1]} retention questions (val)" if known else "questions of val"
+    found = look.where(run, "evaluate", "metrics.json, from tokens.parquet and answers.jsonl", "", examples)
+    return [pair for pair in found if pair[1]] + list(SOURCES.items())
+
+
+def where_from(found: Sequence[tuple[str, str]]) -> None:
+    """Show where the headline numbers are from, on demand."""
+    with st.popover("Where from", type="tertiary", key="scores_from"):
+        for name, words in found:
+            st.markdown(f":gray[{md(name)}]  \n{md(words)}")
 
 
 def before_after(scores: Metrics) -> list[dict[str, str]]:

@@ -86,10 +86,16 @@ def from_address(table: pd.DataFrame, start: Selection, run: str) -> Selection |
     That is so on a first visit, after back and forward, and when another run is picked.
     """
     state, given = st.session_state, st.query_params.get(PARAMETER, "")
-    if state.get("selection_of") == run and state.get("selection_written") == given:
-        return None
-    if state.get("selection_of") not in (None, run):
-        given = ""  # it spoke of the run before
+    written = state.get("selection_written")
+    if state.get("selection_of") == run:
+        # A visit to another page drops the controls' values, and the browser's link back the address's words.
+        if "mu" not in state and given in ("", written):
+            kept: Selection = state["selected"]
+            return kept
+        if given == written:
+            return None
+    elif given == written:
+        given = ""  # the picker changed the run, and the words still speak of the one before
     state["selection_of"] = run
     return read(given, table, start) if given else start
 

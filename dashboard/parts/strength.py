@@ -77,7 +77,7 @@ def along(run: Run, asked: Exchange, percent: int, work: Work) -> None:
         place.caption(
             f"Measured on {size.get('unlearn')} train questions to forget and {size.get('retention')} to keep; {len(rows)} strengths."
         )
-        draw(rows, percent)
+        draw(run, rows, percent, size)
     else:
         place.caption("Both scopes' success at 0, 25, … 150 %, on a fixed sample of the train questions.")
     if pressed:
@@ -85,19 +85,24 @@ def along(run: Run, asked: Exchange, percent: int, work: Work) -> None:
         work.append(lambda: measure(run, asked, place))
 
 
-def draw(rows: list[dict[str, Any]], percent: int) -> None:
+def draw(run: Run, rows: list[dict[str, Any]], percent: int, sample: dict[str, Any]) -> None:
     """Draw what was measured."""
     palette = look.palette()
     told = "; ".join(f"{r['strength']:g} %: unlearn {r['unlearn']:.0f}, retention {r['retention']:.0f}" for r in rows)
+    file = "none: computed now from the adapters before and after, interpolated"
+    success = "100 − answer-token accuracy on the unlearn scope; the accuracy on the retention scope"
+    size = f"{sample.get('unlearn')} unlearn and {sample.get('retention')} retention questions (train)"
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Success of both scopes**")
-        look.chart(charts.scopes(rows, percent, palette), f"Unlearn and retention success in percent by strength. {told}", "dial_scopes")
+        look.chart(charts.scopes(rows, percent, palette), f"Unlearn and retention success in percent by strength. {told}", "dial_scopes",
+                   facts=look.where(run, "unlearn", file, success, size))  # fmt: skip
     if any(row.get("logprob") is not None for row in rows):
         with right:
             st.markdown("**The true answer of this question**")
             values = "; ".join(f"{row['strength']:g} %: {row['logprob']:.1f}" for row in rows if row["logprob"] is not None)
-            look.chart(charts.truth(rows, percent, palette), f"Log-probability of the true answer by strength. {values}", "dial_truth")
+            look.chart(charts.truth(rows, percent, palette), f"Log-probability of the true answer by strength. {values}", "dial_truth",
+                       facts=look.where(run, "unlearn", file, "log p(true answer), in nats", "this question"))  # fmt: skip
 
 
 def measure(run: Run, asked: Exchange, place: DeltaGenerator) -> None:

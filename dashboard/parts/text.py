@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import html
+import math
 import re
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=\"'/@])")
@@ -60,7 +61,9 @@ def duration(seconds: float) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number with three significant digits, tiny ones in powers of ten."""
+    """Write a number with three significant digits, tiny ones in powers of ten; a dash for one that was not measured."""
+    if not math.isfinite(value):
+        return "–"
     if value == 0 or 0.01 <= abs(value) < 10_000:
         return f"{value:.3g}"
     mantissa, _, exponent = f"{value:.2e}".partition("e")

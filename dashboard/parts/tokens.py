@@ -37,7 +37,7 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> None:
         work.append(lambda: score(run, asked, missing))
     scores = {voice: asked.scores[voice] for voice in wanted if asked.scores.get(voice)}
     if {"before", "after"} <= set(scores):
-        explore(asked, scores)
+        explore(run, asked, scores)
 
 
 def recorded(run: Run, asked: Exchange) -> None:
@@ -74,7 +74,7 @@ def score(run: Run, asked: Exchange, voices: Sequence[str]) -> None:
     st.rerun()
 
 
-def explore(asked: Exchange, scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def explore(run: Run, asked: Exchange, scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Show the coloured tokens, the chosen one's alternatives, and the charts."""
     palette, names = look.palette(), {voice: label(voice) for voice in scores}
     by = st.segmented_control("Colour by", list(charts.COLOURS), format_func=charts.COLOURS.get, default="change", key="colour",
@@ -101,9 +101,17 @@ def explore(asked: Exchange, scores: Mapping[str, Sequence[Mapping[str, Any]]]) 
                     "of −2.3 is ten times less probable.")  # fmt: skip
         fig = charts.totals(scores, names, palette)
         told = ", ".join(f"{names[v]} {sum(t['logprob'] for t in tokens):.1f}" for v, tokens in scores.items())
-        look.chart(fig, f"Log-probability of the whole true answer in nats: {told}", "totals")
+        look.chart(fig, f"Log-probability of the whole true answer in nats: {told}", "totals", facts=facts(run, asked, "sum"))
     st.markdown("**Along the answer**")
-    look.chart(charts.along(scores, names, chosen, palette), "Log-probability of each token of the true answer, in each model", "along")
+    look.chart(charts.along(scores, names, chosen, palette), "Log-probability of each token of the true answer, in each model", "along",
+               facts=facts(run, asked, "one value a token"))  # fmt: skip
+
+
+def facts(run: Run, asked: Exchange, how: str) -> list[tuple[str, str]]:
+    """Return where the log-probabilities are from: the run's file for its own questions, else the model just now."""
+    file = "tokens.parquet; voices that are not in it were scored now" if asked.example else "none: scored now by the model itself"
+    formula = f"log p(token | question, true answer up to it), teacher-forced, in nats; {how}"
+    return look.where(run, "evaluate", file, formula, f"this question, {len(asked.scores.get('before', ()))} tokens")
 
 
 def worst(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:

@@ -43,7 +43,7 @@ def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
         return
     with look.complaints():
         compare(run, table, region, other, theirs, recorded["tensors"])
-    stability(run, region)
+    stability(run, table, region)
 
 
 def compare(
@@ -51,9 +51,7 @@ def compare(
 ) -> None:
     """Show how two localizations agree. Raises UserError where they cannot be compared."""
     first, second = aligned(table, theirs)
-    common = set(first["name"])
-    live = int((first["has_gradient"] & second["has_gradient"]).sum())
-    found = overlap([n for n in region if n in common], [n for n in their_region if n in common], live)
+    found = agreement(first, second, region, their_region)
     changed = what_differs(run, other)
     st.markdown(f"What differs between the runs: {md(', '.join(changed)) if changed else 'nothing but the name'}.")
     with st.grid(4, min_column_width=150, gap="small"):
@@ -71,27 +69,33 @@ def compare(
                facts=[*facts, ("Other run", other.id)])  # fmt: skip
 
 
+def agreement(first: pd.DataFrame, second: pd.DataFrame, region: Sequence[str], their_region: Sequence[str]) -> Overlap:
+    """Compare two regions on the tensors that both runs could choose: those with a gradient in both aligned tables."""
+    could = set(first.loc[first["has_gradient"] & second["has_gradient"], "name"])
+    return overlap(could.intersection(region), could.intersection(their_region), len(could))
+
+
 def verdict(found: Overlap) -> str:
     """Say in words whether two regions agree more than chance."""
     sizes = f"Two random regions of {found.first} and {found.second} out of {found.total} tensors"
     if found.as_large_by_chance < 0.01:
         p = "less than 1 in 10,000" if found.as_large_by_chance < 1e-4 else f"{100 * found.as_large_by_chance:.2f} %"
-        return f"**More than chance.** {sizes} share that many in {p} of all draws; {found.chance:.2f} is what chance gives."
+        return f"**More than chance.** {sizes} share at least that many in {p} of all draws; {found.chance:.2f} is what chance gives."
     p = f"{100 * found.as_large_by_chance:.0f} %"
     return f"**No more than chance.** {sizes} share at least that many in {p} of all draws."
 
 
-def stability(run: Run, region: Sequence[str]) -> None:
+def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
     """List every run that differs in the seed only, with its overlap."""
     rows: list[dict[str, Any]] = []
     for name, other in runs.known_runs().items():
-        recorded = other.json("region.json")
-        if name == run.id or not isinstance(recorded, dict) or what_differs(run, other) != ["seed"]:
+        recorded, theirs = other.json("region.json"), runs.table(other, "localization")
+        if name == run.id or not isinstance(recorded, dict) or theirs is None or what_differs(run, other) != ["seed"]:
             continue
         try:
-            found = overlap(region, recorded["tensors"], int(recorded["with_gradient"]))
-        except (UserError, KeyError, TypeError):
-            continue
+            found = agreement(*aligned(table, theirs), region, recorded["tensors"])
+        except UserError:
+            continue  # nothing in common, or an empty region: no row to show
         rows.append({"Run": name, "Seed": other.config().seed, "In both": found.both, "Jaccard": round(found.jaccard, 3),
                      "Chance": round(found.chance, 3)})  # fmt: skip
     if rows:

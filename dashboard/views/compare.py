@@ -29,10 +29,12 @@ def page() -> None:
     if runs.unreadable(run):
         return
     st.title("Ask it, before and after")
-    with look.complaints():
-        compare(run)
+    main = st.container()
+    # Before the answers, which take their time: until then the scores of another run would stand here.
     st.subheader("This run's scores")
     scores.row(run)
+    with main, look.complaints():
+        compare(run)
     warm(run)
 
 

@@ -77,8 +77,6 @@ def prepare(run: Run, table: pd.DataFrame, start: Selection) -> Selection:
     """Bring address and controls together, before any control is drawn; return what is selected."""
     state = st.session_state
     asked = selection.from_address(table, start, run.id)
-    if asked is None and "mu" not in state:
-        asked = state["selected"]  # back from another page, which dropped the controls' values
     if asked is not None:
         preset = thresholds.OWN if asked == start and start.hand is None else thresholds.FREE
         thresholds.put(asked.rule, table, preset)
@@ -119,9 +117,10 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) ->
                            ruler=heatmap_.Ruler(not linear, intensity))  # fmt: skip
     shown = cells_.joined(table) if join else table
     layers = cells_.layout(shown).layers
+    mu, sigma = chosen.rule.limits(table)
     explorer.heat(
         fig, heatmap_.summary(table, measure, region), link=run.id, measure=measure, logarithmic=not linear,
-        draggable=chosen.hand is None, palette=look.palette(), layers=layers, facts=facts(run, measure), columns=as_columns(table, region),
+        draggable=chosen.hand is None, palette=look.palette(), layers=layers, mu=mu, sigma=sigma, facts=facts(run, measure), columns=as_columns(table, region),
         on_picked=lambda found: picked(found, table, shown), on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
     )  # fmt: skip
 

@@ -202,3 +202,13 @@ def test_every_chart_is_valid_plotly(table: pd.DataFrame) -> None:
     ]  # fmt: skip
     for fig in charts:
         go.Figure(**plain(fig))
+
+
+def test_experts_with_modules_of_one_name_are_told_apart() -> None:
+    experts = [f"block_sparse_moe.experts.{i}.{w}" for i in (1, 11) for w in ("w1", "w2")]
+    found = cells.labels(["self_attn.q_proj", *experts, "w3"])
+    assert found["self_attn.q_proj"] == "q_proj"
+    assert found[experts[0]] == "experts.1.w1"
+    assert found[experts[2]] == "experts.11.w1"
+    assert found["w3"] == "w3"
+    assert len(set(found.values())) == 6

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import answerer, fitting, store
@@ -377,3 +378,10 @@ def test_many_questions_at_once_become_a_table(open_page: Open, spoken: Spoken) 
 
 def test_batches_are_bounded() -> None:
     assert len(batch.parse("q?\n" * 1000)) == batch.MOST
+
+
+def test_a_pane_that_waits_names_its_run_and_no_weights(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.parts.panes.ask", lambda *_: st.stop())
+    text = text_of(open_page("compare", "privacy-memflex", q="Who?"))
+    assert "privacy\\-memflex · not answered yet" in text
+    assert "Unlearn Success" in {metric.label for metric in open_page("compare", "privacy-memflex", q="Who?").metric}

@@ -164,3 +164,60 @@ def test_a_visit_to_another_page_keeps_the_selection(open_page: Open) -> None:
     app.switch_page("views/localize.py").run()
     assert not app.exception
     assert count(app) == few
+
+
+def test_the_way_back_from_another_page_keeps_the_selection_though_the_browser_drops_it_from_the_address(open_page: Open) -> None:
+    app = open_page()
+    app.slider(key="mu").set_value(0.3).run()
+    few = count(app)
+    app.switch_page("views/run.py").run()
+    del app.query_params["region"]
+    app.switch_page("views/localize.py").run()
+    assert count(app) == few
+    assert "quantile:0.3:0.5" in app.query_params["region"]
+
+
+def test_back_over_a_change_of_run_brings_the_region_of_the_address_back(open_page: Open, make_run: MakeRun) -> None:
+    make_run("mine")
+    app = open_page("", "mine", region="quantile:0.3:0.5")
+    few = count(app)
+    app.query_params["run"] = "privacy-memflex"  # the picker: the address still has the other run's words
+    app.run()
+    assert count(app) != few
+    app.query_params["run"], app.query_params["region"] = "mine", "quantile:0.3:0.5"
+    app.run()
+    assert count(app) == few
+
+
+def test_a_run_without_gradients_in_some_tensors_is_compared_on_those_that_both_could_choose(open_page: Open, make_run: MakeRun) -> None:
+    half = make_run("half")
+    table = pd.read_parquet(half.path / "localization.parquet")
+    dead = table["factor"] == "A"
+    table.loc[dead, ["cos", "divergence"]] = float("nan")
+    table.loc[dead, ["mag_unlearn", "mag_retain", "norm_unlearn", "norm_retain"]] = 0.0
+    table["has_gradient"] = ~dead
+    table.to_parquet(half.path / "localization.parquet")
+    app = open_page("", "privacy-memflex", other="half", region="quantile:1:0")
+    assert not app.exception
+    sizes = re.search(r"regions of (\d+) and (\d+) out of (\d+) tensors", text_of(app))
+    assert sizes
+    assert int(sizes[3]) == 210
+    assert int(sizes[1]) <= 210
+
+
+def test_picking_another_run_drops_what_the_address_said_of_the_first(open_page: Open, make_run: MakeRun) -> None:
+    make_run("mine")
+    app = open_page("", "mine", region="quantile:0.3:0.5", cell="model.layers.13.mlp.gate_proj.lora_B")
+    app.selectbox(key="picked").set_value("privacy-memflex").run()
+    assert not app.exception
+    assert {"region", "cell"}.isdisjoint(app.query_params)
+    assert "privacy-memflex" in app.query_params["run"]
+
+
+def test_back_to_before_a_cell_was_chosen_does_not_choose_it_again(open_page: Open) -> None:
+    app = open_page("", "privacy-memflex", cell="model.layers.13.mlp.gate_proj.lora_B")
+    assert app.selectbox(key="layer").value == 13
+    del app.query_params["cell"]
+    app.run()
+    assert "cell" not in app.query_params
+    assert app.selectbox(key="layer").value != 13

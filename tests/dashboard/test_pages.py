@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import json
 import re
 
@@ -8,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import jobs, store
 from core.config import preset
-from tests.dashboard.conftest import MakeRun, Open, text_of
+from tests.dashboard.conftest import APP, MakeRun, Open, text_of
 
 PAGES = ("localize", "compare", "run")
 
@@ -229,3 +230,20 @@ def test_upload_is_checked_row_by_row(open_page: Open) -> None:
     ]
     app.file_uploader[0].upload("mine.json", json.dumps(rows).encode()).run()
     assert not app.exception
+
+
+@pytest.mark.parametrize(("page", "run"), [("compare", "privacy-memflex"), ("run", "mine")])
+def test_the_scores_say_where_they_are_from(open_page: Open, make_run: MakeRun, page: str, run: str) -> None:
+    make_run("mine")
+    text = text_of(open_page(page, run))
+    assert "metrics" in text
+    assert "20 unlearn and 20 retention questions" in text
+
+
+def test_every_chart_of_the_pages_says_where_it_is_from() -> None:
+    for file in sorted((APP.parent / "parts").glob("*.py")):
+        if file.name in ("look.py", "plot.py"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "look.chart":
+                assert "facts" in {word.arg for word in node.keywords}, f"{file.name}:{node.lineno}"

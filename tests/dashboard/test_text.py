@@ -54,3 +54,7 @@ def test_numbers(value: float, words: str) -> None:
 def test_shorten_cuts_at_a_word() -> None:
     assert shorten("one two three", 9) == "one two…"
     assert shorten("short") == "short"
+
+
+def test_a_number_that_was_not_measured_is_a_dash() -> None:
+    assert [number(float(value)) for value in ("nan", "inf", "-inf")] == ["–"] * 3
