@@ -50,7 +50,7 @@ MEASURES = {
     ),
     "region": Measure("Region", "", "Which cells unlearning may change.", False),
     "change": Measure(
-        "Change ‖Δθ‖", "norm_change",
+        "‖Δθ‖", "norm_change",
         "How far unlearning moved each cell (Frobenius norm of after − before). Only outlined cells may differ from 0.",
     ),
 }  # fmt: skip

@@ -59,7 +59,7 @@ def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -
     if "norm_change" in table:
         shown.append(("Change ‖Δθ‖", number(row["norm_change"]), "change"))
         shown.append(("of its own norm", f"{100 * row['norm_change'] / max(row['norm_before'], 1e-30):.1f} %", "change"))
-    with st.grid(2, min_column_width=130, gap="small"):
+    with st.grid("auto", min_column_width=130, gap="small"):
         for label, value, measure in shown:
             st.metric(label, value, help=MEASURES[measure].help)
     st.caption(f"{row['rows']} × {row['columns']} = {row['rows'] * row['columns']:,} parameters · {md(chosen)}")
@@ -104,8 +104,8 @@ def inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
 
 def questions(run: Run, chosen: str) -> None:
     """List the questions that drive a cell most."""
-    st.markdown(
-        "**Questions that drive it most**", help="Share of this cell's forget gradient that comes from each question."
+    st.subheader(
+        "What drives it", help="Share of this cell's forget gradient that comes from each question."
     )
     shares = runs.table(run, "contributions")
     mine = shares[shares["name"] == chosen] if shares is not None else None

@@ -36,6 +36,9 @@ def page() -> None:
     if table is None or table.empty:
         not_yet(run)
         return
+    if not table["has_gradient"].any():
+        st.warning("No tensor of this run has a gradient for both scopes, so nothing can be located.", icon=":material/block:")
+        return
     st.markdown(
         "Each cell is one small weight matrix that was trained when the model learnt these facts. Outlined cells matter for "
         "what must be **forgotten** and little for what must be **kept**: unlearning changes these and no others."
@@ -50,7 +53,9 @@ def page() -> None:
         controls(run, table, region, start)
     with picture:
         grid(run, table, region, chosen)
-        drill_down(run, table, region)
+        st.subheader("One cell")
+        one_cell.numbers(run, table, region, one_cell.chosen_cell(table, region))
+    drill_down(run, table, region)
     st.subheader("Against another run")
     versus.show(run, table, region)
 
@@ -100,7 +105,7 @@ def select(chosen: Selection, table: pd.DataFrame) -> tuple[list[str], Located]:
 def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) -> None:
     """Show the heatmap with what it can be coloured by."""
     measures = {k: m for k, m in heatmap_.MEASURES.items() if not m.column or m.column in table}
-    place = st.columns([5, 1], vertical_alignment="bottom")
+    place = st.columns([6.4, 1.3], vertical_alignment="bottom")
     measure = place[0].segmented_control(
         "Colour", list(measures), format_func=lambda key: measures[key].label, default="cosine", key="measure", required=True,
         bind="query-params", wrap=True, help="  \n".join(f"**{m.label}**: {m.help}" for m in measures.values()),
@@ -264,16 +269,14 @@ def cost(run: Run) -> str:
 
 
 def drill_down(run: Run, table: pd.DataFrame, region: list[str]) -> None:
-    """Show everything about one cell."""
+    """Show what is inside the chosen cell, and which questions drive it."""
     chosen = one_cell.chosen_cell(table, region)
-    cell, within = st.columns([1, 1.35], gap="medium")
-    with cell:
-        st.subheader("One cell")
-        one_cell.numbers(run, table, region, chosen)
+    within, asked = st.columns([1.35, 1], gap="large")
     with within:
         st.subheader("Inside it")
         one_cell.inside(run, table, chosen)
-    one_cell.questions(run, chosen)
+    with asked:
+        one_cell.questions(run, chosen)
 
 
 page()

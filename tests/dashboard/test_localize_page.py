@@ -221,3 +221,11 @@ def test_back_to_before_a_cell_was_chosen_does_not_choose_it_again(open_page: Op
     app.run()
     assert "cell" not in app.query_params
     assert app.selectbox(key="layer").value != 13
+
+
+def test_a_run_without_any_gradient_says_so(open_page: Open, make_run: MakeRun) -> None:
+    run = make_run("flat")
+    bundled().assign(has_gradient=False, cos=float("nan"), mag_unlearn=0.0).to_parquet(run.path / "localization.parquet")
+    app = open_page("", "flat")
+    assert not app.exception
+    assert "nothing can be located" in app.warning[0].value
