@@ -102,19 +102,19 @@ def select(chosen: Selection, table: pd.DataFrame) -> tuple[list[str], Located]:
 def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) -> None:
     """Show the heatmap with what it can be coloured by."""
     measures = {k: m for k, m in heatmap_.MEASURES.items() if not m.column or m.column in table}
-    place = st.columns([5, 1], vertical_alignment="bottom")
-    measure = place[0].segmented_control(
+    measure = st.segmented_control(
         "Colour", list(measures), format_func=lambda key: measures[key].label, default="cosine", key="measure", required=True,
         bind="query-params", wrap=True, help="  \n".join(f"**{m.label}**: {m.help}" for m in measures.values()),
     )  # fmt: skip
-    with place[1].popover("Scale", icon=":material/tune:", width="stretch"):
+    said, scale = st.columns([4.4, 1], vertical_alignment="center")
+    with scale.popover("Scale", icon=":material/tune:", width="stretch"):
         join = st.toggle("Join A and B", key="join", bind="query-params",
                          help="Each adapted module has two factors, A and B. Joined, they count as one long gradient.")  # fmt: skip
         linear = st.toggle("Linear colours", key="linear", bind="query-params", help="Otherwise logarithmic. The cosine is always linear.")
         intensity = st.slider("Intensity", 0.2, 3.0, 1.0, 0.1, key="intensity", bind="query-params",
                               help="Below 1 brings out small values, above 1 only the largest.")  # fmt: skip
     measure = measure if measure in measures else "cosine"
-    st.caption(f"{measures[measure].help} The bars count the selected cells of each layer and module.")
+    said.caption(f"{measures[measure].help} The bars count the selected cells of each layer and module.")
     fig = heatmap_.heatmap(table, measure, region, one_cell.chosen_cell(table, region), look.palette(), join=join,
                            ruler=heatmap_.Ruler(not linear, intensity))  # fmt: skip
     shown = cells_.joined(table) if join else table
@@ -267,7 +267,7 @@ def cost(run: Run) -> str:
 def drill_down(run: Run, table: pd.DataFrame, region: list[str]) -> None:
     """Show everything about one cell."""
     chosen = one_cell.chosen_cell(table, region)
-    cell, within = st.columns([1, 1.35], gap="medium")
+    cell, within = st.columns([1, 1.2], gap="medium")
     with cell:
         st.subheader("One cell")
         one_cell.numbers(run, table, region, chosen)
