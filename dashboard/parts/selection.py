@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PARAMETER = "region"
+CATCHES_UP = 1.5
+"""seconds after which a browser's address is surely the one that was written last"""
 BY = {"thresholds": "Thresholds", "hand": "By hand"}
 
 
@@ -86,8 +89,10 @@ def from_address(table: pd.DataFrame, start: Selection, run: str) -> Selection |
     That is so on a first visit, after back and forward, and when another run is picked.
     """
     state, given = st.session_state, st.query_params.get(PARAMETER, "")
-    if state.get("selection_of") == run and state.get("selection_written") == given:
-        return None
+    if state.get("selection_of") == run:
+        behind = time.monotonic() - state.get("selection_moment", -CATCHES_UP) < CATCHES_UP
+        if behind or state.get("selection_written") == given:
+            return None
     if state.get("selection_of") not in (None, run):
         given = ""  # it spoke of the run before
     state["selection_of"] = run
@@ -102,4 +107,5 @@ def to_address(selection: Selection, start: Selection, table: pd.DataFrame) -> N
             st.query_params[PARAMETER] = text
         else:
             del st.query_params[PARAMETER]
+        st.session_state["selection_moment"] = time.monotonic()
     st.session_state["selection_written"] = text

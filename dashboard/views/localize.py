@@ -76,7 +76,8 @@ def not_yet(run: Run) -> None:
 def prepare(run: Run, table: pd.DataFrame, start: Selection) -> Selection:
     """Bring address and controls together, before any control is drawn; return what is selected."""
     state = st.session_state
-    asked = selection.from_address(table, start, run.id)
+    turned = "mu" in state and state.get("selection_of") == run.id and spelled() != state.get("selected")
+    asked = None if turned else selection.from_address(table, start, run.id)
     if asked is None and "mu" not in state:
         asked = state["selected"]  # back from another page, which dropped the controls' values
     if asked is not None:
@@ -84,12 +85,21 @@ def prepare(run: Run, table: pd.DataFrame, start: Selection) -> Selection:
         thresholds.put(asked.rule, table, preset)
         state["by"] = "thresholds" if asked.hand is None else "hand"
         state["hand"] = asked.hand or ()
-    for key in ("mu", "sigma", "mu_number", "sigma_number", "mode", "preset", "by"):
-        state[key] = state[key]  # controls that are not drawn now keep their value
-    chosen = Selection(thresholds.now(), tuple(state["hand"]) if state["by"] == "hand" else None)
+    if state["by"] == "hand":
+        # Controls that are not drawn keep their value. Those that are drawn are not written: the browser would go back to
+        # what they were when this run of the page began, and of quick presses of a key some would be lost.
+        for key in ("mu", "sigma", "mu_number", "sigma_number", "mode", "preset"):
+            state[key] = state[key]
+    chosen = spelled()
     state["selected"] = chosen
     selection.to_address(chosen, start, table)
     return chosen
+
+
+def spelled() -> Selection:
+    """Return the selection that the controls spell."""
+    state = st.session_state
+    return Selection(thresholds.now(), tuple(state["hand"]) if state["by"] == "hand" else None)
 
 
 def select(chosen: Selection, table: pd.DataFrame) -> tuple[list[str], Located]:
