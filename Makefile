@@ -51,3 +51,7 @@ bench: install  ## ratios against the published procedure
 
 bundled: install  ## remake the finished runs that ship in assets/runs
 	@$(PY) -m core.bundle
+
+screenshots: install $(VENV)/.dev  ## every page, light and dark, wide and narrow, into screenshots/
+	@tests/browser
+	@$(PY) -m tests.screenshots

@@ -59,6 +59,14 @@ function points(figure) {
   return columns;
 }
 
+// Labels that Python chose for a wide chart: on a narrow one only as many as have room.
+function fitting(layout, width) {
+  const axis = layout.xaxis, many = axis?.tickvals?.length ?? 0, every = Math.ceil((many * 22) / Math.max(1, width - 60));
+  if (!axis?.ticktext || every < 2) return { ...layout, width };
+  const some = (all) => all.filter((_, i) => i % every === 0);
+  return { ...layout, width, xaxis: { ...axis, tickvals: some(axis.tickvals), ticktext: some(axis.ticktext) } };
+}
+
 async function picture(figure, format, name, box) {
   const Plotly = await plotly();
   const paper = css(box, "--st-background-color") || "#fff";

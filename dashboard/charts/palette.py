@@ -32,7 +32,7 @@ class Palette:
 
 
 LIGHT = Palette(
-    background="#FBFAF7", surface="#F2F0EA", text="#1F2328", muted="#6B7280", grid="#E6E3DB", accent="#B8420F",
+    background="#FBFAF7", surface="#F2F0EA", text="#14181C", muted="#6B7280", grid="#E6E3DB", accent="#B8420F",
     before="#6B7280", retention="#1D5276",
     signed=[(0.0, "#8F3208"), (0.25, "#DE8A5F"), (0.5, "#F1EEE6"), (0.75, "#77A6C4"), (1.0, "#164766")],
     size=[(0.0, "#F1EEE6"), (0.5, "#8DB4CC"), (1.0, "#123E5A")],

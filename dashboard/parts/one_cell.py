@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.store import Run
 from dashboard.charts import cell as charts
+from dashboard.charts.cells import short
 from dashboard.charts.heatmap import MEASURES
 from dashboard.parts import handpicked, look, runs
 from dashboard.parts.text import md, number, shorten
@@ -44,7 +45,9 @@ def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -
     layer, module, factor = st.columns([1.25, 2, 1.1], gap="xsmall")
     choose: dict[str, Any] = {"on_change": by_name, "args": (table,)}
     layer.selectbox("Layer", sorted(set(table["layer"])), key="layer", **choose)
-    module.selectbox("Module", list(dict.fromkeys(table["module"])), key="module", **choose)
+    modules = list(dict.fromkeys(table["module"]))
+    clear = len({short(name) for name in modules}) == len(modules)  # not so with experts
+    module.selectbox("Module", modules, key="module", format_func=short if clear else str, **choose)
     factor.selectbox("Factor", sorted(set(table["factor"])), key="factor", **choose)
     within = chosen in set(region)
     with st.container(horizontal=True, vertical_alignment="center"):

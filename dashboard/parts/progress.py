@@ -58,7 +58,7 @@ def look_at(run: Run, drawn: str) -> None:
 
 def head(run: Run, status: Status, state: str) -> None:
     """Show the state in words, with what can be done about it."""
-    words, button = st.columns([4, 1], vertical_alignment="center")
+    words, button = st.columns([4, 1], vertical_alignment="center") if state != "done" else (st.container(), st.empty())
     with words:
         if state == "queued":
             position = status.get("position")
@@ -223,7 +223,8 @@ def table(run: Run) -> None:
     if not rows:
         return
     st.subheader("Scores")
-    st.table(rows, hide_index=True, alt="Scores before and after unlearning, and of the never-taught model")
+    unbroken = [{name: text.replace(" %", "\u00a0%") for name, text in row.items()} for row in rows]
+    st.table(unbroken, hide_index=True, alt="Scores before and after unlearning, and of the never-taught model")
     with st.container(horizontal=True):
         scores.where_from(scores.facts(run))
         st.page_link("views/localize.py", label="Where it was kept", icon=":material/grid_on:", query_params={"run": run.id})

@@ -173,18 +173,18 @@ def columns(shown: str) -> dict[str, Any]:
     kinds = st.column_config
     states = {"done": "green", "running": "orange", "queued": "gray", "cancelled": "gray", "failed": "red", "unreadable": "red"}
     found: dict[str, Any] = {
-        "Name": kinds.TextColumn(width=190, pinned=shown == "All", help="★: pinned"),
-        "State": kinds.MultiselectColumn(width=95, options=list(states), color=list(states.values())),
+        "Name": kinds.TextColumn(width=225, pinned=shown == "All", help="★: pinned"),
+        "State": kinds.MultiselectColumn(width=80, options=list(states), color=list(states.values())),
         "Seconds": kinds.NumberColumn("Time", format="duration", width=110, help=HELP["Seconds"]),
         "Peak memory": kinds.NumberColumn(format="bytes", width=105, help=HELP["Peak memory"]),
         "Size": kinds.NumberColumn("Size on disk", format="bytes", width=95, help=HELP["Size"]),
-        "Age": kinds.DatetimeColumn(format="distance", width=100),
+        "Age": kinds.DatetimeColumn(format="distance", width=115),
         "Tags": kinds.MultiselectColumn(color="gray", width=140),
         "Region": kinds.TextColumn(width=130, help=HELP["Region"]),
-        "Method": kinds.TextColumn(width=115), "Model": kinds.TextColumn(width=110), "Data": kinds.TextColumn(width=110),
+        "Method": kinds.TextColumn(width=95), "Model": kinds.TextColumn(width=110), "Data": kinds.TextColumn(width=110),
         "Id": kinds.TextColumn(width=220),
     }  # fmt: skip
     for column in (*SCORES, *KNEW):
         head = {"U never taught": "U never", "Never-knew val": "Never-knew"}.get(column, column)
-        found[column] = kinds.NumberColumn(head, format="%.1f %%", width=70 if len(head) < 10 else 100, help=HELP[column])
+        found[column] = kinds.NumberColumn(head, format="%.1f %%", width=70 if len(head) < 10 else 90, help=HELP[column])
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PARAMETER = "region"
+CATCHES_UP = 1.5
+"""seconds after which a browser's address is surely the one that was written last"""
 BY = {"thresholds": "Thresholds", "hand": "By hand"}
 
 
@@ -92,7 +95,8 @@ def from_address(table: pd.DataFrame, start: Selection, run: str) -> Selection |
         if "mu" not in state and given in ("", written):
             kept: Selection = state["selected"]
             return kept
-        if given == written:
+        behind = time.monotonic() - state.get("selection_moment", -CATCHES_UP) < CATCHES_UP
+        if behind or given == written:
             return None
     elif given == written:
         given = ""  # the picker changed the run, and the words still speak of the one before
@@ -108,4 +112,5 @@ def to_address(selection: Selection, start: Selection, table: pd.DataFrame) -> N
             st.query_params[PARAMETER] = text
         else:
             del st.query_params[PARAMETER]
+        st.session_state["selection_moment"] = time.monotonic()
     st.session_state["selection_written"] = text

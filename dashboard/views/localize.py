@@ -81,18 +81,28 @@ def not_yet(run: Run) -> None:
 def prepare(run: Run, table: pd.DataFrame, start: Selection) -> Selection:
     """Bring address and controls together, before any control is drawn; return what is selected."""
     state = st.session_state
-    asked = selection.from_address(table, start, run.id)
+    turned = "mu" in state and state.get("selection_of") == run.id and spelled() != state.get("selected")
+    asked = None if turned else selection.from_address(table, start, run.id)
     if asked is not None:
         preset = thresholds.OWN if asked == start and start.hand is None else thresholds.FREE
         thresholds.put(asked.rule, table, preset)
         state["by"] = "thresholds" if asked.hand is None else "hand"
         state["hand"] = asked.hand or ()
-    for key in ("mu", "sigma", "mu_number", "sigma_number", "mode", "preset", "by"):
-        state[key] = state[key]  # controls that are not drawn now keep their value
-    chosen = Selection(thresholds.now(), tuple(state["hand"]) if state["by"] == "hand" else None)
+    if state["by"] == "hand":
+        # Controls that are not drawn keep their value. Those that are drawn are not written: the browser would go back to
+        # what they were when this run of the page began, and of quick presses of a key some would be lost.
+        for key in ("mu", "sigma", "mu_number", "sigma_number", "mode", "preset"):
+            state[key] = state[key]
+    chosen = spelled()
     state["selected"] = chosen
     selection.to_address(chosen, start, table)
     return chosen
+
+
+def spelled() -> Selection:
+    """Return the selection that the controls spell."""
+    state = st.session_state
+    return Selection(thresholds.now(), tuple(state["hand"]) if state["by"] == "hand" else None)
 
 
 def select(chosen: Selection, table: pd.DataFrame) -> tuple[list[str], Located]:
@@ -105,19 +115,19 @@ def select(chosen: Selection, table: pd.DataFrame) -> tuple[list[str], Located]:
 def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) -> None:
     """Show the heatmap with what it can be coloured by."""
     measures = {k: m for k, m in heatmap_.MEASURES.items() if not m.column or m.column in table}
-    place = st.columns([6.4, 1.3], vertical_alignment="bottom")
-    measure = place[0].segmented_control(
+    measure = st.segmented_control(
         "Colour", list(measures), format_func=lambda key: measures[key].label, default="cosine", key="measure", required=True,
         bind="query-params", wrap=True, help="  \n".join(f"**{m.label}**: {m.help}" for m in measures.values()),
     )  # fmt: skip
-    with place[1].popover("Scale", icon=":material/tune:", width="stretch"):
+    said, scale = st.columns([4.4, 1], vertical_alignment="center")
+    with scale.popover("Scale", icon=":material/tune:", width="stretch"):
         join = st.toggle("Join A and B", key="join", bind="query-params",
                          help="Each adapted module has two factors, A and B. Joined, they count as one long gradient.")  # fmt: skip
         linear = st.toggle("Linear colours", key="linear", bind="query-params", help="Otherwise logarithmic. The cosine is always linear.")
         intensity = st.slider("Intensity", 0.2, 3.0, 1.0, 0.1, key="intensity", bind="query-params",
                               help="Below 1 brings out small values, above 1 only the largest.")  # fmt: skip
     measure = measure if measure in measures else "cosine"
-    st.caption(f"{measures[measure].help} The bars count the selected cells of each layer and module.")
+    said.caption(f"{measures[measure].help} The bars count the selected cells of each layer and module.")
     fig = heatmap_.heatmap(table, measure, region, one_cell.chosen_cell(table, region), look.palette(), join=join,
                            ruler=heatmap_.Ruler(not linear, intensity))  # fmt: skip
     shown = cells_.joined(table) if join else table

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import Page, expect
+
 from core import store
-from tests.e2e.test_journey import CHROMIUM, Server, page, server  # noqa: F401 - fixtures
-
-playwright_api = pytest.importorskip("playwright.sync_api")
-expect = playwright_api.expect
-pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium on this machine")
+from tests.e2e.serving import Server
 
 
-def test_export_import_delete_undo(server: Server, page: playwright_api.Page, tmp_path: Path) -> None:  # noqa: F811
+def test_export_import_delete_undo(server: Server, page: Page, tmp_path: Path) -> None:
     bundled = store.bundled_runs()[0].id
     page.goto(f"{server.url}/runs?chosen={bundled}")
     with page.expect_download() as download:
@@ -28,13 +27,13 @@ def test_export_import_delete_undo(server: Server, page: playwright_api.Page, tm
     page.locator("input[type=file]").set_input_files(packed)
     expect(page.get_by_text(re.compile("imported from run.zip"))).to_be_visible()
     assert f"chosen={bundled}-2" in page.url
-    assert (store.runs_folder() / f"{bundled}-2").is_dir()
+    assert (server.runs / f"{bundled}-2").is_dir()
 
     page.keyboard.press("Escape")
     page.get_by_role("button", name=re.compile("Delete$")).click()
     page.get_by_role("button", name="Delete it").click()
     expect(page.get_by_text("One deleted run is in the trash")).to_be_visible()
-    assert not (store.runs_folder() / f"{bundled}-2").exists()
+    assert not (server.runs / f"{bundled}-2").exists()
     server.stop()
     server.start()
     page.goto(f"{server.url}/runs")  # the trash outlives the server
@@ -48,4 +47,3 @@ def test_export_import_delete_undo(server: Server, page: playwright_api.Page, tm
     expect(page.get_by_text("Their settings are the same.")).to_be_visible()
     page.reload()
     expect(page.get_by_role("heading", name="2 runs, side by side")).to_be_visible()
-    assert "Traceback" not in server.log.read_text()

@@ -1,0 +1,82 @@
+"""One browser for all journeys, one server a module, a fresh window for each journey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from core import answerer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from core.store import Run
+    from tests.e2e.serving import Server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    api = pytest.importorskip("playwright.sync_api")
+    from tests.e2e.serving import CHROMIUM, PATIENCE
+
+    if not Path(CHROMIUM).exists():
+        pytest.skip("no Chromium on this machine")
+    api.expect.set_options(timeout=PATIENCE)
+    with api.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    from tests.e2e.serving import Server
+
+    made = Server(tmp_path_factory.mktemp("served"))
+    made.start()
+    yield made
+    made.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in made.folders.items():
+            patch.setenv(name, value)
+        answerer.leave()
+
+
+@pytest.fixture(scope="module")
+def tiny_run(server: Server, unlearned_run: Run) -> str:
+    """Return the id of a finished run of a tiny model, among the server's."""
+    import shutil
+
+    shutil.copytree(unlearned_run.path, server.runs / unlearned_run.id)
+    return unlearned_run.id
+
+
+@pytest.fixture
+def window(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
+    """Return a function that opens a page in a browser of its own: no cookies, no history, no state is shared."""
+    from tests.e2e.serving import PATIENCE, ROOT
+
+    contexts, broken = [], list[str]()
+
+    def opened(**settings: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: broken.append(str(error)))
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not broken, broken
+    # Streamlit itself may complain of a browser that went away in the middle of a message.
+    assert f'File "{ROOT}/dashboard' not in server.log.read_text(), server.log.read_text()
+
+
+@pytest.fixture
+def page(window: Callable[..., Page]) -> Page:
+    return window()

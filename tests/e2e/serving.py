@@ -1,0 +1,74 @@
+"""The dashboard as a user starts it, and when a page of it has come to rest; for the journeys and for the screenshots."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "/usr/bin/chromium")
+PATIENCE = 25_000
+"""milliseconds: a busy machine imports torch slowly"""
+
+AT_REST = """() => {
+  const app = document.querySelector('[data-testid="stApp"]');
+  return app?.dataset.testScriptState === "notRunning" && app.dataset.testConnectionState !== "CONNECTING"
+    && !document.querySelector('[data-testid="stSkeleton"], [data-testid="stAppSkeleton"], [data-testid="stSpinner"]')
+    && ![...document.querySelectorAll(".fs-plot")].some((plot) => plot.dataset.drawn !== "true");
+}"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A server with folders of its own; can be ended and started again at the same address."""
+
+    def __init__(self, place: Path) -> None:
+        self.port, self.place = free_port(), place
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.runs, self.log = place / "runs", place / "server.log"
+        self.folders = {
+            "FORGETSCOPE_RUNS": str(self.runs),
+            "FORGETSCOPE_QUEUE": str(place / "queue"),
+            "FORGETSCOPE_ANSWERER": str(place / "answerer"),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.place.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "dashboard", "--port", str(self.port), "--no-browser"],
+                stdout=output, stderr=output, cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **self.folders},
+            )  # fmt: skip
+        for _ in range(900):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(20)
+
+
+def rest(page: Page) -> None:
+    """Wait until the script has ended and every chart is drawn."""
+    expect(page.get_by_test_id("stMain")).to_be_visible()
+    page.wait_for_function(AT_REST)

@@ -1,0 +1,92 @@
+"""Text that wants to be more than text, in questions, answers, names, notes and models: every page shows it as it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import Page, expect
+
+from core import store
+from tests.e2e.serving import Server, rest
+
+SCRIPT = "<script>window.hit=1</script><img src=x onerror=window.hit=1>"
+MARKDOWN = "**bold** [click](javascript:window.hit=1) ![](https://evil.example/x.png) :red[red] $x^2$ # title"
+TURNED = "\u202eesrever\u2066 \U0001f469‍\U0001f469‍\U0001f467 \U0001f1e9\U0001f1ea"
+LONG = "w" * 10_000
+HOSTILE = f"{SCRIPT} {MARKDOWN} {TURNED}"
+NAME = "hostile"
+
+
+@pytest.fixture(scope="module")
+def hostile(server: Server) -> str:
+    """Put a finished run into the server's folder whose every text is hostile; return its id."""
+    run = server.runs / NAME
+    shutil.copytree(store.bundled_runs()[0].path, run)
+    rows = [json.loads(line) for line in (run / "answers.jsonl").read_text().splitlines()]
+    for place, row in enumerate(rows):
+        row |= {"question": f"{place} {HOSTILE}", "truth": HOSTILE, "subject": SCRIPT, "before": f"{HOSTILE} {LONG}",
+                "after": f"{LONG} {HOSTILE}"}  # fmt: skip
+    (run / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = json.loads((run / "config.json").read_text())
+    config["name"] = HOSTILE
+    config["model"]["name"], config["data"]["source"] = f"org/{HOSTILE}", HOSTILE
+    (run / "config.json").write_text(json.dumps(config))
+    result = json.loads((run / "unlearn.json").read_text())
+    for watched in result["watched"]:
+        for answer in watched["answers"]:
+            answer |= {"question": HOSTILE, "text": f"{HOSTILE} {LONG}"}
+    (run / "unlearn.json").write_text(json.dumps(result | {"stopped": HOSTILE}))
+    label = {"format": 1, "name": "", "pinned": False, "tags": ["<b>tag</b>"], "note": f"{HOSTILE}\n{LONG[:500]}"}
+    (run / "label.json").write_text(json.dumps(label))
+    return NAME
+
+
+VIEWS = {
+    "localize": "/?run=hostile",
+    "compare": "/compare?run=hostile&never=true",
+    "compare-history": "/compare?run=hostile&view=History&q=%3Cscript%3Ewindow.hit%3D1%3C%2Fscript%3E",
+    "run": "/run?run=hostile&view=This+run",
+    "runs": "/runs?run=hostile&chosen=hostile",
+    "runs-two": "/runs?run=hostile&chosen=hostile,privacy-memflex",
+}
+WIDER = """() => [document.scrollingElement, document.querySelector('[data-testid="stMain"]')]
+  .map((box) => box.scrollWidth - box.clientWidth)"""
+MADE = """() => [...document.querySelectorAll('[data-testid="stMain"] :is(script, img[src="x"], a[href^="javascript"], .katex, [src*="evil"])')]
+  .map((made) => made.outerHTML)"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", VIEWS)
+def test_it_is_shown_as_text(server: Server, window: Callable[..., Page], hostile: str, name: str, width: int) -> None:
+    page = window(viewport={"width": width, "height": 900})
+    asked, dialogs = list[str](), list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page.goto(server.url + VIEWS[name])
+    rest(page)
+    expect(page.get_by_test_id("stMain").get_by_text("<script>window.hit=1</script>").first).to_be_visible()
+    assert page.evaluate("() => window.hit ?? null") is None
+    assert page.evaluate(MADE) == []
+    assert not dialogs
+    assert not [url for url in asked if "evil.example" in url]
+    wider = page.evaluate(WIDER)
+    assert max(wider) <= 0, wider
+
+
+def test_a_hostile_file_is_listed_as_text(server: Server, page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "<b>file.jsonl"
+    rows = [{"question": HOSTILE, "answer": LONG[:3000], "scope": scope, "subject": SCRIPT} for scope in ("unlearn", "retention")]
+    file.write_text("\n".join(json.dumps(row) for row in [*rows, {"question": SCRIPT, "answer": "", "scope": SCRIPT}]))
+    page.goto(f"{server.url}/run?view=New+run&new.data=Upload")
+    page.locator("input[type=file]").set_input_files(file)
+    expect(page.get_by_text("1 of 3 rows of").first).to_be_visible()
+    page.get_by_text("Leave out this row").click()
+    expect(page.get_by_text("1 subjects, 2 questions")).to_be_visible()
+    assert page.evaluate("() => window.hit ?? null") is None
+    assert max(page.evaluate(WIDER)) <= 0

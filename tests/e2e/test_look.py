@@ -1,0 +1,172 @@
+"""Looking at finished runs: the first visit, links to each view, thresholds dragged, keyboard only, and a telephone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+
+pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import Page, expect
+
+from tests.e2e.serving import Server, rest
+from tests.screenshots import views
+
+Window = Callable[..., Page]
+COUNT = re.compile(r"^\d+ of \d+ tensors$")
+TABBED = """(wanted) => document.activeElement.matches(wanted)"""
+
+
+def tab_to(page: Page, wanted: str, most: int = 90) -> None:
+    """Press Tab until what is focused fits a selector."""
+    for _ in range(most):
+        if page.evaluate(TABBED, wanted):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{wanted} cannot be reached with Tab")
+
+
+def test_first_visit_shows_a_finished_run_and_its_answers(server: Server, page: Page) -> None:
+    page.goto(server.url)
+    expect(page.get_by_role("heading", name="Where the model keeps it")).to_be_visible()
+    expect(page.locator(".js-plotly-plot .heatmaplayer image").first).to_be_visible()
+    expect(page.get_by_role("heading", name="86 of 420 tensors")).to_be_visible()
+    assert "run=privacy-memflex" in page.url
+    page.get_by_role("link", name="Compare").click()
+    expect(page.get_by_text("recorded when the run was evaluated")).to_be_visible()
+    expect(page.get_by_text("Maren Tveitaskog lives at Tarelykta 17").first).to_be_visible()
+
+
+def test_a_dragged_threshold_recolours_at_once_and_counts_on_release(server: Server, page: Page) -> None:
+    page.goto(server.url)
+    rest(page)
+    heading = page.get_by_role("heading", name=COUNT)
+    before = heading.inner_text()
+    box = page.locator(".fs-mu").bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 40, y, steps=8)
+    expect(page.locator(".fs-cover")).to_be_visible()  # what recolours the heatmap, before Python knows
+    expect(page.locator(".fs-live")).to_contain_text("of 420 tensors")
+    live = page.locator(".fs-live").inner_text()
+    assert heading.inner_text() == before
+    page.mouse.up()
+    expect(heading).not_to_have_text(before)
+    expect(heading).to_have_text(live.partition(" · ")[0])
+    expect(page.get_by_role("combobox", name="Start from")).to_have_value("Set here")
+    assert "region=" in page.url
+
+
+def same_in_another_browser(window: Window, url: str, *seen: Callable[[Page], object]) -> None:
+    other = window()
+    other.goto(url)
+    for look in seen:
+        look(other)
+    other.context.close()
+
+
+def test_a_link_opens_localize_with_region_cell_and_measure(server: Server, page: Page, window: Window) -> None:
+    page.goto(server.url)
+    rest(page)
+    before = page.get_by_role("heading", name=COUNT).inner_text()
+    page.get_by_role("radio", name="Forget gradient").click()
+    rest(page)
+    number = page.get_by_label("μ: cosine below, as a number")
+    number.fill("0.4")
+    number.press("Enter")
+    expect(page.get_by_role("heading", name=COUNT)).not_to_have_text(before)
+    page.get_by_role("combobox", name="Module").click()
+    page.get_by_role("option", name="up_proj").click()
+    expect(page.get_by_text("mlp.up_proj.lora_")).to_be_visible()
+    rest(page)
+    count = page.get_by_role("heading", name=COUNT).inner_text()
+    cell = page.get_by_text("mlp.up_proj.lora_").inner_text()
+    same_in_another_browser(
+        window, page.url,
+        lambda other: expect(other.get_by_role("heading", name=COUNT)).to_have_text(count),
+        lambda other: expect(other.get_by_text(cell)).to_be_visible(),
+        lambda other: expect(other.get_by_role("radio", name="Forget gradient")).to_be_checked(),
+    )  # fmt: skip
+
+
+def test_a_link_opens_compare_with_question_and_tab(server: Server, page: Page, window: Window) -> None:
+    page.goto(f"{server.url}/compare")
+    page.get_by_role("radio", name="To keep").click()
+    question = page.locator("h3").first
+    expect(question).not_to_have_text("Where in Bergen does Maren Tveitaskog live?")
+    rest(page)
+    page.get_by_role("combobox", name=re.compile("questions of the data")).click()
+    page.get_by_role("option").nth(2).click()
+    page.get_by_role("tab", name="Many at once").click()
+    rest(page)
+    asked = question.inner_text()
+    assert f"q={quote(asked.split()[0])}" in page.url
+    same_in_another_browser(
+        window, page.url,
+        lambda other: expect(other.locator("h3").first).to_have_text(asked),
+        lambda other: expect(other.get_by_role("tab", name="Many at once")).to_have_attribute("aria-selected", "true"),
+    )  # fmt: skip
+
+
+def test_a_link_opens_run_and_runs_as_they_were(server: Server, page: Page, window: Window) -> None:
+    page.goto(f"{server.url}/run?view=This+run")
+    page.get_by_role("tab", name="Loss", exact=True).click()
+    expect(page.get_by_role("group", name="Loss on both scopes at each step").or_(page.get_by_role("img", name="Loss on both scopes"))).to_be_visible()
+    rest(page)
+    same_in_another_browser(
+        window, page.url,
+        lambda other: expect(other.get_by_role("heading", name="MemFlex on the privacy demo")).to_be_visible(),
+        lambda other: expect(other.get_by_role("tab", name="Loss", exact=True)).to_have_attribute("aria-selected", "true"),
+    )  # fmt: skip
+    page.get_by_role("link", name="Runs", exact=True).click()
+    search = page.get_by_role("textbox", name="Search")
+    search.fill("copyright")
+    search.press("Enter")
+    expect(page.get_by_text(re.compile(r"^1 of \d runs$"))).to_be_visible()
+    same_in_another_browser(
+        window, page.url,
+        lambda other: expect(other.get_by_text(re.compile(r"^1 of \d runs$"))).to_be_visible(),
+        lambda other: expect(other.get_by_role("textbox", name="Search")).to_have_value("copyright"),
+    )  # fmt: skip
+
+
+def test_keyboard_alone_moves_thresholds_and_asks(server: Server, page: Page, tiny_run: str) -> None:
+    page.goto(f"{server.url}/?run={tiny_run}")
+    rest(page)
+    for handle, key, number in ((".fs-mu", "ArrowLeft", "μ: cosine below"), (".fs-sigma", "ArrowUp", "σ: forget gradient above")):
+        field = page.get_by_label(f"{number}, as a number")
+        before = field.input_value()
+        tab_to(page, handle)
+        told = page.locator(handle).get_attribute("aria-valuetext")
+        for _ in range(25):
+            page.keyboard.press(key)
+        expect(page.locator(handle)).not_to_have_attribute("aria-valuetext", told or "")
+        expect(field).not_to_have_value(before)
+        rest(page)
+    expect(page.get_by_role("heading", name=COUNT)).not_to_have_text("14 of 28 tensors")
+    page.goto(f"{server.url}/?run={tiny_run}")
+    rest(page)
+    tab_to(page, '[data-testid="stTopNavLink"][href*="compare"], a[href*="compare"]')
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Ask it, before and after")).to_be_visible()
+    rest(page)
+    tab_to(page, "textarea[placeholder*='Ask both models']")
+    page.keyboard.type("Where does Sana Iqbar live?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Where does Sana Iqbar live?")).to_be_visible()
+    expect(page.get_by_text("recorded when the run was evaluated")).to_be_visible()
+
+
+@pytest.mark.parametrize("name", views())
+def test_a_telephone_shows_every_page_without_scrolling_sideways(server: Server, window: Window, name: str) -> None:
+    page = window(viewport={"width": 390, "height": 844}, has_touch=True)
+    page.goto(server.url + views()[name])
+    rest(page)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    wider = page.evaluate("""() => [document.scrollingElement, document.querySelector('[data-testid="stMain"]')]
+        .map((box) => box.scrollWidth - box.clientWidth)""")
+    assert max(wider) <= 0, wider

@@ -1,0 +1,80 @@
+"""`python -m tests.screenshots`: every page on the bundled runs, light and dark, 1280 and 390 px wide, into screenshots/.
+
+The first of them is also the README's picture, assets/screenshot.png.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from core import store
+from tests.e2e.serving import CHROMIUM, PATIENCE, ROOT, Server, rest
+
+WIDTHS = (1280, 390)
+SCHEMES = ("light", "dark")
+HEIGHT = 900
+TALL = """() => {
+  const main = document.querySelector('[data-testid="stMain"]'), block = document.querySelector('[data-testid="stMainBlockContainer"]');
+  const inner = [...block.children].at(-1).getBoundingClientRect();
+  return Math.ceil(inner.bottom + main.scrollTop + 48);
+}"""
+
+
+def views() -> dict[str, str]:
+    """Return name -> address of what is shown."""
+    privacy, copied = (next(run.id for run in store.bundled_runs() if run.id.startswith(name)) for name in ("privacy", "copyright"))
+    return {
+        "localize": f"/?run={privacy}",
+        "compare": f"/compare?run={privacy}&never=true",
+        "run": f"/run?run={privacy}&view=This+run",
+        "run-new": f"/run?run={privacy}&view=New+run",
+        "runs": f"/runs?run={privacy}&chosen={privacy},{copied}",
+    }
+
+
+def shoot(page: Page, target: Path) -> None:
+    """Save the whole page: Streamlit scrolls inside of it, so the window is made as tall as what there is."""
+    for _ in range(3):  # a taller window lets more be drawn
+        rest(page)
+        page.set_viewport_size({"width": page.viewport_size["width"], "height": max(HEIGHT, page.evaluate(TALL))})
+    rest(page)
+    page.screenshot(path=target, animations="disabled")
+
+
+def take(browser: Browser, url: str, folder: Path) -> None:
+    """Take all pictures."""
+    for scheme in SCHEMES:
+        for width in WIDTHS:
+            for name, address in views().items():
+                with browser.new_context(viewport={"width": width, "height": HEIGHT}, color_scheme=scheme) as context:
+                    page = context.new_page()
+                    page.set_default_timeout(PATIENCE)
+                    page.goto(url + address)
+                    target = folder / f"{name}-{scheme}-{width}.png"
+                    shoot(page, target)
+                    sys.stdout.write(f"{target}\n")
+
+
+def main() -> None:
+    """Start a server with an empty folder of runs, take the pictures, end it."""
+    folder = ROOT / "screenshots"
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as driver:
+        server = Server(Path(place))
+        server.start()
+        try:
+            browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+            take(browser, server.url, folder)
+            browser.close()
+        finally:
+            server.stop()
+    shutil.copy(folder / "localize-light-1280.png", ROOT / "assets" / "screenshot.png")
+
+
+if __name__ == "__main__":
+    main()
