@@ -50,7 +50,8 @@ def tiny_run(server: Server, unlearned_run: Run) -> str:
     """Return the id of a finished run of a tiny model, among the server's."""
     import shutil
 
-    shutil.copytree(unlearned_run.path, server.runs / unlearned_run.id)
+    # With what other runs can re-use of it.
+    shutil.copytree(unlearned_run.path.parent, server.runs, dirs_exist_ok=True, symlinks=True)
     return unlearned_run.id
 
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "/usr/bin/chromium")
-PATIENCE = 25_000
+PATIENCE = 90_000
 """milliseconds: a busy machine imports torch slowly"""
 
 AT_REST = """() => {

@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python")
-from playwright.sync_api import Page
+from playwright.sync_api import Page  # noqa: E402
 
-from tests.e2e.serving import Server, rest
-from tests.screenshots import SCHEMES, views
+from tests.e2e.serving import Server, rest  # noqa: E402
+from tests.screenshots import SCHEMES, views  # noqa: E402
 
 SCRIPT = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 FINDINGS = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
