@@ -12,7 +12,6 @@ from dashboard.parts import runs_trash, theme_watch
 ROOT = Path(__file__).resolve().parent.parent
 
 st.set_page_config(page_title="Forgetscope", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide")
-st.html(ROOT / "dashboard" / "browser" / "contrast.css")
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large")
 
 if os.environ.get("FORGETSCOPE_LOGIN") and not st.user.is_logged_in:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dashboard.parts.plot import BROWSER
+
 _SCRIPT = """
 export default function ({ parentElement, setTriggerValue }) {
   const host = parentElement.host ?? parentElement;
@@ -19,7 +21,10 @@ export default function ({ parentElement, setTriggerValue }) {
 }
 """
 
-_WATCHER = st.components.v2.component("theme_watch", js=_SCRIPT)
+# Not isolated: the style sheet is for Streamlit's own buttons.
+_WATCHER = st.components.v2.component(
+    "theme_watch", css=(BROWSER / "contrast.css").read_text(encoding="utf-8"), js=_SCRIPT, isolate_styles=False
+)
 
 
 def watch() -> None:
