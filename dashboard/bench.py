@@ -256,14 +256,16 @@ ANSWERED = """question => {
   const start = performance.now();
   let empty = false;
   window.answered = 0;
-  new MutationObserver(() => {
+  window.observer?.disconnect();
+  window.observer = new MutationObserver(() => {
     if (![...document.querySelectorAll("h3")].some((heading) => heading.innerText.includes(question))) return;
     const panes = [...document.querySelectorAll("[data-testid=stHtml]")].map((pane) => pane.innerText.trim().split("\\n"))
       .filter((lines) => /(Before|After)$/.test(lines[0].trim())).map((lines) => lines.at(-1).trim());
     if (panes.length < 2) return;
     if (panes.some((text) => text === "…")) empty = true;
     else if (empty) window.answered ||= performance.now() - start;
-  }).observe(document.body, { subtree: true, childList: true, characterData: true });
+  });
+  window.observer.observe(document.body, { subtree: true, childList: true, characterData: true });
 }"""
 """Notes when both panes, empty at first, show text. The clock starts with this call, just before the key is pressed."""
 
