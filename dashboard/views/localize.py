@@ -45,14 +45,15 @@ def page() -> None:
     )
     start = selection.own(run.config().region, (run.json("region.json") or {}).get("tensors", ()))
     chosen = prepare(run, table, start)
-    # The heatmap comes first on a narrow screen, but needs what the controls say.
+    region, rule = select(chosen, table)
+    # Both plots are sent before the many controls, so that they are seen, or repainted, sooner.
     picture, side = st.columns([2.1, 1], gap="large")
+    with picture:
+        grid(run, table, region, chosen)
     with side:
-        region, rule = select(chosen, table)
         cut(run, table, region, rule, chosen)
         controls(run, table, region, start)
     with picture:
-        grid(run, table, region, chosen)
         st.subheader("One cell")
         one_cell.numbers(run, table, region, one_cell.chosen_cell(table, region))
     drill_down(run, table, region)
