@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 OWN = "This run's own"
 FREE = "Set here"
 PAPER = {f"{model} {subset} (paper)": pair for (model, subset), pair in PUBLISHED.items()}
+ECHO = 1.0
+"""Seconds after a move of a slider in which a change of its number field was not made by a person."""
 MODES = {"quantile": "Quantile", "absolute": "Absolute"}
 MU = ("μ: cosine below", "Take tensors in which the two scopes' gradients point apart. Lower is stricter.")
 SIGMA = ("σ: forget gradient above", "Take tensors that bear strongly on what is to be forgotten. Higher is stricter.")
@@ -92,12 +95,22 @@ def dragged(mu: float, sigma: float, table: pd.DataFrame) -> None:
 
 def _moved(name: str) -> None:
     st.session_state[f"{name}_number"] = float(st.session_state[name])
+    st.session_state[f"{name}_moved"] = time.monotonic()
     st.session_state["preset"] = FREE
 
 
 def _typed(name: str) -> None:
-    st.session_state[name] = float(st.session_state[f"{name}_number"])
-    st.session_state["preset"] = FREE
+    """Take over a typed number, unless it is the echo of one that the slider has just replaced.
+
+    With quick presses of a key the browser sends the slider's next value before it has heard what the first one made of
+    the number field; that field's old value would then count as typed, and put the slider back.
+    """
+    state = st.session_state
+    if time.monotonic() - state.get(f"{name}_moved", -ECHO) < ECHO:
+        state[f"{name}_number"] = float(state[name])
+        return
+    state[name] = float(state[f"{name}_number"])
+    state["preset"] = FREE
 
 
 def _take_preset(own: Located | None, table: pd.DataFrame) -> None:

@@ -229,3 +229,11 @@ def test_a_run_without_any_gradient_says_so(open_page: Open, make_run: MakeRun) 
     app = open_page("", "flat")
     assert not app.exception
     assert "nothing can be located" in app.warning[0].value
+
+
+def test_the_number_field_s_echo_does_not_put_the_slider_back(open_page: Open) -> None:
+    app = open_page()
+    app.slider(key="mu").set_value(0.3)
+    app.number_input(key="mu_number").set_value(0.45)
+    app.run()
+    assert (app.slider(key="mu").value, app.number_input(key="mu_number").value) == (0.3, 0.3)
