@@ -70,7 +70,7 @@ def test_it_is_shown_as_text(server: Server, window: Callable[..., Page], hostil
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page.goto(server.url + VIEWS[name])
     rest(page)
-    expect(page.get_by_test_id("stMain").get_by_text("<script>window.hit=1</script>").first).to_be_visible()
+    expect(page.get_by_test_id("stMain").get_by_text("<script>window.hit=1</script>").locator("visible=true").first).to_be_visible()
     assert page.evaluate("() => window.hit ?? null") is None
     assert page.evaluate(MADE) == []
     assert not dialogs
