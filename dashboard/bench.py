@@ -25,8 +25,10 @@ from typing import Any
 import psutil
 
 from core import answerer, store
+from dashboard.__main__ import free_port
 
 REPEAT = 5
+FIRST_PORT = 8900
 SHAPES = {448: (32, 7), 1120: (80, 7), 2240: (160, 7)}
 """tensors -> layers × modules; every module has a factor A and a factor B"""
 READY = ".fs-plot[data-drawn] .heatmaplayer image"
@@ -107,7 +109,7 @@ def synthetic(folder: Path, tensors: int) -> None:
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
     """Run the dashboard as `make run` does; return its address and process."""
-    port = free_port()
+    port = free_port("127.0.0.1", FIRST_PORT)
     command = [sys.executable, "-m", "dashboard", "--port", str(port), "--no-browser", "--runs", str(folder)]
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(store.BUNDLED_RUNS.parent.parent)}, stdout=subprocess.DEVNULL)
     try:
@@ -121,13 +123,6 @@ def server(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
     finally:
         process.terminate()
         process.wait(20)
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def memory(process: psutil.Process) -> dict[str, float]:

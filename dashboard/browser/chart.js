@@ -3,17 +3,9 @@
 export default function ({ data, parentElement, setTriggerValue }) {
   const box = parentElement.querySelector(".fs-box");
   const plot = box.querySelector(".fs-plot");
-  const { figure, name, facts, columns, selectable } = data;
+  const { figure, selectable } = data;
   box.setAttribute("role", "group");
-  plot.setAttribute("role", "img");
-  plot.setAttribute("aria-label", data.alt);
-  plot.style.minHeight = `${figure.layout.height}px`;
-  toolbar(box.querySelector(".fs-tools"), [
-    ["CSV", "The data of this chart", () => save(`${name}.csv`, "text/csv", csv(columns ?? points(figure)))],
-    ["PNG", "The chart as an image", () => picture(figure, "png", name, box)],
-    ["SVG", "The chart as a drawing", () => picture(figure, "svg", name, box)],
-    ["Full screen", "Esc brings you back", () => fullScreen(box)],
-  ], facts);
+  dress(box, plot, "img", data, "The data of this chart", "The chart");
   let ended = false;
   plotly().then(async (Plotly) => {
     if (ended) return;

@@ -258,10 +258,8 @@ function join(name, data) {
     if (shared.frame || !shared.cells) return;
     shared.frame = requestAnimationFrame(() => {
       shared.frame = null;
-      const started = performance.now();
       const inside = located(shared.cells, shared.mu, shared.sigma);
       for (const paint of shared.paint.values()) paint(inside);
-      (window.forgetscopeFrames ??= []).push(performance.now() - started);
     });
   };
   return shared;
@@ -270,19 +268,11 @@ function join(name, data) {
 export default function ({ data, parentElement, setTriggerValue }) {
   const box = parentElement.querySelector(".fs-box");
   const plot = box.querySelector(".fs-plot");
-  const { figure, name, facts, columns, part } = data;
+  const { figure, part } = data;
   const shared = join(data.link, data);
   box.stop?.abort();
   const stop = (box.stop = new AbortController());
-  plot.setAttribute("role", "group");
-  plot.setAttribute("aria-label", data.alt);
-  plot.style.minHeight = `${figure.layout.height}px`;
-  toolbar(box.querySelector(".fs-tools"), [
-    ["CSV", "All tensors with all their numbers", () => save(`${name}.csv`, "text/csv", csv(columns ?? points(figure)))],
-    ["PNG", "The picture as an image", () => picture(figure, "png", name, box)],
-    ["SVG", "The picture as a drawing", () => picture(figure, "svg", name, box)],
-    ["Full screen", "Esc brings you back", () => fullScreen(box)],
-  ], facts);
+  dress(box, plot, "group", data, "All tensors with all their numbers", "The picture");
   const commit = () => {
     if (shared.moved) setTriggerValue("moved", { mu: shared.mu, sigma: shared.sigma });
     shared.moved = false;

@@ -77,6 +77,19 @@ async function picture(figure, format, name, box) {
   });
 }
 
+// What every plot has: a name for screen readers, a height before it is drawn, and its tools.
+function dress(box, plot, role, { figure, name, alt, facts, columns }, data, image) {
+  plot.setAttribute("role", role);
+  plot.setAttribute("aria-label", alt);
+  plot.style.minHeight = `${figure.layout.height}px`;
+  toolbar(box.querySelector(".fs-tools"), [
+    ["CSV", data, () => save(`${name}.csv`, "text/csv", csv(columns ?? points(figure)))],
+    ["PNG", `${image} as an image`, () => picture(figure, "png", name, box)],
+    ["SVG", `${image} as a drawing`, () => picture(figure, "svg", name, box)],
+    ["Full screen", "Esc brings you back", () => fullScreen(box)],
+  ], facts);
+}
+
 // The quiet row under a chart: where its numbers are from, and how to take it along.
 function toolbar(row, actions, facts) {
   const panel = document.createElement("dl");

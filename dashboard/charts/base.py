@@ -116,4 +116,9 @@ def line_style(palette: Palette, scope: str) -> dict[str, Any]:
     return {"color": palette.scope(scope), "width": 2, "dash": "dash" if scope == "unlearn" else "solid"}
 
 
+def scope_marker(scope: str, size: int) -> dict[str, Any]:
+    """Return the marker of a scope: U crosses, R dots."""
+    return {"symbol": "x" if scope == "unlearn" else "circle", "size": size}
+
+
 SCOPE_NAMES = {"unlearn": "✖ unlearn scope", "retention": "● retention scope"}

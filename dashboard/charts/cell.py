@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style
+from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style, scope_marker
 from dashboard.charts.palette import Palette
 
 SCOPES = ("unlearn", "retention")
@@ -73,7 +73,7 @@ def profile(inside: Inside, side: str, palette: Palette) -> Figure:
         fig.add_scatter(
             x=np.arange(len(values)), y=values, mode="lines+markers" if few else "lines", name=SCOPE_NAMES[scope],
             line=line_style(palette, scope) | ({} if few else {"width": 1}),
-            marker={"symbol": "x" if scope == "unlearn" else "circle", "size": 7},
+            marker=scope_marker(scope, 7),
             hovertemplate=f"{side} %{{x}}: %{{y:.3g}}<extra></extra>",
         )  # fmt: skip
     fig.update_layout(xaxis=axis(palette, side), yaxis=axis(palette, exponentformat="power", nticks=4, rangemode="tozero"))

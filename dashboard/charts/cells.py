@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,11 @@ class Layout:
     layers: list[int]
     rows: dict[tuple[str, str], int]
     """(factor, module) -> position"""
+
+    def ticks(self) -> dict[str, list[Any]]:
+        """Return where an axis of layers is labelled, and with what: every layer of a few, every fifth of many."""
+        shown = range(0, len(self.layers), 1 if len(self.layers) <= 16 else 5)
+        return {"tickvals": list(shown), "ticktext": [str(self.layers[i]) for i in shown]}
 
     def place(self, cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return the x and y positions of cells."""

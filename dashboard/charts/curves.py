@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style
+from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style, scope_marker
 from dashboard.charts.palette import Palette
 
 Events = Sequence[Mapping[str, Any]]
@@ -71,7 +71,7 @@ def checks(events: Events, target: float | None, palette: Palette) -> Figure:
     for scope in ("unlearn", "retention"):
         fig.add_scatter(
             x=[e["done"] for e in measured], y=[e[scope] for e in measured], mode="lines+markers", name=SCOPE_NAMES[scope],
-            line=line_style(palette, scope), marker={"symbol": "x" if scope == "unlearn" else "circle", "size": 9},
+            line=line_style(palette, scope), marker=scope_marker(scope, 9),
             hovertemplate="step %{x}: %{y:.1f} %<extra></extra>",
         )  # fmt: skip
     if target is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style
+from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style, scope_marker
 from dashboard.charts.palette import Palette
 from dashboard.parts.text import chart_text
 
@@ -18,7 +18,7 @@ def scopes(rows: Rows, now: float, palette: Palette) -> Figure:
     for scope in ("unlearn", "retention"):
         fig.add_scatter(
             x=[row["strength"] for row in rows], y=[row[scope] for row in rows], mode="lines+markers", name=SCOPE_NAMES[scope],
-            line=line_style(palette, scope), marker={"symbol": "x" if scope == "unlearn" else "circle", "size": 9},
+            line=line_style(palette, scope), marker=scope_marker(scope, 9),
             hovertemplate="%{x} %: success %{y:.1f} %<extra></extra>",
         )  # fmt: skip
     return _dial(fig, now, "success, %", palette, [0, 104])

@@ -49,9 +49,8 @@ def difference(
     few = len(place.rows) <= 32
     names = cells_.labels(module for _, module in place.rows)
     rows = {p: f"{chart_text(names[module])} {chart_text(factor)}" for (factor, module), p in place.rows.items()}
-    layers = list(range(0, width, 1 if width <= 16 else 5))
     fig.update_layout(
-        xaxis=axis(palette, "layer", showgrid=False, tickvals=layers, ticktext=[str(place.layers[i]) for i in layers]),
+        xaxis=axis(palette, "layer", showgrid=False, **place.ticks()),
         yaxis=axis(palette, showgrid=False, range=[height - 0.4, -0.6], tickvals=list(rows)[:: 1 if few else 4],
                    ticktext=list(rows.values())[:: 1 if few else 4]),
     )  # fmt: skip

@@ -207,10 +207,9 @@ def _moved(row: Mapping[Any, Any]) -> str:
 def _axes(fig: Figure, place: cells_.Layout, palette: Palette, join: bool) -> Figure:
     rows, last = place.rows, max(place.rows.values())
     names = cells_.labels(module for _, module in rows)
-    layers = list(range(0, len(place.layers), 1 if len(place.layers) <= 16 else 5))
     fig.update_layout(
         xaxis=axis(palette, "layer", domain=[0, 0.93], range=[-0.6, len(place.layers) - 0.4], showgrid=False,
-                   tickvals=layers, ticktext=[str(place.layers[i]) for i in layers]),
+                   **place.ticks()),
         yaxis=axis(palette, domain=[0, 0.9], range=[last + 0.6, -0.6], showgrid=False, tickvals=list(rows.values()),
                    ticktext=[_label(factor, names[module], join) for factor, module in rows], ticks="", ticklabelstandoff=6),
         xaxis2=axis(palette, domain=[0.94, 1], showticklabels=False, showgrid=False, anchor="y"),

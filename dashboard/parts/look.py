@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from core.errors import UserError
 from dashboard.charts.palette import DARK, LIGHT, Palette
 from dashboard.parts import runs
+from dashboard.parts.plot import chart as chart
 from dashboard.parts.text import md
 
 if TYPE_CHECKING:
     from core.store import Run
-    from dashboard.charts.base import Figure
 
 
 def palette() -> Palette:
     """Return the colours of the theme that the page is shown in."""
     return DARK if st.context.theme.type == "dark" else LIGHT
-
-
-def chart(
-    fig: Figure,
-    alt: str,
-    key: str,
-    *,
-    on_click: Callable[[Any], None] | None = None,
-    facts: Sequence[tuple[str, str]] = (),
-    columns: Mapping[str, Sequence[Any]] | None = None,
-) -> None:
-    """Show a figure with its tools; see `dashboard.parts.plot.chart`."""
-    from dashboard.parts import plot
-
-    plot.chart(fig, alt, key, on_click=on_click, facts=facts, columns=columns)
 
 
 def where(run: Run, stage: str, file: str, formula: str, examples: str = "") -> list[tuple[str, str]]:

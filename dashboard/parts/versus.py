@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from core import overview
 from core.errors import UserError
 from core.overlap import Overlap, aligned, overlap, rank_correlation
 from core.store import Run
@@ -89,8 +90,10 @@ def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
     """List every run that differs in the seed only, with its overlap."""
     rows: list[dict[str, Any]] = []
     for name, other in runs.known_runs().items():
+        if name == run.id or what_differs(run, other) != ["seed"]:
+            continue  # before its table is read: there may be hundreds of runs
         recorded, theirs = other.json("region.json"), runs.table(other, "localization")
-        if name == run.id or not isinstance(recorded, dict) or theirs is None or what_differs(run, other) != ["seed"]:
+        if not isinstance(recorded, dict) or theirs is None:
             continue
         try:
             found = agreement(*aligned(table, theirs), region, recorded["tensors"])
@@ -109,11 +112,4 @@ def what_differs(first: Run, second: Run) -> list[str]:
     if not isinstance(one, dict) or not isinstance(two, dict):
         return ["an unreadable configuration"]
     stages = ("seed", "model", "data", "teach", "localize", "region")
-    found = []
-    for stage in stages:
-        a, b = one.get(stage), two.get(stage)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += [f"{stage}.{key}" for key in {**a, **b} if a.get(key) != b.get(key)]
-        elif a != b:
-            found.append(stage)
-    return found
+    return list(overview.differences([{stage: config.get(stage) for stage in stages} for config in (one, two)]))
