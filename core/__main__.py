@@ -46,7 +46,9 @@ def parser() -> argparse.ArgumentParser:
     verb("models", "list models that are here, and how to name others", commands.models)
     verb("doctor", "say what is installed and what is wrong", commands.doctor)
     bench = verb("bench", "measure this machine against the published procedure", commands.bench)
-    bench.add_argument("--only", metavar="NAME", action="append", help="localization, step, roofline, answers or memory")
+    bench.add_argument(
+        "--only", metavar="NAME", action="append", help="localization, step, roofline, answers, memory or methods"
+    )
     return top
 
 
