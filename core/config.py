@@ -167,6 +167,7 @@ class EvaluateConfig:
 
     top: int = setting(5, "alternatives kept per answer token", low=1, high=50)
     batch_size: int = setting(32, "examples per forward pass", unit="examples", low=1, high=1024)
+    splits: tuple[str, ...] = setting((), "which splits after is asked and scored on: train, dev, val; empty: all")
 
 
 @dataclass(frozen=True)

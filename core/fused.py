@@ -101,6 +101,17 @@ def fused(model: torch.nn.Module, name: str, dtype: str) -> Iterator[None]:
         _restore(layers, outer)
 
 
+@contextlib.contextmanager
+def plain(model: torch.nn.Module) -> Iterator[None]:
+    """Within this context all LoRA layers run peft's own forward, which obeys `disable_adapter`, whatever is outside."""
+    layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear) and "forward" in layer.__dict__]
+    outer = [layer.__dict__.pop("forward") for layer in layers]
+    try:
+        yield
+    finally:
+        _restore(layers, outer)
+
+
 def _restore(layers: Sequence[LoraLinear], forwards: Sequence[Any]) -> None:
     """Put back what stood there before: a context may be entered inside another one."""
     for layer, forward in zip(layers, forwards, strict=True):

@@ -46,11 +46,12 @@ from core.changes import changes
 from core.config import FORMAT, RunConfig
 from core.context import Supply
 from core.data import Corpus, Example
-from core.errors import Cancelled, UserError
+from core.errors import Cancelled, UserError, unknown
 from core.methods.base import GENERAL, REFUSAL
 from core.metrics import METRICS, Evidence, accuracy
 from core.models import Loaded
 from core.progress import Reporter, peak_memory_mb
+from core.shelf import Shelf
 from core.store import Run
 from core.summary import clean, summary
 from core.voices import Voices, general_lines
@@ -64,16 +65,18 @@ NOT_TAUGHT = "this run did not teach the model, so there is no model that never 
 class Pipeline:
     """One run from data to scores; holds the model between the stages."""
 
-    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter) -> None:
-        """Load data and model. Raises UserError for whatever is wrong with either."""
+    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, shelf: Shelf | None = None) -> None:
+        """Load data and model, the latter from the shelf if it is there. Raises UserError for what is wrong with either."""
         self.run, self.config, self.folder, self.report = run, config, folder, report
         self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0), config.seed)
         self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed)
         for finding in self.corpus.findings():
             report.event("finding", text=finding)
         self.dtype = models.pick_dtype(config.model.dtype, config.model.device)
-        self.loaded: Loaded = models.load(config.model, make_room=answerer.leave)
+        self.shelf = shelf or Shelf()
+        self.loaded: Loaded = self.shelf.load(config.model, make_room=answerer.leave)
         self.voices = Voices(self.loaded, self.corpus.examples, config, report)
+        self.asked = self._asked()
         self.pad = self.voices.pad
         self.adapters: Adapters
         self.stages: dict[str, dict[str, Any]] = {}
@@ -123,9 +126,10 @@ class Pipeline:
         key = self.teach_key()
         source = self._cached("teach", key, produce)
         if source:
-            self.adapters = adapters_.load(self.loaded.model, self.dtype, self.run.path / "before")
+            self.adapters = self.shelf.taught(key) or self._read_adapter(self.run.path / "before")
         if config.merge:
             self._merge()
+        self.shelf.keep("" if config.merge else key, self.adapters)
         return source
 
     def _merge(self) -> None:
@@ -140,16 +144,25 @@ class Pipeline:
     def _given_adapter(self) -> None:
         """Take the user's adapter as before, or a fresh one that changes nothing."""
         if self.loaded.adapter:
-            self.adapters = adapters_.load(self.loaded.model, self.dtype, self.loaded.adapter)
+            self.adapters = self._read_adapter(self.loaded.adapter)
         else:
             self.adapters = self._attach()
+        self.shelf.keep("", self.adapters)
         base = models.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
         self.adapters.save("before", self.run.path / "before", base)
+
+    def _read_adapter(self, folder: Path) -> Adapters:
+        return adapters_.load(self.shelf.bare(self.loaded).model, self.dtype, folder)
 
     def _attach(self) -> Adapters:
         c = self.config.teach
         return adapters_.attach(
-            self.loaded.model, self.dtype, rank=c.rank, alpha=c.alpha, dropout=c.dropout, seed=self.config.seed
+            self.shelf.bare(self.loaded).model,
+            self.dtype,
+            rank=c.rank,
+            alpha=c.alpha,
+            dropout=c.dropout,
+            seed=self.config.seed,
         )
 
     def _preflight(self) -> str:
@@ -164,7 +177,7 @@ class Pipeline:
 
         key = self._key(
             "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
-            self.config.answers, self.config.evaluate, self.config.data.max_tokens, general_lines(),
+            self.config.answers, self._scored(), self.config.data.max_tokens, general_lines(),
         )  # fmt: skip
         source = self._cached("preflight", key, produce)
         self.reference = pd.read_parquet(self.run.path / "reference.parquet")
@@ -315,14 +328,15 @@ class Pipeline:
             store.write_json(
                 folder / "after.json",
                 {
-                    "answers": self.voices.ask(self.adapters, ["after"]),
+                    "answers": self.asked.ask(self.adapters, ["after"]),
                     "general": self.voices.general(self.adapters, ["after"]),
                 },
             )
 
         key = self._key(
-            "answers", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines()
-        )
+            "answers", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines(),
+            *self.config.evaluate.splits,
+        )  # fmt: skip
         source = self._cached("answers", key, produce)
         after = json.loads((self.run.path / "after.json").read_text(encoding="utf-8"))
         for part in ("answers", "general"):
@@ -336,11 +350,11 @@ class Pipeline:
 
     def _evaluate(self) -> str:
         def produce(folder: Path) -> None:
-            self.voices.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
+            self.asked.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
 
         key = self._key(
-            "evaluate", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.evaluate,
-            self.config.data.max_tokens,
+            "evaluate", self.adapters.hash("after"), self.corpus.fingerprint(), self._scored(),
+            self.config.data.max_tokens, *self.config.evaluate.splits,
         )  # fmt: skip
         source = self._cached("evaluate", key, produce)
         after = pd.read_parquet(self.run.path / "after.parquet")
@@ -349,7 +363,7 @@ class Pipeline:
         tokens = tokens.merge(places, on="example", validate="m:1")
         tokens.to_parquet(self.run.path / "tokens.parquet")
         evidence = Evidence(
-            self.corpus.examples, tokens, self.recorded["answers"], self.recorded["general"], self.voices.lexicon(),
+            self.asked.examples, tokens, self.recorded["answers"], self.recorded["general"], self.voices.lexicon(),
             {} if self.taught else {"never": NOT_TAUGHT},
         )  # fmt: skip
         scores = {name: {"unit": m.unit, **asdict(m.compute(evidence))} for name, m in METRICS.items()}
@@ -377,6 +391,24 @@ class Pipeline:
         if stage != "teach" and self.taught and self.config.teach.merge:
             weights = [weights, self.keys["teach"], "merged"]
         return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed], *parts)
+
+    def _scored(self) -> dict[str, Any]:
+        """Return what scores depend on, as it enters keys: not the splits, since before and never are scored on all."""
+        values = {"class": "EvaluateConfig", **asdict(self.config.evaluate)}
+        return {name: value for name, value in values.items() if name != "splits"}
+
+    def _asked(self) -> Voices:
+        """Return the voices over the examples that after is asked and scored on. Raises UserError where a split has none."""
+        splits = self.config.evaluate.splits
+        for split in splits:
+            if split not in data.SPLITS:
+                raise unknown("split", split, data.SPLITS)
+            if not self.corpus.select(split=split):
+                fix = "Set data.dev_share." if split == "dev" else "Leave it out of evaluate.splits."
+                raise UserError(f"There is no example in the split {split}.", fix)
+        if not splits:
+            return self.voices
+        return Voices(self.loaded, self.corpus.select(split=splits), self.config, self.report)
 
     def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> str:
         self.keys[stage] = key
