@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from core.errors import UserError, unknown
-from core.fused import fused, plain
+from core.fused import fused, unfused
 from core.models import precision
 
 
@@ -128,7 +128,7 @@ class Adapters:
         """Compute with one adapter, through fused layers; None switches all adapters off (never taught)."""
         with precision(self.model, self.dtype):
             if adapter is None:
-                with self._unmerged(), plain(self.model), self.model.disable_adapter():
+                with unfused(self.model), self._unmerged(), self.model.disable_adapter():
                     yield self.model
                 return
             if adapter not in self.names:

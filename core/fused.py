@@ -102,10 +102,10 @@ def fused(model: torch.nn.Module, name: str, dtype: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def plain(model: torch.nn.Module) -> Iterator[None]:
-    """Within this context all LoRA layers run peft's own forward, which obeys `disable_adapter`, whatever is outside."""
-    layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear) and "forward" in layer.__dict__]
-    outer = [layer.__dict__.pop("forward") for layer in layers]
+def unfused(model: torch.nn.Module) -> Iterator[None]:
+    """Let peft's own forward run, also inside `fused`: only it knows that adapters are switched off."""
+    layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear)]
+    outer = [layer.__dict__.pop("forward", None) for layer in layers]
     try:
         yield
     finally:
