@@ -56,7 +56,7 @@ from core.store import Run
 from core.summary import clean, summary
 from core.voices import Voices, general_lines
 
-CODE = {"teach": 1, "preflight": 1, "localize": 2, "unlearn": 3, "answers": 1, "evaluate": 1}
+CODE = {"teach": 1, "preflight": 1, "localize": 3, "unlearn": 3, "answers": 1, "evaluate": 1}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
@@ -205,6 +205,7 @@ class Pipeline:
             )  # fmt: skip
             found.table.to_parquet(folder / "localization.parquet")
             found.contributions.to_parquet(folder / "contributions.parquet")
+            found.separability.to_parquet(folder / "separability.parquet")
             np.savez_compressed(folder / "detail.npz", **{k: _smaller(v) for k, v in found.detail.items()})  # type: ignore[arg-type]
 
         key = self.localize_key()
