@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.data import Example
+from core.metrics import bootstrap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,8 @@ class Score:
     """voice -> example id -> value"""
     reasons: dict[str, str] = field(default_factory=dict)
     """voice (or "all") -> why there is no value"""
+    intervals: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """voice -> part -> [low, high] of its value, 95 % bootstrap over examples; absent for a single example"""
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,24 @@ class Metric:
 PARTS = [(scope, split) for scope in ("unlearn", "retention") for split in ("train", "dev", "val")]
 
 
+def parts(evidence: Evidence, known: Container[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield ("scope/split", its examples among the known ones) for each part that has any."""
+    for scope, split in PARTS:
+        ids = [i for i in evidence.ids(scope, split) if i in known]
+        if ids:
+            yield f"{scope}/{split}", ids
+
+
 def averaged(evidence: Evidence, values: Mapping[str, Mapping[str, float]]) -> Score:
     """Average per-example values over each scope and split that has examples; unavailable voices carry the reason."""
-    result: dict[str, dict[str, float]] = {}
+    score = Score({}, {voice: dict(of) for voice, of in values.items()}, dict(evidence.missing))
     for voice, of in values.items():
-        result[voice] = {}
-        for scope, split in PARTS:
-            known = [of[i] for i in evidence.ids(scope, split) if i in of]
-            if known:
-                result[voice][f"{scope}/{split}"] = sum(known) / len(known)
-    return Score(result, {voice: dict(of) for voice, of in values.items()}, dict(evidence.missing))
+        found = {part: [of[i] for i in ids] for part, ids in parts(evidence, of)}
+        score.values[voice] = {part: sum(known) / len(known) for part, known in found.items()}
+        score.intervals[voice] = bounds({part: bootstrap.of_mean(known) for part, known in found.items()})
+    return score
+
+
+def bounds(found: Mapping[str, list[float] | None]) -> dict[str, list[float]]:
+    """Keep the parts that have an interval."""
+    return {part: pair for part, pair in found.items() if pair is not None}
