@@ -12,8 +12,11 @@ from core.metrics import bootstrap
 if TYPE_CHECKING:
     import pandas as pd
 
-VOICES = ("before", "after", "never")
-"""the taught model, the same after unlearning, and the base that was never taught (adapter off)"""
+VOICES = ("before", "after", "never", "retrained")
+"""The taught model, the same after unlearning, the base that was never taught (adapter off), and the base taught on the
+retention scope only (core/reference.py)."""
+
+NOT_RECORDED = "was not recorded in this run: it is older than this metric, or evaluate.extras was off"
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,24 @@ class Evidence:
     """voice -> example id -> generated answer"""
     general: Mapping[str, Sequence[float]]
     """voice -> mean log-probability per token of each line of the general text"""
-    lexicon: frozenset[str]
-    """lower-case words that count as words"""
+    lexicon: frozenset[str] | None
+    """lower-case words that count as words; those of the answers suffice. None where they were not recorded"""
     missing: Mapping[str, str] = field(default_factory=dict)
     """voice -> why it is not available"""
+    kl: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """voice -> KL(before || voice) of each line of the general text: nats, mean over positions"""
+    fluency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """voice -> example -> mean log-probability per token of the voice's own answer, by "before"; empty answers absent"""
+    choices: Mapping[str, Sequence[Sequence[float] | None]] = field(default_factory=dict)
+    """voice -> per question the options' log-probabilities per character, the right one first"""
+    wrong: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    """voice -> example -> mean log-probability per token of each wrong answer of the same form"""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """scope/split -> examples for which no wrong answer could be made"""
+    unseen: pd.DataFrame | None = None
+    """as tokens, of questions that were never taught"""
+    unseen_answers: Mapping[str, str] = field(default_factory=dict)
+    """id in `unseen` -> answer"""
 
     def voices(self) -> list[str]:
         """Return the voices that were recorded."""
@@ -53,6 +70,8 @@ class Score:
     """voice (or "all") -> why there is no value"""
     intervals: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """voice -> part -> [low, high] of its value, 95 % bootstrap over examples; absent for a single example"""
+    notes: list[str] = field(default_factory=list)
+    """what a reader of the values must know, such as how many examples were left out"""
 
 
 @dataclass(frozen=True)

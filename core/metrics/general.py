@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from core.metrics import bootstrap
-from core.metrics.base import Evidence, Metric, Score, bounds
+from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, bounds
 
 
 def compute(evidence: Evidence) -> Score:
@@ -15,7 +15,7 @@ def compute(evidence: Evidence) -> Score:
         pair = bootstrap.of_mean(lines)
         score.values[voice] = {"text": math.exp(-sum(lines) / len(lines))}
         score.intervals[voice] = bounds({"text": [math.exp(-pair[1]), math.exp(-pair[0])] if pair else None})
-    return score if score.values else Score({}, reasons={"all": "the general text was not recorded in this run"})
+    return score if score.values else Score({}, reasons={"all": f"the general text {NOT_RECORDED}"})
 
 
 GENERAL = Metric("general", "", "perplexity of everyday sentences that belong to neither scope", "as low as before", compute)
