@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.metrics.base import Evidence, Metric, Score, parts
-from core.metrics.truth_ratio import of_examples
+from core.metrics.truth_ratio import of_examples, voices
 
 WHY = "no model taught on R only was made: python -m core reference RUN"
 
@@ -24,9 +24,9 @@ def compute(evidence: Evidence) -> Score:
         why = "the model taught on R only has no truth ratios: wrong answers were not recorded" if made else WHY
         return Score({}, reasons={"all": why})
     score = Score({}, reasons=dict(evidence.missing))
-    for voice in evidence.wrong:
+    for voice in voices(evidence):
         ratios = of_examples(evidence, voice)
-        if voice == "retrained" or not ratios:
+        if voice == "retrained":
             continue
         score.values[voice] = {
             part: kolmogorov_smirnov([ratios[i] for i in ids], [standard[i] for i in ids])[1]

@@ -20,7 +20,7 @@ def compute(evidence: Evidence) -> Score:
     if without:
         return Score({}, reasons={"all": f"it needs the truth ratio: {without}"})
     score = Score({}, reasons=dict(evidence.missing))
-    for voice in evidence.wrong:
+    for voice in truth_ratio.voices(evidence):
         three = (
             probability.of_examples(evidence.tokens, voice), rouge.of_examples(evidence, voice),
             {i: 100.0 * max(0.0, 1 - ratio) for i, ratio in truth_ratio.of_examples(evidence, voice).items()},

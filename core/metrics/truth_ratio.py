@@ -16,9 +16,14 @@ from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, bounds, par
 from core.metrics.probability import log_of_examples
 
 
+def voices(evidence: Evidence) -> list[str]:
+    """Return the voices that were asked about wrong answers."""
+    return [voice for voice in evidence.voices() if evidence.wrong.get(voice)]
+
+
 def of_examples(evidence: Evidence, voice: str) -> dict[str, float]:
     """Return example -> truth ratio, of the examples for which wrong answers were recorded."""
-    if voice not in evidence.voices():
+    if voice not in voices(evidence):
         return {}
     true = log_of_examples(evidence.tokens, voice)
     return {
@@ -30,12 +35,12 @@ def of_examples(evidence: Evidence, voice: str) -> dict[str, float]:
 
 def compute(evidence: Evidence) -> Score:
     """Return the geometric mean of the truth ratio per voice, scope and split."""
-    if not any(evidence.wrong.values()):
+    if not voices(evidence):
         none = sum(evidence.left_out.values())
         why = f"no wrong answer could be made for any of {none} examples: no fact of theirs has a counterpart elsewhere"
         return Score({}, reasons={"all": why if none else f"the likelihood of wrong answers {NOT_RECORDED}"})
     score = Score({}, reasons=dict(evidence.missing), notes=_notes(evidence))
-    for voice in evidence.wrong:
+    for voice in voices(evidence):
         score.examples[voice] = of_examples(evidence, voice)
         score.values[voice], pairs = {}, {}
         for part, ids in parts(evidence, score.examples[voice]):
