@@ -318,7 +318,7 @@ def test_sure_moves_the_rows_with_the_largest_forget_gradient(bench: Bench) -> N
     for cell, gradient in gradients(bench.adapters, "after").items():
         norms = gradient.square().sum(1)
         count = max(1, round(0.3 * len(norms)))
-        rows = set(sorted(range(len(norms)), key=lambda i: -float(norms[i]))[:count])  # noqa: B023
+        rows = set(sorted(range(len(norms)), key=lambda i: -float(norms[i]))[:count])
         assert set(masked[cell].abs().sum(1).nonzero().flatten().tolist()) == rows
 
 
