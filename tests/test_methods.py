@@ -302,7 +302,8 @@ def test_a_method_runs_only_the_streams_it_names(bench: Bench, name: str) -> Non
         bench.words,
     )
     lean.check(name, method.streams)
-    assert METHODS[name].formula and METHODS[name].source
+    assert METHODS[name].formula
+    assert METHODS[name].source
     assert bool(method.refusals) == (REFUSAL in method.streams)
 
 
