@@ -1,0 +1,65 @@
+"""Scores: what each run forgot and kept, beside its references, its controls and the published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.store import Run
+from dashboard.parts import look, number_table, published, runs, scores, scores_chosen, scores_table, scores_tradeoff, scores_words
+from dashboard.parts.scores_read import IN_WORDS, SPLITS, mapping
+from dashboard.parts.scores_table import Measured
+from dashboard.parts.text import md
+
+
+def page() -> None:
+    """Show the page."""
+    run = runs.pick()
+    if run is None:
+        runs.nothing_here()
+        return
+    if runs.unreadable(run):
+        return
+    st.title("What is gone, and what is left")
+    chosen = scores_chosen.choose(run)
+    if not chosen[0].scores.metrics:
+        not_yet(run)
+        return
+    split, paper = switches(run, chosen[0])
+    st.markdown(md(scores_words.verdict(chosen[0].scores, split)))
+    table(chosen, split, paper)
+    scores_tradeoff.show(chosen, split, paper)
+
+
+def not_yet(run: Run) -> None:
+    """Say why there are no scores."""
+    alive = run.status().get("state") in runs.ALIVE
+    st.info("Scores are measured in a run's last stage: this one is not that far." if alive else "This run ended before it was measured.")
+    st.page_link("views/run.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id})
+
+
+def switches(run: Run, current: Measured) -> tuple[str, str]:
+    """Let the questions and the published table be chosen."""
+    splits = current.scores.splits() or list(SPLITS)
+    names = [SPLITS[split] for split in splits]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        shown = st.segmented_control("Questions", names, key="on", default=names[0], required=True, bind="query-params",
+                                     help="Train: the questions that unlearning saw. New questions (val) ask for the same facts in other words.")  # fmt: skip
+        tables = list(published.read().tables)
+        subset = str(mapping(mapping(run.json("config.json")).get("data")).get("subset", ""))
+        paper = st.selectbox("Published beside it", tables, index=tables.index(published.fitting(subset)), key="paper", width=260,
+                             bind="query-params", help="The paper's own numbers. Its models have 7 billion parameters.")  # fmt: skip
+    split = next((key for key, name in SPLITS.items() if name == shown), splits[0])
+    return split, paper if paper in tables else tables[0]
+
+
+def table(chosen: Sequence[Measured], split: str, paper: str) -> None:
+    """Show the paper's table."""
+    st.html(number_table.markup(scores_table.table(chosen, split, paper, look.palette()), look.palette()))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        scores.where_from([*look.where(chosen[0].run, "evaluate", "metrics.json", "", IN_WORDS[split]), *scores.SOURCES.items()])
+        st.caption("The darker, the better: forgetting is best where a never-taught model is, so without one it gets no shade.")
+
+
+page()
