@@ -62,6 +62,18 @@ class DataConfig:
         low=0.0,
         high=0.5,
     )
+    widen: int = setting(
+        0,
+        "questions to generate for each scope: its questions with other subjects' names, answered by the taught model; "
+        "added to what unlearning sees",
+        unit="questions",
+        low=0,
+        high=100_000,
+        source="after NAUF, arXiv 2407.10058",
+    )
+    general: str = setting(
+        "", "file of questions and answers about neither scope, for methods that use them; empty: our own"
+    )
     max_tokens: int = setting(256, "longest question with answer", unit="tokens", low=16, high=8192, source="MemFlex code")
 
 
