@@ -147,7 +147,7 @@ class Estimate(Pipeline):
             self.costs.append(Cost("teach", 0.0, 0.0, "nothing is taught"))
             return
         if self._there("teach", self.teach_key()):
-            self.adapters = adapters_.load(self.adapters.model.unload(), self.dtype, self.run.path / "before")
+            self.adapters = adapters_.load(self.adapters.release(), self.dtype, self.run.path / "before")
             self.costs.append(Cost("teach", 0.0, 0.0, "an earlier run taught exactly this", reused=True))
             return
         members = [*self._part("unlearn"), *self._part("retention")]

@@ -22,7 +22,21 @@ import pandas as pd
 import torch
 
 from core import adapters as adapters_
-from core import answerer, data, general, lineage, manifest, models, preflight, refusals, regions, store, watch, widen
+from core import (
+    answerer,
+    data,
+    general,
+    lineage,
+    manifest,
+    merging,
+    models,
+    preflight,
+    refusals,
+    regions,
+    store,
+    watch,
+    widen,
+)
 from core import localize as localize_
 from core import teach as teach_
 from core import unlearn as unlearn_
@@ -110,7 +124,18 @@ class Pipeline:
         source = self._cached("teach", key, produce)
         if source:
             self.adapters = adapters_.load(self.loaded.model, self.dtype, self.run.path / "before")
+        if config.merge:
+            self._merge()
         return source
+
+    def _merge(self) -> None:
+        """Make what was taught a part of the base, and start from a fresh adapter."""
+        taught, before = self.run.path / merging.TAUGHT, self.run.path / "before"
+        shutil.rmtree(taught, ignore_errors=True)
+        before.rename(taught)
+        base = self.adapters.release()
+        self.adapters = merging.attach(base, self.dtype, taught, self.config.teach, self.config.seed)
+        self.adapters.save("before", before, self.config.model.name)
 
     def _given_adapter(self) -> None:
         """Take the user's adapter as before, or a fresh one that changes nothing."""
@@ -336,7 +361,9 @@ class Pipeline:
 
     def teach_key(self) -> str:
         """Return the key of the teach stage."""
-        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, self.config.teach)
+        c = {"class": "TeachConfig", **asdict(self.config.teach)}
+        del c["merge"]  # decides what is done with the adapter afterwards
+        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c)
 
     def localize_key(self) -> str:
         """Return the key of the localize stage; adapter "before" must be there."""
@@ -345,7 +372,9 @@ class Pipeline:
 
     def _key(self, stage: str, *parts: Any) -> str:
         """Return the key of a stage: what every stage depends on, and what this one does besides."""
-        weights = self.loaded.files or str(self.loaded.folder)
+        weights: Any = self.loaded.files or str(self.loaded.folder)
+        if stage != "teach" and self.taught and self.config.teach.merge:
+            weights = [weights, self.keys["teach"], "merged"]
         return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed], *parts)
 
     def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> str:
