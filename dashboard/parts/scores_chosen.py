@@ -18,7 +18,7 @@ NOBODY = "none"
 
 def choose(run: Run) -> list[Measured]:
     """Let runs be chosen; return the current one and those, the current one first."""
-    known = {name: other for name, other in runs.known_runs().items()}
+    known = runs.known_runs()
     found = {name: overview(other) for name, other in known.items()}
     name_of = runs_table.names(list(found.values()))
     others = {name: of for name, of in found.items() if name != run.id and not of.problem and of.state not in runs.ALIVE}

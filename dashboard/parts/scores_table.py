@@ -68,7 +68,7 @@ def goodness(key: str, value: float, never: float | None) -> float | None:
 
 def cells(found: dict[str, Value], never: dict[str, Value] | None, palette: Palette) -> list[Cell]:
     """Return a row's cells; shaded where a verdict is possible (never: the row of the never-taught model, None for no shades)."""
-    return [cell(found[key], never and goodness_of(key, never), palette) for key in KEYS]
+    return [cell(found[key], None if never is None else goodness_of(key, never), palette) for key in KEYS]
 
 
 def goodness_of(key: str, never: dict[str, Value]) -> Callable[[float], float | None]:
