@@ -11,6 +11,10 @@ from dashboard.charts.palette import Palette
 from dashboard.parts.text import chart_text, shorten
 
 Ends = tuple[float, float] | None
+Box = tuple[float, float, float, float]
+"""left, low, right, high"""
+LONGEST = 26
+"""letters of a label"""
 FEW = 8
 """Up to so many points all are named in the picture; of more only those on the front and the current one."""
 
@@ -94,23 +98,53 @@ def _runs(fig: Figure, what: Tradeoff, palette: Palette) -> None:
     if not points:
         return
     on = set(what.front)
+    named = [p for p in points if len(points) <= FEW or p.id in on or p.current]
+    places = labels(sorted(named, key=lambda p: (not p.current, p.id not in on)), points)
     fig.add_scatter(
         x=[p.x for p in points], y=[p.y for p in points], mode="markers+text", name="after unlearning",
-        text=[_label(p, len(points) <= FEW or p.id in on or p.current) for p in points],
-        textposition=["middle left" if p.x > 55 else "middle right" for p in points],
+        text=[_label(p) if p.id in places else "" for p in points],
+        textposition=[places.get(p.id, CORNERS[0]) for p in points],
         textfont={"color": palette.text, "size": 12}, customdata=[p.id for p in points],
         hovertext=[_hover(p) for p in points], hovertemplate="%{hovertext}<extra></extra>",
         error_x=_bars([p.x for p in points], [p.x_ends for p in points], palette),
         error_y=_bars([p.y for p in points], [p.y_ends for p in points], palette),
         marker={
-            "color": palette.accent, "symbol": ["circle" if p.current else "circle-open" for p in points],
+            "opacity": 1, "color": palette.accent, "symbol": ["circle" if p.current else "circle-open" for p in points],
             "size": [15 if p.current else 11 for p in points], "line": {"width": 2, "color": palette.accent},
         },
     )  # fmt: skip
 
 
-def _label(point: Point, named: bool) -> str:
-    return f"  {chart_text(shorten(point.name, 26))}  " if named else ""
+CORNERS = ("top right", "top left", "bottom right", "bottom left")
+LETTER, LINE, REACH = 0.95, 4.6, 1.2
+"""A letter's width and a line's height on the axes, and how far a label is from its point; of a picture some 700 pixels wide."""
+
+
+def labels(named: Sequence[Point], points: Sequence[Point]) -> dict[str, str]:
+    """Return where the label of each point stands, the first ones first; those that find no free corner are left out."""
+    marks = {p.id: (p.x - 1.5, p.y - 1.8, p.x + 1.5, p.y + 1.8) for p in points}
+    taken: list[Box] = []
+    found = {}
+    for point in named:
+        others = [*taken, *(mark for name, mark in marks.items() if name != point.id)]
+        width = LETTER * len(shorten(point.name, LONGEST))
+        for corner in CORNERS:
+            left = point.x + REACH if "right" in corner else point.x - REACH - width
+            low = point.y + REACH if "top" in corner else point.y - REACH - LINE
+            box = (left, low, left + width, low + LINE)
+            if left > -4 and box[2] < 106 and not any(_overlap(box, other) for other in others):
+                taken.append(box)
+                found[point.id] = corner
+                break
+    return found
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _label(point: Point) -> str:
+    return f" {chart_text(shorten(point.name, LONGEST))} "
 
 
 def _hover(point: Point) -> str:

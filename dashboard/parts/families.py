@@ -53,8 +53,7 @@ def label(family: Mapping[str, Kind], name: str) -> str:
 
 
 def facts(kind: Kind) -> None:
-    """Show formula, source and what a method is good and bad at; a rule's docstring says all of that."""
-    st.caption(f"{md(in_words(kind))}.")
+    """Show formula, what a method is good and bad at, and its source; a rule says it in its docstring."""
     if not issubclass(kind, Method):
         return
     if kind.formula:
@@ -92,17 +91,23 @@ def matches(kind: Kind, words: str) -> bool:
 
 
 def _entry(kind: Kind) -> None:
-    with st.expander(f"**{md(kind.name)}** · {md(in_words(kind))}"):
+    box = st.expander(f"**{md(kind.name)}** · {md(in_words(kind))}", key=f"about.{kind.name}", on_change="rerun")
+    if not box.open:
+        return
+    with box:
         if issubclass(kind, Method):
             facts(kind)
         else:
             st.caption(md(" ".join((inspect.getdoc(kind) or "").split())))
-        settings = describe(kind())
-        if settings:
-            st.table([{"setting": md(s["name"].replace("_", " ")), "default": md(default(s)), "what it is": md(s["help"]), "source": md(s.get("source") or "")}
-                      for s in settings], border="horizontal", hide_index=True, alt=f"Settings of {kind.name}")  # fmt: skip
-        else:
+        known = describe(kind())
+        if not known:
             st.caption("It has no settings.")
+            return
+        rows = [
+            {"setting": md(s["name"].replace("_", " ")), "default": md(default(s)), "what it is": md(s["help"]), "source": md(s.get("source") or "")}
+            for s in known
+        ]  # fmt: skip
+        st.table(rows, border="horizontal", hide_index=True, alt=f"Settings of {kind.name}")
 
 
 def default(setting: Mapping[str, object]) -> str:

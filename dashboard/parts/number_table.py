@@ -36,7 +36,7 @@ class Row:
     note: str = ""
     """under the name, in small type"""
     kind: str = ""
-    """after (the result, set in bold), reference (grey) or nothing"""
+    """after (the result, set in bold), reference (grey), published (note beside the name), or nothing"""
     mark: str = ""
     """red, after the name"""
 
@@ -127,6 +127,7 @@ def _style(palette: Palette) -> str:
 .fs-numbers tr.heading .first {{ max-width: none; padding-top: .9rem; font-weight: 600; position: static; }}
 .fs-numbers tr.heading span {{ position: sticky; left: .6rem; display: inline-block; max-width: min(70vw, 60rem); }}
 .fs-numbers tr.after td, .fs-numbers tr.after th {{ font-weight: 600; }}
+.fs-numbers tr.published th small {{ display: inline; margin-left: .4rem; white-space: nowrap; }}
 .fs-numbers tr.reference td, .fs-numbers tr.reference th {{ color: {palette.muted}; }}
 .fs-numbers small {{ color: {palette.muted}; font-weight: 400; font-size: .78rem; }}
 .fs-numbers td small {{ margin-left: .3rem; color: inherit; }}

@@ -30,14 +30,16 @@ def choose(run: Run) -> list[Measured]:
         help="At first the bundled runs on the same data. The address names the chosen ones, so this view can be sent.",
     )  # fmt: skip
     same = [name for name, of in others.items() if of.data == found[run.id].data][:MOST]
-    quick.button(f"All {len(same)} on this data", key="scores.all", on_click=put, args=(same,), disabled=set(same) <= set(beside),
-                 width="stretch")  # fmt: skip
-    return [scores_table.measured(known[name], name_of[name], in_words(found[name])) for name in (run.id, *beside) if name in known]
+    if same:
+        quick.button(f"All {len(same)} on this data", key="scores.all", on_click=put, args=(same,), disabled=set(same) <= set(beside),
+                     width="stretch")  # fmt: skip
+    return [in_full(known[name], found[name], name_of[name]) for name in (run.id, *beside) if name in known]
 
 
-def in_words(of: Overview) -> str:
-    """Return what a run is, in one line."""
-    return " · ".join(text for text in (of.method, of.region, of.data, of.model) if text)
+def in_full(run: Run, of: Overview, name: str) -> Measured:
+    """Return a run with its scores."""
+    method, data = (" · ".join(text for text in pair if text) for pair in ((of.method, of.region), (of.data, of.model)))
+    return scores_table.measured(run, name, method, data)
 
 
 def wanted(current: Overview, others: Mapping[str, Overview]) -> list[str]:

@@ -80,7 +80,7 @@ def in_words(chosen: Sequence[Measured], costs: Sequence[Cost]) -> str:
 def table(chosen: Sequence[Measured], costs: Sequence[Cost]) -> Table:
     """Return runs first, then the paper's rows, on other hardware and labelled so."""
     rows = [
-        Row(run.name, cells(cost), " · ".join(part for part in (run.what, cost.where, "re-used from an earlier run" if cost.reused else "") if part),
+        Row(run.name, cells(cost), " · ".join(part for part in (run.method, cost.where, "re-used from an earlier run" if cost.reused else "") if part),
             "after" if place == 0 else "", run.trouble)
         for place, (run, cost) in enumerate(zip(chosen, costs, strict=True))
     ]  # fmt: skip
@@ -89,7 +89,7 @@ def table(chosen: Sequence[Measured], costs: Sequence[Cost]) -> Table:
     for line in paper.cost:
         step, memory = line.values["seconds_per_step"], line.values["memory_gb"]
         known = [Cell(), Cell(f"{step:.1f} s"), Cell(), Cell(f"{memory:.1f} GB"), Cell()]
-        rows.append(Row(line.name[:1].upper() + line.name[1:], known, paper.cost_label))
+        rows.append(Row(line.name[:1].upper() + line.name[1:], known, paper.cost_label, "published"))
     return Table("What unlearning cost in the chosen runs, and in the paper", "", COLUMNS, rows)
 
 

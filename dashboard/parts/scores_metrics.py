@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,14 +24,21 @@ LISTED = ("question", "truth")
 def show(current: Measured, split: str) -> None:
     """Show the table and offer the file."""
     found = table(current.scores, split)
-    missing = sum(not row.cells and row.kind == "missing" for row in found.rows)
-    st.markdown(f"{len(current.scores.metrics)} metrics were measured{f'; {missing} are not available, each with its reason' if missing else ''}.")
+    st.markdown(in_words(found))
     st.html(number_table.markup(found, look.palette()))
     with st.container(horizontal=True, vertical_alignment="center"):
         scores.where_from(look.where(current.run, "evaluate", "metrics.json", "each metric's own formula: python -m core metrics"), "metrics_from")
         st.download_button("Each question's values", data=lambda: per_example(current.scores, runs.answers(current.run)).encode(),
                            file_name=f"{current.run.id}-examples.csv", mime="text/csv", icon=":material/download:", on_click="ignore",
                            help="A row a question, a column a metric and voice; as CSV")  # fmt: skip
+
+
+def in_words(found: Table) -> str:
+    """Say how much was measured."""
+    missing, known = (sum(not row.cells and (row.kind == "missing") == gone for row in found.rows) for gone in (True, False))
+    if not missing:
+        return f"{known} metrics, all of them with values."
+    return f"{known} metrics with values; {missing} {'is' if missing == 1 else 'are'} not available here, with the reason beside it."
 
 
 def table(found: Scores, split: str) -> Table:
@@ -67,23 +75,24 @@ def of_split(part: str, split: str) -> bool:
 
 
 def part_name(part: str) -> str:
-    """Return a part in words."""
-    words = part.split("/")
-    return ", ".join(SCOPES.get(word, SPLITS.get(word, word)) for word in words)
+    """Return a part in words; its split is the one that the whole page shows."""
+    words = [word for word in part.split("/") if word not in SPLITS]
+    return ", ".join(SCOPES.get(word, word.replace("_", " ")) for word in words) or "all"
 
 
 def written(value: Value) -> Cell:
     """Write a value with its interval."""
     if value.value is None:
         return Cell(title=value.reason)
-    half = value.half
-    ends = "" if half is None else f"95 % interval {number(value.low or 0)} to {number(value.high or 0)}"
-    return Cell(plain(value.value), "" if half is None else f"±{plain(half)}", ends)
+    half, digits = value.half, decimals(value.value)
+    ends = "" if half is None else f"95 % interval {value.low:.{digits}f} to {value.high:.{digits}f}"
+    text = f"{value.value:.{digits}f}" if abs(value.value) < 10_000 else number(value.value)
+    return Cell(text, "" if half is None else f"±{half:.{digits}f}", ends)
 
 
-def plain(value: float) -> str:
-    """Write a number with one decimal from 10 on, with three digits below."""
-    return f"{value:.1f}" if 10 <= abs(value) < 10_000 else number(value)
+def decimals(value: float) -> int:
+    """Return how many decimals show three digits: 99.9, 1.03, 0.0042; 0 gets one."""
+    return 1 if value == 0 or abs(value) >= 10 else min(6, 2 - math.floor(math.log10(abs(value))))
 
 
 def per_example(found: Scores, rows: Iterable[Mapping[str, Any]]) -> str:

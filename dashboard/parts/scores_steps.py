@@ -7,11 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from core import fitting
+from core import fitting, jobs, stop_here, store
 from core.store import Run
 from dashboard.charts import curves
 from dashboard.charts.stops import stops
-from dashboard.parts import address, look
+from dashboard.parts import address, look, runs
 from dashboard.parts.scores_read import mapping, number
 from dashboard.parts.scores_table import Measured
 from dashboard.parts.text import md
@@ -21,6 +21,7 @@ PEEKED = (
     "You see scores on val while you choose. A step that is chosen because its val looks good has used val up: what it scores "
     "there is no longer what new questions would give. Switch to train or dev above before you choose."
 )
+HELP = "A new run whose “after” is this checkpoint. Its steps come from the cache; only answers and scores are made."
 
 
 def show(current: Measured, split: str) -> None:
@@ -91,18 +92,31 @@ def _points(change: float) -> str:
 
 def offer(run: Run, chosen: int, kept: int, split: str) -> None:
     """Offer what can be done with a checkpoint, or say why it cannot."""
-    there = fitting.checkpoints(run)
-    reason = ""
-    if chosen == kept:
-        reason = "This step is the run's result already."
-    elif run.bundled:
-        reason = "The bundled runs ship without checkpoints. Start it again on the page Runs, and yours keeps them."
-    elif chosen not in there:
-        reason = "There is no checkpoint of this step: only those up to the result are kept."
+    reason = refusal(run, chosen, kept)
     if chosen != kept:
-        st.markdown(":orange-badge[:material/visibility: picked on val]" if split == "val" else f":gray-badge[picked on {md(split)}]", help=PEEKED if split == "val" else None)
+        badge = ":orange-badge[:material/visibility: picked on val]" if split == "val" else f":gray-badge[picked on {md(split)}]"
+        st.markdown(badge)
+        if split == "val":
+            st.caption(PEEKED)
     with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Make it a run", icon=":material/flag:", disabled=bool(reason), help=HELP):
+            with look.complaints():
+                made = jobs.submit(stop_here.config(run, chosen, split), store.runs_folder())
+                runs.open_run(made.id)
+                st.session_state["next_tab"] = "This run"
+                st.switch_page("views/run.py", query_params={"run": made.id})
         st.page_link("views/compare.py", label="Ask this checkpoint", icon=":material/compare:", disabled=bool(reason),
                      query_params={"run": run.id, "voice": f"step:{chosen}"})  # fmt: skip
     if reason:
         st.caption(reason)
+
+
+def refusal(run: Run, chosen: int, kept: int) -> str:
+    """Say why a checkpoint cannot be used, nothing where it can."""
+    if chosen == kept:
+        return "This step is the run's result already. Move the slider to see what another one would have been."
+    if run.bundled:
+        return "The bundled runs ship without checkpoints. Start it again on the page Runs: yours keeps them."
+    if chosen not in fitting.checkpoints(run):
+        return "There is no checkpoint of this step: only those up to the result are kept."
+    return ""

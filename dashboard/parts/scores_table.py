@@ -19,19 +19,20 @@ class Measured:
 
     run: Run
     name: str
-    what: str
-    """method, region, data: in one line"""
+    method: str
+    """and the region, in one line"""
+    data: str
+    """and the model"""
     scores: Scores
+    base: tuple[str, str]
+    """what runs share that have the same before and never-taught models: adapter and data"""
     trouble: str = ""
-    """diverged, failed, … in a word; empty where all is well"""
+    """diverged, failed, picked on val: what a reader must know before the numbers; empty where all is well"""
 
     @property
-    def base(self) -> tuple[str, str]:
-        """What runs share that have the same before and never-taught models: adapter and data."""
-        manifest = mapping(self.run.json("manifest.json"))
-        before = mapping(manifest.get("adapters")).get("before")
-        data = mapping(manifest.get("data")).get("fingerprint")
-        return (str(before), str(data)) if before and data else (self.run.id, "")
+    def what(self) -> str:
+        """The run in one line."""
+        return f"{self.method} · {self.data}"
 
 
 U_HELP = "100 − answer-token accuracy on what must be forgotten. Best where a never-taught model is: far above is noise, not ignorance."
@@ -87,11 +88,11 @@ def cell(found: Value, good: Callable[[float], float | None] | None, palette: Pa
 
 
 def table(runs: Sequence[Measured], split: str, paper: str, palette: Palette) -> Table:
-    """Return the whole table. paper: which published table stands beneath it."""
+    """Return the whole table. runs: the current one first. paper: which published table stands beneath it."""
     alt = f"Scores of {len(runs)} {'run' if len(runs) == 1 else 'runs'} on {IN_WORDS[split]} with their references, and published ones"
     rows: list[Row] = []
     for group in grouped(runs, split):
-        rows += group_rows(group, split, palette)
+        rows += group_rows(group, runs[0], split, palette)
     return Table(alt, "percent", COLUMNS, [*rows, *published_rows(paper, palette)])
 
 
@@ -104,18 +105,18 @@ def grouped(runs: Sequence[Measured], split: str) -> list[list[Measured]]:
     return list(groups.values())
 
 
-def group_rows(group: Sequence[Measured], split: str, palette: Palette) -> list[Row]:
-    """Return the rows of runs that share their references."""
-    first = group[0].scores
-    before, never = (values(first, voice, split) for voice in ("before", "never"))
-    shared = f" of all {len(group)} runs below" if len(group) > 1 else ""
-    rows = [Row(group[0].name, note=group[0].what, mark=group[0].trouble)] if len(group) == 1 else []
-    rows.append(Row("Before unlearning", cells(before, None, palette), f"the reference{shared}" if shared else "", "reference"))
+def group_rows(group: Sequence[Measured], current: Measured, split: str, palette: Palette) -> list[Row]:
+    """Return the rows of runs that share their references; the current run's are bold."""
+    first, alone = group[0], len(group) == 1
+    before, never = (values(first.scores, voice, split) for voice in ("before", "never"))
+    shared = "" if alone else f"the reference of all {len(group)} runs here"
+    heading = Row(first.name, note=first.what, mark=first.trouble) if alone else Row(first.data)
+    rows = [heading, Row("Before unlearning", cells(before, None, palette), shared, "reference")]
     for run in group:
         after = cells(values(run.scores, "after", split), never, palette)
-        alone = len(group) == 1
-        rows.append(Row("After", after, kind="after") if alone else Row(run.name, after, run.what, "after", run.trouble))
-    return [*rows, Row("Never taught", cells(never, None, palette), f"the reference{shared}" if shared else "", "reference")]
+        kind = "after" if run is current else ""
+        rows.append(Row("After unlearning", after, kind=kind) if alone else Row(run.name, after, run.method, kind, run.trouble))
+    return [*rows, Row("Never taught", cells(never, None, palette), shared, "reference")]
 
 
 def published_rows(paper: str, palette: Palette) -> list[Row]:
@@ -128,14 +129,23 @@ def published_rows(paper: str, palette: Palette) -> list[Row]:
         first = line.name.startswith("before")
         known = nothing | {key: Value(line.values[name]) for key, name in names.items()}
         rows.append(Row(line.name[:1].upper() + line.name[1:], cells(known, None if first else nothing, palette), found.label,
-                        "reference" if first else ""))  # fmt: skip
+                        "reference published" if first else "published"))  # fmt: skip
     return rows
 
 
-def measured(run: Run, name: str, what: str) -> Measured:
+def measured(run: Run, name: str, method: str, data: str) -> Measured:
     """Read a run; what went wrong is a mark beside its scores, not an error."""
-    status, result = run.status(), mapping(run.json("unlearn.json"))
-    trouble = "✖ diverged" if str(result.get("stopped", "")).startswith("diverged") else ""
-    if status.get("state") in ("failed", "cancelled"):
-        trouble = f"✖ {status['state']}"
-    return Measured(run, name, what, scores_read.read(run), trouble)
+    manifest = mapping(run.json("manifest.json"))
+    before = mapping(manifest.get("adapters")).get("before")
+    fingerprint = mapping(manifest.get("data")).get("fingerprint")
+    base = (str(before), str(fingerprint)) if before and fingerprint else (run.id, "")
+    return Measured(run, name, method, data, scores_read.read(run), base, _trouble(run))
+
+
+def _trouble(run: Run) -> str:
+    state, unlearn = run.status().get("state"), mapping(mapping(run.json("config.json")).get("unlearn"))
+    if state in ("failed", "cancelled"):
+        return f"✖ {state}"
+    if str(mapping(run.json("unlearn.json")).get("stopped", "")).startswith("diverged"):
+        return "✖ diverged"
+    return "picked on val" if unlearn.get("result_step") and unlearn.get("picked_on") == "val" else ""

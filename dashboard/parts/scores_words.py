@@ -76,9 +76,9 @@ def best(points: Sequence[tuple[str, float, float]], front: Sequence[str], acros
     if len(points) == 1:
         return f"One run: {across} {points[0][1]:.1f} with Retention Success {points[0][2]:.1f}. Choose others above to see who does better."
     mean = max(points, key=lambda p: p[1] + p[2])
-    on = "every one" if len(front) == len(points) else f"{len(front)} of {len(points)}"
-    verb = "is" if len(front) == 1 else "are"
+    on = "All" if len(front) == len(points) else "One" if len(front) == 1 else f"{len(front)}"
+    of = f"{len(points)} runs are" if on == "All" else f"of the {len(points)} runs {'is' if len(front) == 1 else 'are'}"
     return (
-        f"Of {len(points)} runs, {on} {verb} on the front: no other forgets more and keeps more. The best mean of the two has "
-        f"“{mean[0]}”, {mean[1]:.1f} with {mean[2]:.1f} kept."
+        f"{on} {of} on the front: none of the others forgets as much and keeps as much. “{mean[0]}” has the best mean of the two, "
+        f"{mean[1]:.1f} with {mean[2]:.1f} kept."
     )  # fmt: skip

@@ -89,6 +89,7 @@ def member(
                         format_func=lambda name: families.label(family, name))  # fmt: skip
     address.keep(key, name if name != current.name else "")
     start = current if name == current.name else family[name]()
+    st.caption(f"{md(families.in_words(family[name]))}.")
     families.facts(family[name])
     config = RunConfig().with_setting("region", start) if kind is Region else _with_method(start)
     stage = "region" if kind is Region else "unlearn"

@@ -108,6 +108,7 @@ def settings(chosen: Chosen) -> None:
     if len(chosen) < 2:
         st.caption("Choose another run above: the settings in which they differ will stand here.")
         return
+    st.markdown(f"{len(chosen)} runs; a dash: that run's method or region has no such setting.")
     runs_chosen.differing({run.run.id: run.run for run in chosen}, {run.run.id: run.name for run in chosen})
 
 
