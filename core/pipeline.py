@@ -27,6 +27,7 @@ from core import (
     data,
     evaluation,
     extras,
+    fitting,
     general,
     lineage,
     manifest,
@@ -35,6 +36,7 @@ from core import (
     preflight,
     refusals,
     regions,
+    stop_here,
     store,
     watch,
     widen,
@@ -268,8 +270,9 @@ class Pipeline:
             self._write_after(folder)
             shutil.copytree(self.run.path / "checkpoints", folder / "checkpoints")
 
+        steps = dataclasses.replace(c, result_step=0, picked_on="")  # which of them is the result changes none of them
         key = self._key(
-            "unlearn", self.adapters.hash("before"), self.corpus.fingerprint(), self.region, c, c.method.name, never,
+            "unlearn", self.adapters.hash("before"), self.corpus.fingerprint(), self.region, steps, c.method.name, never,
             self.config.data.max_tokens, self.config.answers.max_new_tokens, supply.fingerprint(),
         )  # fmt: skip
         try:
@@ -280,9 +283,27 @@ class Pipeline:
         if source:
             self.adapters.copy("before", "after")
             self.adapters.set("after", adapters_.read_tensors(self.run.path / "after" / "region.safetensors"))
-            made = self.run.json("unlearn.json")
-            unlearn_.verify(self.adapters, self.region, made.get("idle", []) if isinstance(made, dict) else [])
+            self._verify()
+        if c.result_step:
+            self._take(c.result_step)
         return source
+
+    def _verify(self) -> None:
+        """Check that exactly the region changed, but for tensors that the method never moved."""
+        made = self.run.json("unlearn.json")
+        unlearn_.verify(self.adapters, self.region, made.get("idle", []) if isinstance(made, dict) else [])
+
+    def _take(self, step: int) -> None:
+        """Make another checkpoint the result, as somebody chose."""
+        self.adapters.copy("before", "after")
+        self.adapters.set("after", adapters_.read_tensors(fitting.checkpoint(self.run, step)))
+        self._verify()
+        for name in ("after/region.safetensors", "changes.parquet"):
+            (self.run.path / name).unlink()  # one file with the cache's, which must stay as it is
+        self._write_after(self.run.path)
+        found = json.loads((self.run.path / "unlearn.json").read_text(encoding="utf-8"))
+        said = stop_here.words(step, found["step"], self.config.unlearn.picked_on)
+        store.write_json(self.run.path / "unlearn.json", {**found, "step": step, "stopped": said})
 
     def _supply(self, *, widened: bool = True) -> Supply:
         """Return what the method trains on: both scopes, widened if the settings say so, and what it needs besides."""
