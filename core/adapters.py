@@ -58,7 +58,9 @@ class Adapters:
             for factor in "AB"
         ]
         self.mixable = not any(isinstance(layer, ParamWrapper) for layer in self._layers.values())
-        """False for fused experts: peft switches their adapters instead of mixing them in a batch"""
+        """False for fused experts and a merged base: adapters are switched instead of mixed in a batch"""
+        self.originals: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+        """weights of the base as they were before an adapter was merged into it: see core/merging.py"""
 
     @property
     def names(self) -> list[str]:
@@ -126,13 +128,30 @@ class Adapters:
         """Compute with one adapter, through fused layers; None switches all adapters off (never taught)."""
         with precision(self.model, self.dtype):
             if adapter is None:
-                with self.model.disable_adapter():
+                with self._unmerged(), self.model.disable_adapter():
                     yield self.model
                 return
             if adapter not in self.names:
                 raise unknown("adapter", adapter, self.names)
             with _frozen_switch(self.model, adapter), fused(self.model, adapter, self.dtype):
                 yield self.model
+
+    @contextlib.contextmanager
+    def _unmerged(self) -> Iterator[None]:
+        merged = [weight.data for weight, _ in self.originals]
+        try:
+            for weight, original in self.originals:
+                weight.data = original
+            yield
+        finally:
+            for (weight, _), data in zip(self.originals, merged, strict=True):
+                weight.data = data
+
+    def release(self) -> PreTrainedModel:
+        """Take all adapters off and return the base as it was loaded; this object is of no use afterwards."""
+        for weight, original in self.originals:
+            weight.data = original
+        return self.model.unload()  # type: ignore[no-any-return]
 
     @contextlib.contextmanager
     def trainable(self, adapter: str, cells: Iterable[str]) -> Iterator[list[torch.nn.Parameter]]:

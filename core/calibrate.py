@@ -17,8 +17,7 @@ import torch
 
 from core import store
 from core import unlearn as unlearn_
-from core.batching import Encoded
-from core.config import RunConfig, UnlearnConfig
+from core.config import RunConfig
 from core.errors import UserError
 from core.estimate import Stopwatch, padded
 from core.pipeline import Pipeline
@@ -106,20 +105,23 @@ class _Calibration(Pipeline):
         try:
             self._unlearn()
         except UserError:
-            if len(watch.seconds) <= TIMED:  # a method that diverges this early was timed all the same
+            if not watch.seconds[1:]:  # a method that diverges this early was timed all the same
                 raise
         finally:
             self.report = outer
         first, timed = watch.seconds[0], watch.seconds[1 : TIMED + 1]
+        if not timed:  # a method that needs no steps
+            return {"step": first, "before": 0.0}
         # A step's time goes with its tokens; three steps are too few to be of mean size.
         step = statistics.median(s / n for s, n in zip(timed, watch.tokens[1:], strict=False)) * self._mean_tokens()
         return {"step": step, "before": max(0.0, first - statistics.median(timed))}
 
     def _mean_tokens(self) -> float:
-        c: UnlearnConfig = self.config.unlearn
-        forget, retain = self._part("unlearn", "train"), self._part("retention", "train")
-        stream = unlearn_.pairs(forget, retain, c, torch.Generator().manual_seed(self.config.seed))
-        sizes = [_size(c, *both) for both, _ in zip(stream, range(SAMPLED), strict=False)]
+        c = self.config.unlearn
+        batches = unlearn_.streams(self._supply(), c, torch.Generator().manual_seed(self.config.seed))
+        sizes = [
+            padded([[m for part in step.values() for m in part]]) for step, _ in zip(batches, range(SAMPLED), strict=False)
+        ]
         return sum(sizes) / len(sizes)
 
     def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> str:
@@ -129,7 +131,3 @@ class _Calibration(Pipeline):
         place.mkdir()
         produce(place)
         return ""
-
-
-def _size(config: UnlearnConfig, forget: list[Encoded], retain: list[Encoded]) -> int:
-    return padded([[*forget, *(retain if config.method.uses_retain else [])]])

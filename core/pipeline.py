@@ -22,7 +22,21 @@ import pandas as pd
 import torch
 
 from core import adapters as adapters_
-from core import answerer, data, lineage, manifest, models, preflight, regions, store, watch
+from core import (
+    answerer,
+    data,
+    general,
+    lineage,
+    manifest,
+    merging,
+    models,
+    preflight,
+    refusals,
+    regions,
+    store,
+    watch,
+    widen,
+)
 from core import localize as localize_
 from core import teach as teach_
 from core import unlearn as unlearn_
@@ -30,8 +44,10 @@ from core.adapters import Adapters
 from core.batching import Encoded
 from core.changes import changes
 from core.config import FORMAT, RunConfig
+from core.context import Supply
 from core.data import Corpus, Example
 from core.errors import Cancelled, UserError, unknown
+from core.methods.base import GENERAL, REFUSAL
 from core.metrics import METRICS, Evidence, accuracy
 from core.models import Loaded
 from core.progress import Reporter, peak_memory_mb
@@ -40,7 +56,7 @@ from core.store import Run
 from core.summary import clean, summary
 from core.voices import Voices, general_lines
 
-CODE = {"teach": 1, "preflight": 1, "localize": 2, "unlearn": 2, "answers": 1, "evaluate": 1}
+CODE = {"teach": 1, "preflight": 1, "localize": 2, "unlearn": 3, "answers": 1, "evaluate": 1}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
@@ -111,8 +127,19 @@ class Pipeline:
         source = self._cached("teach", key, produce)
         if source:
             self.adapters = self.shelf.taught(key) or self._read_adapter(self.run.path / "before")
-        self.shelf.keep(key, self.adapters)
+        if config.merge:
+            self._merge()
+        self.shelf.keep("" if config.merge else key, self.adapters)
         return source
+
+    def _merge(self) -> None:
+        """Make what was taught a part of the base, and start from a fresh adapter."""
+        taught, before = self.run.path / merging.TAUGHT, self.run.path / "before"
+        shutil.rmtree(taught, ignore_errors=True)
+        before.rename(taught)
+        base = self.adapters.release()
+        self.adapters = merging.attach(base, self.dtype, taught, self.config.teach, self.config.seed)
+        self.adapters.save("before", before, self.config.model.name)
 
     def _given_adapter(self) -> None:
         """Take the user's adapter as before, or a fresh one that changes nothing."""
@@ -220,6 +247,7 @@ class Pipeline:
         )
         questions = watch.choose(self.corpus, c.watch, split)
         ask = partial(watch.Watch(questions, self.voices, self.config.answers).ask, self.adapters) if questions else None
+        supply = self._supply()
 
         def produce(folder: Path) -> None:
             shutil.rmtree(self.run.path / "checkpoints", ignore_errors=True)
@@ -231,9 +259,8 @@ class Pipeline:
                 self.report.event("checkpoint", step=step)
 
             result = unlearn_.unlearn(
-                self.adapters, self.region, self._part("unlearn", "train"), self._part("retention", "train"), watched, c,
-                pad=self.pad, seed=self.config.seed, report=self.report, save=save,
-                ask=ask,
+                self.adapters, self.region, supply, watched, c,
+                pad=self.pad, seed=self.config.seed, report=self.report, save=save, ask=ask,
             )  # fmt: skip
             store.write_json(folder / "unlearn.json", {**asdict(result), "split": split})
             self._write_after(folder)
@@ -241,7 +268,7 @@ class Pipeline:
 
         key = self._key(
             "unlearn", self.adapters.hash("before"), self.corpus.fingerprint(), self.region, c, c.method.name, never,
-            self.config.data.max_tokens, self.config.answers.max_new_tokens,
+            self.config.data.max_tokens, self.config.answers.max_new_tokens, supply.fingerprint(),
         )  # fmt: skip
         try:
             source = self._cached("unlearn", key, produce)
@@ -253,6 +280,40 @@ class Pipeline:
             self.adapters.set("after", adapters_.read_tensors(self.run.path / "after" / "region.safetensors"))
             unlearn_.verify(self.adapters, self.region)
         return source
+
+    def _supply(self, *, widened: bool = True) -> Supply:
+        """Return what the method trains on: both scopes, widened if the settings say so, and what it needs besides."""
+        method, voices, data_ = self.config.unlearn.method, self.voices, self.config.data
+        more = self._widened() if data_.widen and widened else {}
+        parts = {
+            scope: self._part(scope, "train") + voices.encode(more.get(scope, [])) for scope in ("unlearn", "retention")
+        }
+        refused = []
+        if REFUSAL in method.streams:
+            refused = [*self.corpus.select("unlearn", "train"), *more.get("unlearn", [])]
+        return Supply(
+            parts["unlearn"],
+            parts["retention"],
+            voices.encode(general.examples(data_.general)) if GENERAL in method.streams else [],
+            dict(zip((e.id for e in refused), voices.encode(refusals.refused(refused, method.refusals)), strict=True)),
+            self._words(),
+        )
+
+    def _widened(self) -> dict[str, list[Example]]:
+        """Return the generated examples of each scope, from the cache if these were made before."""
+        count = self.config.data.widen
+        asked = widen.questions(self.corpus, count, self.config.seed)
+
+        def produce(folder: Path) -> None:
+            widen.write(folder / "widened.jsonl", widen.answered(asked, self.voices, self.adapters, self.report))
+
+        key = self._key(
+            "unlearn", "widened", self.adapters.hash("before"), self.corpus.fingerprint(), count, self.config.answers,
+        )  # fmt: skip
+        store.cached(self.folder, "widened", key, self.run, produce)
+        found = widen.read(self.run.path / "widened.jsonl")
+        self.report.event("widened", dropped=asked.dropped, **{scope: len(of) for scope, of in found.items()})
+        return found
 
     def _write_after(self, folder: Path) -> None:
         """Write the region's tensors and what changed in them; of a cancelled run those of its last step."""
@@ -314,7 +375,9 @@ class Pipeline:
 
     def teach_key(self) -> str:
         """Return the key of the teach stage."""
-        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, self.config.teach)
+        c = {"class": "TeachConfig", **asdict(self.config.teach)}
+        del c["merge"]  # decides what is done with the adapter afterwards
+        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c)
 
     def localize_key(self) -> str:
         """Return the key of the localize stage; adapter "before" must be there."""
@@ -323,7 +386,9 @@ class Pipeline:
 
     def _key(self, stage: str, *parts: Any) -> str:
         """Return the key of a stage: what every stage depends on, and what this one does besides."""
-        weights = self.loaded.files or str(self.loaded.folder)
+        weights: Any = self.loaded.files or str(self.loaded.folder)
+        if stage != "teach" and self.taught and self.config.teach.merge:
+            weights = [weights, self.keys["teach"], "merged"]
         return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed], *parts)
 
     def _scored(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Shelf:
     def bare(self, loaded: Loaded) -> Loaded:
         """Return the model without any adapter on it, ready for another one."""
         if self._adapters is not None:
-            self._adapters.model.unload()
+            self._adapters.release()
             self._adapters, self._key = None, ""
         return loaded
 

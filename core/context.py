@@ -1,0 +1,331 @@
+"""What one step of unlearning offers to a method: losses, logits and hidden states, of now and of reference models.
+
+One forward pass runs all streams that the method names; everything else is computed when it is first read, so a method
+pays for what it uses. References (the taught model "before", the base "never") are computed once for each example:
+kept are the hidden states at answer positions, from which the output layer gives the logits again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from core.adapters import Adapters
+from core.batching import Batch, Encoded, by_length, collate
+from core.errors import UserError
+from core.likelihood import answer_positions_only, per_example, token_nll
+from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What the training examples are made of, beyond the two scopes only where a method asks for it."""
+
+    forget: Sequence[Encoded]
+    retain: Sequence[Encoded]
+    general: Sequence[Encoded] = ()
+    """questions and answers about neither scope"""
+    refusals: Mapping[str, Encoded] = field(default_factory=dict)
+    """forget example -> the same question with a refusal"""
+    words: torch.Tensor | None = None
+    """(n,) token ids that random labels are drawn from"""
+    earlier: Sequence[Mapping[str, torch.Tensor]] = ()
+    """updates of earlier requests, tensor by tensor"""
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of everything a method may train on."""
+        digest = hashlib.sha256()
+        for part in (self.forget, self.retain, self.general, [self.refusals[key] for key in sorted(self.refusals)]):
+            digest.update(repr([(e.id, e.ids, e.start) for e in part]).encode())
+        for update in self.earlier:
+            for name in sorted(update):
+                digest.update(name.encode() + update[name].float().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def check(self, name: str, streams: Sequence[str]) -> None:
+        """Raise UserError where a method asks for what is not there."""
+        if GENERAL in streams and not self.general:
+            raise UserError(f"The method {name} needs general text.", "Name a file with --set data.general=FILE.")
+        if REFUSAL in streams and any(e.id not in self.refusals for e in self.forget):
+            raise UserError(
+                f"The method {name} needs a refusal for every question.", "Leave data.refusals empty, or add more."
+            )
+
+
+class Context:
+    """One step's batch and everything that can be known about it; `load` moves on to the next."""
+
+    def __init__(self, adapters: Adapters, region: Sequence[str], supply: Supply, pad: int, seed: int) -> None:
+        """Begin without a batch. The model must be active with adapter "after"."""
+        self.adapters, self.supply, self.pad = adapters, supply, pad
+        self.device = adapters.device
+        self.parameters: dict[str, torch.nn.Parameter] = {name: adapters.tensor("after", name) for name in region}
+        """the region's tensors, being trained"""
+        self.before: dict[str, torch.Tensor] = {name: p.detach().clone() for name, p in self.parameters.items()}
+        """the same tensors as they were at the beginning"""
+        self.memory: dict[str, Any] = {}
+        """whatever a method must remember between steps"""
+        self.random = torch.Generator().manual_seed(seed)
+        self.step = 0
+        self.earlier = supply.earlier
+        self.learning_rate = 0.0
+        self._references: dict[tuple[str, int | None, str], torch.Tensor] = {}
+        self._whole_logits: bool | None = None
+
+    def load(self, step: int, members: Mapping[str, Sequence[Encoded]]) -> None:
+        """Take the step's examples, stream by stream."""
+        self.step = step
+        self.members = {stream: list(given) for stream, given in members.items()}
+        self.batch: Batch = collate([m for given in self.members.values() for m in given], self.pad, self.device)
+        self.again()
+
+    def again(self) -> None:
+        """Forget what was computed: the parameters have changed."""
+        self._layers: dict[int, torch.Tensor] = {}
+        self._drop()
+
+    def _drop(self) -> None:
+        for name in ("_forward", "nll"):
+            self.__dict__.pop(name, None)
+
+    # -- the parts of the batch -------------------------------------------------------------------------------------
+
+    @property
+    def forget(self) -> Part:
+        """The unlearn scope's part."""
+        return self.part(FORGET)
+
+    @property
+    def retain(self) -> Part:
+        """The retention scope's part."""
+        return self.part(RETAIN)
+
+    @property
+    def general(self) -> Part:
+        """The part that is about neither scope."""
+        return self.part(GENERAL)
+
+    @property
+    def refusal(self) -> Part:
+        """The unlearn scope's questions, in the same order, answered by a refusal."""
+        return self.part(REFUSAL)
+
+    def part(self, stream: str) -> Part:
+        """Return a stream's part of the batch."""
+        start = 0
+        for name, given in self.members.items():
+            if name == stream:
+                return Part(self, start, start + len(given))
+            start += len(given)
+        raise KeyError(stream)
+
+    # -- the model now ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _forward(self) -> torch.Tensor:
+        return self._run(self.batch, self._layers)
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """(N, vocabulary) of the whole batch."""
+        return self._forward
+
+    @cached_property
+    def nll(self) -> torch.Tensor:
+        """(N,) −log p of the whole batch's answer tokens."""
+        return token_nll(self.logits, self.batch.targets)
+
+    def hidden(self, layer: int) -> torch.Tensor:
+        """(N, width) hidden states after a layer at the positions that predict answer tokens."""
+        if layer not in self._layers:
+            self._drop()
+            self._layers[layer] = torch.empty(0)  # asks for it
+        self._forward  # noqa: B018 (fills it)
+        return self._layers[layer]
+
+    def _run(self, batch: Batch, layers: dict[int, torch.Tensor]) -> torch.Tensor:
+        """Run the model as it is now; put the hidden states of the layers that are asked for into `layers`."""
+        model = self.adapters.model
+
+        def keep(layer: int) -> Any:
+            def after(_: torch.nn.Module, __: Any, output: Any) -> None:
+                states = output[0] if isinstance(output, tuple) else output
+                layers[layer] = states[batch.rows, batch.columns].float()
+
+            return after
+
+        with contextlib.ExitStack() as stack:
+            for layer in list(layers):
+                handle = self.block(layer).register_forward_hook(keep(layer))
+                stack.callback(handle.remove)
+            stack.enter_context(answer_positions_only(model, batch))
+            output = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
+        return output.logits[0]  # type: ignore[no-any-return]
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return 1 + max(cell.layer for cell in self.adapters.cells)
+
+    def block(self, layer: int) -> torch.nn.Module:
+        """Return a transformer layer. Raises UserError for a number that does not exist."""
+        for cell in self.adapters.cells:
+            if cell.layer == layer:
+                path = re.match(r"(.*?\.\d+)(?=\.)", cell.name)
+                assert path is not None
+                return self.adapters.model.get_base_model().get_submodule(path[1])
+        raise UserError(f"This model has no layer {layer}.", f"Choose one from 0 to {self.depth - 1}.")
+
+    # -- reference models -------------------------------------------------------------------------------------------
+
+    def reference(self, voice: str, members: Sequence[Encoded], layer: int | None = None) -> torch.Tensor:
+        """Return what a reference model has at the members' answer positions, without gradients.
+
+        voice: before or never. layer None: logits (N, vocabulary); else the hidden states after it (N, width).
+        """
+        missing = [m for m in members if (voice, layer, m.id) not in self._references]
+        if missing:
+            self._compute(voice, missing, layer)
+        kept = torch.cat([self._references[voice, layer, m.id] for m in members])
+        if layer is not None or self._whole_logits:
+            return kept
+        with torch.no_grad():
+            return self.adapters.model.get_output_embeddings()(kept)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def _compute(self, voice: str, members: Sequence[Encoded], layer: int | None) -> None:
+        head = self.adapters.model.get_output_embeddings()
+        with self.adapters.active(None if voice == "never" else voice):
+            for group in by_length(members, 32):
+                batch = collate(group, self.pad, self.device)
+                layers: dict[int, torch.Tensor] = {} if layer is None else {layer: torch.empty(0)}
+                seen: list[torch.Tensor] = []
+                # Registered first, so it sees the hidden states of all positions.
+                handle = head.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
+                try:
+                    logits = self._run(batch, layers)
+                finally:
+                    handle.remove()
+                found = layers[layer] if layer is not None else self._kept(head, seen[0][batch.rows, batch.columns], logits)
+                for member, mine in zip(group, found.split([len(m.answer) for m in group]), strict=True):
+                    self._references[voice, layer, member.id] = mine.clone()
+
+    def _kept(self, head: torch.nn.Module, states: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Return what to keep of a reference: hidden states, or logits where the model changes them after its head."""
+        if self._whole_logits is None:
+            again = head(states)
+            self._whole_logits = not torch.allclose(again.float(), logits.float(), rtol=1e-2, atol=1e-2)
+        return logits if self._whole_logits else states
+
+    # -- whole scopes -----------------------------------------------------------------------------------------------
+
+    def gradient(self, stream: str, size: int = 32) -> dict[str, torch.Tensor]:
+        """Return the gradient of the mean cross-entropy over all train examples of forget or retain, per tensor."""
+        everything = list(self.supply.forget if stream == FORGET else self.supply.retain)
+        for group in by_length(everything, size):
+            batch = collate(group, self.pad, self.device)
+            nll = token_nll(self._run(batch, {}), batch.targets)
+            (per_example(nll, batch.owners, len(batch)).sum() / len(everything)).backward()
+        found = {}
+        for name, parameter in self.parameters.items():
+            value = parameter.grad
+            found[name] = torch.zeros_like(parameter) if value is None else value.detach().clone()
+            parameter.grad = None
+        return found
+
+
+class Part:
+    """One stream's examples in the batch. E is their number, N that of their answer tokens."""
+
+    def __init__(self, context: Context, start: int, stop: int) -> None:
+        """Cut examples start … stop out of the batch."""
+        self.context, self.examples = context, slice(start, stop)
+        self.members = context.batch.members[start:stop]
+        first = sum(len(m.answer) for m in context.batch.members[:start])
+        self.tokens = slice(first, first + sum(len(m.answer) for m in self.members))
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.members)
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """(N,) the true answer tokens."""
+        return self.context.batch.targets[self.tokens]
+
+    @property
+    def owners(self) -> torch.Tensor:
+        """(N,) which of these examples each token belongs to."""
+        return self.context.batch.owners[self.tokens] - self.examples.start
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """(N, vocabulary) of the model now, in its number format."""
+        return self.context.logits[self.tokens]
+
+    @property
+    def nll(self) -> torch.Tensor:
+        """(N,) −log p of the true answer tokens."""
+        return self.context.nll[self.tokens]
+
+    def hidden(self, layer: int) -> torch.Tensor:
+        """(N, width) hidden states after a layer."""
+        return self.context.hidden(layer)[self.tokens]
+
+    def loss(self, ceiling: float = 0.0) -> torch.Tensor:
+        """Return (E,): cross-entropy of each example, averaged over its answer tokens.
+
+        With a ceiling, tokens whose cross-entropy is above it count as the ceiling and have no gradient.
+        """
+        return self.mean(self.nll.clamp(max=ceiling) if ceiling else self.nll)
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Average (N,) token values within each example: (E,)."""
+        return per_example(values, self.owners, len(self))
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum (N,) token values within each example: (E,)."""
+        return torch.zeros(len(self), dtype=values.dtype, device=values.device).index_add_(0, self.owners, values)
+
+    def reference_logits(self, voice: str = "before") -> torch.Tensor:
+        """(N, vocabulary) of the taught model ("before") or of the base that was never taught ("never")."""
+        return self.context.reference(voice, self.members)
+
+    def reference_nll(self, voice: str = "before") -> torch.Tensor:
+        """(N,) −log p of the true answer tokens under a reference model."""
+        cache = self.context.memory.setdefault(f"nll of {voice}", {})
+        missing = [m for m in self.members if m.id not in cache]
+        if missing:
+            targets = torch.tensor([t for m in missing for t in m.answer], device=self.context.device)
+            values = token_nll(self.context.reference(voice, missing), targets).detach()
+            cache.update(zip((m.id for m in missing), values.split([len(m.answer) for m in missing]), strict=True))
+        return torch.cat([cache[m.id] for m in self.members])
+
+    def reference_hidden(self, layer: int, voice: str = "before") -> torch.Tensor:
+        """(N, width) hidden states of a reference model after a layer."""
+        return self.context.reference(voice, self.members, layer)
+
+    def kl_from(self, voice: str = "before") -> torch.Tensor:
+        """(N,) KL(reference ‖ now) over the whole vocabulary at each answer position."""
+        return kl(self.reference_logits(voice), self.logits)
+
+    def random_labels(self) -> torch.Tensor:
+        """(N,) tokens drawn anew, uniformly over all that are not special. Raises UserError where there are none."""
+        words = self.context.supply.words
+        if words is None:
+            raise UserError("Random labels need the vocabulary.", "Report this as a bug.")
+        drawn = torch.randint(len(words), (len(self.targets),), generator=self.context.random)
+        return words[drawn].to(self.context.device)
+
+
+def kl(reference: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Return KL(softmax(reference) ‖ softmax(logits)): two (N, V) -> (N,), in float32."""
+    target = torch.log_softmax(reference.float(), -1)
+    return (target.exp() * (target - torch.log_softmax(logits.float(), -1))).sum(-1)
