@@ -243,6 +243,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unlearn.retain_floor": 0.0,
     },
 }
+PRESETS["paper-code"] = {**PRESETS["paper"], "localize.perturbation": "code", "localize.copies": 3}
 """What a preset changes against the defaults, which are this-machine. Chosen on train and dev, never on val."""
 
 

@@ -22,6 +22,7 @@ from core.batching import Batch, Encoded, by_length, collate
 from core.errors import UserError
 from core.likelihood import answer_positions_only, per_example, token_nll
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
+from core.part import Part
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Context:
         self._drop()
 
     def _drop(self) -> None:
-        for name in ("_forward", "nll"):
+        for name in ("_forward", "split_logits", "losses"):
             self.__dict__.pop(name, None)
 
     # -- the parts of the batch -------------------------------------------------------------------------------------
@@ -120,9 +121,9 @@ class Context:
     def part(self, stream: str) -> Part:
         """Return a stream's part of the batch."""
         start = 0
-        for name, given in self.members.items():
+        for place, (name, given) in enumerate(self.members.items()):
             if name == stream:
-                return Part(self, start, start + len(given))
+                return Part(self, place, start, start + len(given))
             start += len(given)
         raise KeyError(stream)
 
@@ -138,9 +139,14 @@ class Context:
         return self._forward
 
     @cached_property
-    def nll(self) -> torch.Tensor:
-        """(N,) −log p of the whole batch's answer tokens."""
-        return token_nll(self.logits, self.batch.targets)
+    def split_logits(self) -> tuple[torch.Tensor, ...]:
+        """The logits of each stream. Cut once: slices would each give a gradient as large as the whole."""
+        return self.logits.split([sum(len(m.answer) for m in given) for given in self.members.values()])
+
+    @cached_property
+    def losses(self) -> dict[int, torch.Tensor]:
+        """−log p of the true answer tokens of the streams that were asked for them, by the stream's number."""
+        return {}
 
     def hidden(self, layer: int) -> torch.Tensor:
         """(N, width) hidden states after a layer at the positions that predict answer tokens."""
@@ -173,6 +179,11 @@ class Context:
     def depth(self) -> int:
         """Number of layers."""
         return 1 + max(cell.layer for cell in self.adapters.cells)
+
+    @property
+    def lowest(self) -> int:
+        """Lowest layer that has a tensor of the region: what lies below it cannot change."""
+        return min(cell.layer for cell in self.adapters.cells if cell.name in self.parameters)
 
     def block(self, layer: int) -> torch.nn.Module:
         """Return a transformer layer. Raises UserError for a number that does not exist."""
@@ -239,93 +250,3 @@ class Context:
             found[name] = torch.zeros_like(parameter) if value is None else value.detach().clone()
             parameter.grad = None
         return found
-
-
-class Part:
-    """One stream's examples in the batch. E is their number, N that of their answer tokens."""
-
-    def __init__(self, context: Context, start: int, stop: int) -> None:
-        """Cut examples start … stop out of the batch."""
-        self.context, self.examples = context, slice(start, stop)
-        self.members = context.batch.members[start:stop]
-        first = sum(len(m.answer) for m in context.batch.members[:start])
-        self.tokens = slice(first, first + sum(len(m.answer) for m in self.members))
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-        return len(self.members)
-
-    @property
-    def targets(self) -> torch.Tensor:
-        """(N,) the true answer tokens."""
-        return self.context.batch.targets[self.tokens]
-
-    @property
-    def owners(self) -> torch.Tensor:
-        """(N,) which of these examples each token belongs to."""
-        return self.context.batch.owners[self.tokens] - self.examples.start
-
-    @property
-    def logits(self) -> torch.Tensor:
-        """(N, vocabulary) of the model now, in its number format."""
-        return self.context.logits[self.tokens]
-
-    @property
-    def nll(self) -> torch.Tensor:
-        """(N,) −log p of the true answer tokens."""
-        return self.context.nll[self.tokens]
-
-    def hidden(self, layer: int) -> torch.Tensor:
-        """(N, width) hidden states after a layer."""
-        return self.context.hidden(layer)[self.tokens]
-
-    def loss(self, ceiling: float = 0.0) -> torch.Tensor:
-        """Return (E,): cross-entropy of each example, averaged over its answer tokens.
-
-        With a ceiling, tokens whose cross-entropy is above it count as the ceiling and have no gradient.
-        """
-        return self.mean(self.nll.clamp(max=ceiling) if ceiling else self.nll)
-
-    def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """Average (N,) token values within each example: (E,)."""
-        return per_example(values, self.owners, len(self))
-
-    def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Sum (N,) token values within each example: (E,)."""
-        return torch.zeros(len(self), dtype=values.dtype, device=values.device).index_add_(0, self.owners, values)
-
-    def reference_logits(self, voice: str = "before") -> torch.Tensor:
-        """(N, vocabulary) of the taught model ("before") or of the base that was never taught ("never")."""
-        return self.context.reference(voice, self.members)
-
-    def reference_nll(self, voice: str = "before") -> torch.Tensor:
-        """(N,) −log p of the true answer tokens under a reference model."""
-        cache = self.context.memory.setdefault(f"nll of {voice}", {})
-        missing = [m for m in self.members if m.id not in cache]
-        if missing:
-            targets = torch.tensor([t for m in missing for t in m.answer], device=self.context.device)
-            values = token_nll(self.context.reference(voice, missing), targets).detach()
-            cache.update(zip((m.id for m in missing), values.split([len(m.answer) for m in missing]), strict=True))
-        return torch.cat([cache[m.id] for m in self.members])
-
-    def reference_hidden(self, layer: int, voice: str = "before") -> torch.Tensor:
-        """(N, width) hidden states of a reference model after a layer."""
-        return self.context.reference(voice, self.members, layer)
-
-    def kl_from(self, voice: str = "before") -> torch.Tensor:
-        """(N,) KL(reference ‖ now) over the whole vocabulary at each answer position."""
-        return kl(self.reference_logits(voice), self.logits)
-
-    def random_labels(self) -> torch.Tensor:
-        """(N,) tokens drawn anew, uniformly over all that are not special. Raises UserError where there are none."""
-        words = self.context.supply.words
-        if words is None:
-            raise UserError("Random labels need the vocabulary.", "Report this as a bug.")
-        drawn = torch.randint(len(words), (len(self.targets),), generator=self.context.random)
-        return words[drawn].to(self.context.device)
-
-
-def kl(reference: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return KL(softmax(reference) ‖ softmax(logits)): two (N, V) -> (N,), in float32."""
-    target = torch.log_softmax(reference.float(), -1)
-    return (target.exp() * (target - torch.log_softmax(logits.float(), -1))).sum(-1)

@@ -278,7 +278,8 @@ class Pipeline:
         if source:
             self.adapters.copy("before", "after")
             self.adapters.set("after", adapters_.read_tensors(self.run.path / "after" / "region.safetensors"))
-            unlearn_.verify(self.adapters, self.region)
+            made = self.run.json("unlearn.json")
+            unlearn_.verify(self.adapters, self.region, made.get("idle", []) if isinstance(made, dict) else [])
         return source
 
     def _supply(self, *, widened: bool = True) -> Supply:

@@ -45,11 +45,13 @@ class Unlearned:
     target: float | None = None
     """accuracy on U at which to stop, in percent"""
     curve: list[dict[str, float]] = field(default_factory=list)
-    """per step: step, forget_loss, retain_loss, rate"""
+    """per step: step, rate, and the cross-entropy of each stream as STREAM_loss: forget, retain, general, refusal"""
     checks: list[dict[str, float]] = field(default_factory=list)
     """per checkpoint: step, unlearn, retention (accuracy in percent)"""
     watched: list[dict[str, Any]] = field(default_factory=list)
     """at step 0 and per checkpoint: step, answers to the watch questions"""
+    idle: list[str] = field(default_factory=list)
+    """tensors of the region that the method never gave a gradient, so they stayed as they were"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,15 @@ def unlearn(
     adapters.set("after", loop.kept)
     result.stopped = result.stopped or f"all {config.steps} steps made"
     result.seconds = time.monotonic() - started
-    verify(adapters, region)
+    result.idle = [name for name in region if name in loop.idle]
+    if len(result.idle) == len(region):
+        raise UserError(f"{config.method.name} cannot move any tensor of the region.", "Choose another region.")
+    if result.idle:
+        text = (
+            f"{config.method.name} gives {len(result.idle)} of the region's {len(region)} tensors no gradient: they stayed."
+        )
+        report.event("finding", text=text)
+    verify(adapters, region, result.idle)
     return result
 
 
@@ -109,6 +119,7 @@ class _Loop:
         self.model, self.context, self.watched, self.config = model, context, watched, config
         self.result, self.report, self.save, self.ask = result, report, save, ask
         self.kept: dict[str, torch.Tensor] = {}
+        self.idle = set(context.parameters)
         parameters = list(context.parameters.values())
         self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate(step, config))
@@ -141,10 +152,12 @@ class _Loop:
         context.learning_rate = float(self.schedule.get_last_lr()[0])
         self.result.tokens += context.batch.ids.numel()
         method.backward(context)
-        losses = {f"{s}_loss": float(context.part(s).loss().detach().mean()) for s in (FORGET, RETAIN) if s in members}
+        losses = {f"{s}_loss": float(context.part(s).loss().detach().mean()) for s in members}
         for name, parameter in context.parameters.items():
             if parameter.grad is not None:
                 parameter.grad = method.mask(context, name, parameter.grad)
+                if name in self.idle and parameter.grad.any():
+                    self.idle.remove(name)
         if not _finite(losses, list(context.parameters.values())):
             return None
         self.optimizer.step()
@@ -264,9 +277,9 @@ def _why_stop(measured: dict[str, float], step: int, result: Unlearned, config: 
     return ""
 
 
-def verify(adapters: Adapters, region: Sequence[str]) -> None:
-    """Check that exactly the region changed. Raises UserError that names the first tensor that breaks it."""
-    inside = set(region)
+def verify(adapters: Adapters, region: Sequence[str], idle: Sequence[str] = ()) -> None:
+    """Check that exactly the region changed, but for `idle` tensors. Raises UserError that names the first that breaks it."""
+    inside = set(region) - set(idle)
     for cell in adapters.cells:
         same = torch.equal(adapters.tensor("before", cell.name), adapters.tensor("after", cell.name))
         if same and cell.name in inside:

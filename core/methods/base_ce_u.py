@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from core.methods.base import Method
-from core.methods.ce_u import soft_cross_entropy, without_truth
 from core.settings import setting
 
 if TYPE_CHECKING:
@@ -23,11 +22,10 @@ class BaseCEU(Method):
     formula: ClassVar[str] = "α · CE(softmax(z_base with z_y = −∞) → z) + β · CE(R)"
     source: ClassVar[str] = "our own; after CE-U, arXiv 2503.01224"
     forget_weight: float = setting(3.0, "weight of the forget loss", low=0.0, high=1000.0)
-    retain_weight: float = setting(1.0, "weight of the descent on R", low=0.0, high=1000.0)
+    retain_weight: float = setting(1.0, "weight of the descent on R", low=0.0, high=1000.0, tune=(0.1, 10.0))
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""
         part = context.forget
-        target = without_truth(part.reference_logits("never"), part.targets)
-        forget = part.mean(soft_cross_entropy(target, part.logits))
+        forget = part.mean(part.soft_nll(part.reference_logits("never"), shift=float("-inf")))
         return self.forget_weight * forget.mean() + self.retain_weight * context.retain.loss().mean()

@@ -21,6 +21,10 @@ class GradientAscent(Method):
     name: ClassVar[str] = "gradient-ascent"
     formula: ClassVar[str] = "−α · CE(U)"
     source: ClassVar[str] = "baseline of arXiv 2407.01920, section 4.1"
+    known_for: ClassVar[str] = (
+        "Published (7B, privacy, Llama-2): Unlearn Success 96.6, Retention Success 2.5. "
+        "Collapses, and its outputs are often gibberish (abstract of arXiv 2404.05868)."
+    )
     streams: ClassVar[tuple[str, ...]] = (FORGET,)
     forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0)
 
