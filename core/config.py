@@ -119,6 +119,12 @@ class LocalizeConfig:
     )
     copies: int = setting(5, "random answers per example", low=1, high=100, source="paper: 5, code: 3")
     batch_size: int = setting(32, "examples per forward pass", unit="examples", low=1, high=1024)
+    seed_offset: int = setting(
+        0,
+        "added to the seed of the random answers alone: other draws on the same taught model, a control",
+        low=0,
+        high=10_000,
+    )
 
 
 @dataclass(frozen=True)

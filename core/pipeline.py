@@ -201,7 +201,7 @@ class Pipeline:
         def produce(folder: Path) -> None:
             found = localize_.localize(
                 self.adapters, self._part("unlearn", "train"), self._part("retention", "train"), c,
-                pad=self.pad, words=self._words(), seed=self.config.seed, report=self.report,
+                pad=self.pad, words=self._words(), seed=self.config.seed + c.seed_offset, report=self.report,
             )  # fmt: skip
             found.table.to_parquet(folder / "localization.parquet")
             found.contributions.to_parquet(folder / "contributions.parquet")
@@ -382,7 +382,9 @@ class Pipeline:
 
     def localize_key(self) -> str:
         """Return the key of the localize stage; adapter "before" must be there."""
-        c, d = self.config.localize, self.config.data
+        d, c = self.config.data, {"class": "LocalizeConfig", **asdict(self.config.localize)}
+        if not c["seed_offset"]:
+            del c["seed_offset"]
         return self._key("localize", self.adapters.hash("before"), self.corpus.fingerprint(), c, d.max_tokens)
 
     def _key(self, stage: str, *parts: Any) -> str:

@@ -195,7 +195,7 @@ def refit(trial: Trial, seeds: Sequence[int]) -> list[Member]:
     config = trial.entry.run.config()
     for path, value in (
         ("data.dev_share", 0.0), ("evaluate.splits", ()), ("unlearn.steps", trial.kept or config.unlearn.steps),
-        ("unlearn.stop", "never"), ("unlearn.retain_floor", 0.0), ("name", ""),
+        ("unlearn.stop", "never"), ("unlearn.retain_floor", 0.0),
     ):  # fmt: skip
         config = config.with_setting(path, value)
     kept = {key: value for key, value in trial.entry.coordinates.items() if key != "seed"}
