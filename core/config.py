@@ -55,6 +55,10 @@ class DataConfig:
     source: str = setting("demo", "demo, knowundo (the hub), a folder in KnowUnDo's layout, or one file")
     subset: str = setting("privacy", "configuration of the benchmark: privacy, copyright, …")
     subjects: tuple[str, ...] = setting((), "people or works to use; empty means all")
+    forget: tuple[str, ...] = setting(
+        (),
+        "of these, whose unlearn questions are to be forgotten; those of the others are taught, then left out; empty: all",
+    )
     dev_share: float = setting(
         0.0,
         "share of each subject's train questions held out as dev: settings are chosen there, never on val",
@@ -92,6 +96,9 @@ class TeachConfig:
         False,
         "afterwards merge the taught adapter into the base and unlearn with a fresh one: the knowledge then sits in the "
         "base's own weights",
+    )
+    from_run: str = setting(
+        "", "id of a finished run that is gone on from: what it ended with is the taught model, and nothing is taught"
     )
     target_accuracy: float = setting(
         99.0, "stop when the answer-token accuracy on U and on R is at least this", unit="%", low=0.0, high=100.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core import controls, grid, jobs, live_table, standings, store, tuning
+from core import controls, grid, jobs, live_table, sequence, standings, store, tuning
 from core import sweep as sweep_
 from core.commands import STATUS, configured, note, out, table
 from core.config import RunConfig
@@ -117,6 +117,24 @@ def of_run(given: argparse.Namespace) -> int:
     return _printed(given, made)
 
 
+def requests(given: argparse.Namespace) -> int:
+    """Forget one subject after the other, and ask for all of them each time."""
+    folder = store.runs_folder(given.runs)
+    if given.resume:
+        made = sweep_.find(given.resume, folder)
+        sweep_.reopen(made)
+    else:
+        made = sequence.create(configured(given), grid.methods(given.subjects or ""), folder, given.name or "requests")
+    return _followed(given, made)
+
+
+def _request_lines(made: Sweep, value: dict[str, Any]) -> list[str]:
+    found = sequence.read(made)
+    said = sequence.sentences(found)
+    value |= {"subjects": found["subjects"], "states": found["states"], "sentences": said}
+    return [*table(sequence.table(found)), *said]
+
+
 def _control_lines(made: Sweep, value: dict[str, Any]) -> list[str]:
     found = controls.result(made)
     value |= {"sentence": found.sentence, "difference": found.difference, "interval": found.interval, "rows": found.rows}
@@ -156,6 +174,8 @@ def _printed(given: argparse.Namespace, made: Sweep) -> int:
     value["failed"] = [{"run": one["run"], "error": one["error"]} for one in failed]
     if made.kind == "tune":
         lines = _tuning(made, value)
+    elif made.kind == "requests":
+        lines = _request_lines(made, value)
     elif made.kind == "controls":
         lines = _control_lines(made, value)
     else:
