@@ -117,11 +117,8 @@ class _Calibration(Pipeline):
         return {"step": step, "before": max(0.0, first - statistics.median(timed))}
 
     def _mean_tokens(self) -> float:
-        c = self.config.unlearn
-        batches = unlearn_.streams(self._supply(), c, torch.Generator().manual_seed(self.config.seed))
-        sizes = [
-            padded([[m for part in step.values() for m in part]]) for step, _ in zip(batches, range(SAMPLED), strict=False)
-        ]
+        batches = unlearn_.streams(self._supply(), self.config.unlearn, torch.Generator().manual_seed(self.config.seed))
+        sizes = [padded([[m for part in next(batches).values() for m in part]]) for _ in range(SAMPLED)]
         return sum(sizes) / len(sizes)
 
     def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,8 @@ from core import adapters as adapters_
 from core import (
     answerer,
     data,
+    evaluation,
+    extras,
     fitting,
     general,
     lineage,
@@ -50,15 +52,15 @@ from core.context import Supply
 from core.data import Corpus, Example
 from core.errors import Cancelled, UserError, unknown
 from core.methods.base import GENERAL, REFUSAL
-from core.metrics import METRICS, Evidence, accuracy
+from core.metrics import accuracy
 from core.models import Loaded
 from core.progress import Reporter, peak_memory_mb
 from core.shelf import Shelf
 from core.store import Run
-from core.summary import clean, summary
+from core.summary import summary
 from core.voices import Voices, general_lines
 
-CODE = {"teach": 1, "preflight": 1, "localize": 2, "unlearn": 3, "answers": 1, "evaluate": 1}
+CODE = {"teach": 1, "preflight": 2, "localize": 3, "unlearn": 3, "answers": 1, "evaluate": 2}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
@@ -193,14 +195,13 @@ class Pipeline:
 
         def produce(folder: Path) -> None:
             self.voices.score(self.adapters, voices).to_parquet(folder / "reference.parquet")
-            store.write_json(
-                folder / "reference.json",
-                {"answers": self.voices.ask(self.adapters, voices), "general": self.voices.general(self.adapters, voices)},
-            )
+            answers = self.voices.ask(self.adapters, voices)
+            found = {"answers": answers, "general": self.voices.general(self.adapters, voices)}
+            store.write_json(folder / "reference.json", {**found, "extras": self._extras(voices, answers, folder)})
 
         key = self._key(
             "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
-            self.config.answers, self._scored(), self.config.data.max_tokens, general_lines(),
+            self.config.answers, self._scored(), self.config.data.max_tokens, extras.fingerprint(),
         )  # fmt: skip
         source = self._cached("preflight", key, produce)
         self.reference = pd.read_parquet(self.run.path / "reference.parquet")
@@ -228,6 +229,7 @@ class Pipeline:
             )  # fmt: skip
             found.table.to_parquet(folder / "localization.parquet")
             found.contributions.to_parquet(folder / "contributions.parquet")
+            found.separability.to_parquet(folder / "separability.parquet")
             np.savez_compressed(folder / "detail.npz", **{k: _smaller(v) for k, v in found.detail.items()})  # type: ignore[arg-type]
 
         key = self.localize_key()
@@ -375,26 +377,42 @@ class Pipeline:
     def _evaluate(self) -> str:
         def produce(folder: Path) -> None:
             self.asked.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
+            found = self._extras(["after"], self.recorded["answers"], folder)
+            store.write_json(folder / "after-extras.json", found)
 
         key = self._key(
-            "evaluate", self.adapters.hash("after"), self.corpus.fingerprint(), self._scored(),
-            self.config.data.max_tokens, *self.config.evaluate.splits,
+            "evaluate", self.adapters.hash("after"), self.adapters.hash("before"), self.corpus.fingerprint(),
+            self._scored(), self.config.answers, self.config.data.max_tokens, extras.fingerprint(),
+            *self.config.evaluate.splits,
         )  # fmt: skip
         source = self._cached("evaluate", key, produce)
-        after = pd.read_parquet(self.run.path / "after.parquet")
-        tokens = self.reference.merge(after.drop(columns=["token", "text"]), on=["example", "position"], validate="1:1")
+        tables = [self.reference, pd.read_parquet(self.run.path / "after.parquet")]
         places = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in self.corpus.examples])
-        tokens = tokens.merge(places, on="example", validate="m:1")
-        tokens.to_parquet(self.run.path / "tokens.parquet")
-        evidence = Evidence(
-            self.asked.examples, tokens, self.recorded["answers"], self.recorded["general"], self.voices.lexicon(),
-            {} if self.taught else {"never": NOT_TAUGHT},
-        )  # fmt: skip
-        scores = {name: {"unit": m.unit, **asdict(m.compute(evidence))} for name, m in METRICS.items()}
-        store.write_json(self.run.path / "metrics.json", clean({"format": FORMAT, "metrics": scores}))
-        for name in ("reference.parquet", "reference.json", "after.parquet", "after.json"):
-            (self.run.path / name).unlink(missing_ok=True)  # now contained in tokens, answers and metrics
+        evaluation.joined(tables).merge(places, on="example", validate="m:1").to_parquet(self.run.path / "tokens.parquet")
+        also = json.loads((self.run.path / "after-extras.json").read_text(encoding="utf-8"))
+        recorded = evaluation.merged(self.recorded["extras"], also) | {
+            "general": self.recorded["general"], "missing": {} if self.taught else {"never": NOT_TAUGHT},
+            "words": evaluation.known_words(self.recorded["answers"].values(), self.voices.lexicon()),
+        }  # fmt: skip
+        parts = ("unseen-before.parquet", "unseen-after.parquet")
+        whole = self.config.evaluate.extras
+        evaluation.write(
+            self.run,
+            recorded,
+            evaluation.joined([pd.read_parquet(self.run.path / part) for part in parts]) if whole else None,
+        )
+        for name in ("reference.parquet", "reference.json", "after.parquet", "after.json", "after-extras.json", *parts):
+            (self.run.path / name).unlink(missing_ok=True)  # now contained in tokens, answers and recorded
         return source
+
+    def _extras(self, voices: Sequence[str], answers: dict[str, dict[str, str]], folder: Path) -> dict[str, Any]:
+        """Record the extras of some voices, unless they are switched off; their table goes into the folder."""
+        if not self.config.evaluate.extras:
+            return {}
+        recorder = extras.Extras(self.voices, self.corpus.examples)
+        found, table = recorder.record(self.adapters, voices, answers)
+        table.to_parquet(folder / f"unseen-{voices[0]}.parquet")
+        return found | recorder.material()
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ def members(configs: Sequence[tuple[RunConfig, Mapping[str, Any]]], count: int, 
     found = []
     for base, coordinates in configs:
         config = base.with_setting("data.dev_share", dev_share).with_setting("evaluate.splits", ("dev",))
-        config = config.with_setting("unlearn.watch", 0)
+        config = config.with_setting("unlearn.watch", 0).with_setting("evaluate.extras", False)
         config = config.with_setting("unlearn.check_every", max(1, -(-config.unlearn.steps // CHECKS)))
         own = []
         for number, changes in enumerate(trials(config, count, config.seed)):
