@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from core import commands
+from core import commands, sweep_commands
 from core.errors import UserError
 
 
@@ -29,6 +29,9 @@ def parser() -> argparse.ArgumentParser:
 
     run = verb("run", "teach, localize, unlearn and evaluate; without options the demo", commands.run)
     _run_options(run)
+    many = verb("sweep", "many runs: methods × regions × seeds × settings, one worker, tuning", sweep_commands.sweep)
+    _run_options(many)
+    sweep_commands.options(many)
     verb("runs", "list all runs", commands.runs)
     verb("show", "settings and scores of a run", commands.show).add_argument("id", metavar="RUN")
     verb("compare", "scores of several runs side by side", commands.compare).add_argument("ids", metavar="RUN", nargs="+")
@@ -58,7 +61,9 @@ def _run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--subset", metavar="S", help="privacy (default), copyright, …")
     run.add_argument("--method", metavar="NAME", help="see `methods`")
     run.add_argument(
-        "--region", metavar="RULE", help="located (default), all, random, complement, layers:A-B, modules:NAME,…"
+        "--region",
+        metavar="RULE",
+        help="located (default), all, random, complement, top:20%%, late:33%%, ratio-layers:5, separable, layers:A-B, modules:NAME,…",
     )
     run.add_argument("--set", metavar="STAGE.KEY=VALUE", action="append", default=[], help="any setting; may be repeated")
     run.add_argument("--trust-remote-code", action="store_true", help="let a hub repository run its own code")

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from core.errors import UserError, unknown
-from core.fused import fused
+from core.fused import fused, unfused
 from core.models import precision
 
 
@@ -58,7 +58,9 @@ class Adapters:
             for factor in "AB"
         ]
         self.mixable = not any(isinstance(layer, ParamWrapper) for layer in self._layers.values())
-        """False for fused experts: peft switches their adapters instead of mixing them in a batch"""
+        """False for fused experts and a merged base: adapters are switched instead of mixed in a batch"""
+        self.originals: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+        """weights of the base as they were before an adapter was merged into it: see core/merging.py"""
 
     @property
     def names(self) -> list[str]:
@@ -73,6 +75,13 @@ class Adapters:
     def layer(self, cell: str) -> LoraLayer:
         """Return the peft layer that holds a cell."""
         return self._layers[cell.rsplit(".lora_", 1)[0]]
+
+    def block(self, layer: int) -> torch.nn.Module:
+        """Return a transformer layer. Raises UserError for a number that does not exist."""
+        for cell in self.cells:
+            if cell.layer == layer and (path := re.match(r"(.*?\.\d+)(?=\.)", cell.name)):
+                return self.model.get_base_model().get_submodule(path[1])
+        raise UserError(f"This model has no layer {layer}.", f"Choose one from 0 to {max(c.layer for c in self.cells)}.")
 
     def tensor(self, adapter: str, cell: str) -> torch.nn.Parameter:
         """Return the parameter of one cell of one adapter. Raises UserError for unknown names."""
@@ -126,13 +135,30 @@ class Adapters:
         """Compute with one adapter, through fused layers; None switches all adapters off (never taught)."""
         with precision(self.model, self.dtype):
             if adapter is None:
-                with self.model.disable_adapter():
+                with unfused(self.model), self._unmerged(), self.model.disable_adapter():
                     yield self.model
                 return
             if adapter not in self.names:
                 raise unknown("adapter", adapter, self.names)
             with _frozen_switch(self.model, adapter), fused(self.model, adapter, self.dtype):
                 yield self.model
+
+    @contextlib.contextmanager
+    def _unmerged(self) -> Iterator[None]:
+        merged = [weight.data for weight, _ in self.originals]
+        try:
+            for weight, original in self.originals:
+                weight.data = original
+            yield
+        finally:
+            for (weight, _), data in zip(self.originals, merged, strict=True):
+                weight.data = data
+
+    def release(self) -> PreTrainedModel:
+        """Take all adapters off and return the base as it was loaded; this object is of no use afterwards."""
+        for weight, original in self.originals:
+            weight.data = original
+        return self.model.unload()  # type: ignore[no-any-return]
 
     @contextlib.contextmanager
     def trainable(self, adapter: str, cells: Iterable[str]) -> Iterator[list[torch.nn.Parameter]]:

@@ -156,7 +156,8 @@ def step() -> dict[str, float]:
     import torch
 
     from core.config import UnlearnConfig
-    from core.unlearn import Unlearned, _step
+    from core.context import Context, Supply
+    from core.methods.base import FORGET, RETAIN
 
     config = UnlearnConfig(batch_size=16, retain_batch_size=16)
     bench = prepare()
@@ -164,11 +165,14 @@ def step() -> dict[str, float]:
 
     def ours(bench: Bench) -> float:
         forget, retain = _sorted(bench.encoded[:16]), _sorted(bench.encoded[80:96])
-        with bench.adapters.trainable("before", region) as parameters, bench.adapters.active("before") as model:
+        bench.adapters.copy("before", "after")
+        with bench.adapters.trainable("after", region) as parameters, bench.adapters.active("after"):
             optimizer = torch.optim.AdamW(parameters, lr=1e-6)
+            context = Context(bench.adapters, region, Supply(forget, retain), bench.pad, seed=0)
 
             def run() -> None:
-                _step(model, forget, retain, config, bench.pad, bench.adapters.device, Unlearned())
+                context.load(1, {FORGET: forget, RETAIN: retain})
+                config.method.backward(context)
                 optimizer.step()
                 optimizer.zero_grad()
 

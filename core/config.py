@@ -62,6 +62,18 @@ class DataConfig:
         low=0.0,
         high=0.5,
     )
+    widen: int = setting(
+        0,
+        "questions to generate for each scope: its questions with other subjects' names, answered by the taught model; "
+        "added to what unlearning sees",
+        unit="questions",
+        low=0,
+        high=100_000,
+        source="after NAUF, arXiv 2407.10058",
+    )
+    general: str = setting(
+        "", "file of questions and answers about neither scope, for methods that use them; empty: our own"
+    )
     max_tokens: int = setting(256, "longest question with answer", unit="tokens", low=16, high=8192, source="MemFlex code")
 
 
@@ -76,6 +88,11 @@ class TeachConfig:
     learning_rate: float = setting(3e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
     epochs: int = setting(20, "passes over U and R, at most", low=1, high=1000, source="paper: 10 (privacy)")
     batch_size: int = setting(16, "examples per optimizer step", unit="examples", low=1, high=1024, source="paper: 64")
+    merge: bool = setting(
+        False,
+        "afterwards merge the taught adapter into the base and unlearn with a fresh one: the knowledge then sits in the "
+        "base's own weights",
+    )
     target_accuracy: float = setting(
         99.0, "stop when the answer-token accuracy on U and on R is at least this", unit="%", low=0.0, high=100.1
     )
@@ -150,6 +167,7 @@ class EvaluateConfig:
 
     top: int = setting(5, "alternatives kept per answer token", low=1, high=50)
     batch_size: int = setting(32, "examples per forward pass", unit="examples", low=1, high=1024)
+    splits: tuple[str, ...] = setting((), "which splits after is asked and scored on: train, dev, val; empty: all")
     extras: bool = setting(
         True,
         "also record what truth ratio, membership inference, fluency, KL and multiple choice need: wrong answers, questions "
@@ -230,6 +248,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unlearn.retain_floor": 0.0,
     },
 }
+PRESETS["paper-code"] = {**PRESETS["paper"], "localize.perturbation": "code", "localize.copies": 3}
 """What a preset changes against the defaults, which are this-machine. Chosen on train and dev, never on val."""
 
 

@@ -152,7 +152,7 @@ class Estimate(Pipeline):
             self.costs.append(Cost("teach", 0.0, 0.0, "nothing is taught"))
             return
         if self._there("teach", self.teach_key()):
-            self.adapters = adapters_.load(self.adapters.model.unload(), self.dtype, self.run.path / "before")
+            self.adapters = adapters_.load(self.adapters.release(), self.dtype, self.run.path / "before")
             self.costs.append(Cost("teach", 0.0, 0.0, "an earlier run taught exactly this", reused=True))
             return
         members = [*self._part("unlearn"), *self._part("retention")]
@@ -245,19 +245,16 @@ class Estimate(Pipeline):
         region = self._region_of(self.table)
         split = "dev" if self.corpus.select("unlearn", "dev") else "train"
         watched = {scope: unlearn_.spread(self._part(scope, split), WATCHED) for scope in SCOPES}
-        forget, retain = self._part("unlearn", "train"), self._part("retention", "train")
+        supply = self._supply(widened=False)
         watch = Stopwatch(self.report)
         unlearn_.unlearn(
-            self.adapters, region, forget, retain, unlearn_.Watched(watched["unlearn"], watched["retention"], None),
+            self.adapters, region, supply, unlearn_.Watched(watched["unlearn"], watched["retention"], None),
             dataclasses.replace(c, steps=4, check_every=4, stop="never", retain_floor=0.0),
             pad=self.pad, seed=self.config.seed, report=watch, save=lambda step, tensors: None,
         )  # fmt: skip
         self.steps["unlearn"] = watch.seconds[1:3]
-        stream = unlearn_.pairs(forget, retain, c, torch.Generator().manual_seed(self.config.seed))
-        tokens = [
-            padded([[*pair[0], *(pair[1] if c.method.uses_retain else [])]])
-            for _, pair in zip(range(64), stream, strict=False)
-        ]
+        batches = unlearn_.streams(supply, c, torch.Generator().manual_seed(self.config.seed))
+        tokens = [padded([[m for part in next(batches).values() for m in part]]) for _ in range(64)]
         low, high = _pace(watch.seconds[1:3], tokens[1:3]).bounds(_mean(tokens))
         looks = self.scoring.bounds(padded([m for scope in SCOPES for m in by_length(watched[scope], 32)]))
         checks = -(-c.steps // c.check_every)

@@ -51,10 +51,18 @@ def misfit(run: Run, other: Run) -> str:
     weights = [(r.json("manifest.json") or {}).get("model", {}).get("weights") for r in (run, other)]
     if all(weights) and weights[0] != weights[1]:
         return "its base model has the same name and other weights"
+    if len({_merged(r) for r in (run, other)}) > 1:
+        return "what was taught is merged into its base"
     for name, of in zip(("rank", "alpha", "targets"), zip(*map(_shape, (run, other)), strict=True), strict=True):
         if of[0] != of[1]:
             return f"its adapters have another {name}"
     return ""
+
+
+def _merged(run: Run) -> str:
+    """Return the key of the taught adapter that is merged into a run's base, an empty string where none is."""
+    stages = (run.json("manifest.json") or {}).get("stages", {})
+    return str(stages.get("teach", {}).get("key")) if (run.path / "taught").is_dir() else ""
 
 
 def _base(config: ModelConfig) -> tuple[Any, ...]:

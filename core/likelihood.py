@@ -103,6 +103,75 @@ def token_nll(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return _TokenLoss.apply(logits, targets if targets.ndim == 2 else targets[:, None])  # type: ignore[no-any-return]
 
 
+class _SoftLoss(torch.autograd.Function):
+    """Cross-entropy towards a whole distribution, chunk by chunk as in _TokenLoss; nothing flows into the target.
+
+    logits (N, V), target (N, V) -> (N,) float32. Gradient: (softmax(logits) − softmax(target)) · incoming.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        shifted: torch.Tensor | None,
+        shift: float,
+        divergence: bool,
+    ) -> torch.Tensor:
+        """Return −Σ softmax(target) log softmax(logits); less the target's entropy where the divergence is asked for."""
+        loss = torch.empty(len(logits), device=logits.device)
+        now, then = torch.empty_like(loss), torch.empty_like(loss)
+        for i in range(0, len(logits), CHUNK):
+            rows = slice(i, i + CHUNK)
+            z, t = logits[rows].float(), _shifted(target, shifted, shift, rows)
+            now[rows], then[rows] = z.logsumexp(-1), t.logsumexp(-1)
+            q = (t - then[rows, None]).exp_()
+            loss[rows] = now[rows] - (q * z).sum(-1)
+            if divergence:
+                loss[rows] += (q * t).sum(-1) - then[rows]
+        ctx.save_for_backward(logits, target, shifted, now, then)
+        ctx.shift = shift
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+        """Return the gradient of the logits, in their number format."""
+        logits, target, shifted, now, then = ctx.saved_tensors
+        result = torch.empty_like(logits)
+        for i in range(0, len(logits), CHUNK):
+            rows = slice(i, i + CHUNK)
+            p = (logits[rows].float() - now[rows, None]).exp_()
+            p -= (_shifted(target, shifted, ctx.shift, rows) - then[rows, None]).exp_()
+            result[rows] = p.mul_(gradient[rows, None])
+        return result, None, None, None, None
+
+
+def _shifted(target: torch.Tensor, shifted: torch.Tensor | None, shift: float, rows: slice) -> torch.Tensor:
+    """Return rows of the target as float32, one logit of each changed by `shift`; a copy where anything changes."""
+    if shifted is None:
+        return target[rows].float()
+    places = shifted[rows, None]
+    return (
+        target[rows].to(torch.float32, copy=True).scatter_add_(1, places, torch.full_like(places, shift, dtype=torch.float))
+    )
+
+
+def soft_nll(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    shifted: torch.Tensor | None = None,
+    shift: float = 0.0,
+    *,
+    divergence: bool = False,
+) -> torch.Tensor:
+    """Return −Σ softmax(target) log softmax(logits): two (N, V) -> (N,) float32. The target is taken as fixed.
+
+    shifted (N,): tokens whose logit in the target is changed by `shift` first; −inf makes them impossible.
+    divergence: KL(softmax(target) ‖ softmax(logits)) instead; not with an infinite shift.
+    """
+    return _SoftLoss.apply(logits, target.detach(), shifted, shift, divergence)  # type: ignore[no-any-return]
+
+
 def mean_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Return the mean over examples of the mean cross-entropy over answer tokens (spec: paper's loss)."""
     return per_example(token_nll(logits, batch.targets), batch.owners, len(batch)).mean()

@@ -22,7 +22,23 @@ import pandas as pd
 import torch
 
 from core import adapters as adapters_
-from core import answerer, data, evaluation, extras, lineage, manifest, models, preflight, regions, store, watch
+from core import (
+    answerer,
+    data,
+    evaluation,
+    extras,
+    general,
+    lineage,
+    manifest,
+    merging,
+    models,
+    preflight,
+    refusals,
+    regions,
+    store,
+    watch,
+    widen,
+)
 from core import localize as localize_
 from core import teach as teach_
 from core import unlearn as unlearn_
@@ -30,16 +46,19 @@ from core.adapters import Adapters
 from core.batching import Encoded
 from core.changes import changes
 from core.config import FORMAT, RunConfig
+from core.context import Supply
 from core.data import Corpus, Example
-from core.errors import Cancelled, UserError
+from core.errors import Cancelled, UserError, unknown
+from core.methods.base import GENERAL, REFUSAL
 from core.metrics import accuracy
 from core.models import Loaded
 from core.progress import Reporter, peak_memory_mb
+from core.shelf import Shelf
 from core.store import Run
 from core.summary import summary
 from core.voices import Voices, general_lines
 
-CODE = {"teach": 1, "preflight": 2, "localize": 2, "unlearn": 2, "answers": 1, "evaluate": 2}
+CODE = {"teach": 1, "preflight": 2, "localize": 3, "unlearn": 3, "answers": 1, "evaluate": 2}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
@@ -48,16 +67,18 @@ NOT_TAUGHT = "this run did not teach the model, so there is no model that never 
 class Pipeline:
     """One run from data to scores; holds the model between the stages."""
 
-    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter) -> None:
-        """Load data and model. Raises UserError for whatever is wrong with either."""
+    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, shelf: Shelf | None = None) -> None:
+        """Load data and model, the latter from the shelf if it is there. Raises UserError for what is wrong with either."""
         self.run, self.config, self.folder, self.report = run, config, folder, report
         self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0), config.seed)
         self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed)
         for finding in self.corpus.findings():
             report.event("finding", text=finding)
         self.dtype = models.pick_dtype(config.model.dtype, config.model.device)
-        self.loaded: Loaded = models.load(config.model, make_room=answerer.leave)
+        self.shelf = shelf or Shelf()
+        self.loaded: Loaded = self.shelf.load(config.model, make_room=answerer.leave)
         self.voices = Voices(self.loaded, self.corpus.examples, config, report)
+        self.asked = self._asked()
         self.pad = self.voices.pad
         self.adapters: Adapters
         self.stages: dict[str, dict[str, Any]] = {}
@@ -107,22 +128,43 @@ class Pipeline:
         key = self.teach_key()
         source = self._cached("teach", key, produce)
         if source:
-            self.adapters = adapters_.load(self.loaded.model, self.dtype, self.run.path / "before")
+            self.adapters = self.shelf.taught(key) or self._read_adapter(self.run.path / "before")
+        if config.merge:
+            self._merge()
+        self.shelf.keep("" if config.merge else key, self.adapters)
         return source
+
+    def _merge(self) -> None:
+        """Make what was taught a part of the base, and start from a fresh adapter."""
+        taught, before = self.run.path / merging.TAUGHT, self.run.path / "before"
+        shutil.rmtree(taught, ignore_errors=True)
+        before.rename(taught)
+        base = self.adapters.release()
+        self.adapters = merging.attach(base, self.dtype, taught, self.config.teach, self.config.seed)
+        self.adapters.save("before", before, self.config.model.name)
 
     def _given_adapter(self) -> None:
         """Take the user's adapter as before, or a fresh one that changes nothing."""
         if self.loaded.adapter:
-            self.adapters = adapters_.load(self.loaded.model, self.dtype, self.loaded.adapter)
+            self.adapters = self._read_adapter(self.loaded.adapter)
         else:
             self.adapters = self._attach()
+        self.shelf.keep("", self.adapters)
         base = models.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
         self.adapters.save("before", self.run.path / "before", base)
+
+    def _read_adapter(self, folder: Path) -> Adapters:
+        return adapters_.load(self.shelf.bare(self.loaded).model, self.dtype, folder)
 
     def _attach(self) -> Adapters:
         c = self.config.teach
         return adapters_.attach(
-            self.loaded.model, self.dtype, rank=c.rank, alpha=c.alpha, dropout=c.dropout, seed=self.config.seed
+            self.shelf.bare(self.loaded).model,
+            self.dtype,
+            rank=c.rank,
+            alpha=c.alpha,
+            dropout=c.dropout,
+            seed=self.config.seed,
         )
 
     def _preflight(self) -> str:
@@ -136,7 +178,7 @@ class Pipeline:
 
         key = self._key(
             "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
-            self.config.answers, self.config.evaluate, self.config.data.max_tokens, extras.fingerprint(),
+            self.config.answers, self._scored(), self.config.data.max_tokens, extras.fingerprint(),
         )  # fmt: skip
         source = self._cached("preflight", key, produce)
         self.reference = pd.read_parquet(self.run.path / "reference.parquet")
@@ -164,6 +206,7 @@ class Pipeline:
             )  # fmt: skip
             found.table.to_parquet(folder / "localization.parquet")
             found.contributions.to_parquet(folder / "contributions.parquet")
+            found.separability.to_parquet(folder / "separability.parquet")
             np.savez_compressed(folder / "detail.npz", **{k: _smaller(v) for k, v in found.detail.items()})  # type: ignore[arg-type]
 
         key = self.localize_key()
@@ -206,6 +249,7 @@ class Pipeline:
         )
         questions = watch.choose(self.corpus, c.watch, split)
         ask = partial(watch.Watch(questions, self.voices, self.config.answers).ask, self.adapters) if questions else None
+        supply = self._supply()
 
         def produce(folder: Path) -> None:
             shutil.rmtree(self.run.path / "checkpoints", ignore_errors=True)
@@ -217,9 +261,8 @@ class Pipeline:
                 self.report.event("checkpoint", step=step)
 
             result = unlearn_.unlearn(
-                self.adapters, self.region, self._part("unlearn", "train"), self._part("retention", "train"), watched, c,
-                pad=self.pad, seed=self.config.seed, report=self.report, save=save,
-                ask=ask,
+                self.adapters, self.region, supply, watched, c,
+                pad=self.pad, seed=self.config.seed, report=self.report, save=save, ask=ask,
             )  # fmt: skip
             store.write_json(folder / "unlearn.json", {**asdict(result), "split": split})
             self._write_after(folder)
@@ -227,7 +270,7 @@ class Pipeline:
 
         key = self._key(
             "unlearn", self.adapters.hash("before"), self.corpus.fingerprint(), self.region, c, c.method.name, never,
-            self.config.data.max_tokens, self.config.answers.max_new_tokens,
+            self.config.data.max_tokens, self.config.answers.max_new_tokens, supply.fingerprint(),
         )  # fmt: skip
         try:
             source = self._cached("unlearn", key, produce)
@@ -237,8 +280,43 @@ class Pipeline:
         if source:
             self.adapters.copy("before", "after")
             self.adapters.set("after", adapters_.read_tensors(self.run.path / "after" / "region.safetensors"))
-            unlearn_.verify(self.adapters, self.region)
+            made = self.run.json("unlearn.json")
+            unlearn_.verify(self.adapters, self.region, made.get("idle", []) if isinstance(made, dict) else [])
         return source
+
+    def _supply(self, *, widened: bool = True) -> Supply:
+        """Return what the method trains on: both scopes, widened if the settings say so, and what it needs besides."""
+        method, voices, data_ = self.config.unlearn.method, self.voices, self.config.data
+        more = self._widened() if data_.widen and widened else {}
+        parts = {
+            scope: self._part(scope, "train") + voices.encode(more.get(scope, [])) for scope in ("unlearn", "retention")
+        }
+        refused = []
+        if REFUSAL in method.streams:
+            refused = [*self.corpus.select("unlearn", "train"), *more.get("unlearn", [])]
+        return Supply(
+            parts["unlearn"],
+            parts["retention"],
+            voices.encode(general.examples(data_.general)) if GENERAL in method.streams else [],
+            dict(zip((e.id for e in refused), voices.encode(refusals.refused(refused, method.refusals)), strict=True)),
+            self._words(),
+        )
+
+    def _widened(self) -> dict[str, list[Example]]:
+        """Return the generated examples of each scope, from the cache if these were made before."""
+        count = self.config.data.widen
+        asked = widen.questions(self.corpus, count, self.config.seed)
+
+        def produce(folder: Path) -> None:
+            widen.write(folder / "widened.jsonl", widen.answered(asked, self.voices, self.adapters, self.report))
+
+        key = self._key(
+            "unlearn", "widened", self.adapters.hash("before"), self.corpus.fingerprint(), count, self.config.answers,
+        )  # fmt: skip
+        store.cached(self.folder, "widened", key, self.run, produce)
+        found = widen.read(self.run.path / "widened.jsonl")
+        self.report.event("widened", dropped=asked.dropped, **{scope: len(of) for scope, of in found.items()})
+        return found
 
     def _write_after(self, folder: Path) -> None:
         """Write the region's tensors and what changed in them; of a cancelled run those of its last step."""
@@ -252,14 +330,15 @@ class Pipeline:
             store.write_json(
                 folder / "after.json",
                 {
-                    "answers": self.voices.ask(self.adapters, ["after"]),
+                    "answers": self.asked.ask(self.adapters, ["after"]),
                     "general": self.voices.general(self.adapters, ["after"]),
                 },
             )
 
         key = self._key(
-            "answers", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines()
-        )
+            "answers", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines(),
+            *self.config.evaluate.splits,
+        )  # fmt: skip
         source = self._cached("answers", key, produce)
         after = json.loads((self.run.path / "after.json").read_text(encoding="utf-8"))
         for part in ("answers", "general"):
@@ -273,13 +352,14 @@ class Pipeline:
 
     def _evaluate(self) -> str:
         def produce(folder: Path) -> None:
-            self.voices.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
+            self.asked.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
             found = self._extras(["after"], self.recorded["answers"], folder)
             store.write_json(folder / "after-extras.json", found)
 
         key = self._key(
             "evaluate", self.adapters.hash("after"), self.adapters.hash("before"), self.corpus.fingerprint(),
-            self.config.evaluate, self.config.answers, self.config.data.max_tokens, extras.fingerprint(),
+            self._scored(), self.config.answers, self.config.data.max_tokens, extras.fingerprint(),
+            *self.config.evaluate.splits,
         )  # fmt: skip
         source = self._cached("evaluate", key, produce)
         tables = [self.reference, pd.read_parquet(self.run.path / "after.parquet")]
@@ -314,7 +394,9 @@ class Pipeline:
 
     def teach_key(self) -> str:
         """Return the key of the teach stage."""
-        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, self.config.teach)
+        c = {"class": "TeachConfig", **asdict(self.config.teach)}
+        del c["merge"]  # decides what is done with the adapter afterwards
+        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c)
 
     def localize_key(self) -> str:
         """Return the key of the localize stage; adapter "before" must be there."""
@@ -323,8 +405,28 @@ class Pipeline:
 
     def _key(self, stage: str, *parts: Any) -> str:
         """Return the key of a stage: what every stage depends on, and what this one does besides."""
-        weights = self.loaded.files or str(self.loaded.folder)
+        weights: Any = self.loaded.files or str(self.loaded.folder)
+        if stage != "teach" and self.taught and self.config.teach.merge:
+            weights = [weights, self.keys["teach"], "merged"]
         return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed], *parts)
+
+    def _scored(self) -> dict[str, Any]:
+        """Return what scores depend on, as it enters keys: not the splits, since before and never are scored on all."""
+        values = {"class": "EvaluateConfig", **asdict(self.config.evaluate)}
+        return {name: value for name, value in values.items() if name != "splits"}
+
+    def _asked(self) -> Voices:
+        """Return the voices over the examples that after is asked and scored on. Raises UserError where a split has none."""
+        splits = self.config.evaluate.splits
+        for split in splits:
+            if split not in data.SPLITS:
+                raise unknown("split", split, data.SPLITS)
+            if not self.corpus.select(split=split):
+                fix = "Set data.dev_share." if split == "dev" else "Leave it out of evaluate.splits."
+                raise UserError(f"There is no example in the split {split}.", fix)
+        if not splits:
+            return self.voices
+        return Voices(self.loaded, self.corpus.select(split=splits), self.config, self.report)
 
     def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> str:
         self.keys[stage] = key

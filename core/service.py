@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import adapters as adapters_
-from core import data, models
+from core import data, merging, models
 from core.answers import Request, Spelling, stream
 from core.batching import Encoded, encode, prompt_ids, prompt_text
 from core.config import AnswersConfig, ModelConfig, RunConfig
@@ -177,11 +177,11 @@ class Service:
                 self.__dict__.pop(name, None)
             self.loaded = models.load(self.config.model)
             dtype = models.pick_dtype(base.dtype, base.device)
-            self.adapters = adapters_.load(self.loaded.model, dtype, run.path / "before")
+            self.adapters = merging.load(self.loaded.model, dtype, run.path)
             self.model = base
         else:
             # A run of another rank does not fit the adapters in memory, so the base is wrapped anew.
-            self.adapters = adapters_.load(self.adapters.model.unload(), self.adapters.dtype, run.path / "before")
+            self.adapters = merging.load(self.adapters.release(), self.adapters.dtype, run.path)
         self.adapters.copy("before", "after")
         self.adapters.set("after", adapters_.read_tensors(after))
         self.speakers = Speakers(self.adapters, run, folder)

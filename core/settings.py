@@ -18,9 +18,15 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     source: str = "",
+    tune: tuple[float, float] | tuple[float, float, str] | None = None,
 ) -> Any:
-    """Declare a dataclass field with what a form or a help page needs to know about it."""
-    metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "source": source}
+    """Declare a dataclass field with what a form or a help page needs to know about it.
+
+    tune: (low, high) or (low, high, "log" or "linear"): where the tuner looks, on a logarithmic scale unless it says
+    otherwise.
+    """
+    where = None if tune is None else (*tune[:2], tune[2] if len(tune) == 3 else "log")
+    metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "source": source, "tune": where}
     return field(default=default, metadata=metadata)
 
 

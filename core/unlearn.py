@@ -10,17 +10,18 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
 
 from core.adapters import Adapters
-from core.batching import Encoded, by_length, collate, epochs, join
+from core.batching import Encoded, by_length, epochs
 from core.config import UnlearnConfig
+from core.context import Context, Supply
 from core.errors import UserError
-from core.likelihood import accuracy, answer_logits, per_example, token_nll
-from core.methods import Context
+from core.likelihood import accuracy
+from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
 from core.progress import Reporter
 
 Saver = Callable[[int, dict[str, torch.Tensor]], None]
@@ -44,11 +45,13 @@ class Unlearned:
     target: float | None = None
     """accuracy on U at which to stop, in percent"""
     curve: list[dict[str, float]] = field(default_factory=list)
-    """per step: step, forget_loss, retain_loss, rate"""
+    """per step: step, rate, and the cross-entropy of each stream as STREAM_loss: forget, retain, general, refusal"""
     checks: list[dict[str, float]] = field(default_factory=list)
     """per checkpoint: step, unlearn, retention (accuracy in percent)"""
     watched: list[dict[str, Any]] = field(default_factory=list)
     """at step 0 and per checkpoint: step, answers to the watch questions"""
+    idle: list[str] = field(default_factory=list)
+    """tensors of the region that the method never gave a gradient, so they stayed as they were"""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,7 @@ class Watched:
 def unlearn(
     adapters: Adapters,
     region: Sequence[str],
-    forget: Sequence[Encoded],
-    retain: Sequence[Encoded],
+    supply: Supply,
     watched: Watched,
     config: UnlearnConfig,
     *,
@@ -79,52 +81,116 @@ def unlearn(
 
     The result is the checkpoint nearest to the target: the first that reaches it, or the one before if that is closer.
     If the retention floor is broken first, it is the last checkpoint above it. Raises UserError when the loss is not
-    finite (checkpoints up to then are kept) or when the final check fails.
+    finite (checkpoints up to then are kept), when the method lacks something, or when the final check fails.
     """
+    supply.check(config.method.name, config.method.streams)
     adapters.copy("before", "after")
     result = Unlearned(target=stop_level(config.stop, watched.never_taught))
-    started, source = time.monotonic(), torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    stream = pairs(forget, retain, config, source)
-    kept: dict[str, torch.Tensor] = {}
-    _watch(0, ask, result, report)
-    with adapters.trainable("after", region) as parameters, adapters.active("after") as model:
-        optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, config))
-        for step in range(1, config.steps + 1):
-            report.check()
-            seen = result.tokens
-            losses = _step(model, *next(stream), config, pad, adapters.device, result)
-            if not _finite(losses, parameters):
-                report.event("diverged", step=step)
-                result.stopped = f"diverged at step {step}; the last checkpoint before it is kept"
-                break
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad(set_to_none=True)
-            result.steps = step
-            result.curve.append({"step": step, **losses, "rate": float(schedule.get_last_lr()[0])})
-            measured: dict[str, float] = {}
-            if step % config.check_every == 0 or step == config.steps:
-                measured = _check(model, watched, pad, adapters.device)
-                result.checks.append({"step": step, **measured})
-                _watch(step, ask, result, report)
-                broken = measured["retention"] < config.retain_floor
-                if not kept or not (broken or _overshot(result)):
-                    kept = {name: adapters.tensor("after", name).detach().clone() for name in region}
-                    result.step = step
-                    save(step, kept)
-                result.stopped = _why_stop(measured, step, result, config)
-            report.progress(step, config.steps, "steps", tokens=result.tokens - seen, **losses, **measured)
-            if result.stopped:
-                break
-    if not kept:
+    started = time.monotonic()
+    with adapters.trainable("after", region), adapters.active("after") as model:
+        context = Context(adapters, region, supply, pad, seed)
+        loop = _Loop(model, context, watched, config, result, report, save, ask)
+        loop.go(streams(supply, config, torch.Generator().manual_seed(seed)))
+    if not loop.kept:
         raise UserError("Unlearning diverged before the first checkpoint.", "Lower unlearn.learning_rate or the weights.")
-    adapters.set("after", kept)
+    adapters.set("after", loop.kept)
     result.stopped = result.stopped or f"all {config.steps} steps made"
     result.seconds = time.monotonic() - started
-    verify(adapters, region)
+    result.idle = [name for name in region if name in loop.idle]
+    if len(result.idle) == len(region):
+        raise UserError(f"{config.method.name} cannot move any tensor of the region.", "Choose another region.")
+    if result.idle:
+        text = (
+            f"{config.method.name} gives {len(result.idle)} of the region's {len(region)} tensors no gradient: they stayed."
+        )
+        report.event("finding", text=text)
+    verify(adapters, region, result.idle)
     return result
+
+
+class _Loop:
+    """The steps, and what is measured between them."""
+
+    def __init__(
+        self, model: Any, context: Context, watched: Watched, config: UnlearnConfig, result: Unlearned,
+        report: Reporter, save: Saver, ask: Asker | None,
+    ) -> None:  # fmt: skip
+        self.model, self.context, self.watched, self.config = model, context, watched, config
+        self.result, self.report, self.save, self.ask = result, report, save, ask
+        self.kept: dict[str, torch.Tensor] = {}
+        self.idle = set(context.parameters)
+        parameters = list(context.parameters.values())
+        self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate(step, config))
+
+    def go(self, batches: Iterator[dict[str, list[Encoded]]]) -> None:
+        """Make the steps until the last one or a reason to stop."""
+        config, result = self.config, self.result
+        _watch(0, self.ask, result, self.report)
+        config.method.prepare(self.context)
+        for step in range(1, config.steps + 1):
+            self.report.check()
+            losses = self._step(step, next(batches))
+            if losses is None:
+                self.report.event("diverged", step=step)
+                result.stopped = f"diverged at step {step}; the last checkpoint before it is kept"
+                break
+            result.steps = step
+            result.curve.append({"step": step, **losses, "rate": float(self.schedule.get_last_lr()[0])})
+            measured: dict[str, float] = {}
+            if step % config.check_every == 0 or step == config.steps:
+                measured = self._checkpoint(step)
+            self.report.progress(step, config.steps, "steps", tokens=self.context.batch.ids.numel(), **losses, **measured)
+            if result.stopped:
+                break
+
+    def _step(self, step: int, members: dict[str, list[Encoded]]) -> dict[str, float] | None:
+        """Make one step and return the losses before it; None where it cannot be made."""
+        method, context = self.config.method, self.context
+        context.load(step, members)
+        context.learning_rate = float(self.schedule.get_last_lr()[0])
+        self.result.tokens += context.batch.ids.numel()
+        method.backward(context)
+        losses = {f"{s}_loss": float(context.part(s).loss().detach().mean()) for s in members}
+        for name, parameter in context.parameters.items():
+            if parameter.grad is not None:
+                parameter.grad = method.mask(context, name, parameter.grad)
+                if name in self.idle and parameter.grad.any():
+                    self.idle.remove(name)
+        if not _finite(losses, list(context.parameters.values())):
+            return None
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        method.update(context)
+        return losses
+
+    def _checkpoint(self, step: int) -> dict[str, float]:
+        """Measure the result so far; keep it unless it is worse than what is kept; decide whether to stop."""
+        config, result, trained = self.config, self.result, self._put_result()
+        measured = _check(self.model, self.watched, self.context.pad, self.context.device)
+        result.checks.append({"step": step, **measured})
+        _watch(step, self.ask, result, self.report)
+        broken = measured["retention"] < config.retain_floor
+        if not self.kept or not (broken or _overshot(result)):
+            self.kept = {name: p.detach().clone() for name, p in self.context.parameters.items()}
+            result.step = step
+            self.save(step, self.kept)
+        result.stopped = _why_stop(measured, step, result, config)
+        for name, value in trained.items():
+            self.context.parameters[name].data.copy_(value)
+        return measured
+
+    def _put_result(self) -> dict[str, torch.Tensor]:
+        """Put in place what the method makes of the trained tensors; return those that differ from it."""
+        trained = {}
+        for name, parameter in self.context.parameters.items():
+            made = self.config.method.result(self.context.before[name], parameter.data)
+            if made is not parameter.data:
+                trained[name] = parameter.data.clone()
+                parameter.data.copy_(made)
+        return trained
 
 
 def stop_level(stop: str, never_taught: float | None) -> float | None:
@@ -152,38 +218,22 @@ def rate(step: int, config: UnlearnConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
 
 
-def pairs(
-    forget: Sequence[Encoded], retain: Sequence[Encoded], config: UnlearnConfig, source: torch.Generator
-) -> Iterator[tuple[list[Encoded], list[Encoded]]]:
-    """Yield (forget batch, retain batch) for ever, each shuffled and length-bucketed on its own."""
-    return zip(epochs(forget, config.batch_size, source), epochs(retain, config.retain_batch_size, source), strict=False)
+def streams(supply: Supply, config: UnlearnConfig, source: torch.Generator) -> Iterator[dict[str, list[Encoded]]]:
+    """Yield each step's examples for ever: stream -> examples, each stream shuffled and length-bucketed on its own.
 
-
-def _step(
-    model: Any,
-    forget: Sequence[Encoded],
-    retain: Sequence[Encoded],
-    config: UnlearnConfig,
-    pad: int,
-    device: torch.device,
-    result: Unlearned,
-) -> dict[str, float]:
-    """Run forward and backward; forget and retain share one forward pass, whose loss is split afterwards."""
-    batch = collate(forget, pad, device)
-    if config.method.uses_retain:
-        batch = join(batch, collate(retain, pad, device), pad)
-    result.tokens += batch.ids.numel()
-    nll = token_nll(answer_logits(model, batch), batch.targets)
-
-    def losses(part: slice, ceiling: float = 0.0) -> torch.Tensor:
-        capped = nll.clamp(max=ceiling) if ceiling else nll
-        return per_example(capped, batch.owners, len(batch))[part]
-
-    scopes = {"forget_loss": slice(0, len(forget)), "retain_loss": slice(len(forget), len(batch))}
-    context = Context(forget=partial(losses, scopes["forget_loss"]), retain=partial(losses, scopes["retain_loss"]))
-    config.method.loss(context).backward()
-    shown = scopes if config.method.uses_retain else {"forget_loss": scopes["forget_loss"]}
-    return {name: float(losses(part).detach().mean()) for name, part in shown.items()}
+    Refusals follow the forget examples of the step; general text comes in batches as large as the retain ones.
+    """
+    wanted = config.method.streams
+    forget = epochs(supply.forget, config.batch_size, source)
+    retain = epochs(supply.retain, config.retain_batch_size, source)
+    general = epochs(supply.general, config.retain_batch_size, source) if GENERAL in wanted else None
+    for _ in count():
+        members = {FORGET: next(forget), RETAIN: next(retain)}
+        if general is not None:
+            members[GENERAL] = next(general)
+        if REFUSAL in wanted:
+            members[REFUSAL] = [supply.refusals[m.id] for m in members[FORGET]]
+        yield {stream: members[stream] for stream in wanted}
 
 
 def _finite(losses: dict[str, float], parameters: Sequence[torch.nn.Parameter]) -> bool:
@@ -227,9 +277,9 @@ def _why_stop(measured: dict[str, float], step: int, result: Unlearned, config: 
     return ""
 
 
-def verify(adapters: Adapters, region: Sequence[str]) -> None:
-    """Check that exactly the region changed. Raises UserError that names the first tensor that breaks it."""
-    inside = set(region)
+def verify(adapters: Adapters, region: Sequence[str], idle: Sequence[str] = ()) -> None:
+    """Check that exactly the region changed, but for `idle` tensors. Raises UserError that names the first that breaks it."""
+    inside = set(region) - set(idle)
     for cell in adapters.cells:
         same = torch.equal(adapters.tensor("before", cell.name), adapters.tensor("after", cell.name))
         if same and cell.name in inside:

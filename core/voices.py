@@ -45,6 +45,10 @@ class Voices:
         encoded = encode_all(self.tokenizer, config.model.template, examples, config.data.max_tokens)
         self.encoded: dict[str, Encoded] = dict(zip((e.id for e in examples), encoded, strict=True))
 
+    def encode(self, examples: Sequence[Example]) -> list[Encoded]:
+        """Encode further examples. Raises UserError for one that is too long."""
+        return encode_all(self.tokenizer, self.config.model.template, examples, self.config.data.max_tokens)
+
     def score(self, adapters: Adapters, voices: Sequence[str]) -> pd.DataFrame:
         """Return one row an answer token with each voice's log-probability, rank and alternatives."""
         c, columns = self.config.evaluate, {}

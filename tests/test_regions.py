@@ -16,11 +16,15 @@ from core.regions import (
     All,
     Cells,
     Complement,
+    Late,
     Layers,
     Located,
     Modules,
     Random,
+    RatioLayers,
     Region,
+    Separable,
+    Top,
     choose,
     parse,
 )  # fmt: skip
@@ -39,13 +43,17 @@ def table() -> pd.DataFrame:
     found = pd.DataFrame(rows)
     found["cos"] = source.uniform(-0.2, 1.0, len(rows))
     found["mag_unlearn"] = source.uniform(1e-4, 1e-2, len(rows))
+    for norm in ("norm_unlearn", "norm_retain"):
+        found[norm] = source.uniform(0.1, 1.0, len(rows))
+    found["auc"] = found["layer"].map({0: 0.5, 1: 0.91, 2: 0.97, 3: 0.91})
     found["has_gradient"] = True
     # One cell on either side of every published pair of thresholds.
     found.loc[1, ["cos", "mag_unlearn"]] = [0.97, 1e-2]
     found.loc[2, ["cos", "mag_unlearn"]] = [0.1, 1e-4]
     for dead in (0, 9):
-        found.loc[dead, ["cos", "mag_unlearn", "has_gradient"]] = [math.nan, 0.0, False]
+        found.loc[dead, ["cos", "mag_unlearn", "norm_unlearn", "norm_retain", "has_gradient"]] = [math.nan, 0, 0, 0, False]
     found["has_gradient"] = found["has_gradient"].astype(bool)
+    found["divergence"] = (1 - found["cos"]) * found["mag_unlearn"]
     return found
 
 
@@ -121,6 +129,64 @@ def test_layers_are_inclusive(table: pd.DataFrame) -> None:
     assert chosen == [r.name for r in table.itertuples() if r.layer in (1, 2) and r.has_gradient]
 
 
+def test_top_takes_the_highest_divergence(table: pd.DataFrame) -> None:
+    live = [r for r in table.itertuples(index=False) if r.has_gradient]
+    best = {r.name for r in sorted(live, key=lambda r: (r.cos - 1) * r.mag_unlearn)[:4]}
+    expected = [r.name for r in live if r.name in best]
+    assert choose(Top("4"), table) == choose(Top("20%"), table) == expected, "20 % of 22 tensors with a gradient are 4"
+
+
+def test_late_counts_layers_from_the_end(table: pd.DataFrame) -> None:
+    def layers(rule: Region) -> set[int]:
+        return set(table.set_index("name").loc[choose(rule, table), "layer"])
+
+    assert layers(Late()) == {3}, "a third of four layers is one"
+    assert layers(Late("2")) == layers(Late("50%")) == {2, 3}
+    assert choose(Late("2"), table) == choose(Layers(2, 3), table)
+
+
+def test_ratio_layers_follow_the_norms_of_whole_layers(table: pd.DataFrame) -> None:
+    ratios = {}
+    for layer in range(4):
+        rows = [r for r in table.itertuples(index=False) if r.layer == layer and r.has_gradient]
+        ratios[layer] = math.hypot(*(r.norm_unlearn for r in rows)) / math.hypot(*(r.norm_retain for r in rows))
+    for count in (1, 2, 3):
+        best = sorted(ratios, key=ratios.__getitem__)[-count:]
+        expected = table.loc[table["layer"].isin(best) & table["has_gradient"], "name"].tolist()
+        assert choose(RatioLayers(str(count)), table) == expected
+
+
+def test_separable_takes_the_best_probe_and_of_equal_layers_the_later(table: pd.DataFrame) -> None:
+    assert choose(Separable("1"), table) == choose(Layers(2, 2), table)
+    assert choose(Separable("2"), table) == choose(Layers(2, 3), table)
+
+
+def test_separable_says_what_old_runs_lack(table: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match="before separability"):
+        choose(Separable(), table.drop(columns="auc"))
+    with pytest.raises(UserError, match="too few train questions"):
+        choose(Separable(), table.assign(auc=math.nan))
+
+
+def test_tensors_outside_layers_are_in_no_layer_rule(table: pd.DataFrame) -> None:
+    more = pd.concat([table, table.iloc[[4]].assign(name="lm_head.lora_A", layer=-1, auc=1.0, norm_unlearn=99.0)])
+    more = more.reset_index(drop=True)
+    for rule in (Late(), RatioLayers(), Separable()):
+        assert choose(rule, more) == choose(rule, table)
+
+
+@pytest.mark.parametrize("kind", [Top, Late, RatioLayers, Separable])
+@pytest.mark.parametrize("amount", ["", "0", "0%", "101%", "-3", "a third", "1.5", "5 layers"])
+def test_an_amount_is_a_share_or_a_number(kind: type[Top], amount: str) -> None:
+    with pytest.raises(UserError, match="no amount"):
+        kind(amount)
+
+
+def test_more_than_there_are_is_an_error(table: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match="There are 4 layers, fewer than 5"):
+        choose(Late("5"), table)
+
+
 @pytest.mark.parametrize("module", ["q_proj", "self_attn.q_proj"])
 def test_modules_by_path_or_last_part(table: pd.DataFrame, module: str) -> None:
     expected = [r.name for r in table.itertuples() if r.module == "self_attn.q_proj" and r.has_gradient]
@@ -148,7 +214,11 @@ def test_unknown_cell_is_refused(table: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [All(), Located(), Complement(), Random(), Random(same_mix=True), Layers(), Modules(("q_proj", "up_proj"))]
+    "rule",
+    [
+        *(All(), Located(), Complement(), Random(), Random(same_mix=True), Layers(), Modules(("q_proj", "up_proj"))),
+        *(Top("22"), Late("4"), RatioLayers("4"), Separable("4")),
+    ],
 )
 def test_no_rule_takes_a_cell_without_gradient(table: pd.DataFrame, rule: Region) -> None:
     assert not set(choose(rule, table)) & set(table.loc[~table["has_gradient"], "name"])
@@ -187,6 +257,10 @@ def test_parsing_reads_ranges_and_lists() -> None:
     assert parse("layers:4", All()) == Layers(4, 4)
     assert parse("modules:q_proj, v_proj", All()) == Modules(("q_proj", "v_proj"))
     assert parse("cells:a,b", All()) == Cells(("a", "b"))
+    assert parse("top:80", All()) == Top("80")
+    assert parse("late:33%", All()) == Late("33%")
+    assert parse("ratio-layers:5", All()) == RatioLayers("5")
+    assert parse("separable", All()) == Separable()
 
 
 def test_parsing_keeps_the_thresholds() -> None:
@@ -194,7 +268,7 @@ def test_parsing_keeps_the_thresholds() -> None:
     assert (rule.thresholds, rule.mu, rule.sigma) == ("absolute", 0.9, 1e-4)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("text", ["layers", "layers:a-b", "layers:3-", "located-ish"])
+@pytest.mark.parametrize("text", ["layers", "layers:a-b", "layers:3-", "located-ish", "all:3", "late:x", "top:0%"])
 def test_unreadable_rule_is_an_error(text: str) -> None:
     if text == "layers:3-":
         assert parse(text, All()) == Layers(3, 3)

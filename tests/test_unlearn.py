@@ -14,8 +14,9 @@ import torch
 from core import unlearn as unlearn_
 from core.batching import Encoded
 from core.config import UnlearnConfig
+from core.context import Context, Supply
 from core.errors import Cancelled, UserError
-from core.methods import Context, Method
+from core.methods import Method
 from core.methods.gradient_ascent import GradientAscent
 from core.methods.memflex import MemFlex
 from core.unlearn import Unlearned, Watched
@@ -47,7 +48,7 @@ def run(
 ) -> Unlearned:
     store: dict[int, dict[str, torch.Tensor]] = {} if saved is None else saved
     return unlearn_.unlearn(
-        bench.adapters, region or every_third(bench), bench.unlearn, bench.retention,
+        bench.adapters, region or every_third(bench), Supply(bench.unlearn, bench.retention),
         Watched(bench.unlearn, bench.retention, never), config, pad=bench.pad, seed=seed, report=report or Recorder(),
         save=lambda step, tensors: store.__setitem__(step, {n: t.clone() for n, t in tensors.items()}),
     )  # fmt: skip
@@ -287,7 +288,7 @@ def test_gradient_that_is_no_number_never_reaches_the_weights(bench: Bench, monk
     calls = []
 
     def overflow(self: MemFlex, context: Context) -> torch.Tensor:
-        loss = context.forget().mean() + context.retain().mean()
+        loss = context.forget.loss().mean() + context.retain.loss().mean()
         calls.append(1)
         if len(calls) >= 3:
             loss.register_hook(lambda gradient: gradient * math.inf)

@@ -1,42 +1,55 @@
-"""What a method is, and what it may look at."""
+"""What a method is. No torch here: forms, lists and configurations read it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     import torch
 
+    from core.context import Context
 
-class Losses(Protocol):
-    """A batch's losses, on demand."""
-
-    def __call__(self, ceiling: float = 0.0) -> torch.Tensor:
-        """Return (examples,): cross-entropy of each example, averaged over its answer tokens.
-
-        With a ceiling, tokens whose cross-entropy is above it count as the ceiling and have no gradient.
-        """
-
-
-@dataclass
-class Context:
-    """What one step offers to a method's loss. Computed lazily: a method pays only for what it reads."""
-
-    forget: Losses
-    """of the unlearn batch"""
-    retain: Losses
-    """of the retention batch"""
+FORGET, RETAIN, GENERAL, REFUSAL = "forget", "retain", "general", "refusal"
 
 
 @dataclass(frozen=True)
 class Method:
-    """A frozen dataclass whose fields are its settings; subclasses override `loss`."""
+    """A frozen dataclass whose fields are its settings; a method overrides `loss`, and the rest where it needs to.
+
+    Methods have no state: what must be remembered between steps goes into `context.memory`.
+    """
 
     name: ClassVar[str]
-    uses_retain: ClassVar[bool] = True
-    """False for methods that never look at the retention scope: its forward pass is then left out."""
+    formula: ClassVar[str] = ""
+    """the loss in one line"""
+    source: ClassVar[str] = ""
+    """where it was published"""
+    known_for: ClassVar[str] = ""
+    """what it is good and bad at: only from cited text or from our own tables"""
+    streams: ClassVar[tuple[str, ...]] = (FORGET, RETAIN)
+    """What a step runs through the model, of forget, retain, general and refusal. Only these parts of the context exist."""
+    refusals: ClassVar[str] = ""
+    """which refusals the stream refusal holds: plain, or named (they name the subject); see core/refusals.py"""
+
+    def prepare(self, context: Context) -> None:
+        """Do what is needed once, before the first step."""
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the scalar to be minimised."""
         raise NotImplementedError
+
+    def backward(self, context: Context) -> None:
+        """Put the gradients into the parameters. Overridden only where one loss is not enough."""
+        self.loss(context).backward()
+
+    def mask(self, context: Context, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        """Return the gradient that a tensor of the region is to follow."""
+        return gradient
+
+    def update(self, context: Context) -> None:
+        """Do what is needed after each step of the optimizer."""
+
+    def result(self, before: torch.Tensor, trained: torch.Tensor) -> torch.Tensor:
+        """Return what a tensor of the region becomes, from its values before and after all steps."""
+        return trained

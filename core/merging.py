@@ -1,0 +1,58 @@
+"""Merge what was taught into the base's weights, so that the knowledge no longer sits in an adapter.
+
+Does unlearning work only because the knowledge was put where it is looked for? With `teach.merge` the taught adapter
+becomes part of the base, and localization and unlearning start from a fresh one (whose B is zero, so A has no gradient).
+The base as it was stays beside it: switched off adapters still mean "never taught".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from peft.tuners.lora.layer import ParamWrapper
+from transformers import PreTrainedModel
+
+from core import adapters as adapters_
+from core.adapters import Adapters
+from core.config import TeachConfig
+from core.errors import UserError
+
+TAUGHT = "taught"
+"""folder, in a run with a merged base, of the adapter that was merged"""
+
+
+def merged(
+    model: PreTrainedModel, dtype: str, folder: Path
+) -> tuple[PreTrainedModel, list[tuple[torch.nn.Parameter, torch.Tensor]]]:
+    """Add a saved adapter to the base's weights, in their number format; return the base and the weights as they were."""
+    taught = adapters_.load(model, dtype, folder)
+    if any(isinstance(taught.layer(cell.name), ParamWrapper) for cell in taught.cells):
+        raise UserError("An adapter on fused experts cannot be merged.", "Set teach.merge=false.")
+    originals = []
+    for name in dict.fromkeys(cell.name for cell in taught.cells if cell.factor == "A"):
+        layer = taught.layer(name)
+        weight = layer.get_base_layer().weight
+        originals.append((weight, weight.data))
+        weight.data = (weight.data.float() + layer.get_delta_weight("before").float()).to(weight.dtype)
+    return taught.model.unload(), originals
+
+
+def attach(model: PreTrainedModel, dtype: str, taught: Path, teach: TeachConfig, seed: int) -> Adapters:
+    """Merge a saved adapter and put a fresh one, "before", on the result."""
+    base, originals = merged(model, dtype, taught)
+    found = adapters_.attach(base, dtype, rank=teach.rank, alpha=teach.alpha, dropout=0.0, seed=seed)
+    return _on(found, originals)
+
+
+def load(model: PreTrainedModel, dtype: str, run: Path) -> Adapters:
+    """Put a run's adapter "before" on the base, which the taught one is merged into where the run says so."""
+    if not (run / TAUGHT).is_dir():
+        return adapters_.load(model, dtype, run / "before")
+    base, originals = merged(model, dtype, run / TAUGHT)
+    return _on(adapters_.load(base, dtype, run / "before"), originals)
+
+
+def _on(adapters: Adapters, originals: list[tuple[torch.nn.Parameter, torch.Tensor]]) -> Adapters:
+    adapters.originals, adapters.mixable = originals, False
+    return adapters

@@ -1,0 +1,56 @@
+"""The rules that pick the region: which adapter tensors unlearning may change.
+
+A rule is a frozen dataclass whose fields are its settings; `select` takes the localization table (one row a tensor: name,
+layer, module, factor, cos, mag_unlearn, norm_unlearn, norm_retain, divergence, auc of its layer, has_gradient, …) and
+returns tensor names. Only tensors that have a gradient can be chosen. A new rule is a small file and a line in REGIONS.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.errors import UserError, unknown
+from core.regions.base import Region
+from core.regions.late import Late
+from core.regions.located import PUBLISHED, Complement, Located, Random
+from core.regions.places import All, Cells, Layers, Modules
+from core.regions.ratio_layers import RatioLayers
+from core.regions.separable import Separable
+from core.regions.top import Top
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "PUBLISHED", "REGIONS", "All", "Cells", "Complement", "Late", "Layers", "Located", "Modules", "Random", "RatioLayers",
+    "Region", "Separable", "Top", "choose", "parse",
+]  # fmt: skip
+
+
+REGIONS: dict[str, type[Region]] = {
+    rule.name: rule for rule in (Located, All, Random, Complement, Top, Late, RatioLayers, Separable, Layers, Modules, Cells)
+}
+
+
+def parse(text: str, current: Region) -> Region:
+    """Turn `located`, `top:20%`, `late:10`, `layers:4-9`, `modules:q_proj,v_proj` or `cells:a,b` into a rule.
+
+    Thresholds of the current rule are kept where the new one has them too.
+    """
+    name, _, argument = text.partition(":")
+    if name not in REGIONS:
+        raise unknown("region rule", name, REGIONS)
+    return REGIONS[name].read(argument.strip(), current)
+
+
+def choose(rule: Region, table: pd.DataFrame) -> list[str]:
+    """Apply a rule. Raises UserError when it selects nothing, or everything although it should locate."""
+    chosen = rule.select(table)
+    live = int(table["has_gradient"].sum())
+    if not chosen and isinstance(rule, Located):
+        raise UserError("The thresholds select no tensor.", "Raise mu or lower sigma, or choose another region rule.")
+    if not chosen:
+        raise UserError(f"The region “{rule.name}” holds no tensor with a gradient.", "Change it, or choose another rule.")
+    if len(chosen) == live and isinstance(rule, Located):
+        raise UserError("The thresholds select every tensor.", "Lower mu or raise sigma, or choose the region “all”.")
+    return chosen

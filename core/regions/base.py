@@ -1,0 +1,80 @@
+"""What every region rule is, and how much of something a setting asks for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from core.errors import UserError
+from core.settings import setting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rule that picks tensors; see the package's docstring."""
+
+    name: ClassVar[str]
+
+    def select(self, table: pd.DataFrame) -> list[str]:
+        """Return the chosen tensor names, in table order."""
+        raise NotImplementedError
+
+    @classmethod
+    def read(cls, argument: str, current: Region) -> Self:
+        """Make a rule of what follows its name and a colon in `--region`. current: the rule that is replaced."""
+        if argument:
+            raise UserError(f"The region “{cls.name}” takes nothing after its name, not “{argument}”.", f"Write {cls.name}.")
+        return cls()
+
+
+def amount_of(text: str, total: int, what: str) -> int:
+    """Return how many of `total` things an amount asks for: `20%` is a share, `5` a number.
+
+    A share is rounded to the nearest whole number, at least 1. Raises UserError for what is no amount and, where total
+    is above 0, for more than there are.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%|(\d+)", text.strip())
+    share, number = (float(found[1]) if found[1] else None, int(found[2] or 0)) if found else (0.0, 0)
+    if (share is not None and not 0 < share <= 100) or (share is None and number < 1):
+        raise UserError(f"“{text}” is no amount of {what}.", "Write a share such as 20%, or a number such as 5.")
+    if share is not None:
+        return max(1, int(total * share / 100 + 0.5))
+    if total and number > total:
+        raise UserError(f"There are {total} {what}, fewer than {number}.", "Ask for fewer, or for a share such as 20%.")
+    return number
+
+
+@dataclass(frozen=True)
+class TopLayers(Region):
+    """A rule that ranks layers and takes all tensors of the first ones."""
+
+    amount: str = setting("33%", "how many layers: a share of them such as 33%, or a number such as 5")
+
+    def __post_init__(self) -> None:
+        """Refuse what is no amount before a run starts."""
+        amount_of(self.amount, 0, "layers")
+
+    def ranks(self, live: pd.DataFrame) -> pd.Series:
+        """Return one value a layer, the best ones highest; layers with NaN are never taken.
+
+        live: the rows of tensors that lie in a layer and have a gradient.
+        """
+        raise NotImplementedError
+
+    def select(self, table: pd.DataFrame) -> list[str]:
+        """Return the tensors with a gradient in the best layers; of equal layers the later ones, which cost less to train."""
+        inside = table[table["layer"] >= 0]
+        count = amount_of(self.amount, inside["layer"].nunique(), "layers")
+        live = inside[inside["has_gradient"]]
+        ranks = self.ranks(live).dropna()
+        best = sorted(ranks.index, key=lambda layer: (ranks[layer], layer), reverse=True)[:count]
+        return live.loc[live["layer"].isin(best), "name"].tolist()
+
+    @classmethod
+    def read(cls, argument: str, current: Region) -> Self:
+        """Read `late`, `late:10` or `late:33%`."""
+        return cls(argument) if argument else cls()

@@ -1,0 +1,96 @@
+"""Regions that need no measurement: everything, layers, modules, and tensors picked by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from core.errors import UserError, unknown
+from core.regions.base import Region
+from core.settings import setting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class All(Region):
+    """Every tensor that has a gradient: unlearning without localization."""
+
+    name: ClassVar[str] = "all"
+
+    def select(self, table: pd.DataFrame) -> list[str]:
+        """Return all tensors with a gradient."""
+        return table.loc[table["has_gradient"], "name"].tolist()
+
+
+@dataclass(frozen=True)
+class Layers(Region):
+    """All tensors of a range of layers."""
+
+    name: ClassVar[str] = "layers"
+    first: int = setting(0, "first layer", low=0, high=10_000)
+    last: int = setting(10_000, "last layer, included", low=0, high=10_000)
+
+    def select(self, table: pd.DataFrame) -> list[str]:
+        """Return the tensors with a gradient in first … last."""
+        inside = table["layer"].between(self.first, self.last)
+        return table.loc[inside & table["has_gradient"], "name"].tolist()
+
+    @classmethod
+    def read(cls, argument: str, current: Region) -> Self:
+        """Read `layers:4-9` or `layers:4`."""
+        first, _, last = argument.partition("-")
+        if not first.isdigit() or not (last or first).isdigit():
+            raise UserError(f"“{cls.name}:{argument}” is not a range of layers.", "Write it as layers:4-9.")
+        return cls(int(first), int(last or first))
+
+
+@dataclass(frozen=True)
+class Modules(Region):
+    """All tensors of some modules, in every layer."""
+
+    name: ClassVar[str] = "modules"
+    modules: tuple[str, ...] = setting((), "module paths or their last part, such as q_proj")
+
+    def select(self, table: pd.DataFrame) -> list[str]:
+        """Return the tensors with a gradient in those modules."""
+        known = set(table["module"]) | {module.rsplit(".", 1)[-1] for module in table["module"]}
+        for module in self.modules:
+            if module not in known:
+                raise unknown("module", module, known)
+        wanted = set(self.modules)
+        inside = table["module"].map(lambda module: module in wanted or module.rsplit(".", 1)[-1] in wanted)
+        return table.loc[inside & table["has_gradient"], "name"].tolist()
+
+    @classmethod
+    def read(cls, argument: str, current: Region) -> Self:
+        """Read `modules:q_proj,v_proj`."""
+        return cls(_names(argument))
+
+
+@dataclass(frozen=True)
+class Cells(Region):
+    """A list of tensors given by hand."""
+
+    name: ClassVar[str] = "cells"
+    cells: tuple[str, ...] = setting((), "tensor names, as in the localization table")
+
+    def select(self, table: pd.DataFrame) -> list[str]:
+        """Return the given tensors that exist and have a gradient."""
+        known = dict(zip(table["name"], table["has_gradient"], strict=True))
+        for cell in self.cells:
+            if cell not in known:
+                raise unknown("tensor", cell, known)
+            if not known[cell]:
+                raise UserError(f"The tensor {cell} has no gradient.", "Take it out of the region.")
+        return [name for name in table["name"] if name in set(self.cells)]
+
+    @classmethod
+    def read(cls, argument: str, current: Region) -> Self:
+        """Read `cells:a,b`."""
+        return cls(_names(argument))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
