@@ -198,7 +198,9 @@ class Pipeline:
             self.voices.score(self.adapters, voices).to_parquet(folder / "reference.parquet")
             answers = self.voices.ask(self.adapters, voices)
             found = {"answers": answers, "general": self.voices.general(self.adapters, voices)}
-            store.write_json(folder / "reference.json", {**found, "extras": self._extras(voices, answers, folder)})
+            store.write_json(
+                folder / "reference.json", {**found, "extras": self._extras(voices, answers, folder, self.corpus.examples)}
+            )
 
         key = self._key(
             "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
@@ -397,7 +399,7 @@ class Pipeline:
     def _evaluate(self) -> str:
         def produce(folder: Path) -> None:
             self.asked.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
-            found = self._extras(["after"], self.recorded["answers"], folder)
+            found = self._extras(["after"], self.recorded["answers"], folder, self.asked.examples)
             store.write_json(folder / "after-extras.json", found)
 
         key = self._key(
@@ -425,11 +427,13 @@ class Pipeline:
             (self.run.path / name).unlink(missing_ok=True)  # now contained in tokens, answers and recorded
         return source
 
-    def _extras(self, voices: Sequence[str], answers: dict[str, dict[str, str]], folder: Path) -> dict[str, Any]:
+    def _extras(
+        self, voices: Sequence[str], answers: dict[str, dict[str, str]], folder: Path, examples: Sequence[Example]
+    ) -> dict[str, Any]:
         """Record the extras of some voices, unless they are switched off; their table goes into the folder."""
         if not self.config.evaluate.extras:
             return {}
-        recorder = extras.Extras(self.voices, self.corpus.examples)
+        recorder = extras.Extras(self.voices, self.corpus, examples)
         found, table = recorder.record(self.adapters, voices, answers)
         table.to_parquet(folder / f"unseen-{voices[0]}.parquet")
         return found | recorder.material()
