@@ -76,6 +76,13 @@ class Adapters:
         """Return the peft layer that holds a cell."""
         return self._layers[cell.rsplit(".lora_", 1)[0]]
 
+    def block(self, layer: int) -> torch.nn.Module:
+        """Return a transformer layer. Raises UserError for a number that does not exist."""
+        for cell in self.cells:
+            if cell.layer == layer and (path := re.match(r"(.*?\.\d+)(?=\.)", cell.name)):
+                return self.model.get_base_model().get_submodule(path[1])
+        raise UserError(f"This model has no layer {layer}.", f"Choose one from 0 to {max(c.layer for c in self.cells)}.")
+
     def tensor(self, adapter: str, cell: str) -> torch.nn.Parameter:
         """Return the parameter of one cell of one adapter. Raises UserError for unknown names."""
         path, _, factor = cell.rpartition(".lora_")

@@ -1,0 +1,148 @@
+"""Membership inference: can U-train be told from questions of the same kind that were never taught?
+
+Each attack gives every answer a score that is higher for what the model has seen; the AUC is the chance that a random
+U-train answer scores above a random never-seen one (assets/data/unseen.json, scored by the same voice). .5: no difference.
+
+- loss: mean log-probability per token (Yeom et al. 2018);
+- zlib: the same over the bytes that the answer takes when compressed (Carlini et al. 2021);
+- min_k: mean of the lowest 20 % of the tokens' log-probabilities (arXiv 2310.16789);
+- min_k_plus: the same after standardizing each with mean and deviation over the vocabulary (arXiv 2404.02936);
+- reference: mean log-probability minus that of the never-taught model. Of that model itself it is .5, by definition.
+
+The two sets were not drawn from one pool: the never-seen questions were written later, to the same patterns. How far they differ
+for a reader who knows neither is the AUC of the *never-taught* model. So each value stands beside it, and
+`ATTACK/above_never` is the difference, sampled in pairs: that is what counts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.metrics import bootstrap
+from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, bounds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARE = 0.2
+"""of the tokens, for min-k"""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a voice thinks of one answer; an entry a token. Arrays that were not recorded are empty."""
+
+    text: str
+    logprob: Array
+    mean: Array
+    std: Array
+    never: Array
+    """log-probabilities of the never-taught model"""
+
+
+def lowest(values: Array) -> float:
+    """Return the mean of the lowest SHARE of some values, of one at least."""
+    return float(np.sort(values)[: max(1, int(SHARE * len(values)))].mean())
+
+
+def loss(answer: Answer) -> float:
+    """Return the mean log-probability per token."""
+    return float(answer.logprob.mean())
+
+
+def compressed(answer: Answer) -> float:
+    """Return the mean log-probability per token and compressed byte."""
+    return loss(answer) / len(zlib.compress(answer.text.encode()))
+
+
+def min_k(answer: Answer) -> float:
+    """Return the mean of the lowest log-probabilities."""
+    return lowest(answer.logprob)
+
+
+def min_k_plus(answer: Answer) -> float:
+    """Return the mean of the lowest standardized log-probabilities; where nothing varies there is nothing unusual."""
+    away = answer.logprob - answer.mean
+    return lowest(np.divide(away, answer.std, out=np.zeros(len(away)), where=answer.std > 0))
+
+
+def reference(answer: Answer) -> float:
+    """Return how much higher the mean log-probability is than that of the never-taught model."""
+    return float(answer.logprob.mean() - answer.never.mean())
+
+
+ATTACKS: dict[str, tuple[Callable[[Answer], float], tuple[str, ...]]] = {
+    "loss": (loss, ("logprob",)), "zlib": (compressed, ("logprob",)), "min_k": (min_k, ("logprob",)),
+    "min_k_plus": (min_k_plus, ("logprob", "mean", "std")), "reference": (reference, ("logprob", "never")),
+}  # fmt: skip
+"""name -> function, and the fields of an answer that it needs"""
+
+
+def compute(evidence: Evidence) -> Score:
+    """Return the AUC of each attack per voice, with its difference to that of the never-taught model."""
+    unseen, ids = evidence.unseen, evidence.ids("unlearn", "train")
+    members = evidence.tokens[evidence.tokens["example"].isin(ids)].sort_values("example", kind="stable")
+    if unseen is None or not len(unseen):
+        return Score({}, reasons={"all": f"the likelihood of never-seen questions {NOT_RECORDED}"})
+    if not len(members):
+        return Score({}, reasons={"all": "no question of U-train was scored"})
+    truth = {e.id: e.answer for e in evidence.examples} | dict(evidence.unseen_answers)
+    unseen = unseen.sort_values("example", kind="stable")
+    names = [str(name) for name in members["example"].unique()]
+    score = Score({}, reasons=dict(evidence.missing))
+    score.notes.append(f"{len(names)} questions of U-train against {unseen['example'].nunique()} never-seen ones")
+    draws = bootstrap.weights(len(names)), bootstrap.weights(unseen["example"].nunique(), 1)
+    samples: dict[str, Array] = {}
+    for voice in sorted(evidence.voices(), key=lambda voice: voice != "never"):  # the others are compared to it
+        sides = [list(_answers(table, voice, truth)) for table in (members, unseen)]
+        values, pairs = score.values.setdefault(voice, {}), dict[str, list[float] | None]()
+        for name, (attack, needed) in ATTACKS.items():
+            if not all(len(getattr(side[0], field)) for side in sides for field in needed):
+                continue
+            beats = wins(*(np.array([attack(answer) for answer in side]) for side in sides))
+            values[name] = float(beats.mean())
+            sampled = ((draws[0] @ beats) * draws[1]).sum(axis=1)
+            pairs[name] = bootstrap.interval(sampled)
+            if voice == "never":
+                samples[name] = sampled
+            elif name in samples:
+                values[f"{name}/above_never"] = values[name] - score.values["never"][name]
+                pairs[f"{name}/above_never"] = bootstrap.interval(sampled - samples[name])
+            if name == "loss":
+                score.examples[voice] = dict(zip(names, beats.mean(axis=1).tolist(), strict=True))
+        score.intervals[voice] = bounds(pairs)
+    return score
+
+
+def _answers(table: pd.DataFrame, voice: str, truth: dict[str, str]) -> Iterator[Answer]:
+    """Yield each example's answer, in the order of the table, whose rows of one example stand together."""
+    columns = (f"logprob_{voice}", f"mean_{voice}", f"std_{voice}", "logprob_never")
+    arrays = [table[name].to_numpy(dtype=np.float64) if name in table else np.array([]) for name in columns]
+    examples = table["example"].to_numpy()
+    starts = [0, *(np.flatnonzero(examples[1:] != examples[:-1]) + 1).tolist(), len(examples)]
+    for start, end in itertools.pairwise(starts):
+        yield Answer(truth[str(examples[start])], *(array[start:end] for array in arrays))
+
+
+def wins(members: Array, others: Array) -> Array:
+    """Return (members, others): 1 where the member scores higher, .5 where both score the same. Its mean is the AUC."""
+    first, second = members[:, None], others[None]
+    return (first > second) + 0.5 * (first == second)
+
+
+MEMBERSHIP = Metric(
+    "membership",
+    "AUC",
+    "membership inference: how well U-train can be told from never-taught questions; per question, the share of those it beats",
+    "as of the never-taught model (above_never near 0)",
+    compute,
+)
