@@ -68,7 +68,7 @@ def _run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--model", metavar="M", help="bundled (default), hub id, folder, GGUF file or adapter folder")
     run.add_argument("--data", metavar="D", help="demo (default), knowundo (hub), folder or file")
     run.add_argument("--subset", metavar="S", help="privacy (default), copyright, …")
-    run.add_argument("--method", metavar="NAME", help="see `methods`")
+    run.add_argument("--method", metavar="NAME", help="see `methods`; or FILE.py:CLASS, a method of your own")
     run.add_argument(
         "--region",
         metavar="RULE",

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from core import answerer, archive, config, jobs, store
+from core import answerer, archive, config, jobs, own_method, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.methods import METHODS
@@ -61,7 +61,7 @@ def configured(given: argparse.Namespace) -> RunConfig:
     chosen = config.load(Path(given.config)) if given.config else config.preset(given.preset or "this-machine")
     for path, value in (
         ("model.name", given.model), ("data.source", given.data), ("data.subset", given.subset),
-        ("unlearn.method", given.method), ("name", given.name),
+        ("unlearn.method", own_method.named(given.method or "") or given.method), ("name", given.name),
     ):  # fmt: skip
         if value is not None:
             chosen = chosen.with_setting(path, value)
