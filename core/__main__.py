@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from core import commands, sweep_commands
+from core import commands, list_commands, sweep_commands
 from core.errors import UserError
 
 
@@ -51,9 +51,10 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("-o", "--output", metavar="FILE", required=True, help="the .zip file to write")
     taken = verb("import", "take the runs of an archive in, after checking it", commands.import_)
     taken.add_argument("file", metavar="FILE")
-    verb("methods", "list unlearning methods and region rules", commands.methods)
-    verb("metrics", "list metrics", commands.metrics)
-    verb("models", "list models that are here, and how to name others", commands.models)
+    methods = verb("methods", "list unlearning methods and region rules", list_commands.methods)
+    methods.add_argument("names", metavar="NAME", nargs="*", help="only these")
+    verb("metrics", "list metrics", list_commands.metrics)
+    verb("models", "list models that are here, and how to name others", list_commands.models)
     verb("doctor", "say what is installed and what is wrong", commands.doctor)
     bench = verb("bench", "measure this machine against the published procedure", commands.bench)
     bench.add_argument(
