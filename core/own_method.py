@@ -33,7 +33,7 @@ class OwnMethod(Method):
 
     name: ClassVar[str] = "own"
     formula: ClassVar[str] = "what its file says"
-    source: ClassVar[str] = "a file of your own: --method path/to/file.py:Class"
+    source: ClassVar[str] = "own file: --method path/to/file.py:Class"
     file: str = ""
     """the file's name, without its folder"""
     kind: str = ""
