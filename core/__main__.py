@@ -39,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     answers.add_argument("id", metavar="RUN")
     answers.add_argument("--ask", metavar="QUESTION", action="append", required=True, help="may be given several times")
     answers.add_argument("--never", action="store_true", help="also ask the model that was never taught")
+    verb(
+        "reference", "teach a model on the retention scope only, and measure a run against it", commands.reference
+    ).add_argument("id", metavar="RUN")
     export = verb("export", "write runs into one archive", commands.export)
     export.add_argument("ids", metavar="RUN", nargs="+")
     export.add_argument("-o", "--output", metavar="FILE", required=True, help="the .zip file to write")

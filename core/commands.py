@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core import answerer, archive, config, jobs, store
+from core import reference as reference_
 from core.config import RunConfig
 from core.errors import UserError
 from core.methods import METHODS
@@ -170,6 +171,24 @@ def answers(given: argparse.Namespace) -> int:
     ]
     lines = [line for row in rows for line in (*(f"{key + ':':10}{text}" for key, text in row.items()), "")]
     return out(given, {"run": item.id, "answers": rows}, lines[:-1])
+
+
+def reference(given: argparse.Namespace) -> int:
+    """Make a run's model taught on R only, follow it to its end, print the scores."""
+    from core import progress_bar
+
+    item = store.find(given.id, store.runs_folder(given.runs))
+    if reference_.made(item):
+        note(f"{item.id} has its reference already.")
+        return out(given, summary(item), scores(item))
+    work = reference_.start(item)
+    state = progress_bar.follow(work)
+    status = work.status()
+    if state != "done":
+        note(f"{state.capitalize()}: {status.get('error', '')} {status.get('fix', '')}".strip())
+    failed = {"error": status.get("error", ""), "fix": status.get("fix", "")} if state == "failed" else {}
+    out(given, summary(item) | failed, scores(item) if state == "done" else [])
+    return STATUS.get(state, 1)
 
 
 def export(given: argparse.Namespace) -> int:

@@ -396,11 +396,11 @@ class Pipeline:
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 
-    def teach_key(self) -> str:
-        """Return the key of the teach stage."""
+    def teach_key(self, *also: str) -> str:
+        """Return the key of the teach stage, or of another teaching with the same settings."""
         c = {"class": "TeachConfig", **asdict(self.config.teach)}
         del c["merge"]  # decides what is done with the adapter afterwards
-        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c)
+        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c, *also)
 
     def localize_key(self) -> str:
         """Return the key of the localize stage; adapter "before" must be there."""
