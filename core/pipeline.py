@@ -27,6 +27,7 @@ from core import (
     data,
     evaluation,
     extras,
+    fitting,
     general,
     lineage,
     manifest,
@@ -35,6 +36,8 @@ from core import (
     preflight,
     refusals,
     regions,
+    sequence,
+    stop_here,
     store,
     watch,
     widen,
@@ -70,8 +73,8 @@ class Pipeline:
     def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, shelf: Shelf | None = None) -> None:
         """Load data and model, the latter from the shelf if it is there. Raises UserError for what is wrong with either."""
         self.run, self.config, self.folder, self.report = run, config, folder, report
-        self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0), config.seed)
-        self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed)
+        self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
+        self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed).forgetting(config.data.forget)
         for finding in self.corpus.findings():
             report.event("finding", text=finding)
         self.dtype = models.pick_dtype(config.model.dtype, config.model.device)
@@ -111,14 +114,17 @@ class Pipeline:
 
     def _teach(self) -> str:
         config = self.config.teach
+        if config.from_run:
+            return self._go_on()
         if not self.taught:
             self._given_adapter()
             return ""
 
         def produce(folder: Path) -> None:
             adapters = self._attach()
+            unlearn, retention = (self.voices.encode(self.whole.select(scope)) for scope in data.SCOPES)
             result = teach_.teach(
-                adapters, self._part("unlearn"), self._part("retention"), config,
+                adapters, unlearn, retention, config,
                 pad=self.pad, seed=self.config.seed, report=self.report,
             )  # fmt: skip
             adapters.save("before", folder / "before", self.config.model.name)
@@ -142,6 +148,24 @@ class Pipeline:
         base = self.adapters.release()
         self.adapters = merging.attach(base, self.dtype, taught, self.config.teach, self.config.seed)
         self.adapters.save("before", before, self.config.model.name)
+
+    def _go_on(self) -> str:
+        """Take what an earlier run ended with as before."""
+        earlier = store.find(self.config.teach.from_run, self.folder)
+        if earlier.config().model != self.config.model:
+            raise UserError(f"The run {earlier.id} has another model.", "Go on from a run of the same model and settings.")
+        after = fitting.unlearned(earlier)
+        for name in (merging.TAUGHT, "before"):
+            shutil.rmtree(self.run.path / name, ignore_errors=True)
+            if (earlier.path / name).is_dir():
+                shutil.copytree(earlier.path / name, self.run.path / name)
+        self.adapters = merging.load(self.shelf.bare(self.loaded).model, self.dtype, self.run.path)
+        self.adapters.set("before", adapters_.read_tensors(after))
+        base = models.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
+        self.adapters.save("before", self.run.path / "before", base)
+        self.shelf.keep("", self.adapters)
+        self.keys["teach"] = self.adapters.hash("before")
+        return f"run {earlier.id}"
 
     def _given_adapter(self) -> None:
         """Take the user's adapter as before, or a fresh one that changes nothing."""
@@ -204,7 +228,7 @@ class Pipeline:
         def produce(folder: Path) -> None:
             found = localize_.localize(
                 self.adapters, self._part("unlearn", "train"), self._part("retention", "train"), c,
-                pad=self.pad, words=self._words(), seed=self.config.seed, report=self.report,
+                pad=self.pad, words=self._words(), seed=self.config.seed + c.seed_offset, report=self.report,
             )  # fmt: skip
             found.table.to_parquet(folder / "localization.parquet")
             found.contributions.to_parquet(folder / "contributions.parquet")
@@ -270,8 +294,9 @@ class Pipeline:
             self._write_after(folder)
             shutil.copytree(self.run.path / "checkpoints", folder / "checkpoints")
 
+        steps = dataclasses.replace(c, result_step=0, picked_on="")  # which of them is the result changes none of them
         key = self._key(
-            "unlearn", self.adapters.hash("before"), self.corpus.fingerprint(), self.region, c, c.method.name, never,
+            "unlearn", self.adapters.hash("before"), self.corpus.fingerprint(), self.region, steps, c.method.name, never,
             self.config.data.max_tokens, self.config.answers.max_new_tokens, supply.fingerprint(),
         )  # fmt: skip
         try:
@@ -282,9 +307,27 @@ class Pipeline:
         if source:
             self.adapters.copy("before", "after")
             self.adapters.set("after", adapters_.read_tensors(self.run.path / "after" / "region.safetensors"))
-            made = self.run.json("unlearn.json")
-            unlearn_.verify(self.adapters, self.region, made.get("idle", []) if isinstance(made, dict) else [])
+            self._verify()
+        if c.result_step:
+            self._take(c.result_step)
         return source
+
+    def _verify(self) -> None:
+        """Check that exactly the region changed, but for tensors that the method never moved."""
+        made = self.run.json("unlearn.json")
+        unlearn_.verify(self.adapters, self.region, made.get("idle", []) if isinstance(made, dict) else [])
+
+    def _take(self, step: int) -> None:
+        """Make another checkpoint the result, as somebody chose."""
+        self.adapters.copy("before", "after")
+        self.adapters.set("after", adapters_.read_tensors(fitting.checkpoint(self.run, step)))
+        self._verify()
+        for name in ("after/region.safetensors", "changes.parquet"):
+            (self.run.path / name).unlink()  # one file with the cache's, which must stay as it is
+        self._write_after(self.run.path)
+        found = json.loads((self.run.path / "unlearn.json").read_text(encoding="utf-8"))
+        said = stop_here.words(step, found["step"], self.config.unlearn.picked_on)
+        store.write_json(self.run.path / "unlearn.json", {**found, "step": step, "stopped": said})
 
     def _supply(self, *, widened: bool = True) -> Supply:
         """Return what the method trains on: both scopes, widened if the settings say so, and what it needs besides."""
@@ -302,6 +345,7 @@ class Pipeline:
             voices.encode(general.examples(data_.general)) if GENERAL in method.streams else [],
             dict(zip((e.id for e in refused), voices.encode(refusals.refused(refused, method.refusals)), strict=True)),
             self._words(),
+            sequence.updates(self.config.teach.from_run, self.folder),
         )
 
     def _widened(self) -> dict[str, list[Example]]:
@@ -399,12 +443,15 @@ class Pipeline:
     def teach_key(self, *also: str) -> str:
         """Return the key of the teach stage, or of another teaching with the same settings."""
         c = {"class": "TeachConfig", **asdict(self.config.teach)}
-        del c["merge"]  # decides what is done with the adapter afterwards
+        for name in ("merge", "from_run"):  # they decide what is done with the adapter afterwards
+            del c[name]
         return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c, *also)
 
     def localize_key(self) -> str:
         """Return the key of the localize stage; adapter "before" must be there."""
-        c, d = self.config.localize, self.config.data
+        d, c = self.config.data, {"class": "LocalizeConfig", **asdict(self.config.localize)}
+        if not c["seed_offset"]:
+            del c["seed_offset"]
         return self._key("localize", self.adapters.hash("before"), self.corpus.fingerprint(), c, d.max_tokens)
 
     def _key(self, stage: str, *parts: Any) -> str:

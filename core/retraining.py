@@ -51,7 +51,7 @@ class Retraining(Pipeline):
         def produce(folder: Path) -> None:
             adapters = self._attach()
             result = teach_.teach(
-                adapters, [], self._part("retention"), self.config.teach,
+                adapters, [], self.voices.encode(self.whole.select("retention")), self.config.teach,
                 pad=self.pad, seed=self.config.seed, report=self.report,
             )  # fmt: skip
             adapters.save("before", folder / VOICE, self.config.model.name)

@@ -1,11 +1,11 @@
-"""The verbs of the command line that start many runs: sweep."""
+"""The verbs of the command line that start many runs: sweep, controls, requests."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from core import grid, jobs, live_table, standings, store, tuning
+from core import controls, grid, jobs, live_table, sequence, standings, store, tuning
 from core import sweep as sweep_
 from core.commands import STATUS, configured, note, out, table
 from core.config import RunConfig
@@ -103,6 +103,50 @@ def _refitted(given: argparse.Namespace, of: Sweep) -> int:
     return _followed(given, made)
 
 
+def of_run(given: argparse.Namespace) -> int:
+    """Start the controls of a finished run, or go on with those that were begun, and say what they show."""
+    folder = store.runs_folder(given.runs)
+    run = store.find(given.id, folder)
+    made = controls.find(run, folder)
+    if made is None or given.anew:
+        made = controls.create(run, folder)
+        _follow(made)
+    elif sweep_.state(made)["state"] != "done":
+        sweep_.reopen(made)
+        _follow(made)
+    return _printed(given, made)
+
+
+def requests(given: argparse.Namespace) -> int:
+    """Forget one subject after the other, and ask for all of them each time."""
+    folder = store.runs_folder(given.runs)
+    if given.resume:
+        made = sweep_.find(given.resume, folder)
+        sweep_.reopen(made)
+    else:
+        made = sequence.create(configured(given), grid.methods(given.subjects or ""), folder, given.name or "requests")
+    return _followed(given, made)
+
+
+def _request_lines(made: Sweep, value: dict[str, Any]) -> list[str]:
+    found = sequence.read(made)
+    said = sequence.sentences(found)
+    value |= {"subjects": found["subjects"], "states": found["states"], "sentences": said}
+    return [*table(sequence.table(found)), *said]
+
+
+def _control_lines(made: Sweep, value: dict[str, Any]) -> list[str]:
+    found = controls.result(made)
+    value |= {"sentence": found.sentence, "difference": found.difference, "interval": found.interval, "rows": found.rows}
+    rows: list[list[Any]] = [["", "U-val", "R-val", "average", "never-knew", "degenerate"]]
+    for one in found.rows:
+        low_high = one["interval"]
+        average = None if low_high is None else f"{low_high[0]:.1f} ({low_high[1]:.1f} to {low_high[2]:.1f})"
+        scores = [one[name].get("val") for name in ("unlearn", "retention")]
+        rows.append([one["control"], *scores, average, one["never_knew"].get("val"), one["degenerate"].get("val")])
+    return [*table(rows), *([found.sentence] if found.sentence else [])]
+
+
 def _followed(given: argparse.Namespace, made: Sweep) -> int:
     _follow(made)
     return _printed(given, made)
@@ -130,6 +174,10 @@ def _printed(given: argparse.Namespace, made: Sweep) -> int:
     value["failed"] = [{"run": one["run"], "error": one["error"]} for one in failed]
     if made.kind == "tune":
         lines = _tuning(made, value)
+    elif made.kind == "requests":
+        lines = _request_lines(made, value)
+    elif made.kind == "controls":
+        lines = _control_lines(made, value)
     else:
         value["groups"] = standings.over_seeds(rows)
         lines = _groups(value["groups"])

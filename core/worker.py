@@ -269,7 +269,7 @@ def _readable(run: Run) -> RunConfig | None:
 
 def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
     """Execute one run of a sweep; what goes wrong stays in its own status."""
-    from core import calibrate
+    from core import calibrate, sequence
     from core.pipeline import Pipeline
     from core.progress import forget_peak_memory
 
@@ -278,7 +278,10 @@ def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
         log.write(state="running", began=time.time())
         if sweep.kind == "tune":
             calibrate.settle(sweep, run, shelf, log)
-        Pipeline(run, run.config(), sweep.folder, log, shelf).go()
+        pipeline = Pipeline(run, run.config(), sweep.folder, log, shelf)
+        pipeline.go()
+        if sweep.kind == "requests":
+            sequence.measure(sweep, run, pipeline)
 
     forget_peak_memory()
     try:
