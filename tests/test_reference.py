@@ -57,7 +57,7 @@ def made(bare: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict
     """Return the same run with its reference, made from the command line, and what that printed."""
     run = copied(bare, tmp_path_factory.mktemp("made"))
     env = {"FORGETSCOPE_QUEUE": str(tmp_path_factory.mktemp("queue"))}
-    done = command("reference", run.id, "--runs", str(run.path.parent), "--json", env=env)
+    done = command("reference", run.id, "--runs", str(run.path.parent), "--json", env=env, wait=400)
     assert done.returncode == 0, done.stderr
     return run, last_json(done.stdout)
 
