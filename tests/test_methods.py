@@ -218,6 +218,12 @@ NAIVE: dict[str, tuple[dict[str, float], Callable[[Plain, Any, Bench], torch.Ten
         lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
         + retained(p, m),
     ),
+    "decline": (
+        {"refusal_weight": 0.6},
+        lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
+        + m.refusal_weight * p.each(REFUSAL, p.ce)
+        + retained(p, m),
+    ),
     "never-taught": (
         {},
         lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.kl(e, "never")) + retained(p, m),
