@@ -191,6 +191,20 @@ def reference(given: argparse.Namespace) -> int:
     return STATUS.get(state, 1)
 
 
+def harness(given: argparse.Namespace) -> int:
+    """Evaluate a run's voices on lm-evaluation-harness tasks."""
+    from core.harness import run as evaluate
+
+    item = store.find(given.id, store.runs_folder(given.runs))
+    voices = [name for name in given.voices.split(",") if name]
+    found = evaluate(item, [name for name in given.tasks.split(",") if name], voices, given.limit)
+    measures = sorted({(task, name) for of in found.values() for task, values in of.items() for name in values})
+    rows = [
+        [task, name, *(f"{found[v].get(task, {}).get(name, float('nan')):.4f}" for v in voices)] for task, name in measures
+    ]
+    return out(given, {"run": item.id, "results": found}, table([["task", "measure", *voices], *rows]))
+
+
 def export(given: argparse.Namespace) -> int:
     """Write runs into one archive."""
     found = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]

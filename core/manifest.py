@@ -25,6 +25,7 @@ STILL_OPEN = {
     "label.json",
     "imported.json",
     "regions.json",
+    "harness.json",
 }
 """Files that are written after the manifest, by the worker or a person: a hash of them would soon be wrong."""
 
