@@ -12,14 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from core import answerer, archive, config, jobs, store
+from core import answerer, archive, config, jobs, own_method, store
 from core import reference as reference_
 from core.config import RunConfig
 from core.errors import UserError
-from core.methods import METHODS
-from core.metrics import METRICS
 from core.overview import differences
-from core.regions import REGIONS, parse
+from core.regions import parse
 from core.store import Run
 from core.summary import clean, summary
 
@@ -62,7 +60,7 @@ def configured(given: argparse.Namespace) -> RunConfig:
     chosen = config.load(Path(given.config)) if given.config else config.preset(given.preset or "this-machine")
     for path, value in (
         ("model.name", given.model), ("data.source", given.data), ("data.subset", given.subset),
-        ("unlearn.method", given.method), ("name", given.name),
+        ("unlearn.method", own_method.named(given.method or "") or given.method), ("name", given.name),
     ):  # fmt: skip
         if value is not None:
             chosen = chosen.with_setting(path, value)
@@ -218,57 +216,6 @@ def import_(given: argparse.Namespace) -> int:
     """Take the runs of an archive in, after everything in it was checked."""
     found = archive.import_(Path(given.file), store.runs_folder(given.runs))
     return out(given, {"runs": [item.id for item in found]}, [f"Imported {item.id}" for item in found])
-
-
-def methods(given: argparse.Namespace) -> int:
-    """List methods and region rules with their settings."""
-    value = {
-        "methods": [_described(name, kind) for name, kind in METHODS.items()],
-        "regions": [_described(name, kind) for name, kind in REGIONS.items()],
-    }
-    lines = []
-    for family, members in value.items():
-        lines.append(f"{family}:")
-        for member in members:
-            lines.append(f"  {member['name']:16}{member['help']}")
-            lines += [f"  {'':16}  {s['name']} = {s['default']}: {s['help']}" for s in member["settings"]]
-    return out(given, value, lines)
-
-
-def _described(name: str, kind: type) -> dict[str, Any]:
-    first = (kind.__doc__ or "").strip().splitlines()[0]
-    return {"name": name, "help": first, "settings": config.describe(kind())}
-
-
-def metrics(given: argparse.Namespace) -> int:
-    """List metrics: unit, meaning, and which direction is wanted."""
-    value = [{"name": m.name, "unit": m.unit, "help": m.help, "better": m.better} for m in METRICS.values()]
-    return out(
-        given,
-        {"metrics": value},
-        table(
-            [
-                ["metric", "unit", "wanted", "what it is"],
-                *([m[k] for k in ("name", "unit", "better", "help")] for m in value),
-            ]
-        ),
-    )
-
-
-def models(given: argparse.Namespace) -> int:
-    """List models on this machine."""
-    from core.models import BUNDLED, bundled_gguf, cache_folder
-
-    there = bundled_gguf() is not None
-    found = [{"name": "bundled", "what": BUNDLED, "available": there}]
-    for path in sorted((cache_folder() / "models").glob("*/config.json")):
-        found.append({"name": str(path.parent), "what": "converted from GGUF", "available": True})
-    rows: list[list[Any]] = [
-        ["name", "what", "available"],
-        *([m["name"], m["what"], "yes" if m["available"] else "no"] for m in found),
-    ]
-    others = "Others: a hub id (org/name), a folder of safetensors, a GGUF file, a LoRA adapter folder."
-    return out(given, {"models": found}, [*table(rows), "", others])
 
 
 def doctor(given: argparse.Namespace) -> int:

@@ -167,7 +167,7 @@ def alive(status: dict[str, Any]) -> bool:
 
 def create(config: RunConfig, folder: Path) -> Run:
     """Make a new run directory with its configuration, queued. Raises UserError where nothing can be written."""
-    method, source = config.unlearn.method.name, Path(config.data.source).name
+    method, source = config.unlearn.method.label, Path(config.data.source).name
     name = config.name or f"{method} on {source} {config.data.subset}"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
     run = Run(folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{uuid.uuid4().hex[:4]}")
