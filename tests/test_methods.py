@@ -218,6 +218,12 @@ NAIVE: dict[str, tuple[dict[str, float], Callable[[Plain, Any, Bench], torch.Ten
         lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
         + retained(p, m),
     ),
+    "decline": (
+        {"refusal_weight": 0.6},
+        lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
+        + m.refusal_weight * p.each(REFUSAL, p.ce)
+        + retained(p, m),
+    ),
     "never-taught": (
         {},
         lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.kl(e, "never")) + retained(p, m),
@@ -289,24 +295,6 @@ def test_loss_and_gradient_are_those_of_plain_passes(bench: Bench, name: str) ->
         assert float((found[cell] - gradient).norm()) < 2e-4 * scale, cell
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("name", METHODS)
-def test_a_method_runs_only_the_streams_it_names(bench: Bench, name: str) -> None:
-    """The loss does not change where the other streams' examples are missing from the supply."""
-    method = made(name)
-    context, members = ready(bench)
-    lean = Supply(
-        bench.unlearn,
-        bench.retention,
-        members[GENERAL] if GENERAL in method.streams else (),
-        context.supply.refusals if REFUSAL in method.streams else {},
-        bench.words,
-    )
-    lean.check(name, method.streams)
-    assert METHODS[name].formula
-    assert METHODS[name].source
-    assert bool(method.refusals) == (REFUSAL in method.streams)
-=======
 @pytest.mark.parametrize("kind", METHODS.values())
 def test_a_method_says_what_it_is_and_what_it_needs(kind: type[Method]) -> None:
     assert kind.formula
@@ -316,7 +304,6 @@ def test_a_method_says_what_it_is_and_what_it_needs(kind: type[Method]) -> None:
     for of in dataclasses.fields(kind):
         assert of.metadata["help"], of.name
         assert of.metadata["low"] is not None or isinstance(of.default, bool), of.name
->>>>>>> wt-methods
 
 
 # -- what some methods do besides a loss
