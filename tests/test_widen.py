@@ -7,14 +7,17 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from core import commands, store, widen
+from core.batching import Encoded
 from core.config import DataConfig, preset
 from core.data import Corpus, Example
 from core.errors import UserError
+from core.estimate import SLACK, Estimate
 from core.pipeline import Pipeline
 from core.store import Run
 from tests.naive import Recorder
@@ -246,6 +249,39 @@ def test_it_is_made_once_and_again_for_another_number(
     assert (again.path / "widened.jsonl").read_bytes() == (run.path / "widened.jsonl").read_bytes()
     execute(config.with_setting("data.widen", 2).with_setting("unlearn.steps", 2), run.path.parent)
     assert asked == [4]
+
+
+def test_the_estimate_counts_their_answers_unless_they_are_there(widened: tuple[Run, Any, Any], tmp_path: Path) -> None:
+    run, config, _ = widened
+
+    def unlearning(folder: Path) -> dict[str, Any]:
+        plan = Run(tmp_path / f"plan-{folder.name}")
+        plan.path.mkdir()
+        found = Estimate(plan, config, folder, Recorder(), 0.0).measure()["stages"]
+        return next(cost for cost in found if cost["name"] == "unlearn")  # type: ignore[no-any-return]
+
+    assert "6 further questions were answered by an earlier run" in unlearning(run.path.parent)["how"]
+    new = tmp_path / "new"
+    new.mkdir()
+    found = unlearning(new)
+    assert "6 further questions answered first" in found["how"]
+    assert 0 < found["low"] < found["high"]
+
+
+def test_their_cost_is_that_of_answers_as_long_as_the_true_ones() -> None:
+    made = [Example(f"unlearn/widened/{n}", "?", "", "unlearn", "train", ANN) for n in range(5)]
+    members = [Encoded("unlearn/train/0", (5, 6, 7, 1), 1), Encoded("retention/train/0", (5, 6, 7, 8, 9, 1), 1)]
+    examples = [Example(m.id, "?", "yes", *m.id.split("/")[:2], ANN) for m in members]
+    voices = SimpleNamespace(examples=examples, encoded={m.id: m for m in members})
+    told: list[list[int]] = []
+    estimate = SimpleNamespace(
+        further=widen.Asked(made, 0), voices=voices, widened_key=lambda: "k", _there=lambda *_: False,
+        _part=lambda scope, split: [m for m in members if m.id.startswith(scope)],
+        _speech=lambda lengths, voices: told.append(lengths) or float(sum(lengths)),
+    )  # fmt: skip
+    cost = Estimate._widening(estimate)  # type: ignore[arg-type]
+    assert told == [[4] * 5, [5] * 5], "the mean of 3 and 5 tokens, then the longest"
+    assert (cost.low, cost.high) == pytest.approx((20 * (1 - SLACK), 25 * (1 + SLACK)))
 
 
 def test_data_that_cannot_be_widened_is_refused_before_anything_is_taught(tiny_llama: Path, tmp_path: Path) -> None:

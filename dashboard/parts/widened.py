@@ -23,13 +23,8 @@ def show(events: Sequence[Mapping[str, Any]]) -> None:
     found = [sample for sample in samples if isinstance(sample, dict)] if isinstance(samples, list) else []
     if not found:
         return
-    with st.expander(
-        "Some of the further questions", icon=":material/forum:", key="widened", on_change="rerun"
-    ) as samples_box:
-        if samples_box.open:
-            st.caption(
-                "Asked about another subject, answered by the taught model: both scopes learn from them as from their own."
-            )
-            for sample in found[: 2 * widen.SAMPLES]:
-                st.markdown(f"**{md(sample.get('question', ''))}** :gray[{SIGNS.get(str(sample.get('scope')), '')}]")
-                st.html(f'<div dir="auto" style="overflow-wrap:anywhere">{html.escape(str(sample.get("answer", "")))}</div>')
+    with st.expander("Some of the further questions", icon=":material/forum:", key="widened"):
+        st.caption("Asked about another subject, answered by the taught model: both scopes learn from them as from their own.")
+        for sample in found[: 2 * widen.SAMPLES]:
+            st.markdown(f"**{md(sample.get('question', ''))}** :gray[{SIGNS.get(str(sample.get('scope')), '')}]")
+            st.html(f'<div dir="auto" style="overflow-wrap:anywhere">{html.escape(str(sample.get("answer", "")))}</div>')
