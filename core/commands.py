@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from core import answerer, archive, config, jobs, own_method, store
+from core import answerer, archive, config, jobs, own_method, store, widen
 from core import reference as reference_
 from core.config import RunConfig
 from core.errors import UserError
@@ -138,8 +138,12 @@ def show(given: argparse.Namespace) -> int:
     item = store.find(given.id, store.runs_folder(given.runs))
     status = item.status()
     value = {**summary(item), "config": item.config().to_json(), "status": status}
+    lines = scores(item) if status["state"] == "done" else []
+    if account := widen.told(item):
+        value["widened"] = account
+        lines.append(widen.in_words(account))
     state = f"{item.id} is {status['state']}. {status.get('error', '')} {status.get('fix', '')}".strip()
-    return out(given, value, scores(item) if status["state"] == "done" else [state])
+    return out(given, value, lines if status["state"] == "done" else [state, *lines])
 
 
 def compare(given: argparse.Namespace) -> int:
