@@ -91,7 +91,9 @@ def put(into: dict[str, float], key: str, value: Any) -> None:
 def intervals(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return metric -> part -> [low, high] of after, where metrics.json holds intervals over examples."""
     return {
-        name: _dict(_dict(value.get("intervals")).get("after")) for name, value in metrics.items() if isinstance(value, dict)
+        name: found
+        for name in ("accuracy", "never_knew", "degenerate", "fluency")
+        if (found := _dict(_dict(_dict(metrics.get(name)).get("intervals")).get("after")))
     }
 
 

@@ -187,6 +187,11 @@ def reopen(sweep: Sweep) -> None:
     status = sweep.place.status()
     if status.get("state") in ("queued", "running"):
         raise UserError(f"The sweep {sweep.id} is {status['state']}.", "Wait for it, or cancel it first.")
+    renew(sweep)
+
+
+def renew(sweep: Sweep) -> None:
+    """Queue everything that is not done, as if it had just been made: a worker is about to start."""
     (sweep.path / "cancel").unlink(missing_ok=True)
     store.write_json(sweep.path / "status.json", store.fresh_status())
     for run in members(sweep):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core import controls, grid, jobs, live_table, sequence, standings, store, tuning
+from core import controls, forecast, grid, jobs, live_table, sequence, standings, store, tuning
 from core import sweep as sweep_
 from core.commands import STATUS, configured, note, out, table
 from core.config import RunConfig
@@ -154,6 +154,15 @@ def _followed(given: argparse.Namespace, made: Sweep) -> int:
 
 def _follow(made: Sweep) -> str:
     note(f"Sweep {made.id}: {len(made.entries())} runs")
+    waiting = [entry.run.config() for entry in made.entries() if entry.run.status().get("state") != "done"]
+    if waiting:
+        seconds = made.value().get("asked", {}).get("seconds") if made.kind == "tune" else None
+        found = forecast.from_runs(waiting, made.folder, seconds)
+        if found is None:
+            note("Measuring how long one run takes …")
+            found = forecast.measured(waiting, made.folder, seconds)
+        note(str(found) if found else "How long it takes could not be measured.")
+    sweep_.renew(made)
     jobs.start_sweep(made)
     return live_table.follow(made)
 
