@@ -97,6 +97,27 @@ def intervals(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def overhead(sweep: Sweep) -> dict[str, float] | None:
+    """Return {"wall", "work", "shared", "percent"} of a sweep that has ended, None before.
+
+    In seconds since its worker began: all in all; unlearning, answers and evaluation of its runs; what they share (teaching,
+    preflight, gradients), where it was made. percent: all the rest (loading, files, bookkeeping) against the work.
+    """
+    status = sweep.place.status()
+    if not status.get("began") or not status.get("ended"):
+        return None
+    work = shared = 0.0
+    for entry in sweep.entries():
+        if (entry.run.status().get("began") or 0.0) < status["began"]:
+            continue  # done before the sweep was resumed, or not by it
+        for name, stage in _dict(entry.run.status().get("stages")).items():
+            seconds = float(_dict(stage).get("seconds") or 0.0)
+            work += seconds if name in ("unlearn", "answers", "evaluate") else 0.0
+            shared += seconds if name not in ("unlearn", "answers", "evaluate") and stage.get("state") == "done" else 0.0
+    wall = float(status["ended"]) - float(status["began"])
+    return {"wall": wall, "work": work, "shared": shared, "percent": 100 * (wall - work - shared) / work if work else 0.0}
+
+
 def interval(values: Sequence[float]) -> tuple[float, float | None]:
     """Return the mean of independent values and the half-width of its 95 % interval (Student's t); None for one value."""
     mean = statistics.fmean(values)

@@ -179,6 +179,7 @@ def _printed(given: argparse.Namespace, made: Sweep) -> int:
     """Print a sweep's result; the exit status is 1 where a run failed, except for trials, whose failure is a result."""
     state, rows = sweep_.state(made), standings.rows(made)
     value: dict[str, Any] = {"sweep": made.id, "kind": made.kind, "name": made.name, **state, "rows": rows}
+    value["overhead"] = standings.overhead(made)
     failed = [one for one in rows if one["state"] == "failed"]
     value["failed"] = [{"run": one["run"], "error": one["error"]} for one in failed]
     if made.kind == "tune":
@@ -191,6 +192,9 @@ def _printed(given: argparse.Namespace, made: Sweep) -> int:
         value["groups"] = standings.over_seeds(rows)
         lines = _groups(value["groups"])
     lines += [f"failed: {one['run']}: {one['error']}" for one in failed]
+    if value["overhead"]:
+        spent = {name: forecast.duration(value["overhead"][name]) for name in ("wall", "work", "shared")}
+        lines.append("{wall}: {work} of unlearning, answers and scores, {shared} of what they share".format(**spent))
     if state["state"] != "done":
         lines.append(f"{state['state']}: {state['error']} Resume with `python -m core sweep --resume {made.id}`.")
     out(given, value, lines)
