@@ -162,6 +162,12 @@ class UnlearnConfig:
         low=0.0,
         high=100.0,
     )
+    result_step: int = setting(
+        0, "take the checkpoint of this step as the result; 0: the one that the rules above keep", low=0, high=100_000
+    )
+    picked_on: str = setting(
+        "", "the questions that were looked at when result_step was chosen", choices=("", "train", "dev", "val")
+    )
 
 
 @dataclass(frozen=True)

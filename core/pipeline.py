@@ -37,6 +37,7 @@ from core import (
     refusals,
     regions,
     sequence,
+    stop_here,
     store,
     watch,
     widen,
@@ -197,7 +198,9 @@ class Pipeline:
             self.voices.score(self.adapters, voices).to_parquet(folder / "reference.parquet")
             answers = self.voices.ask(self.adapters, voices)
             found = {"answers": answers, "general": self.voices.general(self.adapters, voices)}
-            store.write_json(folder / "reference.json", {**found, "extras": self._extras(voices, answers, folder)})
+            store.write_json(
+                folder / "reference.json", {**found, "extras": self._extras(voices, answers, folder, self.corpus.examples)}
+            )
 
         key = self._key(
             "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
@@ -291,8 +294,9 @@ class Pipeline:
             self._write_after(folder)
             shutil.copytree(self.run.path / "checkpoints", folder / "checkpoints")
 
+        steps = dataclasses.replace(c, result_step=0, picked_on="")  # which of them is the result changes none of them
         key = self._key(
-            "unlearn", self.adapters.hash("before"), self.corpus.fingerprint(), self.region, c, c.method.name, never,
+            "unlearn", self.adapters.hash("before"), self.corpus.fingerprint(), self.region, steps, c.method.name, never,
             self.config.data.max_tokens, self.config.answers.max_new_tokens, supply.fingerprint(),
         )  # fmt: skip
         try:
@@ -303,9 +307,27 @@ class Pipeline:
         if source:
             self.adapters.copy("before", "after")
             self.adapters.set("after", adapters_.read_tensors(self.run.path / "after" / "region.safetensors"))
-            made = self.run.json("unlearn.json")
-            unlearn_.verify(self.adapters, self.region, made.get("idle", []) if isinstance(made, dict) else [])
+            self._verify()
+        if c.result_step:
+            self._take(c.result_step)
         return source
+
+    def _verify(self) -> None:
+        """Check that exactly the region changed, but for tensors that the method never moved."""
+        made = self.run.json("unlearn.json")
+        unlearn_.verify(self.adapters, self.region, made.get("idle", []) if isinstance(made, dict) else [])
+
+    def _take(self, step: int) -> None:
+        """Make another checkpoint the result, as somebody chose."""
+        self.adapters.copy("before", "after")
+        self.adapters.set("after", adapters_.read_tensors(fitting.checkpoint(self.run, step)))
+        self._verify()
+        for name in ("after/region.safetensors", "changes.parquet"):
+            (self.run.path / name).unlink()  # one file with the cache's, which must stay as it is
+        self._write_after(self.run.path)
+        found = json.loads((self.run.path / "unlearn.json").read_text(encoding="utf-8"))
+        said = stop_here.words(step, found["step"], self.config.unlearn.picked_on)
+        store.write_json(self.run.path / "unlearn.json", {**found, "step": step, "stopped": said})
 
     def _supply(self, *, widened: bool = True) -> Supply:
         """Return what the method trains on: both scopes, widened if the settings say so, and what it needs besides."""
@@ -377,7 +399,7 @@ class Pipeline:
     def _evaluate(self) -> str:
         def produce(folder: Path) -> None:
             self.asked.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
-            found = self._extras(["after"], self.recorded["answers"], folder)
+            found = self._extras(["after"], self.recorded["answers"], folder, self.asked.examples)
             store.write_json(folder / "after-extras.json", found)
 
         key = self._key(
@@ -405,11 +427,13 @@ class Pipeline:
             (self.run.path / name).unlink(missing_ok=True)  # now contained in tokens, answers and recorded
         return source
 
-    def _extras(self, voices: Sequence[str], answers: dict[str, dict[str, str]], folder: Path) -> dict[str, Any]:
+    def _extras(
+        self, voices: Sequence[str], answers: dict[str, dict[str, str]], folder: Path, examples: Sequence[Example]
+    ) -> dict[str, Any]:
         """Record the extras of some voices, unless they are switched off; their table goes into the folder."""
         if not self.config.evaluate.extras:
             return {}
-        recorder = extras.Extras(self.voices, self.corpus.examples)
+        recorder = extras.Extras(self.voices, self.corpus, examples)
         found, table = recorder.record(self.adapters, voices, answers)
         table.to_parquet(folder / f"unseen-{voices[0]}.parquet")
         return found | recorder.material()

@@ -25,6 +25,7 @@ from typing import Any
 import psutil
 
 from core import answerer, store
+from dashboard import bench_scores
 from dashboard.__main__ import free_port
 
 REPEAT = 5
@@ -70,6 +71,8 @@ def main() -> int:
             newcomer = first_question(browser, url)
             found: dict[str, Any] = {"new user's own question answered twice, s": newcomer, "first visit": visits(browser, url), "server after a first visit": memory(process)}
             found |= {f"{tensors} tensors": thresholds(browser, url, tensors) for tensors in SHAPES}
+            beside = ",".join(f"synthetic-{tensors}" for tensors in SHAPES)
+            found["scores"] = bench_scores.measure(browser, url, f"/scores?beside={beside}")
             found["page change, ms"] = pages(browser, url)
             found["question to first token in both panes, ms"] = asking(browser, url)
             found["server at its peak"] = memory(process)
@@ -219,7 +222,7 @@ def pages(browser: Any, url: str) -> dict[str, float]:
     page.wait_for_selector(READY, timeout=PATIENCE)
     found: dict[str, list[float]] = {}
     for _ in range(REPEAT):
-        for name in ("Compare", "Run", "Runs", "Localize"):
+        for name in ("Compare", "Scores", "Run", "Runs", "Localize"):
             before = page.locator("h1").first.inner_text()
             started = time.monotonic()
             page.get_by_role("link", name=name, exact=True).first.click()

@@ -31,6 +31,9 @@ def views() -> dict[str, str]:
     return {
         "localize": f"/?run={privacy}",
         "compare": f"/compare?run={privacy}&never=true",
+        "scores": f"/scores?run={privacy}&beside={copied}",
+        "scores-subjects": f"/scores?run={privacy}&on=Train&published=true&part=By+subject",
+        "scores-metrics": f"/scores?run={copied}&across=Never-knew+score&part=All+metrics",
         "run": f"/run?run={privacy}&view=This+run",
         "run-new": f"/run?run={privacy}&view=New+run",
         "runs": f"/runs?run={privacy}&chosen={privacy},{copied}",

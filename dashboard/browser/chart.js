@@ -9,13 +9,13 @@ export default function ({ data, parentElement, setTriggerValue }) {
   let ended = false;
   plotly().then(async (Plotly) => {
     if (ended) return;
-    await Plotly.react(plot, figure.data, fitting(figure.layout, plot.clientWidth), OPTIONS);
+    await Plotly.react(plot, drawn(figure.data, plot.clientWidth), fitting(figure.layout, plot.clientWidth), OPTIONS);
     plot.removeAllListeners?.("plotly_click");
     if (selectable) plot.on("plotly_click", (event) => setTriggerValue("clicked", event.points[0]?.customdata ?? null));
     plot.dataset.drawn = "true";
   }).catch((error) => { plot.textContent = error.message; });
   const resized = new ResizeObserver(() => {
-    if (plot.dataset.drawn && window.Plotly && plot.clientWidth) window.Plotly.react(plot, figure.data, fitting(figure.layout, plot.clientWidth), OPTIONS);
+    if (plot.dataset.drawn && window.Plotly && plot.clientWidth) window.Plotly.react(plot, drawn(figure.data, plot.clientWidth), fitting(figure.layout, plot.clientWidth), OPTIONS);
   });
   resized.observe(plot);
   const before = box.observer;

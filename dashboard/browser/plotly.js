@@ -67,6 +67,11 @@ function fitting(layout, width) {
   return { ...layout, width, xaxis: { ...axis, tickvals: some(axis.tickvals), ticktext: some(axis.ticktext) } };
 }
 
+// Names beside points: on a narrow chart they would lie over each other; a pointer still tells them.
+function drawn(traces, width) {
+  return width >= 560 ? traces : traces.map((trace) => (trace.mode === "markers+text" ? { ...trace, mode: "markers" } : trace));
+}
+
 async function picture(figure, format, name, box) {
   const Plotly = await plotly();
   const paper = css(box, "--st-background-color") || "#fff";

@@ -165,12 +165,18 @@ def several(chosen: Sequence[Overview], known: Mapping[str, Run], name_of: Mappi
     else:
         st.caption("None of them has scores yet.")
     st.markdown("##### Settings that differ")
-    found = setting_rows({run.id: readable(known[run.id]) for run in good})
-    if found:
-        st.table([{"Setting": md(name), **{heads[i]: md(text) for i, text in cells.items()}} for name, cells in found.items()],
-                 hide_index=True, alt="Settings in which the chosen runs differ")  # fmt: skip
-    else:
+    differing({run.id: known[run.id] for run in good}, name_of)
+
+
+def differing(chosen: Mapping[str, Run], name_of: Mapping[str, str]) -> None:
+    """Show the settings in which some runs differ."""
+    found = setting_rows({name: readable(run) for name, run in chosen.items()})
+    if not found:
         st.caption("Their settings are the same.")
+        return
+    heads = {name: md(name_of[name]) for name in chosen}
+    st.table([{"Setting": md(name), **{heads[i]: md(text) for i, text in cells.items()}} for name, cells in found.items()],
+             hide_index=True, alt="Settings in which the chosen runs differ")  # fmt: skip
 
 
 def score_rows(measured: Mapping[str, scores.Metrics]) -> dict[str, dict[str, str]]:

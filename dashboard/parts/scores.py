@@ -129,9 +129,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
     return [pair for pair in found if pair[1]] + list(SOURCES.items())
 
 
-def where_from(found: Sequence[tuple[str, str]]) -> None:
-    """Show where the headline numbers are from, on demand."""
-    with st.popover("Where from", type="tertiary", key="scores_from"):
+def where_from(found: Sequence[tuple[str, str]], key: str = "scores_from") -> None:
+    """Show where numbers are from, on demand."""
+    with st.popover("Where from", type="tertiary", key=key):
         for name, words in found:
             st.markdown(f":gray[{md(name)}]  \n{md(words)}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
 import streamlit as st
@@ -11,6 +10,7 @@ import streamlit as st
 from core.config import FAMILIES, RunConfig, describe
 from core.methods import METHODS, Method
 from core.regions import REGIONS, Region
+from dashboard.parts import address, families
 from dashboard.parts.text import md, number
 
 STAGES = {
@@ -20,12 +20,6 @@ STAGES = {
 
 Changes = dict[str, Any]
 """path of a setting -> its new value"""
-
-
-def in_words(kind: type) -> str:
-    """Return what a method or rule is: the first line of a method's file, or of a rule's class."""
-    text = sys.modules[kind.__module__].__doc__ if issubclass(kind, Method) else kind.__doc__
-    return (text or "").strip().splitlines()[0].rstrip(".")
 
 
 def field(item: dict[str, Any], key: str) -> Any:
@@ -88,11 +82,15 @@ def member(
 ) -> Method | Region:
     """Let a method or region rule be chosen and set; return it. Raises UserError for values out of range."""
     family: dict[str, Any] = METHODS if kind is Method else REGIONS
-    names = list(family)
-    name = st.selectbox(label, names, index=names.index(current.name), key=f"{prefix}.{FAMILIES[kind][0]}", help=text,
-                        format_func=str, bind="query-params")  # fmt: skip
+    names = families.grouped(family)
+    key = f"{prefix}.{FAMILIES[kind][0]}"
+    address.take(key, names)
+    name = st.selectbox(label, names, index=names.index(current.name), key=key, help=text,
+                        format_func=lambda name: families.label(family, name))  # fmt: skip
+    address.keep(key, name if name != current.name else "")
     start = current if name == current.name else family[name]()
-    st.caption(md(in_words(family[name])))
+    st.caption(f"{md(families.in_words(family[name]))}.")
+    families.facts(family[name])
     config = RunConfig().with_setting("region", start) if kind is Region else _with_method(start)
     stage = "region" if kind is Region else "unlearn"
     for path, value in _block(stage, describe(start), f"{prefix}.{name}").items():

@@ -11,7 +11,7 @@ from core import jobs, store
 from core.config import preset
 from tests.dashboard.conftest import APP, MakeRun, Open, text_of
 
-PAGES = ("localize", "compare", "run")
+PAGES = ("localize", "compare", "scores", "run")
 
 
 def count(app: AppTest) -> int:

@@ -1,0 +1,72 @@
+"""Subjects, worst first: what the model knew of each before and after, on both scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dashboard.charts.base import Figure, axis, figure, scope_marker
+from dashboard.charts.palette import Palette
+from dashboard.parts.text import chart_text, shorten
+
+Accuracy = Mapping[str, Mapping[str, float]]
+"""scope -> voice -> accuracy in percent"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One person or work."""
+
+    name: str
+    accuracy: Accuracy
+
+
+def subjects(rows: Sequence[Subject], chosen: str, palette: Palette) -> Figure:
+    """Draw a line a subject, U on the left and R on the right: from before (grey) to after, with never taught as a bar."""
+    fig = figure(palette, 92 + 26 * len(rows), clickmode="event", hovermode="closest", showlegend=True, margin={"t": 58})
+    places = list(range(len(rows)))
+    for scope, side in (("unlearn", "x"), ("retention", "x2")):
+        _path(fig, rows, scope, side, palette)
+        for voice, name in (("never", "never taught"), ("before", "before"), ("after", "after")):
+            known = [(y, row.accuracy[scope][voice], row.name) for y, row in zip(places, rows, strict=True) if voice in row.accuracy.get(scope, {})]
+            fig.add_scatter(
+                x=[x for _, x, _ in known], y=[y for y, _, _ in known], xaxis=side, mode="markers", name=name, legendgroup=voice,
+                showlegend=scope == "unlearn", marker=_marker(scope, voice, palette), customdata=[who for _, _, who in known],
+                text=[chart_text(who) for _, _, who in known], hovertemplate="%{text}<br>" + name + ": %{x:.1f} %<extra></extra>",
+            )  # fmt: skip
+    for text, at in (("✖ to forget: lower is gone", 0.0), ("● to keep: higher is kept", 0.54)):
+        fig.add_annotation(x=at, xref="paper", xanchor="left", y=1, yref="paper", yanchor="bottom", text=text, showarrow=False,
+                           font={"color": palette.muted, "size": 12})  # fmt: skip
+    if chosen in [row.name for row in rows]:
+        y = [row.name for row in rows].index(chosen)
+        fig.add_shape(type="rect", x0=0, x1=1, xref="paper", y0=y - 0.5, y1=y + 0.5, fillcolor=palette.accent, opacity=0.08,
+                      line={"width": 0}, layer="below")  # fmt: skip
+    scale: dict[str, Any] = {"range": [-5, 105], "tickvals": [0, 50, 100]}
+    fig.update_layout(
+        legend={"y": 1, "yref": "container", "yanchor": "top"},
+        xaxis=axis(palette, "accuracy, %", domain=[0, 0.46], **scale), xaxis2=axis(palette, "accuracy, %", domain=[0.54, 1], **scale),
+        yaxis=axis(palette, range=[len(rows) - 0.4, -0.6], tickvals=places, ticktext=[chart_text(shorten(r.name, 28)) for r in rows]),
+    )  # fmt: skip
+    return fig
+
+
+def _path(fig: Figure, rows: Sequence[Subject], scope: str, side: str, palette: Palette) -> None:
+    """Draw what lies between before and after."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for place, row in enumerate(rows):
+        found = row.accuracy.get(scope, {})
+        if "before" in found and "after" in found:
+            x += [found["before"], found["after"], None]
+            y += [place, place, None]
+    dash = "dot" if scope == "unlearn" else "solid"
+    fig.add_scatter(x=x, y=y, xaxis=side, mode="lines", line={"color": palette.grid, "width": 3, "dash": dash}, hoverinfo="skip",
+                    showlegend=False, name="path")  # fmt: skip
+
+
+def _marker(scope: str, voice: str, palette: Palette) -> dict[str, Any]:
+    if voice == "never":
+        return {"symbol": "line-ns", "size": 13, "color": palette.muted, "line": {"width": 2, "color": palette.muted}, "opacity": 1}
+    color = palette.before if voice == "before" else palette.scope(scope)
+    return {**scope_marker(scope, 10), "color": color, "opacity": 1}

@@ -1,0 +1,17 @@
+"""Doubts that others have published, each beside the number it concerns. Text only: no link leads away."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+DOUBTS = {
+    "forgotten": "Forgotten is not gone for good: 4-bit quantization brought text back that NPO had unlearned, on MUSE-Books from .4 to 66 "
+    "(arXiv 2410.16454).",
+    "controls": "Why this matters: on the testbed LACUNA, MemFlex’s localization found the true parameters no better than chance (AUC .50; "
+    "arXiv 2607.02513), and even the true region gives no better trade-off (arXiv 2505.16252).",
+}  # fmt: skip
+
+
+def beside(number: str) -> None:
+    """Show the doubt that concerns a number."""
+    st.caption(f":material/menu_book: {DOUBTS[number]}")

@@ -1,0 +1,122 @@
+"""Step by step: what the run would be had it stopped elsewhere, and whether that choice was a fair one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from core import fitting, jobs, stop_here, store
+from core.store import Run
+from dashboard.charts import curves
+from dashboard.charts.stops import stops
+from dashboard.parts import address, look, runs
+from dashboard.parts.scores_read import mapping, number
+from dashboard.parts.scores_table import Measured
+from dashboard.parts.text import md
+
+FORMULA = "100 − accuracy on the unlearn scope, accuracy on the retention scope, on a fixed sample at every check"
+PEEKED = (
+    "You see scores on val while you choose. A step that is chosen because its val looks good has used val up: what it scores "
+    "there is no longer what new questions would give. Switch to train or dev above before you choose."
+)
+HELP = "A new run whose “after” is this checkpoint. Its steps come from the cache; only answers and scores are made."
+
+
+def show(current: Measured, split: str) -> None:
+    """Show the curve of the current run, and let a checkpoint be picked as its result."""
+    run, result = current.run, mapping(current.run.json("unlearn.json"))
+    checks = checked(result)
+    if not checks:
+        st.info("This run measured nothing on the way: its unlearning made no check, or was left out.")
+        return
+    steps = [int(check["step"]) for check in checks]
+    kept = int(number(result.get("step")) or steps[-1])
+    chosen = pick(steps, kept)
+    sample = "dev" if result.get("split") == "dev" else "train"
+    target = number(result.get("target"))
+    ignorance = None if target is None else 100 - target
+    st.markdown(md(in_words(checks, chosen, kept, ignorance, sample)))
+    look.chart(stops(checks, chosen, kept, ignorance, look.palette()), f"Success on both scopes at {len(steps)} checks", "stops",
+               facts=look.where(run, "unlearn", "unlearn.json", FORMULA, f"a fixed sample of the {sample} questions"))  # fmt: skip
+    offer(run, chosen, kept, split)
+    with st.expander("Loss at every step", icon=":material/show_chart:", key="losses.open", on_change="rerun") as box:
+        if box.open:
+            look.chart(curves.losses(curves.of_result(result), look.palette()), "Loss on both scopes at each step", "losses",
+                       facts=look.where(run, "unlearn", "unlearn.json", "mean cross-entropy of the step's batch", "a batch a step"))  # fmt: skip
+
+
+def checked(result: Mapping[str, Any]) -> list[Mapping[str, float]]:
+    """Return the checks that have all three numbers, in order."""
+    found = result.get("checks")
+    rows = [mapping(row) for row in found] if isinstance(found, list) else []
+    return [row for row in rows if all(number(row.get(key)) is not None for key in ("step", "unlearn", "retention"))]
+
+
+def pick(steps: Sequence[int], kept: int) -> int:
+    """Show the slider; return the step that is chosen."""
+    options = sorted({*steps, kept})
+    own = [str(step) for step in options]
+    address.take("step", own)
+    if st.session_state.get("step") not in own:
+        st.session_state["step"] = str(kept)
+    if len(own) < 2:
+        return kept
+    chosen = st.select_slider("Stop at step", own, key="step", help="A check was made at each of these steps. The run's own result is where it starts.")
+    address.keep("step", "" if chosen == str(kept) else str(chosen))
+    return int(chosen)
+
+
+def in_words(checks: Sequence[Mapping[str, float]], chosen: int, kept: int, ignorance: float | None, sample: str) -> str:
+    """Say what stopping at a step would have meant."""
+    at = {int(check["step"]): check for check in checks}
+    if chosen not in at:
+        return f"At step {chosen} nothing was measured."
+    u, r = 100 - at[chosen]["unlearn"], at[chosen]["retention"]
+    beside = "" if ignorance is None else f" (never taught: {ignorance:.1f})"
+    if chosen == kept:
+        return f"The result is step {kept}: on a fixed sample of the {sample} questions Unlearn Success {u:.1f}{beside}, Retention Success {r:.1f}."
+    if kept not in at:
+        return f"Stopped at step {chosen}: Unlearn Success {u:.1f}{beside}, Retention Success {r:.1f}, on a fixed sample of the {sample} questions."
+    du, dr = u - (100 - at[kept]["unlearn"]), r - at[kept]["retention"]
+    return (
+        f"Stopped at step {chosen} instead of {kept}: Unlearn Success {u:.1f}{beside}, {_points(du)}; Retention Success {r:.1f}, {_points(dr)}; "
+        f"on a fixed sample of the {sample} questions."
+    )  # fmt: skip
+
+
+def _points(change: float) -> str:
+    return "no change" if abs(change) < 0.05 else f"{abs(change):.1f} points {'more' if change > 0 else 'less'}"
+
+
+def offer(run: Run, chosen: int, kept: int, split: str) -> None:
+    """Offer what can be done with a checkpoint, or say why it cannot."""
+    reason = refusal(run, chosen, kept)
+    if chosen != kept:
+        badge = ":orange-badge[:material/visibility: picked on val]" if split == "val" else f":gray-badge[picked on {md(split)}]"
+        st.markdown(badge)
+        if split == "val":
+            st.caption(PEEKED)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Make it a run", icon=":material/flag:", disabled=bool(reason), help=HELP):
+            with look.complaints():
+                made = jobs.submit(stop_here.config(run, chosen, split), store.runs_folder())
+                runs.open_run(made.id)
+                st.session_state["next_tab"] = "This run"
+                st.switch_page("views/run.py", query_params={"run": made.id})
+        st.page_link("views/compare.py", label="Ask this checkpoint", icon=":material/compare:", disabled=bool(reason),
+                     query_params={"run": run.id, "voice": f"step:{chosen}"})  # fmt: skip
+    if reason:
+        st.caption(reason)
+
+
+def refusal(run: Run, chosen: int, kept: int) -> str:
+    """Say why a checkpoint cannot be used, nothing where it can."""
+    if chosen == kept:
+        return "This step is the run's result already. Move the slider to see what another one would have been."
+    if run.bundled:
+        return "The bundled runs ship without checkpoints. Start it again on the page Runs: yours keeps them."
+    if chosen not in fitting.checkpoints(run):
+        return "There is no checkpoint of this step: only those up to the result are kept."
+    return ""

@@ -1,0 +1,101 @@
+"""The trade-off: how much each chosen run forgot against how much it kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from dashboard.charts import tradeoff
+from dashboard.charts.tradeoff import Point, Reference, Tradeoff
+from dashboard.parts import look, published, runs, scores_words
+from dashboard.parts.scores_read import IN_WORDS, Value
+from dashboard.parts.scores_table import Measured, grouped
+from dashboard.parts.text import md
+
+ACROSS = ("Unlearn Success", "Never-knew score")
+ACROSS_HELP = (
+    "**Unlearn Success** is the paper's measure: it goes on rising where answers turn into noise, beyond the never-taught model.  \n"
+    "**Never-knew score** is highest where the model answers as if it had never been taught."
+)
+FORMULA = "x and y as in the table. The front: runs that no other run equals in both and beats in one"
+
+
+def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
+    """Show the scatter with its controls."""
+    st.subheader("Forgetting against keeping")
+    palette = look.palette()
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        across = st.segmented_control("Across", ACROSS, key="across", default=ACROSS[0], required=True, bind="query-params",
+                                      help=ACROSS_HELP, label_visibility="collapsed")  # fmt: skip
+        theirs = st.toggle("Published, 7B", key="published", bind="query-params", disabled=across != ACROSS[0],
+                           help="The paper's own runs on 7B models: other models, other training. Never-knew scores were not published.")  # fmt: skip
+    found = points(chosen, split, across)
+    front = tradeoff.front(found)
+    by_id = {p.id: p.name for p in found}
+    said = scores_words.best([(p.name, p.x, p.y) for p in found], [by_id[i] for i in front], across)
+    st.markdown(md(said))
+    what = Tradeoff(found, references(chosen, split, across, paper if theirs else ""), f"{across}, %", ignorance(chosen, split, across), front)
+    look.chart(tradeoff.draw(what, palette), f"{across} against Retention Success. {said}", "tradeoff", on_click=_open,
+               facts=look.where(chosen[0].run, "evaluate", "metrics.json of each run", FORMULA, IN_WORDS[split]), columns=columns(found))  # fmt: skip
+    bars = "Bars are 95 % intervals over the questions. " if any(p.x_ends or p.y_ends for p in found) else ""
+    st.caption(f"{bars}A click on a point makes that run the current one.")
+
+
+def points(chosen: Sequence[Measured], split: str, across: str) -> list[Point]:
+    """Return the runs that have both numbers; the first chosen one is the current run."""
+    found = []
+    for place, run in enumerate(chosen):
+        x = _across(run, split, across)
+        y = run.scores.success("after", "retention", split)
+        if x.value is not None and y.value is not None:
+            found.append(Point(run.run.id, run.name, x.value, y.value, _ends(x), _ends(y), place == 0))
+    return found
+
+
+def _across(run: Measured, split: str, across: str) -> Value:
+    if across == ACROSS[0]:
+        return run.scores.success("after", "unlearn", split)
+    return run.scores.value("never_knew", "after", split)
+
+
+def _ends(value: Value) -> tuple[float, float] | None:
+    return None if value.low is None or value.high is None else (value.low, value.high)
+
+
+def references(chosen: Sequence[Measured], split: str, across: str, paper: str) -> list[Reference]:
+    """Return before and never taught of each group of runs; on the never-knew axis both are known by definition."""
+    found = []
+    for group in grouped(chosen, split):
+        for voice, name in (("before", "Before unlearning"), ("never", "Never taught")):
+            scores = group[0].scores
+            x, y = scores.success(voice, "unlearn", split).value, scores.success(voice, "retention", split).value
+            if x is not None and y is not None:
+                x = x if across == ACROSS[0] else {"before": 0.0, "never": 100.0}[voice]
+                found.append(Reference(f"{name} ({group[0].name})", x, y, voice))
+    for row in published.read().tables[paper] if paper and across == ACROSS[0] else ():
+        found.append(Reference(row.name, row.values["unlearn_success"], row.values["retention_success"], "published"))
+    return found
+
+
+def ignorance(chosen: Sequence[Measured], split: str, across: str) -> float | None:
+    """Return the never-taught model's Unlearn Success, where all runs share one."""
+    if across != ACROSS[0]:
+        return None
+    levels = {group[0].scores.success("never", "unlearn", split).value for group in grouped(chosen, split)}
+    return levels.pop() if len(levels) == 1 else None
+
+
+def columns(found: Sequence[Point]) -> dict[str, list[object]]:
+    """Return what the chart's CSV holds."""
+    return {
+        "run": [p.id for p in found], "name": [p.name for p in found], "x": [p.x for p in found], "retention": [p.y for p in found],
+        "x low": [p.x_ends and p.x_ends[0] for p in found], "x high": [p.x_ends and p.x_ends[1] for p in found],
+        "retention low": [p.y_ends and p.y_ends[0] for p in found], "retention high": [p.y_ends and p.y_ends[1] for p in found],
+    }  # fmt: skip
+
+
+def _open(name: object) -> None:
+    """Make a clicked run the current one."""
+    if name in runs.known_runs():
+        runs.open_run(str(name))

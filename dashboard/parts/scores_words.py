@@ -1,0 +1,84 @@
+"""What the numbers say, in plain words: each sentence is computed, and each score in it stands beside its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dashboard.parts.scores_read import IN_WORDS, Scores, Value
+
+NEAR = 2.0
+"""points: closer than this, two successes are called the same"""
+NOISY, FLUENT = 20.0, 5.0
+"""percent of degenerate answers from which, and up to which, this is said to be so"""
+
+
+def verdict(scores: Scores, split: str) -> str:
+    """Say what one run has forgotten and kept, and whether its answers are still language."""
+    u = {voice: scores.success(voice, "unlearn", split) for voice in ("before", "after", "never")}
+    if u["after"].value is None:
+        return f"There is no score on {IN_WORDS[split]}: {u['after'].reason}."
+    said = [forgotten(u, split), kept({voice: scores.success(voice, "retention", split) for voice in u}), fluent(scores, split)]
+    return " ".join(text for text in said if text)
+
+
+def forgotten(u: Mapping[str, Value], split: str) -> str:
+    """Compare Unlearn Success with before and with a model that was never taught."""
+    before, after, never = (u[voice].value for voice in ("before", "after", "never"))
+    assert after is not None
+    start = f"Unlearn Success on {IN_WORDS[split]} is {after:.1f}"
+    if before is not None:
+        verb = "rises" if after > before + 0.05 else "falls" if after < before - 0.05 else "stays"
+        path = f"from {before:.1f} to {after:.1f}" if verb != "stays" else f"at {after:.1f}"
+        start = f"After unlearning, Unlearn Success on {IN_WORDS[split]} {verb} {path}"
+    if never is None:
+        return f"{start}. Without a model that was never taught, nobody can say how much of that is forgetting ({u['never'].reason})."
+    beside = f"{start}; a model never taught has {never:.1f}"
+    if abs(after - never) <= NEAR:
+        return f"{beside}: it answers as often wrong as if it had never known."
+    if after > never:
+        return f"{beside}: the answers are pushed {after - never:.1f} points below ignorance, which is noise, not forgetting."
+    if before is None or before >= never:
+        return f"{beside}."
+    share = 100 * (after - before) / (never - before)
+    return f"{beside}: {share:.0f} % of what was taught is gone there." if share >= 1 else f"{beside}: nothing of what was taught is gone."
+
+
+def kept(r: Mapping[str, Value]) -> str:
+    """Compare Retention Success with before and never taught."""
+    before, after, never = (r[voice].value for voice in ("before", "after", "never"))
+    if after is None:
+        return ""
+    if before is None:
+        return f"Retention Success is {after:.1f}."
+    beside = "" if never is None else f"; never taught: {never:.1f}"
+    if before - after <= NEAR:
+        return f"What had to be kept is kept: Retention Success {after:.1f} (before: {before:.1f}{beside})."
+    return f"Of what had to be kept, {before - after:.1f} points are lost: Retention Success {after:.1f} (before: {before:.1f}{beside})."
+
+
+def fluent(scores: Scores, split: str) -> str:
+    """Say how many answers are noise."""
+    noise, never = (scores.value("degenerate", voice, f"unlearn/{split}").value for voice in ("after", "never"))
+    if noise is None:
+        return ""
+    beside = "" if never is None else f" (never taught: {never:.0f} %)"
+    if noise >= NOISY:
+        return f"{noise:.0f} % of the answers are degenerate{beside}: noise, not ignorance."
+    if noise <= FLUENT:
+        return f"The answers stay fluent: {noise:.0f} % are degenerate{beside}."
+    return f"{noise:.0f} % of the answers are degenerate{beside}."
+
+
+def best(points: Sequence[tuple[str, float, float]], front: Sequence[str], across: str) -> str:
+    """Say which runs are not beaten by another. points: (name, across, retention); front: the names on it."""
+    if not points:
+        return "None of the chosen runs has both numbers."
+    if len(points) == 1:
+        return f"One run: {across} {points[0][1]:.1f} with Retention Success {points[0][2]:.1f}. Choose others above to see who does better."
+    mean = max(points, key=lambda p: p[1] + p[2])
+    on = "All" if len(front) == len(points) else "One" if len(front) == 1 else f"{len(front)}"
+    of = f"{len(points)} runs are" if on == "All" else f"of the {len(points)} runs {'is' if len(front) == 1 else 'are'}"
+    return (
+        f"{on} {of} on the front: none of the others forgets as much and keeps as much. “{mean[0]}” has the best mean of the two, "
+        f"{mean[1]:.1f} with {mean[2]:.1f} kept."
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""Scores: what each run forgot and kept, beside its references, its controls and the published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from core.store import Run
+from dashboard.parts import (
+    families,
+    findings,
+    literature,
+    look,
+    number_table,
+    published,
+    runs,
+    runs_chosen,
+    scores,
+    scores_chosen,
+    scores_cost,
+    scores_metrics,
+    scores_steps,
+    scores_subjects,
+    scores_table,
+    scores_tradeoff,
+    scores_words,
+)
+from dashboard.parts.scores_read import IN_WORDS, SPLITS, mapping
+from dashboard.parts.scores_table import Measured
+from dashboard.parts.text import md
+
+Chosen = Sequence[Measured]
+
+
+def page() -> None:
+    """Show the page."""
+    run = runs.pick()
+    if run is None:
+        runs.nothing_here()
+        return
+    if runs.unreadable(run):
+        return
+    st.title("What is gone, and what is left")
+    chosen = scores_chosen.choose(run)
+    if chosen[0].scores.metrics:
+        split, paper = switches(run, chosen[0])
+        st.markdown(md(scores_words.verdict(chosen[0].scores, split)))
+        table(chosen, split, paper)
+        scores_tradeoff.show(chosen, split, paper)
+    else:
+        not_yet(run)
+        split = "val"
+    st.subheader("Look closer")
+    for tab, show in zip(st.tabs(list(names()), key="part", on_change="rerun", bind="query-params"), names().values(), strict=True):
+        if tab.open:
+            with tab, look.complaints():
+                show(chosen, split)
+
+
+def names() -> dict[str, Callable[[Chosen, str], None]]:
+    """Return what can be looked at more closely; only the open tab is computed."""
+    found: dict[str, Callable[[Chosen, str], None]] = {
+        "Step by step": lambda chosen, split: scores_steps.show(chosen[0], split),
+        "By subject": lambda chosen, split: scores_subjects.show(chosen[0], split),
+        "Cost": lambda chosen, _: scores_cost.show(chosen),
+        "Settings that differ": lambda chosen, _: settings(chosen),
+        "All metrics": lambda chosen, split: scores_metrics.show(chosen[0], split),
+        "Methods": lambda *_: families.show(),
+    }
+    if findings.there():
+        found["What we found"] = lambda *_: findings.show()
+    return found
+
+
+def not_yet(run: Run) -> None:
+    """Say why there are no scores."""
+    alive = run.status().get("state") in runs.ALIVE
+    st.info("Scores are measured in a run's last stage: this one is not that far." if alive else "This run ended before it was measured.")
+    st.page_link("views/run.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id})
+
+
+def switches(run: Run, current: Measured) -> tuple[str, str]:
+    """Let the questions and the published table be chosen."""
+    splits = current.scores.splits() or list(SPLITS)
+    shown_as = {SPLITS[split]: split for split in splits}
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        shown = st.segmented_control("Questions", list(shown_as), key="on", default=next(iter(shown_as)), required=True, bind="query-params",
+                                     help="Train: the questions that unlearning saw. New questions (val) ask for the same facts in other words.")  # fmt: skip
+        tables = list(published.read().tables)
+        subset = str(mapping(mapping(run.json("config.json")).get("data")).get("subset", ""))
+        paper = st.selectbox("Published beside it", tables, index=tables.index(published.fitting(subset)), key="paper", width=260,
+                             bind="query-params", help="The paper's own numbers. Its models have 7 billion parameters.")  # fmt: skip
+    return shown_as.get(shown, splits[0]), paper if paper in tables else tables[0]
+
+
+def table(chosen: Chosen, split: str, paper: str) -> None:
+    """Show the paper's table."""
+    st.html(number_table.markup(scores_table.table(chosen, split, paper, look.palette()), look.palette()))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        scores.where_from([*look.where(chosen[0].run, "evaluate", "metrics.json", "", IN_WORDS[split]), *scores.SOURCES.items()])
+        st.caption("The darker, the better: forgetting is best where a never-taught model is, so without one it gets no shade.")
+    literature.beside("forgotten")
+
+
+def settings(chosen: Chosen) -> None:
+    """Show in which settings the chosen runs differ."""
+    if len(chosen) < 2:
+        st.caption("Choose another run above: the settings in which they differ will stand here.")
+        return
+    st.markdown(f"{len(chosen)} runs; a dash: that run's method or region has no such setting.")
+    runs_chosen.differing({run.run.id: run.run for run in chosen}, {run.run.id: run.name for run in chosen})
+
+
+page()

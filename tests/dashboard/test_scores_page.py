@@ -1,0 +1,498 @@
+"""The page Scores: what it reads, what it says, and what can be done there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core import jobs, stop_here, store
+from core.config import RunConfig
+from core.methods import METHODS
+from core.regions import REGIONS
+from core.store import Run
+from dashboard.charts import stops as stops_chart
+from dashboard.charts import subjects as subjects_chart
+from dashboard.charts import tradeoff
+from dashboard.charts.palette import DARK, LIGHT
+from dashboard.charts.tradeoff import Point, Reference, Tradeoff
+from dashboard.parts import (
+    families,
+    findings,
+    number_table,
+    published,
+    scores_cost,
+    scores_metrics,
+    scores_read,
+    scores_steps,
+    scores_subjects,
+    scores_table,
+    scores_words,
+)
+from dashboard.parts.plot import plain
+from dashboard.parts.scores_read import Scores, Value
+from tests.dashboard.conftest import MakeRun, Open, text_of
+
+HOSTILE = "<img src=x onerror=alert(1)> **b** :red[r] $x$"
+TABS = ("Step by step", "By subject", "Cost", "Settings that differ", "All metrics", "Methods")
+
+
+def bundled() -> Run:
+    return next(run for run in store.bundled_runs() if run.id.startswith("privacy"))
+
+
+def measured(run: Run, name: str = "a run") -> scores_table.Measured:
+    return scores_table.measured(run, name, "memflex · located", "demo privacy")
+
+
+def edit(run: Run, file: str, change: Any) -> None:
+    values = run.json(file)
+    change(values)
+    (run.path / file).write_text(json.dumps(values))
+
+
+def with_intervals(values: dict[str, Any]) -> None:
+    """Give accuracy and never-knew score intervals: 4 below, 6 above."""
+    for name in ("accuracy", "never_knew"):
+        found = values["metrics"][name]
+        found["intervals"] = {v: {p: [x - 4, x + 6] for p, x in parts.items()} for v, parts in found["values"].items()}
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_values_come_with_intervals_and_reasons() -> None:
+    metrics = {
+        "accuracy": {
+            "values": {"after": {"unlearn/val": 60.0, "retention/val": 80.0}},
+            "intervals": {"after": {"unlearn/val": [50.0, 64.0], "retention/val": [78.0, 84.0]}},
+            "reasons": {"never": "it was not taught"},
+        }
+    }
+    found = Scores(metrics)
+    u, r = found.success("after", "unlearn", "val"), found.success("after", "retention", "val")
+    assert (u.value, u.low, u.high, u.half) == (40.0, 36.0, 50.0, 7.0)
+    assert (r.value, r.low, r.high) == (80.0, 78.0, 84.0)
+    mean = found.average("after", "val")
+    assert mean.value == 60.0
+    assert mean.half == pytest.approx(math.sqrt(7.0**2 + 3.0**2) / 2)
+    assert found.value("accuracy", "never", "unlearn/val") == Value(reason="it was not taught")
+    assert found.value("rouge", "after", "unlearn/val").reason == "not measured in this run"
+    assert found.average("never", "val").reason == "it was not taught"
+    assert found.splits() == ["val"]
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        "[]", '{"metrics": []}', '{"metrics": {"accuracy": []}}', '{"metrics": {"accuracy": {"values": [1]}}}', "{",
+        '{"metrics": {"accuracy": {"values": {"after": {"unlearn/val": NaN, "retention/val": "9"}}, "reasons": 3}}}',
+        '{"metrics": {"accuracy": {"values": {"after": {"unlearn/val": 5}}, "intervals": {"after": {"unlearn/val": [9, 1]}}}}}',
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_a_run_without_scores(tmp_path: Path, metrics: str, make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("damaged")
+    (run.path / "metrics.json").write_text(metrics)
+    found = scores_read.read(run)
+    assert found.success("after", "retention", "val").value is None
+    assert found.success("after", "unlearn", "val").half is None
+    assert not open_page("scores", "damaged").exception
+
+
+def test_published_numbers_are_those_of_the_paper() -> None:
+    found = published.read()
+    assert found.label == "published, 7B"
+    memflex = [next(row for row in rows if row.name == "MemFlex").values for rows in found.tables.values()]
+    assert [row["unlearn_success"] for row in memflex] == [82.95, 100, 89.36, 99.34]
+    assert [row["retention_success"] for row in memflex] == [81.8, 80.18, 78.17, 80.25]
+    for name, rows in found.tables.items():
+        assert len(rows) == 9
+        for row in rows:  # the paper's average is the mean of its own columns, but in one row, as printed
+            mean = (row.values["unlearn_success"] + row.values["retention_success"]) / 2
+            off = 0.07 if (name, row.name) == ("Qwen1.5-7B, copyright", "before unlearning") else 0.02
+            assert row.values["average"] == pytest.approx(mean, abs=off + 1e-9)
+    assert found.cost[-1].values == {"seconds_per_step": 3.0, "memory_gb": 19.9}
+    assert published.fitting("copyright") == "Llama-2-7B, copyright"
+    assert published.fitting("my own data") == "Llama-2-7B, privacy"
+
+
+# -- what is said -----------------------------------------------------------------------------------------------------
+
+
+def accuracies(before: float, after: float, never: float | None, noise: float = 0.0) -> Scores:
+    values = {"before": {"unlearn/val": before, "retention/val": 99.0}, "after": {"unlearn/val": after, "retention/val": 80.0}}
+    if never is not None:
+        values["never"] = {"unlearn/val": never, "retention/val": 30.0}
+    return Scores({
+        "accuracy": {"values": values, "reasons": {"never": "nothing was taught"}},
+        "degenerate": {"values": {"after": {"unlearn/val": noise}, "never": {"unlearn/val": 10.0}}},
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "never", "said"),
+    [
+        (100.0, 55.0, 40.0, "rises from 0.0 to 45.0; a model never taught has 60.0: 75 % of what was taught is gone there."),
+        (100.0, 41.0, 40.0, "it answers as often wrong as if it had never known."),
+        (100.0, 20.0, 40.0, "the answers are pushed 20.0 points below ignorance, which is noise, not forgetting."),
+        (100.0, 100.0, 40.0, "stays at 0.0; a model never taught has 60.0: nothing of what was taught is gone."),
+        (100.0, 55.0, None, "nobody can say how much of that is forgetting (nothing was taught)."),
+    ],
+)
+def test_the_verdict_is_computed(before: float, after: float, never: float | None, said: str) -> None:
+    assert said in scores_words.verdict(accuracies(before, after, never), "val")
+
+
+def test_the_verdict_names_loss_and_noise() -> None:
+    assert "80 % of the answers are degenerate (never taught: 10 %): noise" in scores_words.verdict(accuracies(100, 55, 40, 80.0), "val")
+    assert "The answers stay fluent: 0 % are degenerate" in scores_words.verdict(accuracies(100, 55, 40), "val")
+    assert "19.0 points are lost: Retention Success 80.0 (before: 99.0; never taught: 30.0)" in scores_words.verdict(accuracies(100, 55, 40), "val")
+    assert "There is no score on new questions" in scores_words.verdict(Scores({}), "val")
+
+
+def test_the_bundled_run_says_what_the_readme_says() -> None:
+    said = scores_words.verdict(scores_read.read(bundled()), "val")
+    assert "rises from 0.1 to 45.7; a model never taught has 65.4: 70 % of what was taught is gone there." in said
+    assert "80 % of the answers are degenerate" in said
+
+
+# -- table ------------------------------------------------------------------------------------------------------------
+
+
+def test_reference_rows_are_never_left_out_and_published_ones_always_labelled(make_run: MakeRun) -> None:
+    copied = next(run for run in store.bundled_runs() if run.id.startswith("copyright"))
+    runs = [measured(bundled()), measured(make_run("same")), measured(copied)]
+    found = scores_table.table(runs, "val", "Llama-2-7B, privacy", LIGHT)
+    names = [row.name for row in found.rows]
+    # The first two share theirs; the third is of other data.
+    assert names.count("Before unlearning") == names.count("Never taught") + 1 == 3
+    paper = [row for row in found.rows if "published" in row.kind]
+    assert len(paper) == 9
+    assert all(row.note == "published, 7B" for row in paper)
+    assert all(len(row.cells) == len(found.columns) for row in found.rows if row.cells)
+
+
+def test_darker_is_better_only_where_there_is_a_reference() -> None:
+    near, far, above = (scores_table.goodness("u", value, 60.0) for value in (58.0, 30.0, 95.0))
+    assert near is not None
+    assert far is not None
+    assert above is not None
+    assert near > far
+    assert near > above
+    assert scores_table.goodness("u", 58.0, None) is None
+    paper = scores_table.published_rows("Llama-2-7B, privacy", LIGHT)
+    assert not any(row.cells[0].style for row in paper if row.cells)
+    assert paper[-1].cells[2].style
+
+
+def test_the_table_is_escaped_and_shows_intervals(make_run: MakeRun) -> None:
+    run = make_run("hostile")
+    edit(run, "metrics.json", with_intervals)
+    found = scores_table.table([measured(run, HOSTILE)], "val", "Llama-2-7B, privacy", DARK)
+    text = number_table.markup(found, DARK)
+    assert "<img" not in text
+    assert "&lt;img" in text
+    assert "<small>±5.0</small>" in text
+    assert "95 % interval" in text
+
+
+def test_what_went_wrong_is_a_mark_and_not_an_error(make_run: MakeRun) -> None:
+    run = make_run("diverged")
+    edit(run, "unlearn.json", lambda values: values.update(stopped="diverged at step 9; the last checkpoint before it is kept"))
+    assert measured(run).trouble == "✖ diverged"
+    assert measured(make_run("failed", "failed")).trouble == "✖ failed"
+    picked = make_run("picked")
+    edit(picked, "config.json", lambda values: values["unlearn"].update(result_step=4, picked_on="val"))
+    assert measured(picked).trouble == "picked on val"
+    assert "picked on val" in number_table.markup(scores_table.table([measured(picked)], "val", "Llama-2-7B, privacy", LIGHT), LIGHT)
+
+
+# -- charts -----------------------------------------------------------------------------------------------------------
+
+
+def some_points(count: int, seed: int = 0) -> list[Point]:
+    draw = np.random.default_rng(seed)
+    return [Point(f"r{i}", f"run {i}", *map(float, draw.integers(0, 100, 2)), current=i == 0) for i in range(count)]
+
+
+def test_the_front_is_what_nobody_beats() -> None:
+    for seed in range(20):
+        points = some_points(12, seed)
+        beaten = {
+            p.id for p in points for q in points
+            if (q.x > p.x and q.y >= p.y) or (q.x >= p.x and q.y > p.y)
+        }  # fmt: skip
+        assert set(tradeoff.front(points)) == {p.id for p in points} - beaten
+    twins = [Point("a", "a", 50.0, 50.0), Point("b", "b", 50.0, 50.0)]
+    assert tradeoff.front(twins) == ["a", "b"]
+
+
+def test_labels_do_not_lie_over_each_other() -> None:
+    points = some_points(60)
+    found = tradeoff.labels(points, points)
+    assert 0 < len(found) < 60
+    lone = [Point("a", "left", 2.0, 50.0), Point("b", "to the right", 98.0, 50.0)]
+    assert tradeoff.labels(lone, lone) == {"a": "top right", "b": "top left"}
+
+
+def test_the_scatter_has_runs_references_front_and_bars() -> None:
+    import plotly.graph_objects as go
+
+    points = [Point("a", HOSTILE, 40.0, 90.0, (35.0, 44.0), (88.0, 93.0), True), Point("b", "b", 70.0, 60.0)]
+    references = [Reference("before", 0, 100, "before"), Reference("never", 60, 30, "never"), Reference("GA", 97, 2, "published")]
+    for palette in (LIGHT, DARK):
+        fig = tradeoff.draw(Tradeoff(points, references, ignorance=60.0, front=tradeoff.front(points)), palette)
+        go.Figure(**plain(fig))
+        names = [trace.name for trace in fig.data]
+        assert names == ["front", "published, 7B", "never taught", "before", "after unlearning"]
+        runs = fig.data[-1]
+        assert (runs.error_x.array, runs.error_x.arrayminus) == ([4.0, 0.0], [5.0, 0.0])
+        assert "<img" not in json.dumps(plain(fig))
+        assert fig.layout.shapes[0].x0 == 60.0
+
+
+def test_curves_and_subjects_are_valid_figures() -> None:
+    import plotly.graph_objects as go
+
+    checks = scores_steps.checked(bundled().json("unlearn.json"))
+    fig = stops_chart.stops(checks, 16, 28, 64.8, LIGHT)
+    go.Figure(**plain(fig))
+    assert list(fig.data[0].y) == [100 - check["unlearn"] for check in checks]
+    assert [a.text for a in fig.layout.annotations] == ["never taught, ✖", "the result", "stop here"]
+    rows = scores_subjects.of_subjects(bundled().answers(), scores_read.read(bundled()).examples("accuracy"))
+    go.Figure(**plain(subjects_chart.subjects(rows, rows[0].name, DARK)))
+
+
+def test_subjects_equal_an_independent_count_of_tokens() -> None:
+    run = bundled()
+    tokens, accuracy = run.table("tokens"), scores_read.read(run).examples("accuracy")
+    assert tokens is not None
+    rows = [row for row in run.answers() if row["split"] == "val"]
+    found = {s.name: s.accuracy for s in scores_subjects.of_subjects(rows, accuracy)}
+    subject_of = {row["example"]: row["subject"] for row in rows}
+    for voice in ("before", "after", "never"):
+        right = (tokens[f"rank_{voice}"] == 1).groupby([tokens["example"], tokens["scope"]]).mean().reset_index(name="share")
+        right = right[right["example"].isin(list(subject_of))]
+        means = right.groupby([right["example"].map(subject_of), right["scope"]])["share"].mean()
+        for (subject, scope), share in means.items():
+            assert found[subject][scope][voice] == pytest.approx(100 * share, abs=1e-6)
+
+
+def test_subjects_are_sorted_by_what_went_wrong() -> None:
+    accuracy = {
+        "before": {"a": 100.0, "b": 100.0, "c": 100.0}, "after": {"a": 90.0, "b": 40.0, "c": 20.0}, "never": {"a": 80.0, "b": 10.0},
+    }  # fmt: skip
+    rows = [
+        {"example": "a", "subject": "Ann", "scope": "unlearn"}, {"example": "b", "subject": "Bea", "scope": "unlearn"},
+        {"example": "c", "subject": "Ann", "scope": "retention"},
+    ]  # fmt: skip
+    found = scores_subjects.of_subjects(rows, accuracy)
+    assert [s.name for s in scores_subjects.ordered(found, "Least forgotten")] == ["Bea", "Ann"]
+    assert [s.name for s in scores_subjects.ordered(found, "Most lost")] == ["Ann", "Bea"]
+    assert "Bea: 40 % of the words" in scores_subjects.in_words(found)
+    assert "Ann lost most of what had to be kept: 80 points" in scores_subjects.in_words(found)
+
+
+# -- cost, metrics, methods, findings ---------------------------------------------------------------------------------
+
+
+def test_cost_is_seconds_by_steps_and_the_papers_stands_apart() -> None:
+    mine, found = measured(bundled()), scores_cost.of(measured(bundled()))
+    result = bundled().json("unlearn.json")
+    assert found.step == pytest.approx(result["seconds"] / result["steps"])
+    assert found.rate == pytest.approx(result["tokens"] / result["seconds"])
+    rows = scores_cost.table([mine], [found]).rows
+    assert [row.name for row in rows if not row.cells] == ["published, one A100-40G"]
+    assert all(row.note == "published, one A100-40G" for row in rows[2:])
+    empty = scores_cost.Cost(None, None, None, None, "")
+    assert "was not recorded" in scores_cost.in_words([mine], [empty])
+    assert all(cell.text == number_table.MISSING for cell in scores_cost.cells(empty))
+
+
+def test_metrics_that_are_missing_have_their_reason_and_new_ones_their_numbers() -> None:
+    metrics = dict(bundled().json("metrics.json")["metrics"])
+    metrics["rouge"] = {"unit": "%", "values": {}, "reasons": {"all": "there were no answers"}}
+    metrics["of_tomorrow"] = {"unit": "bits", "values": {"after": {"unlearn/val": 0.01234, "unlearn/train": 9.0}},
+                              "intervals": {"after": {"unlearn/val": [0.01, 0.02]}}}  # fmt: skip
+    del metrics["perplexity"]
+    found = scores_metrics.table(Scores(metrics), "val")
+    rows = {row.name: row for row in found.rows}
+    assert "because: Every voice" not in rows["rouge, %"].note
+    assert "Not available, because: there were no answers" in rows["rouge, %"].note
+    assert "because: not measured in this run" in rows["perplexity"].note
+    place = [row.name for row in found.rows].index("of tomorrow, bits")
+    after = found.rows[place + 1].cells[1]
+    assert (after.text, after.small) == ("0.0123", "±0.0050")
+    assert place + 2 == len(found.rows)  # the train part belongs to another split
+    assert "2 are not available" in scores_metrics.in_words(found)
+
+
+def test_each_questions_values_leave_as_harmless_csv() -> None:
+    run = bundled()
+    rows = [{**row, "question": "=1+1"} if place == 0 else row for place, row in enumerate(run.answers())]
+    found = list(csv.DictReader(io.StringIO(scores_metrics.per_example(scores_read.read(run), rows))))
+    values = run.json("metrics.json")["metrics"]
+    assert len(found) == len(rows)
+    assert found[0]["question"] == "'=1+1"
+    for line in found:
+        for metric in ("accuracy", "rouge", "perplexity"):
+            assert float(line[f"{metric} after"]) == pytest.approx(values[metric]["examples"]["after"][line["example"]], abs=1e-6)
+
+
+def test_every_method_is_listed_in_a_group_and_can_be_found() -> None:
+    names = families.grouped(METHODS)
+    assert sorted(names) == sorted(METHODS)
+    groups = [families.group(METHODS[name]) for name in names]
+    assert groups == sorted(groups, key=list(families.GROUPS).index)
+    assert families.group(METHODS["memflex"]) == "paper"
+    assert families.group(METHODS["never-taught"]) == "own"
+    assert families.group(METHODS["ce-u"]) == "since"
+    assert "memflex" in families.label(METHODS, "memflex")
+    for kind in (*METHODS.values(), *REGIONS.values()):
+        assert families.matches(kind, kind.name)
+        assert families.in_words(kind)
+    assert families.matches(METHODS["ce-u"], "2503.01224 cross")
+    assert not families.matches(METHODS["ce-u"], "2503.01224 refusal")
+
+
+def test_findings_ask_no_other_host() -> None:
+    text = "# Title\n\n![x](https://evil.example/x.png) [here](https://evil.example) <script>1</script> :red[r] $a$ `core sweep`\n\n| a | b |\n|---|---|\n| 1 | 2 |"
+    found = findings.harmless(text)
+    assert "![" not in found
+    assert "](" not in found
+    assert "<script" not in found
+    assert found.startswith("### Title")
+    assert "| 1 | 2 |" in found
+    assert "`core sweep`" in found
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+def tab(open_page: Open, name: str, run: str = "", **query: str) -> AppTest:
+    return open_page("scores", run, part=name, **query)
+
+
+def test_it_opens_on_the_current_run_with_the_bundled_one_of_its_data_beside_it(make_run: MakeRun, open_page: Open) -> None:
+    make_run("mine")
+    app = open_page("scores", "mine")
+    assert not app.exception
+    own = store.bundled_runs()[0].id
+    assert app.multiselect(key="scores.beside").value == [own]
+    said = text_of(app)
+    assert "a model never taught has" in said
+    assert "published, 7B" in said
+    app.multiselect(key="scores.beside").set_value([]).run()
+    assert app.query_params["beside"] == "none"
+    assert "One run" in text_of(app)
+
+
+def test_the_address_names_what_stands_beside_and_what_is_shown(make_run: MakeRun, open_page: Open) -> None:
+    make_run("a")
+    make_run("b")
+    app = open_page("scores", bundled().id, beside="b,gone,a", on="Train", across="Never-knew score")
+    assert app.multiselect(key="scores.beside").value == ["b", "a"]
+    assert "on the train questions" in text_of(app)
+    assert app.segmented_control(key="across").value == "Never-knew score"
+    app.segmented_control(key="on").set_value("New questions (val)").run()
+    assert "on new questions" in text_of(app)
+    assert not app.exception
+
+
+def test_all_runs_on_the_data_are_one_click(make_run: MakeRun, open_page: Open) -> None:
+    for name in ("a", "b", "c"):
+        make_run(name)
+    app = open_page("scores", bundled().id)
+    next(b for b in app.button if b.key == "scores.all").click().run()
+    mine = {run.id for run in store.bundled_runs() if run.config().data.subset == "privacy"} - {bundled().id}
+    same = {"a", "b", "c"} if store.bundled_runs()[0].id == bundled().id else set()
+    assert set(app.multiselect(key="scores.beside").value) == mine | same
+
+
+@pytest.mark.parametrize("name", TABS)
+def test_every_tab_works_on_bundled_runs_and_on_runs_that_lack_things(name: str, make_run: MakeRun, open_page: Open) -> None:
+    make_run("bare", without=("unlearn*", "answers*", "tokens*", "manifest*", "events*"))
+    make_run("early", "cancelled", without=("metrics*", "unlearn*", "manifest*"))
+    for run in (bundled().id, "bare", "early"):
+        app = tab(open_page, name, run)
+        assert not app.exception, (name, run)
+        assert not app.error, (name, run)
+
+
+def test_a_run_without_scores_says_so(make_run: MakeRun, open_page: Open) -> None:
+    make_run("mine", "running", without=("metrics*",))
+    app = open_page("scores", "mine")
+    assert "not that far" in text_of(app)
+
+
+def test_new_metrics_and_intervals_are_shown(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    edit(run, "metrics.json", with_intervals)
+    edit(run, "metrics.json", lambda values: values["metrics"].update(of_tomorrow={"values": {}, "reasons": {"all": HOSTILE}, "unit": ""}))
+    app = tab(open_page, "All metrics", "mine")
+    said = text_of(app)
+    assert "±5.0" in said
+    assert "of tomorrow" in said
+    assert "<img" not in said
+    assert "Bars are 95 % intervals" in said
+
+
+def test_bundled_runs_have_no_checkpoint_to_pick(open_page: Open) -> None:
+    app = tab(open_page, "Step by step", bundled().id, step="16")
+    assert next(b for b in app.button if b.label == "Make it a run").disabled
+    assert "ship without checkpoints" in text_of(app)
+    assert "Stopped at step 16 instead of 28" in text_of(app)
+    assert "picked on val" in text_of(app)
+
+
+def test_a_checkpoint_becomes_a_run_that_says_what_it_was_picked_on(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, asked = make_run("mine"), list[RunConfig]()
+    (run.path / "checkpoints").mkdir()
+    for step in (16, 20):
+        (run.path / "checkpoints" / f"step-{step:05d}.safetensors").write_bytes(b"")
+    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or make_run("made"))
+    checks = [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
+    there = next(step for step in checks if step in (16, 20))
+    app = tab(open_page, "Step by step", "mine", step=str(there), on="Train")
+    button = next(b for b in app.button if b.label == "Make it a run")
+    assert not button.disabled
+    button.click().run()
+    assert (asked[0].unlearn.result_step, asked[0].unlearn.picked_on) == (there, "train")
+    assert asked[0] == stop_here.config(run, there, "train")
+    assert app.query_params["run"] == "made"
+
+
+def test_a_subjects_questions_lead_to_compare(open_page: Open) -> None:
+    app = tab(open_page, "By subject", bundled().id)
+    name = app.selectbox(key="subject").options[1]
+    app.selectbox(key="subject").select(name).run()
+    assert app.query_params["subject"] == name
+    assert not app.exception
+    links = [element for element in app.get("page_link") if "q=" in element.proto.query_string]
+    assert links
+
+
+def test_methods_can_be_searched(open_page: Open) -> None:
+    app = tab(open_page, "Methods", bundled().id)
+    assert len(app.expander) >= len(METHODS) + len(REGIONS)
+    app.text_input(key="method_words").set_value("memflex").run()
+    assert f"of {len(METHODS)} methods" in text_of(app)
+    assert len(app.expander) < len(METHODS)
+
+
+def test_the_method_picker_explains_the_chosen_one(open_page: Open) -> None:
+    app = open_page("run", view="New run")
+    picker = app.selectbox(key="this-machine.method.method")
+    assert len(picker.options) == len(METHODS)
+    picker.select("ce-u").run()
+    assert not app.exception
+    assert any(METHODS["ce-u"].formula in code.value for code in app.code)
+    assert "2503" in text_of(app)
+    assert app.query_params["this-machine.method.method"] == "ce-u"

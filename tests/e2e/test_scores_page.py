@@ -1,0 +1,104 @@
+"""The page Scores in a real browser: a link as it was left, the switch, a point that is clicked, a checkpoint, keyboard only."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import Page, expect
+
+from core import store
+from tests.e2e.serving import Server, rest
+from tests.e2e.test_look import tab_to
+
+AFTER = "tr.after td"
+
+
+@pytest.fixture(scope="module")
+def other(server: Server) -> str:
+    """Return the id of a second run on the same data: forgets more, keeps less, and has checkpoints."""
+    source = store.bundled_runs()[0]
+    run = server.runs / "other"
+    shutil.copytree(source.path, run)
+    config = json.loads((run / "config.json").read_text()) | {"name": "The other one"}
+    (run / "config.json").write_text(json.dumps(config))
+    metrics = json.loads((run / "metrics.json").read_text())
+    after = metrics["metrics"]["accuracy"]["values"]["after"]
+    for part in after:
+        after[part] -= 20
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    (run / "checkpoints").mkdir()
+    for step in (4, 8, 12, 16):
+        (run / "checkpoints" / f"step-{step:05d}.safetensors").write_bytes(b"")
+    return "other"
+
+
+def test_what_is_chosen_is_in_the_link(server: Server, page: Page, other: str, window: Callable[..., Page]) -> None:
+    page.goto(f"{server.url}/scores")
+    expect(page.get_by_role("heading", name="What is gone, and what is left")).to_be_visible()
+    expect(page.locator(AFTER).first).to_have_text("45.7")
+    expect(page.get_by_text("of what was taught is gone there")).to_be_visible()
+    field = page.get_by_role("combobox", name="Beside it")
+    field.click()
+    page.get_by_role("option", name="The other one").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("the reference of all 2 runs here").first).to_be_visible()
+    page.get_by_role("radio", name="Train").click()
+    expect(page.get_by_text("on the train questions").first).to_be_visible()
+    page.get_by_text("Published, 7B", exact=True).click()
+    page.get_by_role("tab", name="Cost").click()
+    expect(page.get_by_text("One step took")).to_be_visible()
+    rest(page)
+    assert f"beside={other}" in page.url
+    second = window()
+    second.goto(page.url)
+    expect(second.get_by_text("One step took")).to_be_visible()
+    expect(second.get_by_text("on the train questions").first).to_be_visible()
+    expect(second.get_by_role("region", name="Scores of 2 runs on the train questions")).to_be_visible()
+    expect(second.get_by_role("switch", name="Published, 7B").or_(second.get_by_role("checkbox", name="Published, 7B"))).to_be_checked()
+
+
+def test_a_clicked_point_becomes_the_current_run(server: Server, page: Page, other: str) -> None:
+    page.goto(f"{server.url}/scores?beside={other}")
+    rest(page)
+    points = page.locator(".js-plotly-plot .scatterlayer .trace").last.locator(".points path")
+    expect(points).to_have_count(2)
+    box = points.nth(1).bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.get_by_role("combobox", name="Run", exact=True)).to_have_value(re.compile("The other one"))
+    assert f"run={other}" in page.url
+
+
+def test_keyboard_moves_the_slider_and_the_choice_is_marked(server: Server, page: Page, other: str) -> None:
+    page.goto(f"{server.url}/scores?run={other}")
+    rest(page)
+    expect(page.get_by_role("button", name="Make it a run")).to_be_disabled()
+    tab_to(page, '[role="slider"]')
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    expect(page.get_by_text("Stopped at step 16 instead of 28")).to_be_visible()
+    expect(page.get_by_text("picked on val", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Make it a run")).to_be_enabled()
+    rest(page)
+    assert "step=16" in page.url
+    page.get_by_role("link", name="Ask this checkpoint").click()
+    expect(page.get_by_role("heading", name="Ask it, before and after")).to_be_visible()
+    expect(page.get_by_text("After step 16").first).to_be_visible()
+
+
+def test_a_subjects_question_opens_in_compare(server: Server, page: Page) -> None:
+    page.goto(f"{server.url}/scores?part=By+subject")
+    rest(page)
+    link = page.get_by_test_id("stMain").get_by_role("link", name=re.compile(r"\?.*→")).first
+    question = link.inner_text().partition("?")[0].removeprefix("compare").strip()
+    link.click()
+    expect(page.get_by_role("heading", name="Ask it, before and after")).to_be_visible()
+    expect(page.locator("h3").first).to_contain_text(question)
