@@ -16,7 +16,7 @@ from core.config import RunConfig
 from core.errors import UserError
 from core.grid import Axes
 from core.pipeline import Pipeline
-from core.standings import interval, over_seeds, rows
+from core.standings import interval, intervals, over_seeds, overhead, rows
 from core.store import Run
 from core.sweep import Member, Sweep
 from tests.naive import Recorder
@@ -186,6 +186,34 @@ def test_interval_over_seeds_is_students() -> None:
     a, b = over_seeds(made_up)
     assert (a["count"], a["average"]["val"][0]) == (2, 82.0)
     assert (b["count"], b["failed"], b["average"]["val"]) == (1, 1, (1.0, None))
+
+
+def test_intervals_over_examples_carry_the_names_of_scores() -> None:
+    accuracy = {"unlearn/val": [40.0, 60.0], "retention/val": [80.0, 90.0]}
+    metrics = {
+        "accuracy": {"intervals": {"after": accuracy}},
+        "never_knew": {"intervals": {"after": {"val": [70.0, 75.0]}}},
+        "degenerate": {"values": {}},
+    }
+    expected = {"unlearn": {"val": [40.0, 60.0]}, "retention": {"val": [80.0, 90.0]}, "never_knew": {"val": [70.0, 75.0]}}
+    assert intervals(metrics) == expected
+    assert intervals({}) == {}
+
+
+def test_overhead_is_what_is_neither_work_nor_shared(tmp_path: Path) -> None:
+    sweep = made([(RunConfig(), {"number": 0}), (RunConfig(), {"number": 1})], tmp_path)
+    assert overhead(sweep) is None
+    stages = {"teach": 30.0, "preflight": 0.1, "unlearn": 40.0, "answers": 8.0, "evaluate": 2.0}
+    for number, run in enumerate(sweep_.members(sweep)):
+        done = {
+            name: {"seconds": s, "state": "reused" if number and name == "teach" else "done"} for name, s in stages.items()
+        }
+        store.write_json(run.path / "status.json", run.status() | {"began": 10.0 + number, "stages": done})
+    store.write_json(sweep.path / "status.json", sweep.place.status() | {"began": 5.0, "ended": 145.2})
+    found = overhead(sweep)
+    assert found is not None
+    assert (found["wall"], found["work"], found["shared"]) == pytest.approx((140.2, 100.0, 30.2))
+    assert found["percent"] == pytest.approx(10.0)
 
 
 def test_sweeps_are_found_and_listed(tmp_path: Path) -> None:
