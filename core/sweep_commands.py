@@ -154,7 +154,8 @@ def _followed(given: argparse.Namespace, made: Sweep) -> int:
 
 def _follow(made: Sweep) -> str:
     note(f"Sweep {made.id}: {len(made.entries())} runs")
-    waiting = [entry.run.config() for entry in made.entries() if entry.run.status().get("state") != "done"]
+    runs = [entry.run for entry in made.entries() if entry.run.status().get("state") != "done"]
+    waiting = [run.config() for run in runs if not run.problem()]
     if waiting:
         seconds = made.value().get("asked", {}).get("seconds") if made.kind == "tune" else None
         found = forecast.from_runs(waiting, made.folder, seconds)

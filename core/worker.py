@@ -229,6 +229,7 @@ def work_sweep(sweep: Sweep) -> int:
 def _all(sweep: Sweep, log: Log) -> None:
     """Wait for the device, then execute run after run on one shelf. Raises Cancelled when the sweep is cancelled."""
     waiting = [run for run in members(sweep) if _claim(run, sweep)]
+    waiting.sort(key=lambda run: int(run.status().get("died") or 0))
     try:
         configs = [value for run in waiting if (value := _readable(run))]
         with turn(configs[0], log) if configs else contextlib.nullcontext():

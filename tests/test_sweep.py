@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from core.standings import interval, intervals, over_seeds, overhead, rows
 from core.store import Run
 from core.sweep import Member, Sweep
 from tests.naive import Recorder
-from tests.processes import quick, state, until
+from tests.processes import ROOT, quick, state, until
 from tests.test_pipeline import small
 
 
@@ -102,6 +104,14 @@ def test_killed_sweep_goes_on_with_what_is_not_done(tiny_llama: Path, tiny_data:
     assert [state(run) for run in (first, second, third)] == ["done"] * 3
     assert (first.path / "manifest.json").stat().st_mtime_ns == before
     assert same_result(second, alone(configs[1], tmp_path / "alone"))
+    # What broke the worker once may do it again: the others were finished before it.
+    assert third.status()["began"] < second.status()["began"]
+
+
+def test_what_pages_read_imports_no_torch() -> None:
+    names = "controls, forecast, grid, paired, sequence, standings, sweep, tuning"
+    code = f"import sys; from core import {names}; assert 'torch' not in sys.modules; assert 'datasets' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 
 
 def test_cancelled_sweep_stops_the_run_at_work_and_begins_no_other(
