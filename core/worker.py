@@ -228,7 +228,8 @@ def work_sweep(sweep: Sweep) -> int:
 
 def _all(sweep: Sweep, log: Log) -> None:
     """Wait for the device, then execute run after run on one shelf. Raises Cancelled when the sweep is cancelled."""
-    waiting = [run for run in members(sweep) if _claim(run)]
+    waiting = [run for run in members(sweep) if _claim(run, sweep)]
+    waiting.sort(key=lambda run: int(run.status().get("died") or 0))
     try:
         configs = [value for run in waiting if (value := _readable(run))]
         with turn(configs[0], log) if configs else contextlib.nullcontext():
@@ -250,14 +251,14 @@ def _all(sweep: Sweep, log: Log) -> None:
         log.write(now="")
 
 
-def _claim(run: Run) -> bool:
+def _claim(run: Run, sweep: Sweep) -> bool:
     """Make a run wait for this process; say whether there is anything to do for it."""
     status = run.status()
     # Somebody may have started one of the runs on its own meanwhile: it is left to that worker.
     if status.get("state") == "done" or (status.get("state") in ("queued", "running") and status.get("pid")):
         return False
     if run.path.is_dir():
-        Log(run)  # writes that the run waits for this process
+        Log(run).write(sweep=sweep.id)  # it waits for this process
     return run.path.is_dir()
 
 
