@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from core import commands
+from core import commands, sweep_commands
 from core.errors import UserError
 
 
@@ -29,6 +29,9 @@ def parser() -> argparse.ArgumentParser:
 
     run = verb("run", "teach, localize, unlearn and evaluate; without options the demo", commands.run)
     _run_options(run)
+    many = verb("sweep", "many runs: methods × regions × seeds × settings, one worker, tuning", sweep_commands.sweep)
+    _run_options(many)
+    sweep_commands.options(many)
     verb("runs", "list all runs", commands.runs)
     verb("show", "settings and scores of a run", commands.show).add_argument("id", metavar="RUN")
     verb("compare", "scores of several runs side by side", commands.compare).add_argument("ids", metavar="RUN", nargs="+")

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from core.errors import UserError, unknown
-from core.fused import fused
+from core.fused import fused, unfused
 from core.models import precision
 
 
@@ -75,6 +75,13 @@ class Adapters:
     def layer(self, cell: str) -> LoraLayer:
         """Return the peft layer that holds a cell."""
         return self._layers[cell.rsplit(".lora_", 1)[0]]
+
+    def block(self, layer: int) -> torch.nn.Module:
+        """Return a transformer layer. Raises UserError for a number that does not exist."""
+        for cell in self.cells:
+            if cell.layer == layer and (path := re.match(r"(.*?\.\d+)(?=\.)", cell.name)):
+                return self.model.get_base_model().get_submodule(path[1])
+        raise UserError(f"This model has no layer {layer}.", f"Choose one from 0 to {max(c.layer for c in self.cells)}.")
 
     def tensor(self, adapter: str, cell: str) -> torch.nn.Parameter:
         """Return the parameter of one cell of one adapter. Raises UserError for unknown names."""
@@ -128,7 +135,7 @@ class Adapters:
         """Compute with one adapter, through fused layers; None switches all adapters off (never taught)."""
         with precision(self.model, self.dtype):
             if adapter is None:
-                with self._unmerged(), self.model.disable_adapter():
+                with unfused(self.model), self._unmerged(), self.model.disable_adapter():
                     yield self.model
                 return
             if adapter not in self.names:

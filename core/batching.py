@@ -131,6 +131,16 @@ def by_length(members: Sequence[Encoded], size: int) -> list[list[Encoded]]:
     return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 
 
+def by_tokens(members: Sequence[Encoded], room: int) -> list[list[Encoded]]:
+    """Sort by length and cut into batches of at most `room` tokens, padding included; a longer example stands alone."""
+    batches: list[list[Encoded]] = []
+    for member in sorted(members, key=lambda m: (len(m.ids), m.id)):
+        if not batches or (len(batches[-1]) + 1) * len(member.ids) > room:
+            batches.append([])
+        batches[-1].append(member)
+    return batches
+
+
 def bucketed(ordered: Sequence[Encoded], size: int, generator: torch.Generator) -> list[list[Encoded]]:
     """Group shuffled examples by length within pools of 8 batches, and shuffle the batches."""
     batches = [b for i in range(0, len(ordered), 8 * size) for b in by_length(ordered[i : i + 8 * size], size)]

@@ -213,7 +213,12 @@ def metrics(given: argparse.Namespace) -> int:
     return out(
         given,
         {"metrics": value},
-        table([["metric", "unit", "what it is"], *([m["name"], m["unit"], m["help"]] for m in value)]),
+        table(
+            [
+                ["metric", "unit", "wanted", "what it is"],
+                *([m[k] for k in ("name", "unit", "better", "help")] for m in value),
+            ]
+        ),
     )
 
 

@@ -173,6 +173,12 @@ class EvaluateConfig:
 
     top: int = setting(5, "alternatives kept per answer token", low=1, high=50)
     batch_size: int = setting(32, "examples per forward pass", unit="examples", low=1, high=1024)
+    splits: tuple[str, ...] = setting((), "which splits after is asked and scored on: train, dev, val; empty: all")
+    extras: bool = setting(
+        True,
+        "also record what truth ratio, membership inference, fluency, KL and multiple choice need: wrong answers, questions "
+        "that were never taught, general knowledge. Off makes evaluation several times faster",
+    )
 
 
 @dataclass(frozen=True)

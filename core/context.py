@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -187,12 +186,7 @@ class Context:
 
     def block(self, layer: int) -> torch.nn.Module:
         """Return a transformer layer. Raises UserError for a number that does not exist."""
-        for cell in self.adapters.cells:
-            if cell.layer == layer:
-                path = re.match(r"(.*?\.\d+)(?=\.)", cell.name)
-                assert path is not None
-                return self.adapters.model.get_base_model().get_submodule(path[1])
-        raise UserError(f"This model has no layer {layer}.", f"Choose one from 0 to {self.depth - 1}.")
+        return self.adapters.block(layer)
 
     # -- reference models -------------------------------------------------------------------------------------------
 

@@ -23,10 +23,12 @@ from core import regions, store
 from core import teach as teach_
 from core import unlearn as unlearn_
 from core.answers import Request, generate
-from core.batching import Encoded, bucketed, by_length, prompt_ids
+from core.batching import Encoded, bucketed, by_length, by_tokens, prompt_ids
 from core.config import FORMAT, RunConfig
 from core.data import SCOPES
 from core.errors import UserError
+from core.extras import Extras
+from core.likelihood import ROOM
 from core.metrics import accuracy
 from core.pipeline import WATCHED, Pipeline
 from core.progress import Reporter, peak_memory_mb
@@ -113,7 +115,10 @@ class Estimate(Pipeline):
             self.report.stage(part.__name__.strip("_"), "running")
             part()
             self.report.stage(part.__name__.strip("_"), "done", done=number, total=len(parts))
-        self.costs += [self._asking("answers", ["after"], {}), self._scoring("evaluate", ["after"])]
+        self.costs += [
+            self._asking("answers", ["after"], {}),
+            self._with_extras(self._scoring("evaluate", ["after"]), ["after"]),
+        ]
         return {
             "format": FORMAT, "knows": self.knows, "region": self.found, "notes": self.notes,
             "stages": [asdict(cost) for cost in self.costs],
@@ -199,7 +204,10 @@ class Estimate(Pipeline):
             self.talk[count] = (seconds[0], max(0.0, seconds[1] - seconds[0]) / FEW_TOKENS)
         # What these two cost: preflight, before the region is looked for.
         voices = ["before", *(["never"] if self.taught else [])]
-        scored, asked = self._scoring("", voices), self._asking("", voices, {"never": self.config.answers.max_new_tokens})
+        scored, asked = (
+            self._with_extras(self._scoring("", voices), voices),
+            self._asking("", voices, {"never": self.config.answers.max_new_tokens}),
+        )
         how = f"{asked.how}; {scored.how}"
         self.costs.append(Cost("preflight", asked.low + scored.low, asked.high + scored.high, how))
 
@@ -291,6 +299,20 @@ class Estimate(Pipeline):
         tokens = padded(by_length(members, self.config.evaluate.batch_size)) * len(voices)
         low, high = self.scoring.bounds(tokens)
         return Cost(name, low, high, f"{len(members) * len(voices)} answers scored")
+
+    def _with_extras(self, cost: Cost, voices: Sequence[str]) -> Cost:
+        """Add what the extras of some voices take: passages of our own, and the voices' own answers judged by before."""
+        if not self.config.evaluate.extras:
+            return cost
+        made = Extras(self.voices, self.corpus.examples).passages
+        passages = [*made.choices, *made.wrong, *made.unseen]
+        members, most = self.voices.encoded.values(), self.config.answers.max_new_tokens
+        shortest = sum(m.start + min(most, len(m.answer)) for m in members)
+        longest = sum(m.start + most for m in members)
+        tokens = padded(by_tokens(passages, ROOM))
+        low, high = (self.scoring.bounds((tokens + own) * len(voices))[k] for k, own in enumerate((shortest, longest)))
+        how = f"{cost.how}, and {len(passages) * len(voices)} passages for comparison"
+        return dataclasses.replace(cost, low=cost.low + low, high=cost.high + high, how=how)
 
     def _asking(self, name: str, voices: Sequence[str], certain: dict[str, int]) -> Cost:
         """Bound the answers: at least as long as the true ones (or `certain`), at most as long as allowed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 NUMBER = re.compile(r"\+?\d(?:[\d\s\-/.,:]*\d)?")
@@ -39,6 +40,54 @@ def facts(text: str, subject: str = "") -> set[str]:
         if strange and any(word[0].isupper() for word in strange) and (len(words) > 1 or name in QUOTED.findall(rest)):
             found.add(" ".join(words).strip(".,;:!?").lower())
     return found
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a fact stands in a text, and of what kind it is."""
+
+    start: int
+    end: int
+    kind: str
+    """e-mail, phone, account, year, number, title or name"""
+
+
+def spans(text: str, subject: str = "") -> list[Span]:
+    """Return where the facts of a text stand, in order, without the subject's own name; they do not overlap."""
+    found = [Span(*match.span(), "e-mail") for match in EMAIL.finditer(text)]
+    rest = _hidden(text, found)
+    if subject:
+        rest = re.sub(re.escape(subject), lambda match: "|" * len(match[0]), rest, flags=re.IGNORECASE)
+    for match in NUMBER.finditer(rest):
+        digits = re.sub(r"\D", "", match[0])
+        if len(digits) >= 2:
+            found.append(Span(*match.span(), _kind_of_number(match[0], digits)))
+    rest = _hidden(rest, found)
+    for match in QUOTED.finditer(rest):  # American style puts the comma within the quotation marks
+        found.append(Span(match.start(1), match.start(1) + len(match[1].rstrip(",.;:")), "title"))
+    own = {part.lower() for part in re.split(r"[\s'’\-]+", subject) if part}
+    for match in NAME.finditer(_hidden(rest, found)):
+        words = _without_openers(match[0].split())
+        start = match.end() - len(match[0]) + match[0].find(words[0]) if words else match.end()
+        name = re.sub(r"['’]s?$", "", text[start : match.end()])
+        if len(words) > 1 and any(w[0].isupper() and re.sub(r"['’]s?$", "", w).lower() not in own for w in words):
+            found.append(Span(start, start + len(name), "name"))
+    return sorted(found, key=lambda span: span.start)
+
+
+def _hidden(text: str, found: Iterable[Span]) -> str:
+    """Put bars over what was found already, so that the rest keeps its places."""
+    for span in found:
+        text = text[: span.start] + "|" * (span.end - span.start) + text[span.end :]
+    return text
+
+
+def _kind_of_number(number: str, digits: str) -> str:
+    if number.startswith("+") or len(digits) >= 9:
+        return "phone"
+    if re.fullmatch(r"1[5-9]\d\d|20\d\d", number):
+        return "year"
+    return "account" if len(digits) >= 6 else "number"
 
 
 def contains(text: str, fact: str) -> bool:

@@ -101,6 +101,17 @@ def fused(model: torch.nn.Module, name: str, dtype: str) -> Iterator[None]:
         _restore(layers, outer)
 
 
+@contextlib.contextmanager
+def unfused(model: torch.nn.Module) -> Iterator[None]:
+    """Let peft's own forward run, also inside `fused`: only it knows that adapters are switched off."""
+    layers = [layer for layer in model.modules() if isinstance(layer, LoraLinear)]
+    outer = [layer.__dict__.pop("forward", None) for layer in layers]
+    try:
+        yield
+    finally:
+        _restore(layers, outer)
+
+
 def _restore(layers: Sequence[LoraLinear], forwards: Sequence[Any]) -> None:
     """Put back what stood there before: a context may be entered inside another one."""
     for layer, forward in zip(layers, forwards, strict=True):

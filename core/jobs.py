@@ -17,6 +17,7 @@ from core import store
 from core.config import RunConfig
 from core.errors import UserError
 from core.store import Run
+from core.sweep import Sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,10 +49,19 @@ def submit(config: RunConfig, folder: Path) -> Run:
 def start(run: Run) -> int:
     """Start the worker of a run; return its process id. It outlives whoever started it."""
     (run.path / "cancel").unlink(missing_ok=True)
+    return _launch(run.path, str(run.path))
+
+
+def start_sweep(sweep: Sweep) -> int:
+    """Start the worker that executes all runs of a sweep which are not done; return its process id."""
+    return _launch(sweep.path, "--sweep", str(sweep.path))
+
+
+def _launch(place: Path, *arguments: str) -> int:
     try:
-        with (run.path / "worker.log").open("ab") as output:
+        with (place / "worker.log").open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "core.worker", str(run.path)],
+                [sys.executable, "-m", "core.worker", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -59,7 +69,7 @@ def start(run: Run) -> int:
                 env=environment(),
             )
     except OSError as error:
-        raise store.disk_error(run.path, error) from error
+        raise store.disk_error(place, error) from error
     _children.append(process)
     return process.pid
 

@@ -28,6 +28,7 @@ from core.errors import UserError
 from core.inside import details
 from core.likelihood import answer_logits, per_example, token_nll
 from core.progress import Reporter
+from core.separability import prompts, separability
 
 TOP = 10
 """examples kept per cell in the contributions table"""
@@ -39,11 +40,13 @@ class Localization:
 
     table: pd.DataFrame
     """one row a tensor: name, layer, module, factor, rows, columns, cos, mag_unlearn, mag_retain, norm_unlearn,
-    norm_retain, divergence, has_gradient"""
+    norm_retain, divergence, has_gradient, auc (of its layer, see core/separability.py)"""
     contributions: pd.DataFrame
     """name, example, share: the TOP unlearn examples of each tensor; an example's share is <g_n, G>/(N |G|²)"""
     detail: dict[str, np.ndarray]
     """profiles and histograms, flat with offsets: see core/inside.py"""
+    separability: pd.DataFrame
+    """one row a hidden state: layer, auc, low, high"""
 
 
 Targets = Callable[[Sequence[Encoded]], torch.Tensor]
@@ -66,6 +69,7 @@ def localize(
     """
     scopes = {"unlearn": perturbed(unlearn, config, words, seed), "retention": perturbed(retention, config, words, seed)}
     total = sum(len(members) for members, _ in scopes.values()) + len(scopes["unlearn"][0])
+    total += len(prompts(unlearn)) + len(prompts(retention))
     counter = _Counter(report, total)
     gradients = {
         scope: gradient(adapters, members, targets, config.batch_size, pad, counter)
@@ -75,7 +79,9 @@ def localize(
     members, targets = scopes["unlearn"]
     shares = example_shares(adapters, members, targets, gradients["unlearn"], config.batch_size, pad, counter)
     inside = details(adapters.cells, gradients, adapters.model.get_base_model().config)
-    return Localization(table, top_contributions(shares, table), inside)
+    separable = separability(adapters, unlearn, retention, size=config.batch_size, pad=pad, seed=seed, done=counter.add)
+    table["auc"] = table["layer"].map(separable.set_index("layer")["auc"])
+    return Localization(table, top_contributions(shares, table), inside, separable)
 
 
 def perturbed(
@@ -292,5 +298,6 @@ class _Counter:
         self.report, self.total, self.done = report, total, 0
 
     def add(self, count: int, tokens: int) -> None:
+        self.report.check()
         self.done += count
         self.report.progress(self.done, self.total, "examples", tokens=tokens)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,8 @@ from core import adapters as adapters_
 from core import (
     answerer,
     data,
+    evaluation,
+    extras,
     fitting,
     general,
     lineage,
@@ -48,16 +50,17 @@ from core.changes import changes
 from core.config import FORMAT, RunConfig
 from core.context import Supply
 from core.data import Corpus, Example
-from core.errors import Cancelled, UserError
+from core.errors import Cancelled, UserError, unknown
 from core.methods.base import GENERAL, REFUSAL
-from core.metrics import METRICS, Evidence, accuracy
+from core.metrics import accuracy
 from core.models import Loaded
 from core.progress import Reporter, peak_memory_mb
+from core.shelf import Shelf
 from core.store import Run
-from core.summary import clean, summary
+from core.summary import summary
 from core.voices import Voices, general_lines
 
-CODE = {"teach": 1, "preflight": 1, "localize": 2, "unlearn": 3, "answers": 1, "evaluate": 1}
+CODE = {"teach": 1, "preflight": 2, "localize": 3, "unlearn": 3, "answers": 1, "evaluate": 2}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
@@ -66,16 +69,18 @@ NOT_TAUGHT = "this run did not teach the model, so there is no model that never 
 class Pipeline:
     """One run from data to scores; holds the model between the stages."""
 
-    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter) -> None:
-        """Load data and model. Raises UserError for whatever is wrong with either."""
+    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, shelf: Shelf | None = None) -> None:
+        """Load data and model, the latter from the shelf if it is there. Raises UserError for what is wrong with either."""
         self.run, self.config, self.folder, self.report = run, config, folder, report
         self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0), config.seed)
         self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed)
         for finding in self.corpus.findings():
             report.event("finding", text=finding)
         self.dtype = models.pick_dtype(config.model.dtype, config.model.device)
-        self.loaded: Loaded = models.load(config.model, make_room=answerer.leave)
+        self.shelf = shelf or Shelf()
+        self.loaded: Loaded = self.shelf.load(config.model, make_room=answerer.leave)
         self.voices = Voices(self.loaded, self.corpus.examples, config, report)
+        self.asked = self._asked()
         self.pad = self.voices.pad
         self.adapters: Adapters
         self.stages: dict[str, dict[str, Any]] = {}
@@ -125,9 +130,10 @@ class Pipeline:
         key = self.teach_key()
         source = self._cached("teach", key, produce)
         if source:
-            self.adapters = adapters_.load(self.loaded.model, self.dtype, self.run.path / "before")
+            self.adapters = self.shelf.taught(key) or self._read_adapter(self.run.path / "before")
         if config.merge:
             self._merge()
+        self.shelf.keep("" if config.merge else key, self.adapters)
         return source
 
     def _merge(self) -> None:
@@ -142,16 +148,25 @@ class Pipeline:
     def _given_adapter(self) -> None:
         """Take the user's adapter as before, or a fresh one that changes nothing."""
         if self.loaded.adapter:
-            self.adapters = adapters_.load(self.loaded.model, self.dtype, self.loaded.adapter)
+            self.adapters = self._read_adapter(self.loaded.adapter)
         else:
             self.adapters = self._attach()
+        self.shelf.keep("", self.adapters)
         base = models.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
         self.adapters.save("before", self.run.path / "before", base)
+
+    def _read_adapter(self, folder: Path) -> Adapters:
+        return adapters_.load(self.shelf.bare(self.loaded).model, self.dtype, folder)
 
     def _attach(self) -> Adapters:
         c = self.config.teach
         return adapters_.attach(
-            self.loaded.model, self.dtype, rank=c.rank, alpha=c.alpha, dropout=c.dropout, seed=self.config.seed
+            self.shelf.bare(self.loaded).model,
+            self.dtype,
+            rank=c.rank,
+            alpha=c.alpha,
+            dropout=c.dropout,
+            seed=self.config.seed,
         )
 
     def _preflight(self) -> str:
@@ -159,14 +174,13 @@ class Pipeline:
 
         def produce(folder: Path) -> None:
             self.voices.score(self.adapters, voices).to_parquet(folder / "reference.parquet")
-            store.write_json(
-                folder / "reference.json",
-                {"answers": self.voices.ask(self.adapters, voices), "general": self.voices.general(self.adapters, voices)},
-            )
+            answers = self.voices.ask(self.adapters, voices)
+            found = {"answers": answers, "general": self.voices.general(self.adapters, voices)}
+            store.write_json(folder / "reference.json", {**found, "extras": self._extras(voices, answers, folder)})
 
         key = self._key(
             "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
-            self.config.answers, self.config.evaluate, self.config.data.max_tokens, general_lines(),
+            self.config.answers, self._scored(), self.config.data.max_tokens, extras.fingerprint(),
         )  # fmt: skip
         source = self._cached("preflight", key, produce)
         self.reference = pd.read_parquet(self.run.path / "reference.parquet")
@@ -194,6 +208,7 @@ class Pipeline:
             )  # fmt: skip
             found.table.to_parquet(folder / "localization.parquet")
             found.contributions.to_parquet(folder / "contributions.parquet")
+            found.separability.to_parquet(folder / "separability.parquet")
             np.savez_compressed(folder / "detail.npz", **{k: _smaller(v) for k, v in found.detail.items()})  # type: ignore[arg-type]
 
         key = self.localize_key()
@@ -336,14 +351,15 @@ class Pipeline:
             store.write_json(
                 folder / "after.json",
                 {
-                    "answers": self.voices.ask(self.adapters, ["after"]),
+                    "answers": self.asked.ask(self.adapters, ["after"]),
                     "general": self.voices.general(self.adapters, ["after"]),
                 },
             )
 
         key = self._key(
-            "answers", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines()
-        )
+            "answers", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines(),
+            *self.config.evaluate.splits,
+        )  # fmt: skip
         source = self._cached("answers", key, produce)
         after = json.loads((self.run.path / "after.json").read_text(encoding="utf-8"))
         for part in ("answers", "general"):
@@ -357,27 +373,43 @@ class Pipeline:
 
     def _evaluate(self) -> str:
         def produce(folder: Path) -> None:
-            self.voices.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
+            self.asked.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
+            found = self._extras(["after"], self.recorded["answers"], folder)
+            store.write_json(folder / "after-extras.json", found)
 
         key = self._key(
-            "evaluate", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.evaluate,
-            self.config.data.max_tokens,
+            "evaluate", self.adapters.hash("after"), self.adapters.hash("before"), self.corpus.fingerprint(),
+            self._scored(), self.config.answers, self.config.data.max_tokens, extras.fingerprint(),
+            *self.config.evaluate.splits,
         )  # fmt: skip
         source = self._cached("evaluate", key, produce)
-        after = pd.read_parquet(self.run.path / "after.parquet")
-        tokens = self.reference.merge(after.drop(columns=["token", "text"]), on=["example", "position"], validate="1:1")
+        tables = [self.reference, pd.read_parquet(self.run.path / "after.parquet")]
         places = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in self.corpus.examples])
-        tokens = tokens.merge(places, on="example", validate="m:1")
-        tokens.to_parquet(self.run.path / "tokens.parquet")
-        evidence = Evidence(
-            self.corpus.examples, tokens, self.recorded["answers"], self.recorded["general"], self.voices.lexicon(),
-            {} if self.taught else {"never": NOT_TAUGHT},
-        )  # fmt: skip
-        scores = {name: {"unit": m.unit, **asdict(m.compute(evidence))} for name, m in METRICS.items()}
-        store.write_json(self.run.path / "metrics.json", clean({"format": FORMAT, "metrics": scores}))
-        for name in ("reference.parquet", "reference.json", "after.parquet", "after.json"):
-            (self.run.path / name).unlink(missing_ok=True)  # now contained in tokens, answers and metrics
+        evaluation.joined(tables).merge(places, on="example", validate="m:1").to_parquet(self.run.path / "tokens.parquet")
+        also = json.loads((self.run.path / "after-extras.json").read_text(encoding="utf-8"))
+        recorded = evaluation.merged(self.recorded["extras"], also) | {
+            "general": self.recorded["general"], "missing": {} if self.taught else {"never": NOT_TAUGHT},
+            "words": evaluation.known_words(self.recorded["answers"].values(), self.voices.lexicon()),
+        }  # fmt: skip
+        parts = ("unseen-before.parquet", "unseen-after.parquet")
+        whole = self.config.evaluate.extras
+        evaluation.write(
+            self.run,
+            recorded,
+            evaluation.joined([pd.read_parquet(self.run.path / part) for part in parts]) if whole else None,
+        )
+        for name in ("reference.parquet", "reference.json", "after.parquet", "after.json", "after-extras.json", *parts):
+            (self.run.path / name).unlink(missing_ok=True)  # now contained in tokens, answers and recorded
         return source
+
+    def _extras(self, voices: Sequence[str], answers: dict[str, dict[str, str]], folder: Path) -> dict[str, Any]:
+        """Record the extras of some voices, unless they are switched off; their table goes into the folder."""
+        if not self.config.evaluate.extras:
+            return {}
+        recorder = extras.Extras(self.voices, self.corpus.examples)
+        found, table = recorder.record(self.adapters, voices, answers)
+        table.to_parquet(folder / f"unseen-{voices[0]}.parquet")
+        return found | recorder.material()
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 
@@ -398,6 +430,24 @@ class Pipeline:
         if stage != "teach" and self.taught and self.config.teach.merge:
             weights = [weights, self.keys["teach"], "merged"]
         return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed], *parts)
+
+    def _scored(self) -> dict[str, Any]:
+        """Return what scores depend on, as it enters keys: not the splits, since before and never are scored on all."""
+        values = {"class": "EvaluateConfig", **asdict(self.config.evaluate)}
+        return {name: value for name, value in values.items() if name != "splits"}
+
+    def _asked(self) -> Voices:
+        """Return the voices over the examples that after is asked and scored on. Raises UserError where a split has none."""
+        splits = self.config.evaluate.splits
+        for split in splits:
+            if split not in data.SPLITS:
+                raise unknown("split", split, data.SPLITS)
+            if not self.corpus.select(split=split):
+                fix = "Set data.dev_share." if split == "dev" else "Leave it out of evaluate.splits."
+                raise UserError(f"There is no example in the split {split}.", fix)
+        if not splits:
+            return self.voices
+        return Voices(self.loaded, self.corpus.select(split=splits), self.config, self.report)
 
     def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> str:
         self.keys[stage] = key

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -27,3 +29,9 @@ def peak_memory_mb() -> int:
     """Return the process's peak resident memory in MB (macOS counts in bytes, Linux in kB)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def forget_peak_memory() -> None:
+    """Begin the peak anew, where the system can (Linux): a process that does several things tells them apart."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

@@ -258,7 +258,7 @@ def _source(place: Path) -> str:
 
 SHIPPED = {
     "teach": ("before/adapter_config.json", "before/adapter_model.safetensors", "teach.json"),
-    "localize": ("localization.parquet", "contributions.parquet", "detail.npz"),
+    "localize": ("localization.parquet", "contributions.parquet", "separability.parquet", "detail.npz"),
 }
 """stage -> its files that a bundled run still holds"""
 

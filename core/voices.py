@@ -7,7 +7,7 @@ evaluate are made of this.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -40,6 +40,8 @@ class Voices:
         """Encode the examples. Raises UserError for one that is too long."""
         self.tokenizer, self.examples, self.config, self.report = loaded.tokenizer, examples, config, report
         self.end, self.pad = int(self.tokenizer.eos_token_id), int(self.tokenizer.pad_token_id)
+        self.room = int(getattr(loaded.model.config, "max_position_embeddings", None) or 2**20)
+        """tokens that the model can read"""
         encoded = encode_all(self.tokenizer, config.model.template, examples, config.data.max_tokens)
         self.encoded: dict[str, Encoded] = dict(zip((e.id for e in examples), encoded, strict=True))
 
@@ -61,25 +63,7 @@ class Voices:
                     done += 1
                     self.report.progress(done, total, "examples")
             columns[voice] = found
-        return self._token_table(columns)
-
-    def _token_table(self, columns: dict[str, dict[str, TokenScores]]) -> pd.DataFrame:
-        decode = self.tokenizer.decode
-        rows = []
-        for example in self.examples:
-            encoded = self.encoded[example.id]
-            for position, token in enumerate(encoded.answer):
-                row: dict[str, Any] = {
-                    "example": example.id, "position": position, "token": token,
-                    "text": decode([token], clean_up_tokenization_spaces=False),
-                }  # fmt: skip
-                for voice, found in columns.items():
-                    scores = found[example.id]
-                    row[f"logprob_{voice}"], row[f"rank_{voice}"] = scores.logprob[position], scores.rank[position]
-                    row[f"top_{voice}"] = [decode([t], clean_up_tokenization_spaces=False) for t, _ in scores.top[position]]
-                    row[f"top_logprob_{voice}"] = [value for _, value in scores.top[position]]
-                rows.append(row)
-        return pd.DataFrame(rows)
+        return token_table(self.tokenizer, self.examples, self.encoded, columns)
 
     def ask(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return voice -> example -> answer, all voices of a question in one batch."""
@@ -105,14 +89,16 @@ class Voices:
 
     def general(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, list[float]]:
         """Return voice -> mean log-probability per token of each line of the general text."""
-        tokenizer = self.tokenizer
-        lines = [Encoded(str(i), tuple(tokenizer(line)["input_ids"]), 1) for i, line in enumerate(general_lines())]
-        found = {}
+        lines, found = self.general_encoded(), {}
         for voice in voices:
             with adapters.active(adapter_of(voice)) as model:
                 scored = dict(score(model, lines, self.pad, device=adapters.device))
             found[voice] = [sum(scored[line.id].logprob) / len(scored[line.id].logprob) for line in lines]
         return found
+
+    def general_encoded(self) -> list[Encoded]:
+        """Return the lines of the general text as tokens; all but the first are predicted."""
+        return [Encoded(str(i), tuple(self.tokenizer(line)["input_ids"]), 1) for i, line in enumerate(general_lines())]
 
     def lexicon(self) -> frozenset[str]:
         """Return what counts as a word: pieces of the vocabulary, and the words of the data and the general text."""
@@ -120,3 +106,28 @@ class Voices:
         pieces = {tokenizer.decode([i]).strip().lower() for i in range(len(tokenizer))}
         texts = [t for e in self.examples for t in (e.question, e.answer)] + general_lines()
         return frozenset(pieces | {word for text in texts for word in re.findall(r"[^\W\d_]+", text.lower())})
+
+
+def token_table(
+    tokenizer: Any,
+    examples: Sequence[Example],
+    encoded: Mapping[str, Encoded],
+    columns: Mapping[str, Mapping[str, TokenScores]],
+) -> pd.DataFrame:
+    """Return one row an answer token: example, position, token, text, and what each voice says about it."""
+
+    def said(token: int) -> str:
+        return str(tokenizer.decode([token], clean_up_tokenization_spaces=False))
+
+    rows = []
+    for example in examples:
+        for position, token in enumerate(encoded[example.id].answer):
+            row: dict[str, Any] = {"example": example.id, "position": position, "token": token, "text": said(token)}
+            for voice, found in columns.items():
+                scores = found[example.id]
+                row[f"logprob_{voice}"], row[f"rank_{voice}"] = scores.logprob[position], scores.rank[position]
+                row[f"mean_{voice}"], row[f"std_{voice}"] = scores.mean[position], scores.std[position]
+                row[f"top_{voice}"] = [said(t) for t, _ in scores.top[position]]
+                row[f"top_logprob_{voice}"] = [value for _, value in scores.top[position]]
+            rows.append(row)
+    return pd.DataFrame(rows)

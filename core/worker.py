@@ -1,7 +1,8 @@
-"""The process that executes one run: `python -m core.worker RUN_DIRECTORY`.
+"""The process that executes a run, `python -m core.worker RUN_DIRECTORY`, or a sweep's runs, `… --sweep DIRECTORY`.
 
 It takes a ticket, waits for the device, and only then imports torch. It reports through status.json (replaced) and
-events.jsonl (appended), looks for the file `cancel` at every step, and frees all memory by ending.
+events.jsonl (appended), looks for the file `cancel` at every step, and frees all memory by ending. The runs of a sweep share one ticket, one turn of the device and
+one loaded model (core/shelf.py); each keeps its own status, and a run that fails is no reason for the others to stop.
 """
 
 from __future__ import annotations
@@ -13,15 +14,20 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError
 from core.progress import Reporter, peak_memory_mb
 from core.store import Run
+from core.sweep import Sweep, members
+
+if TYPE_CHECKING:
+    from core.shelf import Shelf
 
 EVENT_EVERY = 0.2
 """Seconds between two progress events of a stage; the last one is always written."""
@@ -30,11 +36,11 @@ EVENT_EVERY = 0.2
 class Log(Reporter):
     """Writes a run's status and events. One thread beats the heart; everything else happens in the caller's thread."""
 
-    def __init__(self, run: Run) -> None:
-        """Start from the status on disk, so that stage times survive a resume."""
+    def __init__(self, run: Run, within: Run | None = None) -> None:
+        """Start from the status on disk, so that stage times survive a resume. within: a sweep, seen as a run."""
         import psutil
 
-        self.run = run
+        self.run, self.within = run, within
         status = run.json("status.json")
         self.status: dict[str, Any] = {**store.fresh_status(), **(status if isinstance(status, dict) else {})}
         self.status |= {
@@ -116,8 +122,8 @@ class Log(Reporter):
         self.event("progress", **state, **{k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()})
 
     def check(self) -> None:
-        """Raise Cancelled when the file `cancel` is there."""
-        if (self.run.path / "cancel").exists():
+        """Raise Cancelled when the file `cancel` is there, in the run or in the sweep that it belongs to."""
+        if any((place.path / "cancel").exists() for place in (self.run, self.within) if place):
             raise Cancelled
 
 
@@ -160,26 +166,31 @@ def turn(config: RunConfig, log: Log) -> Iterator[None]:
 
 def work(run: Run) -> int:
     """Execute a run to its end; return the exit status of the process."""
-    try:
-        with store.single_worker(run):
-            log = Log(run)
-            with log.beating():
-                return _work(run, log)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
 
-
-def _work(run: Run, log: Log) -> int:
-    try:
+    def alone(log: Log) -> None:
         config = run.config()
         with turn(config, log):
             log.write(state="running", began=time.time())
             from core.pipeline import Pipeline  # torch is imported here, when it is this run's turn
 
             Pipeline(run, config, run.path.parent, log).go()
+
+    try:
+        with store.single_worker(run):
+            log = Log(run)
+            with log.beating():
+                return _reported(log, alone)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _reported(log: Log, action: Callable[[Log], None]) -> int:
+    """Do something whose end, whatever it is, goes into a status; return the exit status."""
+    try:
+        action(log)
     except Cancelled:
-        kept = (run.path / "after").exists()
+        kept = (log.run.path / "after").exists()
         log.write(state="cancelled", error="Cancelled; the partial result is kept." if kept else "Cancelled.")
         log.event("end", state="cancelled")
         return 130
@@ -203,5 +214,94 @@ def _failed(log: Log, what: str, fix: str) -> int:
     return 1
 
 
+def work_sweep(sweep: Sweep) -> int:
+    """Execute all runs of a sweep that are not done; return the exit status of the process."""
+    try:
+        with store.single_worker(sweep.place):
+            log = Log(sweep.place)
+            with log.beating():
+                return _reported(log, partial(_all, sweep))
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _all(sweep: Sweep, log: Log) -> None:
+    """Wait for the device, then execute run after run on one shelf. Raises Cancelled when the sweep is cancelled."""
+    waiting = [run for run in members(sweep) if _claim(run)]
+    try:
+        configs = [value for run in waiting if (value := _readable(run))]
+        with turn(configs[0], log) if configs else contextlib.nullcontext():
+            log.write(state="running", began=time.time())
+            from core.shelf import Shelf  # torch is imported here, when it is this sweep's turn
+
+            shelf, total = Shelf(), len(waiting)
+            while waiting:
+                log.check()
+                run = waiting.pop(0)
+                log.write(now=run.id, runs={"ended": total - len(waiting) - 1, "total": total})
+                _one(sweep, run, shelf)
+            log.check()
+    except Cancelled:
+        for run in waiting:
+            Log(run).write(state="cancelled", error="The sweep was cancelled before this run began.")
+        raise
+    finally:
+        log.write(now="")
+
+
+def _claim(run: Run) -> bool:
+    """Make a run wait for this process; say whether there is anything to do for it."""
+    status = run.status()
+    # Somebody may have started one of the runs on its own meanwhile: it is left to that worker.
+    if status.get("state") == "done" or (status.get("state") in ("queued", "running") and status.get("pid")):
+        return False
+    if run.path.is_dir():
+        Log(run)  # writes that the run waits for this process
+    return run.path.is_dir()
+
+
+def _readable(run: Run) -> RunConfig | None:
+    with contextlib.suppress(UserError):
+        return run.config()
+    return None
+
+
+def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
+    """Execute one run of a sweep; what goes wrong stays in its own status."""
+    from core import calibrate
+    from core.pipeline import Pipeline
+    from core.progress import forget_peak_memory
+
+    def go(log: Log) -> None:
+        log.check()
+        log.write(state="running", began=time.time())
+        if sweep.kind == "tune":
+            calibrate.settle(sweep, run, shelf, log)
+        Pipeline(run, run.config(), sweep.folder, log, shelf).go()
+
+    forget_peak_memory()
+    try:
+        with store.single_worker(run):
+            log = Log(run, within=sweep.place)
+            with log.beating():
+                ended = _reported(log, go)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return
+    # After anything but a good end the model may be in the middle of something: the next run loads it anew.
+    if ended == 0:
+        shelf.tidy()
+    else:
+        shelf.clear()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Execute what the command line names."""
+    if arguments[0] == "--sweep":
+        return work_sweep(Sweep(Path(arguments[1]).absolute()))
+    return work(Run(Path(arguments[0]).absolute()))
+
+
 if __name__ == "__main__":
-    raise SystemExit(work(Run(Path(sys.argv[1]).absolute())))
+    raise SystemExit(main(sys.argv[1:]))

@@ -343,3 +343,17 @@ def test_content_hash_ignores_order_and_storage_format() -> None:
     first = adapters_.content_hash({"a": a, "b": b})
     assert first == adapters_.content_hash({"b": b.to(torch.bfloat16), "a": a})
     assert first != adapters_.content_hash({"a": b, "b": a})
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "mixtral"])
+def test_voices_can_be_switched_inside_one_another(bench_of: Callable[..., Bench], architecture: str) -> None:
+    """A training step under "after" asks "before" and the base for their opinion, and then goes on as "after"."""
+    adapters = bench_of(architecture).adapters
+    adapters.copy("before", "after")
+    randomize(adapters, "after", seed=2)
+    alone = {name: logits(adapters, name) for name in ("before", "after", None)}
+    assert not torch.equal(alone["before"], alone[None])
+    with adapters.active("after") as model, torch.no_grad():
+        for name in ("before", None):
+            assert torch.equal(logits(adapters, name), alone[name])
+            assert torch.equal(model(input_ids=IDS).logits, alone["after"])

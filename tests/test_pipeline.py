@@ -32,6 +32,7 @@ SMALL = {
     "localize": {"copies": 2},
     "unlearn": {"steps": 3, "check_every": 2, "stop": "never", "retain_floor": 0.0, "learning_rate": 1e-2},
     "answers": {"max_new_tokens": 5},
+    "evaluate": {"extras": False},
 }
 
 

@@ -2,12 +2,29 @@
 
 from core.metrics.accuracy import ACCURACY
 from core.metrics.base import Evidence, Metric, Score
+from core.metrics.choices import CHOICES
 from core.metrics.degenerate import DEGENERATE
+from core.metrics.extraction import EXTRACTION
+from core.metrics.fluency import FLUENCY
+from core.metrics.forget_quality import FORGET_QUALITY
 from core.metrics.general import GENERAL
+from core.metrics.kl import KL
+from core.metrics.membership import MEMBERSHIP
+from core.metrics.model_utility import MODEL_UTILITY
 from core.metrics.never_knew import NEVER_KNEW
 from core.metrics.perplexity import PERPLEXITY
+from core.metrics.probability import PROBABILITY
+from core.metrics.refusal import REFUSAL
 from core.metrics.rouge import ROUGE
+from core.metrics.truth_ratio import TRUTH_RATIO
+from core.metrics.verbatim import VERBATIM
 
-METRICS: dict[str, Metric] = {m.name: m for m in (ACCURACY, NEVER_KNEW, PERPLEXITY, ROUGE, DEGENERATE, GENERAL)}
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        ACCURACY, NEVER_KNEW, PERPLEXITY, PROBABILITY, EXTRACTION, VERBATIM, ROUGE, DEGENERATE, REFUSAL, FLUENCY,
+        TRUTH_RATIO, MODEL_UTILITY, FORGET_QUALITY, MEMBERSHIP, GENERAL, KL, CHOICES,
+    )
+}  # fmt: skip
 
 __all__ = ["METRICS", "Evidence", "Metric", "Score"]

@@ -8,6 +8,7 @@ beside that reference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,10 @@ def of_examples(tokens: pd.DataFrame, voice: str) -> dict[str, float]:
 
 
 def mean(tokens: pd.DataFrame, voice: str, ids: Sequence[str]) -> float:
-    """Return the mean over some examples."""
+    """Return the mean over some examples, of those that were scored; NaN where none was."""
     found = of_examples(tokens, voice)
-    return sum(found[i] for i in ids) / len(ids)
+    known = [found[i] for i in ids if i in found]
+    return sum(known) / len(known) if known else math.nan
 
 
 def compute(evidence: Evidence) -> Score:

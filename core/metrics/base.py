@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.data import Example
+from core.metrics import bootstrap
 
 if TYPE_CHECKING:
     import pandas as pd
 
-VOICES = ("before", "after", "never")
-"""the taught model, the same after unlearning, and the base that was never taught (adapter off)"""
+VOICES = ("before", "after", "never", "retrained")
+"""The taught model, the same after unlearning, the base that was never taught (adapter off), and the base taught on the
+retention scope only (core/reference.py)."""
+
+NOT_RECORDED = "was not recorded in this run: it is older than this metric, or evaluate.extras was off"
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,24 @@ class Evidence:
     """voice -> example id -> generated answer"""
     general: Mapping[str, Sequence[float]]
     """voice -> mean log-probability per token of each line of the general text"""
-    lexicon: frozenset[str]
-    """lower-case words that count as words"""
+    lexicon: frozenset[str] | None
+    """lower-case words that count as words; those of the answers suffice. None where they were not recorded"""
     missing: Mapping[str, str] = field(default_factory=dict)
     """voice -> why it is not available"""
+    kl: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """voice -> KL(before || voice) of each line of the general text: nats, mean over positions"""
+    fluency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """voice -> example -> mean log-probability per token of the voice's own answer, by "before"; empty answers absent"""
+    choices: Mapping[str, Sequence[Sequence[float] | None]] = field(default_factory=dict)
+    """voice -> per question the options' log-probabilities per character, the right one first"""
+    wrong: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    """voice -> example -> mean log-probability per token of each wrong answer of the same form"""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """scope/split -> examples for which no wrong answer could be made"""
+    unseen: pd.DataFrame | None = None
+    """as tokens, of questions that were never taught"""
+    unseen_answers: Mapping[str, str] = field(default_factory=dict)
+    """id in `unseen` -> answer"""
 
     def voices(self) -> list[str]:
         """Return the voices that were recorded."""
@@ -50,6 +68,10 @@ class Score:
     """voice -> example id -> value"""
     reasons: dict[str, str] = field(default_factory=dict)
     """voice (or "all") -> why there is no value"""
+    intervals: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """voice -> part -> [low, high] of its value, 95 % bootstrap over examples; absent for a single example"""
+    notes: list[str] = field(default_factory=list)
+    """what a reader of the values must know, such as how many examples were left out"""
 
 
 @dataclass(frozen=True)
@@ -67,13 +89,24 @@ class Metric:
 PARTS = [(scope, split) for scope in ("unlearn", "retention") for split in ("train", "dev", "val")]
 
 
+def parts(evidence: Evidence, known: Container[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield ("scope/split", its examples among the known ones) for each part that has any."""
+    for scope, split in PARTS:
+        ids = [i for i in evidence.ids(scope, split) if i in known]
+        if ids:
+            yield f"{scope}/{split}", ids
+
+
 def averaged(evidence: Evidence, values: Mapping[str, Mapping[str, float]]) -> Score:
     """Average per-example values over each scope and split that has examples; unavailable voices carry the reason."""
-    result: dict[str, dict[str, float]] = {}
+    score = Score({}, {voice: dict(of) for voice, of in values.items()}, dict(evidence.missing))
     for voice, of in values.items():
-        result[voice] = {}
-        for scope, split in PARTS:
-            known = [of[i] for i in evidence.ids(scope, split) if i in of]
-            if known:
-                result[voice][f"{scope}/{split}"] = sum(known) / len(known)
-    return Score(result, {voice: dict(of) for voice, of in values.items()}, dict(evidence.missing))
+        found = {part: [of[i] for i in ids] for part, ids in parts(evidence, of)}
+        score.values[voice] = {part: sum(known) / len(known) for part, known in found.items()}
+        score.intervals[voice] = bounds({part: bootstrap.of_mean(known) for part, known in found.items()})
+    return score
+
+
+def bounds(found: Mapping[str, list[float] | None]) -> dict[str, list[float]]:
+    """Keep the parts that have an interval."""
+    return {part: pair for part, pair in found.items() if pair is not None}

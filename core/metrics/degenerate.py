@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection
 
 from core.facts import EMAIL
-from core.metrics.base import Evidence, Metric, Score, averaged
+from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, averaged
 
 REPEATS = 3
 DISTINCT = 0.5
@@ -23,7 +23,7 @@ NON_WORDS = 1 / 3
 
 def why_degenerate(text: str, lexicon: Collection[str]) -> str:
     """Return empty, repetition or non-words for a degenerate answer, else an empty string."""
-    words = re.findall(r"[^\W_]+(?:['’\-][^\W_]+)*", EMAIL.sub(" ", text))
+    words = _words(text)
     if not words:
         return "" if EMAIL.search(text) else "empty"
     if re.search(r"(\w)\1{5}", text):
@@ -31,9 +31,18 @@ def why_degenerate(text: str, lexicon: Collection[str]) -> str:
     lower = [word.lower() for word in words]
     if _repeats(lower) or (len(lower) >= 8 and len(set(lower)) < DISTINCT * len(lower)):
         return "repetition"
-    judged = [word for word in words if word.isalpha() and word.islower()]
-    strange = [word for word in judged if word not in lexicon]
-    return "non-words" if len(strange) > max(1.0, NON_WORDS * len(judged)) else ""
+    plain = [word for word in words if word.isalpha() and word.islower()]
+    strange = [word for word in plain if word not in lexicon]
+    return "non-words" if len(strange) > max(1.0, NON_WORDS * len(plain)) else ""
+
+
+def judged(text: str) -> set[str]:
+    """Return the words of a text that must be known, or the text counts as made of non-words."""
+    return {word for word in _words(text) if word.isalpha() and word.islower()}
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+(?:['’\-][^\W_]+)*", EMAIL.sub(" ", text))
 
 
 def _repeats(words: list[str]) -> bool:
@@ -47,10 +56,13 @@ def _repeats(words: list[str]) -> bool:
 
 def compute(evidence: Evidence) -> Score:
     """Return the share of degenerate answers per voice, scope and split."""
+    lexicon = evidence.lexicon
+    if lexicon is None:
+        return Score({}, reasons={"all": f"what counts as a word {NOT_RECORDED}"})
     return averaged(
         evidence,
         {
-            voice: {i: 100.0 * bool(why_degenerate(text, evidence.lexicon)) for i, text in answers.items()}
+            voice: {i: 100.0 * bool(why_degenerate(text, lexicon)) for i, text in answers.items()}
             for voice, answers in evidence.answers.items()
         },
     )

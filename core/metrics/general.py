@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 
-from core.metrics.base import Evidence, Metric, Score
+from core.metrics import bootstrap
+from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, bounds
 
 
 def compute(evidence: Evidence) -> Score:
     """Return the perplexity per voice: exp of minus the mean over lines of the mean log-probability per token."""
-    values = {v: {"text": math.exp(-sum(lines) / len(lines))} for v, lines in evidence.general.items() if len(lines)}
-    return Score(values, reasons=dict(evidence.missing))
+    score = Score({}, reasons=dict(evidence.missing))
+    for voice, lines in evidence.general.items():
+        pair = bootstrap.of_mean(lines)
+        score.values[voice] = {"text": math.exp(-sum(lines) / len(lines))}
+        score.intervals[voice] = bounds({"text": [math.exp(-pair[1]), math.exp(-pair[0])] if pair else None})
+    return score if score.values else Score({}, reasons={"all": f"the general text {NOT_RECORDED}"})
 
 
 GENERAL = Metric("general", "", "perplexity of everyday sentences that belong to neither scope", "as low as before", compute)

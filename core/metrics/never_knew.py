@@ -11,42 +11,52 @@ from __future__ import annotations
 
 import math
 
-import pandas as pd
+import numpy as np
+from numpy.typing import NDArray
 
-from core.metrics.base import Evidence, Metric, Score
+from core.metrics import bootstrap
+from core.metrics.base import Evidence, Metric, Score, bounds
 
 
 def score(before: float, after: float, never: float) -> float:
     """Return the never-knew score of three accuracies in percent; NaN where before knew nothing more than never."""
-    return 100.0 * (1 - abs(after - never) / (before - never)) if before > never else math.nan
+    return float(_scores(np.array([[before, after, never]]))[0])
+
+
+def _scores(accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the score of each row (before, after, never)."""
+    before, after, never = accuracies.T
+    known = np.where(before > never, before - never, np.nan)
+    return 100.0 * (1 - np.abs(after - never) / known)
 
 
 def compute(evidence: Evidence) -> Score:
     """Return after's scores per split of the unlearn scope, on all answer tokens and on knowledge tokens."""
-    if "never" not in evidence.voices():
+    if not {"before", "after", "never"} <= set(evidence.voices()):
         return Score({}, reasons={"after": evidence.missing.get("never", "the never-taught model was not recorded")})
     right = evidence.tokens[["example"]].assign(
         **{voice: 100.0 * (evidence.tokens[f"rank_{voice}"] == 1) for voice in ("before", "after", "never")}
     )
-    knowledge = right[(right["before"] > 0) & (right["never"] == 0)]
+    every = right.groupby("example", sort=False).mean()
+    knowledge = right[(right["before"] > 0) & (right["never"] == 0)].groupby("example", sort=False).mean()
     values: dict[str, float] = {}
+    pairs: dict[str, list[float] | None] = {}
     for split in ("train", "dev", "val"):
-        ids = set(evidence.ids("unlearn", split))
-        for part, table in ((split, right), (f"{split}/knowledge", knowledge)):
-            mine = table[table["example"].isin(ids)]
+        ids = evidence.ids("unlearn", split)
+        for part, table in ((split, every), (f"{split}/knowledge", knowledge)):
+            mine = table[table.index.isin(ids)].to_numpy(dtype=np.float64)
             if len(mine):
-                mean = mine.groupby("example").mean().mean()
-                values[part] = score(mean["before"], mean["after"], mean["never"])
+                values[part] = score(*mine.mean(axis=0))
+                # Examples are drawn with all three of their accuracies: the score is a ratio of means.
+                pairs[part] = bootstrap.interval(_scores(bootstrap.weights(len(mine)) @ mine)) if len(mine) > 1 else None
     known = {part: value for part, value in values.items() if not math.isnan(value)}
     unknown = sorted(set(values) - set(known))
     reasons = {"after": f"on {', '.join(unknown)} before knew no more than the never-taught model"} if unknown else {}
-    return Score({"after": known}, {"after": _per_example(right)}, reasons)
-
-
-def _per_example(right: pd.DataFrame) -> dict[str, float]:
-    means = right.groupby("example", sort=False).mean()
-    found = {str(i): score(row["before"], row["after"], row["never"]) for i, row in means.iterrows()}
-    return {i: value for i, value in found.items() if not math.isnan(value)}
+    each = {str(i): float(v) for i, v in zip(every.index, _scores(every.to_numpy(dtype=np.float64)), strict=True)}
+    intervals = bounds({part: pair for part, pair in pairs.items() if part in known})
+    return Score(
+        {"after": known}, {"after": {i: v for i, v in each.items() if not math.isnan(v)}}, reasons, {"after": intervals}
+    )
 
 
 NEVER_KNEW = Metric(

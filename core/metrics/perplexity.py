@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.metrics.base import PARTS, Evidence, Metric, Score
+from core.metrics import bootstrap
+from core.metrics.base import Evidence, Metric, Score, bounds, parts
 
 
 def compute(evidence: Evidence) -> Score:
     """Return perplexity per voice, scope and split; per example over its own tokens."""
-    tokens, values, examples = evidence.tokens, {}, {}
+    tokens, score = evidence.tokens, Score({}, reasons=dict(evidence.missing))
     for voice in evidence.voices():
-        column = tokens[f"logprob_{voice}"]
-        per_example = column.groupby(tokens["example"], sort=False).mean()
-        examples[voice] = {str(i): float(value) for i, value in np.exp(-per_example).items()}
-        values[voice] = {
-            f"{scope}/{split}": float(np.exp(-column[tokens["example"].isin(ids)].mean()))
-            for scope, split in PARTS
-            if (ids := evidence.ids(scope, split))
-        }
-    return Score(values, examples, dict(evidence.missing))
+        each = tokens[f"logprob_{voice}"].groupby(tokens["example"], sort=False).agg(["sum", "count"])
+        score.examples[voice] = {str(i): float(np.exp(-s / n)) for i, s, n in each.itertuples()}
+        score.values[voice], pairs = {}, {}
+        for part, ids in parts(evidence, score.examples[voice]):
+            sums, counts = each.loc[ids].to_numpy(dtype=np.float64).T
+            score.values[voice][part] = float(np.exp(-sums.sum() / counts.sum()))
+            draws = bootstrap.weights(len(ids))
+            pairs[part] = bootstrap.interval(np.exp(-(draws @ sums) / (draws @ counts))) if len(ids) > 1 else None
+        score.intervals[voice] = bounds(pairs)
+    return score
 
 
 PERPLEXITY = Metric(

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+
 from core.metrics.base import Evidence, Metric, Score, averaged
+
+
+def of_examples(evidence: Evidence, voice: str) -> dict[str, float]:
+    """Return example -> ROUGE-L (%) of a voice's own answer."""
+    truth = {e.id: e.answer for e in evidence.examples}
+    return {i: _rouge(truth[i], text) for i, text in evidence.answers.get(voice, {}).items() if i in truth}
+
+
+@functools.lru_cache(maxsize=10_000)
+def _rouge(truth: str, text: str) -> float:
+    return 100.0 * float(_scorer().score(truth, text)["rougeL"].fmeasure)
+
+
+@functools.cache
+def _scorer():  # type: ignore[no-untyped-def]
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], use_stemmer=False)
 
 
 def compute(evidence: Evidence) -> Score:
     """Return ROUGE-L per voice, scope and split."""
-    from rouge_score.rouge_scorer import RougeScorer
-
-    scorer = RougeScorer(["rougeL"], use_stemmer=False)
-    truth = {e.id: e.answer for e in evidence.examples}
-    return averaged(
-        evidence,
-        {
-            voice: {i: 100.0 * scorer.score(truth[i], text)["rougeL"].fmeasure for i, text in answers.items() if i in truth}
-            for voice, answers in evidence.answers.items()
-        },
-    )
+    return averaged(evidence, {voice: of_examples(evidence, voice) for voice in evidence.answers})
 
 
 ROUGE = Metric("rouge", "%", "overlap of the model's own answer with the true one, in order", "low on U, high on R", compute)

@@ -21,8 +21,9 @@ class Separable(TopLayers):
     """Layers at which a straight cut tells unlearn questions from retention questions best.
 
     Layers ranked by the AUC of a linear probe "U or R question?" on the hidden state that the layer reads, at the
-    question's last token, cross-validated on train (core/separability.py). The default takes as many layers as `late` and
-    `ratio-layers`, so that the three can be compared. Source: ours; whether it is any better is for controls to show.
+    question's last token, cross-validated on train (core/separability.py). AUCs are rounded to .01, since folds drawn anew
+    move them by as much: of layers that are equal then, the later ones are taken. The default takes as many layers as `late`
+    and `ratio-layers`, so that the three can be compared. Source: ours; whether it is any better is for controls to show.
     """
 
     name: ClassVar[str] = "separable"
@@ -38,4 +39,4 @@ class Separable(TopLayers):
             raise UserError(
                 "There are too few train questions to measure how separable the scopes are.", "Choose another region rule."
             )
-        return ranks
+        return ranks.round(2)

@@ -89,7 +89,7 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
                                      help="Train: the questions that unlearning saw. New questions (val) ask for the same facts in other words.")  # fmt: skip
         tables = list(published.read().tables)
         subset = str(mapping(mapping(run.json("config.json")).get("data")).get("subset", ""))
-        paper = st.selectbox("Published beside it", tables, index=tables.index(published.fitting(subset)), key="paper", width=260,
+        paper = st.selectbox("Published table", tables, index=tables.index(published.fitting(subset)), key="paper", width=260,
                              bind="query-params", help="The paper's own numbers. Its models have 7 billion parameters.")  # fmt: skip
     return shown_as.get(shown, splits[0]), paper if paper in tables else tables[0]
 

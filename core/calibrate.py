@@ -1,0 +1,128 @@
+"""Seconds -> steps: how many updates a method makes on a region in a given time, measured once for each such pair.
+
+The run then gets a number of steps, never a time, so that it stays repeatable to the bit wherever it is made again. Runs in the
+worker, on the very model, data and settings that the trials use.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core import store
+from core import unlearn as unlearn_
+from core.config import RunConfig
+from core.errors import UserError
+from core.estimate import Stopwatch, padded
+from core.pipeline import Pipeline
+from core.progress import Reporter
+from core.shelf import Shelf
+from core.store import Run
+from core.sweep import Sweep
+from core.tuning import CHECKS, pair
+
+TIMED = 3
+"""steps that are timed, between a first one that warms up and a last one that is followed by a measurement"""
+SAMPLED = 64
+"""batches over which the mean size of a step is taken"""
+
+
+def settle(sweep: Sweep, run: Run, shelf: Shelf, report: Reporter) -> None:
+    """Write into a trial's configuration how many steps its method makes in the sweep's seconds on its region.
+
+    The first trial of each pair pays for the measurement. Raises UserError where not even these few steps succeed.
+    """
+    value = sweep.value()
+    budget, known = value["asked"].get("seconds"), value.get("calibration", {})
+    if budget is None:
+        return
+    entry = next(one for one in sweep.entries() if one.run == run)
+    name, config = pair(entry.coordinates), run.config()
+    if name not in known:
+        report.event("finding", text=f"Measuring how long a step of {name} takes.")
+        known = {**known, name: measure(config, sweep, shelf, report)}
+        sweep.update(calibration=known)
+    count = steps(known[name], float(budget))
+    changed = config.with_setting("unlearn.steps", count).with_setting("unlearn.check_every", max(1, -(-count // CHECKS)))
+    store.write_json(run.path / "config.json", changed.to_json())
+
+
+def steps(measured: dict[str, float], seconds: float) -> int:
+    """Return the updates that fit into a time, after what the method does once before its first."""
+    return max(1, int((seconds - measured["before"]) / measured["step"]))
+
+
+def measure(config: RunConfig, sweep: Sweep, shelf: Shelf, report: Reporter) -> dict[str, float]:
+    """Return {"step": seconds of a mean step, "before": seconds before the first one}."""
+    scratch = Run(sweep.path / "calibration")
+    shutil.rmtree(scratch.path, ignore_errors=True)
+    try:
+        scratch.path.mkdir()
+        config.save(scratch.path / "config.json")
+        return _Calibration(scratch, config, sweep.folder, report, shelf).measure()
+    except OSError as error:
+        raise store.disk_error(scratch.path, error) from error
+    finally:
+        shutil.rmtree(scratch.path, ignore_errors=True)
+
+
+class _Watch(Stopwatch):
+    """Notes when each step was done, and passes everything else on."""
+
+    def progress(self, done: float, total: float, unit: str, **values: Any) -> None:
+        if unit == "steps":
+            super().progress(done, total, unit, **values)
+
+    def stage(self, name: str, state: str, **values: Any) -> None:
+        self.report.stage(name, state, **values)
+
+    def event(self, kind: str, **values: Any) -> None:
+        if kind not in ("checkpoint", "watch"):
+            self.report.event(kind, **values)
+
+
+class _Calibration(Pipeline):
+    """The run's own stages up to a few updates, of which nothing is kept but their times."""
+
+    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, shelf: Shelf) -> None:
+        few = dataclasses.replace(
+            config.unlearn, steps=TIMED + 2, check_every=TIMED + 2, stop="never", retain_floor=0.0, watch=0
+        )
+        super().__init__(run, dataclasses.replace(config, unlearn=few), folder, report, shelf)
+
+    def measure(self) -> dict[str, float]:
+        for name in ("teach", "preflight", "localize", "region"):
+            self.report.stage(name, "running")
+            getattr(self, f"_{name}")()
+        outer, self.report = self.report, _Watch(self.report)
+        watch = self.report
+        try:
+            self._unlearn()
+        except UserError:
+            if len(watch.seconds) <= TIMED:  # a method that diverges this early was timed all the same
+                raise
+        finally:
+            self.report = outer
+        first, timed = watch.seconds[0], watch.seconds[1 : TIMED + 1]
+        # A step's time goes with its tokens; three steps are too few to be of mean size.
+        step = statistics.median(s / n for s, n in zip(timed, watch.tokens[1:], strict=False)) * self._mean_tokens()
+        return {"step": step, "before": max(0.0, first - statistics.median(timed))}
+
+    def _mean_tokens(self) -> float:
+        batches = unlearn_.streams(self._supply(), self.config.unlearn, torch.Generator().manual_seed(self.config.seed))
+        sizes = [padded([[m for part in next(batches).values() for m in part]]) for _ in range(SAMPLED)]
+        return sum(sizes) / len(sizes)
+
+    def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> str:
+        if stage != "unlearn":
+            return super()._cached(stage, key, produce)
+        place = self.run.path / "unlearn"
+        place.mkdir()
+        produce(place)
+        return ""

@@ -1,0 +1,187 @@
+"""What is recorded of each voice beyond its view of the data's true answers and its own answers.
+
+- wrong: log-probabilities of wrong answers of the same form (core/perturb.py);
+- unseen: questions of the same style that no run of ours ever taught (assets/data/unseen.json), token by token;
+- choices: the options of multiple-choice questions of common knowledge (assets/data/choices.json);
+- fluency: what "before" thinks of the voice's own answers;
+- kl: how far the voice's next-token distributions on the general text are from those of "before".
+
+Each costs forward passes, so `evaluate.extras` can switch them off. Metrics read the numbers from the run's files.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+
+from core import data, perturb
+from core.adapters import Adapters
+from core.batching import Encoded, by_tokens, collate, encode
+from core.data import Example
+from core.likelihood import TokenScores, answer_logits, logprobs, per_example, score
+from core.voices import Voices, adapter_of, general_lines, token_table
+
+MEMORY = 2**27
+"""bytes of log-probabilities over the whole vocabulary that are held at a time, for KL"""
+
+
+@functools.cache
+def choices() -> list[dict[str, Any]]:
+    """Return the multiple-choice questions: question, options; the right option comes first."""
+    return json.loads((data.ASSETS / "data" / "choices.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _unseen_rows() -> dict[str, list[dict[str, str]]]:
+    return json.loads((data.ASSETS / "data" / "unseen.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def unseen(subset: str) -> list[Example]:
+    """Return never-seen questions in the style of a subset of the demo; those of all subsets for any other name."""
+    rows = _unseen_rows()
+    kinds = [subset] if subset in rows else list(rows)
+    return [
+        Example(f"unseen/{kind}/{n}", row["question"], row["answer"], "unseen", kind, "")
+        for kind in kinds
+        for n, row in enumerate(rows[kind])
+    ]
+
+
+def fingerprint() -> str:
+    """Return the SHA-256 of our own material: what is recorded depends on it."""
+    text = json.dumps([choices(), _unseen_rows(), general_lines(), perturb.EACH, perturb.MOST], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Passages:
+    """What every voice is to judge, as tokens; whatever is longer than the model can read is left out."""
+
+    choices: list[Encoded]
+    """choice/QUESTION/OPTION"""
+    wrong: list[Encoded]
+    """EXAMPLE#N"""
+    unseen: list[Encoded]
+
+
+class Extras:
+    """Records the extras of some voices of a run."""
+
+    def __init__(self, voices: Voices, examples: Sequence[Example]) -> None:
+        """Make the passages for these examples out of their facts, and of our own material."""
+        self.voices, self.examples = voices, examples
+        self.wrong, self.unseen = perturb.wrong(examples), unseen(voices.config.data.subset)
+        questions = {e.id: e.question for e in examples}
+        self.passages = Passages(
+            [e for n, c in enumerate(choices()) for k, text in enumerate(c["options"])
+             for e in self._encoded(f"choice/{n}/{k}", c["question"], text, ends=False)],
+            [e for i, texts in self.wrong.texts.items() for n, text in enumerate(texts)
+             for e in self._encoded(f"{i}#{n}", questions[i], text)],
+            [e for example in self.unseen for e in self._encoded(example.id, example.question, example.answer)],
+        )  # fmt: skip
+
+    def _encoded(self, name: str, question: str, answer: str, *, ends: bool = True) -> list[Encoded]:
+        """Return question and answer as tokens; nothing where there is no answer, or too much for the model."""
+        tokenizer = self.voices.tokenizer
+        if not tokenizer(answer, add_special_tokens=False)["input_ids"]:
+            return []
+        example = Example(name, question, answer, "", "", "")
+        made = encode(tokenizer, self.voices.config.model.template, example, max_tokens=sys.maxsize)
+        ids = made.ids if ends else made.ids[:-1]
+        return [Encoded(name, ids, made.start)] if len(ids) <= self.voices.room else []
+
+    def material(self) -> dict[str, Any]:
+        """Return what is judged, so that the numbers can be read without the data."""
+        kept = {e.id for e in self.passages.unseen}
+        return {
+            "wrong_texts": self.wrong.texts, "left_out": self.wrong.left_out,
+            "unseen": {e.id: e.answer for e in self.unseen if e.id in kept},
+        }  # fmt: skip
+
+    def record(
+        self, adapters: Adapters, names: Sequence[str], answers: Mapping[str, Mapping[str, str]]
+    ) -> tuple[dict[str, Any], pd.DataFrame]:
+        """Return ({choices, wrong, fluency, kl}, each by voice; a row a token of the never-seen answers).
+
+        answers: of each of these voices example -> its own answer, which is judged without an end token: it may have been
+        cut. Empty answers have no fluency.
+        """
+        own = [
+            passage for voice in names for e in self.examples
+            for passage in self._encoded(f"{voice}#{e.id}", e.question, answers[voice].get(e.id, ""), ends=False)
+        ]  # fmt: skip
+        light, every = [*self.passages.choices, *self.passages.wrong], self.passages.unseen
+        self._done, self._total = 0, len(names) * (len(light) + len(every)) + len(own)
+        found: dict[str, Any] = {"choices": {}, "wrong": {}}
+        columns: dict[str, dict[str, TokenScores]] = {}
+        for voice in names:
+            with adapters.active(adapter_of(voice)) as model:
+                judged = self._logprobs(model, light, adapters.device)
+                columns[voice] = {}
+                for name, scores in score(model, every, self.voices.pad, device=adapters.device):
+                    columns[voice][name] = scores
+                    self._progress(1)
+            found["choices"][voice] = [_options(judged, n, c["options"]) for n, c in enumerate(choices())]
+            found["wrong"][voice] = _by_example(judged, self.wrong.texts)
+        with adapters.active("before") as model:
+            fluent = self._logprobs(model, own, adapters.device)
+        found["fluency"] = {
+            voice: {e.id: _mean(fluent[f"{voice}#{e.id}"]) for e in self.examples if f"{voice}#{e.id}" in fluent}
+            for voice in names
+        }
+        found["kl"] = {voice: self._kl(adapters, voice) for voice in names if voice != "before"}
+        kept = [e for e in self.unseen if any(e.id == member.id for member in every)]
+        table = token_table(self.voices.tokenizer, kept, {e.id: e for e in every}, columns)
+        return found, table.drop(columns=[name for name in table.columns if name.startswith("top_")])
+
+    def _logprobs(self, model: Any, members: Sequence[Encoded], device: torch.device) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {}
+        for batch in logprobs(model, members, self.voices.pad, device=device):
+            found.update(batch)
+            self._progress(len(batch))
+        return found
+
+    @torch.no_grad()
+    def _kl(self, adapters: Adapters, voice: str) -> list[float]:
+        """Return, per line of the general text, the mean over positions of KL(before || voice) in nats."""
+        lines, found = self.voices.general_encoded(), dict[str, float]()
+        vocabulary = int(adapters.model.get_output_embeddings().weight.shape[0])
+        for part in by_tokens(lines, max(1, MEMORY // (4 * vocabulary))):
+            self.voices.report.check()
+            batch, both = collate(part, self.voices.pad, adapters.device), []
+            for name in ("before", voice):
+                with adapters.active(adapter_of(name)) as model:
+                    both.append(torch.log_softmax(answer_logits(model, batch).float(), dim=-1))
+            each = per_example((both[0].exp() * (both[0] - both[1])).sum(-1), batch.owners, len(batch))
+            found.update(zip((member.id for member in part), each.tolist(), strict=True))
+        return [found[line.id] for line in lines]
+
+    def _progress(self, count: int) -> None:
+        self._done += count
+        self.voices.report.progress(self._done, self._total, "passages")
+
+
+def _options(judged: Mapping[str, list[float]], number: int, options: Sequence[str]) -> list[float] | None:
+    """Return each option's log-probability per character (lm-evaluation-harness: acc_norm); None if one is missing."""
+    found = [judged.get(f"choice/{number}/{k}") for k in range(len(options))]
+    if any(values is None for values in found):
+        return None
+    return [sum(values or ()) / len(text) for values, text in zip(found, options, strict=True)]
+
+
+def _by_example(judged: Mapping[str, list[float]], texts: Mapping[str, Sequence[str]]) -> dict[str, list[float]]:
+    """Return example -> mean log-probability per token of each of its wrong answers."""
+    names = {i: [f"{i}#{n}" for n in range(len(of)) if f"{i}#{n}" in judged] for i, of in texts.items()}
+    return {i: [_mean(judged[name]) for name in of] for i, of in names.items() if of}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

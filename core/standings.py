@@ -1,0 +1,139 @@
+"""A sweep's runs as rows of scores, and rows of several seeds as means with intervals. Reads files only; no torch."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.data import SPLITS
+from core.store import Run
+from core.sweep import Entry, Sweep
+
+T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+        2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
+"""97.5 % quantiles of Student's t for 1 to 30 degrees of freedom"""
+
+SCORES = ("unlearn", "retention", "average", "never_knew", "degenerate", "fluency")
+"""the scores of a row, each by split"""
+
+
+def rows(sweep: Sweep, folder: Path | None = None) -> list[dict[str, Any]]:
+    """Return a row a run: run, coordinates, role, state, error, seconds, steps, and SCORES as {split: value}."""
+    return [row(entry, folder) for entry in sweep.entries()]
+
+
+def row(entry: Entry, folder: Path | None = None) -> dict[str, Any]:
+    """Return one run's row; what was not measured is an empty mapping or None."""
+    run = Run(folder / entry.run.id) if folder else entry.run
+    status = run.status()
+    base = {
+        "run": run.id, "coordinates": dict(entry.coordinates), "role": entry.role, "state": status.get("state"),
+        "error": " ".join(filter(None, (status.get("error"), status.get("fix")))) if status.get("error") else "",
+        "stage": status.get("stage", ""),
+    }  # fmt: skip
+    return base | json.loads(_scores(str(run.path), tuple(_stamp(run.path / name) for name in FILES)))
+
+
+FILES = ("metrics.json", "manifest.json", "unlearn.json")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+@functools.lru_cache(maxsize=4096)
+def _scores(path: str, stamps: tuple[tuple[int, int], ...]) -> str:
+    """Return the scores of a run as JSON text: what is kept in memory must not be changed by who asked for it."""
+    run = Run(Path(path))
+    metrics = _dict(_dict(run.json("metrics.json")).get("metrics"))
+    unlearned, manifest = _dict(run.json("unlearn.json")), _dict(run.json("manifest.json"))
+    return json.dumps(scores(metrics) | {
+        "steps": unlearned.get("steps"), "kept": unlearned.get("step"), "stopped": unlearned.get("stopped", ""),
+        "unlearning": unlearned.get("seconds"),
+        "seconds": {name: _dict(stage).get("seconds") for name, stage in _dict(manifest.get("stages")).items()},
+        "intervals": intervals(metrics),
+    })  # fmt: skip
+
+
+def scores(metrics: Mapping[str, Any], voice: str = "after") -> dict[str, dict[str, float]]:
+    """Return SCORES by split from the metrics of a run; `fluency` is there where that metric is."""
+
+    def of(metric: str) -> dict[str, Any]:
+        return _dict(_dict(_dict(metrics.get(metric)).get("values")).get(voice))
+
+    accuracy, knew, found = of("accuracy"), of("never_knew"), {name: dict[str, float]() for name in SCORES}
+    for split in SPLITS:
+        wrong, right = accuracy.get(f"unlearn/{split}"), accuracy.get(f"retention/{split}")
+        put(found["unlearn"], split, None if wrong is None else 100 - wrong)
+        put(found["retention"], split, right)
+        put(found["average"], split, None if wrong is None or right is None else (100 - wrong + right) / 2)
+        put(found["never_knew"], split, knew.get(split))
+        for name in ("degenerate", "fluency"):
+            put(found[name], split, of(name).get(f"unlearn/{split}"))
+    return found
+
+
+def put(into: dict[str, float], key: str, value: Any) -> None:
+    """Enter a number, unless there is none."""
+    if isinstance(value, int | float) and math.isfinite(value):
+        into[key] = float(value)
+
+
+def intervals(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metric -> part -> [low, high] of after, where metrics.json holds intervals over examples."""
+    return {
+        name: _dict(_dict(value.get("intervals")).get("after")) for name, value in metrics.items() if isinstance(value, dict)
+    }
+
+
+def interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean of independent values and the half-width of its 95 % interval (Student's t); None for one value."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, None
+    free = len(values) - 1
+    quantile = T975[free - 1] if free <= len(T975) else 1.96 + 2.4 / free
+    return mean, quantile * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def over_seeds(found: Iterable[Mapping[str, Any]], without: Sequence[str] = ("seed",)) -> list[dict[str, Any]]:
+    """Group rows that differ in their seed alone: coordinates, count, failed, and each score by split as (mean, ±).
+
+    The interval is over seeds. Where there is one seed there is none: see `intervals` of its row for that over examples.
+    """
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for one in found:
+        kept = {key: value for key, value in one["coordinates"].items() if key not in without}
+        groups.setdefault(json.dumps([one["role"], kept], sort_keys=True), []).append(one)
+    result = []
+    for key, group in groups.items():
+        role, coordinates = json.loads(key)
+        done = [one for one in group if one["state"] == "done"]
+        summary: dict[str, Any] = {
+            "role": role, "coordinates": coordinates, "count": len(done), "failed": len(group) - len(done),
+            "runs": [one["run"] for one in group],
+        }  # fmt: skip
+        for name in SCORES:
+            splits = {split for one in done for split in one[name]}
+            summary[name] = {
+                split: interval([one[name][split] for one in done if split in one[name]])
+                for split in SPLITS
+                if split in splits
+            }
+        if len(done) == 1:
+            summary["intervals"] = done[0]["intervals"]
+        result.append(summary)
+    return result
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

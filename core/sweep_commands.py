@@ -1,0 +1,209 @@
+"""The verbs of the command line that start many runs: sweep."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from core import grid, jobs, live_table, standings, store, tuning
+from core import sweep as sweep_
+from core.commands import STATUS, configured, note, out, table
+from core.config import RunConfig
+from core.errors import UserError, unknown
+from core.sweep import Member, Sweep, described
+from core.tuning import OBJECTIVES, Trial
+
+DEV_SHARE = 0.2
+
+
+def options(command: argparse.ArgumentParser) -> None:
+    """Add what `sweep` takes besides the common settings of a run."""
+    command.add_argument("--seeds", metavar="0,1,2", help="one run for each, taught anew")
+    command.add_argument("--tune", action="store_true", help="search settings on dev: as many trials for every method")
+    command.add_argument("--trials", metavar="N", type=int, default=8, help="with --tune: per method and region (8)")
+    command.add_argument("--seconds", metavar="S", type=float, help="with --tune: of unlearning per trial (default: steps)")
+    command.add_argument("--dev-share", metavar="X", type=float, default=DEV_SHARE, help="of train, held out (.2)")
+    command.add_argument("--refit", metavar="K", type=int, help="run the K best of a tuning on all of train, score val")
+    command.add_argument("--of", metavar="SWEEP", help="with --refit: an earlier tuning")
+    command.add_argument("--objective", metavar="NAME", help="with --refit: average (default) or never-knew")
+    command.add_argument("--resume", metavar="SWEEP", help="go on with what is not done")
+    command.add_argument("--show", metavar="SWEEP", help="print an earlier sweep")
+    command.add_argument("--list", action="store_true", help="list all sweeps")
+
+
+def sweep(given: argparse.Namespace) -> int:
+    """Start, resume, list or show a sweep."""
+    folder = store.runs_folder(given.runs)
+    if given.list:
+        return _listed(given)
+    if given.show:
+        return _printed(given, sweep_.find(given.show, folder))
+    if given.resume:
+        found = sweep_.find(given.resume, folder)
+        sweep_.reopen(found)
+        return _followed(given, found)
+    if given.refit and given.of:
+        return _refitted(given, sweep_.find(given.of, folder))
+    if given.tune:
+        return _tuned(given)
+    base, axes = _asked(given)
+    members = [Member(config, coordinates) for config, coordinates in grid.expand(base, axes)]
+    return _followed(given, sweep_.create("grid", given.name or "sweep", _words(given), members, folder))
+
+
+def _asked(given: argparse.Namespace) -> tuple[RunConfig, grid.Axes]:
+    """Separate what all runs share from what is varied."""
+    common = argparse.Namespace(**{**vars(given), "method": None, "region": None, "subset": None, "set": [], "name": None})
+    base = configured(common)
+    return base, grid.Axes(
+        grid.methods(given.method or ""), grid.regions(given.region or ""), grid.seeds(given.seeds or ""),
+        grid.methods(given.subset or ""), grid.settings(given.set, base),
+    )  # fmt: skip
+
+
+def _words(given: argparse.Namespace) -> dict[str, Any]:
+    """Return what was asked for, as it goes into sweep.json."""
+    left_out = ("run", "verb", "json", "runs", "list", "resume", "show")
+    return {key: value for key, value in vars(given).items() if key not in left_out and value not in (None, [], False)}
+
+
+def _tuned(given: argparse.Namespace) -> int:
+    if given.trials < 1:
+        raise UserError(f"{given.trials} trials are none.", "Give --trials at least 1.")
+    if given.seconds is not None and given.seconds <= 0:
+        raise UserError(f"{given.seconds:g} seconds are no time.", "Give --seconds more.")
+    if not 0 < given.dev_share <= 0.5:
+        raise UserError("Tuning needs questions to choose on.", "Give --dev-share between 0 and 0.5.")
+    if given.objective and given.objective not in OBJECTIVES:
+        raise unknown("objective", given.objective, OBJECTIVES)
+    base, axes = _asked(given)
+    members = tuning.members(grid.expand(base, axes), given.trials, given.dev_share)
+    made = sweep_.create("tune", given.name or "tune", _words(given), members, store.runs_folder(given.runs))
+    if not given.refit:
+        return _followed(given, made)
+    if _follow(made) != "done":
+        return _printed(given, made)
+    for line in _tuning(made, {}):
+        note(line)
+    return _refitted(given, made)
+
+
+def _refitted(given: argparse.Namespace, of: Sweep) -> int:
+    if of.kind != "tune":
+        raise UserError(f"The sweep {of.id} is no tuning.", "Name one that --list shows as tune.")
+    objective = given.objective or OBJECTIVES[0]
+    if objective not in OBJECTIVES:
+        raise unknown("objective", objective, OBJECTIVES)
+    best = tuning.winners(tuning.read(of), objective)[: given.refit]
+    seeds = grid.seeds(given.seeds or "0")
+    members = [member for trial in best for member in tuning.refit(trial, seeds)]
+    members.sort(key=lambda member: member.config.seed)
+    asked = {**_words(given), "of": of.id, "objective": objective}
+    made = sweep_.create("refit", given.name or f"refit {objective}", asked, members, store.runs_folder(given.runs))
+    return _followed(given, made)
+
+
+def _followed(given: argparse.Namespace, made: Sweep) -> int:
+    _follow(made)
+    return _printed(given, made)
+
+
+def _follow(made: Sweep) -> str:
+    note(f"Sweep {made.id}: {len(made.entries())} runs")
+    jobs.start_sweep(made)
+    return live_table.follow(made)
+
+
+def _listed(given: argparse.Namespace) -> int:
+    found = [(item, sweep_.state(item)) for item in sweep_.list_sweeps(store.runs_folder(given.runs))]
+    values = [{"sweep": item.id, "name": item.name, "kind": item.kind, **state} for item, state in found]
+    rows: list[list[Any]] = [["sweep", "kind", "state", "runs", "name"]]
+    rows += [[v["sweep"], v["kind"], v["state"], f"{v['counts'].get('done', 0)} of {v['total']}", v["name"]] for v in values]
+    return out(given, {"sweeps": values}, table(rows) if values else ["No sweeps yet."])
+
+
+def _printed(given: argparse.Namespace, made: Sweep) -> int:
+    """Print a sweep's result; the exit status is 1 where a run failed, except for trials, whose failure is a result."""
+    state, rows = sweep_.state(made), standings.rows(made)
+    value: dict[str, Any] = {"sweep": made.id, "kind": made.kind, "name": made.name, **state, "rows": rows}
+    failed = [one for one in rows if one["state"] == "failed"]
+    value["failed"] = [{"run": one["run"], "error": one["error"]} for one in failed]
+    if made.kind == "tune":
+        lines = _tuning(made, value)
+    else:
+        value["groups"] = standings.over_seeds(rows)
+        lines = _groups(value["groups"])
+    lines += [f"failed: {one['run']}: {one['error']}" for one in failed]
+    if state["state"] != "done":
+        lines.append(f"{state['state']}: {state['error']} Resume with `python -m core sweep --resume {made.id}`.")
+    out(given, value, lines)
+    if state["state"] != "done":
+        return STATUS.get(str(state["state"]), 1)
+    return int(bool(failed) and (made.kind != "tune" or len(failed) == len(rows)))
+
+
+def _groups(groups: list[dict[str, Any]]) -> list[str]:
+    names = {
+        "unlearn": "U-val",
+        "retention": "R-val",
+        "average": "average",
+        "never_knew": "never-knew",
+        "degenerate": "degenerate",
+    }
+    rows: list[list[Any]] = [["", "runs", *names.values()]]
+    for group in groups:
+        cells = [_with_interval(group[name].get("val") or group[name].get("dev")) for name in names]
+        rows.append([described(group["coordinates"]), group["count"], *cells])
+    return table(rows)
+
+
+def _with_interval(value: tuple[float, float | None] | None) -> str | None:
+    if value is None:
+        return None
+    return f"{value[0]:.1f}" if value[1] is None else f"{value[0]:.1f} ± {value[1]:.1f}"
+
+
+def _tuning(made: Sweep, value: dict[str, Any]) -> list[str]:
+    trials = tuning.read(made)
+    value["calibration"] = made.value().get("calibration", {})
+    value["trials"] = [plain(trial) for trial in trials]
+    value["winners"] = {name: [plain(trial) for trial in tuning.winners(trials, name)] for name in OBJECTIVES}
+    lines: list[str] = []
+    for objective in OBJECTIVES:
+        lines += [f"Best by {objective}, on dev:", *_trials(tuning.winners(trials, objective)), ""]
+    ordered = sorted(trials, key=lambda trial: trial.rank(OBJECTIVES[0]), reverse=True)
+    return [*lines, "All trials, by average success on dev:", *_trials(ordered)]
+
+
+def _trials(trials: list[Trial]) -> list[str]:
+    rows: list[list[Any]] = [["", "U", "R", "average", "never-knew", "degenerate", "× fluent", "steps", "kept", "settings"]]
+    for t in trials:
+        settings = " ".join(f"{key}={setting:g}" for key, setting in t.settings.items())
+        if t.average is None:
+            settings += f" ({t.state} {t.error})"
+        mark = None if t.fluent is None else f"{t.fluent:.1f}{'' if t.qualifies else ' (R too low)'}"
+        rows.append(
+            [
+                described(t.entry.coordinates),
+                t.unlearn,
+                t.retention,
+                t.average,
+                t.knew,
+                t.degenerate,
+                mark,
+                t.steps,
+                t.kept,
+                settings,
+            ]
+        )
+    return table(rows)
+
+
+def plain(trial: Trial) -> dict[str, Any]:
+    """Return a trial as plain values, with both objectives."""
+    return {
+        "run": trial.entry.run.id, "coordinates": dict(trial.entry.coordinates), "state": trial.state, "error": trial.error,
+        "settings": dict(trial.settings), "steps": trial.steps, "kept": trial.kept, "seconds": trial.seconds,
+        "unlearn": trial.unlearn, "retention": trial.retention, "never_knew": trial.knew, "degenerate": trial.degenerate,
+        "objectives": {"average": trial.average, "never-knew": trial.fluent}, "qualifies": trial.qualifies,
+    }  # fmt: skip
