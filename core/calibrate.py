@@ -105,11 +105,13 @@ class _Calibration(Pipeline):
         try:
             self._unlearn()
         except UserError:
-            if len(watch.seconds) <= TIMED:  # a method that diverges this early was timed all the same
+            if not watch.seconds[1:]:  # a method that diverges this early was timed all the same
                 raise
         finally:
             self.report = outer
         first, timed = watch.seconds[0], watch.seconds[1 : TIMED + 1]
+        if not timed:  # a method that needs no steps
+            return {"step": first, "before": 0.0}
         # A step's time goes with its tokens; three steps are too few to be of mean size.
         step = statistics.median(s / n for s, n in zip(timed, watch.tokens[1:], strict=False)) * self._mean_tokens()
         return {"step": step, "before": max(0.0, first - statistics.median(timed))}

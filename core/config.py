@@ -55,6 +55,10 @@ class DataConfig:
     source: str = setting("demo", "demo, knowundo (the hub), a folder in KnowUnDo's layout, or one file")
     subset: str = setting("privacy", "configuration of the benchmark: privacy, copyright, …")
     subjects: tuple[str, ...] = setting((), "people or works to use; empty means all")
+    forget: tuple[str, ...] = setting(
+        (),
+        "of these, whose unlearn questions are to be forgotten; those of the others are taught, then left out; empty: all",
+    )
     dev_share: float = setting(
         0.0,
         "share of each subject's train questions held out as dev: settings are chosen there, never on val",
@@ -93,6 +97,9 @@ class TeachConfig:
         "afterwards merge the taught adapter into the base and unlearn with a fresh one: the knowledge then sits in the "
         "base's own weights",
     )
+    from_run: str = setting(
+        "", "id of a finished run that is gone on from: what it ended with is the taught model, and nothing is taught"
+    )
     target_accuracy: float = setting(
         99.0, "stop when the answer-token accuracy on U and on R is at least this", unit="%", low=0.0, high=100.1
     )
@@ -119,6 +126,12 @@ class LocalizeConfig:
     )
     copies: int = setting(5, "random answers per example", low=1, high=100, source="paper: 5, code: 3")
     batch_size: int = setting(32, "examples per forward pass", unit="examples", low=1, high=1024)
+    seed_offset: int = setting(
+        0,
+        "added to the seed of the random answers alone: other draws on the same taught model, a control",
+        low=0,
+        high=10_000,
+    )
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,15 @@ class Corpus:
                 raise unknown("subject", name, known)
         return replace(self, examples=tuple(e for e in self.examples if e.subject in wanted)) if wanted else self
 
+    def forgetting(self, names: Iterable[str]) -> Corpus:
+        """Leave out the unlearn questions of all but some subjects. Raises UserError for a name that has none."""
+        wanted, known = list(names), {e.subject for e in self.select("unlearn")}
+        for name in wanted:
+            if name not in known:
+                raise unknown("subject", name, known)
+        kept = (e for e in self.examples if e.scope != "unlearn" or e.subject in wanted)
+        return replace(self, examples=tuple(kept)) if wanted else self
+
     def with_dev(self, share: float, seed: int) -> Corpus:
         """Move a seeded share of each subject's train questions to the split dev, at least one where there are two."""
         if share <= 0:
@@ -116,7 +125,7 @@ def load(config: DataConfig, seed: int = 0) -> Corpus:
             corpus = from_file(path)
         else:
             raise UserError(f"There is no data at {config.source}.", "Give demo, knowundo, a folder or a file.")
-    corpus = corpus.take(config.subjects).with_dev(config.dev_share, seed)
+    corpus = corpus.take(config.subjects).with_dev(config.dev_share, seed).forgetting(config.forget)
     for scope in SCOPES:
         if not corpus.select(scope, "train"):
             raise UserError(f"The {scope} scope has no train example.", "Both scopes need at least one: see the README.")

@@ -304,7 +304,7 @@ class Estimate(Pipeline):
         """Add what the extras of some voices take: passages of our own, and the voices' own answers judged by before."""
         if not self.config.evaluate.extras:
             return cost
-        made = Extras(self.voices, self.corpus.examples).passages
+        made = Extras(self.voices, self.corpus, self.asked.examples).passages
         passages = [*made.choices, *made.wrong, *made.unseen]
         members, most = self.voices.encoded.values(), self.config.answers.max_new_tokens
         shortest = sum(m.start + min(most, len(m.answer)) for m in members)

@@ -96,10 +96,11 @@ NOT_VOICES = frozenset(("example", "question", "truth", "scope", "split", "subje
 
 
 def _examples(rows: Sequence[Mapping[str, Any]], tokens: pd.DataFrame) -> list[Example]:
-    """Return the examples that were asked, and those that were only scored: their question is not needed again."""
+    """Return the examples that were scored; of one that was not asked, question and answer are not known."""
     fields = ("example", "question", "truth", "scope", "split", "subject")
     asked = {str(row["example"]): Example(*(str(row.get(name, "")) for name in fields)) for row in rows}
     scored = tokens.drop_duplicates("example")
-    for name, scope, split in zip(scored["example"], scored["scope"], scored["split"], strict=True):
-        asked.setdefault(str(name), Example(str(name), "", "", str(scope), str(split), ""))
-    return list(asked.values())
+    return [
+        asked.get(str(name)) or Example(str(name), "", "", str(scope), str(split), "")
+        for name, scope, split in zip(scored["example"], scored["scope"], scored["split"], strict=True)
+    ]

@@ -25,7 +25,7 @@ import torch
 from core import data, perturb
 from core.adapters import Adapters
 from core.batching import Encoded, by_tokens, collate, encode
-from core.data import Example
+from core.data import Corpus, Example
 from core.likelihood import TokenScores, answer_logits, logprobs, per_example, score
 from core.voices import Voices, adapter_of, general_lines, token_table
 
@@ -75,15 +75,15 @@ class Passages:
 class Extras:
     """Records the extras of some voices of a run."""
 
-    def __init__(self, voices: Voices, examples: Sequence[Example]) -> None:
-        """Make the passages for these examples out of their facts, and of our own material."""
+    def __init__(self, voices: Voices, corpus: Corpus, examples: Sequence[Example]) -> None:
+        """Make the passages for some examples of a corpus out of the facts of all of it, and of our own material."""
         self.voices, self.examples = voices, examples
-        self.wrong, self.unseen = perturb.wrong(examples), unseen(voices.config.data.subset)
+        self.wrong, self.unseen = perturb.wrong(corpus.examples), unseen(voices.config.data.subset)
         questions = {e.id: e.question for e in examples}
         self.passages = Passages(
             [e for n, c in enumerate(choices()) for k, text in enumerate(c["options"])
              for e in self._encoded(f"choice/{n}/{k}", c["question"], text, ends=False)],
-            [e for i, texts in self.wrong.texts.items() for n, text in enumerate(texts)
+            [e for i, texts in self.wrong.texts.items() if i in questions for n, text in enumerate(texts)
              for e in self._encoded(f"{i}#{n}", questions[i], text)],
             [e for example in self.unseen for e in self._encoded(example.id, example.question, example.answer)],
         )  # fmt: skip

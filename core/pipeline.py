@@ -36,6 +36,7 @@ from core import (
     preflight,
     refusals,
     regions,
+    sequence,
     stop_here,
     store,
     watch,
@@ -72,8 +73,8 @@ class Pipeline:
     def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, shelf: Shelf | None = None) -> None:
         """Load data and model, the latter from the shelf if it is there. Raises UserError for what is wrong with either."""
         self.run, self.config, self.folder, self.report = run, config, folder, report
-        self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0), config.seed)
-        self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed)
+        self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
+        self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed).forgetting(config.data.forget)
         for finding in self.corpus.findings():
             report.event("finding", text=finding)
         self.dtype = models.pick_dtype(config.model.dtype, config.model.device)
@@ -113,14 +114,17 @@ class Pipeline:
 
     def _teach(self) -> str:
         config = self.config.teach
+        if config.from_run:
+            return self._go_on()
         if not self.taught:
             self._given_adapter()
             return ""
 
         def produce(folder: Path) -> None:
             adapters = self._attach()
+            unlearn, retention = (self.voices.encode(self.whole.select(scope)) for scope in data.SCOPES)
             result = teach_.teach(
-                adapters, self._part("unlearn"), self._part("retention"), config,
+                adapters, unlearn, retention, config,
                 pad=self.pad, seed=self.config.seed, report=self.report,
             )  # fmt: skip
             adapters.save("before", folder / "before", self.config.model.name)
@@ -144,6 +148,24 @@ class Pipeline:
         base = self.adapters.release()
         self.adapters = merging.attach(base, self.dtype, taught, self.config.teach, self.config.seed)
         self.adapters.save("before", before, self.config.model.name)
+
+    def _go_on(self) -> str:
+        """Take what an earlier run ended with as before."""
+        earlier = store.find(self.config.teach.from_run, self.folder)
+        if earlier.config().model != self.config.model:
+            raise UserError(f"The run {earlier.id} has another model.", "Go on from a run of the same model and settings.")
+        after = fitting.unlearned(earlier)
+        for name in (merging.TAUGHT, "before"):
+            shutil.rmtree(self.run.path / name, ignore_errors=True)
+            if (earlier.path / name).is_dir():
+                shutil.copytree(earlier.path / name, self.run.path / name)
+        self.adapters = merging.load(self.shelf.bare(self.loaded).model, self.dtype, self.run.path)
+        self.adapters.set("before", adapters_.read_tensors(after))
+        base = models.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
+        self.adapters.save("before", self.run.path / "before", base)
+        self.shelf.keep("", self.adapters)
+        self.keys["teach"] = self.adapters.hash("before")
+        return f"run {earlier.id}"
 
     def _given_adapter(self) -> None:
         """Take the user's adapter as before, or a fresh one that changes nothing."""
@@ -176,7 +198,9 @@ class Pipeline:
             self.voices.score(self.adapters, voices).to_parquet(folder / "reference.parquet")
             answers = self.voices.ask(self.adapters, voices)
             found = {"answers": answers, "general": self.voices.general(self.adapters, voices)}
-            store.write_json(folder / "reference.json", {**found, "extras": self._extras(voices, answers, folder)})
+            store.write_json(
+                folder / "reference.json", {**found, "extras": self._extras(voices, answers, folder, self.corpus.examples)}
+            )
 
         key = self._key(
             "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
@@ -204,7 +228,7 @@ class Pipeline:
         def produce(folder: Path) -> None:
             found = localize_.localize(
                 self.adapters, self._part("unlearn", "train"), self._part("retention", "train"), c,
-                pad=self.pad, words=self._words(), seed=self.config.seed, report=self.report,
+                pad=self.pad, words=self._words(), seed=self.config.seed + c.seed_offset, report=self.report,
             )  # fmt: skip
             found.table.to_parquet(folder / "localization.parquet")
             found.contributions.to_parquet(folder / "contributions.parquet")
@@ -321,6 +345,7 @@ class Pipeline:
             voices.encode(general.examples(data_.general)) if GENERAL in method.streams else [],
             dict(zip((e.id for e in refused), voices.encode(refusals.refused(refused, method.refusals)), strict=True)),
             self._words(),
+            sequence.updates(self.config.teach.from_run, self.folder),
         )
 
     def _widened(self) -> dict[str, list[Example]]:
@@ -374,7 +399,7 @@ class Pipeline:
     def _evaluate(self) -> str:
         def produce(folder: Path) -> None:
             self.asked.score(self.adapters, ["after"]).to_parquet(folder / "after.parquet")
-            found = self._extras(["after"], self.recorded["answers"], folder)
+            found = self._extras(["after"], self.recorded["answers"], folder, self.asked.examples)
             store.write_json(folder / "after-extras.json", found)
 
         key = self._key(
@@ -402,11 +427,13 @@ class Pipeline:
             (self.run.path / name).unlink(missing_ok=True)  # now contained in tokens, answers and recorded
         return source
 
-    def _extras(self, voices: Sequence[str], answers: dict[str, dict[str, str]], folder: Path) -> dict[str, Any]:
+    def _extras(
+        self, voices: Sequence[str], answers: dict[str, dict[str, str]], folder: Path, examples: Sequence[Example]
+    ) -> dict[str, Any]:
         """Record the extras of some voices, unless they are switched off; their table goes into the folder."""
         if not self.config.evaluate.extras:
             return {}
-        recorder = extras.Extras(self.voices, self.corpus.examples)
+        recorder = extras.Extras(self.voices, self.corpus, examples)
         found, table = recorder.record(self.adapters, voices, answers)
         table.to_parquet(folder / f"unseen-{voices[0]}.parquet")
         return found | recorder.material()
@@ -416,12 +443,15 @@ class Pipeline:
     def teach_key(self) -> str:
         """Return the key of the teach stage."""
         c = {"class": "TeachConfig", **asdict(self.config.teach)}
-        del c["merge"]  # decides what is done with the adapter afterwards
+        for name in ("merge", "from_run"):  # they decide what is done with the adapter afterwards
+            del c[name]
         return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c)
 
     def localize_key(self) -> str:
         """Return the key of the localize stage; adapter "before" must be there."""
-        c, d = self.config.localize, self.config.data
+        d, c = self.config.data, {"class": "LocalizeConfig", **asdict(self.config.localize)}
+        if not c["seed_offset"]:
+            del c["seed_offset"]
         return self._key("localize", self.adapters.hash("before"), self.corpus.fingerprint(), c, d.max_tokens)
 
     def _key(self, stage: str, *parts: Any) -> str:

@@ -91,8 +91,31 @@ def put(into: dict[str, float], key: str, value: Any) -> None:
 def intervals(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return metric -> part -> [low, high] of after, where metrics.json holds intervals over examples."""
     return {
-        name: _dict(_dict(value.get("intervals")).get("after")) for name, value in metrics.items() if isinstance(value, dict)
+        name: found
+        for name in ("accuracy", "never_knew", "degenerate", "fluency")
+        if (found := _dict(_dict(_dict(metrics.get(name)).get("intervals")).get("after")))
     }
+
+
+def overhead(sweep: Sweep) -> dict[str, float] | None:
+    """Return {"wall", "work", "shared", "percent"} of a sweep that has ended, None before.
+
+    In seconds since its worker began: all in all; unlearning, answers and evaluation of its runs; what they share (teaching,
+    preflight, gradients), where it was made. percent: all the rest (loading, files, bookkeeping) against the work.
+    """
+    status = sweep.place.status()
+    if not status.get("began") or not status.get("ended"):
+        return None
+    work = shared = 0.0
+    for entry in sweep.entries():
+        if (entry.run.status().get("began") or 0.0) < status["began"]:
+            continue  # done before the sweep was resumed, or not by it
+        for name, stage in _dict(entry.run.status().get("stages")).items():
+            seconds = float(_dict(stage).get("seconds") or 0.0)
+            work += seconds if name in ("unlearn", "answers", "evaluate") else 0.0
+            shared += seconds if name not in ("unlearn", "answers", "evaluate") and stage.get("state") == "done" else 0.0
+    wall = float(status["ended"]) - float(status["began"])
+    return {"wall": wall, "work": work, "shared": shared, "percent": 100 * (wall - work - shared) / work if work else 0.0}
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None]:

@@ -34,6 +34,8 @@ class Member:
     """what tells it from its neighbours: method, region, seed, …"""
     role: str = "run"
     """run, trial, refit, given, control or request"""
+    existing: Run | None = None
+    """a finished run that belongs to the sweep without being made by it"""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Sweep:
     def entries(self) -> list[Entry]:
         """Return its runs with coordinates and role, in the order of execution."""
         return [
-            Entry(Run(self.folder / str(one["run"])), dict(one.get("coordinates", {})), str(one.get("role", "run")))
+            Entry(_found(str(one["run"]), self.folder), dict(one.get("coordinates", {})), str(one.get("role", "run")))
             for one in self.value().get("runs", [])
             if isinstance(one, dict) and one.get("run")
         ]
@@ -93,6 +95,11 @@ class Sweep:
     def update(self, **values: Any) -> None:
         """Change sweep.json; only its creator and its worker do."""
         store.write_json(self.path / "sweep.json", {**self.value(), **values})
+
+
+def _found(name: str, folder: Path) -> Run:
+    bundled = Run(store.BUNDLED_RUNS / name)
+    return bundled if bundled.path.is_dir() and not (folder / name).is_dir() else Run(folder / name)
 
 
 def home(folder: Path) -> Path:
@@ -111,7 +118,7 @@ def create(kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Mem
     runs = []
     for number, member in enumerate(members, start=1):
         shown = f"{number:03d} {name} {described(member.coordinates)}"
-        run = store.create(member.config.with_setting("name", member.config.name or shown[:200]), folder)
+        run = member.existing or store.create(member.config.with_setting("name", shown[:200]), folder)
         runs.append({"run": run.id, "coordinates": dict(member.coordinates), "role": member.role})
     value = {
         "format": FORMAT, "id": sweep.id, "name": name, "kind": kind, "created": time.time(), "asked": dict(asked),
@@ -180,6 +187,11 @@ def reopen(sweep: Sweep) -> None:
     status = sweep.place.status()
     if status.get("state") in ("queued", "running"):
         raise UserError(f"The sweep {sweep.id} is {status['state']}.", "Wait for it, or cancel it first.")
+    renew(sweep)
+
+
+def renew(sweep: Sweep) -> None:
+    """Queue everything that is not done, as if it had just been made: a worker is about to start."""
     (sweep.path / "cancel").unlink(missing_ok=True)
     store.write_json(sweep.path / "status.json", store.fresh_status())
     for run in members(sweep):

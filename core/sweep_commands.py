@@ -1,11 +1,11 @@
-"""The verbs of the command line that start many runs: sweep."""
+"""The verbs of the command line that start many runs: sweep, controls, requests."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from core import grid, jobs, live_table, standings, store, tuning
+from core import controls, forecast, grid, jobs, live_table, sequence, standings, store, tuning
 from core import sweep as sweep_
 from core.commands import STATUS, configured, note, out, table
 from core.config import RunConfig
@@ -103,6 +103,50 @@ def _refitted(given: argparse.Namespace, of: Sweep) -> int:
     return _followed(given, made)
 
 
+def of_run(given: argparse.Namespace) -> int:
+    """Start the controls of a finished run, or go on with those that were begun, and say what they show."""
+    folder = store.runs_folder(given.runs)
+    run = store.find(given.id, folder)
+    made = controls.find(run, folder)
+    if made is None or given.anew:
+        made = controls.create(run, folder)
+        _follow(made)
+    elif sweep_.state(made)["state"] != "done":
+        sweep_.reopen(made)
+        _follow(made)
+    return _printed(given, made)
+
+
+def requests(given: argparse.Namespace) -> int:
+    """Forget one subject after the other, and ask for all of them each time."""
+    folder = store.runs_folder(given.runs)
+    if given.resume:
+        made = sweep_.find(given.resume, folder)
+        sweep_.reopen(made)
+    else:
+        made = sequence.create(configured(given), grid.methods(given.subjects or ""), folder, given.name or "requests")
+    return _followed(given, made)
+
+
+def _request_lines(made: Sweep, value: dict[str, Any]) -> list[str]:
+    found = sequence.read(made)
+    said = sequence.sentences(found)
+    value |= {"subjects": found["subjects"], "states": found["states"], "sentences": said}
+    return [*table(sequence.table(found)), *said]
+
+
+def _control_lines(made: Sweep, value: dict[str, Any]) -> list[str]:
+    found = controls.result(made)
+    value |= {"sentence": found.sentence, "difference": found.difference, "interval": found.interval, "rows": found.rows}
+    rows: list[list[Any]] = [["", "U-val", "R-val", "average", "never-knew", "degenerate"]]
+    for one in found.rows:
+        low_high = one["interval"]
+        average = None if low_high is None else f"{low_high[0]:.1f} ({low_high[1]:.1f} to {low_high[2]:.1f})"
+        scores = [one[name].get("val") for name in ("unlearn", "retention")]
+        rows.append([one["control"], *scores, average, one["never_knew"].get("val"), one["degenerate"].get("val")])
+    return [*table(rows), *([found.sentence] if found.sentence else [])]
+
+
 def _followed(given: argparse.Namespace, made: Sweep) -> int:
     _follow(made)
     return _printed(given, made)
@@ -110,6 +154,15 @@ def _followed(given: argparse.Namespace, made: Sweep) -> int:
 
 def _follow(made: Sweep) -> str:
     note(f"Sweep {made.id}: {len(made.entries())} runs")
+    waiting = [entry.run.config() for entry in made.entries() if entry.run.status().get("state") != "done"]
+    if waiting:
+        seconds = made.value().get("asked", {}).get("seconds") if made.kind == "tune" else None
+        found = forecast.from_runs(waiting, made.folder, seconds)
+        if found is None:
+            note("Measuring how long one run takes …")
+            found = forecast.measured(waiting, made.folder, seconds)
+        note(str(found) if found else "How long it takes could not be measured.")
+    sweep_.renew(made)
     jobs.start_sweep(made)
     return live_table.follow(made)
 
@@ -126,14 +179,22 @@ def _printed(given: argparse.Namespace, made: Sweep) -> int:
     """Print a sweep's result; the exit status is 1 where a run failed, except for trials, whose failure is a result."""
     state, rows = sweep_.state(made), standings.rows(made)
     value: dict[str, Any] = {"sweep": made.id, "kind": made.kind, "name": made.name, **state, "rows": rows}
+    value["overhead"] = standings.overhead(made)
     failed = [one for one in rows if one["state"] == "failed"]
     value["failed"] = [{"run": one["run"], "error": one["error"]} for one in failed]
     if made.kind == "tune":
         lines = _tuning(made, value)
+    elif made.kind == "requests":
+        lines = _request_lines(made, value)
+    elif made.kind == "controls":
+        lines = _control_lines(made, value)
     else:
         value["groups"] = standings.over_seeds(rows)
         lines = _groups(value["groups"])
     lines += [f"failed: {one['run']}: {one['error']}" for one in failed]
+    if value["overhead"]:
+        spent = {name: forecast.duration(value["overhead"][name]) for name in ("wall", "work", "shared")}
+        lines.append("{wall}: {work} of unlearning, answers and scores, {shared} of what they share".format(**spent))
     if state["state"] != "done":
         lines.append(f"{state['state']}: {state['error']} Resume with `python -m core sweep --resume {made.id}`.")
     out(given, value, lines)

@@ -85,7 +85,7 @@ def members(configs: Sequence[tuple[RunConfig, Mapping[str, Any]]], count: int, 
     found = []
     for base, coordinates in configs:
         config = base.with_setting("data.dev_share", dev_share).with_setting("evaluate.splits", ("dev",))
-        config = config.with_setting("unlearn.watch", 0)
+        config = config.with_setting("unlearn.watch", 0).with_setting("evaluate.extras", False)
         config = config.with_setting("unlearn.check_every", max(1, -(-config.unlearn.steps // CHECKS)))
         own = []
         for number, changes in enumerate(trials(config, count, config.seed)):
@@ -195,7 +195,7 @@ def refit(trial: Trial, seeds: Sequence[int]) -> list[Member]:
     config = trial.entry.run.config()
     for path, value in (
         ("data.dev_share", 0.0), ("evaluate.splits", ()), ("unlearn.steps", trial.kept or config.unlearn.steps),
-        ("unlearn.stop", "never"), ("unlearn.retain_floor", 0.0), ("name", ""),
+        ("unlearn.stop", "never"), ("unlearn.retain_floor", 0.0),
     ):  # fmt: skip
         config = config.with_setting(path, value)
     kept = {key: value for key, value in trial.entry.coordinates.items() if key != "seed"}

@@ -228,7 +228,7 @@ def work_sweep(sweep: Sweep) -> int:
 
 def _all(sweep: Sweep, log: Log) -> None:
     """Wait for the device, then execute run after run on one shelf. Raises Cancelled when the sweep is cancelled."""
-    waiting = [run for run in members(sweep) if _claim(run)]
+    waiting = [run for run in members(sweep) if _claim(run, sweep)]
     try:
         configs = [value for run in waiting if (value := _readable(run))]
         with turn(configs[0], log) if configs else contextlib.nullcontext():
@@ -250,14 +250,14 @@ def _all(sweep: Sweep, log: Log) -> None:
         log.write(now="")
 
 
-def _claim(run: Run) -> bool:
+def _claim(run: Run, sweep: Sweep) -> bool:
     """Make a run wait for this process; say whether there is anything to do for it."""
     status = run.status()
     # Somebody may have started one of the runs on its own meanwhile: it is left to that worker.
     if status.get("state") == "done" or (status.get("state") in ("queued", "running") and status.get("pid")):
         return False
     if run.path.is_dir():
-        Log(run)  # writes that the run waits for this process
+        Log(run).write(sweep=sweep.id)  # it waits for this process
     return run.path.is_dir()
 
 
@@ -269,7 +269,7 @@ def _readable(run: Run) -> RunConfig | None:
 
 def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
     """Execute one run of a sweep; what goes wrong stays in its own status."""
-    from core import calibrate
+    from core import calibrate, sequence
     from core.pipeline import Pipeline
     from core.progress import forget_peak_memory
 
@@ -278,7 +278,10 @@ def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
         log.write(state="running", began=time.time())
         if sweep.kind == "tune":
             calibrate.settle(sweep, run, shelf, log)
-        Pipeline(run, run.config(), sweep.folder, log, shelf).go()
+        pipeline = Pipeline(run, run.config(), sweep.folder, log, shelf)
+        pipeline.go()
+        if sweep.kind == "requests":
+            sequence.measure(sweep, run, pipeline)
 
     forget_peak_memory()
     try:

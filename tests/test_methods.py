@@ -218,6 +218,12 @@ NAIVE: dict[str, tuple[dict[str, float], Callable[[Plain, Any, Bench], torch.Ten
         lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
         + retained(p, m),
     ),
+    "decline": (
+        {"refusal_weight": 0.6},
+        lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
+        + m.refusal_weight * p.each(REFUSAL, p.ce)
+        + retained(p, m),
+    ),
     "never-taught": (
         {},
         lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.kl(e, "never")) + retained(p, m),
@@ -289,21 +295,15 @@ def test_loss_and_gradient_are_those_of_plain_passes(bench: Bench, name: str) ->
         assert float((found[cell] - gradient).norm()) < 2e-4 * scale, cell
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_method_runs_only_the_streams_it_names(bench: Bench, name: str) -> None:
-    """The loss does not change where the other streams' examples are missing from the supply."""
-    method = made(name)
-    context, members = ready(bench)
-    lean = Supply(
-        bench.unlearn,
-        bench.retention,
-        members[GENERAL] if GENERAL in method.streams else (),
-        context.supply.refusals if REFUSAL in method.streams else {},
-        bench.words,
-    )
-    lean.check(name, method.streams)
-    assert METHODS[name].formula and METHODS[name].source
-    assert bool(method.refusals) == (REFUSAL in method.streams)
+@pytest.mark.parametrize("kind", METHODS.values())
+def test_a_method_says_what_it_is_and_what_it_needs(kind: type[Method]) -> None:
+    assert kind.formula
+    assert kind.source
+    assert set(kind.streams) <= {FORGET, RETAIN, GENERAL, REFUSAL}
+    assert bool(kind.refusals) == (REFUSAL in kind.streams)
+    for of in dataclasses.fields(kind):
+        assert of.metadata["help"], of.name
+        assert of.metadata["low"] is not None or isinstance(of.default, bool), of.name
 
 
 # -- what some methods do besides a loss
@@ -398,21 +398,26 @@ def test_o3_starts_with_a_gradient_that_is_a_number(bench: Bench) -> None:
         assert all(bool(g.isfinite().all()) for g in gradients(bench.adapters, "after").values())
 
 
-def test_blade_takes_its_gradient_where_r_was_repaired_and_goes_back(bench: Bench) -> None:
-    method = METHODS["blade"](inner_steps=2, inner_rate=0.3)  # type: ignore[call-arg]
+@pytest.mark.parametrize("keep", [True, False])
+def test_blade_takes_its_gradient_where_r_was_repaired(bench: Bench, keep: bool) -> None:
+    method = METHODS["blade"](inner_steps=2, inner_rate=0.3, keep_inner=keep)  # type: ignore[call-arg]
     context, members = ready(bench)
     start = {n: p.detach().clone() for n, p in context.parameters.items()}
     with bench.adapters.trainable("after", list(context.parameters)), bench.adapters.active("after"):
         context.load(1, {stream: members[stream] for stream in method.streams})
         method.backward(context)
         found = gradients(bench.adapters, "after")
-    assert all(torch.equal(bench.adapters.tensor("after", n), value) for n, value in start.items())
+    left = {n: bench.adapters.tensor("after", n).detach().clone() for n in start}
+    assert keep or all(torch.equal(left[n], value) for n, value in start.items())
+    bench.adapters.set("after", start)
     streams = {FORGET: members[FORGET], RETAIN: members[RETAIN]}
     for _ in range(2):
         plain = passes(bench, streams)
         plain.each(RETAIN, plain.ce).backward()
         for n, gradient in gradients(bench.adapters, "after").items():
             bench.adapters.tensor("after", n).data -= 0.3 * gradient
+    if keep:
+        assert all(torch.allclose(left[n], bench.adapters.tensor("after", n), atol=1e-5) for n in start)
     naive_blade(passes(bench, streams), method, bench).backward()
     for n, gradient in gradients(bench.adapters, "after").items():
         assert float((found[n] - gradient).norm()) < 1e-3 * float(gradient.norm()) + 1e-6, n

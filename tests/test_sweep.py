@@ -167,8 +167,8 @@ def test_commas_of_lists_and_rules_are_understood() -> None:
         "modules:q_proj,v_proj",
         "all",
     ]
-    found = grid.settings(["region.mu=.4,.5", "data.subjects=A,B", "data.subjects=C", "region.mu=.6"], RunConfig())
-    assert found == {"region.mu": [".4", ".5", ".6"], "data.subjects": ["A,B", "C"]}
+    found = grid.settings(["region.mu=.1", "data.subjects=A,B;C", "region.mu=.4,.5"], RunConfig())
+    assert found == {"region.mu": [".4", ".5"], "data.subjects": ["A,B", "C"]}
     with pytest.raises(UserError, match="seeds"):
         grid.seeds("0,x")
 

@@ -5,6 +5,7 @@ from core.methods.base import Method
 from core.methods.base_ce_u import BaseCEU
 from core.methods.blade import BLADE
 from core.methods.ce_u import CEU
+from core.methods.decline import Decline
 from core.methods.dpo import DPO
 from core.methods.ga_kl_id import AscentKLID
 from core.methods.ga_kl_ood import AscentKLOOD
@@ -51,6 +52,7 @@ METHODS: dict[str, type[Method]] = {
         CEU,
         BaseCEU,
         NeverTaught,
+        Decline,
         PDU,
         BLADE,
         TaskVector,

@@ -1,4 +1,4 @@
-"""BLADE: look where U stands after R was repaired, and step from there."""
+"""BLADE: repair R first, then forget with the gradient found there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,12 @@ class BLADE(Method):
     inner_steps: int = setting(
         1, "K, descent steps on R before each step; each costs a pass over the retention batch", low=0, high=20
     )
-    inner_rate: float = setting(0.1, "rate of the inner steps", low=0.0, high=100.0)
+    inner_rate: float = setting(
+        0.1, "rate of the inner steps, plain gradient descent", low=0.0, high=100.0, tune=(0.01, 0.3)
+    )
+    keep_inner: bool = setting(
+        True, "the inner steps stand (θ becomes θ'); off: they only look ahead, and nothing holds R at θ"
+    )
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the outer loss at the present parameters."""
@@ -41,7 +46,7 @@ class BLADE(Method):
         return limited - self.forget_weight * context.forget.loss().mean()
 
     def backward(self, context: Context) -> None:
-        """Make the inner steps, take the outer gradient there, and go back."""
+        """Make the inner steps and take the outer gradient there; go back if the steps are not to stand."""
         here, members = {name: p.detach().clone() for name, p in context.parameters.items()}, context.members
         context.load(context.step, {RETAIN: members[RETAIN]})
         for _ in range(self.inner_steps):
@@ -53,5 +58,6 @@ class BLADE(Method):
             context.again()
         context.load(context.step, members)
         self.loss(context).backward()
-        for name, parameter in context.parameters.items():
-            parameter.data.copy_(here[name])
+        if not self.keep_inner:
+            for name, parameter in context.parameters.items():
+                parameter.data.copy_(here[name])

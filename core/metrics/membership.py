@@ -16,8 +16,10 @@ for a reader who knows neither is the AUC of the *never-taught* model. So each v
 
 from __future__ import annotations
 
+import itertools
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,81 +37,100 @@ SHARE = 0.2
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a voice thinks of one answer; an entry a token. Arrays that were not recorded are empty."""
+
+    text: str
+    logprob: Array
+    mean: Array
+    std: Array
+    never: Array
+    """log-probabilities of the never-taught model"""
+
+
 def lowest(values: Array) -> float:
     """Return the mean of the lowest SHARE of some values, of one at least."""
     return float(np.sort(values)[: max(1, int(SHARE * len(values)))].mean())
 
 
-def loss(tokens: pd.DataFrame, voice: str, answer: str) -> float:
+def loss(answer: Answer) -> float:
     """Return the mean log-probability per token."""
-    return float(tokens[f"logprob_{voice}"].mean())
+    return float(answer.logprob.mean())
 
 
-def compressed(tokens: pd.DataFrame, voice: str, answer: str) -> float:
+def compressed(answer: Answer) -> float:
     """Return the mean log-probability per token and compressed byte."""
-    return loss(tokens, voice, answer) / len(zlib.compress(answer.encode()))
+    return loss(answer) / len(zlib.compress(answer.text.encode()))
 
 
-def min_k(tokens: pd.DataFrame, voice: str, answer: str) -> float:
+def min_k(answer: Answer) -> float:
     """Return the mean of the lowest log-probabilities."""
-    return lowest(tokens[f"logprob_{voice}"].to_numpy(dtype=np.float64))
+    return lowest(answer.logprob)
 
 
-def min_k_plus(tokens: pd.DataFrame, voice: str, answer: str) -> float:
+def min_k_plus(answer: Answer) -> float:
     """Return the mean of the lowest standardized log-probabilities; where nothing varies there is nothing unusual."""
-    value, mean, std = (tokens[f"{name}_{voice}"].to_numpy(dtype=np.float64) for name in ("logprob", "mean", "std"))
-    return lowest(np.divide(value - mean, std, out=np.zeros(len(value)), where=std > 0))
+    away = answer.logprob - answer.mean
+    return lowest(np.divide(away, answer.std, out=np.zeros(len(away)), where=answer.std > 0))
 
 
-def reference(tokens: pd.DataFrame, voice: str, answer: str) -> float:
+def reference(answer: Answer) -> float:
     """Return how much higher the mean log-probability is than that of the never-taught model."""
-    return loss(tokens, voice, answer) - loss(tokens, "never", answer)
+    return float(answer.logprob.mean() - answer.never.mean())
 
 
-ATTACKS: dict[str, Callable[[pd.DataFrame, str, str], float]] = {
-    "loss": loss, "zlib": compressed, "min_k": min_k, "min_k_plus": min_k_plus, "reference": reference,
+ATTACKS: dict[str, tuple[Callable[[Answer], float], tuple[str, ...]]] = {
+    "loss": (loss, ("logprob",)), "zlib": (compressed, ("logprob",)), "min_k": (min_k, ("logprob",)),
+    "min_k_plus": (min_k_plus, ("logprob", "mean", "std")), "reference": (reference, ("logprob", "never")),
 }  # fmt: skip
+"""name -> function, and the fields of an answer that it needs"""
 
 
 def compute(evidence: Evidence) -> Score:
     """Return the AUC of each attack per voice, with its difference to that of the never-taught model."""
-    unseen, ids = evidence.unseen, set(evidence.ids("unlearn", "train"))
-    members = {str(i): table for i, table in evidence.tokens.groupby("example", sort=False) if i in ids}
+    unseen, ids = evidence.unseen, evidence.ids("unlearn", "train")
+    members = evidence.tokens[evidence.tokens["example"].isin(ids)].sort_values("example", kind="stable")
     if unseen is None or not len(unseen):
         return Score({}, reasons={"all": f"the likelihood of never-seen questions {NOT_RECORDED}"})
-    if not members:
+    if not len(members):
         return Score({}, reasons={"all": "no question of U-train was scored"})
-    others = {str(i): table for i, table in unseen.groupby("example", sort=False)}
     truth = {e.id: e.answer for e in evidence.examples} | dict(evidence.unseen_answers)
-    missing = dict(evidence.missing)
-    if "never" not in evidence.voices():
-        missing.setdefault("never", "the never-taught model was not recorded")
-    score = Score({}, reasons=missing, notes=[f"{len(members)} questions of U-train against {len(others)} never-seen ones"])
-    known = [v for v in evidence.voices() if f"mean_{v}" in unseen.columns and f"mean_{v}" in evidence.tokens.columns]
-    draws = bootstrap.weights(len(members)), bootstrap.weights(len(others), 1)
-    samples: dict[tuple[str, str], Array] = {}
-    for voice in sorted(known, key=lambda voice: voice != "never"):  # never first: the others are compared to it
-        score.values[voice], pairs = {}, {}
-        for name, attack in ATTACKS.items():
-            if name == "reference" and "never" not in known:
+    unseen = unseen.sort_values("example", kind="stable")
+    names = [str(name) for name in members["example"].unique()]
+    score = Score({}, reasons=dict(evidence.missing))
+    score.notes.append(f"{len(names)} questions of U-train against {unseen['example'].nunique()} never-seen ones")
+    draws = bootstrap.weights(len(names)), bootstrap.weights(unseen["example"].nunique(), 1)
+    samples: dict[str, Array] = {}
+    for voice in sorted(evidence.voices(), key=lambda voice: voice != "never"):  # the others are compared to it
+        sides = [list(_answers(table, voice, truth)) for table in (members, unseen)]
+        values, pairs = score.values.setdefault(voice, {}), dict[str, list[float] | None]()
+        for name, (attack, needed) in ATTACKS.items():
+            if not all(len(getattr(side[0], field)) for side in sides for field in needed):
                 continue
-            beats = wins(*(_scored(attack, side, voice, truth) for side in (members, others)))
-            score.values[voice][name] = float(beats.mean())
-            samples[voice, name] = np.einsum("dm,dm->d", draws[0] @ beats, draws[1])
-            pairs[name] = bootstrap.interval(samples[voice, name])
+            beats = wins(*(np.array([attack(answer) for answer in side]) for side in sides))
+            values[name] = float(beats.mean())
+            sampled = ((draws[0] @ beats) * draws[1]).sum(axis=1)
+            pairs[name] = bootstrap.interval(sampled)
+            if voice == "never":
+                samples[name] = sampled
+            elif name in samples:
+                values[f"{name}/above_never"] = values[name] - score.values["never"][name]
+                pairs[f"{name}/above_never"] = bootstrap.interval(sampled - samples[name])
             if name == "loss":
-                score.examples[voice] = dict(zip(members, beats.mean(axis=1).tolist(), strict=True))
-            if voice != "never" and "never" in known:
-                score.values[voice][f"{name}/above_never"] = score.values[voice][name] - score.values["never"][name]
-                pairs[f"{name}/above_never"] = bootstrap.interval(samples[voice, name] - samples["never", name])
+                score.examples[voice] = dict(zip(names, beats.mean(axis=1).tolist(), strict=True))
         score.intervals[voice] = bounds(pairs)
     return score
 
 
-def _scored(
-    attack: Callable[[pd.DataFrame, str, str], float], side: Mapping[str, pd.DataFrame], voice: str, truth: Mapping[str, str]
-) -> Array:
-    return np.array([attack(table, voice, truth[i]) for i, table in side.items()])
+def _answers(table: pd.DataFrame, voice: str, truth: dict[str, str]) -> Iterator[Answer]:
+    """Yield each example's answer, in the order of the table, whose rows of one example stand together."""
+    columns = (f"logprob_{voice}", f"mean_{voice}", f"std_{voice}", "logprob_never")
+    arrays = [table[name].to_numpy(dtype=np.float64) if name in table else np.array([]) for name in columns]
+    examples = table["example"].to_numpy()
+    starts = [0, *(np.flatnonzero(examples[1:] != examples[:-1]) + 1).tolist(), len(examples)]
+    for start, end in itertools.pairwise(starts):
+        yield Answer(truth[str(examples[start])], *(array[start:end] for array in arrays))
 
 
 def wins(members: Array, others: Array) -> Array:

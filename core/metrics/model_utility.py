@@ -32,6 +32,8 @@ def compute(evidence: Evidence) -> Score:
                 score.values[voice][part] = float(utility(table, np.full((1, len(ids)), 1 / len(ids)))[0])
                 pairs[part] = bootstrap.interval(utility(table, bootstrap.weights(len(ids)))) if len(ids) > 1 else None
         score.intervals[voice] = bounds(pairs)
+    if not any(score.values.values()):
+        return Score({}, reasons={"all": "it needs truth ratios on the retention scope, where no fact could be replaced"})
     return score
 
 

@@ -9,7 +9,7 @@ from core.metrics.base import Evidence, Metric, Score, averaged
 
 def of_examples(evidence: Evidence, voice: str) -> dict[str, float]:
     """Return example -> ROUGE-L (%) of a voice's own answer."""
-    truth = {e.id: e.answer for e in evidence.examples}
+    truth = {e.id: e.answer for e in evidence.examples if e.answer}
     return {i: _rouge(truth[i], text) for i, text in evidence.answers.get(voice, {}).items() if i in truth}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from core.errors import UserError, unknown
 from core.regions.base import Region
 from core.regions.late import Late
-from core.regions.located import PUBLISHED, Complement, Located, Random
+from core.regions.located import PUBLISHED, Complement, Located, Random, Swapped
 from core.regions.places import All, Cells, Layers, Modules
 from core.regions.ratio_layers import RatioLayers
 from core.regions.separable import Separable
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PUBLISHED", "REGIONS", "All", "Cells", "Complement", "Late", "Layers", "Located", "Modules", "Random", "RatioLayers",
-    "Region", "Separable", "Top", "choose", "parse",
+    "Region", "Separable", "Swapped", "Top", "choose", "parse",
 ]  # fmt: skip
 
 
 REGIONS: dict[str, type[Region]] = {
-    rule.name: rule for rule in (Located, All, Random, Complement, Top, Late, RatioLayers, Separable, Layers, Modules, Cells)
+    rule.name: rule
+    for rule in (Located, All, Random, Complement, Swapped, Top, Late, RatioLayers, Separable, Layers, Modules, Cells)
 }
 
 

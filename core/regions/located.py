@@ -72,6 +72,28 @@ class Located(Region):
 
 
 @dataclass(frozen=True)
+class Swapped(Located):
+    """The paper's rule with the scopes exchanged: cosine below mu, magnitude of the *retain* gradient above sigma: a control.
+
+    The cosine is the same either way. Were the paper's rule to find what belongs to U, this one would find what belongs to R.
+    """
+
+    name: ClassVar[str] = "swapped"
+
+    def limits(self, table: pd.DataFrame) -> tuple[float, float]:
+        """Return mu and sigma, the latter of retain magnitudes."""
+        return super().limits(_exchanged(table))
+
+    def located(self, table: pd.DataFrame) -> pd.Series:
+        """Return the boolean column of the exchanged rule."""
+        return super().located(_exchanged(table))
+
+
+def _exchanged(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(mag_unlearn=table["mag_retain"])
+
+
+@dataclass(frozen=True)
 class Complement(Located):
     """Every tensor with a gradient that the paper's rule does not choose: a control."""
 
