@@ -18,6 +18,7 @@ from dashboard.parts import (
     runs_chosen,
     scores,
     scores_chosen,
+    scores_controls,
     scores_cost,
     scores_metrics,
     scores_steps,
@@ -63,6 +64,7 @@ def names() -> dict[str, Callable[[Chosen, str], None]]:
     found: dict[str, Callable[[Chosen, str], None]] = {
         "Step by step": lambda chosen, split: scores_steps.show(chosen[0], split),
         "By subject": lambda chosen, split: scores_subjects.show(chosen[0], split),
+        "Controls": lambda chosen, _: scores_controls.show(chosen[0]),
         "Cost": lambda chosen, _: scores_cost.show(chosen),
         "Settings that differ": lambda chosen, _: settings(chosen),
         "All metrics": lambda chosen, split: scores_metrics.show(chosen[0], split),
