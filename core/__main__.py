@@ -46,6 +46,16 @@ def parser() -> argparse.ArgumentParser:
     answers.add_argument("id", metavar="RUN")
     answers.add_argument("--ask", metavar="QUESTION", action="append", required=True, help="may be given several times")
     answers.add_argument("--never", action="store_true", help="also ask the model that was never taught")
+    verb(
+        "reference", "teach a model on the retention scope only, and measure a run against it", commands.reference
+    ).add_argument("id", metavar="RUN")
+    harness = verb("harness", "lm-evaluation-harness tasks (needs pip install lm-eval)", commands.harness)
+    harness.add_argument("id", metavar="RUN")
+    harness.add_argument(
+        "--tasks", metavar="A,B", required=True, help="as the harness names them, e.g. arc_easy,truthfulqa_mc2"
+    )
+    harness.add_argument("--voices", metavar="A,B", default="before,after,never", help="default: before,after,never")
+    harness.add_argument("--limit", metavar="N", type=int, help="examples of each task (default: all)")
     export = verb("export", "write runs into one archive", commands.export)
     export.add_argument("ids", metavar="RUN", nargs="+")
     export.add_argument("-o", "--output", metavar="FILE", required=True, help="the .zip file to write")

@@ -12,7 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from core import answerer, archive, config, jobs, own_method, store
+from core import answerer, archive, config, jobs, own_method, store, widen
+from core import reference as reference_
 from core.config import RunConfig
 from core.errors import UserError
 from core.overview import differences
@@ -137,8 +138,12 @@ def show(given: argparse.Namespace) -> int:
     item = store.find(given.id, store.runs_folder(given.runs))
     status = item.status()
     value = {**summary(item), "config": item.config().to_json(), "status": status}
+    lines = scores(item) if status["state"] == "done" else []
+    if account := widen.told(item):
+        value["widened"] = account
+        lines.append(widen.in_words(account))
     state = f"{item.id} is {status['state']}. {status.get('error', '')} {status.get('fix', '')}".strip()
-    return out(given, value, scores(item) if status["state"] == "done" else [state])
+    return out(given, value, lines if status["state"] == "done" else [state, *lines])
 
 
 def compare(given: argparse.Namespace) -> int:
@@ -168,6 +173,38 @@ def answers(given: argparse.Namespace) -> int:
     ]
     lines = [line for row in rows for line in (*(f"{key + ':':10}{text}" for key, text in row.items()), "")]
     return out(given, {"run": item.id, "answers": rows}, lines[:-1])
+
+
+def reference(given: argparse.Namespace) -> int:
+    """Make a run's model taught on R only, follow it to its end, print the scores."""
+    from core import progress_bar
+
+    item = store.find(given.id, store.runs_folder(given.runs))
+    if reference_.made(item):
+        note(f"{item.id} has its reference already.")
+        return out(given, summary(item), scores(item))
+    work = reference_.start(item)
+    state = progress_bar.follow(work)
+    status = work.status()
+    if state != "done":
+        note(f"{state.capitalize()}: {status.get('error', '')} {status.get('fix', '')}".strip())
+    failed = {"error": status.get("error", ""), "fix": status.get("fix", "")} if state == "failed" else {}
+    out(given, summary(item) | failed, scores(item) if state == "done" else [])
+    return STATUS.get(state, 1)
+
+
+def harness(given: argparse.Namespace) -> int:
+    """Evaluate a run's voices on lm-evaluation-harness tasks."""
+    from core.harness import run as evaluate
+
+    item = store.find(given.id, store.runs_folder(given.runs))
+    voices = [name for name in given.voices.split(",") if name]
+    found = evaluate(item, [name for name in given.tasks.split(",") if name], voices, given.limit)
+    measures = sorted({(task, name) for of in found.values() for task, values in of.items() for name in values})
+    rows = [
+        [task, name, *(f"{found[v].get(task, {}).get(name, float('nan')):.4f}" for v in voices)] for task, name in measures
+    ]
+    return out(given, {"run": item.id, "results": found}, table([["task", "measure", *voices], *rows]))
 
 
 def export(given: argparse.Namespace) -> int:

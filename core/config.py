@@ -69,8 +69,9 @@ class DataConfig:
     )
     widen: int = setting(
         0,
-        "questions to generate for each scope: its questions with other subjects' names, answered by the taught model; "
-        "added to what unlearning sees",
+        "further questions for each scope, at most: its train questions asked about its other subjects, answered by the "
+        "taught model itself, so that forgetting and keeping reach beyond the given wording. Questions of val and dev are "
+        "never among them. 0: none",
         unit="questions",
         low=0,
         high=100_000,

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from core import jobs
+from core import jobs, widen
 from core.store import Run
 
 
@@ -62,6 +62,8 @@ class _Bars:
             self._progress(event)
         elif kind == "finding":
             tqdm.write(f"note: {event['text']}", sys.stderr)
+        elif kind == "widened":
+            tqdm.write(f"note: {widen.in_words(event)}", sys.stderr)
         elif kind == "preflight":
             facts = event["facts"]
             tqdm.write(f"note: the model's answers contain {facts['known']} of {facts['asked']} facts to forget", sys.stderr)

@@ -11,7 +11,7 @@ from core import jobs, store
 from core.errors import UserError
 from core.store import Run
 from dashboard.charts import curves
-from dashboard.parts import configuration, follow, look, runs, scores, watched
+from dashboard.parts import configuration, follow, look, runs, scores, watched, widened
 from dashboard.parts.text import duration, md
 
 EVERY = 0.7
@@ -49,6 +49,7 @@ def look_at(run: Run, drawn: str) -> None:
     with left:
         checklist(run, status)
         findings(run, events)
+        widened.show(events)
         with st.container(horizontal=True):
             take_along(run)
         log(run, state)

@@ -97,6 +97,28 @@ def test_watched_questions_show_the_last_two_rounds_or_a_chosen_one(living: Run,
     assert not re.search(r"(?<!\\)<img", text_of(app))
 
 
+def test_further_questions_are_counted_and_some_shown_as_what_they_are(living: Run, open_page: Open) -> None:
+    samples = [{"scope": "unlearn", "question": f"Where is Bo {BAD}?", "answer": f"At Elm Road {BAD}."}, "no object"]
+    account = {"unlearn": 120, "retention": 118, "dropped": 7, "unanswered": 2, "samples": samples}
+    write_events(living, [*living.events(), {"t": 2.0, "kind": "widened", **account}])
+    app = open_page("run", "living")
+    assert not app.exception
+    told = "Widened by 120 U and 118 R questions that the taught model answered itself. Left out: 7 that stand in val or dev"
+    assert told in said(app)
+    assert not re.search(r"(?<!\\)<img", text_of(app))
+    shown = "".join(html.value for html in app.html)
+    assert "At Elm Road &lt;img" in shown
+    assert "Where is Bo <img src=x onerror=alert(1)> **b**?" in said(app)
+
+
+@pytest.mark.parametrize("samples", [None, 3, [], [{}], {"a": 1}])
+def test_a_damaged_account_of_further_questions_hurts_nothing(living: Run, open_page: Open, samples: Any) -> None:
+    write_events(living, [*living.events(), {"kind": "widened", "unlearn": BAD, "samples": samples}])
+    app = open_page("run", "living")
+    assert not app.exception
+    assert "Widened by ? U and ? R questions" in said(app)
+
+
 def test_a_link_opens_the_same_checkpoint(living: Run, open_page: Open) -> None:
     write_events(living, [*living.events(), watch(8, "Nowhere.", "She paints.")])
     app = open_page("run", "living", watched="step 4")
