@@ -305,7 +305,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     for (const event of ["plotly_click", "plotly_selected", "plotly_deselect"]) plot.removeAllListeners?.(event);
     plot.on("plotly_click", (event) => {
       const found = event.points[0];
-      if (found?.data.name === "layers") setTriggerValue("picked", { layer: data.layers[found.x] });
+      if (found?.data.name === "layers" || found?.data.name === "separability") setTriggerValue("picked", { layer: data.layers[found.x] });
       else if (found?.data.name === "modules") setTriggerValue("picked", { row: found.y });
       else if (found?.customdata) setTriggerValue("picked", { cell: found.customdata });
     });
