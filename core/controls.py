@@ -53,16 +53,22 @@ class Controls:
 
 def create(run: Run, folder: Path) -> Sweep:
     """Make the controls of a finished run, queued. Raises UserError where it is not finished or has no counterpart."""
+    config = run.config()
+    return sweep_.create("controls", f"controls of {config.name or run.id}"[:60], {"run": run.id}, members(run), folder)
+
+
+def members(run: Run) -> list[Member]:
+    """Return the given run and what its controls would be. Raises UserError where it is not finished or has no counterpart."""
     if run.status().get("state") != "done":
         raise UserError(f"The run {run.id} is not finished.", "Controls need its region and its scores.")
     config = run.config()
-    members = [Member(config, _at(config, "given"), "given", run)]
+    found = [Member(config, _at(config, "given"), "given", run)]
     for name, region, offset in regions(run, config.region):
         changed = dataclasses.replace(config, region=region)
         if offset:
             changed = changed.with_setting("localize.seed_offset", config.localize.seed_offset + offset)
-        members.append(Member(changed, _at(config, name), "control"))
-    return sweep_.create("controls", f"controls of {config.name or run.id}"[:60], {"run": run.id}, members, folder)
+        found.append(Member(changed, _at(config, name), "control"))
+    return found
 
 
 def _at(config: RunConfig, control: str) -> dict[str, Any]:

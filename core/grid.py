@@ -47,9 +47,10 @@ def seeds(text: str) -> list[int]:
 
 
 def settings(given: Sequence[str], base: RunConfig) -> dict[str, list[Any]]:
-    """Read --set options: path -> its values. `a=1,2` has two, and so has `a=1` with `a=2`.
+    """Read --set options: path -> its values; of a setting that is given twice the last counts, as everywhere.
 
-    A setting that is a list itself (data.subjects) keeps its commas; give it several times.
+    `unlearn.steps=20,40` has two values. In a setting that is a list itself they are separated by semicolons:
+    `data.subjects=A,B;C`.
     """
     found: dict[str, list[Any]] = {}
     for text in given:
@@ -57,8 +58,7 @@ def settings(given: Sequence[str], base: RunConfig) -> dict[str, list[Any]]:
         path, value = path.strip(), value.strip()
         if not separator:
             raise UserError(f"“{text}” is not a setting.", "Write it as --set stage.key=value.")
-        parts = [value] if _is_list(path, base) else [part.strip() for part in value.split(",")]
-        found.setdefault(path, []).extend(parts)
+        found[path] = [part.strip() for part in value.split(";" if _is_list(path, base) else ",")]
     return found
 
 

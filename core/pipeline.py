@@ -33,6 +33,7 @@ from core import (
     manifest,
     merging,
     models,
+    own_method,
     preflight,
     refusals,
     regions,
@@ -73,6 +74,8 @@ class Pipeline:
     def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, shelf: Shelf | None = None) -> None:
         """Load data and model, the latter from the shelf if it is there. Raises UserError for what is wrong with either."""
         self.run, self.config, self.folder, self.report = run, config, folder, report
+        self.method = own_method.resolved(config.unlearn.method)
+        own_method.record(config.unlearn.method, run.path)
         self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
         self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed).forgetting(config.data.forget)
         for finding in self.corpus.findings():
@@ -289,7 +292,7 @@ class Pipeline:
                 self.report.event("checkpoint", step=step)
 
             result = unlearn_.unlearn(
-                self.adapters, self.region, supply, watched, c,
+                self.adapters, self.region, supply, watched, dataclasses.replace(c, method=self.method),
                 pad=self.pad, seed=self.config.seed, report=self.report, save=save, ask=ask,
             )  # fmt: skip
             store.write_json(folder / "unlearn.json", {**asdict(result), "split": split})
@@ -333,7 +336,7 @@ class Pipeline:
 
     def _supply(self, *, widened: bool = True) -> Supply:
         """Return what the method trains on: both scopes, widened if the settings say so, and what it needs besides."""
-        method, voices, data_ = self.config.unlearn.method, self.voices, self.config.data
+        method, voices, data_ = self.method, self.voices, self.config.data
         more = self._widened() if self.further and widened else {}
         parts = {
             scope: self._part(scope, "train") + voices.encode(more.get(scope, [])) for scope in ("unlearn", "retention")
@@ -439,12 +442,12 @@ class Pipeline:
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 
-    def teach_key(self) -> str:
-        """Return the key of the teach stage."""
+    def teach_key(self, *also: str) -> str:
+        """Return the key of the teach stage, or of another teaching with the same settings."""
         c = {"class": "TeachConfig", **asdict(self.config.teach)}
         for name in ("merge", "from_run"):  # they decide what is done with the adapter afterwards
             del c[name]
-        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c)
+        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c, *also)
 
     def localize_key(self) -> str:
         """Return the key of the localize stage; adapter "before" must be there."""

@@ -76,9 +76,7 @@ class _Bars:
             )
         self.bar.n = event["done"]
         shown = {
-            key: event[key]
-            for key in ("loss", "accuracy", "forget_loss", "retain_loss", "unlearn", "retention")
-            if key in event
+            key: event[key] for key in event if key in ("loss", "accuracy", "unlearn", "retention") or key.endswith("_loss")
         }
         self.bar.set_postfix({key.replace("_loss", ""): f"{value:.3g}" for key, value in shown.items()}, refresh=False)
         self.bar.refresh()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core import controls, grid, jobs, live_table, sequence, standings, store, tuning
+from core import controls, forecast, grid, jobs, live_table, sequence, standings, store, tuning
 from core import sweep as sweep_
 from core.commands import STATUS, configured, note, out, table
 from core.config import RunConfig
@@ -154,6 +154,16 @@ def _followed(given: argparse.Namespace, made: Sweep) -> int:
 
 def _follow(made: Sweep) -> str:
     note(f"Sweep {made.id}: {len(made.entries())} runs")
+    runs = [entry.run for entry in made.entries() if entry.run.status().get("state") != "done"]
+    waiting = [run.config() for run in runs if not run.problem()]
+    if waiting:
+        seconds = made.value().get("asked", {}).get("seconds") if made.kind == "tune" else None
+        found = forecast.from_runs(waiting, made.folder, seconds)
+        if found is None:
+            note("Measuring how long one run takes …")
+            found = forecast.measured(waiting, made.folder, seconds)
+        note(str(found) if found else "How long it takes could not be measured.")
+    sweep_.renew(made)
     jobs.start_sweep(made)
     return live_table.follow(made)
 
@@ -170,6 +180,7 @@ def _printed(given: argparse.Namespace, made: Sweep) -> int:
     """Print a sweep's result; the exit status is 1 where a run failed, except for trials, whose failure is a result."""
     state, rows = sweep_.state(made), standings.rows(made)
     value: dict[str, Any] = {"sweep": made.id, "kind": made.kind, "name": made.name, **state, "rows": rows}
+    value["overhead"] = standings.overhead(made)
     failed = [one for one in rows if one["state"] == "failed"]
     value["failed"] = [{"run": one["run"], "error": one["error"]} for one in failed]
     if made.kind == "tune":
@@ -182,6 +193,9 @@ def _printed(given: argparse.Namespace, made: Sweep) -> int:
         value["groups"] = standings.over_seeds(rows)
         lines = _groups(value["groups"])
     lines += [f"failed: {one['run']}: {one['error']}" for one in failed]
+    if value["overhead"]:
+        spent = {name: forecast.duration(value["overhead"][name]) for name in ("wall", "work", "shared")}
+        lines.append("{wall}: {work} of unlearning, answers and scores, {shared} of what they share".format(**spent))
     if state["state"] != "done":
         lines.append(f"{state['state']}: {state['error']} Resume with `python -m core sweep --resume {made.id}`.")
     out(given, value, lines)
@@ -191,24 +205,25 @@ def _printed(given: argparse.Namespace, made: Sweep) -> int:
 
 
 def _groups(groups: list[dict[str, Any]]) -> list[str]:
-    names = {
-        "unlearn": "U-val",
-        "retention": "R-val",
-        "average": "average",
-        "never_knew": "never-knew",
-        "degenerate": "degenerate",
-    }
-    rows: list[list[Any]] = [["", "runs", *names.values()]]
+    shown = ("U", "R", "average", "never-knew", "degenerate")
+    names = ("unlearn", "retention", "average", "never_knew", "degenerate")
+    rows: list[list[Any]] = [["", "runs", *shown]]
     for group in groups:
-        cells = [_with_interval(group[name].get("val") or group[name].get("dev")) for name in names]
+        cells = [_cell(group, name) for name in names]
         rows.append([described(group["coordinates"]), group["count"], *cells])
     return table(rows)
 
 
-def _with_interval(value: tuple[float, float | None] | None) -> str | None:
-    if value is None:
+def _cell(group: dict[str, Any], name: str) -> str | None:
+    """Return a mean with its interval over seeds or, of a single run, over examples, where there is one."""
+    split = next((split for split in ("val", "dev", "train") if split in group[name]), None)
+    if split is None:
         return None
-    return f"{value[0]:.1f}" if value[1] is None else f"{value[0]:.1f} ± {value[1]:.1f}"
+    mean, half = group[name][split]
+    over = group.get("intervals", {}).get(name, {}).get(split)
+    if half is not None:
+        return f"{mean:.1f} ± {half:.1f}"
+    return f"{mean:.1f} ({over[0]:.1f} to {over[1]:.1f})" if over else f"{mean:.1f}"
 
 
 def _tuning(made: Sweep, value: dict[str, Any]) -> list[str]:

@@ -205,7 +205,7 @@ def pictures(run: Run, events: Sequence[Status]) -> None:
         target = result.get("target") if isinstance(result, dict) else None
         if losses.open:
             with losses:
-                look.chart(curves.losses(curve, palette), "Loss on both scopes at each step", "losses",
+                look.chart(curves.losses(curve, palette), "Loss on each part of the batch at each step", "losses",
                            facts=look.where(run, "unlearn", source, "mean cross-entropy of the step's batch", "a batch a step"))  # fmt: skip
         else:
             with checks:

@@ -72,7 +72,8 @@ def words(status: dict[str, Any]) -> str:
     """Say what a living run does at the moment."""
     if status.get("state") == "queued":
         position = status.get("position")
-        return f"number {position} in the queue" if position else "starting …"
+        waits = "waits for the runs of its sweep before it" if status.get("sweep") else "starting …"
+        return f"number {position} in the queue" if position else waits
     stage = str(status.get("stage") or "")
     values = (status.get("stages") or {}).get(stage) or {}
     said = [progress.STAGES.get(stage, stage) or "starting …"]

@@ -14,7 +14,7 @@ from core.export import harmless
 from core.metrics import METRICS
 from dashboard.parts import look, number_table, runs, scores
 from dashboard.parts.number_table import Cell, Column, Row, Table
-from dashboard.parts.scores_read import SCOPES, SPLITS, VOICES, Scores, Value, mapping
+from dashboard.parts.scores_read import ALWAYS, SCOPES, SPLITS, VOICES, Scores, Value, mapping
 from dashboard.parts.scores_table import Measured
 from dashboard.parts.text import number
 
@@ -42,12 +42,12 @@ def in_words(found: Table) -> str:
 
 
 def table(found: Scores, split: str) -> Table:
-    """Return a heading a metric and under it a row a part; metrics that this run lacks have their reason."""
-    voices = [voice for voice in VOICES if voice != "never"] + ["never"]
-    voices += sorted({str(v) for metric in found.metrics.values() for v in mapping(metric.get("values"))} - set(voices))
-    rows: list[Row] = []
-    for name in dict.fromkeys([*METRICS, *found.metrics]):
-        rows += metric_rows(found, name, split, voices)
+    """Return a heading a metric and under it a row a part; after them the metrics that are missing, each with its reason."""
+    there = {str(v) for metric in found.metrics.values() for v in mapping(metric.get("values"))}
+    voices = [voice for voice in VOICES if voice in ALWAYS or voice in there]
+    voices += sorted(there - set(voices))
+    each = [metric_rows(found, name, split, voices) for name in dict.fromkeys([*METRICS, *found.metrics])]
+    rows = [row for rows in sorted(each, key=lambda rows: rows[0].kind == "missing") for row in rows]
     return Table(f"All metrics of the run on {split}", "", [Column(VOICES.get(voice, voice)) for voice in voices], rows)
 
 
@@ -63,8 +63,10 @@ def metric_rows(found: Scores, name: str, split: str, voices: Sequence[str]) -> 
     if not parts:
         why = "; ".join(reasons) or ("not measured in this run" if not values else f"not measured on {split}")
         return [Row(title, note=f"{help_}. Not available, because: {why}", kind="missing")]
-    missing = f" Missing: {'; '.join(reasons)}" if reasons else ""
-    return [Row(title, note=f"{help_}.{missing}"), *(Row(part_name(p), [written(found.value(name, v, p)) for v in voices]) for p in parts)]
+    missing = f" Missing: {'; '.join(reasons)}." if reasons else ""
+    notes = own.get("notes")
+    said = "".join(f" {text[:1].upper()}{text[1:]}." for text in map(str, notes)) if isinstance(notes, list) else ""
+    return [Row(title, note=f"{help_}.{said}{missing}"), *(Row(part_name(p), [written(found.value(name, v, p)) for v in voices]) for p in parts)]
 
 
 def of_split(part: str, split: str) -> bool:

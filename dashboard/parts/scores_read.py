@@ -11,7 +11,9 @@ from typing import Any
 
 from core.store import Run
 
-VOICES = {"before": "Before", "after": "After", "never": "Never taught"}
+VOICES = {"before": "Before", "after": "After", "never": "Never taught", "retrained": "Taught on R only"}
+ALWAYS = ("before", "after", "never")
+"""voices that are shown even where they are missing: a score without its references says little"""
 SPLITS = {"val": "New questions (val)", "train": "Train", "dev": "Dev"}
 IN_WORDS = {"val": "new questions (val)", "train": "the train questions", "dev": "the held-out questions (dev)"}
 SCOPES = {"unlearn": "✖ to forget", "retention": "● to keep"}

@@ -44,8 +44,9 @@ COLUMNS = (
     Column("Average", "Mean of Unlearn and Retention Success: the paper's score. It rewards noise as much as forgetting."),
     Column("Never-knew", "100: answers as if never taught; 0: nothing forgotten, or pushed as far below ignorance as knowledge lay above it."),
     Column("Degenerate", "Answers about what must be forgotten that are empty, repeat themselves or are no words. Lower is better."),
+    Column("General", "General knowledge. Here 120 questions of our own, by likelihood (chance is 25 %); published: the mean of the paper's benchmarks. Not to be compared."),
 )  # fmt: skip
-KEYS = ("u", "u_rouge", "r", "r_rouge", "average", "knew", "degenerate")
+KEYS = ("u", "u_rouge", "r", "r_rouge", "average", "knew", "degenerate", "general")
 
 
 def values(scores: Scores, voice: str, split: str) -> dict[str, Value]:
@@ -55,6 +56,7 @@ def values(scores: Scores, voice: str, split: str) -> dict[str, Value]:
         "u": scores.success(voice, "unlearn", split), "u_rouge": scores.value("rouge", voice, f"unlearn/{split}"),
         "r": scores.success(voice, "retention", split), "r_rouge": scores.value("rouge", voice, f"retention/{split}"),
         "average": scores.average(voice, split), "knew": knew, "degenerate": scores.value("degenerate", voice, f"unlearn/{split}"),
+        "general": scores.value("choices", voice, "questions"),
     }  # fmt: skip
 
 
@@ -64,6 +66,8 @@ def goodness(key: str, value: float, never: float | None) -> float | None:
         return None if never is None else max(0.0, 1 - abs(value - never) / 50)
     if key in ("r", "r_rouge", "average"):
         return max(0.0, (value - 50) / 50)
+    if key == "general":
+        return None
     return max(0.0, value / 100) if key == "knew" else max(0.0, 1 - value / 100)
 
 
@@ -100,7 +104,7 @@ def grouped(runs: Sequence[Measured], split: str) -> list[list[Measured]]:
     """Put runs together whose reference rows are the same, so that these need to be said only once."""
     groups: dict[object, list[Measured]] = {}
     for run in runs:
-        said = tuple(tuple(v.value for v in values(run.scores, voice, split).values()) for voice in ("before", "never"))
+        said = tuple(tuple(v.value for v in values(run.scores, voice, split).values()) for voice in ("before", "never", "retrained"))
         groups.setdefault((run.base, said), []).append(run)
     return list(groups.values())
 
@@ -116,14 +120,19 @@ def group_rows(group: Sequence[Measured], current: Measured, split: str, palette
         after = cells(values(run.scores, "after", split), never, palette)
         kind = "after" if run is current else ""
         rows.append(Row("After unlearning", after, kind=kind) if alone else Row(run.name, after, run.method, kind, run.trouble))
-    return [*rows, Row("Never taught", cells(never, None, palette), shared, "reference")]
+    rows.append(Row("Never taught", cells(never, None, palette), shared, "reference"))
+    made = values(first.scores, "retrained", split)
+    if any(value.value is not None for value in made.values()):
+        rows.append(Row("Taught on R only", cells(made, None, palette), shared, "reference"))
+    return rows
 
 
 def published_rows(paper: str, palette: Palette) -> list[Row]:
     """Return the paper's rows. They have no never-taught reference, so their Unlearn Success gets no shade."""
     found = published.read()
     rows = [Row(f"{paper}: {found.label}", note=f"{found.source}; no never-taught reference, never-knew or degenerate rates were published")]
-    names = {"u": "unlearn_success", "u_rouge": "unlearn_rouge", "r": "retention_success", "r_rouge": "retention_rouge", "average": "average"}
+    names = {"u": "unlearn_success", "u_rouge": "unlearn_rouge", "r": "retention_success", "r_rouge": "retention_rouge",
+             "average": "average", "general": "general"}  # fmt: skip
     nothing = {key: Value(reason="not published") for key in KEYS}
     for line in found.tables[paper]:
         first = line.name.startswith("before")

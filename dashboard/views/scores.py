@@ -18,6 +18,7 @@ from dashboard.parts import (
     runs_chosen,
     scores,
     scores_chosen,
+    scores_controls,
     scores_cost,
     scores_metrics,
     scores_steps,
@@ -63,6 +64,7 @@ def names() -> dict[str, Callable[[Chosen, str], None]]:
     found: dict[str, Callable[[Chosen, str], None]] = {
         "Step by step": lambda chosen, split: scores_steps.show(chosen[0], split),
         "By subject": lambda chosen, split: scores_subjects.show(chosen[0], split),
+        "Controls": lambda chosen, _: scores_controls.show(chosen[0]),
         "Cost": lambda chosen, _: scores_cost.show(chosen),
         "Settings that differ": lambda chosen, _: settings(chosen),
         "All metrics": lambda chosen, split: scores_metrics.show(chosen[0], split),
@@ -89,7 +91,7 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
                                      help="Train: the questions that unlearning saw. New questions (val) ask for the same facts in other words.")  # fmt: skip
         tables = list(published.read().tables)
         subset = str(mapping(mapping(run.json("config.json")).get("data")).get("subset", ""))
-        paper = st.selectbox("Published beside it", tables, index=tables.index(published.fitting(subset)), key="paper", width=260,
+        paper = st.selectbox("Published table", tables, index=tables.index(published.fitting(subset)), key="paper", width=260,
                              bind="query-params", help="The paper's own numbers. Its models have 7 billion parameters.")  # fmt: skip
     return shown_as.get(shown, splits[0]), paper if paper in tables else tables[0]
 

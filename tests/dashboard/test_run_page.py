@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import data, jobs, plan, store
 from core.config import from_json, preset
+from core.own_method import OwnMethod
 from core.store import Run
 from dashboard.charts.curves import thinned
 from dashboard.parts import configuration, follow, progress, watched
@@ -425,6 +426,21 @@ def test_same_again_prefills_the_form_and_marks_changes(
     next(b for b in app.button if b.label == "Start").click().run()
     assert asked[0] == config.with_setting("unlearn.steps", 44)
     assert "again" not in app.query_params
+
+
+def test_same_again_of_a_run_with_an_own_method_shows_it_and_runs_nothing(
+    open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, asked = make_run("new", "running"), []
+    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or made)
+    own = OwnMethod(file="<b>mine</b>.py", kind="Mine", sha256="0" * 64, settings='{"weight": 2}')
+    run = make_run("mine", "done")
+    run.config().with_setting("unlearn.method", own).save(run.path / "config.json")
+    app = open_page("run", again="mine")
+    assert not app.exception
+    assert "Mine (<b>mine" in plain(text_of(app))
+    next(b for b in app.button if b.label == "Start").click().run()
+    assert asked[0].unlearn.method == own
 
 
 def test_again_from_the_button_and_back(living: Run, open_page: Open) -> None:

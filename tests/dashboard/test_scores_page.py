@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from core import jobs, stop_here, store
 from core.config import RunConfig
 from core.methods import METHODS
+from core.metrics import METRICS
 from core.regions import REGIONS
 from core.store import Run
 from dashboard.charts import stops as stops_chart
@@ -179,6 +180,19 @@ def test_reference_rows_are_never_left_out_and_published_ones_always_labelled(ma
     assert all(len(row.cells) == len(found.columns) for row in found.rows if row.cells)
 
 
+def test_a_model_taught_on_r_only_is_one_more_reference(make_run: MakeRun) -> None:
+    run = make_run("referred")
+
+    def add(values: dict[str, Any]) -> None:
+        found = values["metrics"]["accuracy"]["values"]
+        found["retrained"] = {part: x + 1 for part, x in found["never"].items()}
+
+    edit(run, "metrics.json", add)
+    names = [row.name for row in scores_table.table([measured(run)], "val", "Llama-2-7B, privacy", LIGHT).rows]
+    assert names[1:5] == ["Before unlearning", "After unlearning", "Never taught", "Taught on R only"]
+    assert "Taught on R only" in [column.name for column in scores_metrics.table(scores_read.read(run), "val").columns]
+
+
 def test_darker_is_better_only_where_there_is_a_reference() -> None:
     near, far, above = (scores_table.goodness("u", value, 60.0) for value in (58.0, 30.0, 95.0))
     assert near is not None
@@ -330,8 +344,10 @@ def test_metrics_that_are_missing_have_their_reason_and_new_ones_their_numbers()
     place = [row.name for row in found.rows].index("of tomorrow, bits")
     after = found.rows[place + 1].cells[1]
     assert (after.text, after.small) == ("0.0123", "±0.0050")
-    assert place + 2 == len(found.rows)  # the train part belongs to another split
-    assert "2 are not available" in scores_metrics.in_words(found)
+    # The train part belongs to another split, and what is missing comes last.
+    assert {row.kind for row in found.rows[place + 2 :]} == {"missing"}
+    missing = len(set(METRICS) - set(bundled().json("metrics.json")["metrics"])) + 2
+    assert f"{missing} are not available" in scores_metrics.in_words(found)
 
 
 def test_each_questions_values_leave_as_harmless_csv() -> None:

@@ -1,0 +1,128 @@
+"""How long a sweep will take: from the recorded seconds of earlier runs, else from a few real steps of one of its runs.
+
+What many runs share (teaching, preflight, gradients) counts once for each seed and data that have not been through it. No torch.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from core import plan, store
+from core.config import RunConfig
+from core.errors import UserError
+from core.store import Run
+
+SHARED, OWN = ("teach", "preflight", "localize"), ("answers", "evaluate")
+LOOKED_AT = 60
+"""earlier runs that are read, newest first"""
+SLACK = 0.25
+"""How far off one expects to be: other programs, longer answers, runs that stop early."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a sweep will take."""
+
+    seconds: float
+    how: str
+    """what it was worked out from"""
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        low, high = self.seconds * (1 - SLACK), self.seconds * (1 + SLACK)
+        return f"About {duration(low)} to {duration(high)} ({self.how})."
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, to two digits."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """What one finished run tells."""
+
+    config: RunConfig
+    stages: dict[str, float]
+    """stage -> seconds, where it was computed"""
+    step: float | None
+    """seconds per step of unlearning, measurements included"""
+
+
+def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> Forecast | None:
+    """Work it out from finished runs of the same model and data; None where they do not tell enough.
+
+    seconds: of unlearning a run, where the sweep gives a time instead of steps.
+    """
+    known = [found for run in store.list_runs(folder)[:LOOKED_AT] if (found := _read(run, configs[0]))]
+    own = [sum(one.stages[name] for name in OWN) for one in known if set(OWN) <= set(one.stages)]
+    shared = {name: [one.stages[name] for one in known if name in one.stages] for name in SHARED}
+    groups, seen = {_group(config) for config in configs}, {_group(one.config) for one in known}
+    if not own or (groups - seen and not all(shared.values())):
+        return None
+    total = len(groups - seen) * sum(statistics.median(values) for values in shared.values() if values)
+    for config in configs:
+        steps = [one for one in known if one.step]
+        alike = [one for one in steps if one.config.unlearn.method.name == config.unlearn.method.name] or steps
+        if not alike and seconds is None:
+            return None
+        unlearning = seconds or config.unlearn.steps * statistics.median(one.step or 0.0 for one in alike)
+        total += unlearning + statistics.median(own)
+    count = "one earlier run" if len(known) == 1 else f"{len(known)} earlier runs"
+    return Forecast(total, f"from the seconds of {count} on this model and data")
+
+
+def _read(run: Run, like: RunConfig) -> _Earlier | None:
+    """Return what a run tells, None for one that is unfinished, unreadable or of another model or other data."""
+    try:
+        config = run.config()
+    except (UserError, RecursionError):
+        return None
+    if (config.model, _data(config)) != (like.model, _data(like)) or run.status().get("state") != "done":
+        return None
+    stages = (run.json("manifest.json") or {}).get("stages", {})
+    made = {name: float(of["seconds"]) for name, of in stages.items() if not of.get("reused")}
+    unlearned = run.json("unlearn.json") or {}
+    step = made["unlearn"] / unlearned["steps"] if "unlearn" in made and unlearned.get("steps") else None
+    return _Earlier(config, made, step)
+
+
+def _data(config: RunConfig) -> tuple[Any, ...]:
+    d = config.data
+    return d.source, d.subset, d.subjects
+
+
+def _group(config: RunConfig) -> str:
+    """Return what decides whether two runs share teaching, preflight and gradients."""
+    parts = [asdict(part) for part in (config.model, config.data, config.teach, config.localize, config.answers)]
+    return json.dumps([config.seed, parts], sort_keys=True)
+
+
+def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> Forecast | None:
+    """Measure a few steps of the first run in a process of its own, and wait for it; None where that fails."""
+    place = plan.place(configs[0], folder)
+    if plan.result(place) is None:
+        plan.start(place, configs[0])
+        try:
+            while place.status().get("state") not in store.ENDED:
+                time.sleep(0.2)
+                plan.reap()
+        except KeyboardInterrupt:
+            place.cancel()
+            raise
+    found = plan.result(place)
+    if found is None:
+        return None
+    costs = {cost["name"]: (cost["low"] + cost["high"]) / 2 for cost in found["stages"]}
+    groups = len({_group(config) for config in configs})
+    each = (costs["unlearn"] if seconds is None else seconds) + sum(costs[name] for name in OWN)
+    total = costs["load"] + groups * sum(costs[name] for name in SHARED) + len(configs) * each
+    return Forecast(total, "from a few measured steps of its first run")
