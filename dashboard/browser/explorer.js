@@ -282,7 +282,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const layout = { ...figure.layout, width: plot.clientWidth };
     // Lines and corner are drawn above the plot, where they can be taken hold of.
     if (part === "scatter") Object.assign(layout, { shapes: [], annotations: [] });
-    if (plot.clientWidth < 520) for (const one of figure.data) if (one.colorbar) one.colorbar = { ...one.colorbar, len: 0.8 };
+    if (plot.clientWidth < 520) for (const one of figure.data) if (one.colorbar) one.colorbar = { ...one.colorbar, len: 0.8, ypad: 52 };
     await Plotly.react(plot, figure.data, layout, OPTIONS);
     if (stop.signal.aborted) return;
     plot.querySelectorAll(":scope > .fs-lines, :scope > .fs-knob").forEach((old) => old.remove());
