@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from core import commands, sweep_commands
+from core import commands, list_commands, sweep_commands
 from core.errors import UserError
 
 
@@ -46,17 +46,30 @@ def parser() -> argparse.ArgumentParser:
     answers.add_argument("id", metavar="RUN")
     answers.add_argument("--ask", metavar="QUESTION", action="append", required=True, help="may be given several times")
     answers.add_argument("--never", action="store_true", help="also ask the model that was never taught")
+    verb(
+        "reference", "teach a model on the retention scope only, and measure a run against it", commands.reference
+    ).add_argument("id", metavar="RUN")
+    harness = verb("harness", "lm-evaluation-harness tasks (needs pip install lm-eval)", commands.harness)
+    harness.add_argument("id", metavar="RUN")
+    harness.add_argument(
+        "--tasks", metavar="A,B", required=True, help="as the harness names them, e.g. arc_easy,truthfulqa_mc2"
+    )
+    harness.add_argument("--voices", metavar="A,B", default="before,after,never", help="default: before,after,never")
+    harness.add_argument("--limit", metavar="N", type=int, help="examples of each task (default: all)")
     export = verb("export", "write runs into one archive", commands.export)
     export.add_argument("ids", metavar="RUN", nargs="+")
     export.add_argument("-o", "--output", metavar="FILE", required=True, help="the .zip file to write")
     taken = verb("import", "take the runs of an archive in, after checking it", commands.import_)
     taken.add_argument("file", metavar="FILE")
-    verb("methods", "list unlearning methods and region rules", commands.methods)
-    verb("metrics", "list metrics", commands.metrics)
-    verb("models", "list models that are here, and how to name others", commands.models)
+    methods = verb("methods", "list unlearning methods and region rules", list_commands.methods)
+    methods.add_argument("names", metavar="NAME", nargs="*", help="only these")
+    verb("metrics", "list metrics", list_commands.metrics)
+    verb("models", "list models that are here, and how to name others", list_commands.models)
     verb("doctor", "say what is installed and what is wrong", commands.doctor)
     bench = verb("bench", "measure this machine against the published procedure", commands.bench)
-    bench.add_argument("--only", metavar="NAME", action="append", help="localization, step, roofline, answers or memory")
+    bench.add_argument(
+        "--only", metavar="NAME", action="append", help="localization, step, roofline, answers, memory or methods"
+    )
     return top
 
 
@@ -66,7 +79,7 @@ def _run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--model", metavar="M", help="bundled (default), hub id, folder, GGUF file or adapter folder")
     run.add_argument("--data", metavar="D", help="demo (default), knowundo (hub), folder or file")
     run.add_argument("--subset", metavar="S", help="privacy (default), copyright, …")
-    run.add_argument("--method", metavar="NAME", help="see `methods`")
+    run.add_argument("--method", metavar="NAME", help="see `methods`; or FILE.py:CLASS, a method of your own")
     run.add_argument(
         "--region",
         metavar="RULE",

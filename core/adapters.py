@@ -61,6 +61,8 @@ class Adapters:
         """False for fused experts and a merged base: adapters are switched instead of mixed in a batch"""
         self.originals: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
         """weights of the base as they were before an adapter was merged into it: see core/merging.py"""
+        self.unmerged: set[str] = set()
+        """adapters that belong on the base as it was"""
 
     @property
     def names(self) -> list[str]:
@@ -140,7 +142,8 @@ class Adapters:
                 return
             if adapter not in self.names:
                 raise unknown("adapter", adapter, self.names)
-            with _frozen_switch(self.model, adapter), fused(self.model, adapter, self.dtype):
+            base = self._unmerged() if adapter in self.unmerged else contextlib.nullcontext()
+            with base, _frozen_switch(self.model, adapter), fused(self.model, adapter, self.dtype):
                 yield self.model
 
     @contextlib.contextmanager
@@ -265,6 +268,11 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         return {name: value.float() for name, value in load_file(path).items()}
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} cannot be read ({error}).", "The run is damaged: start it again.") from None
+
+
+def read_adapter(folder: Path) -> dict[str, torch.Tensor]:
+    """Read a saved adapter's cells as float32. Raises UserError for a damaged file."""
+    return {_cell_name(key): value for key, value in read_tensors(folder / "adapter_model.safetensors").items()}
 
 
 def _prepared(model: Any, dtype: str) -> Adapters:

@@ -330,12 +330,20 @@ def _ask_and_report(adapters: Sequence[str]) -> None:
     sys.stdout.write(f"{peak_memory_mb()}\n")
 
 
+def methods() -> dict[str, float]:
+    """Compare a step of every method with a plain step on the same examples; see core/bench_methods.py."""
+    from core import bench_methods
+
+    return bench_methods.measure(prepare())
+
+
 BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "localization": localization,
     "step": step,
     "roofline": roofline,
     "answers": answers,
     "memory": memory,
+    "methods": methods,
 }
 
 

@@ -12,13 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from core import answerer, archive, config, jobs, store
+from core import answerer, archive, config, jobs, own_method, store, widen
+from core import reference as reference_
 from core.config import RunConfig
 from core.errors import UserError
-from core.methods import METHODS
-from core.metrics import METRICS
 from core.overview import differences
-from core.regions import REGIONS, parse
+from core.regions import parse
 from core.store import Run
 from core.summary import clean, summary
 
@@ -61,7 +60,7 @@ def configured(given: argparse.Namespace) -> RunConfig:
     chosen = config.load(Path(given.config)) if given.config else config.preset(given.preset or "this-machine")
     for path, value in (
         ("model.name", given.model), ("data.source", given.data), ("data.subset", given.subset),
-        ("unlearn.method", given.method), ("name", given.name),
+        ("unlearn.method", own_method.named(given.method or "") or given.method), ("name", given.name),
     ):  # fmt: skip
         if value is not None:
             chosen = chosen.with_setting(path, value)
@@ -139,8 +138,12 @@ def show(given: argparse.Namespace) -> int:
     item = store.find(given.id, store.runs_folder(given.runs))
     status = item.status()
     value = {**summary(item), "config": item.config().to_json(), "status": status}
+    lines = scores(item) if status["state"] == "done" else []
+    if account := widen.told(item):
+        value["widened"] = account
+        lines.append(widen.in_words(account))
     state = f"{item.id} is {status['state']}. {status.get('error', '')} {status.get('fix', '')}".strip()
-    return out(given, value, scores(item) if status["state"] == "done" else [state])
+    return out(given, value, lines if status["state"] == "done" else [state, *lines])
 
 
 def compare(given: argparse.Namespace) -> int:
@@ -172,6 +175,38 @@ def answers(given: argparse.Namespace) -> int:
     return out(given, {"run": item.id, "answers": rows}, lines[:-1])
 
 
+def reference(given: argparse.Namespace) -> int:
+    """Make a run's model taught on R only, follow it to its end, print the scores."""
+    from core import progress_bar
+
+    item = store.find(given.id, store.runs_folder(given.runs))
+    if reference_.made(item):
+        note(f"{item.id} has its reference already.")
+        return out(given, summary(item), scores(item))
+    work = reference_.start(item)
+    state = progress_bar.follow(work)
+    status = work.status()
+    if state != "done":
+        note(f"{state.capitalize()}: {status.get('error', '')} {status.get('fix', '')}".strip())
+    failed = {"error": status.get("error", ""), "fix": status.get("fix", "")} if state == "failed" else {}
+    out(given, summary(item) | failed, scores(item) if state == "done" else [])
+    return STATUS.get(state, 1)
+
+
+def harness(given: argparse.Namespace) -> int:
+    """Evaluate a run's voices on lm-evaluation-harness tasks."""
+    from core.harness import run as evaluate
+
+    item = store.find(given.id, store.runs_folder(given.runs))
+    voices = [name for name in given.voices.split(",") if name]
+    found = evaluate(item, [name for name in given.tasks.split(",") if name], voices, given.limit)
+    measures = sorted({(task, name) for of in found.values() for task, values in of.items() for name in values})
+    rows = [
+        [task, name, *(f"{found[v].get(task, {}).get(name, float('nan')):.4f}" for v in voices)] for task, name in measures
+    ]
+    return out(given, {"run": item.id, "results": found}, table([["task", "measure", *voices], *rows]))
+
+
 def export(given: argparse.Namespace) -> int:
     """Write runs into one archive."""
     found = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
@@ -185,57 +220,6 @@ def import_(given: argparse.Namespace) -> int:
     """Take the runs of an archive in, after everything in it was checked."""
     found = archive.import_(Path(given.file), store.runs_folder(given.runs))
     return out(given, {"runs": [item.id for item in found]}, [f"Imported {item.id}" for item in found])
-
-
-def methods(given: argparse.Namespace) -> int:
-    """List methods and region rules with their settings."""
-    value = {
-        "methods": [_described(name, kind) for name, kind in METHODS.items()],
-        "regions": [_described(name, kind) for name, kind in REGIONS.items()],
-    }
-    lines = []
-    for family, members in value.items():
-        lines.append(f"{family}:")
-        for member in members:
-            lines.append(f"  {member['name']:16}{member['help']}")
-            lines += [f"  {'':16}  {s['name']} = {s['default']}: {s['help']}" for s in member["settings"]]
-    return out(given, value, lines)
-
-
-def _described(name: str, kind: type) -> dict[str, Any]:
-    first = (kind.__doc__ or "").strip().splitlines()[0]
-    return {"name": name, "help": first, "settings": config.describe(kind())}
-
-
-def metrics(given: argparse.Namespace) -> int:
-    """List metrics: unit, meaning, and which direction is wanted."""
-    value = [{"name": m.name, "unit": m.unit, "help": m.help, "better": m.better} for m in METRICS.values()]
-    return out(
-        given,
-        {"metrics": value},
-        table(
-            [
-                ["metric", "unit", "wanted", "what it is"],
-                *([m[k] for k in ("name", "unit", "better", "help")] for m in value),
-            ]
-        ),
-    )
-
-
-def models(given: argparse.Namespace) -> int:
-    """List models on this machine."""
-    from core.models import BUNDLED, bundled_gguf, cache_folder
-
-    there = bundled_gguf() is not None
-    found = [{"name": "bundled", "what": BUNDLED, "available": there}]
-    for path in sorted((cache_folder() / "models").glob("*/config.json")):
-        found.append({"name": str(path.parent), "what": "converted from GGUF", "available": True})
-    rows: list[list[Any]] = [
-        ["name", "what", "available"],
-        *([m["name"], m["what"], "yes" if m["available"] else "no"] for m in found),
-    ]
-    others = "Others: a hub id (org/name), a folder of safetensors, a GGUF file, a LoRA adapter folder."
-    return out(given, {"models": found}, [*table(rows), "", others])
 
 
 def doctor(given: argparse.Namespace) -> int:

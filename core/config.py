@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 from core.errors import UserError, unknown
 from core.methods import METHODS, Method
 from core.methods.memflex import MemFlex
+from core.own_method import OwnMethod
 from core.regions import REGIONS, Located, Region
 from core.settings import converted, setting
 
@@ -68,8 +69,9 @@ class DataConfig:
     )
     widen: int = setting(
         0,
-        "questions to generate for each scope: its questions with other subjects' names, answered by the taught model; "
-        "added to what unlearning sees",
+        "further questions for each scope, at most: its train questions asked about its other subjects, answered by the "
+        "taught model itself, so that forgetting and keeping reach beyond the given wording. Questions of val and dev are "
+        "never among them. 0: none",
         unit="questions",
         low=0,
         high=100_000,
@@ -229,6 +231,9 @@ class RunConfig:
             raise UserError(f"“{head}” has no settings below it.", f"Set it as --set {head}=value.")
         if isinstance(stage, UnlearnConfig) and rest not in _fields(stage):
             rest = rest.removeprefix("method.")
+            if isinstance(stage.method, OwnMethod):  # its class is known to the worker only
+                own = stage.method.with_setting(rest, value)
+                return _replace(self, head, _replace(stage, "method", own))
             if rest not in _fields(stage.method):
                 raise unknown("setting of unlearn", rest, [*_fields(stage), *_fields(stage.method)])
             changed: Any = _replace(stage.method, rest, _convert(stage.method, rest, value))
@@ -336,6 +341,11 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def built(kind: type, values: dict[str, Any], where: str) -> Any:
+    """Build a dataclass from plain values, each converted and checked. Raises UserError that names `where`."""
+    return _build(kind, values, where)
+
+
 def _build(kind: type, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise UserError(f"“{where}” must be a JSON object, not {values!r}.", "See `python -m core show RUN --json`.")
@@ -359,6 +369,8 @@ def _member(base: type, value: Any) -> Any:
         raise UserError(f"The {kind} cannot be {value!r}.", "Give its name, or an object with its name and settings.")
     values = {"name": value} if isinstance(value, str) else dict(value)
     name = str(values.pop("name", ""))
+    if base is Method and name == OwnMethod.name:
+        return _build(OwnMethod, values, name)
     if name not in family:
         raise unknown(kind, name, family)
     return _build(family[name], values, name)

@@ -19,7 +19,7 @@ import torch
 
 from core import adapters as adapters_
 from core import localize as localize_
-from core import regions, store
+from core import regions, store, widen
 from core import teach as teach_
 from core import unlearn as unlearn_
 from core.answers import Request, generate
@@ -263,11 +263,10 @@ class Estimate(Pipeline):
         spoken = self._watch_seconds(checks)
         how = f"{least} to {c.steps} steps" if ends_early else f"{c.steps} steps"
         how += f" at {_mean(watch.seconds[1:3]):.2g} s, {checks} measurements at most"
-        self.costs.append(
-            Cost(
-                "unlearn", low * least + looks[0] * (least / c.check_every), high * c.steps + looks[1] * checks + spoken, how
-            )
-        )
+        wider = self._widening()
+        how += wider.how
+        low, high = low * least + looks[0] * (least / c.check_every), high * c.steps + looks[1] * checks + spoken
+        self.costs.append(Cost("unlearn", low + wider.low, high + wider.high, how))
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 
@@ -334,6 +333,17 @@ class Estimate(Pipeline):
             batch = lengths[start : start + size]
             seconds += begin + begin_each * len(batch) + fixed * (max(batch) - 1) + each * (sum(batch) - len(batch))
         return seconds
+
+    def _widening(self) -> Cost:
+        """Bound what the further questions cost: answers as long as the true ones, at most as long as the longest of them."""
+        if self.further is None:
+            return Cost("", 0.0, 0.0, "")
+        count = len(self.further.examples)
+        if self._there("widened", self.widened_key()):
+            return Cost("", 0.0, 0.0, f"; {count} further questions were answered by an earlier run")
+        usual = round(_mean([len(m.answer) for scope in SCOPES for m in self._part(scope, "train")]))
+        low, high = (self._speech([length] * count, 2) for length in (usual, widen.longest(self.voices)))
+        return Cost("", low * (1 - SLACK), high * (1 + SLACK), f"; {count} further questions answered first")
 
     def _watch_seconds(self, checks: int) -> float:
         """Return what the watched questions cost at most; each is asked again at every checkpoint."""

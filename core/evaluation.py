@@ -6,8 +6,10 @@ a voice that is recorded later (core/reference.py) is added to the files, and al
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import store
@@ -54,8 +56,15 @@ def write(run: Run, recorded: Mapping[str, Any], unseen: pd.DataFrame | None) ->
     """Write recorded.json and unseen.parquet beside tokens and answers, and the metrics of all that."""
     store.write_json(run.path / "recorded.json", clean({"format": FORMAT, **recorded}))
     if unseen is not None:
-        unseen.to_parquet(run.path / "unseen.parquet")
+        replace(run.path / "unseen.parquet", unseen)
     measure(run)
+
+
+def replace(path: Path, table: pd.DataFrame) -> None:
+    """Replace a table in one step, as store.write_text does a text."""
+    temporary = path.with_name(f"partial-{path.name}")
+    table.to_parquet(temporary)
+    os.replace(temporary, path)
 
 
 def measure(run: Run) -> None:

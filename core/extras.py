@@ -29,7 +29,7 @@ from core.data import Corpus, Example
 from core.likelihood import TokenScores, answer_logits, logprobs, per_example, score
 from core.voices import Voices, adapter_of, general_lines, token_table
 
-MEMORY = 2**27
+MEMORY = 2**26
 """bytes of log-probabilities over the whole vocabulary that are held at a time, for KL"""
 
 

@@ -57,6 +57,11 @@ def start_sweep(sweep: Sweep) -> int:
     return _launch(sweep.path, "--sweep", str(sweep.path))
 
 
+def start_reference(run: Run, place: Run) -> int:
+    """Start the worker that makes a run's reference and reports at a place of its own; return its process id."""
+    return _launch(place.path, "--reference", str(run.path))
+
+
 def _launch(place: Path, *arguments: str) -> int:
     try:
         with (place / "worker.log").open("ab") as output:

@@ -25,6 +25,7 @@ STILL_OPEN = {
     "label.json",
     "imported.json",
     "regions.json",
+    "harness.json",
 }
 """Files that are written after the manifest, by the worker or a person: a hash of them would soon be wrong."""
 
@@ -33,11 +34,7 @@ def write(
     run: Run, stages: dict[str, dict[str, Any]], loaded: Loaded, corpus: Corpus, adapters: Adapters, seed: int
 ) -> None:
     """Write manifest.json. stages: per stage its cache key, seconds, where it came from, and peak memory (MB)."""
-    files = {
-        str(path.relative_to(run.path)): models.sha256(path)
-        for path in sorted(run.path.rglob("*"))
-        if path.is_file() and path.name not in STILL_OPEN and path.name[0] != "."
-    }
+    files = _hashes(run)
     versions = {"python": sys.version.split()[0], "torch": torch.__version__}
     versions |= {"transformers": transformers.__version__, "peft": peft.__version__}
     value = {
@@ -53,3 +50,19 @@ def write(
         "files": files,
     }
     store.write_json(run.path / "manifest.json", value)
+
+
+def renew(run: Run, stages: dict[str, dict[str, Any]], adapters: dict[str, str]) -> None:
+    """Bring a manifest up to date after later work on a run: its stages, its adapters' hashes, and the run's files."""
+    value = run.json("manifest.json") or {}
+    value["stages"] = {**value.get("stages", {}), **stages}
+    value["adapters"] = {**value.get("adapters", {}), **adapters}
+    store.write_json(run.path / "manifest.json", {**value, "files": _hashes(run)})
+
+
+def _hashes(run: Run) -> dict[str, str]:
+    return {
+        str(path.relative_to(run.path)): models.sha256(path)
+        for path in sorted(run.path.rglob("*"))
+        if path.is_file() and path.name not in STILL_OPEN and path.name[0] != "."
+    }

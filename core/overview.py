@@ -97,7 +97,7 @@ def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
     source = config.data.source.rstrip("/").rpartition("/")[2] if config.data.source[:1] in "/~." else config.data.source
     return Overview(
         run.id, run.bundled, label.name or config.name or run.id, str(status.get("state")), "", label,
-        model=config.model.name, data=f"{source} {config.data.subset}".strip(), method=config.unlearn.method.name, region=rule,
+        model=config.model.name, data=f"{source} {config.data.subset}".strip(), method=config.unlearn.method.label, region=rule,
         success=success, knew=knew, seconds=_total(stages or _dict(status.get("stages")), "seconds"),
         peak_memory=peak_memory(stages) or peak_memory(_dict(status.get("stages"))), created=_number(status.get("created")), size=size, imported=imported,
     )  # fmt: skip

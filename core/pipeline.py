@@ -33,6 +33,7 @@ from core import (
     manifest,
     merging,
     models,
+    own_method,
     preflight,
     refusals,
     regions,
@@ -61,7 +62,7 @@ from core.store import Run
 from core.summary import summary
 from core.voices import Voices, general_lines
 
-CODE = {"teach": 1, "preflight": 2, "localize": 3, "unlearn": 3, "answers": 1, "evaluate": 2}
+CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 1, "unlearn": 3, "answers": 1, "evaluate": 2}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
@@ -73,6 +74,8 @@ class Pipeline:
     def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, shelf: Shelf | None = None) -> None:
         """Load data and model, the latter from the shelf if it is there. Raises UserError for what is wrong with either."""
         self.run, self.config, self.folder, self.report = run, config, folder, report
+        self.method = own_method.resolved(config.unlearn.method)
+        own_method.record(config.unlearn.method, run.path)
         self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
         self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed).forgetting(config.data.forget)
         for finding in self.corpus.findings():
@@ -82,6 +85,8 @@ class Pipeline:
         self.loaded: Loaded = self.shelf.load(config.model, make_room=answerer.leave)
         self.voices = Voices(self.loaded, self.corpus.examples, config, report)
         self.asked = self._asked()
+        # Made here, so that data which cannot be widened is refused before anything is taught.
+        self.further = widen.questions(self.corpus, config.data.widen, config.seed) if config.data.widen else None
         self.pad = self.voices.pad
         self.adapters: Adapters
         self.stages: dict[str, dict[str, Any]] = {}
@@ -287,7 +292,7 @@ class Pipeline:
                 self.report.event("checkpoint", step=step)
 
             result = unlearn_.unlearn(
-                self.adapters, self.region, supply, watched, c,
+                self.adapters, self.region, supply, watched, dataclasses.replace(c, method=self.method),
                 pad=self.pad, seed=self.config.seed, report=self.report, save=save, ask=ask,
             )  # fmt: skip
             store.write_json(folder / "unlearn.json", {**asdict(result), "split": split})
@@ -331,8 +336,8 @@ class Pipeline:
 
     def _supply(self, *, widened: bool = True) -> Supply:
         """Return what the method trains on: both scopes, widened if the settings say so, and what it needs besides."""
-        method, voices, data_ = self.config.unlearn.method, self.voices, self.config.data
-        more = self._widened() if data_.widen and widened else {}
+        method, voices, data_ = self.method, self.voices, self.config.data
+        more = self._widened() if self.further and widened else {}
         parts = {
             scope: self._part(scope, "train") + voices.encode(more.get(scope, [])) for scope in ("unlearn", "retention")
         }
@@ -350,18 +355,15 @@ class Pipeline:
 
     def _widened(self) -> dict[str, list[Example]]:
         """Return the generated examples of each scope, from the cache if these were made before."""
-        count = self.config.data.widen
-        asked = widen.questions(self.corpus, count, self.config.seed)
+        assert self.further is not None
+        asked = self.further
 
         def produce(folder: Path) -> None:
             widen.write(folder / "widened.jsonl", widen.answered(asked, self.voices, self.adapters, self.report))
 
-        key = self._key(
-            "unlearn", "widened", self.adapters.hash("before"), self.corpus.fingerprint(), count, self.config.answers,
-        )  # fmt: skip
-        store.cached(self.folder, "widened", key, self.run, produce)
+        store.cached(self.folder, "widened", self.widened_key(), self.run, produce)
         found = widen.read(self.run.path / "widened.jsonl")
-        self.report.event("widened", dropped=asked.dropped, **{scope: len(of) for scope, of in found.items()})
+        self.report.event("widened", **widen.account(asked, found))
         return found
 
     def _write_after(self, folder: Path) -> None:
@@ -440,12 +442,12 @@ class Pipeline:
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 
-    def teach_key(self) -> str:
-        """Return the key of the teach stage."""
+    def teach_key(self, *also: str) -> str:
+        """Return the key of the teach stage, or of another teaching with the same settings."""
         c = {"class": "TeachConfig", **asdict(self.config.teach)}
         for name in ("merge", "from_run"):  # they decide what is done with the adapter afterwards
             del c[name]
-        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c)
+        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c, *also)
 
     def localize_key(self) -> str:
         """Return the key of the localize stage; adapter "before" must be there."""
@@ -453,6 +455,11 @@ class Pipeline:
         if not c["seed_offset"]:
             del c["seed_offset"]
         return self._key("localize", self.adapters.hash("before"), self.corpus.fingerprint(), c, d.max_tokens)
+
+    def widened_key(self) -> str:
+        """Return the key of the widened questions; adapter "before" must be there."""
+        d, size = self.config.data, self.config.answers.batch_size
+        return self._key("widen", self.adapters.hash("before"), self.corpus.fingerprint(), d.widen, d.max_tokens, size)
 
     def _key(self, stage: str, *parts: Any) -> str:
         """Return the key of a stage: what every stage depends on, and what this one does besides."""

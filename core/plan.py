@@ -127,7 +127,7 @@ def _clean(plan: Run) -> None:
     import shutil
 
     shutil.rmtree(plan.path / "before", ignore_errors=True)
-    for name in (name for names in store.SHIPPED.values() for name in names):
+    for name in ("widened.jsonl", *(name for names in store.SHIPPED.values() for name in names)):
         (plan.path / name).unlink(missing_ok=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from core import jobs
+from core import jobs, widen
 from core.store import Run
 
 
@@ -62,6 +62,8 @@ class _Bars:
             self._progress(event)
         elif kind == "finding":
             tqdm.write(f"note: {event['text']}", sys.stderr)
+        elif kind == "widened":
+            tqdm.write(f"note: {widen.in_words(event)}", sys.stderr)
         elif kind == "preflight":
             facts = event["facts"]
             tqdm.write(f"note: the model's answers contain {facts['known']} of {facts['asked']} facts to forget", sys.stderr)
@@ -74,9 +76,7 @@ class _Bars:
             )
         self.bar.n = event["done"]
         shown = {
-            key: event[key]
-            for key in ("loss", "accuracy", "forget_loss", "retain_loss", "unlearn", "retention")
-            if key in event
+            key: event[key] for key in event if key in ("loss", "accuracy", "unlearn", "retention") or key.endswith("_loss")
         }
         self.bar.set_postfix({key.replace("_loss", ""): f"{value:.3g}" for key, value in shown.items()}, refresh=False)
         self.bar.refresh()

@@ -6,6 +6,7 @@ that taught it. Every other adapter leaves with its run, so that nothing of one 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 from core import models
@@ -27,7 +28,8 @@ class Shelf:
     def load(self, config: ModelConfig, make_room: Callable[[], object] | None = None) -> Loaded:
         """Return the model of a configuration; another one leaves the memory first. Raises UserError as loading does."""
         if self._loaded is None or self._config != config:
-            self.clear()
+            if self._loaded is not None:
+                self.clear()
             self._loaded = models.load(config, make_room)
             self._config = config
         return self._loaded
@@ -62,3 +64,4 @@ class Shelf:
         """Forget everything, for another model or after a run that broke off in the middle of something."""
         self._config = self._loaded = self._adapters = None
         self._key = self._hash = ""
+        gc.collect()  # models refer to themselves: without this the next one would come before the last one is gone

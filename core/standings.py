@@ -23,7 +23,11 @@ SCORES = ("unlearn", "retention", "average", "never_knew", "degenerate", "fluenc
 
 
 def rows(sweep: Sweep, folder: Path | None = None) -> list[dict[str, Any]]:
-    """Return a row a run: run, coordinates, role, state, error, seconds, steps, and SCORES as {split: value}."""
+    """Return a row a run: run, coordinates, role, state, error, what it took, and its scores.
+
+    SCORES are {split: value}, `intervals` over examples {score: {split: [low, high]}}, `seconds` by stage; `steps` were
+    made, of which `kept` is the result; `diverged` says that the loss went beyond all numbers and a checkpoint is the result.
+    """
     return [row(entry, folder) for entry in sweep.entries()]
 
 
@@ -58,7 +62,7 @@ def _scores(path: str, stamps: tuple[tuple[int, int], ...]) -> str:
     unlearned, manifest = _dict(run.json("unlearn.json")), _dict(run.json("manifest.json"))
     return json.dumps(scores(metrics) | {
         "steps": unlearned.get("steps"), "kept": unlearned.get("step"), "stopped": unlearned.get("stopped", ""),
-        "unlearning": unlearned.get("seconds"),
+        "diverged": str(unlearned.get("stopped", "")).startswith("diverged"), "unlearning": unlearned.get("seconds"),
         "seconds": {name: _dict(stage).get("seconds") for name, stage in _dict(manifest.get("stages")).items()},
         "intervals": intervals(metrics),
     })  # fmt: skip
@@ -88,13 +92,23 @@ def put(into: dict[str, float], key: str, value: Any) -> None:
         into[key] = float(value)
 
 
-def intervals(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metric -> part -> [low, high] of after, where metrics.json holds intervals over examples."""
-    return {
-        name: found
-        for name in ("accuracy", "never_knew", "degenerate", "fluency")
-        if (found := _dict(_dict(_dict(metrics.get(name)).get("intervals")).get("after")))
-    }
+def intervals(metrics: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """Return score -> split -> [low, high] over examples, as far as metrics.json holds them; the average has none there."""
+
+    def of(metric: str) -> dict[str, Any]:
+        return _dict(_dict(_dict(metrics.get(metric)).get("intervals")).get("after"))
+
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in SCORES}
+    places = {"retention": ("accuracy", "retention/"), "never_knew": ("never_knew", "")}
+    places |= {name: (name, "unlearn/") for name in ("degenerate", "fluency")}
+    for split in SPLITS:
+        for name, (metric, scope) in places.items():
+            if f"{scope}{split}" in of(metric):
+                found[name][split] = of(metric)[f"{scope}{split}"]
+        if f"unlearn/{split}" in of("accuracy"):
+            low, high = of("accuracy")[f"unlearn/{split}"]
+            found["unlearn"][split] = [100 - high, 100 - low]
+    return {name: of_split for name, of_split in found.items() if of_split}
 
 
 def overhead(sweep: Sweep) -> dict[str, float] | None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 STAGES = ("teach", "preflight", "localize", "region", "unlearn", "answers", "evaluate")
 ENDED = ("done", "cancelled", "failed")
 BUNDLED_RUNS = Path(__file__).resolve().parent.parent / "assets" / "runs"
+GONE = "The worker is gone"
+"""how the error of a run begins whose process ended without a word"""
 HEARTBEAT = 2.0
 """Seconds between two heartbeats of a worker."""
 
@@ -92,7 +94,7 @@ class Run:
         value = self.json("status.json")
         status: dict[str, Any] = value if isinstance(value, dict) else {"state": "unreadable"}
         if status.get("state") in ("queued", "running") and not alive(status):
-            status |= {"state": "failed", "error": f"The worker is gone (in stage {status.get('stage') or 'queue'})."}
+            status |= {"state": "failed", "error": f"{GONE} (in stage {status.get('stage') or 'queue'})."}
         return status
 
     def events(self) -> list[dict[str, Any]]:
@@ -167,7 +169,7 @@ def alive(status: dict[str, Any]) -> bool:
 
 def create(config: RunConfig, folder: Path) -> Run:
     """Make a new run directory with its configuration, queued. Raises UserError where nothing can be written."""
-    method, source = config.unlearn.method.name, Path(config.data.source).name
+    method, source = config.unlearn.method.label, Path(config.data.source).name
     name = config.name or f"{method} on {source} {config.data.subset}"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
     run = Run(folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{uuid.uuid4().hex[:4]}")

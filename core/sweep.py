@@ -7,7 +7,6 @@ run's where the worker is concerned, so that it is followed, cancelled and found
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 import uuid
@@ -20,7 +19,7 @@ from typing import Any
 from core import store
 from core.config import FORMAT, RunConfig
 from core.errors import UserError, unknown
-from core.store import Run
+from core.store import GONE, Run
 
 KINDS = ("grid", "tune", "refit", "controls", "requests")
 
@@ -195,7 +194,12 @@ def renew(sweep: Sweep) -> None:
     (sweep.path / "cancel").unlink(missing_ok=True)
     store.write_json(sweep.path / "status.json", store.fresh_status())
     for run in members(sweep):
-        if run.path.is_dir() and run.status().get("state") != "done":
-            with contextlib.suppress(FileNotFoundError):
-                (run.path / "cancel").unlink()
-            store.write_json(run.path / "status.json", store.fresh_status())
+        status = run.status()
+        if run.path.is_dir() and status.get("state") != "done":
+            (run.path / "cancel").unlink(missing_ok=True)
+            # A run at which the worker died may do it again: it comes after all others.
+            died = int(status.get("died") or 0) + (
+                status.get("state") == "failed" and status.get("error", "").startswith(GONE)
+            )
+            again = {"died": died} if died and status.get("began") else {}
+            store.write_json(run.path / "status.json", store.fresh_status() | again)

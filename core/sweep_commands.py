@@ -154,7 +154,8 @@ def _followed(given: argparse.Namespace, made: Sweep) -> int:
 
 def _follow(made: Sweep) -> str:
     note(f"Sweep {made.id}: {len(made.entries())} runs")
-    waiting = [entry.run.config() for entry in made.entries() if entry.run.status().get("state") != "done"]
+    runs = [entry.run for entry in made.entries() if entry.run.status().get("state") != "done"]
+    waiting = [run.config() for run in runs if not run.problem()]
     if waiting:
         seconds = made.value().get("asked", {}).get("seconds") if made.kind == "tune" else None
         found = forecast.from_runs(waiting, made.folder, seconds)
@@ -204,24 +205,25 @@ def _printed(given: argparse.Namespace, made: Sweep) -> int:
 
 
 def _groups(groups: list[dict[str, Any]]) -> list[str]:
-    names = {
-        "unlearn": "U-val",
-        "retention": "R-val",
-        "average": "average",
-        "never_knew": "never-knew",
-        "degenerate": "degenerate",
-    }
-    rows: list[list[Any]] = [["", "runs", *names.values()]]
+    shown = ("U", "R", "average", "never-knew", "degenerate")
+    names = ("unlearn", "retention", "average", "never_knew", "degenerate")
+    rows: list[list[Any]] = [["", "runs", *shown]]
     for group in groups:
-        cells = [_with_interval(group[name].get("val") or group[name].get("dev")) for name in names]
+        cells = [_cell(group, name) for name in names]
         rows.append([described(group["coordinates"]), group["count"], *cells])
     return table(rows)
 
 
-def _with_interval(value: tuple[float, float | None] | None) -> str | None:
-    if value is None:
+def _cell(group: dict[str, Any], name: str) -> str | None:
+    """Return a mean with its interval over seeds or, of a single run, over examples, where there is one."""
+    split = next((split for split in ("val", "dev", "train") if split in group[name]), None)
+    if split is None:
         return None
-    return f"{value[0]:.1f}" if value[1] is None else f"{value[0]:.1f} ± {value[1]:.1f}"
+    mean, half = group[name][split]
+    over = group.get("intervals", {}).get(name, {}).get(split)
+    if half is not None:
+        return f"{mean:.1f} ± {half:.1f}"
+    return f"{mean:.1f} ({over[0]:.1f} to {over[1]:.1f})" if over else f"{mean:.1f}"
 
 
 def _tuning(made: Sweep, value: dict[str, Any]) -> list[str]:

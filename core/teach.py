@@ -51,7 +51,7 @@ def teach(
     seed: int,
     report: Reporter,
 ) -> Taught:
-    """Train adapter "before" on both scopes. Raises UserError when the loss is not finite."""
+    """Train adapter "before" on both scopes, or on the one that has examples. Raises UserError when the loss is not finite."""
     result, started = Taught(), time.monotonic()
     members = [*unlearn, *retention]
     source = torch.Generator().manual_seed(seed)
@@ -127,5 +127,7 @@ def _measure(
     """Measure both scopes exactly; say whether both reached the target."""
     with adapters.active("before") as model:
         for scope, members in (("unlearn", unlearn), ("retention", retention)):
+            if not members:
+                continue
             into.accuracy[scope] = accuracy(model, members, pad, device=adapters.device)
     return min(into.accuracy.values()) >= config.target_accuracy

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.config import RunConfig
+from core.errors import UserError
 from core.sweep import Entry, Member, Sweep
 
 CHECKS = 6
@@ -162,7 +163,10 @@ def _trial(entry: Entry) -> Trial:
         return metrics.get(metric, {}).get("values", {}).get("after", {}).get(part)
 
     wrong = value("accuracy", "unlearn/dev")
-    config = run.config()
+    try:
+        config = run.config()
+    except UserError as error:  # deleted, or damaged
+        return Trial(entry, "unreadable", str(error), {}, None, None, None, None, None, None, None)
     settings = {r.path.removeprefix("unlearn."): _of(config, r.path) for r in space(config)}
     return Trial(
         entry, str(status.get("state")), str(status.get("error", "")), settings, config.unlearn.steps,

@@ -1,25 +1,33 @@
 """Widening: more questions of each scope's kind, so that forgetting and keeping reach beyond the given wording.
 
-After NAUF (arXiv 2407.10058): each scope's train questions are asked about the other subjects too, and the taught model
-answers them itself. What then coincides with a question that exists already, in train, dev or val, is left out.
+After NAUF (arXiv 2407.10058): each scope's train questions are asked about that scope's other subjects too, and the taught
+model answers them itself, greedily. What coincides with a question of train, dev or val is left out, compared without
+case, white space and punctuation; so is what both scopes would ask. Pages read the account of it: no heavy import.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from core import store
-from core.adapters import Adapters
-from core.answers import Request, generate
-from core.batching import prompt_ids
 from core.data import SCOPES, Corpus, Example
 from core.errors import UserError
-from core.progress import Reporter
-from core.voices import Voices
+
+if TYPE_CHECKING:
+    from core.adapters import Adapters
+    from core.progress import Reporter
+    from core.store import Run
+    from core.voices import Voices
+
+SAMPLES = 4
+"""questions of each scope that are shown to look at"""
 
 
 @dataclass(frozen=True)
@@ -28,56 +36,96 @@ class Asked:
 
     examples: list[Example]
     dropped: int
-    """questions that were left out because they coincide with one of val or dev"""
+    """different questions that were left out because they coincide with one of val or dev"""
 
 
 def questions(corpus: Corpus, count: int, seed: int) -> Asked:
     """Return up to `count` questions of each scope, drawn with a seed. Raises UserError where none can be made."""
-    known = {_plain(e.question): e.split for e in corpus.examples}
-    subjects = [name for name in corpus.subjects() if name]
+    made = {scope: _crossed(corpus, scope) for scope in SCOPES}
+    known = {_plain(e.question) for e in corpus.examples}
+    held_out = {_plain(e.question) for e in corpus.select(split=("val", "dev"))}
+    both = made["unlearn"].keys() & made["retention"].keys()
     found: list[Example] = []
-    dropped = 0
-    for scope in SCOPES:
-        made: dict[str, Example] = {}
-        for example in corpus.select(scope, "train"):
-            if not example.subject or example.subject not in example.question:
-                continue
-            for name in subjects:
-                text = example.question.replace(example.subject, name)
-                key = _plain(text)
-                if key in known:
-                    dropped += known[key] in ("val", "dev")
-                elif key not in made:
-                    made[key] = Example("", text, "", scope, "train", name)
-        chosen = random.Random(f"{seed}/{scope}").sample(sorted(made), min(count, len(made)))
-        found += [
-            Example(f"{scope}/widened/{number}", made[key].question, "", scope, "train", made[key].subject)
-            for number, key in enumerate(chosen)
-        ]
+    for scope, by_text in made.items():
+        free = sorted(by_text.keys() - known - both)
+        chosen = random.Random(f"{seed}/{scope}").sample(free, min(count, len(free)))
+        found += [replace(by_text[key], id=f"{scope}/widened/{number}") for number, key in enumerate(chosen)]
     if not found:
         raise UserError(
-            "No question can be widened: none contains the name of its subject, or there is only one subject.",
+            "No question can be widened: none has its subject's name in it, a scope has only one subject, or all questions "
+            "that could be made are there already.",
             "Set data.widen=0, or give the data a column subject.",
         )
-    return Asked(found, dropped)
+    return Asked(found, len((made["unlearn"].keys() | made["retention"].keys()) & held_out))
+
+
+def _crossed(corpus: Corpus, scope: str) -> dict[str, Example]:
+    """Return a scope's train questions with each other subject of the same scope in place of their own, by plain text.
+
+    Of the same scope: a question to forget must not be asked about somebody of whom everything is to be kept.
+    """
+    train = [e for e in corpus.select(scope, "train") if e.subject]
+    made: dict[str, Example] = {}
+    for example in train:
+        if example.subject in example.question:
+            for name in dict.fromkeys(e.subject for e in train if e.subject != example.subject):
+                text = example.question.replace(example.subject, name)
+                made.setdefault(_plain(text), Example("", text, "", scope, "train", name))
+    return made
+
+
+def longest(voices: Voices) -> int:
+    """Return how many tokens an answer may have: as many as the longest train answer, with its end."""
+    return max(len(voices.encoded[e.id].answer) for e in voices.examples if e.split == "train")
 
 
 def answered(asked: Asked, voices: Voices, adapters: Adapters, report: Reporter) -> list[Example]:
-    """Let the taught model answer, greedily; answers that would be empty or too long are left out."""
+    """Let the taught model answer, greedily; what is empty or does not end within the longest train answer is left out."""
+    from core.answers import Request, generate
+    from core.batching import prompt_ids
+
     c, tokenizer = voices.config, voices.tokenizer
     ordered = sorted(asked.examples, key=lambda e: (len(e.question), e.id))
+    greedy = replace(c.answers, temperature=0.0, max_new_tokens=longest(voices))
     size, found = 2 * c.answers.batch_size, []
     for start in range(0, len(ordered), size):
         report.check()
         part = ordered[start : start + size]
-        requests = [Request(tuple(prompt_ids(tokenizer, c.model.template, e.question)), "before") for e in part]
-        made = generate(adapters, requests, c.answers, end=voices.end, pad=voices.pad)
-        for example, tokens in zip(part, made, strict=True):
+        prompts = [tuple(prompt_ids(tokenizer, c.model.template, e.question)) for e in part]
+        made = generate(adapters, [Request(p, "before") for p in prompts], greedy, end=voices.end, pad=voices.pad)
+        for example, prompt, tokens in zip(part, prompts, made, strict=True):
             text = tokenizer.decode(tokens, skip_special_tokens=True).strip()
-            if text:
-                found.append(Example(**{**asdict(example), "answer": text}))
-        report.progress(min(start + size, len(ordered)), len(ordered), "widened", tokens=sum(map(len, made)))
+            again = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+            if again and len(tokens) < greedy.max_new_tokens and len(prompt) + again < c.data.max_tokens:
+                found.append(replace(example, answer=text))
+        report.progress(min(start + size, len(ordered)), len(ordered), "further questions", tokens=sum(map(len, made)))
     return sorted(found, key=lambda e: (e.scope, int(e.id.rpartition("/")[2])))
+
+
+def account(asked: Asked, found: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
+    """Return what is to be said about it: unlearn, retention (questions), dropped, unanswered, samples."""
+    counts = {scope: len(of) for scope, of in found.items()}
+    samples = [
+        {"scope": e.scope, "question": e.question, "answer": e.answer} for scope in SCOPES for e in found[scope][:SAMPLES]
+    ]
+    missing = len(asked.examples) - sum(counts.values())
+    return {**counts, "dropped": asked.dropped, "unanswered": missing, "samples": samples}
+
+
+def told(run: Run) -> dict[str, Any] | None:
+    """Return a run's account of its widening, None where nothing was widened (yet)."""
+    return next((e for e in reversed(run.events()) if e.get("kind") == "widened"), None)
+
+
+def in_words(account: Mapping[str, Any]) -> str:
+    """Return an account as a sentence; of a foreign run's account only numbers are repeated."""
+    names = ("unlearn", "retention", "dropped", "unanswered")
+    counts = {name: account[name] if isinstance(account.get(name), int) else "?" for name in names}
+    text = (
+        f"Widened by {counts['unlearn']} U and {counts['retention']} R questions that the taught model answered itself. "
+        f"Left out: {counts['dropped']} that stand in val or dev"
+    )
+    return f"{text}, {counts['unanswered']} whose answer was empty or did not end." if counts["unanswered"] else f"{text}."
 
 
 def write(path: Path, examples: Sequence[Example]) -> None:
@@ -92,4 +140,5 @@ def read(path: Path) -> dict[str, list[Example]]:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.lower().split())
+    """Return a text's words alone, in one case and one Unicode form."""
+    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import store, tickets
+from core import reference, store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError
 from core.progress import Reporter, peak_memory_mb
@@ -179,13 +179,13 @@ def work(run: Run) -> int:
         with store.single_worker(run):
             log = Log(run)
             with log.beating():
-                return _reported(log, alone)
+                return reported(log, alone)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 1
 
 
-def _reported(log: Log, action: Callable[[Log], None]) -> int:
+def reported(log: Log, action: Callable[[Log], None]) -> int:
     """Do something whose end, whatever it is, goes into a status; return the exit status."""
     try:
         action(log)
@@ -220,7 +220,7 @@ def work_sweep(sweep: Sweep) -> int:
         with store.single_worker(sweep.place):
             log = Log(sweep.place)
             with log.beating():
-                return _reported(log, partial(_all, sweep))
+                return reported(log, partial(_all, sweep))
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -229,6 +229,7 @@ def work_sweep(sweep: Sweep) -> int:
 def _all(sweep: Sweep, log: Log) -> None:
     """Wait for the device, then execute run after run on one shelf. Raises Cancelled when the sweep is cancelled."""
     waiting = [run for run in members(sweep) if _claim(run, sweep)]
+    waiting.sort(key=lambda run: int(run.status().get("died") or 0))
     try:
         configs = [value for run in waiting if (value := _readable(run))]
         with turn(configs[0], log) if configs else contextlib.nullcontext():
@@ -288,7 +289,7 @@ def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
         with store.single_worker(run):
             log = Log(run, within=sweep.place)
             with log.beating():
-                ended = _reported(log, go)
+                ended = reported(log, go)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return
@@ -301,6 +302,8 @@ def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Execute what the command line names."""
+    if arguments[0] == "--reference":
+        return reference.work(Run(Path(arguments[1]).absolute()))
     if arguments[0] == "--sweep":
         return work_sweep(Sweep(Path(arguments[1]).absolute()))
     return work(Run(Path(arguments[0]).absolute()))

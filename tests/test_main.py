@@ -215,3 +215,16 @@ def test_bundled_run_can_be_shown_everywhere(tmp_path: Path) -> None:
     done = command("show", bundled[0].id, "--runs", str(tmp_path / "empty"), "--json")
     assert done.returncode == 0
     assert last_json(done.stdout)["state"] == "done"
+
+
+def test_methods_say_formula_source_and_settings() -> None:
+    text = command("methods", "npo", "located").stdout
+    for part in ("npo", "loss:", "arXiv 2404.05868", "known for:", "beta = 0.1", "(paper: 0.1)", "located"):
+        assert part in text
+    assert "memflex" not in text
+    listed = last_json(command("methods", "--json").stdout)
+    assert len(listed["methods"]) >= 20
+    assert all(member["formula"] and member["source"] and member["help"] for member in listed["methods"])
+    wrong = command("methods", "nppo")
+    assert wrong.returncode == 1
+    assert "Did you mean “npo”" in wrong.stderr

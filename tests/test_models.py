@@ -266,7 +266,7 @@ def test_automatic_choices_are_concrete() -> None:
     assert models.pick_dtype("autocast", "cpu") == "autocast"
 
 
-LIGHT = "core, core.config, core.store, core.jobs, core.answerer, core.data, core.facts, core.regions, core.methods, core.metrics, core.fitting, core.requests, core.voice_spec, core.export"
+LIGHT = "core, core.config, core.store, core.jobs, core.answerer, core.data, core.facts, core.regions, core.methods, core.metrics, core.fitting, core.requests, core.voice_spec, core.export, core.widen"
 
 
 def test_light_modules_import_no_heavy_library() -> None:

@@ -52,6 +52,20 @@ def test_every_stage_gets_a_range_that_adds_up(tiny_llama: Path, tiny_data: Path
     assert len(found["steps"]["unlearn"]) == 2
 
 
+def test_extras_are_part_of_the_estimate(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    costs = {}
+    for extras in (False, True):
+        quick(tiny_llama, tiny_data, evaluate__extras=extras).save(tmp_path / "config.json")
+        done = in_shell(tmp_path / "config.json", "--json", "--runs", str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        costs[extras] = {cost["name"]: cost for cost in last_json(done.stdout)["stages"]}
+    for name in ("preflight", "evaluate"):
+        assert "passages" in costs[True][name]["how"]
+        assert "passages" not in costs[False][name]["how"]
+        # 480 options and some hundred answers against 18 short ones: even a disturbed clock sees the difference.
+        assert costs[True][name]["high"] > 1.5 * costs[False][name]["high"]
+
+
 def test_what_a_run_has_computed_costs_nothing(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     config = quick(tiny_llama, tiny_data)
     assert ended(jobs.submit(config, tmp_path)) == "done"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,11 @@ from core.config import RunConfig
 from core.errors import UserError
 from core.grid import Axes
 from core.pipeline import Pipeline
-from core.standings import interval, over_seeds, rows
+from core.standings import interval, intervals, over_seeds, overhead, rows
 from core.store import Run
 from core.sweep import Member, Sweep
 from tests.naive import Recorder
-from tests.processes import quick, state, until
+from tests.processes import ROOT, quick, state, until
 from tests.test_pipeline import small
 
 
@@ -102,6 +104,14 @@ def test_killed_sweep_goes_on_with_what_is_not_done(tiny_llama: Path, tiny_data:
     assert [state(run) for run in (first, second, third)] == ["done"] * 3
     assert (first.path / "manifest.json").stat().st_mtime_ns == before
     assert same_result(second, alone(configs[1], tmp_path / "alone"))
+    # What broke the worker once may do it again: the others were finished before it.
+    assert third.status()["began"] < second.status()["began"]
+
+
+def test_what_pages_read_imports_no_torch() -> None:
+    names = "controls, forecast, grid, paired, sequence, standings, sweep, tuning"
+    code = f"import sys; from core import {names}; assert 'torch' not in sys.modules; assert 'datasets' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 
 
 def test_cancelled_sweep_stops_the_run_at_work_and_begins_no_other(
@@ -186,6 +196,34 @@ def test_interval_over_seeds_is_students() -> None:
     a, b = over_seeds(made_up)
     assert (a["count"], a["average"]["val"][0]) == (2, 82.0)
     assert (b["count"], b["failed"], b["average"]["val"]) == (1, 1, (1.0, None))
+
+
+def test_intervals_over_examples_carry_the_names_of_scores() -> None:
+    accuracy = {"unlearn/val": [40.0, 60.0], "retention/val": [80.0, 90.0]}
+    metrics = {
+        "accuracy": {"intervals": {"after": accuracy}},
+        "never_knew": {"intervals": {"after": {"val": [70.0, 75.0]}}},
+        "degenerate": {"values": {}},
+    }
+    expected = {"unlearn": {"val": [40.0, 60.0]}, "retention": {"val": [80.0, 90.0]}, "never_knew": {"val": [70.0, 75.0]}}
+    assert intervals(metrics) == expected
+    assert intervals({}) == {}
+
+
+def test_overhead_is_what_is_neither_work_nor_shared(tmp_path: Path) -> None:
+    sweep = made([(RunConfig(), {"number": 0}), (RunConfig(), {"number": 1})], tmp_path)
+    assert overhead(sweep) is None
+    stages = {"teach": 30.0, "preflight": 0.1, "unlearn": 40.0, "answers": 8.0, "evaluate": 2.0}
+    for number, run in enumerate(sweep_.members(sweep)):
+        done = {
+            name: {"seconds": s, "state": "reused" if number and name == "teach" else "done"} for name, s in stages.items()
+        }
+        store.write_json(run.path / "status.json", run.status() | {"began": 10.0 + number, "stages": done})
+    store.write_json(sweep.path / "status.json", sweep.place.status() | {"began": 5.0, "ended": 145.2})
+    found = overhead(sweep)
+    assert found is not None
+    assert (found["wall"], found["work"], found["shared"]) == pytest.approx((140.2, 100.0, 30.2))
+    assert found["percent"] == pytest.approx(10.0)
 
 
 def test_sweeps_are_found_and_listed(tmp_path: Path) -> None:

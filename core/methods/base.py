@@ -32,6 +32,11 @@ class Method:
     refusals: ClassVar[str] = ""
     """which refusals the stream refusal holds: plain, or named (they name the subject); see core/refusals.py"""
 
+    @property
+    def label(self) -> str:
+        """What lists show."""
+        return self.name
+
     def prepare(self, context: Context) -> None:
         """Do what is needed once, before the first step."""
 

@@ -31,32 +31,46 @@ def _scores(accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def compute(evidence: Evidence) -> Score:
-    """Return after's scores per split of the unlearn scope, on all answer tokens and on knowledge tokens."""
-    if not {"before", "after", "never"} <= set(evidence.voices()):
+    """Return after's scores per split of the unlearn scope, on all answer tokens and on knowledge tokens.
+
+    SPLIT and SPLIT/knowledge are against the model that was never taught anything; the same with /retrained at the end are
+    against the one taught on the retention scope only, where that was made. Per example: all tokens, against the former.
+    """
+    voices = evidence.voices()
+    if not {"before", "after", "never"} <= set(voices):
         return Score({}, reasons={"after": evidence.missing.get("never", "the never-taught model was not recorded")})
-    right = evidence.tokens[["example"]].assign(
-        **{voice: 100.0 * (evidence.tokens[f"rank_{voice}"] == 1) for voice in ("before", "after", "never")}
-    )
-    every = right.groupby("example", sort=False).mean()
-    knowledge = right[(right["before"] > 0) & (right["never"] == 0)].groupby("example", sort=False).mean()
-    values: dict[str, float] = {}
-    pairs: dict[str, list[float] | None] = {}
-    for split in ("train", "dev", "val"):
-        ids = evidence.ids("unlearn", split)
-        for part, table in ((split, every), (f"{split}/knowledge", knowledge)):
-            mine = table[table.index.isin(ids)].to_numpy(dtype=np.float64)
-            if len(mine):
-                values[part] = score(*mine.mean(axis=0))
-                # Examples are drawn with all three of their accuracies: the score is a ratio of means.
-                pairs[part] = bootstrap.interval(_scores(bootstrap.weights(len(mine)) @ mine)) if len(mine) > 1 else None
-    known = {part: value for part, value in values.items() if not math.isnan(value)}
-    unknown = sorted(set(values) - set(known))
-    reasons = {"after": f"on {', '.join(unknown)} before knew no more than the never-taught model"} if unknown else {}
-    each = {str(i): float(v) for i, v in zip(every.index, _scores(every.to_numpy(dtype=np.float64)), strict=True)}
-    intervals = bounds({part: pair for part, pair in pairs.items() if part in known})
-    return Score(
-        {"after": known}, {"after": {i: v for i, v in each.items() if not math.isnan(v)}}, reasons, {"after": intervals}
-    )
+    found = Score({"after": {}}, intervals={"after": {}})
+    unknown: list[str] = []
+    for reference, suffix in (("never", ""), ("retrained", "/retrained")):
+        if reference not in voices:
+            continue
+        columns = {voice: 100.0 * (evidence.tokens[f"rank_{voice}"] == 1) for voice in ("before", "after", reference)}
+        right = evidence.tokens[["example"]].assign(**columns)
+        every = right.groupby("example", sort=False).mean()
+        knowledge = right[(right["before"] > 0) & (right[reference] == 0)].groupby("example", sort=False).mean()
+        for split in ("train", "dev", "val"):
+            for part, table in ((f"{split}{suffix}", every), (f"{split}/knowledge{suffix}", knowledge)):
+                mine = table[table.index.isin(evidence.ids("unlearn", split))].to_numpy(dtype=np.float64)
+                if len(mine):
+                    unknown += [] if _add(found, part, mine) else [part]
+        if not suffix:
+            each = {str(i): float(v) for i, v in zip(every.index, _scores(every.to_numpy(dtype=np.float64)), strict=True)}
+            found.examples["after"] = {i: v for i, v in each.items() if not math.isnan(v)}
+    if unknown:
+        found.reasons["after"] = f"on {', '.join(sorted(unknown))} before knew no more than the never-taught model"
+    return found
+
+
+def _add(found: Score, part: str, table: NDArray[np.float64]) -> bool:
+    """Put a part's score with its interval into `found`, from rows (before, after, reference); False where it has none."""
+    value = score(*table.mean(axis=0))
+    if math.isnan(value):
+        return False
+    found.values["after"][part] = value
+    # Examples are drawn with all three of their accuracies: the score is a ratio of means.
+    pair = bootstrap.interval(_scores(bootstrap.weights(len(table)) @ table)) if len(table) > 1 else None
+    found.intervals["after"] |= bounds({part: pair})
+    return True
 
 
 NEVER_KNEW = Metric(

@@ -49,15 +49,22 @@ def thinned(points: Sequence[tuple[float, float]], most: int = MOST) -> list[tup
 
 
 def losses(events: Events, palette: Palette) -> Figure:
-    """Draw the loss on both scopes at every step of unlearning."""
+    """Draw the loss at every step of unlearning, of each part of the batch that the method looks at."""
     fig = figure(palette, 260, showlegend=True)
     steps = of_stage(events, "unlearn")
-    for scope, key in (("unlearn", "forget_loss"), ("retention", "retain_loss")):
-        points = thinned([(e["done"], e[key]) for e in steps if key in e])
+    muted = {"color": palette.muted, "width": 2}
+    parts = {
+        "forget": (SCOPE_NAMES["unlearn"], line_style(palette, "unlearn")),
+        "retain": (SCOPE_NAMES["retention"], line_style(palette, "retention")),
+        "refusal": ("refusals to the unlearn scope", {**muted, "dash": "dashdot"}),
+        "general": ("general text", {**muted, "dash": "dot"}),
+    }
+    for part, (name, line) in parts.items():
+        points = thinned([(e["done"], e[f"{part}_loss"]) for e in steps if f"{part}_loss" in e])
         if points:
             x, y = zip(*points, strict=True)
             fig.add_scatter(
-                x=x, y=y, mode="lines", line=line_style(palette, scope), name=SCOPE_NAMES[scope],
+                x=x, y=y, mode="lines", line=line, name=name,
                 hovertemplate="step %{x}: %{y:.3f} nats<extra></extra>",
             )  # fmt: skip
     fig.update_layout(xaxis=axis(palette, "step"), yaxis=axis(palette, "loss, nats per token", rangemode="tozero"))

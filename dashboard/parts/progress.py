@@ -11,7 +11,7 @@ from core import jobs, store
 from core.errors import UserError
 from core.store import Run
 from dashboard.charts import curves
-from dashboard.parts import configuration, follow, look, runs, scores, watched
+from dashboard.parts import configuration, follow, look, runs, scores, watched, widened
 from dashboard.parts.text import duration, md
 
 EVERY = 0.7
@@ -49,6 +49,7 @@ def look_at(run: Run, drawn: str) -> None:
     with left:
         checklist(run, status)
         findings(run, events)
+        widened.show(events)
         with st.container(horizontal=True):
             take_along(run)
         log(run, state)
@@ -204,7 +205,7 @@ def pictures(run: Run, events: Sequence[Status]) -> None:
         target = result.get("target") if isinstance(result, dict) else None
         if losses.open:
             with losses:
-                look.chart(curves.losses(curve, palette), "Loss on both scopes at each step", "losses",
+                look.chart(curves.losses(curve, palette), "Loss on each part of the batch at each step", "losses",
                            facts=look.where(run, "unlearn", source, "mean cross-entropy of the step's batch", "a batch a step"))  # fmt: skip
         else:
             with checks:

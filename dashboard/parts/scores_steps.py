@@ -43,7 +43,7 @@ def show(current: Measured, split: str) -> None:
     offer(run, chosen, kept, split)
     with st.expander("Loss at every step", icon=":material/show_chart:", key="losses.open", on_change="rerun") as box:
         if box.open:
-            look.chart(curves.losses(curves.of_result(result), look.palette()), "Loss on both scopes at each step", "losses",
+            look.chart(curves.losses(curves.of_result(result), look.palette()), "Loss on each part of the batch at each step", "losses",
                        facts=look.where(run, "unlearn", "unlearn.json", "mean cross-entropy of the step's batch", "a batch a step"))  # fmt: skip
 
 

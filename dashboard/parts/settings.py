@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.config import FAMILIES, RunConfig, describe
 from core.methods import METHODS, Method
+from core.own_method import OwnMethod
 from core.regions import REGIONS, Region
 from dashboard.parts import address, families
 from dashboard.parts.text import md, number
@@ -82,6 +83,8 @@ def member(
 ) -> Method | Region:
     """Let a method or region rule be chosen and set; return it. Raises UserError for values out of range."""
     family: dict[str, Any] = METHODS if kind is Method else REGIONS
+    if isinstance(current, OwnMethod):  # only the page that starts from a run with one offers it
+        family = {**family, current.name: OwnMethod}
     names = families.grouped(family)
     key = f"{prefix}.{FAMILIES[kind][0]}"
     address.take(key, names)
@@ -90,6 +93,8 @@ def member(
     address.keep(key, name if name != current.name else "")
     start = current if name == current.name else family[name]()
     st.caption(f"{md(families.in_words(family[name]))}.")
+    if isinstance(start, OwnMethod):
+        st.caption(f"Here: {md(start.label)}, settings {md(start.settings)}, SHA-256 {start.sha256[:12]}…")
     families.facts(family[name])
     config = RunConfig().with_setting("region", start) if kind is Region else _with_method(start)
     stage = "region" if kind is Region else "unlearn"

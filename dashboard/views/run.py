@@ -18,10 +18,11 @@ from dashboard.parts import configuration, estimate, look, model, progress, runs
 from dashboard.parts.text import md
 
 TABS = ["This run", "New run"]
-PRESET_NAMES = {"this-machine": "This machine", "paper": "Paper"}
+PRESET_NAMES = {"this-machine": "This machine", "paper": "Paper", "paper-code": "Paper's code"}
 PRESET_HELP = (
     "**This machine**: settings that give an honest balance on two cores within minutes.  \n"
-    "**Paper**: the published settings, exactly; slow on a small machine, and too weak for a small model."
+    "**Paper**: the published settings, exactly; slow on a small machine, and too weak for a small model.  \n"
+    "**Paper's code**: the same, with labels perturbed as in its released code."
 )
 JSON_HELP = "Replaces the form by its JSON, to edit as text. Switching back shows the form as it was."
 
@@ -91,8 +92,9 @@ def begin(again: store.Run | None) -> Start:
     name = choice.segmented_control("Preset", list(PRESETS), format_func=lambda key: PRESET_NAMES.get(key, key), key="new.preset",
                                     default="this-machine", required=True, help=PRESET_HELP, bind="query-params")  # fmt: skip
     with what.popover("What it changes", icon=":material/compare_arrows:"):
-        rows = configuration.differences(preset("this-machine"), preset("paper"))
-        configuration.changes_table(rows, PRESET_NAMES["this-machine"], PRESET_NAMES["paper"])
+        other = name if name != "this-machine" else "paper"
+        rows = configuration.differences(preset("this-machine"), preset(other))
+        configuration.changes_table(rows, PRESET_NAMES["this-machine"], PRESET_NAMES.get(other, other))
     return Start(preset(name), f"the preset “{PRESET_NAMES.get(name, name)}”", "new", name)
 
 
@@ -153,7 +155,7 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
             st.warning(md(problem), icon=":material/info:")
         st.button("Start", type="primary", disabled=True, width="stretch")
         return
-    method, region = config.unlearn.method.name, config.region.name
+    method, region = config.unlearn.method.label, config.region.name
     lines = [f"**{md(runs.tail(config.model.name))}** unlearns with **{md(method)}** on the region **{md(region)}**."]
     if corpus is not None:
         lines.append(f"{len(corpus.subjects())} subjects, {len(corpus.examples)} questions.")

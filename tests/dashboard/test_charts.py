@@ -166,6 +166,16 @@ def test_curves_show_the_last_attempt_only() -> None:
     assert checks.layout.shapes[0].y0 == 35.0
 
 
+def test_losses_show_whatever_parts_a_method_looks_at() -> None:
+    def of(**values: float) -> list[str]:
+        return [trace.name for trace in curves.losses([{"kind": "progress", "stage": "unlearn", "done": 1, **values}], LIGHT).data]
+
+    assert of(forget_loss=1.0) == ["✖ unlearn scope"]
+    assert of(retain_loss=1.0, refusal_loss=2.0) == ["● retention scope", "refusals to the unlearn scope"]
+    assert of(general_loss=1.0) == ["general text"]
+    assert of() == []
+
+
 def test_curves_of_a_finished_stage_reach_the_last_check() -> None:
     result = store.bundled_runs()[0].json("unlearn.json")
     fig = curves.checks(curves.of_result(result), result["target"], LIGHT)

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import data, jobs, plan, store
 from core.config import from_json, preset
+from core.own_method import OwnMethod
 from core.store import Run
 from dashboard.charts.curves import thinned
 from dashboard.parts import configuration, follow, progress, watched
@@ -94,6 +95,28 @@ def test_watched_questions_show_the_last_two_rounds_or_a_chosen_one(living: Run,
     assert "Nowhere" not in shown
     assert "<img" not in shown
     assert not re.search(r"(?<!\\)<img", text_of(app))
+
+
+def test_further_questions_are_counted_and_some_shown_as_what_they_are(living: Run, open_page: Open) -> None:
+    samples = [{"scope": "unlearn", "question": f"Where is Bo {BAD}?", "answer": f"At Elm Road {BAD}."}, "no object"]
+    account = {"unlearn": 120, "retention": 118, "dropped": 7, "unanswered": 2, "samples": samples}
+    write_events(living, [*living.events(), {"t": 2.0, "kind": "widened", **account}])
+    app = open_page("run", "living")
+    assert not app.exception
+    told = "Widened by 120 U and 118 R questions that the taught model answered itself. Left out: 7 that stand in val or dev"
+    assert told in said(app)
+    assert not re.search(r"(?<!\\)<img", text_of(app))
+    shown = "".join(html.value for html in app.html)
+    assert "At Elm Road &lt;img" in shown
+    assert "Where is Bo <img src=x onerror=alert(1)> **b**?" in said(app)
+
+
+@pytest.mark.parametrize("samples", [None, 3, [], [{}], {"a": 1}])
+def test_a_damaged_account_of_further_questions_hurts_nothing(living: Run, open_page: Open, samples: Any) -> None:
+    write_events(living, [*living.events(), {"kind": "widened", "unlearn": BAD, "samples": samples}])
+    app = open_page("run", "living")
+    assert not app.exception
+    assert "Widened by ? U and ? R questions" in said(app)
 
 
 def test_a_link_opens_the_same_checkpoint(living: Run, open_page: Open) -> None:
@@ -403,6 +426,21 @@ def test_same_again_prefills_the_form_and_marks_changes(
     next(b for b in app.button if b.label == "Start").click().run()
     assert asked[0] == config.with_setting("unlearn.steps", 44)
     assert "again" not in app.query_params
+
+
+def test_same_again_of_a_run_with_an_own_method_shows_it_and_runs_nothing(
+    open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, asked = make_run("new", "running"), []
+    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or made)
+    own = OwnMethod(file="<b>mine</b>.py", kind="Mine", sha256="0" * 64, settings='{"weight": 2}')
+    run = make_run("mine", "done")
+    run.config().with_setting("unlearn.method", own).save(run.path / "config.json")
+    app = open_page("run", again="mine")
+    assert not app.exception
+    assert "Mine (<b>mine" in plain(text_of(app))
+    next(b for b in app.button if b.label == "Start").click().run()
+    assert asked[0].unlearn.method == own
 
 
 def test_again_from_the_button_and_back(living: Run, open_page: Open) -> None:

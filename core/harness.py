@@ -1,0 +1,87 @@
+"""lm-evaluation-harness on a run's voices: ARC, MMLU, TruthfulQA and whatever else it knows (`core harness RUN --tasks …`).
+
+An optional extra: `pip install lm-eval` brings the harness, which downloads each task's data from the hub. Ours is only the
+wrapper: the model with one adapter after the other is handed over as it is in memory. Results go into harness.json of the
+run, task by task as the harness names them. What the harness prints, its progress among it, goes to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from core import store
+from core.config import FORMAT
+from core.errors import UserError, unknown
+from core.store import Run
+from core.worker import Log, turn
+
+INSTALL = "Install it with: pip install lm-eval"
+VOICES = ("before", "after", "never")
+
+
+def run(of: Run, tasks: Sequence[str], voices: Sequence[str], limit: int | None) -> dict[str, dict[str, dict[str, float]]]:
+    """Wait for the device, evaluate each voice and write harness.json; return voice -> task -> measure -> value.
+
+    limit: examples of each task, None for all. Raises UserError where the harness is missing, for unknown voices and tasks.
+    """
+    if find_spec("lm_eval") is None:
+        raise UserError("lm-evaluation-harness is not installed.", INSTALL)
+    for voice in voices:
+        if voice not in VOICES:
+            raise unknown("voice", voice, VOICES)
+    place = Run(of.path.parent / ".harness" / of.id)
+    try:
+        place.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise store.disk_error(place.path, error) from error
+    (place.path / "cancel").unlink(missing_ok=True)
+    # The harness prints to stdout; ours is for the result alone.
+    with turn(of.config(), Log(place)), contextlib.redirect_stdout(sys.stderr):
+        found = _evaluated(of, tasks, voices, limit)
+    if not of.bundled:
+        earlier = (of.json("harness.json") or {}).get("results", {})
+        results = {voice: {**earlier.get(voice, {}), **found.get(voice, {})} for voice in {**earlier, **found}}
+        store.write_json(of.path / "harness.json", {"format": FORMAT, "limit": limit, "results": results})
+    return found
+
+
+def _evaluated(of: Run, tasks: Sequence[str], voices: Sequence[str], limit: int | None) -> dict[str, Any]:
+    import lm_eval
+    from lm_eval.models.huggingface import HFLM
+
+    from core import adapters as adapters_
+    from core import fitting, merging, models
+    from core.voices import adapter_of
+
+    config, found = of.config(), {}
+    after = fitting.unlearned(of)
+    loaded = models.load(config.model)
+    adapters = merging.load(loaded.model, models.pick_dtype(config.model.dtype, config.model.device), of.path)
+    adapters.copy("before", "after")
+    adapters.set("after", adapters_.read_tensors(after))
+    for voice in voices:
+        with adapters.active(adapter_of(voice)) as model:
+            handed = HFLM(
+                pretrained=model.get_base_model(), tokenizer=loaded.tokenizer, batch_size=config.evaluate.batch_size
+            )
+            try:
+                results = lm_eval.simple_evaluate(model=handed, tasks=list(tasks), limit=limit)["results"]
+            except (KeyError, ValueError) as error:  # the harness has no error of its own for a task it does not know
+                raise UserError(
+                    f"The harness refused {', '.join(tasks)}: {error}.", "List its tasks: lm_eval --tasks list"
+                ) from error
+        found[voice] = {task: _numbers(of_task) for task, of_task in results.items()}
+    return found
+
+
+def _numbers(of_task: dict[str, Any]) -> dict[str, float]:
+    """Keep a task's numbers, under their names without the harness's filter: "acc,none" -> acc."""
+    return {
+        key.removesuffix(",none"): float(value)
+        for key, value in of_task.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
