@@ -49,7 +49,8 @@ def grouped(family: Mapping[str, Kind]) -> list[str]:
 def label(family: Mapping[str, Kind], name: str) -> str:
     """Return a name as it stands in a list to choose from: typing part of it, or of what it is, finds it."""
     kind = family[name]
-    return f"{name} · {in_words(kind)} · {SHORT[group(kind)]}" if issubclass(kind, Method) else name
+    origin = f" · {SHORT[group(kind)]}" if issubclass(kind, Method) else ""
+    return f"{name} · {in_words(kind)}{origin}"
 
 
 def facts(kind: Kind) -> None:

@@ -230,6 +230,8 @@ def table(run: Run) -> None:
         scores.where_from(scores.facts(run))
         st.page_link("views/localize.py", label="Where it was kept", icon=":material/grid_on:", query_params={"run": run.id})
         st.page_link("views/compare.py", label="Ask it", icon=":material/compare:", query_params={"run": run.id})
+        st.page_link("views/scores.py", label="All scores", icon=":material/scoreboard:", query_params={"run": run.id})
+        st.page_link("views/scores.py", label="Its controls", icon=":material/science:", query_params={"run": run.id, "part": "Controls"})
 
 
 LOG_BYTES = 8192

@@ -44,7 +44,7 @@ def one(found: Overview, run: Run, tags: Sequence[str]) -> None:
         st.markdown("  \n".join(md(text) for text in found.label.note.splitlines()))
     with st.container(horizontal=True, vertical_alignment="center"):
         if not found.problem:
-            for page, label, icon in (("localize", "Localize", "grid_on"), ("compare", "Compare", "compare"), ("run", "Watch", "play_circle")):
+            for page, label, icon in (("localize", "Localize", "grid_on"), ("compare", "Compare", "compare"), ("scores", "Scores", "scoreboard"), ("run", "Watch", "play_circle")):
                 st.page_link(f"views/{page}.py", label=label, icon=f":material/{icon}:", query_params={"run": run.id})
             again(found, run)
             runs_archive.download([run])
@@ -146,6 +146,8 @@ def several(chosen: Sequence[Overview], known: Mapping[str, Run], name_of: Mappi
     st.subheader(f"{len(chosen)} runs, side by side")
     mine = [run for run in chosen if not run.bundled]
     with st.container(horizontal=True, vertical_alignment="center"):
+        st.page_link("views/scores.py", label="On the page Scores", icon=":material/scoreboard:",
+                     query_params={"run": chosen[0].id, "beside": ",".join(run.id for run in chosen[1:])})  # fmt: skip
         runs_archive.download([known[run.id] for run in chosen])
         if mine:
             bin_(mine, [known[run.id] for run in mine])

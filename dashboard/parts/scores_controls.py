@@ -52,8 +52,8 @@ def offer(run: Run) -> None:
     """Say what the controls would cost, and start them."""
     try:
         wanted = [member for member in controls.members(run) if member.existing is None]
-    except UserError as error:
-        look.complain(error)
+    except UserError as error:  # nothing is wrong: this run has no controls, or not yet
+        st.info(f"{md(error.what)} {md(error.fix)}")
         return
     st.caption(md(cost(run, wanted)))
     if st.button("Run the controls", type="primary", icon=":material/science:", key="controls.start"):

@@ -91,13 +91,13 @@ def cell(found: Value, good: Callable[[float], float | None] | None, palette: Pa
     return Cell(f"{found.value:.1f}", "" if half is None else f"±{half:.1f}", ends, shade(good(found.value), palette) if good else "")
 
 
-def table(runs: Sequence[Measured], split: str, paper: str, palette: Palette) -> Table:
+def table(runs: Sequence[Measured], split: str, over_seeds: Sequence[Row], paper: str, palette: Palette) -> Table:
     """Return the whole table. runs: the current one first. paper: which published table stands beneath it."""
     alt = f"Scores of {len(runs)} {'run' if len(runs) == 1 else 'runs'} on {IN_WORDS[split]} with their references, and published ones"
     rows: list[Row] = []
     for group in grouped(runs, split):
         rows += group_rows(group, runs[0], split, palette)
-    return Table(alt, "percent", COLUMNS, [*rows, *published_rows(paper, palette)])
+    return Table(alt, "percent", COLUMNS, [*rows, *over_seeds, *published_rows(paper, palette)])
 
 
 def grouped(runs: Sequence[Measured], split: str) -> list[list[Measured]]:

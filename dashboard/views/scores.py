@@ -21,6 +21,7 @@ from dashboard.parts import (
     scores_controls,
     scores_cost,
     scores_metrics,
+    scores_seeds,
     scores_steps,
     scores_subjects,
     scores_table,
@@ -98,7 +99,9 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
 
 def table(chosen: Chosen, split: str, paper: str) -> None:
     """Show the paper's table."""
-    st.html(number_table.markup(scores_table.table(chosen, split, paper, look.palette()), look.palette()))
+    palette = look.palette()
+    found = scores_table.table(chosen, split, scores_seeds.rows(chosen, split, palette), paper, palette)
+    st.html(number_table.markup(found, palette))
     with st.container(horizontal=True, vertical_alignment="center"):
         scores.where_from([*look.where(chosen[0].run, "evaluate", "metrics.json", "", IN_WORDS[split]), *scores.SOURCES.items()])
         st.caption("The darker, the better: forgetting is best where a never-taught model is, so without one it gets no shade.")

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import jobs, stop_here, store
+from core import controls, forecast, jobs, stop_here, store
 from core.config import RunConfig
 from core.methods import METHODS
 from core.metrics import METRICS
 from core.regions import REGIONS
 from core.store import Run
+from core.sweep import Sweep
+from dashboard.charts import controls as controls_chart
 from dashboard.charts import stops as stops_chart
 from dashboard.charts import subjects as subjects_chart
 from dashboard.charts import tradeoff
@@ -29,9 +32,11 @@ from dashboard.parts import (
     findings,
     number_table,
     published,
+    scores_controls,
     scores_cost,
     scores_metrics,
     scores_read,
+    scores_seeds,
     scores_steps,
     scores_subjects,
     scores_table,
@@ -42,7 +47,7 @@ from dashboard.parts.scores_read import Scores, Value
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 HOSTILE = "<img src=x onerror=alert(1)> **b** :red[r] $x$"
-TABS = ("Step by step", "By subject", "Cost", "Settings that differ", "All metrics", "Methods")
+TABS = ("Step by step", "By subject", "Controls", "Cost", "Settings that differ", "All metrics", "Methods")
 
 
 def bundled() -> Run:
@@ -170,7 +175,7 @@ def test_the_bundled_run_says_what_the_readme_says() -> None:
 def test_reference_rows_are_never_left_out_and_published_ones_always_labelled(make_run: MakeRun) -> None:
     copied = next(run for run in store.bundled_runs() if run.id.startswith("copyright"))
     runs = [measured(bundled()), measured(make_run("same")), measured(copied)]
-    found = scores_table.table(runs, "val", "Llama-2-7B, privacy", LIGHT)
+    found = scores_table.table(runs, "val", [], "Llama-2-7B, privacy", LIGHT)
     names = [row.name for row in found.rows]
     # The first two share theirs; the third is of other data.
     assert names.count("Before unlearning") == names.count("Never taught") + 1 == 3
@@ -188,7 +193,7 @@ def test_a_model_taught_on_r_only_is_one_more_reference(make_run: MakeRun) -> No
         found["retrained"] = {part: x + 1 for part, x in found["never"].items()}
 
     edit(run, "metrics.json", add)
-    names = [row.name for row in scores_table.table([measured(run)], "val", "Llama-2-7B, privacy", LIGHT).rows]
+    names = [row.name for row in scores_table.table([measured(run)], "val", [], "Llama-2-7B, privacy", LIGHT).rows]
     assert names[1:5] == ["Before unlearning", "After unlearning", "Never taught", "Taught on R only"]
     assert "Taught on R only" in [column.name for column in scores_metrics.table(scores_read.read(run), "val").columns]
 
@@ -209,7 +214,7 @@ def test_darker_is_better_only_where_there_is_a_reference() -> None:
 def test_the_table_is_escaped_and_shows_intervals(make_run: MakeRun) -> None:
     run = make_run("hostile")
     edit(run, "metrics.json", with_intervals)
-    found = scores_table.table([measured(run, HOSTILE)], "val", "Llama-2-7B, privacy", DARK)
+    found = scores_table.table([measured(run, HOSTILE)], "val", [], "Llama-2-7B, privacy", DARK)
     text = number_table.markup(found, DARK)
     assert "<img" not in text
     assert "&lt;img" in text
@@ -225,7 +230,28 @@ def test_what_went_wrong_is_a_mark_and_not_an_error(make_run: MakeRun) -> None:
     picked = make_run("picked")
     edit(picked, "config.json", lambda values: values["unlearn"].update(result_step=4, picked_on="val"))
     assert measured(picked).trouble == "picked on val"
-    assert "picked on val" in number_table.markup(scores_table.table([measured(picked)], "val", "Llama-2-7B, privacy", LIGHT), LIGHT)
+    assert "picked on val" in number_table.markup(scores_table.table([measured(picked)], "val", [], "Llama-2-7B, privacy", LIGHT), LIGHT)
+
+
+def test_seeds_become_a_mean_with_an_interval(make_run: MakeRun) -> None:
+    runs = [bundled(), make_run("one"), make_run("two"), make_run("again"), make_run("other")]
+    for run, seed, less in zip(runs[1:4], (1, 2, 2), (3.0, 6.0, 50.0), strict=True):
+        edit(run, "config.json", lambda values, seed=seed: values.update(seed=seed, name=f"seed {seed}"))
+
+        def lower(values: dict[str, Any], less: float = less) -> None:
+            after = values["metrics"]["accuracy"]["values"]["after"]
+            values["metrics"]["accuracy"]["values"]["after"] = {part: x - less for part, x in after.items()}
+
+        edit(run, "metrics.json", lower)
+    edit(runs[4], "config.json", lambda values: values["unlearn"].update(steps=7))
+    found = scores_seeds.rows([measured(run, run.id) for run in runs], "val", LIGHT)
+    assert [row.name for row in found] == ["Over seeds", "memflex · located", "Never taught"]
+    assert "3 seeds (0, 1, 2)" in found[1].note
+    u = 100 - bundled().json("metrics.json")["metrics"]["accuracy"]["values"]["after"]["unlearn/val"]
+    half = 4.303 * 3 / math.sqrt(3)  # Student's t of two degrees of freedom; the standard deviation of u, u + 3, u + 6
+    assert (found[1].cells[0].text, found[1].cells[0].small) == (f"{u + 3:.1f}", f"±{half:.1f}")
+    assert scores_seeds.rows([measured(run) for run in runs[:1]], "val", LIGHT) == []
+    assert scores_seeds.mean([Value(1.0), Value(reason="not there")]) == Value(reason="not there")
 
 
 # -- charts -----------------------------------------------------------------------------------------------------------
@@ -512,3 +538,85 @@ def test_the_method_picker_explains_the_chosen_one(open_page: Open) -> None:
     assert any(METHODS["ce-u"].formula in code.value for code in app.code)
     assert "2503" in text_of(app)
     assert app.query_params["this-machine.method.method"] == "ce-u"
+
+
+# -- controls ---------------------------------------------------------------------------------------------------------
+
+
+def made_controls(state: str, **status: Any) -> Sweep:
+    """Return controls of the bundled run whose runs say what it says, each a little worse; one has failed."""
+    run, draw = bundled(), np.random.default_rng(0)
+    made = controls.create(run, store.runs_folder())
+    tokens = run.table("tokens")
+    assert tokens is not None
+    for number, entry in enumerate(made.entries()):
+        if entry.role == "given":
+            continue
+        if number == 5:
+            edit(entry.run, "status.json", lambda values: values.update(state="failed", error=HOSTILE, fix=""))
+            continue
+        worse = tokens.assign(rank_after=tokens["rank_after"].where(draw.random(len(tokens)) > 0.02 * number, 5))
+        worse.to_parquet(entry.run.path / "tokens.parquet")
+        for name in ("metrics.json", "manifest.json", "unlearn.json"):
+            (entry.run.path / name).write_text((run.path / name).read_text())
+        edit(entry.run, "status.json", lambda values: values.update(state="done"))
+    edit(made.place, "status.json", lambda values: values.update(state=state, **status))
+    return made
+
+
+def test_controls_are_explained_priced_and_started(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Sweep] = []
+    monkeypatch.setattr(jobs, "start_sweep", lambda made: started.append(made) or 1)
+    app = tab(open_page, "Controls", bundled().id)
+    said = text_of(app)
+    assert "the region explains nothing" in said
+    assert "2607.02513" in said
+    each = sum(bundled().json("manifest.json")["stages"][name]["seconds"] for name in ("unlearn", "answers", "evaluate"))
+    assert f"7 runs, one after the other, by one worker. This run took {forecast.duration(each)}" in said.replace("\\", "")
+    app.button(key="controls.start").click().run()
+    assert not app.exception
+    assert started[0].kind == "controls"
+    assert [entry.role for entry in started[0].entries()] == ["given"] + ["control"] * 7
+
+
+def test_a_run_that_is_a_control_itself_says_so(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("everything")
+    edit(run, "config.json", lambda values: values.update(region={"name": "all"}))
+    app = tab(open_page, "Controls", "everything")
+    assert "is a control itself" in text_of(app)
+    assert not app.exception
+
+
+def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    import plotly.graph_objects as go
+
+    made, started = made_controls("done"), list[Sweep]()
+    monkeypatch.setattr(jobs, "start_sweep", lambda made: started.append(made) or 1)
+    found = controls.result(made)
+    assert "random regions of equal size" in found.sentence
+    rows = scores_controls.points(found.rows)
+    assert [row.given for row in rows] == [True] + [False] * 6
+    for palette in (LIGHT, DARK):
+        fig = controls_chart.controls(rows, {"before": 50.1, "never taught": 50.8}, palette)
+        go.Figure(**plain(fig))
+        assert fig.layout.annotations[0].text == "before, never taught"
+    app = tab(open_page, "Controls", bundled().id)
+    said = text_of(app)
+    assert found.sentence in said.replace("\\", "")
+    assert "&lt;img" in said
+    assert "<img" not in said
+    app.button(key="controls.beside").click().run()
+    assert len(app.multiselect(key="scores.beside").value) == 6
+    app.button(key="controls.resume").click().run()
+    assert [one.id for one in started] == [made.id]
+    assert not app.exception
+
+
+def test_controls_at_work_show_how_far_they_are_and_can_be_cancelled(open_page: Open) -> None:
+    mine = psutil.Process()
+    made = made_controls("running", pid=mine.pid, started_process=mine.create_time(), now="random 2")
+    app = tab(open_page, "Controls", bundled().id)
+    assert not app.exception
+    app.button(key="controls.cancel").click().run()
+    assert (made.path / "cancel").exists()
+    assert app.button(key="controls.cancel").label == "Stopping …"
