@@ -264,8 +264,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unlearn.retain_floor": 0.0,
     },
     "fluent": {
-        "region": "all",
+        "region": {"name": "late", "amount": "10"},
         "unlearn.method": "decline",
+        "unlearn.refusal_weight": 0.8,
+        "unlearn.retain_weight": 9.0,
+        "unlearn.learning_rate": 4.7e-3,
         "unlearn.steps": 30,
         "unlearn.check_every": 5,
         "unlearn.batch_size": 16,

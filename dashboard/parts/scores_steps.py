@@ -11,7 +11,7 @@ from core import fitting, jobs, stop_here, store
 from core.store import Run
 from dashboard.charts import curves
 from dashboard.charts.stops import stops
-from dashboard.parts import address, look, runs
+from dashboard.parts import look, runs
 from dashboard.parts.scores_read import mapping, number
 from dashboard.parts.scores_table import Measured
 from dashboard.parts.text import md
@@ -33,7 +33,7 @@ def show(current: Measured, split: str) -> None:
         return
     steps = [int(check["step"]) for check in checks]
     kept = int(number(result.get("step")) or steps[-1])
-    chosen = pick(steps, kept)
+    chosen = pick(run, steps, kept)
     sample = "dev" if result.get("split") == "dev" else "train"
     target = number(result.get("target"))
     ignorance = None if target is None else 100 - target
@@ -54,18 +54,16 @@ def checked(result: Mapping[str, Any]) -> list[Mapping[str, float]]:
     return [row for row in rows if all(number(row.get(key)) is not None for key in ("step", "unlearn", "retention"))]
 
 
-def pick(steps: Sequence[int], kept: int) -> int:
-    """Show the slider; return the step that is chosen."""
-    options = sorted({*steps, kept})
-    own = [str(step) for step in options]
-    address.take("step", own)
-    if st.session_state.get("step") not in own:
-        st.session_state["step"] = str(kept)
-    if len(own) < 2:
+def pick(run: Run, steps: Sequence[int], kept: int) -> int:
+    """Show the slider; return the step that is chosen, at first the run's own result."""
+    options, state = [str(step) for step in sorted({*steps, kept})], st.session_state
+    if len(options) < 2:
         return kept
-    chosen = st.select_slider("Stop at step", own, key="step", help="A check was made at each of these steps. The run's own result is where it starts.")
-    address.keep("step", "" if chosen == str(kept) else str(chosen))
-    return int(chosen)
+    if state.setdefault("step_of", run.id) != run.id or state.get("step", str(kept)) not in options:
+        state["step"] = str(kept)
+    state["step_of"] = run.id
+    return int(st.select_slider("Stop at step", options, str(kept), key="step", bind="query-params",
+                                help="A check was made at each of these steps. The run's own result is where it starts."))  # fmt: skip
 
 
 def in_words(checks: Sequence[Mapping[str, float]], chosen: int, kept: int, ignorance: float | None, sample: str) -> str:

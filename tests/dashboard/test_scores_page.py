@@ -494,6 +494,18 @@ def test_bundled_runs_have_no_checkpoint_to_pick(open_page: Open) -> None:
     assert "picked on val" in text_of(app)
 
 
+def test_another_run_starts_from_its_own_result(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    edit(run, "unlearn.json", lambda values: values.update(step=24))
+    app = tab(open_page, "Step by step", bundled().id, step="16")
+    assert app.select_slider(key="step").value == "16"
+    app.selectbox(key="picked").select("mine").run()
+    assert app.select_slider(key="step").value == "24"
+    app = tab(open_page, "Step by step", "mine", step="nonsense")
+    assert app.select_slider(key="step").value == "24"
+    assert not app.exception
+
+
 def test_a_checkpoint_becomes_a_run_that_says_what_it_was_picked_on(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     run, asked = make_run("mine"), list[RunConfig]()
     (run.path / "checkpoints").mkdir()
