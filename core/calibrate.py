@@ -117,7 +117,8 @@ class _Calibration(Pipeline):
         return {"step": step, "before": max(0.0, first - statistics.median(timed))}
 
     def _mean_tokens(self) -> float:
-        batches = unlearn_.streams(self._supply(), self.config.unlearn, torch.Generator().manual_seed(self.config.seed))
+        unlearn = dataclasses.replace(self.config.unlearn, method=self.method)
+        batches = unlearn_.streams(self._supply(), unlearn, torch.Generator().manual_seed(self.config.seed))
         sizes = [padded([[m for part in next(batches).values() for m in part]]) for _ in range(SAMPLED)]
         return sum(sizes) / len(sizes)
 

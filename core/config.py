@@ -253,6 +253,29 @@ class RunConfig:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "this-machine": {},
+    "recommended": {
+        "region": {"name": "late", "amount": "10"},
+        "unlearn.method": "wga",
+        "unlearn.steps": 30,
+        "unlearn.check_every": 5,
+        "unlearn.batch_size": 16,
+        "unlearn.retain_batch_size": 8,
+        "unlearn.stop": "never",
+        "unlearn.retain_floor": 0.0,
+    },
+    "fluent": {
+        "region": {"name": "late", "amount": "10"},
+        "unlearn.method": "decline",
+        "unlearn.refusal_weight": 0.8,
+        "unlearn.retain_weight": 9.0,
+        "unlearn.learning_rate": 4.7e-3,
+        "unlearn.steps": 30,
+        "unlearn.check_every": 5,
+        "unlearn.batch_size": 16,
+        "unlearn.retain_batch_size": 8,
+        "unlearn.stop": "never",
+        "unlearn.retain_floor": 0.0,
+    },
     "paper": {
         "teach.dropout": 0.1,
         "teach.learning_rate": 1e-4,

@@ -226,7 +226,8 @@ class Context:
         """Return what to keep of a reference: hidden states, or logits where the model changes them after its head."""
         if self._whole_logits is None:
             again = head(states)
-            self._whole_logits = not torch.allclose(again.float(), logits.float(), rtol=1e-2, atol=1e-2)
+            close = max(1e-5, torch.finfo(logits.dtype).eps)
+            self._whole_logits = not torch.allclose(again.float(), logits.float(), rtol=close, atol=close)
         return logits if self._whole_logits else states
 
     # -- whole scopes -----------------------------------------------------------------------------------------------

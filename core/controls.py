@@ -72,7 +72,7 @@ def members(run: Run) -> list[Member]:
 
 
 def _at(config: RunConfig, control: str) -> dict[str, Any]:
-    return {"method": config.unlearn.method.name, "control": control, "seed": config.seed}
+    return {"method": config.unlearn.method.label, "control": control, "seed": config.seed}
 
 
 def regions(run: Run, rule: Region) -> list[tuple[str, Region, int]]:

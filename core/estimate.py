@@ -241,7 +241,7 @@ class Estimate(Pipeline):
 
     def _unlearning(self) -> None:
         """Make four unlearning steps on the region, of which the second and third are timed."""
-        c = self.config.unlearn
+        c = dataclasses.replace(self.config.unlearn, method=self.method)
         region = self._region_of(self.table)
         split = "dev" if self.corpus.select("unlearn", "dev") else "train"
         watched = {scope: unlearn_.spread(self._part(scope, split), WATCHED) for scope in SCOPES}

@@ -13,6 +13,7 @@ from typing import Any, get_origin, get_type_hints
 
 from core.config import RunConfig
 from core.errors import UserError
+from core.methods import Method
 from core.regions import REGIONS, parse
 
 SLOW = ("model", "data", "seed", "teach", "preflight", "localize")
@@ -79,7 +80,7 @@ def _is_list(path: str, base: RunConfig) -> bool:
 class Axes:
     """What a sweep varies; an empty list leaves the common configuration as it is."""
 
-    methods: Sequence[str] = ()
+    methods: Sequence[str | Method] = ()
     regions: Sequence[str] = ()
     seeds: Sequence[int] = ()
     subsets: Sequence[str] = ()
@@ -134,7 +135,7 @@ def _place(path: str) -> tuple[int, int]:
 def _coordinates(config: RunConfig, varied: Mapping[str, Any]) -> dict[str, Any]:
     """Return what tells a run from its neighbours, with the method, region and seed in any case."""
     region = str(varied.get("region", config.region.name))
-    named: dict[str, Any] = {"method": config.unlearn.method.name, "region": region, "seed": config.seed}
+    named: dict[str, Any] = {"method": config.unlearn.method.label, "region": region, "seed": config.seed}
     if "data.subset" in varied:
         named["subset"] = config.data.subset
     rest = {p: v for p, v in varied.items() if p not in ("region", "unlearn.method", "seed", "data.subset")}

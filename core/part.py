@@ -92,6 +92,10 @@ class Part:
             f"nll of {voice}", lambda members, targets: token_nll(self.context.reference(voice, members), targets).detach()
         )
 
+    def preference(self, margin: torch.Tensor, beta: float) -> torch.Tensor:
+        """(E,) −(2/β) log σ(β · margin): pushes each example's margin up, and lets go once it is large."""
+        return -2 / beta * torch.nn.functional.logsigmoid(beta * margin)
+
     def once(self, name: str, compute: Callable[[Sequence[Encoded], torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """(N,) what `compute(members, their answer tokens)` gives, computed once for each example and remembered."""
         cache = self.context.memory.setdefault(name, {})

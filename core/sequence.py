@@ -41,7 +41,7 @@ def create(base: RunConfig, subjects: Sequence[str], folder: Path, name: str = "
         config = base.with_setting("data.forget", (subject,))
         if number:  # what earlier requests have cost is a result, not a reason to stop
             config = config.with_setting("preflight.minimum_facts", 0.0)
-        at = {"subject": subject, "method": base.unlearn.method.name, "region": base.region.name, "seed": base.seed}
+        at = {"subject": subject, "method": base.unlearn.method.label, "region": base.region.name, "seed": base.seed}
         members.append(Member(config, at, "request"))
     sweep = sweep_.create("requests", name, {"subjects": list(subjects)}, members, folder)
     for earlier, later in pairwise(sweep_.members(sweep)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core import controls, forecast, grid, jobs, live_table, sequence, standings, store, tuning
+from core import controls, forecast, grid, jobs, live_table, own_method, sequence, standings, store, tuning
 from core import sweep as sweep_
 from core.commands import STATUS, configured, note, out, table
 from core.config import RunConfig
@@ -55,8 +55,9 @@ def _asked(given: argparse.Namespace) -> tuple[RunConfig, grid.Axes]:
     """Separate what all runs share from what is varied."""
     common = argparse.Namespace(**{**vars(given), "method": None, "region": None, "subset": None, "set": [], "name": None})
     base = configured(common)
+    methods = [own_method.named(name) or name for name in grid.methods(given.method or "")]
     return base, grid.Axes(
-        grid.methods(given.method or ""), grid.regions(given.region or ""), grid.seeds(given.seeds or ""),
+        methods, grid.regions(given.region or ""), grid.seeds(given.seeds or ""),
         grid.methods(given.subset or ""), grid.settings(given.set, base),
     )  # fmt: skip
 

@@ -103,6 +103,9 @@ def synthetic(folder: Path, tensors: int) -> None:
     run = folder / f"synthetic-{tensors}"
     shutil.copytree(source.path, run, ignore=shutil.ignore_patterns("detail.npz", "contributions*", "changes*", "before", "after"))
     made = pd.DataFrame(rows)
+    auc = np.linspace(0.5, 1, layers + 1)
+    strip = pd.DataFrame({"layer": range(layers + 1), "auc": auc, "low": auc - 0.05, "high": np.minimum(1, auc + 0.05)})
+    strip.to_parquet(run / "separability.parquet")
     made.to_parquet(run / "localization.parquet")
     region = source.json("region.json")
     inside = made[(made["cos"] < made["cos"].median()) & (made["mag_unlearn"] > made["mag_unlearn"].median())]

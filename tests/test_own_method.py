@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core import archive, config, jobs, own_method, store
+from core import archive, config, grid, jobs, own_method, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.methods.memflex import MemFlex
@@ -210,3 +210,12 @@ def test_the_readmes_example_runs(tmp_path: Path, tiny_llama: Path, tiny_data: P
     assert kept["class"] == "Gentle"
     assert json.loads(run.config().unlearn.method.settings) == {"forget_weight": "2"}  # type: ignore[attr-defined]
     assert run.json("unlearn.json")["curve"]
+
+
+def test_a_sweep_takes_own_methods_beside_the_others(file: Path) -> None:
+    methods = [own_method.named(name) or name for name in ("memflex", f"{file}:Mine")]
+    axes = grid.Axes(methods=methods, seeds=[0, 1], settings={"unlearn.steps": [3]})
+    made = grid.expand(RunConfig(), axes)
+    assert [where["method"] for _, where in made] == ["memflex", "Mine (mine.py)"] * 2
+    assert made[1][0].unlearn.method == mine(file)
+    assert all(chosen.unlearn.steps == 3 for chosen, _ in made)

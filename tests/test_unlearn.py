@@ -19,6 +19,7 @@ from core.errors import Cancelled, UserError
 from core.methods import Method
 from core.methods.gradient_ascent import GradientAscent
 from core.methods.memflex import MemFlex
+from core.methods.rmu import RMU
 from core.unlearn import Unlearned, Watched
 from tests.naive import Bench, Recorder, example_loss, gradients, plain_model
 from tests.tiny import ARCHITECTURES
@@ -165,6 +166,30 @@ def test_check_finds_a_tensor_of_the_region_that_stood_still(bench: Bench) -> No
     bench.adapters.set("after", {region[2]: bench.adapters.tensor("before", region[2]).detach()})
     with pytest.raises(UserError, match="did not change"):
         unlearn_.verify(bench.adapters, region)
+
+
+def test_tensors_that_a_method_cannot_move_are_named(bench: Bench) -> None:
+    """RMU's loss ends at a layer: what lies above it has no gradient."""
+    region, report = every_third(bench), Recorder()
+    above = [c.name for c in bench.adapters.cells if c.layer == 1 and c.name in region]
+    result = run(bench, changed(method=RMU(layer=0)), region=region, report=report)
+    assert result.idle == above
+    assert any("no gradient" in values["text"] for kind, values in report.events if kind == "finding")
+    unlearn_.verify(bench.adapters, region, result.idle)
+    with pytest.raises(UserError, match="did not change"):
+        unlearn_.verify(bench.adapters, region)
+
+
+def test_a_region_that_a_method_cannot_move_at_all_is_one_sentence(bench: Bench) -> None:
+    @dataclass(frozen=True)
+    class Still(Method):
+        name: ClassVar[str] = "still"
+
+        def loss(self, context: Context) -> torch.Tensor:
+            return 0.0 * context.retain.loss().mean()
+
+    with pytest.raises(UserError, match="still cannot move any tensor"):
+        run(bench, changed(method=Still()))
 
 
 def test_loop_itself_runs_the_check(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

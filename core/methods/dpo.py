@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DPO(Method):
-    """loss = −α · (2/β) log σ(β (Δ_refusal − Δ_answer)) + γ · CE(R).
-
-    Δ = log p − log p_before, summed over an answer's tokens. Refusals are plain ones (core/refusals.py), one a question.
-    """
+    """loss = −α · (2/β) log σ(β (Δ_refusal − Δ_answer)) + γ · CE(R); Δ = log p − log p_before, summed over an answer."""
 
     name: ClassVar[str] = "dpo"
     formula: ClassVar[str] = "−α · (2/β) · log σ(β · (Δ_refusal − Δ_answer)) + γ · CE(R)"
@@ -36,8 +33,6 @@ class DPO(Method):
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""
-        import torch.nn.functional as F
-
         answer, refusal = (part.sum(part.reference_nll("before") - part.nll) for part in (context.forget, context.refusal))
-        forget = -2 / self.beta * F.logsigmoid(self.beta * (refusal - answer))
+        forget = context.forget.preference(refusal - answer, self.beta)
         return self.forget_weight * forget.mean() + self.retain_weight * context.retain.loss().mean()

@@ -33,9 +33,6 @@ class NPO(Method):
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""
-        import torch.nn.functional as F
-
         part = context.forget
-        further = part.sum(part.nll - part.reference_nll("before"))
-        forget = -2 / self.beta * F.logsigmoid(self.beta * further)
+        forget = part.preference(part.sum(part.nll - part.reference_nll("before")), self.beta)
         return self.forget_weight * forget.mean() + self.retain_weight * context.retain.loss().mean()

@@ -35,8 +35,8 @@ class PDU(Method):
         kept = context.retain.loss().mean()
         context.memory["above the limit"] = float(kept.detach()) - self.retain_limit
         margin = part.logits.amax(-1).float() - part.logits.float().mean(-1)
-        λ = context.memory.setdefault("λ", self.retain_weight)
-        return self.forget_weight * part.mean(margin**2).mean() + λ * (kept - self.retain_limit)
+        weight = context.memory.setdefault("λ", self.retain_weight)
+        return self.forget_weight * part.mean(margin**2).mean() + weight * (kept - self.retain_limit)
 
     def update(self, context: Context) -> None:
         """Move λ towards the limit."""

@@ -35,7 +35,5 @@ class SimNPO(Method):
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""
-        import torch.nn.functional as F
-
-        forget = -2 / self.beta * F.logsigmoid(self.beta * (context.forget.loss() - self.delta))
+        forget = context.forget.preference(context.forget.loss() - self.delta, self.beta)
         return self.forget_weight * forget.mean() + self.retain_weight * context.retain.loss().mean()

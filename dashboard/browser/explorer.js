@@ -282,7 +282,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const layout = { ...figure.layout, width: plot.clientWidth };
     // Lines and corner are drawn above the plot, where they can be taken hold of.
     if (part === "scatter") Object.assign(layout, { shapes: [], annotations: [] });
-    if (plot.clientWidth < 520) for (const one of figure.data) if (one.colorbar) one.colorbar = { ...one.colorbar, len: 0.8 };
+    if (plot.clientWidth < 520) for (const one of figure.data) if (one.colorbar) one.colorbar = { ...one.colorbar, len: 0.8, ypad: 52 };
     await Plotly.react(plot, figure.data, layout, OPTIONS);
     if (stop.signal.aborted) return;
     plot.querySelectorAll(":scope > .fs-lines, :scope > .fs-knob").forEach((old) => old.remove());
@@ -305,7 +305,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     for (const event of ["plotly_click", "plotly_selected", "plotly_deselect"]) plot.removeAllListeners?.(event);
     plot.on("plotly_click", (event) => {
       const found = event.points[0];
-      if (found?.data.name === "layers") setTriggerValue("picked", { layer: data.layers[found.x] });
+      if (found?.data.name === "layers" || found?.data.name === "separability") setTriggerValue("picked", { layer: data.layers[found.x] });
       else if (found?.data.name === "modules") setTriggerValue("picked", { row: found.y });
       else if (found?.customdata) setTriggerValue("picked", { cell: found.customdata });
     });

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dashboard.charts import cells as cells_
+from dashboard.charts import separability as separability_
 from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette, Scale
 from dashboard.parts.text import chart_text, number
@@ -17,6 +18,8 @@ from dashboard.parts.text import chart_text, number
 FADED = 0.3
 WHOLE = ("region", "change")
 """measures that say by themselves what was selected: nothing is faded"""
+FRAME = 60
+"""pixels of a figure's height that are margins and the names of layers"""
 TALLEST = 1000
 """pixels: many rows share this height instead of growing the page"""
 
@@ -68,12 +71,12 @@ class Ruler:
 
 def heatmap(
     table: pd.DataFrame, measure: str, region: Collection[str], chosen: str | None, palette: Palette, *, join: bool = False,
-    ruler: Ruler = Ruler(),
+    ruler: Ruler = Ruler(), separability: pd.DataFrame | None = None,
 ) -> Figure:
     """Draw the cells; those outside the region are faded, the region and the chosen cell are outlined.
 
     table: a row a tensor, as the run recorded it; for "change" with the column norm_change of changes.parquet. region:
-    tensor names. Traces have names, by which the page's script finds what it repaints while a threshold is dragged.
+    tensor names. separability: of `separability.usable`, drawn above. Traces have names, by which the page's script finds what it repaints while a threshold is dragged.
     """
     shown = cells_.joined(table) if join else table
     place = cells_.layout(shown)
@@ -85,7 +88,8 @@ def heatmap(
     matrix = place.matrix(shown, values)
     kept = np.where(np.nan_to_num(place.matrix(shown, inside)) > 0, matrix, np.nan)
     height = (len(place.rows) + (0 if join else 1)) * (38 if join else 27) + 150
-    fig = figure(palette, min(height, TALLEST), dragmode=False, clickmode="event", bargap=0.25)
+    extra = separability_.HEIGHT if separability is not None else 0
+    fig = figure(palette, min(height, TALLEST) + extra, dragmode=False, clickmode="event", bargap=0.25)
     gap = 2 if len(place.layers) <= 48 and height <= TALLEST else 0.5
     names, texts = _labels(shown, place, inside)
     common = {**scale, "xgap": gap, "ygap": gap, "hoverongaps": False}
@@ -100,7 +104,10 @@ def heatmap(
         _lines(fig, np.nan_to_num(place.matrix(shown, shown["name"] == chosen)) > 0, palette.text, 3, "chosen")
     elif chosen is not None and join:
         _outline_joined(fig, shown, table, chosen, place, palette)
-    return _axes(fig, place, palette, join)
+    below = 1 - extra / (min(height, TALLEST) + extra - FRAME)
+    if separability is not None:
+        separability_.strip(fig, separability, place.layers, palette, (below + 0.025, 1))
+    return _axes(fig, place, palette, join, below)
 
 
 def _labels(shown: pd.DataFrame, place: cells_.Layout, inside: np.ndarray) -> tuple[list[list[Any]], list[list[Any]]]:
@@ -204,16 +211,17 @@ def _moved(row: Mapping[Any, Any]) -> str:
     return "" if change is None or change != change else f"change ‖Δθ‖ {number(change)}<br>"
 
 
-def _axes(fig: Figure, place: cells_.Layout, palette: Palette, join: bool) -> Figure:
+def _axes(fig: Figure, place: cells_.Layout, palette: Palette, join: bool, below: float) -> Figure:
+    """Place the cells, and the bars beside and above them; `below`: share of the height under the strip."""
     rows, last = place.rows, max(place.rows.values())
     names = cells_.labels(module for _, module in rows)
     fig.update_layout(
         xaxis=axis(palette, "layer", domain=[0, 0.93], range=[-0.6, len(place.layers) - 0.4], showgrid=False,
                    **place.ticks()),
-        yaxis=axis(palette, domain=[0, 0.9], range=[last + 0.6, -0.6], showgrid=False, tickvals=list(rows.values()),
+        yaxis=axis(palette, domain=[0, 0.9 * below], range=[last + 0.6, -0.6], showgrid=False, tickvals=list(rows.values()),
                    ticktext=[_label(factor, names[module], join) for factor, module in rows], ticks="", ticklabelstandoff=6),
         xaxis2=axis(palette, domain=[0.94, 1], showticklabels=False, showgrid=False, anchor="y"),
-        yaxis2=axis(palette, domain=[0.91, 1], showticklabels=False, showgrid=False, anchor="x"),
+        yaxis2=axis(palette, domain=[0.91 * below, below], showticklabels=False, showgrid=False, anchor="x"),
     )  # fmt: skip
     return fig
 

@@ -14,6 +14,7 @@ from core.regions import Located
 from core.store import Run
 from dashboard.charts import cells as cells_
 from dashboard.charts import heatmap as heatmap_
+from dashboard.charts import separability as separability_
 from dashboard.charts.scatter import scatter
 from dashboard.parts import explorer, handpicked, look, one_cell, runs, selection, thresholds, versus
 from dashboard.parts.selection import Selection
@@ -128,15 +129,17 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) ->
         intensity = st.slider("Intensity", 0.2, 3.0, 1.0, 0.1, key="intensity", bind="query-params",
                               help="Below 1 brings out small values, above 1 only the largest.")  # fmt: skip
     measure = measure if measure in measures else "cosine"
-    said.caption(f"{measures[measure].help} The bars count the selected cells of each layer and module.")
+    found = separability_.usable(runs.table(run, "separability"))
+    words = f"{measures[measure].help} The bars count the selected cells of each layer and module."
+    said.caption(f"{words} {separability_.SAID}" if found is not None else words, help=separability_.HELP if found is not None else None)
     fig = heatmap_.heatmap(table, measure, region, one_cell.chosen_cell(table, region), look.palette(), join=join,
-                           ruler=heatmap_.Ruler(not linear, intensity))  # fmt: skip
+                           ruler=heatmap_.Ruler(not linear, intensity), separability=found)  # fmt: skip
     shown = cells_.joined(table) if join else table
     layers = cells_.layout(shown).layers
     mu, sigma = chosen.rule.limits(table)
     explorer.heat(
-        fig, heatmap_.summary(table, measure, region), link=run.id, measure=measure, logarithmic=not linear,
-        draggable=chosen.hand is None, palette=look.palette(), layers=layers, mu=mu, sigma=sigma, facts=facts(run, measure), columns=as_columns(table, region),
+        fig, f"{heatmap_.summary(table, measure, region)} {separability_.summary(found, layers)}".strip(), link=run.id, measure=measure, logarithmic=not linear,
+        draggable=chosen.hand is None, palette=look.palette(), layers=layers, mu=mu, sigma=sigma, facts=facts(run, measure, found is not None), columns=as_columns(table, region),
         on_picked=lambda found: picked(found, table, shown), on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
     )  # fmt: skip
 
@@ -151,11 +154,10 @@ FORMULAS = {
 }
 
 
-def facts(run: Run, measure: str) -> list[tuple[str, str]]:
-    """Return where the heatmap's numbers are from."""
-    if measure == "change":
-        return look.where(run, "unlearn", "changes.parquet", FORMULAS[measure])
-    return look.where(run, "localize", "localization.parquet", FORMULAS[measure])
+def facts(run: Run, measure: str, strip: bool) -> list[tuple[str, str]]:
+    """Return where the heatmap's numbers are from, and those of the strip above it where there is one."""
+    stage, file = ("unlearn", "changes.parquet") if measure == "change" else ("localize", "localization.parquet")
+    return look.where(run, stage, file, FORMULAS[measure]) + ([("Line on top", separability_.FORMULA)] if strip else [])
 
 
 def as_columns(table: pd.DataFrame, region: list[str]) -> dict[str, list[Any]]:

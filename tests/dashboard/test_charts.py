@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
 from core import store
-from dashboard.charts import cell, cells, curves, dial, differences, heatmap, tokens
+from dashboard.charts import cell, cells, curves, dial, differences, heatmap, separability, tokens
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.charts.scatter import scatter
 from dashboard.parts.plot import plain
@@ -194,6 +196,49 @@ def test_palettes_are_those_of_the_theme() -> None:
         assert theme[name]["textColor"] == palette.text
 
 
+def probed(**rows: list[float]) -> pd.DataFrame:
+    found = separability.usable(pd.DataFrame({"layer": [0, 1, 2], "auc": [0.5, 0.8, 0.9], "low": [0.4, 0.7, 0.8], "high": [0.6, 0.9, 1.0], **rows}))
+    assert found is not None
+    return found
+
+
+def test_separability_is_a_line_of_its_own_above_the_bars(table: pd.DataFrame) -> None:
+    bare, fig = (heatmap.heatmap(table, "cosine", [], None, LIGHT, separability=found) for found in (None, probed()))
+    assert fig.layout.height == bare.layout.height + separability.HEIGHT
+    line, band = trace(fig, "separability"), trace(fig, "separability folds")
+    layers = cells.layout(table).layers
+    assert line.y[: len(layers)] == [0.5, 0.8, 0.9][: len(layers)]
+    assert "0.80" in line.text[1]
+    assert "0.70 to 0.90" in line.text[1]
+    assert band.y == [0.6, 0.9, 0.7, 0.4] if len(layers) == 2 else band.y[0] == 0.6
+    domains = [fig.layout[name].domain for name in ("yaxis", "yaxis2", "yaxis3")]
+    assert [low for low, _ in domains] == sorted(low for low, _ in domains)
+    assert all(high < low for (_, high), (low, _) in pairwise(domains)), "none lies over another"
+    assert domains[-1][1] == 1
+    names = [one.name for one in fig.data if one.type == "scatter"]
+    assert names[-2:] == ["separability folds", "separability"], "the page's script counts the scatter traces before"
+
+
+def test_separability_below_guessing_and_unknown_layers_are_drawn_as_they_are(table: pd.DataFrame) -> None:
+    fig = heatmap.heatmap(table, "cosine", [], None, LIGHT, separability=probed(low=[0.1, 0.7, 0.8]))
+    assert fig.layout.yaxis3.range[0] < 0.1
+    alien = probed(layer=[70, 71, 72])
+    assert np.isnan(trace(heatmap.heatmap(table, "cosine", [], None, LIGHT, separability=alien), "separability").y).all()
+    assert separability.summary(alien, [0, 1]) == separability.summary(None, [0, 1]) == ""
+    assert "at layer 1 (AUC 0.80)" in separability.summary(probed(), [0, 1])
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        None, pd.DataFrame({"layer": [1]}), pd.DataFrame({"layer": ["<b>"], "auc": ["x"], "low": [0], "high": [1]}),
+        pd.DataFrame({"layer": [0], "auc": [np.inf], "low": [0.1], "high": [1.0]}),
+    ],
+)  # fmt: skip
+def test_a_table_that_holds_no_separability_is_none(foreign: pd.DataFrame | None) -> None:
+    assert separability.usable(foreign) is None
+
+
 def test_every_chart_is_valid_plotly(table: pd.DataFrame) -> None:
     """The charts are written as plotly's JSON; plotly's own classes refuse a key or value that it does not know."""
     run, region = store.bundled_runs()[0], table["name"].tolist()[:4]
@@ -204,6 +249,7 @@ def test_every_chart_is_valid_plotly(table: pd.DataFrame) -> None:
     scores = {voice: [{"text": "a", "logprob": -0.5, "rank": 1, "top": []}] for voice in ("before", "after")}
     charts = [
         *(heatmap.heatmap(table, measure, region, region[0], LIGHT, join=join) for measure in heatmap.MEASURES for join in (0, 1)),
+        heatmap.heatmap(table, "cosine", region, None, DARK, separability=probed()),
         scatter(table, region, 0.5, 0.3, region[0], DARK), curves.checks(events, result["target"], LIGHT),
         curves.losses(events, LIGHT), curves.teaching(events, LIGHT), cell.histogram(inside, LIGHT), cell.profile(inside, "row", LIGHT),
         *(differences.difference(table, table, kind, (region, region[1:]), LIGHT) for kind in differences.KINDS),

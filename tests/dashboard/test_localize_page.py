@@ -237,3 +237,19 @@ def test_the_number_field_s_echo_does_not_put_the_slider_back(open_page: Open) -
     app.number_input(key="mu_number").set_value(0.45)
     app.run()
     assert (app.slider(key="mu").value, app.number_input(key="mu_number").value) == (0.3, 0.3)
+
+
+SAID = "how well each layer tells U questions from R questions"
+
+
+def test_a_run_that_measured_separability_shows_it_and_an_old_one_does_not(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    (run.path / "separability.parquet").unlink(missing_ok=True)
+    app = open_page("localize", "mine")
+    assert not app.exception
+    assert SAID not in text_of(app)
+    auc = [0.5 + 0.5 * layer / 30 for layer in range(31)]
+    pd.DataFrame({"layer": range(31), "auc": auc, "low": auc, "high": auc}).to_parquet(run.path / "separability.parquet")
+    app = open_page("localize", "mine")
+    assert not app.exception
+    assert SAID in text_of(app)

@@ -218,6 +218,17 @@ def test_start_submits_what_the_form_says(open_page: Open, monkeypatch: pytest.M
     assert app.query_params["run"] == "new"
 
 
+def test_a_wrong_amount_is_said_and_the_rest_of_the_form_stays(open_page: Open) -> None:
+    app = open_page("run")
+    app.selectbox(key="this-machine.rule.region rule").select("late").run()
+    amount = app.text_input(key="this-machine.rule.late.region.amount")
+    assert amount.value == "33%"
+    amount.set_value("nine").run()
+    assert "no amount of layers" in text_of(app)
+    assert app.number_input(key="this-machine.unlearn.steps").value
+    assert app.button[-1].disabled
+
+
 def test_upload_is_checked_row_by_row(open_page: Open) -> None:
     app = open_page("run")
     app.segmented_control(key="new.data").set_value("upload").run()
