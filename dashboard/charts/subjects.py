@@ -35,7 +35,7 @@ def subjects(rows: Sequence[Subject], chosen: str, palette: Palette) -> Figure:
                 showlegend=scope == "unlearn", marker=_marker(scope, voice, palette), customdata=[who for _, _, who in known],
                 text=[chart_text(who) for _, _, who in known], hovertemplate="%{text}<br>" + name + ": %{x:.1f} %<extra></extra>",
             )  # fmt: skip
-    for text, at in (("✖ to forget: lower is gone", 0.0), ("● to keep: higher is kept", 0.54)):
+    for text, at in (("✖ to forget", 0.0), ("● to keep", 0.54)):
         fig.add_annotation(x=at, xref="paper", xanchor="left", y=1, yref="paper", yanchor="bottom", text=text, showarrow=False,
                            font={"color": palette.muted, "size": 12})  # fmt: skip
     if chosen in [row.name for row in rows]:

@@ -166,7 +166,7 @@ def _front(fig: Figure, what: Tradeoff, palette: Palette) -> None:
     """Draw the front as steps: everything below and to the left of it is beaten."""
     on = set(what.front)
     members = sorted((p for p in what.points if p.id in on), key=lambda p: p.x)
-    if len(what.points) < 2 or not members:
+    if len(what.points) < 2 or not members:  # one run is no front
         return
     x, y = [members[0].x - 200, *[p.x for p in members], members[-1].x], [members[0].y, *[p.y for p in members], -4.0]
     fig.add_scatter(x=x, y=y, mode="lines", line={"color": palette.retention, "width": 1.5, "dash": "dot", "shape": "vh"}, name="front",

@@ -125,8 +125,8 @@ def questions(run: Run, rows: Sequence[Row], accuracy: Mapping[str, Mapping[str,
         st.markdown(f"**{title}**, {'best remembered' if scope == 'unlearn' else 'most lost'} first")
         for row in mine[:QUESTIONS]:
             before, after = value(row, "before"), value(row, "after")
-            said = f" :gray[{before:.0f} → {after:.0f} %]" if before is not None and after is not None else ""
-            st.page_link("views/compare.py", label=f"{md(shorten(str(row['question']), 100))}{said}", icon=":material/compare:",
+            said = f":gray[{before:.0f} → {after:.0f} %] " if before is not None and after is not None else ""
+            st.page_link("views/compare.py", label=f"{said}{md(shorten(str(row['question']), 100))}", icon=":material/compare:",
                          query_params={"run": run.id, "q": str(row["question"])[:4000]})  # fmt: skip
         if len(mine) > QUESTIONS:
             st.caption(f"… and {len(mine) - QUESTIONS} more")

@@ -18,7 +18,7 @@ ACROSS_HELP = (
     "**Unlearn Success** is the paper's measure: it goes on rising where answers turn into noise, beyond the never-taught model.  \n"
     "**Never-knew score** is highest where the model answers as if it had never been taught."
 )
-FORMULA = "x and y as in the table. The front: runs that no other run equals in both and beats in one"
+FORMULA = "x and y as in the table. The front: runs on the current run's data that no other such run equals in both and beats in one"
 
 
 def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
@@ -31,9 +31,12 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
         theirs = st.toggle("Published, 7B", key="published", bind="query-params", disabled=across != ACROSS[0],
                            help="The paper's own runs on 7B models: other models, other training. Never-knew scores were not published.")  # fmt: skip
     found = points(chosen, split, across)
-    front = tradeoff.front(found)
-    by_id = {p.id: p.name for p in found}
-    said = scores_words.best([(p.name, p.x, p.y) for p in found], [by_id[i] for i in front], across)
+    alike = {run.run.id for run in chosen if run.data == chosen[0].data}
+    compared = [p for p in found if p.id in alike]
+    front = tradeoff.front(compared)
+    said = scores_words.best([(p.name, p.x, p.y) for p in compared], len(front), across)
+    if len(compared) < len(found):
+        said += f" Runs on other data or of another model are drawn ({len(found) - len(compared)}), but not compared."
     st.markdown(md(said))
     what = Tradeoff(found, references(chosen, split, across, paper if theirs else ""), f"{across}, %", ignorance(chosen, split, across), front)
     look.chart(tradeoff.draw(what, palette), f"{across} against Retention Success. {said}", "tradeoff", on_click=_open,

@@ -69,16 +69,18 @@ def fluent(scores: Scores, split: str) -> str:
     return f"{noise:.0f} % of the answers are degenerate{beside}."
 
 
-def best(points: Sequence[tuple[str, float, float]], front: Sequence[str], across: str) -> str:
-    """Say which runs are not beaten by another. points: (name, across, retention); front: the names on it."""
+def best(points: Sequence[tuple[str, float, float]], front: int, across: str) -> str:
+    """Say how many runs are not beaten by another, and which is best by the mean. points: (name, across, retention)."""
     if not points:
         return "None of the chosen runs has both numbers."
     if len(points) == 1:
         return f"One run: {across} {points[0][1]:.1f} with Retention Success {points[0][2]:.1f}. Choose others above to see who does better."
     mean = max(points, key=lambda p: p[1] + p[2])
-    on = "All" if len(front) == len(points) else "One" if len(front) == 1 else f"{len(front)}"
-    of = f"{len(points)} runs are" if on == "All" else f"of the {len(points)} runs {'is' if len(front) == 1 else 'are'}"
+    if front == len(points):
+        on = f"All {front} runs are"
+    else:
+        on = f"{'One' if front == 1 else front} of the {len(points)} runs {'is' if front == 1 else 'are'}"
     return (
-        f"{on} {of} on the front: none of the others forgets as much and keeps as much. “{mean[0]}” has the best mean of the two, "
+        f"{on} on the front: none of the others forgets as much and keeps as much. “{mean[0]}” has the best mean of the two, "
         f"{mean[1]:.1f} with {mean[2]:.1f} kept."
     )  # fmt: skip

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -436,6 +437,14 @@ def test_it_opens_on_the_current_run_with_the_bundled_one_of_its_data_beside_it(
     assert "One run" in text_of(app)
 
 
+def test_runs_on_other_data_are_drawn_but_not_compared(make_run: MakeRun, open_page: Open) -> None:
+    make_run("mine")
+    copied = next(run.id for run in store.bundled_runs() if run.id.startswith("copyright"))
+    said = text_of(open_page("scores", bundled().id, beside=f"mine,{copied}"))
+    assert "All 2 runs are on the front" in said
+    assert re.search(r"another model are drawn \\\(1\\\)", said)
+
+
 def test_the_address_names_what_stands_beside_and_what_is_shown(make_run: MakeRun, open_page: Open) -> None:
     make_run("a")
     make_run("b")
@@ -531,6 +540,16 @@ def test_a_subjects_questions_lead_to_compare(open_page: Open) -> None:
     assert not app.exception
     links = [element for element in app.get("page_link") if "q=" in element.proto.query_string]
     assert links
+
+
+def test_findings_are_shown_once_there_are_any(open_page: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(findings, "FILE", tmp_path / "findings.md")
+    assert "What we found" not in [t.label for t in open_page("scores").tabs]
+    findings.FILE.write_text("# Random is as good\n\n![x](https://evil.example/x.png)\n")
+    app = tab(open_page, "What we found")
+    assert "What we found" in [t.label for t in app.tabs]
+    assert "Random is as good" in text_of(app)
+    assert "](https" not in text_of(app)
 
 
 def test_methods_can_be_searched(open_page: Open) -> None:
