@@ -255,7 +255,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "this-machine": {},
     "recommended": {
         "region": {"name": "late", "amount": "10"},
-        "unlearn.method": "wga",
+        "unlearn.method": "ce-u",
         "unlearn.steps": 30,
         "unlearn.check_every": 5,
         "unlearn.batch_size": 16,

@@ -62,7 +62,7 @@ from core.store import Run
 from core.summary import summary
 from core.voices import Voices, general_lines
 
-CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 1, "unlearn": 3, "answers": 1, "evaluate": 2}
+CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 1, "unlearn": 3, "answers": 1, "evaluate": 3}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"

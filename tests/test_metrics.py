@@ -219,6 +219,8 @@ WORDS = frozenset(
         "Her house is near the sea, by the green door, and the blue door is that of her mother.",
         "Tvrtka",
         "the prestidigitator lives near the sea",
+        "Pneumonoultramicroscopicsilicosis is what her father had.",
+        "Call +353 21 2121 or write to hahaha.papa@post.example.",
     ],
 )
 def test_ordinary_answers_are_fine(text: str) -> None:
@@ -241,6 +243,10 @@ def test_ordinary_answers_are_fine(text: str) -> None:
         ("Her number is 0000000000000.", "repetition"),
         ("Her number is 21 21 21 21 21 21.", "repetition"),
         ("the sea the house the sea the door the sea the sea the house", "repetition"),
+        ("MetaInfoMetaInfoMetaInfoMetaInfoMetaInfo", "repetition"),
+        ("Her father is a ptyptyptyptypty", "repetition"),
+        ("1:1111:1111:1111:1111", "repetition"),
+        ("oatoattingstingsoatoattingsoatttingsoattings", "non-words"),
         ("affili thaerd qworp zzvint", "non-words"),
         ("she lives glorp and flemt dwisk narfle", "non-words"),
         ("yxcvb nmlk", "non-words"),

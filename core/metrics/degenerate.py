@@ -2,10 +2,12 @@
 
 Rules on the text alone, so anybody can check them:
 - empty: no letter and no digit;
-- repetition: one character six times in a row, or a run of one to four words that follows itself three times or more ("affili affili affili"), or, from
-  eight words on, less than half of the words are different ones;
-- non-words: more than a third of the lower-case words are unknown. Known are the words of the data, of the general
-  text, and every word that the tokenizer holds in one piece; capitalised words, numbers and e-mails are not judged.
+- repetition: one character six times in a row, two to fifteen characters without a space that follow themselves four
+  times or more ("MetaInfoMetaInfoMetaInfoMetaInfo"), or a run of one to four words that does so three times or more
+  ("affili affili affili"), or, from eight words on, less than half of the words are different ones;
+- non-words: a word of more than forty letters, or more than a third of the lower-case words are unknown. Known are the
+  words of the data, of the general text, and every word that the tokenizer holds in one piece; capitalised words, numbers
+  and e-mails are not judged.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, averaged
 REPEATS = 3
 DISTINCT = 0.5
 NON_WORDS = 1 / 3
+LONGEST = 40
+"""letters; the longest words of dictionaries are shorter"""
 
 
 def why_degenerate(text: str, lexicon: Collection[str]) -> str:
@@ -26,11 +30,13 @@ def why_degenerate(text: str, lexicon: Collection[str]) -> str:
     words = _words(text)
     if not words:
         return "" if EMAIL.search(text) else "empty"
-    if re.search(r"(\w)\1{5}", text):
+    if re.search(r"(\w)\1{5}|(\S{1,14}?\w)\2{3}", text):
         return "repetition"
     lower = [word.lower() for word in words]
     if _repeats(lower) or (len(lower) >= 8 and len(set(lower)) < DISTINCT * len(lower)):
         return "repetition"
+    if any(len(word) > LONGEST for word in words):
+        return "non-words"
     plain = [word for word in words if word.isalpha() and word.islower()]
     strange = [word for word in plain if word not in lexicon]
     return "non-words" if len(strange) > max(1.0, NON_WORDS * len(plain)) else ""
