@@ -219,7 +219,7 @@ WORDS = frozenset(
         "Her house is near the sea, by the green door, and the blue door is that of her mother.",
         "Tvrtka",
         "the prestidigitator lives near the sea",
-        "Pneumonoultramicroscopicsilicosis is what her father had.",
+        "Pneumonoultramicroscopicsilicosis",
         "Call +353 21 2121 or write to hahaha.papa@post.example.",
     ],
 )
