@@ -100,8 +100,15 @@ class _Calibration(Pipeline):
         for name in ("teach", "preflight", "localize", "region"):
             self.report.stage(name, "running")
             getattr(self, f"_{name}")()
-        outer, self.report = self.report, _Watch(self.report)
-        watch = self.report
+        first = self._timed()
+        # What comes before the first step may be the method's own, or what only the first method of a process pays for
+        # (caches, questions generated once). A second look tells them apart.
+        again = self._timed() if first["before"] > first["step"] else first
+        return {"step": min(first["step"], again["step"]), "before": min(first["before"], again["before"])}
+
+    def _timed(self) -> dict[str, float]:
+        outer, watch = self.report, _Watch(self.report)
+        self.report = watch
         try:
             self._unlearn()
         except UserError:
@@ -126,6 +133,7 @@ class _Calibration(Pipeline):
         if stage != "unlearn":
             return super()._cached(stage, key, produce)
         place = self.run.path / "unlearn"
+        shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         produce(place)
         return ""

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,12 +54,14 @@ def test_every_stage_gets_a_range_that_adds_up(tiny_llama: Path, tiny_data: Path
 
 
 def test_extras_are_part_of_the_estimate(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    from core.estimate import Estimate
+    from tests.naive import Recorder
+
     costs = {}
     for extras in (False, True):
-        quick(tiny_llama, tiny_data, evaluate__extras=extras).save(tmp_path / "config.json")
-        done = in_shell(tmp_path / "config.json", "--json", "--runs", str(tmp_path))
-        assert done.returncode == 0, done.stderr
-        costs[extras] = {cost["name"]: cost for cost in last_json(done.stdout)["stages"]}
+        config, folder = quick(tiny_llama, tiny_data, evaluate__extras=extras), tmp_path / str(extras)
+        found = Estimate(store.create(config, folder), config, folder, Recorder(), time.time()).measure()
+        costs[extras] = {cost["name"]: cost for cost in found["stages"]}
     for name in ("preflight", "evaluate"):
         assert "passages" in costs[True][name]["how"]
         assert "passages" not in costs[False][name]["how"]

@@ -102,7 +102,9 @@ def test_trials_make_the_steps_that_fit_into_the_time(tuned: Sweep) -> None:
     assert set(calibration) == {"memflex, located", "gradient-ascent, located"}
     for entry in tuned.entries():
         measured = calibration[tuning.pair(entry.coordinates)]
-        assert entry.run.config().unlearn.steps == calibrate.steps(measured, 0.5) > 3
+        assert entry.run.config().unlearn.steps == calibrate.steps(measured, 0.5)
+        assert entry.run.json("unlearn.json")["steps"] == entry.run.config().unlearn.steps
+        assert 0 < measured["step"] < 60
     assert not (tuned.path / "calibration").exists()
 
 

@@ -24,7 +24,10 @@ def show(events: Sequence[Mapping[str, Any]]) -> None:
     if not found:
         return
     with st.expander("Some of the further questions", icon=":material/forum:", key="widened"):
-        st.caption("Asked about another subject, answered by the taught model: both scopes learn from them as from their own.")
+        st.caption(
+            "Asked about another subject, answered by the taught model: both scopes learn from them as from their own. A question "
+            "of val in other words may be among them; only the same words are left out."
+        )
         for sample in found[: 2 * widen.SAMPLES]:
             st.markdown(f"**{md(sample.get('question', ''))}** :gray[{SIGNS.get(str(sample.get('scope')), '')}]")
             st.html(f'<div dir="auto" style="overflow-wrap:anywhere">{html.escape(str(sample.get("answer", "")))}</div>')
