@@ -59,10 +59,13 @@ def pick(run: Run, steps: Sequence[int], kept: int) -> int:
     options, state = [str(step) for step in sorted({*steps, kept})], st.session_state
     if len(options) < 2:
         return kept
-    if state.setdefault("step_of", run.id) != run.id or state.get("step", str(kept)) not in options:
-        state["step"] = str(kept)
+    start = str(kept)
+    other = state.setdefault("step_of", run.id) != run.id or state.get("step", start) not in options
+    if other:
+        state["step"] = start
     state["step_of"] = run.id
-    return int(st.select_slider("Stop at step", options, str(kept), key="step", bind="query-params",
+    # A value that was put there and a default are one too many.
+    return int(st.select_slider("Stop at step", options, None if other else start, key="step", bind="query-params",
                                 help="A check was made at each of these steps. The run's own result is where it starts."))  # fmt: skip
 
 
