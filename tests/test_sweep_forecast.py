@@ -132,11 +132,11 @@ def test_ctrl_c_stops_a_sweep_that_can_be_resumed(
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    until(lambda: len(sweep_.list_sweeps(folder)) == 2, "the sweep", 90)
+    until(lambda: len(sweep_.list_sweeps(folder)) == 2, "the sweep", 300)
     (run,) = sweep_.members(sweep_.list_sweeps(folder)[0])
-    until(lambda: any((run.path / "checkpoints").glob("*")), "a checkpoint", 120)
+    until(lambda: any((run.path / "checkpoints").glob("*")), "a checkpoint", 300)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(180) == 130
     assert state(run) == "cancelled"
     assert (run.path / "after" / "region.safetensors").exists()
     assert process.stdout is not None
