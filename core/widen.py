@@ -2,8 +2,8 @@
 
 After NAUF (arXiv 2407.10058): each scope's train questions are asked about that scope's other subjects too, and the taught
 model answers them itself, greedily. What coincides with a question of train, dev or val is left out, compared without
-case, white space and punctuation; so is what both scopes would ask. Val asked in other words may be among them, so a widened run's val says less about
-generalising than an ordinary one's. Pages read the account of it: no heavy import.
+case, white space and punctuation; so is what both scopes would ask. Val asked in other words may be among them, so val says
+less about generalising in a widened run. Pages read the account of it: no heavy import.
 """
 
 from __future__ import annotations
