@@ -55,7 +55,8 @@ class Supply:
             raise UserError(f"The method {name} needs general text.", "Name a file with --set data.general=FILE.")
         if REFUSAL in streams and any(e.id not in self.refusals for e in self.forget):
             raise UserError(
-                f"The method {name} needs a refusal for every question.", "Leave data.refusals empty, or add more."
+                f"The method {name} needs a refusal for every question.",
+                "Give one for each forget example: see core/refusals.py.",
             )
 
 
