@@ -13,6 +13,7 @@ from core import data, store, watch
 from core import unlearn as unlearn_
 from core.answers import Request, generate
 from core.config import AnswersConfig, DataConfig
+from core.context import Supply
 from core.data import Corpus, Example
 from core.pipeline import Pipeline
 from core.store import Run
@@ -80,7 +81,7 @@ def asked(bench: Bench) -> Callable[[], list[dict[str, str]]]:
 def unlearned(bench: Bench, looking: bool, report: Recorder | None = None) -> Unlearned:
     config = dataclasses.replace(CONFIG, steps=6, check_every=2)
     return unlearn_.unlearn(
-        bench.adapters, every_third(bench), bench.unlearn, bench.retention, Watched(bench.unlearn, bench.retention, None),
+        bench.adapters, every_third(bench), Supply(bench.unlearn, bench.retention), Watched(bench.unlearn, bench.retention, None),
         config, pad=bench.pad, seed=0, report=report or Recorder(), save=lambda *_: None, ask=asked(bench) if looking else None,
     )  # fmt: skip
 
