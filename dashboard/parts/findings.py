@@ -8,6 +8,8 @@ from pathlib import Path
 import streamlit as st
 
 FILE = Path(__file__).resolve().parents[2] / "assets" / "findings.md"
+_CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
+_TABLE = re.compile(r"((?:^\|.*\n)^\|[ \t:|-]+\|[ \t]*(?:\n\|.*)*(?:\n|\Z))", re.MULTILINE)
 _PICTURE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)[^)]*\)")
 _DIRECTIVE = re.compile(r":([a-z-]+)\[")
@@ -25,14 +27,41 @@ def show() -> None:
     except (OSError, UnicodeDecodeError):
         st.info("assets/findings.md cannot be read.")
         return
-    st.markdown(harmless(text))
+    for part in parts(text):
+        if isinstance(part, str):
+            st.markdown(harmless(part))
+        else:
+            # Streamlit's own table scrolls in itself; one in Markdown would push a telephone's page sideways.
+            st.table([{head: harmless(cell) for head, cell in row.items()} for row in part], border="horizontal", hide_index=True,
+                     alt="A table of the findings")  # fmt: skip
+
+
+def parts(text: str) -> list[str | list[dict[str, str]]]:
+    """Split Markdown into text and tables; a table is its rows, head -> cell."""
+    found: list[str | list[dict[str, str]]] = []
+    for place, part in enumerate(_TABLE.split(text)):
+        if place % 2:
+            found.append(_rows(part))
+        elif part.strip():
+            found.append(part)
+    return found
+
+
+def _rows(table: str) -> list[dict[str, str]]:
+    heads, _, *rows = ([cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.strip().splitlines())
+    names = [name or " " * (place + 1) for place, name in enumerate(heads)]
+    return [dict(zip(names, row, strict=False)) for row in rows]
 
 
 def harmless(text: str) -> str:
     """Return Markdown without pictures, links, formulas and colours: a page must not make a browser ask other hosts.
 
-    A heading of the file stands below the page's own.
+    Code stays as it is: nothing in it is more than text. A heading of the file stands below the page's own.
     """
+    return "".join(part if place % 2 else _prose(part) for place, part in enumerate(_CODE.split(text)))
+
+
+def _prose(text: str) -> str:
     text = _PICTURE.sub(r"\1", text)
     text = _LINK.sub(lambda found: f"{found[1]} ({found[2].replace(':', chr(92) + ':')})" if found[2] != found[1] else found[1], text)
     text = _DIRECTIVE.sub(r"\\:\1[", text)

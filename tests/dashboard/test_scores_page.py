@@ -406,7 +406,7 @@ def test_every_method_is_listed_in_a_group_and_can_be_found() -> None:
 
 
 def test_findings_ask_no_other_host() -> None:
-    text = "# Title\n\n![x](https://evil.example/x.png) [here](https://evil.example) <script>1</script> :red[r] $a$ `core sweep`\n\n| a | b |\n|---|---|\n| 1 | 2 |"
+    text = "# Title\n\n![x](https://evil.example/x.png) [here](https://evil.example) <script>1</script> :red[r] $a$ `core sweep`\n\n```\nrun $X < y\n# no heading\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |"
     found = findings.harmless(text)
     assert "![" not in found
     assert "](" not in found
@@ -414,6 +414,7 @@ def test_findings_ask_no_other_host() -> None:
     assert found.startswith("### Title")
     assert "| 1 | 2 |" in found
     assert "`core sweep`" in found
+    assert "run $X < y\n# no heading" in found
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------
@@ -540,6 +541,16 @@ def test_a_subjects_questions_lead_to_compare(open_page: Open) -> None:
     assert not app.exception
     links = [element for element in app.get("page_link") if "q=" in element.proto.query_string]
     assert links
+
+
+def test_findings_have_their_tables_apart() -> None:
+    text = "before\n\n| a | |\n|---|--:|\n| 1 | **2** |\n| 3 | 4 |\n\nafter | no table\n"
+    before, table, after = findings.parts(text)
+    assert table == [{"a": "1", "  ": "**2**"}, {"a": "3", "  ": "4"}]
+    assert isinstance(before, str)
+    assert isinstance(after, str)
+    assert before.strip() == "before"
+    assert after.strip() == "after | no table"
 
 
 def test_findings_are_shown_once_there_are_any(open_page: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
