@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--config", metavar="FILE", help="JSON configuration, as `show --json` prints it")
-    run.add_argument("--preset", metavar="NAME", help="this-machine (default) or paper")
+    run.add_argument("--preset", metavar="NAME", help="this-machine (default), recommended, fluent, paper or paper-code")
     run.add_argument("--model", metavar="M", help="bundled (default), hub id, folder, GGUF file or adapter folder")
     run.add_argument("--data", metavar="D", help="demo (default), knowundo (hub), folder or file")
     run.add_argument("--subset", metavar="S", help="privacy (default), copyright, …")

@@ -23,8 +23,8 @@ TABS = ["This run", "New run"]
 PRESET_NAMES = {"this-machine": "MemFlex", "recommended": "Recommended", "fluent": "Fluent", "paper": "Paper", "paper-code": "Paper's code"}
 PRESET_HELP = (
     "**MemFlex**: the paper's method with settings for two cores, stopped at the level of the never-taught model.  \n"
-    "**Recommended**: the highest mean of Unlearn and Retention Success on held-out questions. It pushes below ignorance.  \n"
-    "**Fluent**: as if it never knew, and it says so in plain words.  \n"
+    "**Recommended**: the highest mean of Unlearn and Retention Success on held-out questions; most of its answers are noise.  \n"
+    "**Fluent**: as ignorant as a model that was never taught, and it says so in plain words; on new questions it falls short.  \n"
     "**Paper**: the published settings, exactly; slow on a small machine, and too weak for a small model.  \n"
     "**Paper's code**: the same, with labels perturbed as in its released code."
 )
