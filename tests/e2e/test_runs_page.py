@@ -40,7 +40,7 @@ def test_export_import_delete_undo(server: Server, page: Page, tmp_path: Path) -
     page.get_by_role("button", name=re.compile("Undo$")).click()
     expect(page.get_by_text(re.compile("1 of your own"))).to_be_visible()
 
-    grid = page.get_by_test_id("stDataFrame").locator(".dvn-scroller")
+    grid = page.get_by_test_id("stDataFrame").locator(".dvn-scroller").last
     for y, heading in ((52, "MemFlex on the privacy demo"), (87, "2 runs, side by side")):  # the rows' boxes
         grid.click(position={"x": 18, "y": y})
         expect(page.get_by_role("heading", name=heading)).to_be_visible()
