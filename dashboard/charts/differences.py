@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from dashboard.charts import cells as cells_
+from core import cells as cells_
 from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.heatmap import MEASURES
 from dashboard.charts.palette import Palette, Scale

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dashboard.charts import cells as cells_
+from core import cells as cells_
 from dashboard.charts import separability as separability_
 from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette, Scale

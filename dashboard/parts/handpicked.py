@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core import named_regions
+from core.cells import labels
 from core.errors import UserError
 from core.store import Run
-from dashboard.charts.cells import labels
 from dashboard.parts import look, selection
 from dashboard.parts.text import md
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core import answerer, fitting
+from core.cells import labels
 from core.errors import UserError
 from core.store import Run
 from dashboard.charts import dial as charts
-from dashboard.charts.cells import labels
 from dashboard.parts import look, panes
 from dashboard.parts.exchange import Exchange
 from dashboard.parts.text import duration, md

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from core.cells import short
 from core.store import Run
 from dashboard.charts import cell as charts
-from dashboard.charts.cells import short
 from dashboard.charts.heatmap import MEASURES
 from dashboard.parts import handpicked, look, runs
 from dashboard.parts.text import md, number, shorten

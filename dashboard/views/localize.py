@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from core import cells as cells_
 from core import jobs, regions, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.regions import Located
 from core.store import Run
-from dashboard.charts import cells as cells_
 from dashboard.charts import heatmap as heatmap_
 from dashboard.charts import separability as separability_
 from dashboard.charts.scatter import scatter

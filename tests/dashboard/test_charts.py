@@ -7,8 +7,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from core import store
-from dashboard.charts import cell, cells, curves, dial, differences, heatmap, separability, tokens
+from core import cells, store
+from dashboard.charts import cell, curves, dial, differences, heatmap, separability, tokens
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.charts.scatter import scatter
 from dashboard.parts.plot import plain

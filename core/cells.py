@@ -1,4 +1,4 @@
-"""Where the cells of a localization stand: layers from left to right, modules (and factors) from top to bottom."""
+"""Where the cells of a localization stand: layers from left to right, modules (and factors) from top to bottom. No torch."""
 
 from __future__ import annotations
 
