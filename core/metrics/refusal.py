@@ -23,6 +23,9 @@ PHRASES = (
     r"\bno (?:comment|answer)\b",
     r"\b(?:beyond|outside) (?:my|the scope of my) (?:knowledge|training)\b",
     r"\bnever (?:heard|learned|learnt) (?:of|about|that|this)\b",
+    r"\bnot something (?:that )?i (?:know|can)\b",
+    r"\bi (?:have|'ve) (?:not|never) been told\b",
+    r"\b(?:would|'d) rather not\b",
 )
 """regular expressions on lower-case text with plain apostrophes"""
 
