@@ -42,6 +42,8 @@ class Noise:
     """share of different words, 0 … 1"""
     longest: int
     """letters of the longest word"""
+    digits: int
+    """digits of the longest number written in one piece"""
     plain: int
     """lower-case words, which can be judged"""
     strange: int
@@ -60,6 +62,7 @@ def noise(text: str, lexicon: Collection[str] | None) -> Noise:
         _repeats(lower),
         len(set(lower)) / max(1, len(lower)),
         max(map(len, words), default=0),
+        max(map(len, re.findall(r"\d+", text)), default=0),
         len(plain),
         0 if lexicon is None else sum(word not in lexicon for word in plain),
     )
