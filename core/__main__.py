@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from core import commands, list_commands, probe_commands, sweep_commands
+from core import commands, list_commands, probe_commands, report_commands, sweep_commands
 from core.errors import UserError
 
 
@@ -52,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     probe_commands.options(
         verb("probes", "try to get back what was forgotten; without a run: list the probes", probe_commands.run)
     )
+    report_commands.report_options(verb("report", "write a run's report, one HTML file for anybody", report_commands.report))
+    report_commands.verify_options(verb("verify", "is a run, or a report, what it says?", report_commands.verify))
     harness = verb("harness", "lm-evaluation-harness tasks (needs pip install lm-eval)", commands.harness)
     harness.add_argument("id", metavar="RUN")
     harness.add_argument(

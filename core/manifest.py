@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
-
-import peft
-import torch
-import transformers
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from core import models, store
-from core.adapters import Adapters
 from core.config import FORMAT
-from core.data import Corpus
-from core.models import Loaded
 from core.store import Run
+
+if TYPE_CHECKING:
+    from core.adapters import Adapters
+    from core.data import Corpus
+    from core.models import Loaded
 
 STILL_OPEN = {
     "status.json",
@@ -26,6 +26,7 @@ STILL_OPEN = {
     "imported.json",
     "regions.json",
     "harness.json",
+    "verdicts.json",
 }
 """Files that are written after the manifest, by the worker or a person: a hash of them would soon be wrong.
 
@@ -36,6 +37,10 @@ def write(
     run: Run, stages: dict[str, dict[str, Any]], loaded: Loaded, corpus: Corpus, adapters: Adapters, seed: int
 ) -> None:
     """Write manifest.json. stages: per stage its cache key, seconds, where it came from, and peak memory (MB)."""
+    import peft
+    import torch
+    import transformers
+
     files = _hashes(run)
     versions = {"python": sys.version.split()[0], "torch": torch.__version__}
     versions |= {"transformers": transformers.__version__, "peft": peft.__version__}
@@ -62,9 +67,12 @@ def renew(run: Run, stages: dict[str, dict[str, Any]], adapters: dict[str, str])
     store.write_json(run.path / "manifest.json", {**value, "files": _hashes(run)})
 
 
+def listed(run: Run) -> Iterator[Path]:
+    """Yield the files that a manifest lists, in order."""
+    for path in sorted(run.path.rglob("*")):
+        if path.is_file() and path.name not in STILL_OPEN and path.name[0] != "." and path.parent.name != "probes":
+            yield path
+
+
 def _hashes(run: Run) -> dict[str, str]:
-    return {
-        str(path.relative_to(run.path)): models.sha256(path)
-        for path in sorted(run.path.rglob("*"))
-        if path.is_file() and path.name not in STILL_OPEN and path.name[0] != "." and path.parent.name != "probes"
-    }
+    return {str(path.relative_to(run.path)): models.sha256(path) for path in listed(run)}

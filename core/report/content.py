@@ -1,0 +1,284 @@
+"""All that a report says of a run, as one JSON value: computed from the run's files alone, the same at every call.
+
+The report is drawn from this value and carries it, so that anybody can read its numbers by program, and `verify` can draw
+it again and compare. A part that a run has not reached is None, and `missing` says so in words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core import labels, own_method, reproduce, store, widen
+from core.config import RunConfig
+from core.methods import METHODS
+from core.own_method import OwnMethod
+from core.report import cover, numbers
+from core.report.maker import maker
+from core.report.picture import picture, significant
+from core.store import Run
+from core.summary import clean
+
+FORMAT = 1
+KIND = "forgetscope-report"
+LARGEST_TEXT = 4000
+"""characters of a text that a report quotes; longer ones are cut, and say so"""
+ROOM = 150_000
+"""characters of examples that a report holds, which makes 1 MB of it; of more, evenly many of each outcome, and it says so"""
+Data = dict[str, Any]
+
+
+def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made: float | None = None) -> Data:
+    """Return what a report of a run says. Raises UserError for a run without readable settings.
+
+    redact: leave out questions, answers and subjects' names. folder: where the run's controls are looked for. made: the
+    time that the report bears, seconds since 1970.
+    """
+    config, status = run.config(), run.status()
+    rows = run.answers()
+    subjects = list(dict.fromkeys(str(row.get("subject", "")) for row in rows if row.get("subject")))
+    data: Data = {
+        "format": FORMAT, "kind": KIND, "maker": maker(), "redacted": redact,
+        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if made is None else made)),
+        "run": _identity(run, config, status), "scopes": _scopes(rows), "subjects": _subjects(rows, subjects),
+        "picture": picture(run), "region": _region(run, config), "change": _change(run),
+        "success": numbers.success(run), "main": numbers.main(run), "metrics": numbers.metrics(run),
+        "controls": numbers.controls(run, folder or store.runs_folder()), "probes": _probes(run, folder), "answers": _answers(run, rows),
+        "membership": _membership(run), "method": _method(run, config), "manifest": _manifest(run, config), "widened": _widened(run),
+    }  # fmt: skip
+    data["missing"] = _missing(data, status)
+    if redact:
+        data = _without_texts(data, rows, subjects)
+    return readable(clean(data))  # type: ignore[no-any-return]
+
+
+def _identity(run: Run, config: RunConfig, status: Mapping[str, Any]) -> Data:
+    created = numbers.number(status.get("created"))
+    return {
+        "id": run.id, "name": labels.read(run).name or config.name or run.id, "state": str(status.get("state")),
+        "error": str(status.get("error") or ""), "model": config.model.name,
+        "data": f"{config.data.source} {config.data.subset}".strip(), "method": config.unlearn.method.label,
+        "rule": config.region.name, "seed": config.seed,
+        "created": "" if created is None else time.strftime("%Y-%m-%d", time.gmtime(created)),
+    }  # fmt: skip
+
+
+def _scopes(rows: Sequence[Mapping[str, Any]]) -> list[Data]:
+    counted = Counter((str(row.get("scope")), str(row.get("split"))) for row in rows)
+    return [
+        {"scope": scope, "split": split, "questions": counted[scope, split]}
+        for scope in ("unlearn", "retention")
+        for split in ("train", "dev", "val")
+        if counted[scope, split]
+    ]
+
+
+def _subjects(rows: Sequence[Mapping[str, Any]], subjects: Sequence[str]) -> list[Data]:
+    counted = Counter((str(row.get("subject")), str(row.get("scope"))) for row in rows)
+    return [{"name": n, "unlearn": counted[n, "unlearn"], "retention": counted[n, "retention"]} for n in subjects]
+
+
+def _region(run: Run, config: RunConfig) -> Data | None:
+    region = run.json("region.json")
+    if not isinstance(region, dict) or not isinstance(region.get("tensors"), list):
+        return None
+    kept = ("count", "total", "with_gradient", "share_of_adapter", "share_of_model", "parameters_of_model", "limits")
+    rule = type(config.region)
+    words = (rule.__doc__ or "").strip().split("\n\n")[0]
+    return {**{key: region.get(key) for key in kept}, "rule": config.region.name, "what": " ".join(words.split())}
+
+
+def _change(run: Run) -> Data | None:
+    """Compare the size of the change inside and outside the region (Frobenius norms over all tensors of each)."""
+    table, region = run.table("changes"), run.json("region.json")
+    if (
+        table is None
+        or not isinstance(region, dict)
+        or not {"name", "norm_change", "norm_before", "max_change"} <= set(table.columns)
+    ):
+        return None
+    inside = table["name"].isin(set(map(str, region.get("tensors") or ())))
+
+    def side(part: Any) -> Data:
+        return {
+            "tensors": len(part), "changed": int((part["max_change"] > 0).sum()),
+            "norm": significant(float((part["norm_change"] ** 2).sum() ** 0.5)),
+            "before": significant(float((part["norm_before"] ** 2).sum() ** 0.5)),
+            "largest": significant(float(part["max_change"].max())) if len(part) else 0.0,
+        }  # fmt: skip
+
+    return {"inside": side(table[inside]), "outside": side(table[~inside])}
+
+
+def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
+    """Return the examples with their answers and verdicts, and the counts of verdicts; None where nothing was asked."""
+    from core import verdicts
+
+    if not rows or run.table("tokens") is None:
+        return None
+    frame = verdicts.of_run(run)
+    never = {str(row.get("example")): row.get("never") for row in rows}
+    known = cover.secrets(rows)
+    told = [_example(row, never.get(str(row["id"])), known) for row in frame.to_dict("records")]
+    counts = Counter((e["scope"], e["split"], voice, e[f"verdict_{voice}"]) for e in told for voice in ("before", "after"))
+    table = [
+        {"scope": scope, "split": split, "voice": voice, "verdict": verdict, "count": count}
+        for (scope, split, voice, verdict), count in sorted(counts.items())
+    ]
+    return {"all": len(told), "examples": _some(told), "counts": table}
+
+
+def _example(row: Mapping[Any, Any], never: Any, known: cover.Secrets) -> Data:
+    hidden = known.of(str(row["id"]), str(row["scope"]))
+    texts = {name: _cut(row.get(name)) for name in ("question", "truth", "before", "after")}
+    texts["never"] = "" if never is None else _cut(never)
+    return {
+        "id": str(row["id"]), "scope": str(row["scope"]), "split": str(row["split"]), "subject": str(row.get("subject") or ""),
+        "question": texts.pop("question"), **{name: cover.pieces(text, hidden) for name, text in texts.items()},
+        "verdict_before": str(row["verdict_before"]), "verdict_after": str(row["verdict"]),
+        "why": cover.pieces(str(row.get("why") or ""), known.names if row["scope"] == "unlearn" else known.addresses),
+        **{name: numbers.number(row.get(name)) for name in ("p_before", "p_after", "overlap")},
+    }  # fmt: skip
+
+
+def _some(told: list[Data]) -> list[Data]:
+    """Return as many examples as there is room for, evenly many of each scope and outcome, in their order."""
+    kinds: dict[tuple[str, str], list[int]] = {}
+    for place, example in enumerate(told):
+        kinds.setdefault((example["scope"], example["verdict_after"]), []).append(place)
+    kept, room = set[int](), ROOM
+    for turn in range(max((len(places) for places in kinds.values()), default=0)):
+        for places in kinds.values():
+            if turn < len(places):
+                room -= _size(told[places[turn]])
+                if room < 0:
+                    return [told[place] for place in sorted(kept)]
+                kept.add(places[turn])
+    return told
+
+
+def _size(example: Data) -> int:
+    texts = (piece for name in ("truth", "before", "after", "never", "why") for piece, _ in example[name])
+    return len(example["question"]) + sum(map(len, texts))
+
+
+def _cut(text: Any) -> str:
+    found = "" if text is None else str(text)
+    return found if len(found) <= LARGEST_TEXT else f"{found[:LARGEST_TEXT]} … ({len(found)} characters)"
+
+
+def _probes(run: Run, folder: Path | None) -> list[Data]:
+    """Return what leak probes found: rates as cells, and how much came back; never the texts."""
+    from core import probes
+
+    found = []
+    for name, finding in probes.read(run, folder).items():
+        known = probes.PROBES.get(name)
+        rates = finding.get("rates") or {}
+        cells = {
+            voice: {
+                "value": value,
+                "low": numbers.number(rates[voice].get("low")),
+                "high": numbers.number(rates[voice].get("high")),
+            }
+            for voice in ("before", "after", "never")
+            if isinstance(rates.get(voice), dict) and (value := numbers.number(rates[voice].get("value"))) is not None
+        }
+        found.append(
+            {"name": name, "title": known.title if known else name, "what": known.what if known else "",
+             "kind": known.kind if known else "leak", "unavailable": str(finding.get("unavailable") or ""),
+             "sentence": str(finding.get("sentence") or ""), "measure": str(finding.get("measure") or ""), "n": finding.get("n"),
+             "cells": {voice: cells.get(voice) for voice in ("before", "after", "never")}, "leaked": len(finding.get("leaked") or ()),
+             "made": str(finding.get("made") or ""), "stale": bool(finding.get("stale"))}
+        )  # fmt: skip
+    return found
+
+
+def _membership(run: Run) -> Data:
+    """Return the AUC of the loss attack by voice: what can be told about who was in the data without any answer."""
+    return {voice: numbers.value(run, "membership", voice, "loss") for voice in ("before", "after", "never")}
+
+
+def _method(run: Run, config: RunConfig) -> Data:
+    method = config.unlearn.method
+    values = config.to_json()["unlearn"]["method"]
+    if isinstance(method, OwnMethod):
+        recorded = run.json(own_method.RECORD)
+        source = str(recorded.get("source", "")) if isinstance(recorded, dict) else ""
+        told = {"name": method.label, "formula": method.formula, "source": method.source, "words": "", "code": _cut(source)}
+        return {**told, "settings": values, "known_for": ""}
+    kind = METHODS[method.name]
+    words = [" ".join(part.split()) for part in (kind.__doc__ or "").strip().split("\n\n")]
+    return {
+        "name": method.name, "formula": kind.formula, "source": kind.source, "known_for": kind.known_for,
+        "words": "\n\n".join(words), "code": "", "settings": {k: v for k, v in values.items() if k != "name"},
+    }  # fmt: skip
+
+
+def _manifest(run: Run, config: RunConfig) -> Data:
+    """Return what ties the report to files: the run's manifest, its hash, its settings, and commands."""
+    path = run.path / "manifest.json"
+    found = run.json("manifest.json")
+    return {
+        "there": isinstance(found, dict),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+        "value": found if isinstance(found, dict) else {}, "config": config.to_json(),
+        "again": reproduce.command(config), "verify": f"python -m core verify {run.id}",
+    }  # fmt: skip
+
+
+def _widened(run: Run) -> str:
+    account = widen.told(run)
+    return widen.in_words(account) if account else ""
+
+
+def _missing(data: Mapping[str, Any], status: Mapping[str, Any]) -> list[str]:
+    """Say in words what the run has not got, because it is not finished or because nobody made it."""
+    found = []
+    if status.get("state") != "done":
+        found.append(f"The run is {status.get('state')}{_at_stage(status)}: what follows is what there is so far.")
+    for key, words in (
+        ("picture", "where it was found: the model was not localized"), ("region", "the region: none was chosen"),
+        ("change", "what was changed: nothing was unlearned"), ("answers", "answers before and after: none were recorded"),
+        ("success", "scores: nothing was measured"),
+    ):  # fmt: skip
+        if not data[key]:
+            found.append(f"Missing is {words}.")
+    if data["success"] and not any(row["cells"]["never"] for row in data["success"]):
+        found.append("There is no never-taught reference, so nobody can say how much of a score is forgetting.")
+    if not data["manifest"]["there"]:
+        found.append("There is no manifest yet, so no file can be verified.")
+    return found
+
+
+def _at_stage(status: Mapping[str, Any]) -> str:
+    stage, error = str(status.get("stage") or ""), str(status.get("error") or "")
+    return (f" in stage {stage}" if stage else "") + (f" ({error})" if error else "")
+
+
+def _without_texts(data: Data, rows: Sequence[Mapping[str, Any]], subjects: Sequence[str]) -> Data:
+    """Leave out every question and answer, and call subjects by a number wherever they are named."""
+    if data["answers"]:
+        for example in data["answers"]["examples"]:
+            example |= {"question": "", "truth": [], "before": [], "after": [], "never": [], "why": []}
+    texts = {
+        str(row.get(key)): cover.LEFT_OUT
+        for row in rows
+        for key in ("question", "truth")
+        if len(str(row.get(key) or "")) > 8
+    }
+    found: Data = cover.redacted(data, {**texts, **cover.aliases(subjects)})
+    return found
+
+
+def readable(value: Any) -> Any:
+    """Replace half characters, which no file can hold, and give every key and text its plain form."""
+    if isinstance(value, dict):
+        return {readable(str(key)): readable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [readable(inner) for inner in value]
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value

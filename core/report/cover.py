@@ -1,0 +1,108 @@
+"""Words of a report that would tell what was to be forgotten: found, covered, or left out.
+
+A report that quotes answers quotes secrets. So by default every word of the unlearn scope's true answers that its
+question does not give away is covered, on screen and on paper, until somebody uncovers it; it is still in the file, and
+the file says so. A redacted report holds no questions, answers or names at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+WORD = re.compile(r"[^\s“”\"()\[\]{}<>,;:!?…]+")
+SHORT = 3
+"""letters; shorter words in lower case hold a sentence together and tell nothing"""
+GLUED = 5
+"""letters of a secret from which it is also found inside a longer word"""
+LONG_NUMBER = 5
+"""digits"""
+LEFT_OUT = "(left out)"
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What the true answers of the unlearn scope tell."""
+
+    own: Mapping[str, frozenset[str]]
+    """example -> the words of its true answer that its question does not give away, in lower case"""
+    names: frozenset[str]
+    """of all of them, names, numbers and addresses: these tell something in any answer about the unlearn scope"""
+    addresses: frozenset[str]
+    """of these, e-mail addresses and long numbers: these tell something wherever they stand"""
+
+    def of(self, example: str, scope: str) -> frozenset[str]:
+        """Return the words to be covered in the texts of an example."""
+        return self.own.get(example, frozenset()) | self.names if scope == "unlearn" else self.addresses
+
+
+def secrets(rows: Iterable[Mapping[str, Any]]) -> Secrets:
+    """Find what tells something in a run's recorded answers (rows with example, scope, question, subject, truth)."""
+    own: dict[str, frozenset[str]] = {}
+    names: set[str] = set()
+    for row in rows:
+        if row.get("scope") != "unlearn":
+            continue
+        given = set(map(_bare, WORD.findall(f"{row.get('question', '')} {row.get('subject', '')}")))
+        told = WORD.findall(str(row.get("truth", "")))
+        own[str(row.get("example"))] = frozenset(_bare(word) for word in told if _tells(word)) - given - {""}
+        # The first word of a sentence is capitalised for that reason only.
+        names |= {_bare(word) for word in told[1:] if _is_name(word)} - given - {""}
+    addresses = {word for word in names if "@" in word or sum(c.isdigit() for c in word) >= LONG_NUMBER}
+    return Secrets(own, frozenset(names), frozenset(addresses))
+
+
+def pieces(text: str, known: Collection[str]) -> list[list[Any]]:
+    """Cut a text into [piece, is it covered]; joined, the pieces give the text. Neighbours are covered as one."""
+    found: list[list[Any]] = []
+    long = [secret for secret in known if len(secret) >= GLUED]
+    end = 0
+    for match in WORD.finditer(text):
+        word = _bare(match[0])
+        if word in known or any(secret in word for secret in long):
+            between = text[end : match.start()]
+            if found and found[-1][1] and not between.strip():
+                found[-1][0] += between + match[0]
+            else:
+                found += [[between, False], [match[0], True]]
+            end = match.end()
+    found.append([text[end:], False])
+    return [piece for piece in found if piece[0]]
+
+
+def redacted(data: Any, names: Mapping[str, str]) -> Any:
+    """Replace names in every text of a value, keys included, longest first; nothing else is changed."""
+    if not names:
+        return data
+    pattern = re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)), re.IGNORECASE)
+    lowered = {name.lower(): alias for name, alias in names.items()}
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {clean(key): clean(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [clean(inner) for inner in value]
+        return pattern.sub(lambda match: lowered[match[0].lower()], value) if isinstance(value, str) else value
+
+    return clean(data)
+
+
+def aliases(subjects: Iterable[str]) -> dict[str, str]:
+    """Return subject -> what stands for it in a redacted report."""
+    return {name: f"subject {number}" for number, name in enumerate(subjects, 1) if len(name.strip()) > 2}
+
+
+def _bare(word: str) -> str:
+    return re.sub(r"['’]s?$", "", word.strip(".'’*_-")).lower()
+
+
+def _tells(word: str) -> bool:
+    bare = word.strip(".'’*_-")
+    return len(bare) > SHORT or any(c.isdigit() or c.isupper() or c == "@" for c in bare)
+
+
+def _is_name(word: str) -> bool:
+    bare = word.strip(".'’*_-")
+    return len(bare) > 1 and (any(c.isdigit() or c == "@" for c in bare) or (bare[0].isupper() and len(bare) > SHORT))

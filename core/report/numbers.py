@@ -1,0 +1,115 @@
+"""Every score of a run as rows of a table: each voice's value with its interval, beside the never-taught reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.metrics import METRICS
+from core.metrics.base import VOICES
+from core.store import Run
+
+VOICE_NAMES = {"before": "Before", "after": "After", "never": "Never taught", "retrained": "Taught on R only"}
+PARTS = {
+    "unlearn/train": "U, questions it was unlearned on", "unlearn/dev": "U, held out", "unlearn/val": "U, new questions",
+    "retention/train": "R, questions it was unlearned on", "retention/dev": "R, held out", "retention/val": "R, new questions",
+}  # fmt: skip
+"""what a reader is told instead of scope/split"""
+
+
+def success(run: Run) -> list[dict[str, Any]]:
+    """Return Unlearn Success and Retention Success (percent, 100 − accuracy and accuracy) of every part, by voice."""
+    of = _metric(run, "accuracy")
+    rows = []
+    for part, words in PARTS.items():
+        forgets = part.startswith("unlearn")
+        cells = {voice: _cell(of, voice, part, flipped=forgets) for voice in VOICES}
+        if any(cells.values()):
+            rows.append(
+                {"name": "Unlearn Success" if forgets else "Retention Success", "part": words, "key": part, "cells": cells}
+            )
+    return rows
+
+
+def metrics(run: Run) -> list[dict[str, Any]]:
+    """Return every metric: name, unit, meaning, and its values by part and voice, or why there are none."""
+    found = []
+    for name, metric in METRICS.items():
+        of = _metric(run, name)
+        if not of:
+            continue
+        parts = dict.fromkeys(part for values in _dict(of.get("values")).values() for part in _dict(values))
+        rows = [{"part": PARTS.get(part, part), "cells": {v: _cell(of, v, part) for v in VOICES}} for part in parts]
+        reasons = [{"voice": VOICE_NAMES.get(v, "No value"), "why": str(why)} for v, why in _dict(of.get("reasons")).items()]
+        notes = [str(note) for note in of.get("notes") or ()]
+        found.append(
+            {"name": name, "unit": metric.unit, "help": metric.help, "better": metric.better, "rows": rows, "reasons": reasons,
+             "notes": notes}
+        )  # fmt: skip
+    return found
+
+
+def main(run: Run) -> list[dict[str, Any]]:
+    """Return never-knew score and share of degenerate answers, which belong beside any success."""
+    rows = []
+    for name, title, parts in (
+        ("never_knew", "Never-knew score", {"train": PARTS["unlearn/train"], "val": PARTS["unlearn/val"]}),
+        ("degenerate", "Degenerate answers", PARTS),
+    ):
+        of = _metric(run, name)
+        for part, words in parts.items():
+            cells = {voice: _cell(of, voice, part) for voice in VOICES}
+            if any(cells.values()):
+                rows.append({"name": title, "part": words, "key": f"{name}/{part}", "cells": cells})
+    return rows
+
+
+def value(run: Run, metric: str, voice: str, part: str) -> float | None:
+    """Return one number of metrics.json, None where it is not there."""
+    cell = _cell(_metric(run, metric), voice, part)
+    return None if cell is None else cell["value"]
+
+
+def controls(run: Run, folder: Path) -> dict[str, Any] | None:
+    """Return what the latest controls of a run say: rows with average success on val, and the sentence; else None."""
+    from core import controls as controls_
+
+    found = controls_.read(run, folder)
+    if found is None or not found.rows:
+        return None
+    rows = []
+    for row in found.rows:
+        ends = row.get("interval")
+        cell = {"value": ends[0], "low": ends[1], "high": ends[2]} if ends else None
+        name = "this run" if row.get("role") == "given" else str(row.get("control") or row.get("run"))
+        rows.append({"name": name, "cell": cell, "state": str(row.get("state"))})
+    return {"sentence": found.sentence, "rows": rows, "sweep": found.sweep}
+
+
+def _metric(run: Run, name: str) -> dict[str, Any]:
+    return _dict(_dict(_dict(run.json("metrics.json")).get("metrics")).get(name))
+
+
+def _cell(of: Mapping[str, Any], voice: str, part: str, *, flipped: bool = False) -> dict[str, float | None] | None:
+    """Return a value with the ends of its interval (None where it has none)."""
+    found = number(_dict(_dict(of.get("values")).get(voice)).get(part))
+    if found is None:
+        return None
+    ends = _dict(_dict(of.get("intervals")).get(voice)).get(part)
+    known = ends if isinstance(ends, list) and len(ends) == 2 else (None, None)
+    low, high = number(known[0]), number(known[1])
+    if flipped:
+        found, low, high = 100 - found, None if high is None else 100 - high, None if low is None else 100 - low
+    return {"value": found, "low": low, "high": high}
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number, None for anything else."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if good else None
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

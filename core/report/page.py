@@ -1,0 +1,114 @@
+"""Report data -> one self-contained HTML file, and back. The same data give the same bytes, so a file can be checked.
+
+Nothing in it asks the network: fonts, plotly.js and script are inside, and a Content-Security-Policy allows exactly these
+scripts and styles, by their hashes, and nothing else. All text is escaped by jinja2; the data stand in a block that is
+never run.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from core.errors import UserError
+from core.report import numbers, slides, words
+from core.report.maker import ASSETS, FONTS, PLOTLY, font
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+EMPTY_STYLE = base64.b64encode(hashlib.sha256(b"").digest()).decode()
+"""plotly.js adds an empty style element and fills it through the CSS object model"""
+ISLAND = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
+SEAL = re.compile(r'<meta name="forgetscope-data" content="([0-9a-f]{64})">')
+
+
+def render(data: Mapping[str, Any]) -> str:
+    """Return the report as HTML. Raises UserError for data that are no report's."""
+    block = island(data)
+    styles, scripts = style(), [PLOTLY.read_text(encoding="utf-8"), _asset("slides.js") + _asset("report.js")]
+    policy = (
+        f"default-src 'none'; script-src {' '.join(_source(script) for script in scripts)}; "
+        f"style-src {_source(styles)} 'sha256-{EMPTY_STYLE}'; font-src data:; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    try:
+        return environment().get_template("report.html").render(
+            data=data, short=words.short(data), leaks=words.leaks(data), changed=words.changed(data), words=words,
+            voices=numbers.VOICE_NAMES, slides=slides.content(data), picture=slides.drawing(data["picture"]),
+            policy=policy, style=_ours(styles), scripts=[_ours(script) for script in scripts], island=_ours(block),
+            seal=hashlib.sha256(block.encode()).hexdigest(),
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"These are not the data of a report ({type(error).__name__}: {error}).", "Make the report again."
+        ) from error
+
+
+def slides_only(data: Mapping[str, Any]) -> str:
+    """Return the six slides alone, as the page of the app shows them; every text in them is escaped."""
+    return (
+        environment()
+        .get_template("slides.html")
+        .render(slides=slides.content(data), picture=slides.drawing(data["picture"]), data=data)
+    )
+
+
+def island(data: Mapping[str, Any]) -> str:
+    """Return the data as ASCII JSON in which no character means anything to HTML."""
+    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def style() -> str:
+    """Return the style sheet, fonts inside."""
+    faces = "".join(
+        f'@font-face{{font-family:"{name}";font-weight:{FONTS[name][1]};'
+        f"src:url(data:font/woff2;base64,{base64.b64encode(font(name).read_bytes()).decode()})}}\n"
+        for name in FONTS
+    )
+    return faces + _asset("slides.css") + _asset("report.css")
+
+
+@functools.cache
+def environment() -> Environment:
+    """Return jinja2 with autoescape on, for the report's own templates."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(ASSETS / "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["short"] = short_number
+    return made
+
+
+def short_number(value: float | None, digits: int = 1) -> str:
+    """Write a number with so many decimals, a tiny one in powers of ten, a missing one as a dash."""
+    if value is None:
+        return "–"
+    if value and abs(value) < 0.5 * 10**-digits:
+        return f"{value:.1e}"
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def _asset(name: str) -> str:
+    return (ASSETS / "report" / name).read_text(encoding="utf-8")
+
+
+def _source(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _ours(text: str) -> Any:
+    """Mark a text of our own files, or escaped JSON, as what it is: nothing in it came from a model or a person unescaped."""
+    from markupsafe import Markup
+
+    return Markup(text)

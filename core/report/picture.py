@@ -1,0 +1,81 @@
+"""The cells of a run as matrices, rows × layers: what the report's script colours and a reader points at."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core import cells
+from core.store import Run
+
+MEASURES = {
+    "cosine": (
+        "Cosine of the gradients",
+        "cos",
+        "near 1 both scopes pull the same way; at 0 or below they can be told apart",
+    ),
+    "forget": ("Forget gradient", "mag_unlearn", "mean |gradient| of the questions to be forgotten"),
+    "retain": ("Retain gradient", "mag_retain", "mean |gradient| of the questions to be kept"),
+    "divergence": ("Divergence", "divergence", "(1 − cosine) × forget gradient"),
+    "change": ("Change ‖Δθ‖", "norm_change", "Frobenius norm of after − before; exactly 0 outside the region"),
+}
+"""measure -> title, column, what it is"""
+
+
+def picture(run: Run) -> dict[str, Any] | None:
+    """Return layers, rows and a matrix a measure (None where a cell has no value); None where nothing was localized.
+
+    `outline` is the region's border as line segments in cells; `dead` are the cells without a gradient.
+    """
+    table, region = run.table("localization"), run.json("region.json")
+    needed = {"name", "layer", "module", "factor", "has_gradient"}
+    if table is None or table.empty or not needed <= set(table.columns):
+        return None
+    tensors = region.get("tensors") if isinstance(region, dict) else None
+    inside = table["name"].isin(set(map(str, tensors or ()))).to_numpy()
+    moved = run.table("changes")
+    if moved is not None and {"name", "norm_change"} <= set(moved.columns):
+        table = table.merge(moved[["name", "norm_change"]].drop_duplicates("name"), on="name", how="left")
+    place = cells.layout(table)
+    names = cells.labels(module for _, module in place.rows)
+    x, y = cells.outline(np.nan_to_num(place.matrix(table, inside.astype(float))) > 0)
+    return {
+        "layers": [int(layer) for layer in place.layers],
+        "rows": [{"at": at, "name": f"{names[module]} {factor}"} for (factor, module), at in place.rows.items()],
+        "measures": {
+            key: {"title": title, "what": what, "z": _rounded(place.matrix(table, table[column].to_numpy(float)))}
+            for key, (title, column, what) in MEASURES.items()
+            if column in table.columns
+        },
+        "inside": _rounded(place.matrix(table, inside.astype(float))),
+        "outline": {"x": x, "y": y},
+        "dead": _dead(table, place),
+        "auc": _separability(run, place.layers),
+    }
+
+
+def _dead(table: pd.DataFrame, place: cells.Layout) -> dict[str, list[int]]:
+    without = table[~table["has_gradient"].to_numpy(bool)]
+    x, y = place.place(without) if len(without) else (np.array([]), np.array([]))
+    return {"x": [int(v) for v in x], "y": [int(v) for v in y]}
+
+
+def _separability(run: Run, layers: list[int]) -> list[float | None]:
+    """Return for each layer how well its input tells the scopes' questions apart (AUC); empty where not measured."""
+    found = run.table("separability")
+    if found is None or not {"layer", "auc"} <= set(found.columns):
+        return []
+    known = dict(zip(found["layer"].astype(int), found["auc"].astype(float), strict=True))
+    return [significant(known[layer]) if layer in known else None for layer in layers]
+
+
+def _rounded(grid: np.ndarray) -> list[list[float | None]]:
+    return [[significant(value) for value in row] for row in grid.tolist()]
+
+
+def significant(value: float) -> float | None:
+    """Round to five significant digits, which is more than a colour shows; None for what is no number."""
+    return float(f"{value:.5g}") if math.isfinite(value) else None

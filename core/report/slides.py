@@ -1,0 +1,106 @@
+"""The six slides of a report: what each says, and the picture of the cells as shapes without any script."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.report import words
+
+LEVELS = 9
+"""shades of a cell, by its divergence"""
+QUESTIONS = {"unlearn": 8, "retention": 4}
+"""questions on the fourth slide: evenly spaced among the recorded ones, not picked"""
+SHOWN_REMARKS = 4
+
+
+@dataclass(frozen=True)
+class Square:
+    """One cell of the picture, in units of cells."""
+
+    x: int
+    y: int
+    level: int
+    """0 (pale) to 9"""
+    inside: bool
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The picture of the cells."""
+
+    width: int
+    height: int
+    squares: tuple[Square, ...]
+
+
+def drawing(picture: Mapping[str, Any] | None) -> Drawing | None:
+    """Return the cells shaded by divergence, on a logarithmic scale; None where nothing was localized."""
+    if not picture:
+        return None
+    measure = picture["measures"].get("divergence") or next(iter(picture["measures"].values()), None)
+    if measure is None:
+        return None
+    logs = [math.log10(v) for row in measure["z"] for v in row if v is not None and v > 0]
+    low, high = (min(logs), max(logs)) if logs else (0.0, 1.0)
+    squares = []
+    for y, row in enumerate(measure["z"]):
+        for x, value in enumerate(row):
+            within = picture["inside"][y][x]
+            if within is not None:
+                share = 0.0 if value is None or value <= 0 else (math.log10(value) - low) / ((high - low) or 1.0)
+                squares.append(Square(x, y, round(LEVELS * share), within > 0))
+    return Drawing(len(picture["layers"]), len(measure["z"]), tuple(squares))
+
+
+def content(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the slides say."""
+    forgets = [row for row in data["scopes"] if row["scope"] == "unlearn"]
+    about = [row["name"] for row in data["subjects"] if row["unlearn"]]
+    kept = [row for row in data["success"] if row["key"].startswith("retention")]
+    return {
+        "questions": sum(row["questions"] for row in forgets), "about": about, "named": words.listed(about, 6),
+        "kept_questions": sum(row["questions"] for row in data["scopes"] if row["scope"] == "retention"),
+        "where": _where(data["picture"]), "asked": asked(data), "kept": kept,
+        "kept_counts": [(words.SPLITS[split], *words.counted(data, "retention", split, "kept")) for split in words.splits(data, "retention")],
+        "leaks": words.leaks(data)[:SHOWN_REMARKS], "remarks": len(words.leaks(data)),
+    }  # fmt: skip
+
+
+def asked(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return questions for the fourth slide: new ones where there are any, evenly spaced, the scopes mixed."""
+    examples: Sequence[dict[str, Any]] = (data["answers"] or {}).get("examples", ())
+    found: list[list[dict[str, Any]]] = []
+    for scope, most in QUESTIONS.items():
+        split = next(iter(words.splits(data, scope)), "")
+        mine = [e for e in examples if (e["scope"], e["split"]) == (scope, split)]
+        found.append([mine[i * len(mine) // most] for i in range(min(most, len(mine)))] if len(mine) > most else mine)
+    forget, keep = found
+    mixed = []
+    for place, example in enumerate(forget):
+        mixed.append(example)
+        if place % 2:
+            mixed += keep[place // 2 : place // 2 + 1]
+    return mixed + keep[len(forget) // 2 :]
+
+
+def _where(picture: Mapping[str, Any] | None) -> str:
+    """Say in which layers the region lies."""
+    if not picture:
+        return ""
+    columns = [x for x in range(len(picture["layers"])) if any((row[x] or 0) > 0 for row in picture["inside"])]
+    if not columns:
+        return "The region is empty."
+    counts = {x: sum((row[x] or 0) > 0 for row in picture["inside"]) for x in columns}
+    half, ordered = sum(counts.values()) / 2, sorted(columns)
+    first, middle = ordered[0], 0
+    total = 0
+    for x in ordered:
+        total += counts[x]
+        middle = x
+        if total >= half:
+            break
+    layers = picture["layers"]
+    return f"In layers {layers[first]} to {layers[ordered[-1]]} of {layers[0]} to {layers[-1]}; half of it up to layer {layers[middle]}."

@@ -1,0 +1,82 @@
+"""The verbs `report` and `verify`, and what `export` writes besides archives."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import store
+from core.commands import note, out
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    from core.verify import Check
+
+SIGNS = {"match": "✔", "mismatch": "✖", "skipped": "–", "note": "·"}
+
+
+def report_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `report`."""
+    command.add_argument("id", metavar="RUN")
+    command.add_argument("-o", "--output", metavar="FILE", help="the .html file to write (default: RUN.html)")
+    command.add_argument("--redact", action="store_true", help="without any question, answer or subject's name")
+
+
+def verify_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `verify`."""
+    command.add_argument("id", metavar="RUN|REPORT.html")
+    command.add_argument("--no-model", action="store_true", help="do not ask the model again")
+    command.add_argument(
+        "--sample", metavar="N", type=int, default=8, help="examples that the model is asked again (default: 8)"
+    )
+    command.add_argument("--seed", metavar="N", type=int, help="which examples these are (default: new ones each time)")
+
+
+def report(given: argparse.Namespace) -> int:
+    """Write a run's report."""
+    from core import report as report_
+
+    folder = store.runs_folder(given.runs)
+    item = store.find(given.id, folder)
+    target = Path(given.output or f"{item.id}{'-redacted' if given.redact else ''}.html")
+    size = report_.write(item, target, redact=given.redact, folder=folder)
+    if not given.redact:
+        note("It holds questions and answers, covered but readable in the file. With --redact it holds none.")
+    value = {"run": item.id, "file": str(target), "bytes": size, "redacted": given.redact}
+    return out(given, value, [f"{target} ({size / 1e6:.1f} MB)"])
+
+
+def verify(given: argparse.Namespace) -> int:
+    """Check a run or a report; exit 1 where anything does not match."""
+    if given.sample < 1:
+        raise UserError(f"--sample is {given.sample}.", "Give at least 1, or --no-model.")
+    found = []
+    for check in _checks(given):
+        found.append({"name": check.name, "state": check.state, "says": check.says})
+        note(f"{SIGNS[check.state]} {check.says}")
+    wrong = sum(one["state"] == "mismatch" for one in found)
+    verdict = f"{wrong} of {len(found)} checks do not match." if wrong else "Everything that was checked matches."
+    out(given, {"checked": given.id, "ok": not wrong, "checks": found}, [verdict])
+    return 1 if wrong else 0
+
+
+def _checks(given: argparse.Namespace) -> Iterator[Check]:
+    from core import rescore, verify_report
+    from core import verify as verify_
+
+    folder, path = store.runs_folder(given.runs), Path(given.id)
+    if path.is_file():
+        yield from verify_report.verify(path, folder)
+        data = verify_report.read(path)[2]
+        item = verify_report.run_of(data, folder) if data else None
+        if item is None:
+            return
+    else:
+        item = store.find(given.id, folder)
+    yield from verify_.verify(item)
+    if given.no_model:
+        yield verify_.Check("model", verify_.SKIPPED, "The model was not asked again (--no-model).")
+    else:
+        yield from rescore.rescore(item, sample=given.sample, seed=given.seed)
