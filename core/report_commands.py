@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import store
+from core import commands, store
 from core.commands import note, out
 from core.errors import UserError
 
@@ -32,6 +32,43 @@ def verify_options(command: argparse.ArgumentParser) -> None:
         "--sample", metavar="N", type=int, default=8, help="examples that the model is asked again (default: 8)"
     )
     command.add_argument("--seed", metavar="N", type=int, help="which examples these are (default: new ones each time)")
+
+
+KINDS = {
+    "archive": "whole runs, to be imported elsewhere (default)", "adapter": "after as a peft adapter with a model card",
+    "merged": "the whole model with the adapter merged, as a folder", "csv": "all tables for spreadsheets",
+    "parquet": "all tables for programs", "comparator": "answers for LLM Comparator", "card": "card.json alone",
+}  # fmt: skip
+"""what `export` writes"""
+
+
+def export_options(command: argparse.ArgumentParser) -> None:
+    """Add what `export` can write besides an archive."""
+    what = "; ".join(f"{kind}: {words}" for kind, words in KINDS.items())
+    command.add_argument("--as", dest="kind", choices=list(KINDS), default="archive", metavar="KIND", help=what)
+
+
+def export(given: argparse.Namespace) -> int:
+    """Write runs as an archive, or one run's model, tables, answers or card. Raises UserError."""
+    if given.kind == "archive":
+        return commands.export(given)
+    from core import card, export_model, export_tables
+
+    if len(given.ids) != 1:
+        raise UserError(f"--as {given.kind} takes one run.", "Export one after the other, or all of them as an archive.")
+    folder = store.runs_folder(given.runs)
+    item, target = store.find(given.ids[0], folder), Path(given.output)
+    if given.kind == "merged":
+        size = export_model.write_merged(item, target, folder)
+    else:
+        made = {
+            "adapter": lambda: export_model.adapter_zip(item, folder),
+            "card": lambda: export_model.card_json(card.card(item, folder)),
+        }
+        write = made.get(given.kind) or (lambda: export_tables.WRITERS[given.kind][1](item))
+        size = store.write_bytes(target, write())
+    value = {"run": item.id, "kind": given.kind, "file": str(target), "bytes": size}
+    return out(given, value, [f"{target} ({size / 1e6:.1f} MB)"])
 
 
 def report(given: argparse.Namespace) -> int:

@@ -39,14 +39,21 @@ def runs_folder(given: str | Path | None = None) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file in one step: a reader sees the old or the new content, never a part."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> int:
+    """Replace a file in one step; return its size."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:6]}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
+        raise disk_error(path, error) from error
+    finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise disk_error(path, error) from error
+    return len(data)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from core.report.content import collect
 from core.report.page import render
-from core.store import Run, disk_error
+from core.store import Run, write_bytes
 
 __all__ = ["collect", "html", "render", "write"]
 
@@ -22,13 +21,4 @@ def html(run: Run, *, redact: bool = False, folder: Path | None = None) -> str:
 
 def write(run: Run, target: Path, *, redact: bool = False, folder: Path | None = None) -> int:
     """Write a run's report in one step; return its bytes. Raises UserError, also for a place that cannot be written."""
-    made = html(run, redact=redact, folder=folder).encode("utf-8")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(made)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise disk_error(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return len(made)
+    return write_bytes(target, html(run, redact=redact, folder=folder).encode("utf-8"))

@@ -1,0 +1,172 @@
+"""Everything that a run recorded, as tables: CSV for spreadsheets, Parquet for programs, LLM Comparator for eyes. No torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from core.errors import UserError
+from core.export import Record, harmless, to_comparator
+from core.metrics.base import VOICES
+from core.store import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECORDED = ("tokens", "localization", "changes", "contributions", "separability", "unseen")
+"""tables that a run keeps as Parquet"""
+
+
+def tables(run: Run) -> dict[str, pd.DataFrame]:
+    """Return name -> table: answers with verdicts, scores, learning curves, probes, and whatever was recorded a tensor or token.
+
+    Raises UserError where a run has none.
+    """
+    import pandas as pd
+
+    found: dict[str, pd.DataFrame] = {"answers": _answers(run), "scores": pd.DataFrame(_scores(run))}
+    for file, part in (("teach.json", "curve"), ("unlearn.json", "curve"), ("unlearn.json", "checks")):
+        values = run.json(file)
+        rows = values.get(part) if isinstance(values, dict) else None
+        found[f"{file.removesuffix('.json')}_{part}"] = pd.DataFrame(rows if isinstance(rows, list) else [])
+    found["probes"] = pd.DataFrame(_probes(run))
+    for name in RECORDED:
+        table = run.table(name)
+        if table is not None:
+            found[name] = table
+    region = run.json("region.json")
+    if "localization" in found and isinstance(region, dict):
+        inside = found["localization"]["name"].isin(set(map(str, region.get("tensors") or ())))
+        found["localization"] = found["localization"].assign(in_region=inside)
+    found = {name: table for name, table in found.items() if len(table)}
+    if not found:
+        raise UserError(f"The run {run.id} has recorded nothing yet.", "Let it go on first.")
+    return found
+
+
+def as_csv(run: Run) -> bytes:
+    """Return all tables as CSV files in one zip; no cell is read as a formula by a spreadsheet."""
+    return _zipped({f"{name}.csv": csv_of(table).encode() for name, table in tables(run).items()})
+
+
+def as_parquet(run: Run) -> bytes:
+    """Return all tables as Parquet files in one zip."""
+    files = {}
+    for name, table in tables(run).items():
+        out = io.BytesIO()
+        table.to_parquet(out, index=False)
+        files[f"{name}.parquet"] = out.getvalue()
+    return _zipped(files)
+
+
+def as_comparator(run: Run) -> bytes:
+    """Return the recorded answers before and after as an LLM Comparator file."""
+    return to_comparator(records(run)).encode()
+
+
+def csv_of(table: pd.DataFrame) -> str:
+    """Return a table as CSV, every text made harmless, column names included."""
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
+    writer.writerow([harmless(str(name)) for name in table.columns])
+    for row in table.itertuples(index=False, name=None):
+        writer.writerow([_cell(value) for value in row])
+    return out.getvalue()
+
+
+def records(run: Run) -> list[Record]:
+    """Return a run's recorded answers as records."""
+    hashes = (run.json("manifest.json") or {}).get("adapters") or {}
+    settings = (run.json("config.json") or {}).get("answers") or {}
+    tokens = run.table("tokens")
+    sums: dict[Any, Any] = {}
+    if tokens is not None:
+        known = {voice: f"logprob_{voice}" for voice in VOICES if f"logprob_{voice}" in tokens.columns}
+        sums = (
+            tokens.groupby("example")[list(known.values())]
+            .sum()
+            .rename(columns={c: v for v, c in known.items()})
+            .to_dict("index")
+        )
+    return [
+        Record(
+            question=str(row.get("question", "")), run=run.id, texts={v: str(row[v]) for v in VOICES if isinstance(row.get(v), str)},
+            truth=str(row.get("truth", "")), hashes={str(k): str(v) for k, v in hashes.items()}, settings=settings,
+            sources=dict.fromkeys((v for v in VOICES if v in row), "recorded"), totals=sums.get(str(row.get("example")), {}),
+            tags=(str(row.get("scope", "")), str(row.get("split", ""))),
+        )
+        for row in run.answers()
+    ]  # fmt: skip
+
+
+def _answers(run: Run) -> pd.DataFrame:
+    """Return the examples with answers and verdicts."""
+    from core import verdicts
+
+    return verdicts.of_run(run)
+
+
+def _scores(run: Run) -> list[dict[str, Any]]:
+    """Return every value of metrics.json as a row."""
+    values = run.json("metrics.json")
+    rows = []
+    for name, of in ((values or {}).get("metrics") or {}).items():
+        for voice, parts in (of.get("values") or {}).items():
+            for part, value in parts.items():
+                low, high = ((of.get("intervals") or {}).get(voice) or {}).get(part) or (None, None)
+                rows.append(
+                    {
+                        "metric": name,
+                        "unit": of.get("unit"),
+                        "voice": voice,
+                        "part": part,
+                        "value": value,
+                        "low": low,
+                        "high": high,
+                    }
+                )
+    return rows
+
+
+def _probes(run: Run) -> list[dict[str, Any]]:
+    from core import probes
+
+    rows = []
+    for name, finding in probes.read(run).items():
+        for voice, rate in (finding.get("rates") or {}).items():
+            if isinstance(rate, Mapping):
+                rows.append(
+                    {"probe": name, "voice": voice, **{key: rate.get(key) for key in ("value", "low", "high", "reason")},
+                     "n": finding.get("n"), "measure": finding.get("measure"), "sentence": finding.get("sentence")}
+                )  # fmt: skip
+    return rows
+
+
+def _cell(value: Any) -> Any:
+    """Return what a cell of a CSV file holds: numbers as they are, nothing for what is missing, other things as text."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, str):
+        return harmless(value)
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return value if isinstance(value, bool | int | float) else harmless(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+    return out.getvalue()
+
+
+WRITERS: dict[str, tuple[str, Callable[[Run], bytes]]] = {
+    "csv": ("-tables.zip", as_csv), "parquet": ("-parquet.zip", as_parquet), "comparator": ("-comparator.json", as_comparator),
+}  # fmt: skip
+"""kind -> how its file's name ends, and what writes it"""
