@@ -13,6 +13,7 @@ function forgetscopeSlides(box, leave) {
   function ask(step) {
     if (!asked.length) return;
     question = (question + step + asked.length) % asked.length;
+    box.querySelector(".asked-live")?.setAttribute("hidden", "");
     asked.forEach((one, i) => { one.hidden = i !== question; });
   }
   function fullScreen() {

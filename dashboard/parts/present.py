@@ -1,0 +1,105 @@
+"""The six slides of a run on a page: a preview that fills the screen, and a question asked live on the fourth."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core import answerer, fitting, store
+from core.errors import UserError
+from core.report.maker import ASSETS
+from core.store import Run
+from dashboard.charts.palette import DARK
+from dashboard.parts import look, runs
+from dashboard.parts.plot import BROWSER
+
+LONGEST = 2000
+"""characters of a question"""
+SHELL = (
+    '<div class="fs-present"><p><button class="fs-start" type="button">Present full screen</button> '
+    '<span class="fs-keys">← → slides · ↑ ↓ questions · R shows covered words · Esc ends</span></p><div class="fs-stage"></div></div>'
+)
+FILES = ("config.json", "status.json", "region.json", "changes.parquet", "metrics.json", "answers.jsonl", "tokens.parquet", "manifest.json", "probes", "label.json")
+"""what the slides depend on"""
+
+
+def _style() -> str:
+    return (ASSETS / "report" / "slides.css").read_text(encoding="utf-8") + (BROWSER / "present.css").read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    return (ASSETS / "report" / "slides.js").read_text(encoding="utf-8") + (BROWSER / "present.js").read_text(encoding="utf-8")
+
+
+_SLIDES = st.components.v2.component("present", html=SHELL, css=_style(), js=_script())
+
+
+def show(run: Run) -> None:
+    """Show the slides; a question asked on the fourth is answered by the model before the page comes to rest."""
+    stamp = stamps(run)
+    asked: dict[str, Any] | None = st.session_state.get("present.live")
+    if asked and asked["run"] != run.id:
+        asked = st.session_state["present.live"] = None
+    _SLIDES(
+        key="slides", data={"stamp": "/".join(map(str, (run.path, *stamp))), "html": slides(str(run.path), stamp),
+                            "dark": look.palette() is DARK, "live": asked and {k: v for k, v in asked.items() if k != "run"}},
+        on_asked_change=lambda: ask(run, st.session_state["slides"].asked),
+        on_opened_change=lambda: warm(run),
+    )  # fmt: skip
+    if asked and "before" not in asked and asked["note"] == WAITING:
+        answer(run, asked)
+        st.rerun()
+
+
+WAITING = "Asking the model …"
+
+
+def ask(run: Run, question: Any) -> None:
+    """Remember a question that was asked on the slide; the script that follows lets the model answer it."""
+    text = str(question or "").strip()[:LONGEST]
+    if text:
+        st.session_state["present.live"] = {"run": run.id, "question": text, "note": WAITING}
+
+
+def answer(run: Run, asked: dict[str, Any]) -> None:
+    """Let both models answer; what goes wrong is said in the place of the answers."""
+    try:
+        fitting.unlearned(run)
+        texts = answerer.texts(answerer.ask(run, [asked["question"]]), 2)
+        asked |= {"note": "asked just now", "before": texts[0], "after": texts[1]}
+    except UserError as error:
+        asked["note"] = f"{error.what} {error.fix} Recorded answers: ↓.".strip()
+
+
+def warm(run: Run) -> None:
+    """Load the model once the slides are opened, so that it is there by the fourth, unless a training run needs the machine."""
+    if any(other.status().get("state") in runs.ALIVE for other in runs.known_runs().values()):
+        return
+    with contextlib.suppress(UserError):
+        fitting.unlearned(run)
+        answerer.warm(run)
+
+
+def stamps(run: Run) -> tuple[float, ...]:
+    """Return when the files were changed that the slides are made of."""
+    return tuple(runs.stamp(run, name) for name in FILES)
+
+
+@st.cache_data(max_entries=8, ttl=300, show_spinner="Gathering what the run says …")  # type: ignore[untyped-decorator]
+def gathered(path: str, stamp: tuple[float, ...], redact: bool) -> Mapping[str, Any]:
+    """Return a report's data, cached for as long as the run's files stay as they are."""
+    from core.report import collect
+
+    return collect(Run(Path(path)), redact=redact, folder=store.runs_folder())
+
+
+@st.cache_data(max_entries=8, ttl=300, show_spinner=False)  # type: ignore[untyped-decorator]
+def slides(path: str, stamp: tuple[float, ...]) -> str:
+    """Return the slides as escaped HTML."""
+    from core.report.page import slides_only
+
+    return slides_only(gathered(path, stamp, False))
