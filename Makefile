@@ -6,7 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PORT ?= 8501
 
-.PHONY: run test demo check bench install bundled screenshots clean
+.PHONY: run test chaos demo check bench install bundled screenshots clean
+KILLS ?= 40
 
 run: install  ## environment, dependencies, bundled model, dashboard open on a finished run
 	@$(PY) -m dashboard --port $(PORT)
@@ -40,6 +41,9 @@ check: $(VENV)/.installed $(VENV)/.dev  ## style, docstrings, stray prints, type
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check core
 	$(VENV)/bin/mypy
+
+chaos: install $(VENV)/.dev  ## kill -9 at random moments (about 20 minutes; KILLS=100 for more), a table of what was lost
+	@$(PY) -m tests.chaos --kills $(KILLS)
 
 demo: install  ## the bundled run headless, into demo/: a table and a picture
 	@mkdir -p demo

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from core import contents, labels, store, trash
+from core import access, contents, labels, store, trash
 from core.contents import refused
 from core.errors import UserError
 from core.store import Run
@@ -129,6 +129,7 @@ def import_(source: Path | IO[bytes], folder: Path, called: str = "") -> list[Ru
     Raises UserError, one sentence long, for whatever is wrong with it; then nothing of it is kept. `called` is the
     file's name, which the imported runs remember.
     """
+    access.changing()
     called = called or (source.name if isinstance(source, Path) else "an archive")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,12 @@ class DataConfig:
         low=0.0,
         high=0.5,
     )
+    dev_pick: str = setting(
+        "random",
+        "which of them: random, or far, those worded least like any other subject's questions. Random ones flatter: the same "
+        "question about somebody else is still in train",
+        choices=("random", "far"),
+    )
     widen: int = setting(
         0,
         "further questions for each scope, at most: its train questions asked about its other subjects, answered by the "

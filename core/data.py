@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -89,16 +90,22 @@ class Corpus:
         kept = (e for e in self.examples if e.scope != "unlearn" or e.subject in wanted)
         return replace(self, examples=tuple(kept)) if wanted else self
 
-    def with_dev(self, share: float, seed: int) -> Corpus:
-        """Move a seeded share of each subject's train questions to the split dev, at least one where there are two."""
+    def with_dev(self, share: float, seed: int, pick: str = "random") -> Corpus:
+        """Move a share of each subject's train questions to the split dev, at least one where there are two.
+
+        `pick` is random (drawn with the seed) or far (those least like the questions about other subjects).
+        """
         if share <= 0:
             return self
         moved: set[str] = set()
         for scope in SCOPES:
+            whole = self.select(scope, "train")
+            near = _nearness(whole) if pick == "far" else {}
             for subject in self.subjects():
-                train = [e.id for e in self.select(scope, "train") if e.subject == subject]
+                train = [e.id for e in whole if e.subject == subject]
                 count = max(1, round(share * len(train))) if len(train) > 1 else 0
-                moved.update(random.Random(f"{seed}/{scope}/{subject}").sample(train, count))
+                far = sorted(train, key=near.__getitem__)[:count] if near else []
+                moved.update(far or random.Random(f"{seed}/{scope}/{subject}").sample(train, count))
         return replace(self, examples=tuple(replace(e, split="dev") if e.id in moved else e for e in self.examples))
 
     def fingerprint(self) -> str:
@@ -125,7 +132,7 @@ def load(config: DataConfig, seed: int = 0) -> Corpus:
             corpus = from_file(path)
         else:
             raise UserError(f"There is no data at {config.source}.", "Give demo, knowundo, a folder or a file.")
-    corpus = corpus.take(config.subjects).with_dev(config.dev_share, seed).forgetting(config.forget)
+    corpus = corpus.take(config.subjects).with_dev(config.dev_share, seed, config.dev_pick).forgetting(config.forget)
     for scope in SCOPES:
         if not corpus.select(scope, "train"):
             raise UserError(f"The {scope} scope has no train example.", "Both scopes need at least one: see the README.")
@@ -341,6 +348,26 @@ def _repeated(corpus: Corpus) -> list[str]:
         if not corpus.select(scope, "val"):
             found.append(f"The {scope} scope has no val question: how far forgetting reaches cannot be measured.")
     return found
+
+
+def _nearness(examples: Sequence[Example]) -> dict[str, float]:
+    """Return id -> how much of its wording the nearest question about another subject shares (Jaccard index of words)."""
+    words = {e.id: _words(e.question) - _words(e.subject) for e in examples}
+    return {
+        e.id: max(
+            (
+                len(words[e.id] & words[o.id]) / max(1, len(words[e.id] | words[o.id]))
+                for o in examples
+                if o.subject != e.subject
+            ),
+            default=0.0,
+        )
+        for e in examples
+    }
+
+
+def _words(text: str) -> set[str]:
+    return {re.sub(r"['’]s$", "", word) for word in re.findall(r"[\w'’]+", text.lower())}
 
 
 def _fact_overlap(corpus: Corpus) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core import store
+from core import access, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.store import Run
@@ -48,6 +48,7 @@ def submit(config: RunConfig, folder: Path) -> Run:
 
 def start(run: Run) -> int:
     """Start the worker of a run; return its process id. It outlives whoever started it."""
+    access.changing()
     (run.path / "cancel").unlink(missing_ok=True)
     return _launch(run.path, str(run.path))
 
@@ -68,6 +69,7 @@ def start_probes(place: Run) -> int:
 
 
 def _launch(place: Path, *arguments: str) -> int:
+    access.changing()
     try:
         with (place / "worker.log").open("ab") as output:
             process = subprocess.Popen(
@@ -89,6 +91,7 @@ _children: list[subprocess.Popen[bytes]] = []
 
 def resume(run: Run) -> int:
     """Start a run that was cancelled, failed or killed again: finished stages come from the cache."""
+    access.changing()
     state = run.status()["state"]
     if state in ("queued", "running"):
         raise UserError(f"The run {run.id} is {state}.", "Wait for it, or cancel it first.")
@@ -120,6 +123,7 @@ def follow(run: Run, every: float = 0.1) -> Iterator[dict[str, Any]]:
 
 def kill(run: Run) -> None:
     """End a worker at once (Ctrl-C twice): its partial files stay, and it can be resumed."""
+    access.changing()
     import psutil
 
     status = run.status()

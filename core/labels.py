@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from core import store
+from core import access, store
 from core.errors import UserError
 from core.store import Run
 
@@ -62,6 +62,7 @@ def change(run: Run, **values: Any) -> Label:
 
     Raises UserError for a bundled run, a run that is gone, and where nothing can be written.
     """
+    access.changing()
     from filelock import FileLock
 
     if run.bundled:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from core import store
+from core import access, store
 from core.config import FORMAT
 from core.errors import UserError
 from core.store import Run
@@ -49,6 +49,7 @@ def delete(run: Run, name: str) -> None:
 
 
 def _write(run: Run, regions: dict[str, list[str]]) -> None:
+    access.changing()
     path = place(run)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

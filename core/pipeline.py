@@ -77,7 +77,9 @@ class Pipeline:
         self.method = own_method.resolved(config.unlearn.method)
         own_method.record(config.unlearn.method, run.path)
         self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
-        self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed).forgetting(config.data.forget)
+        self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed, config.data.dev_pick).forgetting(
+            config.data.forget
+        )
         for finding in self.corpus.findings():
             report.event("finding", text=finding)
         self.dtype = models.pick_dtype(config.model.dtype, config.model.device)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import access
 from core.config import FORMAT, RunConfig, from_json
 from core.errors import UserError, unknown
 
@@ -145,6 +146,7 @@ class Run:
 
     def cancel(self) -> None:
         """Ask the worker to stop; it looks at every step."""
+        access.changing()
         (self.path / "cancel").touch()
 
 
@@ -176,6 +178,7 @@ def alive(status: dict[str, Any]) -> bool:
 
 def create(config: RunConfig, folder: Path) -> Run:
     """Make a new run directory with its configuration, queued. Raises UserError where nothing can be written."""
+    access.changing()
     method, source = config.unlearn.method.label, Path(config.data.source).name
     name = config.name or f"{method} on {source} {config.data.subset}"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import store
+from core import access, store
 from core.config import FORMAT, RunConfig
 from core.errors import UserError, unknown
 from core.store import GONE, Run
@@ -108,6 +108,7 @@ def home(folder: Path) -> Path:
 
 def create(kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Member], folder: Path) -> Sweep:
     """Make a sweep and its runs, queued. Raises UserError for no runs, several devices, or a folder that is read-only."""
+    access.changing()
     if not members:
         raise UserError("This sweep has no run.", "Ask for at least one method, region and seed.")
     if len({member.config.model.device for member in members}) > 1:

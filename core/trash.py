@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import store
+from core import access, store
 from core.errors import UserError
 from core.store import Run
 
@@ -47,6 +47,7 @@ class Deleted:
 
 def delete(run: Run) -> Deleted:
     """Move a run to the trash of its folder. Raises UserError for a living or a bundled one."""
+    access.changing()
     if run.bundled:
         raise UserError("The bundled run cannot be deleted.", "It ships with the project.")
     if not run.path.is_dir():  # the lock below would make its folder anew
@@ -76,6 +77,7 @@ def content(folder: Path) -> list[Deleted]:
 
 def restore(item: Deleted) -> Run:
     """Take a run back. Raises UserError where it is gone; an id that is taken meanwhile gets a suffix."""
+    access.changing()
     home = item.path.parent.parent
     target = free(home, item.id)
     try:
@@ -101,6 +103,7 @@ def free(folder: Path, name: str) -> Path:
 
 def purge(items: Iterable[Deleted]) -> None:
     """Delete for good; what another process just took back or deleted is passed over."""
+    access.changing()
     for item in items:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(item.path)
@@ -108,6 +111,8 @@ def purge(items: Iterable[Deleted]) -> None:
 
 def purge_old(folder: Path, now: float | None = None) -> None:
     """Delete for good what has been in the trash for more than a day, and what a killed import left behind."""
+    if access.read_only():
+        return
     now = now or time.time()
     purge(item for item in content(folder) if now - item.when > KEPT)
     for path in folder.glob(".import-*"):

@@ -17,7 +17,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from core import access
 from core.errors import UserError
+from dashboard.headers import SecurityHeaders
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "streamlit_config.toml"
@@ -30,6 +32,12 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, help="first port to try (default: 8501)")
     parser.add_argument("--address", help="address to listen on (default: 127.0.0.1, only this machine)")
     parser.add_argument("--runs", help="folder of the runs (default: FORGETSCOPE_RUNS, else ./runs)")
+    parser.add_argument("--read-only", action="store_true", help="look and ask: nothing can be started, changed or deleted")
+    parser.add_argument("--allow", metavar="LIST", help="who may sign in, by comma: addresses (ada@uni.org) and domains (@uni.org)")
+    parser.add_argument(
+        "--trusted-network", action="store_true",
+        help="listen on another address without sign-in: everybody who reaches it can start runs and read all results",
+    )  # fmt: skip
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     return parser.parse_args(given)
 
@@ -75,6 +83,23 @@ def login_configured() -> bool:
         if "auth" in secrets:
             return True
     return False
+
+
+def reach(address: str, trusted: bool) -> None:
+    """Let others reach the dashboard: signed in, or all of them where the network is trusted. Raises UserError otherwise."""
+    if login_configured():
+        os.environ[access.LOGIN] = "required"
+    elif trusted:
+        sys.stdout.write(
+            f"Trusted network: everybody who reaches {address} can start and delete runs, read every question and answer, and "
+            "ask the models. Nothing is encrypted. With --read-only they can only look and ask.\n"
+        )
+    else:
+        raise UserError(
+            f"{address} would let anybody on the network start runs here.",
+            "Leave --address away; or configure sign-in: pip install streamlit[auth] and an [auth] table in secrets.toml; or give "
+            "--trusted-network if everybody there may do everything.",
+        )
 
 
 def free_port(address: str, first: int) -> int:
@@ -153,18 +178,19 @@ def announce(address: str, port: int, wanted: int, browser: bool) -> None:
 def serve(given: argparse.Namespace) -> None:
     """Check address and port, then serve until interrupted. Raises UserError for what is wrong with either."""
     settings = configuration(os.environ)
+    hosts = ["*"]
     address = given.address or os.environ.get("STREAMLIT_SERVER_ADDRESS") or settings["server.address"]
     if not loopback(address):
-        if not login_configured():
-            raise UserError(
-                f"{address} would let anybody on the network start runs here.",
-                "Leave --address away, or configure a login: pip install streamlit[auth] and an [auth] table in secrets.toml.",
-            )
-        os.environ["FORGETSCOPE_LOGIN"] = "required"
+        reach(address, given.trusted_network)
     else:
         settings["server.allowedHosts"] = ["localhost", "127.0.0.1", "::1"]
+        hosts = ["localhost", "127.0.0.1", "["]  # the last is what Starlette makes of [::1]:8501
     wanted = given.port or int(os.environ.get("STREAMLIT_SERVER_PORT") or settings["server.port"])
     port = free_port(address, wanted)
+    if given.read_only:
+        os.environ[access.READ_ONLY] = "1"
+    if given.allow is not None:
+        os.environ[access.ALLOWED] = given.allow
     if given.runs:
         os.environ["FORGETSCOPE_RUNS"] = str(Path(given.runs).expanduser().absolute())
     settings |= {"server.address": address, "server.port": port}
@@ -174,13 +200,17 @@ def serve(given: argparse.Namespace) -> None:
     import streamlit as st
     from starlette.middleware import Middleware
     from starlette.middleware.gzip import GZipMiddleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.routing import Mount
     from starlette.staticfiles import StaticFiles
 
     served = [Mount(f"/{name}", StaticFiles(directory=ROOT / "assets" / name)) for name in ("fonts", "vendor")]
     # Streamlit sends its own scripts uncompressed: 2.8 MB for a first visit instead of 1.1.
     small = Middleware(GZipMiddleware, compresslevel=4)
-    st.App(ROOT / "dashboard" / "app.py", routes=served, middleware=[small, Middleware(Preload)], lifespan=warm).run(config=settings)
+    # A name that a stranger points at this machine would make his page one of the same origin.
+    named = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    layers = [Middleware(SecurityHeaders), named, small, Middleware(Preload)]
+    st.App(ROOT / "dashboard" / "app.py", routes=served, middleware=layers, lifespan=warm).run(config=settings)
 
 
 def main() -> int:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import streamlit as st
 
-from dashboard.parts import runs_trash, theme_watch
+from dashboard.parts import people, runs_trash, theme_watch
 
 ROOT = Path(__file__).resolve().parent.parent
 
 st.set_page_config(page_title="Forgetscope", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide")
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large")
 
-if os.environ.get("FORGETSCOPE_LOGIN") and not st.user.is_logged_in:
-    st.title("Forgetscope")
-    st.button("Log in", on_click=st.login, type="primary")
-    st.stop()
+people.check()
 
 page = st.navigation(
     [

@@ -316,6 +316,19 @@ def test_dev_is_seeded() -> None:
     assert held_out(1) != held_out(2)
 
 
+def test_far_dev_is_what_is_asked_about_nobody_else() -> None:
+    """Orla's fifth question alone is worded like none about Pavel; which one it is does not depend on the seed."""
+    asked = [("Orla Venning", f"What is {what} of Orla Venning?") for what in ("job", "street", "number", "car")]
+    asked.append(("Orla Venning", "Why does Orla love rain?"))
+    asked += [("Pavel Drost", f"What is {what} of Pavel Drost?") for what in ("job", "street", "number", "car", "hat")]
+    corpus = corpus_of(*(("unlearn", "train", question, "It is.") for _, question in asked))
+    named = zip(corpus.examples, asked, strict=True)
+    corpus = dataclasses.replace(corpus, examples=tuple(dataclasses.replace(e, subject=who) for e, (who, _) in named))
+    held_out = {e.question for e in corpus.with_dev(0.2, seed=0, pick="far").select(split="dev")}
+    assert held_out == {"Why does Orla love rain?", "What is hat of Pavel Drost?"}
+    assert corpus.with_dev(0.2, 0, "far") == corpus.with_dev(0.2, 1, "far")
+
+
 def test_single_train_question_is_never_held_out() -> None:
     corpus = corpus_of(("unlearn", "train", "Q?", "A."), ("retention", "train", "Q2?", "A.")).with_dev(0.5, 0)
     assert not corpus.select(split="dev")

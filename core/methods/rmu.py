@@ -32,7 +32,7 @@ class RMU(Method):
     )
     forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)
     retain_weight: float = setting(
-        100.0, "weight of staying in place on R", low=0.0, high=1e6, source="WMDP: 100 to 1200", tune=(1.0, 1000.0)
+        10.0, "weight of staying in place on R", low=0.0, high=1e6, source="WMDP: 100 to 1200 on 7B", tune=(1.0, 100.0)
     )
     strength: float = setting(
         5.0, "c, length of the target in lengths of the hidden state before", low=0.0, high=1000.0, source="adaptive RMU: 5"

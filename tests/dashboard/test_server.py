@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
+from core import access
 from core.errors import UserError
-from dashboard.__main__ import ROOT, configuration, flattened, free_port, loopback, main, variable
+from dashboard.__main__ import ROOT, configuration, flattened, free_port, loopback, main, reach, variable
+from dashboard.parts import people
 
 HEAVY = ("torch", "transformers", "peft", "datasets", "accelerate")
 
@@ -67,4 +69,34 @@ def test_other_addresses_need_a_login(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["dashboard", "--address", "0.0.0.0", "--no-browser"])
     assert main() == 1
-    assert "configure a login" in capsys.readouterr().err
+    assert "configure sign-in" in capsys.readouterr().err
+
+
+def test_a_trusted_network_says_what_it_means(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv(access.LOGIN, raising=False)
+    reach("10.0.0.5", trusted=True)
+    assert "everybody who reaches 10.0.0.5 can start and delete runs" in capsys.readouterr().out
+    assert access.LOGIN not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("person", "wanted", "inside"),
+    [
+        ({"email": "ada@uni.org", "email_verified": True}, "", True),
+        ({}, "", True),
+        ({"email": "Ada@Uni.org", "email_verified": True}, "ada@uni.org", True),
+        ({"email": "ada@uni.org", "email_verified": True}, "@uni.org", True),
+        ({"email": "ada@uni.org", "email_verified": False}, "@uni.org", False),
+        ({"email": "ada@uni.org"}, "@uni.org", False),
+        ({"email": "ada@uni.org", "email_verified": "true"}, "@uni.org", False),
+        ({"email": "ada@evil-uni.org", "email_verified": True}, "@uni.org", False),
+        ({"email": "ada@uni.org.evil.net", "email_verified": True}, "@uni.org", False),
+        ({"email": "ada@evil.net@uni.org", "email_verified": True}, "ada@evil.net", False),
+        ({"email": "@uni.org", "email_verified": True}, "@uni.org", False),
+        ({"email_verified": True}, "@uni.org", False),
+    ],
+)
+def test_only_verified_addresses_on_the_list_come_in(person: dict[str, object], wanted: str, inside: bool) -> None:
+    assert people.allowed(person, people.listed(wanted)) is inside

@@ -84,13 +84,13 @@ def test_keyboard_moves_the_slider_and_the_choice_is_marked(server: Server, page
     rest(page)
     expect(page.get_by_role("button", name="Make it a run")).to_be_disabled()
     tab_to(page, 'input[type="range"]')
-    for _ in range(3):
-        page.keyboard.press("ArrowLeft")
-    expect(page.get_by_text("Stopped at step 16 instead of 28")).to_be_visible()
+    for step in (24, 20, 16):  # at a person's pace: Streamlit's own sliders lose the address of keys pressed while it still writes
+        page.locator('input[type="range"]').press("ArrowLeft")
+        expect(page.get_by_text(f"Stopped at step {step} instead of 28")).to_be_visible()
+        rest(page)
+    expect(page).to_have_url(re.compile(r"[?&]step=16"))
     expect(page.get_by_text(re.compile("picked on val$"))).to_be_visible()
     expect(page.get_by_role("button", name="Make it a run")).to_be_enabled()
-    rest(page)
-    expect(page).to_have_url(re.compile(r"[?&]step=16"))  # the address is written last
     page.get_by_role("link", name="Ask this checkpoint").click()
     expect(page.get_by_role("heading", name="Ask it, before and after")).to_be_visible()
     expect(page.get_by_text("After step 16").first).to_be_visible()
