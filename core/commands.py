@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from core import answerer, archive, config, jobs, own_method, store, widen
+from core import answerer, archive, checkup, config, jobs, own_method, store, widen
 from core import reference as reference_
 from core.config import RunConfig
 from core.errors import UserError
@@ -121,7 +121,9 @@ def scores(of: Run) -> list[str]:
 
 
 def runs(given: argparse.Namespace) -> int:
-    """List runs, bundled ones last; unreadable ones with the reason."""
+    """List runs, bundled ones last; unreadable ones with the reason. With --check, say what is wrong with them."""
+    if given.check or given.repair:
+        return _checked(given)
     found = [*store.list_runs(store.runs_folder(given.runs)), *store.bundled_runs()]
     values, rows = [], [["run", "state", "name"]]
     for item in found:
@@ -131,6 +133,23 @@ def runs(given: argparse.Namespace) -> int:
         values.append({"run": item.id, "state": state, "name": name, "bundled": item.bundled})
         rows.append([item.id, state, name])
     return out(given, {"runs": values}, table(rows) if found else ["No runs yet. Start one with `python -m core run`."])
+
+
+def _checked(given: argparse.Namespace) -> int:
+    """Examine all runs, with --repair mend what is safe; exit status 1 where something is left that is wrong."""
+    folder = store.runs_folder(given.runs)
+    problems = list(checkup.examine(folder))
+    mended, failed = checkup.repair(problems) if given.repair else (0, [])
+    left = list(checkup.examine(folder)) if mended else problems
+    lines = [f"{p.where}: {p.says} {p.advice}" for p in (problems if not given.repair else left)]
+    count = len(store.list_runs(folder))
+    lines.append(
+        f"{count} runs examined, {len(problems)} problems"
+        + (f", {mended} mended, {len(left)} left." if given.repair else ".")
+    )
+    value = [{"where": p.where, "says": p.says, "advice": p.advice, "mendable": p.mend is not None} for p in problems]
+    out(given, {"runs": count, "problems": value, "mended": mended, "left": len(left), "failed": failed}, [*lines, *failed])
+    return 1 if left else 0
 
 
 def show(given: argparse.Namespace) -> int:
