@@ -31,6 +31,8 @@ GONE = "The worker is gone"
 """how the error of a run begins whose process ended without a word"""
 HEARTBEAT = 2.0
 """Seconds between two heartbeats of a worker."""
+COMING_UP = 120.0
+"""Seconds that a worker may take until it reports for the first time: a busy machine starts Python slowly."""
 
 
 def runs_folder(given: str | Path | None = None) -> Path:
@@ -167,7 +169,7 @@ def alive(status: dict[str, Any]) -> bool:
         return time.time() - float(status.get("heartbeat") or 0) < 30 * HEARTBEAT
     pid = status.get("pid")
     if pid is None:  # created, and its worker is still on its way up
-        return time.time() - float(status.get("heartbeat") or 0) < 30
+        return time.time() - float(status.get("heartbeat") or 0) < COMING_UP
     try:
         process = psutil.Process(int(pid))
         same = abs(process.create_time() - float(status.get("started_process") or process.create_time())) < 2
