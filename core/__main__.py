@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from core import commands, list_commands, sweep_commands
+from core import audit_commands, commands, list_commands, sweep_commands
 from core.errors import UserError
 
 
@@ -39,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     _run_options(forget)
     forget.add_argument("--subjects", metavar="A,B,C", help="in the order of the requests")
     forget.add_argument("--resume", metavar="SWEEP", help="go on with what is not done")
+    audit_commands.options(
+        verb("audit", "ask and measure two models made elsewhere, before and after", audit_commands.audit)
+    )
     verb("runs", "list all runs", commands.runs)
     verb("show", "settings and scores of a run", commands.show).add_argument("id", metavar="RUN")
     verb("compare", "scores of several runs side by side", commands.compare).add_argument("ids", metavar="RUN", nargs="+")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from pathlib import Path
 
-from core.adapters import Adapters
+import pandas as pd
+import torch
+from safetensors import safe_open
+
+from core.adapters import Adapters, place
 
 
 def changes(adapters: Adapters, before: str = "before", after: str = "after") -> pd.DataFrame:
@@ -26,3 +30,42 @@ def changes(adapters: Adapters, before: str = "before", after: str = "after") ->
             }
         )
     return pd.DataFrame(rows)
+
+
+def of_files(before: Path, after: Path) -> pd.DataFrame | None:
+    """Return the same of two whole models in folders of safetensors, one row a weight matrix of a layer, in float32.
+
+    Only two matrices are in memory at a time. None where the models do not have the same matrices, or not as files. Columns
+    besides: layer, module, factor (W), rows, columns.
+    """
+    first, second = _heads(before), _heads(after)
+    names = [name for name, (_, shape) in first.items() if len(shape) == 2 and place(name)[0] >= 0]
+    if not names or any(name not in second or second[name][1] != first[name][1] for name in names):
+        return None
+    rows = []
+    for name in names:
+        start, end = (_tensor(heads[name][0], name).float() for heads in (first, second))
+        change = end - start
+        layer, module = place(name.removesuffix(".weight"))
+        rows.append(
+            {
+                "name": name, "layer": layer, "module": module, "factor": "W", "rows": start.shape[0],
+                "columns": start.shape[1], "norm_before": float(start.norm()), "norm_change": float(change.norm()),
+                "max_change": float(change.abs().max()),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows).sort_values("layer", kind="stable", ignore_index=True)
+
+
+def _heads(folder: Path) -> dict[str, tuple[Path, list[int]]]:
+    """Return tensor -> (file, shape) of a model's folder."""
+    found: dict[str, tuple[Path, list[int]]] = {}
+    for path in sorted(folder.glob("model*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            found |= {name: (path, file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    return found
+
+
+def _tensor(path: Path, name: str) -> torch.Tensor:
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor(name)  # type: ignore[no-any-return]

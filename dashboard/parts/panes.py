@@ -135,7 +135,7 @@ def ask(run: Run, exchange: Exchange, places: Mapping[str, DeltaGenerator], note
     voices, palette, sent = list(places), look.palette(), time.monotonic()
     exchange.again(voices)
     try:
-        fitting.unlearned(run)
+        fitting.askable(run)
         replies = answerer.ask(run, [exchange.question], voices, exchange.decoding.answers, exchange.decoding.seed)
         with contextlib.closing(replies):
             for reply in replies:
