@@ -99,3 +99,14 @@ def whole(run: Run) -> bool:
     """Say whether a run is an audit of models that share no base: there is no adapter to blend or to put back."""
     found = of(run)
     return found is not None and bool(found.get("whole"))
+
+
+def no_never(run: Run) -> str:
+    """Say why the base of an audit's adapters is not the model that never knew; empty where it is, or for other runs."""
+    found = of(run)
+    if found is None:
+        return ""
+    if "never" not in found["sides"]:
+        return NO_NEVER
+    same = found["sides"]["never"].get("base") == found["sides"].get("before", {}).get("base")
+    return "" if same else "the model that never knew has another base than these adapters"

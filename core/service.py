@@ -220,13 +220,9 @@ class Service:
 
     def _never(self, voice: Voice) -> None:
         """Raise UserError where the base is not the model that never knew: an audit may have another one, or none."""
-        known = audit.of(self.speakers.run) if voice.kind == "never" and not voice.run else None
-        if known is None:
-            return
-        if "never" not in known["sides"]:
-            raise UserError(f"This audit has no such model: {audit.NO_NEVER}.", "Ask before and after.")
-        if known["sides"]["never"]["base"] != self.config.model.name:
-            raise UserError("The model that never knew has another base than these adapters.", "See its recorded answers.")
+        why = audit.no_never(self.speakers.run) if voice.kind == "never" and not voice.run else ""
+        if why:
+            raise UserError(f"This audit cannot ask it: {why}.", "Ask before and after, and see what was recorded.")
 
     def _start(self, asked: Asked, speaking: Mapping[str, Any]) -> dict[str, Any]:
         tokenizer, template = self.loaded.tokenizer, self.config.model.template

@@ -217,7 +217,7 @@ def test_wrong_data_and_missing_models_are_refused(place: Path, tiny_data: Path)
 
 def test_an_adapter_of_another_base_is_refused(place: Path, tiny_of: Callable[[str], Path], tiny_data: Path) -> None:
     """By its name where it has another one, and by its shapes where only the name was edited."""
-    base = tiny_of("qwen3")
+    base = tiny_of("gpt2")
     foreign_one = adapter(base, place / "foreign", seed=3)
     both = AuditConfig(str(place / "knows"), str(foreign_one))
     with pytest.raises(UserError, match="different bases"):
