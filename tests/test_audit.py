@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -109,11 +107,14 @@ def test_the_run_of_two_adapters_is_a_run(of_adapters: Run) -> None:
     """Its adapters, its region and its changes are those that every reader of a run expects."""
     from core import fitting
 
-    assert fitting.unlearned(of_adapters).is_file() and not audit.whole(of_adapters)
+    assert fitting.unlearned(of_adapters).is_file()
+    assert not audit.whole(of_adapters)
     changes, region = of_adapters.table("changes"), of_adapters.json("region.json")
-    assert changes is not None and region["count"] == (changes["norm_change"] > 0).sum() > 0
+    assert changes is not None
+    assert region["count"] == (changes["norm_change"] > 0).sum() > 0
     manifest = of_adapters.json("manifest.json")
-    assert manifest["kind"] == "audit" and set(manifest["models"]) == {"before", "after", "never"}
+    assert manifest["kind"] == "audit"
+    assert set(manifest["models"]) == {"before", "after", "never"}
     metrics = of_adapters.json("metrics.json")["metrics"]
     assert set(metrics["accuracy"]["values"]) == {"before", "after", "never"}
     assert metrics["kl"]["values"]["after"]["text"] > 0
@@ -171,8 +172,11 @@ def test_another_tokenizer_leaves_answers_and_says_why(place: Path, tiny_llama: 
     report = Recorder()
     run = done(made, place / "runs", report)
     table, metrics = run.table("tokens"), run.json("metrics.json")["metrics"]
-    assert table is not None and "rank_before" in table and "rank_after" not in table
-    assert {"before", "after"} <= set(metrics["rouge"]["values"]) and {"before", "after"} <= set(metrics["fluency"]["values"])
+    assert table is not None
+    assert "rank_before" in table
+    assert "rank_after" not in table
+    assert {"before", "after"} <= set(metrics["rouge"]["values"])
+    assert {"before", "after"} <= set(metrics["fluency"]["values"])
     assert "tokenizer" in metrics["accuracy"]["reasons"]["after"]
     assert any("tokenizer" in str(values.get("text")) for _, values in report.events)
     assert all({"before", "after"} <= row.keys() for row in run.answers())

@@ -49,7 +49,10 @@ def replies(service: Service, op: str, run: Run, **values: Any) -> list[dict[str
 
 def naive_answer(folder: Path, question: str, tokens: int) -> str:
     """Return a greedy answer, token by token with the whole text each time."""
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+        AutoTokenizer.from_pretrained(folder),
+    )
     ids = tokenizer(f"{question}\n\n")["input_ids"]
     start = len(ids)
     for _ in range(tokens):
@@ -82,13 +85,12 @@ def test_what_needs_one_base_is_refused_in_a_sentence(audited: Run) -> None:
         replies(service, "dial", audited, strengths=[0, 100])
     found = replies(service, "ask", audited, questions=QUESTIONS[:1], voices=["blend:50", "before", "never"])
     told = {r["voice"]: r["what"] for r in found if r["kind"] == "voice_error"}
-    assert told["blend:50"] == BETWEEN and "no model that never knew" in told["never"]
+    assert told["blend:50"] == BETWEEN
+    assert "no model that never knew" in told["never"]
     assert {piece["index"] for r in found for piece in r.get("pieces", ())} == {1}
 
 
-def test_models_that_do_not_fit_together_leave_for_each_other(
-    audited: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_models_that_do_not_fit_together_leave_for_each_other(audited: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one in memory goes before another one comes, and both still answer."""
     from core import models
 
@@ -103,9 +105,13 @@ def test_models_that_do_not_fit_together_leave_for_each_other(
         return real(*given)
 
     monkeypatch.setattr(models, "memory_check", check)
-    found = replies(service, "score", audited, questions=QUESTIONS[:1], truth="At Quay Street 14.", voices=["before", "after"])
+    found = replies(
+        service, "score", audited, questions=QUESTIONS[:1], truth="At Quay Street 14.", voices=["before", "after"]
+    )
     assert [r["voice"] for r in found if r["kind"] == "score"] == ["before", "after"]
-    assert asked == [0, 1, 0] and service.pair is not None and len(service.pair.services) == 1
+    assert asked == [0, 1, 0]
+    assert service.pair is not None
+    assert len(service.pair.services) == 1
 
 
 def test_a_run_can_be_asked_after_an_audit(audited: Run, unlearned_run: Run) -> None:
@@ -113,4 +119,5 @@ def test_a_run_can_be_asked_after_an_audit(audited: Run, unlearned_run: Run) -> 
     service = Service()
     for run in (audited, unlearned_run, audited):
         found = replies(service, "ask", run, questions=QUESTIONS[:1], voices=["before", "after"])
-        assert found[-1]["kind"] == "done" and not any(r["kind"] == "voice_error" for r in found)
+        assert found[-1]["kind"] == "done"
+        assert not any(r["kind"] == "voice_error" for r in found)
