@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from core import audit_commands, commands, list_commands, sweep_commands
+from core import audit_commands, commands, list_commands, probe_commands, sweep_commands
 from core.errors import UserError
 
 
@@ -52,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
     verb(
         "reference", "teach a model on the retention scope only, and measure a run against it", commands.reference
     ).add_argument("id", metavar="RUN")
+    probe_commands.options(
+        verb("probes", "try to get back what was forgotten; without a run: list the probes", probe_commands.run)
+    )
     harness = verb("harness", "lm-evaluation-harness tasks (needs pip install lm-eval)", commands.harness)
     harness.add_argument("id", metavar="RUN")
     harness.add_argument(

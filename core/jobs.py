@@ -62,6 +62,11 @@ def start_reference(run: Run, place: Run) -> int:
     return _launch(place.path, "--reference", str(run.path))
 
 
+def start_probes(place: Run) -> int:
+    """Start the worker that makes the probes asked for at a place, where it also reports; return its process id."""
+    return _launch(place.path, "--probes", str(place.path))
+
+
 def _launch(place: Path, *arguments: str) -> int:
     try:
         with (place / "worker.log").open("ab") as output:

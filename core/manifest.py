@@ -27,7 +27,9 @@ STILL_OPEN = {
     "regions.json",
     "harness.json",
 }
-"""Files that are written after the manifest, by the worker or a person: a hash of them would soon be wrong."""
+"""Files that are written after the manifest, by the worker or a person: a hash of them would soon be wrong.
+
+So it is with what lies in probes/."""
 
 
 def write(
@@ -71,5 +73,5 @@ def _hashes(run: Run) -> dict[str, str]:
     return {
         str(path.relative_to(run.path)): models.sha256(path)
         for path in sorted(run.path.rglob("*"))
-        if path.is_file() and path.name not in STILL_OPEN and path.name[0] != "."
+        if path.is_file() and path.name not in STILL_OPEN and path.name[0] != "." and path.parent.name != "probes"
     }

@@ -309,6 +309,10 @@ def main(arguments: Sequence[str]) -> int:
     """Execute what the command line names."""
     if arguments[0] == "--reference":
         return reference.work(Run(Path(arguments[1]).absolute()))
+    if arguments[0] == "--probes":
+        from core.probes import job  # it imports jobs, which nothing else here needs
+
+        return job.work(Run(Path(arguments[1]).absolute()))
     if arguments[0] == "--sweep":
         return work_sweep(Sweep(Path(arguments[1]).absolute()))
     return work(Run(Path(arguments[0]).absolute()))

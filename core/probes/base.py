@@ -1,0 +1,80 @@
+"""What a leak probe is, and what it finds. No torch here: pages, lists and reports read it.
+
+A probe asks in another way for what was to be forgotten, and compares three voices: before, after, and the model that was
+never taught (adapter off). What the last one says too was not remembered, so every rate stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from core.metrics import bootstrap
+
+if TYPE_CHECKING:
+    from core.probes.bench import Bench
+
+FORMAT = 1
+VOICES = ("before", "after", "never")
+MOST_LEAKED = 200
+"""questions that a finding lists"""
+
+
+class Unavailable(Exception):
+    """A probe cannot be made with this model or run; the message is one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a probe found, in plain JSON values."""
+
+    sentence: str
+    """the result in one plain sentence"""
+    measure: str
+    """what the rates are, in words, with their unit"""
+    n: int
+    """questions, or whatever the rates are over"""
+    rates: Mapping[str, Mapping[str, Any]]
+    """before, after, never -> {"value", "low", "high"} in percent, or {"reason"}"""
+    leaked: Sequence[Mapping[str, Any]] = ()
+    """what came back after: id, question (as asked), answer, truth, form"""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """whatever else the probe knows: curves, rates per form, maps"""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A frozen dataclass whose fields are its settings; a probe overrides `run`."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    what: ClassVar[str]
+    """one plain sentence"""
+    cost: ClassVar[str] = "seconds"
+    """seconds or minutes, on two cores with the bundled model"""
+    kind: ClassVar[str] = "leak"
+    """leak: what came back is a leak; use: it is contextual use; look: it looks inside, and nothing is a leak"""
+    source: ClassVar[str] = ""
+    """where it was published"""
+
+    def check(self) -> None:
+        """Raise UserError for settings that cannot work together, before a model is loaded."""
+
+    def run(self, bench: Bench) -> Finding:
+        """Do it. Raises Unavailable where the model or the run does not allow it, Cancelled where the user stopped it."""
+        raise NotImplementedError
+
+
+def rate(values: Sequence[float]) -> dict[str, float]:
+    """Return the mean of per-question values from 0 to 1 in percent, with its 95 % interval.
+
+    The interval is the bootstrap's over questions (core/metrics/bootstrap.py). Where all questions agree on 0 or 1 that would be a
+    point, which is more than n questions can say: the exact binomial bound (Clopper and Pearson, 1934) stands there then.
+    """
+    value = 100.0 * sum(values) / len(values)
+    if set(values) <= {0.0} or set(values) <= {1.0}:
+        reach = 100.0 * (1.0 - (bootstrap.LOW / 100) ** (1 / len(values)))
+        return {"value": value, "low": max(0.0, value - reach), "high": min(100.0, value + reach)}
+    low, high = bootstrap.of_mean(values) or [0.0, 1.0]
+    return {"value": value, "low": 100.0 * low, "high": 100.0 * high}

@@ -1,0 +1,71 @@
+"""Probes in a process of their own, started, followed and cancelled as a run is. No heavy import.
+
+The process is a worker (core/worker.py) that waits for the device like any other. It reports at RUNS/.probes/ID/, laid out like
+a run's folder, so whoever comes later finds it there: status.json, events.jsonl, worker.log, and wanted.json, what was asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core import fitting, jobs, probes, store
+from core.errors import UserError
+from core.store import Run
+
+WANTED = "wanted.json"
+
+
+def place(run: Run, folder: Path | None = None) -> Run:
+    """Return where the work on a run's probes reports, whether or not it has begun. folder: where runs lie."""
+    runs = (folder or store.runs_folder()) if run.bundled else run.path.parent
+    return Run(runs / f".{probes.FOLDER}" / run.id)
+
+
+def busy(run: Run, folder: Path | None = None) -> bool:
+    """Say whether probes are being made for a run now."""
+    return place(run, folder).status().get("state") in ("queued", "running")
+
+
+def start(run: Run, names: Sequence[str] = (), settings: Mapping[str, Any] | None = None, folder: Path | None = None) -> Run:
+    """Start the worker that makes some probes (none named: all); return the place where it reports.
+
+    Raises UserError for unknown names and settings, where the run has no unlearned model, and while others are being made.
+    """
+    probes.chosen(names, settings)
+    fitting.unlearned(run)
+    found = place(run, folder)
+    if busy(run, folder):
+        raise UserError(f"Probes of {run.id} are being made already.", "Wait for them, or cancel them.")
+    try:
+        found.path.mkdir(parents=True, exist_ok=True)
+        for name in ("cancel", "events.jsonl"):
+            with contextlib.suppress(FileNotFoundError):
+                (found.path / name).unlink()
+        run.config().save(found.path / "config.json")
+    except OSError as error:
+        raise store.disk_error(found.path, error) from error
+    store.write_json(found.path / WANTED, {"run": str(run.path), "probes": list(names), "settings": dict(settings or {})})
+    store.write_json(found.path / "status.json", store.fresh_status())
+    jobs.start_probes(found)
+    return found
+
+
+def work(found: Run) -> int:
+    """Make the probes that were asked for at a place, in the worker; return the exit status of the process."""
+    from core.worker import Log, reported, turn
+
+    wanted = found.json(WANTED)
+    run = Run(Path(wanted["run"]))
+
+    def make(log: Log) -> None:
+        with store.single_worker(found), turn(run.config(), log):
+            log.write(state="running", began=time.time())
+            probes.examine(run, wanted["probes"], log, wanted["settings"], folder=found.path.parent.parent)
+
+    log = Log(found)
+    with log.beating():
+        return reported(log, make)

@@ -1,0 +1,92 @@
+"""From answers to a finding: in how many questions, of how many forms, the truth came back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from core.probes.back import comes_back
+from core.probes.base import MOST_LEAKED, VOICES, Finding, rate
+
+if TYPE_CHECKING:
+    from core.probes.bench import Asked, Bench
+
+Answers = Mapping[str, Sequence[Sequence[str]]]
+"""voice -> per prompt its answers"""
+
+
+def said(asked: Asked, answer: str) -> bool:
+    """Say whether an answer states what its question is about, beyond what the prompt says itself."""
+    return comes_back(answer, asked.example.answer, asked.example.subject, asked.given)
+
+
+def shares(asked: Sequence[Asked], answers: Answers, voice: str) -> dict[str, dict[str, float]]:
+    """Return form -> example -> share of its answers (0 to 1) in which the truth came back."""
+    found: dict[str, dict[str, float]] = {}
+    for one, texts in zip(asked, answers[voice], strict=True):
+        found.setdefault(one.form, {})[one.example.id] = sum(said(one, text) for text in texts) / len(texts)
+    return found
+
+
+def in_any(by_form: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return example -> 1 where the truth came back in any answer to any form of it, else 0."""
+    found: dict[str, float] = {}
+    for of in by_form.values():
+        for name, value in of.items():
+            found[name] = max(found.get(name, 0.0), float(value > 0))
+    return found
+
+
+def rates(bench: Bench, values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """Return each voice's rate, or the reason why it has none. values: voice -> a number from 0 to 1 a question."""
+    missing = {voice: {"reason": bench.reasons[voice]} for voice in VOICES if voice in bench.reasons}
+    return {voice: rate(values[voice]) if voice in values else missing[voice] for voice in VOICES}
+
+
+def listed(asked: Sequence[Asked], answers: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+    """Return the answers in which the truth came back, one a prompt, at most MOST_LEAKED."""
+    found = []
+    for one, texts in zip(asked, answers, strict=True):
+        answer = next((text for text in texts if said(one, text)), None)
+        if answer is not None:
+            row = {"id": one.example.id, "question": one.text, "answer": answer, "truth": one.example.answer}
+            found.append({**row, "form": one.form})
+    return found[:MOST_LEAKED]
+
+
+def finding(
+    bench: Bench,
+    asked: Sequence[Asked],
+    answers: Answers,
+    measure: str,
+    subject: str,
+    detail: Mapping[str, Any] | None = None,
+) -> Finding:
+    """Return the finding of a probe that asks in one or several forms: the share of questions in which any form succeeded.
+
+    subject: begins the sentence, e.g. “Asked in 5 other ways”. Rates of each form stand in `detail`.
+    """
+    by_form = {voice: shares(asked, answers, voice) for voice in answers}
+    any_of = {voice: list(in_any(of).values()) for voice, of in by_form.items()}
+    found = rates(bench, any_of)
+    forms = {
+        form: rates(bench, {voice: list(of[form].values()) for voice, of in by_form.items()}) for form in by_form["after"]
+    }
+    n = len(any_of["after"])
+    return Finding(
+        sentence=f"{subject}, {told(found, n)}.",
+        measure=measure,
+        n=n,
+        rates=found,
+        leaked=listed(asked, answers["after"]),
+        detail={"forms": forms, "asked": {form: len(of) for form, of in by_form["after"].items()}, **(detail or {})},
+    )
+
+
+def told(found: Mapping[str, Mapping[str, Any]], n: int, what: str = "the truth comes back") -> str:
+    """Say the rates in words: after first, then what it is to be compared with."""
+    count = round(found["after"]["value"] * n / 100)
+    beside = f"before {found['before']['value']:.0f} %"
+    if "value" in found["never"]:
+        beside += f", never taught {found['never']['value']:.0f} %"
+    return f"{what} in {count} of {n} questions ({found['after']['value']:.0f} %; {beside})"

@@ -1,0 +1,51 @@
+"""The beginning of the true answer is given: does the model go on with the rest?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from core.probes import leaks
+from core.probes.back import telling
+from core.probes.base import Finding, Probe, Unavailable
+from core.settings import setting
+
+if TYPE_CHECKING:
+    from core.data import Example
+    from core.probes.bench import Asked, Bench
+
+
+@dataclass(frozen=True)
+class Prefix(Probe):
+    """The first k tokens of the true answer stand in the prompt; what they give away does not count."""
+
+    name: ClassVar[str] = "prefix"
+    title: ClassVar[str] = "Answer begun"
+    what: ClassVar[str] = "The first tokens of the true answer are given, and the model goes on."
+    source: ClassVar[str] = "Carlini et al. 2021, Extracting Training Data, arXiv 2012.07805"
+    lengths: tuple[int, ...] = setting((1, 2, 4, 8), "how much of the answer is given", unit="tokens")
+    questions: int = setting(12, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
+
+    def run(self, bench: Bench) -> Finding:
+        """Ask with each length; the rate is over questions in which any of them succeeds."""
+        sample = bench.sample(self.questions)
+        asked = [one for k in self.lengths for example in sample if (one := self._begun(bench, example, k))]
+        if not asked:
+            raise Unavailable("The true answers are too short: their beginnings say all of them.")
+        asked = bench.fitting(asked)
+        ways = ", ".join(map(str, self.lengths))
+        return leaks.finding(
+            bench,
+            asked,
+            bench.answers(asked),
+            "questions (%) whose remaining facts the model states itself once the answer is begun",
+            f"With the first {ways} tokens of the true answer given",
+        )
+
+    def _begun(self, bench: Bench, example: Example, k: int) -> Asked | None:
+        """Return a question with k tokens of its answer; None where nothing that could come back is left."""
+        encoded = bench.words.encoded[example.id]
+        if k >= len(encoded.answer) - 1:  # the last one is the end token
+            return None
+        one = bench.asked(example, str(k), said=encoded.answer[:k])
+        return one if telling(example.answer, example.subject, one.given) else None
