@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 from core import store
 from core.errors import UserError, unknown
 from core.probes.base import FORMAT, VOICES, Finding, Probe, Unavailable
+from core.probes.benign import Benign
 from core.probes.few_shot import FewShot
 from core.probes.lens import LogitLens
 from core.probes.membership import Membership
@@ -22,7 +23,9 @@ from core.probes.neighbours import Neighbours
 from core.probes.paraphrase import Paraphrase
 from core.probes.patching import Patching
 from core.probes.prefix import Prefix
+from core.probes.quantization import Quantization
 from core.probes.reintroduction import Reintroduction
+from core.probes.relearning import Relearning
 from core.probes.sampling import Sampling
 from core.probes.wrappers import Wrappers
 from core.progress import Reporter
@@ -43,6 +46,9 @@ PROBES: dict[str, Probe] = {
         Patching(),
         Reintroduction(),
         Neighbours(),
+        Quantization(),
+        Relearning(),
+        Benign(),
     )
 }
 
