@@ -77,7 +77,8 @@ def quantized(adapters: Adapters, voice: str | None, bits: int, group: int) -> I
     try:
         with adapters.active(voice):
             for parent, name, layer in list(_linear(base)):
-                made = Quantized(*_whole(layer, voice), bits, group, weight_of(layer).dtype)
+                weight, bias = _whole(layer, parent, voice)
+                made = Quantized(weight, bias, bits, group, layer.weight.dtype)  # type: ignore[arg-type]
                 aside.append((parent, name, layer))
                 setattr(parent, name, made)
                 told["layers"] += 1
@@ -90,33 +91,21 @@ def quantized(adapters: Adapters, voice: str | None, bits: int, group: int) -> I
 
 
 def _linear(base: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    """Yield (parent, name, layer) of every linear layer, adapted or not, but the output layer."""
+    """Yield (parent, name, layer) of every linear layer but the output layer; the parent of an adapted one is peft's layer."""
     head = base.get_output_embeddings()  # type: ignore[operator]
     for parent in base.modules():
-        if isinstance(parent, LoraLayer):
-            continue
+        if isinstance(parent, ParamWrapper):
+            raise UserError("Fused experts are not rounded here.", "Choose a model whose experts are linear layers.")
         for name, layer in parent.named_children():
-            if isinstance(layer, ParamWrapper):
-                raise UserError("Fused experts are not rounded here.", "Choose a model whose experts are linear layers.")
-            plain = _plain(layer)
-            if isinstance(plain, nn.Linear | Conv1D) and plain is not head:
+            # A and B of an adapter lie deeper, in dictionaries of peft's layer.
+            if isinstance(layer, nn.Linear | Conv1D) and layer is not head and not isinstance(parent, nn.ModuleDict):
                 yield parent, name, layer
 
 
-def _plain(layer: nn.Module) -> nn.Module:
-    return layer.get_base_layer() if isinstance(layer, LoraLayer) else layer
-
-
-def weight_of(layer: nn.Module) -> torch.Tensor:
-    """Return the weight of a linear layer, of an adapted one without its adapter."""
-    weight: torch.Tensor = _plain(layer).weight  # type: ignore[assignment]
-    return weight.detach()
-
-
 @torch.no_grad()
-def _whole(layer: nn.Module, voice: str | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _whole(layer: nn.Module, parent: nn.Module, voice: str | None) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return a layer's weight (out, in) with the voice's adapter added, in float32, and its bias."""
-    weight, bias = weight_of(layer).float(), getattr(_plain(layer), "bias", None)
-    if voice is not None and isinstance(layer, LoraLayer) and voice in layer.lora_A:
-        weight = weight + layer.get_delta_weight(voice).detach().float()  # type: ignore[operator]
-    return weight.t() if isinstance(_plain(layer), Conv1D) else weight, bias
+    weight: torch.Tensor = layer.weight.detach().float()  # type: ignore[operator]
+    if voice is not None and isinstance(parent, LoraLayer) and voice in parent.lora_A:
+        weight = weight + parent.get_delta_weight(voice).detach().float()  # type: ignore[operator]
+    return weight.t() if isinstance(layer, Conv1D) else weight, getattr(layer, "bias", None)

@@ -177,7 +177,7 @@ def test_training_moves_the_copy_as_plain_steps_do(opened: Bench) -> None:
     finally:
         adapters.model.requires_grad_(False)
         adapters.drop(COPY)
-    assert curve[-1]["loss"] == pytest.approx(float(losses.mean()), rel=1e-4)
+    assert curve[-1]["loss"] == pytest.approx(float(losses.mean().detach()), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", DEEP)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from core.errors import UserError
 from core.probes import leaks
 from core.probes.back import telling
-from core.probes.base import Finding, Probe, Unavailable
+from core.probes.base import Finding, Probe, Unavailable, rate
 from core.settings import setting
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def relearnt(
         leaked=leaks.listed(asked, said["after"]),
         detail={
             "curve": curve,
-            "start": leaks.rates(bench, {"after": zero})["after"],
+            "start": rate(zero),
             "taught": [m.id for m in members],
             "tested": [e.id for e in examples],
         },
