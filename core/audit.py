@@ -20,6 +20,8 @@ from core.store import Run
 
 FILE = "audit.json"
 KIND = "audit"
+STAGES = ("answers", "evaluate")
+"""those of a run's stages that an audit has"""
 NO_HEATMAP = "This is an audit of models made elsewhere: nothing was located here, so there is no region to show."
 NO_NEVER = "no model that never knew the data was given: name one with --never"
 

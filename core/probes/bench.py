@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from core import adapters as adapters_
-from core import answerer, data, merging, models
+from core import answerer, audit, data, merging, models
 from core.adapters import Adapters
 from core.answers import Request, generate
 from core.batching import Encoded
@@ -190,7 +190,9 @@ def open_bench(run: Run, report: Reporter) -> Bench:
     adapters.copy("before", "after")
     adapters.set("after", adapters_.read_tensors(after))
     why = str(((run.json("recorded.json") or {}).get("missing") or {}).get("never", ""))
-    if not why and (loaded.adapter or not config.teach.enabled):
+    if not why and audit.of(run):
+        why = audit.no_never(run)
+    elif not why and (loaded.adapter or not config.teach.enabled):
         why = NOT_TAUGHT
     voices = ("before", "after") if why else ("before", "after", "never")
     return Bench(run, report, loaded, adapters, questions_of(run), voices, {"never": why} if why else {})
