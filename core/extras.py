@@ -82,6 +82,7 @@ class Extras:
         self.voices, self.examples = voices, examples
         self.wrong, self.unseen = perturb.wrong(corpus.examples), unseen(voices.config.data.subset)
         questions = {e.id: e.question for e in examples}
+        self._done = self._total = 0
         self.passages = Passages(
             [e for n, c in enumerate(choices()) for k, text in enumerate(c["options"])
              for e in self._encoded(f"choice/{n}/{k}", c["question"], text, ends=False)],
@@ -115,15 +116,19 @@ class Extras:
 
         answers: of each of these voices example -> its own answer. "before" must be among the adapters.
         """
-        found, table = self.judged(adapters, names)
-        found["fluency"] = self.fluency(adapters, {voice: answers[voice] for voice in names})
+        said = {voice: answers[voice] for voice in names}
+        found, table = self.judged(adapters, names, ahead=len(self._own(said)))
+        found["fluency"] = self.fluency(adapters, said)
         found["kl"] = {voice: self.kl(adapters, voice) for voice in names if voice != "before"}
         return found, table
 
-    def judged(self, adapters: Adapters, names: Sequence[str]) -> tuple[dict[str, Any], pd.DataFrame]:
-        """Return ({choices, wrong}, each by voice; a row a token of the never-seen answers): what needs no other voice."""
+    def judged(self, adapters: Adapters, names: Sequence[str], ahead: int = 0) -> tuple[dict[str, Any], pd.DataFrame]:
+        """Return ({choices, wrong}, each by voice; a row a token of the never-seen answers): what needs no other voice.
+
+        ahead: passages that `fluency` will judge afterwards, for the count.
+        """
         light, every = [*self.passages.choices, *self.passages.wrong], self.passages.unseen
-        self._done, self._total = 0, len(names) * (len(light) + len(every))
+        self._done, self._total = 0, len(names) * (len(light) + len(every)) + ahead
         found: dict[str, Any] = {"choices": {}, "wrong": {}}
         columns: dict[str, dict[str, TokenScores]] = {}
         for voice in names:
@@ -144,17 +149,21 @@ class Extras:
 
         An answer is judged without an end token: it may have been cut.
         """
-        own = [
-            passage for voice, said in answers.items() for e in self.examples
-            for passage in self._encoded(f"{voice}#{e.id}", e.question, said.get(e.id, ""), ends=False)
-        ]  # fmt: skip
-        self._done, self._total = 0, len(own)
+        own = self._own(answers)
+        if self._done == self._total:  # nobody counted them before
+            self._done, self._total = 0, len(own)
         with adapters.active("before") as model:
             fluent = self._logprobs(model, own, adapters.device)
         return {
             voice: {e.id: _mean(fluent[f"{voice}#{e.id}"]) for e in self.examples if f"{voice}#{e.id}" in fluent}
             for voice in answers
         }
+
+    def _own(self, answers: Mapping[str, Mapping[str, str]]) -> list[Encoded]:
+        return [
+            passage for voice, said in answers.items() for e in self.examples
+            for passage in self._encoded(f"{voice}#{e.id}", e.question, said.get(e.id, ""), ends=False)
+        ]  # fmt: skip
 
     def _logprobs(self, model: Any, members: Sequence[Encoded], device: torch.device) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {}
