@@ -79,7 +79,7 @@ def groups(found: Sequence[Side]) -> list[list[Side]]:
 def configured(config: RunConfig, audit: AuditConfig) -> RunConfig:
     """Return the configuration of an audit, with settings taken from another. Raises UserError for wrong models or data."""
     if not audit.before or not audit.after:
-        raise UserError("An audit needs two models.", "Name them with --before and --after.")
+        raise UserError("An audit needs two models.", "Name the one before and the one after.")
     before = sides(audit)[0]
     name = config.name or f"audit of {Path(audit.after).name} against {Path(audit.before).name}"
     made = dataclasses.replace(

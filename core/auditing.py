@@ -208,7 +208,13 @@ class Auditing:
         tokens = evaluation.joined([self.tables[voice] for voice in same])
         tokens.merge(places, on="example", validate="m:1").to_parquet(self.run.path / "tokens.parquet")
         store.write_json(self.run.path / "preflight.json", preflight.knowledge(self.corpus, tokens, self.answers["before"]))
-        kinds = {"format": FORMAT, "whole": self.whole, "sides": self.facts, "tokens": why, "changes": self.changes}
+        kinds = {
+            "format": FORMAT,
+            "whole": self.whole,
+            "sides": {voice: self.facts[voice] for voice in order},
+            "tokens": why,
+            "changes": self.changes,
+        }
         store.write_json(self.run.path / FILE, kinds)
         missing = {voice: text for voice, text in why.items() if text}
         words = evaluation.known_words(self.answers.values(), self.lexicon)
