@@ -21,6 +21,7 @@ from core.errors import Cancelled, UserError
 from core.progress import Reporter
 from core.store import Run
 from tests.naive import Recorder
+from tests.processes import command, last_json
 from tests.tiny import make_tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
@@ -260,3 +261,20 @@ def test_cancelling_leaves_nothing_of_the_distributions(place: Path, tiny_llama:
     with pytest.raises(Cancelled):
         Auditing(run, run.config(), Recorder(stop_at=20)).go()
     assert not (run.path / "distributions").exists()
+
+
+def test_the_verb_audits_and_refuses_with_one_sentence(place: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """Exit 0 with the scores in one JSON object, exit 1 with what is wrong and no run left behind."""
+    options = ["--data", str(tiny_data), "--runs", str(tmp_path / "runs"), "--json"]
+    quick = ["--set", "answers.max_new_tokens=3", "--set", "evaluate.extras=false", "--set", "model.dtype=float32"]
+    good = command("audit", "--before", str(place / "knows"), "--after", str(place / "forgot"), *options, *quick)
+    assert good.returncode == 0, good.stderr
+    found = last_json(good.stdout)
+    assert (found["kind"], found["state"]) == ("audit", "done")
+    assert set(found["after"]["unlearn_success"]) == {"train", "val"}
+    (tmp_path / "empty").mkdir()
+    bad = command("audit", "--before", str(place / "knows"), "--after", str(tmp_path / "empty"), *options)
+    assert bad.returncode == 1
+    assert "Traceback" not in bad.stderr
+    assert "holds no model" in last_json(bad.stdout)["error"]
+    assert [path.name for path in (tmp_path / "runs").iterdir() if not path.name.startswith(".")] == [found["run"]]
