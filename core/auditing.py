@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from core import adapters as adapters_
 from core import answerer, data, evaluation, foreign, lineage, manifest, models, preflight, store
 from core.adapters import Adapters
 from core.audit import FILE, KIND, NO_NEVER, Side, groups, sides
-from core.changes import changes, of_files
+from core.changes import of_files, of_matrices
 from core.config import FORMAT, RunConfig
 from core.extras import Extras
 from core.models import Loaded
@@ -150,26 +151,23 @@ class Auditing:
     def _keep_adapters(self, adapters: Adapters, loaded: Loaded) -> None:
         """Write both adapters as a run's, so that everything that asks a run's model can ask this one's."""
         adapters.save("before", self.run.path / "before", self.config.model.name)
-        table = changes(adapters)
-        moved = table.loc[table["norm_change"] > 0, "name"].tolist()
+        moved = [
+            c.name for c in adapters.cells if not adapters.tensor("before", c.name).equal(adapters.tensor("after", c.name))
+        ]
         (self.run.path / "after").mkdir(exist_ok=True)
         tensors = {name: adapters.tensor("after", name).detach() for name in moved}
         adapters_.write_tensors(tensors, self.run.path / "after" / "region.safetensors")
-        place = pd.DataFrame(
-            [{"name": c.name, "layer": c.layer, "module": c.module, "factor": c.factor} for c in adapters.cells]
-        )
-        place["rows"], place["columns"] = zip(*(cell.shape for cell in adapters.cells), strict=True)
-        place.merge(table, on="name").to_parquet(self.run.path / "changes.parquet")
-        inside = place["name"].isin(moved)
-        elements = place["rows"] * place["columns"]
+        of_matrices(adapters).to_parquet(self.run.path / "changes.parquet")
+        elements = {cell.name: math.prod(cell.shape) for cell in adapters.cells}
+        inside = sum(elements[name] for name in moved)
         parameters = sum(p.numel() for name, p in loaded.model.named_parameters() if "lora_" not in name)
         store.write_json(
             self.run.path / "region.json",
             {
                 "format": FORMAT, "rule": {"name": KIND}, "limits": None, "tensors": moved, "count": len(moved),
-                "total": len(place), "with_gradient": 0, "parameters_of_model": parameters,
-                "share_of_adapter": 100.0 * float(elements[inside].sum() / elements.sum()),
-                "share_of_model": 100.0 * float(elements[inside].sum()) / parameters,
+                "total": len(elements), "with_gradient": 0, "parameters_of_model": parameters,
+                "share_of_adapter": 100.0 * inside / sum(elements.values()),
+                "share_of_model": 100.0 * inside / parameters,
             },
         )  # fmt: skip
         if not moved:

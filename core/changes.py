@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -32,11 +33,26 @@ def changes(adapters: Adapters, before: str = "before", after: str = "after") ->
     return pd.DataFrame(rows)
 
 
-def of_files(before: Path, after: Path) -> pd.DataFrame | None:
-    """Return the same of two whole models in folders of safetensors, one row a weight matrix of a layer, in float32.
+@torch.no_grad()
+def of_matrices(adapters: Adapters, before: str = "before", after: str = "after") -> pd.DataFrame:
+    """Return the same of the weight matrices W + s·B·A that the adapters make, one row an adapted matrix, in float32.
 
-    Only two matrices are in memory at a time. None where the models do not have the same matrices, or not as files. Columns
-    besides: layer, module, factor (W), rows, columns.
+    Two adapters that were not made from each other may have quite other factors and the same product: only the product
+    says how far they lie apart. Columns besides: layer, module, factor (W), rows, columns.
+    """
+    rows = []
+    for name in dict.fromkeys(cell.name.rsplit(".lora_", 1)[0] for cell in adapters.cells):
+        layer = adapters.layer(f"{name}.lora_A")
+        start = layer.get_delta_weight(before).float()  # type: ignore[operator]
+        change = layer.get_delta_weight(after).float() - start  # type: ignore[operator]
+        rows.append(_matrix(name, layer.get_base_layer().weight.float() + start, change))
+    return pd.DataFrame(rows)
+
+
+def of_files(before: Path, after: Path) -> pd.DataFrame | None:
+    """Return the same of two whole models in folders of safetensors.
+
+    Only two matrices are in memory at a time. None where the models do not have the same matrices, or not as files.
     """
     first, second = _heads(before), _heads(after)
     names = [name for name, (_, shape) in first.items() if len(shape) == 2 and place(name)[0] >= 0]
@@ -45,16 +61,16 @@ def of_files(before: Path, after: Path) -> pd.DataFrame | None:
     rows = []
     for name in names:
         start, end = (_tensor(heads[name][0], name).float() for heads in (first, second))
-        change = end - start
-        layer, module = place(name.removesuffix(".weight"))
-        rows.append(
-            {
-                "name": name, "layer": layer, "module": module, "factor": "W", "rows": start.shape[0],
-                "columns": start.shape[1], "norm_before": float(start.norm()), "norm_change": float(change.norm()),
-                "max_change": float(change.abs().max()),
-            }
-        )  # fmt: skip
+        rows.append(_matrix(name.removesuffix(".weight"), start, end - start))
     return pd.DataFrame(rows).sort_values("layer", kind="stable", ignore_index=True)
+
+
+def _matrix(name: str, start: torch.Tensor, change: torch.Tensor) -> dict[str, Any]:
+    layer, module = place(name)
+    return {
+        "name": name, "layer": layer, "module": module, "factor": "W", "rows": start.shape[0], "columns": start.shape[1],
+        "norm_before": float(start.norm()), "norm_change": float(change.norm()), "max_change": float(change.abs().max()),
+    }  # fmt: skip
 
 
 def _heads(folder: Path) -> dict[str, tuple[Path, list[int]]]:

@@ -14,7 +14,7 @@ from dashboard.parts.text import chart_text, number
 def moved(table: pd.DataFrame, palette: Palette, *, relative: bool) -> Figure:
     """Draw log10 of each cell's change; one that did not change has no colour.
 
-    table: a row a tensor with layer, module, factor, norm_before and norm_change (core/changes.py). relative: divided by
+    table: a row a tensor with layer, module, factor (W), norm_before and norm_change (core/changes.py). relative: divided by
     norm_before, where that is not 0.
     """
     place = cells_.layout(table)
@@ -28,7 +28,7 @@ def moved(table: pd.DataFrame, palette: Palette, *, relative: bool) -> Figure:
     x, y = place.place(table)
     for row, column, line in zip(table.to_dict("records"), x, y, strict=True):
         texts[line][column] = (
-            f"<b>layer {row['layer']} · {chart_text(row['module'])} · {chart_text(row['factor'])}</b><br>"
+            f"<b>layer {row['layer']} · {chart_text(row['module'])}</b><br>"
             f"‖Δθ‖ {number(row['norm_change'])}<br>‖θ‖ before {number(row['norm_before'])}"
         )
     known = values[np.isfinite(values)]
@@ -41,7 +41,7 @@ def moved(table: pd.DataFrame, palette: Palette, *, relative: bool) -> Figure:
         colorbar=bar | {"tickvals": [low, high], "ticktext": [number(10**low), number(10**high)]},
     )  # fmt: skip
     names = cells_.labels(module for _, module in place.rows)
-    labels = [f"{chart_text(names[module])} <b>{chart_text(factor)}</b>" for factor, module in place.rows]
+    labels = [chart_text(names[module]) for _, module in place.rows]
     fig.update_layout(
         xaxis=axis(palette, "layer", showgrid=False, **place.ticks()),
         yaxis=axis(palette, showgrid=False, range=[height - 0.4, -0.6], tickvals=list(place.rows.values()), ticktext=labels),

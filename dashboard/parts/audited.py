@@ -15,7 +15,7 @@ from dashboard.parts import look, runs
 from dashboard.parts.text import md
 
 NAMES = {"before": "Before", "after": "After", "never": "Never taught"}
-FORMULA = "Frobenius norm of after − before, of each weight matrix"
+FORMULA = "Frobenius norm of after − before, of each weight matrix with its adapter added"
 LONGEST = 500
 """characters of a model's or data set's name"""
 
@@ -29,17 +29,15 @@ def show(run: Run) -> None:
         return
     rows = [{"model": NAMES.get(voice, md(voice)), "is": md(_named(of))} for voice, of in found["sides"].items()]
     st.table(rows, border="horizontal", hide_index=True, alt="The models that were compared")
-    if table is None or table.empty or "layer" not in table:
+    if table is None or table.empty:
         st.caption(f"How far their weights lie apart is not shown: {md(found.get('changes') or 'it was not recorded')}.")
         return
     st.subheader("How far after lies from before")
-    whole = set(table["factor"]) == {"W"}
-    relative = st.toggle("As a share of ‖θ‖", key="audit.relative", bind="query-params", disabled=not whole,
-                         help="Of whole models only: an adapter's factors begin near 0.")  # fmt: skip
+    relative = st.toggle("As a share of ‖θ‖", key="audit.relative", bind="query-params")
     said = moved.summary(table)
     st.caption(md(said))
     facts = look.where(run, "answers", "changes.parquet", FORMULA, f"{len(table)} weight matrices")
-    look.chart(moved.moved(table, look.palette(), relative=bool(relative) and whole), said, "audit.moved", facts=facts)
+    look.chart(moved.moved(table, look.palette(), relative=bool(relative)), said, "audit.moved", facts=facts)
 
 
 def _named(of: dict[str, Any]) -> str:
