@@ -59,7 +59,8 @@ def measure(
 
 def gather(run: Run) -> Gathered:
     """Measure a run's recorded answers; without any, there are no rows. Tolerant: what is damaged or missing is passed over."""
-    rows = [_row(row) for row in run.answers() if row.get("scope") in OF_SCOPE and row.get("example")]
+    found = [_row(row) for row in run.answers() if row.get("scope") in OF_SCOPE and row.get("example")]
+    rows = list({row["example"]: row for row in found}.values())
     recorded = run.json("recorded.json")
     words = recorded.get("words") if isinstance(recorded, dict) else None
     lexicon = frozenset(map(str, words)) if isinstance(words, list) else None
