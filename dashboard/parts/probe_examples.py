@@ -75,7 +75,10 @@ def filtered(frame: pd.DataFrame) -> pd.DataFrame:
         if verdict:
             st.button(f"Only {verdict}", icon=":material/close:", key="all", on_click=probe_tiles.toggle, args=(scope, verdict), help="Show all verdicts again")
     if words:
-    XX.lower().str.contains(words.lower(), regex=False)]
+        texts = frame["question"].astype(str)
+        for name in ("truth", "subject", "before", "after"):
+            texts = texts + "\n" + frame[name].fillna("").astype(str) if name in frame else texts
+        frame = frame[texts.str.lower().str.contains(words.lower(), regex=False)]
     if who is not None:
         frame = frame[frame["subject"] == who]
     if among:
