@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -35,16 +35,19 @@ def show(run: Run, row: Mapping[str, Any]) -> None:
     own(run, row)
 
 
-def answers(row: Mapping[str, Any], palette: Palette) -> str:
-    """Return the true answer and each voice's with its verdict and why, as escaped HTML; words of the truth are marked."""
+def answers(row: Mapping[str, Any], palette: Palette, voices: Sequence[str] = tuple(VOICES)) -> str:
+    """Return the true answer and each voice's with its verdict and why, as escaped HTML, side by side where there is room.
+
+    Words that the true answer has too are marked.
+    """
     parts = [block("True answer", html.escape(str(row["truth"])[:LONGEST]), "", palette)]
-    for voice, name in VOICES.items():
+    for voice in voices:
         verdict, why = verdict_of(row, voice)
         if verdict:
             style = f"background:{palette.accent}33;color:inherit"
             text = marked(str(row[voice])[:LONGEST], str(row["truth"]), style, matches=True) or "<i>nothing</i>"
-            parts.append(block(name, text, f"{badge(verdict, palette)} {html.escape(why)}{chance(row, voice)}", palette))
-    return "".join(parts)
+            parts.append(block(VOICES[voice], text, f"{badge(verdict, palette)} {html.escape(why)}{chance(row, voice)}", palette))
+    return f'<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,260px),1fr));gap:.1rem 1.5rem">{"".join(parts)}</div>'
 
 
 def verdict_of(row: Mapping[str, Any], voice: str) -> tuple[str, str]:
@@ -68,7 +71,7 @@ def badge(verdict: str, palette: Palette) -> str:
 
 
 def block(name: str, text: str, note: str, palette: Palette) -> str:
-    """Return one voice's lines. text, note: HTML already."""
+    """Return one voice's lines. text, note: escaped HTML already."""
     under = f'<div style="font-size:.85rem;color:{palette.muted};margin-top:.15rem;overflow-wrap:anywhere">{note}</div>' if note else ""
     return (
         f'<div style="margin:.1rem 0 .8rem"><div style="font-size:.85rem;color:{palette.muted}">{html.escape(name)}</div>'

@@ -20,6 +20,8 @@ PARAMETER = "example"
 LONGEST = 300
 """characters of a cell: the chosen example is shown whole"""
 HEIGHT = 520
+WIDTHS = {"Verdict": 104, "Scope": 56, "Question": 230, "True answer": 180, "Before": 170, "After": 180, "Split": 64, "Subject": 150}
+"""pixels; together with the probabilities what a window of 1280 shows"""
 
 
 def show(run: Run) -> None:
@@ -91,10 +93,11 @@ def listing(shown: pd.DataFrame, at: int | None) -> None:
     def cut(name: str) -> pd.Series[str]:
         return shown[name].astype(str).str.replace(r"\s+", " ", regex=True).str.slice(0, LONGEST)
 
-    columns = {"Verdict": shown["verdict"].where(shown["own"] == "", shown["verdict"] + " ✎"), "Question": cut("question"), "True answer": cut("truth"),
-               **{f"{name}": cut(voice) for voice, name in (("before", "Before"), ("after", "After")) if voice in shown},
+    columns = {"Verdict": shown["verdict"].where(shown["own"] == "", shown["verdict"] + " ✎"), "Scope": shown["scope"].map({"unlearn": "✖", "retention": "●"}),
+               "Question": cut("question"), "True answer": cut("truth"),
+               **{name: cut(voice) for voice, name in (("before", "Before"), ("after", "After")) if voice in shown},
                **{f"p {voice}": shown[f"p_{voice}"] for voice in ("before", "after") if f"p_{voice}" in shown},
-               "Scope": shown["scope"].map({"unlearn": "✖", "retention": "●"}), "Split": shown["split"], "Subject": cut("subject")}  # fmt: skip
+               "Split": shown["split"], "Subject": cut("subject")}  # fmt: skip
     table = shown.assign(**columns)[list(columns)]
     ids = [str(name) for name in shown["id"]]
     key = "examples." + hashlib.sha256("\n".join([*ids, *map(str, table["Verdict"])]).encode()).hexdigest()[:12]
@@ -102,9 +105,9 @@ def listing(shown: pd.DataFrame, at: int | None) -> None:
         table, key=key, hide_index=True, height=min(HEIGHT, 38 + 35 * max(2, len(table))), on_select=lambda: choose(key, ids), selection_mode="single-row",
         selection_default={"selection": {"rows": [] if at is None else [at]}},
         column_config={
-            **{f"p {voice}": st.column_config.NumberColumn(format="%.2f", width=78, help=f"Probability of the true answer a token, {voice} (geometric mean)")
+            **{f"p {voice}": st.column_config.NumberColumn(format="%.2f", width=74, help=f"Probability of the true answer a token, {voice} (geometric mean)")
                for voice in ("before", "after")},
-            "Verdict": st.column_config.TextColumn(width=104), "Question": st.column_config.TextColumn(width="medium"), "Scope": st.column_config.TextColumn(width=58),
+            **{name: st.column_config.TextColumn(width=width) for name, width in WIDTHS.items()},
         },
         alt=f"{len(table)} examples with verdict, question, true answer, both answers and the true answer's probability",
     )  # fmt: skip

@@ -47,8 +47,8 @@ def sliders(rules: Rules) -> None:
         meta, key, value = field.metadata, f"rule.{field.name}", getattr(rules, field.name)
         st.session_state[key] = value  # the address decides, also after back and forward
         low, high = type(value)(meta["low"]), type(value)(meta["high"])
-        st.slider(f"{NAMES[field.name]}, {meta['unit']}", low, high, step=1 if isinstance(value, int) else 0.01, key=key, on_change=moved, args=(field.name,),
-                  help=f"{meta['help']} Default {getattr(DEFAULT, field.name):g}: {meta['source']}.")  # fmt: skip
+        st.slider(NAMES[field.name], low, high, step=1 if isinstance(value, int) else 0.01, key=key, on_change=moved, args=(field.name,),
+                  help=f"{meta['help']} Unit: {meta['unit']}. Default {getattr(DEFAULT, field.name):g}: {meta['source']}.")  # fmt: skip
 
 
 def moved(name: str) -> None:

@@ -83,4 +83,4 @@ def examples(run: Run, rows: pd.DataFrame, scope: str, title: str) -> None:
     for row in probe_read.records(rows if every else rows.head(FEW)):
         with st.container(border=True, gap="small"):
             probe_read.compare_link(run, str(row["question"]), f"**{md(shorten(str(row['question']), 140))}**")
-            st.html(probe_detail.answers(row, palette))
+            st.html(probe_detail.answers(row, palette, ("before", "after")))

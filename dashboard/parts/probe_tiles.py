@@ -8,11 +8,13 @@ import streamlit as st
 
 from core import verdicts
 from core.verdict_rules import MEANING, OF_SCOPE
+from dashboard.parts import look
 from dashboard.parts.probe_read import SCOPES
-from dashboard.parts.text import md
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from dashboard.charts.palette import Palette
 
 PARAMETER = "show"
 Counts = dict[str, dict[str, dict[str, dict[str, float]]]]
@@ -32,27 +34,31 @@ def show(frame: pd.DataFrame) -> None:
         with column:
             of = int(next(iter(found[scope].values()))["after"]["of"])
             st.markdown(f"**{SCOPES[scope]}** :gray[· {of} questions, before → after]")
-            with st.grid("auto", min_column_width=118, gap="small"):
+            with st.grid("auto", min_column_width=112, gap="small"):
                 for verdict in OF_SCOPE[scope]:
-                    tile(scope, verdict, found[scope][verdict])
+                    tile(scope, verdict, found[scope][verdict], look.palette())
 
 
-def tile(scope: str, verdict: str, rates: dict[str, dict[str, float]]) -> None:
+def tile(scope: str, verdict: str, rates: dict[str, dict[str, float]], palette: Palette) -> None:
     """Show one verdict: how often, as counts and rates."""
     on = chosen() == (scope, verdict)
+    with st.container(gap="xxsmall"):
+        st.button(verdict, key=f"tile.{scope}.{verdict}", type="primary" if on else "secondary", width="stretch", on_click=toggle, args=(scope, verdict),
+                  help=f"{verdict.capitalize()}: {MEANING[verdict]}. Click to see only these.")  # fmt: skip
+        st.html(markup(rates, palette))
+
+
+def markup(rates: dict[str, dict[str, float]], palette: Palette) -> str:
+    """Return a tile's numbers: counts, rates with the interval of the last one, and the never-taught model's."""
     after, before, never = rates["after"], rates.get("before"), rates.get("never")
-    moved = f"{before['n']:.0f} → {after['n']:.0f}" if before else f"{after['n']:.0f}"
-    with st.container(gap=None):
-        st.button(f"{verdict} **{moved}**", key=f"tile.{scope}.{verdict}", type="primary" if on else "secondary", width="stretch",
-                  on_click=toggle, args=(scope, verdict), help=f"{verdict.capitalize()}: {MEANING[verdict]}. Click to see only these.")  # fmt: skip
-        st.caption(md(said(before, after, never)))
-
-
-def said(before: dict[str, float] | None, after: dict[str, float], never: dict[str, float] | None) -> str:
-    """Write the rates with the interval of the last one, and the never-taught model's."""
-    rate = f"{before['value']:.0f} → {after['value']:.0f} %" if before else f"{after['value']:.0f} %"
-    ends = f" ({after['low']:.0f}–{after['high']:.0f})" if "low" in after else ""
-    return f"{rate}{ends}" + (f", never taught {never['value']:.0f} %" if never else "")
+    counts = f"{before['n']:.0f} → {after['n']:.0f}" if before else f"{after['n']:.0f}"
+    lines = [f"{before['value']:.0f} → {after['value']:.0f} %" if before else f"{after['value']:.0f} %"]
+    if "low" in after:
+        lines[0] += f" ({after['low']:.0f}–{after['high']:.0f})"
+    if never:
+        lines.append(f"never taught {never['value']:.0f} %")
+    small = "".join(f'<div style="font-size:.78rem;color:{palette.muted};white-space:nowrap">{line}</div>' for line in lines)
+    return f'<div style="text-align:center;line-height:1.35;font-variant-numeric:tabular-nums"><div style="font-size:1.15rem;font-weight:600">{counts}</div>{small}</div>'
 
 
 def toggle(scope: str, verdict: str) -> None:
