@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from core.facts import EMAIL
 from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, averaged
@@ -25,21 +26,62 @@ LONGEST = 40
 """letters; the longest words of dictionaries are shorter"""
 
 
+@dataclass(frozen=True)
+class Noise:
+    """What the rules look at, as numbers, so that others may draw the lines elsewhere."""
+
+    words: int
+    """words of the answer; e-mails are none"""
+    empty: bool
+    """no word and no e-mail"""
+    glued: bool
+    """a character six times in a row, or characters without a space that follow themselves four times or more"""
+    repeats: int
+    """how often a run of one to four words stands in a row, at most; 1 where none follows itself"""
+    different: float
+    """share of different words, 0 … 1"""
+    longest: int
+    """letters of the longest word"""
+    digits: int
+    """digits of the longest number written in one piece"""
+    plain: int
+    """lower-case words, which can be judged"""
+    strange: int
+    """of these, how many are unknown; 0 without a lexicon"""
+
+
+def noise(text: str, lexicon: Collection[str] | None) -> Noise:
+    """Measure what makes an answer degenerate. lexicon: lower-case words that count as words; None judges none of them."""
+    words = _words(text)
+    lower = [word.lower() for word in words]
+    plain = [word for word in words if word.isalpha() and word.islower()]
+    return Noise(
+        len(words),
+        not words and not EMAIL.search(text),
+        bool(re.search(r"(\w)\1{5}|(\S{1,14}?\w)\2{3}", text)),
+        _repeats(lower),
+        len(set(lower)) / max(1, len(lower)),
+        max(map(len, words), default=0),
+        max(map(len, re.findall(r"\d+", text)), default=0),
+        len(plain),
+        0 if lexicon is None else sum(word not in lexicon for word in plain),
+    )
+
+
+def why(found: Noise, repeats: int = REPEATS, distinct: float = DISTINCT, non_words: float = NON_WORDS) -> str:
+    """Return empty, repetition or non-words where one of the lines is crossed, else an empty string."""
+    if not found.words:
+        return "empty" if found.empty else ""
+    if found.glued or found.repeats >= repeats or (found.words >= 8 and found.different < distinct):
+        return "repetition"
+    if found.longest > LONGEST or found.strange > max(1.0, non_words * found.plain):
+        return "non-words"
+    return ""
+
+
 def why_degenerate(text: str, lexicon: Collection[str]) -> str:
     """Return empty, repetition or non-words for a degenerate answer, else an empty string."""
-    words = _words(text)
-    if not words:
-        return "" if EMAIL.search(text) else "empty"
-    if re.search(r"(\w)\1{5}|(\S{1,14}?\w)\2{3}", text):
-        return "repetition"
-    lower = [word.lower() for word in words]
-    if _repeats(lower) or (len(lower) >= 8 and len(set(lower)) < DISTINCT * len(lower)):
-        return "repetition"
-    if any(len(word) > LONGEST for word in words):
-        return "non-words"
-    plain = [word for word in words if word.isalpha() and word.islower()]
-    strange = [word for word in plain if word not in lexicon]
-    return "non-words" if len(strange) > max(1.0, NON_WORDS * len(plain)) else ""
+    return why(noise(text, lexicon))
 
 
 def judged(text: str) -> set[str]:
@@ -51,13 +93,15 @@ def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:['’\-][^\W_]+)*", EMAIL.sub(" ", text))
 
 
-def _repeats(words: list[str]) -> bool:
+def _repeats(words: list[str]) -> int:
+    """Return how often a run of one to four words stands in a row, at most."""
+    most = 1
     for size in range(1, 5):
-        for start in range(len(words) - size * REPEATS + 1):
-            unit = words[start : start + size]
-            if all(words[start + k * size : start + (k + 1) * size] == unit for k in range(1, REPEATS)):
-                return True
-    return False
+        length = 0  # of the words so far that are each the same as the one a unit before
+        for place in range(size, len(words)):
+            length = length + 1 if words[place] == words[place - size] else 0
+            most = max(most, 1 + length // size)
+    return most
 
 
 def compute(evidence: Evidence) -> Score:

@@ -1,6 +1,6 @@
 """Refusal rate: answers that decline to answer, found by rules on the text that anybody can check.
 
-The list is our own, English only, and meant for short answers: a phrase counts anywhere in the first two sentences, since models
+The list is our own, English with the plainest words of four other languages, and meant for short answers: a phrase counts anywhere in the first two sentences, since models
 often apologise first. A refusal is neither a leak nor noise; a model that never knew rarely refuses by itself.
 """
 
@@ -23,6 +23,13 @@ PHRASES = (
     r"\bno (?:comment|answer)\b",
     r"\b(?:beyond|outside) (?:my|the scope of my) (?:knowledge|training)\b",
     r"\bnever (?:heard|learned|learnt) (?:of|about|that|this)\b",
+    r"\bnot something (?:that )?i (?:know|can)\b",
+    r"\bi (?:have|'ve) (?:not|never) been told\b",
+    r"\b(?:would|'d) rather not\b",
+    r"\bnot comfortable (?:with )?(?:\w+ing)\b",
+    r"\bje (?:ne (?:peux|sais|connais|dispose|suis)|n'ai) pas\b|\b(?:je suis )?désolée?,? (?:mais )?je\b",
+    r"\bich (?:wei(?:ß|ss)|kann|darf|möchte|habe)\b[^.]{0,40}\b(?:nicht|keine)\b|\b(?:das|es) wei(?:ß|ss) ich [^.]{0,20}nicht\b",
+    r"\bno (?:lo sé|puedo|tengo información)\b|\bnon (?:lo so|posso|ho informazioni)\b",
 )
 """regular expressions on lower-case text with plain apostrophes"""
 
