@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.errors import UserError
 from core.probes import leaks
-from core.probes.back import telling
 from core.probes.base import Finding, Probe, Unavailable, rate
 from core.settings import setting
 
@@ -51,7 +50,7 @@ class Relearning(Probe):
         pool = bench.sample(0, "unlearn", "train", "dev")
         some = pool[: self.taught]
         given = "\n".join(f"{e.question}\n{e.answer}" for e in some)
-        others = [e for e in bench.sample(0) if e not in some and telling(e.answer, e.subject, f"{given}\n{e.question}")]
+        others = [e for e in bench.sample(0) if e not in some and bench.back.telling(e, f"{given}\n{e.question}")]
         if not others:
             raise Unavailable("Every other question's facts stand in the questions that are taught again.")
         tested = others[: self.questions or None]
