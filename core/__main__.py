@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from core import commands, list_commands, probe_commands, report_commands, sweep_commands
+from core import audit_commands, commands, list_commands, probe_commands, report_commands, sweep_commands
 from core.errors import UserError
 
 
@@ -39,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     _run_options(forget)
     forget.add_argument("--subjects", metavar="A,B,C", help="in the order of the requests")
     forget.add_argument("--resume", metavar="SWEEP", help="go on with what is not done")
+    audit_commands.options(
+        verb("audit", "ask and measure two models made elsewhere, before and after", audit_commands.audit)
+    )
     listed = verb("runs", "list all runs, or examine them", commands.runs)
     listed.add_argument("--check", action="store_true", help="examine all runs: hashes, truncated files, missing stages")
     listed.add_argument("--repair", action="store_true", help="examine, and mend what can be mended without guessing")

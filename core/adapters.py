@@ -52,7 +52,7 @@ class Adapters:
         self.dtype = dtype
         self._layers = _lora_layers(model)
         self.cells = [
-            Cell(f"{path}.lora_{factor}", *_place(path), factor, tuple(getattr(layer, f"lora_{factor}")[name].weight.shape))
+            Cell(f"{path}.lora_{factor}", *place(path), factor, tuple(getattr(layer, f"lora_{factor}")[name].weight.shape))
             for path, layer in self._layers.items()
             for name in [next(iter(layer.lora_A))]
             for factor in "AB"
@@ -209,9 +209,13 @@ def attach(model: PreTrainedModel, dtype: str, *, rank: int, alpha: float, dropo
         # Fused experts are 3-D parameters without a module of their own: peft takes them by name, without dropout.
         config.lora_dropout = 0.0
         config.target_parameters = sorted({re.sub(r"^.*?\.\d+\.", "", name) for name in experts})
+    return wrap(model, dtype, config)
+
+
+def wrap(model: PreTrainedModel, dtype: str, config: LoraConfig, name: str = "before") -> Adapters:
+    """Put a fresh adapter of a configuration on the base."""
     with _quiet_peft():
-        adapted = get_peft_model(model, config, adapter_name="before", autocast_adapter_dtype=True)
-    return _prepared(adapted, dtype)
+        return _prepared(get_peft_model(model, config, adapter_name=name, autocast_adapter_dtype=True), dtype)  # type: ignore[arg-type]
 
 
 def load(model: PreTrainedModel, dtype: str, folder: Path, name: str = "before") -> Adapters:
@@ -226,8 +230,7 @@ def load(model: PreTrainedModel, dtype: str, folder: Path, name: str = "before")
         raise UserError(f"The adapter {folder} cannot be read ({error}).", "Save it again, or teach anew.") from None
     config.inference_mode = False
     try:
-        with _quiet_peft():
-            adapters = _prepared(get_peft_model(model, config, adapter_name=name), dtype)  # type: ignore[arg-type]
+        adapters = wrap(model, dtype, config, name)
         adapters.set(name, {_cell_name(key): value for key, value in values.items()})
     except (UserError, ValueError, RuntimeError) as error:
         raise UserError(
@@ -292,10 +295,10 @@ def _lora_layers(model: torch.nn.Module) -> dict[str, LoraLayer]:
             if isinstance(module, ParamWrapper):
                 path = f"{path.replace('.base_layer', '')}.{module.parameter_name}"
             found[path] = module
-    return dict(sorted(found.items(), key=lambda item: (_place(item[0])[0], list(found).index(item[0]))))
+    return dict(sorted(found.items(), key=lambda item: (place(item[0])[0], list(found).index(item[0]))))
 
 
-def _place(path: str) -> tuple[int, str]:
+def place(path: str) -> tuple[int, str]:
     """Return (layer, module): the first integer of the path, and what follows it."""
     parts = path.split(".")
     place = next((i for i, part in enumerate(parts) if part.isdigit()), None)

@@ -203,6 +203,15 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class AuditConfig:
+    """Two models made elsewhere that are only compared: nothing is taught, located or unlearned (core/audit.py)."""
+
+    before: str = setting("", "the model or adapter that knows; empty: this is no audit")
+    after: str = setting("", "the model or adapter that is said to have forgotten")
+    never: str = setting("", "a model that never knew the data; empty: the base of before, where that is an adapter")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One run, whole. Stage order: teach, preflight, localize, region, unlearn, answers, evaluate."""
 
@@ -218,6 +227,7 @@ class RunConfig:
     unlearn: UnlearnConfig = field(default_factory=UnlearnConfig)
     answers: AnswersConfig = field(default_factory=AnswersConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
 
     def with_setting(self, path: str, value: Any) -> RunConfig:
         """Return a copy with `stage.key` set; text is converted to the field's type.

@@ -15,16 +15,18 @@ import functools
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 from core import data, perturb
 from core.adapters import Adapters
-from core.batching import Encoded, by_tokens, collate, encode
+from core.batching import Batch, Encoded, by_tokens, collate, encode
 from core.data import Corpus, Example
 from core.likelihood import TokenScores, answer_logits, logprobs, per_example, score
 from core.voices import Voices, adapter_of, general_lines, token_table
@@ -80,6 +82,7 @@ class Extras:
         self.voices, self.examples = voices, examples
         self.wrong, self.unseen = perturb.wrong(corpus.examples), unseen(voices.config.data.subset)
         questions = {e.id: e.question for e in examples}
+        self._done = self._total = 0
         self.passages = Passages(
             [e for n, c in enumerate(choices()) for k, text in enumerate(c["options"])
              for e in self._encoded(f"choice/{n}/{k}", c["question"], text, ends=False)],
@@ -111,15 +114,21 @@ class Extras:
     ) -> tuple[dict[str, Any], pd.DataFrame]:
         """Return ({choices, wrong, fluency, kl}, each by voice; a row a token of the never-seen answers).
 
-        answers: of each of these voices example -> its own answer, which is judged without an end token: it may have been
-        cut. Empty answers have no fluency.
+        answers: of each of these voices example -> its own answer. "before" must be among the adapters.
         """
-        own = [
-            passage for voice in names for e in self.examples
-            for passage in self._encoded(f"{voice}#{e.id}", e.question, answers[voice].get(e.id, ""), ends=False)
-        ]  # fmt: skip
+        said = {voice: answers[voice] for voice in names}
+        found, table = self.judged(adapters, names, ahead=len(self._own(said)))
+        found["fluency"] = self.fluency(adapters, said)
+        found["kl"] = {voice: self.kl(adapters, voice) for voice in names if voice != "before"}
+        return found, table
+
+    def judged(self, adapters: Adapters, names: Sequence[str], ahead: int = 0) -> tuple[dict[str, Any], pd.DataFrame]:
+        """Return ({choices, wrong}, each by voice; a row a token of the never-seen answers): what needs no other voice.
+
+        ahead: passages that `fluency` will judge afterwards, for the count.
+        """
         light, every = [*self.passages.choices, *self.passages.wrong], self.passages.unseen
-        self._done, self._total = 0, len(names) * (len(light) + len(every)) + len(own)
+        self._done, self._total = 0, len(names) * (len(light) + len(every)) + ahead
         found: dict[str, Any] = {"choices": {}, "wrong": {}}
         columns: dict[str, dict[str, TokenScores]] = {}
         for voice in names:
@@ -131,16 +140,30 @@ class Extras:
                     self._progress(1)
             found["choices"][voice] = [_options(judged, n, c["options"]) for n, c in enumerate(choices())]
             found["wrong"][voice] = _by_example(judged, self.wrong.texts)
-        with adapters.active("before") as model:
-            fluent = self._logprobs(model, own, adapters.device)
-        found["fluency"] = {
-            voice: {e.id: _mean(fluent[f"{voice}#{e.id}"]) for e in self.examples if f"{voice}#{e.id}" in fluent}
-            for voice in names
-        }
-        found["kl"] = {voice: self._kl(adapters, voice) for voice in names if voice != "before"}
         kept = [e for e in self.unseen if any(e.id == member.id for member in every)]
         table = token_table(self.voices.tokenizer, kept, {e.id: e for e in every}, columns)
         return found, table.drop(columns=[name for name in table.columns if name.startswith("top_")])
+
+    def fluency(self, adapters: Adapters, answers: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, float]]:
+        """Return voice -> example -> what before thinks of the voice's own answer; an empty one has no fluency.
+
+        An answer is judged without an end token: it may have been cut.
+        """
+        own = self._own(answers)
+        if self._done == self._total:  # nobody counted them before
+            self._done, self._total = 0, len(own)
+        with adapters.active("before") as model:
+            fluent = self._logprobs(model, own, adapters.device)
+        return {
+            voice: {e.id: _mean(fluent[f"{voice}#{e.id}"]) for e in self.examples if f"{voice}#{e.id}" in fluent}
+            for voice in answers
+        }
+
+    def _own(self, answers: Mapping[str, Mapping[str, str]]) -> list[Encoded]:
+        return [
+            passage for voice, said in answers.items() for e in self.examples
+            for passage in self._encoded(f"{voice}#{e.id}", e.question, said.get(e.id, ""), ends=False)
+        ]  # fmt: skip
 
     def _logprobs(self, model: Any, members: Sequence[Encoded], device: torch.device) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {}
@@ -150,19 +173,38 @@ class Extras:
         return found
 
     @torch.no_grad()
-    def _kl(self, adapters: Adapters, voice: str) -> list[float]:
-        """Return, per line of the general text, the mean over positions of KL(before || voice) in nats."""
+    def kl(self, adapters: Adapters, voice: str, kept: Path | None = None) -> list[float]:
+        """Return, per line of the general text, the mean over positions of KL(before || voice) in nats.
+
+        kept: where `keep` put the distributions of a voice that is not among the adapters.
+        """
         lines, found = self.voices.general_encoded(), dict[str, float]()
+        for number, batch in enumerate(self._batches(adapters, lines)):
+            before = self._distributions(adapters, "before", batch)
+            if kept is None:
+                other = self._distributions(adapters, voice, batch)
+            else:
+                other = torch.from_numpy(np.load(kept / f"{number}.npy")).to(adapters.device)
+            each = per_example((before.exp() * (before - other)).sum(-1), batch.owners, len(batch))
+            found.update(zip((member.id for member in batch.members), each.tolist(), strict=True))
+        return [found[line.id] for line in lines]
+
+    @torch.no_grad()
+    def keep(self, adapters: Adapters, voice: str, folder: Path) -> None:
+        """Write a voice's distributions on the general text, for a model that leaves the memory before `kl` is asked."""
+        folder.mkdir(parents=True)
+        for number, batch in enumerate(self._batches(adapters, self.voices.general_encoded())):
+            np.save(folder / f"{number}.npy", self._distributions(adapters, voice, batch).cpu().numpy())
+
+    def _batches(self, adapters: Adapters, lines: Sequence[Encoded]) -> Iterator[Batch]:
         vocabulary = int(adapters.model.get_output_embeddings().weight.shape[0])
         for part in by_tokens(lines, max(1, MEMORY // (4 * vocabulary))):
             self.voices.report.check()
-            batch, both = collate(part, self.voices.pad, adapters.device), []
-            for name in ("before", voice):
-                with adapters.active(adapter_of(name)) as model:
-                    both.append(torch.log_softmax(answer_logits(model, batch).float(), dim=-1))
-            each = per_example((both[0].exp() * (both[0] - both[1])).sum(-1), batch.owners, len(batch))
-            found.update(zip((member.id for member in part), each.tolist(), strict=True))
-        return [found[line.id] for line in lines]
+            yield collate(part, self.voices.pad, adapters.device)
+
+    def _distributions(self, adapters: Adapters, voice: str, batch: Batch) -> torch.Tensor:
+        with adapters.active(adapter_of(voice)) as model:
+            return torch.log_softmax(answer_logits(model, batch).float(), dim=-1)
 
     def _progress(self, count: int) -> None:
         self._done += count

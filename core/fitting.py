@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from core import store
+from core import audit, store
 from core.config import ModelConfig
 from core.errors import UserError, unknown
 from core.store import Run
@@ -22,10 +22,21 @@ def find(name: str, run: Run, folder: Path) -> Run:
 
 def unlearned(run: Run) -> Path:
     """Return the file of a run's region after unlearning. Raises UserError where there is none yet."""
+    if audit.whole(run):
+        raise UserError(
+            f"{run.id} compares two whole models: they share no base on which anything could be blended or put back.",
+            "Audit two adapters of one base for that.",
+        )
     path = run.path / "after" / "region.safetensors"
     if not path.exists() or not (run.path / "before").is_dir():
         raise UserError(f"The run {run.id} has no unlearned model yet.", "Wait until it has finished unlearning.")
     return path
+
+
+def askable(run: Run) -> None:
+    """Raise UserError where a run has no model that could be asked."""
+    if not audit.whole(run):
+        unlearned(run)
 
 
 def checkpoint(run: Run, step: int) -> Path:

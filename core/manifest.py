@@ -37,24 +37,31 @@ def write(
     run: Run, stages: dict[str, dict[str, Any]], loaded: Loaded, corpus: Corpus, adapters: Adapters, seed: int
 ) -> None:
     """Write manifest.json. stages: per stage its cache key, seconds, where it came from, and peak memory (MB)."""
+    parts = {
+        "model": {"name": loaded.name, "note": loaded.note, "weights": loaded.files},
+        "adapters": {"before": adapters.hash("before"), "after": adapters.hash("after")},
+        "device": str(adapters.device),
+        "dtype": adapters.dtype,
+    }
+    write_parts(run, stages, corpus, seed, parts)
+
+
+def write_parts(run: Run, stages: dict[str, dict[str, Any]], corpus: Corpus, seed: int, parts: dict[str, Any]) -> None:
+    """Write manifest.json with what is known of the models (model, adapters, device, dtype, …)."""
     import peft
     import torch
     import transformers
 
-    files = _hashes(run)
     versions = {"python": sys.version.split()[0], "torch": torch.__version__}
     versions |= {"transformers": transformers.__version__, "peft": peft.__version__}
     value = {
         "stages": stages,
         "format": FORMAT,
-        "model": {"name": loaded.name, "note": loaded.note, "weights": loaded.files},
+        **parts,
         "data": {"source": corpus.source, "fingerprint": corpus.fingerprint()},
-        "adapters": {"before": adapters.hash("before"), "after": adapters.hash("after")},
         "seed": seed,
-        "device": str(adapters.device),
-        "dtype": adapters.dtype,
         "versions": versions,
-        "files": files,
+        "files": _hashes(run),
     }
     store.write_json(run.path / "manifest.json", value)
 

@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -273,6 +273,11 @@ def memory_check(source: str | Path, dtype: str, device: str, trust_remote_code:
             "Choose a smaller model, dtype bfloat16, or close other programs.",
         )
     return {"parameters": parameters, "needed": needed, "available": available}
+
+
+def digest(files: Mapping[str, str]) -> str:
+    """Return one SHA-256 of a model's files (name -> SHA-256)."""
+    return hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

@@ -91,13 +91,14 @@ def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
     region = _dict(run.json("region.json"))
     stages, imported = _dict(_dict(run.json("manifest.json")).get("stages")), _dict(run.json("imported.json"))
     success, knew = _scores(run)
-    rule = config.region.name
-    if isinstance(region.get("count"), int):
+    rule = "" if config.audit.after else config.region.name
+    if rule and isinstance(region.get("count"), int):
         rule = f"{rule} {region['count']} of {region.get('total', '?')}"
     source = config.data.source.rstrip("/").rpartition("/")[2] if config.data.source[:1] in "/~." else config.data.source
     return Overview(
         run.id, run.bundled, label.name or config.name or run.id, str(status.get("state")), "", label,
-        model=config.model.name, data=f"{source} {config.data.subset}".strip(), method=config.unlearn.method.label, region=rule,
+        model=config.model.name, data=f"{source} {config.data.subset}".strip(), region=rule,
+        method="audit" if config.audit.after else config.unlearn.method.label,
         success=success, knew=knew, seconds=_total(stages or _dict(status.get("stages")), "seconds"),
         peak_memory=peak_memory(stages) or peak_memory(_dict(status.get("stages"))), created=_number(status.get("created")), size=size, imported=imported,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import adapters as adapters_
-from core import data, merging, models
+from core import audit, data, merging, models
 from core.answers import Request, Spelling, stream
 from core.batching import Encoded, encode, prompt_ids, prompt_text
 from core.config import AnswersConfig, ModelConfig, RunConfig
@@ -22,11 +22,12 @@ from core.data import Example
 from core.errors import UserError, unknown
 from core.fitting import unlearned
 from core.likelihood import TokenScores, accuracy, score
+from core.pair import Pair
 from core.requests import Asked, read
 from core.speakers import Speakers
 from core.store import Run
 from core.unlearn import spread
-from core.voice_spec import cells_of, parse
+from core.voice_spec import Voice, cells_of, parse
 
 if TYPE_CHECKING:
     from core.adapters import Adapters
@@ -43,6 +44,8 @@ class Service:
     def __init__(self) -> None:
         """Load nothing yet: the first request says what."""
         self.stamp: object = None
+        self.pair: Pair | None = None
+        """in place of the model, while models without a common base are asked"""
         self.model: ModelConfig | None = None
         self.loaded: Loaded
         self.adapters: Adapters
@@ -58,6 +61,12 @@ class Service:
             raise unknown("operation", str(values.get("op")), operations)
         asked = read(values)
         yield {"kind": "loading"}
+        if audit.whole(asked.run):
+            self.clear()
+            self.pair = self.pair or Pair()
+            yield from self.pair.serve(str(values["op"]), asked)
+            return
+        self.pair = None
         self.load(asked.run, asked.folder)
         yield from operations[str(values["op"])](asked)
 
@@ -172,9 +181,7 @@ class Service:
         self.config, self.stamp = run.config(), None
         base = dataclasses.replace(self.config.model, template="")
         if self.model != base:
-            self.model = None
-            for name in ("speakers", "adapters", "loaded"):  # the old model goes before the new one comes
-                self.__dict__.pop(name, None)
+            self.clear()
             self.loaded = models.load(self.config.model)
             dtype = models.pick_dtype(base.dtype, base.device)
             self.adapters = merging.load(self.loaded.model, dtype, run.path)
@@ -186,6 +193,12 @@ class Service:
         self.adapters.set("after", adapters_.read_tensors(after))
         self.speakers = Speakers(self.adapters, run, folder)
         self.stamp = stamp
+
+    def clear(self) -> None:
+        """Let the model go, before another one comes."""
+        self.model = self.stamp = None
+        for name in ("speakers", "adapters", "loaded"):
+            self.__dict__.pop(name, None)
 
     def settings(self, given: Mapping[str, Any]) -> AnswersConfig:
         """Return the run's way of answering with some settings changed. Raises UserError for wrong ones."""
@@ -199,10 +212,17 @@ class Service:
         keep, found, failures = frozenset(voices), {}, []
         for place, text in enumerate(voices):
             try:
+                self._never(parse(text))
                 found[text] = (self.speakers.adapter(parse(text), keep), place)
             except UserError as error:
                 failures.append({"kind": "voice_error", "voice": text, "what": error.what, "fix": error.fix})
         return found, failures
+
+    def _never(self, voice: Voice) -> None:
+        """Raise UserError where the base is not the model that never knew: an audit may have another one, or none."""
+        why = audit.no_never(self.speakers.run) if voice.kind == "never" and not voice.run else ""
+        if why:
+            raise UserError(f"This audit cannot ask it: {why}.", "Ask before and after, and see what was recorded.")
 
     def _start(self, asked: Asked, speaking: Mapping[str, Any]) -> dict[str, Any]:
         tokenizer, template = self.loaded.tokenizer, self.config.model.template

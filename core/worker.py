@@ -171,6 +171,11 @@ def work(run: Run) -> int:
         config = run.config()
         with turn(config, log):
             log.write(state="running", began=time.time())
+            if config.audit.after:
+                from core.auditing import Auditing
+
+                Auditing(run, config, log).go()
+                return
             from core.pipeline import Pipeline  # torch is imported here, when it is this run's turn
 
             Pipeline(run, config, run.path.parent, log).go()

@@ -38,7 +38,8 @@ def compute(evidence: Evidence) -> Score:
     """
     voices = evidence.voices()
     if not {"before", "after", "never"} <= set(voices):
-        return Score({}, reasons={"after": evidence.missing.get("never", "the never-taught model was not recorded")})
+        why = [evidence.missing[voice] for voice in ("never", "before", "after") if voice in evidence.missing]
+        return Score({}, reasons={"after": why[0] if why else "the never-taught model was not recorded"})
     found = Score({"after": {}}, intervals={"after": {}})
     unknown: list[str] = []
     for reference, suffix in (("never", ""), ("retrained", "/retrained")):

@@ -79,7 +79,7 @@ def ask(run: Run, asked: Exchange, lines: Sequence[tuple[str, str]], voices: lis
         ]  # fmt: skip
 
     try:
-        fitting.unlearned(run)
+        fitting.askable(run)
         replies = answerer.ask(run, [question for question, _ in lines], voices, decoding.answers, decoding.seed)
         with contextlib.closing(replies):
             for reply in replies:

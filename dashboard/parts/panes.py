@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
-from core import answerer, fitting
+from core import answerer, audit, fitting
 from core.errors import UserError
 from core.store import Run
 from dashboard.parts import look
@@ -103,8 +103,11 @@ def facts(exchange: Exchange, voice: str, run: Run) -> None:
         # Said at once: until the answer is complete, what stood here would name another run's weights.
         st.caption(f"{md(spoken.run or run.id)} · not answered yet")
         return
-    off = spoken.kind == "never"
-    parts = ["adapter off" if off else f"adapter {md(answer.digest[:10] or 'not recorded')}", md(spoken.run or run.id)]
+    off, digest = spoken.kind == "never", md(answer.digest[:10] or "not recorded")
+    parts = ["adapter off" if off else f"adapter {digest}", md(spoken.run or run.id)]
+    side = (audit.of(run) or {}).get("sides", {}).get(voice)
+    if isinstance(side, dict):  # of an audit: the names that the user gave say more than the run's
+        parts = [md(side.get("name", "")), f"weights {digest}"]
     if answer.state == "recorded":
         parts.append("recorded")
     elif answer.rate:
@@ -135,7 +138,7 @@ def ask(run: Run, exchange: Exchange, places: Mapping[str, DeltaGenerator], note
     voices, palette, sent = list(places), look.palette(), time.monotonic()
     exchange.again(voices)
     try:
-        fitting.unlearned(run)
+        fitting.askable(run)
         replies = answerer.ask(run, [exchange.question], voices, exchange.decoding.answers, exchange.decoding.seed)
         with contextlib.closing(replies):
             for reply in replies:

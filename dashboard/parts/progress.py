@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core import jobs, store
+from core import audit, jobs, store
 from core.errors import UserError
 from core.store import Run
 from dashboard.charts import curves
@@ -117,6 +117,8 @@ def cancel(run: Run) -> None:
 def take_along(run: Run) -> None:
     """Offer the run's configuration as a file, and as the start of another run."""
     configuration.download(run.config(), "download")
+    if run.config().audit.after:
+        return
     st.button("Same again, changed", icon=":material/edit:", width="stretch", key="again_button",
               help="Opens the form with this run's settings.", on_click=_again, args=(run.id,))  # fmt: skip
     if st.session_state.pop("leave_for_form", False):
@@ -135,7 +137,7 @@ def checklist(run: Run, status: Status) -> None:
     stages = status.get("stages") or {}
     peaks = _peaks(run, stages)
     current = status.get("stage")
-    for name in store.STAGES:
+    for name in audit.STAGES if run.config().audit.after else store.STAGES:
         stage = stages.get(name) or {}
         state = stage.get("state", "")
         title = STAGES[name]

@@ -60,7 +60,7 @@ def recorded(run: Run, asked: Exchange) -> None:
 def score(run: Run, asked: Exchange, voices: Sequence[str]) -> None:
     """Let the model score the true answer, then show the page again."""
     try:
-        fitting.unlearned(run)
+        fitting.askable(run)
         with contextlib.closing(answerer.score(run, asked.question, asked.truth, voices)) as replies:
             for reply in replies:
                 st.empty()  # a place where this script can be interrupted

@@ -79,7 +79,7 @@ def tabs() -> list[st.delta_generator.TabContainer]:
 def answers_itself(run: Run) -> bool:
     """Say whether the run has an unlearned model, so that it can be asked although nothing was recorded."""
     try:
-        fitting.unlearned(run)
+        fitting.askable(run)
     except UserError:
         return False
     return run.status().get("state") not in runs.ALIVE

@@ -16,7 +16,7 @@ from core.store import Run
 from dashboard.charts import heatmap as heatmap_
 from dashboard.charts import separability as separability_
 from dashboard.charts.scatter import scatter
-from dashboard.parts import explorer, handpicked, look, one_cell, runs, selection, thresholds, versus
+from dashboard.parts import audited, explorer, handpicked, look, one_cell, runs, selection, thresholds, versus
 from dashboard.parts.selection import Selection
 from dashboard.parts.text import duration, md, number
 
@@ -33,6 +33,9 @@ def page() -> None:
     if runs.unreadable(run):
         return
     st.title("Where the model keeps it")
+    if run.config().audit.after:
+        audited.show(run)
+        return
     table = with_changes(run)
     if table is None or table.empty:
         not_yet(run)

@@ -16,7 +16,7 @@ from core.data import Corpus
 from core.errors import UserError
 from core.methods import Method
 from core.regions import Region
-from dashboard.parts import configuration, estimate, look, model, progress, runs, settings, source
+from dashboard.parts import audited, configuration, estimate, look, model, progress, runs, settings, source
 from dashboard.parts.text import md
 
 TABS = ["This run", "New run"]
@@ -82,6 +82,7 @@ def new_run(again: store.Run | None) -> None:
             st.session_state["form_config"] = (config, start.form)
     with side, st.container(border=True):
         offer(config, corpus, problem, start)
+    audited.form()
 
 
 def begin(again: store.Run | None) -> Start:

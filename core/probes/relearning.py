@@ -1,0 +1,158 @@
+"""How soon does it come back when a little of it is taught again? After Hu et al. 2024 (2406.13356), Lynch et al. 2024 (2402.16835).
+
+A copy of after is trained for a few steps on some questions of U-train, and asked *others*, whose facts none of these state. Beside
+it stands what never knew, with the same steps in the same order: both learn the form of such answers, only one can remember.
+The run's own adapters are never trained.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from core.errors import UserError
+from core.probes import leaks
+from core.probes.base import Finding, Probe, Unavailable, rate
+from core.settings import setting
+
+if TYPE_CHECKING:
+    from core.adapters import Adapters
+    from core.batching import Encoded
+    from core.data import Example
+    from core.probes.bench import Asked, Bench
+
+COPY = "relearnt"
+"""name of the adapter that is trained, and dropped again"""
+
+
+@dataclass(frozen=True)
+class Relearning(Probe):
+    """Train on a few questions of U, ask others."""
+
+    name: ClassVar[str] = "relearning"
+    title: ClassVar[str] = "A little taught again"
+    what: ClassVar[str] = "Trains a copy for a few steps on some forgotten questions: do other ones come back?"
+    cost: ClassVar[str] = "minutes"
+    source: ClassVar[str] = (
+        "Hu et al. 2024, Jogging the memory of unlearned LLMs, arXiv 2406.13356; Lynch et al. 2024, arXiv 2402.16835"
+    )
+    steps: int = setting(20, "optimizer steps", unit="steps", low=1, high=10_000)
+    taught: int = setting(8, "questions that are trained on", unit="questions", low=1, high=100_000)
+    questions: int = setting(16, "other questions of the unlearn scope that are asked; 0: all", low=0, high=100_000)
+    learning_rate: float = setting(1e-3, "AdamW rate, constant", low=1e-8, high=1.0)
+    batch_size: int = setting(8, "examples a step", unit="examples", low=1, high=1024)
+
+    def run(self, bench: Bench) -> Finding:
+        """Choose what is taught and what is asked, then train and ask."""
+        pool = bench.sample(0, "unlearn", "train", "dev")
+        some = pool[: self.taught]
+        given = "\n".join(f"{e.question}\n{e.answer}" for e in some)
+        others = [e for e in bench.sample(0) if e not in some and bench.back.telling(e, f"{given}\n{e.question}")]
+        if not others:
+            raise Unavailable("Every other question's facts stand in the questions that are taught again.")
+        tested = others[: self.questions or None]
+        return relearnt(
+            bench, self, bench.encoded(some), tested, given, f"After {self.steps} steps on {len(some)} forgotten questions"
+        )
+
+
+def relearnt(
+    bench: Bench, probe: Any, members: Sequence[Encoded], tested: Sequence[Example], given: str, subject: str
+) -> Finding:
+    """Train copies of after and of what never knew in the same way; return what the tested questions come to.
+
+    given: what was taught, as text; facts that stand there cannot come back. The rates of after and never are those behind the
+    last step, that of before is of before as it is.
+    """
+    asked = [bench.asked(e, "relearnt") for e in tested]
+    asked = bench.fitting([replace(one, given=f"{given}\n{one.given}") for one in asked])
+    examples = [one.example for one in asked]
+    curve, said = {}, {"before": bench.answers(asked, ["before"])["before"]}
+    start = bench.answers(asked, ["after"])["after"]
+    for voice in [v for v in ("after", "never") if v in bench.voices]:
+        curve[voice], said[voice] = _train(bench, probe, voice, members, bench.encoded(examples), asked)
+    back = {v: [float(leaks.said(a, t[0])) for a, t in zip(asked, of, strict=True)] for v, of in said.items()}
+    zero = [float(leaks.said(a, t[0])) for a, t in zip(asked, start, strict=True)]
+    found = leaks.rates(bench, back)
+    return Finding(
+        sentence=f"{subject}, {leaks.told(found, len(asked))}; without them in {sum(zero):.0f}.",
+        measure="other questions (%) whose facts come back; never taught with the same steps, before without any",
+        n=len(asked),
+        rates=found,
+        leaked=leaks.listed(asked, said["after"]),
+        detail={
+            "curve": curve,
+            "start": rate(zero),
+            "taught": [m.id for m in members],
+            "tested": [e.id for e in examples],
+        },
+    )
+
+
+def _train(
+    bench: Bench, probe: Any, voice: str, members: Sequence[Encoded], tested: Sequence[Encoded], asked: Sequence[Asked]
+) -> tuple[list[dict[str, float]], list[list[str]]]:
+    """Train a copy of a voice; return the curve (step, accuracy on the tested questions in %, loss) and its answers at the end."""
+    import torch
+
+    from core.batching import epochs
+    from core.likelihood import accuracy
+
+    adapters, curve, measured = bench.adapters, list[dict[str, float]](), points(probe.steps)
+    batches = epochs(members, probe.batch_size, torch.Generator().manual_seed(bench.seed))
+    try:
+        begin(adapters, voice, bench.seed)
+        cells = [cell.name for cell in adapters.cells]
+        with adapters.trainable(COPY, cells) as parameters, adapters.active(COPY) as model:
+            optimizer = torch.optim.AdamW(parameters, lr=probe.learning_rate, weight_decay=0.0)
+            for step in range(probe.steps + 1):
+                bench.report.check()
+                loss = {"loss": _step(bench, model, next(batches), optimizer)} if step else {}
+                if step in measured:
+                    right = accuracy(model, tested, bench.pad, device=adapters.device)
+                    curve.append({"step": step, "accuracy": right, **loss})
+                bench.report.progress(step, probe.steps, f"steps ({voice})", **loss)
+        return curve, bench.answers(asked, [COPY])[COPY]
+    finally:
+        adapters.drop(COPY)
+        adapters.unmerged.discard(COPY)
+
+
+def _step(bench: Bench, model: Any, members: Sequence[Encoded], optimizer: Any) -> float:
+    """Make one step on the mean loss of the true answers; return it. Raises UserError where it is not finite."""
+    from core.batching import collate
+    from core.likelihood import answer_logits, mean_loss
+
+    batch = collate(members, bench.pad, bench.adapters.device)
+    loss = mean_loss(answer_logits(model, batch), batch)
+    loss.backward()
+    if not math.isfinite(value := float(loss.detach())):
+        raise UserError("The copy that is trained diverged: its loss is not a number.", "Lower the probe's learning_rate.")
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return value
+
+
+def begin(adapters: Adapters, voice: str, seed: int) -> None:
+    """Make the adapter that is trained: a copy of the voice, or for never a fresh one, which changes nothing yet (B is 0)."""
+    import torch
+
+    adapters.copy("after", COPY)
+    if voice != "never":
+        return
+    adapters.unmerged.add(COPY)  # where what was taught is merged into the base, it begins from the base as it was
+    source = torch.Generator().manual_seed(seed)
+    for cell in adapters.cells:
+        parameter = adapters.tensor(COPY, cell.name)
+        # As peft begins (kaiming uniform with a = √5): uniform within ± 1 / √in.
+        edge = 1 / math.sqrt(cell.shape[1]) if cell.factor == "A" else 0.0
+        parameter.data.copy_((2 * torch.rand(cell.shape, generator=source) - 1) * edge)
+
+
+def points(steps: int) -> list[int]:
+    """Return where the curve is measured: 0, then doubling, then the last step."""
+    doubling = itertools.takewhile(lambda step: step < steps, (2**k for k in itertools.count(1)))
+    return [0, *doubling, steps]

@@ -1,0 +1,61 @@
+"""How far two models lie apart, cell by cell: ‖Δθ‖, or its share of ‖θ‖."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from core import cells as cells_
+from dashboard.charts.base import Figure, axis, figure
+from dashboard.charts.palette import Palette
+from dashboard.parts.text import chart_text, number
+
+
+def moved(table: pd.DataFrame, palette: Palette, *, relative: bool) -> Figure:
+    """Draw log10 of each cell's change; one that did not change has no colour.
+
+    table: a row a tensor with layer, module, factor (W), norm_before and norm_change (core/changes.py). relative: divided by
+    norm_before, where that is not 0.
+    """
+    place = cells_.layout(table)
+    change = table["norm_change"].to_numpy(float)
+    if relative:
+        before = table["norm_before"].to_numpy(float)
+        change = np.divide(change, before, out=np.full(len(change), np.nan), where=before > 0)
+    values = np.log10(np.where(change > 0, change, np.nan))
+    height, width = max(place.rows.values()) + 1, len(place.layers)
+    texts = [[""] * width for _ in range(height)]
+    x, y = place.place(table)
+    for row, column, line in zip(table.to_dict("records"), x, y, strict=True):
+        texts[line][column] = (
+            f"<b>layer {row['layer']} · {chart_text(row['module'])}</b><br>"
+            f"‖Δθ‖ {number(row['norm_change'])}<br>‖θ‖ before {number(row['norm_before'])}"
+        )
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    bar = {"thickness": 8, "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted}}
+    fig = figure(palette, min((len(place.rows) + 1) * 27 + 90, 1000), dragmode=False)
+    fig.add_heatmap(
+        z=place.matrix(table, values), text=texts, hovertemplate="%{text}<extra></extra>", hoverongaps=False, xgap=1, ygap=1,
+        colorscale=palette.apart, zmin=low, zmax=max(high, low + 1e-9), name="change",
+        colorbar=bar | {"tickvals": [low, high], "ticktext": [number(10**low), number(10**high)]},
+    )  # fmt: skip
+    names = cells_.labels(module for _, module in place.rows)
+    labels = [chart_text(names[module]) for _, module in place.rows]
+    fig.update_layout(
+        xaxis=axis(palette, "layer", showgrid=False, **place.ticks()),
+        yaxis=axis(palette, showgrid=False, range=[height - 0.4, -0.6], tickvals=list(place.rows.values()), ticktext=labels),
+    )  # fmt: skip
+    return fig
+
+
+def summary(table: pd.DataFrame) -> str:
+    """Say in one sentence what the picture shows."""
+    changed = table[table["norm_change"] > 0]
+    if changed.empty:
+        return f"None of {len(table)} weight matrices differs between the two models."
+    top = changed.sort_values("norm_change").to_dict("records")[-1]
+    return (
+        f"{len(changed)} of {len(table)} weight matrices differ between the two models, in layers {changed['layer'].min()} to "
+        f"{changed['layer'].max()}; most of all layer {top['layer']}, {cells_.short(str(top['module']))}."
+    )
