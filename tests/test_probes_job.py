@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,17 +63,24 @@ def test_wrong_use_is_one_sentence(run: Run, arguments: list[str], said: str) ->
     assert not job.place(run).path.exists()
 
 
-def test_it_is_cancelled_while_it_works_and_can_be_made_again(run: Run) -> None:
+@pytest.fixture
+def at_work(run: Run) -> Iterator[Run]:
+    """Return where a worker makes probes that would take an hour; it ends with the test."""
     work = job.start(run, ["neighbours", "sampling"], {"sampling.samples": 1000, "sampling.questions": 0})
+    yield work
+    jobs.kill(work)
+
+
+def test_it_is_cancelled_while_it_works_and_can_be_made_again(run: Run, at_work: Run) -> None:
     assert job.busy(run)
     with pytest.raises(UserError, match="being made already"):
         job.start(run)
-    until(lambda: any(e["kind"] == "progress" and e["stage"] == "sampling" for e in work.events()), "progress")
-    step = next(e for e in work.events() if e["kind"] == "progress" and e["stage"] == "sampling")
+    until(lambda: any(e["kind"] == "progress" and e["stage"] == "sampling" for e in at_work.events()), "progress", 240)
+    step = next(e for e in at_work.events() if e["kind"] == "progress" and e["stage"] == "sampling")
     assert step["rate"] > 0
     assert step["total"] == 3 * 1000 * 9
-    work.cancel()
-    until(lambda: state(work) == "cancelled", "the end")
+    at_work.cancel()
+    until(lambda: state(at_work) == "cancelled", "the end", 240)
     assert list(probes.read(run)) == ["neighbours"]
     again = job.start(run, ["prefix"], {"prefix.questions": 1})
     list(jobs.follow(again))
