@@ -23,6 +23,7 @@ from core.errors import UserError, unknown
 from core.fitting import unlearned
 from core.likelihood import TokenScores, accuracy, score
 from core.pair import Pair
+from core.probes.lens import maps
 from core.requests import Asked, read
 from core.speakers import Speakers
 from core.store import Run
@@ -55,7 +56,7 @@ class Service:
     def serve(self, values: Mapping[str, Any]) -> Replies:
         """Yield the replies to one request. Raises UserError for what is wrong with it."""
         operations: dict[str, Callable[[Asked], Replies]] = {
-            "load": self.warm, "ask": self.ask, "score": self.score, "hold": self.hold, "dial": self.dial,
+            "load": self.warm, "ask": self.ask, "score": self.score, "lens": self.lens, "hold": self.hold, "dial": self.dial,
         }  # fmt: skip
         if values.get("op") not in operations:
             raise unknown("operation", str(values.get("op")), operations)
@@ -113,6 +114,19 @@ class Service:
                 for i, token in enumerate(encoded.answer)
             ]  # fmt: skip
             yield {"kind": "score", "voice": voice, "tokens": tokens, "total": sum(scores.logprob)}
+        yield {"kind": "done", "seconds": time.monotonic() - started}
+
+    def lens(self, asked: Asked) -> Replies:
+        """Tell what each layer would say of the true answer were it the last: lists of layers × tokens, one reply a voice."""
+        encoded = self._true_answer(asked)
+        speaking, failures = self._speaking(asked.voices)
+        yield from failures
+        yield self._start(asked, speaking)
+        started = time.monotonic()
+        tokens = [self._word(token) for token in encoded.answer]
+        found = maps(self.adapters, encoded, [adapter for adapter, _ in speaking.values()], self.pad)
+        for voice, of in zip(speaking, found, strict=True):
+            yield {"kind": "lens", "voice": voice, "tokens": tokens, **of}
         yield {"kind": "done", "seconds": time.monotonic() - started}
 
     def hold(self, asked: Asked) -> Replies:

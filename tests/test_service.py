@@ -229,3 +229,14 @@ def test_a_voice_is_written_as_it_is_read(text: str) -> None:
 def test_requests_are_checked(unlearned_run: Run, service: Service, op: str, values: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         list(service.serve({"op": op, "run": str(unlearned_run.path), **values}))
+
+
+def test_the_lens_reads_every_layer_and_ends_with_the_score(service: Service) -> None:
+    values = {"questions": [QUESTION], "truth": TRUTH, "voices": ["after", "before", "never"]}
+    found = {reply["voice"]: reply for reply in request(service, "lens", **values) if reply["kind"] == "lens"}
+    scored = {reply["voice"]: reply for reply in request(service, "score", **values) if reply["kind"] == "score"}
+    assert list(found) == ["after", "before", "never"]
+    for voice, reply in found.items():
+        assert reply["tokens"] == [token["text"] for token in scored[voice]["tokens"]]
+        assert len(reply["logprob"]) == len(reply["rank"]) == 2
+        assert reply["logprob"][-1] == pytest.approx([token["logprob"] for token in scored[voice]["tokens"]], abs=2e-3)

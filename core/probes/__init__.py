@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 
 from core import store
 from core.errors import UserError, unknown
-from core.probes.base import FORMAT, VOICES, Finding, Probe, Unavailable
+from core.probes.base import FORMAT, VOICES, Finding, Probe
 from core.probes.benign import Benign
 from core.probes.few_shot import FewShot
 from core.probes.lens import LogitLens
@@ -155,12 +155,7 @@ def _made(probe: Probe, bench: Any) -> dict[str, Any]:
     head = {"format": FORMAT, "probe": probe.name, "settings": json.loads(json.dumps(asdict(probe)))}
     try:
         found, why = probe.run(bench), None
-    except Unavailable as error:
-        found, why = _nothing(str(error)), str(error)
-    except UserError as error:
-        found, why = _nothing(str(error)), str(error)
+    except UserError as error:  # Unavailable among them
+        why = str(error)
+        found = Finding(sentence=why, measure="", n=0, rates={voice: {"reason": why} for voice in VOICES})
     return {**head, "unavailable": why, **clean(asdict(found))}
-
-
-def _nothing(why: str) -> Finding:
-    return Finding(sentence=why, measure="", n=0, rates={voice: {"reason": why} for voice in VOICES})

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from core.errors import UserError
 from core.metrics import bootstrap
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ MOST_LEAKED = 200
 """questions that a finding lists"""
 
 
-class Unavailable(Exception):
+class Unavailable(UserError):
     """A probe cannot be made with this model or run; the message is one sentence that says why."""
 
 
