@@ -26,6 +26,7 @@ STILL_OPEN = {
     "imported.json",
     "regions.json",
     "harness.json",
+    "verdicts.json",
 }
 """Files that are written after the manifest, by the worker or a person: a hash of them would soon be wrong.
 

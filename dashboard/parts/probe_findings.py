@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
+from core import answerer, fitting
+from core.errors import UserError
 from core.probes import PROBES
+from core.probes.lens import LogitLens
 from core.store import Run
 from dashboard.charts import probes as chart
-from dashboard.parts import look, probe_leaks, probe_read
+from dashboard.parts import look, probe_leaks, probe_read, runs
 from dashboard.parts.scores_read import mapping, number
 from dashboard.parts.text import duration, md, shorten
 
@@ -39,8 +43,8 @@ def show(run: Run, name: str, finding: Mapping[str, Any]) -> None:
     curves(name, detail.get("curve"))
     if scores := mapping(detail.get("scores")):
         membership(detail, scores)
-    if isinstance(detail.get("maps"), list):
-        maps(detail["maps"])
+    if name == LogitLens.name and isinstance(detail.get("questions"), list):
+        layers(run, detail["questions"])
     rows = [row for row in finding.get("leaked") or detail.get("used") or detail.get("lost") or [] if isinstance(row, dict)]
     leaked(run, rows, str(probe.kind if probe else "leak"))
 
@@ -130,30 +134,60 @@ def auc(detail: Mapping[str, Any], voice: str, attack: str) -> str:
     return f"Over all thresholds: AUC **{value:.2f}**{said}; 0.5 is chance."
 
 
-def maps(found: Sequence[Any]) -> None:
-    """Show layers × answer tokens of one question: before, after, and their difference."""
-    rows = [row for row in found if isinstance(row, dict) and {"tokens", "before", "after"} <= set(row)]
-    if not rows:
+def layers(run: Run, ids: Sequence[Any]) -> None:
+    """Let every layer be read for one question: layers × tokens of before, of after, and their difference."""
+    rows = {str(row.get("example")): row for row in runs.answers(run)}
+    known = [name for name in map(str, ids) if rows.get(name, {}).get("question") and rows[name].get("truth")]
+    if not known:
         return
-    place = st.selectbox("Question", range(len(rows)), format_func=lambda n: shorten(str(rows[n].get("question") or rows[n].get("id")), 90), key="lens.question")
-    row, tokens = rows[place], [str(token) for token in rows[place]["tokens"]]
-    before, after = (percent(mapping(row[voice]).get("logprob")) for voice in ("before", "after"))
-    fitting = before and len(before) == len(after) and all(len(line) == len(tokens) for line in (*before, *after))
-    if not fitting:
-        st.caption("The layers of this question were not recorded whole.")
-        return
-    lost = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(after, before, strict=True)]
-    shown = {"Before": (before, False), "After": (after, False), "After − before": (lost, True)}
-    for column, (name, (values, signed)) in zip(st.columns(3), shown.items(), strict=True):
+    st.markdown("**One question, layer by layer**")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        name = st.selectbox("Question", known, key="lens.question", format_func=lambda i: shorten(str(rows[i]["question"]), 100), width=560)
+        pressed = st.button("Read every layer", icon=":material/layers:", key="lens.read")
+    kept: dict[Any, dict[str, Any]] = st.session_state.setdefault("lens", {})
+    key = (str(run.path), runs.stamp(run, "after"), name)
+    if pressed:
+        with look.complaints():
+            kept[key] = ask(run, str(rows[name]["question"]), str(rows[name]["truth"]))
+    if key in kept:
+        pictures(kept[key])
+    else:
+        st.caption("How probable would each layer make each token of the true answer, were it the last? The model computes it in a second or two.")
+
+
+def ask(run: Run, question: str, truth: str) -> dict[str, Any]:
+    """Let the answering process read the layers; return voice -> its reply. What interrupts this script stops it."""
+    fitting.unlearned(run)
+    found, place = dict[str, Any](), st.empty()
+    with contextlib.closing(answerer.lens(run, question, truth, ("before", "after"))) as replies:
+        for reply in replies:
+            if reply["kind"] == "waiting":
+                place.caption(f"Waiting for the model: {duration(reply['seconds'])}")
+            elif reply["kind"] == "voice_error":
+                raise UserError(str(reply["what"]), str(reply["fix"]))
+            elif reply["kind"] == "lens":
+                found[str(reply["voice"])] = reply
+    place.empty()
+    return found
+
+
+def pictures(found: Mapping[str, Any]) -> None:
+    """Draw what was read, below one another where the window is narrow."""
+    tokens = [str(token) for token in found["before"]["tokens"]]
+    before, after = (percent(found[voice]["logprob"]) for voice in ("before", "after"))
+    moved = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(after, before, strict=True)]
+    shown = (("Before", before, False), ("After", after, False), ("After − before", moved, True))
+    for column, (name, values, signed) in zip(st.columns(3), shown, strict=True):
         with column:
             st.markdown(f"**{name}**")
-            top = max(max(line) for line in values)
-            look.chart(chart.layers(values, tokens, look.palette(), difference=signed), f"{name}: probability of each true token by layer, at most {top:.0f} %", f"lens_{name[:6]}")
+            told = f"{name}: probability of each true token by layer, in percent; at the last layer {sum(values[-1]) / len(values[-1]):.0f} on average"
+            look.chart(chart.layers(values, tokens, look.palette(), difference=signed), told, f"lens_{name.split()[0].lower()}{'_moved' if signed else ''}",
+                       columns={"layer": list(range(1, len(values) + 1)), **{f"{n}: {t}": [row[n] for row in values] for n, t in enumerate(tokens)}})  # fmt: skip
 
 
-def percent(logprobs: Any) -> list[list[float]]:
+def percent(logprobs: Sequence[Sequence[float]]) -> list[list[float]]:
     """Return probabilities in percent of layers × tokens log-probabilities."""
-    return [[100 * math.exp(min(0.0, float(value))) for value in line] for line in logprobs] if isinstance(logprobs, list) else []
+    return [[100 * math.exp(min(0.0, float(value))) for value in line] for line in logprobs]
 
 
 def leaked(run: Run, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
