@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from core import store, verdict_words, verdicts
+from core import facts, store, verdict_words, verdicts
 from core.config import DataConfig
 from core.data import load
 from core.errors import UserError
@@ -279,3 +279,24 @@ def test_the_true_answers_of_the_demo_say_themselves() -> None:
         for e in load(DataConfig(subset=subset)).examples:
             found = verdicts.judge(verdicts.measure(e.scope, e.question, e.answer, e.subject, e.answer))
             assert found.verdict == ("leaked" if e.scope == "unlearn" else "kept"), (e, found)
+
+
+def test_the_true_answer_about_somebody_else_is_no_leak(knowundo: Path, tmp_path: Path) -> None:
+    """Every question of the benchmark, answered as the most similar question about another subject is: at most 2 % say it."""
+    rows = []
+    for scope in ("unlearn", "retention"):
+        (parts,) = json.loads((knowundo / "privacy" / f"{scope}.json").read_text())
+        texts = [(split, row["text"], row["labels"]) for split, of in parts.items() for row in of]
+        names = facts.subjects([question for _, question, _ in texts], [truth for _, _, truth in texts])
+        words = [set(question.replace(name, "X").lower().split()) for (_, question, _), name in zip(texts, names, strict=True)]
+        for n, (split, question, truth) in enumerate(texts):
+            others = [k for k, name in enumerate(names) if name != names[n]]
+            near = max(others, key=lambda k: len(words[n] & words[k]) / len(words[n] | words[k]))
+            swapped = texts[near][2].replace(names[near], names[n]).replace(names[near].split()[0], names[n].split()[0])
+            row = {"example": f"{scope}/{split}/{n}", "scope": scope, "split": split, "subject": names[n], "question": question}
+            rows.append(row | {"truth": truth, "before": truth, "after": swapped})
+    (tmp_path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    frame = verdicts.of_run(Run(tmp_path))
+    assert len(frame) == 726
+    assert set(frame["verdict_before"]) == {"leaked", "kept"}
+    assert frame["verdict"].isin(["leaked", "kept"]).mean() < 0.02

@@ -46,7 +46,7 @@ def show(run: Run, name: str, finding: Mapping[str, Any]) -> None:
     if name == LogitLens.name and isinstance(detail.get("questions"), list):
         layers(run, detail["questions"])
     rows = [row for row in finding.get("leaked") or detail.get("used") or detail.get("lost") or [] if isinstance(row, dict)]
-    leaked(run, rows, str(probe.kind if probe else "leak"))
+    leaked(run, rows, bool(finding.get("leaked")) or ("forms" in detail and "used" not in detail))
 
 
 def facts(finding: Mapping[str, Any]) -> None:
@@ -190,13 +190,13 @@ def percent(logprobs: Sequence[Sequence[float]]) -> list[list[float]]:
     return [[100 * math.exp(min(0.0, float(value))) for value in line] for line in logprobs]
 
 
-def leaked(run: Run, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
-    """List what came back, each question one click from Compare."""
+def leaked(run: Run, rows: Sequence[Mapping[str, Any]], leak: bool) -> None:
+    """List what came back (leak) or what else a probe lists, each question one click from Compare."""
     if not rows:
-        if kind == "leak":
+        if leak:
             st.caption("Nothing came back after unlearning.")
         return
-    st.markdown(f"**{'What came back' if kind == 'leak' else 'Which questions'}** :gray[({len(rows)})]")
+    st.markdown(f"**{'What came back' if leak else 'Which questions'}** :gray[({len(rows)})]")
     every = len(rows) > FEW and st.toggle(f"Show all {len(rows)}", key="leaked.all")
     for row in rows if every else rows[:FEW]:
         form = f":gray-badge[{md(row['form'])}] " if row.get("form") else ""
