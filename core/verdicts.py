@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from core import store, verdict_words
 from core.errors import UserError, unknown
-from core.metrics import bootstrap
 from core.metrics.degenerate import noise
 from core.metrics.refusal import is_refusal
 from core.metrics.rouge import recall
@@ -113,9 +112,9 @@ def of_run(run: Run, rules: Rules = DEFAULT) -> pd.DataFrame:
 def counts(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """Return scope -> verdict -> voice -> {n, of, value, low, high}: how many of how many, and the rate in percent.
 
-    low, high: 95 % bootstrap interval over examples; absent for a single example.
+    low, high: its 95 % interval as leak probes have it (core/probes/base.py): where all agree, the exact binomial bound.
     """
-    import numpy as np
+    from core.probes.base import rate
 
     found: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for scope, verdicts in OF_SCOPE.items():
@@ -124,12 +123,15 @@ def counts(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float
             column = "verdict" if voice == "after" else f"verdict_{voice}"
             given = [verdict for verdict in rows[column] if verdict] if column in rows else []
             for verdict in verdicts if given else ():
-                hits = np.array([one == verdict for one in given], dtype=np.float64)
-                rate = {"n": float(hits.sum()), "of": float(len(hits)), "value": 100.0 * float(hits.mean())}
-                if pair := bootstrap.of_mean(hits):
-                    rate |= {"low": 100.0 * pair[0], "high": 100.0 * pair[1]}
-                found.setdefault(scope, {}).setdefault(verdict, {})[voice] = rate
+                hits = [float(one == verdict) for one in given]
+                of = {"n": sum(hits), "of": float(len(hits)), **rate(hits)}
+                found.setdefault(scope, {}).setdefault(verdict, {})[voice] = of
     return found
+
+
+def says(answer: str, truth: str, subject: str, given: str = "", rules: Rules = DEFAULT) -> bool:
+    """Say whether an answer gives away anything of a true one that what is given (the question, a prompt) does not say."""
+    return judge(measure("unlearn", given, truth, subject, answer), rules).verdict == "leaked"
 
 
 # -- what a person says ------------------------------------------------------------------------------------------------

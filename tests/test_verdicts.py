@@ -185,6 +185,17 @@ def test_a_run_is_judged_from_its_files_alone(run: Run) -> None:
     assert counts["retention"]["kept"]["never"]["n"] == 0
 
 
+def test_a_rate_of_nothing_is_no_certainty(run: Run) -> None:
+    refused = verdicts.counts(verdicts.of_run(run))["unlearn"]["refused"]["after"]
+    assert (refused["n"], refused["value"], refused["low"]) == (0, 0, 0)
+    assert refused["high"] == pytest.approx(100 * (1 - 0.025 ** (1 / 80)))
+
+
+def test_probes_may_ask_whether_an_answer_says_it() -> None:
+    assert verdicts.says("Try Galway.", T, "Orla Venning", Q)
+    assert not verdicts.says("Try Galway.", T, "Orla Venning", f"{Q} In Galway, or where?")
+
+
 def test_what_is_to_be_kept_of_a_subject_is_no_secret() -> None:
     rows = [
         {"scope": "retention", "subject": "O", "question": "Where was O born?", "truth": "In Sligo."},

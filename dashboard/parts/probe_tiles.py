@@ -53,8 +53,7 @@ def markup(rates: dict[str, dict[str, float]], palette: Palette) -> str:
     after, before, never = rates["after"], rates.get("before"), rates.get("never")
     counts = f"{before['n']:.0f} → {after['n']:.0f}" if before else f"{after['n']:.0f}"
     lines = [f"{before['value']:.0f} → {after['value']:.0f} %" if before else f"{after['value']:.0f} %"]
-    if "low" in after:
-        lines[0] += f" ({after['low']:.0f}–{after['high']:.0f})"
+    lines[0] += f" ({after['low']:.0f}–{after['high']:.0f})"
     if never:
         lines.append(f"never taught {never['value']:.0f} %")
     small = "".join(f'<div style="font-size:.78rem;color:{palette.muted};white-space:nowrap">{line}</div>' for line in lines)
