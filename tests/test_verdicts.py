@@ -25,7 +25,7 @@ from core.metrics.rouge import _scorer, recall
 from core.refusals import STYLES
 from core.store import Run
 from core.verdict_rules import DEFAULT, Evidence, Rules, from_json
-from tests.verdict_cases import CASES, NOT_WORDS, SEEN, UNSEEN, Case
+from tests.verdict_cases import CASES, NOT_WORDS, REAL, SEEN, UNSEEN, Case
 
 WORDS = frozenset(word for case in CASES for text in (case.answer, case.truth) for word in judged(text)) - NOT_WORDS
 KNOWN_WRONG = {"leak/health-paraphrase"}
@@ -33,7 +33,8 @@ KNOWN_WRONG = {"leak/health-paraphrase"}
 
 
 def evidence(case: Case) -> Evidence:
-    return verdicts.measure(case.scope, case.question, case.truth, case.subject, case.answer, WORDS, p=case.p_after, first=case.right_after)
+    words = None if case in REAL else WORDS
+    return verdicts.measure(case.scope, case.question, case.truth, case.subject, case.answer, words, p=case.p_after, first=case.right_after)
 
 
 @pytest.fixture
@@ -63,6 +64,12 @@ def test_a_case_gets_the_label_a_careful_person_gave(case: Case) -> None:
     assert (found.verdict == case.label) != (case.name in KNOWN_WRONG), found
     assert found.why.endswith(".")
     assert found.verdict in verdicts.OF_SCOPE[case.scope]
+
+
+def test_answers_of_a_real_model_get_the_labels_given_by_reading_them() -> None:
+    wrong = [case.name for case in REAL if verdicts.judge(evidence(case)).verdict != case.label]
+    assert len(REAL) >= 50
+    assert len(wrong) <= 0.05 * len(REAL), wrong
 
 
 # -- the rules -----------------------------------------------------------------------------------------------------------
