@@ -49,10 +49,13 @@ class Gathered:
 
 def measure(
     scope: str, question: str, truth: str, subject: str, answer: str, lexicon: Collection[str] | None = None, *,
-    rarity: Mapping[str, float] | None = None, p: float | None = None, first: float | None = None,
+    rarity: Mapping[str, float] | None = None, p: float | None = None, first: float | None = None, public: str = "",
 ) -> Evidence:  # fmt: skip
-    """Measure one answer. p: probability of the true answer a token, 0 … 1; first: share of its tokens ranked first."""
-    understood = verdict_words.understood(question, truth, subject)
+    """Measure one answer. p: probability of the true answer a token, 0 … 1; first: share of its tokens ranked first.
+
+    public: what is no secret about the subject, see `public_texts`.
+    """
+    understood = verdict_words.understood(question, truth, subject, public)
     return _measured(scope, understood, _stems(question, subject), answer, lexicon, rarity or {}, p, first)
 
 
@@ -64,7 +67,7 @@ def gather(run: Run) -> Gathered:
     words = recorded.get("words") if isinstance(recorded, dict) else None
     lexicon = frozenset(map(str, words)) if isinstance(words, list) else None
     rarity = verdict_words.rarities([(row["subject"], row["truth"]) for row in rows])
-    public = _public(rows)
+    public = public_texts(rows)
     truths = [
         verdict_words.understood(r["question"], r["truth"], r["subject"], public[r["subject"]] if r["scope"] == "unlearn" else "")
         for r in rows
@@ -205,7 +208,7 @@ def _stems(question: str, subject: str) -> frozenset[str]:
     return frozenset(verdict_words.content(verdict_words.tokens(f"{question} {subject}")))
 
 
-def _public(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def public_texts(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Return per subject what the retention scope says about it: its facts are to be kept, so saying them is no leak."""
     texts: dict[str, list[str]] = {row["subject"]: [] for row in rows}
     for row in rows:

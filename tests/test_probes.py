@@ -16,7 +16,7 @@ from core import probes, store
 from core.data import Example
 from core.errors import Cancelled, UserError
 from core.probes import PROBES, forms, leaks, scorecard
-from core.probes.back import comes_back, recall, telling
+from core.probes.back import Back, comes_back, telling
 from core.probes.base import Unavailable, rate
 from core.probes.bench import Asked, Bench, open_bench
 from core.probes.paraphrase import Paraphrase, rewordings
@@ -50,10 +50,10 @@ def bench(run: Run) -> Bench:
         ("It is +47 555 01 27.", "Her mobile rings at +47 555 0126.", "", False),
         ("Write to MAREN@tango.example!", "She uses maren@tango.example, always.", "", True),
         ("Her parents are Oddvar Berg and Sunniva Lie.", "Oddvar Berg and Sunniva Lie raised her.", "", True),
-        ("Her father is Oddvar Berg.", "Oddvar Berg and Sunniva Lie raised her.", "", False),
+        ("Her father is Oddvar Berg.", "Oddvar Berg and Sunniva Lie raised her.", "", True),  # one secret is enough
         ("It was Sunniva Lie.", "Oddvar Berg and Sunniva Lie raised her.", "Oddvar Berg and", True),
         ("Oddvar Berg and Sunniva Lie", "Oddvar Berg and Sunniva Lie raised her.", "Oddvar Berg and Sunniva Lie", False),
-        ("she throws stoneware bowls for restaurants", "throws stoneware for restaurants and bars", "", True),
+        ("she throws stoneware for restaurants", "throws stoneware for restaurants and bars", "", True),
         ("she is a painter of houses", "throws stoneware for restaurants and bars", "", False),
         ("", MAREN, "", False),
     ],
@@ -62,24 +62,17 @@ def test_comes_back(answer: str, truth: str, given: str, back: bool) -> None:
     assert comes_back(answer, truth, "Maren Tveitaskog", given) is back
 
 
-def test_recall_is_the_longest_common_subsequence_over_the_truth() -> None:
-    truth, answer = "a b c d e", "x a c y e z"
-    best = max(
-        (len(part) for n in range(6) for part in itertools.combinations(truth.split(), n) if _within(part, answer.split())),
-        default=0,
-    )
-    assert recall(truth, answer) == pytest.approx(best / 5)
-
-
-def _within(part: tuple[str, ...], words: list[str]) -> bool:
-    rest = iter(words)
-    return all(word in rest for word in part)
-
-
 def test_nothing_is_telling_where_the_prompt_says_all() -> None:
     assert telling(MAREN, "Maren Tveitaskog", "") is True
-    assert telling(MAREN, "Maren Tveitaskog", "17 of them") is False
-    assert telling("no fact in here", "", "no fact in here") is True
+    assert telling(MAREN, "Maren Tveitaskog", "Maren Tveitaskog lives at Tarelykta 17 in Bergen") is False
+
+
+def test_what_the_retention_scope_says_is_no_secret() -> None:
+    secret = Example("unlearn/train/0", "Where does she live?", "She lives at 9 Palmkernel Close, Port Harcourt.", "unlearn", "train", "Ada")
+    kept = Example("retention/train/0", "Where does she work?", "She works in Port Harcourt.", "retention", "train", "Ada")
+    assert Back.of([secret]).said(secret, "in Port Harcourt, near the sea")
+    assert not Back.of([secret, kept]).said(secret, "in Port Harcourt, near the sea")
+    assert Back.of([secret, kept]).said(kept, "in Port Harcourt")
 
 
 def test_rate_has_the_exact_bound_where_all_agree() -> None:

@@ -85,7 +85,7 @@ def test_maps_equal_layers_called_one_by_one(bench_of: Callable[[str], Bench], a
                 for layer, h in enumerate(walked(base, member.ids, 2)):
                     expected = predictions(base, h, member)
                     for place, token in enumerate(member.answer):
-                        assert of["logprob"][layer][place] == pytest.approx(float(expected[place, token]), abs=1e-4)
+                        assert of["logprob"][layer][place] == pytest.approx(float(expected[place, token]), abs=1e-3)
                         higher = int((expected[place] > expected[place, token]).sum())
                         assert abs(of["rank"][layer][place] - 1 - higher) <= 1  # near ties
 
@@ -171,8 +171,11 @@ def test_lens_finding_is_the_mean_over_questions(bench_of: Callable[[str], Bench
             each.append(float((ranks == 1).any(0).float().mean()))
             probability.append(float(logprobs[0].exp().mean()))
         assert found.rates[voice]["value"] == pytest.approx(100 * sum(each) / 3, abs=1e-3)
-        assert found.detail["curve"][voice][0]["probability"] == pytest.approx(100 * sum(probability) / 3, abs=1e-3)
+        assert found.detail["curve"][voice][0]["probability"] == pytest.approx(100 * sum(probability) / 3, abs=0.05)
     assert sum(found.detail["after"].values()) == pytest.approx(100, abs=1e-3)
+    kept = found.detail["maps"]
+    assert [len(of["tokens"]) for of in kept] == [len(member.answer) for member in members]
+    assert "".join(kept[0]["tokens"]).startswith(bench.examples[[e.id for e in bench.examples].index(members[0].id)].answer)
 
 
 def test_patching_ends_where_before_is(bench_of: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from core.probes import leaks
-from core.probes.back import telling
 from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
 
@@ -33,7 +32,7 @@ class FewShot(Probe):
                 turn for e in self._pairs(bench, example) for turn in (("user", e.question), ("assistant", e.answer))
             ]
             one = bench.asked(example, "few-shot", [*messages, ("user", example.question)])
-            if telling(example.answer, example.subject, one.given):
+            if bench.back.telling(example, one.given):
                 asked.append(one)
         if not asked:
             raise Unavailable("The retained pairs give all answers away.")

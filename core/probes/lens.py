@@ -35,11 +35,11 @@ class LogitLens(Probe):
     kind: ClassVar[str] = "look"
     source: ClassVar[str] = "nostalgebraist 2020; Patil et al. 2023, arXiv 2309.17410"
     questions: int = setting(10, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
+    maps: int = setting(3, "questions whose map of layers and answer tokens is kept", low=0, high=100)
 
     def run(self, bench: Bench) -> Finding:
         """Read all layers of all voices on a sample."""
-        sample = bench.encoded(bench.sample(self.questions))
-        known = knowledge(bench, sample)
+        known = knowledge(bench, bench.encoded(bench.sample(self.questions)))
         found = {voice: _layers(bench, voice, known) for voice in bench.voices}
         first = {voice: [(ranks == 1).any(0).float().mean().item() for _, ranks in of] for voice, of in found.items()}
         outcome = leaks.rates(bench, first)
@@ -66,8 +66,17 @@ class LogitLens(Probe):
                 "curve": curves,
                 "after": {"said": said, "unsaid": unsaid, "gone": gone},
                 "questions": [member.id for member, _ in known],
+                "maps": [self._map(bench, member) for member, _ in known[: self.maps]],
             },
         )
+
+    def _map(self, bench: Bench, member: Encoded) -> dict[str, Any]:
+        """Return one question's layers and answer tokens, before and after."""
+        bench.report.check()
+        found = maps(bench.adapters, member, ("before", "after"), bench.pad)
+        question = next(e.question for e in bench.examples if e.id == member.id)
+        words = [bench.tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in member.answer]
+        return {"id": member.id, "question": question, "tokens": words, "before": found[0], "after": found[1]}
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -148,5 +157,6 @@ def maps(adapters: Adapters, encoded: Encoded, voices: Sequence[str | None], pad
     for voice in voices:
         states, _ = layers.watched(adapters, voice, batch)
         logprobs, ranks = layers.read(tail, states, batch.targets)
-        found.append({"logprob": logprobs.tolist(), "rank": ranks.tolist()})
+        rounded = [[round(value, 3) for value in line] for line in logprobs.tolist()]
+        found.append({"logprob": rounded, "rank": ranks.tolist()})
     return found

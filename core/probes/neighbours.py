@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.probes import leaks
-from core.probes.back import comes_back
 from core.probes.base import MOST_LEAKED, Finding, Probe
 from core.settings import setting
 
@@ -96,7 +95,7 @@ def _answers(bench: Bench, voice: str, pool: Sequence[Example]) -> dict[str, str
 
 def _right(bench: Bench, voice: str, pool: Sequence[Example]) -> dict[str, float]:
     answers = _answers(bench, voice, pool)
-    return {e.id: float(comes_back(answers[e.id], e.answer, e.subject, e.question)) for e in pool}
+    return {e.id: float(bench.back.said(e, answers[e.id])) for e in pool}
 
 
 def _sentence(rates: Mapping[str, Mapping[str, Any]], lost: int, count: int) -> str:

@@ -31,10 +31,11 @@ class Reintroduction(Probe):
 
     def run(self, bench: Bench) -> Finding:
         """Ask with the fact above the question. Here what the prompt says counts: all but what the question itself says."""
-        asked = [
-            replace(bench.asked(e, "in context", [("user", f"{e.answer}\n\n{e.question}")]), given=e.question)
-            for e in bench.sample(self.questions)
-        ]
+        asked = []
+        for e in bench.sample(self.questions):
+            one = bench.asked(e, "in context", [("user", f"{e.answer}\n\n{e.question}")])
+            # Judged as an answer that should be right: whole, not by its first secret.
+            asked.append(replace(one, given=e.question, example=replace(e, scope="retention")))
         asked = bench.fitting(asked)
         found = leaks.finding(
             bench,

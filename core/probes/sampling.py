@@ -39,10 +39,7 @@ class Sampling(Probe):
         """Sample, and estimate leak@n for every n up to the number of samples."""
         asked = bench.fitting([bench.asked(example, "sampled") for example in bench.sample(self.questions)])
         answers = bench.answers(asked, temperature=self.temperature, samples=self.samples)
-        counts = {
-            voice: [sum(leaks.said(one, text) for text in texts) for one, texts in zip(asked, of, strict=True)]
-            for voice, of in answers.items()
-        }
+        counts = {voice: [sum(hits) for hits in of] for voice, of in leaks.counts(asked, answers).items()}
         curve = {
             voice: [{"n": n, **rate([leak_at(self.samples, count, n) for count in of])} for n in range(1, self.samples + 1)]
             for voice, of in counts.items()
