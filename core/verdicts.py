@@ -132,11 +132,6 @@ def counts(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float
     return found
 
 
-def says(answer: str, truth: str, subject: str, given: str = "", rules: Rules = DEFAULT) -> bool:
-    """Say whether an answer gives away anything of a true one that what is given (the question, a prompt) does not say."""
-    return judge(measure("unlearn", given, truth, subject, answer), rules).verdict == "leaked"
-
-
 # -- what a person says ------------------------------------------------------------------------------------------------
 
 

@@ -198,17 +198,12 @@ def test_a_rate_of_nothing_is_no_certainty(run: Run) -> None:
     assert refused["high"] == pytest.approx(100 * (1 - 0.025 ** (1 / 80)))
 
 
-def test_probes_may_ask_whether_an_answer_says_it() -> None:
-    assert verdicts.says("Try Galway.", T, "Orla Venning", Q)
-    assert not verdicts.says("Try Galway.", T, "Orla Venning", f"{Q} In Galway, or where?")
-
-
 def test_what_is_to_be_kept_of_a_subject_is_no_secret() -> None:
     rows = [
         {"scope": "retention", "subject": "O", "question": "Where was O born?", "truth": "In Sligo."},
         {"scope": "unlearn", "subject": "O", "question": "And lives?", "truth": "In Sligo, at Heron Quay."},
     ]
-    public = verdicts._public(rows)["O"]
+    public = verdicts.public_texts(rows)["O"]
     assert [f.shown for f in verdict_words.understood("And lives?", rows[1]["truth"], "O", public).facts] == ["Heron Quay"]
 
 

@@ -43,8 +43,8 @@ def show(run: Run, name: str, finding: Mapping[str, Any]) -> None:
     curves(name, detail.get("curve"))
     if scores := mapping(detail.get("scores")):
         membership(detail, scores)
-    if name == LogitLens.name and isinstance(detail.get("questions"), list):
-        layers(run, detail["questions"])
+    if name == LogitLens.name:
+        layers(run, detail)
     rows = [row for row in finding.get("leaked") or detail.get("used") or detail.get("lost") or [] if isinstance(row, dict)]
     leaked(run, rows, bool(finding.get("leaked")) or ("forms" in detail and "used" not in detail))
 
@@ -134,29 +134,39 @@ def auc(detail: Mapping[str, Any], voice: str, attack: str) -> str:
     return f"Over all thresholds: AUC **{value:.2f}**{said}; 0.5 is chance."
 
 
-def layers(run: Run, ids: Sequence[Any]) -> None:
-    """Let every layer be read for one question: layers × tokens of before, of after, and their difference."""
+def layers(run: Run, detail: Mapping[str, Any]) -> None:
+    """Show layers × answer tokens of one question: as the probe recorded it, else read on demand."""
     rows = {str(row.get("example")): row for row in runs.answers(run)}
-    known = [name for name in map(str, ids) if rows.get(name, {}).get("question") and rows[name].get("truth")]
+    made = {str(one.get("id")): one for one in detail.get("maps") or [] if isinstance(one, dict) and whole(one)}
+    sampled = [str(name) for name in detail.get("questions") or []]
+    known = [name for name in dict.fromkeys([*made, *sampled]) if rows.get(name, {}).get("question") and rows[name].get("truth")]
     if not known:
         return
-    st.markdown("**One question, layer by layer**")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = st.selectbox("Question", known, key="lens.question", format_func=lambda i: shorten(str(rows[i]["question"]), 100), width=560)
-        pressed = st.button("Read every layer", icon=":material/layers:", key="lens.read")
+    st.markdown("**One question, layer by layer**: how probable would each layer make each token of the true answer, were it the last?")
+    name = st.selectbox("Question", known, key="lens.question", format_func=lambda i: shorten(str(rows[i]["question"]), 100), width=560)
     kept: dict[Any, dict[str, Any]] = st.session_state.setdefault("lens", {})
-    key = (str(run.path), runs.stamp(run, "after"), name)
-    if pressed:
+    key = (str(run.path), runs.stamp(run, "manifest.json"), name)
+    if name not in made and key not in kept and st.button("Read every layer", icon=":material/layers:", key="lens.read",
+                                                          help="This one was not recorded: the model reads it now, in a second or two."):  # fmt: skip
         with look.complaints():
             kept[key] = ask(run, str(rows[name]["question"]), str(rows[name]["truth"]))
-    if key in kept:
-        pictures(kept[key])
-    else:
-        st.caption("How probable would each layer make each token of the true answer, were it the last? The model computes it in a second or two.")
+    found = made.get(name) or kept.get(key)
+    if found:
+        pictures(found)
+
+
+def whole(found: Mapping[str, Any]) -> bool:
+    """Say whether a question's layers can be drawn: as many layers before as after, and a finite number for every token."""
+    tokens, (before, after) = found.get("tokens"), (mapping(found.get(voice)).get("logprob") for voice in ("before", "after"))
+    if not (isinstance(tokens, list) and isinstance(before, list) and isinstance(after, list)):
+        return False
+    lines = [*before, *after]
+    right = all(isinstance(line, list) and len(line) == len(tokens) and all(number(value) is not None for value in line) for line in lines)
+    return bool(tokens and before) and len(before) == len(after) and right
 
 
 def ask(run: Run, question: str, truth: str) -> dict[str, Any]:
-    """Let the answering process read the layers; return voice -> its reply. What interrupts this script stops it."""
+    """Let the answering process read the layers; return tokens and each voice's, as the probe records them."""
     fitting.unlearned(run)
     found, place = dict[str, Any](), st.empty()
     with contextlib.closing(answerer.lens(run, question, truth, ("before", "after"))) as replies:
@@ -166,14 +176,14 @@ def ask(run: Run, question: str, truth: str) -> dict[str, Any]:
             elif reply["kind"] == "voice_error":
                 raise UserError(str(reply["what"]), str(reply["fix"]))
             elif reply["kind"] == "lens":
-                found[str(reply["voice"])] = reply
+                found |= {"tokens": reply["tokens"], str(reply["voice"]): reply}
     place.empty()
     return found
 
 
 def pictures(found: Mapping[str, Any]) -> None:
     """Draw what was read, below one another where the window is narrow."""
-    tokens = [str(token) for token in found["before"]["tokens"]]
+    tokens = [str(token) for token in found["tokens"]]
     before, after = (percent(found[voice]["logprob"]) for voice in ("before", "after"))
     moved = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(after, before, strict=True)]
     shown = (("Before", before, False), ("After", after, False), ("After − before", moved, True))

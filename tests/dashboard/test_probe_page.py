@@ -259,6 +259,27 @@ def test_the_layers_of_a_question_are_read_on_demand(make_run: MakeRun, open_pag
     assert "**After − before**" in text_of(app)
 
 
+MAP = {"id": "unlearn/train/2", "tokens": ["a", "<b>"], **{voice: {"logprob": [[-3, -2], [-1, -0.1]]} for voice in ("before", "after")}}
+
+
+def test_recorded_layers_are_shown_at_once(make_run: MakeRun, open_page: Open) -> None:
+    put(make_run("mapped"), finding("lens", 40, detail={**DETAILS["lens"], "maps": [{"id": "unlearn/train/1"}, MAP]}))
+    app = open_page("probe", "mapped", probe="Leak probes")
+    assert not app.exception
+    assert app.selectbox(key="lens.question").value == "unlearn/train/2"
+    assert "**After − before**" in text_of(app)
+    assert not any(button.key == "lens.read" for button in app.button)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"tokens": []}, {"tokens": "ab"}, {"before": {}}, {"after": {"logprob": [[-1, -2]]}}, {"before": {"logprob": [[-1], [-2]]}}, {"after": {"logprob": [[-1, "x"], [0, 0]]}}],
+)
+def test_layers_that_were_not_recorded_whole_are_passed_over(change: dict[str, Any]) -> None:
+    assert probe_findings.whole(MAP)
+    assert not probe_findings.whole({**MAP, **change})
+
+
 def test_probes_are_started_watched_and_cancelled(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run("work")
     monkeypatch.setattr("core.fitting.unlearned", lambda run: run.path)
