@@ -7,6 +7,7 @@ the thresholds of `core.verdict_rules`, which takes milliseconds. A person's own
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ FORMAT = 1
 ENOUGH = 10
 """own verdicts from which on the rules are compared with them"""
 LONGEST_NOTE = 2000
+LONGEST_WORD, LONGEST_TEXT = 200, 20_000
+"""characters of a word, and of a text, that are looked at"""
 
 _FIELDS = ("example", "scope", "split", "subject", "question", "truth")
 
@@ -55,6 +58,7 @@ def measure(
 
     public: what is no secret about the subject, see `public_texts`.
     """
+    question, truth, subject = (_bounded(text) for text in (question, truth, subject))
     understood = verdict_words.understood(question, truth, subject, public)
     return _measured(scope, understood, _stems(question, subject), answer, lexicon, rarity or {}, p, first)
 
@@ -66,13 +70,14 @@ def gather(run: Run) -> Gathered:
     recorded = run.json("recorded.json")
     words = recorded.get("words") if isinstance(recorded, dict) else None
     lexicon = frozenset(map(str, words)) if isinstance(words, list) else None
-    rarity = verdict_words.rarities([(row["subject"], row["truth"]) for row in rows])
-    public = public_texts(rows)
+    bare = [{name: _bounded(row[name]) for name in _FIELDS} for row in rows]
+    rarity = verdict_words.rarities([(row["subject"], row["truth"]) for row in bare])
+    public = public_texts(bare)
     truths = [
         verdict_words.understood(r["question"], r["truth"], r["subject"], public[r["subject"]] if r["scope"] == "unlearn" else "")
-        for r in rows
+        for r in bare
     ]  # fmt: skip
-    asked = [_stems(row["question"], row["subject"]) for row in rows]
+    asked = [_stems(row["question"], row["subject"]) for row in bare]
     known = _known(run)
     evidence: dict[str, list[Evidence | None]] = {}
     for voice in VOICES:
@@ -199,6 +204,11 @@ def _row(row: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(row.get(name) or "") for name in _FIELDS} | {voice: str(row[voice]) for voice in voices}
 
 
+def _bounded(text: str) -> str:
+    """Cut what no answer needs and what makes searching it slow: words of hundreds of letters, and more than a few pages."""
+    return re.sub(rf"(\S{{{LONGEST_WORD}}})\S+", r"\1", text[:LONGEST_TEXT])
+
+
 def _stems(question: str, subject: str) -> frozenset[str]:
     return frozenset(verdict_words.content(verdict_words.tokens(f"{question} {subject}")))
 
@@ -216,6 +226,7 @@ def _measured(
     scope: str, truth: Truth, asked: frozenset[str], answer: str, lexicon: Collection[str] | None, rarity: Mapping[str, float],
     p: float | None, first: float | None,
 ) -> Evidence:  # fmt: skip
+    answer = _bounded(answer)
     said = verdict_words.said(truth, asked, answer, rarity)
     strong = sum(fact.strong for fact in truth.facts)
     found = noise(answer, lexicon)

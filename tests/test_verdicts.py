@@ -246,6 +246,14 @@ assert not heavy & set(sys.modules)
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[1]).returncode == 0
 
 
+@pytest.mark.parametrize("text", ["w" * 50_000, "W" * 50_000, "1" * 50_000, "a@" * 30_000, "A b " * 20_000, "x1." * 30_000, "“a” " * 10_000])
+def test_texts_without_end_cost_no_time(text: str) -> None:
+    began = time.process_time()
+    found = verdicts.measure("unlearn", Q, f"{T} {text}", "Orla Venning", f"{text} Galway")
+    assert time.process_time() - began < 2
+    assert verdicts.judge(found).verdict in ("leaked", "degenerate")
+
+
 # -- what a person says --------------------------------------------------------------------------------------------------
 
 
