@@ -37,6 +37,8 @@ LONGEST_NOTE = 2000
 LONGEST_WORD, LONGEST_TEXT = 200, 20_000
 """characters of a word, and of a text, that are looked at"""
 
+Counts = dict[str, dict[str, dict[str, dict[str, float]]]]
+"""scope -> verdict -> voice -> n, of, value, low, high"""
 _FIELDS = ("example", "scope", "split", "subject", "question", "truth")
 
 
@@ -117,14 +119,14 @@ def of_run(run: Run, rules: Rules = DEFAULT) -> pd.DataFrame:
     return judged(gather(run), rules)
 
 
-def counts(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+def counts(frame: pd.DataFrame) -> Counts:
     """Return scope -> verdict -> voice -> {n, of, value, low, high}: how many of how many, and the rate in percent.
 
     low, high: its 95 % interval as leak probes have it (core/probes/base.py): where all agree, the exact binomial bound.
     """
     from core.probes.base import rate
 
-    found: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    found: Counts = {}
     for scope, verdicts in OF_SCOPE.items():
         rows = frame[frame["scope"] == scope]
         for voice in VOICES:

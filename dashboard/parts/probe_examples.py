@@ -29,8 +29,9 @@ def show(run: Run) -> None:
     given = verdicts.own(run)
     count = not given or st.session_state.get("mine", True)
     frame = probe_read.with_own(probe_read.table(run, probe_read.rules()), given, count)
-    st.markdown(probe_tiles.in_words(frame))
-    probe_tiles.show(frame)
+    counts = verdicts.counts(frame)
+    st.markdown(probe_tiles.in_words(counts))
+    probe_tiles.show(counts)
     notes(run, len(given))
     shown = filtered(frame)
     if shown.empty:

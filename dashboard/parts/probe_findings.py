@@ -19,6 +19,8 @@ from dashboard.parts import look, probe_leaks, probe_read, runs
 from dashboard.parts.scores_read import mapping, number
 from dashboard.parts.text import duration, md, shorten
 
+Where = Sequence[tuple[str, str]]
+LENS = "each layer's output at the places that predict the true answer's tokens, through the model's own last norm and output layer, as a probability"
 X = {"n": "answers sampled", "step": "step", "layer": "layer", "questions": "questions"}
 Y = {"value": "came back, %", "probability": "probability, %", "first": "true token first, %", "accuracy": "accuracy, %", "unlearn": "accuracy on U, %"}
 FEW = 12
@@ -37,19 +39,25 @@ def show(run: Run, name: str, finding: Mapping[str, Any]) -> None:
     if finding.get("stale"):
         st.warning("This is about an earlier result of the run. Make it again.", icon=":material/history:")
     st.markdown(f"**{md(finding.get('sentence', ''))}**")
-    facts(finding)
-    detail = mapping(finding.get("detail"))
-    forms(name, mapping(detail.get("forms")))
-    curves(name, detail.get("curve"))
+    about(finding)
+    detail, source = mapping(finding.get("detail")), where(run, name, finding)
+    forms(name, mapping(detail.get("forms")), source)
+    curves(name, detail.get("curve"), source)
     if scores := mapping(detail.get("scores")):
-        membership(detail, scores)
+        membership(detail, scores, source)
     if name == LogitLens.name:
-        layers(run, detail)
+        layers(run, detail, source)
     rows = [row for row in finding.get("leaked") or detail.get("used") or detail.get("lost") or [] if isinstance(row, dict)]
     leaked(run, rows, bool(finding.get("leaked")) or ("forms" in detail and "used" not in detail))
 
 
-def facts(finding: Mapping[str, Any]) -> None:
+def where(run: Run, name: str, finding: Mapping[str, Any]) -> Where:
+    """Return what stands behind "Where from" of a probe's charts."""
+    return [("Run", run.id), ("File", f"probes/{name}.json"), ("Computed as", str(finding.get("measure", ""))), ("From", f"{finding.get('n', '?')} questions"),
+            ("Made", str(finding.get("made", "")))]  # fmt: skip
+
+
+def about(finding: Mapping[str, Any]) -> None:
     """Say what was measured, on how many, when and how."""
     parts = [md(finding.get("measure", "")), f"{md(finding.get('n', '?'))} questions"]
     if (seconds := number(finding.get("seconds"))) is not None:
@@ -64,14 +72,14 @@ def facts(finding: Mapping[str, Any]) -> None:
             st.caption(f"{md(chart.VOICES.get(voice, voice)).capitalize()}: {md(of['reason'])}")
 
 
-def forms(name: str, found: Mapping[str, Any]) -> None:
+def forms(name: str, found: Mapping[str, Any], source: Where) -> None:
     """Draw the rates of each way of asking, the worst first."""
     rows = [row for form, rates in found.items() if (row := probe_leaks.rates_of(str(form), mapping(rates))).values]
     if len(rows) < 2:
         return
     rows.sort(key=lambda row: -row.values.get("after", (0.0, 0.0, 0.0))[0])
     told = "; ".join(f"{row.name} {row.values['after'][0]:.0f} %" for row in rows if "after" in row.values)
-    look.chart(chart.rates(rows, look.palette()), f"Rates by way of asking, after unlearning: {told}", f"probe_forms_{name}", columns=probe_leaks.columns(rows))
+    look.chart(chart.rates(rows, look.palette()), f"Rates by way of asking, after unlearning: {told}", f"probe_forms_{name}", facts=source, columns=probe_leaks.columns(rows))
 
 
 def lines_of(curve: Any) -> tuple[list[chart.Line], str, str]:
@@ -91,15 +99,15 @@ def lines_of(curve: Any) -> tuple[list[chart.Line], str, str]:
     return found, x_name, y_name
 
 
-def curves(name: str, curve: Any) -> None:
+def curves(name: str, curve: Any, source: Where) -> None:
     """Draw leak@n, depth or relearning, whatever the probe recorded as a curve."""
     found, x, y = lines_of(curve)
     if found:
         told = "; ".join(f"{chart.VOICES.get(line.voice, line.voice)} from {line.y[0]:.0f} to {line.y[-1]:.0f}" for line in found)
-        look.chart(chart.curves(found, x, y, look.palette()), f"{y} over {x}: {told}", f"probe_curve_{name}")
+        look.chart(chart.curves(found, x, y, look.palette()), f"{y} over {x}: {told}", f"probe_curve_{name}", facts=source)
 
 
-def membership(detail: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
+def membership(detail: Mapping[str, Any], scores: Mapping[str, Any], source: Where) -> None:
     """Show how far the two groups of questions lie apart, with a threshold to move and what it would give."""
     voices = [voice for voice in chart.VOICES if mapping(scores.get(voice))]
     attacks = [attack for attack in ATTACKS if all(mapping(scores[voice]).get(attack) for voice in voices)]
@@ -121,7 +129,7 @@ def membership(detail: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
     hit, wrong = (100 * sum(value > at for value in group) / len(group) for group in (member, other))
     st.markdown(f"Above it are **{hit:.0f} %** of the questions to be forgotten and **{wrong:.0f} %** of those that were never taught. {auc(detail, str(voice), str(attack))}")
     look.chart(chart.groups(member, other, at, f"{ATTACKS[str(attack)]} score", look.palette()), f"{hit:.0f} % of the forgotten and {wrong:.0f} % of the never-taught questions lie above the threshold",
-               "probe_groups")  # fmt: skip
+               "probe_groups", facts=source)  # fmt: skip
 
 
 def auc(detail: Mapping[str, Any], voice: str, attack: str) -> str:
@@ -134,7 +142,7 @@ def auc(detail: Mapping[str, Any], voice: str, attack: str) -> str:
     return f"Over all thresholds: AUC **{value:.2f}**{said}; 0.5 is chance."
 
 
-def layers(run: Run, detail: Mapping[str, Any]) -> None:
+def layers(run: Run, detail: Mapping[str, Any], source: Where) -> None:
     """Show layers × answer tokens of one question: as the probe recorded it, else read on demand."""
     rows = {str(row.get("example")): row for row in runs.answers(run)}
     made = {str(one.get("id")): one for one in detail.get("maps") or [] if isinstance(one, dict) and whole(one)}
@@ -152,7 +160,7 @@ def layers(run: Run, detail: Mapping[str, Any]) -> None:
             kept[key] = ask(run, str(rows[name]["question"]), str(rows[name]["truth"]))
     found = made.get(name) or kept.get(key)
     if found:
-        pictures(found)
+        pictures(found, [*source[:1], ("Computed as", LENS), *source[4:]] if name in made else [*source[:1], ("Computed as", LENS), ("Made", "now, by the model")])
 
 
 def whole(found: Mapping[str, Any]) -> bool:
@@ -181,7 +189,7 @@ def ask(run: Run, question: str, truth: str) -> dict[str, Any]:
     return found
 
 
-def pictures(found: Mapping[str, Any]) -> None:
+def pictures(found: Mapping[str, Any], source: Where) -> None:
     """Draw what was read, below one another where the window is narrow."""
     tokens = [str(token) for token in found["tokens"]]
     before, after = (percent(found[voice]["logprob"]) for voice in ("before", "after"))
@@ -191,7 +199,7 @@ def pictures(found: Mapping[str, Any]) -> None:
         with column:
             st.markdown(f"**{name}**")
             told = f"{name}: probability of each true token by layer, in percent; at the last layer {sum(values[-1]) / len(values[-1]):.0f} on average"
-            look.chart(chart.layers(values, tokens, look.palette(), difference=signed), told, f"lens_{name.split()[0].lower()}{'_moved' if signed else ''}",
+            look.chart(chart.layers(values, tokens, look.palette(), difference=signed), told, f"lens_{name.split()[0].lower()}{'_moved' if signed else ''}", facts=source,
                        columns={"layer": list(range(1, len(values) + 1)), **{f"{n}: {t}": [row[n] for row in values] for n, t in enumerate(tokens)}})  # fmt: skip
 
 

@@ -12,12 +12,9 @@ from dashboard.parts import look
 from dashboard.parts.probe_read import SCOPES
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from dashboard.charts.palette import Palette
 
 PARAMETER = "show"
-Counts = dict[str, dict[str, dict[str, dict[str, float]]]]
 
 
 def chosen() -> tuple[str, str]:
@@ -26,9 +23,8 @@ def chosen() -> tuple[str, str]:
     return (scope, verdict) if verdict in OF_SCOPE.get(scope, ()) else ("", "")
 
 
-def show(frame: pd.DataFrame) -> None:
+def show(found: verdicts.Counts) -> None:
     """Show the tiles of both scopes, the worst verdict first."""
-    found = verdicts.counts(frame)
     present = [scope for scope in OF_SCOPE if scope in found]
     for column, scope in zip(st.columns(len(present), gap="large"), present, strict=True):
         with column:
@@ -68,9 +64,8 @@ def toggle(scope: str, verdict: str) -> None:
         st.query_params[PARAMETER] = f"{scope}.{verdict}"
 
 
-def in_words(frame: pd.DataFrame) -> str:
+def in_words(found: verdicts.Counts) -> str:
     """Say the result in one or two sentences."""
-    found = verdicts.counts(frame)
     parts = []
     for scope, verdict, words in (("unlearn", "leaked", "still say"), ("retention", "kept", "still say")):
         if rates := found.get(scope, {}).get(verdict):
