@@ -7,6 +7,7 @@ the thresholds of `core.verdict_rules`, which takes milliseconds. A person's own
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from core import store, verdict_words
 from core.errors import UserError, unknown
-from core.metrics import bootstrap
 from core.metrics.degenerate import noise
 from core.metrics.refusal import is_refusal
 from core.metrics.rouge import recall
@@ -34,7 +34,11 @@ FORMAT = 1
 ENOUGH = 10
 """own verdicts from which on the rules are compared with them"""
 LONGEST_NOTE = 2000
+LONGEST_WORD, LONGEST_TEXT = 200, 20_000
+"""characters of a word, and of a text, that are looked at"""
 
+Counts = dict[str, dict[str, dict[str, dict[str, float]]]]
+"""scope -> verdict -> voice -> n, of, value, low, high"""
 _FIELDS = ("example", "scope", "split", "subject", "question", "truth")
 
 
@@ -56,6 +60,7 @@ def measure(
 
     public: what is no secret about the subject, see `public_texts`.
     """
+    question, truth, subject = (_bounded(text) for text in (question, truth, subject))
     understood = verdict_words.understood(question, truth, subject, public)
     return _measured(scope, understood, _stems(question, subject), answer, lexicon, rarity or {}, p, first)
 
@@ -67,13 +72,14 @@ def gather(run: Run) -> Gathered:
     recorded = run.json("recorded.json")
     words = recorded.get("words") if isinstance(recorded, dict) else None
     lexicon = frozenset(map(str, words)) if isinstance(words, list) else None
-    rarity = verdict_words.rarities([(row["subject"], row["truth"]) for row in rows])
-    public = public_texts(rows)
+    bare = [{name: _bounded(row[name]) for name in _FIELDS} for row in rows]
+    rarity = verdict_words.rarities([(row["subject"], row["truth"]) for row in bare])
+    public = public_texts(bare)
     truths = [
         verdict_words.understood(r["question"], r["truth"], r["subject"], public[r["subject"]] if r["scope"] == "unlearn" else "")
-        for r in rows
+        for r in bare
     ]  # fmt: skip
-    asked = [_stems(row["question"], row["subject"]) for row in rows]
+    asked = [_stems(row["question"], row["subject"]) for row in bare]
     known = _known(run)
     evidence: dict[str, list[Evidence | None]] = {}
     for voice in VOICES:
@@ -113,25 +119,23 @@ def of_run(run: Run, rules: Rules = DEFAULT) -> pd.DataFrame:
     return judged(gather(run), rules)
 
 
-def counts(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+def counts(frame: pd.DataFrame) -> Counts:
     """Return scope -> verdict -> voice -> {n, of, value, low, high}: how many of how many, and the rate in percent.
 
-    low, high: 95 % bootstrap interval over examples; absent for a single example.
+    low, high: its 95 % interval as leak probes have it (core/probes/base.py): where all agree, the exact binomial bound.
     """
-    import numpy as np
+    from core.probes.base import rate
 
-    found: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    found: Counts = {}
     for scope, verdicts in OF_SCOPE.items():
         rows = frame[frame["scope"] == scope]
         for voice in VOICES:
             column = "verdict" if voice == "after" else f"verdict_{voice}"
             given = [verdict for verdict in rows[column] if verdict] if column in rows else []
             for verdict in verdicts if given else ():
-                hits = np.array([one == verdict for one in given], dtype=np.float64)
-                rate = {"n": float(hits.sum()), "of": float(len(hits)), "value": 100.0 * float(hits.mean())}
-                if pair := bootstrap.of_mean(hits):
-                    rate |= {"low": 100.0 * pair[0], "high": 100.0 * pair[1]}
-                found.setdefault(scope, {}).setdefault(verdict, {})[voice] = rate
+                hits = [float(one == verdict) for one in given]
+                of = {"n": sum(hits), "of": float(len(hits)), **rate(hits)}
+                found.setdefault(scope, {}).setdefault(verdict, {})[voice] = of
     return found
 
 
@@ -202,6 +206,11 @@ def _row(row: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(row.get(name) or "") for name in _FIELDS} | {voice: str(row[voice]) for voice in voices}
 
 
+def _bounded(text: str) -> str:
+    """Cut what no answer needs and what makes searching it slow: words of hundreds of letters, and more than a few pages."""
+    return re.sub(rf"(\S{{{LONGEST_WORD}}})\S+", r"\1", text[:LONGEST_TEXT])
+
+
 def _stems(question: str, subject: str) -> frozenset[str]:
     return frozenset(verdict_words.content(verdict_words.tokens(f"{question} {subject}")))
 
@@ -219,6 +228,7 @@ def _measured(
     scope: str, truth: Truth, asked: frozenset[str], answer: str, lexicon: Collection[str] | None, rarity: Mapping[str, float],
     p: float | None, first: float | None,
 ) -> Evidence:  # fmt: skip
+    answer = _bounded(answer)
     said = verdict_words.said(truth, asked, answer, rarity)
     strong = sum(fact.strong for fact in truth.facts)
     found = noise(answer, lexicon)

@@ -29,8 +29,9 @@ def show(run: Run) -> None:
     given = verdicts.own(run)
     count = not given or st.session_state.get("mine", True)
     frame = probe_read.with_own(probe_read.table(run, probe_read.rules()), given, count)
-    st.markdown(probe_tiles.in_words(frame))
-    probe_tiles.show(frame)
+    counts = verdicts.counts(frame)
+    st.markdown(probe_tiles.in_words(counts))
+    probe_tiles.show(counts)
     notes(run, len(given))
     shown = filtered(frame)
     if shown.empty:
@@ -65,8 +66,6 @@ def notes(run: Run, own: int) -> None:
 def filtered(frame: pd.DataFrame) -> pd.DataFrame:
     """Show the filters; return the rows that pass, worst first."""
     scope, verdict = probe_tiles.chosen()
-    if verdict:
-        frame = frame[(frame["scope"] == scope) & (frame["verdict"] == verdict)]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         words = st.text_input("Search", key="find", placeholder="a name, a street, a word", bind="query-params", width=240)
         subjects = sorted(set(frame["subject"]))
@@ -76,6 +75,8 @@ def filtered(frame: pd.DataFrame) -> pd.DataFrame:
         among = st.segmented_control("Questions", splits, format_func=SPLITS.get, key="among", bind="query-params")
         if verdict:
             st.button(f"Only {verdict}", icon=":material/close:", key="all", on_click=probe_tiles.toggle, args=(scope, verdict), help="Show all verdicts again")
+    if verdict:
+        frame = frame[(frame["scope"] == scope) & (frame["verdict"] == verdict)]
     if words:
         texts = frame["question"].astype(str)
         for name in ("truth", "subject", "before", "after"):
@@ -111,7 +112,7 @@ def listing(shown: pd.DataFrame, at: int | None) -> None:
         },
         alt=f"{len(table)} examples with verdict, question, true answer, both answers and the true answer's probability",
     )  # fmt: skip
-    st.caption(f"{len(table)} examples, worst first. ✎: your own verdict.")
+    st.caption(f"{len(table)} {'example' if len(table) == 1 else 'examples, worst first'}. ✎: your own verdict.")
 
 
 def choose(key: str, ids: list[str]) -> None:

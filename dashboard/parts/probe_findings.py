@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
+from core import answerer, fitting
+from core.errors import UserError
 from core.probes import PROBES
+from core.probes.lens import LogitLens
 from core.store import Run
 from dashboard.charts import probes as chart
-from dashboard.parts import look, probe_leaks, probe_read
+from dashboard.parts import look, probe_leaks, probe_read, runs
 from dashboard.parts.scores_read import mapping, number
 from dashboard.parts.text import duration, md, shorten
 
+Where = Sequence[tuple[str, str]]
+LENS = "each layer's output at the places that predict the true answer's tokens, through the model's own last norm and output layer, as a probability"
 X = {"n": "answers sampled", "step": "step", "layer": "layer", "questions": "questions"}
 Y = {"value": "came back, %", "probability": "probability, %", "first": "true token first, %", "accuracy": "accuracy, %", "unlearn": "accuracy on U, %"}
 FEW = 12
@@ -33,19 +39,25 @@ def show(run: Run, name: str, finding: Mapping[str, Any]) -> None:
     if finding.get("stale"):
         st.warning("This is about an earlier result of the run. Make it again.", icon=":material/history:")
     st.markdown(f"**{md(finding.get('sentence', ''))}**")
-    facts(finding)
-    detail = mapping(finding.get("detail"))
-    forms(name, mapping(detail.get("forms")))
-    curves(name, detail.get("curve"))
+    about(finding)
+    detail, source = mapping(finding.get("detail")), where(run, name, finding)
+    forms(name, mapping(detail.get("forms")), source)
+    curves(name, detail.get("curve"), source)
     if scores := mapping(detail.get("scores")):
-        membership(detail, scores)
-    if isinstance(detail.get("maps"), list):
-        maps(detail["maps"])
+        membership(detail, scores, source)
+    if name == LogitLens.name:
+        layers(run, detail, source)
     rows = [row for row in finding.get("leaked") or detail.get("used") or detail.get("lost") or [] if isinstance(row, dict)]
-    leaked(run, rows, str(probe.kind if probe else "leak"))
+    leaked(run, rows, bool(finding.get("leaked")) or ("forms" in detail and "used" not in detail))
 
 
-def facts(finding: Mapping[str, Any]) -> None:
+def where(run: Run, name: str, finding: Mapping[str, Any]) -> Where:
+    """Return what stands behind "Where from" of a probe's charts."""
+    return [("Run", run.id), ("File", f"probes/{name}.json"), ("Computed as", str(finding.get("measure", ""))), ("From", f"{finding.get('n', '?')} questions"),
+            ("Made", str(finding.get("made", "")))]  # fmt: skip
+
+
+def about(finding: Mapping[str, Any]) -> None:
     """Say what was measured, on how many, when and how."""
     parts = [md(finding.get("measure", "")), f"{md(finding.get('n', '?'))} questions"]
     if (seconds := number(finding.get("seconds"))) is not None:
@@ -60,14 +72,14 @@ def facts(finding: Mapping[str, Any]) -> None:
             st.caption(f"{md(chart.VOICES.get(voice, voice)).capitalize()}: {md(of['reason'])}")
 
 
-def forms(name: str, found: Mapping[str, Any]) -> None:
+def forms(name: str, found: Mapping[str, Any], source: Where) -> None:
     """Draw the rates of each way of asking, the worst first."""
     rows = [row for form, rates in found.items() if (row := probe_leaks.rates_of(str(form), mapping(rates))).values]
     if len(rows) < 2:
         return
     rows.sort(key=lambda row: -row.values.get("after", (0.0, 0.0, 0.0))[0])
     told = "; ".join(f"{row.name} {row.values['after'][0]:.0f} %" for row in rows if "after" in row.values)
-    look.chart(chart.rates(rows, look.palette()), f"Rates by way of asking, after unlearning: {told}", f"probe_forms_{name}", columns=probe_leaks.columns(rows))
+    look.chart(chart.rates(rows, look.palette()), f"Rates by way of asking, after unlearning: {told}", f"probe_forms_{name}", facts=source, columns=probe_leaks.columns(rows))
 
 
 def lines_of(curve: Any) -> tuple[list[chart.Line], str, str]:
@@ -87,15 +99,15 @@ def lines_of(curve: Any) -> tuple[list[chart.Line], str, str]:
     return found, x_name, y_name
 
 
-def curves(name: str, curve: Any) -> None:
+def curves(name: str, curve: Any, source: Where) -> None:
     """Draw leak@n, depth or relearning, whatever the probe recorded as a curve."""
     found, x, y = lines_of(curve)
     if found:
         told = "; ".join(f"{chart.VOICES.get(line.voice, line.voice)} from {line.y[0]:.0f} to {line.y[-1]:.0f}" for line in found)
-        look.chart(chart.curves(found, x, y, look.palette()), f"{y} over {x}: {told}", f"probe_curve_{name}")
+        look.chart(chart.curves(found, x, y, look.palette()), f"{y} over {x}: {told}", f"probe_curve_{name}", facts=source)
 
 
-def membership(detail: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
+def membership(detail: Mapping[str, Any], scores: Mapping[str, Any], source: Where) -> None:
     """Show how far the two groups of questions lie apart, with a threshold to move and what it would give."""
     voices = [voice for voice in chart.VOICES if mapping(scores.get(voice))]
     attacks = [attack for attack in ATTACKS if all(mapping(scores[voice]).get(attack) for voice in voices)]
@@ -117,7 +129,7 @@ def membership(detail: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
     hit, wrong = (100 * sum(value > at for value in group) / len(group) for group in (member, other))
     st.markdown(f"Above it are **{hit:.0f} %** of the questions to be forgotten and **{wrong:.0f} %** of those that were never taught. {auc(detail, str(voice), str(attack))}")
     look.chart(chart.groups(member, other, at, f"{ATTACKS[str(attack)]} score", look.palette()), f"{hit:.0f} % of the forgotten and {wrong:.0f} % of the never-taught questions lie above the threshold",
-               "probe_groups")  # fmt: skip
+               "probe_groups", facts=source)  # fmt: skip
 
 
 def auc(detail: Mapping[str, Any], voice: str, attack: str) -> str:
@@ -130,39 +142,79 @@ def auc(detail: Mapping[str, Any], voice: str, attack: str) -> str:
     return f"Over all thresholds: AUC **{value:.2f}**{said}; 0.5 is chance."
 
 
-def maps(found: Sequence[Any]) -> None:
-    """Show layers × answer tokens of one question: before, after, and their difference."""
-    rows = [row for row in found if isinstance(row, dict) and {"tokens", "before", "after"} <= set(row)]
-    if not rows:
+def layers(run: Run, detail: Mapping[str, Any], source: Where) -> None:
+    """Show layers × answer tokens of one question: as the probe recorded it, else read on demand."""
+    rows = {str(row.get("example")): row for row in runs.answers(run)}
+    made = {str(one.get("id")): one for one in detail.get("maps") or [] if isinstance(one, dict) and whole(one)}
+    sampled = [str(name) for name in detail.get("questions") or []]
+    known = [name for name in dict.fromkeys([*made, *sampled]) if rows.get(name, {}).get("question") and rows[name].get("truth")]
+    if not known:
         return
-    place = st.selectbox("Question", range(len(rows)), format_func=lambda n: shorten(str(rows[n].get("question") or rows[n].get("id")), 90), key="lens.question")
-    row, tokens = rows[place], [str(token) for token in rows[place]["tokens"]]
-    before, after = (percent(mapping(row[voice]).get("logprob")) for voice in ("before", "after"))
-    fitting = before and len(before) == len(after) and all(len(line) == len(tokens) for line in (*before, *after))
-    if not fitting:
-        st.caption("The layers of this question were not recorded whole.")
-        return
-    lost = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(after, before, strict=True)]
-    shown = {"Before": (before, False), "After": (after, False), "After − before": (lost, True)}
-    for column, (name, (values, signed)) in zip(st.columns(3), shown.items(), strict=True):
+    st.markdown("**One question, layer by layer**: how probable would each layer make each token of the true answer, were it the last?")
+    name = st.selectbox("Question", known, key="lens.question", format_func=lambda i: shorten(str(rows[i]["question"]), 100), width=560)
+    kept: dict[Any, dict[str, Any]] = st.session_state.setdefault("lens", {})
+    key = (str(run.path), runs.stamp(run, "manifest.json"), name)
+    if name not in made and key not in kept and st.button("Read every layer", icon=":material/layers:", key="lens.read",
+                                                          help="This one was not recorded: the model reads it now, in a second or two."):  # fmt: skip
+        with look.complaints():
+            kept[key] = ask(run, str(rows[name]["question"]), str(rows[name]["truth"]))
+    found = made.get(name) or kept.get(key)
+    if found:
+        pictures(found, [*source[:1], ("Computed as", LENS), *source[4:]] if name in made else [*source[:1], ("Computed as", LENS), ("Made", "now, by the model")])
+
+
+def whole(found: Mapping[str, Any]) -> bool:
+    """Say whether a question's layers can be drawn: as many layers before as after, and a finite number for every token."""
+    tokens, (before, after) = found.get("tokens"), (mapping(found.get(voice)).get("logprob") for voice in ("before", "after"))
+    if not (isinstance(tokens, list) and isinstance(before, list) and isinstance(after, list)):
+        return False
+    lines = [*before, *after]
+    right = all(isinstance(line, list) and len(line) == len(tokens) and all(number(value) is not None for value in line) for line in lines)
+    return bool(tokens and before) and len(before) == len(after) and right
+
+
+def ask(run: Run, question: str, truth: str) -> dict[str, Any]:
+    """Let the answering process read the layers; return tokens and each voice's, as the probe records them."""
+    fitting.unlearned(run)
+    found, place = dict[str, Any](), st.empty()
+    with contextlib.closing(answerer.lens(run, question, truth, ("before", "after"))) as replies:
+        for reply in replies:
+            if reply["kind"] == "waiting":
+                place.caption(f"Waiting for the model: {duration(reply['seconds'])}")
+            elif reply["kind"] == "voice_error":
+                raise UserError(str(reply["what"]), str(reply["fix"]))
+            elif reply["kind"] == "lens":
+                found |= {"tokens": reply["tokens"], str(reply["voice"]): reply}
+    place.empty()
+    return found
+
+
+def pictures(found: Mapping[str, Any], source: Where) -> None:
+    """Draw what was read, below one another where the window is narrow."""
+    tokens = [str(token) for token in found["tokens"]]
+    before, after = (percent(found[voice]["logprob"]) for voice in ("before", "after"))
+    moved = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(after, before, strict=True)]
+    shown = (("Before", before, False), ("After", after, False), ("After − before", moved, True))
+    for column, (name, values, signed) in zip(st.columns(3), shown, strict=True):
         with column:
             st.markdown(f"**{name}**")
-            top = max(max(line) for line in values)
-            look.chart(chart.layers(values, tokens, look.palette(), difference=signed), f"{name}: probability of each true token by layer, at most {top:.0f} %", f"lens_{name[:6]}")
+            told = f"{name}: probability of each true token by layer, in percent; at the last layer {sum(values[-1]) / len(values[-1]):.0f} on average"
+            look.chart(chart.layers(values, tokens, look.palette(), difference=signed), told, f"lens_{name.split()[0].lower()}{'_moved' if signed else ''}", facts=source,
+                       columns={"layer": list(range(1, len(values) + 1)), **{f"{n}: {t}": [row[n] for row in values] for n, t in enumerate(tokens)}})  # fmt: skip
 
 
-def percent(logprobs: Any) -> list[list[float]]:
+def percent(logprobs: Sequence[Sequence[float]]) -> list[list[float]]:
     """Return probabilities in percent of layers × tokens log-probabilities."""
-    return [[100 * math.exp(min(0.0, float(value))) for value in line] for line in logprobs] if isinstance(logprobs, list) else []
+    return [[100 * math.exp(min(0.0, float(value))) for value in line] for line in logprobs]
 
 
-def leaked(run: Run, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
-    """List what came back, each question one click from Compare."""
+def leaked(run: Run, rows: Sequence[Mapping[str, Any]], leak: bool) -> None:
+    """List what came back (leak) or what else a probe lists, each question one click from Compare."""
     if not rows:
-        if kind == "leak":
+        if leak:
             st.caption("Nothing came back after unlearning.")
         return
-    st.markdown(f"**{'What came back' if kind == 'leak' else 'Which questions'}** :gray[({len(rows)})]")
+    st.markdown(f"**{'What came back' if leak else 'Which questions'}** :gray[({len(rows)})]")
     every = len(rows) > FEW and st.toggle(f"Show all {len(rows)}", key="leaked.all")
     for row in rows if every else rows[:FEW]:
         form = f":gray-badge[{md(row['form'])}] " if row.get("form") else ""

@@ -12,12 +12,9 @@ from dashboard.parts import look
 from dashboard.parts.probe_read import SCOPES
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from dashboard.charts.palette import Palette
 
 PARAMETER = "show"
-Counts = dict[str, dict[str, dict[str, dict[str, float]]]]
 
 
 def chosen() -> tuple[str, str]:
@@ -26,9 +23,8 @@ def chosen() -> tuple[str, str]:
     return (scope, verdict) if verdict in OF_SCOPE.get(scope, ()) else ("", "")
 
 
-def show(frame: pd.DataFrame) -> None:
+def show(found: verdicts.Counts) -> None:
     """Show the tiles of both scopes, the worst verdict first."""
-    found = verdicts.counts(frame)
     present = [scope for scope in OF_SCOPE if scope in found]
     for column, scope in zip(st.columns(len(present), gap="large"), present, strict=True):
         with column:
@@ -53,8 +49,7 @@ def markup(rates: dict[str, dict[str, float]], palette: Palette) -> str:
     after, before, never = rates["after"], rates.get("before"), rates.get("never")
     counts = f"{before['n']:.0f} → {after['n']:.0f}" if before else f"{after['n']:.0f}"
     lines = [f"{before['value']:.0f} → {after['value']:.0f} %" if before else f"{after['value']:.0f} %"]
-    if "low" in after:
-        lines[0] += f" ({after['low']:.0f}–{after['high']:.0f})"
+    lines[0] += f" ({after['low']:.0f}–{after['high']:.0f})"
     if never:
         lines.append(f"never taught {never['value']:.0f} %")
     small = "".join(f'<div style="font-size:.78rem;color:{palette.muted};white-space:nowrap">{line}</div>' for line in lines)
@@ -69,9 +64,8 @@ def toggle(scope: str, verdict: str) -> None:
         st.query_params[PARAMETER] = f"{scope}.{verdict}"
 
 
-def in_words(frame: pd.DataFrame) -> str:
+def in_words(found: verdicts.Counts) -> str:
     """Say the result in one or two sentences."""
-    found = verdicts.counts(frame)
     parts = []
     for scope, verdict, words in (("unlearn", "leaked", "still say"), ("retention", "kept", "still say")):
         if rates := found.get(scope, {}).get(verdict):
