@@ -139,7 +139,9 @@ def changes(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     table = run.table("changes")
     if table is None:
         damaged = (run.path / "changes.parquet").exists()
-        yield Check("changes", MISMATCH if damaged else SKIPPED, f"The run has no {'readable ' if damaged else ''}changes.parquet.")
+        yield Check(
+            "changes", MISMATCH if damaged else SKIPPED, f"The run has no {'readable ' if damaged else ''}changes.parquet."
+        )
         return
     before, after = (
         plain_tensors.arrays(plain_tensors.cells(tensors))
