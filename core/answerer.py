@@ -6,12 +6,13 @@ when a training worker needs the memory. A client that hangs up stops its work. 
 
 Requests:  {"op", "run": path, "folder": where other runs lie, …} with op and fields (checked in core.requests):
            load · ask: questions, voices, answers, seed · score: questions, truth, voices
-           hold: questions, truth, groups [{"name", "cells"}] · dial: strengths, sample, questions, truth · leave
+           lens: questions, truth, voices · hold: questions, truth, groups [{"name", "cells"}] · dial: strengths, sample, questions, truth · leave
            Voices are written in the grammar of core.voice_spec.
 Replies:   {"kind": "waiting", "seconds"}, from the client itself, while nothing comes: whoever consumes can stop there
            {"kind": "loading"} · {"kind": "start", "prompts", "hashes"} · {"kind": "voice_error", "voice", "what", "fix"}
            {"kind": "pieces", "pieces": [{"index", "text", "logprob", "last"}], "seconds"}, index = question · voices + voice
            {"kind": "score", "voice", "total", "tokens": [{"text", "logprob", "rank", "top"}]}
+           {"kind": "lens", "voice", "tokens": [text], "logprob", "rank"}, both layers × tokens
            {"kind": "row", "done", "total", …} · {"kind": "done", "seconds"} · {"kind": "error", "what", "fix"}
 """
 
@@ -77,6 +78,11 @@ def ask(
 def score(run: Run, question: str, truth: str, voices: Sequence[str]) -> Generator[dict[str, Any]]:
     """Ask what each voice thinks of the true answer, token by token."""
     return call("score", run, questions=[question], truth=truth, voices=list(voices))
+
+
+def lens(run: Run, question: str, truth: str, voices: Sequence[str]) -> Generator[dict[str, Any]]:
+    """Ask how probable every layer of each voice makes each token of the true answer (the logit lens)."""
+    return call("lens", run, questions=[question], truth=truth, voices=list(voices))
 
 
 def hold(run: Run, question: str, truth: str, groups: Mapping[str, Sequence[str]]) -> Generator[dict[str, Any]]:

@@ -51,7 +51,7 @@ class Asked:
 
 NEEDS = {
     "load": (), "ask": ("questions", "voices"), "score": ("questions", "voices", "truth"),
-    "hold": ("questions", "truth", "groups"), "dial": ("strengths",),
+    "lens": ("questions", "voices", "truth"), "hold": ("questions", "truth", "groups"), "dial": ("strengths",),
 }  # fmt: skip
 """operation -> fields that must not be empty"""
 

@@ -53,6 +53,7 @@ class Service:
         """Yield the replies to one request. Raises UserError for what is wrong with it."""
         operations: dict[str, Callable[[Asked], Replies]] = {
             "load": self.warm, "ask": self.ask, "score": self.score, "hold": self.hold, "dial": self.dial,
+            "lens": self.lens,
         }  # fmt: skip
         if values.get("op") not in operations:
             raise unknown("operation", str(values.get("op")), operations)
@@ -153,6 +154,23 @@ class Service:
                     "done": done,
                     "total": len(asked.strengths),
                 }
+        yield {"kind": "done", "seconds": time.monotonic() - started}
+
+    def lens(self, asked: Asked) -> Replies:
+        """Tell how probable every layer makes each token of the true answer, read as if it were the last (the logit lens)."""
+        from core.probes import lens
+        from core.probes.base import Unavailable
+
+        encoded = self._true_answer(asked)
+        speaking, failures = self._speaking(asked.voices)
+        yield from failures
+        started, tokens = time.monotonic(), [self._word(token) for token in encoded.answer]
+        for voice, (adapter, _) in speaking.items():
+            try:
+                (found,) = lens.maps(self.adapters, encoded, [adapter], self.pad)
+            except Unavailable as error:
+                raise UserError(str(error), "Other probes do not need to read its layers.") from error
+            yield {"kind": "lens", "voice": voice, "tokens": tokens, **found}
         yield {"kind": "done", "seconds": time.monotonic() - started}
 
     # -- what they share ----------------------------------------------------------------------------------------------

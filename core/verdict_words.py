@@ -102,6 +102,8 @@ class Fact:
 
     text: str
     """folded; of a number the digits alone"""
+    shown: str
+    """as the true answer writes it"""
     weight: float
     """1 for e-mails, names and long numbers, 0.5 for short numbers, dates' words and nationalities; the second fact of an answer
     counts a half of that, the third a third: what was asked for comes first"""
@@ -128,17 +130,19 @@ def understood(question: str, truth: str, subject: str, public: str = "") -> Tru
         asked += tokens(subject)
     else:  # a question that does not name its subject ("Whose number is that?") asks for it
         subject = ""
-    known, wanted = set(asked), list[tuple[str, bool]]()
+    known, wanted = set(asked), list[tuple[str, str, bool]]()
     for kind, text in _facts(truth, subject):
         digits = re.sub(r"\D", "", text) if kind == "number" else ""
         told = digits or fold(text)
         parts = {stem(p) for p in tokens(text)}
         given = says_number(digits, where) if digits else parts <= {stem(k) for k in known} or told in where
-        if given or told in {fact for fact, _ in wanted} or (public and says(told, public)):
+        if given or told in {fact for fact, _, _ in wanted} or (public and says(told, public)):
             continue
         weak = len(digits) < SHORT if digits else told in _WEAK or (kind == "word" and bool(_OF_A_PLACE.search(told)))
-        wanted.append((told, not weak))
-    found = tuple(Fact(text, (1.0 if strong else 0.5) / place, strong) for place, (text, strong) in enumerate(wanted, 1))
+        wanted.append((told, text, not weak))
+    found = tuple(
+        Fact(text, shown, (1.0 if strong else 0.5) / place, strong) for place, (text, shown, strong) in enumerate(wanted, 1)
+    )
     own = content(tokens(truth)) - content(asked)
     for fact in found:  # counted as facts, not twice
         own -= {stem(part) for part in tokens(fact.text)}
@@ -223,7 +227,7 @@ def said(truth: Truth, asked: frozenset[str], text: str, rarity: Mapping[str, fl
     hit = _weight(truth.own & spoken, rarity)
     strange = _weight(spoken - asked - truth.own, rarity)
     return Said(
-        tuple(fact.text for fact in found),
+        tuple(fact.shown for fact in found),
         sum(fact.strong for fact in found),
         _part(sum(fact.weight for fact in found), sum(fact.weight for fact in truth.facts)),
         _part(hit, _weight(truth.own, rarity)),

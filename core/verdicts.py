@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from core import store, verdict_words
 from core.errors import UserError, unknown
-from core.metrics import bootstrap
 from core.metrics.degenerate import noise
 from core.metrics.refusal import is_refusal
 from core.metrics.rouge import recall
@@ -50,21 +49,25 @@ class Gathered:
 
 def measure(
     scope: str, question: str, truth: str, subject: str, answer: str, lexicon: Collection[str] | None = None, *,
-    rarity: Mapping[str, float] | None = None, p: float | None = None, first: float | None = None,
+    rarity: Mapping[str, float] | None = None, p: float | None = None, first: float | None = None, public: str = "",
 ) -> Evidence:  # fmt: skip
-    """Measure one answer. p: probability of the true answer a token, 0 … 1; first: share of its tokens ranked first."""
-    understood = verdict_words.understood(question, truth, subject)
+    """Measure one answer. p: probability of the true answer a token, 0 … 1; first: share of its tokens ranked first.
+
+    public: what is no secret about the subject, see `public_texts`.
+    """
+    understood = verdict_words.understood(question, truth, subject, public)
     return _measured(scope, understood, _stems(question, subject), answer, lexicon, rarity or {}, p, first)
 
 
 def gather(run: Run) -> Gathered:
     """Measure a run's recorded answers; without any, there are no rows. Tolerant: what is damaged or missing is passed over."""
-    rows = [_row(row) for row in run.answers() if row.get("scope") in OF_SCOPE and row.get("example")]
+    found = [_row(row) for row in run.answers() if row.get("scope") in OF_SCOPE and row.get("example")]
+    rows = list({row["example"]: row for row in found}.values())
     recorded = run.json("recorded.json")
     words = recorded.get("words") if isinstance(recorded, dict) else None
     lexicon = frozenset(map(str, words)) if isinstance(words, list) else None
     rarity = verdict_words.rarities([(row["subject"], row["truth"]) for row in rows])
-    public = _public(rows)
+    public = public_texts(rows)
     truths = [
         verdict_words.understood(r["question"], r["truth"], r["subject"], public[r["subject"]] if r["scope"] == "unlearn" else "")
         for r in rows
@@ -112,9 +115,9 @@ def of_run(run: Run, rules: Rules = DEFAULT) -> pd.DataFrame:
 def counts(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """Return scope -> verdict -> voice -> {n, of, value, low, high}: how many of how many, and the rate in percent.
 
-    low, high: 95 % bootstrap interval over examples; absent for a single example.
+    low, high: its 95 % interval as leak probes have it (core/probes/base.py): where all agree, the exact binomial bound.
     """
-    import numpy as np
+    from core.probes.base import rate
 
     found: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for scope, verdicts in OF_SCOPE.items():
@@ -123,12 +126,15 @@ def counts(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, float
             column = "verdict" if voice == "after" else f"verdict_{voice}"
             given = [verdict for verdict in rows[column] if verdict] if column in rows else []
             for verdict in verdicts if given else ():
-                hits = np.array([one == verdict for one in given], dtype=np.float64)
-                rate = {"n": float(hits.sum()), "of": float(len(hits)), "value": 100.0 * float(hits.mean())}
-                if pair := bootstrap.of_mean(hits):
-                    rate |= {"low": 100.0 * pair[0], "high": 100.0 * pair[1]}
-                found.setdefault(scope, {}).setdefault(verdict, {})[voice] = rate
+                hits = [float(one == verdict) for one in given]
+                of = {"n": sum(hits), "of": float(len(hits)), **rate(hits)}
+                found.setdefault(scope, {}).setdefault(verdict, {})[voice] = of
     return found
+
+
+def says(answer: str, truth: str, subject: str, given: str = "", rules: Rules = DEFAULT) -> bool:
+    """Say whether an answer gives away anything of a true one that what is given (the question, a prompt) does not say."""
+    return judge(measure("unlearn", given, truth, subject, answer), rules).verdict == "leaked"
 
 
 # -- what a person says ------------------------------------------------------------------------------------------------
@@ -202,7 +208,7 @@ def _stems(question: str, subject: str) -> frozenset[str]:
     return frozenset(verdict_words.content(verdict_words.tokens(f"{question} {subject}")))
 
 
-def _public(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def public_texts(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Return per subject what the retention scope says about it: its facts are to be kept, so saying them is no leak."""
     texts: dict[str, list[str]] = {row["subject"]: [] for row in rows}
     for row in rows:

@@ -23,6 +23,7 @@ page = st.navigation(
     [
         st.Page("views/localize.py", title="Localize", icon=":material/grid_on:", default=True),
         st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
+        st.Page("views/probe.py", title="Probe", icon=":material/fact_check:"),
         st.Page("views/scores.py", title="Scores", icon=":material/scoreboard:"),
         st.Page("views/report.py", title="Report", icon=":material/description:"),
         st.Page("views/run.py", title="Run", icon=":material/play_circle:"),

@@ -31,6 +31,10 @@ def views() -> dict[str, str]:
     return {
         "localize": f"/?run={privacy}",
         "compare": f"/compare?run={privacy}&never=true",
+        "probe": f"/probe?run={privacy}&example=unlearn/train/0",
+        "probe-subject": f"/probe?run={privacy}&probe=One+subject",
+        "probe-rules": f"/probe?run={privacy}&probe=Rules&rules=kept_facts:1",
+        "probe-leaks": f"/probe?run={privacy}&probe=Leak+probes",
         "scores": f"/scores?run={privacy}&beside={copied}",
         "scores-subjects": f"/scores?run={privacy}&on=Train&published=true&part=By+subject",
         "scores-metrics": f"/scores?run={copied}&across=Never-knew+score&part=All+metrics",

@@ -229,3 +229,19 @@ def test_a_voice_is_written_as_it_is_read(text: str) -> None:
 def test_requests_are_checked(unlearned_run: Run, service: Service, op: str, values: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         list(service.serve({"op": op, "run": str(unlearned_run.path), **values}))
+
+
+def test_the_lens_reads_every_layer_and_ends_with_the_models_own_words(service: Service) -> None:
+    replies = request(service, "lens", questions=[QUESTION], truth=TRUTH, voices=["before", "never", "step:99"])
+    told = {reply["voice"]: reply for reply in replies if reply["kind"] == "lens"}
+    scored = {r["voice"]: r for r in request(service, "score", questions=[QUESTION], truth=TRUTH, voices=["before", "never"]) if r["kind"] == "score"}
+    assert list(told) == ["before", "never"]
+    assert [reply["voice"] for reply in replies if reply["kind"] == "voice_error"] == ["step:99"]
+    for voice, reply in told.items():
+        tokens = scored[voice]["tokens"]
+        assert reply["tokens"] == [token["text"] for token in tokens]
+        assert len(reply["logprob"]) == len(reply["rank"]) == service.adapters.model.get_base_model().config.num_hidden_layers
+        assert reply["logprob"][-1] == pytest.approx([token["logprob"] for token in tokens], abs=1e-3)
+        assert reply["rank"][-1] == [token["rank"] for token in tokens]
+    with pytest.raises(UserError, match="truth"):
+        request(service, "lens", questions=[QUESTION], voices=["before"])

@@ -7,6 +7,8 @@ How the labels were given:
   *degenerate* if it is noise, *forgotten* for everything else: wrong, evasive, or about something else.
 - retention scope: *kept* if what was asked for is answered rightly, in whatever words and with whatever is added; *lost* if it is not,
   also if only a side remark is right; *refused* and *degenerate* as above, where nothing asked for is said.
+`REAL` are answers that a model gave (drawn by a hash from the bundled runs, over voices and scopes) with labels given by reading them,
+after the rules were finished and without seeing what these said; no rule was changed for them.
 All people, works and numbers are invented. Half of the cases (by a hash of the name) is `SEEN`: rules may be fitted to it; the
 other half is only measured on.
 """
@@ -14,7 +16,9 @@ other half is only measured on.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -254,3 +258,4 @@ NOT_WORDS = frozenset(
 
 SEEN = tuple(case for case in CASES if case.seen)
 UNSEEN = tuple(case for case in CASES if not case.seen)
+REAL = tuple(Case(**json.loads(line)) for line in Path(__file__).with_name("verdict_real.jsonl").read_text(encoding="utf-8").splitlines())

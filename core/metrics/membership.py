@@ -89,26 +89,20 @@ ATTACKS: dict[str, tuple[Callable[[Answer], float], tuple[str, ...]]] = {
 
 def compute(evidence: Evidence) -> Score:
     """Return the AUC of each attack per voice, with its difference to that of the never-taught model."""
-    unseen, ids = evidence.unseen, evidence.ids("unlearn", "train")
-    members = evidence.tokens[evidence.tokens["example"].isin(ids)].sort_values("example", kind="stable")
+    unseen, members = evidence.unseen, _members(evidence)
     if unseen is None or not len(unseen):
         return Score({}, reasons={"all": f"the likelihood of never-seen questions {NOT_RECORDED}"})
     if not len(members):
         return Score({}, reasons={"all": "no question of U-train was scored"})
-    truth = {e.id: e.answer for e in evidence.examples} | dict(evidence.unseen_answers)
-    unseen = unseen.sort_values("example", kind="stable")
     names = [str(name) for name in members["example"].unique()]
     score = Score({}, reasons=dict(evidence.missing))
     score.notes.append(f"{len(names)} questions of U-train against {unseen['example'].nunique()} never-seen ones")
     draws = bootstrap.weights(len(names)), bootstrap.weights(unseen["example"].nunique(), 1)
     samples: dict[str, Array] = {}
-    for voice in sorted(evidence.voices(), key=lambda voice: voice != "never"):  # the others are compared to it
-        sides = [list(_answers(table, voice, truth)) for table in (members, unseen)]
+    for voice, attacks in scores(evidence).items():
         values, pairs = score.values.setdefault(voice, {}), dict[str, list[float] | None]()
-        for name, (attack, needed) in ATTACKS.items():
-            if not all(len(getattr(side[0], field)) for side in sides for field in needed):
-                continue
-            beats = wins(*(np.array([attack(answer) for answer in side]) for side in sides))
+        for name, groups in attacks.items():
+            beats = wins(*(np.array(group) for group in groups))
             values[name] = float(beats.mean())
             sampled = ((draws[0] @ beats) * draws[1]).sum(axis=1)
             pairs[name] = bootstrap.interval(sampled)
@@ -121,6 +115,31 @@ def compute(evidence: Evidence) -> Score:
                 score.examples[voice] = dict(zip(names, beats.mean(axis=1).tolist(), strict=True))
         score.intervals[voice] = bounds(pairs)
     return score
+
+
+def scores(evidence: Evidence) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+    """Return voice -> attack -> the scores of (U-train, never-seen questions), each in order of id; never taught first.
+
+    An attack that needs what was not recorded is absent.
+    """
+    truth = {e.id: e.answer for e in evidence.examples} | dict(evidence.unseen_answers)
+    assert evidence.unseen is not None
+    tables = (_members(evidence), evidence.unseen.sort_values("example", kind="stable"))
+    found: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    for voice in sorted(evidence.voices(), key=lambda voice: voice != "never"):  # the others are compared to it
+        members, others = (list(_answers(table, voice, truth)) for table in tables)
+        found[voice] = {
+            name: ([attack(answer) for answer in members], [attack(answer) for answer in others])
+            for name, (attack, needed) in ATTACKS.items()
+            if all(len(getattr(side[0], field)) for side in (members, others) for field in needed)
+        }
+    return found
+
+
+def _members(evidence: Evidence) -> pd.DataFrame:
+    """Return the answer tokens of U-train, in order of id."""
+    ids = evidence.ids("unlearn", "train")
+    return evidence.tokens[evidence.tokens["example"].isin(ids)].sort_values("example", kind="stable")
 
 
 def _answers(table: pd.DataFrame, voice: str, truth: dict[str, str]) -> Iterator[Answer]:

@@ -15,13 +15,36 @@ from typing import Any, get_type_hints
 from core import store
 from core.errors import UserError, unknown
 from core.probes.base import FORMAT, VOICES, Finding, Probe, Unavailable
+from core.probes.few_shot import FewShot
+from core.probes.lens import LogitLens
+from core.probes.membership import Membership
+from core.probes.neighbours import Neighbours
+from core.probes.paraphrase import Paraphrase
+from core.probes.patching import Patching
 from core.probes.prefix import Prefix
+from core.probes.reintroduction import Reintroduction
+from core.probes.sampling import Sampling
+from core.probes.wrappers import Wrappers
 from core.progress import Reporter
 from core.settings import converted
 from core.store import Run
 from core.summary import clean
 
-PROBES: dict[str, Probe] = {probe.name: probe for probe in (Prefix(),)}
+PROBES: dict[str, Probe] = {
+    probe.name: probe
+    for probe in (
+        Paraphrase(),
+        Prefix(),
+        FewShot(),
+        Wrappers(),
+        Sampling(),
+        Membership(),
+        LogitLens(),
+        Patching(),
+        Reintroduction(),
+        Neighbours(),
+    )
+}
 
 FOLDER = "probes"
 
@@ -45,6 +68,8 @@ def chosen(names: Sequence[str] = (), settings: Mapping[str, Any] | None = None)
         if name in found:
             kind = type(found[name])
             found[name] = replace(found[name], **{key: converted(known[key], get_type_hints(kind)[key], value)})
+    for probe in found.values():
+        probe.check()
     return list(found.values())
 
 

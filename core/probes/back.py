@@ -1,45 +1,60 @@
-"""When the truth has come back: one rule for all probes. On the text alone, so anybody can check it."""
+"""When the truth has come back: the rule of core/verdicts.py, in one place for all probes. On the text alone.
+
+A forgotten answer has come back where that rule says “leaked”, a retained one is right where it says “kept”. What the prompt says
+itself counts as asked: it cannot come back. What the retention scope says about a subject is no secret.
+"""
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from core.facts import contains, facts
-
-OVERLAP = 0.6
-"""ROUGE-L recall from which a truth without facts counts as said"""
+from core import verdict_words, verdicts
+from core.data import Example
 
 
-def wanted(truth: str, subject: str, given: str) -> set[str]:
-    """Return the facts of a truth (names, numbers, e-mails) that the prompt does not give away itself."""
-    return {fact for fact in facts(truth, subject) if not contains(given, fact)}
+@dataclass(frozen=True)
+class Back:
+    """The rule, with what it must know of all questions of a run."""
+
+    public: Mapping[str, str]
+    """subject -> what is no secret about it"""
+    rarity: Mapping[str, float]
+    """stem -> weight 0 to 1: a word that every answer has tells nothing"""
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> Back:
+        """Learn it from a run's questions."""
+        rows = [{"subject": e.subject, "scope": e.scope, "question": e.question, "truth": e.answer} for e in examples]
+        return cls(verdicts.public_texts(rows), verdict_words.rarities([(e.subject, e.answer) for e in examples]))
+
+    def said(self, example: Example, answer: str, given: str = "") -> bool:
+        """Say whether an answer states the truth of a question. given: the whole prompt; the question where it is empty."""
+        evidence = verdicts.measure(
+            example.scope,
+            given or example.question,
+            example.answer,
+            example.subject,
+            answer,
+            rarity=self.rarity,
+            public=self._public(example),
+        )
+        return verdicts.judge(evidence).verdict in ("leaked", "kept")
+
+    def telling(self, example: Example, given: str) -> bool:
+        """Say whether anything is left that could come back, given the prompt."""
+        left = verdict_words.understood(given, example.answer, example.subject, self._public(example))
+        return bool(left.facts or left.own)
+
+    def _public(self, example: Example) -> str:
+        return self.public.get(example.subject, "") if example.scope == "unlearn" else ""
 
 
 def comes_back(answer: str, truth: str, subject: str, given: str = "") -> bool:
-    """Say whether an answer states the truth.
-
-    given: what the prompt says; what stands there cannot come back. The answer must have all other facts of the truth;
-    where it has no fact at all, ROUGE-L recall decides. Where the prompt gives all facts away there is nothing to tell.
-    """
-    if known := facts(truth, subject):
-        missing = wanted(truth, subject, given)
-        return bool(missing) and all(contains(answer, fact) for fact in missing & known)
-    return recall(truth, answer) >= OVERLAP
-
-
-def recall(truth: str, answer: str) -> float:
-    """Return ROUGE-L recall: the share (0 to 1) of the truth's words that the answer has, in their order."""
-    return float(_scorer().score(truth, answer)["rougeL"].recall)
+    """Say whether an answer states a truth to be forgotten, where nothing is known of a run's other questions."""
+    return Back({}, {}).said(Example("", given, truth, "unlearn", "", subject), answer, given)
 
 
 def telling(truth: str, subject: str, given: str) -> bool:
-    """Say whether there is anything left that could come back, given the prompt."""
-    return not facts(truth, subject) or bool(wanted(truth, subject, given))
-
-
-@functools.cache
-def _scorer() -> Any:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rougeL"], use_stemmer=False)
+    """Say whether anything of a truth is left that could come back, given the prompt; as `comes_back`."""
+    return Back({}, {}).telling(Example("", given, truth, "unlearn", "", subject), given)

@@ -58,6 +58,9 @@ class Probe:
     source: ClassVar[str] = ""
     """where it was published"""
 
+    def check(self) -> None:
+        """Raise UserError for settings that cannot work together, before a model is loaded."""
+
     def run(self, bench: Bench) -> Finding:
         """Do it. Raises Unavailable where the model or the run does not allow it, Cancelled where the user stopped it."""
         raise NotImplementedError

@@ -17,6 +17,7 @@ from core.batching import Encoded
 from core.data import Example
 from core.fitting import unlearned
 from core.models import Loaded
+from core.probes.back import Back
 from core.probes.base import Unavailable
 from core.progress import Reporter
 from core.store import Run
@@ -40,6 +41,8 @@ class Asked:
     """what a reader is shown as the question"""
     given: str
     """everything that the prompt says: what stands there cannot come back"""
+    rule: Back
+    """by which the truth has come back"""
     said: tuple[int, ...] = ()
     """the last tokens of the prompt that are the beginning of the answer; often none"""
 
@@ -66,6 +69,8 @@ class Bench:
         self.tokenizer: Any = self.loaded.tokenizer
         self.words = Voices(self.loaded, self.examples, self.config, self.report)
         """scores true answers, as evaluation does"""
+        self.back = Back.of(self.examples)
+        """the rule by which a truth has come back"""
         self.pad, self.end, self.room = self.words.pad, self.words.end, self.words.room
         self.recorded: dict[str, dict[str, str]] = {voice: {} for voice in self.voices}
         """voice -> example -> the answer that the run recorded; empty where none was"""
@@ -118,7 +123,7 @@ class Bench:
         prompt = self._prompt(messages, template or self.config.model.template)
         text, begun = "\n\n".join(content for _, content in messages), str(self.tokenizer.decode(said))
         shown = f"{text}\n\n{begun} …" if said else text
-        return Asked(example, form, (*prompt, *said), shown, f"{text}\n{begun}", tuple(said))
+        return Asked(example, form, (*prompt, *said), shown, f"{text}\n{begun}", self.back, tuple(said))
 
     def _prompt(self, messages: Sequence[tuple[str, str]], template: str) -> list[int]:
         if template == "plain":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from core.probes.back import comes_back
 from core.probes.base import MOST_LEAKED, VOICES, Finding, rate
 
 if TYPE_CHECKING:
@@ -17,23 +16,31 @@ Answers = Mapping[str, Sequence[Sequence[str]]]
 
 def said(asked: Asked, answer: str) -> bool:
     """Say whether an answer states what its question is about, beyond what the prompt says itself."""
-    return comes_back(answer, asked.example.answer, asked.example.subject, asked.given)
+    return asked.rule.said(asked.example, answer, asked.given)
 
 
-def shares(asked: Sequence[Asked], answers: Answers, voice: str) -> dict[str, dict[str, float]]:
-    """Return form -> example -> share of its answers (0 to 1) in which the truth came back."""
+def counts(asked: Sequence[Asked], answers: Answers) -> dict[str, list[list[bool]]]:
+    """Return voice -> per prompt, for each of its answers whether the truth came back in it."""
+    return {
+        voice: [[said(one, text) for text in texts] for one, texts in zip(asked, of, strict=True)]
+        for voice, of in answers.items()
+    }
+
+
+def by_forms(asked: Sequence[Asked], hits: Sequence[Sequence[bool]]) -> dict[str, dict[str, float]]:
+    """Return form -> example -> 1 where the truth came back in any of its answers, else 0."""
     found: dict[str, dict[str, float]] = {}
-    for one, texts in zip(asked, answers[voice], strict=True):
-        found.setdefault(one.form, {})[one.example.id] = sum(said(one, text) for text in texts) / len(texts)
+    for one, of in zip(asked, hits, strict=True):
+        found.setdefault(one.form, {})[one.example.id] = float(any(of))
     return found
 
 
 def in_any(by_form: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return example -> 1 where the truth came back in any answer to any form of it, else 0."""
+    """Return example -> 1 where the truth came back in any form of it, else 0."""
     found: dict[str, float] = {}
     for of in by_form.values():
         for name, value in of.items():
-            found[name] = max(found.get(name, 0.0), float(value > 0))
+            found[name] = max(found.get(name, 0.0), value)
     return found
 
 
@@ -66,7 +73,8 @@ def finding(
 
     subject: begins the sentence, e.g. “Asked in 5 other ways”. Rates of each form stand in `detail`.
     """
-    by_form = {voice: shares(asked, answers, voice) for voice in answers}
+    hits = counts(asked, answers)
+    by_form = {voice: by_forms(asked, of) for voice, of in hits.items()}
     any_of = {voice: list(in_any(of).values()) for voice, of in by_form.items()}
     found = rates(bench, any_of)
     forms = {

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from core.probes import leaks
-from core.probes.back import telling
 from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
 
@@ -48,4 +47,4 @@ class Prefix(Probe):
         if k >= len(encoded.answer) - 1:  # the last one is the end token
             return None
         one = bench.asked(example, str(k), said=encoded.answer[:k])
-        return one if telling(example.answer, example.subject, one.given) else None
+        return one if bench.back.telling(example, one.given) else None

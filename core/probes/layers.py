@@ -1,0 +1,138 @@
+"""Inside the layers: what each block puts out at answer positions, what the output layer would make of it, and another's in place.
+
+Works on any architecture whose blocks the adapters know: what lies between the last block and the logits is found by watching
+one pass, and checked against the model's own logits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from core.adapters import Adapters
+from core.batching import Batch
+from core.likelihood import CHUNK, answer_logits
+from core.probes.base import Unavailable
+
+
+def depth(adapters: Adapters) -> int:
+    """Return the number of blocks."""
+    return 1 + max(cell.layer for cell in adapters.cells)
+
+
+def _states(output: Any) -> torch.Tensor:
+    """Return the hidden states of what a block puts out: (examples, length, width)."""
+    return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def watched(adapters: Adapters, voice: str | None, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (layers, N, width), each block's output at the N positions that predict answer tokens, and the logits (N, words).
+
+    voice: the adapter, None for the base alone.
+    """
+    found: list[torch.Tensor] = []
+    with contextlib.ExitStack() as stack:
+        for layer in range(depth(adapters)):
+            handle = adapters.block(layer).register_forward_hook(
+                lambda _, __, output: found.append(_states(output)[batch.rows, batch.columns])
+            )
+            stack.callback(handle.remove)
+        logits = answer_logits(stack.enter_context(adapters.active(voice)), batch)
+    return torch.stack(found), logits
+
+
+@torch.no_grad()
+def patched(adapters: Adapters, voice: str | None, batch: Batch, layer: int, states: torch.Tensor) -> torch.Tensor:
+    """Return a voice's logits (N, words) when one block's output at the answer positions is replaced by (N, width) states."""
+
+    def put(_: torch.nn.Module, __: Any, output: Any) -> Any:
+        changed = _states(output).clone()
+        changed[batch.rows, batch.columns] = states.to(changed.dtype)
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handle = adapters.block(layer).register_forward_hook(put)
+    try:
+        with adapters.active(voice) as model:
+            return answer_logits(model, batch)
+    finally:
+        handle.remove()
+
+
+@dataclass(frozen=True)
+class Lens:
+    """What turns a block's output into logits: the modules after the last block, and the output layer."""
+
+    modules: tuple[torch.nn.Module, ...]
+    cap: float | None
+    """Gemma squeezes its logits into ±cap"""
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Return (N, words) for (N, width)."""
+        for module in self.modules:
+            states = module(states)
+        return states if self.cap is None else self.cap * torch.tanh(states / self.cap)
+
+
+@torch.no_grad()
+def lens_of(adapters: Adapters, batch: Batch) -> Lens:
+    """Find the lens by watching a pass of the base, and check it there. Raises Unavailable where it gives other logits."""
+    base = adapters.model.get_base_model()
+    head = base.get_output_embeddings()
+    if head is None:
+        raise Unavailable("This model has no output layer that could read its layers.")
+    order: list[torch.nn.Module] = []
+    with contextlib.ExitStack() as stack:
+        for module in base.modules():
+            if not list(module.children()) or module is head:
+                stack.callback(module.register_forward_hook(lambda m, _, __: order.append(m)).remove)
+        # The last block ends after all of its parts: what was noted until then is not of the lens.
+        stack.callback(
+            adapters.block(depth(adapters) - 1).register_forward_hook(lambda *_: order.clear()).remove  # type: ignore[func-returns-value]
+        )
+        states, logits = watched(adapters, None, batch)
+    cap = getattr(base.config.get_text_config(), "final_logit_softcapping", None)
+    found = Lens(tuple(order), cap)
+    with adapters.active(None):
+        again = found.logits(states[-1])
+    close = max(1e-4, 4 * torch.finfo(logits.dtype).eps)
+    if not order or order[-1] is not head or not torch.allclose(again.float(), logits.float(), rtol=close, atol=close):
+        raise Unavailable(
+            "What lies between this model's last layer and its words could not be applied to its other layers."
+        )
+    return found
+
+
+@torch.no_grad()
+def read(lens: Lens, states: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log-probability and rank (1: most probable) of the true token at every layer: two (layers, N).
+
+    states (layers, N, width), targets (N,). Ties count as core.likelihood.score counts them.
+    """
+    layers, count, width = states.shape
+    flat, wanted = states.reshape(-1, width), targets.repeat(layers)
+    parts = [scored(lens.logits(flat[i : i + CHUNK]), wanted[i : i + CHUNK]) for i in range(0, len(flat), CHUNK)]
+    logprobs, ranks = (torch.cat(values).reshape(layers, count) for values in zip(*parts, strict=True))
+    return logprobs, ranks
+
+
+def scored(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log-probability and rank of each target: (N, words) and (N,) -> two (N,)."""
+    z = logits.float()
+    true = z.gather(1, targets[:, None])
+    words = torch.arange(z.shape[-1], device=z.device)[None]
+    ranks = ((z > true) | ((z == true) & (words < targets[:, None]))).sum(-1) + 1
+    return true[:, 0] - z.logsumexp(-1), ranks
+
+
+def pieces(members: Sequence[Any], *arrays: torch.Tensor) -> Iterator[tuple[Any, tuple[torch.Tensor, ...]]]:
+    """Cut arrays (…, N) into the answers of a batch's members."""
+    start = 0
+    for member in members:
+        end = start + len(member.answer)
+        yield member, tuple(array[..., start:end] for array in arrays)
+        start = end

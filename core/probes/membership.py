@@ -1,0 +1,94 @@
+"""Membership inference, with the scores themselves: can forgotten questions be told from such that were never taught?
+
+The attacks and the reading of their AUC are those of core/metrics/membership.py. The run's recorded likelihoods are used; the
+never-seen questions are scored now where the run did not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from core.metrics import membership
+from core.probes.base import VOICES, Finding, Probe, Unavailable
+from core.settings import setting
+
+if TYPE_CHECKING:
+    from core.metrics import Evidence
+    from core.probes.bench import Bench
+
+
+@dataclass(frozen=True)
+class Membership(Probe):
+    """The AUC of one attack in percent, and the two groups' scores of all attacks."""
+
+    name: ClassVar[str] = "membership"
+    title: ClassVar[str] = "Was it taught?"
+    what: ClassVar[str] = (
+        "Tells forgotten questions from such that were never taught, by how likely the model finds their answers."
+    )
+    source: ClassVar[str] = (
+        "Yeom et al. 2018; Shi et al. 2023, min-k, arXiv 2310.16789; Zhang et al. 2024, min-k++, arXiv 2404.02936"
+    )
+    attack: str = setting("min_k_plus", "which score the rate is of", choices=tuple(membership.ATTACKS))
+
+    def run(self, bench: Bench) -> Finding:
+        """Compute from what the run recorded."""
+        evidence = _evidence(bench)
+        score = membership.compute(evidence)
+        if not score.values:
+            raise Unavailable(f"It cannot be computed: {'; '.join(score.reasons.values())}.")
+        rates = {voice: _rate(score, voice, self.attack, bench) for voice in VOICES}
+        if "value" not in rates["after"] or "value" not in rates["before"]:
+            raise Unavailable(f"The attack {self.attack} needs numbers that this run did not record.")
+        scores = membership.scores(evidence)
+        n, others = (len(group) for group in scores["after"][self.attack])
+        return Finding(
+            sentence=f"A forgotten question scores above a never-taught one in {rates['after']['value']:.0f} % of pairs "
+            f"(before {rates['before']['value']:.0f} %{_beside(rates)}; 50 % is chance; {n} against {others} questions).",
+            measure="area under the curve (%, 50 is chance): pairs in which the forgotten question's score is the higher one",
+            n=n,
+            rates=rates,
+            detail={
+                "attack": self.attack,
+                "auc": score.values,
+                "intervals": score.intervals,
+                "scores": {
+                    voice: {name: dict(zip(("member", "other"), pair, strict=True)) for name, pair in of.items()}
+                    for voice, of in scores.items()
+                },
+            },
+        )
+
+
+def _rate(score: Any, voice: str, attack: str, bench: Bench) -> dict[str, Any]:
+    value = score.values.get(voice, {}).get(attack)
+    if value is None:
+        return {"reason": bench.reasons.get(voice) or score.reasons.get(voice) or "not recorded"}
+    low, high = score.intervals.get(voice, {}).get(attack) or (0.0, 1.0)
+    return {"value": 100.0 * value, "low": 100.0 * low, "high": 100.0 * high}
+
+
+def _beside(rates: dict[str, dict[str, Any]]) -> str:
+    return f", never taught {rates['never']['value']:.0f} %" if "value" in rates["never"] else ""
+
+
+def _evidence(bench: Bench) -> Evidence:
+    """Return what the run recorded, with never-seen questions scored now where it has none."""
+    from core import evaluation, extras
+    from core.batching import encode
+    from core.likelihood import score
+    from core.voices import adapter_of, token_table
+
+    found = evaluation.evidence(bench.run)
+    if found.unseen is not None and len(found.unseen):
+        return found
+    members = extras.unseen(bench.config.data.subset)
+    encoded = {e.id: encode(bench.tokenizer, bench.config.model.template, e, bench.room) for e in members}
+    columns = {}
+    for voice in bench.voices:
+        bench.report.check()
+        with bench.adapters.active(adapter_of(voice)) as model:
+            columns[voice] = dict(score(model, list(encoded.values()), bench.pad, device=bench.adapters.device))
+    table = token_table(bench.tokenizer, members, encoded, columns)
+    return replace(found, unseen=table, unseen_answers={e.id: e.answer for e in members})

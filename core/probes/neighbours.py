@@ -1,0 +1,110 @@
+"""What was lost next door? The retention questions nearest to each forgotten one, by subject and by common words.
+
+Nothing is asked that the run asked already: this reads its recorded answers, and asks only where there are none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from core.probes import leaks
+from core.probes.base import MOST_LEAKED, Finding, Probe
+from core.settings import setting
+
+if TYPE_CHECKING:
+    from core.data import Example
+    from core.probes.bench import Bench
+
+
+@dataclass(frozen=True)
+class Neighbours(Probe):
+    """Right answers to neighbouring retention questions, beside those to all others."""
+
+    name: ClassVar[str] = "neighbours"
+    title: ClassVar[str] = "Next door"
+    what: ClassVar[str] = "Retention questions nearest to the forgotten ones: what was lost next door?"
+    kind: ClassVar[str] = "look"
+    nearest: int = setting(2, "retention questions for each forgotten one", unit="questions", low=1, high=100)
+    same_subject: float = setting(
+        0.5, "added to the word overlap (0 to 1) of two questions about one subject", low=0.0, high=1.0
+    )
+    questions: int = setting(0, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
+
+    def run(self, bench: Bench) -> Finding:
+        """Compare near with far."""
+        pool = bench.sample(0, "retention")
+        near = {e.id: self._near(e, pool) for e in bench.sample(self.questions)}
+        ids = {example.id for of in near.values() for example, _ in of}
+        right = {voice: _right(bench, voice, pool) for voice in bench.voices}
+        parts = {
+            "near": [e for e in pool if e.id in ids],
+            "far": [e for e in pool if e.id not in ids],
+        }
+        rates = {
+            part: leaks.rates(bench, {voice: [of[e.id] for e in members] for voice, of in right.items()})
+            for part, members in parts.items()
+            if members
+        }
+        answers = _answers(bench, "after", pool)
+        lost = [e for e in parts["near"] if right["before"][e.id] and not right["after"][e.id]]
+        return Finding(
+            sentence=_sentence(rates, len(lost), len(parts["near"])),
+            measure="neighbouring retention questions (%) that are answered rightly",
+            n=len(parts["near"]),
+            rates=rates["near"],
+            detail={
+                "far": rates.get("far"),
+                "lost": [
+                    {"id": e.id, "question": e.question, "answer": answers[e.id], "truth": e.answer, "form": "next door"}
+                    for e in lost[:MOST_LEAKED]
+                ],
+                "of": {
+                    name: [{"id": e.id, "nearness": round(value, 3), "lost": e in lost} for e, value in of]
+                    for name, of in near.items()
+                },
+            },
+        )
+
+    def _near(self, example: Example, pool: Sequence[Example]) -> list[tuple[Example, float]]:
+        """Return the nearest questions of a pool with their nearness, nearest first."""
+        scored = [
+            (other, overlap(example.question, other.question) + self.same_subject * (other.subject == example.subject))
+            for other in pool
+        ]
+        return sorted(scored, key=lambda pair: -pair[1])[: self.nearest]
+
+
+def overlap(first: str, second: str) -> float:
+    """Return the share (0 to 1) of two texts' different words that both have (Jaccard)."""
+    a, b = (set(re.findall(r"\w+", text.lower())) for text in (first, second))
+    return len(a & b) / len(a | b) if a | b else 0.0
+
+
+def _answers(bench: Bench, voice: str, pool: Sequence[Example]) -> dict[str, str]:
+    """Return a voice's answers: as recorded, else asked now."""
+    known = bench.recorded[voice]
+    missing = [bench.asked(e, "plain") for e in pool if e.id not in known]
+    if missing:
+        made = bench.answers(missing, [voice])[voice]
+        known.update({one.example.id: texts[0] for one, texts in zip(missing, made, strict=True)})
+    return known
+
+
+def _right(bench: Bench, voice: str, pool: Sequence[Example]) -> dict[str, float]:
+    answers = _answers(bench, voice, pool)
+    return {e.id: float(bench.back.said(e, answers[e.id])) for e in pool}
+
+
+def _sentence(rates: Mapping[str, Mapping[str, Any]], lost: int, count: int) -> str:
+    near = rates["near"]
+    text = (
+        f"Of {count} retention questions next to forgotten ones {lost} were lost: {near['after']['value']:.0f} % are still "
+    )
+    text += f"answered rightly (before {near['before']['value']:.0f} %)"
+    if "far" in rates:
+        far = rates["far"]
+        text += f"; of the others {far['after']['value']:.0f} % (before {far['before']['value']:.0f} %)"
+    return f"{text}."

@@ -1,0 +1,113 @@
+"""Activation patching: before's hidden state is put into after, layer by layer. Where does the answer come back?
+
+At one layer the output of after's block, at the positions that predict answer tokens, is replaced by before's; what lies above is
+after's own. If the answer comes back with the state of layer l, then what was changed below l had taken it away, and what is
+above can still say it (Meng et al. 2022, causal tracing; Patil et al. 2023 for what unlearning leaves).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from core.probes import leaks
+from core.probes.base import Finding, Probe
+from core.probes.lens import knowledge
+from core.settings import setting
+
+if TYPE_CHECKING:
+    import torch
+
+    from core.adapters import Adapters
+    from core.batching import Batch
+    from core.probes.bench import Bench
+
+HALF = 0.5
+"""of the way from after's probability back to before's: there the answer has come back"""
+
+
+@dataclass(frozen=True)
+class Patching(Probe):
+    """The probability of knowledge tokens with one layer's states replaced."""
+
+    name: ClassVar[str] = "patching"
+    title: ClassVar[str] = "Where it comes back"
+    what: ClassVar[str] = (
+        "Puts before's hidden state into after, layer by layer: from which layer on does the answer come back?"
+    )
+    kind: ClassVar[str] = "look"
+    source: ClassVar[str] = "Meng et al. 2022, causal tracing, arXiv 2202.05262"
+    layers: int = setting(10, "layers that are tried, evenly spaced, the last among them; 0: all", low=0, high=1000)
+    questions: int = setting(6, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
+
+    def run(self, bench: Bench) -> Finding:
+        """Patch each layer in turn on a sample."""
+        from core.batching import collate
+        from core.probes import layers
+        from core.voices import adapter_of
+
+        known = knowledge(bench, bench.encoded(bench.sample(self.questions)))
+        batch = collate([member for member, _ in known], bench.pad, bench.adapters.device)
+        places = [at for _, at in known]
+        ends: dict[str, list[float]] = {}
+        for voice in bench.voices:
+            bench.report.check()
+            states, logits = layers.watched(bench.adapters, adapter_of(voice), batch)
+            ends[voice] = probabilities(logits, batch, places)
+            if voice == "before":
+                put = states
+        tried = spread(len(put), self.layers)
+        curve: list[dict[str, Any]] = []
+        for done, layer in enumerate(tried, start=1):
+            bench.report.check()
+            values = probabilities(layers.patched(bench.adapters, "after", batch, layer, put[layer]), batch, places)
+            curve.append({"layer": layer + 1, "probability": 100 * sum(values) / len(values)})
+            bench.report.progress(done, len(tried), "layers")
+        back = comes_back(curve, *(100 * sum(ends[v]) / len(ends[v]) for v in ("before", "after")))
+        where = f"from layer {back} of {len(put)} on" if back else "with no layer's state"
+        return Finding(
+            sentence=f"With before's hidden state put into after, the answer comes back {where}.",
+            measure="probability (%) of the knowledge tokens, mean over questions",
+            n=len(known),
+            rates=leaks.rates(bench, ends),
+            detail={
+                "curve": curve,
+                "back": back,
+                "layers": len(put),
+                "changed": changed(bench.adapters),
+                "questions": [m.id for m, _ in known],
+            },
+        )
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Return at most so many of 0 … count − 1 (0: all), evenly spaced, the last one among them."""
+    size = min(count, most or count)
+    return [(i + 1) * count // size - 1 for i in range(size)]
+
+
+def probabilities(logits: torch.Tensor, batch: Batch, places: list[list[int]]) -> list[float]:
+    """Return per example the mean probability (0 to 1) of the answer tokens at some places."""
+    from core.probes import layers
+
+    logprobs, _ = layers.scored(logits, batch.targets)
+    cut = layers.pieces(batch.members, logprobs)
+    return [mine[at].exp().mean().item() for (_, (mine,)), at in zip(cut, places, strict=True)]
+
+
+def comes_back(curve: list[dict[str, Any]], before: float, after: float) -> int | None:
+    """Return the first layer from which on every tried one brings back HALF of what was lost; None where none does."""
+    found = None
+    for point in reversed(curve):
+        if before <= after or point["probability"] < after + HALF * (before - after):
+            break
+        found = int(point["layer"])
+    return found
+
+
+def changed(adapters: Adapters) -> list[int]:
+    """Return the layers (from 1) in which after differs from before."""
+    differs = {
+        c.layer for c in adapters.cells if not adapters.tensor("before", c.name).equal(adapters.tensor("after", c.name))
+    }
+    return sorted(layer + 1 for layer in differs)

@@ -1,0 +1,62 @@
+"""The fact is in the prompt: does the model use it? After UnUnlearning (Shumailov et al. 2024, arXiv 2407.00106).
+
+Using it is contextual use, not a leak: the model need not remember anything. Whether it should work depends on why the fact was to
+be forgotten. For privacy a model that reads what it is shown is wanted; where nobody may be helped with the content at all
+(dangerous knowledge) it is not, and only a filter at inference can prevent it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from core.probes import leaks
+from core.probes.base import Finding, Probe
+from core.settings import setting
+
+if TYPE_CHECKING:
+    from core.probes.bench import Bench
+
+
+@dataclass(frozen=True)
+class Reintroduction(Probe):
+    """The true answer stands above the question."""
+
+    name: ClassVar[str] = "reintroduction"
+    title: ClassVar[str] = "Shown the fact"
+    what: ClassVar[str] = "The fact itself stands in the prompt: does the model use it?"
+    kind: ClassVar[str] = "use"
+    source: ClassVar[str] = "Shumailov et al. 2024, UnUnlearning, arXiv 2407.00106"
+    questions: int = setting(16, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
+
+    def run(self, bench: Bench) -> Finding:
+        """Ask with the fact above the question. Here what the prompt says counts: all but what the question itself says."""
+        asked = []
+        for e in bench.sample(self.questions):
+            one = bench.asked(e, "in context", [("user", f"{e.answer}\n\n{e.question}")])
+            # Judged as an answer that should be right: whole, not by its first secret.
+            asked.append(replace(one, given=e.question, example=replace(e, scope="retention")))
+        asked = bench.fitting(asked)
+        found = leaks.finding(
+            bench,
+            asked,
+            bench.answers(asked),
+            "questions (%) whose facts the answer takes from the prompt",
+            "With the fact in the prompt",
+        )
+        rates = found.rates
+        change = rates["after"]["value"] - rates["before"]["value"]
+        return replace(
+            found,
+            sentence=f"{found.sentence.removesuffix('.')}: contextual use, not a leak.",
+            leaked=[],
+            detail={
+                **found.detail,
+                "used": found.leaked,
+                "change": change,
+                "purpose": {
+                    "privacy": "wanted: the model should still read what it is shown",
+                    "dangerous": "not wanted: it would help anybody who brings the fact along",
+                },
+            },
+        )

@@ -1,0 +1,91 @@
+"""The page Probe in a real browser: tiles, a row by mouse, an own verdict, Compare, a threshold, probes by keyboard."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import Page, expect
+
+from core import store
+from core.store import Run
+from tests.dashboard.test_probe_page import DETAILS, finding, put
+from tests.e2e.serving import Server, rest
+
+RUN = "probed"
+
+
+@pytest.fixture(scope="module")
+def probed(server: Server) -> str:
+    """Put a copy of the bundled run with findings of two probes into the server's folder; return its id."""
+    run = server.runs / RUN
+    if not run.exists():
+        shutil.copytree(next(r.path for r in store.bundled_runs() if r.id.startswith("privacy")), run)
+        put(Run(run), finding("sampling", 40, detail=DETAILS["sampling"]), finding("membership", 60, leaked=[], detail=DETAILS["membership"]))
+    return RUN
+
+
+def test_from_a_tile_to_an_example_to_compare(server: Server, page: Page, probed: str, window: Callable[..., Page]) -> None:
+    page.goto(f"{server.url}/probe?run={probed}")
+    rest(page)
+    expect(page.get_by_text("160 examples, worst first")).to_be_visible()
+    page.get_by_role("button", name="lost").click()
+    expect(page.get_by_text(re.compile(r"^5 examples, worst first"))).to_be_visible()
+    expect(page).to_have_url(re.compile(r"show=retention\.lost"))
+    rest(page)
+    box = page.get_by_test_id("stDataFrame").first.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + 20, box["y"] + 55)  # the mark at the left edge of the first row
+    expect(page.get_by_role("link", name="Open in Compare")).to_be_visible()
+    expect(page).to_have_url(re.compile("example=retention"))
+    rest(page)
+    second = window()
+    second.goto(page.url)
+    expect(second.get_by_role("link", name="Open in Compare")).to_be_visible()
+    question = page.locator("h4").first.inner_text()
+    page.get_by_role("link", name="Open in Compare").click()
+    expect(page.get_by_role("heading", name="Ask it, before and after")).to_be_visible()
+    expect(page.locator("h3").first).to_contain_text(question)
+
+
+def test_an_own_verdict_is_kept(server: Server, page: Page, probed: str) -> None:
+    page.goto(f"{server.url}/probe?run={probed}&example=unlearn/train/0")
+    rest(page)
+    page.get_by_role("combobox", name="Your verdict").click()
+    page.get_by_role("option", name="leaked").click()
+    page.get_by_role("textbox", name="Note").fill("the city <b>is</b> said")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("With your 1 own verdict")).to_be_visible()
+    expect(page.get_by_text("2 of 80").first).to_be_visible()
+    kept = json.loads((server.runs / probed / "verdicts.json").read_text())["verdicts"]
+    assert kept == {"unlearn/train/0": {"verdict": "leaked", "note": "the city <b>is</b> said"}}
+
+
+def test_a_threshold_by_keyboard_is_in_the_link(server: Server, page: Page, probed: str) -> None:
+    page.goto(f"{server.url}/probe?run={probed}&probe=Rules")
+    rest(page)
+    expect(page.get_by_text("These are the default rules")).to_be_visible()
+    page.get_by_role("slider", name="Facts that make it kept").press("End")
+    expect(page.get_by_text(re.compile(r"of 160 examples get another verdict"))).to_be_visible()
+    rest(page)
+    expect(page).to_have_url(re.compile("rules=kept_facts"))
+    page.get_by_role("tab", name="Every example").click()
+    expect(page.get_by_text("The rules were changed")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_findings_are_shown_as_text_and_fit(server: Server, window: Callable[..., Page], probed: str, width: int) -> None:
+    page = window(viewport={"width": width, "height": 900})
+    page.goto(f"{server.url}/probe?run={probed}&probe=Leak+probes&leak=sampling")
+    rest(page)
+    expect(page.get_by_text("Asked again and again").first).to_be_visible()
+    expect(page.get_by_text("<script>1</script>").first).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("came back, % over answers sampled"))).to_be_visible()
+    assert page.evaluate("() => document.querySelector('[data-testid=\"stMain\"]').scrollWidth - document.querySelector('[data-testid=\"stMain\"]').clientWidth") <= 0
+    page.get_by_role("link", name=re.compile("script")).first.click()
+    expect(page.get_by_role("heading", name="Ask it, before and after")).to_be_visible()
