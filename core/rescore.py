@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VOICES = ("before", "after", "never")
-NATS = {"bfloat16": 0.15, "autocast": 0.15, "float32": 0.01}
-"""how far an example's mean log-probability a token may lie from what was recorded, by number format"""
+NATS = {"bfloat16": 0.25, "autocast": 0.25, "float32": 0.01}
+"""How far an example's mean log-probability a token may lie from what was recorded, by number format.
+
+Seen in bfloat16, over all examples of both bundled runs in other batches than they were recorded in: 0.11 at most."""
 
 
 def rescore(run: Run, *, sample: int = 8, seed: int | None = None) -> Iterator[Check]:

@@ -157,8 +157,14 @@ def _objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
     found = []
     for line in lines:
         with contextlib.suppress(ValueError):  # bytes that are no text included
-            found.append(json.loads(line))
+            value = json.loads(line)
+            # Half of a surrogate pair is JSON, but no text: tables and files refuse it.
+            found.append(json.loads(_whole(json.dumps(value, ensure_ascii=False))) if b"\\ud" in line.lower() else value)
     return [value for value in found if isinstance(value, dict)]
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def alive(status: dict[str, Any]) -> bool:

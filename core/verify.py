@@ -138,7 +138,10 @@ def changes(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Measure again how far each tensor moved."""
     table = run.table("changes")
     if table is None:
-        yield Check("changes", SKIPPED, "The run recorded no changes.parquet.")
+        damaged = (run.path / "changes.parquet").exists()
+        yield Check(
+            "changes", MISMATCH if damaged else SKIPPED, f"The run has no {'readable ' if damaged else ''}changes.parquet."
+        )
         return
     before, after = (
         plain_tensors.arrays(plain_tensors.cells(tensors))

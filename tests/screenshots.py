@@ -39,6 +39,7 @@ def views() -> dict[str, str]:
         "scores-subjects": f"/scores?run={privacy}&on=Train&published=true&part=By+subject",
         "scores-metrics": f"/scores?run={copied}&across=Never-knew+score&part=All+metrics",
         "scores-findings": f"/scores?run={privacy}&part=What+we+found",
+        "report": f"/report?run={privacy}",
         "run": f"/run?run={privacy}&view=This+run",
         "run-new": f"/run?run={privacy}&view=New+run",
         "runs": f"/runs?run={privacy}&chosen={privacy},{copied}",

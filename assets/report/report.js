@@ -80,7 +80,7 @@
     const axis = { zeroline: false, showgrid: false, fixedrange: true, automargin: true, tickfont: { color: c.muted, size: 12 }, title: { font: { color: c.muted, size: 13 } } };
     const last = z.length - 1;
     window.Plotly.react(plot, [
-      { ...common, z, text, hovertemplate: "%{text}<extra></extra>", opacity: key === "change" ? 1 : 0.3, showscale: false },
+      { ...common, z, text, hovertemplate: "%{text}<extra></extra>", opacity: key === "change" ? 1 : 0.3, showscale: false, hoverongaps: key === "change" },
       { ...common, z: z.map((row, y) => row.map((v, x) => (picture.inside[y][x] ? v : null))), hoverinfo: "skip", colorbar: bar },
       { type: "scatter", mode: "markers", ...picture.dead, marker: { symbol: "line-ne-open", size: 10, color: c.muted }, hoverinfo: "skip" },
       { type: "scatter", mode: "lines", ...picture.outline, line: { color: c.accent, width: 1.8 }, hoverinfo: "skip" },

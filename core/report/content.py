@@ -262,16 +262,19 @@ def _at_stage(status: Mapping[str, Any]) -> str:
 
 def _without_texts(data: Data, rows: Sequence[Mapping[str, Any]], subjects: Sequence[str]) -> Data:
     """Leave out every question and answer, and call subjects by a number wherever they are named."""
-    if data["answers"]:
-        for example in data["answers"]["examples"]:
-            example |= {"question": "", "truth": [], "before": [], "after": [], "never": [], "why": []}
+    names = cover.aliases(subjects)
+    for example in (data["answers"] or {}).get("examples", ()):
+        example |= {"question": "", "truth": [], "before": [], "after": [], "never": [], "why": []}
+        example["subject"] = names.get(example["subject"], "")
+    for subject in data["subjects"]:
+        subject["name"] = names[subject["name"]]
     texts = {
         str(row.get(key)): cover.LEFT_OUT
         for row in rows
         for key in ("question", "truth")
         if len(str(row.get(key) or "")) > 8
     }
-    found: Data = cover.redacted(data, {**texts, **cover.aliases(subjects)})
+    found: Data = cover.redacted(data, {**texts, **{name: alias for name, alias in names.items() if cover.distinct(name)}})
     return found
 
 

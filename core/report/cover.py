@@ -91,7 +91,12 @@ def redacted(data: Any, names: Mapping[str, str]) -> Any:
 
 def aliases(subjects: Iterable[str]) -> dict[str, str]:
     """Return subject -> what stands for it in a redacted report."""
-    return {name: f"subject {number}" for number, name in enumerate(subjects, 1) if len(name.strip()) > 2}
+    return {name: f"subject {number}" for number, name in enumerate(subjects, 1)}
+
+
+def distinct(name: str) -> bool:
+    """Say whether a name can be replaced wherever it stands; "other", as a nameless subject is called, cannot."""
+    return len(name.strip()) > 2 and not name.islower()
 
 
 def _bare(word: str) -> str:

@@ -46,7 +46,7 @@ def short(data: Mapping[str, Any]) -> list[str]:
         noise, _ = counted(data, "unlearn", split, "degenerate")
         knew, _ = counted(data, "unlearn", split, "leaked", "before")
         if total:
-            said.append(f"Of {total} {SPLITS[split]} about what had to be forgotten, {_of(leaked, 'is', 'are')} still answered with it (before: {knew}); {_of(noise, 'answer is', 'answers are')} noise.")  # fmt: skip
+            said.append(f"Of {total} {SPLITS[split]} about what had to be forgotten, {_of(leaked, 'is', 'are')} still answered with it (before: {knew}); {_of(noise, 'answer is', 'answers are', 'no answer is')} noise.")  # fmt: skip
         said += _beside(data, f"unlearn/{split}", "Unlearn Success")
     for split in splits(data, "retention")[:1]:
         kept, total = counted(data, "retention", split, "kept")
@@ -164,8 +164,8 @@ def _beside(data: Mapping[str, Any], key: str, name: str) -> list[str]:
     return [f"{name} there is {cells['after']['value']:.1f}" + (f" ({', '.join(others)})." if others else ".")]
 
 
-def _of(count: int, one: str, many: str) -> str:
-    return f"{count if count else 'none'} {one if count == 1 else many}"
+def _of(count: int, one: str, many: str, none: str = "none is") -> str:
+    return none if not count else f"{count} {one if count == 1 else many}"
 
 
 def listed(names: Sequence[str], most: int) -> str:

@@ -20,7 +20,7 @@ def test_pages_import_no_engine_of_deep_learning() -> None:
 import sys
 from streamlit.testing.v1 import AppTest
 app = AppTest.from_file({str(ROOT / "dashboard" / "app.py")!r}, default_timeout=60).run()
-for page in ("compare", "run", "localize"):
+for page in ("compare", "report", "run", "localize"):
     app.switch_page(f"views/{{page}}.py").run()
     assert not app.exception, app.exception
 import dashboard.__main__

@@ -57,6 +57,7 @@ VIEWS = {
     "scores": "/scores?run=hostile&beside=privacy-memflex&part=By+subject",
     "scores-metrics": "/scores?run=hostile&part=All+metrics",
     "scores-settings": "/scores?run=privacy-memflex&beside=hostile&part=Settings+that+differ",
+    "report": "/report?run=hostile",
     "run": "/run?run=hostile&view=This+run",
     "runs": "/runs?run=hostile&chosen=hostile",
     "runs-two": "/runs?run=hostile&chosen=hostile,privacy-memflex",

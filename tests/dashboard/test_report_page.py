@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from core import answerer, store
+from core.errors import UserError
+from dashboard.parts import present
+from tests.dashboard.conftest import MakeRun, Open, text_of
+
+PRIVACY = "privacy-memflex"
+
+
+def test_it_opens_on_a_finished_run(open_page: Open, warmed: list[str]) -> None:
+    app = open_page("report", PRIVACY)
+    assert not app.exception
+    assert app.title[0].value == "Show it, and let others check it"
+    assert not app.warning
+    assert "covered, but there" in text_of(app)
+    assert {button.label for button in app.get("download_button")} >= {"Report", "Adapter", "card.json", "CSV", "Parquet", "LLM Comparator"}
+    assert not any(button.disabled for button in app.get("download_button"))
+    assert warmed == []  # the model is loaded when the slides are opened, not before
+
+
+def test_redaction_is_in_the_address(open_page: Open) -> None:
+    app = open_page("report", PRIVACY, redact="true")
+    assert app.toggle(key="redact").value is True
+    assert "covered, but there" not in text_of(app)
+
+
+def test_an_unfinished_run_says_what_is_missing(open_page: Open, make_run: MakeRun) -> None:
+    make_run("half", "cancelled", without=("answers.jsonl", "metrics.json", "manifest.json"), stage="unlearn")
+    app = open_page("report", "half")
+    assert not app.exception
+    said = app.warning[0].value
+    assert "not complete" in said
+    assert "cancelled in stage unlearn" in said
+    buttons = {button.label: button for button in app.get("download_button")}
+    assert buttons["Adapter"].disabled
+    assert buttons["LLM Comparator"].disabled
+    assert not buttons["Report"].disabled
+
+
+def test_verify_says_what_does_not_match(open_page: Open, make_run: MakeRun) -> None:
+    app = open_page("report", PRIVACY)
+    app.button(key="verify").click().run()
+    assert "Everything that was checked matches." in text_of(app)
+    run = make_run("changed")  # a copy without adapters
+    (run.path / "metrics.json").write_text("{}")
+    app = open_page("report", "changed")
+    app.button(key="verify").click().run()
+    assert "checks do not match" in text_of(app)
+    assert "metrics\\.json is not what the manifest says" in text_of(app)
+
+
+def test_slides_hold_the_answers_escaped(make_run: MakeRun) -> None:
+    run = make_run("hostile")
+    rows = [{**row, "after": "<script>1</script>"} for row in run.answers()]
+    (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    made = present.slides(str(run.path), present.stamps(run))
+    assert made.count('class="slide"') == 6
+    assert "<script" not in made
+    assert "&lt;script&gt;" in made
+
+
+def test_a_live_question_is_answered_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = next(run for run in store.bundled_runs() if run.id == PRIVACY)
+
+    def replies(*_: Any) -> Any:
+        yield {"kind": "pieces", "pieces": [{"index": 0, "text": "known"}, {"index": 1, "text": "gone"}]}
+
+    monkeypatch.setattr(answerer, "ask", replies)
+    asked: dict[str, Any] = {"question": "Who?", "note": present.WAITING}
+    present.answer(run, asked)
+    assert (asked["before"], asked["after"]) == ("known", "gone")
+
+    def broken(*_: Any) -> Any:
+        raise UserError("The model does not fit.", "Free memory.")
+
+    monkeypatch.setattr(answerer, "ask", broken)
+    asked = {"question": "Who?", "note": present.WAITING}
+    present.answer(run, asked)
+    assert "before" not in asked
+    assert asked["note"].startswith("The model does not fit. Free memory.")
