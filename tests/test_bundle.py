@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core import bundle, jobs, models, progress_bar, store
-from core.config import RunConfig
+from core.config import RunConfig, preset
 from core.errors import UserError
 from core.pipeline import Pipeline
 from core.store import Run
@@ -97,7 +97,7 @@ def test_successor_takes_nothing_from_the_old_run(
 
     monkeypatch.setattr(jobs, "submit", submit)
     monkeypatch.setattr(progress_bar, "follow", lambda _: "done")
-    assert bundle.main(["privacy"]) == 0
+    assert bundle.main(["privacy-memflex"]) == 0
     assert seen == [("privacy", [])]
     assert [path.name for path in place.iterdir()] == ["privacy-memflex"]
     assert not (place / "privacy-memflex" / "old").exists()
@@ -115,15 +115,20 @@ def test_old_run_comes_back_when_its_successor_fails(
 
 
 def test_unknown_subset_is_refused_before_anything_starts(place: Path) -> None:
-    with pytest.raises(UserError, match="Did you mean “privacy”"):
-        bundle.main(["privcy"])
+    with pytest.raises(UserError, match="Did you mean “privacy-fluent”"):
+        bundle.main(["privacy-flent"])
 
 
-@pytest.mark.parametrize("subset", bundle.SUBSETS)
-def test_shipped_runs_hold_what_they_claim(subset: str) -> None:
-    run = Run(store.BUNDLED_RUNS / f"{subset}-memflex")
+def test_a_visitor_begins_with_memflex() -> None:
+    assert {run.id for run in store.bundled_runs()} == set(bundle.RUNS)
+    assert store.bundled_runs()[0].id == "privacy-memflex"
+
+
+@pytest.mark.parametrize("name", bundle.RUNS)
+def test_shipped_runs_hold_what_they_claim(name: str) -> None:
+    run, (subset, of_preset, title) = Run(store.BUNDLED_RUNS / name), bundle.RUNS[name]
     manifest = run.json("manifest.json")
-    assert run.config().data.subset == subset
+    assert run.config() == preset(of_preset).with_setting("data.subset", subset).with_setting("name", title)
     on_disk = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     assert on_disk - set(manifest["files"]) == {"status.json", "events.jsonl", "manifest.json"}
     for name, digest in manifest["files"].items():
