@@ -122,7 +122,7 @@ def read(lens: Lens, states: torch.Tensor, targets: torch.Tensor) -> tuple[torch
 
 def scored(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return log-probability and rank of each target: (N, words) and (N,) -> two (N,)."""
-    logprobs = torch.log_softmax(logits.float(), dim=-1)  # one pass, several times as fast as logsumexp
+    logprobs = torch.log_softmax(logits.float(), dim=-1)
     true = logprobs.gather(1, targets[:, None])
     words = torch.arange(logprobs.shape[-1], device=logits.device)[None]
     ranks = ((logprobs > true) | ((logprobs == true) & (words < targets[:, None]))).sum(-1) + 1
