@@ -23,8 +23,9 @@ TABS = ["This run", "New run"]
 PRESET_NAMES = {"this-machine": "MemFlex", "recommended": "Recommended", "fluent": "Fluent", "paper": "Paper", "paper-code": "Paper's code"}
 PRESET_HELP = (
     "**MemFlex**: the paper's method with settings for two cores, stopped at the level of the never-taught model.  \n"
-    "**Recommended**: the highest mean of Unlearn and Retention Success on held-out questions; most of its answers are noise.  \n"
-    "**Fluent**: as ignorant as a model that was never taught, and it says so in plain words; on new questions it falls short.  \n"
+    "**Recommended**: the highest mean of Unlearn and Retention Success on new questions; three of four of its answers are noise.  \n"
+    "**Fluent**: nearly as ignorant as a model that was never taught, and it says so in plain words; it also declines one in eight "
+    "of the questions that it was to keep.  \n"
     "**Paper**: the published settings, exactly; slow on a small machine, and too weak for a small model.  \n"
     "**Paper's code**: the same, with labels perturbed as in its released code."
 )
