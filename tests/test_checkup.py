@@ -21,8 +21,9 @@ GONE = 2**22 - 7
 
 @pytest.fixture
 def run(unlearned_run: Run, tmp_path: Path) -> Run:
-    """A copy of a finished run with its cache."""
-    shutil.copytree(unlearned_run.path.parent, tmp_path / "runs", symlinks=True)
+    """A copy of a finished run with its cache, without what other tests have put beside it."""
+    for name in (unlearned_run.id, ".cache"):
+        shutil.copytree(unlearned_run.path.parent / name, tmp_path / "runs" / name)
     return Run(tmp_path / "runs" / unlearned_run.id)
 
 

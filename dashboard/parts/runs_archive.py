@@ -30,7 +30,7 @@ def download(runs: Sequence[Run]) -> None:
     if sum(size_on_disk(run.path) for run in runs) > LARGEST * 2**20:
         with st.popover("Export", icon=":material/download:"):
             st.markdown(f"More than {LARGEST} MB do not go through the browser. In a shell:")
-            st.code(f"python -m core export {' '.join(run.id for run in runs)} -o {name}", language="bash", wrap_lines=True)
+            st.code(f"python -m core export {' '.join(run.id for run in runs)} -o {name}", language=None, wrap_lines=True)
         return
     st.download_button("Export", data=lambda: packed(runs), file_name=name, mime="application/zip", on_click="ignore",
                        icon=":material/download:", help="Settings, scores, answers and adapters in one file; without logs")  # fmt: skip

@@ -56,7 +56,7 @@ def others(run: Run) -> None:
                                key=f"take.{title}", disabled=bool(problem), help=md(problem) if problem else words)  # fmt: skip
     st.caption("CSV, Parquet and LLM Comparator hold questions and answers. The adapter after unlearning can be asked by whoever has the base model.")
     st.markdown("The whole model, adapter merged, is too large for a browser. In a shell:")
-    st.code(f"python -m core export {run.id} --as merged -o {run.id}-merged", language="bash", wrap_lines=True)
+    st.code(f"python -m core export {run.id} --as merged -o {run.id}-merged", language=None, wrap_lines=True)
 
 
 def adapter_problem(run: Run) -> str:
@@ -79,4 +79,4 @@ def check(run: Run) -> None:
         st.markdown(f"**{wrong} of {len(checks)} checks do not match.**" if wrong else "**Everything that was checked matches.**")
         st.markdown("  \n".join(f"{SIGNS[one.state]} {md(one.says)}" for one in checks))
     st.markdown("With the model, a random sample of answers is scored again; a report is checked in the same way:")
-    st.code(f"python -m core verify {run.id}\npython -m core verify {run.id}.html", language="bash", wrap_lines=True)
+    st.code(f"python -m core verify {run.id}\npython -m core verify {run.id}.html", language=None, wrap_lines=True)
