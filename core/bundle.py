@@ -22,7 +22,6 @@ from core.store import Run
 RUNS = {
     "privacy-memflex": ("privacy", "this-machine", "MemFlex on the privacy demo"),
     "copyright-memflex": ("copyright", "this-machine", "MemFlex on the copyright demo"),
-    "privacy-recommended": ("privacy", "recommended", "Recommended (CE-U) on the privacy demo"),
     "privacy-fluent": ("privacy", "fluent", "Fluent (decline) on the privacy demo"),
 }
 """id -> subset of the demo, preset, name; in the order in which they are made"""
