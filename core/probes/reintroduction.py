@@ -27,7 +27,7 @@ class Reintroduction(Probe):
     what: ClassVar[str] = "The fact itself stands in the prompt: does the model use it?"
     kind: ClassVar[str] = "use"
     source: ClassVar[str] = "Shumailov et al. 2024, UnUnlearning, arXiv 2407.00106"
-    questions: int = setting(16, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
+    questions: int = setting(8, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
 
     def run(self, bench: Bench) -> Finding:
         """Ask with the fact above the question. Here what the prompt says counts: all but what the question itself says."""
