@@ -59,7 +59,7 @@ def test_what_is_chosen_is_in_the_link(server: Server, page: Page, other: str, w
     second.goto(page.url)
     expect(second.get_by_text("One step took")).to_be_visible()
     expect(second.get_by_text("on the train questions").first).to_be_visible()
-    expect(second.get_by_role("region", name="Scores of 2 runs on the train questions")).to_be_visible()
+    expect(second.get_by_role("region", name="Scores of 3 runs on the train questions")).to_be_visible()
     expect(second.get_by_role("switch", name="Published, 7B").or_(second.get_by_role("checkbox", name="Published, 7B"))).to_be_checked()
 
 
