@@ -9,7 +9,6 @@ this file costs no heavy library.
 
 from __future__ import annotations
 
-import contextlib
 import time
 
 from core import jobs, store
@@ -55,14 +54,7 @@ def start(run: Run) -> Run:
     found = place(run)
     if found.status().get("state") in ("queued", "running"):
         raise UserError(f"The reference of {run.id} is being made already.", "Wait for it.")
-    try:
-        found.path.mkdir(parents=True, exist_ok=True)
-        for name in ("cancel", "events.jsonl"):
-            with contextlib.suppress(FileNotFoundError):
-                (found.path / name).unlink()
-        run.config().save(found.path / "config.json")
-    except OSError as error:
-        raise store.disk_error(found.path, error) from error
+    store.prepare(found, run.config())
     store.write_json(found.path / "status.json", store.fresh_status())
     jobs.start_reference(run, found)
     return found

@@ -200,6 +200,22 @@ def create(config: RunConfig, folder: Path) -> Run:
     return run
 
 
+def prepare(place: Run, config: RunConfig) -> None:
+    """Make a place ready for later work on a finished run: its configuration, and nothing left of earlier work's reports.
+
+    Raises UserError where nothing can be written. The status is left to the caller, last: with it the work counts as begun.
+    """
+    access.changing()
+    try:
+        place.path.mkdir(parents=True, exist_ok=True)
+        for name in ("cancel", "events.jsonl"):
+            with contextlib.suppress(FileNotFoundError):
+                (place.path / name).unlink()
+        config.save(place.path / "config.json")
+    except OSError as error:
+        raise disk_error(place.path, error) from error
+
+
 def fresh_status() -> dict[str, Any]:
     """Return the status of a run whose worker has not reported yet."""
     now = time.time()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import store, verdict_words
+from core import access, store, verdict_words
 from core.errors import UserError, unknown
 from core.metrics.degenerate import noise
 from core.metrics.refusal import is_refusal
@@ -163,6 +163,7 @@ def give(run: Run, example: str, verdict: str, note: str = "") -> None:
     """Keep a person's verdict on an example; an empty one takes it back. Raises UserError where it cannot be written."""
     from filelock import FileLock
 
+    access.changing()
     if verdict and verdict not in VERDICTS:
         raise unknown("verdict", verdict, VERDICTS)
     if not run.path.is_dir():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core import access, archive, jobs, labels, named_regions, store, sweep, trash
+from core import access, archive, jobs, labels, named_regions, store, sweep, trash, verdicts
 from core.config import preset
 from core.errors import UserError
 from core.store import Run
@@ -24,6 +24,8 @@ CHANGES: dict[str, Callable[[Run, Path], Any]] = {
     "create a sweep": lambda run, folder: sweep.create("sweep", "x", {}, [], folder),
     "change a label": lambda run, folder: labels.change(run, name="x"),
     "save a region": lambda run, folder: named_regions.save(run, "x", ["a"]),
+    "prepare later work": lambda run, folder: store.prepare(Run(folder / "place"), run.config()),
+    "give a verdict": lambda run, folder: verdicts.give(run, "unlearn/train/0", "leaked"),
     "delete a run": lambda run, folder: trash.delete(run),
     "empty the trash": lambda run, folder: trash.purge([]),
     "import an archive": lambda run, folder: archive.import_(folder / "nothing.zip", folder),

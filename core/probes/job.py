@@ -6,7 +6,6 @@ a run's folder, so whoever comes later finds it there: status.json, events.jsonl
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,14 +39,7 @@ def start(run: Run, names: Sequence[str] = (), settings: Mapping[str, Any] | Non
     found = place(run, folder)
     if busy(run, folder):
         raise UserError(f"Probes of {run.id} are being made already.", "Wait for them, or cancel them.")
-    try:
-        found.path.mkdir(parents=True, exist_ok=True)
-        for name in ("cancel", "events.jsonl"):
-            with contextlib.suppress(FileNotFoundError):
-                (found.path / name).unlink()
-        run.config().save(found.path / "config.json")
-    except OSError as error:
-        raise store.disk_error(found.path, error) from error
+    store.prepare(found, run.config())
     store.write_json(found.path / WANTED, {"run": str(run.path), "probes": list(names), "settings": dict(settings or {})})
     store.write_json(found.path / "status.json", store.fresh_status())
     jobs.start_probes(found)
