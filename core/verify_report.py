@@ -21,7 +21,7 @@ from core.verify import MATCH, MISMATCH, NOTE, SKIPPED, Check
 
 LARGEST = 64 * 2**20
 """bytes; a report has at most 3 MB"""
-GROWS = ("controls", "probes", "missing")
+GROWS = ("controls", "probes", "missing", "by_hand")
 """parts to which later work on a run adds"""
 
 

@@ -199,7 +199,7 @@ def thresholds(browser: Any, url: str, tensors: int) -> dict[str, float]:
     page.wait_for_load_state("networkidle")
     page.evaluate(WATCH)
     times = page.evaluate(DRAG, 150)[10:]
-    page.wait_for_function("window.painted", timeout=PATIENCE)
+    page.wait_for_function("() => window.painted", timeout=PATIENCE)
     slider = page.get_by_role("slider", name="cosine below").last  # the first is the line in the scatter
 
     keys = itertools.cycle(("PageDown", "PageUp"))  # a single step may select the same tensors: nothing to repaint
@@ -210,7 +210,7 @@ def thresholds(browser: Any, url: str, tensors: int) -> dict[str, float]:
         page.evaluate("window.painted = 0")
         started = page.evaluate("performance.now()")
         slider.press(next(keys))
-        page.wait_for_function("window.painted", timeout=PATIENCE)
+        page.wait_for_function("() => window.painted", timeout=PATIENCE)
         return float(page.evaluate("window.painted") - started)
 
     found = {"frames a second while dragging": round(1000 / statistics.mean(times), 1), "slider to heatmap, ms": median(released)}
@@ -283,7 +283,7 @@ def asking(browser: Any, url: str) -> float:
         box.fill(question)
         page.evaluate(ANSWERED, question)
         box.press("Enter")
-        page.wait_for_function("window.answered", timeout=PATIENCE)
+        page.wait_for_function("() => window.answered", timeout=PATIENCE)
         page.get_by_role("button", name="Ask again").wait_for(timeout=PATIENCE)
         page.wait_for_timeout(700)
         return float(page.evaluate("window.answered"))

@@ -43,7 +43,7 @@ def measure(browser: Any, url: str, address: str) -> dict[str, float]:
     for name in itertools.islice(itertools.cycle(SWITCHES), 2 * REPEAT):
         page.evaluate(REPAINTED)
         page.get_by_role("radio", name=name).click()
-        page.wait_for_function("window.table && window.chart", timeout=PATIENCE)
+        page.wait_for_function("() => window.table && window.chart", timeout=PATIENCE)
         table.append(page.evaluate("window.table"))
         chart.append(page.evaluate("window.chart"))
         page.wait_for_timeout(900)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from core import commands, config, report, reproduce, store
+from core import commands, config, report, reproduce, store, verdicts
 from core.__main__ import parser
 from core.report import content, cover, page, words
 from core.store import Run
@@ -83,6 +83,21 @@ def test_verdicts_are_counted_as_they_are_given(data: dict[str, Any]) -> None:
     for scope, split, verdict in (("unlearn", "val", "leaked"), ("unlearn", "train", "degenerate"), ("retention", "val", "kept")):
         mine = frame[(frame["scope"] == scope) & (frame["split"] == split)]
         assert words.counted(data, scope, split, verdict) == (int((mine["verdict"] == verdict).sum()), len(mine))
+
+
+def test_verdicts_by_hand_stand_beside_the_computed_ones(tmp_path: Path) -> None:
+    run = copy(tmp_path)
+    before = content.collect(run, made=0)
+    example = before["answers"]["examples"][0]
+    verdicts.give(run, example["id"], "leaked", "a note that nobody else should read")
+    after = content.collect(run, made=0)
+    assert before["by_hand"] == {}
+    assert after["by_hand"] == {example["id"]: "leaked"}
+    assert after["answers"]["counts"] == before["answers"]["counts"]
+    drawn = page.render(after)
+    assert "a note that nobody" not in drawn
+    assert visible(drawn).count("a person says") == 1
+    assert "a person says" not in visible(page.render(before))
 
 
 def test_nothing_comes_from_elsewhere(text: str) -> None:

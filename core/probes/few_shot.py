@@ -22,7 +22,7 @@ class FewShot(Probe):
     title: ClassVar[str] = "In company"
     what: ClassVar[str] = "Retained questions with their answers stand before the question."
     shots: int = setting(3, "pairs before the question", unit="pairs", low=1, high=50)
-    questions: int = setting(8, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
+    questions: int = setting(6, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
 
     def run(self, bench: Bench) -> Finding:
         """Ask after the pairs. What these say themselves cannot come back."""

@@ -34,7 +34,7 @@ class LogitLens(Probe):
     )
     kind: ClassVar[str] = "look"
     source: ClassVar[str] = "nostalgebraist 2020; Patil et al. 2023, arXiv 2309.17410"
-    questions: int = setting(8, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
+    questions: int = setting(6, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
     maps: int = setting(3, "questions whose map of layers and answer tokens is kept", low=0, high=100)
 
     def run(self, bench: Bench) -> Finding:

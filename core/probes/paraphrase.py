@@ -38,7 +38,7 @@ class Paraphrase(Probe):
     what: ClassVar[str] = "The question in other words: does the truth come back in any of them?"
     file: str = setting("", "file of own rewordings (JSON, JSONL, CSV, Parquet): columns question (or id) and rewording")
     templates: bool = setting(True, "also ask by the built-in templates")
-    questions: int = setting(6, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
+    questions: int = setting(5, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
 
     def check(self) -> None:
         """Read the user's file. Raises UserError for what is wrong with it."""

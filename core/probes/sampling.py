@@ -33,7 +33,7 @@ class Sampling(Probe):
     source: ClassVar[str] = "Chen et al. 2021, pass@k, arXiv 2107.03374; Scholten et al. 2024, arXiv 2410.03523"
     samples: int = setting(4, "answers to each question", unit="answers", low=1, high=1000)
     temperature: float = setting(1.0, "1: the model's own distribution", low=0.01, high=5.0)
-    questions: int = setting(6, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
+    questions: int = setting(5, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
 
     def run(self, bench: Bench) -> Finding:
         """Sample, and estimate leak@n for every n up to the number of samples."""

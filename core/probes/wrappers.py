@@ -29,7 +29,7 @@ class Wrappers(Probe):
     )
     forms: tuple[str, ...] = setting((), "which forms, by name; empty: all of the file")
     file: str = setting("", "a file of forms instead of core/probes/wrappers.json, laid out like it")
-    questions: int = setting(6, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
+    questions: int = setting(5, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
 
     def check(self) -> None:
         """Read the forms. Raises UserError for a file that has none, and for unknown names."""

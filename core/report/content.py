@@ -48,7 +48,7 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
         "picture": picture(run), "region": _region(run, config), "change": _change(run),
         "success": numbers.success(run), "main": numbers.main(run), "metrics": numbers.metrics(run),
         "controls": numbers.controls(run, folder or store.runs_folder()), "probes": _probes(run, folder), "answers": _answers(run, rows),
-        "membership": _membership(run), "method": _method(run, config), "manifest": _manifest(run, config), "widened": _widened(run),
+        "by_hand": _by_hand(run), "membership": _membership(run), "method": _method(run, config), "manifest": _manifest(run, config), "widened": _widened(run),
     }  # fmt: skip
     data["missing"] = _missing(data, status)
     if redact:
@@ -196,6 +196,13 @@ def _probes(run: Run, folder: Path | None) -> list[Data]:
              "made": str(finding.get("made") or ""), "stale": bool(finding.get("stale"))}
         )  # fmt: skip
     return found
+
+
+def _by_hand(run: Run) -> dict[str, str]:
+    """Return example -> the verdict that a person gave; never the notes, which may say anything."""
+    from core import verdicts
+
+    return {example: given["verdict"] for example, given in sorted(verdicts.own(run).items())}
 
 
 def _membership(run: Run) -> Data:

@@ -70,6 +70,15 @@ def pick() -> Run | None:
     return runs[name]
 
 
+def opened() -> Run | None:
+    """Show the picker and return the current run; None, with the reason on the page, where there is nothing to show."""
+    run = pick()
+    if run is None:
+        nothing_here()
+        return None
+    return None if unreadable(run) else run
+
+
 def _picked() -> None:
     """Go to the picked run, without the address's words about the run before.
 

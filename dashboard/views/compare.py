@@ -22,11 +22,8 @@ TABS = {
 
 def page() -> None:
     """Show the page."""
-    run = runs.pick()
+    run = runs.opened()
     if run is None:
-        runs.nothing_here()
-        return
-    if runs.unreadable(run):
         return
     st.title("Ask it, before and after")
     main = st.container()

@@ -26,11 +26,8 @@ if TYPE_CHECKING:
 
 def page() -> None:
     """Show the page."""
-    run = runs.pick()
+    run = runs.opened()
     if run is None:
-        runs.nothing_here()
-        return
-    if runs.unreadable(run):
         return
     st.title("Where the model keeps it")
     if run.config().audit.after:

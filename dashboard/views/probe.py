@@ -18,11 +18,8 @@ TABS: dict[str, Callable[[Run], None]] = {
 
 def page() -> None:
     """Show the page."""
-    run = runs.pick()
+    run = runs.opened()
     if run is None:
-        runs.nothing_here()
-        return
-    if runs.unreadable(run):
         return
     st.title("What still comes out")
     for tab, name in zip(st.tabs(list(TABS), key="probe", on_change="rerun", bind="query-params"), TABS, strict=True):

@@ -10,11 +10,8 @@ from dashboard.parts.text import md
 
 def page() -> None:
     """Show the page."""
-    run = runs.pick()
+    run = runs.opened()
     if run is None:
-        runs.nothing_here()
-        return
-    if runs.unreadable(run):
         return
     st.title("Show it, and let others check it")
     with look.complaints():

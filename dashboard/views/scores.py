@@ -37,11 +37,8 @@ Chosen = Sequence[Measured]
 
 def page() -> None:
     """Show the page."""
-    run = runs.pick()
+    run = runs.opened()
     if run is None:
-        runs.nothing_here()
-        return
-    if runs.unreadable(run):
         return
     st.title("What is gone, and what is left")
     chosen = scores_chosen.choose(run)
