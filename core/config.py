@@ -344,7 +344,7 @@ def load(path: Path) -> RunConfig:
         return from_json(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(f"The file {path} does not exist.", "Give the path of a JSON configuration.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a readable JSON file ({error}).", "Repair it or start without --config.") from None
 
 

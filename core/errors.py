@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable
+
+LONGEST = 400
+"""characters of either half of an error: names and values in it may come from anybody, and be of any length"""
+TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""characters that change the direction of those after them"""
 
 
 class UserError(Exception):
@@ -14,9 +21,22 @@ class UserError(Exception):
 
     def __init__(self, what: str, fix: str = "") -> None:
         """Keep both halves apart, so that a page can set them differently."""
-        self.what = what.strip()
-        self.fix = fix.strip()
+        self.what = plain(what)
+        self.fix = plain(fix)
         super().__init__(f"{self.what} {self.fix}".strip())
+
+
+def plain(text: str, longest: int = LONGEST) -> str:
+    """Return a text on one line, of bounded length, and without anything that a terminal would obey or a reader not see."""
+    words = " ".join(text[:100_000].split())
+    line = re.sub(r"\S{161,}", lambda word: f"{word[0][:100]}…{word[0][-40:]}", words)  # a sentence is more than one word
+    line = line if len(line) <= longest else f"{line[: longest - 1]}…"
+    return "".join(_shown(character) for character in line)
+
+
+def _shown(character: str) -> str:
+    odd = character in TURNING or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    return character.encode("unicode_escape").decode() if odd else character
 
 
 class Cancelled(Exception):

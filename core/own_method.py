@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 from core.errors import UserError, unknown
 from core.methods.base import Method
+from core.paths import given
 
 LARGEST = 2**20
 """bytes of a source file"""
@@ -63,7 +64,7 @@ def named(text: str) -> OwnMethod | None:
         raise UserError(f"{text} names no class.", f"Write {text}:CLASS.")
     if not name.endswith(".py"):
         return None
-    path = Path(name).expanduser()
+    path = given(name)
     try:
         source = path.read_text(encoding="utf-8")
         classes = [node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]

@@ -158,7 +158,7 @@ class Pipeline:
 
     def _go_on(self) -> str:
         """Take what an earlier run ended with as before."""
-        earlier = store.find(self.config.teach.from_run, self.folder)
+        earlier = store.known(self.config.teach.from_run, self.folder)
         if earlier.config().model != self.config.model:
             raise UserError(f"The run {earlier.id} has another model.", "Go on from a run of the same model and settings.")
         after = fitting.unlearned(earlier)

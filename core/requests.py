@@ -110,6 +110,8 @@ def _text(value: Any, name: str, longest: int = LONGEST_TEXT, *, blank: bool = T
         raise UserError(f"Something among the {name} is not a text, or empty.", "")
     if len(value) > longest:
         raise UserError(f"Something among the {name} has {len(value)} characters, more than {longest}.", "Shorten it.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise UserError(f"Something among the {name} holds half a character, which is not text.", "Write it again.")
     return value
 
 

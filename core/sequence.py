@@ -59,7 +59,7 @@ def updates(name: str, folder: Path) -> list[dict[str, torch.Tensor]]:
     seen: set[str] = set()
     while name and name not in seen:
         seen.add(name)
-        run = store.find(name, folder)
+        run = store.known(name, folder)
         before = read_tensors(run.path / "before" / "adapter_model.safetensors")
         after = read_tensors(unlearned(run))
         found.insert(0, {cell: value - before[f"base_model.model.{cell}.weight"] for cell, value in after.items()})

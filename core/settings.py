@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import Field, field
 from typing import Any, get_args, get_origin
 
 from core.errors import UserError, unknown
+
+LONGEST = 20_000
+"""characters of a setting; paths and lists of tensors are much shorter"""
 
 
 def setting(
@@ -43,12 +47,12 @@ def converted(of: Field[Any], hint: Any, value: Any) -> Any:
         raise unknown(f"choice for {key}", str(value), choices)
     if isinstance(found, int | float) and not isinstance(found, bool):
         if (low is not None and found < low) or (high is not None and found > high):
-            raise UserError(f"{key} is {value}, outside its range.", f"Choose a value from {low} to {high}.")
+            raise UserError(f"{key} is {str(value)[:80]}, outside its range.", f"Choose a value from {low} to {high}.")
     return found
 
 
 def _typed(hint: Any, key: str, value: Any) -> Any:
-    wrong = UserError(f"{key} cannot be {value!r}.", f"It must be a {getattr(hint, '__name__', 'list')}.")
+    wrong = UserError(f"{key} cannot be {repr(value)[:80]}.", f"It must be a {getattr(hint, '__name__', 'list')}.")
     if get_origin(hint) is tuple:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
@@ -63,13 +67,22 @@ def _typed(hint: Any, key: str, value: Any) -> Any:
     if hint is str:
         if not isinstance(value, str | int | float):
             raise wrong
-        return str(value)
+        return _plain(key, str(value))
     if isinstance(value, bool):
         raise wrong
     try:
         number = hint(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise wrong from None
     if isinstance(number, float) and not math.isfinite(number):
         raise wrong
     return number
+
+
+def _plain(key: str, text: str) -> str:
+    """Return a text that can stand in files, lists and on a terminal. Raises UserError for any other."""
+    if len(text) > LONGEST:
+        raise UserError(f"{key} has {len(text)} characters, more than {LONGEST}.", "Shorten it.")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise UserError(f"{key} holds a control character, or half a character.", "Write it as plain text.")
+    return text

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import access
+from core import access, paths
 from core.config import FORMAT, RunConfig, from_json
 from core.errors import UserError, unknown
 
@@ -240,16 +240,20 @@ def bundled_runs() -> list[Run]:
 
 
 def find(name: str, folder: Path) -> Run:
-    """Return a run by id, unique beginning of an id, or path. Raises UserError with the nearest id."""
-    known = {run.id: run for run in [*bundled_runs(), *list_runs(folder)]}
-    if name in known:
-        return known[name]
-    if (Path(name) / "config.json").is_file():
-        return Run(Path(name).absolute())
-    starts = [run for key, run in known.items() if name and key.startswith(name)]
-    if len(starts) == 1:
-        return starts[0]
-    raise unknown("run", name, known)
+    """Return a run by id, unique beginning of an id, or path: what a person types. Raises UserError with the nearest id."""
+    with contextlib.suppress(UserError, OSError, ValueError):
+        if len(Path(name).parts) > 1 and (paths.given(name) / "config.json").is_file():
+            return Run(paths.given(name).absolute())
+    return known(name, folder)
+
+
+def known(name: str, folder: Path) -> Run:
+    """Return a run by id or unique beginning of an id: what a file or an address says. Raises UserError with the nearest id."""
+    there = {run.id: run for run in [*bundled_runs(), *list_runs(folder)]}
+    starts = [run for key, run in there.items() if name and key.startswith(name)]
+    if name in there or len(starts) == 1:
+        return there.get(name) or starts[0]
+    raise unknown("run", name, there)
 
 
 def cached(folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path], None]) -> str:

@@ -88,7 +88,7 @@ class Sweep:
         return [
             Entry(_found(str(one["run"]), self.folder), dict(one.get("coordinates", {})), str(one.get("role", "run")))
             for one in self.value().get("runs", [])
-            if isinstance(one, dict) and one.get("run")
+            if isinstance(one, dict) and one.get("run") and Path(str(one["run"])).name == one["run"]
         ]
 
     def update(self, **values: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from core import tables
 from core.data import check_size
 from core.errors import UserError
+from core.paths import given
 from core.probes import forms, leaks
 from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
@@ -43,13 +44,13 @@ class Paraphrase(Probe):
     def check(self) -> None:
         """Read the user's file. Raises UserError for what is wrong with it."""
         if self.file:
-            rewordings(Path(self.file).expanduser())
+            rewordings(given(self.file))
         elif not self.templates:
             raise UserError("There is nothing to ask.", "Give paraphrase.file, or leave paraphrase.templates on.")
 
     def run(self, bench: Bench) -> Finding:
         """Ask in all words; questions with an own rewording are asked first."""
-        own = rewordings(Path(self.file).expanduser()) if self.file else {}
+        own = rewordings(given(self.file)) if self.file else {}
         sample = bench.sample(self.questions)
         if own:
             matching = [e for e in bench.sample(0) if _of(own, e)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from core.errors import unknown
+from core.paths import given
 from core.probes import forms as forms_
 from core.probes import leaks
 from core.probes.base import Finding, Probe
@@ -36,7 +37,7 @@ class Wrappers(Probe):
         self._chosen()
 
     def _chosen(self) -> list[forms_.Form]:
-        known = {form.name: form for form in forms_.read(Path(self.file).expanduser() if self.file else FILE)}
+        known = {form.name: form for form in forms_.read(given(self.file) if self.file else FILE)}
         for name in self.forms:
             if name not in known:
                 raise unknown("form", name, known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -40,10 +41,11 @@ class Layers(Region):
     @classmethod
     def read(cls, argument: str, current: Region) -> Self:
         """Read `layers:4-9` or `layers:4`."""
-        first, _, last = argument.partition("-")
-        if not first.isdigit() or not (last or first).isdigit():
-            raise UserError(f"“{cls.name}:{argument}” is not a range of layers.", "Write it as layers:4-9.")
-        return cls(int(first), int(last or first))
+        found = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4})?)?", argument)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if first > last:
+            raise UserError(f"“{cls.name}:{argument[:40]}” is not a range of layers.", "Write it as layers:4-9.")
+        return cls(first, last)
 
 
 @dataclass(frozen=True)

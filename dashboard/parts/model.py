@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import streamlit as st
 
+from core import paths
 from core.config import ModelConfig
 from core.errors import UserError
 from core.footprint import Footprint, footprint, guessed_device
-from core.models import BUNDLED, adapter_base
+from core.models import BUNDLED, adapter_base, hub_id
 from core.regions import PUBLISHED, Located, Region
 from dashboard.parts.text import md
 
@@ -55,7 +55,7 @@ def choose(start: ModelConfig, prefix: str) -> tuple[str, str]:
 
 def what_is(name: str) -> str:
     """Say in Markdown what a given name was taken for. Raises UserError where there is nothing like it."""
-    path = Path(name).expanduser()
+    path = paths.given(name)
     if path.is_file():
         if path.suffix.lower() != ".gguf":
             raise UserError(f"{path.name} is no model.", "Give a GGUF file, a model folder, an adapter folder or a hub id.")
@@ -66,8 +66,7 @@ def what_is(name: str) -> str:
         if not (path / "config.json").exists():
             raise UserError(f"{path} holds no model (no config.json).", "Give the folder that save_pretrained wrote.")
         return "A model folder."
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
-        raise UserError(f"There is no model “{name}”.", "Give a hub id such as org/name, a folder or a GGUF file.")
+    hub_id(name)
     return f"A model of the hub: [huggingface.co/{md(name)}](https://huggingface.co/{md(name)}), fetched by the run."
 
 

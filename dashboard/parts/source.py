@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from core import data
+from core import data, paths
 from core.config import DataConfig
 from core.data import Corpus
 from core.errors import UserError
@@ -23,7 +23,9 @@ def choose(start: DataConfig, prefix: str) -> tuple[DataConfig | None, Corpus | 
     first = start.source if start.source in ("demo", "knowundo") else "path"
     kind = st.segmented_control("Data", list(KINDS), format_func=KINDS.get, default=first, key=f"{prefix}.data", required=True,
                                 bind="query-params", wrap=True)  # fmt: skip
-    source, subset = _place(str(kind), start, prefix)
+    source, subset = None, ""
+    with look.complaints():
+        source, subset = _place(str(kind), start, prefix)
     if source is None:
         return None, None
     if kind == "knowundo":
@@ -57,7 +59,7 @@ def _place(kind: str, start: DataConfig, prefix: str) -> tuple[str | None, str]:
             "A folder in KnowUnDo's layout, or one file with the columns question, answer, scope (and split, subject)."
         )
         return None, ""
-    path = Path(given.strip()).expanduser()
+    path = paths.given(given.strip())
     if path.is_dir():
         found = data.subsets(path)
         if not found:

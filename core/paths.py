@@ -1,0 +1,42 @@
+"""Text of a user, a file or an address -> a path, which never leaves the folder that it is meant for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.errors import UserError
+
+
+def contained(folder: Path, name: str) -> Path:
+    """Return the path of a name in a folder. Raises UserError where it would lie outside: by an absolute path, `..` or a link.
+
+    The file itself need not exist. A folder that is itself a link is where its link leads.
+    """
+    path = folder / name
+    try:
+        exists(path)
+        inside = bool(name) and path.resolve().is_relative_to(folder.resolve()) and path.resolve() != folder.resolve()
+    except (OSError, ValueError, RuntimeError):  # a NUL, a name that is too long, links in a circle
+        inside = False
+    if not inside:
+        raise UserError(f"“{name[:80]}” lies outside of the folder {folder.name}.", "Give the name of something in it.")
+    return path
+
+
+def given(text: str) -> Path:
+    """Return the path that a person typed, with ~ replaced. Raises UserError where it can be no path on this machine."""
+    try:
+        path = Path(text).expanduser()
+        exists(path)
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, somebody who has no home here
+        raise UserError(f"“{text[:80]}” cannot be a path on this machine.", "Type it as the system writes it.") from None
+    return path
+
+
+def exists(path: Path) -> bool:
+    """Say whether something is at a path. Raises OSError or ValueError for what no path can be."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return False
+    return True
