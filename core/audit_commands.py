@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from core import audit as audit_
-from core import config, jobs, store
+from core import config, jobs, store, trust
 from core.commands import STATUS, note, out, scores
 from core.config import AuditConfig
 from core.errors import UserError
@@ -38,14 +38,13 @@ def audit(given: argparse.Namespace) -> int:
     for path, value in (("data.source", given.data), ("data.subset", given.subset), ("name", given.name)):
         if value is not None:
             chosen = chosen.with_setting(path, value)
-    if given.trust_remote_code:
-        chosen = chosen.with_setting("model.trust_remote_code", True)
     for setting in given.set:
         path, separator, value = setting.partition("=")
         if not separator:
             raise UserError(f"“{setting}” is not a setting.", "Write it as --set stage.key=value.")
         chosen = chosen.with_setting(path.strip(), value.strip())
     chosen = audit_.configured(chosen, AuditConfig(given.before, given.after, given.never or ""))
+    chosen = trust.given(chosen, given.trust_remote_code, {one.base for one in audit_.sides(chosen.audit)})
     run = jobs.submit(chosen, store.runs_folder(given.runs))
     note(f"Audit {run.id}")
     state = progress_bar.follow(run)

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from core import answerer, archive, checkup, config, jobs, own_method, store, widen
+from core import answerer, archive, checkup, config, jobs, own_method, store, trust, widen
 from core import reference as reference_
 from core.config import RunConfig
 from core.errors import UserError
@@ -64,8 +64,6 @@ def configured(given: argparse.Namespace) -> RunConfig:
     ):  # fmt: skip
         if value is not None:
             chosen = chosen.with_setting(path, value)
-    if given.trust_remote_code:
-        chosen = chosen.with_setting("model.trust_remote_code", True)
     if given.region:
         chosen = dataclasses.replace(chosen, region=parse(given.region, chosen.region))
     for setting in given.set:
@@ -73,7 +71,7 @@ def configured(given: argparse.Namespace) -> RunConfig:
         if not separator:
             raise UserError(f"“{setting}” is not a setting.", "Write it as --set stage.key=value.")
         chosen = chosen.with_setting(path.strip(), value.strip())
-    return chosen
+    return trust.given(chosen, given.trust_remote_code)
 
 
 def run(given: argparse.Namespace) -> int:
