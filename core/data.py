@@ -6,19 +6,23 @@ subjects, say what is wrong with it, and identify itself by a fingerprint.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import random
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
 from core import facts, tables
 from core.config import DataConfig
 from core.errors import UserError, unknown
+from core.paths import contained, given
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 SCOPES = ("unlearn", "retention")
@@ -26,6 +30,10 @@ SPLITS = ("train", "dev", "val")
 HUB = "zjunlp/KnowUnDo"
 LARGEST_FILE = 100 * 2**20
 """Bytes; a file of questions beyond this is a mistake, not a subset."""
+LONGEST = {"question": 100_000, "answer": 100_000, "subject": 500}
+"""characters of a text; a model reads less at once"""
+LAYOUT = "\t\n\v\f\r\x85"
+"""control characters that are part of plain text"""
 
 _COLUMNS = {
     "question": ("question", "text", "prompt"),
@@ -34,6 +42,8 @@ _COLUMNS = {
     "split": ("split",),
     "subject": ("subject",),
 }
+_LAYOUT_NAMES = {"question": "text", "answer": "labels", "subject": "subject"}
+"""our names -> those of KnowUnDo's layout"""
 _SCOPE_NAMES = {"unlearn": "unlearn", "forget": "unlearn", "retention": "retention", "retain": "retention"}
 _SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "val", "dev": "dev"}
 
@@ -125,7 +135,9 @@ def load(config: DataConfig, seed: int = 0) -> Corpus:
     elif config.source == "knowundo":
         corpus = from_hub(HUB, config.subset)
     else:
-        path = Path(config.source).expanduser()
+        path = given(config.source)
+        if not config.source:  # would be the folder in which this process happens to be
+            raise UserError("There is no data without a source.", "Give demo, knowundo, a folder or a file.")
         if path.is_dir():
             corpus = from_folder(path, config.subset, str(path))
         elif path.exists():
@@ -146,7 +158,7 @@ def subsets(folder: Path) -> list[str]:
 
 def from_folder(folder: Path, subset: str, source: str) -> Corpus:
     """Read DIR/SUBSET/unlearn.json and retention.json: a list with one object {"train": [...], "val": [...]}."""
-    if not (folder / subset).is_dir():
+    if subset not in subsets(folder) and not contained(folder, subset).is_dir():
         raise unknown("subset", subset, subsets(folder))
     rows: list[dict[str, Any]] = []
     for scope in SCOPES:
@@ -256,7 +268,9 @@ def check_file(path: Path) -> Checked:
 
 
 def check_rows(numbered: Sequence[tuple[int, Any]], where: str) -> Checked:
-    """Check numbered rows. Raises UserError where a whole column is missing."""
+    """Check numbered rows. Raises UserError where a whole column is missing, or where there are too many rows."""
+    if len(numbered) > tables.MOST_ROWS:
+        raise UserError(f"{where} has {len(numbered)} rows, more than {tables.MOST_ROWS}.", "Take a part.")
     objects = [row for _, row in numbered if isinstance(row, dict)]
     names = {key: next((c for c in columns if any(c in row for row in objects)), None) for key, columns in _COLUMNS.items()}
     for needed in ("question", "answer", "scope"):
@@ -268,7 +282,11 @@ def check_rows(numbered: Sequence[tuple[int, Any]], where: str) -> Checked:
         if not isinstance(row, dict):
             checked.problems.append(RowProblem(number, "is not a JSON object", str(row)[:80]))
             continue
-        entry = {key: _text(row.get(column)) if column else "" for key, column in names.items()}
+        given = {key: row.get(column) if column else "" for key, column in names.items()}
+        if odd := next((key for key, value in given.items() if not _textual(value)), ""):
+            checked.problems.append(RowProblem(number, f"has no text as its {odd}", str(given[odd])[:80]))
+            continue
+        entry = {key: _text(value) for key, value in given.items()}
         entry["scope"] = _SCOPE_NAMES.get(entry["scope"].lower(), entry["scope"])
         entry["split"] = _SPLIT_NAMES.get(entry["split"].lower(), entry["split"])
         problem = _problem(entry)
@@ -280,35 +298,50 @@ def check_rows(numbered: Sequence[tuple[int, Any]], where: str) -> Checked:
 
 
 def _problem(entry: dict[str, str]) -> str:
-    if not entry["question"]:
+    if not visible(entry["question"]):
         return "has no question"
-    if not entry["answer"]:
+    if not visible(entry["answer"]):
         return "has no answer"
     if entry["scope"] not in SCOPES:
-        return f"has the scope {entry['scope']!r} instead of unlearn or retention"
+        return f"has the scope {entry['scope'][:40]!r} instead of unlearn or retention"
     if entry["split"] and entry["split"] not in SPLITS:
-        return f"has the split {entry['split']!r} instead of train or val"
+        return f"has the split {entry['split'][:40]!r} instead of train or val"
+    return unfit(entry)
+
+
+def unfit(entry: Mapping[str, str]) -> str:
+    """Say what of a row's texts no model and no page can use; goes on after “row N”, empty where all are well."""
+    for key, longest in LONGEST.items():
+        if len(entry[key]) > longest:
+            return f"has {len(entry[key])} characters in its {key}, more than {longest}"
+        kinds = {unicodedata.category(c) for c in set(entry[key]) - set(LAYOUT)}
+        if "Cc" in kinds:
+            return f"has a control character in its {key}"
+        if "Cs" in kinds:
+            return f"has half a character in its {key}, which is not text"
     return ""
+
+
+def visible(text: str) -> bool:
+    """Say whether anything of a text can be seen: characters without width are not."""
+    return any(c.isprintable() and not c.isspace() for c in text)
 
 
 def _tagged(entries: Any, scope: str, split: str, where: object) -> list[dict[str, Any]]:
     if split not in _SPLIT_NAMES or not isinstance(entries, list):
         raise UserError(f"{where} has an unexpected part “{split}”.", "Expected lists named train and val.")
+    rows = []
     for number, entry in enumerate(entries, start=1):
-        if not isinstance(entry, dict) or not _text(entry.get("text")):
+        values = {key: entry.get(name) for key, name in _LAYOUT_NAMES.items()} if isinstance(entry, dict) else {}
+        row = {key: _text(value) if _textual(value) else "" for key, value in values.items()}
+        if not visible(row.get("question", "")):
             raise UserError(f"{where}: row {number} of {split} has no question.", "Repair or remove it.")
-        if not _text(entry.get("labels")):
+        if not visible(row["answer"]):
             raise UserError(f"{where}: row {number} of {split} has no answer.", "Repair or remove it.")
-    return [
-        {
-            "question": _text(entry["text"]),
-            "answer": _text(entry["labels"]),
-            "subject": _text(entry.get("subject")),
-            "scope": scope,
-            "split": _SPLIT_NAMES[split],
-        }
-        for entry in entries
-    ]
+        if problem := unfit(row):
+            raise UserError(f"{where}: row {number} of {split} {problem}.", "Repair or remove it.")
+        rows.append({**row, "scope": scope, "split": _SPLIT_NAMES[split]})
+    return rows
 
 
 def _subjects(rows: list[dict[str, Any]]) -> list[str]:
@@ -325,6 +358,11 @@ def _corpus(rows: list[dict[str, Any]], source: str) -> Corpus:
         )
         counts[place] += 1
     return Corpus(tuple(examples), source)
+
+
+def _textual(value: Any) -> bool:
+    """Say whether a value can stand for a text: texts, numbers and dates can; lists, objects, bytes and truth values cannot."""
+    return value is None or (isinstance(value, str | Number | datetime.date) and not isinstance(value, bool))
 
 
 def _text(value: Any) -> str:

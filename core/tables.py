@@ -5,6 +5,7 @@ Knows nothing of questions and scopes. What is wrong with a file is a UserError 
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Callable
@@ -13,6 +14,12 @@ from typing import Any
 
 from core.errors import UserError
 
+MOST_COLUMNS = 200
+MOST_ROWS = 50_000
+LARGEST_UNPACKED = 2**30
+"""bytes of a Parquet file's columns: they are packed, some to a thousandth"""
+LONGEST_CELL = 2**20
+"""bytes of one text in a Parquet file, which may repeat it in every row for nothing"""
 EXPECTED = 'Expected [{"question": …, "answer": …, "scope": …}].'
 
 
@@ -31,7 +38,7 @@ def parsed(path: Path) -> Any:
     """Return a JSON file's value."""
     try:
         return json.loads(_decoded(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of some thousand digits is a ValueError
         raise UserError(f"{path.name} is not valid JSON ({error}).", "Repair the file.") from None
 
 
@@ -58,7 +65,7 @@ def numbered_lines(path: Path) -> list[tuple[int, Any]]:
         if line.strip():
             try:
                 rows.append((number, json.loads(line)))
-            except (json.JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):
                 rows.append((number, line))
     return rows
 
@@ -75,28 +82,57 @@ def jsonl_rows(path: Path) -> list[dict[str, Any]]:
 
 def csv_rows(path: Path) -> list[dict[str, Any]]:
     """Return rows by column name, every value as text."""
-    import pandas as pd
-
-    text = _decoded(path)
-    if not text.strip():
-        return []
+    reader = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True)
     try:
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, ValueError) as error:
-        raise UserError(f"{path.name} is not a readable CSV file ({error}).", "Repair the file.") from None
-    return [{str(key).strip(): value for key, value in row.items()} for row in table.to_dict("records")]
+        lines = [line for line in reader if any(cell.strip() for cell in line)]
+    except csv.Error as error:
+        raise UserError(f"{path.name} is not a readable CSV file (line {reader.line_num}: {error}).", "Repair it.") from None
+    names = [name.strip() for name in lines[0]] if lines else []
+    _few(path, len(lines), len(names))
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
+        raise UserError(f"{path.name} has the column “{twice[0][:80]}” twice.", "Rename one of them.")
+    for number, line in enumerate(lines[1:], start=1):
+        if len(line) > len(names):
+            raise UserError(f"{path.name} has {len(line)} cells in row {number}, and {len(names)} columns.", "Quote cells that hold commas.")
+    return [dict(zip(names, [*line, *[""] * (len(names) - len(line))], strict=True)) for line in lines[1:]]
 
 
 def parquet_rows(path: Path) -> list[dict[str, Any]]:
-    """Return rows by column name."""
-    import pandas as pd
-    import pyarrow
+    """Return rows by column name; sizes are looked at before anything is unpacked."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
-        table = pd.read_parquet(path)
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        with pq.ParquetFile(path) as file:
+            facts = file.metadata
+            _few(path, facts.num_rows, facts.num_columns)
+            if sum(facts.row_group(i).total_byte_size for i in range(facts.num_row_groups)) > LARGEST_UNPACKED:
+                raise UserError(f"{path.name} has more than {LARGEST_UNPACKED // 2**20} MB when it is unpacked.", "Take a part.")
+            texts = [column.name for column in file.schema_arrow if pa.types.is_string(column.type)]
+        table = pq.read_table(path, read_dictionary=texts)
+        _short(path, table)
+        return [{str(key): value for key, value in row.items()} for row in table.to_pylist()]
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise UserError(f"{path.name} is not a readable Parquet file ({error}).", "Write it again.") from None
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _few(path: Path, rows: int, columns: int) -> None:
+    """Raise UserError for a table that is too long or too wide to be one of questions."""
+    if columns > MOST_COLUMNS:
+        raise UserError(f"{path.name} has {columns} columns, more than {MOST_COLUMNS}.", "Keep question, answer, scope.")
+    if rows > MOST_ROWS + 1:
+        raise UserError(f"{path.name} has {rows} rows, more than {MOST_ROWS}.", "Take a part.")
+
+
+def _short(path: Path, table: Any) -> None:
+    """Raise UserError for a text that is too long to be repeated; each one stands once in its column's dictionary."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for column in table.columns:
+        for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
+            if (pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0) > LONGEST_CELL:
+                raise UserError(f"{path.name} has a text of more than {LONGEST_CELL} characters.", "Shorten it.")
 
 
 READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
