@@ -6,7 +6,6 @@ import json
 import struct
 import time
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

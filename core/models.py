@@ -176,10 +176,10 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
 
     make_room is called once if the memory does not suffice, and may free some.
     """
+    trust.check(config)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    trust.check(config)
     source, adapter, note = resolve(config.name)
     device, dtype = pick_device(config.device), pick_dtype(config.dtype, config.device)
     try:
