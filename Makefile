@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PORT ?= 8501
 
-.PHONY: run test chaos demo check bench install bundled screenshots clean
+.PHONY: run test test-ray chaos demo check bench install bundled screenshots clean
 KILLS ?= 40
 
 run: install  ## environment, dependencies, bundled model, dashboard open on a finished run
@@ -36,6 +36,14 @@ $(VENV)/.dev: $(VENV)/.installed pyproject.toml
 test: install $(VENV)/.dev  ## the whole suite
 	@tests/browser
 	$(PY) -m pytest -n 2 --dist loadfile
+
+$(VENV)/.ray: $(VENV)/.installed pyproject.toml
+	@echo "Installing Ray (75 MB)"
+	@$(PY) -m pip install --quiet --group ray
+	@touch $@
+
+test-ray: install $(VENV)/.dev $(VENV)/.ray  ## runs on a real Ray cluster of two nodes here, one of which is lost
+	$(PY) -m pytest tests/test_ray_backend.py
 
 check: $(VENV)/.installed $(VENV)/.dev  ## style, docstrings, stray prints, types
 	$(VENV)/bin/ruff check .

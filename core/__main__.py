@@ -29,8 +29,10 @@ def parser() -> argparse.ArgumentParser:
 
     run = verb("run", "teach, localize, unlearn and evaluate; without options the demo", commands.run)
     _run_options(run)
+    _where_options(run)
     many = verb("sweep", "many runs: methods × regions × seeds × settings, one worker, tuning", sweep_commands.sweep)
     _run_options(many)
+    _where_options(many)
     sweep_commands.options(many)
     control = verb("controls", "a finished run's method and settings on other regions", sweep_commands.of_run)
     control.add_argument("id", metavar="RUN")
@@ -99,6 +101,14 @@ def _run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--set", metavar="STAGE.KEY=VALUE", action="append", default=[], help="any setting; may be repeated")
     run.add_argument("--trust-remote-code", action="store_true", help="let a hub repository run its own code")
     run.add_argument("--name", metavar="NAME", help="shown in lists")
+
+
+def _where_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--backend", choices=("local", "ray"), default="local", help="ray: each run a task on a Ray cluster"
+    )
+    command.add_argument("--cpus", metavar="N", type=float, help="with --backend ray: CPUs, and threads, of each run (1)")
+    command.add_argument("--gpus", metavar="N", type=float, help="with --backend ray: GPUs of each run (1 if there are any)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

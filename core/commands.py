@@ -12,11 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from core import answerer, archive, checkup, config, jobs, own_method, store, trust, widen
+from core import answerer, archive, checkup, config, jobs, own_method, ray_backend, store, trust, widen
 from core import reference as reference_
 from core.config import RunConfig
 from core.errors import UserError
 from core.overview import differences
+from core.ray_backend import Resources
 from core.regions import parse
 from core.store import Run
 from core.summary import clean, summary
@@ -74,11 +75,22 @@ def configured(given: argparse.Namespace) -> RunConfig:
     return trust.given(chosen, given.trust_remote_code)
 
 
+def cluster(given: argparse.Namespace) -> Resources | None:
+    """Return what each run takes of the Ray cluster, None for this machine. Raises UserError where none can be reached."""
+    if given.backend != "ray":
+        if given.cpus is not None or given.gpus is not None:
+            raise UserError("--cpus and --gpus are reserved on a cluster.", "Add --backend ray, or leave them out.")
+        return None
+    resources = Resources(1.0 if given.cpus is None else given.cpus, given.gpus)
+    ray_backend.check()
+    return resources
+
+
 def run(given: argparse.Namespace) -> int:
     """Start a run, follow it to its end, print its scores."""
     from core import progress_bar
 
-    started = jobs.submit(configured(given), store.runs_folder(given.runs))
+    started = jobs.submit(configured(given), store.runs_folder(given.runs), cluster(given))
     note(f"Run {started.id}")
     state = progress_bar.follow(started)
     status = started.status()

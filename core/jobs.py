@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core import access, store
+from core import access, ray_backend, store
 from core.config import RunConfig
 from core.errors import UserError
+from core.ray_backend import Resources
 from core.store import Run
-from core.sweep import Sweep
+from core.sweep import Sweep, members
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,23 +40,36 @@ def environment() -> dict[str, str]:
     return {**PROCESS, "TOKENIZERS_PARALLELISM": "false", **os.environ, "PYTHONPATH": path}
 
 
-def submit(config: RunConfig, folder: Path) -> Run:
-    """Create a run and start its worker."""
+def submit(config: RunConfig, folder: Path, ray: Resources | None = None) -> Run:
+    """Create a run and start its worker. ray: on the Ray cluster, with these resources; UserError where there is none."""
+    access.changing()
+    if ray:
+        ray_backend.check()
     run = store.create(config, folder)
-    start(run)
+    start(run, ray)
     return run
 
 
-def start(run: Run) -> int:
-    """Start the worker of a run; return its process id. It outlives whoever started it."""
+def start(run: Run, ray: Resources | None = None) -> int:
+    """Start the worker of a run, or its manager on the Ray cluster; return its process id. It outlives whoever started it."""
     access.changing()
     (run.path / "cancel").unlink(missing_ok=True)
-    return _launch(run.path, str(run.path))
+    if ray is None:
+        return _launch(run.path, str(run.path))
+    ray_backend.check()
+    ray_backend.prepare(run.manager, [run], ray)
+    return _launch(run.path, str(run.path), module=ray_backend.__name__)
 
 
-def start_sweep(sweep: Sweep) -> int:
-    """Start the worker that executes all runs of a sweep which are not done; return its process id."""
-    return _launch(sweep.path, "--sweep", str(sweep.path))
+def start_sweep(sweep: Sweep, ray: Resources | None = None) -> int:
+    """Start the worker that executes all runs of a sweep which are not done, or its manager; return its process id."""
+    if ray is None:
+        return _launch(sweep.path, "--sweep", str(sweep.path))
+    access.changing()
+    ray_backend.check_sweep(sweep)
+    waiting = [run for run in members(sweep) if run.status().get("state") not in store.ENDED]
+    ray_backend.prepare(sweep.place, waiting, ray, sweep.id)
+    return _launch(sweep.path, "--sweep", str(sweep.path), module=ray_backend.__name__)
 
 
 def start_reference(run: Run, place: Run) -> int:
@@ -68,12 +82,12 @@ def start_probes(place: Run) -> int:
     return _launch(place.path, "--probes", str(place.path))
 
 
-def _launch(place: Path, *arguments: str) -> int:
+def _launch(place: Path, *arguments: str, module: str = "core.worker") -> int:
     access.changing()
     try:
         with (place / "worker.log").open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "core.worker", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -97,8 +111,11 @@ def resume(run: Run) -> int:
         raise UserError(f"The run {run.id} is {state}.", "Wait for it, or cancel it first.")
     if run.bundled:
         raise UserError("The bundled run cannot be changed.", "Start a new one with its settings.")
+    ray = ray_backend.again(run)
+    if ray:
+        ray_backend.check()
     store.write_json(run.path / "status.json", store.fresh_status())
-    return start(run)
+    return start(run, ray)
 
 
 def reap() -> None:
@@ -127,8 +144,10 @@ def kill(run: Run) -> None:
     import psutil
 
     status = run.status()
-    if status["state"] in ("queued", "running") and status.get("pid"):
+    # A cluster ends the tasks of a manager that is gone; the worker itself may be on another machine.
+    process = run.managing(status) or status
+    if status["state"] in ("queued", "running") and process.get("pid") and process.get("host") == os.uname().nodename:
         try:
-            psutil.Process(int(status["pid"])).kill()
+            psutil.Process(int(process["pid"])).kill()
         except psutil.NoSuchProcess:
             return

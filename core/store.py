@@ -99,13 +99,28 @@ class Run:
             raise UserError(f"The run {self.id} has no readable config.json.", "Delete it or restore the file.")
         return from_json(values)
 
+    @property
+    def manager(self) -> Run:
+        """Where the manager of a run on a cluster reports, unless it belongs to a sweep."""
+        return Run(self.path / ".ray")
+
     def status(self) -> dict[str, Any]:
         """Return state, stage, stages, pid, heartbeat, …; a worker that is gone makes the state "failed"."""
         value = self.json("status.json")
         status: dict[str, Any] = value if isinstance(value, dict) else {"state": "unreadable"}
-        if status.get("state") in ("queued", "running") and not alive(status):
+        if status.get("state") in ("queued", "running") and not alive(status) and not self.managing(status):
             status |= {"state": "failed", "error": f"{GONE} (in stage {status.get('stage') or 'queue'})."}
         return status
+
+    def managing(self, status: dict[str, Any]) -> dict[str, Any]:
+        """Return the status of the living manager of a run on a cluster, empty where there is none."""
+        if not status.get("ray"):
+            return {}
+        sweep = Path(str(status.get("sweep") or "")).name
+        place = Run(self.path.parent / ".sweeps" / sweep) if sweep else self.manager
+        value = place.json("status.json")
+        good = isinstance(value, dict) and value.get("state") in ("queued", "running") and alive(value)
+        return value if good else {}
 
     def events(self) -> list[dict[str, Any]]:
         """Return all events; a half-written last line is left out."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core import controls, forecast, grid, jobs, live_table, own_method, sequence, standings, store, tuning
+from core import controls, forecast, grid, jobs, live_table, own_method, ray_backend, sequence, standings, store, tuning
 from core import sweep as sweep_
-from core.commands import STATUS, configured, note, out, table
+from core.commands import STATUS, cluster, configured, note, out, table
 from core.config import RunConfig
 from core.errors import UserError, unknown
+from core.ray_backend import Resources
 from core.sweep import Member, Sweep, described
 from core.tuning import OBJECTIVES, Trial
 
@@ -34,6 +35,7 @@ def options(command: argparse.ArgumentParser) -> None:
 def sweep(given: argparse.Namespace) -> int:
     """Start, resume, list or show a sweep."""
     folder = store.runs_folder(given.runs)
+    cluster(given)  # what is wrong with it is said before anything is made
     if given.list:
         return _listed(given)
     if given.show:
@@ -64,7 +66,7 @@ def _asked(given: argparse.Namespace) -> tuple[RunConfig, grid.Axes]:
 
 def _words(given: argparse.Namespace) -> dict[str, Any]:
     """Return what was asked for, as it goes into sweep.json."""
-    left_out = ("run", "verb", "json", "runs", "list", "resume", "show")
+    left_out = ("run", "verb", "json", "runs", "list", "resume", "show", "backend", "cpus", "gpus")
     return {key: value for key, value in vars(given).items() if key not in left_out and value not in (None, [], False)}
 
 
@@ -75,6 +77,8 @@ def _tuned(given: argparse.Namespace) -> int:
         raise UserError(f"{given.seconds:g} seconds are no time.", "Give --seconds more.")
     if not 0 < given.dev_share <= 0.5:
         raise UserError("Tuning needs questions to choose on.", "Give --dev-share between 0 and 0.5.")
+    if given.seconds is not None and cluster(given):
+        raise ray_backend.no_seconds()
     if given.objective and given.objective not in OBJECTIVES:
         raise unknown("objective", given.objective, OBJECTIVES)
     base, axes = _asked(given)
@@ -82,7 +86,7 @@ def _tuned(given: argparse.Namespace) -> int:
     made = sweep_.create("tune", given.name or "tune", _words(given), members, store.runs_folder(given.runs))
     if not given.refit:
         return _followed(given, made)
-    if _follow(made) != "done":
+    if _follow(made, cluster(given)) != "done":
         return _printed(given, made)
     for line in _tuning(made, {}):
         note(line)
@@ -126,7 +130,8 @@ def requests(given: argparse.Namespace) -> int:
         sweep_.reopen(made)
     else:
         made = sequence.create(configured(given), grid.methods(given.subjects or ""), folder, given.name or "requests")
-    return _followed(given, made)
+    _follow(made)
+    return _printed(given, made)
 
 
 def _request_lines(made: Sweep, value: dict[str, Any]) -> list[str]:
@@ -149,15 +154,15 @@ def _control_lines(made: Sweep, value: dict[str, Any]) -> list[str]:
 
 
 def _followed(given: argparse.Namespace, made: Sweep) -> int:
-    _follow(made)
+    _follow(made, cluster(given))
     return _printed(given, made)
 
 
-def _follow(made: Sweep) -> str:
+def _follow(made: Sweep, ray: Resources | None = None) -> str:
     note(f"Sweep {made.id}: {len(made.entries())} runs")
     runs = [entry.run for entry in made.entries() if entry.run.status().get("state") != "done"]
     waiting = [run.config() for run in runs if not run.problem()]
-    if waiting:
+    if waiting and ray is None:  # what this machine's rate says of others is nothing
         seconds = made.value().get("asked", {}).get("seconds") if made.kind == "tune" else None
         found = forecast.from_runs(waiting, made.folder, seconds)
         if found is None:
@@ -165,7 +170,7 @@ def _follow(made: Sweep) -> str:
             found = forecast.measured(waiting, made.folder, seconds)
         note(str(found) if found else "How long it takes could not be measured.")
     sweep_.renew(made)
-    jobs.start_sweep(made)
+    jobs.start_sweep(made, ray)
     return live_table.follow(made)
 
 

@@ -164,8 +164,8 @@ def turn(config: RunConfig, log: Log) -> Iterator[None]:
         lock.release()
 
 
-def work(run: Run) -> int:
-    """Execute a run to its end; return the exit status of the process."""
+def work(run: Run, within: Run | None = None) -> int:
+    """Execute a run to its end; return the exit status of the process. within: a sweep, as for Log."""
 
     def alone(log: Log) -> None:
         config = run.config()
@@ -182,7 +182,7 @@ def work(run: Run) -> int:
 
     try:
         with store.single_worker(run):
-            log = Log(run)
+            log = Log(run, within)
             with log.beating():
                 return reported(log, alone)
     except UserError as error:

@@ -64,11 +64,14 @@ def head(run: Run, status: Status, state: str) -> None:
         if state == "queued":
             position = status.get("position")
             place = f"Number {position} in the queue: one run at a time uses the device." if position else "Starting …"
+            if status.get("ray") and status.get("pid") is None:
+                place = "Waiting until a node of the Ray cluster is free for it."
             st.info(place, icon=":material/schedule:")
         elif state == "running":
             began = status.get("began")
             passed = f" for {duration(float(status['heartbeat']) - float(began))}" if began else ""
-            st.info(f"Running{passed}. You can close this page: the run goes on, and its address brings you back.",
+            node = f" on {md(status.get('host'))}, a node of the Ray cluster" if status.get("ray") else ""
+            st.info(f"Running{passed}{node}. You can close this page: the run goes on, and its address brings you back.",
                     icon=":material/progress_activity:")  # fmt: skip
         elif state == "failed":
             look.complain(UserError(str(status.get("error") or "The run failed."), advice(status)))

@@ -16,7 +16,7 @@ from core.data import Corpus
 from core.errors import UserError
 from core.methods import Method
 from core.regions import Region
-from dashboard.parts import audited, configuration, estimate, look, model, progress, runs, settings, source
+from dashboard.parts import audited, configuration, estimate, look, model, progress, runs, settings, source, where
 from dashboard.parts.text import md
 
 TABS = ["This run", "New run"]
@@ -179,14 +179,18 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
     st.markdown("  \n".join(lines))
     with look.complaints():
         model.memory(config.model)
+    cluster = where.choose()
     if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch"):
         given = name.strip()[:80] or config.name
-        run = jobs.submit(dataclasses.replace(config, name=given), store.runs_folder())
+        run = jobs.submit(dataclasses.replace(config, name=given), store.runs_folder(), cluster)
         runs.open_run(run.id)
         st.session_state["next_tab"] = TABS[0]
         configuration.forget_again()
         st.rerun()
-    st.caption("It runs in a process of its own. One run at a time uses the device; others wait in a queue.")
+    if cluster is None:
+        st.caption("It runs in a process of its own. One run at a time uses the device; others wait in a queue.")
+    else:
+        st.caption("It begins when a node of the cluster has this much free. Should the node be lost, another one goes on.")
     estimate.offer(config, corpus)
     changed = configuration.differences(start.config, config)
     if changed:

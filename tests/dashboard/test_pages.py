@@ -206,7 +206,7 @@ def test_form_follows_the_preset_and_reports_what_is_missing(open_page: Open) ->
 
 def test_start_submits_what_the_form_says(open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
     made, asked = make_run("new", "running"), []
-    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or made)
+    monkeypatch.setattr(jobs, "submit", lambda config, folder, ray: asked.append(config) or made)
     app = open_page("run")
     app.number_input(key="this-machine.unlearn.steps").set_value(7).run()
     app.selectbox(key="this-machine.rule.region rule").select("layers").run()

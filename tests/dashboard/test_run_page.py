@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import data, jobs, plan, store
+from core import data, jobs, plan, ray_backend, store
 from core.config import from_json, preset
 from core.own_method import OwnMethod
 from core.store import Run
@@ -372,7 +372,7 @@ def test_what_the_presets_change_is_shown(open_page: Open) -> None:
 
 def test_json_replaces_the_form_when_valid(open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
     made, asked = make_run("new", "running"), []
-    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or made)
+    monkeypatch.setattr(jobs, "submit", lambda config, folder, ray: asked.append(config) or made)
     app = open_page("run")
     app.number_input(key="this-machine.unlearn.steps").set_value(7).run()
     app.toggle(key="as_json").set_value(True).run()
@@ -405,6 +405,35 @@ def test_json_that_is_wrong_is_one_sentence(text: str, words: str, open_page: Op
     assert next(b for b in app.button if b.label == "Start").disabled
 
 
+@pytest.mark.parametrize(("installed", "address"), [(False, "node:6379"), (True, "")])
+def test_where_is_asked_only_where_there_is_a_choice(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, installed: bool, address: str
+) -> None:
+    monkeypatch.setattr(ray_backend, "installed", lambda: installed)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert all(group.label != "Where" for group in open_page("run").segmented_control)
+
+
+def test_run_goes_to_the_cluster_with_what_it_needs(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun
+) -> None:
+    made, asked = make_run("new", "queued"), []
+    values = {**json.loads((made.path / "status.json").read_text()), "pid": None, "ray": {"cpus": 3.0, "gpus": None}}
+    store.write_json(made.path / "status.json", values)
+    monkeypatch.setattr(jobs, "submit", lambda config, folder, ray: asked.append(ray) or made)
+    monkeypatch.setattr(ray_backend, "installed", lambda: True)
+    monkeypatch.setenv("FORGETSCOPE_RAY", "node:6379")
+    app = open_page("run")
+    where = next(group for group in app.segmented_control if group.label == "Where")
+    assert [plain(text) for text in where.options] == ["This machine", "Ray cluster (node:6379)"]
+    assert where.value == "here"
+    where.set_value("ray").run()
+    app.number_input(key="new.cpus").set_value(3).run()
+    next(b for b in app.button if b.label == "Start").click().run()
+    assert asked == [ray_backend.Resources(3.0, None)]
+    assert "Waiting until a node of the Ray cluster is free" in said(app)
+
+
 def test_same_again_prefills_the_form_and_marks_changes(
     open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun
 ) -> None:
@@ -413,7 +442,7 @@ def test_same_again_prefills_the_form_and_marks_changes(
     config = config.with_setting("region", "layers").with_setting("data.dev_share", 0.2).with_setting("teach.rank", 4)
     config.save(run.path / "config.json")
     made, asked = make_run("new", "running"), []
-    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or made)
+    monkeypatch.setattr(jobs, "submit", lambda config, folder, ray: asked.append(config) or made)
     app = open_page("run", again="mine")
     assert not app.exception
     assert "These are the settings of" in app.info[0].value
@@ -432,7 +461,7 @@ def test_same_again_of_a_run_with_an_own_method_shows_it_and_runs_nothing(
     open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, asked = make_run("new", "running"), []
-    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or made)
+    monkeypatch.setattr(jobs, "submit", lambda config, folder, ray: asked.append(config) or made)
     own = OwnMethod(file="<b>mine</b>.py", kind="Mine", sha256="0" * 64, settings='{"weight": 2}')
     run = make_run("mine", "done")
     run.config().with_setting("unlearn.method", own).save(run.path / "config.json")

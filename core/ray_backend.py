@@ -1,0 +1,363 @@
+"""Runs on a Ray cluster: each is a task of its own, which does on a node what a worker does here, in the same folder.
+
+A manager, one detached process a run or sweep, owns the tasks: `python -m core.ray_backend RUN_DIRECTORY`, or `… --sweep
+DIRECTORY`. It hands them to the cluster, takes back those that are cancelled while they wait for a node, and starts a run
+again elsewhere when its node was lost. Nothing is done twice: whoever works holds the run's lock, a run that has ended is
+not begun again, and finished stages come from the cache. Ray is optional and imported only where a cluster is spoken to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from core import store
+from core.errors import Cancelled, UserError
+from core.store import Run
+from core.sweep import Sweep, members
+
+ADDRESS = ("FORGETSCOPE_RAY", "RAY_ADDRESS")
+"""environment variables that name the cluster, as Ray writes it: HOST:PORT or auto; the first one wins"""
+ROOT = Path(__file__).resolve().parent.parent
+ANSWERS, CONNECTS = 5.0, 15.0
+"""Seconds in which the address has to take a connection, and in which the cluster behind it has to let us in."""
+LOSSES = 3
+"""how often a run may lose its node before it counts as failed: it may be what kills them"""
+RELEASED = 60.0
+"""Seconds that a lost node's worker is given to let go of the run, in case it lives on without its cluster."""
+EVERY = 0.3
+"""Seconds between two looks at the tasks and at what is to be cancelled."""
+FIX = "See worker.log in the run, and resume it."
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a node must have free for one run, and reserves for it."""
+
+    cpus: float = 1.0
+    """CPUs, above 0; as many threads compute"""
+    gpus: float | None = None
+    """GPUs, 0 or more; None: one where the cluster has any and the run's device is not the CPU"""
+
+    def __post_init__(self) -> None:
+        """Refuse what no node can give."""
+        if self.cpus <= 0 or (self.gpus or 0) < 0:
+            raise UserError("A run needs at least a part of one CPU.", "Give --cpus above 0 and --gpus 0 or more.")
+
+
+def address() -> str:
+    """Return where the cluster is, empty where nobody said."""
+    return next((value for name in ADDRESS if (value := os.environ.get(name, "").strip())), "")
+
+
+def installed() -> bool:
+    """Say whether Ray is there, without importing it."""
+    return importlib.util.find_spec("ray") is not None
+
+
+def offered() -> bool:
+    """Say whether runs can be handed to a cluster: Ray is installed and somebody said where one is."""
+    return installed() and bool(address())
+
+
+def check() -> None:
+    """Raise UserError where no cluster can be reached; whether it is one, only the manager finds out."""
+    if not installed():
+        raise UserError("Ray is not installed.", "Install it with `pip install --group ray`, or leave out --backend ray.")
+    where = address()
+    if not where:
+        raise UserError("Nobody said where the Ray cluster is.", f"Set {ADDRESS[0]}=HOST:PORT (or {ADDRESS[1]}).")
+    host, _, port = where.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():  # auto: Ray looks for a cluster on this machine
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWERS).close()
+    except OSError:
+        raise unreachable(where) from None
+
+
+def check_sweep(sweep: Sweep) -> None:
+    """Raise UserError for a sweep whose runs cannot be done side by side, or where no cluster can be reached."""
+    if sweep.kind == "requests":
+        raise UserError("Each of these runs goes on from the one before it.", "Leave out --backend ray.")
+    if sweep.kind == "tune" and sweep.value().get("asked", {}).get("seconds") is not None:
+        raise no_seconds()
+    check()
+
+
+def no_seconds() -> UserError:
+    """Return why a tuning by time has to stay on one machine."""
+    return UserError("Seconds are measured on one machine, and a cluster has many.", "Leave out --seconds or --backend ray.")
+
+
+def unreachable(where: str) -> UserError:
+    """Return what to say when no cluster answers."""
+    return UserError(f"No Ray cluster answers at {where}.", "Start one with `ray start --head`, or correct the address.")
+
+
+def prepare(place: Run, runs: Sequence[Run], resources: Resources, sweep: str = "") -> None:
+    """Mark runs as taken care of by a manager that is about to start, which reports at a place of its own."""
+    try:
+        place.path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise store.disk_error(place.path, error) from error
+    store.write_json(place.path / "status.json", store.fresh_status())
+    for run in runs:
+        values = run.json("status.json") or {}
+        store.write_json(run.path / "status.json", {**values, "sweep": sweep, "ray": asdict(resources)})
+
+
+def again(run: Run) -> Resources | None:
+    """Return the resources of a run that was on a cluster and can go there again, else None."""
+    asked = run.status().get("ray")
+    return Resources(asked.get("cpus", 1.0), asked.get("gpus")) if isinstance(asked, dict) and offered() else None
+
+
+# -- on the node ------------------------------------------------------------------------------------------------------
+
+
+def execute(path: str, within: str = "") -> None:
+    """Do a run, as a task on a node. Everything it has to say stands in the run's folder."""
+    from core import worker
+
+    run = Run(Path(path))
+    if not (run.path / "config.json").is_file():
+        raise UserError(f"The node {os.uname().nodename} does not see {run.path}.", "Put the runs into a shared folder.")
+    with _logged(run), _own_queue():
+        _wait_for_release(run)
+        if _state(run) not in store.ENDED:
+            worker.work(run, Run(Path(within)) if within else None)
+
+
+@contextlib.contextmanager
+def _logged(run: Run) -> Iterator[None]:
+    """Send what the process prints, in whatever language it is written, to the run's worker.log."""
+    kept = [os.dup(number) for number in (1, 2)]
+    with (run.path / "worker.log").open("ab") as file:
+        try:
+            for number in (1, 2):
+                os.dup2(file.fileno(), number)
+            yield
+        finally:
+            for number, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, number)
+                os.close(old)
+
+
+@contextlib.contextmanager
+def _own_queue() -> Iterator[None]:
+    """Use a queue of tickets of this task's own: the cluster has reserved its device, so it waits for nobody here."""
+    folder = tempfile.mkdtemp(prefix="forgetscope-queue-")
+    os.environ["FORGETSCOPE_QUEUE"] = folder
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for_release(run: Run) -> None:
+    end = time.monotonic() + RELEASED
+    while time.monotonic() < end:
+        with contextlib.suppress(UserError), store.single_worker(run):
+            return
+        time.sleep(EVERY)
+
+
+def _state(run: Run) -> str:
+    """Return the state as it was written; store's reading would call a run failed whose worker has just been lost."""
+    value = run.json("status.json")
+    return str(value.get("state")) if isinstance(value, dict) else ""
+
+
+# -- the manager ------------------------------------------------------------------------------------------------------
+
+
+class Manager:
+    """Owns the tasks of some runs."""
+
+    def __init__(self, runs: Sequence[Run], sweep: Sweep | None) -> None:
+        """Know what to do; nothing is handed over yet."""
+        self.runs, self.sweep = runs, sweep
+        self.tasks: dict[Any, Run] = {}
+        self.losses = dict.fromkeys((run.id for run in runs), 0)
+
+    def go(self, log: Any) -> None:
+        """Hand all runs over and stay until they have ended. Raises UserError for a cluster that cannot do them."""
+        import ray
+
+        self._connect()
+        log.write(state="running", began=time.time())
+        for run in self.runs:
+            self._submit(run)
+        while self.tasks:
+            ready, _ = ray.wait(list(self.tasks), timeout=EVERY)
+            for task in ready:
+                self._ended(task)
+            for task, run in self.tasks.items():
+                if self._cancelled(run) and (run.json("status.json") or {}).get("pid") is None:
+                    ray.cancel(task)  # it waits for a node, so nobody else looks at the file
+            done = len(self.runs) - len(self.tasks)
+            if self.sweep and ready:
+                log.write(runs={"ended": done, "total": len(self.runs)})
+        if self.sweep:
+            log.check()
+
+    def settle(self, error: str, fix: str) -> None:
+        """End the runs that nobody works at any more."""
+        for run in self.runs:
+            if _state(run) not in store.ENDED:
+                _write(run, state="failed", error=error, fix=fix)
+
+    def _connect(self) -> None:
+        import ray
+
+        where = address()
+        # Ray itself waits for minutes, and may end the process: both are cut short here.
+        late = threading.Timer(CONNECTS, self._give_up, [unreachable(where)])
+        late.daemon = True
+        late.start()
+        try:
+            ray.init(address=where, log_to_driver=False, logging_level="ERROR")
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            raise unreachable(where) from error
+        finally:
+            late.cancel()
+
+    def _give_up(self, error: UserError) -> None:
+        self.settle(error.what, error.fix)
+        if self.sweep:
+            _write(self.sweep.place, state="failed", error=error.what, fix=error.fix)
+        os._exit(1)
+
+    def _submit(self, run: Run) -> None:
+        import ray
+
+        asked = self._needs(run)
+        task = ray.remote(max_calls=1)(execute).options(
+            num_cpus=asked.cpus, num_gpus=asked.gpus, max_retries=0, name=run.id,
+            runtime_env={"env_vars": _environment()},
+        )  # fmt: skip
+        self.tasks[task.remote(str(run.path), str(self.sweep.path) if self.sweep else "")] = run
+
+    def _needs(self, run: Run) -> Resources:
+        """Return what a run needs. Raises UserError where no node has that much, however long one waits."""
+        import ray
+
+        asked = Resources(**(run.json("status.json") or {})["ray"])
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if asked.gpus is None:
+            any_ = run.config().model.device != "cpu" and any(node.get("GPU") for node in nodes)
+            asked = Resources(asked.cpus, 1.0 if any_ else 0.0)
+        if not any(node.get("CPU", 0) >= asked.cpus and node.get("GPU", 0) >= (asked.gpus or 0) for node in nodes):
+            sizes = "; ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes)
+            raise UserError(
+                f"No node of the cluster has {asked.cpus:g} CPUs and {asked.gpus:g} GPUs.", f"Its nodes have {sizes}."
+            )
+        return asked
+
+    def _ended(self, task: Any) -> None:
+        """Take notice of a task's end; a run that has not ended with it starts again elsewhere, or has failed."""
+        import ray
+
+        run, error, lost = self.tasks.pop(task), "", False
+        gone = (ray.exceptions.NodeDiedError, ray.exceptions.WorkerCrashedError, ray.exceptions.LocalRayletDiedError)
+        try:
+            ray.get(task)
+        except gone:
+            lost, error = True, f"Its node was lost {LOSSES} times."
+        except ray.exceptions.OutOfMemoryError:
+            error = "The node ran out of memory."
+        except ray.exceptions.RayError as raised:
+            error = str(raised).strip().splitlines()[-1] if str(raised).strip() else type(raised).__name__
+        if _state(run) in store.ENDED:
+            return
+        self.losses[run.id] += lost
+        if self._cancelled(run):
+            _write(run, state="cancelled", error="Cancelled.")
+        elif lost and self.losses[run.id] < LOSSES:
+            _tell(run, "The node was lost. The run goes on from its last finished stage, on another one.")
+            _write(run, state="queued", pid=None, losses=self.losses[run.id])
+            self._submit(run)
+        else:
+            _write(run, state="failed", error=error or "The node ended without a word.", fix=FIX)
+
+    def _cancelled(self, run: Run) -> bool:
+        return any((place / "cancel").exists() for place in (run.path, self.sweep.path if self.sweep else run.path))
+
+
+def _environment() -> dict[str, str]:
+    """Return what a task's process needs in its environment from its beginning. Secrets stay here: Ray logs these."""
+    from core.jobs import PROCESS
+
+    return {**PROCESS, "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(ROOT)}
+
+
+def _write(run: Run, **values: Any) -> None:
+    """Change the status of a run that has no worker now."""
+    status = run.json("status.json")
+    now = {"heartbeat": time.time(), "host": os.uname().nodename}
+    store.write_json(run.path / "status.json", {**(status if isinstance(status, dict) else {}), **now, **values})
+
+
+def _tell(run: Run, text: str) -> None:
+    from core.worker import Log
+
+    Log(run).event("finding", text=text)
+
+
+def manage(place: Run, runs: Sequence[Run], sweep: Sweep | None = None) -> int:
+    """Have some runs done by the cluster; return the exit status. The place gets the manager's own status."""
+    from core.worker import Log, reported
+
+    manager = Manager(runs, sweep)
+    try:
+        with store.single_worker(place):
+            log = Log(place)
+            with log.beating():
+                status = reported(log, partial(_go, manager))
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return status
+
+
+def _go(manager: Manager, log: Any) -> None:
+    try:
+        manager.go(log)
+    except Cancelled:
+        raise
+    except UserError as error:
+        manager.settle(error.what, error.fix)
+        raise
+    except Exception as error:
+        manager.settle(f"The cluster failed: {type(error).__name__}: {error}", FIX)
+        raise
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line names."""
+    if arguments[0] == "--sweep":
+        sweep = Sweep(Path(arguments[1]).absolute())
+        return manage(sweep.place, [run for run in members(sweep) if _state(run) not in store.ENDED], sweep)
+    run = Run(Path(arguments[0]).absolute())
+    return manage(run.manager, [run])
+
+
+if __name__ == "__main__":
+    # The functions that tasks run must be found under this module's own name on the nodes.
+    from core import ray_backend
+
+    raise SystemExit(ray_backend.main(sys.argv[1:]))
