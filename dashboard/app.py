@@ -24,6 +24,7 @@ page = st.navigation(
         st.Page("views/report.py", title="Report", icon=":material/description:"),
         st.Page("views/run.py", title="Run", icon=":material/play_circle:"),
         st.Page("views/runs.py", title="Runs", icon=":material/table_rows:"),
+        st.Page("views/documents.py", title="Documents", icon=":material/menu_book:"),
     ],
     position="top",
 )

@@ -43,6 +43,7 @@ def views() -> dict[str, str]:
         "run": f"/run?run={privacy}&view=This+run",
         "run-new": f"/run?run={privacy}&view=New+run",
         "runs": f"/runs?run={privacy}&chosen={privacy},{copied}",
+        "documents": "/documents",
     }
 
 

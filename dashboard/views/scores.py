@@ -8,8 +8,8 @@ import streamlit as st
 
 from core.store import Run
 from dashboard.parts import (
+    documents,
     families,
-    findings,
     literature,
     look,
     number_table,
@@ -68,8 +68,8 @@ def names() -> dict[str, Callable[[Chosen, str], None]]:
         "All metrics": lambda chosen, split: scores_metrics.show(chosen[0], split),
         "Methods": lambda *_: families.show(),
     }
-    if findings.there():
-        found["What we found"] = lambda *_: findings.show()
+    if documents.FINDINGS.exists():
+        found["What we found"] = lambda *_: documents.show(documents.FINDINGS)
     return found
 
 

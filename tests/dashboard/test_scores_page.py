@@ -30,7 +30,6 @@ from dashboard.charts.palette import DARK, LIGHT
 from dashboard.charts.tradeoff import Point, Reference, Tradeoff
 from dashboard.parts import (
     families,
-    findings,
     number_table,
     published,
     scores_controls,
@@ -341,7 +340,7 @@ def test_subjects_are_sorted_by_what_went_wrong() -> None:
     assert "Ann lost most of what had to be kept: 80 points" in scores_subjects.in_words(found)
 
 
-# -- cost, metrics, methods, findings ---------------------------------------------------------------------------------
+# -- cost, metrics, methods -------------------------------------------------------------------------------------------
 
 
 def test_cost_is_seconds_by_steps_and_the_papers_stands_apart() -> None:
@@ -404,18 +403,6 @@ def test_every_method_is_listed_in_a_group_and_can_be_found() -> None:
         assert families.in_words(kind)
     assert families.matches(METHODS["ce-u"], "2503.01224 cross")
     assert not families.matches(METHODS["ce-u"], "2503.01224 refusal")
-
-
-def test_findings_ask_no_other_host() -> None:
-    text = "# Title\n\n![x](https://evil.example/x.png) [here](https://evil.example) <script>1</script> :red[r] $a$ `core sweep`\n\n```\nrun $X < y\n# no heading\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |"
-    found = findings.harmless(text)
-    assert "![" not in found
-    assert "](" not in found
-    assert "<script" not in found
-    assert found.startswith("### Title")
-    assert "| 1 | 2 |" in found
-    assert "`core sweep`" in found
-    assert "run $X < y\n# no heading" in found
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------
@@ -542,26 +529,6 @@ def test_a_subjects_questions_lead_to_compare(open_page: Open) -> None:
     assert not app.exception
     links = [element for element in app.get("page_link") if "q=" in element.proto.query_string]
     assert links
-
-
-def test_findings_have_their_tables_apart() -> None:
-    text = "before\n\n| a | |\n|---|--:|\n| 1 | **2** |\n| 3 | 4 |\n\nafter | no table\n"
-    before, table, after = findings.parts(text)
-    assert table == [{"a": "1", "  ": "**2**"}, {"a": "3", "  ": "4"}]
-    assert isinstance(before, str)
-    assert isinstance(after, str)
-    assert before.strip() == "before"
-    assert after.strip() == "after | no table"
-
-
-def test_findings_are_shown_once_there_are_any(open_page: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(findings, "FILE", tmp_path / "findings.md")
-    assert "What we found" not in [t.label for t in open_page("scores").tabs]
-    findings.FILE.write_text("# Random is as good\n\n![x](https://evil.example/x.png)\n")
-    app = tab(open_page, "What we found")
-    assert "What we found" in [t.label for t in app.tabs]
-    assert "Random is as good" in text_of(app)
-    assert "](https" not in text_of(app)
 
 
 def test_methods_can_be_searched(open_page: Open) -> None:

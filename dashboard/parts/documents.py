@@ -1,4 +1,4 @@
-"""What the project found out with its own runs: assets/findings.md, shown as text and tables and nothing else."""
+"""What the project says about itself, assets/findings.md and assets/docs/*.md, shown as text and tables and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
-FILE = Path(__file__).resolve().parents[2] / "assets" / "findings.md"
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+FINDINGS = ASSETS / "findings.md"
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 _TABLE = re.compile(r"((?:^\|.*\n)^\|[ \t:|-]+\|[ \t]*(?:\n\|.*)*(?:\n|\Z))", re.MULTILINE)
 _PICTURE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
@@ -15,17 +16,23 @@ _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)[^)]*\)")
 _DIRECTIVE = re.compile(r":([a-z-]+)\[")
 
 
-def there() -> bool:
-    """Say whether there is anything to show."""
-    return FILE.exists()
+def files() -> dict[str, Path]:
+    """Return title -> file of all documents: a file is called what its first heading says."""
+    found = [file for file in (FINDINGS, *sorted((ASSETS / "docs").glob("*.md"))) if file.exists()]
+    return {_title(file): file for file in found}
 
 
-def show() -> None:
-    """Show the file."""
+def _title(file: Path) -> str:
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        return next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), file.stem)
+
+
+def show(file: Path) -> None:
+    """Show one document."""
     try:
-        text = FILE.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        st.info("assets/findings.md cannot be read.")
+        st.info(f"{file.name} cannot be read.")
         return
     for part in parts(text):
         if isinstance(part, str):
@@ -33,7 +40,7 @@ def show() -> None:
         else:
             # Streamlit's own table scrolls in itself; one in Markdown would push a telephone's page sideways.
             st.table([{head: harmless(cell) for head, cell in row.items()} for row in part], border="horizontal", hide_index=True,
-                     alt="A table of the findings")  # fmt: skip
+                     alt="A table of the document")  # fmt: skip
 
 
 def parts(text: str) -> list[str | list[dict[str, str]]]:
