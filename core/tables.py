@@ -93,7 +93,10 @@ def csv_rows(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"{path.name} has the column “{twice[0][:80]}” twice.", "Rename one of them.")
     for number, line in enumerate(lines[1:], start=1):
         if len(line) > len(names):
-            raise UserError(f"{path.name} has {len(line)} cells in row {number}, and {len(names)} columns.", "Quote cells that hold commas.")
+            raise UserError(
+                f"{path.name} has {len(line)} cells in row {number}, and {len(names)} columns.",
+                "Quote cells that hold commas.",
+            )
     return [dict(zip(names, [*line, *[""] * (len(names) - len(line))], strict=True)) for line in lines[1:]]
 
 
@@ -107,7 +110,9 @@ def parquet_rows(path: Path) -> list[dict[str, Any]]:
             facts = file.metadata
             _few(path, facts.num_rows, facts.num_columns)
             if sum(facts.row_group(i).total_byte_size for i in range(facts.num_row_groups)) > LARGEST_UNPACKED:
-                raise UserError(f"{path.name} has more than {LARGEST_UNPACKED // 2**20} MB when it is unpacked.", "Take a part.")
+                raise UserError(
+                    f"{path.name} has more than {LARGEST_UNPACKED // 2**20} MB when it is unpacked.", "Take a part."
+                )
             texts = [column.name for column in file.schema_arrow if pa.types.is_string(column.type)]
         table = pq.read_table(path, read_dictionary=texts)
         _short(path, table)

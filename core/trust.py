@@ -23,7 +23,10 @@ def given(config: RunConfig, flag: bool, names: Iterable[str] = ()) -> RunConfig
     names: further models of it. Raises UserError for one that asks for trust without the flag.
     """
     if config.model.trust_remote_code and not flag:
-        raise UserError("These settings let a model run code of its own, which only the command line may allow.", f"Add {FLAG} if you trust its authors.")
+        raise UserError(
+            "These settings let a model run code of its own, which only the command line may allow.",
+            f"Add {FLAG} if you trust its authors.",
+        )
     if not flag:
         return config
     for name in (config.model.name, *names):
