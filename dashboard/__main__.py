@@ -201,10 +201,13 @@ def serve(given: argparse.Namespace) -> None:
     from starlette.middleware import Middleware
     from starlette.middleware.gzip import GZipMiddleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.routing import Mount
+    from starlette.routing import BaseRoute, Mount, Route
     from starlette.staticfiles import StaticFiles
 
-    served = [Mount(f"/{name}", StaticFiles(directory=ROOT / "assets" / name)) for name in ("fonts", "vendor")]
+    from dashboard.health import healthz
+
+    served: list[BaseRoute] = [Mount(f"/{name}", StaticFiles(directory=ROOT / "assets" / name)) for name in ("fonts", "vendor")]
+    served.append(Route("/healthz", healthz))
     # Streamlit sends its own scripts uncompressed: 2.8 MB for a first visit instead of 1.1.
     small = Middleware(GZipMiddleware, compresslevel=4)
     # A name that a stranger points at this machine would make his page one of the same origin.
