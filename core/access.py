@@ -6,6 +6,7 @@ That is asked where something is changed, not where a button is drawn: a page th
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from core.errors import UserError
 
@@ -17,6 +18,30 @@ LOGIN = "FORGETSCOPE_LOGIN"
 ALLOWED = "FORGETSCOPE_ALLOWED"
 """environment variable: who may come in, addresses (ada@uni.org) and domains (@uni.org), by comma; empty: all whom the
 identity provider knows"""
+
+OWNER = "FORGETSCOPE_OWNER"
+"""environment variable of workers: for whom they work"""
+SHELL = "command line"
+"""the owner of what no page started"""
+
+
+def of_process() -> str:
+    """Return for whom a process acts that acts for one alone."""
+    return os.environ.get(OWNER) or SHELL
+
+
+_who: Callable[[], str] = of_process
+
+
+def identify(who: Callable[[], str]) -> None:
+    """Let something else than the environment say for whom this process acts at the moment: a server acts for many."""
+    global _who
+    _who = who
+
+
+def owner() -> str:
+    """Return for whom this process acts: an address, a browser, or the command line."""
+    return _who()
 
 
 def read_only() -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core import access, ray_backend, store
+from core import access, limits, ray_backend, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.ray_backend import Resources
@@ -37,12 +37,16 @@ PROCESS = {
 def environment() -> dict[str, str]:
     """Return the environment of processes that compute."""
     path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
-    return {**PROCESS, "TOKENIZERS_PARALLELISM": "false", **os.environ, "PYTHONPATH": path}
+    return {**PROCESS, "TOKENIZERS_PARALLELISM": "false", **os.environ, "PYTHONPATH": path, access.OWNER: access.owner()}
 
 
 def submit(config: RunConfig, folder: Path, ray: Resources | None = None) -> Run:
-    """Create a run and start its worker. ray: on the Ray cluster, with these resources; UserError where there is none."""
+    """Create a run and start its worker. ray: on the Ray cluster, with these resources.
+
+    Raises UserError where there is no cluster, and where the owner has enough in the queue.
+    """
     access.changing()
+    limits.starting(folder)
     if ray:
         ray_backend.check()
     run = store.create(config, folder)
@@ -111,6 +115,7 @@ def resume(run: Run) -> int:
         raise UserError(f"The run {run.id} is {state}.", "Wait for it, or cancel it first.")
     if run.bundled:
         raise UserError("The bundled run cannot be changed.", "Start a new one with its settings.")
+    limits.starting(run.path.parent)
     ray = ray_backend.again(run)
     if ray:
         ray_backend.check()

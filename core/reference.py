@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 
-from core import jobs, store
+from core import jobs, limits, store
 from core.errors import UserError
 from core.store import Run
 
@@ -54,6 +54,7 @@ def start(run: Run) -> Run:
     found = place(run)
     if found.status().get("state") in ("queued", "running"):
         raise UserError(f"The reference of {run.id} is being made already.", "Wait for it.")
+    limits.starting(found.path.parent.parent)
     store.prepare(found, run.config())
     store.write_json(found.path / "status.json", store.fresh_status())
     jobs.start_reference(run, found)

@@ -236,7 +236,7 @@ def fresh_status() -> dict[str, Any]:
     now = time.time()
     return {
         "format": FORMAT, "state": "queued", "stage": "", "stages": {}, "created": now, "heartbeat": now,
-        "host": os.uname().nodename, "pid": None, "error": "",
+        "host": os.uname().nodename, "pid": None, "error": "", "owner": access.owner(),
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import access, store
+from core import access, limits, store
 from core.config import FORMAT, RunConfig
 from core.errors import UserError, unknown
 from core.store import GONE, Run
@@ -113,12 +113,15 @@ def create(kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Mem
         raise UserError("This sweep has no run.", "Ask for at least one method, region and seed.")
     if len({member.config.model.device for member in members}) > 1:
         raise UserError("A sweep runs on one device.", "Start a sweep for each device.")
+    limits.starting(folder)
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:30] or kind
     sweep = Sweep(home(folder) / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{uuid.uuid4().hex[:4]}")
     runs = []
     for number, member in enumerate(members, start=1):
         shown = f"{number:03d} {name} {described(member.coordinates)}"
         run = member.existing or store.create(member.config.with_setting("name", shown[:200]), folder)
+        if not member.existing:
+            store.write_json(run.path / "status.json", store.fresh_status() | {"sweep": sweep.id})
         runs.append({"run": run.id, "coordinates": dict(member.coordinates), "role": member.role})
     value = {
         "format": FORMAT, "id": sweep.id, "name": name, "kind": kind, "created": time.time(), "asked": dict(asked),
@@ -187,6 +190,7 @@ def reopen(sweep: Sweep) -> None:
     status = sweep.place.status()
     if status.get("state") in ("queued", "running"):
         raise UserError(f"The sweep {sweep.id} is {status['state']}.", "Wait for it, or cancel it first.")
+    limits.starting(sweep.folder)
     renew(sweep)
 
 
@@ -203,4 +207,4 @@ def renew(sweep: Sweep) -> None:
                 status.get("state") == "failed" and status.get("error", "").startswith(GONE)
             )
             again = {"died": died} if died and status.get("began") else {}
-            store.write_json(run.path / "status.json", store.fresh_status() | again)
+            store.write_json(run.path / "status.json", store.fresh_status() | {"sweep": sweep.id} | again)

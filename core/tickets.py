@@ -1,7 +1,11 @@
 """The queue for a device: one file a waiting worker, in an order that people may change.
 
 A ticket is made and removed by its worker. Its name is when it was made and by which process; its content says for
-which run, and its place in the queue where that was changed. There is no dispatcher: everybody reads the same folder.
+which run, whose it is, and its place among the owner's where that was changed. There is no dispatcher: everybody reads
+the same folder, and comes to the same order.
+
+The queue is fair: whoever had the device longest ago is next, and who never had it comes before all who had. So nobody
+waits for a second run of somebody else before having had a first. It forgets who had it once nobody is left.
 """
 
 from __future__ import annotations
@@ -9,12 +13,19 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from core import store
+from core import access, store
 from core.store import Run
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+SERVED = "served.json"
+"""file of a queue: owner -> when a run of theirs last got the device, in nanoseconds"""
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,10 @@ class Ticket:
     """the run's folder; None in a ticket without content"""
     order: int
     """lower is earlier; the time of the ticket in nanoseconds unless it was moved"""
+    owner: str = access.SHELL
+    """for whom it waits"""
+    at_work: bool = False
+    """whether it has the device"""
 
     @property
     def pid(self) -> int:
@@ -34,8 +49,13 @@ class Ticket:
 
     @property
     def place(self) -> tuple[int, str]:
-        """What tickets are sorted by."""
+        """What the tickets of one owner are sorted by."""
         return self.order, self.path.name
+
+    def write(self, order: int, at_work: bool) -> None:
+        """Replace its content."""
+        run = str(self.run) if self.run else None
+        store.write_json(self.path, {"run": run, "order": order, "owner": self.owner, "at_work": at_work})
 
 
 def base() -> Path:
@@ -46,12 +66,28 @@ def base() -> Path:
 
 
 def take(folder: Path, run: Run) -> Path:
-    """Take a ticket at the end of a device's queue and return its path. Raises UserError, OSError."""
+    """Take a ticket at the end of the own ones in a device's queue and return its path. Raises UserError, OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    order = max([time.time_ns(), *(ticket.order + 1 for ticket in waiting(folder))])
-    path = folder / f"{time.time_ns():020d}-{os.getpid()}"
-    store.write_json(path, {"run": str(run.path), "order": order})
+    with _changing(folder):
+        before = waiting(folder)
+        if not before:
+            (folder / SERVED).unlink(missing_ok=True)
+        order = max([time.time_ns(), *(ticket.order + 1 for ticket in before)])
+        path = folder / f"{time.time_ns():020d}-{os.getpid()}"
+        Ticket(path, run.path, order, access.owner()).write(order, at_work=False)
     return path
+
+
+def begin(folder: Path, mine: Path) -> None:
+    """Note that a ticket's owner has got the device. Raises UserError, OSError."""
+    with _changing(folder):
+        ticket = _read(mine)
+        if ticket is None:
+            return
+        ticket.write(ticket.order, at_work=True)
+        served = _served(folder)
+        # A clock that was set back must not make the last one look like the first.
+        store.write_json(folder / SERVED, served | {ticket.owner: max([time.time_ns(), *(t + 1 for t in served.values())])})
 
 
 def waiting(folder: Path) -> list[Ticket]:
@@ -65,7 +101,39 @@ def waiting(folder: Path) -> list[Ticket]:
             found.append(ticket)
         else:
             path.unlink(missing_ok=True)
-    return sorted(found, key=lambda ticket: ticket.place)
+    return in_turn(found, _served(folder))
+
+
+def in_turn(tickets: Sequence[Ticket], served: Mapping[str, int]) -> list[Ticket]:
+    """Return tickets in the order of their turns. served: when each owner last had the device; whoever had it longest ago is next."""
+    last = dict(served)
+    ordered = [ticket for ticket in tickets if ticket.at_work]
+    left = sorted((ticket for ticket in tickets if not ticket.at_work), key=lambda ticket: ticket.place)
+    turn = max(last.values(), default=0)
+    while left:
+        following = min(left, key=lambda ticket: (last.get(ticket.owner, -1), *ticket.place))
+        left.remove(following)
+        ordered.append(following)
+        turn += 1
+        last[following.owner] = turn
+    return ordered
+
+
+def others_wait(folder: Path, owner: str) -> bool:
+    """Say whether somebody else is waiting for a device."""
+    return any(ticket.owner != owner and not ticket.at_work for ticket in waiting(folder))
+
+
+def _changing(folder: Path) -> BaseFileLock:
+    """Return the lock of a queue: one process at a time changes its order."""
+    from filelock import FileLock
+
+    return FileLock(folder / "order.lock")
+
+
+def _served(folder: Path) -> dict[str, int]:
+    values: Any = Run(folder).json(SERVED)
+    return {str(k): v for k, v in values.items() if isinstance(v, int)} if isinstance(values, dict) else {}
 
 
 def _read(path: Path) -> Ticket | None:
@@ -79,7 +147,13 @@ def _read(path: Path) -> Ticket | None:
         values = None
     values = values if isinstance(values, dict) else {}
     order, run = values.get("order"), values.get("run")
-    return Ticket(path, Path(run) if isinstance(run, str) else None, order if isinstance(order, int) else int(made))
+    return Ticket(
+        path,
+        Path(run) if isinstance(run, str) else None,
+        order if isinstance(order, int) else int(made),
+        str(values.get("owner") or access.SHELL),
+        values.get("at_work") is True,
+    )
 
 
 def ahead(folder: Path, mine: Path) -> int:
@@ -100,25 +174,23 @@ def queues() -> dict[str, list[Ticket]]:
 
 
 def move(run: Run, step: int) -> bool:
-    """Let a waiting run change places with the one before (-1) or after it (+1); return whether that was possible.
+    """Let a waiting run change places with its owner's one before (-1) or after it (+1); return whether that was possible.
 
-    A run that is at work keeps its place: nobody can get before it.
+    A run that is at work keeps its place: nobody can get before it. Between owners the order is the queue's alone.
     """
-    from filelock import FileLock
-
     for device in queues():
         folder = base() / device
         try:
-            with FileLock(folder / "order.lock"):
-                movable = [t for t in waiting(folder) if t.run is None or Run(t.run).status().get("state") == "queued"]
-                places = [t.run for t in movable]
-                if run.path not in places:
+            with _changing(folder):
+                there = [t for t in waiting(folder) if t.run is None or Run(t.run).status().get("state") == "queued"]
+                mine = next((ticket for ticket in there if ticket.run == run.path), None)
+                if mine is None:
                     continue
-                here = places.index(run.path)
-                there = here + step
-                if not 0 <= there < len(movable):
+                movable = [ticket for ticket in there if ticket.owner == mine.owner]
+                here = movable.index(mine)
+                if not 0 <= here + step < len(movable):
                     return False
-                movable[here], movable[there] = movable[there], movable[here]
+                movable[here], movable[here + step] = movable[here + step], movable[here]
                 _renumber(movable)
                 return True
         except OSError as error:
@@ -133,4 +205,4 @@ def _renumber(tickets: list[Ticket]) -> None:
         last = max(order, last + 1)
         # A worker that has gone meanwhile took its ticket along: it must not come back.
         if ticket.order != last and ticket.path.exists():
-            store.write_json(ticket.path, {"run": str(ticket.run) if ticket.run else None, "order": last})
+            ticket.write(last, ticket.at_work)

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import reference, store, tickets
+from core import access, reference, store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError
 from core.progress import Reporter, peak_memory_mb
@@ -153,6 +153,7 @@ def turn(config: RunConfig, log: Log) -> Iterator[None]:
             if ahead == 0:
                 with contextlib.suppress(Timeout):
                     lock.acquire()
+                    tickets.begin(folder, ticket)
                     break
             if log.status.get("position") != ahead + 1:
                 log.write(position=ahead + 1)
@@ -236,24 +237,37 @@ def _all(sweep: Sweep, log: Log) -> None:
     waiting = [run for run in members(sweep) if _claim(run, sweep)]
     waiting.sort(key=lambda run: int(run.status().get("died") or 0))
     try:
-        configs = [value for run in waiting if (value := _readable(run))]
-        with turn(configs[0], log) if configs else contextlib.nullcontext():
-            log.write(state="running", began=time.time())
-            from core.shelf import Shelf  # torch is imported here, when it is this sweep's turn
-
-            shelf, total = Shelf(), len(waiting)
-            while waiting:
-                log.check()
-                run = waiting.pop(0)
-                log.write(now=run.id, runs={"ended": total - len(waiting) - 1, "total": total})
-                _one(sweep, run, shelf)
-            log.check()
+        configs, total = [value for run in waiting if (value := _readable(run))], len(waiting)
+        while True:
+            with turn(configs[0], log) if configs else contextlib.nullcontext():
+                log.write(state="running", began=time.time())
+                _until_others_wait(sweep, log, waiting, total)
+            if not waiting:
+                break
+            log.write(state="queued", now="")
+        log.check()
     except Cancelled:
         for run in waiting:
             Log(run).write(state="cancelled", error="The sweep was cancelled before this run began.")
         raise
     finally:
         log.write(now="")
+
+
+def _until_others_wait(sweep: Sweep, log: Log, waiting: list[Run], total: int) -> None:
+    """Execute and take away run after run, until none is left or somebody else waits for the device."""
+    from core.shelf import Shelf  # torch is imported here, when it is this sweep's turn
+
+    shelf = Shelf()
+    while waiting:
+        log.check()
+        run = waiting.pop(0)
+        log.write(now=run.id, runs={"ended": total - len(waiting) - 1, "total": total})
+        _one(sweep, run, shelf)
+        config = _readable(run)
+        if config and tickets.others_wait(queue_folder(config), access.owner()):
+            shelf.clear()  # the memory is the other one's
+            return
 
 
 def _claim(run: Run, sweep: Sweep) -> bool:

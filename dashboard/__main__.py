@@ -20,6 +20,7 @@ from typing import Any
 from core import access
 from core.errors import UserError
 from dashboard.headers import SecurityHeaders
+from dashboard.known import Known
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "streamlit_config.toml"
@@ -212,7 +213,7 @@ def serve(given: argparse.Namespace) -> None:
     small = Middleware(GZipMiddleware, compresslevel=4)
     # A name that a stranger points at this machine would make his page one of the same origin.
     named = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
-    layers = [Middleware(SecurityHeaders), named, small, Middleware(Preload)]
+    layers = [Middleware(SecurityHeaders), named, small, Middleware(Preload), Middleware(Known)]
     st.App(ROOT / "dashboard" / "app.py", routes=served, middleware=layers, lifespan=warm).run(config=settings)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core import fitting, jobs, probes, store
+from core import fitting, jobs, limits, probes, store
 from core.errors import UserError
 from core.store import Run
 
@@ -39,6 +39,7 @@ def start(run: Run, names: Sequence[str] = (), settings: Mapping[str, Any] | Non
     found = place(run, folder)
     if busy(run, folder):
         raise UserError(f"Probes of {run.id} are being made already.", "Wait for them, or cancel them.")
+    limits.starting(found.path.parent.parent)
     store.prepare(found, run.config())
     store.write_json(found.path / WANTED, {"run": str(run.path), "probes": list(names), "settings": dict(settings or {})})
     store.write_json(found.path / "status.json", store.fresh_status())

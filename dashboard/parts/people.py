@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core import access
+from dashboard.known import COOKIE
 from dashboard.parts.text import md
 
 
@@ -28,8 +31,22 @@ def listed(text: str) -> list[str]:
     return [part.strip().lower() for part in text.split(",") if part.strip()]
 
 
+def me() -> str:
+    """Return for whom a page acts: the signed-in address, else the browser, else this one tab of it."""
+    context = get_script_run_ctx(suppress_warning=True)
+    if context is None:
+        return access.of_process()
+    if os.environ.get(access.LOGIN):
+        person = st.user.to_dict()
+        address = str(person.get("email") or person.get("sub") or "somebody").strip().lower()
+        return address if person.get("email_verified") is True else f"{address} (not verified)"
+    known = str(st.context.cookies.get(COOKIE) or context.session_id)
+    return f"browser {hashlib.sha256(known.encode()).hexdigest()[:8]}"
+
+
 def check() -> None:
     """Stop the page for whoever is not let in; say on every page that it is read-only where it is."""
+    access.identify(me)
     if os.environ.get(access.LOGIN):
         if not st.user.is_logged_in:
             st.title("Forgetscope")

@@ -1,4 +1,7 @@
-"""Runs that live: the one at work and those that wait, with their order. Looks again while there are any."""
+"""Runs that live: the one at work and those that wait, with their order. Looks again while there are any.
+
+Between people the queue is fair (core/tickets.py); what people can change is the order among one owner's runs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from core import jobs, tickets
+from core import access, jobs, tickets
 from core.overview import Overview
 from core.store import Run
 from dashboard.parts import look, progress
@@ -33,11 +36,15 @@ def _look(names: dict[str, str], folder: Path) -> None:
     if any(status.get("state") not in ALIVE for status in states.values()):
         st.rerun()  # one has ended: its scores belong into the table
     st.subheader("At work and waiting")
-    waiting = [name for name in line(runs, states) if states[name].get("state") == "queued"]
     with st.container(border=True):
-        for name in line(runs, states):
-            place = waiting.index(name) if name in waiting else None
-            _row(runs[name], names[name], states[name], place, len(waiting))
+        for name in (ordered := line(runs, states)):
+            mine = [other for other in ordered if states[other].get("state") == "queued" and owner(states[other]) == owner(states[name])]
+            _row(runs[name], names[name], states[name], mine.index(name) if name in mine else None, len(mine))
+
+
+def owner(status: dict[str, Any]) -> str:
+    """Return for whom a run is done."""
+    return str(status.get("owner") or access.SHELL)
 
 
 def line(runs: dict[str, Run], states: dict[str, dict[str, Any]]) -> list[str]:
@@ -55,13 +62,15 @@ def line(runs: dict[str, Run], states: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _row(run: Run, name: str, status: dict[str, Any], place: int | None, waiting: int) -> None:
+    whose = owner(status)
+    by = "" if whose == access.owner() else f" · started by {md(whose)}"
     with st.container(horizontal=True, vertical_alignment="center", key=f"queue.{run.id}"):
-        st.markdown(f"**{md(name)}**  \n:gray[{words(status)}]", width="stretch")
+        st.markdown(f"**{md(name)}**  \n:gray[{words(status)}{by}]", width="stretch")
         if place is not None and waiting > 1:
             st.button("Earlier", key=f"up.{run.id}", icon=":material/arrow_upward:", type="tertiary", disabled=place == 0,
-                      on_click=move, args=(run, -1), help="Let it run before the one above")  # fmt: skip
+                      on_click=move, args=(run, -1), help="Let it run before the previous one of the same person")  # fmt: skip
             st.button("Later", key=f"down.{run.id}", icon=":material/arrow_downward:", type="tertiary",
-                      disabled=place == waiting - 1, on_click=move, args=(run, 1), help="Let the one below run first")  # fmt: skip
+                      disabled=place == waiting - 1, on_click=move, args=(run, 1), help="Let the next one of the same person run first")  # fmt: skip
         asked = (run.path / "cancel").exists()
         st.button("Stopping …" if asked else "Cancel", key=f"cancel.{run.id}", icon=":material/stop:", disabled=asked,
                   on_click=progress.cancel, args=(run,), help="What was computed is kept.")  # fmt: skip

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from core import access
 from core.errors import UserError
 from dashboard.__main__ import ROOT, configuration, flattened, free_port, loopback, main, reach, variable
+from dashboard.known import COOKIE, Known
 from dashboard.parts import people
 
 HEAVY = ("torch", "transformers", "peft", "datasets", "accelerate")
@@ -100,3 +103,26 @@ def test_a_trusted_network_says_what_it_means(monkeypatch: pytest.MonkeyPatch, c
 )
 def test_only_verified_addresses_on_the_list_come_in(person: dict[str, object], wanted: str, inside: bool) -> None:
     assert people.allowed(person, people.listed(wanted)) is inside
+
+
+def answered(kind: str, cookie: str = "") -> list[str]:
+    """Return the cookies that an answer of some kind sets, for a browser that has some already."""
+    sent: list[dict[str, Any]] = []
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind.encode())]})
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(Known(page)({"type": "http", "headers": [(b"cookie", cookie.encode())]}, None, send))
+    return [value.decode() for key, value in sent[0]["headers"] if key == b"set-cookie"]
+
+
+def test_a_browser_is_known_again_and_no_script_reads_by_what() -> None:
+    first, second = answered("text/html"), answered("text/html; charset=utf-8", "other=1")
+    assert all(len(found) == 1 and "HttpOnly" in found[0] and "SameSite=Lax" in found[0] for found in (first, second))
+    assert first != second
+    assert answered("text/html", f"a=1; {first[0].partition(';')[0]}") == []
+    assert answered("application/javascript") == []
+    assert COOKIE in first[0]
