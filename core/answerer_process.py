@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import secrets
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import logs
 from core.answerer import place, receive, send
-from core.errors import UserError
+from core.errors import UserError, plain
 
 if TYPE_CHECKING:
     from core.service import Service
 
+LOG = logging.getLogger("core.answerer_process")
 IDLE_MINUTES = 10.0
 
 
@@ -81,13 +83,15 @@ class Server:
             if request.get("op") == "leave":
                 send(connection, {"kind": "done"})
                 return "leave"
-            self._serve(request, connection)
+            with logs.about(Path(str(request.get("run") or "")).name):
+                self._serve(request, connection)
         except (EOFError, OSError):
             return "gone"
         return ""
 
     def _serve(self, request: Mapping[str, Any], connection: Connection[Any, Any] | None) -> None:
         """Send the replies to a request. Raises OSError when the client has hung up."""
+        began = time.monotonic()
         try:
             if self.service is None:
                 from core.service import Service
@@ -97,14 +101,15 @@ class Server:
                 for reply in replies:
                     if connection is not None:
                         send(connection, reply)
+            LOG.info("%s: done in %.2f s", request.get("op"), time.monotonic() - began)
         except UserError as error:
+            LOG.info("%s: refused, and the client told why", request.get("op"))
             _tell(connection, error.what, error.fix)
         except (BrokenPipeError, ConnectionResetError):
             raise
         except Exception as error:  # a crash costs one sentence on the page; the log has the rest
-            sys.stderr.write(traceback.format_exc())
-            sys.stderr.flush()
-            _tell(connection, f"Answering failed: {type(error).__name__}: {error}", "Ask again, or start a new run.")
+            LOG.exception("unexpected error")
+            _tell(connection, plain(f"Answering failed: {type(error).__name__}: {error}"), "Ask again, or start a new run.")
 
 
 def _tell(connection: Connection[Any, Any] | None, what: str, fix: str) -> None:
@@ -127,4 +132,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    logs.start()
     sys.exit(main(sys.argv[1:]))

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from core.masking import masked
+
 LONGEST = 400
 """characters of either half of an error: names and values in it may come from anybody, and be of any length"""
 TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -27,8 +29,8 @@ class UserError(Exception):
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
-    """Return a text on one line, of bounded length, and without anything that a terminal would obey or a reader not see."""
-    words = " ".join(text[:100_000].split())
+    """Return a text on one line, of bounded length, and without tokens or what a terminal would obey or a reader not see."""
+    words = " ".join(masked(text[:100_000]).split())
     line = re.sub(r"\S{161,}", lambda word: f"{word[0][:100]}…{word[0][-40:]}", words)  # a sentence is more than one word
     line = line if len(line) <= longest else f"{line[: longest - 1]}…"
     return "".join(_shown(character) for character in line)

@@ -5,6 +5,7 @@ No heavy import: the dashboard's server and the command line use this, and neith
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core import access, limits, ray_backend, store
+from core import access, limits, logs, ray_backend, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.ray_backend import Resources
@@ -21,6 +22,7 @@ from core.store import Run
 from core.sweep import Sweep, members
 
 ROOT = Path(__file__).resolve().parent.parent
+LOG = logging.getLogger(__name__)
 
 PROCESS = {
     # Tensors of some 100 MB come and go at every step. By default glibc returns each to the system and takes fresh,
@@ -101,6 +103,8 @@ def _launch(place: Path, *arguments: str, module: str = "core.worker") -> int:
     except OSError as error:
         raise store.disk_error(place, error) from error
     _children.append(process)
+    with logs.about(place.name):
+        LOG.info("started as process %d", process.pid)
     return process.pid
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from core import trust
 from core.config import ModelConfig
 from core.errors import UserError
+from core.masking import masked
 from core.paths import given
 
 if TYPE_CHECKING:
@@ -307,7 +308,7 @@ def _check_weights(folder: Path, stem: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return (masked(str(error)).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _hint(error: Exception) -> str:

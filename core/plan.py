@@ -12,22 +12,23 @@ import argparse
 import contextlib
 import hashlib
 import json
+import logging
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from core import config as config_
-from core import jobs, store
+from core import jobs, logs, store
 from core.config import RunConfig
-from core.errors import Cancelled, UserError
+from core.errors import Cancelled, UserError, plain
 from core.store import Run
 from core.worker import Log, turn
 
+LOG = logging.getLogger("core.plan")
 STEPS = {
     "known": "what the model knows already", "forward": "scoring of answers", "teaching": "two teaching steps",
     "talking": "generation of answers", "localizing": "gradients of one batch", "unlearning": "two unlearning steps",
@@ -92,7 +93,7 @@ def measure(plan: Run, folder: Path) -> int:
             with log.beating():
                 return _measure(plan, folder, log, began)
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
+        LOG.error("%s", error)
         return 1
 
 
@@ -114,8 +115,8 @@ def _measure(plan: Run, folder: Path, log: Log, began: float) -> int:
     except MemoryError:
         return _failed(log, "The machine ran out of memory while measuring.", "Choose a smaller model or batch size.")
     except Exception as error:
-        sys.stderr.write(traceback.format_exc())
-        return _failed(log, f"Stopped by an unexpected error: {type(error).__name__}: {error}", "")
+        LOG.exception("unexpected error")
+        return _failed(log, plain(f"Stopped by an unexpected error: {type(error).__name__}: {error}"), "")
     finally:
         _clean(plan)
     log.write(state="done", ended=time.time())
@@ -134,7 +135,7 @@ def _clean(plan: Run) -> None:
 def _failed(log: Log, what: str, fix: str) -> int:
     with contextlib.suppress(UserError):
         log.write(state="failed", error=what, fix=fix)
-    sys.stderr.write(f"{what} {fix}\n")
+    LOG.error("%s %s", what, fix)
     return 1
 
 
@@ -157,6 +158,7 @@ def main(given: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     path = Path(options.what).absolute()
     if path.is_dir():
+        logs.start()
         return measure(Run(path), path.parent.parent)
     try:
         config = config_.load(path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import shutil
 import socket
@@ -23,11 +24,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core import store
-from core.errors import Cancelled, UserError
+from core import logs, store
+from core.errors import Cancelled, UserError, plain
 from core.store import Run
 from core.sweep import Sweep, members
 
+LOG = logging.getLogger("core.ray_backend")
 ADDRESS = ("FORGETSCOPE_RAY", "RAY_ADDRESS")
 """environment variables that name the cluster, as Ray writes it: HOST:PORT or auto; the first one wins"""
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,6 +138,7 @@ def execute(path: str, within: str = "") -> None:
     if not (run.path / "config.json").is_file():
         raise UserError(f"The node {os.uname().nodename} does not see {run.path}.", "Put the runs into a shared folder.")
     with _logged(run), _own_queue():
+        logs.start()
         _wait_for_release(run)
         if _state(run) not in store.ENDED:
             worker.work(run, Run(Path(within)) if within else None)
@@ -231,7 +234,7 @@ class Manager:
         try:
             ray.init(address=where, log_to_driver=False, logging_level="ERROR")
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            LOG.error("%s: %s", type(error).__name__, error)
             raise unreachable(where) from error
         finally:
             late.cancel()
@@ -302,7 +305,8 @@ def _environment() -> dict[str, str]:
     """Return what a task's process needs in its environment from its beginning. Secrets stay here: Ray logs these."""
     from core.jobs import PROCESS
 
-    return {**PROCESS, "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(ROOT)}
+    format_ = os.environ.get(logs.VARIABLE, "")
+    return {**PROCESS, logs.VARIABLE: format_, "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(ROOT)}
 
 
 def _write(run: Run, **values: Any) -> None:
@@ -329,7 +333,7 @@ def manage(place: Run, runs: Sequence[Run], sweep: Sweep | None = None) -> int:
             with log.beating():
                 status = reported(log, partial(_go, manager))
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
+        LOG.error("%s", error)
         return 1
     return status
 
@@ -343,7 +347,7 @@ def _go(manager: Manager, log: Any) -> None:
         manager.settle(error.what, error.fix)
         raise
     except Exception as error:
-        manager.settle(f"The cluster failed: {type(error).__name__}: {error}", FIX)
+        manager.settle(plain(f"The cluster failed: {type(error).__name__}: {error}"), FIX)
         raise
 
 
@@ -360,4 +364,5 @@ if __name__ == "__main__":
     # The functions that tasks run must be found under this module's own name on the nodes.
     from core import ray_backend
 
+    logs.start()
     raise SystemExit(ray_backend.main(sys.argv[1:]))

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import access, reference, store, tickets
+from core import access, logs, reference, store, tickets
 from core.config import RunConfig
-from core.errors import Cancelled, UserError
+from core.errors import Cancelled, UserError, plain
 from core.progress import Reporter, peak_memory_mb
 from core.store import Run
 from core.sweep import Sweep, members
@@ -29,6 +29,7 @@ from core.sweep import Sweep, members
 if TYPE_CHECKING:
     from core.shelf import Shelf
 
+LOG = logging.getLogger("core.worker")
 EVENT_EVERY = 0.2
 """Seconds between two progress events of a stage; the last one is always written."""
 
@@ -54,11 +55,12 @@ class Log(Reporter):
 
     @contextlib.contextmanager
     def beating(self) -> Iterator[None]:
-        """Renew the heartbeat in a thread while this context lasts."""
+        """Renew the heartbeat in a thread while this context lasts; what is logged meanwhile names the run."""
         thread = threading.Thread(target=self._beat, daemon=True)
         thread.start()
         try:
-            yield
+            with logs.about(self.run.id):
+                yield
         finally:
             self._stop.set()
             thread.join()
@@ -96,6 +98,8 @@ class Log(Reporter):
             self._began, self._last_event, self._tokens = time.monotonic(), 0.0, 0
         self.write(stage=name, stages=stages)
         self.event("stage", name=name, state=state, **values)
+        logs.in_stage(name)
+        LOG.info("stage %s", state)
         self.check()
 
     def progress(self, done: float, total: float, unit: str, **values: Any) -> None:
@@ -187,7 +191,7 @@ def work(run: Run, within: Run | None = None) -> int:
             with log.beating():
                 return reported(log, alone)
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
+        LOG.error("%s", error)
         return 1
 
 
@@ -199,16 +203,20 @@ def reported(log: Log, action: Callable[[Log], None]) -> int:
         kept = (log.run.path / "after").exists()
         log.write(state="cancelled", error="Cancelled; the partial result is kept." if kept else "Cancelled.")
         log.event("end", state="cancelled")
+        LOG.info("cancelled")
         return 130
     except UserError as error:
         return _failed(log, error.what, error.fix)
     except MemoryError:
         return _failed(log, "The machine ran out of memory.", "Choose a smaller model or batch size.")
     except Exception as error:
-        sys.stderr.write(traceback.format_exc())
-        return _failed(log, f"Stopped by an unexpected error: {type(error).__name__}: {error}", "See worker.log in the run.")
+        LOG.exception("unexpected error")
+        return _failed(
+            log, plain(f"Stopped by an unexpected error: {type(error).__name__}: {error}"), "See worker.log in the run."
+        )
     log.write(state="done", ended=time.time())
     log.event("end", state="done")
+    LOG.info("done")
     return 0
 
 
@@ -216,7 +224,7 @@ def _failed(log: Log, what: str, fix: str) -> int:
     with contextlib.suppress(UserError):
         log.write(state="failed", error=what, fix=fix)
         log.event("end", state="failed", error=what, fix=fix)
-    sys.stderr.write(f"{what} {fix}\n")
+    LOG.error("%s %s", what, fix)
     return 1
 
 
@@ -228,7 +236,7 @@ def work_sweep(sweep: Sweep) -> int:
             with log.beating():
                 return reported(log, partial(_all, sweep))
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
+        LOG.error("%s", error)
         return 1
 
 
@@ -310,7 +318,7 @@ def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
             with log.beating():
                 ended = reported(log, go)
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
+        LOG.error("%s", error)
         return
     # After anything but a good end the model may be in the middle of something: the next run loads it anew.
     if ended == 0:
@@ -333,4 +341,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    logs.start()
     raise SystemExit(main(sys.argv[1:]))

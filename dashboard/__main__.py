@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -17,11 +18,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from core import access
+from core import access, logs
 from core.errors import UserError
+from core.version import version
 from dashboard.headers import SecurityHeaders
 from dashboard.known import Known
 
+LOG = logging.getLogger("dashboard")
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "streamlit_config.toml"
 TRIED_PORTS = 50
@@ -39,6 +42,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--trusted-network", action="store_true",
         help="listen on another address without sign-in: everybody who reaches it can start runs and read all results",
     )  # fmt: skip
+    parser.add_argument("--proxy", metavar="NAME", help="the name under which a reverse proxy on this machine lets others in: they sign in, as with --address")
+    parser.add_argument("--log-format", choices=logs.FORMATS, help=f"of this and all processes it starts (default: {logs.VARIABLE}, else text)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     return parser.parse_args(given)
 
@@ -150,7 +155,8 @@ class Preload:
 
 @asynccontextmanager
 async def warm(_: Any) -> AsyncIterator[dict[str, Any]]:
-    """Import what the first page needs while the browser is still on its way."""
+    """Import what the first page needs while the browser is still on its way; by now all loggers have their handlers."""
+    logs.adopt("streamlit", "uvicorn", "websockets")
 
     def load() -> None:
         for name in ("pandas", "pyarrow.parquet", "psutil", "core.regions", "core.jobs"):
@@ -178,14 +184,17 @@ def announce(address: str, port: int, wanted: int, browser: bool) -> None:
 
 def serve(given: argparse.Namespace) -> None:
     """Check address and port, then serve until interrupted. Raises UserError for what is wrong with either."""
+    if given.log_format:
+        os.environ[logs.VARIABLE] = given.log_format
+    logs.start()
     settings = configuration(os.environ)
-    hosts = ["*"]
     address = given.address or os.environ.get("STREAMLIT_SERVER_ADDRESS") or settings["server.address"]
-    if not loopback(address):
-        reach(address, given.trusted_network)
-    else:
-        settings["server.allowedHosts"] = ["localhost", "127.0.0.1", "::1"]
-        hosts = ["localhost", "127.0.0.1", "["]  # the last is what Starlette makes of [::1]:8501
+    if given.proxy or not loopback(address):
+        reach(given.proxy or address, given.trusted_network)
+    hosts = ["*"]
+    if loopback(address):
+        settings["server.allowedHosts"] = ["localhost", "127.0.0.1", "::1", *filter(None, [given.proxy])]
+        hosts = [*settings["server.allowedHosts"], "["]  # the last is what Starlette makes of [::1]:8501
     wanted = given.port or int(os.environ.get("STREAMLIT_SERVER_PORT") or settings["server.port"])
     port = free_port(address, wanted)
     if given.read_only:
@@ -196,6 +205,7 @@ def serve(given: argparse.Namespace) -> None:
         os.environ["FORGETSCOPE_RUNS"] = str(Path(given.runs).expanduser().absolute())
     settings |= {"server.address": address, "server.port": port}
     browser = not given.no_browser and desktop(os.environ)
+    LOG.info("version %s at %s, port %d", version(), address, port)
     threading.Thread(target=announce, args=(address, port, wanted, browser), daemon=True).start()
 
     import streamlit as st

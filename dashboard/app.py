@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from core import logs
 from dashboard.parts import people, runs_trash, theme_watch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -13,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 st.set_page_config(page_title="Forgetscope", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide")
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large")
 
+logs.name(str(st.query_params.get("run", "")))
 people.check()
 
 page = st.navigation(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core import access
+from core import access, logs
 from core.errors import UserError
 from dashboard.__main__ import ROOT, configuration, flattened, free_port, loopback, main, reach, variable
 from dashboard.known import COOKIE, Known
@@ -70,6 +70,7 @@ def test_loopback(address: str, own: bool) -> None:
 def test_other_addresses_need_a_login(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(logs, "start", lambda: None)
     monkeypatch.setattr(sys, "argv", ["dashboard", "--address", "0.0.0.0", "--no-browser"])
     assert main() == 1
     assert "configure sign-in" in capsys.readouterr().err
@@ -126,3 +127,13 @@ def test_a_browser_is_known_again_and_no_script_reads_by_what() -> None:
     assert answered("text/html", f"a=1; {first[0].partition(';')[0]}") == []
     assert answered("application/javascript") == []
     assert COOKIE in first[0]
+
+
+@pytest.mark.parametrize("options", [["--proxy", "forgetscope.uni.example"], ["--address", "127.0.0.1", "--proxy", "forgetscope.uni.example"]])
+def test_who_comes_through_a_proxy_has_to_sign_in(options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(logs, "start", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["dashboard", *options, "--no-browser"])
+    assert main() == 1
+    assert "forgetscope.uni.example would let anybody on the network start runs here" in capsys.readouterr().err

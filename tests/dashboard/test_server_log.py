@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from core import logs
+from core.version import version
+from tests.processes import until
+
+
+def test_the_dashboard_and_the_libraries_below_it_log_for_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("playwright")  # the server's helper waits for pages too
+    from tests.e2e.serving import Server
+
+    monkeypatch.setenv(logs.VARIABLE, "json")
+    server = Server(tmp_path)
+    server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", server.port)) as rude:
+            rude.sendall(b"NOT HTTP\r\n\r\n")
+            assert b"400" in rude.recv(100)
+        until(lambda: "Invalid HTTP" in server.log.read_text(), "a warning of the server's library")
+    finally:
+        server.stop()
+    lines = [line for line in server.log.read_text().splitlines() if not line.startswith("Forgetscope is at")]
+    found = [json.loads(line) for line in lines]
+    assert found[0]["message"] == f"version {version()} at 127.0.0.1, port {server.port}"
+    assert [line["logger"] for line in found if "Invalid HTTP" in line["message"]] == ["uvicorn.error"]
