@@ -13,11 +13,13 @@ from typing import Any
 
 from core import audit_commands, commands, list_commands, probe_commands, report_commands, sweep_commands
 from core.errors import UserError
+from core.version import version
 
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser: one subcommand a verb."""
     top = argparse.ArgumentParser(prog="python -m core", description="Make a language model forget, and check that it did.")
+    top.add_argument("--version", action="version", version=version())
     verbs = top.add_subparsers(dest="verb", required=True, metavar="COMMAND")
 
     def verb(name: str, help_: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
@@ -78,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     methods.add_argument("names", metavar="NAME", nargs="*", help="only these")
     verb("metrics", "list metrics", list_commands.metrics)
     verb("models", "list models that are here, and how to name others", list_commands.models)
+    verb("licences", "list packages and assets with their licences", list_commands.licences)
     verb("doctor", "say what is installed and what is wrong", commands.doctor)
     bench = verb("bench", "measure this machine against the published procedure", commands.bench)
     bench.add_argument(

@@ -1,10 +1,11 @@
-"""The verbs that list what there is: methods, region rules, metrics, models."""
+"""The verbs that list what there is: methods, region rules, metrics, models, licences."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from core import config
@@ -79,3 +80,13 @@ def models(given: argparse.Namespace) -> int:
     ]
     others = "Others: a hub id (org/name), a folder of safetensors, a GGUF file, a LoRA adapter folder."
     return out(given, {"models": found}, [*table(rows), "", others])
+
+
+def licences(given: argparse.Namespace) -> int:
+    """List packages and what ships with the project, with their licences."""
+    from core.licences import SHIPPED, packages
+
+    found = {"packages": packages(), "shipped": SHIPPED}
+    rows = [[entry.name, entry.version, entry.licence, entry.why] for entries in found.values() for entry in entries]
+    value = {kind: [asdict(entry) for entry in entries] for kind, entries in found.items()}
+    return out(given, value, table([["name", "version", "licence", "what for"], *rows]))
