@@ -19,6 +19,9 @@ ALLOWED = "FORGETSCOPE_ALLOWED"
 """environment variable: who may come in, addresses (ada@uni.org) and domains (@uni.org), by comma; empty: all whom the
 identity provider knows"""
 
+ADMINS = "FORGETSCOPE_ADMINS"
+"""environment variable: who sees the page Admin where people sign in, as in ALLOWED; empty: nobody"""
+
 OWNER = "FORGETSCOPE_OWNER"
 """environment variable of workers: for whom they work"""
 SHELL = "command line"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
-from core import access, living
+from core import access, housekeeping, living
 from core.errors import UserError
 
 QUEUE_LENGTH = "FORGETSCOPE_QUEUE_LENGTH"
 """environment variable: how many runs and sweeps of one person may be queued or at work at a time"""
 LENGTH = 10
 """without the variable: a morning's worth of runs of the bundled model"""
+DISK_QUOTA = "FORGETSCOPE_DISK_QUOTA"
+"""environment variable: how many gigabytes (10⁹ bytes) the folder of runs may take; none without it"""
+WARN = 0.8
+"""share of the quota from which on people are warned"""
 
 
 def queue_length() -> int:
@@ -22,11 +27,47 @@ def queue_length() -> int:
     return int(text)
 
 
-def starting(folder: Path) -> None:
-    """Raise UserError where the acting person has enough in the queue.
+def quota() -> float | None:
+    """Return how many bytes the folder of runs may take, None where it may take all. Raises UserError for no such number."""
+    text = os.environ.get(DISK_QUOTA)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise UserError(
+            f"{DISK_QUOTA} is “{text}”, which is no number of gigabytes.", "Give a number above 0, as 50 or 2.5."
+        )
+    return value * 1e9
 
-    The command line has no limit: whoever has a shell can start processes anyway.
+
+def disk_warning(folder: Path) -> str:
+    """Return a sentence where the quota is nearly used up or exceeded, else an empty text. Raises UserError as `quota`."""
+    total, allowed = _used(folder)
+    return _sentence(total, allowed) if total >= WARN * allowed else ""
+
+
+def _used(folder: Path) -> tuple[int, float]:
+    """Return what the runs take and may take; without a quota nothing is measured."""
+    allowed = quota()
+    return (0, math.inf) if allowed is None else (housekeeping.use(folder).total, allowed)
+
+
+def _sentence(total: int, allowed: float) -> str:
+    end = ": nothing can be started." if total >= allowed else "."
+    return f"The runs take {total / 1e9:.2f} GB of the {allowed / 1e9:g} GB that they may take{end}"
+
+
+def starting(folder: Path) -> None:
+    """Raise UserError where the acting person has enough in the queue, and where the disk's quota is used up.
+
+    The command line may queue as much as it likes: whoever has a shell can start processes anyway.
     """
+    total, allowed = _used(folder)
+    if total >= allowed:
+        raise UserError(_sentence(total, allowed), "Delete runs, empty the trash, or let an administrator clean up.")
     owner = access.owner()
     if owner == access.SHELL:
         return

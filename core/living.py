@@ -39,9 +39,9 @@ class Work:
 
 
 def work(folder: Path) -> list[Work]:
-    """Return all that lives in a folder of runs, first what was asked for first."""
+    """Return all that lives in a folder of runs, first what runs, then what was asked for first."""
     found = [Work(run, "run", run.status()) for run in store.list_runs(folder)]
     for name, kind in KINDS.items():
         found += [Work(run, kind, run.status()) for run in store.list_runs(folder / name)]
     alive = [one for one in found if one.status.get("state") in ALIVE and not one.status.get("sweep")]
-    return sorted(alive, key=lambda one: float(one.status.get("created") or 0))
+    return sorted(alive, key=lambda one: (one.status.get("state") != "running", float(one.status.get("created") or 0)))

@@ -38,6 +38,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--runs", help="folder of the runs (default: FORGETSCOPE_RUNS, else ./runs)")
     parser.add_argument("--read-only", action="store_true", help="look and ask: nothing can be started, changed or deleted")
     parser.add_argument("--allow", metavar="LIST", help="who may sign in, by comma: addresses (ada@uni.org) and domains (@uni.org)")
+    parser.add_argument("--admins", metavar="LIST", help="who of them sees the page Admin, in the same way (without sign-in everybody does)")
     parser.add_argument(
         "--trusted-network", action="store_true",
         help="listen on another address without sign-in: everybody who reaches it can start runs and read all results",
@@ -201,6 +202,8 @@ def serve(given: argparse.Namespace) -> None:
         os.environ[access.READ_ONLY] = "1"
     if given.allow is not None:
         os.environ[access.ALLOWED] = given.allow
+    if given.admins is not None:
+        os.environ[access.ADMINS] = given.admins
     if given.runs:
         os.environ["FORGETSCOPE_RUNS"] = str(Path(given.runs).expanduser().absolute())
     settings |= {"server.address": address, "server.port": port}

@@ -44,6 +44,7 @@ def views() -> dict[str, str]:
         "run-new": f"/run?run={privacy}&view=New+run",
         "runs": f"/runs?run={privacy}&chosen={privacy},{copied}",
         "documents": "/documents",
+        "admin": "/admin",
     }
 
 

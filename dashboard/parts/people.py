@@ -44,6 +44,14 @@ def me() -> str:
     return f"browser {hashlib.sha256(known.encode()).hexdigest()[:8]}"
 
 
+def admin() -> bool:
+    """Say whether the page Admin is for this visitor: where nobody signs in, whoever comes in may do everything."""
+    if not os.environ.get(access.LOGIN):
+        return True
+    wanted = listed(os.environ.get(access.ADMINS, ""))
+    return bool(wanted) and allowed(st.user.to_dict(), wanted)
+
+
 def check() -> None:
     """Stop the page for whoever is not let in; say on every page that it is read-only where it is."""
     access.identify(me)

@@ -16,7 +16,7 @@ from core.data import Corpus
 from core.errors import UserError
 from core.methods import Method
 from core.regions import Region
-from dashboard.parts import audited, configuration, estimate, look, model, progress, runs, settings, source, where
+from dashboard.parts import audited, configuration, estimate, look, model, progress, quota, runs, settings, source, where
 from dashboard.parts.text import md
 
 TABS = ["This run", "New run"]
@@ -68,6 +68,7 @@ def new_run(again: store.Run | None) -> None:
     st.markdown(
         "A run teaches a model your data, finds where it keeps what must be forgotten, changes only that, and measures."
     )
+    quota.warn(store.runs_folder())
     form, side = st.columns([2.2, 1], gap="large")
     with form:
         start = begin(again)

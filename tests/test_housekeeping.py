@@ -1,0 +1,161 @@
+"""What the runs take on the disk, what can be cleaned without hurting any, the quota, and the list of processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from core import access, housekeeping, jobs, limits, processes, store, trash
+from core.config import RunConfig
+from core.errors import UserError
+from core.store import Run
+from tests.processes import until
+
+MB = 2**20
+
+
+def ended(name: str, folder: Path) -> Run:
+    run = store.create(RunConfig(name=name), folder)
+    store.write_json(run.path / "status.json", run.json("status.json") | {"state": "done"})
+    return run
+
+
+def blob(path: Path, size: int = MB) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(os.urandom(size))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run that shares a stage with the cache, a stage that only the cache has, trash, and notes of ended and living work."""
+    runs = tmp_path / "runs"
+    mine = ended("mine", runs)
+    store.cached(runs, "teach", "shared", mine, lambda place: blob(place / "before.bin", 4 * MB))
+    store.cached(runs, "teach", "lonely", mine, lambda place: blob(place / "other.bin", 2 * MB))
+    (mine.path / "other.bin").unlink()
+    thrown = ended("thrown", runs)
+    blob(thrown.path / "big.bin")
+    trash.delete(thrown)
+    for name, state in (("old", "done"), ("dead", "running"), ("now", "queued")):
+        blob(runs / ".references" / name / "worker.log")
+        status = store.fresh_status() | {"state": state} | ({"pid": 2**22 + 1} if name == "dead" else {})
+        store.write_json(runs / ".references" / name / "status.json", status)
+    blob(runs / ".probes" / "bundled" / "probes" / "lens.json")
+    store.write_json(runs / ".probes" / "bundled" / "status.json", store.fresh_status() | {"state": "done"})
+    return runs
+
+
+def test_a_file_with_two_names_counts_once(folder: Path) -> None:
+    sizes = housekeeping.use(folder).sizes
+    assert 4 * MB < sizes["runs"] < 4.3 * MB
+    assert 2 * MB <= sizes["cache"] < 2.3 * MB
+    assert MB <= sizes["trash"] < 1.3 * MB
+    assert 2 * MB <= sizes["notes"] < 2.3 * MB
+
+
+def test_a_clean_cache_costs_no_run_anything(folder: Path) -> None:
+    mine = store.list_runs(folder)[0]
+    before = {path: path.read_bytes() for path in mine.path.rglob("*") if path.is_file()}
+    assert 2 * MB <= housekeeping.clean("cache", folder) < 2.3 * MB
+    assert {path: path.read_bytes() for path in mine.path.rglob("*") if path.is_file()} == before
+    assert housekeeping.use(folder).sizes["cache"] == 0
+    assert store.cached(folder, "teach", "shared", mine, lambda place: blob(place / "before.bin")) == ""  # made anew
+
+
+def test_a_stage_that_is_being_made_stays(folder: Path) -> None:
+    making, cleaned = threading.Event(), threading.Event()
+
+    def produce(place: Path) -> None:
+        blob(place / "new.bin")
+        making.set()
+        assert cleaned.wait(20)
+
+    other = ended("other", folder)
+    worker = threading.Thread(target=store.cached, args=(folder, "teach", "busy", other, produce))
+    worker.start()
+    assert making.wait(20)
+    housekeeping.clean("cache", folder)
+    cleaned.set()
+    worker.join(20)
+    assert (other.path / "new.bin").stat().st_size == MB
+    assert not (folder / ".cache" / "teach" / "lonely").exists()
+
+
+def test_only_notes_of_ended_work_go(folder: Path) -> None:
+    housekeeping.clean("notes", folder)
+    assert sorted(path.name for path in (folder / ".references").iterdir()) == ["now"]
+    assert (folder / ".probes" / "bundled" / "probes" / "lens.json").exists()  # results, not notes
+
+
+def test_the_trash_can_be_emptied(folder: Path) -> None:
+    assert housekeeping.clean("trash", folder) >= MB
+    assert trash.content(folder) == []
+
+
+def test_runs_are_no_part_to_clean_and_read_only_cleans_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="no part to clean"):
+        housekeeping.clean("runs", folder)
+    monkeypatch.setenv(access.READ_ONLY, "1")
+    with pytest.raises(UserError, match="read-only"):
+        housekeeping.clean("cache", folder)
+
+
+def test_a_folder_that_is_not_there_yet_takes_nothing(tmp_path: Path) -> None:
+    found = housekeeping.use(tmp_path / "a" / "b")
+    assert found.total == 0
+    assert found.free > 0
+
+
+# -- the quota --------------------------------------------------------------------------------------------------------
+
+
+def test_the_quota_warns_and_then_refuses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    total = housekeeping.use(folder).total / 1e9
+    assert limits.disk_warning(folder) == ""
+    monkeypatch.setenv(limits.DISK_QUOTA, f"{total * 2:.9f}")
+    assert limits.disk_warning(folder) == ""
+    monkeypatch.setenv(limits.DISK_QUOTA, f"{total * 1.1:.9f}")
+    assert "that they may take." in limits.disk_warning(folder)
+    limits.starting(folder)
+    monkeypatch.setenv(limits.DISK_QUOTA, f"{total * 0.9:.9f}")
+    assert limits.disk_warning(folder).endswith("nothing can be started.")
+    before = sorted(folder.rglob("*"))
+    for start in (lambda: jobs.submit(RunConfig(), folder), lambda: jobs.resume(store.list_runs(folder)[0])):
+        with pytest.raises(UserError, match="nothing can be started"):  # for the command line too: a disk is a disk
+            start()
+    assert sorted(folder.rglob("*")) == before
+    housekeeping.clean("cache", folder)
+    limits.starting(folder)
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "much", "nan", "inf", "1e9"])
+def test_a_quota_that_is_none_is_said(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(limits.DISK_QUOTA, text)
+    with pytest.raises(UserError, match="is no number of gigabytes"):
+        limits.starting(folder)
+
+
+# -- processes --------------------------------------------------------------------------------------------------------
+
+
+def test_processes_are_found_by_what_they_execute() -> None:
+    assert processes.module([sys.executable, "-m", "core.worker", "/runs/x"]) == "core.worker"
+    assert processes.module(["/bin/sh", "-m", "core.worker"]) == ""
+    assert processes.module(["python3", "core/worker.py"]) == ""
+
+
+def test_an_answerer_is_listed_with_its_memory() -> None:
+    process = subprocess.Popen([sys.executable, "-m", "core.answerer_process"], cwd=Path(housekeeping.__file__).parents[1])
+    try:
+        until(lambda: any(one.pid == process.pid for one in processes.ours()), "the answerer is listed")
+        found = next(one for one in processes.ours() if one.pid == process.pid)
+        assert (found.what, found.memory > 5 * MB) == ("answerer", True)
+    finally:
+        process.kill()
+        process.wait()
+    assert not any(one.pid == process.pid for one in processes.ours())
