@@ -15,7 +15,7 @@ from typing import Any
 from core import answerer, archive, checkup, config, jobs, own_method, ray_backend, store, trust, widen
 from core import reference as reference_
 from core.config import RunConfig
-from core.errors import UserError
+from core.errors import UserError, visible
 from core.overview import differences
 from core.ray_backend import Resources
 from core.regions import parse
@@ -26,13 +26,13 @@ STATUS = {"done": 0, "cancelled": 130}
 
 
 def say(text: str) -> None:
-    """Print a result."""
-    sys.stdout.write(text + "\n")
+    """Print a result; answers and names in it obey nobody, so that no terminal obeys them."""
+    sys.stdout.write(visible(text) + "\n")
 
 
 def note(text: str) -> None:
     """Print a message."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(visible(text) + "\n")
 
 
 def out(given: argparse.Namespace, value: Any, lines: Iterator[str] | Sequence[str]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Iterable
 
 from core.masking import masked
@@ -13,6 +12,8 @@ LONGEST = 400
 """characters of either half of an error: names and values in it may come from anybody, and be of any length"""
 TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """characters that change the direction of those after them"""
+_ODD = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{''.join(sorted(TURNING))}]")
+"""these, control characters but for tab and line feed, separators, and halves of characters"""
 
 
 class UserError(Exception):
@@ -33,12 +34,15 @@ def plain(text: str, longest: int = LONGEST) -> str:
     words = " ".join(masked(text[:100_000]).split())
     line = re.sub(r"\S{161,}", lambda word: f"{word[0][:100]}…{word[0][-40:]}", words)  # a sentence is more than one word
     line = line if len(line) <= longest else f"{line[: longest - 1]}…"
-    return "".join(_shown(character) for character in line)
+    return visible(line)
 
 
-def _shown(character: str) -> str:
-    odd = character in TURNING or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
-    return character.encode("unicode_escape").decode() if odd else character
+def visible(text: str) -> str:
+    """Return a text of any length, lines kept, without anything that a terminal would obey or a reader not see.
+
+    JSON stays JSON of the same value: what is replaced is written as its strings write it.
+    """
+    return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class Cancelled(Exception):

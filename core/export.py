@@ -8,17 +8,15 @@ nobody judged these answers, so it is null, which its type allows. No heavy impo
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from core import sheet
 from core.errors import UserError
 
 FORMAT = 1
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @dataclass(frozen=True)
@@ -52,27 +50,15 @@ def to_json(records: Sequence[Record]) -> str:
 def to_csv(records: Sequence[Record]) -> str:
     """Return a table, a row a question and a column a voice. No cell is read as a formula by a spreadsheet."""
     voices = list(dict.fromkeys(voice for record in records for voice in record.texts))
-    out = io.StringIO()
-    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-    writer.writerow(
-        [harmless(text) for text in ("question", "true answer", *voices, "run", "tags", "star", "note", "settings")]
-    )
-    for record in records:
-        cells = [
+    heads = ("question", "true answer", *voices, "run", "tags", "star", "note", "settings")
+    rows = [
+        (
             record.question, record.truth, *(record.texts.get(voice, "") for voice in voices), record.run,
             " ".join(record.tags), "yes" if record.star else "", record.note, json.dumps(dict(record.settings)),
-        ]  # fmt: skip
-        writer.writerow([harmless(cell) for cell in cells])
-    return out.getvalue()
-
-
-def harmless(text: str) -> str:
-    """Return a cell that spreadsheets show instead of computing it (OWASP, "CSV Injection").
-
-    A leading apostrophe goes before whatever could begin a formula, also behind white space, which some programs drop.
-    """
-    first = text.lstrip()[:1]
-    return f"'{text}" if (first in _FORMULA and first) or text[:1] in ("\t", "\r", "\n") else text
+        )
+        for record in records
+    ]  # fmt: skip
+    return sheet.written([heads, *rows])
 
 
 def to_comparator(records: Sequence[Record], a: str = "before", b: str = "after") -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
-import math
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from core import sheet
 from core.errors import UserError
-from core.export import Record, harmless, to_comparator
+from core.export import Record, to_comparator
 from core.metrics.base import VOICES
 from core.store import Run
 
@@ -71,12 +69,7 @@ def as_comparator(run: Run) -> bytes:
 
 def csv_of(table: pd.DataFrame) -> str:
     """Return a table as CSV, every text made harmless, column names included."""
-    out = io.StringIO()
-    writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
-    writer.writerow([harmless(str(name)) for name in table.columns])
-    for row in table.itertuples(index=False, name=None):
-        writer.writerow([_cell(value) for value in row])
-    return out.getvalue()
+    return sheet.written([[str(name) for name in table.columns], *table.itertuples(index=False, name=None)])
 
 
 def records(run: Run) -> list[Record]:
@@ -145,17 +138,6 @@ def _probes(run: Run) -> list[dict[str, Any]]:
                      "n": finding.get("n"), "measure": finding.get("measure"), "sentence": finding.get("sentence")}
                 )  # fmt: skip
     return rows
-
-
-def _cell(value: Any) -> Any:
-    """Return what a cell of a CSV file holds: numbers as they are, nothing for what is missing, other things as text."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, str):
-        return harmless(value)
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    return value if isinstance(value, bool | int | float) else harmless(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from core import jobs, widen
+from core.errors import visible
 from core.store import Run
 
 
@@ -61,7 +62,7 @@ class _Bars:
         elif kind == "progress":
             self._progress(event)
         elif kind == "finding":
-            tqdm.write(f"note: {event['text']}", sys.stderr)
+            tqdm.write(f"note: {visible(event['text'])}", sys.stderr)
         elif kind == "widened":
             tqdm.write(f"note: {widen.in_words(event)}", sys.stderr)
         elif kind == "preflight":

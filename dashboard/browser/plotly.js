@@ -28,12 +28,13 @@ function save(name, type, text) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-// Quoted where needed; text that a spreadsheet would run as a formula is disarmed.
+// Text is quoted, and what a spreadsheet would run as a formula disarmed, as in core/sheet.py.
 function field(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "";
   if (typeof value === "number" || typeof value === "boolean") return String(value);
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const formula = /^(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])/.test(value);
+  const number = /^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$/.test(value);
+  return `"${(formula && !number ? `'${value}` : String(value)).replaceAll('"', '""')}"`;
 }
 
 function csv(columns) {

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from core.export import harmless
+from core import sheet
 from core.metrics import METRICS
 from dashboard.parts import look, number_table, runs, scores
 from dashboard.parts.number_table import Cell, Column, Row, Table
@@ -100,12 +98,9 @@ def decimals(value: float) -> int:
 def per_example(found: Scores, rows: Iterable[Mapping[str, Any]]) -> str:
     """Return a CSV, a row a question, with each metric's value of each voice. No cell is read as a formula."""
     values = {(metric, voice): of for metric in found.metrics for voice, of in found.examples(metric).items()}
-    out = io.StringIO()
-    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     heads = ("example", "scope", "split", "subject", *LISTED)
-    writer.writerow([*heads, *(harmless(f"{metric} {voice}") for metric, voice in values)])
+    table: list[list[Any]] = [[*heads, *(f"{metric} {voice}" for metric, voice in values)]]
     for row in rows:
         name = str(row.get("example", ""))
-        mine = [of.get(name) for of in values.values()]
-        writer.writerow([*(harmless(str(row.get(head, ""))) for head in heads), *("" if v is None else repr(v) for v in mine)])
-    return out.getvalue()
+        table.append([*(str(row.get(head, "")) for head in heads), *(of.get(name) for of in values.values())])
+    return sheet.written(table)

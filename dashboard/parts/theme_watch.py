@@ -21,9 +21,9 @@ export default function ({ parentElement, setTriggerValue }) {
 }
 """
 
-# Not isolated: the style sheet is for Streamlit's own buttons.
+# Not isolated: the style sheet is for Streamlit's own elements.
 _WATCHER = st.components.v2.component(
-    "theme_watch", css=(BROWSER / "contrast.css").read_text(encoding="utf-8"), js=_SCRIPT, isolate_styles=False
+    "theme_watch", css=(BROWSER / "streamlit.css").read_text(encoding="utf-8"), js=_SCRIPT, isolate_styles=False
 )
 
 

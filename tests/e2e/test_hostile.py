@@ -13,7 +13,9 @@ pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
 
 from core import store
+from dashboard.parts.plot import BROWSER
 from tests.e2e.serving import Server, rest
+from tests.hostile import cells
 
 SCRIPT = "<script>window.hit=1</script><img src=x onerror=window.hit=1>"
 MARKDOWN = "**bold** [click](javascript:window.hit=1) ![](https://evil.example/x.png) :red[red] $x^2$ # title"
@@ -97,3 +99,19 @@ def test_a_hostile_file_is_listed_as_text(server: Server, page: Page, tmp_path: 
     expect(page.get_by_text("1 subjects, 2 questions")).to_be_visible()
     assert page.evaluate("() => window.hit ?? null") is None
     assert max(page.evaluate(WIDER)) <= 0
+
+
+def test_no_table_leaves_with_formulas(server: Server, page: Page) -> None:
+    """Streamlit's own tables would write a cell as it is; the browser's charts disarm it by the same rule as core/sheet.py."""
+    page.goto(f"{server.url}/runs")
+    rest(page)
+    page.get_by_test_id("stDataFrame").first.hover()
+    expect(page.get_by_role("button", name="Search").first).to_be_visible()
+    expect(page.get_by_label("Download as CSV")).not_to_have_count(0)
+    for button in page.get_by_label("Download as CSV").all():
+        expect(button).to_be_hidden()
+    script = (BROWSER / "plotly.js").read_text()
+    field = script[script.index("function field") : script.index("function csv")]
+    for text, expected in cells.ALL.values():
+        assert page.evaluate(f"(value) => {{ {field} return field(value); }}", text) == '"{}"'.format(expected.replace('"', '""'))
+    assert page.evaluate(f"() => {{ {field} return [field(-1.5), field(null), field(true)]; }}") == ["-1.5", "", "true"]
