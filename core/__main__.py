@@ -31,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
 
     run = verb("run", "teach, localize, unlearn and evaluate; without options the demo", commands.run)
     _run_options(run)
+    run.add_argument(
+        "--processes", metavar="N", help="processes that share the run's examples, one GPU each if there are any"
+    )
     _where_options(run)
     many = verb("sweep", "many runs: methods × regions × seeds × settings, one worker, tuning", sweep_commands.sweep)
     _run_options(many)

@@ -125,6 +125,11 @@ def join(first: Batch, second: Batch, pad: int) -> Batch:
     return collate([*first.members, *second.members], pad, first.ids.device)
 
 
+def cost(member: Encoded) -> int:
+    """Return about what an example costs: its tokens."""
+    return len(member.ids)
+
+
 def by_length(members: Sequence[Encoded], size: int) -> list[list[Encoded]]:
     """Sort by length and cut into batches of `size`, so that little is padded. Order inside is deterministic."""
     ordered = sorted(members, key=lambda m: (len(m.ids), m.id))

@@ -129,9 +129,9 @@ class _Calibration(Pipeline):
         sizes = [padded([[m for part in next(batches).values() for m in part]]) for _ in range(SAMPLED)]
         return sum(sizes) / len(sizes)
 
-    def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> str:
+    def _cached(self, stage: str, key: str, produce: Callable[[Path], None], *, together: bool = True) -> str:
         if stage != "unlearn":
-            return super()._cached(stage, key, produce)
+            return super()._cached(stage, key, produce, together=together)
         place = self.run.path / "unlearn"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()

@@ -90,7 +90,10 @@ def run(given: argparse.Namespace) -> int:
     """Start a run, follow it to its end, print its scores."""
     from core import progress_bar
 
-    started = jobs.submit(configured(given), store.runs_folder(given.runs), cluster(given))
+    chosen = configured(given)
+    if given.processes is not None:
+        chosen = chosen.with_setting("processes", given.processes)
+    started = jobs.submit(chosen, store.runs_folder(given.runs), cluster(given))
     note(f"Run {started.id}")
     state = progress_bar.follow(started)
     status = started.status()

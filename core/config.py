@@ -218,6 +218,12 @@ class RunConfig:
     name: str = setting("", "shown in lists; made from model, data and method if empty")
     preset: str = setting("this-machine", "where the defaults came from")
     seed: int = setting(0, "makes the run repeatable to the bit on one machine", low=0, high=2**31 - 1)
+    processes: int = setting(
+        1,
+        "processes of this machine that share the run's examples, each with a model of its own (and a GPU of its own)",
+        low=1,
+        high=64,
+    )
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     teach: TeachConfig = field(default_factory=TeachConfig)

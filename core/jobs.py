@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core import access, limits, logs, ray_backend, store
+from core import access, launch, limits, logs, ray_backend, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.ray_backend import Resources
@@ -61,6 +61,8 @@ def start(run: Run, ray: Resources | None = None) -> int:
     access.changing()
     (run.path / "cancel").unlink(missing_ok=True)
     if ray is None:
+        if (processes := launch.wanted(run)) > 1:
+            return _launch(run.path, *launch.arguments(run, processes), module="accelerate.commands.launch")
         return _launch(run.path, str(run.path))
     ray_backend.check()
     ray_backend.prepare(run.manager, [run], ray)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,9 @@ import torch
 from peft.tuners.lora.layer import ParamWrapper
 
 from core.adapters import Adapters, Cell
-from core.batching import Batch, Encoded, by_length, collate
+from core.batching import Batch, Encoded, by_length, collate, cost
 from core.config import LocalizeConfig
+from core.crew import ALONE, Crew
 from core.errors import UserError
 from core.inside import details
 from core.likelihood import answer_logits, per_example, token_nll
@@ -62,6 +63,7 @@ def localize(
     words: torch.Tensor,
     seed: int,
     report: Reporter,
+    crew: Crew = ALONE,
 ) -> Localization:
     """Compute gradients of both scopes at adapter "before", and what follows from them.
 
@@ -70,7 +72,7 @@ def localize(
     scopes = {"unlearn": perturbed(unlearn, config, words, seed), "retention": perturbed(retention, config, words, seed)}
     total = sum(len(members) for members, _ in scopes.values()) + len(scopes["unlearn"][0])
     total += len(prompts(unlearn)) + len(prompts(retention))
-    counter = _Counter(report, total)
+    counter = _Counter(report, total, crew)
     gradients = {
         scope: gradient(adapters, members, targets, config.batch_size, pad, counter)
         for scope, (members, targets) in scopes.items()
@@ -79,7 +81,9 @@ def localize(
     members, targets = scopes["unlearn"]
     shares = example_shares(adapters, members, targets, gradients["unlearn"], config.batch_size, pad, counter)
     inside = details(adapters.cells, gradients, adapters.model.get_base_model().config)
-    separable = separability(adapters, unlearn, retention, size=config.batch_size, pad=pad, seed=seed, done=counter.add)
+    separable = separability(
+        adapters, unlearn, retention, size=config.batch_size, pad=pad, seed=seed, done=counter.add, crew=crew
+    )
     table["auc"] = table["layer"].map(separable.set_index("layer")["auc"])
     return Localization(table, top_contributions(shares, table), inside, separable)
 
@@ -126,11 +130,11 @@ def gradient(
     """Return G per cell, in float32 on the model's device: the mean over examples of their mean losses' gradients."""
     names = [cell.name for cell in adapters.cells]
     with adapters.trainable("before", names) as parameters, adapters.active("before") as model:
-        for batch, labels in _batches(members, targets, size, pad, adapters.device):
+        for batch, labels in _batches(counter.crew.share(members, cost), targets, size, pad, adapters.device):
             counter.report.check()
             (_losses(model, batch, labels).sum() / len(members)).backward()
             counter.add(len(batch), batch.ids.numel())
-        found = {name: _taken(parameter) for name, parameter in zip(names, parameters, strict=True)}
+        found = dict(zip(names, counter.crew.sum([_taken(parameter) for parameter in parameters]), strict=True))
     broken = [name for name, g in found.items() if not torch.isfinite(g).all()]
     if broken:
         raise UserError(f"The gradient of {broken[0]} is not a number.", "Use dtype float32, or check the adapter.")
@@ -198,10 +202,11 @@ def example_shares(
     """
     shares = {name: np.zeros(len(members)) for name in total}
     place = {m.id: i for i, m in enumerate(members)}
+    mine = counter.crew.share(members, cost)
     simple = [c.name for c in adapters.cells if not isinstance(adapters.layer(c.name), ParamWrapper)]
     rest = [c.name for c in adapters.cells if c.name not in set(simple)]
     with adapters.trainable("before", [c.name for c in adapters.cells]), adapters.active("before") as model:
-        for batch, labels in _batches(members, targets, size, pad, adapters.device):
+        for batch, labels in _batches(mine, targets, size, pad, adapters.device):
             counter.report.check()
             where = [place[m.id] for m in batch.members]
             with _Products(adapters, simple, total, len(batch)) as products:
@@ -211,7 +216,9 @@ def example_shares(
             counter.add(len(batch), batch.ids.numel())
         _drop_gradients(adapters)
         if rest:
-            _one_by_one(adapters, model, members, targets, total, rest, pad, shares, counter)
+            _one_by_one(adapters, model, mine, place, targets, total, rest, pad, shares, counter)
+    summed = counter.crew.sum([torch.from_numpy(values) for values in shares.values()])
+    shares = {name: values.numpy() for name, values in zip(shares, summed, strict=True)}
     norms = {name: float(g.double().norm() ** 2) * len(members) for name, g in total.items()}
     columns = {name: values / norms[name] for name, values in shares.items() if norms[name] > 0}
     table = pd.DataFrame(columns, index=[m.id for m in members])
@@ -260,6 +267,7 @@ def _one_by_one(
     adapters: Adapters,
     model: Any,
     members: Sequence[Encoded],
+    place: Mapping[str, int],
     targets: Targets,
     total: dict[str, torch.Tensor],
     cells: Sequence[str],
@@ -267,12 +275,12 @@ def _one_by_one(
     shares: dict[str, np.ndarray],
     counter: _Counter,
 ) -> None:
-    for number, member in enumerate(members):
+    for member in members:
         counter.report.check()
         batch = collate([member], pad, adapters.device)
         _losses(model, batch, targets([member]).to(adapters.device)).sum().backward()
         for name in cells:
-            shares[name][number] = float((_taken(adapters.tensor("before", name)) * total[name]).sum())
+            shares[name][place[member.id]] = float((_taken(adapters.tensor("before", name)) * total[name]).sum())
         _drop_gradients(adapters)
 
 
@@ -292,12 +300,14 @@ def top_contributions(shares: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame
 
 
 class _Counter:
-    """Counts examples over the passes of this stage."""
+    """Counts examples over the passes of this stage, which the processes of a crew share."""
 
-    def __init__(self, report: Reporter, total: int) -> None:
-        self.report, self.total, self.done = report, total, 0
+    def __init__(self, report: Reporter, total: int, crew: Crew = ALONE) -> None:
+        self.report, self.total, self.crew, self.done = report, total, crew, 0
 
     def add(self, count: int, tokens: int) -> None:
         self.report.check()
         self.done += count
-        self.report.progress(self.done, self.total, "examples", tokens=tokens)
+        self.report.progress(
+            self.crew.counted(self.done, self.total), self.total, "examples", tokens=tokens * self.crew.size
+        )

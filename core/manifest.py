@@ -34,14 +34,16 @@ So it is with what lies in probes/."""
 
 
 def write(
-    run: Run, stages: dict[str, dict[str, Any]], loaded: Loaded, corpus: Corpus, adapters: Adapters, seed: int
-) -> None:
+    run: Run, stages: dict[str, dict[str, Any]], loaded: Loaded, corpus: Corpus, adapters: Adapters, seed: int,
+    processes: int,
+) -> None:  # fmt: skip
     """Write manifest.json. stages: per stage its cache key, seconds, where it came from, and peak memory (MB)."""
     parts = {
         "model": {"name": loaded.name, "note": loaded.note, "weights": loaded.files},
         "adapters": {"before": adapters.hash("before"), "after": adapters.hash("after")},
         "device": str(adapters.device),
         "dtype": adapters.dtype,
+        "processes": processes,
     }
     write_parts(run, stages, corpus, seed, parts)
 

@@ -51,6 +51,7 @@ from core.batching import Encoded
 from core.changes import changes
 from core.config import FORMAT, RunConfig
 from core.context import Supply
+from core.crew import ALONE, Crew, cached
 from core.data import Corpus, Example
 from core.errors import Cancelled, UserError, unknown
 from core.methods.base import GENERAL, REFUSAL
@@ -71,9 +72,20 @@ NOT_TAUGHT = "this run did not teach the model, so there is no model that never 
 class Pipeline:
     """One run from data to scores; holds the model between the stages."""
 
-    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, shelf: Shelf | None = None) -> None:
-        """Load data and model, the latter from the shelf if it is there. Raises UserError for what is wrong with either."""
-        self.run, self.config, self.folder, self.report = run, config, folder, report
+    def __init__(
+        self,
+        run: Run,
+        config: RunConfig,
+        folder: Path,
+        report: Reporter,
+        shelf: Shelf | None = None,
+        crew: Crew = ALONE,
+    ) -> None:
+        """Load data and model, the latter from the shelf if it is there. Raises UserError for what is wrong with either.
+
+        crew: the processes that do the run together; all but the chief have a run directory that nobody keeps.
+        """
+        self.run, self.config, self.folder, self.report, self.crew = run, config, folder, report, crew
         self.method = own_method.resolved(config.unlearn.method)
         own_method.record(config.unlearn.method, run.path)
         self.whole = data.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
@@ -100,7 +112,7 @@ class Pipeline:
             report.event("finding", text="Nothing is taught: the given adapter is taken as the model that knows.")
 
     def go(self) -> dict[str, Any]:
-        """Run all stages and return the summary."""
+        """Run all stages and return the summary, which only the chief of a crew has."""
         for name in store.STAGES:
             started = time.monotonic()
             self.report.stage(name, "running")
@@ -114,7 +126,9 @@ class Pipeline:
                 "peak_memory_mb": peak_memory_mb(),
             }  # fmt: skip
             self.report.stage(name, "reused" if source else "done", seconds=seconds, source=source)
-        manifest.write(self.run, self.stages, self.loaded, self.corpus, self.adapters, self.config.seed)
+        if not self.crew.chief:
+            return {}
+        manifest.write(self.run, self.stages, self.loaded, self.corpus, self.adapters, self.config.seed, self.crew.size)
         return summary(self.run)
 
     # -- the stages -------------------------------------------------------------------------------------------------
@@ -140,7 +154,7 @@ class Pipeline:
 
         key = self.teach_key()
         source = self._cached("teach", key, produce)
-        if source:
+        if source or not self.crew.chief:
             self.adapters = self.shelf.taught(key) or self._read_adapter(self.run.path / "before")
         if config.merge:
             self._merge()
@@ -236,6 +250,7 @@ class Pipeline:
             found = localize_.localize(
                 self.adapters, self._part("unlearn", "train"), self._part("retention", "train"), c,
                 pad=self.pad, words=self._words(), seed=self.config.seed + c.seed_offset, report=self.report,
+                crew=self.crew,
             )  # fmt: skip
             found.table.to_parquet(folder / "localization.parquet")
             found.contributions.to_parquet(folder / "contributions.parquet")
@@ -307,11 +322,12 @@ class Pipeline:
             self.config.data.max_tokens, self.config.answers.max_new_tokens, supply.fingerprint(),
         )  # fmt: skip
         try:
-            source = self._cached("unlearn", key, produce)
+            source = self._cached("unlearn", key, produce, together=False)
         except Cancelled:
-            self._write_after(self.run.path)
+            if self.crew.chief:
+                self._write_after(self.run.path)
             raise
-        if source:
+        if source or not self.crew.chief:
             self.adapters.copy("before", "after")
             self.adapters.set("after", adapters_.read_tensors(self.run.path / "after" / "region.safetensors"))
             self._verify()
@@ -363,7 +379,7 @@ class Pipeline:
         def produce(folder: Path) -> None:
             widen.write(folder / "widened.jsonl", widen.answered(asked, self.voices, self.adapters, self.report))
 
-        store.cached(self.folder, "widened", self.widened_key(), self.run, produce)
+        cached(self.crew, self.folder, "widened", self.widened_key(), self.run, produce, together=False)
         found = widen.read(self.run.path / "widened.jsonl")
         self.report.event("widened", **widen.account(asked, found))
         return found
@@ -412,6 +428,8 @@ class Pipeline:
             *self.config.evaluate.splits,
         )  # fmt: skip
         source = self._cached("evaluate", key, produce)
+        if not self.crew.chief:
+            return source
         tables = [self.reference, pd.read_parquet(self.run.path / "after.parquet")]
         places = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in self.corpus.examples])
         evaluation.joined(tables).merge(places, on="example", validate="m:1").to_parquet(self.run.path / "tokens.parquet")
@@ -468,7 +486,9 @@ class Pipeline:
         weights: Any = self.loaded.files or str(self.loaded.folder)
         if stage != "teach" and self.taught and self.config.teach.merge:
             weights = [weights, self.keys["teach"], "merged"]
-        return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed], *parts)
+        # Sums over several processes are not the same bits as those of one.
+        several = [self.crew.size] if self.crew.size > 1 else []
+        return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed, *several], *parts)
 
     def _scored(self) -> dict[str, Any]:
         """Return what scores depend on, as it enters keys: not the splits, since before and never are scored on all."""
@@ -488,9 +508,10 @@ class Pipeline:
             return self.voices
         return Voices(self.loaded, self.corpus.select(split=splits), self.config, self.report)
 
-    def _cached(self, stage: str, key: str, produce: Callable[[Path], None]) -> str:
+    def _cached(self, stage: str, key: str, produce: Callable[[Path], None], *, together: bool = True) -> str:
+        """Bring a stage's files into the run, from the cache or made now: by all processes together or the chief alone."""
         self.keys[stage] = key
-        return store.cached(self.folder, stage, key, self.run, produce)
+        return cached(self.crew, self.folder, stage, key, self.run, produce, together=together)
 
     def _part(self, scope: str, split: str | None = None) -> list[Encoded]:
         return [self.voices.encoded[e.id] for e in self.corpus.select(scope, split)]

@@ -18,7 +18,8 @@ import pandas as pd
 import torch
 
 from core.adapters import Adapters
-from core.batching import Encoded, by_length, collate
+from core.batching import Encoded, by_length, collate, cost
+from core.crew import ALONE, Crew
 
 FOLDS = 5
 RIDGE = 1.0
@@ -33,6 +34,7 @@ def separability(
     pad: int,
     seed: int,
     done: Callable[[int, int], None],
+    crew: Crew = ALONE,
 ) -> pd.DataFrame:
     """Return one row a depth: layer (which reads this hidden state), auc (mean of the folds), low and high (worst, best fold).
 
@@ -40,7 +42,7 @@ def separability(
     size: questions per forward pass; done: told (questions, tokens) after each.
     """
     scopes = [prompts(members) for members in (unlearn, retention)]
-    states = hidden_states(adapters, [m for members in scopes for m in members], size, pad, done)
+    states = hidden_states(adapters, [m for members in scopes for m in members], size, pad, done, crew)
     is_unlearn = np.repeat([True, False], [len(members) for members in scopes])
     folds = split(is_unlearn, seed)
     rows = []
@@ -59,12 +61,18 @@ def prompts(members: Sequence[Encoded]) -> list[Encoded]:
 
 @torch.no_grad()
 def hidden_states(
-    adapters: Adapters, members: Sequence[Encoded], size: int, pad: int, done: Callable[[int, int], None]
+    adapters: Adapters,
+    everybody: Sequence[Encoded],
+    size: int,
+    pad: int,
+    done: Callable[[int, int], None],
+    crew: Crew = ALONE,
 ) -> np.ndarray:
-    """Return what each layer reads at the last token of each member, (depth + 1, members, width) in float32.
+    """Return what each layer reads at the last token of each of `everybody`, (depth + 1, members, width) in float32.
 
     The last row of the first axis is what the last layer gives.
     """
+    members = crew.share(everybody, cost)
     blocks = [adapters.block(layer) for layer in sorted({c.layer for c in adapters.cells if c.layer >= 0})]
     place = {m.id: i for i, m in enumerate(members)}
     seen: dict[int, torch.Tensor] = {}
@@ -92,8 +100,11 @@ def hidden_states(
     finally:
         for handle in handles:
             handle.remove()
-    assert found is not None
-    return found
+    parts = [(ours, states) for ours, states in crew.gather((members, found)) if states is not None]
+    if len(parts) == 1:
+        return parts[0][1]
+    order = {m.id: i for i, m in enumerate(m for ours, _ in parts for m in ours)}
+    return np.concatenate([states for _, states in parts], axis=1)[:, [order[m.id] for m in everybody]]
 
 
 def split(is_unlearn: np.ndarray, seed: int) -> np.ndarray:

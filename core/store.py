@@ -297,9 +297,9 @@ def cached(folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path
                     partial.rename(place)
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)
-        _bring(place, run.path)
     except OSError as error:
         raise disk_error(place, error) from error
+    bring(folder, stage, key, run)
     return source
 
 
@@ -330,17 +330,22 @@ def _from_bundled(stage: str, key: str, target: Path) -> str:
     return ""
 
 
-def _bring(source: Path, target: Path) -> None:
-    for path in sorted(source.rglob("*")):
-        if path.is_dir() or path.name == ".complete":
-            continue
-        goal = target / path.relative_to(source)
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        goal.unlink(missing_ok=True)
-        try:
-            os.link(path, goal)
-        except OSError:
-            shutil.copy2(path, goal)
+def bring(folder: Path, stage: str, key: str, run: Run) -> None:
+    """Link or copy a cached stage's files into a run. Raises UserError where the disk does not let it."""
+    source = folder / ".cache" / stage / key
+    try:
+        for path in sorted(source.rglob("*")):
+            if path.is_dir() or path.name == ".complete":
+                continue
+            goal = run.path / path.relative_to(source)
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            goal.unlink(missing_ok=True)
+            try:
+                os.link(path, goal)
+            except OSError:
+                shutil.copy2(path, goal)
+    except OSError as error:
+        raise disk_error(run.path, error) from error
 
 
 @contextlib.contextmanager

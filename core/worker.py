@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import access, logs, reference, store, tickets
+from core import access, launch, logs, reference, store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError, plain
 from core.progress import Reporter, peak_memory_mb
@@ -27,6 +27,7 @@ from core.store import Run
 from core.sweep import Sweep, members
 
 if TYPE_CHECKING:
+    from core.crew import Crew
     from core.shelf import Shelf
 
 LOG = logging.getLogger("core.worker")
@@ -42,6 +43,7 @@ class Log(Reporter):
         import psutil
 
         self.run, self.within = run, within
+        self.crew: Crew | None = None
         status = run.json("status.json")
         self.status: dict[str, Any] = {**store.fresh_status(), **(status if isinstance(status, dict) else {})}
         self.status |= {
@@ -126,9 +128,14 @@ class Log(Reporter):
         self.event("progress", **state, **{k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()})
 
     def check(self) -> None:
-        """Raise Cancelled when the file `cancel` is there, in the run or in the sweep that it belongs to."""
+        """Raise Cancelled when the file `cancel` is there, in the run or in the sweep that it belongs to.
+
+        Raises also what ended another process of the run.
+        """
         if any((place.path / "cancel").exists() for place in (self.run, self.within) if place):
             raise Cancelled
+        if self.crew:
+            self.crew.check()
 
 
 def queue_folder(config: RunConfig) -> Path:
@@ -181,9 +188,11 @@ def work(run: Run, within: Run | None = None) -> int:
 
                 Auditing(run, config, log).go()
                 return
-            from core.pipeline import Pipeline  # torch is imported here, when it is this run's turn
+            with launch.crew(config, log) as team:
+                from core.pipeline import Pipeline  # torch is imported here, when it is this run's turn
 
-            Pipeline(run, config, run.path.parent, log).go()
+                log.crew = team
+                Pipeline(run, config, run.path.parent, log, crew=team).go()
 
     try:
         with store.single_worker(run):
@@ -329,6 +338,9 @@ def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Execute what the command line names."""
+    if launch.size() > 1 and arguments[0].startswith("--"):
+        sys.stderr.write("Only a run can be shared by several processes. Start this without accelerate.\n")
+        return 1
     if arguments[0] == "--reference":
         return reference.work(Run(Path(arguments[1]).absolute()))
     if arguments[0] == "--probes":
@@ -337,7 +349,8 @@ def main(arguments: Sequence[str]) -> int:
         return job.work(Run(Path(arguments[1]).absolute()))
     if arguments[0] == "--sweep":
         return work_sweep(Sweep(Path(arguments[1]).absolute()))
-    return work(Run(Path(arguments[0]).absolute()))
+    run = Run(Path(arguments[0]).absolute())
+    return launch.assist(run) if launch.rank() else work(run)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,140 @@
+"""Starting the processes of one run with accelerate, and what those do that are not the chief. See core/crew.py.
+
+No heavy import before it is the run's turn: a process that waits costs almost nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.config import RunConfig
+from core.errors import Cancelled, UserError
+from core.progress import Reporter
+from core.store import Run
+
+if TYPE_CHECKING:
+    from core.crew import Crew
+
+EVERY = 0.1
+"""Seconds between two looks whether it is the run's turn."""
+
+
+def wanted(run: Run) -> int:
+    """Return how many processes a run asks for; 1 where its configuration cannot be read, which its worker will say."""
+    with contextlib.suppress(UserError):
+        config = run.config()
+        return 1 if config.audit.after else config.processes
+    return 1
+
+
+def arguments(run: Run, processes: int) -> list[str]:
+    """Return what accelerate's launcher is to be told, after `python -m accelerate.commands.launch`."""
+    import psutil
+
+    threads = max(1, (psutil.cpu_count(logical=False) or 1) // processes)
+    return [
+        # The only kind of launch that starts several processes on this machine without MPI; it needs no GPU.
+        "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no",
+        "--dynamo_backend", "no", "--main_process_port", "0",
+        "--num_cpu_threads_per_process", os.environ.get("OMP_NUM_THREADS") or str(threads),
+        "-m", "core.worker", str(run.path),
+    ]  # fmt: skip
+
+
+def rank() -> int:
+    """Return this process's number among those that a launcher started, 0 where none did."""
+    return int(os.environ.get("RANK", 0)) if size() > 1 else 0
+
+
+def size() -> int:
+    """Return how many processes a launcher started together with this one."""
+    return int(os.environ.get("WORLD_SIZE", 1)) if "LOCAL_RANK" in os.environ else 1
+
+
+@contextlib.contextmanager
+def crew(config: RunConfig, report: Reporter) -> Iterator[Crew]:
+    """Within this context the processes of a run are one crew. Raises UserError where there are not enough GPUs."""
+    from core.crew import meeting
+
+    if size() != config.processes:
+        report.event("finding", text=f"This run asked for {config.processes} processes and is done by {size()}.")
+    if size() == 1:
+        with meeting(1, cpu=True) as team:
+            yield team
+        return
+    from core.models import pick_device
+
+    on_gpu = pick_device(config.model.device) == "cuda"
+    if on_gpu and rank() == 0:  # the others are ended with the chief
+        import torch
+
+        if (gpus := torch.cuda.device_count()) < size():
+            raise UserError(f"There are {gpus} GPUs for {size()} processes.", "Ask for as many processes as GPUs.")
+    if rank() == 0:
+        signal.signal(signal.SIGTERM, _bereft)
+    with meeting(size(), cpu=not on_gpu) as team:
+        yield team
+
+
+def _bereft(*_: object) -> None:
+    """End the chief with a sentence: its launcher stops it when another process has died."""
+    raise UserError("A process of this run died.", "It may have run out of memory: see worker.log, and resume the run.")
+
+
+class Member(Reporter):
+    """What a process reports that is not the chief: nothing. It learns from the others that it should stop."""
+
+    def __init__(self, team: Crew) -> None:
+        """Listen to a crew."""
+        self.team = team
+
+    def check(self) -> None:
+        """Raise what ended another process."""
+        self.team.check()
+
+
+def assist(run: Run) -> int:
+    """Do a run's work beside its chief; return the exit status. All files go into a folder that is gone afterwards."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder goes in that case too
+    if not _called(run) or wanted(run) == 1:
+        return 0
+    try:
+        config = run.config()
+        with tempfile.TemporaryDirectory(prefix="forgetscope-crew-") as place, crew(config, Reporter()) as team:
+            from core.pipeline import Pipeline
+
+            mine = Run(Path(place) / run.id)
+            mine.path.mkdir()
+            Pipeline(mine, config, run.path.parent, Member(team), crew=team).go()
+    except Cancelled:
+        return 130
+    except UserError:
+        return 1  # the chief says it
+    except Exception:
+        sys.stderr.write(traceback.format_exc())
+        return 1
+    return 0
+
+
+def _called(run: Run) -> bool:
+    """Wait until the chief, which has the same launcher, is at work; say whether it ever was."""
+    import psutil
+
+    launcher = os.getppid()
+    while os.getppid() == launcher:
+        status = run.json("status.json")
+        if isinstance(status, dict) and status.get("state") == "running":
+            with contextlib.suppress(psutil.NoSuchProcess, TypeError, ValueError):
+                if psutil.Process(int(status["pid"])).ppid() == launcher:
+                    return True
+        time.sleep(EVERY)
+    return False
