@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     verb("doctor", "say what is installed and what is wrong", commands.doctor)
     bench = verb("bench", "measure this machine against the published procedure", commands.bench)
     bench.add_argument(
-        "--only", metavar="NAME", action="append", help="localization, step, roofline, answers, memory or methods"
+        "--only", metavar="NAME", action="append", help="localization, step, roofline, answers, memory, methods or processes"
     )
     return top
 

@@ -337,6 +337,13 @@ def methods() -> dict[str, float]:
     return bench_methods.measure(prepare())
 
 
+def processes() -> dict[str, float]:
+    """Localize by two processes and by one, each of one thread; see core/bench_processes.py."""
+    from core import bench_processes
+
+    return bench_processes.measure()
+
+
 BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "localization": localization,
     "step": step,
@@ -344,6 +351,7 @@ BENCHES: dict[str, Callable[[], dict[str, float]]] = {
     "answers": answers,
     "memory": memory,
     "methods": methods,
+    "processes": processes,
 }
 
 

@@ -62,7 +62,8 @@ def start(run: Run, ray: Resources | None = None) -> int:
     (run.path / "cancel").unlink(missing_ok=True)
     if ray is None:
         if (processes := launch.wanted(run)) > 1:
-            return _launch(run.path, *launch.arguments(run, processes), module="accelerate.commands.launch")
+            arguments = [*launch.options(processes), "-m", "core.worker", str(run.path)]
+            return _launch(run.path, *arguments, module="accelerate.commands.launch")
         return _launch(run.path, str(run.path))
     ray_backend.check()
     ray_backend.prepare(run.manager, [run], ray)

@@ -36,17 +36,16 @@ def wanted(run: Run) -> int:
     return 1
 
 
-def arguments(run: Run, processes: int) -> list[str]:
-    """Return what accelerate's launcher is to be told, after `python -m accelerate.commands.launch`."""
+def options(processes: int, threads: int = 0) -> list[str]:
+    """Return what accelerate's launcher is to be told. threads: of each process; 0 shares the cores out."""
     import psutil
 
-    threads = max(1, (psutil.cpu_count(logical=False) or 1) // processes)
+    even = max(1, (psutil.cpu_count(logical=False) or 1) // processes)
     return [
         # The only kind of launch that starts several processes on this machine without MPI; it needs no GPU.
         "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no",
         "--dynamo_backend", "no", "--main_process_port", "0",
-        "--num_cpu_threads_per_process", os.environ.get("OMP_NUM_THREADS") or str(threads),
-        "-m", "core.worker", str(run.path),
+        "--num_cpu_threads_per_process", str(threads or os.environ.get("OMP_NUM_THREADS") or even),
     ]  # fmt: skip
 
 
