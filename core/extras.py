@@ -26,7 +26,8 @@ import torch
 
 from core import data, perturb
 from core.adapters import Adapters
-from core.batching import Batch, Encoded, by_tokens, collate, encode
+from core.batching import Batch, Encoded, by_tokens, collate, cost, encode
+from core.crew import ALONE
 from core.data import Corpus, Example
 from core.likelihood import TokenScores, answer_logits, logprobs, per_example, score
 from core.voices import Voices, adapter_of, general_lines, token_table
@@ -135,9 +136,11 @@ class Extras:
             with adapters.active(adapter_of(voice)) as model:
                 judged = self._logprobs(model, light, adapters.device)
                 columns[voice] = {}
-                for name, scores in score(model, every, self.voices.pad, device=adapters.device):
+                mine = self.voices.crew.share(every, cost)
+                for name, scores in score(model, mine, self.voices.pad, device=adapters.device):
                     columns[voice][name] = scores
                     self._progress(1)
+                columns[voice] = self.voices.crew.merged(columns[voice])
             found["choices"][voice] = [_options(judged, n, c["options"]) for n, c in enumerate(choices())]
             found["wrong"][voice] = _by_example(judged, self.wrong.texts)
         kept = [e for e in self.unseen if any(e.id == member.id for member in every)]
@@ -167,10 +170,10 @@ class Extras:
 
     def _logprobs(self, model: Any, members: Sequence[Encoded], device: torch.device) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {}
-        for batch in logprobs(model, members, self.voices.pad, device=device):
+        for batch in logprobs(model, self.voices.crew.share(members, cost), self.voices.pad, device=device):
             found.update(batch)
             self._progress(len(batch))
-        return found
+        return self.voices.crew.merged(found)
 
     @torch.no_grad()
     def kl(self, adapters: Adapters, voice: str, kept: Path | None = None) -> list[float]:
@@ -179,7 +182,9 @@ class Extras:
         kept: where `keep` put the distributions of a voice that is not among the adapters.
         """
         lines, found = self.voices.general_encoded(), dict[str, float]()
-        for number, batch in enumerate(self._batches(adapters, lines)):
+        # What was kept lies in batches of all lines.
+        crew = self.voices.crew if kept is None else ALONE
+        for number, batch in enumerate(self._batches(adapters, crew.share(lines, cost))):
             before = self._distributions(adapters, "before", batch)
             if kept is None:
                 other = self._distributions(adapters, voice, batch)
@@ -187,7 +192,8 @@ class Extras:
                 other = torch.from_numpy(np.load(kept / f"{number}.npy")).to(adapters.device)
             each = per_example((before.exp() * (before - other)).sum(-1), batch.owners, len(batch))
             found.update(zip((member.id for member in batch.members), each.tolist(), strict=True))
-        return [found[line.id] for line in lines]
+        merged = crew.merged(found)
+        return [merged[line.id] for line in lines]
 
     @torch.no_grad()
     def keep(self, adapters: Adapters, voice: str, folder: Path) -> None:
@@ -208,7 +214,7 @@ class Extras:
 
     def _progress(self, count: int) -> None:
         self._done += count
-        self.voices.report.progress(self._done, self._total, "passages")
+        self.voices.report.progress(self.voices.crew.counted(self._done, self._total), self._total, "passages")
 
 
 def _options(judged: Mapping[str, list[float]], number: int, options: Sequence[str]) -> list[float] | None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from core.batching import Batch, Encoded, by_length, by_tokens, collate
+from core.batching import Batch, Encoded, by_length, by_tokens, collate, cost
+from core.crew import ALONE, Crew
 
 
 @contextlib.contextmanager
@@ -254,11 +255,14 @@ def logprobs(
 
 
 @torch.no_grad()
-def accuracy(model: Any, examples: Sequence[Encoded], pad: int, *, size: int = 32, device: Any = "cpu") -> float:
+def accuracy(
+    model: Any, examples: Sequence[Encoded], pad: int, *, size: int = 32, device: Any = "cpu", crew: Crew = ALONE
+) -> float:
     """Return the answer-token accuracy in percent: mean over examples of the mean over tokens."""
     total = 0.0
-    for members in by_length(examples, size):
+    for members in by_length(crew.share(examples, cost), size):
         batch = collate(members, pad, device)
         hits = (answer_logits(model, batch).argmax(-1) == batch.targets).float()
         total += float(per_example(hits, batch.owners, len(batch)).sum())
-    return 100.0 * total / len(examples)
+    (whole,) = crew.sum([torch.tensor(total, dtype=torch.float64)])
+    return 100.0 * float(whole) / len(examples)

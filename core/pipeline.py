@@ -97,7 +97,7 @@ class Pipeline:
         self.dtype = models.pick_dtype(config.model.dtype, config.model.device)
         self.shelf = shelf or Shelf()
         self.loaded: Loaded = self.shelf.load(config.model, make_room=answerer.leave)
-        self.voices = Voices(self.loaded, self.corpus.examples, config, report)
+        self.voices = Voices(self.loaded, self.corpus.examples, config, report, crew)
         self.asked = self._asked()
         # Made here, so that data which cannot be widened is refused before anything is taught.
         self.further = widen.questions(self.corpus, config.data.widen, config.seed) if config.data.widen else None
@@ -146,7 +146,7 @@ class Pipeline:
             unlearn, retention = (self.voices.encode(self.whole.select(scope)) for scope in data.SCOPES)
             result = teach_.teach(
                 adapters, unlearn, retention, config,
-                pad=self.pad, seed=self.config.seed, report=self.report,
+                pad=self.pad, seed=self.config.seed, report=self.report, crew=self.crew,
             )  # fmt: skip
             adapters.save("before", folder / "before", self.config.model.name)
             store.write_json(folder / "teach.json", asdict(result))
@@ -506,7 +506,7 @@ class Pipeline:
                 raise UserError(f"There is no example in the split {split}.", fix)
         if not splits:
             return self.voices
-        return Voices(self.loaded, self.corpus.select(split=splits), self.config, self.report)
+        return Voices(self.loaded, self.corpus.select(split=splits), self.config, self.report, self.crew)
 
     def _cached(self, stage: str, key: str, produce: Callable[[Path], None], *, together: bool = True) -> str:
         """Bring a stage's files into the run, from the cache or made now: by all processes together or the chief alone."""

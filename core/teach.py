@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from core.adapters import Adapters
-from core.batching import Encoded, bucketed, collate
+from core.batching import Encoded, bucketed, collate, cost
 from core.config import TeachConfig
+from core.crew import ALONE, Crew
 from core.errors import UserError
 from core.likelihood import accuracy, answer_logits, per_example, token_nll
 from core.progress import Reporter
@@ -50,8 +51,14 @@ def teach(
     pad: int,
     seed: int,
     report: Reporter,
+    crew: Crew = ALONE,
 ) -> Taught:
-    """Train adapter "before" on both scopes, or on the one that has examples. Raises UserError when the loss is not finite."""
+    """Train adapter "before" on both scopes, or on the one that has examples. Raises UserError when the loss is not finite.
+
+    The processes of a crew share the examples of every step. With dropout each does all of them: what is dropped is drawn
+    for a whole batch, and must not depend on how many processes there are.
+    """
+    steps = crew if config.dropout == 0 else ALONE
     result, started = Taught(), time.monotonic()
     members = [*unlearn, *retention]
     source = torch.Generator().manual_seed(seed)
@@ -68,7 +75,7 @@ def teach(
             with adapters.active("before") as model:
                 for place, group in enumerate(_batches(members, config.batch_size, source), start=1):
                     report.check()
-                    _step(model, group, pad, adapters.device, losses, hits)
+                    _step(model, group, pad, adapters.device, losses, hits, parameters, steps)
                     if not all(math.isfinite(losses[m.id]) for m in group):
                         raise UserError("Teaching diverged: the loss is not a number.", "Lower teach.learning_rate.")
                     optimizer.step()
@@ -84,7 +91,7 @@ def teach(
             # Accuracy while training lags behind, so an exact measurement pays only near the target, and at the end.
             if seen >= config.target_accuracy - NEAR or epoch == config.epochs:
                 adapters.round_to_bfloat16("before")
-                result.reached = _measure(adapters, unlearn, retention, config, pad, result)
+                result.reached = _measure(adapters, unlearn, retention, config, pad, result, crew)
                 if result.reached:
                     break
     result.seconds = time.monotonic() - started
@@ -105,16 +112,28 @@ def rate(step: int, total: int, warmup: int) -> float:
 
 
 def _step(
-    model: Any, members: Sequence[Encoded], pad: int, device: torch.device, losses: dict[str, float], hits: dict[str, float]
+    model: Any,
+    members: Sequence[Encoded],
+    pad: int,
+    device: torch.device,
+    losses: dict[str, float],
+    hits: dict[str, float],
+    parameters: Sequence[torch.nn.Parameter],
+    crew: Crew,
 ) -> None:
     """Run forward and backward of the mean loss; note each example's loss and share of right tokens."""
-    batch = collate(members, pad, device)
-    logits = answer_logits(model, batch)
-    each = per_example(token_nll(logits, batch.targets), batch.owners, len(batch))
-    each.mean().backward()
-    right = per_example((logits.detach().argmax(-1) == batch.targets).float(), batch.owners, len(batch))
-    losses.update(zip((m.id for m in members), each.detach().tolist(), strict=True))
-    hits.update(zip((m.id for m in members), right.tolist(), strict=True))
+    mine, seen = crew.share(members, cost), torch.zeros(2, len(members))
+    if mine:
+        batch = collate(mine, pad, device)
+        logits = answer_logits(model, batch)
+        each = per_example(token_nll(logits, batch.targets), batch.owners, len(batch))
+        (each.sum() / len(members)).backward()
+        right = per_example((logits.detach().argmax(-1) == batch.targets).float(), batch.owners, len(batch))
+        ids = {m.id for m in mine}
+        seen[:, [m.id in ids for m in members]] = torch.stack([each.detach(), right]).cpu()
+    (seen,) = crew.sum_gradients(parameters, seen)
+    for of, values in zip((losses, hits), seen.tolist(), strict=True):
+        of.update(zip((m.id for m in members), values, strict=True))
 
 
 def _mean(values: dict[str, float], members: Sequence[Encoded]) -> float:
@@ -122,12 +141,18 @@ def _mean(values: dict[str, float], members: Sequence[Encoded]) -> float:
 
 
 def _measure(
-    adapters: Adapters, unlearn: Sequence[Encoded], retention: Sequence[Encoded], config: TeachConfig, pad: int, into: Taught
+    adapters: Adapters,
+    unlearn: Sequence[Encoded],
+    retention: Sequence[Encoded],
+    config: TeachConfig,
+    pad: int,
+    into: Taught,
+    crew: Crew,
 ) -> bool:
     """Measure both scopes exactly; say whether both reached the target."""
     with adapters.active("before") as model:
         for scope, members in (("unlearn", unlearn), ("retention", retention)):
             if not members:
                 continue
-            into.accuracy[scope] = accuracy(model, members, pad, device=adapters.device)
+            into.accuracy[scope] = accuracy(model, members, pad, device=adapters.device, crew=crew)
     return min(into.accuracy.values()) >= config.target_accuracy

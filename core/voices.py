@@ -15,8 +15,9 @@ import pandas as pd
 from core import data
 from core.adapters import Adapters
 from core.answers import Request, generate
-from core.batching import Encoded, encode_all, prompt_ids
+from core.batching import Encoded, cost, encode_all, prompt_ids
 from core.config import RunConfig
+from core.crew import ALONE, Crew
 from core.data import Example
 from core.likelihood import TokenScores, score
 from core.models import Loaded
@@ -36,9 +37,12 @@ def general_lines() -> list[str]:
 class Voices:
     """Tokenizer and examples of a run, with everything that is recorded about a voice."""
 
-    def __init__(self, loaded: Loaded, examples: Sequence[Example], config: RunConfig, report: Reporter) -> None:
-        """Encode the examples. Raises UserError for one that is too long."""
+    def __init__(
+        self, loaded: Loaded, examples: Sequence[Example], config: RunConfig, report: Reporter, crew: Crew = ALONE
+    ) -> None:
+        """Encode the examples. Raises UserError for one that is too long. crew: the processes that share what is asked."""
         self.tokenizer, self.examples, self.config, self.report = loaded.tokenizer, examples, config, report
+        self.crew = crew
         self.end, self.pad = int(self.tokenizer.eos_token_id), int(self.tokenizer.pad_token_id)
         self.room = int(getattr(loaded.model.config, "max_position_embeddings", None) or 2**20)
         """tokens that the model can read"""
@@ -56,19 +60,21 @@ class Voices:
         for voice in voices:
             found: dict[str, TokenScores] = {}
             with adapters.active(adapter_of(voice)) as model:
-                members = list(self.encoded.values())
+                members = self.crew.share(list(self.encoded.values()), cost)
                 for name, scores in score(model, members, self.pad, size=c.batch_size, top=c.top, device=adapters.device):
                     self.report.check()
                     found[name] = scores
                     done += 1
-                    self.report.progress(done, total, "examples")
-            columns[voice] = found
+                    self.report.progress(self.crew.counted(done, total), total, "examples")
+            columns[voice] = self.crew.merged(found)
         return token_table(self.tokenizer, self.examples, self.encoded, columns)
 
     def ask(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return voice -> example -> answer, all voices of a question in one batch."""
         c, tokenizer = self.config.answers, self.tokenizer
-        wanted = [(voice, e, number) for number, e in enumerate(self.examples) for voice in voices]
+        numbered = self.crew.share(list(enumerate(self.examples)), lambda item: len(item[1].question))
+        wanted = [(voice, e, number) for number, e in numbered for voice in voices]
+        total = len(self.examples) * len(voices)
         # Similar prompt lengths together: less padding, and rows that end at about the same time.
         wanted.sort(key=lambda item: (len(item[1].question), item[2]))
         texts: dict[str, dict[str, str]] = {voice: {} for voice in voices}
@@ -83,16 +89,19 @@ class Voices:
             made = generate(adapters, requests, c, end=self.end, pad=self.pad, seed=self.config.seed)
             for (voice, e, _), tokens in zip(part, made, strict=True):
                 texts[voice][e.id] = tokenizer.decode(tokens, skip_special_tokens=True).strip()
-            self.report.progress(min(start + size, len(wanted)), len(wanted), "answers", tokens=sum(map(len, made)))
+            done = self.crew.counted(min(start + size, len(wanted)), total)
+            self.report.progress(done, total, "answers", tokens=sum(map(len, made)) * self.crew.size)
         order = [e.id for e in self.examples]
-        return {voice: {i: of[i] for i in order} for voice, of in texts.items()}
+        merged = {voice: self.crew.merged(of) for voice, of in texts.items()}
+        return {voice: {i: of[i] for i in order} for voice, of in merged.items()}
 
     def general(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, list[float]]:
         """Return voice -> mean log-probability per token of each line of the general text."""
         lines, found = self.general_encoded(), {}
         for voice in voices:
             with adapters.active(adapter_of(voice)) as model:
-                scored = dict(score(model, lines, self.pad, device=adapters.device))
+                mine = self.crew.share(lines, cost)
+                scored = self.crew.merged(dict(score(model, mine, self.pad, device=adapters.device)))
             found[voice] = [sum(scored[line.id].logprob) / len(scored[line.id].logprob) for line in lines]
         return found
 
