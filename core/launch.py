@@ -6,12 +6,12 @@ No heavy import before it is the run's turn: a process that waits costs almost n
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from core.store import Run
 if TYPE_CHECKING:
     from core.crew import Crew
 
+LOG = logging.getLogger("core.launch")
 EVERY = 0.1
 """Seconds between two looks whether it is the run's turn."""
 
@@ -119,7 +120,7 @@ def assist(run: Run) -> int:
     except UserError:
         return 1  # the chief says it
     except Exception:
-        sys.stderr.write(traceback.format_exc())
+        LOG.exception("unexpected error")
         return 1
     return 0
 

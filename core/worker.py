@@ -339,7 +339,7 @@ def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Execute what the command line names."""
     if launch.size() > 1 and arguments[0].startswith("--"):
-        sys.stderr.write("Only a run can be shared by several processes. Start this without accelerate.\n")
+        LOG.error("Only a run can be shared by several processes. Start this without accelerate.")
         return 1
     if arguments[0] == "--reference":
         return reference.work(Run(Path(arguments[1]).absolute()))
