@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora.layer import Linear as LoraLinear
 from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -57,8 +58,8 @@ class Adapters:
             for name in [next(iter(layer.lora_A))]
             for factor in "AB"
         ]
-        self.mixable = not any(isinstance(layer, ParamWrapper) for layer in self._layers.values())
-        """False for fused experts and a merged base: adapters are switched instead of mixed in a batch"""
+        self.mixable = all(isinstance(layer, LoraLinear) for layer in self._layers.values())
+        """False for fused experts, other libraries' integers and a merged base: adapters are switched instead of mixed"""
         self.originals: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
         """weights of the base as they were before an adapter was merged into it: see core/merging.py"""
         self.unmerged: set[str] = set()
@@ -71,8 +72,8 @@ class Adapters:
 
     @property
     def device(self) -> torch.device:
-        """Device of the base."""
-        return next(self.model.parameters()).device
+        """Device of the base; of one that is spread, where it begins."""
+        return next(p.device for p in self.model.parameters() if p.device.type != "meta")
 
     def layer(self, cell: str) -> LoraLayer:
         """Return the peft layer that holds a cell."""
@@ -112,7 +113,7 @@ class Adapters:
         if target not in self.names:
             with _quiet_peft():
                 self.model.add_adapter(target, self.model.peft_config[source])
-            self._to_float32()
+            self._settle()
             self.model.requires_grad_(False)
         self.set(target, {name: p.detach() for name, p in self.tensors(source).items()})
 
@@ -194,10 +195,16 @@ class Adapters:
         values = {f"base_model.model.{name}.weight": p.detach().cpu() for name, p in self.tensors(adapter).items()}
         write_tensors(values, folder / "adapter_model.safetensors")
 
-    def _to_float32(self) -> None:
+    def _settle(self) -> None:
+        """Put adapters into float32, and into memory: peft leaves those of layers on disk where their weights are."""
         for layer in self._layers.values():
             layer.lora_A.float()
             layer.lora_B.float()
+            for name in [name for name, part in layer.lora_A.items() if part.weight.device.type == "meta"]:
+                device = layer.get_base_layer()._hf_hook.execution_device
+                layer.lora_A[name].to_empty(device=device)
+                layer.lora_B[name].to_empty(device=device)
+                layer.reset_lora_parameters(name, init_lora_weights=True)
 
 
 def attach(model: PreTrainedModel, dtype: str, *, rank: int, alpha: float, dropout: float, seed: int) -> Adapters:
@@ -280,7 +287,7 @@ def read_adapter(folder: Path) -> dict[str, torch.Tensor]:
 
 def _prepared(model: Any, dtype: str) -> Adapters:
     adapters = Adapters(model, dtype)
-    adapters._to_float32()
+    adapters._settle()
     model.requires_grad_(False)
     model.eval()
     return adapters

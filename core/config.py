@@ -40,7 +40,17 @@ class ModelConfig:
         "bfloat16 where the processor multiplies it natively, float32 elsewhere",
         choices=("auto", "float32", "bfloat16", "autocast"),
     )
-    device: str = setting("auto", "where the model runs", choices=("auto", "cpu", "cuda", "mps"))
+    device: str = setting(
+        "auto",
+        "where the model runs; spread: over all GPUs, then memory, then disk, for one that is larger than any of them",
+        choices=("auto", "cpu", "cuda", "mps", "spread"),
+    )
+    weights: str = setting(
+        "full",
+        "how the frozen weights are kept: full, or rounded to 8 or 4 bits (bitsandbytes on a GPU that has it, else our own); "
+        "adapters always stay in float32",
+        choices=("full", "8bit", "4bit"),
+    )
     template: str = setting(
         "plain",
         "plain: question, blank line, answer, end token; chat: the model's own chat template",

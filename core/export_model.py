@@ -90,10 +90,11 @@ def _merge_into(run: Run, place: Path) -> str:
     from peft.tuners.lora.layer import ParamWrapper
 
     from core import adapters as adapters_
-    from core import merging, models
+    from core import merging, models, placing
 
     after = fitting.unlearned(run)
     loaded = models.load(run.config().model)
+    placing.check_merging(loaded.model, "Export the adapter instead.")
     dtype = str((run.json("manifest.json") or {}).get("dtype") or "float32")
     adapters = merging.load(loaded.model, dtype, run.path)
     if any(isinstance(adapters.layer(cell.name), ParamWrapper) for cell in adapters.cells):

@@ -77,7 +77,7 @@ def _merged(run: Run) -> str:
 
 
 def _base(config: ModelConfig) -> tuple[Any, ...]:
-    return config.name, config.dtype, config.device
+    return config.name, config.dtype, config.device, config.weights
 
 
 def _shape(run: Run) -> tuple[Any, ...]:

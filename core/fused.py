@@ -6,7 +6,8 @@ Here forward and backward are written out, so that the only tensors kept are the
     y = x Wᵀ + (x Aᵀ)(s B)ᵀ          g_x = g W + (g s B) A
     g_A = (g s B)ᵀ x                  g_B = s · gᵀ (x Aᵀ)
 
-`fused` swaps it in for the plain linear layers of one adapter without dropout; all else stays with peft.
+`fused` swaps it in for the linear layers of one adapter without dropout; all else stays with peft. A frozen weight that
+is not in memory as it is multiplied (kept as integers, or on disk) is made anew for forward and for backward, never kept.
 `mixed` lets several adapters answer in one batch without gradients: the base computes every row once, and each
 adapter adds its part to its own slice of rows.
 """
@@ -14,12 +15,19 @@ adapter adds its part to its own slice of rows.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
+
+Weight = torch.Tensor | Callable[[], torch.Tensor]
+"""a frozen weight (out, in), or what makes it when it is multiplied"""
+
+
+def _made(weight: Weight) -> torch.Tensor:
+    return weight if isinstance(weight, torch.Tensor) else weight()
 
 
 class _LoraLinear(torch.autograd.Function):
@@ -29,19 +37,21 @@ class _LoraLinear(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: torch.Tensor,
-        weight: torch.Tensor,
+        source: Weight,
         bias: torch.Tensor | None,
         a: torch.Tensor,
         b: torch.Tensor,
         scale: float,
     ) -> torch.Tensor:
         """Multiply in the weight's number format; adapters are kept in float32 and cast here."""
+        weight = _made(source)
         flat = x.reshape(-1, x.shape[-1]).to(weight.dtype)
         low_a, low_b = a.to(weight.dtype), (b * scale).to(weight.dtype)
         inner = flat @ low_a.t()
         y = flat @ weight.t() if bias is None else torch.addmm(bias, flat, weight.t())
         y.addmm_(inner, low_b.t())
-        ctx.save_for_backward(flat, inner, weight, low_a, low_b)
+        ctx.save_for_backward(flat, inner, low_a, low_b)
+        ctx.source = source
         ctx.scale, ctx.shape, ctx.dtype = scale, x.shape, x.dtype
         # Not a view in autograd's eyes: Falcon adds to this output in place.
         return torch.ops.aten._unsafe_view(y, [*x.shape[:-1], y.shape[-1]])
@@ -49,13 +59,13 @@ class _LoraLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         """Compute only the gradients that are asked for."""
-        flat, inner, weight, low_a, low_b = ctx.saved_tensors
-        g = gradient.reshape(-1, gradient.shape[-1]).to(weight.dtype)
+        flat, inner, low_a, low_b = ctx.saved_tensors
+        g = gradient.reshape(-1, gradient.shape[-1]).to(flat.dtype)
         wants_x, wants_a, wants_b = ctx.needs_input_grad[0], ctx.needs_input_grad[3], ctx.needs_input_grad[4]
         g_inner = g @ low_b if wants_x or wants_a else None
         g_x = g_a = g_b = None
         if wants_x:
-            g_x = (g @ weight).addmm_(g_inner, low_a).view(ctx.shape).to(ctx.dtype)
+            g_x = (g @ _made(ctx.source)).addmm_(g_inner, low_a).view(ctx.shape).to(ctx.dtype)
         if wants_a and g_inner is not None:
             g_a = (g_inner.t() @ flat).float()
         if wants_b:
@@ -64,7 +74,7 @@ class _LoraLinear(torch.autograd.Function):
 
 
 def _forward(
-    layer: LoraLinear, weight: torch.Tensor, bias: torch.Tensor | None, name: str, x: torch.Tensor, *_: Any, **__: Any
+    layer: LoraLinear, weight: Weight, bias: torch.Tensor | None, name: str, x: torch.Tensor, *_: Any, **__: Any
 ) -> torch.Tensor:
     a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
     return _LoraLinear.apply(x, weight, bias, a, b, layer.scaling[name])  # type: ignore[no-any-return]
@@ -91,14 +101,26 @@ def fused(model: torch.nn.Module, name: str, dtype: str) -> Iterator[None]:
     try:
         for layer in layers:
             base: Any = layer.base_layer
-            weight, bias = base.weight.detach(), None if base.bias is None else base.bias.detach()
-            if dtype == "autocast":
-                weight = weight.to(torch.bfloat16)
-                bias = None if bias is None else bias.to(torch.bfloat16)
+            weight, bias = _frozen(base, dtype == "autocast")
             layer.forward = partial(_forward, layer, weight, bias, name)  # type: ignore[method-assign]
         yield
     finally:
         _restore(layers, outer)
+
+
+def _frozen(base: Any, autocast: bool) -> tuple[Weight, torch.Tensor | None]:
+    """Return a layer's weight and bias; in bfloat16 for autocast, else in their own number format."""
+    integers = "weight" not in dict(base.named_parameters(recurse=False))  # core/quantized.py
+    dtype = torch.bfloat16 if autocast else base.dtype if integers else base.weight.dtype
+    bias = None if base.bias is None else base.bias.detach().to(dtype)
+    if integers:
+        return lambda: base.weight.to(dtype), bias
+    if base.weight.device.type != "meta":
+        return base.weight.detach().to(dtype), bias
+    hook = base._hf_hook  # accelerate's: it knows where the weights of this layer lie
+    weights, device = hook.weights_map, hook.execution_device
+    bias = None if base.bias is None else weights["bias"].to(device, dtype)
+    return lambda: weights["weight"].to(device, dtype), bias
 
 
 @contextlib.contextmanager
@@ -147,12 +169,12 @@ def mixed(model: torch.nn.Module, groups: Sequence[tuple[str | None, slice]]) ->
     count = max(rows.stop for _, rows in groups)
     try:
         for layer in layers:
-            weight: Any = layer.get_base_layer().weight
+            dtype: Any = layer.get_base_layer().weight.dtype
             parts = [
                 (
                     rows,
-                    layer.lora_A[name].weight.detach().t().to(weight.dtype),
-                    (layer.lora_B[name].weight.detach().t() * layer.scaling[name]).to(weight.dtype),
+                    layer.lora_A[name].weight.detach().t().to(dtype),
+                    (layer.lora_B[name].weight.detach().t() * layer.scaling[name]).to(dtype),
                 )
                 for name, rows in groups
                 if name is not None and rows.stop > rows.start

@@ -17,6 +17,7 @@ from core import adapters as adapters_
 from core.adapters import Adapters
 from core.config import TeachConfig
 from core.errors import UserError
+from core.placing import check_merging
 
 TAUGHT = "taught"
 """folder, in a run with a merged base, of the adapter that was merged"""
@@ -26,6 +27,7 @@ def merged(
     model: PreTrainedModel, dtype: str, folder: Path
 ) -> tuple[PreTrainedModel, list[tuple[torch.nn.Parameter, torch.Tensor]]]:
     """Add a saved adapter to the base's weights, in their number format; return the base and the weights as they were."""
+    check_merging(model, "Set teach.merge=false, or model.weights=full and another model.device.")
     taught = adapters_.load(model, dtype, folder)
     if any(isinstance(taught.layer(cell.name), ParamWrapper) for cell in taught.cells):
         raise UserError("An adapter on fused experts cannot be merged.", "Set teach.merge=false.")

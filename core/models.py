@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import trust
+from core import placing, trust
 from core.config import ModelConfig
 from core.errors import UserError
 from core.masking import masked
@@ -178,24 +178,27 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
     make_room is called once if the memory does not suffice, and may free some.
     """
     trust.check(config)
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source, adapter, note = resolve(config.name)
     device, dtype = pick_device(config.device), pick_dtype(config.dtype, config.device)
+    placing.check(config, device)
+    bits = placing.bits_while_loading(config, device)
     try:
-        memory_check(source, dtype, device, config.trust_remote_code)
+        memory_check(source, dtype, device, config.trust_remote_code, bits)
     except TooBig:
-        if make_room is None:
-            raise
-        make_room()
-        memory_check(source, dtype, device, config.trust_remote_code)
+        if config.device != "spread":  # there the disk takes what is too much
+            if make_room is None:
+                raise
+            make_room()
+            memory_check(source, dtype, device, config.trust_remote_code, bits)
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    told = placing.options(config, device, weight_dtype(dtype))
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
             model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=weight_dtype(dtype), use_safetensors=True, attn_implementation="eager", **options
+                source, dtype=weight_dtype(dtype), use_safetensors=True, attn_implementation="eager", **options, **told
             )
     except Exception as error:  # every reader below fails in its own way; all of them are the user's to see
         if type(error).__module__.startswith(("torch.cuda",)) or isinstance(error, MemoryError):
@@ -205,17 +208,20 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
         raise UserError(f"The tokenizer of “{config.name}” has no end token.", "Set eos_token in its configuration.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model.to(torch.device(device)).eval().requires_grad_(False)
+    placing.settle(model, config, device, told)
+    model.eval().requires_grad_(False)
+    if config.weights != "full":
+        note += f", rounded to {config.weights}"
     folder = Path(source) if isinstance(source, Path) else Path(model.config._name_or_path)
     return Loaded(model, tokenizer, config.name, folder, note, adapter)
 
 
 def pick_device(device: str) -> str:
-    """Return cpu, cuda or mps. Raises UserError for one that is not there."""
+    """Return cpu, cuda or mps; of a model that is spread, where it begins. Raises UserError for one that is not there."""
     import torch
 
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
+    if device in ("auto", "spread"):
         return next(name for name in ("cuda", "mps", "cpu") if there[name])
     if not there[device]:
         raise UserError(f"This machine has no usable {device} device.", "Choose device auto or cpu.")
@@ -248,13 +254,15 @@ def precision(model: torch.nn.Module, dtype: str) -> Iterator[None]:
     """Enter autocast to bfloat16 where the run asks for it; otherwise do nothing."""
     import torch
 
-    device = next(model.parameters()).device.type
+    device = next(p.device.type for p in model.parameters() if p.device.type != "meta")
     with torch.autocast(device, torch.bfloat16, enabled=dtype == "autocast"):
         yield
 
 
-def memory_check(source: str | Path, dtype: str, device: str, trust_remote_code: bool = False) -> dict[str, float]:
-    """Estimate bytes from the configuration alone and refuse what does not fit.
+def memory_check(
+    source: str | Path, dtype: str, device: str, trust_remote_code: bool = False, bits: int = 0
+) -> dict[str, float]:
+    """Estimate bytes from the configuration alone and refuse what does not fit. bits: of a weight, where not the dtype's.
 
     Returns {"parameters", "needed", "available"}; needed = weights, a tenth for adapters and gradients, and 0.6 GB
     for libraries: what loading takes. Batches come on top, and depend on settings that are not known here.
@@ -272,7 +280,7 @@ def memory_check(source: str | Path, dtype: str, device: str, trust_remote_code:
     except Exception as error:  # an unknown architecture, a broken file, no network: one sentence each
         raise UserError(f"The model “{source}” could not be loaded: {_first_line(error)}", _hint(error)) from error
     parameters = sum(p.numel() for p in model.parameters())
-    needed = parameters * weight_dtype(dtype).itemsize * 1.1 + 0.6e9
+    needed = parameters * (bits / 8 or weight_dtype(dtype).itemsize) * 1.1 + 0.6e9
     if device == "cuda":
         available = float(torch.cuda.mem_get_info()[0])
     else:

@@ -35,6 +35,7 @@ from core import (
     models,
     own_method,
     preflight,
+    quantized,
     refusals,
     regions,
     sequence,
@@ -487,8 +488,10 @@ class Pipeline:
         if stage != "teach" and self.taught and self.config.teach.merge:
             weights = [weights, self.keys["teach"], "merged"]
         # Sums over several processes are not the same bits as those of one.
-        several = [self.crew.size] if self.crew.size > 1 else []
-        return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed, *several], *parts)
+        also: list[Any] = [self.crew.size] if self.crew.size > 1 else []
+        if self.config.model.weights != "full":
+            also.append(self.config.model.weights)
+        return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed, *also], *parts)
 
     def _scored(self) -> dict[str, Any]:
         """Return what scores depend on, as it enters keys: not the splits, since before and never are scored on all."""
@@ -521,7 +524,7 @@ class Pipeline:
         return torch.tensor([i for i in range(len(self.loaded.tokenizer)) if i not in special])
 
     def _parameters(self) -> int:
-        return sum(p.numel() for name, p in self.loaded.model.named_parameters() if "lora_" not in name)
+        return quantized.parameters(self.loaded.model)
 
     def _accuracy(self, voice: str, scope: str, split: str) -> float:
         return accuracy.mean(self.reference, voice, [e.id for e in self.corpus.select(scope, split)])

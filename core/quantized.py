@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,30 +21,54 @@ from core.adapters import Adapters
 from core.errors import UserError
 
 
-class Quantized(nn.Module):
-    """y = x Ŵᵀ + b, where Ŵ is W (out, in) rounded to `bits` bits in groups along a row; group 0: one a row."""
+class _Product(torch.autograd.Function):
+    """x (…, in) -> x Ŵᵀ (…, out). Ŵ is made anew for backward: kept from forward, the whole base would be in memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, layer: Quantized) -> torch.Tensor:
+        """Multiply in the format of Ŵ."""
+        ctx.layer, ctx.dtype = layer, x.dtype
+        return F.linear(x.to(layer.dtype), layer.weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        """Return the gradient of x."""
+        return (gradient.to(ctx.layer.dtype) @ ctx.layer.weight).to(ctx.dtype), None
+
+
+class Quantized(nn.Linear):
+    """y = x Ŵᵀ + b, where Ŵ is W (out, in) rounded to `bits` bits in groups along a row; group 0: one a row.
+
+    It is a linear layer to everybody who looks for those, such as peft.
+    """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, bits: int, group: int, dtype: torch.dtype) -> None:
         """Round a weight. dtype: the format of Ŵ when it is multiplied; scales are float32."""
-        super().__init__()
-        self.bits, self.shape, self.dtype, self.bias = bits, weight.shape, dtype, bias
+        nn.Module.__init__(self)  # a linear layer's own would make room for a weight
+        self.out_features, self.in_features = weight.shape
+        self.bits, self.shape, self.dtype, self.bias = bits, weight.shape, dtype, bias  # type: ignore[assignment]
         width = min(group, weight.shape[1]) if group else weight.shape[1]
         grouped = F.pad(weight.float(), (0, -weight.shape[1] % width)).view(len(weight), -1, width)
         most = 2 ** (bits - 1) - 1
-        self.scale = (grouped.abs().amax(-1, keepdim=True) / most).clamp_min(torch.finfo(torch.float32).tiny)
-        codes = (grouped / self.scale).round_().clamp_(-most, most).to(torch.int8)
+        scale = (grouped.abs().amax(-1, keepdim=True) / most).clamp_min(torch.finfo(torch.float32).tiny)
+        codes = (grouped / scale).round_().clamp_(-most, most).to(torch.int8)
         self.width = width
-        self.codes = codes if bits == 8 else packed(codes.view(len(weight), -1))
+        self.scale: torch.Tensor
+        self.codes: torch.Tensor
+        self.register_buffer("scale", scale)
+        self.register_buffer("codes", codes if bits == 8 else packed(codes.view(len(weight), -1)))
 
-    def weight(self) -> torch.Tensor:
-        """Return Ŵ (out, in)."""
+    @property
+    def weight(self) -> torch.Tensor:  # type: ignore[override]
+        """Ŵ (out, in), made when it is asked for."""
         codes = self.codes if self.bits == 8 else unpacked(self.codes, self.scale.shape[1] * self.width)
         values = codes.view(len(self.codes), -1, self.width).to(self.dtype) * self.scale.to(self.dtype)
         return values.view(len(self.codes), -1)[:, : self.shape[1]]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """X (…, in) -> (…, out)."""
-        return F.linear(x.to(self.dtype), self.weight(), self.bias)
+        y: torch.Tensor = _Product.apply(x, self)
+        return y if self.bias is None else y + self.bias
 
     @property
     def bytes(self) -> int:
@@ -61,6 +86,26 @@ def unpacked(codes: torch.Tensor, count: int) -> torch.Tensor:
     """Return the first `count` numbers of each row again."""
     both = torch.stack([codes & 15, codes >> 4], dim=-1).view(len(codes), -1)
     return both[:, :count].to(torch.int8) - 8
+
+
+def round_base(model: nn.Module, bits: int, group: int) -> None:
+    """Round a model's linear layers, all but the output layer, for good. Raises UserError for fused experts."""
+    if any(parameter.ndim == 3 and ".experts." in name for name, parameter in model.named_parameters()):
+        raise fused_experts()
+    for parent, name, layer in list(_linear(model)):
+        weight, bias = _whole(layer, parent, None)
+        setattr(parent, name, Quantized(weight, bias, bits, group, layer.weight.dtype))  # type: ignore[arg-type]
+
+
+def parameters(model: nn.Module) -> int:
+    """Count a base's parameters, those kept as integers included and adapters not."""
+    plain = sum(p.numel() for name, p in model.named_parameters() if "lora_" not in name)
+    return plain + sum(m.shape.numel() for m in model.modules() if isinstance(m, Quantized))
+
+
+def fused_experts() -> UserError:
+    """Return what to say where experts are no linear layers."""
+    return UserError("Fused experts are not rounded here.", "Choose a model whose experts are linear layers.")
 
 
 @contextlib.contextmanager
@@ -95,7 +140,7 @@ def _linear(base: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
     head = base.get_output_embeddings()  # type: ignore[operator]
     for parent in base.modules():
         if isinstance(parent, ParamWrapper):
-            raise UserError("Fused experts are not rounded here.", "Choose a model whose experts are linear layers.")
+            raise fused_experts()
         for name, layer in parent.named_children():
             # A and B of an adapter lie deeper, in dictionaries of peft's layer.
             if isinstance(layer, nn.Linear | Conv1D) and layer is not head and not isinstance(parent, nn.ModuleDict):

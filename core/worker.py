@@ -141,7 +141,7 @@ class Log(Reporter):
 def queue_folder(config: RunConfig) -> Path:
     """Return the folder of tickets for the device that a run will use: one worker at a time for each device."""
     device = config.model.device
-    if device == "auto":
+    if device in ("auto", "spread"):
         device = "cuda" if Path("/dev/nvidia0").exists() else "mps" if sys.platform == "darwin" else "cpu"
     return tickets.base() / device
 

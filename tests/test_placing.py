@@ -109,23 +109,26 @@ def test_whole_run_on_a_rounded_base(
     assert all(value.dtype in (torch.float32, torch.bfloat16) for value in region.values())
 
 
-@pytest.fixture
-def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave room for the embeddings and one of the tiny model's two layers."""
-    monkeypatch.setenv("FORGETSCOPE_MEMORY_LIMIT", "120000")
+LITTLE = "120000"
+"""bytes: room for the embeddings and one of the tiny model's two layers"""
 
 
-def test_spread_model_localizes_as_the_whole_one(tiny_llama: Path, bench: Bench, little_memory: None) -> None:
+def test_spread_model_localizes_as_the_whole_one(tiny_llama: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = grid(on(tiny_llama), bench)
+    monkeypatch.setenv("FORGETSCOPE_MEMORY_LIMIT", LITTLE)
     spread = on(tiny_llama, device="spread")
     assert set(spread.model.get_base_model().hf_device_map.values()) == {"cpu", "disk"}  # type: ignore[union-attr]
     assert spread.device.type == "cpu"
     assert {p.device.type for p in spread.tensors("before").values()} == {"cpu"}
-    assert_same(grid(spread, bench), grid(on(tiny_llama), bench))
+    assert_same(grid(spread, bench), expected)
     spread.copy("before", "after")
     assert spread.hash("before") == spread.hash("after")
 
 
-def test_whole_run_of_a_spread_model(tiny_llama: Path, tiny_data: Path, tmp_path: Path, little_memory: None) -> None:
+def test_whole_run_of_a_spread_model(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORGETSCOPE_MEMORY_LIMIT", LITTLE)
     run, result = execute(small(tiny_llama, tiny_data, model__device="spread"), tmp_path)
     assert result["located"]["count"] > 0
     assert (run.path / "after" / "region.safetensors").exists()
