@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import placing, trust
+from core import launch, placing, trust
 from core.config import ModelConfig
 from core.errors import UserError
 from core.masking import masked
@@ -284,7 +284,8 @@ def memory_check(
     if device == "cuda":
         available = float(torch.cuda.mem_get_info()[0])
     else:
-        available = float(os.environ.get("FORGETSCOPE_MEMORY_LIMIT") or psutil.virtual_memory().available)
+        # The processes of a run (core/launch.py) each load a model into the same memory.
+        available = float(os.environ.get("FORGETSCOPE_MEMORY_LIMIT") or psutil.virtual_memory().available) / launch.size()
     if needed > available:
         raise TooBig(
             f"The model has {parameters / 1e9:.2f} billion parameters and needs about {needed / 1e9:.1f} GB as {dtype}; "

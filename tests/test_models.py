@@ -295,3 +295,12 @@ def test_room_is_made_once_before_a_model_is_refused(tiny_llama: Path, monkeypat
     monkeypatch.setenv("FORGETSCOPE_MEMORY_LIMIT", "1000")
     with pytest.raises(UserError, match="needs about"):
         models.load(config, make_room=lambda: None)
+
+
+def test_processes_of_a_run_share_the_memory(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORGETSCOPE_MEMORY_LIMIT", "1e9")
+    assert models.memory_check(tiny_llama, "float32", "cpu")["needed"] < 0.7e9
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(models.TooBig, match=r"0\.5 GB are free"):
+        models.memory_check(tiny_llama, "float32", "cpu")
