@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from core import store
 from core.errors import UserError, unknown
 from core.fused import fused, unfused
 from core.models import precision
@@ -269,7 +270,7 @@ def write_tensors(values: dict[str, torch.Tensor], path: Path) -> None:
     try:
         save_file({name: value.contiguous().clone() for name, value in exact.items()}, path)
     except (OSError, SafetensorError) as error:  # a full disk reaches Python as the latter
-        raise UserError(f"{path} cannot be written ({error}).", "Free space or choose another --runs folder.") from error
+        raise store.disk_error(path, error) from error
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -59,7 +59,10 @@ def submit(config: RunConfig, folder: Path, ray: Resources | None = None) -> Run
 def start(run: Run, ray: Resources | None = None) -> int:
     """Start the worker of a run, or its manager on the Ray cluster; return its process id. It outlives whoever started it."""
     access.changing()
-    (run.path / "cancel").unlink(missing_ok=True)
+    try:
+        (run.path / "cancel").unlink(missing_ok=True)
+    except OSError as error:
+        raise store.disk_error(run.path / "cancel", error) from error
     if ray is None:
         if (processes := launch.wanted(run)) > 1:
             arguments = [*launch.options(processes), "-m", "core.worker", str(run.path)]
@@ -117,16 +120,17 @@ _children: list[subprocess.Popen[bytes]] = []
 def resume(run: Run) -> int:
     """Start a run that was cancelled, failed or killed again: finished stages come from the cache."""
     access.changing()
-    state = run.status()["state"]
-    if state in ("queued", "running"):
-        raise UserError(f"The run {run.id} is {state}.", "Wait for it, or cancel it first.")
     if run.bundled:
         raise UserError("The bundled run cannot be changed.", "Start a new one with its settings.")
     limits.starting(run.path.parent)
-    ray = ray_backend.again(run)
-    if ray:
-        ray_backend.check()
-    store.write_json(run.path / "status.json", store.fresh_status())
+    with store.alone(run, ".resume.lock"):  # of two who resume it at once, the second finds it queued
+        state = run.status()["state"]
+        if state in ("queued", "running"):
+            raise UserError(f"The run {run.id} is {state}.", "Wait for it, or cancel it first.")
+        ray = ray_backend.again(run)
+        if ray:
+            ray_backend.check()
+        store.write_json(run.path / "status.json", store.fresh_status())
     return start(run, ray)
 
 

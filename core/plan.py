@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from core import config as config_
-from core import jobs, logs, store
+from core import failures, jobs, logs, store
 from core.config import RunConfig
 from core.errors import Cancelled, UserError, plain
 from core.store import Run
@@ -112,9 +112,9 @@ def _measure(plan: Run, folder: Path, log: Log, began: float) -> int:
         return 130
     except UserError as error:
         return _failed(log, error.what, error.fix)
-    except MemoryError:
-        return _failed(log, "The machine ran out of memory while measuring.", "Choose a smaller model or batch size.")
     except Exception as error:
+        if known := failures.explained(error, plan.path):
+            return _failed(log, known.what, known.fix)
         LOG.exception("unexpected error")
         return _failed(log, plain(f"Stopped by an unexpected error: {type(error).__name__}: {error}"), "")
     finally:

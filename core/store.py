@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import access, paths
+from core import access, paths, presence
 from core.config import FORMAT, RunConfig, from_json
 from core.errors import UserError, unknown
+from core.failures import disk_error as disk_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
 STAGES = ("teach", "preflight", "localize", "region", "unlearn", "answers", "evaluate")
 ENDED = ("done", "cancelled", "failed")
 BUNDLED_RUNS = Path(__file__).resolve().parent.parent / "assets" / "runs"
-GONE = "The worker is gone"
-"""how the error of a run begins whose process ended without a word"""
-HEARTBEAT = 2.0
-"""Seconds between two heartbeats of a worker."""
-COMING_UP = 120.0
-"""Seconds that a worker may take until it reports for the first time: a busy machine starts Python slowly."""
 
 
 def runs_folder(given: str | Path | None = None) -> Path:
@@ -62,11 +57,6 @@ def write_bytes(path: Path, data: bytes) -> int:
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file in one step."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def disk_error(path: Path, error: OSError) -> UserError:
-    """Say in one sentence why a file could not be written."""
-    return UserError(f"{path} cannot be written ({error.strerror or error}).", "Free space or choose another --runs folder.")
 
 
 @dataclass(frozen=True)
@@ -108,8 +98,8 @@ class Run:
         """Return state, stage, stages, pid, heartbeat, …; a worker that is gone makes the state "failed"."""
         value = self.json("status.json")
         status: dict[str, Any] = value if isinstance(value, dict) else {"state": "unreadable"}
-        if status.get("state") in ("queued", "running") and not alive(status) and not self.managing(status):
-            status |= {"state": "failed", "error": f"{GONE} (in stage {status.get('stage') or 'queue'})."}
+        if status.get("state") in ("queued", "running") and not presence.alive(status) and not self.managing(status):
+            status |= {"state": "failed", **presence.obituary(self.path, str(status.get("stage") or ""))}
         return status
 
     def managing(self, status: dict[str, Any]) -> dict[str, Any]:
@@ -119,7 +109,7 @@ class Run:
         sweep = Path(str(status.get("sweep") or "")).name
         place = Run(self.path.parent / ".sweeps" / sweep) if sweep else self.manager
         value = place.json("status.json")
-        good = isinstance(value, dict) and value.get("state") in ("queued", "running") and alive(value)
+        good = isinstance(value, dict) and value.get("state") in ("queued", "running") and presence.alive(value)
         return value if good else {}
 
     def events(self) -> list[dict[str, Any]]:
@@ -164,7 +154,10 @@ class Run:
     def cancel(self) -> None:
         """Ask the worker to stop; it looks at every step."""
         access.changing()
-        (self.path / "cancel").touch()
+        try:
+            (self.path / "cancel").touch()
+        except OSError as error:
+            raise disk_error(self.path / "cancel", error) from error
 
 
 def _objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
@@ -180,23 +173,6 @@ def _objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
 
 def _whole(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def alive(status: dict[str, Any]) -> bool:
-    """Say whether the process that wrote a status still runs (on this machine; elsewhere the heartbeat decides)."""
-    import psutil
-
-    if status.get("host") != os.uname().nodename:
-        return time.time() - float(status.get("heartbeat") or 0) < 30 * HEARTBEAT
-    pid = status.get("pid")
-    if pid is None:  # created, and its worker is still on its way up
-        return time.time() - float(status.get("heartbeat") or 0) < COMING_UP
-    try:
-        process = psutil.Process(int(pid))
-        same = abs(process.create_time() - float(status.get("started_process") or process.create_time())) < 2
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
 
 
 def create(config: RunConfig, folder: Path) -> Run:
@@ -348,16 +324,26 @@ def bring(folder: Path, stage: str, key: str, run: Run) -> None:
         raise disk_error(run.path, error) from error
 
 
-@contextlib.contextmanager
-def single_worker(run: Run) -> Iterator[None]:
+def single_worker(run: Run) -> contextlib.AbstractContextManager[None]:
     """Hold a run for one worker. Raises UserError when another one has it."""
+    return alone(run, ".worker.lock")
+
+
+@contextlib.contextmanager
+def alone(run: Run, name: str) -> Iterator[None]:
+    """Hold one of a run's locks. Raises UserError when somebody else has it."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(run.path / ".worker.lock", timeout=0)
+    if not run.path.is_dir():  # the lock would make its folder anew
+        raise UserError(f"The run {run.id} is not here any more.", "Somebody else deleted it.")
+    lock = FileLock(run.path / name, timeout=0)
     try:
-        with lock:
-            yield
+        lock.acquire()
     except Timeout:
         raise UserError(f"Another worker is already at the run {run.id}.", "Wait for it, or cancel it.") from None
-    except PermissionError as error:
+    except OSError as error:
         raise disk_error(run.path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -19,7 +19,8 @@ from typing import Any
 from core import access, limits, store
 from core.config import FORMAT, RunConfig
 from core.errors import UserError, unknown
-from core.store import GONE, Run
+from core.presence import GONE
+from core.store import Run
 
 KINDS = ("grid", "tune", "refit", "controls", "requests")
 

@@ -50,8 +50,6 @@ def delete(run: Run) -> Deleted:
     access.changing()
     if run.bundled:
         raise UserError("The bundled run cannot be deleted.", "It ships with the project.")
-    if not run.path.is_dir():  # the lock below would make its folder anew
-        raise UserError(f"The run {run.id} is not here any more.", "Somebody else deleted it.")
     if run.status().get("state") in ("queued", "running"):
         raise UserError(f"The run {run.id} is {run.status()['state']}.", "Cancel it first, or wait for it.")
     place = run.path.parent / FOLDER

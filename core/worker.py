@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import access, launch, logs, reference, store, tickets
+from core import access, failures, launch, logs, presence, reference, store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError, plain
 from core.progress import Reporter, peak_memory_mb
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from core.shelf import Shelf
 
 LOG = logging.getLogger("core.worker")
+ROOM = 64 * 1024
+"""Bytes that a worker keeps on the disk for its last status and event."""
 EVENT_EVERY = 0.2
 """Seconds between two progress events of a stage; the last one is always written."""
 
@@ -40,16 +42,11 @@ class Log(Reporter):
 
     def __init__(self, run: Run, within: Run | None = None) -> None:
         """Start from the status on disk, so that stage times survive a resume. within: a sweep, seen as a run."""
-        import psutil
-
         self.run, self.within = run, within
         self.crew: Crew | None = None
         status = run.json("status.json")
         self.status: dict[str, Any] = {**store.fresh_status(), **(status if isinstance(status, dict) else {})}
-        self.status |= {
-            "pid": os.getpid(), "started_process": psutil.Process().create_time(), "error": "", "stage": "",
-            "host": os.uname().nodename, "state": "queued",
-        }  # fmt: skip
+        self.status |= {**presence.identity(), "error": "", "stage": "", "state": "queued"}
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._began = self._last_event = 0.0
         self._tokens = 0
@@ -57,18 +54,34 @@ class Log(Reporter):
 
     @contextlib.contextmanager
     def beating(self) -> Iterator[None]:
-        """Renew the heartbeat in a thread while this context lasts; what is logged meanwhile names the run."""
+        """Renew the heartbeat in a thread while this context lasts; what is logged meanwhile names the run.
+
+        As long there is room kept on the disk to say how it ended.
+        """
+        with contextlib.suppress(UserError):  # a disk that is full already is reported by the stage that writes first
+            store.write_bytes(self._room, bytes(ROOM))
         thread = threading.Thread(target=self._beat, daemon=True)
         thread.start()
         try:
             with logs.about(self.run.id):
+                LOG.info("worker started")
                 yield
         finally:
             self._stop.set()
             thread.join()
+            self.give_room()
+
+    @property
+    def _room(self) -> Path:
+        return self.run.path / ".room"
+
+    def give_room(self) -> None:
+        """Free what was kept: on a full disk the last word would find no place."""
+        with contextlib.suppress(OSError):
+            self._room.unlink(missing_ok=True)
 
     def _beat(self) -> None:
-        while not self._stop.wait(store.HEARTBEAT):
+        while not self._stop.wait(presence.HEARTBEAT):
             # A full disk is reported by the stage that writes next; the heart just misses a beat.
             with contextlib.suppress(UserError):
                 self.write()
@@ -85,11 +98,14 @@ class Log(Reporter):
         line = json.dumps(
             {"t": round(time.time(), 3), "kind": kind, "stage": self.status["stage"], **values}, ensure_ascii=False
         )
-        path = self.run.path / "events.jsonl"
+        path, before = self.run.path / "events.jsonl", 0
         try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            with path.open("ab") as file:
+                before = file.tell()
+                file.write(f"{line}\n".encode())
         except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(path, before)  # half a line would spoil the next one too
             raise store.disk_error(path, error) from error
 
     def stage(self, name: str, state: str, **values: Any) -> None:
@@ -162,10 +178,14 @@ def turn(config: RunConfig, log: Log) -> Iterator[None]:
             log.check()
             ahead = tickets.ahead(folder, ticket)
             if ahead == 0:
-                with contextlib.suppress(Timeout):
+                try:
                     lock.acquire()
                     tickets.begin(folder, ticket)
                     break
+                except Timeout:
+                    pass  # whoever was before has removed its ticket and is about to go
+                except OSError as error:
+                    raise store.disk_error(folder, error) from error
             if log.status.get("position") != ahead + 1:
                 log.write(position=ahead + 1)
             time.sleep(0.2)
@@ -208,33 +228,33 @@ def reported(log: Log, action: Callable[[Log], None]) -> int:
     """Do something whose end, whatever it is, goes into a status; return the exit status."""
     try:
         action(log)
+        log.write(state="done", ended=time.time())
     except Cancelled:
         kept = (log.run.path / "after").exists()
-        log.write(state="cancelled", error="Cancelled; the partial result is kept." if kept else "Cancelled.")
-        log.event("end", state="cancelled")
-        LOG.info("cancelled")
-        return 130
+        return _ended(log, "cancelled", "Cancelled; the partial result is kept." if kept else "Cancelled.")
     except UserError as error:
-        return _failed(log, error.what, error.fix)
-    except MemoryError:
-        return _failed(log, "The machine ran out of memory.", "Choose a smaller model or batch size.")
+        return _ended(log, "failed", error.what, error.fix)
     except Exception as error:
+        if known := failures.explained(error, log.run.path):
+            return _ended(log, "failed", known.what, known.fix)
         LOG.exception("unexpected error")
-        return _failed(
-            log, plain(f"Stopped by an unexpected error: {type(error).__name__}: {error}"), "See worker.log in the run."
-        )
-    log.write(state="done", ended=time.time())
-    log.event("end", state="done")
+        what = plain(f"Stopped by an unexpected error: {type(error).__name__}: {error}")
+        return _ended(log, "failed", what, "See worker.log in the run.")
+    with contextlib.suppress(UserError):  # the status has it already
+        log.event("end", state="done")
     LOG.info("done")
     return 0
 
 
-def _failed(log: Log, what: str, fix: str) -> int:
+def _ended(log: Log, state: str, what: str, fix: str = "") -> int:
+    """Say how it ended; where nothing can be written, worker.log is still open, and readers look into it."""
+    log.give_room()
     with contextlib.suppress(UserError):
-        log.write(state="failed", error=what, fix=fix)
-        log.event("end", state="failed", error=what, fix=fix)
-    LOG.error("%s %s", what, fix)
-    return 1
+        log.write(state=state, error=what, fix=fix)
+        log.event("end", state=state, error=what, fix=fix)
+    cancelled = state == "cancelled"
+    LOG.log(logging.INFO if cancelled else logging.ERROR, "%s %s", what, fix)
+    return 130 if cancelled else 1
 
 
 def work_sweep(sweep: Sweep) -> int:

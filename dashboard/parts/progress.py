@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core import audit, jobs, store
+from core import audit, jobs, presence, store
 from core.errors import UserError
 from core.store import Run
 from dashboard.charts import curves
@@ -239,26 +239,9 @@ def table(run: Run) -> None:
         st.page_link("views/scores.py", label="Its controls", icon=":material/science:", query_params={"run": run.id, "part": "Controls"})
 
 
-LOG_BYTES = 8192
-"""How much of worker.log is read, from its end."""
-
-
 def log(run: Run, state: str) -> None:
     """Show the last lines that the worker wrote, at once where it failed."""
-    lines = log_tail(run)
+    lines = presence.log_tail(run.path)
     if lines:
         with st.expander("Last lines of its log", expanded=state == "failed", icon=":material/terminal:", key="log"):
             st.code("\n".join(lines), language=None, wrap_lines=True)
-
-
-def log_tail(run: Run, count: int = 20) -> list[str]:
-    """Return the last lines of worker.log, empty where there is none; a progress bar's overwritten states are left out."""
-    try:
-        with (run.path / "worker.log").open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - LOG_BYTES))
-            text = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return []
-    lines = [line.rpartition("\r")[2].rstrip() for line in text.split("\n")]
-    return [line for line in lines if line][-count:]

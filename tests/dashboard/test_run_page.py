@@ -16,7 +16,7 @@ from core.config import from_json, preset
 from core.own_method import OwnMethod
 from core.store import Run
 from dashboard.charts.curves import thinned
-from dashboard.parts import configuration, follow, progress, watched
+from dashboard.parts import configuration, follow, watched
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 GONE = ("*.parquet", "*.npz", "answers*", "metrics*", "region*", "unlearn*", "manifest*")
@@ -217,14 +217,6 @@ def test_long_curves_are_thinned_but_keep_spikes_and_ends() -> None:
     assert (kept[0], kept[-1]) == (points[0], points[-1])
     assert kept == sorted(kept)
     assert thinned(points[:10]) == points[:10]
-
-
-def test_the_log_tail_reads_only_the_end(tmp_path: Path) -> None:
-    (tmp_path / "worker.log").write_bytes(b"x" * 100_000 + b"\n" + b"bar 1\rbar 2\nlast \xff\n")
-    lines = progress.log_tail(Run(tmp_path))
-    assert lines[-2:] == ["bar 2", "last �"]
-    assert sum(map(len, lines)) < 2 * progress.LOG_BYTES
-    assert progress.log_tail(Run(tmp_path / "gone")) == []
 
 
 # -- model --------------------------------------------------------------------------------------------------------------
