@@ -110,8 +110,12 @@ def _unexpected(kind: type[BaseException], error: BaseException | None, tracebac
 
 
 def adopt(*libraries: str) -> None:
-    """Let libraries that bring handlers of their own log as everything else does; their levels stay."""
+    """Let libraries that bring handlers of their own log as everything else does: warnings and errors.
+
+    Requests, which a server would log below that level, are not: their addresses hold what people ask.
+    """
     for known, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and known.partition(".")[0] in libraries:
+            logger.setLevel(max(logger.getEffectiveLevel(), logging.WARNING))
             logger.handlers.clear()
             logger.propagate = True

@@ -126,8 +126,10 @@ def test_libraries_with_handlers_of_their_own_are_brought_in(written: Written, m
     theirs = logging.getLogger("odd_library.inner")
     theirs.propagate = False
     theirs.addHandler(logging.StreamHandler())
+    theirs.setLevel(logging.INFO)
     logs.adopt("odd_library")
     theirs.warning("once")
+    theirs.info("too much")
     (found,) = lines(written())
     assert (found["logger"], found["message"]) == ("odd_library.inner", "once")
 

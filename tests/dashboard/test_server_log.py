@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ def test_the_dashboard_and_the_libraries_below_it_log_for_machines(tmp_path: Pat
     server = Server(tmp_path)
     server.start()
     try:
+        with urllib.request.urlopen(f"{server.url}/compare?q=what+somebody+asks", timeout=30) as answer:
+            assert answer.status == 200
         with socket.create_connection(("127.0.0.1", server.port)) as rude:
             rude.sendall(b"NOT HTTP\r\n\r\n")
             assert b"400" in rude.recv(100)
@@ -27,5 +30,6 @@ def test_the_dashboard_and_the_libraries_below_it_log_for_machines(tmp_path: Pat
         server.stop()
     lines = [line for line in server.log.read_text().splitlines() if not line.startswith("Forgetscope is at")]
     found = [json.loads(line) for line in lines]
+    assert "somebody" not in "".join(lines)
     assert found[0]["message"] == f"version {version()} at 127.0.0.1, port {server.port}"
     assert [line["logger"] for line in found if "Invalid HTTP" in line["message"]] == ["uvicorn.error"]
