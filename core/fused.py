@@ -64,7 +64,7 @@ class _LoraLinear(torch.autograd.Function):
         wants_x, wants_a, wants_b = ctx.needs_input_grad[0], ctx.needs_input_grad[3], ctx.needs_input_grad[4]
         g_inner = g @ low_b if wants_x or wants_a else None
         g_x = g_a = g_b = None
-        if wants_x:
+        if wants_x and g_inner is not None:
             g_x = (g @ _made(ctx.source)).addmm_(g_inner, low_a).view(ctx.shape).to(ctx.dtype)
         if wants_a and g_inner is not None:
             g_a = (g_inner.t() @ flat).float()
