@@ -7,7 +7,6 @@ here may import torch.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 import time
@@ -31,7 +30,6 @@ from core import (
     general,
     lineage,
     manifest,
-    merging,
     models,
     own_method,
     preflight,
@@ -49,12 +47,14 @@ from core import teach as teach_
 from core import unlearn as unlearn_
 from core.adapters import Adapters
 from core.batching import Encoded
+from core.beginning import Beginning
 from core.changes import changes
 from core.config import FORMAT, RunConfig
 from core.context import Supply
 from core.crew import ALONE, Crew, cached
 from core.data import Corpus, Example
 from core.errors import Cancelled, UserError, unknown
+from core.keys import Keys
 from core.methods.base import GENERAL, REFUSAL
 from core.metrics import accuracy
 from core.models import Loaded
@@ -64,13 +64,10 @@ from core.store import Run
 from core.summary import summary
 from core.voices import Voices, general_lines
 
-CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 1, "unlearn": 3, "answers": 1, "evaluate": 3}
-"""Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
-
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
 
 
-class Pipeline:
+class Pipeline(Keys, Beginning):
     """One run from data to scores; holds the model between the stages."""
 
     def __init__(
@@ -161,57 +158,6 @@ class Pipeline:
             self._merge()
         self.shelf.keep("" if config.merge else key, self.adapters)
         return source
-
-    def _merge(self) -> None:
-        """Make what was taught a part of the base, and start from a fresh adapter."""
-        taught, before = self.run.path / merging.TAUGHT, self.run.path / "before"
-        shutil.rmtree(taught, ignore_errors=True)
-        before.rename(taught)
-        base = self.adapters.release()
-        self.adapters = merging.attach(base, self.dtype, taught, self.config.teach, self.config.seed)
-        self.adapters.save("before", before, self.config.model.name)
-
-    def _go_on(self) -> str:
-        """Take what an earlier run ended with as before."""
-        earlier = store.known(self.config.teach.from_run, self.folder)
-        if earlier.config().model != self.config.model:
-            raise UserError(f"The run {earlier.id} has another model.", "Go on from a run of the same model and settings.")
-        after = fitting.unlearned(earlier)
-        for name in (merging.TAUGHT, "before"):
-            shutil.rmtree(self.run.path / name, ignore_errors=True)
-            if (earlier.path / name).is_dir():
-                shutil.copytree(earlier.path / name, self.run.path / name)
-        self.adapters = merging.load(self.shelf.bare(self.loaded).model, self.dtype, self.run.path)
-        self.adapters.set("before", adapters_.read_tensors(after))
-        base = models.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
-        self.adapters.save("before", self.run.path / "before", base)
-        self.shelf.keep("", self.adapters)
-        self.keys["teach"] = self.adapters.hash("before")
-        return f"run {earlier.id}"
-
-    def _given_adapter(self) -> None:
-        """Take the user's adapter as before, or a fresh one that changes nothing."""
-        if self.loaded.adapter:
-            self.adapters = self._read_adapter(self.loaded.adapter)
-        else:
-            self.adapters = self._attach()
-        self.shelf.keep("", self.adapters)
-        base = models.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
-        self.adapters.save("before", self.run.path / "before", base)
-
-    def _read_adapter(self, folder: Path) -> Adapters:
-        return adapters_.load(self.shelf.bare(self.loaded).model, self.dtype, folder)
-
-    def _attach(self) -> Adapters:
-        c = self.config.teach
-        return adapters_.attach(
-            self.shelf.bare(self.loaded).model,
-            self.dtype,
-            rank=c.rank,
-            alpha=c.alpha,
-            dropout=c.dropout,
-            seed=self.config.seed,
-        )
 
     def _preflight(self) -> str:
         voices = ["before", *(["never"] if self.taught else [])]
@@ -463,41 +409,6 @@ class Pipeline:
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 
-    def teach_key(self, *also: str) -> str:
-        """Return the key of the teach stage, or of another teaching with the same settings."""
-        c = {"class": "TeachConfig", **asdict(self.config.teach)}
-        for name in ("merge", "from_run"):  # they decide what is done with the adapter afterwards
-            del c[name]
-        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c, *also)
-
-    def localize_key(self) -> str:
-        """Return the key of the localize stage; adapter "before" must be there."""
-        d, c = self.config.data, {"class": "LocalizeConfig", **asdict(self.config.localize)}
-        if not c["seed_offset"]:
-            del c["seed_offset"]
-        return self._key("localize", self.adapters.hash("before"), self.corpus.fingerprint(), c, d.max_tokens)
-
-    def widened_key(self) -> str:
-        """Return the key of the widened questions; adapter "before" must be there."""
-        d, size = self.config.data, self.config.answers.batch_size
-        return self._key("widen", self.adapters.hash("before"), self.corpus.fingerprint(), d.widen, d.max_tokens, size)
-
-    def _key(self, stage: str, *parts: Any) -> str:
-        """Return the key of a stage: what every stage depends on, and what this one does besides."""
-        weights: Any = self.loaded.files or str(self.loaded.folder)
-        if stage != "teach" and self.taught and self.config.teach.merge:
-            weights = [weights, self.keys["teach"], "merged"]
-        # Sums over several processes are not the same bits as those of one.
-        also: list[Any] = [self.crew.size] if self.crew.size > 1 else []
-        if self.config.model.weights != "full":
-            also.append(self.config.model.weights)
-        return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed, *also], *parts)
-
-    def _scored(self) -> dict[str, Any]:
-        """Return what scores depend on, as it enters keys: not the splits, since before and never are scored on all."""
-        values = {"class": "EvaluateConfig", **asdict(self.config.evaluate)}
-        return {name: value for name, value in values.items() if name != "splits"}
-
     def _asked(self) -> Voices:
         """Return the voices over the examples that after is asked and scored on. Raises UserError where a split has none."""
         splits = self.config.evaluate.splits
@@ -532,12 +443,6 @@ class Pipeline:
 
 WATCHED = 24
 """examples of each scope on which the unlearning loop measures itself"""
-
-
-def digest(*parts: Any) -> str:
-    """Return a short hash of plain values and dataclasses; the key of a cached stage."""
-    plain = [{"class": type(p).__name__, **asdict(p)} if dataclasses.is_dataclass(p) else p for p in parts]  # type: ignore[arg-type]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
 def _smaller(array: np.ndarray) -> np.ndarray:

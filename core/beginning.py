@@ -1,0 +1,79 @@
+"""Where a pipeline's model "before" comes from, if it is not simply taught: a given adapter, an earlier run, a merged base."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from core import adapters as adapters_
+from core import fitting, merging, models, store
+from core.adapters import Adapters
+from core.config import RunConfig
+from core.errors import UserError
+from core.models import Loaded
+from core.shelf import Shelf
+from core.store import Run
+
+
+class Beginning:
+    """The part of a pipeline that puts adapter "before" on the base."""
+
+    run: Run
+    config: RunConfig
+    folder: Path
+    loaded: Loaded
+    shelf: Shelf
+    adapters: Adapters
+    dtype: str
+    keys: dict[str, str]
+
+    def _merge(self) -> None:
+        """Make what was taught a part of the base, and start from a fresh adapter."""
+        taught, before = self.run.path / merging.TAUGHT, self.run.path / "before"
+        shutil.rmtree(taught, ignore_errors=True)
+        before.rename(taught)
+        base = self.adapters.release()
+        self.adapters = merging.attach(base, self.dtype, taught, self.config.teach, self.config.seed)
+        self.adapters.save("before", before, self.config.model.name)
+
+    def _go_on(self) -> str:
+        """Take what an earlier run ended with as before."""
+        earlier = store.known(self.config.teach.from_run, self.folder)
+        if earlier.config().model != self.config.model:
+            raise UserError(f"The run {earlier.id} has another model.", "Go on from a run of the same model and settings.")
+        after = fitting.unlearned(earlier)
+        for name in (merging.TAUGHT, "before"):
+            shutil.rmtree(self.run.path / name, ignore_errors=True)
+            if (earlier.path / name).is_dir():
+                shutil.copytree(earlier.path / name, self.run.path / name)
+        self.adapters = merging.load(self.shelf.bare(self.loaded).model, self.dtype, self.run.path)
+        self.adapters.set("before", adapters_.read_tensors(after))
+        base = models.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
+        self.adapters.save("before", self.run.path / "before", base)
+        self.shelf.keep("", self.adapters)
+        self.keys["teach"] = self.adapters.hash("before")
+        return f"run {earlier.id}"
+
+    def _given_adapter(self) -> None:
+        """Take the user's adapter as before, or a fresh one that changes nothing."""
+        if self.loaded.adapter:
+            self.adapters = self._read_adapter(self.loaded.adapter)
+        else:
+            self.adapters = self._attach()
+        self.shelf.keep("", self.adapters)
+        base = models.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
+        self.adapters.save("before", self.run.path / "before", base)
+
+    def _read_adapter(self, folder: Path) -> Adapters:
+        return adapters_.load(self.shelf.bare(self.loaded).model, self.dtype, folder)
+
+    def _attach(self) -> Adapters:
+        c = self.config.teach
+        return adapters_.attach(
+            self.shelf.bare(self.loaded).model,
+            self.dtype,
+            rank=c.rank,
+            alpha=c.alpha,
+            dropout=c.dropout,
+            seed=self.config.seed,
+        )

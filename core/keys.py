@@ -1,0 +1,73 @@
+"""What a pipeline's cached stages depend on: the key of each is a hash of exactly that."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from core.adapters import Adapters
+from core.config import RunConfig
+from core.crew import Crew
+from core.data import Corpus
+from core.models import Loaded
+
+CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 1, "unlearn": 3, "answers": 1, "evaluate": 3}
+"""Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
+
+
+class Keys:
+    """The part of a pipeline that makes keys."""
+
+    config: RunConfig
+    loaded: Loaded
+    adapters: Adapters
+    crew: Crew
+    whole: Corpus
+    corpus: Corpus
+    dtype: str
+    taught: bool
+    keys: dict[str, str]
+
+    def teach_key(self, *also: str) -> str:
+        """Return the key of the teach stage, or of another teaching with the same settings."""
+        c = {"class": "TeachConfig", **asdict(self.config.teach)}
+        for name in ("merge", "from_run"):  # they decide what is done with the adapter afterwards
+            del c[name]
+        return self._key("teach", self.whole.fingerprint(), self.config.data.max_tokens, c, *also)
+
+    def localize_key(self) -> str:
+        """Return the key of the localize stage; adapter "before" must be there."""
+        d, c = self.config.data, {"class": "LocalizeConfig", **asdict(self.config.localize)}
+        if not c["seed_offset"]:
+            del c["seed_offset"]
+        return self._key("localize", self.adapters.hash("before"), self.corpus.fingerprint(), c, d.max_tokens)
+
+    def widened_key(self) -> str:
+        """Return the key of the widened questions; adapter "before" must be there."""
+        d, size = self.config.data, self.config.answers.batch_size
+        return self._key("widen", self.adapters.hash("before"), self.corpus.fingerprint(), d.widen, d.max_tokens, size)
+
+    def _key(self, stage: str, *parts: Any) -> str:
+        """Return the key of a stage: what every stage depends on, and what this one does besides."""
+        weights: Any = self.loaded.files or str(self.loaded.folder)
+        if stage != "teach" and self.taught and self.config.teach.merge:
+            weights = [weights, self.keys["teach"], "merged"]
+        # Sums over several processes are not the same bits as those of one.
+        also: list[Any] = [self.crew.size] if self.crew.size > 1 else []
+        if self.config.model.weights != "full":
+            also.append(self.config.model.weights)
+        return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed, *also], *parts)
+
+    def _scored(self) -> dict[str, Any]:
+        """Return what scores depend on, as it enters keys: not the splits, since before and never are scored on all."""
+        values = {"class": "EvaluateConfig", **asdict(self.config.evaluate)}
+        return {name: value for name, value in values.items() if name != "splits"}
+
+
+def digest(*parts: Any) -> str:
+    """Return a short hash of plain values and dataclasses; the key of a cached stage."""
+    plain = [{"class": type(p).__name__, **asdict(p)} if dataclasses.is_dataclass(p) else p for p in parts]  # type: ignore[arg-type]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:20]
