@@ -216,6 +216,19 @@ def meeting(size: int, cpu: bool) -> Iterator[Crew]:
     crew.leave(None)
 
 
+@contextlib.contextmanager
+def _all_threads(crew: Crew) -> Iterator[None]:
+    """Within this context the chief computes with everybody's threads: the others wait."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads * crew.size)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def cached(
     crew: Crew, folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path], None], *, together: bool
 ) -> str:
@@ -238,7 +251,8 @@ def cached(
 
     def make(place: Path) -> None:
         told.append(crew.said(together))
-        produce(place)
+        with contextlib.nullcontext() if together else _all_threads(crew):
+            produce(place)
 
     source = store.cached(folder, stage, key, run, make)
     if not told:

@@ -66,7 +66,7 @@ def crew(config: RunConfig, report: Reporter) -> Iterator[Crew]:
     from core.crew import meeting
 
     if size() != config.processes:
-        report.event("finding", text=f"This run asked for {config.processes} processes and is done by {size()}.")
+        report.event("finding", text=f"Processes that do this run: {size()}, where {config.processes} were asked for.")
     if size() == 1:
         with meeting(1, cpu=True) as team:
             yield team
@@ -105,10 +105,12 @@ class Member(Reporter):
 def assist(run: Run) -> int:
     """Do a run's work beside its chief; return the exit status. All files go into a folder that is gone afterwards."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder goes in that case too
-    if not _called(run) or wanted(run) == 1:
+    if not _called(run):
         return 0
     try:
         config = run.config()
+        if config.audit.after:  # nothing in it is shared
+            return 0
         with tempfile.TemporaryDirectory(prefix="forgetscope-crew-") as place, crew(config, Reporter()) as team:
             from core.pipeline import Pipeline
 
