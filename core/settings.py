@@ -52,30 +52,32 @@ def converted(of: Field[Any], hint: Any, value: Any) -> Any:
 
 
 def _typed(hint: Any, key: str, value: Any) -> Any:
-    wrong = UserError(f"{key} cannot be {repr(value)[:80]}.", f"It must be a {getattr(hint, '__name__', 'list')}.")
+    def wrong() -> UserError:  # only where it is: making the sentence costs more than all the checks
+        return UserError(f"{key} cannot be {repr(value)[:80]}.", f"It must be a {getattr(hint, '__name__', 'list')}.")
+
     if get_origin(hint) is tuple:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
-            raise wrong
+            raise wrong()
         inner = get_args(hint)[0]
         return tuple(_typed(inner, key, part.strip() if isinstance(part, str) else part) for part in parts if part != "")
     if hint is bool:
         text = str(value).lower()
         if text not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
-            raise wrong
+            raise wrong()
         return text in {"true", "1", "yes", "on"}
     if hint is str:
         if not isinstance(value, str | int | float):
-            raise wrong
+            raise wrong()
         return _plain(key, str(value))
     if isinstance(value, bool):
-        raise wrong
+        raise wrong()
     try:
         number = hint(value)
     except (TypeError, ValueError, OverflowError):
-        raise wrong from None
+        raise wrong() from None
     if isinstance(number, float) and not math.isfinite(number):
-        raise wrong
+        raise wrong()
     return number
 
 

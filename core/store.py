@@ -6,6 +6,7 @@ Layout: see README. Everything a reader needs is in the run's own folder; cached
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -84,10 +85,13 @@ class Run:
 
     def config(self) -> RunConfig:
         """Return the run's configuration. Raises UserError where it is unreadable or from a newer format."""
-        values = self.json("config.json")
-        if values is None:
+        try:
+            found = _config((self.path / "config.json").read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            found = None
+        if found is None:
             raise UserError(f"The run {self.id} has no readable config.json.", "Delete it or restore the file.")
-        return from_json(values)
+        return found
 
     @property
     def manager(self) -> Run:
@@ -158,6 +162,16 @@ class Run:
             (self.path / "cancel").touch()
         except OSError as error:
             raise disk_error(self.path / "cancel", error) from error
+
+
+@functools.lru_cache(maxsize=256)
+def _config(text: str) -> RunConfig | None:
+    """Read a configuration, None for what is no JSON. A page asks a dozen times; it is frozen, so that all get the same one."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return None
+    return None if values is None else from_json(values)
 
 
 def _objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:

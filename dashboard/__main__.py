@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import ipaddress
 import logging
 import os
+import pkgutil
 import socket
 import sys
 import threading
@@ -21,6 +23,7 @@ from typing import Any
 from core import access, logs
 from core.errors import UserError
 from core.version import version
+from dashboard import charts
 from dashboard.headers import SecurityHeaders
 from dashboard.known import Known
 
@@ -160,8 +163,12 @@ async def warm(_: Any) -> AsyncIterator[dict[str, Any]]:
     logs.adopt("streamlit", "uvicorn", "websockets")
 
     def load() -> None:
-        for name in ("pandas", "pyarrow.parquet", "psutil", "core.regions", "core.jobs"):
+        drawn = [module.name for module in pkgutil.iter_modules(charts.__path__, "dashboard.charts.")]
+        for name in ("pandas", "pyarrow.parquet", "psutil", "core.regions", "core.jobs", *drawn):
             importlib.import_module(name)
+        # Modules live as long as the server: from here on no collection of garbage looks through their objects again.
+        gc.collect()
+        gc.freeze()
 
     threading.Thread(target=load, daemon=True).start()
     yield {}

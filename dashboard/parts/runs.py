@@ -133,8 +133,9 @@ def stamp(run: Run, name: str) -> float:
 
 
 def table(run: Run, name: str) -> pd.DataFrame | None:
-    """Return a parquet table of a run, cached."""
-    return _table(str(run.path), name, stamp(run, f"{name}.parquet"))
+    """Return a parquet table of a run, cached; what is changed in it is changed for nobody else."""
+    found = _table(str(run.path), name, stamp(run, f"{name}.parquet"))
+    return None if found is None else found.copy(deep=False)  # pandas copies what is written to
 
 
 def answers(run: Run) -> list[dict[str, Any]]:
@@ -147,7 +148,7 @@ def detail(run: Run) -> dict[str, np.ndarray] | None:
     return _detail(str(run.path), stamp(run, "detail.npz"))
 
 
-@st.cache_data(max_entries=16, show_spinner=False)  # type: ignore[untyped-decorator]
+@st.cache_resource(max_entries=16, show_spinner=False)  # type: ignore[untyped-decorator]
 def _table(path: str, name: str, changed: float) -> pd.DataFrame | None:
     return _run(path).table(name) if changed else None
 
