@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import urllib.request
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 from core import logs
 from core.version import version
+from dashboard.parts import people
+from tests.dashboard.conftest import MakeRun, Open
 from tests.processes import until
 
 
@@ -33,3 +36,22 @@ def test_the_dashboard_and_the_libraries_below_it_log_for_machines(tmp_path: Pat
     assert "somebody" not in "".join(lines)
     assert found[0]["message"] == f"version {version()} at 127.0.0.1, port {server.port}"
     assert [line["logger"] for line in found if "Invalid HTTP" in line["message"]] == ["uvicorn.error"]
+
+
+def test_what_a_page_logs_names_the_run_in_its_address(open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Kept(logging.Handler):
+        """Formats where the record is made, as a handler that writes does."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(json.loads(logs.Json().format(record)))
+
+    lines: list[dict[str, str]] = []
+    handler, log = Kept(), logging.getLogger("dashboard.parts.people")
+    log.addHandler(handler)
+    monkeypatch.setattr(people, "check", lambda: log.warning("here"))
+    try:
+        open_page("", make_run("mine").id)
+        open_page("", "no such\nrun")
+    finally:
+        log.removeHandler(handler)
+    assert [line["run"] for line in lines] == ["mine", "no such\nrun"]
