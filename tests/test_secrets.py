@@ -7,6 +7,8 @@ import gzip
 import io
 import json
 import re
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ import pytest
 from core import answerer, jobs, logs, store
 from core.__main__ import main
 from core.store import Run
-from tests.processes import QUICK, quick
+from tests.processes import QUICK, ROOT, quick
 
 TOKEN = "hf_MARKERthatNobodyMayWriteDown0123"
 BLOB = re.compile(rb"[A-Za-z0-9+/]{40,}={0,2}")
@@ -144,3 +146,26 @@ def test_a_hub_that_repeats_the_token_does_not_get_it_into_a_run(hub: list[str],
     assert run.status()["state"] == "failed"
     assert "somebody/private" in run.status()["error"]
     assert leaks(tmp_path) == []
+
+
+ASKS = """
+import logging, os
+from huggingface_hub import hf_hub_download
+from core import logs
+from core.errors import UserError
+logs.start()
+try:
+    hf_hub_download("somebody/private", "config.json")
+except Exception as error:
+    assert os.environ["HF_TOKEN"] in str(error), "the hub's library does not repeat it: this test would show nothing"
+    print(UserError(f"It could not be loaded: {error}"))
+    logging.getLogger("core.hub").exception("unexpected error")
+"""
+
+
+def test_what_the_hubs_library_repeats_is_covered_in_sentences_and_tracebacks(hub: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", ASKS], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert f"Bearer {TOKEN}" in hub
+    assert "Invalid credentials: Bearer (token)" in done.stdout
+    assert json.loads(done.stderr.splitlines()[-1])["traceback"].endswith("Invalid credentials: Bearer (token)")
+    assert TOKEN not in done.stdout + done.stderr
