@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     listed = verb("runs", "list all runs, or examine them", commands.runs)
     listed.add_argument("--check", action="store_true", help="examine all runs: hashes, truncated files, missing stages")
     listed.add_argument("--repair", action="store_true", help="examine, and mend what can be mended without guessing")
+    listed.add_argument("--migrate", action="store_true", help="bring runs of earlier formats to today's, keeping a copy")
     verb("show", "settings and scores of a run", commands.show).add_argument("id", metavar="RUN")
     verb("compare", "scores of several runs side by side", commands.compare).add_argument("ids", metavar="RUN", nargs="+")
     answers = verb("answers", "ask a finished run's model, before and after", commands.answers)

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from core import answerer, archive, checkup, config, jobs, own_method, ray_backend, store, trust, widen
+from core import answerer, archive, checkup, config, jobs, migration, own_method, ray_backend, store, trust, widen
 from core import reference as reference_
 from core.config import RunConfig
 from core.errors import UserError, visible
@@ -137,6 +137,8 @@ def runs(given: argparse.Namespace) -> int:
     """List runs, bundled ones last; unreadable ones with the reason. With --check, say what is wrong with them."""
     if given.check or given.repair:
         return _checked(given)
+    if given.migrate:
+        return _migrated(given)
     found = [*store.list_runs(store.runs_folder(given.runs)), *store.bundled_runs()]
     values, rows = [], [["run", "state", "name"]]
     for item in found:
@@ -163,6 +165,24 @@ def _checked(given: argparse.Namespace) -> int:
     value = [{"where": p.where, "says": p.says, "advice": p.advice, "mendable": p.mend is not None} for p in problems]
     out(given, {"runs": count, "problems": value, "mended": mended, "left": len(left), "failed": failed}, [*lines, *failed])
     return 1 if left else 0
+
+
+def _migrated(given: argparse.Namespace) -> int:
+    """Bring the runs of earlier formats to today's; exit status 1 where one could not be."""
+    folder = store.runs_folder(given.runs)
+    changed, failed = {}, []
+    for item in migration.outdated(folder):
+        try:
+            changed[item.id] = migration.migrate(item)
+        except UserError as error:
+            failed.append(f"{item.id}: {error}")
+    lines = [
+        f"{name}: {', '.join(files)} changed; as they were, they lie in {folder / migration.KEPT / name}."
+        for name, files in changed.items()
+    ]
+    lines.append(f"{len(store.list_runs(folder))} runs examined, {len(changed)} migrated to format {config.FORMAT}.")
+    out(given, {"format": config.FORMAT, "migrated": changed, "failed": failed}, [*lines, *failed])
+    return 1 if failed else 0
 
 
 def show(given: argparse.Namespace) -> int:

@@ -57,7 +57,12 @@ def write_bytes(path: Path, data: bytes) -> int:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file in one step."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return what a JSON file holds."""
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
 @dataclass(frozen=True)
