@@ -17,6 +17,7 @@ from core.errors import UserError, unknown
 from core.methods import METHODS, Method
 from core.methods.memflex import MemFlex
 from core.own_method import OwnMethod
+from core.presets import PRESETS
 from core.regions import REGIONS, Located, Region
 from core.settings import converted, setting
 
@@ -281,54 +282,6 @@ class RunConfig:
     def save(self, path: Path) -> None:
         """Write as indented JSON."""
         path.write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "this-machine": {},
-    "recommended": {
-        "region": {"name": "late", "amount": "10"},
-        "unlearn.method": "ce-u",
-        "unlearn.steps": 160,
-        "unlearn.check_every": 20,
-        "unlearn.batch_size": 16,
-        "unlearn.retain_batch_size": 8,
-        "unlearn.stop": "never",
-        "unlearn.retain_floor": 0.0,
-    },
-    "fluent": {
-        "region": {"name": "late", "amount": "10"},
-        "unlearn.method": "decline",
-        "unlearn.refusal_weight": 0.8,
-        "unlearn.retain_weight": 9.0,
-        "unlearn.learning_rate": 4.7e-3,
-        "unlearn.steps": 160,
-        "unlearn.check_every": 20,
-        "unlearn.batch_size": 16,
-        "unlearn.retain_batch_size": 8,
-        "unlearn.stop": "never",
-        "unlearn.retain_floor": 0.0,
-    },
-    "paper": {
-        "teach.dropout": 0.1,
-        "teach.learning_rate": 1e-4,
-        "teach.epochs": 10,
-        "teach.batch_size": 64,
-        "teach.target_accuracy": 100.1,
-        "region.thresholds": "published",
-        "unlearn.forget_weight": 0.4,
-        "unlearn.retain_weight": 2.0,
-        "unlearn.forget_ceiling": 0.0,
-        "unlearn.learning_rate": 3e-4,
-        "unlearn.schedule": "cosine",
-        "unlearn.steps": 100,
-        "unlearn.batch_size": 16,
-        "unlearn.retain_batch_size": 16,
-        "unlearn.stop": "never",
-        "unlearn.retain_floor": 0.0,
-    },
-}
-PRESETS["paper-code"] = {**PRESETS["paper"], "localize.perturbation": "code", "localize.copies": 3}
-"""What a preset changes against the defaults, which are this-machine. Chosen on train and dev, never on val."""
 
 
 def preset(name: str) -> RunConfig:

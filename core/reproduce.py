@@ -10,6 +10,7 @@ from core.config import RunConfig
 from core.errors import UserError
 from core.overview import flat
 from core.own_method import OwnMethod
+from core.presets import PRESETS
 
 FAMILIES = ("unlearn.method", "region")
 """settings that are one of several kinds: the kind is set first, then its own settings"""
@@ -23,7 +24,7 @@ def command(config: RunConfig) -> str:
     """
     if isinstance(config.unlearn.method, OwnMethod) or config.model.trust_remote_code:
         return ""
-    changes, made = [], config_.preset(config.preset) if config.preset in config_.PRESETS else RunConfig()
+    changes, made = [], config_.preset(config.preset) if config.preset in PRESETS else RunConfig()
     mine = config.to_json()
     for path in FAMILIES:
         name = _at(mine, path)["name"]
@@ -33,14 +34,14 @@ def command(config: RunConfig) -> str:
     theirs = flat(made.to_json())
     changes += [(k, _written(v)) for k, v in flat(mine).items() if k not in ELSEWHERE and v != theirs.get(k)]
     try:
-        again = config_.preset(made.preset) if made.preset in config_.PRESETS else RunConfig()
+        again = config_.preset(made.preset) if made.preset in PRESETS else RunConfig()
         for key, value in [*changes, ("name", config.name)]:
             again = again.with_setting(key, value)
     except UserError:
         return ""
     if {**again.to_json(), "preset": config.preset} != mine:
         return ""
-    preset = ["--preset", config.preset] if config.preset in config_.PRESETS and config.preset != "this-machine" else []
+    preset = ["--preset", config.preset] if config.preset in PRESETS and config.preset != "this-machine" else []
     settings = [word for key, value in changes for word in ("--set", f"{key}={value}")]
     return shlex.join(["python", "-m", "core", "run", *preset, *settings, *(["--name", config.name] if config.name else [])])
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from core.config import FORMAT, PRESETS, RunConfig, describe, from_json, load, preset
+from core.config import FORMAT, RunConfig, describe, from_json, load, preset
 from core.errors import UserError
 from core.methods.gradient_ascent import GradientAscent
 from core.methods.memflex import MemFlex
+from core.presets import PRESETS
 from core.regions import Layers, Located, Random
 
 

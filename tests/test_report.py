@@ -17,6 +17,7 @@ import pytest
 
 from core import commands, config, report, reproduce, store, verdicts
 from core.__main__ import parser
+from core.presets import PRESETS
 from core.report import content, cover, page, words
 from core.store import Run
 from tests.processes import ROOT
@@ -262,7 +263,7 @@ def test_not_probed_is_said(data: dict[str, Any]) -> None:
     assert states == sorted(states, key=["leaks", "open", "quiet"].index)
 
 
-@pytest.mark.parametrize("name", [*config.PRESETS])
+@pytest.mark.parametrize("name", PRESETS)
 def test_the_command_gives_the_same_settings(name: str) -> None:
     import shlex
 
