@@ -152,8 +152,10 @@ class Pipeline(Keys, Beginning):
 
         key = self.teach_key()
         source = self._cached("teach", key, produce)
-        if source or not self.crew.chief:
+        if source:
             self.adapters = self.shelf.taught(key) or self._read_adapter(self.run.path / "before")
+        elif not self.crew.chief:
+            self.adapters.set("before", adapters_.read_adapter(self.run.path / "before"))
         if config.merge:
             self._merge()
         self.shelf.keep("" if config.merge else key, self.adapters)
