@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,7 +103,12 @@ class Member(Reporter):
 
 
 def assist(run: Run) -> int:
-    """Do a run's work beside its chief; return the exit status. All files go into a folder that is gone afterwards."""
+    """Do a run's work beside its chief; return the exit status. All files go into a folder that is gone afterwards.
+
+    It lies in the cache as a stage does that is being made: what was killed is found and cleaned like one.
+    """
+    from filelock import FileLock
+
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder goes in that case too
     if not _called(run):
         return 0
@@ -111,10 +116,12 @@ def assist(run: Run) -> int:
         config = run.config()
         if config.audit.after:  # nothing in it is shared
             return 0
-        with tempfile.TemporaryDirectory(prefix="forgetscope-crew-") as place, crew(config, Reporter()) as team:
+        place = run.path.parent / ".cache" / "crew" / f"{run.id}-{rank()}.partial"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_suffix(".lock")), _emptied(place), crew(config, Reporter()) as team:
             from core.pipeline import Pipeline
 
-            mine = Run(Path(place) / run.id)
+            mine = Run(place / run.id)
             mine.path.mkdir()
             Pipeline(mine, config, run.path.parent, Member(team), crew=team).go()
     except Cancelled:
@@ -125,6 +132,17 @@ def assist(run: Run) -> int:
         LOG.exception("unexpected error")
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def _emptied(place: Path) -> Iterator[None]:
+    """Within this context a folder is there, empty at first; afterwards it is gone."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    try:
+        yield
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _called(run: Run) -> bool:

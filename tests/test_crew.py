@@ -181,4 +181,5 @@ def test_processes_end_together(tiny_llama: Path, tiny_data: Path, tmp_path: Pat
     until(lambda: run.status()["stages"].get("unlearn", {}).get("done", 0) > 5, "a checkpoint after resuming", 90)
     run.cancel()
     assert ended(run) == "cancelled"
+    assert not list(tmp_path.glob(".cache/crew/*.partial"))
     assert (run.path / "after" / "region.safetensors").exists()
