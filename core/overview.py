@@ -1,6 +1,6 @@
 """What a list of runs says about each of them, read once for each version of its files; and how runs differ.
 
-Reads files only; no torch. Three hundred runs are read again in some milliseconds when nothing has changed.
+Reads files only; no torch. Of five thousand runs nothing but the times of change is read again while they stay as they are.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import functools
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ from core.store import Run
 FILES = "config.json status.json region.json metrics.json manifest.json label.json imported.json checkpoints"
 READ = (*FILES.split(), "")
 """What an overview depends on; the run's own folder (last) changes when a file comes or goes."""
+NAMED = ("config.json", "status.json", "label.json")
+"""what a run's headline depends on"""
+MOST = 2**16
+"""runs that are remembered: with fewer than there are, none would still be there when it is its turn again"""
 PARTS = ("unlearn/train", "unlearn/val", "retention/train", "retention/val")
 
 
@@ -65,6 +69,32 @@ def overview(run: Run) -> Overview:
     return found
 
 
+@dataclass(frozen=True)
+class Headline:
+    """A run as a line in a list of names."""
+
+    name: str
+    state: str
+    created: float | None
+    """seconds since 1970"""
+
+
+def headline(run: Run) -> Headline:
+    """Return a run's name, state and time: three files, where an overview looks at all of them."""
+    path = str(run.path)
+    found = _headline(path, tuple(_stamp(f"{path}/{name}") for name in NAMED))
+    living = found.state in ("queued", "running")  # as far as files say
+    return replace(found, state=str(run.status().get("state"))) if living else found
+
+
+@functools.lru_cache(maxsize=MOST)
+def _headline(path: str, stamps: tuple[tuple[int, int], ...]) -> Headline:
+    run = Run(Path(path))
+    config, status = _dict(run.json("config.json")), run.json("status.json")
+    state = str(status.get("state")) if isinstance(status, dict) else "unreadable"
+    return Headline(labels.read(run).name or str(config.get("name") or run.id), state, _number(_dict(status).get("created")))
+
+
 def _stamp(path: str) -> tuple[int, int]:
     try:
         found = os.stat(path)
@@ -74,10 +104,10 @@ def _stamp(path: str) -> tuple[int, int]:
 
 
 def _with_state(found: Overview, state: str) -> Overview:
-    return found if state == found.state else Overview(**{**found.__dict__, "state": state})
+    return found if state == found.state else replace(found, state=state)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=MOST)
 def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
     run = Run(Path(path))
     label, size = labels.read(run), size_on_disk(run.path)

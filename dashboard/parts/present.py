@@ -77,7 +77,7 @@ def answer(run: Run, asked: dict[str, Any]) -> None:
 
 def warm(run: Run) -> None:
     """Load the model once the slides are opened, so that it is there by the fourth, unless a training run needs the machine."""
-    if any(other.status().get("state") in runs.ALIVE for other in runs.known_runs().values()):
+    if runs.busy():
         return
     with contextlib.suppress(UserError):
         fitting.unlearned(run)

@@ -118,7 +118,7 @@ def offer(run: Run, found: Mapping[str, Any]) -> None:
                             help="Those that take seconds are chosen at first; others take minutes on two cores.")  # fmt: skip
     for name in wanted:
         st.caption(f"**{md(title(name))}**: {md(PROBES[name].what)}" + (f" ({md(PROBES[name].source)})" if PROBES[name].source else ""))
-    busy = any(other.status().get("state") in runs.ALIVE for other in runs.known_runs().values())
+    busy = runs.busy()
     if st.button("Start", icon=":material/play_arrow:", type="primary", key="probes.start", disabled=not wanted,
                  help="A run is at work: the probes wait until the device is free." if busy else None):  # fmt: skip
         with look.complaints():

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from core import labels, store
+from core import store
+from core.overview import headline
 from core.store import Run
 from dashboard.parts import link
 from dashboard.parts.text import md
@@ -36,9 +37,14 @@ def known_runs() -> dict[str, Run]:
 
 def default_run(runs: Mapping[str, Run]) -> str | None:
     """Return the run that a first visit opens on: a bundled finished one, else the newest finished, else the newest."""
-    finished = [name for name, run in runs.items() if run.status().get("state") == "done"]
-    bundled = [name for name in finished if runs[name].bundled]
-    return next(iter([*bundled, *finished, *runs]), None)
+    order = sorted(runs, key=lambda name: not runs[name].bundled)
+    finished = (name for name in order if runs[name].status().get("state") == "done")  # of many, few are looked at
+    return next(finished, next(iter(runs), None))
+
+
+def busy() -> bool:
+    """Say whether any run is at work or waits."""
+    return any(headline(run).state in ALIVE for run in known_runs().values())
 
 
 def open_run(name: str) -> None:
@@ -92,10 +98,8 @@ def _picked() -> None:
 
 def label(run: Run) -> str:
     """Return a run's line in the picker."""
-    values, status = run.json("config.json"), run.status()
-    name = labels.read(run).name or (str(values.get("name") or run.id) if isinstance(values, dict) else run.id)
-    when = "bundled" if run.bundled else day(status.get("created"))
-    return f"{name} · {status.get('state')} · {when}"
+    found = headline(run)
+    return f"{found.name} · {found.state} · {'bundled' if run.bundled else day(found.created)}"
 
 
 def day(moment: Any) -> str:

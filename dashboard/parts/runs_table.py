@@ -13,9 +13,12 @@ from dashboard.charts.palette import Palette
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pandas.io.formats.style import Styler
 
 ORDERS = ("Newest first", "Name", "Unlearn Success, val", "Retention Success, val", "Never-knew score, val", "Longest", "Most memory", "Largest")
 SHOWN = ("Scores", "Cost", "All")
+SHADED = 500
+"""rows up to which scores are shaded: a style a cell would cost seconds with thousands of runs"""
 
 SCORES = {
     "U train": "after/unlearn/train", "U val": "after/unlearn/val", "U never taught": "never/unlearn/val",
@@ -129,12 +132,11 @@ def frame(found: Sequence[Overview], shown: str) -> pd.DataFrame:
 def show(found: Sequence[Overview], shown: str, chosen: Sequence[str], palette: Palette, version: int) -> None:
     """Show the table; the rows that a person marks there become the chosen runs (by `choose`)."""
     table = frame(found, shown)
-    styles = [[shade(goodness(row(run), column), palette) for column in table.columns] for run in found]
     ids = [run.id for run in found]
     # Marks are positions: with other rows, or another order, they would mean other runs. So such a table is another one.
     key = f"runs.table.{hash((tuple(ids), shown, version))}"
     st.dataframe(
-        table.style.apply(lambda _: _framed(styles, table), axis=None),
+        shaded(table, found, palette) if len(found) <= SHADED else table,
         key=key, hide_index=True, placeholder="–", column_config=columns(shown), height=min(38 + 35 * len(ids), 38 + 35 * 14),
         on_select=lambda: choose(key, ids), selection_mode="multi-row",
         selection_default={"selection": {"rows": [i for i, name in enumerate(ids) if name in chosen]}},
@@ -142,10 +144,12 @@ def show(found: Sequence[Overview], shown: str, chosen: Sequence[str], palette: 
     )  # fmt: skip
 
 
-def _framed(styles: list[list[str]], table: pd.DataFrame) -> pd.DataFrame:
+def shaded(table: pd.DataFrame, found: Sequence[Overview], palette: Palette) -> Styler:
+    """Return the table with its scores shaded."""
     import pandas as pd
 
-    return pd.DataFrame(styles, index=table.index, columns=table.columns)
+    styles = [[shade(goodness(row(run), column), palette) for column in table.columns] for run in found]
+    return table.style.apply(lambda _: pd.DataFrame(styles, index=table.index, columns=table.columns), axis=None)
 
 
 def choose(key: str, ids: Sequence[str]) -> None:

@@ -137,7 +137,7 @@ def warm(run: Run) -> None:
     name, since = st.session_state.get("warmed", ("", 0.0))
     if (name == run.id and time.monotonic() - since < 300) or not answers_itself(run):
         return
-    if any(other.status().get("state") in runs.ALIVE for other in runs.known_runs().values()):
+    if runs.busy():
         return
     st.session_state["warmed"] = (run.id, time.monotonic())
     answerer.warm(run)

@@ -32,7 +32,8 @@ def page() -> None:
     else:
         wanted = [name for name in runs_table.chosen_ids() if name in known]
         runs_table.show(visible, shown, wanted, look.palette(), st.session_state.get("runs.version", 0))
-        st.caption("The stronger the colour, the better. Unlearn Success (U) is best where a never-taught model is; Retention Success (R) at 100 %.")
+        colour = "The stronger the colour, the better." if len(visible) <= runs_table.SHADED else f"Up to {runs_table.SHADED} rows are coloured: narrow the list down."
+        st.caption(f"{colour} Unlearn Success (U) is best where a never-taught model is; Retention Success (R) at 100 %.")
     broken(visible)
     chosen = by_name(found, name_of)
     if chosen:
