@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from core import audit_commands, commands, list_commands, probe_commands, report_commands, sweep_commands
+from core import audit_commands, commands, list_commands, probe_commands, report_commands, sizing_commands, sweep_commands
 from core.errors import UserError
 from core.version import version
 
@@ -49,6 +49,11 @@ def parser() -> argparse.ArgumentParser:
     audit_commands.options(
         verb("audit", "ask and measure two models made elsewhere, before and after", audit_commands.audit)
     )
+    needs = verb(
+        "plan", "what a run would need: memory by part, seconds a stage, disk; without weights", sizing_commands.show
+    )
+    _run_options(needs)
+    sizing_commands.options(needs)
     listed = verb("runs", "list all runs, or examine them", commands.runs)
     listed.add_argument("--check", action="store_true", help="examine all runs: hashes, truncated files, missing stages")
     listed.add_argument("--repair", action="store_true", help="examine, and mend what can be mended without guessing")
@@ -88,7 +93,10 @@ def parser() -> argparse.ArgumentParser:
     verb("doctor", "say what is installed and what is wrong", commands.doctor)
     bench = verb("bench", "measure this machine against the published procedure", commands.bench)
     bench.add_argument(
-        "--only", metavar="NAME", action="append", help="localization, step, roofline, answers, memory, methods or processes"
+        "--only",
+        metavar="NAME",
+        action="append",
+        help="localization, step, roofline, answers, memory, methods, processes, plan or scale",
     )
     return top
 

@@ -28,6 +28,7 @@ from core import store
 from core.errors import UserError, unknown
 from core.fused import fused, unfused
 from core.models import precision
+from core.placing import on_disk
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Adapters:
     @property
     def device(self) -> torch.device:
         """Device of the base; of one that is spread, where it begins."""
-        return next(p.device for p in self.model.parameters() if p.device.type != "meta")
+        devices = [p.device for p in self.model.parameters()]
+        return next((device for device in devices if device.type != "meta"), devices[0])
 
     def layer(self, cell: str) -> LoraLayer:
         """Return the peft layer that holds a cell."""
@@ -201,7 +203,8 @@ class Adapters:
         for layer in self._layers.values():
             layer.lora_A.float()
             layer.lora_B.float()
-            for name in [name for name, part in layer.lora_A.items() if part.weight.device.type == "meta"]:
+            away = on_disk(layer.get_base_layer())
+            for name in [name for name, part in layer.lora_A.items() if away and part.weight.device.type == "meta"]:
                 device = layer.get_base_layer()._hf_hook.execution_device
                 layer.lora_A[name].to_empty(device=device)
                 layer.lora_B[name].to_empty(device=device)

@@ -108,17 +108,7 @@ def _group(config: RunConfig) -> str:
 
 def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> Forecast | None:
     """Measure a few steps of the first run in a process of its own, and wait for it; None where that fails."""
-    place = plan.place(configs[0], folder)
-    if plan.result(place) is None:
-        plan.start(place, configs[0])
-        try:
-            while place.status().get("state") not in store.ENDED:
-                time.sleep(0.2)
-                plan.reap()
-        except KeyboardInterrupt:
-            place.cancel()
-            raise
-    found = plan.result(place)
+    found = steps_of(configs[0], folder)
     if found is None:
         return None
     costs = {cost["name"]: (cost["low"] + cost["high"]) / 2 for cost in found["stages"]}
@@ -126,3 +116,18 @@ def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None =
     each = (costs["unlearn"] if seconds is None else seconds) + sum(costs[name] for name in OWN)
     total = costs["load"] + groups * sum(costs[name] for name in SHARED) + len(configs) * each
     return Forecast(total, "from a few measured steps of its first run")
+
+
+def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:
+    """Measure a few steps of a run in a process of its own, unless that was done before; None where it fails."""
+    place = plan.place(config, folder)
+    if plan.result(place) is None:
+        plan.start(place, config)
+        try:
+            while place.status().get("state") not in store.ENDED:
+                time.sleep(0.2)
+                plan.reap()
+        except KeyboardInterrupt:
+            place.cancel()
+            raise
+    return plan.result(place)

@@ -22,6 +22,8 @@ from typing import Any
 import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
 
+from core.placing import on_disk
+
 Weight = torch.Tensor | Callable[[], torch.Tensor]
 """a frozen weight (out, in), or what makes it when it is multiplied"""
 
@@ -115,7 +117,7 @@ def _frozen(base: Any, autocast: bool) -> tuple[Weight, torch.Tensor | None]:
     bias = None if base.bias is None else base.bias.detach().to(dtype)
     if integers:
         return lambda: base.weight.to(dtype), bias
-    if base.weight.device.type != "meta":
+    if not on_disk(base):
         return base.weight.detach().to(dtype), bias
     hook = base._hf_hook  # accelerate's: it knows where the weights of this layer lie
     weights, device = hook.weights_map, hook.execution_device

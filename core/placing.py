@@ -83,3 +83,8 @@ def check_merging(model: torch.nn.Module, fix: str) -> None:
     rounded = any(isinstance(layer, Quantized) for layer in model.modules())
     if rounded or any(p.is_meta or not p.is_floating_point() for p in model.parameters()):
         raise UserError("An adapter cannot be merged into weights that are rounded or spread.", fix)
+
+
+def on_disk(layer: torch.nn.Module) -> bool:
+    """Say whether a layer's weights lie on disk: accelerate left what fetches them. Without that it has no weights at all."""
+    return "_hf_hook" in vars(layer) and any(p.is_meta for p in layer.parameters(recurse=False))
