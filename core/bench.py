@@ -8,6 +8,7 @@ same adapters, and only tensors that are trained have gradients.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import statistics
@@ -26,7 +27,7 @@ PADDED = 256
 """tokens that the published code pads every example to"""
 
 
-def measure(only: Sequence[str] | None, note: Note) -> dict[str, float | str]:
+def measure(only: Sequence[str] | None, note: Note) -> dict[str, Any]:
     """Run the benchmarks in a process of its own with the worker's environment; return the ratios.
 
     Raises UserError for a name that does not exist.
@@ -36,7 +37,7 @@ def measure(only: Sequence[str] | None, note: Note) -> dict[str, float | str]:
     for name in only or ():
         if name not in BENCHES:
             raise unknown("benchmark", name, BENCHES)
-    found: dict[str, float | str] = {}
+    found: dict[str, Any] = {}
     for name in only or BENCHES:
         note(f"{name} …")
         command = [sys.executable, "-m", "core.bench", name]
@@ -337,21 +338,21 @@ def methods() -> dict[str, float]:
     return bench_methods.measure(prepare())
 
 
-def processes() -> dict[str, float]:
-    """Localize by two processes and by one, each of one thread; see core/bench_processes.py."""
-    from core import bench_processes
-
-    return bench_processes.measure()
+def _of_its_own(name: str) -> Callable[[], dict[str, Any]]:
+    """Return the benchmark that has a file of its own."""
+    return lambda: dict(importlib.import_module(f"core.bench_{name}").measure())
 
 
-BENCHES: dict[str, Callable[[], dict[str, float]]] = {
+BENCHES: dict[str, Callable[[], dict[str, Any]]] = {
     "localization": localization,
     "step": step,
     "roofline": roofline,
     "answers": answers,
     "memory": memory,
     "methods": methods,
-    "processes": processes,
+    "processes": _of_its_own("processes"),
+    "plan": _of_its_own("plan"),
+    "scale": _of_its_own("scale"),
 }
 
 

@@ -30,8 +30,9 @@ from dashboard.__main__ import free_port
 
 REPEAT = 5
 FIRST_PORT = 8900
-SHAPES = {448: (32, 7), 1120: (80, 7), 2240: (160, 7)}
-"""tensors -> layers × modules; every module has a factor A and a factor B"""
+TENSORS = (448, 1120, 2240)
+MODULES = 7
+"""of a layer; every module has a factor A and a factor B"""
 READY = ".fs-plot[data-drawn] .heatmaplayer image"
 PATIENCE = 60_000
 """milliseconds"""
@@ -64,14 +65,14 @@ def main() -> int:
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        for tensors in SHAPES:
+        for tensors in TENSORS:
             synthetic(Path(folder), tensors)
         with server(Path(folder)) as (url, process):
             browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             newcomer = first_question(browser, url)
             found: dict[str, Any] = {"new user's own question answered twice, s": newcomer, "first visit": visits(browser, url), "server after a first visit": memory(process)}
-            found |= {f"{tensors} tensors": thresholds(browser, url, tensors) for tensors in SHAPES}
-            beside = ",".join(f"synthetic-{tensors}" for tensors in SHAPES)
+            found |= {f"{tensors} tensors": thresholds(browser, url, tensors) for tensors in TENSORS}
+            beside = ",".join(f"synthetic-{tensors}" for tensors in TENSORS)
             found["scores"] = bench_scores.measure(browser, url, f"/scores?beside={beside}")
             found["page change, ms"] = pages(browser, url)
             found["question to first token in both panes, ms"] = asking(browser, url)
@@ -90,9 +91,9 @@ def synthetic(folder: Path, tensors: int) -> None:
     table = source.table("localization")
     if table is None:
         raise SystemExit("the bundled run has no localization")
-    layers, modules = SHAPES[tensors]
+    layers = tensors // (2 * MODULES)
     draw = np.random.default_rng(0)
-    names = list(dict.fromkeys(table["module"]))[:modules]
+    names = list(dict.fromkeys(table["module"]))[:MODULES]
     rows = []
     for layer in range(layers):
         for module in names:
