@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import struct
 import time
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from core import weight_files
 from core.config import FORMAT
 from core.errors import UserError
 from core.store import ENDED, Run
@@ -18,10 +18,6 @@ LARGEST_ARRAYS = 4 * 2**30
 """bytes of the arrays of one file in memory"""
 MOST_ROWS = 50_000_000
 """rows of a table"""
-LARGEST_HEAD = 2**23
-"""bytes of the list of tensors at the beginning of a safetensors file; a thousand of them take 0.1 MB"""
-MOST_DIMENSIONS = 8
-"""of a tensor"""
 DEEPEST = 40
 """levels of nested JSON: readers recurse"""
 RATIO, RATIO_FROM = 200, 2**24
@@ -131,19 +127,8 @@ def _parquet(path: Path, name: str) -> None:
 
 
 def _safetensors(path: Path, name: str) -> None:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with path.open("rb") as raw:
-            size = int.from_bytes(raw.read(8), "little")
-        if size > LARGEST_HEAD:
-            raise refused(f"{name} is not a safetensors file, or one of far more tensors than a run has")
-        with safe_open(path, framework="numpy") as file:
-            for key in file.keys():  # noqa: SIM118 - it is no mapping
-                if len(file.get_slice(key).get_shape()) > MOST_DIMENSIONS:
-                    raise refused(f"a tensor of {name} has more than {MOST_DIMENSIONS} dimensions")
-    except (SafetensorError, struct.error, OSError, ValueError):
-        raise refused(f"{name} is not a safetensors file") from None
+    if wrong := weight_files.problem(path):
+        raise refused(f"of {name}, {wrong}")
 
 
 def settled(status: Any) -> dict[str, Any]:

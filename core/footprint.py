@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import struct
 import subprocess
@@ -17,7 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from core import gguf_head
 from core.config import ModelConfig
+from core.errors import UserError
+from core.model_bounds import free_memory
 from core.models import adapter_base
 from core.paths import given
 
@@ -94,10 +96,8 @@ def guessed_dtype(dtype: str, device: str) -> str:
 
 def available(device: str) -> float | None:
     """Return free bytes: of the first GPU by nvidia-smi, else of the machine."""
-    import psutil
-
     if device != "cuda":
-        return float(os.environ.get("FORGETSCOPE_MEMORY_LIMIT") or psutil.virtual_memory().available)
+        return free_memory()
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
@@ -117,19 +117,17 @@ def _safetensors(paths: Iterable[Path]) -> int | None:
             with path.open("rb") as file:
                 (length,) = struct.unpack("<Q", file.read(8))
                 head = json.loads(file.read(min(length, 2**27)))
-        except (OSError, ValueError, struct.error):
+            total += sum(math.prod(entry["shape"]) for name, entry in head.items() if name != "__metadata__")
+        except (OSError, ValueError, struct.error, RecursionError, AttributeError, KeyError, TypeError):  # a head of anything
             return None
-        total += sum(math.prod(entry["shape"]) for name, entry in head.items() if name != "__metadata__")
     return total or None
 
 
 def _gguf(path: Path) -> int | None:
     """Add up the tensors of a GGUF file."""
-    import gguf
-
     try:
-        return sum(int(tensor.n_elements) for tensor in gguf.GGUFReader(path).tensors) or None
-    except (OSError, ValueError, KeyError, IndexError):
+        return gguf_head.read(path).elements or None
+    except UserError:
         return None
 
 

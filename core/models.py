@@ -15,16 +15,15 @@ import logging
 import os
 import re
 import shutil
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import launch, placing, trust
+from core import gguf_head, launch, placing, trust, weight_files
 from core.config import ModelConfig
 from core.errors import UserError
-from core.masking import masked
+from core.model_bounds import failed, free_memory, parameters, quiet
 from core.paths import given
 
 if TYPE_CHECKING:
@@ -112,12 +111,20 @@ def _convert(source: Path, target: Path) -> None:
 
     partial = target.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
+    head = gguf_head.read(source)
+    if (needed := head.elements * 8 + 0.6e9) > (there := free_memory()):
+        raise TooBig(f"Unpacking {source.name} needs about {needed / 1e9:.1f} GB; {there / 1e9:.1f} GB are free.", "Choose a smaller model.")
     try:
-        with _quiet():
+        # What is not in the file would be made up: tied weights stand in it once, anything else is a mistake.
+        if (asked := parameters(source.parent, gguf_file=source.name)) > 2 * head.elements:
+            raise UserError(f"{source.name} describes {asked} parameters and holds {head.elements}.", "Check that the file is complete.")
+        with quiet():
             model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    except (ValueError, KeyError, OSError, EOFError, IndexError, NotImplementedError, struct.error) as error:
-        raise UserError(f"{source.name} cannot be read as GGUF ({error}).", "Check that the file is complete.") from None
+    except UserError:
+        raise
+    except Exception as error:  # readers fail in many ways at values that they do not expect
+        raise UserError(f"{source.name} cannot be read as GGUF ({error}).", "Check that the file is complete.") from error
     # A dequantized model still calls itself quantized, and would then refuse to be saved.
     values = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
     clean = type(model)(type(model.config).from_dict(values)).to(torch.float32)
@@ -143,12 +150,12 @@ def resolve(name: str) -> tuple[str | Path, Path | None, str]:
         return converted(path), None, f"dequantized from {path.name}"
     if path.is_dir():
         if (path / "adapter_config.json").exists():
-            _check_weights(path, "adapter_model")
+            weight_files.check(path, "adapter_model")
             base, _, note = resolve(adapter_base(path))
             return base, path, f"adapter {path.name} on {note}"
         if not (path / "config.json").exists():
             raise UserError(f"{path} holds no model (no config.json).", "Give the folder that save_pretrained wrote.")
-        _check_weights(path, "model")
+        weight_files.check(path, "model")
         return path, None, f"folder {path}"
     return hub_id(name), None, f"hub {name}"
 
@@ -164,12 +171,15 @@ def adapter_base(folder: Path) -> str:
     """Return the base model that an adapter's config names. Raises UserError where it names none."""
     try:
         base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, RecursionError, AttributeError):
         raise UserError(f"{folder / 'adapter_config.json'} is not a readable adapter configuration.", "") from None
     if not base:
         raise UserError(f"The adapter {folder} names no base model.", "Set base_model_name_or_path in its config.")
-    bundled = str(cache_folder() / "models" / BUNDLED)
-    return "bundled" if str(base).startswith(bundled) else str(base)
+    if str(base).startswith(str(cache_folder() / "models" / BUNDLED)):
+        return "bundled"
+    if (given(str(base)) / "adapter_config.json").exists():  # also one on itself
+        raise UserError(f"{folder.name} is an adapter on another adapter.", "Merge that one into its model first.")
+    return str(base)
 
 
 def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> Loaded:
@@ -195,15 +205,18 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     told = placing.options(config, device, weight_dtype(dtype))
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=weight_dtype(dtype), use_safetensors=True, attn_implementation="eager", **options, **told
-            )
+            model, info = AutoModelForCausalLM.from_pretrained(
+                source, dtype=weight_dtype(dtype), use_safetensors=True, attn_implementation="eager",
+                output_loading_info=True, **options, **told,
+            )  # fmt: skip
     except Exception as error:  # every reader below fails in its own way; all of them are the user's to see
         if type(error).__module__.startswith(("torch.cuda",)) or isinstance(error, MemoryError):
             raise
-        raise UserError(f"The model “{config.name}” could not be loaded: {_first_line(error)}", _hint(error)) from error
+        raise failed(config.name, error) from error
+    if missing := sorted(info["missing_keys"]):  # transformers would make them up, by chance
+        raise UserError(f"The model “{config.name}” lacks {len(missing)} weights ({missing[0]}).", "Check that it is complete.")
     if tokenizer.eos_token_id is None:
         raise UserError(f"The tokenizer of “{config.name}” has no end token.", "Set eos_token in its configuration.")
     if tokenizer.pad_token_id is None:
@@ -270,32 +283,19 @@ def memory_check(
     Returns {"parameters", "needed", "available"}; needed = weights, a tenth for adapters and gradients, and 0.6 GB
     for libraries: what loading takes. Batches come on top, and depend on settings that are not known here.
     """
-    import psutil
     import torch
-    from accelerate import init_empty_weights
-    from transformers import AutoConfig, AutoModelForCausalLM
 
-    try:
-        with _quiet():
-            config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-            with init_empty_weights():
-                model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    except Exception as error:  # an unknown architecture, a broken file, no network: one sentence each
-        raise UserError(f"The model “{source}” could not be loaded: {_first_line(error)}", _hint(error)) from error
-    parameters = sum(p.numel() for p in model.parameters())
-    needed = parameters * (bits / 8 or weight_dtype(dtype).itemsize) * 1.1 + 0.6e9
-    if device == "cuda":
-        available = float(torch.cuda.mem_get_info()[0])
-    else:
-        # The processes of a run (core/launch.py) each load a model into the same memory.
-        available = float(os.environ.get("FORGETSCOPE_MEMORY_LIMIT") or psutil.virtual_memory().available) / launch.size()
+    count = parameters(source, trust_remote_code)
+    needed = count * (bits / 8 or weight_dtype(dtype).itemsize) * 1.1 + 0.6e9
+    # The processes of a run (core/launch.py) each load a model into the same memory.
+    available = float(torch.cuda.mem_get_info()[0]) if device == "cuda" else free_memory() / launch.size()
     if needed > available:
         raise TooBig(
-            f"The model has {parameters / 1e9:.2f} billion parameters and needs about {needed / 1e9:.1f} GB as {dtype}; "
+            f"The model has {count / 1e9:.2f} billion parameters and needs about {needed / 1e9:.1f} GB as {dtype}; "
             f"{available / 1e9:.1f} GB are free on {device}.",
             "Choose a smaller model, dtype bfloat16, or close other programs.",
         )
-    return {"parameters": parameters, "needed": needed, "available": available}
+    return {"parameters": count, "needed": needed, "available": available}
 
 
 def digest(files: Mapping[str, str]) -> str:
@@ -307,47 +307,6 @@ def sha256(path: Path) -> str:
     """Return a file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_weights(folder: Path, stem: str) -> None:
-    if any(folder.glob(f"{stem}*.safetensors")):
-        return
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        raise UserError(
-            f"{folder} has its weights only as pickles.", "Convert them: save_pretrained(safe_serialization=True)."
-        )
-    raise UserError(f"{folder} has no weights ({stem}*.safetensors).", "Check that the folder is complete.")
-
-
-def _first_line(error: Exception) -> str:
-    return (masked(str(error)).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
-def _hint(error: Exception) -> str:
-    text = f"{type(error).__name__} {error}".lower()
-    if "safetensor" in text or "header" in text:
-        return "The weights are damaged or incomplete: fetch them again."
-    if "trust_remote_code" in text:
-        return "It ships its own code; --trust-remote-code allows that, if you trust its authors."
-    if any(word in text for word in ("connect", "offline", "resolve", "internet", "not a valid model", "repository")):
-        return "Check the name and the network, or give a local folder."
-    return "Check the folder, or try the bundled model."
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' own progress bars and notices off the terminal; ours are shown instead."""
-    from transformers.utils import logging as hf_logging
-
-    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if bars:
-            hf_logging.enable_progress_bar()
 
 
 if __name__ == "__main__":

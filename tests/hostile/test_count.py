@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tests.hostile import archives, cells, data_files, settings, texts
+from tests.hostile import archives, cells, data_files, model_files, settings, texts
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "archives": archives.ZIPS, "tensors in archives": archives.SAFETENSORS, "data files": data_files.ALL,
     "configuration files": settings.FILES, "settings": settings.SET, "models": settings.MODELS, "names of data": settings.DATA,
     "regions": settings.REGIONS, "methods": settings.METHODS, "voices": settings.VOICES, "runs": settings.RUNS,
-    "requests": settings.REQUESTS, "cells": cells.ALL, "texts": texts.ALL,
+    "requests": settings.REQUESTS, "heads of GGUF": model_files.HEADS, "values of GGUF": model_files.VALUES, "folders of models": model_files.FOLDERS,
+    "cells": cells.ALL, "texts": texts.ALL,
 }  # fmt: skip
 
 
 def test_at_least_two_hundred_inputs() -> None:
     counts = {name: len(family) for name, family in FAMILIES.items()}
-    assert sum(counts.values()) >= 400, counts
+    assert sum(counts.values()) >= 500, counts
     assert min(counts.values()) >= 8, counts
 
 
