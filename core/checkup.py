@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core import access, models, store
+from core import access, models, paths, store
 from core.errors import UserError
 from core.store import Run
 
@@ -74,8 +74,8 @@ def _files(run: Run) -> Iterator[Problem]:
         return
     keys = {stage: str(of.get("key")) for stage, of in (manifest.get("stages") or {}).items() if isinstance(of, dict)}
     for name, digest in manifest["files"].items():
-        path = run.path / str(name)
-        if ".." in Path(str(name)).parts or Path(str(name)).is_absolute():
+        path = paths.inside(run.path, str(name))
+        if path is None:
             yield Problem(run.id, f"Its manifest names a file outside of the run: {str(name)[:80]}.", "Delete the run.")
         elif (found := models.sha256(path) if path.is_file() else None) != digest:
             state = "is missing" if found is None else "is not what the manifest says (SHA-256)"
@@ -96,8 +96,8 @@ def _files(run: Run) -> Iterator[Problem]:
 def _copy(run: Run, name: str, digest: str, keys: dict[str, str]) -> Path | None:
     """Return an undamaged copy of a run's file in the cache, by the keys that its manifest has."""
     for stage, key in keys.items():
-        path = run.path.parent / ".cache" / stage / Path(key).name / name
-        if path.is_file() and models.sha256(path) == digest:
+        path = paths.inside(run.path.parent / ".cache", f"{stage}/{key}/{name}")
+        if path is not None and path.is_file() and models.sha256(path) == digest:
             return path
     return None
 

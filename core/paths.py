@@ -23,6 +23,14 @@ def contained(folder: Path, name: str) -> Path:
     return path
 
 
+def inside(folder: Path, name: str) -> Path | None:
+    """Return the path of a name in a folder, None where it would lie outside: for names that a file of a run has."""
+    try:
+        return contained(folder, name)
+    except UserError:
+        return None
+
+
 def given(text: str) -> Path:
     """Return the path that a person typed, with ~ replaced. Raises UserError where it can be no path on this machine."""
     try:

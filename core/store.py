@@ -115,8 +115,8 @@ class Run:
         """Return the status of the living manager of a run on a cluster, empty where there is none."""
         if not status.get("ray"):
             return {}
-        sweep = Path(str(status.get("sweep") or "")).name
-        place = Run(self.path.parent / ".sweeps" / sweep) if sweep else self.manager
+        sweep = paths.inside(self.path.parent / ".sweeps", str(status.get("sweep") or ""))
+        place = Run(sweep) if sweep else self.manager
         value = place.json("status.json")
         good = isinstance(value, dict) and value.get("state") in ("queued", "running") and presence.alive(value)
         return value if good else {}

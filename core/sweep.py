@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import access, limits, store
+from core import access, limits, paths, store
 from core.config import FORMAT, RunConfig
 from core.errors import UserError, unknown
 from core.presence import GONE
@@ -89,7 +89,7 @@ class Sweep:
         return [
             Entry(_found(str(one["run"]), self.folder), dict(one.get("coordinates", {})), str(one.get("role", "run")))
             for one in self.value().get("runs", [])
-            if isinstance(one, dict) and one.get("run") and Path(str(one["run"])).name == one["run"]
+            if isinstance(one, dict) and isinstance(one.get("run"), str) and paths.inside(self.folder, one["run"])
         ]
 
     def update(self, **values: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from core import evaluation, models, plain_tensors
+from core import evaluation, models, paths, plain_tensors
 from core import manifest as manifest_
 from core.errors import UserError
 from core.store import Run
@@ -71,8 +71,8 @@ def files(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     listed = {str(name): str(digest) for name, digest in manifest["files"].items()}
     missing, changed = [], []
     for name, digest in listed.items():
-        path = run.path / name
-        if ".." in Path(name).parts or not path.is_file():
+        path = paths.inside(run.path, name)
+        if path is None or not path.is_file():
             missing.append(name)
         elif models.sha256(path) != digest:
             changed.append(name)
