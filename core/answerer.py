@@ -31,12 +31,14 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
-from core import store
+from core import access, one_at_a_time, store
 from core.config import AnswersConfig
 from core.errors import UserError
 from core.store import Run
 
 START_SECONDS = 60.0
+TURN_SECONDS = 120.0
+"""how long a person's second question waits for the first"""
 HEARTBEAT = 0.2
 """seconds without a reply after which the client lets its consumer have a look"""
 STRENGTHS = tuple(range(0, 151, 25))
@@ -112,8 +114,13 @@ def warm(run: Run) -> None:
 
 
 def call(op: str, run: Run, **values: Any) -> Generator[dict[str, Any]]:
-    """Send one request; yield its replies. Raises UserError for a reply that is an error."""
-    began, connection = time.monotonic(), None
+    """Send one request; yield its replies. Raises UserError for a reply that is an error.
+
+    A person's requests are served one by one: the second one waits until the first is done or its iterator is closed.
+    """
+    began, connection, owner = time.monotonic(), None, access.owner()
+    for _ in one_at_a_time.waiting(HEARTBEAT, TURN_SECONDS):
+        yield {"kind": "waiting", "seconds": time.monotonic() - began}
     try:
         for connection in _connect():
             if connection is None:
@@ -134,6 +141,7 @@ def call(op: str, run: Run, **values: Any) -> Generator[dict[str, Any]]:
     finally:
         if connection is not None:
             connection.close()
+        one_at_a_time.done(owner)
 
 
 def texts(replies: Generator[dict[str, Any]], count: int) -> list[str]:

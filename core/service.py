@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from core.models import Loaded
 
 Replies = Generator[dict[str, Any]]
+MOST_TOKENS = 250_000
+"""of all answers to one request together: 500 questions to 6 voices with some 80 tokens each; others wait meanwhile"""
 ALTERNATIVES = 8
 """most probable tokens that are told beside a true one"""
 
@@ -88,6 +90,11 @@ class Service:
                     f"The question “{question[:60]}” has {len(ids)} tokens; with {settings.max_new_tokens} for the answer that "
                     f"is more than this model reads ({room}).", "Shorten it, or allow fewer tokens for the answer."
                 )  # fmt: skip
+        if (most := len(prompts) * len(asked.voices) * settings.max_new_tokens) > MOST_TOKENS:
+            raise UserError(
+                f"These questions may take {most} tokens to answer, more than {MOST_TOKENS}.",
+                "Ask fewer at once, or allow fewer tokens for an answer."
+            )  # fmt: skip
         speaking, failures = self._speaking(asked.voices)
         yield from failures
         yield self._start(asked, speaking)

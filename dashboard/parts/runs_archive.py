@@ -61,6 +61,8 @@ def take(key: str) -> None:
         return
     st.session_state["import.number"] += 1
     try:
+        if file.size > LARGEST * 2**20:  # the uploader's own limit is only asked in the browser
+            raise UserError(f"{file.name} has more than {LARGEST} MB.", "Import it in a shell: python -m core import FILE.")
         made = archive.import_(file, store.runs_folder(), file.name)
     except UserError as error:
         st.session_state["import.problem"] = error

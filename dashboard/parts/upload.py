@@ -22,7 +22,7 @@ LARGEST = 20 * 2**20
 
 def choose(prefix: str) -> str | None:
     """Show the upload; return the path of a file that can be used, None while there is none."""
-    given = st.file_uploader("File", type=list(ENDINGS), key=f"{prefix}.upload",
+    given = st.file_uploader("File", type=list(ENDINGS), key=f"{prefix}.upload", max_upload_size=LARGEST // 2**20,
                              help="Columns question, answer and scope (unlearn or retention); split and subject if you have them.")  # fmt: skip
     if given is None:
         st.caption("JSON, JSON lines, CSV or Parquet, up to 20 MB, with the columns question, answer and scope.")
