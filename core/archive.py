@@ -133,7 +133,7 @@ def import_(source: Path | IO[bytes], folder: Path, called: str = "") -> list[Ru
     called = called or (source.name if isinstance(source, Path) else "an archive")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(source) as archive, tempfile.TemporaryDirectory(prefix=".import-", dir=folder) as place:
+        with _opened(source) as archive, tempfile.TemporaryDirectory(prefix=".import-", dir=folder) as place:
             listed = _listed(archive, folder)
             for name, files in listed.items():
                 _unpack(archive, name, files, Path(place) / name)
@@ -147,6 +147,14 @@ def import_(source: Path | IO[bytes], folder: Path, called: str = "") -> list[Ru
         raise UserError(f"The file {error.filename} does not exist.", "Give the path of an exported run.") from None
     except OSError as error:
         raise store.disk_error(folder, error) from error
+
+
+def _opened(source: Path | IO[bytes]) -> zipfile.ZipFile:
+    """Open a zip. Raises BadZipFile also where its table lies before its beginning, which zipfile only stumbles over."""
+    try:
+        return zipfile.ZipFile(source)
+    except (ValueError, OverflowError) as error:
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 def _listed(archive: zipfile.ZipFile, folder: Path) -> dict[str, Files]:
@@ -198,6 +206,8 @@ def _entry(entry: zipfile.ZipInfo) -> None:
     mode = entry.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise refused(f"it holds a link or something else that is no plain file ({short})")
+    if entry.header_offset < 0:  # zipfile would seek there
+        raise zipfile.BadZipFile(name)
     if entry.flag_bits & 0x1:
         raise refused("it is encrypted")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -12,6 +12,7 @@ from core.errors import UserError
 from core.export import Record, to_comparator
 from core.metrics.base import VOICES
 from core.store import Run
+from core.tolerant import mapping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,8 +75,8 @@ def csv_of(table: pd.DataFrame) -> str:
 
 def records(run: Run) -> list[Record]:
     """Return a run's recorded answers as records."""
-    hashes = (run.json("manifest.json") or {}).get("adapters") or {}
-    settings = (run.json("config.json") or {}).get("answers") or {}
+    hashes = mapping(run.json("manifest.json"), "adapters")
+    settings = mapping(run.json("config.json"), "answers")
     tokens = run.table("tokens")
     sums: dict[Any, Any] = {}
     if tokens is not None:
@@ -106,12 +107,14 @@ def _answers(run: Run) -> pd.DataFrame:
 
 def _scores(run: Run) -> list[dict[str, Any]]:
     """Return every value of metrics.json as a row."""
-    values = run.json("metrics.json")
+    metrics = mapping(run.json("metrics.json"), "metrics")
     rows = []
-    for name, of in ((values or {}).get("metrics") or {}).items():
-        for voice, parts in (of.get("values") or {}).items():
-            for part, value in parts.items():
-                low, high = ((of.get("intervals") or {}).get(voice) or {}).get(part) or (None, None)
+    for name in metrics:
+        of = mapping(metrics, name)
+        for voice in mapping(of, "values"):
+            for part, value in mapping(of, "values", voice).items():
+                ends = mapping(of, "intervals", voice).get(part)
+                low, high = ends if isinstance(ends, list) and len(ends) == 2 else (None, None)
                 rows.append(
                     {
                         "metric": name,

@@ -118,7 +118,15 @@ def _safetensors(paths: Iterable[Path]) -> int | None:
                 (length,) = struct.unpack("<Q", file.read(8))
                 head = json.loads(file.read(min(length, 2**27)))
             total += sum(math.prod(entry["shape"]) for name, entry in head.items() if name != "__metadata__")
-        except (OSError, ValueError, struct.error, RecursionError, AttributeError, KeyError, TypeError):  # a head of anything
+        except (
+            OSError,
+            ValueError,
+            struct.error,
+            RecursionError,
+            AttributeError,
+            KeyError,
+            TypeError,
+        ):  # a head of anything
             return None
     return total or None
 

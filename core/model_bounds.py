@@ -78,7 +78,9 @@ def _few(values: Any) -> None:
         if isinstance(value, dict):
             _few(value)
         elif isinstance(value, int) and value > MOST_LAYERS and _REPEATED.fullmatch(str(name)):
-            raise UserError(f"The model's configuration asks for {name} = {value}, more than {MOST_LAYERS}.", "It is damaged.")
+            raise UserError(
+                f"The model's configuration asks for {name} = {value}, more than {MOST_LAYERS}.", "It is damaged."
+            )
 
 
 def _hint(error: Exception) -> str:

@@ -113,11 +113,16 @@ def _convert(source: Path, target: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     head = gguf_head.read(source)
     if (needed := head.elements * 8 + 0.6e9) > (there := free_memory()):
-        raise TooBig(f"Unpacking {source.name} needs about {needed / 1e9:.1f} GB; {there / 1e9:.1f} GB are free.", "Choose a smaller model.")
+        raise TooBig(
+            f"Unpacking {source.name} needs about {needed / 1e9:.1f} GB; {there / 1e9:.1f} GB are free.",
+            "Choose a smaller model.",
+        )
     try:
         # What is not in the file would be made up: tied weights stand in it once, anything else is a mistake.
         if (asked := parameters(source.parent, gguf_file=source.name)) > 2 * head.elements:
-            raise UserError(f"{source.name} describes {asked} parameters and holds {head.elements}.", "Check that the file is complete.")
+            raise UserError(
+                f"{source.name} describes {asked} parameters and holds {head.elements}.", "Check that the file is complete."
+            )
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
@@ -216,7 +221,9 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
             raise
         raise failed(config.name, error) from error
     if missing := sorted(info["missing_keys"]):  # transformers would make them up, by chance
-        raise UserError(f"The model “{config.name}” lacks {len(missing)} weights ({missing[0]}).", "Check that it is complete.")
+        raise UserError(
+            f"The model “{config.name}” lacks {len(missing)} weights ({missing[0]}).", "Check that it is complete."
+        )
     if tokenizer.eos_token_id is None:
         raise UserError(f"The tokenizer of “{config.name}” has no end token.", "Set eos_token in its configuration.")
     if tokenizer.pad_token_id is None:

@@ -6,17 +6,17 @@ Reads files only; no torch. Of five thousand runs nothing but the times of chang
 from __future__ import annotations
 
 import functools
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from core import labels
+from core import labels, presence
 from core.errors import UserError
 from core.labels import Label
 from core.store import Run
+from core.tolerant import mapping, number
 
 FILES = "config.json status.json region.json metrics.json manifest.json label.json imported.json checkpoints"
 READ = (*FILES.split(), "")
@@ -113,13 +113,12 @@ def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
     label, size = labels.read(run), size_on_disk(run.path)
     try:
         config, status = run.config(), run.json("status.json")
-        if not isinstance(status, dict):
+        if not presence.readable(status):
             raise UserError(f"The run {run.id} has no readable status.json.")
-    except (UserError, RecursionError) as error:  # JSON that is nested without end counts as damaged
-        problem = str(error) if isinstance(error, UserError) else f"The run {run.id} has a damaged file."
-        return Overview(run.id, run.bundled, label.name or run.id, "unreadable", problem, label, size=size)
-    region = _dict(run.json("region.json"))
-    stages, imported = _dict(_dict(run.json("manifest.json")).get("stages")), _dict(run.json("imported.json"))
+    except UserError as error:
+        return Overview(run.id, run.bundled, label.name or run.id, "unreadable", str(error), label, size=size)
+    region = mapping(run.json("region.json"))
+    stages, imported = mapping(run.json("manifest.json"), "stages"), mapping(run.json("imported.json"))
     success, knew = _scores(run)
     rule = "" if config.audit.after else config.region.name
     if rule and isinstance(region.get("count"), int):
@@ -129,8 +128,8 @@ def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
         run.id, run.bundled, label.name or config.name or run.id, str(status.get("state")), "", label,
         model=config.model.name, data=f"{source} {config.data.subset}".strip(), region=rule,
         method="audit" if config.audit.after else config.unlearn.method.label,
-        success=success, knew=knew, seconds=_total(stages or _dict(status.get("stages")), "seconds"),
-        peak_memory=peak_memory(stages) or peak_memory(_dict(status.get("stages"))), created=_number(status.get("created")), size=size, imported=imported,
+        success=success, knew=knew, seconds=_total(stages or mapping(status.get("stages")), "seconds"),
+        peak_memory=peak_memory(stages) or peak_memory(mapping(status.get("stages"))), created=number(status.get("created")), size=size, imported=imported,
     )  # fmt: skip
 
 
@@ -147,36 +146,27 @@ def size_on_disk(folder: Path) -> int:
 
 
 def _scores(run: Run) -> tuple[dict[str, float], dict[str, float]]:
-    metrics = _dict(_dict(run.json("metrics.json")).get("metrics"))
-    accuracy = _dict(_dict(metrics.get("accuracy")).get("values"))
+    metrics = mapping(run.json("metrics.json"), "metrics")
+    accuracy = mapping(metrics, "accuracy", "values")
     success = {}
     for voice in ("before", "after", "never"):
         for part in PARTS:
-            value = _number(_dict(accuracy.get(voice)).get(part))
+            value = number(mapping(accuracy.get(voice)).get(part))
             if value is not None:
                 success[f"{voice}/{part}"] = 100 - value if part.startswith("unlearn") else value
-    knew = _dict(_dict(_dict(metrics.get("never_knew")).get("values")).get("after"))
-    return success, {key: value for key in ("train", "val") if (value := _number(knew.get(key))) is not None}
+    knew = mapping(metrics, "never_knew", "values", "after")
+    return success, {key: value for key in ("train", "val") if (value := number(knew.get(key))) is not None}
 
 
 def _total(stages: Mapping[str, Any], key: str) -> float | None:
-    values = [value for stage in stages.values() if (value := _number(_dict(stage).get(key))) is not None]
+    values = [value for stage in stages.values() if (value := number(mapping(stage).get(key))) is not None]
     return sum(values) if values else None
 
 
 def peak_memory(stages: Mapping[str, Any]) -> float | None:
     """Return the largest peak of a manifest's stages, in bytes; None where none was recorded."""
-    values = [value for stage in stages.values() if (value := _number(_dict(stage).get("peak_memory_mb"))) is not None]
+    values = [value for stage in stages.values() if (value := number(mapping(stage).get("peak_memory_mb"))) is not None]
     return max(values) * 2**20 if values else None
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: Any) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if good else None
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

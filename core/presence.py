@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import plain
+from core.tolerant import number
 
 if TYPE_CHECKING:
     import psutil
@@ -45,6 +46,19 @@ def _started(process: psutil.Process, from_boot: bool) -> float:
     return float(process.create_time() - (psutil.boot_time() if from_boot else 0.0))
 
 
+def readable(value: Any) -> bool:
+    """Say whether a value is a status, as far as others rely on it: a state, and numbers and objects where they are expected."""
+    if not isinstance(value, dict) or not isinstance(value.get("state"), str):
+        return False
+    numbers = (value.get(name) for name in ("heartbeat", "created", "began", "ended", "started_process", "pid"))
+    stages = value.get("stages") or {}
+    return (
+        all(of is None or number(of) is not None for of in numbers)
+        and isinstance(stages, dict)
+        and all(isinstance(of, dict) for of in stages.values())
+    )
+
+
 def alive(status: Mapping[str, Any]) -> bool:
     """Say whether the process that wrote a status still runs (on this machine; elsewhere the heartbeat decides)."""
     import psutil
@@ -61,7 +75,7 @@ def alive(status: Mapping[str, Any]) -> bool:
         # The date of the boot is a whole second, which may fall either way; ticks since then are exact.
         same = not started or abs(_started(process, from_boot) - started) < (0.1 if from_boot else 2)
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
+    except (psutil.Error, OverflowError, ValueError):  # a number that no process can have
         return False
 
 

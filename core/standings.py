@@ -13,6 +13,7 @@ from typing import Any
 from core.data import SPLITS
 from core.store import Run
 from core.sweep import Entry, Sweep
+from core.tolerant import mapping
 
 T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
         2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
@@ -58,12 +59,12 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _scores(path: str, stamps: tuple[tuple[int, int], ...]) -> str:
     """Return the scores of a run as JSON text: what is kept in memory must not be changed by who asked for it."""
     run = Run(Path(path))
-    metrics = _dict(_dict(run.json("metrics.json")).get("metrics"))
-    unlearned, manifest = _dict(run.json("unlearn.json")), _dict(run.json("manifest.json"))
+    metrics = mapping(run.json("metrics.json"), "metrics")
+    unlearned, manifest = mapping(run.json("unlearn.json")), mapping(run.json("manifest.json"))
     return json.dumps(scores(metrics) | {
         "steps": unlearned.get("steps"), "kept": unlearned.get("step"), "stopped": unlearned.get("stopped", ""),
         "diverged": str(unlearned.get("stopped", "")).startswith("diverged"), "unlearning": unlearned.get("seconds"),
-        "seconds": {name: _dict(stage).get("seconds") for name, stage in _dict(manifest.get("stages")).items()},
+        "seconds": {name: mapping(stage).get("seconds") for name, stage in mapping(manifest.get("stages")).items()},
         "intervals": intervals(metrics),
     })  # fmt: skip
 
@@ -72,7 +73,7 @@ def scores(metrics: Mapping[str, Any], voice: str = "after") -> dict[str, dict[s
     """Return SCORES by split from the metrics of a run; `fluency` is there where that metric is."""
 
     def of(metric: str) -> dict[str, Any]:
-        return _dict(_dict(_dict(metrics.get(metric)).get("values")).get(voice))
+        return mapping(metrics, metric, "values", voice)
 
     accuracy, knew, found = of("accuracy"), of("never_knew"), {name: dict[str, float]() for name in SCORES}
     for split in SPLITS:
@@ -96,7 +97,7 @@ def intervals(metrics: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
     """Return score -> split -> [low, high] over examples, as far as metrics.json holds them; the average has none there."""
 
     def of(metric: str) -> dict[str, Any]:
-        return _dict(_dict(_dict(metrics.get(metric)).get("intervals")).get("after"))
+        return mapping(metrics, metric, "intervals", "after")
 
     found: dict[str, dict[str, list[float]]] = {name: {} for name in SCORES}
     places = {"retention": ("accuracy", "retention/"), "never_knew": ("never_knew", "")}
@@ -124,8 +125,8 @@ def overhead(sweep: Sweep) -> dict[str, float] | None:
     for entry in sweep.entries():
         if (entry.run.status().get("began") or 0.0) < status["began"]:
             continue  # done before the sweep was resumed, or not by it
-        for name, stage in _dict(entry.run.status().get("stages")).items():
-            seconds = float(_dict(stage).get("seconds") or 0.0)
+        for name, stage in mapping(entry.run.status().get("stages")).items():
+            seconds = float(mapping(stage).get("seconds") or 0.0)
             work += seconds if name in ("unlearn", "answers", "evaluate") else 0.0
             shared += seconds if name not in ("unlearn", "answers", "evaluate") and stage.get("state") == "done" else 0.0
     wall = float(status["ended"]) - float(status["began"])
@@ -170,7 +171,3 @@ def over_seeds(found: Iterable[Mapping[str, Any]], without: Sequence[str] = ("se
             summary["intervals"] = done[0]["intervals"]
         result.append(summary)
     return result
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

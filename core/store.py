@@ -13,12 +13,12 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import access, paths, presence
+from core import access, paths, presence, tolerant
 from core.config import FORMAT, RunConfig, from_json
 from core.errors import UserError, unknown
 from core.failures import disk_error as disk_error
@@ -83,10 +83,7 @@ class Run:
 
     def json(self, name: str) -> Any:
         """Return a JSON file's value, None where it is missing or damaged."""
-        try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        return tolerant.json_value(self.path / name)
 
     def config(self) -> RunConfig:
         """Return the run's configuration. Raises UserError where it is unreadable or from a newer format."""
@@ -106,7 +103,7 @@ class Run:
     def status(self) -> dict[str, Any]:
         """Return state, stage, stages, pid, heartbeat, …; a worker that is gone makes the state "failed"."""
         value = self.json("status.json")
-        status: dict[str, Any] = value if isinstance(value, dict) else {"state": "unreadable"}
+        status: dict[str, Any] = value if presence.readable(value) else {"state": "unreadable"}
         if status.get("state") in ("queued", "running") and not presence.alive(status) and not self.managing(status):
             status |= {"state": "failed", **presence.obituary(self.path, str(status.get("stage") or ""))}
         return status
@@ -118,7 +115,7 @@ class Run:
         sweep = paths.inside(self.path.parent / ".sweeps", str(status.get("sweep") or ""))
         place = Run(sweep) if sweep else self.manager
         value = place.json("status.json")
-        good = isinstance(value, dict) and value.get("state") in ("queued", "running") and presence.alive(value)
+        good = presence.readable(value) and value.get("state") in ("queued", "running") and presence.alive(value)
         return value if good else {}
 
     def events(self) -> list[dict[str, Any]]:
@@ -134,21 +131,16 @@ class Run:
             lines = (self.path / "events.jsonl").read_bytes().split(b"\n")[:-1]
         except OSError:
             return [], line
-        return _objects(lines[line:]), max(line, len(lines))
+        return tolerant.json_objects(lines[line:]), max(line, len(lines))
 
     def table(self, name: str) -> pd.DataFrame | None:
         """Return a parquet file as a table, None where it is missing or damaged."""
-        import pandas as pd
-
-        try:
-            return pd.read_parquet(self.path / f"{name}.parquet")
-        except (OSError, ValueError, ImportError):
-            return None
+        return tolerant.table(self.path / f"{name}.parquet")
 
     def answers(self) -> list[dict[str, Any]]:
         """Return the recorded answers: example, question, answer, scope, split, subject, and one entry a voice."""
         try:
-            return _objects((self.path / "answers.jsonl").read_bytes().split(b"\n"))
+            return tolerant.json_objects((self.path / "answers.jsonl").read_bytes().split(b"\n"))
         except OSError:
             return []
 
@@ -158,7 +150,7 @@ class Run:
             self.config()
         except UserError as error:
             return str(error)
-        return "" if self.json("status.json") else f"The run {self.id} has no readable status.json."
+        return "" if presence.readable(self.json("status.json")) else f"The run {self.id} has no readable status.json."
 
     def cancel(self) -> None:
         """Ask the worker to stop; it looks at every step."""
@@ -174,24 +166,9 @@ def _config(text: str) -> RunConfig | None:
     """Read a configuration, None for what is no JSON. A page asks a dozen times; it is frozen, so that all get the same one."""
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return None if values is None else from_json(values)
-
-
-def _objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
-    """Return the JSON objects among some lines; damaged lines and other values are passed over."""
-    found = []
-    for line in lines:
-        with contextlib.suppress(ValueError):  # bytes that are no text included
-            value = json.loads(line)
-            # Half of a surrogate pair is JSON, but no text: tables and files refuse it.
-            found.append(json.loads(_whole(json.dumps(value, ensure_ascii=False))) if b"\\ud" in line.lower() else value)
-    return [value for value in found if isinstance(value, dict)]
-
-
-def _whole(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def create(config: RunConfig, folder: Path) -> Run:

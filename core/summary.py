@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from core.data import SPLITS
 from core.store import Run
+from core.tolerant import mapping, number
 
 
 def summary(run: Run) -> dict[str, Any]:
     """Return the object that `--json` prints: see the command-line contract."""
-    metrics = (run.json("metrics.json") or {}).get("metrics", {})
-    region, manifest, status = run.json("region.json") or {}, run.json("manifest.json") or {}, run.status()
+    metrics = mapping(run.json("metrics.json"), "metrics")
+    region, manifest, status = mapping(run.json("region.json")), run.json("manifest.json"), run.status()
     result: dict[str, Any] = {"run": run.id, "state": status.get("state")}
-    accuracy = metrics.get("accuracy", {})
     for voice, key in (("before", "before"), ("after", "after"), ("never", "never_taught")):
-        values = accuracy.get("values", {}).get(voice)
+        values = _numbers(mapping(metrics, "accuracy", "values", voice))
         if values:
             result[key] = {
                 "unlearn_success": {s: 100 - values[f"unlearn/{s}"] for s in SPLITS if f"unlearn/{s}" in values},
                 "retention_success": {s: values[f"retention/{s}"] for s in SPLITS if f"retention/{s}" in values},
             }
         else:
-            result[key] = {"reason": accuracy.get("reasons", {}).get(voice, "not measured")}
-    knew = metrics.get("never_knew", {})
-    result["never_knew"] = knew.get("values", {}).get("after") or {
-        "reason": knew.get("reasons", {}).get("after", "not measured")
+            result[key] = {"reason": mapping(metrics, "accuracy", "reasons").get(voice, "not measured")}
+    result["never_knew"] = _numbers(mapping(metrics, "never_knew", "values", "after")) or {
+        "reason": mapping(metrics, "never_knew", "reasons").get("after", "not measured")
     }
-    degenerate = metrics.get("degenerate", {}).get("values", {}).get("after", {})
+    degenerate = _numbers(mapping(metrics, "degenerate", "values", "after"))
     result["degenerate"] = degenerate.get("unlearn/val", degenerate.get("unlearn/train"))
+    known = {name: value for name, value in region.items() if number(value) is not None}
     result["located"] = {
-        "count": region.get("count"), "total": region.get("total"), "share_of_parameters": region.get("share_of_adapter"),
+        "count": known.get("count"), "total": known.get("total"), "share_of_parameters": known.get("share_of_adapter"),
     }  # fmt: skip
-    result["seconds"] = {name: stage["seconds"] for name, stage in manifest.get("stages", {}).items()}
+    stages = mapping(manifest, "stages")
+    result["seconds"] = _numbers({name: mapping(stages, name).get("seconds") for name in stages})
     return clean(result)
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return those of some values that are numbers."""
+    return {name: found for name, value in values.items() if (found := number(value)) is not None}
 
 
 def clean(value: Any) -> Any:

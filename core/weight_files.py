@@ -56,4 +56,6 @@ def _pieces(index: Path) -> None:
         raise UserError(f"{index.name} is not a readable list of a model's pieces.", "Fetch or copy it again.") from None
     # By name alone: where the hub keeps models, the pieces themselves are links.
     if away := sorted(name for name in pieces if Path(name).name != name or "\\" in name):
-        raise UserError(f"{index.name} names a piece outside of the model's folder ({away[0][:80]}).", "Do not use this model.")
+        raise UserError(
+            f"{index.name} names a piece outside of the model's folder ({away[0][:80]}).", "Do not use this model."
+        )

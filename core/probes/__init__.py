@@ -32,6 +32,7 @@ from core.progress import Reporter
 from core.settings import converted
 from core.store import Run
 from core.summary import clean
+from core.tolerant import mapping, number
 
 PROBES: dict[str, Probe] = {
     probe.name: probe
@@ -98,7 +99,7 @@ def read(run: Run, folder: Path | None = None) -> dict[str, dict[str, Any]]:
             value = Run(place).json(path.name)
             if _whole(value) and value["probe"] == path.stem:
                 found[path.stem] = value
-    now = ((run.json("manifest.json") or {}).get("adapters") or {}).get("after")
+    now = mapping(run.json("manifest.json"), "adapters").get("after")
     for value in found.values():
         value["stale"] = bool(now and value.get("after") and value["after"] != now)
     known = list(PROBES)
@@ -107,7 +108,11 @@ def read(run: Run, folder: Path | None = None) -> dict[str, dict[str, Any]]:
 
 def _whole(value: Any) -> bool:
     """Say whether a value has the parts of a finding that readers rely on."""
-    if not isinstance(value, dict) or not isinstance(value.get("probe"), str) or int(value.get("format") or 0) > FORMAT:
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("probe"), str)
+        or (number(value.get("format") or 0) or 0) > FORMAT
+    ):
         return False
     if value.get("unavailable"):
         return True

@@ -22,6 +22,7 @@ from core.report.maker import maker
 from core.report.picture import picture, significant
 from core.store import Run
 from core.summary import clean
+from core.tolerant import number
 
 FORMAT = 1
 KIND = "forgetscope-report"
@@ -57,7 +58,7 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
 
 
 def _identity(run: Run, config: RunConfig, status: Mapping[str, Any]) -> Data:
-    created = numbers.number(status.get("created"))
+    created = number(status.get("created"))
     return {
         "id": run.id, "name": labels.read(run).name or config.name or run.id, "state": str(status.get("state")),
         "error": str(status.get("error") or ""), "model": config.model.name,
@@ -141,7 +142,7 @@ def _example(row: Mapping[Any, Any], never: Any, known: cover.Secrets) -> Data:
         "question": texts.pop("question"), **{name: cover.pieces(text, hidden) for name, text in texts.items()},
         "verdict_before": str(row["verdict_before"]), "verdict_after": str(row["verdict"]),
         "why": cover.pieces(str(row.get("why") or ""), known.names if row["scope"] == "unlearn" else known.addresses),
-        **{name: numbers.number(row.get(name)) for name in ("p_before", "p_after", "overlap")},
+        **{name: number(row.get(name)) for name in ("p_before", "p_after", "overlap")},
     }  # fmt: skip
 
 
@@ -182,11 +183,11 @@ def _probes(run: Run, folder: Path | None) -> list[Data]:
         cells = {
             voice: {
                 "value": value,
-                "low": numbers.number(rates[voice].get("low")),
-                "high": numbers.number(rates[voice].get("high")),
+                "low": number(rates[voice].get("low")),
+                "high": number(rates[voice].get("high")),
             }
             for voice in ("before", "after", "never")
-            if isinstance(rates.get(voice), dict) and (value := numbers.number(rates[voice].get("value"))) is not None
+            if isinstance(rates.get(voice), dict) and (value := number(rates[voice].get("value"))) is not None
         }
         found.append(
             {"name": name, "title": known.title if known else name, "what": known.what if known else "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from core.metrics import METRICS
 from core.metrics.base import VOICES
 from core.store import Run
+from core.tolerant import mapping, number
 
 VOICE_NAMES = {"before": "Before", "after": "After", "never": "Never taught", "retrained": "Taught on R only"}
 PARTS = {
@@ -40,9 +40,11 @@ def metrics(run: Run) -> list[dict[str, Any]]:
         of = _metric(run, name)
         if not of:
             continue
-        parts = dict.fromkeys(part for values in _dict(of.get("values")).values() for part in _dict(values))
+        parts = dict.fromkeys(part for values in mapping(of.get("values")).values() for part in mapping(values))
         rows = [{"part": PARTS.get(part, part), "cells": {v: _cell(of, v, part) for v in VOICES}} for part in parts]
-        reasons = [{"voice": VOICE_NAMES.get(v, "No value"), "why": str(why)} for v, why in _dict(of.get("reasons")).items()]
+        reasons = [
+            {"voice": VOICE_NAMES.get(v, "No value"), "why": str(why)} for v, why in mapping(of.get("reasons")).items()
+        ]
         notes = [str(note) for note in of.get("notes") or ()]
         found.append(
             {"name": name, "unit": metric.unit, "help": metric.help, "better": metric.better, "rows": rows, "reasons": reasons,
@@ -89,27 +91,17 @@ def controls(run: Run, folder: Path) -> dict[str, Any] | None:
 
 
 def _metric(run: Run, name: str) -> dict[str, Any]:
-    return _dict(_dict(_dict(run.json("metrics.json")).get("metrics")).get(name))
+    return mapping(run.json("metrics.json"), "metrics", name)
 
 
 def _cell(of: Mapping[str, Any], voice: str, part: str, *, flipped: bool = False) -> dict[str, float | None] | None:
     """Return a value with the ends of its interval (None where it has none)."""
-    found = number(_dict(_dict(of.get("values")).get(voice)).get(part))
+    found = number(mapping(of, "values", voice).get(part))
     if found is None:
         return None
-    ends = _dict(_dict(of.get("intervals")).get(voice)).get(part)
+    ends = mapping(of, "intervals", voice).get(part)
     known = ends if isinstance(ends, list) and len(ends) == 2 else (None, None)
     low, high = number(known[0]), number(known[1])
     if flipped:
         found, low, high = 100 - found, None if high is None else 100 - high, None if low is None else 100 - low
     return {"value": found, "low": low, "high": high}
-
-
-def number(value: Any) -> float | None:
-    """Return a finite number, None for anything else."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if good else None
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -1,0 +1,76 @@
+"""Reading what may be missing, damaged or somebody else's: files and values that are not what they should be count as missing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DAMAGED = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+    RecursionError,
+    ImportError,
+)
+"""how readers of Parquet and of what pandas wrote into it fail at a file that is none"""
+
+
+def json_value(path: Path) -> Any:
+    """Return a JSON file's value, None where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def json_objects(lines: Iterable[bytes]) -> list[dict[str, Any]]:
+    """Return the JSON objects among some lines; damaged lines and other values are passed over."""
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):  # bytes that are no text included
+            value = json.loads(line)
+            # Half of a surrogate pair is JSON, but no text: tables and files refuse it.
+            found.append(json.loads(_whole(json.dumps(value, ensure_ascii=False))) if b"\\ud" in line.lower() else value)
+    return [value for value in found if isinstance(value, dict)]
+
+
+def table(path: Path) -> pd.DataFrame | None:
+    """Return a Parquet file as a table, None where it is missing or damaged."""
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except DAMAGED:
+        return None
+
+
+def mapping(value: Any, *keys: str) -> dict[str, Any]:
+    """Return the object that lies under some keys, empty where there is none."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number, None for anything else: text, truth values, and whole numbers beyond what a float holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
