@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import data, jobs, plan, ray_backend, store
+from core import data, footprint, jobs, plan, ray_backend, store
 from core.config import from_json, preset
 from core.own_method import OwnMethod
 from core.store import Run
@@ -222,8 +222,10 @@ def test_long_curves_are_thinned_but_keep_spikes_and_ends() -> None:
 # -- model --------------------------------------------------------------------------------------------------------------
 
 
-def test_memory_is_told_before_starting(open_page: Open) -> None:
-    assert "135 million parameters need about 0.9 GB" in said(open_page("run")).replace("*", "")
+@pytest.mark.parametrize(("dtype", "gigabytes"), [("bfloat16", "0.9"), ("float32", "1.2")])
+def test_memory_is_told_before_starting(dtype: str, gigabytes: str, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(footprint, "guessed_dtype", lambda *_: dtype)
+    assert f"135 million parameters need about {gigabytes} GB" in said(open_page("run")).replace("*", "")
 
 
 def test_a_model_that_does_not_fit_is_said_plainly(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
