@@ -90,9 +90,11 @@ def headline(run: Run) -> Headline:
 @functools.lru_cache(maxsize=MOST)
 def _headline(path: str, stamps: tuple[tuple[int, int], ...]) -> Headline:
     run = Run(Path(path))
-    config, status = _dict(run.json("config.json")), run.json("status.json")
+    config, status = mapping(run.json("config.json")), run.json("status.json")
     state = str(status.get("state")) if isinstance(status, dict) else "unreadable"
-    return Headline(labels.read(run).name or str(config.get("name") or run.id), state, _number(_dict(status).get("created")))
+    return Headline(
+        labels.read(run).name or str(config.get("name") or run.id), state, number(mapping(status).get("created"))
+    )
 
 
 def _stamp(path: str) -> tuple[int, int]:
