@@ -53,7 +53,7 @@ def packages() -> list[Entry]:
     """Return the packages, those of requirements.txt first, each once."""
     lines = [line.partition("#") for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()]
     named = [(Requirement(line), why.strip()) for line, _, why in lines if line.strip()]
-    direct = {canonicalize_name(wanted.name): _entry(wanted.name, why) for wanted, why in named}
+    direct: dict[str, Entry] = {canonicalize_name(wanted.name): _entry(wanted.name, why) for wanted, why in named}
     model = {MODEL_PACKAGE: _entry(MODEL_PACKAGE, "the bundled model")}
     others = {name: _entry(name, "") for name in sorted(_closure([wanted for wanted, _ in named])) if name not in direct}
     return list({**direct, **model, **others}.values())
@@ -82,7 +82,7 @@ def licence(told: metadata.PackageMetadata) -> str:
 def _closure(wanted: list[Requirement]) -> set[str]:
     """Return the names of all installed packages that some need, and of those that these need."""
     found: set[str] = set()
-    waiting = [(canonicalize_name(one.name), frozenset(one.extras)) for one in wanted]
+    waiting: list[tuple[str, frozenset[str]]] = [(canonicalize_name(one.name), frozenset(one.extras)) for one in wanted]
     seen = set(waiting)
     while waiting:
         name, extras = waiting.pop()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import data, footprint, jobs, plan, ray_backend, store
@@ -224,6 +225,7 @@ def test_long_curves_are_thinned_but_keep_spikes_and_ends() -> None:
 
 @pytest.mark.parametrize(("dtype", "gigabytes"), [("bfloat16", "0.9"), ("float32", "1.2")])
 def test_memory_is_told_before_starting(dtype: str, gigabytes: str, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    st.cache_data.clear()
     monkeypatch.setattr(footprint, "guessed_dtype", lambda *_: dtype)
     assert f"135 million parameters need about {gigabytes} GB" in said(open_page("run")).replace("*", "")
 
@@ -346,8 +348,6 @@ def test_subjects_table_and_field_show_the_same(open_page: Open) -> None:
 
 
 def test_clicked_rows_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    import streamlit as st
-
     from dashboard.parts import subjects
 
     monkeypatch.setattr(st, "session_state", {"k.table": {"selection": {"rows": [2, 0, 9]}}})
