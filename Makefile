@@ -6,8 +6,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PORT ?= 8501
 
-.PHONY: run test test-ray chaos demo check bench install bundled screenshots clean
+.PHONY: run test test-ray chaos crowd demo check bench install bundled screenshots clean
 KILLS ?= 40
+MINUTES ?= 10
 
 run: install  ## environment, dependencies, bundled model, dashboard open on a finished run
 	@$(PY) -m dashboard --port $(PORT)
@@ -52,6 +53,10 @@ check: $(VENV)/.installed $(VENV)/.dev  ## style, docstrings, stray prints, type
 
 chaos: install $(VENV)/.dev  ## kill -9 at random moments (about 20 minutes; KILLS=100 for more), a table of what was lost
 	@$(PY) -m tests.chaos --kills $(KILLS)
+
+crowd: install $(VENV)/.dev  ## twenty people on one server for MINUTES: who waits, who errs, whose answer is whose
+	@tests/browser
+	@$(PY) -m tests.crowd --minutes $(MINUTES)
 
 demo: install  ## the bundled run headless, into demo/: a table and a picture
 	@mkdir -p demo
