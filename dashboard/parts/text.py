@@ -7,10 +7,12 @@ and in plotly's labels alike.
 from __future__ import annotations
 
 import difflib
+import functools
 import html
 import math
 import re
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=\"'/@])")
 
 
@@ -60,6 +62,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+@functools.lru_cache(maxsize=2**14)
 def number(value: float) -> str:
     """Write a number with three significant digits, tiny ones in powers of ten; a dash for one that was not measured."""
     if not math.isfinite(value):
@@ -67,4 +70,4 @@ def number(value: float) -> str:
     if value == 0 or 0.01 <= abs(value) < 10_000:
         return f"{value:.3g}"
     mantissa, _, exponent = f"{value:.2e}".partition("e")
-    return f"{mantissa}·10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+    return f"{mantissa}·10{str(int(exponent)).translate(_RAISED)}"

@@ -67,7 +67,8 @@ def with_changes(run: Run) -> pd.DataFrame | None:
     table, changes = runs.table(run, "localization"), runs.table(run, "changes")
     if table is None or changes is None:
         return table
-    return table.merge(changes[["name", "norm_before", "norm_change"]], on="name", how="left")
+    known = changes.set_index("name")[["norm_before", "norm_change"]]
+    return table.assign(**{str(column): table["name"].map(values) for column, values in known.items()})
 
 
 def not_yet(run: Run) -> None:
