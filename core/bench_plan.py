@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from core import forecast, jobs, models, regions, sizing, store
+from core import data, forecast, jobs, models, regions, sizing, store
 from core.config import RunConfig, preset
 from core.errors import UserError
 from core.overview import size_on_disk
@@ -29,6 +30,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "deep": {"model_type": "gpt_neox", "hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 16,
              "num_attention_heads": 6},
 }  # fmt: skip
+PEOPLE = 4
+"""of the demo: more would take longer and need no more memory, which the largest batch decides"""
 STAGES = ("teach", "localize", "unlearn")
 
 
@@ -36,9 +39,11 @@ def measure() -> dict[str, float]:
     """Return, for each model, planned over measured memory and seconds, and both of each."""
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("bundled", *SMALL):
+        for name in (*SMALL, "bundled"):
             model = name if name == "bundled" else str(small(Path(folder) / name, SMALL[name]))
-            found |= {f"plan_{name}_{key}": value for key, value in compared(model, Path(folder) / f"runs-{name}").items()}
+            values = compared(model, Path(folder) / f"runs-{name}")
+            sys.stderr.write(f"{name}: {values}\n")
+            found |= {f"plan_{name}_{key}": value for key, value in values.items()}
     return found
 
 
@@ -58,7 +63,8 @@ def small(folder: Path, settings: dict[str, Any]) -> Path:
 def configured(model: str) -> RunConfig:
     """Return the configuration that is planned and run."""
     config = preset("this-machine").with_setting("model.name", model).with_setting("model.device", "cpu")
-    for path, value in SETTINGS.items():
+    people = ",".join(list(data.load(config.data).subjects())[:PEOPLE])
+    for path, value in {**SETTINGS, "data.subjects": people}.items():
         config = config.with_setting(path, value)
     return dataclasses.replace(config, region=regions.parse("top:20%", config.region))  # a random model has no other
 

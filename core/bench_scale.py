@@ -16,12 +16,12 @@ import numpy as np
 
 from core.config import LocalizeConfig, ModelConfig
 
-EXAMPLES = (32, 64, 128)
+EXAMPLES = (16, 32, 64)
 COPIES = (1, 5, 25)
-WIDTHS = (128, 256, 512)
+WIDTHS = (64, 128, 256)
 LAYERS = 6
 TARGETS: tuple[str | tuple[str, ...], ...] = (("q_proj",), ("q_proj", "v_proj", "o_proj"), "all-linear")
-REPEAT = 3
+REPEAT = 2
 
 
 def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
@@ -96,13 +96,13 @@ def _localized(of: tuple[Any, Any], examples: int, copies: int) -> tuple[float, 
     encoded = batching.encode_all(tokenizer, "plain", corpus.examples, 256)
     # Every size sees the same lengths: what is measured is how many there are.
     members = [
-        batching.Encoded(f"{m.id}/{turn}", m.ids, m.start) for turn in range(4) for m in encoded[:: len(encoded) // 32][:32]
+        batching.Encoded(f"{m.id}/{turn}", m.ids, m.start) for turn in range(4) for m in encoded[:: len(encoded) // 16][:16]
     ]
     part, words = members[:examples], torch.arange(10, len(tokenizer))
     targets = perturbed(part, config, words, 0)
 
     def run() -> None:
-        gradient(adapters, *targets, 32, int(tokenizer.pad_token_id), _Counter(Reporter(), len(part)))
+        gradient(adapters, *targets, EXAMPLES[0], int(tokenizer.pad_token_id), _Counter(Reporter(), len(part)))
 
     run()
     return float(sum(len(m.ids) for m in part)), min(_processor(run) for _ in range(REPEAT))
