@@ -130,4 +130,5 @@ def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:
         except KeyboardInterrupt:
             place.cancel()
             raise
+        plan.reap()  # one that was killed would otherwise keep its place in the queue, as a zombie
     return plan.result(place)
