@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import logs
+from core import failures, logs
 from core.answerer import place, receive, send
 from core.errors import UserError, plain
 
@@ -108,6 +108,10 @@ class Server:
         except (BrokenPipeError, ConnectionResetError):
             raise
         except Exception as error:  # a crash costs one sentence on the page; the log has the rest
+            if known := failures.explained(error, place()):
+                LOG.error("%s", known)
+                _tell(connection, known.what, known.fix)
+                return
             LOG.exception("unexpected error")
             _tell(connection, plain(f"Answering failed: {type(error).__name__}: {error}"), "Ask again, or start a new run.")
 

@@ -31,7 +31,7 @@ from core.extras import Extras
 from core.likelihood import ROOM
 from core.metrics import accuracy
 from core.pipeline import WATCHED, Pipeline
-from core.progress import Reporter, peak_memory_mb
+from core.progress import Reporter, now, peak_memory_mb
 from core.store import Run
 from core.voices import Voices
 
@@ -102,10 +102,10 @@ class Estimate(Pipeline):
     """A pipeline that makes a few steps of each stage instead of all, and says what the whole would take."""
 
     def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, began: float) -> None:
-        """Load data and model (began: when the process started, on the wall clock). Raises UserError as a run would."""
+        """Load data and model (began: when the process started, by progress.now). Raises UserError as a run would."""
         super().__init__(run, config, folder, report)
         # Weights are hashed here because the run hashes them too before its first stage.
-        self.costs = [Cost("load", *_around(time.time() - began), "libraries, model and data were loaded once")]
+        self.costs = [Cost("load", *_around(now() - began), "libraries, model and data were loaded once")]
         self.notes: list[str] = []
 
     def measure(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a machine does to a process -> the sentence that a person reads: no room, no right to write, no memory."""
+"""What a machine does to a process -> the sentence that a person reads: no room, no right to write, no memory, no network."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import errno
 import os
 import re
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import UserError
+from core.masking import masked
 from core.progress import peak_memory_mb
 
 DISK = {
@@ -20,7 +22,9 @@ DISK = {
 }
 """why a file cannot be written -> what to do"""
 
-NO_MEMORY = re.compile(r"can't allocate memory|cannot allocate memory|out of memory|bad_alloc", re.IGNORECASE)
+NO_MEMORY = re.compile(
+    r"can't allocate memory|cannot allocate memory|out of memory|bad_alloc|failed to map segment", re.IGNORECASE
+)
 """how libraries that raise no MemoryError say it"""
 
 
@@ -39,23 +43,40 @@ def number_of(error: BaseException) -> int:
     return int(getattr(error, "errno", None) or (said[1] if said else 0))
 
 
-def memory_error() -> UserError:
+def memory_error(of_gpu: bool = False) -> UserError:
     """Say that memory ran out, how much there was, and what to do."""
+    fix = "Choose a smaller model or batch size, or close other programs."
+    if of_gpu:
+        return UserError("The GPU ran out of memory.", fix)
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     of = "" if limit == resource.RLIM_INFINITY else f" of the {limit / 2**20:.0f} MB that it may address (ulimit -v)"
-    return UserError(
-        f"The machine ran out of memory: the process had taken {peak_memory_mb()} MB{of}.",
-        "Choose a smaller model or batch size, or close other programs.",
-    )
+    return UserError(f"The machine ran out of memory: the process had taken {peak_memory_mb()} MB{of}.", fix)
 
 
 def explained(error: BaseException, folder: Path) -> UserError | None:
     """Return the sentence for an error that the machine caused, None for any other. folder: where the process writes."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _causes(error):
         if isinstance(cause, MemoryError) or number_of(cause) == errno.ENOMEM or NO_MEMORY.search(str(cause)):
-            return memory_error()
-        if isinstance(cause, Exception) and number_of(cause) in DISK:
+            return memory_error("CUDA" in str(cause))
+        if isinstance(cause, Exception) and number_of(cause) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             return disk_error(Path(getattr(cause, "filename", None) or folder), cause)
-        cause = cause.__cause__
     return None
+
+
+def network_error(name: str, error: Exception) -> UserError | None:
+    """Return the sentence for a model that could not be fetched, None where the network is not why."""
+    for cause in _causes(error):
+        # httpx's, whose package has another name in every other version of the hub's client.
+        if any(kind.__name__ == "TransportError" for kind in type(cause).__mro__):
+            return UserError(
+                f"The network was lost while the model “{name}” was fetched: {masked(str(cause))[:300]}",
+                "Start it again when the network is back, or give a local folder.",
+            )
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came from, innermost last."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

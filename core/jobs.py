@@ -33,6 +33,10 @@ PROCESS = {
     # Threads of libgomp wait for each other by spinning. Where a training worker and the answerer share the cores that
     # lets both stand still for minutes; a short spin costs a process alone nothing.
     "GOMP_SPINCOUNT": "1000",
+    # The hub's client tries a file that breaks off six times, a second apart. With its own 10 s for each, a network that
+    # is gone without a word would hold the device for more than a minute; what it has fetched meanwhile counts anew.
+    "HF_HUB_DOWNLOAD_TIMEOUT": "2",
+    "HF_HUB_ETAG_TIMEOUT": "3",
 }
 
 

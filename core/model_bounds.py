@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from core import failures
 from core.errors import UserError
 from core.masking import masked
 
@@ -51,7 +52,9 @@ def free_memory() -> float:
 
 
 def failed(name: str, error: Exception) -> UserError:
-    """Build the error for a model that a library could not load."""
+    """Build the error for a model that a library could not load: machine and network come before what it makes of them."""
+    if known := failures.explained(error, Path("The folder of fetched models")) or failures.network_error(name, error):
+        return known
     first = (masked(str(error)).strip().splitlines() or [type(error).__name__])[0][:300]
     return UserError(f"The model “{name}” could not be loaded: {first}", _hint(error))
 

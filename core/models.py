@@ -217,8 +217,6 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
                 output_loading_info=True, **options, **told,
             )  # fmt: skip
     except Exception as error:  # every reader below fails in its own way; all of them are the user's to see
-        if type(error).__module__.startswith(("torch.cuda",)) or isinstance(error, MemoryError):
-            raise
         raise failed(config.name, error) from error
     if missing := sorted(info["missing_keys"]):  # transformers would make them up, by chance
         raise UserError(

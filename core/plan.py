@@ -9,24 +9,24 @@ once. Importing this file costs no heavy library. In a shell: `python -m core.pl
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import json
 import logging
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from core import config as config_
-from core import failures, jobs, logs, store
+from core import jobs, logs, store
 from core.config import RunConfig
-from core.errors import Cancelled, UserError, plain
+from core.errors import UserError
+from core.progress import now
 from core.store import Run
-from core.worker import Log, turn
+from core.worker import Log, reported, turn
 
 LOG = logging.getLogger("core.plan")
 STEPS = {
@@ -86,41 +86,28 @@ def result(plan: Run) -> dict[str, Any] | None:
 
 def measure(plan: Run, folder: Path) -> int:
     """Wait for the device, measure, write plan.json; return the exit status."""
-    began = time.time()
     try:
         with store.single_worker(plan):
             log = Log(plan)
             with log.beating():
-                return _measure(plan, folder, log, began)
+                return reported(log, partial(_measure, plan, folder))
     except UserError as error:
         LOG.error("%s", error)
         return 1
 
 
-def _measure(plan: Run, folder: Path, log: Log, began: float) -> int:
+def _measure(plan: Run, folder: Path, log: Log) -> None:
+    config = plan.config()
     try:
-        config = plan.config()
         with turn(config, log):
-            waited = time.time()
-            log.write(state="running", began=waited)
+            log.begin()
+            waited = now()
             from core.estimate import Estimate  # torch is imported here, when the device is free
 
             found = Estimate(plan, config, folder, log, waited).measure()
-        store.write_json(plan.path / "plan.json", {**found, "measured": time.time(), "seconds": time.time() - waited})
-    except Cancelled:
-        log.write(state="cancelled", error="Cancelled.")
-        return 130
-    except UserError as error:
-        return _failed(log, error.what, error.fix)
-    except Exception as error:
-        if known := failures.explained(error, plan.path):
-            return _failed(log, known.what, known.fix)
-        LOG.exception("unexpected error")
-        return _failed(log, plain(f"Stopped by an unexpected error: {type(error).__name__}: {error}"), "")
+        store.write_json(plan.path / "plan.json", {**found, "measured": now(), "seconds": now() - waited})
     finally:
         _clean(plan)
-    log.write(state="done", ended=time.time())
-    return 0
 
 
 def _clean(plan: Run) -> None:
@@ -130,13 +117,6 @@ def _clean(plan: Run) -> None:
     shutil.rmtree(plan.path / "before", ignore_errors=True)
     for name in ("widened.jsonl", *(name for names in store.SHIPPED.values() for name in names)):
         (plan.path / name).unlink(missing_ok=True)
-
-
-def _failed(log: Log, what: str, fix: str) -> int:
-    with contextlib.suppress(UserError):
-        log.write(state="failed", error=what, fix=fix)
-    LOG.error("%s %s", what, fix)
-    return 1
 
 
 def lines(found: dict[str, Any]) -> list[str]:

@@ -5,8 +5,19 @@ from __future__ import annotations
 import contextlib
 import resource
 import sys
+import time
 from pathlib import Path
 from typing import Any
+
+_BOTH = time.time(), time.monotonic()
+
+
+def now() -> float:
+    """Return the date in seconds since 1970, as this process's first one and what has passed since.
+
+    A clock that is set meanwhile changes no duration and no order.
+    """
+    return _BOTH[0] + time.monotonic() - _BOTH[1]
 
 
 class Reporter:

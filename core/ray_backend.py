@@ -201,7 +201,7 @@ class Manager:
         import ray
 
         self._connect()
-        log.write(state="running", began=time.time())
+        log.begin()
         for run in self.runs:
             self._submit(run)
         while self.tasks:

@@ -9,8 +9,6 @@ this file costs no heavy library.
 
 from __future__ import annotations
 
-import time
-
 from core import jobs, limits, store
 from core.errors import UserError
 from core.store import Run
@@ -69,7 +67,7 @@ def work(run: Run) -> int:
         check(run)
         config = run.config()
         with store.single_worker(run), turn(config, log):
-            log.write(state="running", began=time.time())
+            log.begin()
             from core.retraining import Retraining  # torch is imported here, when it is this work's turn
 
             Retraining(run, config, run.path.parent, log).go()

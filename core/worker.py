@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from core import access, failures, launch, logs, presence, reference, store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError, plain
-from core.progress import Reporter, peak_memory_mb
+from core.progress import Reporter, now, peak_memory_mb
 from core.store import Run
 from core.sweep import Sweep, members
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("core.worker")
 ROOM = 64 * 1024
 """Bytes that a worker keeps on the disk for its last status and event."""
+NICENESS = 10
+"""How far a worker stands back (0 to 19, as `nice`): pages and answers are waited for, a run is not. Alone it loses nothing."""
 EVENT_EVERY = 0.2
 """Seconds between two progress events of a stage; the last one is always written."""
 
@@ -90,14 +92,18 @@ class Log(Reporter):
         """Change the status and replace the file."""
         with self._lock:
             self.status |= values
-            self.status["heartbeat"] = time.time()
+            self.status["heartbeat"] = time.time()  # other machines compare it with their clock
+            if "began" in self.status:
+                self.status["seconds"] = round(now() - float(self.status["began"]), 1)
             store.write_json(self.run.path / "status.json", self.status)
+
+    def begin(self) -> None:
+        """Say that the work begins: it is its turn."""
+        self.write(state="running", began=now())
 
     def event(self, kind: str, **values: Any) -> None:
         """Append one line to events.jsonl, whole or not at all."""
-        line = json.dumps(
-            {"t": round(time.time(), 3), "kind": kind, "stage": self.status["stage"], **values}, ensure_ascii=False
-        )
+        line = json.dumps({"t": round(now(), 3), "kind": kind, "stage": self.status["stage"], **values}, ensure_ascii=False)
         path, before = self.run.path / "events.jsonl", 0
         try:
             with path.open("ab") as file:
@@ -202,7 +208,7 @@ def work(run: Run, within: Run | None = None) -> int:
     def alone(log: Log) -> None:
         config = run.config()
         with turn(config, log):
-            log.write(state="running", began=time.time())
+            log.begin()
             if config.audit.after:
                 from core.auditing import Auditing
 
@@ -228,7 +234,7 @@ def reported(log: Log, action: Callable[[Log], None]) -> int:
     """Do something whose end, whatever it is, goes into a status; return the exit status."""
     try:
         action(log)
-        log.write(state="done", ended=time.time())
+        log.write(state="done", ended=now())
     except Cancelled:
         kept = (log.run.path / "after").exists()
         return _ended(log, "cancelled", "Cancelled; the partial result is kept." if kept else "Cancelled.")
@@ -277,7 +283,7 @@ def _all(sweep: Sweep, log: Log) -> None:
         configs, total = [value for run in waiting if (value := _readable(run))], len(waiting)
         while True:
             with turn(configs[0], log) if configs else contextlib.nullcontext():
-                log.write(state="running", began=time.time())
+                log.begin()
                 _until_others_wait(sweep, log, waiting, total)
             if not waiting:
                 break
@@ -332,7 +338,7 @@ def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
 
     def go(log: Log) -> None:
         log.check()
-        log.write(state="running", began=time.time())
+        log.begin()
         if sweep.kind == "tune":
             calibrate.settle(sweep, run, shelf, log)
         pipeline = Pipeline(run, run.config(), sweep.folder, log, shelf)
@@ -375,4 +381,5 @@ def main(arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     logs.start()
+    os.nice(max(0, NICENESS - os.nice(0)))
     raise SystemExit(main(sys.argv[1:]))

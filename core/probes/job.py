@@ -6,7 +6,6 @@ a run's folder, so whoever comes later finds it there: status.json, events.jsonl
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ def work(found: Run) -> int:
 
     def make(log: Log) -> None:
         with store.single_worker(found), turn(run.config(), log):
-            log.write(state="running", began=time.time())
+            log.begin()
             probes.examine(run, wanted["probes"], log, wanted["settings"], folder=found.path.parent.parent)
 
     log = Log(found)

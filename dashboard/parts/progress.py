@@ -68,8 +68,7 @@ def head(run: Run, status: Status, state: str) -> None:
                 place = "Waiting until a node of the Ray cluster is free for it."
             st.info(place, icon=":material/schedule:")
         elif state == "running":
-            began = status.get("began")
-            passed = f" for {duration(float(status['heartbeat']) - float(began))}" if began else ""
+            passed = f" for {duration(float(status['seconds']))}" if "seconds" in status else ""
             node = f" on {md(status.get('host'))}, a node of the Ray cluster" if status.get("ray") else ""
             st.info(f"Running{passed}{node}. You can close this page: the run goes on, and its address brings you back.",
                     icon=":material/progress_activity:")  # fmt: skip
