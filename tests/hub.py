@@ -22,7 +22,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answer)
         self.folder, self.ends_after, self.silent = folder, ends_after, silent
         self.gone = 0.0
-        """when the network went, by time.monotonic; 0 while it is there"""
+        """when the network went, in seconds since 1970; 0 while it is there"""
         self.ranges: list[str] = []
         """what parts of the weights were asked for"""
 
@@ -70,7 +70,7 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write(content[first : ends or None])
         if ends:
             self.wfile.flush()
-            self.server.gone = time.monotonic()
+            self.server.gone = time.time()
             self.fall()
 
     def fall(self) -> None:

@@ -92,14 +92,14 @@ def fill(folder: Path) -> Path:
 
 def ended(run: Run) -> str:
     """Wait for a run's end and return its state."""
-    until(lambda: (jobs.reap(), state(run) in store.ENDED)[1], "the end of the run", 90)
+    until(lambda: (jobs.reap(), state(run) in store.ENDED)[1], "the end of the run", 240)  # a busy machine imports torch slowly
     for child in list(jobs._children):
         child.wait(30)
     return state(run)
 
 
 def at_a_checkpoint(run: Run) -> None:
-    until(lambda: any((run.path / "checkpoints").glob("step-*")), "a checkpoint", 90)
+    until(lambda: any((run.path / "checkpoints").glob("step-*")), "a checkpoint", 240)
 
 
 def is_one_sentence(run: Run, *words: str) -> None:
@@ -416,7 +416,7 @@ def test_network_that_goes_while_a_model_is_fetched(
         for serves, run in runs.items():
             assert ended(run) == "failed"
             assert serves.gone
-            assert time.monotonic() - serves.gone < 20
+            assert run.status()["heartbeat"] - serves.gone < 20  # its last word
             is_one_sentence(run, f"The network was lost while the model “{hub.NAME}” was fetched")
         silent.gone, silent.ends_after = 0.0, 0
         jobs.resume(runs[silent])  # in its own queue: the environment is still the second one's
