@@ -69,7 +69,7 @@ def network_error(name: str, error: Exception) -> UserError | None:
         # httpx's, whose package has another name in every other version of the hub's client.
         if any(kind.__name__ == "TransportError" for kind in type(cause).__mro__):
             return UserError(
-                f"The network was lost while the model “{name}” was fetched: {masked(str(cause))[:300]}",
+                f"The network was lost while the model “{name}” was fetched: {masked(str(cause))[:300].rstrip('.')}.",
                 "Start it again when the network is back, or give a local folder.",
             )
     return None
