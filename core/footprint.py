@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import gguf_head
+from core import gguf_head, weight_files
 from core.config import ModelConfig
 from core.errors import UserError
 from core.model_bounds import free_memory
@@ -116,7 +116,8 @@ def _safetensors(paths: Iterable[Path]) -> int | None:
         try:
             with path.open("rb") as file:
                 (length,) = struct.unpack("<Q", file.read(8))
-                head = json.loads(file.read(min(length, 2**27)))
+                # A longer head is refused when the model is loaded; cut off, it is no JSON.
+                head = json.loads(file.read(min(length, weight_files.LARGEST_HEAD)))
             total += sum(math.prod(entry["shape"]) for name, entry in head.items() if name != "__metadata__")
         except (
             OSError,
