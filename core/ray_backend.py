@@ -1,30 +1,27 @@
 """Runs on a Ray cluster: each is a task of its own, which does on a node what a worker does here, in the same folder.
 
-A manager, one detached process a run or sweep, owns the tasks: `python -m core.ray_backend RUN_DIRECTORY`, or `… --sweep
-DIRECTORY`. It hands them to the cluster, takes back those that are cancelled while they wait for a node, and starts a run
-again elsewhere when its node was lost. Nothing is done twice: whoever works holds the run's lock, a run that has ended is
-not begun again, and finished stages come from the cache. Ray is optional and imported only where a cluster is spoken to.
+A manager, one detached process a run or sweep, owns the tasks (core/ray_task.py): `python -m core.ray_backend RUN_DIRECTORY`,
+or `… --sweep DIRECTORY`. It hands them to the cluster, takes back those that are cancelled while they wait for a node, and
+starts a run again elsewhere when its node was lost. Nothing is done twice: whoever works holds the run's lock, a run that has
+ended is not begun again, and finished stages come from the cache. Ray is optional and imported only where a cluster is spoken to.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import logging
 import os
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core import logs, store
+from core import logs, ray_task, store
 from core.errors import Cancelled, UserError, plain
 from core.store import Run
 from core.sweep import Sweep, members
@@ -37,8 +34,6 @@ ANSWERS, CONNECTS = 5.0, 15.0
 """Seconds in which the address has to take a connection, and in which the cluster behind it has to let us in."""
 LOSSES = 3
 """how often a run may lose its node before it counts as failed: it may be what kills them"""
-RELEASED = 60.0
-"""Seconds that a lost node's worker is given to let go of the run, in case it lives on without its cluster."""
 EVERY = 0.3
 """Seconds between two looks at the tasks and at what is to be cancelled."""
 FIX = "See worker.log in the run, and resume it."
@@ -127,63 +122,6 @@ def again(run: Run) -> Resources | None:
     return Resources(asked.get("cpus", 1.0), asked.get("gpus")) if isinstance(asked, dict) and offered() else None
 
 
-# -- on the node ------------------------------------------------------------------------------------------------------
-
-
-def execute(path: str, within: str = "") -> None:
-    """Do a run, as a task on a node. Everything it has to say stands in the run's folder."""
-    from core import worker
-
-    run = Run(Path(path))
-    if not (run.path / "config.json").is_file():
-        raise UserError(f"The node {os.uname().nodename} does not see {run.path}.", "Put the runs into a shared folder.")
-    with _logged(run), _own_queue():
-        logs.start()
-        _wait_for_release(run)
-        if _state(run) not in store.ENDED:
-            worker.work(run, Run(Path(within)) if within else None)
-
-
-@contextlib.contextmanager
-def _logged(run: Run) -> Iterator[None]:
-    """Send what the process prints, in whatever language it is written, to the run's worker.log."""
-    kept = [os.dup(number) for number in (1, 2)]
-    with (run.path / "worker.log").open("ab") as file:
-        try:
-            for number in (1, 2):
-                os.dup2(file.fileno(), number)
-            yield
-        finally:
-            for number, old in zip((1, 2), kept, strict=True):
-                os.dup2(old, number)
-                os.close(old)
-
-
-@contextlib.contextmanager
-def _own_queue() -> Iterator[None]:
-    """Use a queue of tickets of this task's own: the cluster has reserved its device, so it waits for nobody here."""
-    folder = tempfile.mkdtemp(prefix="forgetscope-queue-")
-    os.environ["FORGETSCOPE_QUEUE"] = folder
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_for_release(run: Run) -> None:
-    end = time.monotonic() + RELEASED
-    while time.monotonic() < end:
-        with contextlib.suppress(UserError), store.single_worker(run):
-            return
-        time.sleep(EVERY)
-
-
-def _state(run: Run) -> str:
-    """Return the state as it was written; store's reading would call a run failed whose worker has just been lost."""
-    value = run.json("status.json")
-    return str(value.get("state")) if isinstance(value, dict) else ""
-
-
 # -- the manager ------------------------------------------------------------------------------------------------------
 
 
@@ -220,7 +158,7 @@ class Manager:
     def settle(self, error: str, fix: str) -> None:
         """End the runs that nobody works at any more."""
         for run in self.runs:
-            if _state(run) not in store.ENDED:
+            if ray_task.state(run) not in store.ENDED:
                 _write(run, state="failed", error=error, fix=fix)
 
     def _connect(self) -> None:
@@ -249,7 +187,7 @@ class Manager:
         import ray
 
         asked = self._needs(run)
-        task = ray.remote(max_calls=1)(execute).options(
+        task = ray.remote(max_calls=1)(ray_task.execute).options(
             num_cpus=asked.cpus, num_gpus=asked.gpus, max_retries=0, name=run.id,
             runtime_env={"env_vars": _environment()},
         )  # fmt: skip
@@ -285,7 +223,7 @@ class Manager:
             error = "The node ran out of memory."
         except ray.exceptions.RayError as raised:
             error = str(raised).strip().splitlines()[-1] if str(raised).strip() else type(raised).__name__
-        if _state(run) in store.ENDED:
+        if ray_task.state(run) in store.ENDED:
             return
         self.losses[run.id] += lost
         if self._cancelled(run):
@@ -355,7 +293,7 @@ def main(arguments: Sequence[str]) -> int:
     """Do what the command line names."""
     if arguments[0] == "--sweep":
         sweep = Sweep(Path(arguments[1]).absolute())
-        return manage(sweep.place, [run for run in members(sweep) if _state(run) not in store.ENDED], sweep)
+        return manage(sweep.place, [run for run in members(sweep) if ray_task.state(run) not in store.ENDED], sweep)
     run = Run(Path(arguments[0]).absolute())
     return manage(run.manager, [run])
 
