@@ -124,8 +124,8 @@ def test_full_disk_ends_in_a_sentence_and_the_run_goes_on_when_there_is_room(
 ) -> None:
     config = quick(tiny_llama, tiny_data, unlearn__steps=60, unlearn__check_every=1)
     run = jobs.submit(config, small / "runs")
-    next_ = jobs.submit(config, tmp_path / "runs")
     at_a_checkpoint(run)
+    next_ = jobs.submit(config, tmp_path / "runs")  # it waits for the device
     filler = fill(small)
     assert ended(run) == "failed"
     is_one_sentence(run, "cannot be written (No space left on device)")
@@ -317,7 +317,8 @@ def test_memory_limit_costs_one_run_and_not_the_next(tiny_llama: Path, tiny_data
         run = jobs.submit(config.with_setting("unlearn.method", own_method.named(f"{tmp_path / 'greedy.py'}:Greedy")), tmp_path / "runs")
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
-    next_ = jobs.submit(config, tmp_path / "runs")
+    until(lambda: run.status()["stage"], "its turn", 240)
+    next_ = jobs.submit(config, tmp_path / "runs")  # it waits for the device
     assert ended(run) == "failed"
     is_one_sentence(run, "ran out of memory", "of the 16384 MB that it may address")
     assert run.status()["stage"] == "unlearn"
