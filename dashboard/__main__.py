@@ -23,7 +23,7 @@ from typing import Any
 from core import access, logs
 from core.errors import UserError
 from core.version import version
-from dashboard import charts
+from dashboard import charts, parts
 from dashboard.headers import SecurityHeaders
 from dashboard.known import Known
 
@@ -159,12 +159,12 @@ class Preload:
 
 @asynccontextmanager
 async def warm(_: Any) -> AsyncIterator[dict[str, Any]]:
-    """Import what the first page needs while the browser is still on its way; by now all loggers have their handlers."""
+    """Import what the first pages need while the browser is still on its way; by now all loggers have their handlers."""
     logs.adopt("streamlit", "uvicorn", "websockets")
 
     def load() -> None:
-        drawn = [module.name for module in pkgutil.iter_modules(charts.__path__, "dashboard.charts.")]
-        for name in ("pandas", "pyarrow.parquet", "psutil", "core.regions", "core.jobs", *drawn):
+        shown = [m.name for of in (charts, parts) for m in pkgutil.iter_modules(of.__path__, f"{of.__name__}.")]
+        for name in ("pandas", "pyarrow.parquet", "psutil", "core.regions", "core.jobs", *shown):
             importlib.import_module(name)
         # Modules live as long as the server: from here on no collection of garbage looks through their objects again.
         gc.collect()
