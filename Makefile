@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PORT ?= 8501
 
-.PHONY: run test test-ray chaos crowd demo check bench install bundled screenshots clean
+.PHONY: run test test-long test-ray chaos crowd demo check bench install bundled screenshots clean
 KILLS ?= 40
 MINUTES ?= 10
 
@@ -34,9 +34,12 @@ $(VENV)/.dev: $(VENV)/.installed pyproject.toml
 	@$(PY) -m pip install --quiet --group dev
 	@touch $@
 
-test: install $(VENV)/.dev  ## the whole suite
+test: install $(VENV)/.dev  ## the whole suite, without the five tests of test-long
 	@tests/browser
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) -m pytest -n 2 --dist loadfile -m "not long"
+
+test-long: install $(VENV)/.dev  ## what waits for a machine's own time limits: full disks, lost networks, lost processes
+	$(PY) -m pytest -m long
 
 $(VENV)/.ray: $(VENV)/.installed pyproject.toml
 	@echo "Installing Ray (75 MB)"

@@ -32,7 +32,8 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
     for file, part in (("teach.json", "curve"), ("unlearn.json", "curve"), ("unlearn.json", "checks")):
         values = run.json(file)
         rows = values.get(part) if isinstance(values, dict) else None
-        found[f"{file.removesuffix('.json')}_{part}"] = pd.DataFrame(rows if isinstance(rows, list) else [])
+        rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        found[f"{file.removesuffix('.json')}_{part}"] = pd.DataFrame(rows)
     found["probes"] = pd.DataFrame(_probes(run))
     for name in RECORDED:
         table = run.table(name)

@@ -119,6 +119,7 @@ def reused(run: Run) -> set[str]:
 # -- the disk -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_full_disk_ends_in_a_sentence_and_the_run_goes_on_when_there_is_room(
     tiny_llama: Path, tiny_data: Path, small: Path, tmp_path: Path
 ) -> None:
@@ -177,6 +178,7 @@ def test_every_way_to_write_says_that_the_disk_is_full_and_spoils_nothing(name: 
     assert not list(small.rglob(".status.json.*"))
 
 
+@pytest.mark.long
 def test_folder_made_unchangeable_in_mid_run(
     tiny_llama: Path, tiny_data: Path, tmp_path: Path, frozen: Callable[[Path, bool], None]
 ) -> None:
@@ -308,6 +310,7 @@ class Greedy(Method):
 """a method whose first step asks for 64 GB"""
 
 
+@pytest.mark.long
 def test_memory_limit_costs_one_run_and_not_the_next(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     (tmp_path / "greedy.py").write_text(GREEDY)
     config = quick(tiny_llama, tiny_data)
@@ -404,6 +407,7 @@ def test_a_ticket_taken_after_the_clock_was_set_back_is_still_the_last(tmp_path:
 # -- the network --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_network_that_goes_while_a_model_is_fetched(
     tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

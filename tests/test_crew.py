@@ -169,6 +169,7 @@ def test_two_processes_give_the_numbers_of_one(tiny_llama: Path, tiny_data: Path
     assert two.answers() == one.answers()
 
 
+@pytest.mark.long
 def test_processes_end_together(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     config = quick(tiny_llama, tiny_data, processes=2, unlearn__steps=100_000, unlearn__check_every=5)
     run = jobs.submit(config, tmp_path)

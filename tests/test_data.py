@@ -235,9 +235,11 @@ def test_broken_jsonl_line_is_numbered(tmp_path: Path) -> None:
 def test_too_large_file_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_json(tmp_path / "a.json", OWN)
     monkeypatch.setattr(data, "LARGEST_FILE", 50)
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: pytest.fail("the file was read"))
+    read: list[Path] = []
+    monkeypatch.setattr(Path, "read_text", lambda path, **_: read.append(path) or "")
     with pytest.raises(UserError, match="MB"):
         data.from_file(tmp_path / "a.json")
+    assert tmp_path / "a.json" not in read
 
 
 def test_unknown_source_subset_and_subject(tiny_data: Path) -> None:

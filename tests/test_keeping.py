@@ -272,7 +272,7 @@ def test_a_worker_that_died_shows_at_once(run: Run) -> None:
     [
         ("config.json", "{", "no readable config"),
         ("config.json", '{"format": 99}', "newer than this"),
-        ("config.json", "[" * 100_000, "damaged"),
+        ("config.json", "[" * 100_000, "no readable config"),
         ("status.json", "", "no readable status"),
     ],
 )

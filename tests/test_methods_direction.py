@@ -20,7 +20,7 @@ from core.unlearn import Watched
 from tests.naive import Bench, Recorder, make_bench
 from tests.test_methods import general, refused
 
-RATES = {"task-vector": 1e-2, "satimp": 2e-2, "rmu": 2e-2, "undial": 1e-2}
+RATES = {"task-vector": 1e-2, "satimp": 2e-2, "rmu": 2e-2, "undial": 1e-2, "pdu": 1e-2}
 """where 5e-3 is too little for a model with two layers"""
 
 
