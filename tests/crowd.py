@@ -94,8 +94,8 @@ class Tally:
 
 
 def squeezed(text: str) -> str:
-    """Return a text without white space, which pages may break differently."""
-    return "".join(text.split())
+    """Return a text without white space and control characters, which a browser breaks differently or leaves out."""
+    return "".join(c for c in text if c.isprintable() and not c.isspace())
 
 
 # -- what is asked ----------------------------------------------------------------------------------------------------

@@ -76,7 +76,9 @@ class BrowserTab:
         return self._timed(change)
 
     def move(self, share: float) -> float:
-        slider, field = self.page.get_by_role("slider", name=SLIDER), self.page.get_by_role("spinbutton", name=SLIDER)
+        # The colour bar's handle has the same name.
+        slider = self.page.get_by_test_id("stSlider").get_by_role("slider", name=SLIDER)
+        field = self.page.get_by_role("spinbutton", name=SLIDER)
         before = field.input_value()
 
         def change() -> None:

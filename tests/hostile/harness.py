@@ -21,7 +21,7 @@ from core.errors import TURNING, UserError
 TAKEN = ""
 """in place of a word of the refusal: the input is no mistake, and gives a result"""
 SECONDS = 10.0
-"""the most that one input may cost; a machine in use by others is slow, an endless loop is slower"""
+"""processor time: the most that one input may cost, the first one's imports included"""
 MEMORY = 300 * 2**20
 """bytes by which one input may raise the peak of the process"""
 LONGEST = 810
@@ -72,7 +72,7 @@ def calm(act: Callable[[], Any], word: str, around: Around | None = None, also: 
     """Do something with an input and compare what comes of it with the corpus; return the result, None where it was refused."""
     before = around.snapshot() if around else {}
     children, threads = {p.pid for p in psutil.Process().children(recursive=True)}, threading.active_count()
-    peak, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    peak, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     result = None
     try:
         result = act()
@@ -82,7 +82,7 @@ def calm(act: Callable[[], Any], word: str, around: Around | None = None, also: 
         assert word.lower() in said.lower(), f"{word!r} is not in {said!r}"
     else:
         assert word == TAKEN, f"not refused: {str(result)[:200]}"
-    seconds, grown = time.monotonic() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * 1024
+    seconds, grown = time.process_time() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * 1024
     assert seconds < SECONDS, f"{seconds:.1f} s"
     assert grown < MEMORY, f"{grown / 2**20:.0f} MB"
     assert {p.pid for p in psutil.Process().children(recursive=True)} <= children, "a process was left behind"
