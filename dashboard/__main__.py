@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from core import access, logs
+from core import access, logs, overview, store
 from core.errors import UserError
 from core.version import version
 from dashboard import charts, parts
@@ -169,6 +169,9 @@ async def warm(_: Any) -> AsyncIterator[dict[str, Any]]:
         # Modules live as long as the server: from here on no collection of garbage looks through their objects again.
         gc.collect()
         gc.freeze()
+        # Thousands of runs take seconds to read for the first time; each is remembered until its files change.
+        for run in store.list_runs(store.runs_folder()):
+            overview.overview(run)
 
     threading.Thread(target=load, daemon=True).start()
     yield {}
