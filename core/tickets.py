@@ -92,16 +92,24 @@ def begin(folder: Path, mine: Path) -> None:
 
 def waiting(folder: Path) -> list[Ticket]:
     """Return the tickets of living workers in their order, the one at work included; tickets of dead ones are removed."""
-    import psutil
-
     found = []
     for path in folder.glob("[0-9]*-[0-9]*"):
         ticket = _read(path)
-        if ticket and psutil.pid_exists(ticket.pid):
+        if ticket and _lives(ticket.pid):
             found.append(ticket)
         else:
             path.unlink(missing_ok=True)
     return in_turn(found, _served(folder))
+
+
+def _lives(pid: int) -> bool:
+    """Say whether a process lives; one that has ended, and that its parent has not noticed yet, does not."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def in_turn(tickets: Sequence[Ticket], served: Mapping[str, int]) -> list[Ticket]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from core import access, jobs, limits, living, store, sweep, tickets, worker
@@ -15,6 +18,17 @@ from core.errors import UserError
 from core.store import Run
 from core.sweep import Member
 from core.tickets import Ticket
+
+
+def test_a_worker_that_has_ended_holds_no_place_even_while_its_parent_looks_away(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    while psutil.Process(ended.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    place = tmp_path / f"{1:020d}-{ended.pid}"
+    place.write_text("{}")
+    assert tickets.waiting(tmp_path) == []
+    assert not place.exists()
+    ended.wait()
 
 
 class Device:
