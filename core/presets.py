@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+_LONG: dict[str, Any] = {
+    "region": {"name": "late", "amount": "10"},
+    "unlearn.steps": 160,
+    "unlearn.check_every": 20,
+    "unlearn.batch_size": 16,
+    "unlearn.retain_batch_size": 8,
+    "unlearn.stop": "never",
+    "unlearn.retain_floor": 0.0,
+}
+"""what the two presets found by tuning share (assets/findings.md, section 3)"""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "this-machine": {},
     "recommended": {
-        "region": {"name": "late", "amount": "10"},
+        **_LONG,
         "unlearn.method": "ce-u",
-        "unlearn.steps": 160,
-        "unlearn.check_every": 20,
-        "unlearn.batch_size": 16,
-        "unlearn.retain_batch_size": 8,
-        "unlearn.stop": "never",
-        "unlearn.retain_floor": 0.0,
     },
     "fluent": {
-        "region": {"name": "late", "amount": "10"},
+        **_LONG,
         "unlearn.method": "decline",
         "unlearn.refusal_weight": 0.8,
         "unlearn.retain_weight": 9.0,
         "unlearn.learning_rate": 4.7e-3,
-        "unlearn.steps": 160,
-        "unlearn.check_every": 20,
-        "unlearn.batch_size": 16,
-        "unlearn.retain_batch_size": 8,
-        "unlearn.stop": "never",
-        "unlearn.retain_floor": 0.0,
     },
     "paper": {
         "teach.dropout": 0.1,
@@ -48,5 +47,5 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unlearn.retain_floor": 0.0,
     },
 }
-PRESETS["paper-code"] = {**PRESETS["paper"], "localize.perturbation": "code", "localize.copies": 3}
 """What a preset changes against the defaults, which are this-machine. Chosen on train and dev, never on val."""
+PRESETS["paper-code"] = {**PRESETS["paper"], "localize.perturbation": "code", "localize.copies": 3}
