@@ -89,8 +89,6 @@ def resolved(method: Method) -> Method:
     kind = getattr(_module(method), method.kind, None)
     if not (isinstance(kind, type) and issubclass(kind, Method)) or kind is Method:
         raise UserError(f"{method.label} is no method.", "Derive the class from core.methods.Method.")
-    if not isinstance(getattr(kind, "name", None), str):
-        raise UserError(f"{method.label} has no name.", 'Write name: ClassVar[str] = "…" into the class.')
     from core.config import built
 
     try:
