@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -116,7 +117,10 @@ def answered(kind: str, cookie: str = "") -> list[str]:
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(Known(page)({"type": "http", "headers": [(b"cookie", cookie.encode())]}, None, send))
+    asked = Known(page)({"type": "http", "headers": [(b"cookie", cookie.encode())]}, None, send)
+    # In a thread of its own: a browser of other tests keeps a loop running in this one.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, asked).result()
     return [value.decode() for key, value in sent[0]["headers"] if key == b"set-cookie"]
 
 
