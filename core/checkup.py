@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core import access, models, paths, store
+from core import access, models, paths, presence, store
 from core.errors import UserError
 from core.store import Run
 
@@ -130,12 +130,10 @@ def _stages(run: Run, status: dict[str, Any]) -> Iterator[Problem]:
 
 def _leftovers(folder: Path) -> Iterator[Problem]:
     """Yield what processes that are gone left half written."""
-    import psutil
-
     for path in sorted(folder.rglob(".*")):
         match = LEFT.fullmatch(path.name)
         where = str(path.parent.relative_to(folder)) if path.parent != folder else "."
-        if match and path.is_file() and not psutil.pid_exists(int(match["pid"])):
+        if match and path.is_file() and not presence.lives(int(match["pid"])):
             yield Problem(
                 where,
                 f"{match['name']} was being written when a process ended.",

@@ -79,6 +79,16 @@ def alive(status: Mapping[str, Any]) -> bool:
         return False
 
 
+def lives(pid: int) -> bool:
+    """Say whether a process lives; one that has ended, and that its parent has not noticed yet, does not."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def log_tail(folder: Path, count: int = 20) -> list[str]:
     """Return the last lines of worker.log, empty where there is none; a progress bar's overwritten states are left out."""
     try:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import access, store
+from core import access, presence, store
 from core.store import Run
 
 if TYPE_CHECKING:
@@ -95,21 +95,11 @@ def waiting(folder: Path) -> list[Ticket]:
     found = []
     for path in folder.glob("[0-9]*-[0-9]*"):
         ticket = _read(path)
-        if ticket and _lives(ticket.pid):
+        if ticket and presence.lives(ticket.pid):
             found.append(ticket)
         else:
             path.unlink(missing_ok=True)
     return in_turn(found, _served(folder))
-
-
-def _lives(pid: int) -> bool:
-    """Say whether a process lives; one that has ended, and that its parent has not noticed yet, does not."""
-    import psutil
-
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def in_turn(tickets: Sequence[Ticket], served: Mapping[str, int]) -> list[Ticket]:
