@@ -36,6 +36,27 @@ class Reporter:
         """Raise Cancelled if the user asked to stop. Called at least once a step."""
 
 
+class Pace:
+    """How fast a stage counts. What it counts in turn (answers, then steps) each has a clock of its own."""
+
+    def __init__(self) -> None:
+        """Start the clock."""
+        self._began = self._seen = time.monotonic()
+        self._unit, self._done, self._tokens = "", 0.0, 0
+
+    def at(self, done: float, total: float, unit: str, tokens: int = 0) -> dict[str, Any]:
+        """Return done, total, unit, rate (units/s), left (s at that rate; None before anything is done), tokens_per_second."""
+        if unit != self._unit or done < self._done:
+            self._began, self._tokens = self._seen, 0
+        self._unit, self._done, self._seen = unit, done, time.monotonic()
+        self._tokens += tokens
+        seconds = max(1e-9, self._seen - self._began)
+        rate = done / seconds
+        left = round((total - done) / rate, 1) if rate else None
+        pace = {"done": done, "total": total, "unit": unit, "rate": round(rate, 3), "left": left}
+        return pace | {"tokens_per_second": round(self._tokens / seconds, 1)} if self._tokens else pace
+
+
 def peak_memory_mb() -> int:
     """Return the process's peak resident memory in MB (macOS counts in bytes, Linux in kB)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from core import access, failures, launch, logs, presence, reference, store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError, plain
-from core.progress import Reporter, now, peak_memory_mb
+from core.progress import Pace, Reporter, now, peak_memory_mb
 from core.store import Run
 from core.sweep import Sweep, members
 
@@ -50,8 +50,7 @@ class Log(Reporter):
         self.status: dict[str, Any] = {**store.fresh_status(), **(status if isinstance(status, dict) else {})}
         self.status |= {**presence.identity(), "error": "", "stage": "", "state": "queued"}
         self._lock, self._stop = threading.Lock(), threading.Event()
-        self._began = self._last_event = 0.0
-        self._tokens = 0
+        self._pace, self._last_event = Pace(), 0.0
         self.write()
 
     @contextlib.contextmanager
@@ -119,7 +118,7 @@ class Log(Reporter):
         stages = self.status["stages"]
         stages[name] = {**(stages.get(name, {}) if state != "running" else {}), "state": state, **values}
         if state == "running":
-            self._began, self._last_event, self._tokens = time.monotonic(), 0.0, 0
+            self._pace, self._last_event = Pace(), 0.0
         self.write(stage=name, stages=stages)
         self.event("stage", name=name, state=state, **values)
         logs.in_stage(name)
@@ -132,16 +131,9 @@ class Log(Reporter):
         tokens=n adds to the stage's tokens, from which follow tokens per second.
         """
         self.check()
+        pace = self._pace.at(done, total, unit, int(values.pop("tokens", 0)))
+        state = {**pace, "peak_memory_mb": peak_memory_mb()}
         now = time.monotonic()
-        seconds = max(1e-9, now - self._began)
-        self._tokens += int(values.pop("tokens", 0))
-        rate = done / seconds
-        state = {
-            "done": done, "total": total, "unit": unit, "rate": round(rate, 3), "left": round((total - done) / rate, 1),
-            "peak_memory_mb": peak_memory_mb(),
-        }  # fmt: skip
-        if self._tokens:
-            state["tokens_per_second"] = round(self._tokens / seconds, 1)
         if now - self._last_event < EVENT_EVERY and done < total:
             return
         self._last_event = now
@@ -245,7 +237,8 @@ def reported(log: Log, action: Callable[[Log], None]) -> int:
             return _ended(log, "failed", known.what, known.fix)
         LOG.exception("unexpected error")
         what = plain(f"Stopped by an unexpected error: {type(error).__name__}: {error}")
-        return _ended(log, "failed", what, "See worker.log in the run.")
+        place = log.run.path  # of probes and references a folder beside the runs
+        return _ended(log, "failed", what, f"See {place.parent.name}/{place.name}/worker.log.")
     with contextlib.suppress(UserError):  # the status has it already
         log.event("end", state="done")
     LOG.info("done")

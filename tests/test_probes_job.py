@@ -41,6 +41,14 @@ def test_from_the_shell(run: Run) -> None:
     assert store.list_runs(run.path.parent) == [run]
 
 
+def test_probes_that_train_a_copy(run: Run) -> None:
+    work = job.start(run, ["relearning", "benign"], {f"{name}.{key}": 2 for name in ("relearning", "benign") for key in ("steps", "taught", "questions")})
+    steps = [event for event in jobs.follow(work) if event["kind"] == "progress" and "steps" in str(event["unit"])]
+    assert (state(work), list(probes.read(run))) == ("done", ["relearning", "benign"])
+    assert {event["stage"] for event in steps} == {"relearning", "benign"}
+    assert all((event["left"] is None) == (event["done"] == 0) for event in steps)
+
+
 def test_without_a_run_it_lists_them() -> None:
     done = command("probes", "--json")
     listed = last_json(done.stdout)["probes"]
