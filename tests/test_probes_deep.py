@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,10 @@ def test_the_curve_begins_where_the_voices_are(findings: dict[str, tuple[Finding
     for name in ("relearning", "benign"):
         finding = findings[name][0]
         assert [point["step"] for point in finding.detail["curve"]["after"]] == [0, 2, 3]
+        told = [finding.detail["curve"][voice][place]["accuracy"] for voice in ("after", "never") for place in (-1, 0)]
+        assert [float(number) for number in re.findall(r"(\d+) %", finding.sentence.partition(" Then ")[2])] == [
+            pytest.approx(value, abs=0.5) for value in told
+        ]
         tested = [e for e in opened.examples if e.id in finding.detail["tested"]]
         for voice, adapter in (("after", "after"), ("never", None)):
             with opened.adapters.active(adapter) as model:

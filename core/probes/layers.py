@@ -18,7 +18,6 @@ from core.batching import Batch
 from core.likelihood import answer_logits
 from core.probes.base import Unavailable
 
-
 ROWS = 512
 """Rows that go through the output layer together: with 50,000 words 100 MB of logits. With 64 it works at half the speed."""
 
