@@ -66,8 +66,8 @@ demo: install  ## the bundled run headless, into demo/: a table and a picture
 	@$(PY) -m core run --runs demo/runs | tee demo/scores.txt
 	@$(PY) -m dashboard.picture demo/runs demo/localization
 
-bench: install  ## ratios against the published procedure
-	@$(PY) -m core bench --json
+bench: install  ## ratios against the published procedure; methods, processes, plan and scale are measured by --only
+	@$(PY) -m core bench --json $(addprefix --only ,localization step roofline answers memory)
 
 bundled: install  ## remake the finished runs that ship in assets/runs
 	@$(PY) -m core.bundle

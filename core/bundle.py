@@ -3,7 +3,7 @@
 `python -m core.bundle` makes all of them, `python -m core.bundle privacy-memflex` one; `make bundled` is the former. The
 run that shipped until then is set aside meanwhile, so that nothing is taken from it: every stage is made and measured,
 but for what a bundled run before it made already (teaching and localization of the other presets on the same data).
-What a visitor sees first is thus a run that anybody can repeat, with the default settings.
+What a visitor sees first is thus a run that anybody can repeat, with the default settings, and all probes of it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from core import config, jobs, progress_bar, store
 from core.errors import UserError, unknown
+from core.probes import job
 from core.store import Run
 
 RUNS = {
@@ -65,9 +66,15 @@ def make(name: str) -> None:
     settings = config.preset(preset).with_setting("name", title)
     with tempfile.TemporaryDirectory() as folder, set_aside(target):
         run = jobs.submit(settings.with_setting("data.subset", subset), Path(folder))
-        if progress_bar.follow(run) != "done":
-            raise UserError(f"The run ended {run.status()['state']}.", str(run.status().get("error")))
+        finish(run)
+        finish(job.start(run))
         copy(run, target)
+
+
+def finish(work: Run) -> None:
+    """Follow a run, or the probes of one, to its end. Raises UserError where it is not done."""
+    if progress_bar.follow(work) != "done":
+        raise UserError(f"It ended {work.status()['state']}.", str(work.status().get("error")))
 
 
 def main(names: Sequence[str]) -> int:

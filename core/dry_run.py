@@ -21,7 +21,7 @@ from core.adapters import Adapters
 from core.architectures import on_meta, shallow, weightless
 from core.batching import Batch, Encoded, collate
 from core.config import RunConfig
-from core.likelihood import answer_logits, mean_loss
+from core.likelihood import answer_logits, token_nll
 
 DEPTHS = 2, 4
 """layers of the two models that are run"""
@@ -69,7 +69,8 @@ class Batches:
 
     teach: Sequence[Encoded]
     localize: Sequence[Encoded]
-    unlearn: Sequence[Encoded]
+    unlearn: Sequence[Sequence[Encoded]]
+    """both scopes' examples of a step"""
     score: Sequence[Encoded]
     rows: int
     """questions that are answered together, all voices"""
@@ -109,7 +110,7 @@ def _held(model: Any, config: RunConfig, batches: Batches, dtype: str) -> dict[s
     return {
         "teach": _step(adapters, names, batches.teach),
         "localize": _step(adapters, names, batches.localize),
-        "unlearn": _step(adapters, names[::5], batches.unlearn),
+        "unlearn": _step(adapters, names[::5], *batches.unlearn),
         "evaluate": _score(adapters, batches.score),
         "answers": _answer(adapters, batches, config.answers.max_new_tokens),
     }
@@ -129,12 +130,14 @@ def _collated(members: Sequence[Encoded]) -> Batch:
     return collate(members, 0, "meta")
 
 
-def _step(adapters: Adapters, names: Sequence[str], members: Sequence[Encoded]) -> Held:
-    """Run forward and backward of the mean loss, with gradients of some cells."""
+def _step(adapters: Adapters, names: Sequence[str], *streams: Sequence[Encoded]) -> Held:
+    """Run forward and backward with gradients of some cells. Each stream has a loss of its own, as in core/context.py."""
 
     def step(model: Any, _: Tally) -> None:
-        batch = _collated(members)
-        mean_loss(answer_logits(model, batch), batch).backward()
+        batch = _collated([member for members in streams for member in members])
+        counts = [sum(len(m.answer) for m in members) for members in streams]
+        parts = zip(answer_logits(model, batch).split(counts), batch.targets.split(counts), strict=True)
+        sum(token_nll(logits, targets).mean() for logits, targets in parts).backward()  # type: ignore[union-attr]
 
     with adapters.trainable("before", names):
         return _tallied(adapters, step)

@@ -34,10 +34,12 @@ FORWARD = 0.5
 """cost of a token that only goes forward, against one that also goes back: no gradients of frozen weights are computed"""
 REGION = 0.2
 """share of the tensors that the region is taken to have, as no gradient is known yet"""
-ROW = 1_200
-"""bytes a tensor takes in the tables and profiles of a run"""
-EXAMPLE = 16_000
-"""bytes an example takes in a run's answers, tokens and metrics"""
+CELL = 250
+"""bytes a tensor takes in the tables of a run, its share of the questions' contributions among them"""
+PROFILE = 3.65
+"""bytes a row or column of a tensor takes in detail.npz for each scope: float32, compressed"""
+EXAMPLE, EXTRAS = 8_500, 3_000
+"""bytes an example takes in a run's answers, tokens and metrics; and what else is recorded of it with evaluate.extras"""
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,9 @@ def _batches(config: RunConfig, corpus: Corpus, encoded: dict[str, list[Encoded]
         localize=max(
             (dry_run.longest(members * copies, config.localize.batch_size) for members in train.values()), key=_tokens
         ),
-        unlearn=[
-            *dry_run.longest(train["unlearn"], c.batch_size), *dry_run.longest(train["retention"], c.retain_batch_size),
-        ],
+        unlearn=(
+            dry_run.longest(train["unlearn"], c.batch_size), dry_run.longest(train["retention"], c.retain_batch_size),
+        ),
         score=dry_run.longest(everything, config.evaluate.batch_size),
         rows=2 * min(config.answers.batch_size, len(everything)),
         prompt=max(m.start for m in everything),
@@ -240,7 +242,8 @@ def _disk(adapter: int, adapters: Adapters, work: Work, config: RunConfig) -> di
     c, region = config.unlearn, 4.0 * adapter * _region(config)
     return {
         "before": 2.0 * adapter, "after": region, "checkpoints": region * math.ceil(c.steps / c.check_every),
-        "tables": float(ROW * len(adapters.cells) * 4 + EXAMPLE * work.examples),
+        "profiles": PROFILE * len(SCOPES) * sum(sum(cell.shape) for cell in adapters.cells),
+        "tables": float(CELL * len(adapters.cells) + (EXAMPLE + EXTRAS * config.evaluate.extras) * work.examples),
     }  # fmt: skip
 
 

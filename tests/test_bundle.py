@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from core import bundle, jobs, models, progress_bar, store
+from core import bundle, jobs, models, probes, progress_bar, store
 from core.config import RunConfig, preset
 from core.errors import UserError
 from core.pipeline import Pipeline
+from core.probes import PROBES, job
 from core.store import Run
 from tests.naive import Recorder
 from tests.test_pipeline import reused, small
@@ -95,12 +96,19 @@ def test_successor_takes_nothing_from_the_old_run(
         seen.append((config.data.subset, store.bundled_runs()))
         return Run(Path(shutil.copytree(shipped[0].path, folder / "new")))
 
+    def examine(run: Run) -> Run:
+        (run.path / "probes").mkdir()
+        (run.path / "probes" / "prefix.json").touch()
+        return run
+
     monkeypatch.setattr(jobs, "submit", submit)
+    monkeypatch.setattr(job, "start", examine)
     monkeypatch.setattr(progress_bar, "follow", lambda _: "done")
     assert bundle.main(["privacy-memflex"]) == 0
     assert seen == [("privacy", [])]
     assert [path.name for path in place.iterdir()] == ["privacy-memflex"]
     assert not (place / "privacy-memflex" / "old").exists()
+    assert (place / "privacy-memflex" / "probes" / "prefix.json").exists()
 
 
 def test_old_run_comes_back_when_its_successor_fails(
@@ -108,7 +116,7 @@ def test_old_run_comes_back_when_its_successor_fails(
 ) -> None:
     monkeypatch.setattr(jobs, "submit", lambda *_: shipped[0])
     monkeypatch.setattr(progress_bar, "follow", lambda _: "failed")
-    with pytest.raises(UserError, match="The run ended"):
+    with pytest.raises(UserError, match="It ended"):
         bundle.main([])
     assert [path.name for path in place.iterdir()] == ["privacy-memflex"]
     assert (place / "privacy-memflex" / "old").exists()
@@ -130,7 +138,9 @@ def test_shipped_runs_hold_what_they_claim(name: str) -> None:
     manifest = run.json("manifest.json")
     assert run.config() == preset(of_preset).with_setting("data.subset", subset).with_setting("name", title)
     on_disk = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
-    assert on_disk - set(manifest["files"]) == {"status.json", "events.jsonl", "manifest.json"}
+    findings = {f"probes/{name}.json" for name in PROBES}
+    assert on_disk - set(manifest["files"]) == {"status.json", "events.jsonl", "manifest.json"} | findings
+    assert not [value for value in probes.read(run).values() if value["stale"] or value["unavailable"]]
     for name, digest in manifest["files"].items():
         assert models.sha256(run.path / name) == digest, name
     assert run.json("unlearn.json")["watched"][0]["step"] == 0

@@ -60,7 +60,7 @@ def test_few_layers_tell_what_many_hold(architecture: str) -> None:
     settings = {key: value for key, value in SETTINGS[architecture].items() if key not in ("num_hidden_layers", "n_layer")}
     model = AutoConfig.for_model(architecture, **settings, **{"n_layer" if architecture == "gpt2" else "num_hidden_layers": 10})
     members = batch_of()
-    batches = dry_run.Batches(members, members, members, members, rows=4, prompt=6)
+    batches = dry_run.Batches(members, members, [members, members[:2]], members, rows=4, prompt=6)
     told = dry_run.held(model, RunConfig(), batches, "float32")
     fused = architecture == "mixtral"  # torch groups products of a meta tensor in bfloat16 alone
     whole = dry_run._held(model, RunConfig(), batches, "bfloat16" if fused else "float32")
@@ -94,7 +94,7 @@ def test_it_counts_what_torch_keeps_for_the_way_back(tiny_llama: Path) -> None:
         loss = mean_loss(answer_logits(active, batch), batch)
     saved = sum(size for key, size in kept.items() if key not in weights)
     assert loss.isfinite()
-    batches = dry_run.Batches(members, members, members, members, rows=4, prompt=6)
+    batches = dry_run.Batches(members, members, [members, members[:2]], members, rows=4, prompt=6)
     told = sum(dry_run._held(model, RunConfig(), batches, "float32")["teach"].values())
     assert saved <= told <= 1.6 * saved
 

@@ -20,6 +20,11 @@ def test_a_document_asks_no_other_host() -> None:
     assert "run $X < y\n# no heading" in found
 
 
+def test_a_link_to_another_document_is_its_title() -> None:
+    found = documents.harmless("See [How cost grows](scale.md), [the paper](https://arxiv.org/abs/2407.01920).")
+    assert found == r"See How cost grows, the paper (https\://arxiv.org/abs/2407.01920)."
+
+
 def test_tables_stand_apart() -> None:
     text = "before\n\n| a | |\n|---|--:|\n| 1 | **2** |\n| 3 | 4 |\n\nafter | no table\n"
     before, table, after = documents.parts(text)
