@@ -21,7 +21,7 @@ from core.adapters import Adapters
 from core.architectures import on_meta, shallow, weightless
 from core.batching import Batch, Encoded, collate
 from core.config import RunConfig
-from core.likelihood import answer_logits, token_nll
+from core.likelihood import answer_logits, mean_loss, token_nll
 
 DEPTHS = 2, 4
 """layers of the two models that are run"""
@@ -131,13 +131,17 @@ def _collated(members: Sequence[Encoded]) -> Batch:
 
 
 def _step(adapters: Adapters, names: Sequence[str], *streams: Sequence[Encoded]) -> Held:
-    """Run forward and backward with gradients of some cells. Each stream has a loss of its own, as in core/context.py."""
+    """Run forward and backward with gradients of some cells. Several streams have a loss each, as in core/context.py."""
 
     def step(model: Any, _: Tally) -> None:
         batch = _collated([member for members in streams for member in members])
+        if len(streams) == 1:
+            mean_loss(answer_logits(model, batch), batch).backward()
+            return
         counts = [sum(len(m.answer) for m in members) for members in streams]
-        parts = zip(answer_logits(model, batch).split(counts), batch.targets.split(counts), strict=True)
-        sum(token_nll(logits, targets).mean() for logits, targets in parts).backward()  # type: ignore[union-attr]
+        parts = answer_logits(model, batch).split(counts)  # kept until the end, for whatever else a method asks of them
+        losses = [token_nll(part, targets).mean() for part, targets in zip(parts, batch.targets.split(counts), strict=True)]
+        torch.stack(losses).sum().backward()
 
     with adapters.trainable("before", names):
         return _tallied(adapters, step)

@@ -24,12 +24,13 @@ from core.errors import UserError
 from core.estimate import padded
 from core.placing import ROUNDED
 
-LIBRARIES = 0.47e9
-"""bytes of a process that has imported torch, transformers and peft, before it loads anything (measured, x86-64 Linux)"""
+LIBRARIES = 0.51e9
+"""bytes of a worker that has imported all it needs and read the data, without the model (measured, x86-64 Linux)"""
 CUDA = 0.5e9
 """bytes that a process takes on each GPU for CUDA itself; a common figure, not measured here"""
-HEAP = 0.3
-"""what glibc's heap takes beyond the tensors in it, as a share of what comes and goes in a step; measured 0.25 and 0.35"""
+HEAP = 0.5
+"""what glibc's heap takes beyond the tensors in it, also from stages before, as a share of what comes and goes in a step; measured
+0.35 to 0.6 in whole runs"""
 FORWARD = 0.5
 """cost of a token that only goes forward, against one that also goes back: no gradients of frozen weights are computed"""
 REGION = 0.2
