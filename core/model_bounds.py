@@ -27,7 +27,7 @@ def parameters(source: str | Path, trust_remote_code: bool = False, **options: A
 
     options: as from_pretrained takes them, for example gguf_file.
     """
-    from accelerate import init_empty_weights
+    import torch
     from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
     try:
@@ -35,7 +35,7 @@ def parameters(source: str | Path, trust_remote_code: bool = False, **options: A
             values, _ = PretrainedConfig.get_config_dict(source, **options)
             _few(values)
             config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code, **options)
-            with init_empty_weights():
+            with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     except UserError:
         raise
