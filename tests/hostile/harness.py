@@ -22,6 +22,8 @@ TAKEN = ""
 """in place of a word of the refusal: the input is no mistake, and gives a result"""
 SECONDS = 10.0
 """processor time: the most that one input may cost, the first one's imports included"""
+PATIENCE = 60.0
+"""seconds of wall clock: wide enough for a busy machine, and an input that makes somebody wait is found all the same"""
 MEMORY = 300 * 2**20
 """bytes by which one input may raise the peak of the process"""
 LONGEST = 810
@@ -73,7 +75,7 @@ def calm(act: Callable[[], Any], word: str, around: Around | None = None, also: 
     before = around.snapshot() if around else {}
     children, threads = {p.pid for p in psutil.Process().children(recursive=True)}, threading.active_count()
     peak, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    result = None
+    begun, result = time.monotonic(), None
     try:
         result = act()
     except UserError as error:
@@ -82,8 +84,10 @@ def calm(act: Callable[[], Any], word: str, around: Around | None = None, also: 
         assert word.lower() in said.lower(), f"{word!r} is not in {said!r}"
     else:
         assert word == TAKEN, f"not refused: {str(result)[:200]}"
+    waited = time.monotonic() - begun
     seconds, grown = time.process_time() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * 1024
     assert seconds < SECONDS, f"{seconds:.1f} s"
+    assert waited < PATIENCE, f"{waited:.1f} s of waiting"
     assert grown < MEMORY, f"{grown / 2**20:.0f} MB"
     assert {p.pid for p in psutil.Process().children(recursive=True)} <= children, "a process was left behind"
     assert threading.active_count() <= threads + 4, "threads were left behind"
