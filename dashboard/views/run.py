@@ -139,12 +139,16 @@ def compose(
     with st.expander("Settings of each stage", icon=":material/tune:", key="stages", on_change="rerun", bind="query-params"):
         st.caption("A coloured dot marks what differs from where the form started.")
         changes = settings.stage_settings(base, name)
-        seed = st.number_input("Seed", 0, 2**31 - 1, base.seed, key=f"{name}.seed", bind="query-params",
-                               help="The same seed gives the same run, to the bit, on one machine.")  # fmt: skip
+        first, second = st.columns(2)
+        seed = first.number_input("Seed", 0, 2**31 - 1, base.seed, key=f"{name}.seed", bind="query-params",
+                                  help="The same seed gives the same run, to the bit, on one machine.")  # fmt: skip
+        processes = second.number_input("Processes", 1, 64, base.processes, key=f"{name}.processes", bind="query-params",
+                                        help="They share the run's examples. Each holds a model of its own, on a GPU of its own where there are "
+                                        "some; what a page foretells of time and memory is for one.")  # fmt: skip
         changes |= settings.model_settings(base, name) | settings.data_settings(base, name)
     config = base
     with _noted(problems):
-        for path, value in {"seed": seed, **changes, "unlearn.method": method, "region": region}.items():
+        for path, value in {"seed": seed, "processes": processes, **changes, "unlearn.method": method, "region": region}.items():
             config = config.with_setting(path, value)
         if not model_name:
             raise UserError("No model is chosen.", "Give a hub id, a folder or a file, or take the bundled one.")

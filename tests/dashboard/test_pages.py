@@ -209,12 +209,14 @@ def test_start_submits_what_the_form_says(open_page: Open, monkeypatch: pytest.M
     monkeypatch.setattr(jobs, "submit", lambda config, folder, ray: asked.append(config) or made)
     app = open_page("run")
     app.number_input(key="this-machine.unlearn.steps").set_value(7).run()
+    app.number_input(key="this-machine.processes").set_value(2).run()
     app.selectbox(key="this-machine.rule.region rule").select("layers").run()
     app.number_input(key="this-machine.rule.layers.region.last").set_value(3).run()
     app.text_input(key="new.name").set_value("try").run()
     next(b for b in app.button if b.label == "Start").click().run()
     config = asked[0]
     assert (config.unlearn.steps, config.region.name, config.region.last, config.name) == (7, "layers", 3, "try")
+    assert config.processes == 2
     assert app.query_params["run"] == "new"
 
 
