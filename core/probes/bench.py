@@ -15,6 +15,7 @@ from core.adapters import Adapters
 from core.answers import Request, generate
 from core.batching import Encoded
 from core.data import Example
+from core.ending import NOT_TAUGHT
 from core.fitting import unlearned
 from core.models import Loaded
 from core.probes.back import Back
@@ -23,7 +24,6 @@ from core.progress import Reporter
 from core.store import Run
 from core.voices import Voices, adapter_of
 
-NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
 SLACK = 12
 """tokens that an answer may take beyond the longest true answer, for a preface of its own"""
 

@@ -70,7 +70,8 @@ def relearnt(
     asked = [bench.asked(e, "relearnt") for e in tested]
     asked = bench.fitting([replace(one, given=f"{given}\n{one.given}") for one in asked])
     examples = [one.example for one in asked]
-    curve, said = {}, {"before": bench.answers(asked, ["before"])["before"]}
+    curve = dict[str, list[dict[str, float]]]()
+    said = {"before": bench.answers(asked, ["before"])["before"]}
     start = bench.answers(asked, ["after"])["after"]
     for voice in [v for v in ("after", "never") if v in bench.voices]:
         curve[voice], said[voice] = _train(bench, probe, voice, members, bench.encoded(examples), asked)
