@@ -226,6 +226,9 @@ def reported(log: Log, action: Callable[[Log], None]) -> int:
     """Do something whose end, whatever it is, goes into a status; return the exit status."""
     try:
         action(log)
+        # Before the state, at which whoever follows stops reading.
+        with contextlib.suppress(UserError):
+            log.event("end", state="done")
         log.write(state="done", ended=now())
     except Cancelled:
         kept = (log.run.path / "after").exists()
@@ -239,8 +242,6 @@ def reported(log: Log, action: Callable[[Log], None]) -> int:
         what = plain(f"Stopped by an unexpected error: {type(error).__name__}: {error}")
         place = log.run.path  # of probes and references a folder beside the runs
         return _ended(log, "failed", what, f"See {place.parent.name}/{place.name}/worker.log.")
-    with contextlib.suppress(UserError):  # the status has it already
-        log.event("end", state="done")
     LOG.info("done")
     return 0
 
@@ -249,8 +250,9 @@ def _ended(log: Log, state: str, what: str, fix: str = "") -> int:
     """Say how it ended; where nothing can be written, worker.log is still open, and readers look into it."""
     log.give_room()
     with contextlib.suppress(UserError):
-        log.write(state=state, error=what, fix=fix)
         log.event("end", state=state, error=what, fix=fix)
+    with contextlib.suppress(UserError):
+        log.write(state=state, error=what, fix=fix)
     cancelled = state == "cancelled"
     LOG.log(logging.INFO if cancelled else logging.ERROR, "%s %s", what, fix)
     return 130 if cancelled else 1

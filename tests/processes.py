@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from core import jobs, store
 from core.config import RunConfig, preset
 from core.store import Run
 
@@ -67,3 +68,9 @@ def until(happened: Callable[[], object], what: str, seconds: float = 60) -> Non
 def state(run: Run) -> str:
     """Return a run's state."""
     return str(run.status()["state"])
+
+
+def ended(run: Run) -> str:
+    """Wait for a run's end and return its state. A busy machine takes long to import torch."""
+    until(lambda: (jobs.reap(), state(run) in store.ENDED)[1], "the end of the run", 240)
+    return state(run)

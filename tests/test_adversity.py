@@ -22,7 +22,7 @@ from core import adapters, failures, jobs, own_method, store, tickets, worker
 from core.errors import UserError
 from core.store import Run
 from core.worker import Log
-from tests import hub
+from tests import hub, processes
 from tests.e2e.serving import Server
 from tests.processes import ROOT, command, quick, state, until
 
@@ -91,8 +91,8 @@ def fill(folder: Path) -> Path:
 
 
 def ended(run: Run) -> str:
-    """Wait for a run's end and return its state."""
-    until(lambda: (jobs.reap(), state(run) in store.ENDED)[1], "the end of the run", 240)  # a busy machine imports torch slowly
+    """Wait for a run's end and that of its worker; return its state."""
+    processes.ended(run)
     for child in list(jobs._children):
         child.wait(30)
     return state(run)

@@ -23,6 +23,7 @@ from core.crew import ALONE, Crew, Processes, cached, dealt
 from core.errors import UserError
 from core.progress import Reporter
 from core.store import Run
+from tests import processes
 from tests.naive import Bench
 from tests.processes import quick, state, until
 from tests.test_pipeline import execute
@@ -58,7 +59,7 @@ def members(run: Run) -> list[psutil.Process]:
 
 
 def ended(run: Run) -> str:
-    until(lambda: (jobs.reap(), state(run) in store.ENDED)[1], "the end of the run", 90)
+    processes.ended(run)
     until(lambda: (jobs.reap(), not at_work(run))[1], "the end of all its processes", 40)
     return state(run)
 

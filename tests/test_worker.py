@@ -14,7 +14,7 @@ import pytest
 from core import jobs, store
 from core.errors import UserError
 from core.store import Run
-from tests.processes import ROOT, quick, state, until
+from tests.processes import ROOT, ended, quick, state, until
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +24,6 @@ def no_process_left(tmp_path: Path) -> object:
     for run in store.list_runs(tmp_path):
         jobs.kill(run)
     jobs.reap()
-
-
-def ended(run: Run) -> str:
-    """Wait for a run's end and return its state."""
-    until(lambda: (jobs.reap(), state(run) in store.ENDED)[1], "the end of the run", 90)
-    return state(run)
 
 
 def slow(model: Path, data: Path, folder: Path) -> Run:
