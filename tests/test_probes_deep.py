@@ -141,9 +141,8 @@ def test_the_curve_begins_where_the_voices_are(findings: dict[str, tuple[Finding
         finding = findings[name][0]
         assert [point["step"] for point in finding.detail["curve"]["after"]] == [0, 2, 3]
         told = [finding.detail["curve"][voice][place]["accuracy"] for voice in ("after", "never") for place in (-1, 0)]
-        assert [float(number) for number in re.findall(r"(\d+) %", finding.sentence.partition(" Then ")[2])] == [
-            pytest.approx(value, abs=0.5) for value in told
-        ]
+        assert [float(number) for number in re.findall(r"(\d+) %", finding.sentence)] == [pytest.approx(value, abs=0.5) for value in told]
+        assert [finding.rates[voice]["value"] for voice in ("after", "never")] == pytest.approx([told[0], told[2]])
         tested = [e for e in opened.examples if e.id in finding.detail["tested"]]
         for voice, adapter in (("after", "after"), ("never", None)):
             with opened.adapters.active(adapter) as model:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.errors import UserError
 from core.probes import leaks
-from core.probes.base import Finding, Probe, Unavailable, rate
+from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
 
 if TYPE_CHECKING:
@@ -60,57 +60,78 @@ class Relearning(Probe):
 
 
 def relearnt(
-    bench: Bench, probe: Any, members: Sequence[Encoded], tested: Sequence[Example], given: str, subject: str
+    bench: Bench, probe: Any, taught: Sequence[Encoded], tested: Sequence[Example], given: str, subject: str
 ) -> Finding:
     """Train copies of after and of what never knew in the same way; return what the tested questions come to.
 
-    given: what was taught, as text; facts that stand there cannot come back. The rates of after and never are those behind the
-    last step, that of before is of before as it is.
+    given: what was taught, as text; facts that stand there cannot come back. The rates are token accuracies: a fact that is not
+    whole yet can be on its way back. Those of after and never are behind the last step, that of before is of before as it is.
     """
     asked = [bench.asked(e, "relearnt") for e in tested]
     asked = bench.fitting([replace(one, given=f"{given}\n{one.given}") for one in asked])
-    examples = [one.example for one in asked]
-    curve = dict[str, list[dict[str, float]]]()
-    said = {"before": bench.answers(asked, ["before"])["before"]}
+    members = bench.encoded([one.example for one in asked])
+    with bench.adapters.active("before") as model:
+        right = {"before": _right(bench, model, members)}
     start = bench.answers(asked, ["after"])["after"]
-    for voice in [v for v in ("after", "never") if v in bench.voices]:
-        curve[voice], said[voice] = _train(bench, probe, voice, members, bench.encoded(examples), asked)
-    back = {v: [float(leaks.said(a, t[0])) for a, t in zip(asked, of, strict=True)] for v, of in said.items()}
-    zero = [float(leaks.said(a, t[0])) for a, t in zip(asked, start, strict=True)]
-    found = leaks.rates(bench, back)
+    copies = {v: _train(bench, probe, v, taught, members, asked) for v in ("after", "never") if v in bench.voices}
+    found = leaks.rates(bench, right | {voice: copy.right for voice, copy in copies.items()})
+    ends = {voice: (copy.curve[-1]["accuracy"], copy.curve[0]["accuracy"]) for voice, copy in copies.items()}
+    beside = "; never taught {:.0f} %, without them {:.0f} %".format(*ends["never"]) if "never" in ends else ""
+    whole = [
+        sum(leaks.said(one, texts[0]) for one, texts in zip(asked, of, strict=True)) for of in (copies["after"].said, start)
+    ]
     return Finding(
-        sentence=f"{subject}, {leaks.told(found, len(asked))}; without them in {sum(zero):.0f}. {_tokens(curve)}",
-        measure="other questions (%) whose facts come back; never taught with the same steps, before without any",
+        sentence=f"{subject}, {ends['after'][0]:.0f} % of the answer tokens of {len(asked)} others, which had to be forgotten, are "
+        f"right (without them {ends['after'][1]:.0f} %{beside}). The whole truth comes back in {whole[0]}, without them in {whole[1]}.",
+        measure="answer tokens (%, mean over questions that had to be forgotten and were not trained on) that are right behind the "
+        "last step; before without any",
         n=len(asked),
         rates=found,
-        leaked=leaks.listed(asked, said["after"]),
+        leaked=leaks.listed(asked, copies["after"].said),
         detail={
-            "curve": curve,
-            "start": rate(zero),
-            "taught": [m.id for m in members],
-            "tested": [e.id for e in examples],
+            "curve": {voice: copy.curve for voice, copy in copies.items()},
+            "whole": {"with": whole[0], "without": whole[1]},
+            "taught": [m.id for m in taught],
+            "tested": [m.id for m in members],
         },
     )
 
 
-def _tokens(curve: dict[str, list[dict[str, float]]]) -> str:
-    """Say how many tokens of the true answers are right behind the steps: a fact that is not whole yet can be on its way back."""
-    (first, last), *never = [(points[0]["accuracy"], points[-1]["accuracy"]) for points in curve.values()]
-    beside = "".join(f"; of the never taught {end:.0f} %, before {start:.0f} %" for start, end in never)
-    return f"Then {last:.0f} % of their answers' tokens are right (before the steps {first:.0f} %{beside})."
+@dataclass(frozen=True)
+class Trained:
+    """A copy behind its last step."""
+
+    curve: list[dict[str, float]]
+    """step, accuracy on the tested questions (%), loss"""
+    right: list[float]
+    """share of each tested question's answer tokens that are right"""
+    said: list[list[str]]
+    """its answers"""
+
+
+def _right(bench: Bench, model: Any, members: Sequence[Encoded]) -> list[float]:
+    """Return the share of each question's answer tokens that are the most probable ones."""
+    from core.likelihood import score
+
+    found = {name: of.rank for name, of in score(model, members, bench.pad, device=bench.adapters.device)}
+    return [_mean([rank == 1 for rank in found[member.id]]) for member in members]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _train(
-    bench: Bench, probe: Any, voice: str, members: Sequence[Encoded], tested: Sequence[Encoded], asked: Sequence[Asked]
-) -> tuple[list[dict[str, float]], list[list[str]]]:
-    """Train a copy of a voice; return the curve (step, accuracy on the tested questions in %, loss) and its answers at the end."""
+    bench: Bench, probe: Any, voice: str, taught: Sequence[Encoded], tested: Sequence[Encoded], asked: Sequence[Asked]
+) -> Trained:
+    """Train a copy of a voice, and ask it."""
     import torch
 
     from core.batching import epochs
-    from core.likelihood import accuracy
 
     adapters, curve, measured = bench.adapters, list[dict[str, float]](), points(probe.steps)
-    batches = epochs(members, probe.batch_size, torch.Generator().manual_seed(bench.seed))
+    batches = epochs(taught, probe.batch_size, torch.Generator().manual_seed(bench.seed))
+    right: list[float] = []
     try:
         begin(adapters, voice, bench.seed)
         cells = [cell.name for cell in adapters.cells]
@@ -120,10 +141,10 @@ def _train(
                 bench.report.check()
                 loss = {"loss": _step(bench, model, next(batches), optimizer)} if step else {}
                 if step in measured:
-                    right = accuracy(model, tested, bench.pad, device=adapters.device)
-                    curve.append({"step": step, "accuracy": right, **loss})
+                    right = _right(bench, model, tested)
+                    curve.append({"step": step, "accuracy": 100 * _mean(right), **loss})
                 bench.report.progress(step, probe.steps, f"steps ({voice})", **loss)
-        return curve, bench.answers(asked, [COPY])[COPY]
+        return Trained(curve, right, bench.answers(asked, [COPY])[COPY])
     finally:
         adapters.drop(COPY)
         adapters.unmerged.discard(COPY)
