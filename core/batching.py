@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from core.data import Example
+from core.corpus import Example
 from core.errors import UserError
 
 if TYPE_CHECKING:

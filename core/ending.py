@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from core import data, evaluation, extras, store
+from core import evaluation, extras, store
 from core.adapters import Adapters
 from core.config import RunConfig
+from core.corpus import SPLITS, Corpus, Example
 from core.crew import Crew
-from core.data import Corpus, Example
 from core.errors import UserError, unknown
 from core.models import Loaded
 from core.progress import Reporter
@@ -49,8 +49,8 @@ class Ending:
         """Return the voices over the examples that after is asked and scored on. Raises UserError where a split has none."""
         splits = self.config.evaluate.splits
         for split in splits:
-            if split not in data.SPLITS:
-                raise unknown("split", split, data.SPLITS)
+            if split not in SPLITS:
+                raise unknown("split", split, SPLITS)
             if not self.corpus.select(split=split):
                 fix = "Set data.dev_share." if split == "dev" else "Leave it out of evaluate.splits."
                 raise UserError(f"There is no example in the split {split}.", fix)

@@ -25,7 +25,7 @@ from core import unlearn as unlearn_
 from core.answers import Request, generate
 from core.batching import Encoded, bucketed, by_length, by_tokens, prompt_ids
 from core.config import FORMAT, RunConfig
-from core.data import SCOPES
+from core.corpus import SCOPES
 from core.errors import UserError
 from core.extras import Extras
 from core.likelihood import ROOM

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import store
 from core.config import FORMAT
-from core.data import Example
+from core.corpus import Example
 from core.errors import UserError
 from core.metrics import METRICS, Evidence
 from core.metrics.degenerate import judged

@@ -27,8 +27,8 @@ import torch
 from core import data, perturb
 from core.adapters import Adapters
 from core.batching import Batch, Encoded, by_tokens, collate, cost, encode
+from core.corpus import Corpus, Example
 from core.crew import ALONE
-from core.data import Corpus, Example
 from core.likelihood import TokenScores, answer_logits, logprobs, per_example, score
 from core.voices import Voices, adapter_of, general_lines, token_table
 

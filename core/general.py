@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from core import tables
-from core.data import ASSETS, Example
+from core.corpus import Example
+from core.data import ASSETS
 from core.errors import UserError
 from core.paths import given
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from core.adapters import Adapters
 from core.config import RunConfig
+from core.corpus import Corpus
 from core.crew import Crew
-from core.data import Corpus
 from core.models import Loaded
 
 CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 1, "unlearn": 3, "answers": 1, "evaluate": 3}

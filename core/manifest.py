@@ -13,7 +13,7 @@ from core.store import Run
 
 if TYPE_CHECKING:
     from core.adapters import Adapters
-    from core.data import Corpus
+    from core.corpus import Corpus
     from core.models import Loaded
 
 STILL_OPEN = {

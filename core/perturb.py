@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from core import facts
-from core.data import SCOPES, SPLITS, Example
+from core.corpus import SCOPES, SPLITS, Example
 
 EACH = 3
 """wrong answers for an example, at most"""

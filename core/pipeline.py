@@ -50,8 +50,8 @@ from core.beginning import Beginning
 from core.changes import changes
 from core.config import FORMAT, RunConfig
 from core.context import Supply
+from core.corpus import SCOPES, Corpus, Example
 from core.crew import ALONE, Crew, cached
-from core.data import Corpus, Example
 from core.ending import NOT_TAUGHT, Ending
 from core.errors import Cancelled, UserError
 from core.keys import Keys
@@ -139,7 +139,7 @@ class Pipeline(Keys, Beginning, Ending):
 
         def produce(folder: Path) -> None:
             adapters = self._attach()
-            unlearn, retention = (self.voices.encode(self.whole.select(scope)) for scope in data.SCOPES)
+            unlearn, retention = (self.voices.encode(self.whole.select(scope)) for scope in SCOPES)
             result = teach_.teach(
                 adapters, unlearn, retention, config,
                 pad=self.pad, seed=self.config.seed, report=self.report, crew=self.crew,

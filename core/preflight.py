@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from core import data, facts
-from core.data import Corpus
+from core import facts
+from core.corpus import SCOPES, SPLITS, Corpus
 from core.metrics import accuracy
 
 
@@ -16,8 +16,8 @@ def knowledge(corpus: Corpus, tokens: pd.DataFrame, answers: Mapping[str, str]) 
     """Say what the model knows: accuracy per scope and split, and how many facts of U-train its answers contain."""
     right = {
         f"{scope}/{split}": accuracy.mean(tokens, "before", [e.id for e in part])
-        for scope in data.SCOPES
-        for split in data.SPLITS
+        for scope in SCOPES
+        for split in SPLITS
         if (part := corpus.select(scope, split))
     }
     known = asked = 0

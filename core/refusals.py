@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from core.data import Example
+from core.corpus import Example
 from core.errors import UserError, unknown
 
 PLAIN = (

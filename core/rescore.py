@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.config import RunConfig
-from core.data import Example
+from core.corpus import Example
 from core.errors import UserError
 from core.store import Run
 from core.verify import MATCH, MISMATCH, SKIPPED, Check

@@ -22,7 +22,7 @@ from core.sweep import Member, Sweep
 if TYPE_CHECKING:
     import torch
 
-    from core.data import Example
+    from core.corpus import Example
     from core.pipeline import Pipeline
 
 TAUGHT, NEVER = "taught", "never taught"

@@ -18,7 +18,7 @@ from core import audit, data, merging, models
 from core.answers import Request, Spelling, stream
 from core.batching import Encoded, encode, prompt_ids, prompt_text
 from core.config import AnswersConfig, ModelConfig, RunConfig
-from core.data import Example
+from core.corpus import SCOPES, Example
 from core.errors import UserError, unknown
 from core.fitting import unlearned
 from core.likelihood import TokenScores, accuracy, score
@@ -161,7 +161,7 @@ class Service:
     def dial(self, asked: Asked) -> Replies:
         """Blend after into before at each strength: both scopes' success on a fixed sample, and the true answer."""
         encoded = self._true_answer(asked) if asked.truth else None
-        sample = {scope: self._sample(scope, asked.sample) for scope in data.SCOPES}
+        sample = {scope: self._sample(scope, asked.sample) for scope in SCOPES}
         yield {
             "kind": "start", "total": len(asked.strengths), "sample": {scope: len(part) for scope, part in sample.items()},
             "quadratic": self._quadratic(),

@@ -19,7 +19,7 @@ from core import architectures, batching, data, dry_run, footprint, models
 from core.adapters import Adapters
 from core.batching import Encoded, bucketed, by_length
 from core.config import RunConfig
-from core.data import SCOPES, Corpus
+from core.corpus import SCOPES, Corpus
 from core.errors import UserError
 from core.estimate import padded
 from core.placing import ROUNDED

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.data import SPLITS
+from core.corpus import SPLITS
 from core.store import Run
 from core.sweep import Entry, Sweep
 from core.tolerant import mapping

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from core.data import SPLITS
+from core.corpus import SPLITS
 from core.store import Run
 from core.tolerant import mapping, number
 

@@ -17,8 +17,8 @@ from core.adapters import Adapters
 from core.answers import Request, generate
 from core.batching import Encoded, cost, encode_all, prompt_ids
 from core.config import RunConfig
+from core.corpus import Example
 from core.crew import ALONE, Crew
-from core.data import Example
 from core.likelihood import TokenScores, score
 from core.models import Loaded
 from core.progress import Reporter

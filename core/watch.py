@@ -15,7 +15,7 @@ from core import facts
 from core.adapters import Adapters
 from core.answers import Request, generate
 from core.config import AnswersConfig
-from core.data import SCOPES, Corpus, Example
+from core.corpus import SCOPES, Corpus, Example
 from core.voices import Voices
 
 ROOM = 4

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import store
-from core.data import SCOPES, Corpus, Example
+from core.corpus import SCOPES, Corpus, Example
 from core.errors import UserError
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from core import data, models
 from core.adapters import Adapters
 from core.batching import Encoded, encode_all
 from core.config import DataConfig, ModelConfig
+from core.corpus import SCOPES
 from core.errors import Cancelled
 from core.models import Loaded
 from core.progress import Reporter
@@ -46,7 +47,7 @@ def make_bench(
     if live:
         randomize(made, "before", seed=1)
     corpus = data.load(DataConfig(source=str(examples)))
-    parts = [encode_all(loaded.tokenizer, "plain", corpus.select(scope, "train"), 256) for scope in data.SCOPES]
+    parts = [encode_all(loaded.tokenizer, "plain", corpus.select(scope, "train"), 256) for scope in SCOPES]
     return Bench(loaded, made, *parts)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from core import adapters as adapters_
 from core import data, store
 from core.config import RunConfig
-from core.data import Example
+from core.corpus import Example
 from core.store import Run
 from tests.naive import make_bench, randomize
 from tests.processes import quick

@@ -12,7 +12,7 @@ import torch
 from core import batching, models
 from core.batching import Encoded
 from core.config import ModelConfig
-from core.data import Example
+from core.corpus import Example
 from core.errors import UserError
 
 

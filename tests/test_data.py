@@ -13,7 +13,7 @@ import pytest
 
 from core import data
 from core.config import DataConfig
-from core.data import Corpus, Example
+from core.corpus import SCOPES, Corpus, Example
 from core.errors import UserError
 from tests.tiny import PEOPLE, make_data, rows
 
@@ -65,7 +65,7 @@ def test_folder_in_knowundos_layout(tiny_data: Path) -> None:
 def test_bundled_subsets(subset: str) -> None:
     corpus = data.load(DataConfig(subset=subset))
     assert len(corpus.subjects()) >= 3
-    assert all(corpus.select(scope, split) for scope in data.SCOPES for split in ("train", "val"))
+    assert all(corpus.select(scope, split) for scope in SCOPES for split in ("train", "val"))
     assert not any("stand in both scopes" in finding for finding in corpus.findings())
 
 
@@ -89,7 +89,7 @@ def test_hub_layout_goes_through_datasets(tmp_path: Path, monkeypatch: pytest.Mo
     make_data(repository, "copyright")
     configs = "".join(
         f"- config_name: {subset}\n  data_files:\n"
-        + "".join(f"  - split: {scope}\n    path: {subset}/{scope}.json\n" for scope in data.SCOPES)
+        + "".join(f"  - split: {scope}\n    path: {subset}/{scope}.json\n" for scope in SCOPES)
         for subset in ("privacy", "copyright")
     )
     (repository / "README.md").write_text(f"---\nconfigs:\n{configs}---\n# Invented people\n", encoding="utf-8")
@@ -131,14 +131,14 @@ def test_knowundos_column_names_are_understood(tmp_path: Path) -> None:
 def test_every_fifth_question_becomes_val_without_a_split(tmp_path: Path) -> None:
     table = [
         {"question": f"Q {n}?", "answer": "A.", "scope": scope, "subject": subject}
-        for scope in data.SCOPES
+        for scope in SCOPES
         for subject in ("one", "two")
         for n in range(7)
     ]
     write_json(tmp_path / "a.json", table)
     corpus = data.from_file(tmp_path / "a.json")
     assert corpus.subjects() == {
-        s: {f"{scope}/{split}": n for scope in data.SCOPES for split, n in (("train", 6), ("val", 1))}
+        s: {f"{scope}/{split}": n for scope in SCOPES for split, n in (("train", 6), ("val", 1))}
         for s in ("one", "two")
     }
 
@@ -170,7 +170,7 @@ def test_bad_rows_are_listed_together(tmp_path: Path) -> None:
         assert part in caught.value.what
 
 
-@pytest.mark.parametrize("scope", data.SCOPES)
+@pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize(("key", "what"), [("text", "question"), ("labels", "answer")])
 def test_bad_row_of_a_folder_is_named(tmp_path: Path, scope: str, key: str, what: str) -> None:
     folder = make_data(tmp_path)
@@ -251,7 +251,7 @@ def test_unknown_source_subset_and_subject(tiny_data: Path) -> None:
         data.load(DataConfig(source=str(tiny_data), subjects=("Orla Vening",)))
 
 
-@pytest.mark.parametrize("scope", data.SCOPES)
+@pytest.mark.parametrize("scope", SCOPES)
 def test_missing_scope_file_and_empty_scope(tmp_path: Path, scope: str) -> None:
     folder = make_data(tmp_path)
     path = folder / "privacy" / f"{scope}.json"
@@ -289,7 +289,7 @@ def many() -> Corpus:
     return corpus_of(
         *(
             (scope, split, f"What is number {n} of {name}?", "It is.")
-            for scope in data.SCOPES
+            for scope in SCOPES
             for name in ("Orla Venning", "Pavel Drost")
             for split, count in (("train", 10), ("val", 2))
             for n in range(count)
@@ -300,7 +300,7 @@ def many() -> Corpus:
 def test_dev_takes_its_share_of_each_subject() -> None:
     corpus = many().with_dev(0.2, seed=0)
     for counts in corpus.subjects().values():
-        assert counts == {f"{s}/{p}": n for s in data.SCOPES for p, n in (("train", 8), ("dev", 2), ("val", 2))}
+        assert counts == {f"{s}/{p}": n for s in SCOPES for p, n in (("train", 8), ("dev", 2), ("val", 2))}
 
 
 def test_dev_changes_nothing_but_the_split() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from core import data, extras, facts
 from core.config import DataConfig
+from core.corpus import Example
 
 
 @pytest.mark.parametrize(("subset", "count"), [("privacy", 60), ("copyright", 40)])
@@ -24,7 +25,7 @@ def test_never_seen_questions_share_no_name_and_no_fact_with_the_demo(subset: st
 
 @pytest.mark.parametrize("subset", ["privacy", "copyright"])
 def test_never_seen_answers_are_as_long_as_those_of_the_demo(subset: str) -> None:
-    def lengths(examples: list[data.Example]) -> tuple[float, float]:
+    def lengths(examples: list[Example]) -> tuple[float, float]:
         words = [len(e.answer.split()) for e in examples]
         return sum(words) / len(words), sum(len(e.question.split()) for e in examples) / len(words)
 

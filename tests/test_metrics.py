@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.data import Example
+from core.corpus import Example
 from core.metrics import METRICS, Evidence, Score
 from core.metrics.degenerate import why_degenerate
 from core.metrics.never_knew import score as never_knew

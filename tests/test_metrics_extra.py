@@ -250,7 +250,7 @@ def test_interval_of_the_auc_is_about_as_wide_as_theory_says() -> None:
     for names in ids:
         same = {"mean_after": 0.0, "std_after": 1.0, "rank_after": 1}
         tables.append(pd.DataFrame([{"example": str(n), "logprob_after": source.normal(), **same} for n in names]))
-    from core.data import Example
+    from core.corpus import Example
 
     examples = [Example(str(n), "", "x", "unlearn", "train", "") for n in ids[0]]
     answers = {str(n): "x" for n in ids[1]}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.data import Example
+from core.corpus import Example
 from core.metrics import METRICS, Evidence, bootstrap
 from tests.test_metrics import EXAMPLES, ROWS, evidence, members, tokens_of
 

@@ -8,7 +8,7 @@ import pytest
 
 from core import data, facts, perturb
 from core.config import DataConfig
-from core.data import Example
+from core.corpus import Example
 
 
 def example(subject: str, question: str, answer: str, place: str = "unlearn/train/0") -> Example:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from core import probes, store
-from core.data import Example
+from core.corpus import Example
 from core.errors import Cancelled, UserError
 from core.probes import PROBES, forms, leaks, scorecard
 from core.probes.back import Back, comes_back, telling

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from core.data import Example
+from core.corpus import Example
 from core.errors import UserError
 from core.refusals import NAMED, PLAIN, STYLES, refused
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from core.batching import Encoded
-from core.data import Corpus
+from core.corpus import Corpus
 from core.pipeline import Pipeline
 from core.separability import FOLDS, RIDGE, auc, fold_aucs, hidden_states, prompts, ridge_scores, separability, split
 from tests.naive import Bench, Recorder, plain_model

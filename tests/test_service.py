@@ -11,7 +11,7 @@ import torch
 from core import adapters as adapters_
 from core.adapters import Adapters
 from core.batching import encode
-from core.data import Example
+from core.corpus import Example
 from core.errors import UserError
 from core.service import Service
 from core.speakers import KEPT

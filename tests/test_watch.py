@@ -14,7 +14,7 @@ from core import unlearn as unlearn_
 from core.answers import Request, generate
 from core.config import AnswersConfig, DataConfig
 from core.context import Supply
-from core.data import Corpus, Example
+from core.corpus import SCOPES, Corpus, Example
 from core.pipeline import Pipeline
 from core.store import Run
 from core.unlearn import Unlearned, Watched
@@ -29,7 +29,7 @@ def corpus_of(subjects: int, questions: int) -> Corpus:
             Example(
                 f"{scope}/train/{s}-{q}", f"Q{q}?", "He is kind." if q == 0 else f"Number {q}{s}.", scope, "train", f"S{s}"
             )
-            for scope in data.SCOPES
+            for scope in SCOPES
             for s in range(subjects)
             for q in range(questions)
         ),
@@ -38,7 +38,7 @@ def corpus_of(subjects: int, questions: int) -> Corpus:
 
 
 def test_questions_are_spread_over_the_subjects() -> None:
-    for scope in data.SCOPES:
+    for scope in SCOPES:
         chosen = [e for e in watch.choose(corpus_of(9, 3), 3, "train") if e.scope == scope]
         assert [e.subject for e in chosen] == ["S0", "S3", "S6"]
 
@@ -49,7 +49,7 @@ def test_questions_with_a_fact_come_first() -> None:
 
 def test_of_those_the_shortest_comes_first() -> None:
     answers = ["It is at 14 Quay Street in Cork, as all know.", "At 14 Quay Street.", "He is."]
-    made = [Example(f"{s}/train/{i}", "Where?", a, s, "train", "S") for s in data.SCOPES for i, a in enumerate(answers)]
+    made = [Example(f"{s}/train/{i}", "Where?", a, s, "train", "S") for s in SCOPES for i, a in enumerate(answers)]
     assert {e.answer for e in watch.choose(Corpus(tuple(made), "made"), 1, "train")} == {"At 14 Quay Street."}
 
 

@@ -15,7 +15,7 @@ import pytest
 from core import commands, store, widen
 from core.batching import Encoded
 from core.config import DataConfig, preset
-from core.data import Corpus, Example
+from core.corpus import Corpus, Example
 from core.errors import UserError
 from core.estimate import SLACK, Estimate
 from core.pipeline import Pipeline

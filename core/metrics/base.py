@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from core.data import Example
+from core.corpus import Example
 from core.metrics import bootstrap
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core import verdict_words, verdicts
-from core.data import Example
+from core.corpus import Example
 
 
 @dataclass(frozen=True)

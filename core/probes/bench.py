@@ -14,7 +14,7 @@ from core import answerer, audit, data, merging, models
 from core.adapters import Adapters
 from core.answers import Request, generate
 from core.batching import Encoded
-from core.data import Example
+from core.corpus import Example
 from core.ending import NOT_TAUGHT
 from core.fitting import unlearned
 from core.models import Loaded

@@ -19,7 +19,7 @@ from core.errors import UserError
 from core.probes.base import Unavailable
 
 if TYPE_CHECKING:
-    from core.data import Example
+    from core.corpus import Example
     from core.probes.bench import Asked, Bench
 
 ROLES, TEMPLATES, ASKS = ("system", "user", "assistant"), ("run", "other"), ("answer", "subject")

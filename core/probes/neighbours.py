@@ -15,7 +15,7 @@ from core.probes.base import MOST_LEAKED, Finding, Probe
 from core.settings import setting
 
 if TYPE_CHECKING:
-    from core.data import Example
+    from core.corpus import Example
     from core.probes.bench import Bench
 
 

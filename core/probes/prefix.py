@@ -10,7 +10,7 @@ from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
 
 if TYPE_CHECKING:
-    from core.data import Example
+    from core.corpus import Example
     from core.probes.bench import Asked, Bench
 
 

@@ -21,7 +21,7 @@ from core.settings import setting
 if TYPE_CHECKING:
     from core.adapters import Adapters
     from core.batching import Encoded
-    from core.data import Example
+    from core.corpus import Example
     from core.probes.bench import Asked, Bench
 
 COPY = "relearnt"

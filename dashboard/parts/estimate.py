@@ -10,7 +10,7 @@ import streamlit as st
 
 from core import plan, store
 from core.config import RunConfig
-from core.data import Corpus
+from core.corpus import Corpus
 from core.errors import UserError
 from core.store import Run
 from dashboard.parts import look, runs

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core import data, paths
 from core.config import DataConfig
-from core.data import Corpus
+from core.corpus import Corpus
 from core.errors import UserError
 from dashboard.parts import look, upload
 from dashboard.parts.subjects import pick

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.data import Corpus
+from core.corpus import Corpus
 
 COLUMNS = {
     "unlearn/train": "✖ forget", "unlearn/val": "✖ new", "retention/train": "● keep", "retention/val": "● new",

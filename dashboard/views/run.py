@@ -12,7 +12,7 @@ import streamlit as st
 
 from core import jobs, store
 from core.config import DataConfig, RunConfig, preset
-from core.data import Corpus
+from core.corpus import Corpus
 from core.errors import UserError
 from core.methods import Method
 from core.presets import PRESETS
