@@ -22,7 +22,7 @@ FLIPPED = ("after/region.safetensors", "before/adapter_model.safetensors", "metr
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return Run(Path(shutil.copytree(PRIVACY, tmp_path / "runs" / "copied")))
+    return Run(Path(shutil.copytree(PRIVACY, tmp_path / "runs" / "copied", ignore=shutil.ignore_patterns("probes"))))
 
 
 def wrong(run: Run) -> list[str]:

@@ -37,7 +37,7 @@ def make_run() -> MakeRun:
     def make(name: str, state: str = "done", without: tuple[str, ...] = (), **status: Any) -> Run:
         source = store.bundled_runs()[0].path
         target = store.runs_folder() / name
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("before", "after", "checkpoints", *without))
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("before", "after", "checkpoints", "probes", *without))
         values = json.loads((target / "status.json").read_text()) | {"state": state} | status
         if state in ("queued", "running"):
             mine = psutil.Process().create_time()

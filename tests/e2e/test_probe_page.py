@@ -25,7 +25,7 @@ def probed(server: Server) -> str:
     """Put a copy of the bundled run with findings of two probes into the server's folder; return its id."""
     run = server.runs / RUN
     if not run.exists():
-        shutil.copytree(next(r.path for r in store.bundled_runs() if r.id.startswith("privacy")), run)
+        shutil.copytree(next(r.path for r in store.bundled_runs() if r.id.startswith("privacy")), run, ignore=shutil.ignore_patterns("probes"))
         put(Run(run), finding("sampling", 40, detail=DETAILS["sampling"]), finding("membership", 60, leaked=[], detail=DETAILS["membership"]))
     return RUN
 

@@ -38,7 +38,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the report of a run whose every text is hostile, names of modules and probes included."""
     place = tmp_path_factory.mktemp("hostile")
-    run = Run(Path(shutil.copytree(store.bundled_runs()[0].path, place / "run")))
+    run = Run(Path(shutil.copytree(store.bundled_runs()[0].path, place / "run", ignore=shutil.ignore_patterns("probes"))))
     rows = [
         {**row, "question": f"{i} {HOSTILE}", "truth": HOSTILE, "subject": SCRIPT, "before": f"</script>{HOSTILE} {LONG[:300]}", "after": f"{LONG[:300]}-->{HOSTILE}"}
         for i, row in enumerate(run.answers())
