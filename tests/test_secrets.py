@@ -94,7 +94,7 @@ def test_nothing_that_a_run_leaves_behind_holds_the_token(
     for listing in (["doctor"], ["doctor", "--json"], ["show", run.id, "--json"], ["runs", "--json"]):
         main(listing)
     assert {path.name for path in out.iterdir()} == {"run.html", "run.zip", "adapter.zip", "tables.zip", "parquet.zip", "card.md"}
-    answered = [json.loads(line) for line in (tmp_path / "answerer" / "answerer.log").read_text().splitlines()]
+    answered = [json.loads(line) for line in (answerer.place() / "answerer.log").read_text().splitlines()]
     assert [(line["run"], line["message"].partition(":")[0]) for line in answered] == [(run.id, "ask")]
     assert "Ada" not in json.dumps(answered)
     assert leaks(tmp_path) == []
