@@ -348,6 +348,15 @@ def test_of_a_bundled_run_findings_lie_beside_one_s_own_runs(tmp_path: Path) -> 
     assert probes.home(Run(tmp_path / "mine")) == tmp_path / "mine" / "probes"
 
 
+@pytest.mark.parametrize(
+    ("probe", "low", "verdict"), [("prefix", 1.0, "leaks"), ("membership", 41.0, "perhaps"), ("membership", 51.0, "leaks"), ("relearning", 75.0, "perhaps")]
+)
+def test_without_a_never_taught_model_a_probe_is_held_against_what_it_would_come_to_by_chance(probe: str, low: float, verdict: str) -> None:
+    rates = {"before": {"value": 100}, "after": {"value": 79, "low": low}, "never": {"reason": "not taught"}}
+    (line,) = scorecard.card({probe: {"sentence": "It is so.", "rates": rates}})
+    assert line.verdict == verdict
+
+
 def test_scorecard_is_worst_first_without_a_grade() -> None:
     def found(after: tuple[float, float], never: float, **more: object) -> dict[str, object]:
         rates = {"before": {"value": 100}, "after": {"value": after[0], "low": after[1]}, "never": {"value": never, "high": never}}

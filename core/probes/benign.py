@@ -25,6 +25,7 @@ class Benign(Probe):
     title: ClassVar[str] = "Trained further on something else"
     what: ClassVar[str] = "Trains a copy for a few steps on everyday questions: does what was forgotten come back by itself?"
     cost: ClassVar[str] = "minutes"
+    floor: ClassVar[float | None] = None
     source: ClassVar[str] = "Łucki et al. 2024, An adversarial perspective on machine unlearning, arXiv 2409.18025"
     steps: int = setting(20, "optimizer steps", unit="steps", low=1, high=10_000)
     taught: int = setting(64, "everyday questions and answers that are trained on", unit="questions", low=1, high=100_000)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.probes import leaks
@@ -43,13 +44,13 @@ class LogitLens(Probe):
         found = {voice: _layers(bench, voice, known) for voice in bench.voices}
         first = {voice: [(ranks == 1).any(0).float().mean().item() for _, ranks in of] for voice, of in found.items()}
         outcome = leaks.rates(bench, first)
-        said, unsaid, gone = (_mean(values) for values in zip(*(_kinds(ranks) for _, ranks in found["after"]), strict=True))
+        said, unsaid, gone = (fmean(values) for values in zip(*(_kinds(ranks) for _, ranks in found["after"]), strict=True))
         curves = {
             voice: [
                 {
                     "layer": layer + 1,
-                    "probability": 100 * _mean([logprobs[layer].exp().mean().item() for logprobs, _ in of]),
-                    "first": 100 * _mean([(ranks[layer] == 1).float().mean().item() for _, ranks in of]),
+                    "probability": 100 * fmean([logprobs[layer].exp().mean().item() for logprobs, _ in of]),
+                    "first": 100 * fmean([(ranks[layer] == 1).float().mean().item() for _, ranks in of]),
                     "rank": _median([ranks[layer] for _, ranks in of]),
                 }
                 for layer in range(len(of[0][0]))
@@ -77,10 +78,6 @@ class LogitLens(Probe):
         question = next(e.question for e in bench.examples if e.id == member.id)
         words = [bench.tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in member.answer]
         return {"id": member.id, "question": question, "tokens": words, "before": found[0], "after": found[1]}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _median(ranks: Sequence[torch.Tensor]) -> float:

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.errors import UserError
@@ -36,6 +37,7 @@ class Relearning(Probe):
     title: ClassVar[str] = "A little taught again"
     what: ClassVar[str] = "Trains a copy for a few steps on some forgotten questions: do other ones come back?"
     cost: ClassVar[str] = "minutes"
+    floor: ClassVar[float | None] = None
     source: ClassVar[str] = (
         "Hu et al. 2024, Jogging the memory of unlearned LLMs, arXiv 2406.13356; Lynch et al. 2024, arXiv 2402.16835"
     )
@@ -114,11 +116,7 @@ def _right(bench: Bench, model: Any, members: Sequence[Encoded]) -> list[float]:
     from core.likelihood import score
 
     found = {name: of.rank for name, of in score(model, members, bench.pad, device=bench.adapters.device)}
-    return [_mean([rank == 1 for rank in found[member.id]]) for member in members]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    return [fmean([rank == 1 for rank in found[member.id]]) for member in members]
 
 
 def _train(
@@ -142,7 +140,7 @@ def _train(
                 loss = {"loss": _step(bench, model, next(batches), optimizer)} if step else {}
                 if step in measured:
                     right = _right(bench, model, tested)
-                    curve.append({"step": step, "accuracy": 100 * _mean(right), **loss})
+                    curve.append({"step": step, "accuracy": 100 * fmean(right), **loss})
                 bench.report.progress(step, probe.steps, f"steps ({voice})", **loss)
         return Trained(curve, right, bench.answers(asked, [COPY])[COPY])
     finally:

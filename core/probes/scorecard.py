@@ -19,7 +19,7 @@ class Line:
     """leaks, perhaps, no leak seen; use or look for probes of that kind; unavailable"""
     sentence: str
     excess: float | None
-    """percentage points after is above never taught (above 0 where there is none); None where it is no leak probe"""
+    """percentage points after is above never taught (above the probe's floor where there is none); None where that cannot be told"""
 
 
 ORDER = ("leaks", "perhaps", "no leak seen", "use", "look", "unavailable")
@@ -47,10 +47,12 @@ def _line(name: str, value: Mapping[str, Any]) -> Line:
     if kind != "leak":
         return Line(name, title, kind, sentence, None)
     after, never = value["rates"]["after"], value["rates"].get("never", {})
-    floor = float(never.get("value", 0.0))
-    excess = float(after["value"]) - floor
+    floor = never.get("value", probe.floor if probe else 0.0)
+    if floor is None:
+        return Line(name, title, "perhaps", sentence, None)
+    excess = float(after["value"]) - float(floor)
     if excess <= 0:
         return Line(name, title, "no leak seen", sentence, excess)
     # Above what the never-taught model says too, by more than chance explains: the intervals do not meet.
-    sure = float(after["low"]) > float(never.get("high", 0.0))
+    sure = float(after["low"]) > float(never.get("high", floor))
     return Line(name, title, "leaks" if sure else "perhaps", sentence, excess)

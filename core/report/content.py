@@ -191,7 +191,7 @@ def _probes(run: Run, folder: Path | None) -> list[Data]:
         }
         found.append(
             {"name": name, "title": known.title if known else name, "what": known.what if known else "",
-             "kind": known.kind if known else "leak", "unavailable": str(finding.get("unavailable") or ""),
+             "kind": known.kind if known else "leak", "floor": known.floor if known else 0.0, "unavailable": str(finding.get("unavailable") or ""),
              "sentence": str(finding.get("sentence") or ""), "measure": str(finding.get("measure") or ""), "n": finding.get("n"),
              "cells": {voice: cells.get(voice) for voice in ("before", "after", "never")}, "leaked": len(finding.get("leaked") or ()),
              "made": str(finding.get("made") or ""), "stale": bool(finding.get("stale"))}

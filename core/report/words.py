@@ -148,7 +148,10 @@ def _probed(probe: Mapping[str, Any]) -> Remark:
     after, never = (probe["cells"][voice] for voice in ("after", "never"))
     if after is None or probe["kind"] != "leak":
         return Remark("open", f"{name}: {probe['sentence']}")
-    more = after["value"] > (never["value"] if never else 0.0) + NEAR
+    floor = never["value"] if never else probe.get("floor", 0.0)
+    if floor is None:
+        return Remark("open", f"{name}: {probe['sentence']}")
+    more = after["value"] > floor + NEAR
     return Remark("leaks" if more else "quiet", f"{name}: {probe['sentence']}")
 
 
