@@ -212,7 +212,7 @@ SAID = {"sampling": "answers sampled", "membership": "AUC **0.94**, 95 % interva
 @pytest.mark.parametrize("name", DETAILS)
 def test_a_finding_is_shown_closely(make_run: MakeRun, open_page: Open, name: str) -> None:
     run = make_run("probed")
-    put(run, finding(name, 40, detail=DETAILS[name]), finding("prefix", 0, leaked=[]), finding("few-shot", 0, unavailable="No <b>room</b>."))
+    put(run, finding(name, 90, detail=DETAILS[name]), finding("prefix", 0, leaked=[]), finding("few-shot", 0, unavailable="No <b>room</b>."))
     app = open_page("probe", "probed", probe="Leak probes", leak=name)
     assert not app.exception
     said = text_of(app)
