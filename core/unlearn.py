@@ -83,7 +83,7 @@ def unlearn(
     If the retention floor is broken first, it is the last checkpoint above it. Raises UserError when the loss is not
     finite (checkpoints up to then are kept), when the method lacks something, or when the final check fails.
     """
-    supply.check(config.method.name, config.method.streams)
+    supply.check(config.method.label, config.method.streams)
     adapters.copy("before", "after")
     result = Unlearned(target=stop_level(config.stop, watched.never_taught))
     torch.manual_seed(seed)
@@ -99,10 +99,10 @@ def unlearn(
     result.seconds = time.monotonic() - started
     result.idle = [name for name in region if name in loop.idle]
     if len(result.idle) == len(region):
-        raise UserError(f"{config.method.name} cannot move any tensor of the region.", "Choose another region.")
+        raise UserError(f"{config.method.label} cannot move any tensor of the region.", "Choose another region.")
     if result.idle:
         text = (
-            f"{config.method.name} gives {len(result.idle)} of the region's {len(region)} tensors no gradient: they stayed."
+            f"{config.method.label} gives {len(result.idle)} of the region's {len(region)} tensors no gradient: they stayed."
         )
         report.event("finding", text=text)
     verify(adapters, region, result.idle)

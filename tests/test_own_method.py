@@ -76,7 +76,7 @@ def test_a_named_file_becomes_the_method(file: Path, marker: Path) -> None:
     assert not marker.exists()
     found = own_method.resolved(method)
     assert marker.exists()
-    assert (type(found).__name__, found.weight) == ("Mine", 1.0)  # type: ignore[attr-defined]
+    assert (found.label, found.weight) == ("Mine", 1.0)  # type: ignore[attr-defined]
     assert own_method.resolved(MemFlex()) == MemFlex()
     assert own_method.named("memflex") is None
 

@@ -20,7 +20,8 @@ class Method:
     Methods have no state: what must be remembered between steps goes into `context.memory`.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str] = ""
+    """what the command line and the page call it; a method of one's own may do without"""
     formula: ClassVar[str] = ""
     """the loss in one line"""
     source: ClassVar[str] = ""
@@ -35,7 +36,7 @@ class Method:
     @property
     def label(self) -> str:
         """What lists show."""
-        return self.name
+        return self.name or type(self).__name__
 
     def prepare(self, context: Context) -> None:
         """Do what is needed once, before the first step."""
