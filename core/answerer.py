@@ -32,8 +32,8 @@ from pathlib import Path
 from typing import Any
 
 from core import access, one_at_a_time, store
-from core.config import AnswersConfig
 from core.errors import UserError
+from core.stages import AnswersConfig
 from core.store import Run
 
 START_SECONDS = 60.0

@@ -16,9 +16,9 @@ import torch
 from transformers import DynamicCache
 
 from core.adapters import Adapters
-from core.config import AnswersConfig
 from core.fused import mixed
 from core.likelihood import last_position_only
+from core.stages import AnswersConfig
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from core import models
-from core.config import TeachConfig
 from core.errors import UserError
 from core.paths import given
+from core.stages import TeachConfig
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from core import data, models
-from core.config import AuditConfig, RunConfig
+from core.config import RunConfig
 from core.errors import UserError
+from core.stages import AuditConfig
 from core.store import Run
 
 FILE = "audit.json"

@@ -7,8 +7,8 @@ import argparse
 from core import audit as audit_
 from core import config, jobs, store, trust
 from core.commands import STATUS, note, out, scores
-from core.config import AuditConfig
 from core.errors import UserError
+from core.stages import AuditConfig
 from core.summary import summary
 
 

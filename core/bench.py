@@ -130,9 +130,9 @@ def published_localization(bench: Bench, examples: Sequence[Any], copies: int) -
 
 def localization() -> dict[str, float]:
     """Seconds per example and copy, published over ours; 5 copies, labels perturbed as in the paper."""
-    from core.config import LocalizeConfig
     from core.localize import _Counter, gradient, perturbed
     from core.progress import Reporter
+    from core.stages import LocalizeConfig
 
     bench, config = prepare(), LocalizeConfig()
     part = bench.encoded[:64]
@@ -156,9 +156,9 @@ def step() -> dict[str, float]:
     """One unlearning step of 16 + 16 examples on the located region's size of tensors, published over ours."""
     import torch
 
-    from core.config import UnlearnConfig
     from core.context import Context, Supply
     from core.methods.base import FORGET, RETAIN
+    from core.stages import UnlearnConfig
 
     config = UnlearnConfig(batch_size=16, retain_batch_size=16)
     bench = prepare()
@@ -265,7 +265,7 @@ def answers() -> dict[str, float]:
     """64 questions to before and after in one batch, against two models asked one question at a time."""
     from core.answers import Request, generate
     from core.batching import prompt_ids
-    from core.config import AnswersConfig
+    from core.stages import AnswersConfig
 
     bench, config = prepare(), AnswersConfig(max_new_tokens=32)
     bench.adapters.copy("before", "after")
@@ -319,8 +319,8 @@ def _ask_and_report(adapters: Sequence[str]) -> None:
     """Ask 8 questions of each adapter and print this process's peak memory in MB."""
     from core.answers import Request, generate
     from core.batching import prompt_ids
-    from core.config import AnswersConfig
     from core.progress import peak_memory_mb
+    from core.stages import AnswersConfig
 
     bench = prepare()
     if "after" in adapters:

@@ -45,8 +45,8 @@ def _seconds(processes: int) -> tuple[float, float]:
 
 def main() -> None:
     """Localize as one process of those that were started, and let the chief print the median seconds after a first time."""
-    from core.config import LocalizeConfig
     from core.localize import localize
+    from core.stages import LocalizeConfig
 
     bench, half = prepare(), 80
     unlearn, retention = bench.encoded[:EXAMPLES], bench.encoded[half : half + EXAMPLES]

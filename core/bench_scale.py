@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from core.config import LocalizeConfig, ModelConfig
+from core.stages import LocalizeConfig, ModelConfig
 
 EXAMPLES = (16, 32, 64)
 COPIES = (1, 5, 25)
@@ -87,9 +87,9 @@ def _localized(of: tuple[Any, Any], examples: int, copies: int) -> tuple[float, 
     import torch
 
     from core import batching, data
-    from core.config import DataConfig
     from core.localize import _Counter, gradient, perturbed
     from core.progress import Reporter
+    from core.stages import DataConfig
 
     adapters, tokenizer = of
     corpus, config = data.load(DataConfig()), LocalizeConfig(copies=copies)

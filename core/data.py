@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from core import facts, tables
-from core.config import DataConfig
 from core.corpus import SCOPES, SPLITS, Corpus, Example
 from core.errors import UserError, unknown
 from core.paths import contained, given
+from core.stages import DataConfig
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 HUB = "zjunlp/KnowUnDo"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from core import audit, store
-from core.config import ModelConfig
 from core.errors import UserError, unknown
+from core.stages import ModelConfig
 from core.store import Run
 
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core import gguf_head, weight_files
-from core.config import ModelConfig
 from core.errors import UserError
 from core.model_bounds import free_memory
 from core.models import adapter_base
 from core.paths import given
+from core.stages import ModelConfig
 
 KNOWN = {
     "bundled": 134_515_008,

@@ -23,13 +23,13 @@ from peft.tuners.lora.layer import ParamWrapper
 
 from core.adapters import Adapters, Cell
 from core.batching import Batch, Encoded, by_length, collate, cost
-from core.config import LocalizeConfig
 from core.crew import ALONE, Crew
 from core.errors import UserError
 from core.inside import details
 from core.likelihood import answer_logits, per_example, token_nll
 from core.progress import Reporter
 from core.separability import prompts, separability
+from core.stages import LocalizeConfig
 
 TOP = 10
 """examples kept per cell in the contributions table"""

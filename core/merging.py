@@ -15,9 +15,9 @@ from transformers import PreTrainedModel
 
 from core import adapters as adapters_
 from core.adapters import Adapters
-from core.config import TeachConfig
 from core.errors import UserError
 from core.placing import check_merging
+from core.stages import TeachConfig
 
 TAUGHT = "taught"
 """folder, in a run with a merged base, of the adapter that was merged"""

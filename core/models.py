@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import gguf_head, launch, placing, trust, weight_files
-from core.config import ModelConfig
 from core.errors import UserError
 from core.model_bounds import failed, free_memory, parameters, quiet
 from core.paths import given
+from core.stages import ModelConfig
 
 if TYPE_CHECKING:
     import torch

@@ -13,8 +13,8 @@ import tempfile
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from core.config import ModelConfig
 from core.errors import UserError
+from core.stages import ModelConfig
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from core import adapters as adapters_
 from core import audit, data, merging, models
 from core.answers import Request, Spelling, stream
 from core.batching import Encoded, encode, prompt_ids, prompt_text
-from core.config import AnswersConfig, ModelConfig, RunConfig
+from core.config import RunConfig
 from core.corpus import SCOPES, Example
 from core.errors import UserError, unknown
 from core.fitting import unlearned
@@ -26,6 +26,7 @@ from core.pair import Pair
 from core.probes.lens import maps
 from core.requests import Asked, read
 from core.speakers import Speakers
+from core.stages import AnswersConfig, ModelConfig
 from core.store import Run
 from core.unlearn import spread
 from core.voice_spec import Voice, cells_of, parse

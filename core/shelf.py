@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from core import models
 from core.adapters import Adapters
-from core.config import ModelConfig
 from core.models import Loaded
+from core.stages import ModelConfig
 
 
 class Shelf:

@@ -16,11 +16,11 @@ import torch
 
 from core.adapters import Adapters
 from core.batching import Encoded, bucketed, collate, cost
-from core.config import TeachConfig
 from core.crew import ALONE, Crew
 from core.errors import UserError
 from core.likelihood import accuracy, answer_logits, per_example, token_nll
 from core.progress import Reporter
+from core.stages import TeachConfig
 
 NEAR = 2.0
 """Percentage points below the target from which on an epoch is followed by an exact measurement."""

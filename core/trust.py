@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core import store
-from core.config import ModelConfig, RunConfig
+from core.config import RunConfig
 from core.errors import UserError
+from core.stages import ModelConfig
 
 FLAG = "--trust-remote-code"
 

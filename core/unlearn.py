@@ -17,12 +17,12 @@ import torch
 
 from core.adapters import Adapters
 from core.batching import Encoded, by_length, epochs
-from core.config import UnlearnConfig
 from core.context import Context, Supply
 from core.errors import UserError
 from core.likelihood import accuracy
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
 from core.progress import Reporter
+from core.stages import UnlearnConfig
 
 Saver = Callable[[int, dict[str, torch.Tensor]], None]
 """(step, the region's tensors) -> stored as a checkpoint"""

@@ -14,8 +14,8 @@ from typing import Any
 from core import facts
 from core.adapters import Adapters
 from core.answers import Request, generate
-from core.config import AnswersConfig
 from core.corpus import SCOPES, Corpus, Example
+from core.stages import AnswersConfig
 from core.voices import Voices
 
 ROOM = 4

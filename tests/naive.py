@@ -14,11 +14,11 @@ from core import adapters as adapters_
 from core import data, models
 from core.adapters import Adapters
 from core.batching import Encoded, encode_all
-from core.config import DataConfig, ModelConfig
 from core.corpus import SCOPES
 from core.errors import Cancelled
 from core.models import Loaded
 from core.progress import Reporter
+from core.stages import DataConfig, ModelConfig
 
 
 @dataclass

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from core import adapters as adapters_
 from core import models
 from core.adapters import Adapters
-from core.config import ModelConfig
 from core.errors import UserError
+from core.stages import ModelConfig
 from tests.naive import Bench, randomize
 from tests.tiny import ARCHITECTURES
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from core import answerer, jobs
-from core.config import AnswersConfig
 from core.errors import UserError
+from core.stages import AnswersConfig
 from core.store import Run
 from tests.processes import quick, until
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.answers import Piece, Request, generate, stream
-from core.config import AnswersConfig
+from core.stages import AnswersConfig
 from tests.naive import Bench, randomize
 from tests.tiny import ARCHITECTURES
 

@@ -16,9 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from core import audit, config, data, foreign, models, store
 from core.auditing import Auditing
 from core.batching import encode_all
-from core.config import AuditConfig, ModelConfig, RunConfig
+from core.config import RunConfig
 from core.errors import Cancelled, UserError
 from core.progress import Reporter
+from core.stages import AuditConfig, DataConfig, ModelConfig
 from core.store import Run
 from tests.naive import Recorder
 from tests.processes import command, last_json
@@ -80,7 +81,7 @@ def of_models(place: Path, tiny_llama: Path, tiny_data: Path) -> Run:
 
 def naive_logprobs(model: Any, base: Path, tiny_data: Path) -> dict[str, list[float]]:
     """Return example -> log-probabilities of the true answer's tokens, one example at a time."""
-    examples = data.load(config.DataConfig(source=str(tiny_data))).examples
+    examples = data.load(DataConfig(source=str(tiny_data))).examples
     found = {}
     for one in encode_all(AutoTokenizer.from_pretrained(base), "plain", examples, 256):
         with torch.no_grad():

@@ -11,9 +11,9 @@ import torch
 
 from core import batching, models
 from core.batching import Encoded
-from core.config import ModelConfig
 from core.corpus import Example
 from core.errors import UserError
+from core.stages import ModelConfig
 
 
 @pytest.fixture(scope="module")

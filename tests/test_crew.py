@@ -18,10 +18,10 @@ import torch
 import torch.distributed
 
 from core import jobs, localize, store
-from core.config import LocalizeConfig
 from core.crew import ALONE, Crew, Processes, cached, dealt
 from core.errors import UserError
 from core.progress import Reporter
+from core.stages import LocalizeConfig
 from core.store import Run
 from tests import processes
 from tests.naive import Bench

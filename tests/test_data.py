@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from core import data
-from core.config import DataConfig
 from core.corpus import SCOPES, Corpus, Example
 from core.errors import UserError
+from core.stages import DataConfig
 from tests.tiny import PEOPLE, make_data, rows
 
 OWN = [

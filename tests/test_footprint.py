@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core import footprint, models
-from core.config import ModelConfig
+from core.stages import ModelConfig
 from tests.tiny import make_gguf
 
 
@@ -51,7 +51,7 @@ def test_too_little_memory_does_not_fit(tiny_llama: Path, monkeypatch: pytest.Mo
 
 
 def test_no_torch_is_imported() -> None:
-    code = "import sys; from core import footprint, plan; from core.config import ModelConfig; "
+    code = "import sys; from core import footprint, plan; from core.stages import ModelConfig; "
     code += "footprint.footprint(ModelConfig()); footprint.footprint(ModelConfig(name='a/b')); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from core import data, general
-from core.config import DataConfig
 from core.data import ASSETS
 from core.errors import UserError
+from core.stages import DataConfig
 
 
 def plain(text: str) -> str:

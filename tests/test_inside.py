@@ -11,8 +11,8 @@ from transformers import AutoConfig
 
 from core import inside
 from core.adapters import Cell
-from core.config import LocalizeConfig
 from core.localize import localize
+from core.stages import LocalizeConfig
 from tests.naive import Bench, Recorder
 from tests.tiny import SETTINGS
 

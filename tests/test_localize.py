@@ -12,9 +12,9 @@ import torch
 
 from core import localize
 from core.batching import Encoded
-from core.config import LocalizeConfig
 from core.errors import Cancelled, UserError
 from core.localize import TOP, Localization
+from core.stages import LocalizeConfig
 from tests.naive import Bench, Recorder, example_loss, gradients, plain_model
 from tests.tiny import ARCHITECTURES
 

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from core import data, extras, facts
-from core.config import DataConfig
 from core.corpus import Example
+from core.stages import DataConfig
 
 
 @pytest.mark.parametrize(("subset", "count"), [("privacy", 60), ("copyright", 40)])

@@ -11,9 +11,9 @@ import torch
 
 from core import adapters as adapters_
 from core import merging
-from core.config import TeachConfig
 from core.errors import UserError
 from core.service import Service
+from core.stages import TeachConfig
 from tests.naive import Bench
 from tests.test_pipeline import execute, small
 

@@ -11,11 +11,11 @@ import torch
 
 from core import unlearn as unlearn_
 from core.batching import Encoded, collate
-from core.config import UnlearnConfig
 from core.context import Supply
 from core.likelihood import accuracy, answer_logits, token_nll
 from core.methods import METHODS
 from core.methods.base import RETAIN
+from core.stages import UnlearnConfig
 from core.unlearn import Watched
 from tests.naive import Bench, Recorder, make_bench
 from tests.test_methods import general, refused

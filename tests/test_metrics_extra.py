@@ -291,7 +291,7 @@ def test_answers_are_no_refusals(text: str) -> None:
 
 def test_no_true_answer_of_the_demo_is_a_refusal() -> None:
     from core import data
-    from core.config import DataConfig
+    from core.stages import DataConfig
 
     for subset in ("privacy", "copyright"):
         for example in data.load(DataConfig(subset=subset)).examples:

@@ -13,8 +13,8 @@ import torch
 
 from core import adapters as adapters_
 from core import models
-from core.config import ModelConfig
 from core.errors import UserError
+from core.stages import ModelConfig
 from tests.conftest import ROOT
 from tests.naive import Bench
 

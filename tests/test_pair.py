@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core import audit, config, store
 from core.auditing import Auditing
-from core.config import AuditConfig
 from core.errors import UserError
 from core.pair import BETWEEN
 from core.progress import Reporter
 from core.service import Service
+from core.stages import AuditConfig
 from core.store import Run
 from tests.tiny import make_tiny
 

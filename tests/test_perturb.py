@@ -7,8 +7,8 @@ import re
 import pytest
 
 from core import data, facts, perturb
-from core.config import DataConfig
 from core.corpus import Example
+from core.stages import DataConfig
 
 
 def example(subject: str, question: str, answer: str, place: str = "unlearn/train/0") -> Example:

@@ -15,12 +15,12 @@ from core import adapters as adapters_
 from core import localize, models, placing
 from core.adapters import Adapters
 from core.batching import collate
-from core.config import LocalizeConfig, ModelConfig
 from core.errors import UserError
 from core.likelihood import answer_logits, mean_loss
 from core.placing import ROUNDED
 from core.progress import Reporter
 from core.quantized import Quantized, parameters
+from core.stages import LocalizeConfig, ModelConfig
 from tests.naive import Bench, randomize
 from tests.test_pipeline import execute, small
 

@@ -13,9 +13,10 @@ from transformers import AutoConfig
 
 from core import architectures, cells, dry_run, sizing
 from core.batching import Encoded, collate
-from core.config import RunConfig, TeachConfig
+from core.config import RunConfig
 from core.footprint import parameter_count
 from core.likelihood import answer_logits, mean_loss
+from core.stages import TeachConfig
 from dashboard.charts import heatmap
 from dashboard.charts.palette import LIGHT
 from tests.processes import command, last_json
@@ -80,7 +81,7 @@ def test_it_counts_what_torch_keeps_for_the_way_back(tiny_llama: Path) -> None:
 
     from core import adapters as adapters_
     from core import models
-    from core.config import ModelConfig
+    from core.stages import ModelConfig
 
     loaded = models.load(ModelConfig(name=str(tiny_llama), dtype="float32", device="cpu"))
     adapters = adapters_.attach(loaded.model, "float32", rank=8, alpha=16, dropout=0.0, seed=0)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from core import likelihood
-from core.config import TeachConfig
 from core.errors import Cancelled, UserError
+from core.stages import TeachConfig
 from core.teach import Taught, rate, teach
 from tests.naive import Bench, Recorder
 
@@ -49,7 +49,7 @@ def test_taught_adapter_is_rounded(fluent: tuple[Bench, Taught]) -> None:
 
 def test_the_base_is_untouched(fluent: tuple[Bench, Taught]) -> None:
     from core import models
-    from core.config import ModelConfig
+    from core.stages import ModelConfig
 
     bench = fluent[0]
     fresh = models.load(ModelConfig(name=bench.loaded.name, device="cpu", dtype="float32")).model.state_dict()

@@ -13,13 +13,13 @@ import torch
 
 from core import unlearn as unlearn_
 from core.batching import Encoded
-from core.config import UnlearnConfig
 from core.context import Context, Supply
 from core.errors import Cancelled, UserError
 from core.methods import Method
 from core.methods.gradient_ascent import GradientAscent
 from core.methods.memflex import MemFlex
 from core.methods.rmu import RMU
+from core.stages import UnlearnConfig
 from core.unlearn import Unlearned, Watched
 from tests.naive import Bench, Recorder, example_loss, gradients, plain_model
 from tests.tiny import ARCHITECTURES

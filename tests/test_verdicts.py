@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 
 from core import facts, store, verdict_words, verdicts
-from core.config import DataConfig
 from core.data import load
 from core.errors import UserError
 from core.metrics.degenerate import judged, noise
 from core.metrics.refusal import is_refusal
 from core.metrics.rouge import _scorer, recall
 from core.refusals import STYLES
+from core.stages import DataConfig
 from core.store import Run
 from core.verdict_rules import DEFAULT, Evidence, Rules, from_json
 from tests.verdict_cases import CASES, NOT_WORDS, REAL, SEEN, UNSEEN, Case

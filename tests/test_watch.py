@@ -12,10 +12,10 @@ import torch
 from core import data, store, watch
 from core import unlearn as unlearn_
 from core.answers import Request, generate
-from core.config import AnswersConfig, DataConfig
 from core.context import Supply
 from core.corpus import SCOPES, Corpus, Example
 from core.pipeline import Pipeline
+from core.stages import AnswersConfig, DataConfig
 from core.store import Run
 from core.unlearn import Unlearned, Watched
 from tests.naive import Bench, Recorder

@@ -14,11 +14,12 @@ import pytest
 
 from core import commands, store, widen
 from core.batching import Encoded
-from core.config import DataConfig, preset
+from core.config import preset
 from core.corpus import Corpus, Example
 from core.errors import UserError
 from core.estimate import SLACK, Estimate
 from core.pipeline import Pipeline
+from core.stages import DataConfig
 from core.store import Run
 from tests.naive import Recorder
 from tests.test_pipeline import execute, small

@@ -8,7 +8,8 @@ from typing import Any
 import streamlit as st
 
 from core import audit, jobs, store
-from core.config import AuditConfig, preset
+from core.config import preset
+from core.stages import AuditConfig
 from core.store import Run
 from dashboard.charts import moved
 from dashboard.parts import look, runs

@@ -9,9 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from core.config import AnswersConfig, RunConfig
+from core.config import RunConfig
 from core.errors import UserError
 from core.export import Record
+from core.stages import AnswersConfig
 from core.store import Run
 from core.voice_spec import Voice, parse
 from dashboard.parts import runs

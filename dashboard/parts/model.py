@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core import paths
-from core.config import ModelConfig
 from core.errors import UserError
 from core.footprint import Footprint, footprint, guessed_device
 from core.models import BUNDLED, adapter_base, hub_id
 from core.regions import PUBLISHED, Located, Region
+from core.stages import ModelConfig
 from dashboard.parts.text import md
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from core import fitting
-from core.config import AnswersConfig
 from core.errors import UserError
+from core.stages import AnswersConfig
 from core.store import Run
 from core.voice_spec import parse
 from dashboard.parts import runs

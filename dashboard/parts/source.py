@@ -8,9 +8,9 @@ from pathlib import Path
 import streamlit as st
 
 from core import data, paths
-from core.config import DataConfig
 from core.corpus import Corpus
 from core.errors import UserError
+from core.stages import DataConfig
 from dashboard.parts import look, upload
 from dashboard.parts.subjects import pick
 from dashboard.parts.text import md

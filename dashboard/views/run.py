@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core import jobs, store
-from core.config import DataConfig, RunConfig, preset
+from core.config import RunConfig, preset
 from core.corpus import Corpus
 from core.errors import UserError
 from core.methods import Method
 from core.presets import PRESETS
 from core.regions import Region
+from core.stages import DataConfig
 from dashboard.parts import audited, configuration, estimate, look, model, progress, quota, runs, settings, source, where
 from dashboard.parts.text import md
 

@@ -10,8 +10,9 @@ import pytest
 
 from core import audit, config, jobs, store
 from core.auditing import Auditing
-from core.config import AuditConfig, RunConfig
+from core.config import RunConfig
 from core.progress import Reporter
+from core.stages import AuditConfig
 from core.store import Run
 from dashboard.charts import moved
 from dashboard.charts.palette import LIGHT

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core import data
-from core.config import DataConfig
+from core.stages import DataConfig
 from tests.hostile import data_files
 from tests.hostile.harness import Around, calm
 

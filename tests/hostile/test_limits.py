@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from core import access, answerer, one_at_a_time, requests, store
-from core.config import AnswersConfig
 from core.errors import UserError
+from core.stages import AnswersConfig
 from dashboard.parts import runs_archive, upload
 from tests.processes import ROOT
 

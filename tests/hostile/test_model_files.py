@@ -10,8 +10,8 @@ import torch  # noqa: F401 - so that no input pays for its import
 import transformers  # noqa: F401
 
 from core import footprint, models
-from core.config import ModelConfig
 from core.errors import UserError
+from core.stages import ModelConfig
 from tests.hostile import archives, model_files
 from tests.hostile.harness import TAKEN, Around, calm
 from tests.tiny import make_gguf

@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from core import archive, checkup, config, data, export_tables, labels, store, verify
-from core.config import DataConfig, RunConfig
+from core.config import RunConfig
 from core.errors import UserError
 from core.overview import overview
+from core.stages import DataConfig
 from core.store import Run
 from core.summary import summary
 from tests.hostile import archives, data_files

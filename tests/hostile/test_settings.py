@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from core import commands, config, data, models, regions, requests, store, voice_spec
+from core import commands, data, models, regions, requests, store, voice_spec
 from core.__main__ import parser
-from core.config import DataConfig, RunConfig
+from core.config import RunConfig
 from core.errors import UserError
+from core.stages import DataConfig, ModelConfig
 from tests.hostile import settings
 from tests.hostile.harness import Around, calm
 
@@ -106,4 +107,4 @@ def test_only_the_flag_lets_a_model_run_its_code(around: Around) -> None:
 
     trust.check(wish.model)
     with pytest.raises(UserError, match="never allowed"):
-        trust.check(config.ModelConfig(name="org/two", trust_remote_code=True))
+        trust.check(ModelConfig(name="org/two", trust_remote_code=True))
