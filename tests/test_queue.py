@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core import access, jobs, limits, living, store, sweep, tickets, worker
+from core import access, jobs, limits, living, store, sweep, sweep_worker, tickets, worker
 from core.config import RunConfig
 from core.errors import UserError
 from core.store import Run
@@ -151,8 +151,8 @@ def test_a_sweep_gives_way_to_somebody_else_between_two_of_its_runs(tmp_path: Pa
             monkeypatch.setenv(access.OWNER, "a")
             threading.Thread(target=of_b, args=(path,), daemon=True).start()
 
-    monkeypatch.setattr(worker, "_one", one)
-    assert worker.work_sweep(made) == 0
+    monkeypatch.setattr(sweep_worker, "_one", one)
+    assert sweep_worker.work(made) == 0
     assert done == ["a1", "b", "a2", "a3"]
 
 

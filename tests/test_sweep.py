@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core import grid, jobs, store, worker
+from core import grid, jobs, store, sweep_worker
 from core import sweep as sweep_
 from core.config import RunConfig
 from core.errors import UserError
@@ -54,7 +54,7 @@ def test_runs_of_a_sweep_are_those_that_would_run_alone(
         base.with_setting("unlearn.steps", 2),
     ]  # fmt: skip
     sweep = made([(config, {"number": i}) for i, config in enumerate(configs)], tmp_path / "sweep")
-    assert worker.work_sweep(sweep) == 0
+    assert sweep_worker.work(sweep) == 0
     assert [state(run) for run in sweep_.members(sweep)] == ["done"] * 4
     for number, (run, config) in enumerate(zip(sweep_.members(sweep), configs, strict=True)):
         assert same_result(run, alone(config, tmp_path / f"alone{number}")), number
@@ -77,7 +77,7 @@ def test_model_is_loaded_once_and_a_failing_run_stops_no_other(
     )
     broken, skipped = sweep_.members(sweep)[2], sweep_.members(sweep)[3]
     skipped.cancel()
-    assert worker.work_sweep(sweep) == 0
+    assert sweep_worker.work(sweep) == 0
     assert [state(run) for run in sweep_.members(sweep)] == ["done", "done", "failed", "cancelled", "done"]
     assert "Orla Venning" in broken.status()["fix"]
     assert len(loaded) == 2  # once, and once more after what broke off

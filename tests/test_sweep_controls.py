@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from core import controls, paired, sequence, store, worker
+from core import controls, paired, sequence, store, sweep_worker
 from core import sweep as sweep_
 from core.config import RunConfig
 from core.errors import UserError
@@ -37,7 +37,7 @@ def controlled(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempP
         patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
         assert controls.find(run, place) is None
         sweep = controls.create(run, place)
-        assert worker.work_sweep(sweep) == 0
+        assert sweep_worker.work(sweep) == 0
     return run, sweep
 
 
@@ -177,7 +177,7 @@ def requested(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPa
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
         sweep = sequence.create(base, ["Orla Venning", "Sana Iqbar", "Pavel Drost"], place)
-        assert worker.work_sweep(sweep) == 0
+        assert sweep_worker.work(sweep) == 0
     assert [state(run) for run in sweep_.members(sweep)] == ["done"] * 3
     return sweep
 

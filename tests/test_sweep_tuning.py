@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from core import calibrate, tuning, worker
+from core import calibrate, sweep_worker, tuning
 from core import sweep as sweep_
 from core.config import RunConfig
 from core.errors import UserError
@@ -93,7 +93,7 @@ def tuned(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFa
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
         sweep = sweep_.create("tune", "tune", {"seconds": 0.5}, tuning.members(pairs, 3, 0.5), place)
-        assert worker.work_sweep(sweep) == 0
+        assert sweep_worker.work(sweep) == 0
     return sweep
 
 
