@@ -62,6 +62,13 @@ def members(run: Run) -> list[Member]:
     if run.status().get("state") != "done":
         raise UserError(f"The run {run.id} is not finished.", "Controls need its region and its scores.")
     config = run.config()
+    if config.audit.after:
+        raise UserError("This is an audit of models made elsewhere: nothing was located here.", "Take a run of your own.")
+    if config.unlearn.result_step:
+        raise UserError(
+            "A checkpoint was picked as this run's result, and a control has nobody who picks one.",
+            "Make the controls of the run that it was picked from.",
+        )
     found = [Member(config, _at(config, "given"), "given", run)]
     for name, region, offset in regions(run, config.region):
         changed = dataclasses.replace(config, region=region)
@@ -143,13 +150,14 @@ def result(sweep: Sweep) -> Controls:
 
 
 def sentence(region: str, found: Estimate, draws: int) -> str:
-    """Say whether a region beats random ones: it does where the whole interval lies above nothing."""
-    of = f"{draws} random region{'s' if draws > 1 else ''} of equal size"
+    """Say whether a region beats random ones: it does where the whole interval lies above nothing. One draw cannot say."""
+    points = f"{found.value:.1f}".replace("-", "−") + f" ± {found.half:.1f}"
+    if draws == 1:
+        gap = f"{points} points of average success over questions"
+        return f"One random region of equal size is there (difference {gap}): that says nothing about others."
     if found.low > 0:
-        points = f"{found.value:.1f} ± {found.half:.1f}"
-        return f"On this data the {region} region beats {of} by {points} points of average success."
-    points = f"{found.value:.1f}".replace("-", "−")
-    return f"On this data the {region} region does not beat {of} (difference {points} ± {found.half:.1f})."
+        return f"On this data the {region} region beats {draws} random regions of equal size by {points} points of average success."
+    return f"On this data the {region} region does not beat {draws} random regions of equal size (difference {points})."
 
 
 def _done(entry: Entry) -> bool:

@@ -138,9 +138,12 @@ def interval(values: Sequence[float]) -> tuple[float, float | None]:
     mean = statistics.fmean(values)
     if len(values) < 2:
         return mean, None
-    free = len(values) - 1
-    quantile = T975[free - 1] if free <= len(T975) else 1.96 + 2.4 / free
-    return mean, quantile * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, t975(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def t975(free: float) -> float:
+    """Return the 97.5 % quantile of Student's t; fractions of a degree of freedom are dropped, which widens an interval."""
+    return T975[int(free) - 1] if free < len(T975) + 1 else 1.96 + 2.4 / free
 
 
 def over_seeds(found: Iterable[Mapping[str, Any]], without: Sequence[str] = ("seed",)) -> list[dict[str, Any]]:
@@ -158,7 +161,7 @@ def over_seeds(found: Iterable[Mapping[str, Any]], without: Sequence[str] = ("se
         done = [one for one in group if one["state"] == "done"]
         summary: dict[str, Any] = {
             "role": role, "coordinates": coordinates, "count": len(done), "failed": len(group) - len(done),
-            "runs": [one["run"] for one in group],
+            "runs": [one["run"] for one in group], "diverged": sum(bool(one["diverged"]) for one in group),
         }  # fmt: skip
         for name in SCORES:
             splits = {split for one in done for split in one[name]}

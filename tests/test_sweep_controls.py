@@ -121,11 +121,12 @@ def test_interval_is_that_of_paired_differences() -> None:
     a, b = (paired.success(t, "val") for t in (given, noisy))
     variance = sum(float((a[s] - b[s]).var(ddof=0)) / 200 / 4 for s in ("unlearn", "retention"))
     assert found.half == pytest.approx(1.96 * variance**0.5, rel=0.1)
-    # Draws of random regions that differ widen the interval, though each is exact on every question.
+    # Draws of random regions that differ widen the interval, though each is exact on every question: the means differ by
+    # −10, 0 and 10 points, a fourth would lie within t(2) · 10 · √(1 + 1/3) of theirs.
     spread = [tokens({"unlearn": list(easy + d), "retention": list(easy)}) for d in (-0.2, 0.0, 0.2)]
     wide = paired.difference(given, spread, "val")
     assert wide.value == pytest.approx(0.0, abs=1e-9)
-    assert wide.half > 5
+    assert (wide.low, wide.high) == pytest.approx((-49.69, 49.69), abs=0.01)
     assert paired.average(given, "val").value == pytest.approx(50.0)
     with pytest.raises(UserError, match="same questions"):
         paired.difference(given, [tokens({"unlearn": [0.1], "retention": [0.1]})], "val")
@@ -133,13 +134,33 @@ def test_interval_is_that_of_paired_differences() -> None:
         paired.average(given, "dev")
 
 
+def test_a_region_that_is_one_more_random_one_rarely_beats_them() -> None:
+    """Four regions drawn from one distribution: the first is above the interval in 2.5 % of such draws, not in a quarter."""
+    source, beats = np.random.default_rng(3), 0
+    for _ in range(200):
+        shares = source.normal(0.5, 0.1, (4, 2, 1)) + source.normal(0, 0.1, (4, 2, 20))
+        given, *others = [tokens(dict(zip(paired.SCOPES, one.clip(0, 1).tolist(), strict=True))) for one in shares]
+        beats += paired.difference(given, others, "val").low > 0
+    assert beats <= 14  # 2.5 % are 5, with a standard deviation of 2.2
+
+
 def test_sentences_in_words() -> None:
     better, worse = Estimate(4.1, 2.9, 5.3), Estimate(-2.0, -3.5, -0.5)
     assert controls.sentence("located", better, 3) == (
         "On this data the located region beats 3 random regions of equal size by 4.1 ± 1.2 points of average success."
     )
-    assert "does not beat 1 random region of equal size (difference −2.0 ± 1.5)" in controls.sentence("located", worse, 1)
+    assert "does not beat 3 random regions of equal size (difference −2.0 ± 1.5)" in controls.sentence("located", worse, 3)
+    assert "says nothing about others" in controls.sentence("located", better, 1)
     assert "does not beat" in controls.sentence("located", Estimate(4.0, -0.1, 8.0), 3)
+
+
+def test_what_has_no_controls_says_so(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
+    run = controlled[0]
+    for path, value, match in (("audit.after", "somewhere", "audit"), ("unlearn.result_step", 4, "picked")):
+        other = store.create(run.config().with_setting(path, value), tmp_path)
+        store.write_json(other.path / "status.json", store.fresh_status() | {"state": "done"})
+        with pytest.raises(UserError, match=match):
+            controls.members(other)
 
 
 def test_regions_of_other_rules_get_controls_of_their_size(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:

@@ -27,7 +27,10 @@ WHAT = (
     "same rule after other random answers. If random tensors do as well, the region explains nothing."
 )
 FORMULA = "mean of Unlearn and Retention Success on val; bars: 95 % bootstrap over questions"
-DIFFERENCE = "bootstrap of the difference over questions, which are the same for all runs, and over the random draws"
+DIFFERENCE = (
+    "Student's interval from two variances: of the mean difference over questions (bootstrap; they are the same for all runs), and "
+    "of one more random region against the mean of those drawn"
+)
 COLUMNS = (
     Column("Unlearn", "Unlearn Success on val"), Column("Retention", "Retention Success on val"),
     Column("Average", "Mean of the two"), Column("Never-knew", "100: as if never taught"),
@@ -170,7 +173,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
         average = Cell(f"{ends[0]:.1f}", f"±{(ends[2] - ends[1]) / 2:.1f}", f"95 % interval {ends[1]:.1f} to {ends[2]:.1f}") if ends else Cell()
         cells = [plain(row, "unlearn"), plain(row, "retention"), average, plain(row, "never_knew"), plain(row, "degenerate")]
         state = str(row.get("state"))
-        mark = f"✖ {state}" if state in ("failed", "cancelled") else ""
+        mark = f"✖ {state}" if state in ("failed", "cancelled") else "✖ diverged" if row.get("diverged") else ""
         note = str(row.get("error") or "") if state == "failed" else "" if state == "done" else state
         lines.append(Row(named(row), cells, note, "after" if row.get("role") == "given" else "", mark))
     return Table("Scores of the run and its controls on val", "percent, on val", COLUMNS, lines)
