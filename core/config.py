@@ -206,5 +206,8 @@ def _convert(owner: Any, key: str, value: Any) -> Any:
     kind: Any = type(owner)
     hint = _hints(kind)[key]
     if hint in FAMILIES:
+        current = getattr(owner, key)
+        if value == current.name:  # asked for by name, it keeps the settings that a preset or a file gave it
+            return current
         return value if isinstance(value, hint) else _member(hint, value)
     return converted(_fields(owner)[key], hint, value)

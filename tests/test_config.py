@@ -148,6 +148,14 @@ def test_preset_paper_has_the_published_values() -> None:
     assert config.region.thresholds == "published"
 
 
+def test_a_method_or_region_asked_for_by_its_own_name_keeps_what_the_preset_gave_it() -> None:
+    paper, fluent = preset("paper"), preset("fluent")
+    assert paper.with_setting("unlearn.method", "memflex") == paper
+    assert fluent.with_setting("unlearn.method", "decline") == fluent
+    assert paper.with_setting("region", "located") == paper
+    assert paper.with_setting("unlearn.method", "npo").with_setting("unlearn.method", "memflex").unlearn.method == MemFlex()
+
+
 def test_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(UserError, match="Did you mean “paper”"):
         preset("papers")
