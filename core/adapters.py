@@ -141,7 +141,7 @@ class Adapters:
         """Compute with one adapter, through fused layers; None switches all adapters off (never taught)."""
         with precision(self.model, self.dtype):
             if adapter is None:
-                with unfused(self.model), self._unmerged(), self.model.disable_adapter():
+                with unfused(self.model), self._unmerged(), _switched_off(self.model):
                     yield self.model
                 return
             if adapter not in self.names:
@@ -322,6 +322,18 @@ def _cell_name(key: str) -> str:
 
 def _listed(value: Any) -> Any:
     return sorted(value) if isinstance(value, set) else str(value)
+
+
+@contextlib.contextmanager
+def _switched_off(model: PeftModel) -> Iterator[None]:
+    """Switch all adapters off; peft, switching them on again, would let all of the active one have gradients."""
+    wanted = {p for p in model.parameters() if p.requires_grad}
+    try:
+        with model.disable_adapter():
+            yield
+    finally:
+        for parameter in model.parameters():
+            parameter.requires_grad_(parameter in wanted)
 
 
 @contextlib.contextmanager

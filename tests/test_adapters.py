@@ -198,6 +198,8 @@ def test_exactly_the_region_gets_gradients(bench_of: Callable[..., Bench], archi
     adapters.copy("before", "after")
     region = [c.name for c in adapters.cells][pick]
     with adapters.trainable("after", region) as parameters, adapters.active("after") as model:
+        with adapters.active(None):  # a look at the never-taught model within a step
+            model(input_ids=IDS)
         model(input_ids=IDS).logits.square().sum().backward()
         assert len(parameters) == len(region)
         touched = {n for n, p in adapters.tensors("after").items() if p.grad is not None and p.grad.any()}
