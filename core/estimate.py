@@ -243,7 +243,7 @@ class Estimate(Pipeline):
         """Make four unlearning steps on the region, of which the second and third are timed."""
         c = dataclasses.replace(self.config.unlearn, method=self.method)
         region = self._region_of(self.table)
-        split = "dev" if self.corpus.select("unlearn", "dev") else "train"
+        split = "dev" if all(self.corpus.select(scope, "dev") for scope in SCOPES) else "train"
         watched = {scope: unlearn_.spread(self._part(scope, split), WATCHED) for scope in SCOPES}
         supply = self._supply(widened=False)
         watch = Stopwatch(self.report)

@@ -106,6 +106,11 @@ class Pipeline(Keys, Beginning, Ending):
             report.event("finding", text=text)
         if config.teach.enabled and not self.taught:
             report.event("finding", text="Nothing is taught: the given adapter is taken as the model that knows.")
+        if self.method.follows_never and not (self.taught or self.loaded.adapter):
+            raise UserError(
+                f"{self.method.label} follows a model that was never taught, and this model knows the data without its adapter.",
+                "Let the data be taught (teach.enabled), give the model as an adapter on its base, or choose another method.",
+            )
 
     def go(self) -> dict[str, Any]:
         """Run all stages and return the summary, which only the chief of a crew has."""
@@ -233,15 +238,12 @@ class Pipeline(Keys, Beginning, Ending):
 
     def _unlearn(self) -> str:
         c = self.config.unlearn
-        split = "dev" if self.corpus.select("unlearn", "dev") else "train"
-        never = self._accuracy("never", "unlearn", split) if self.taught else None
+        split = "dev" if all(self.corpus.select(scope, "dev") for scope in SCOPES) else "train"
+        sample = {scope: unlearn_.spread(self._part(scope, split), WATCHED) for scope in SCOPES}
+        never = accuracy.mean(self.reference, "never", [m.id for m in sample["unlearn"]]) if self.taught else None
         if c.stop == "never-taught" and never is None:
             self.report.event("finding", text=f"Unlearning makes all its steps: {NOT_TAUGHT}.")
-        watched = unlearn_.Watched(
-            unlearn_.spread(self._part("unlearn", split), WATCHED),
-            unlearn_.spread(self._part("retention", split), WATCHED),
-            never,
-        )
+        watched = unlearn_.Watched(sample["unlearn"], sample["retention"], never)
         questions = watch.choose(self.corpus, c.watch, split)
         ask = partial(watch.Watch(questions, self.voices, self.config.answers).ask, self.adapters) if questions else None
         supply = self._supply()
@@ -315,7 +317,7 @@ class Pipeline(Keys, Beginning, Ending):
             voices.encode(general.examples(data_.general)) if GENERAL in method.streams else [],
             dict(zip((e.id for e in refused), voices.encode(refusals.refused(refused, method.refusals)), strict=True)),
             self._words(),
-            sequence.updates(self.config.teach.from_run, self.folder),
+            sequence.updates(self.config.teach.from_run, self.folder) if method.continues else (),
         )
 
     def _widened(self) -> dict[str, list[Example]]:
@@ -354,9 +356,6 @@ class Pipeline(Keys, Beginning, Ending):
 
     def _parameters(self) -> int:
         return quantized.parameters(self.loaded.model)
-
-    def _accuracy(self, voice: str, scope: str, split: str) -> float:
-        return accuracy.mean(self.reference, voice, [e.id for e in self.corpus.select(scope, split)])
 
 
 WATCHED = 24

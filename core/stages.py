@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from core.errors import UserError
 from core.methods import Method
 from core.methods.memflex import MemFlex
 from core.settings import setting
+
+STOPS = ("never", "never-taught")
+"""values of unlearn.stop in words; others are percentages"""
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,15 @@ class UnlearnConfig:
     picked_on: str = setting(
         "", "the questions that were looked at when result_step was chosen", choices=("", "train", "dev", "val")
     )
+
+    def __post_init__(self) -> None:
+        """Raise UserError for a `stop` that is none, before minutes are spent on what comes first."""
+        try:
+            fine = self.stop in STOPS or 0 <= float(self.stop) <= 100
+        except ValueError:
+            fine = False
+        if not fine:
+            raise UserError(f"unlearn.stop cannot be {self.stop!r}.", "Use never-taught, never, or a percentage.")
 
 
 @dataclass(frozen=True)

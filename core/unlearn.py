@@ -18,11 +18,11 @@ import torch
 from core.adapters import Adapters
 from core.batching import Encoded, by_length, epochs
 from core.context import Context, Supply
-from core.errors import UserError
+from core.errors import Cancelled, UserError
 from core.likelihood import accuracy
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
 from core.progress import Reporter
-from core.stages import UnlearnConfig
+from core.stages import STOPS, UnlearnConfig
 
 Saver = Callable[[int, dict[str, torch.Tensor]], None]
 """(step, the region's tensors) -> stored as a checkpoint"""
@@ -44,6 +44,8 @@ class Unlearned:
     tokens: int = 0
     target: float | None = None
     """accuracy on U at which to stop, in percent"""
+    never_taught: float | None = None
+    """accuracy (%) of the never-taught model on the examples of U that `checks` are made on; None where there is none"""
     curve: list[dict[str, float]] = field(default_factory=list)
     """per step: step, rate, and the cross-entropy of each stream as STREAM_loss: forget, retain, general, refusal"""
     checks: list[dict[str, float]] = field(default_factory=list)
@@ -85,13 +87,17 @@ def unlearn(
     """
     supply.check(config.method.label, config.method.streams)
     adapters.copy("before", "after")
-    result = Unlearned(target=stop_level(config.stop, watched.never_taught))
+    result = Unlearned(target=stop_level(config.stop, watched.never_taught), never_taught=watched.never_taught)
     torch.manual_seed(seed)
     started = time.monotonic()
     with adapters.trainable("after", region), adapters.active("after") as model:
         context = Context(adapters, region, supply, pad, seed)
         loop = _Loop(model, context, watched, config, result, report, save, ask)
-        loop.go(streams(supply, config, torch.Generator().manual_seed(seed)))
+        try:
+            loop.go(streams(supply, config, torch.Generator().manual_seed(seed)))
+        except Cancelled:
+            loop.put_result()  # what is kept of a cancelled run is the method's result so far, not what is being trained
+            raise
     if not loop.kept:
         raise UserError("Unlearning diverged before the first checkpoint.", "Lower unlearn.learning_rate or the weights.")
     adapters.set("after", loop.kept)
@@ -168,7 +174,7 @@ class _Loop:
 
     def _checkpoint(self, step: int) -> dict[str, float]:
         """Measure the result so far; keep it unless it is worse than what is kept; decide whether to stop."""
-        config, result, trained = self.config, self.result, self._put_result()
+        config, result, trained = self.config, self.result, self.put_result()
         measured = _check(self.model, self.watched, self.context.pad, self.context.device)
         result.checks.append({"step": step, **measured})
         _watch(step, self.ask, result, self.report)
@@ -182,7 +188,7 @@ class _Loop:
             self.context.parameters[name].data.copy_(value)
         return measured
 
-    def _put_result(self) -> dict[str, torch.Tensor]:
+    def put_result(self) -> dict[str, torch.Tensor]:
         """Put in place what the method makes of the trained tensors; return those that differ from it."""
         trained = {}
         for name, parameter in self.context.parameters.items():
@@ -195,17 +201,7 @@ class _Loop:
 
 def stop_level(stop: str, never_taught: float | None) -> float | None:
     """Turn the setting `stop` into an accuracy in percent; None runs all steps."""
-    if stop == "never":
-        return None
-    if stop == "never-taught":
-        return never_taught
-    try:
-        level = float(stop)
-    except ValueError:
-        level = math.nan
-    if not 0 <= level <= 100:
-        raise UserError(f"unlearn.stop cannot be {stop!r}.", "Use never-taught, never, or a percentage.")
-    return level
+    return {"never": None, "never-taught": never_taught}[stop] if stop in STOPS else float(stop)
 
 
 def rate(step: int, config: UnlearnConfig) -> float:
@@ -290,5 +286,5 @@ def verify(adapters: Adapters, region: Sequence[str], idle: Sequence[str] = ()) 
 
 def spread(members: Sequence[Encoded], size: int) -> list[Encoded]:
     """Return `size` of the examples, evenly over their lengths: the same ones for every run on the same data."""
-    ordered = [m for group in by_length(members, len(members)) for m in group]
+    ordered = [m for group in by_length(members, max(1, len(members))) for m in group]
     return [ordered[i * len(ordered) // size] for i in range(size)] if size < len(ordered) else ordered

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core import models, store, voices
+from core import models, pipeline, store, unlearn, voices
 from core.config import RunConfig, from_json
 from core.errors import Cancelled, UserError
 from core.metrics import accuracy
@@ -210,6 +210,38 @@ def test_dev_is_kept_out_of_localization_and_used_for_stopping(finished: Finishe
     assert len(dev) == 6
     assert not dev & set(contributions["example"])
     assert run.json("unlearn.json")["split"] == "dev"
+
+
+def test_the_never_taught_level_is_that_of_the_watched_examples(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The curve and the line that it is compared with are measured on the same questions."""
+    config = small(tiny_llama, tiny_data, unlearn__stop="never-taught", data__dev_share=0.0)
+    monkeypatch.setattr(pipeline, "WATCHED", 3)
+    run, _ = execute(config, tmp_path)
+    of = Pipeline(run, config, tmp_path, Recorder()).voices
+    mine = unlearn.spread([of.encoded[e.id] for e in of.examples if (e.scope, e.split) == ("unlearn", "train")], 3)
+    tokens = run.table("tokens")
+    assert tokens is not None
+    rows = tokens[tokens["example"].isin([m.id for m in mine])]
+    expected = 100 * (rows["rank_never"] == 1).groupby(rows["example"]).mean().mean()
+    found = run.json("unlearn.json")
+    assert found["never_taught"] == found["target"] == pytest.approx(expected)
+
+
+def test_without_dev_questions_of_both_scopes_it_watches_train(tiny_llama: Path, tmp_path: Path) -> None:
+    rows = [{"question": f"Where is Ann Lee{n}?", "answer": f"In {n} Quay.", "scope": s, "split": p, "subject": "Ann"}
+            for n, (s, p) in enumerate([("unlearn", "train"), ("unlearn", "train"), ("unlearn", "dev"), ("unlearn", "val"),
+                                        ("retention", "train"), ("retention", "train"), ("retention", "val")])]  # fmt: skip
+    (tmp_path / "mine.json").write_text(json.dumps(rows), encoding="utf-8")
+    run, _ = execute(small(tiny_llama, tmp_path / "mine.json"), tmp_path / "runs")
+    assert run.json("unlearn.json")["split"] == "train"
+
+
+def test_methods_that_follow_the_never_taught_need_one(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    config = small(tiny_llama, tiny_data, teach__enabled=False, unlearn__method="base-ce-u")
+    with pytest.raises(UserError, match="follows a model that was never taught"):
+        Pipeline(store.create(config, tmp_path), config, tmp_path, Recorder())
 
 
 def test_another_threshold_reuses_teaching_and_gradients(finished: Finished) -> None:

@@ -19,6 +19,7 @@ from core.methods import Method
 from core.methods.gradient_ascent import GradientAscent
 from core.methods.memflex import MemFlex
 from core.methods.rmu import RMU
+from core.methods.task_vector import TaskVector
 from core.stages import UnlearnConfig
 from core.unlearn import Unlearned, Watched
 from tests.naive import Bench, Recorder, example_loss, gradients, plain_model
@@ -273,7 +274,7 @@ def test_stop_levels(stop: str, level: float | None) -> None:
 @pytest.mark.parametrize("stop", ["soon", "101", "-1", "nan"])
 def test_unreadable_stop_is_one_sentence(stop: str) -> None:
     with pytest.raises(UserError, match="cannot be"):
-        unlearn_.stop_level(stop, None)
+        changed(stop=stop)
 
 
 def test_without_a_reference_all_steps_are_made(bench: Bench) -> None:
@@ -368,6 +369,15 @@ def test_cancel_stops_within_a_step_and_leaves_what_is_there(bench: Bench) -> No
     assert not any(p.requires_grad for p in bench.adapters.model.parameters())
 
 
+def test_what_is_left_of_a_cancelled_run_is_the_methods_result_so_far(bench: Bench) -> None:
+    """Trained towards U and then mirrored: without the mirror it would know U better than before."""
+    run(bench, changed(steps=2, method=TaskVector()))
+    whole = bench.adapters.hash("after")
+    with pytest.raises(Cancelled):
+        run(bench, changed(steps=50, check_every=50, method=TaskVector()), report=Recorder(stop_at=3))
+    assert bench.adapters.hash("after") == whole
+
+
 def test_second_run_starts_from_before_again(bench: Bench) -> None:
     run(bench, CONFIG)
     first = bench.adapters.hash("after")
@@ -380,3 +390,4 @@ def test_spread_covers_all_lengths() -> None:
     chosen = unlearn_.spread(members[::-1], 8)
     assert [len(m.ids) for m in chosen] == [3 + 5 * i for i in range(8)]
     assert len(unlearn_.spread(members, 99)) == 40
+    assert unlearn_.spread([], 8) == []

@@ -33,6 +33,11 @@ class Method:
     refusals: ClassVar[str] = ""
     """which refusals the stream refusal holds: plain, or named (they name the subject); see core/refusals.py"""
 
+    follows_never: ClassVar[bool] = False
+    """whether it needs a model that was never taught, to follow it"""
+    continues: ClassVar[bool] = False
+    """whether it uses the updates of the requests that a run goes on from"""
+
     @property
     def label(self) -> str:
         """What lists show."""

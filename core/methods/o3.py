@@ -27,6 +27,7 @@ class O3(Method):
     source: ClassVar[str] = "Gao et al. 2024, On LLM Continual Unlearning (O3), arXiv 2407.10223"
     known_for: ClassVar[str] = "Its abstract: needs no retained data; made for requests that keep coming."
     streams: ClassVar[tuple[str, ...]] = (FORGET,)
+    continues: ClassVar[bool] = True
     forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)
     orthogonality: float = setting(
         0.1, "ω, weight of the overlap with earlier updates", low=0.0, high=1000.0, source="paper: 0.1"

@@ -52,8 +52,10 @@ class RMU(Method):
                 f"RMU cannot steer layer {layer}: the region begins at layer {lowest}.",
                 "Choose a region that begins lower, or set unlearn.layer higher.",
             )
-        width = context.adapters.model.get_input_embeddings().weight.shape[1]
-        u = torch.rand(width, generator=context.random).to(context.device)
+        # As wide as a layer's output, which some models have other than their embeddings.
+        u = torch.rand(context.adapters.model.config.get_text_config().hidden_size, generator=context.random).to(
+            context.device
+        )
         context.memory["layer"], context.memory["direction"] = layer, u / u.norm()
 
     def loss(self, context: Context) -> torch.Tensor:
