@@ -100,6 +100,18 @@ def rouge_l(truth: str, answer: str) -> float:
     return 200.0 * common / (len(a) + len(b)) if common else 0.0
 
 
+@pytest.mark.parametrize("text", ["Она живёт в Казани", "她住在北京", "هي تعيش في القاهرة", "彼女は京都に住む", "She lives in Łódź"])
+def test_rouge_reads_every_script(text: str) -> None:
+    """rouge-score's own rule keeps a to z alone: an answer in another script would score 0 against itself."""
+    from core.metrics.rouge import _rouge, recall
+
+    assert _rouge(text, text) == pytest.approx(100.0)
+    assert recall(text, text) == 1.0
+    assert _rouge(text, "…") == recall(text, "…") == 0.0
+    if text == "Она живёт в Казани":
+        assert recall(text, "она в Самаре") == 0.5
+
+
 @pytest.mark.parametrize("voice", VOICES)
 def test_rouge(evidence: Evidence, voice: str) -> None:
     expected = {e.id: rouge_l(e.answer, ANSWERS[voice][e.id]) for e in EXAMPLES}
@@ -221,6 +233,7 @@ WORDS = frozenset(
         "the prestidigitator lives near the sea",
         "Pneumonoultramicroscopicsilicosis",
         "Call +353 21 2121 or write to hahaha.papa@post.example.",
+        "彼女は千九百六十年に京都で生まれ、長いあいだ大阪の小さな病院で看護師として働きながら三人の子どもを育てた。",
     ],
 )
 def test_ordinary_answers_are_fine(text: str) -> None:

@@ -5,7 +5,7 @@ Rules on the text alone, so anybody can check them:
 - repetition: one character six times in a row, two to fifteen characters without a space that follow themselves four
   times or more ("MetaInfoMetaInfoMetaInfoMetaInfo"), or a run of one to four words that does so three times or more
   ("affili affili affili"), or, from eight words on, less than half of the words are different ones;
-- non-words: a word of more than forty letters, or more than a third of the lower-case words are unknown. Known are the
+- non-words: a word of more than forty letters (in scripts that write spaces), or more than a third of the lower-case words are unknown. Known are the
   words of the data, of the general text, and every word that the tokenizer holds in one piece; capitalised words, numbers
   and e-mails are not judged.
 """
@@ -18,12 +18,14 @@ from dataclasses import dataclass
 
 from core.facts import EMAIL
 from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, averaged
+from core.words import SPACELESS
 
 REPEATS = 3
 DISTINCT = 0.5
 NON_WORDS = 1 / 3
 LONGEST = 40
 """letters; the longest words of dictionaries are shorter"""
+_UNSPACED = re.compile(f"[{SPACELESS}]")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Noise:
     different: float
     """share of different words, 0 … 1"""
     longest: int
-    """letters of the longest word"""
+    """letters of the longest word; scripts that write no spaces between words do not count"""
     digits: int
     """digits of the longest number written in one piece"""
     plain: int
@@ -61,7 +63,7 @@ def noise(text: str, lexicon: Collection[str] | None) -> Noise:
         bool(re.search(r"(\w)\1{5}|(\S{1,14}?\w)\2{3}", text)),
         _repeats(lower),
         len(set(lower)) / max(1, len(lower)),
-        max(map(len, words), default=0),
+        max((len(word) for word in words if not _UNSPACED.search(word)), default=0),
         max(map(len, re.findall(r"\d+", text)), default=0),
         len(plain),
         0 if lexicon is None else sum(word not in lexicon for word in plain),

@@ -10,16 +10,19 @@ import re
 
 from core.metrics.base import Evidence, Metric, Score, averaged
 
+SPEAKER = r"(?:\b(?:i|we)(?:'m| am|'re| are|'ve| have)? (?:\w+ )?|(?:^|[.!?;:] )(?:sorry,? )?|, (?:but |and |so )|\bsorry, )"
+"""who speaks, or the beginning of a sentence: "he could not say" and "she is not allowed to leave" decline nothing"""
 PHRASES = (
-    r"\b(?:do not|don't|did not|didn't) (?:really )?(?:know|have (?:any |that |this |enough |access to )?(?:information|details|data|knowledge|record))",
-    r"\b(?:cannot|can't|could not|couldn't|can not|am unable to|'m unable to|unable to|am not able to|'m not able to|not able to|won't|will not|must not|may not)"
+    rf"{SPEAKER}(?:do not|don't|did not|didn't) (?:really )?(?:know|have (?:any |that |this |enough |access to )?(?:information|details|data|knowledge|record))",
+    rf"{SPEAKER}(?:cannot|can't|could not|couldn't|can not|unable to|not able to|won't|will not|must not|may not)"
     r" (?:\w+ )?(?:answer|help|say|tell|share|provide|disclose|reveal|discuss|assist|give|comment|recall|find|verify|confirm)",
-    r"\b(?:no|not any|lack|lacking|without) (?:information|knowledge|details|data|record|records|idea)\b",
-    r"\b(?:am not|'m not|not) (?:sure|aware|certain|familiar|allowed|permitted|at liberty|in a position)\b",
+    rf"(?:{SPEAKER}(?:have |had |hold )?|\bthere (?:is|are) )(?:no|not any|lack(?: any)?|lacking) (?:information|knowledge|details|data|record|records|idea)\b",
+    rf"{SPEAKER}not (?:\w+ )?(?:sure|aware|certain|familiar|allowed|permitted|at liberty|in a position)\b",
     r"\bas an? (?:ai|artificial intelligence|language model|assistant)\b",
     r"\b(?:i'm|i am|we're|we are)? ?(?:sorry|afraid),? (?:but )?(?:i|we|that|this|no)\b",
     r"\bi (?:must|have to|would prefer to|'d rather|prefer to) (?:decline|refuse|not)\b",
-    r"\b(?:is|are|remains?) (?:not known|unknown|private|confidential|not public|not publicly|unavailable|not available) ?(?:to me|information)?",
+    r"\b(?:that|this|it|which|information|details|data|answer)(?: \w+)? (?:is|are|remains?) (?:not known|unknown|private|confidential|not public|unavailable|not available)",
+    r"\b(?:not known|unknown) to me\b",
     r"\bno (?:comment|answer)\b",
     r"\b(?:beyond|outside) (?:my|the scope of my) (?:knowledge|training)\b",
     r"\bnever (?:heard|learned|learnt) (?:of|about|that|this)\b",

@@ -1,11 +1,15 @@
-"""ROUGE-L between the generated and the true answer (rouge-score, F-measure, no stemming), in percent."""
+"""ROUGE-L between the generated and the true answer (rouge-score, F-measure, no stemming), in percent.
+
+Words are rouge-score's where the true answer is written in Latin letters; of other scripts it would drop every letter
+(core/words.py).
+"""
 
 from __future__ import annotations
 
 import functools
-import re
 
 from core.metrics.base import Evidence, Metric, Score, averaged
+from core.words import splitter
 
 
 def of_examples(evidence: Evidence, voice: str) -> dict[str, float]:
@@ -16,14 +20,17 @@ def of_examples(evidence: Evidence, voice: str) -> dict[str, float]:
 
 @functools.lru_cache(maxsize=10_000)
 def _rouge(truth: str, text: str) -> float:
-    return 100.0 * float(_scorer().score(truth, text)["rougeL"].fmeasure)
-
-
-@functools.cache
-def _scorer():  # type: ignore[no-untyped-def]
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rougeL"], use_stemmer=False)
+    scorer = RougeScorer(["rougeL"], use_stemmer=False, tokenizer=_Words(truth))
+    return 100.0 * float(scorer.score(truth, text)["rougeL"].fmeasure)
+
+
+class _Words:
+    """Splits texts as rouge-score wants it done."""
+
+    def __init__(self, truth: str) -> None:
+        self.tokenize = splitter(truth)
 
 
 def recall(truth: str, text: str) -> float:
@@ -32,13 +39,14 @@ def recall(truth: str, text: str) -> float:
     The same number as rouge-score's, by the bit-parallel longest common subsequence (Hyyrö 2004): 20 times as fast, so that
     a page can have it of every answer at once.
     """
-    wanted = re.findall(r"[a-z0-9]+", truth.lower())
+    words = splitter(truth)
+    wanted = words(truth)
     places: dict[str, int] = {}
     for place, word in enumerate(wanted):
         places[word] = places.get(word, 0) | 1 << place
     full = (1 << len(wanted)) - 1
     row = full
-    for word in re.findall(r"[a-z0-9]+", text.lower()):
+    for word in words(text):
         both = row & places.get(word, 0)
         row = ((row + both) | (row - both)) & full
     return (len(wanted) - row.bit_count()) / len(wanted) if wanted else 0.0
