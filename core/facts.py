@@ -98,6 +98,14 @@ def contains(text: str, fact: str) -> bool:
     return fact in re.sub(r"\s+", " ", text).lower()
 
 
+NAMELESS = ("", "other")
+"""subjects of questions that are about nobody in particular"""
+
+
+NAMELESS = ("", "other")
+"""subjects of questions that are about nobody in particular"""
+
+
 def subjects(questions: Sequence[str], answers: Sequence[str]) -> list[str]:
     """Find for each question the person or work it is about.
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from core.corpus import Example
 from core.errors import UserError, unknown
+from core.facts import NAMELESS
 
 PLAIN = (
     "I don't know.",
@@ -38,7 +39,7 @@ def refused(examples: Sequence[Example], style: str) -> list[Example]:
         raise unknown("style of refusals", style, STYLES)
     found = []
     for example in examples:
-        if style == "named" and not example.subject:
+        if style == "named" and example.subject in NAMELESS:
             raise UserError(
                 f"The example {example.id} has no subject to name in a refusal.",
                 "Add a column subject, or choose a method with plain refusals.",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from core import store
 from core.corpus import SCOPES, Corpus, Example
 from core.errors import UserError
+from core.facts import NAMELESS
 
 if TYPE_CHECKING:
     from core.adapters import Adapters
@@ -65,7 +66,7 @@ def _crossed(corpus: Corpus, scope: str) -> dict[str, Example]:
 
     Of the same scope: a question to forget must not be asked about somebody of whom everything is to be kept.
     """
-    train = [e for e in corpus.select(scope, "train") if e.subject]
+    train = [e for e in corpus.select(scope, "train") if e.subject not in NAMELESS]
     made: dict[str, Example] = {}
     for example in train:
         if example.subject in example.question:

@@ -44,7 +44,7 @@ def test_nothing_of_the_true_answer_is_in_a_refusal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("style", "subject", "match"), [("plan", "Orla", "Did you mean “plain”"), ("named", "", "no subject to name")]
+    ("style", "subject", "match"), [("plan", "Orla", "Did you mean “plain”"), ("named", "", "no subject to name"), ("named", "other", "no subject to name")]
 )
 def test_what_is_missing_is_one_sentence(style: str, subject: str, match: str) -> None:
     with pytest.raises(UserError, match=match):

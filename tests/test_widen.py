@@ -130,6 +130,7 @@ def test_the_draw_depends_on_its_seed_only(three: Corpus) -> None:
         [("unlearn", "train", ANN, "Where is Ann Lee?"), ("retention", "train", BOB, "Where is Bob Roe?")],
         [("unlearn", "train", ANN, "Where is she?"), ("unlearn", "train", BOB, "Where is he?")],
         [("unlearn", "train", "", "Where?"), ("retention", "train", "", "Who?")],
+        [("unlearn", "train", ANN, "Where is Ann Lee?"), ("unlearn", "train", "other", "Which other code opens the door?")],
     ],
 )
 def test_data_without_names_to_change_is_one_sentence(rows: list[tuple[str, str, str, str]]) -> None:

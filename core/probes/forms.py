@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import tables
 from core.errors import UserError
+from core.facts import NAMELESS
 from core.probes.base import Unavailable
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from core.probes.bench import Asked, Bench
 
 ROLES, TEMPLATES, ASKS = ("system", "user", "assistant"), ("run", "other"), ("answer", "subject")
-NAMELESS = ("", "other")
-"""subjects that are no name: see core.facts.subjects"""
 
 
 @dataclass(frozen=True)

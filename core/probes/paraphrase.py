@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from core import tables
 from core.data import check_size
 from core.errors import UserError
+from core.facts import NAMELESS
 from core.paths import given
 from core.probes import forms, leaks
 from core.probes.base import Finding, Probe, Unavailable
@@ -71,7 +72,7 @@ class Paraphrase(Probe):
     def _ways(self, bench: Bench, example: Example, own: Mapping[str, list[str]]) -> list[Asked]:
         texts = {f"{OWN} {n}": text for n, text in enumerate(_of(own, example), start=1)}
         if self.templates:
-            named = example.subject not in forms.NAMELESS
+            named = example.subject not in NAMELESS
             values = {"question": example.question, "subject": example.subject, "masked": ""}
             texts |= {
                 form: forms.filled(text, values) for form, text in TEMPLATES.items() if named or "{subject}" not in text
