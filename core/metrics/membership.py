@@ -114,7 +114,21 @@ def compute(evidence: Evidence) -> Score:
             if name == "loss":
                 score.examples[voice] = dict(zip(names, beats.mean(axis=1).tolist(), strict=True))
         score.intervals[voice] = bounds(pairs)
+    if apart := differ(score):
+        score.notes.append(
+            f"the two sets differ in kind: the never-taught model tells them apart too (by {apart}), so little can be concluded"
+        )
     return score
+
+
+def differ(score: Score) -> str:
+    """Name the attack by which the never-taught model tells the two sets apart most surely; empty where it does not."""
+    found = {
+        name: min(abs(end - 0.5) for end in ends)
+        for name, ends in score.intervals.get("never", {}).items()
+        if ends and not ends[0] <= 0.5 <= ends[1]
+    }
+    return max(found, key=lambda name: found[name], default="") if found else ""
 
 
 def scores(evidence: Evidence) -> dict[str, dict[str, tuple[list[float], list[float]]]]:

@@ -43,10 +43,12 @@ class Membership(Probe):
         if "value" not in rates["after"] or "value" not in rates["before"]:
             raise Unavailable(f"The attack {self.attack} needs numbers that this run did not record.")
         scores = membership.scores(evidence)
+        apart = rates["never"].get("low", 0.0) > 50 or rates["never"].get("high", 100.0) < 50
         n, others = (len(group) for group in scores["after"][self.attack])
         return Finding(
             sentence=f"A forgotten question scores above a never-taught one in {rates['after']['value']:.0f} % of pairs "
-            f"(before {rates['before']['value']:.0f} %{_beside(rates)}; 50 % is chance; {n} against {others} questions).",
+            f"(before {rates['before']['value']:.0f} %{_beside(rates)}; 50 % is chance; {n} against {others} questions)."
+            + (" The two sets differ in kind: the never-taught model tells them apart too." if apart else ""),
             measure="area under the curve (%, 50 is chance): pairs in which the forgotten question's score is the higher one",
             n=n,
             rates=rates,
