@@ -5,6 +5,7 @@ What many runs share (teaching, preflight, gradients) counts once for each seed 
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import time
@@ -20,7 +21,7 @@ from core.store import Run
 
 SHARED, OWN = ("teach", "preflight", "localize"), ("answers", "evaluate")
 LOOKED_AT = 60
-"""earlier runs that are read, newest first"""
+"""earlier runs that are counted on, newest first"""
 SLACK = 0.25
 """How far off one expects to be: other programs, longer answers, runs that stop early."""
 
@@ -62,7 +63,8 @@ def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None 
 
     seconds: of unlearning a run, where the sweep gives a time instead of steps.
     """
-    known = [found for run in store.list_runs(folder)[:LOOKED_AT] if (found := _read(run, configs[0]))]
+    read = (_read(run, configs[0]) for run in store.list_runs(folder))
+    known = list(itertools.islice(filter(None, read), LOOKED_AT))
     own = [sum(one.stages[name] for name in OWN) for one in known if set(OWN) <= set(one.stages)]
     shared = {name: [one.stages[name] for one in known if name in one.stages] for name in SHARED}
     groups, seen = {_group(config) for config in configs}, {_group(one.config) for one in known}
@@ -81,12 +83,14 @@ def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None 
 
 
 def _read(run: Run, like: RunConfig) -> _Earlier | None:
-    """Return what a run tells, None for one that is unfinished, unreadable or of another model or other data."""
+    """Return what a run tells, None for one that is unfinished, unreadable, or of another model, other data or other scores."""
+    if run.status().get("state") != "done":
+        return None
     try:
         config = run.config()
     except (UserError, RecursionError):
         return None
-    if (config.model, _data(config)) != (like.model, _data(like)) or run.status().get("state") != "done":
+    if (config.model, _data(config), config.evaluate) != (like.model, _data(like), like.evaluate):
         return None
     stages = (run.json("manifest.json") or {}).get("stages", {})
     made = {name: float(of["seconds"]) for name, of in stages.items() if not of.get("reused")}
@@ -107,15 +111,18 @@ def _group(config: RunConfig) -> str:
 
 
 def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> Forecast | None:
-    """Measure a few steps of the first run in a process of its own, and wait for it; None where that fails."""
-    found = steps_of(configs[0], folder)
+    """Measure a few steps of the last run in a process of its own, and wait for it; None where that fails.
+
+    The last, since of several seeds the first is the likeliest to be taught already, which would then cost nothing for all.
+    """
+    found = steps_of(configs[-1], folder)
     if found is None:
         return None
     costs = {cost["name"]: (cost["low"] + cost["high"]) / 2 for cost in found["stages"]}
     groups = len({_group(config) for config in configs})
     each = (costs["unlearn"] if seconds is None else seconds) + sum(costs[name] for name in OWN)
     total = costs["load"] + groups * sum(costs[name] for name in SHARED) + len(configs) * each
-    return Forecast(total, "from a few measured steps of its first run")
+    return Forecast(total, "from a few measured steps of one of its runs")
 
 
 def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:

@@ -81,7 +81,11 @@ def line(entry: Entry, width: int) -> str:
         return f"{name}  {found['state']}: {found['error']}"
     scores = [_best(found[key]) for key in ("unlearn", "retention", "average", "never_knew", "degenerate")]
     total = sum(value or 0 for value in found["seconds"].values())
-    return f"{name}  " + "  ".join(_cell(value) for value in (*scores, found["kept"], total))
+    return (
+        f"{name}  "
+        + "  ".join(_cell(value) for value in (*scores, found["kept"], total))
+        + ("  ✖ diverged" if found["diverged"] else "")
+    )
 
 
 def _best(by_split: dict[str, float]) -> float | None:

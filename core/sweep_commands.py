@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 from core import controls, forecast, grid, jobs, live_table, own_method, ray_backend, sequence, standings, store, tuning
@@ -24,7 +25,9 @@ def options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--trials", metavar="N", type=int, default=8, help="with --tune: per method and region (8)")
     command.add_argument("--seconds", metavar="S", type=float, help="with --tune: of unlearning per trial (default: steps)")
     command.add_argument("--dev-share", metavar="X", type=float, default=DEV_SHARE, help="of train, held out (.2)")
-    command.add_argument("--refit", metavar="K", type=int, help="run the K best of a tuning on all of train, score val")
+    command.add_argument(
+        "--refit", metavar="K", type=int, help="run the K best pairs of method and region on all of train, score val"
+    )
     command.add_argument("--of", metavar="SWEEP", help="with --refit: an earlier tuning")
     command.add_argument("--objective", metavar="NAME", help="with --refit: average (default) or never-knew")
     command.add_argument("--resume", metavar="SWEEP", help="go on with what is not done")
@@ -44,8 +47,14 @@ def sweep(given: argparse.Namespace) -> int:
         found = sweep_.find(given.resume, folder)
         sweep_.reopen(found)
         return _followed(given, found)
+    if given.refit is not None and given.refit < 1:
+        raise UserError(f"The {given.refit} best are none.", "Give --refit at least 1.")
+    if given.of and not given.refit:
+        raise UserError("--of names a tuning whose best are run on all of train.", "Say how many: --refit K.")
     if given.refit and given.of:
         return _refitted(given, sweep_.find(given.of, folder))
+    if given.refit and not given.tune:
+        raise UserError("--refit needs a tuning.", "Name one with --of SWEEP, or make one with --tune.")
     if given.tune:
         return _tuned(given)
     base, axes = _asked(given)
@@ -82,6 +91,7 @@ def _tuned(given: argparse.Namespace) -> int:
     if given.objective and given.objective not in OBJECTIVES:
         raise unknown("objective", given.objective, OBJECTIVES)
     base, axes = _asked(given)
+    axes = dataclasses.replace(axes, seeds=axes.seeds[:1])  # settings are chosen once; all seeds are refitted with them
     members = tuning.members(grid.expand(base, axes), given.trials, given.dev_share)
     made = sweep_.create("tune", given.name or "tune", _words(given), members, store.runs_folder(given.runs))
     if not given.refit:
@@ -96,6 +106,11 @@ def _tuned(given: argparse.Namespace) -> int:
 def _refitted(given: argparse.Namespace, of: Sweep) -> int:
     if of.kind != "tune":
         raise UserError(f"The sweep {of.id} is no tuning.", "Name one that --list shows as tune.")
+    if (state := sweep_.state(of)["state"]) != "done":
+        raise UserError(
+            f"The tuning {of.id} is {state}: its methods have not had as many trials each.",
+            f"Finish it first: `python -m core sweep --resume {of.id}`.",
+        )
     objective = given.objective or OBJECTIVES[0]
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
@@ -112,6 +127,8 @@ def of_run(given: argparse.Namespace) -> int:
     """Start the controls of a finished run, or go on with those that were begun, and say what they show."""
     folder = store.runs_folder(given.runs)
     run = store.find(given.id, folder)
+    if not run.bundled:
+        folder = run.path.parent  # a run that was named by its path has its controls beside it
     made = controls.find(run, folder)
     if made is None or given.anew:
         made = controls.create(run, folder)
@@ -149,7 +166,8 @@ def _control_lines(made: Sweep, value: dict[str, Any]) -> list[str]:
         low_high = one["interval"]
         average = None if low_high is None else f"{low_high[0]:.1f} ({low_high[1]:.1f} to {low_high[2]:.1f})"
         scores = [one[name].get("val") for name in ("unlearn", "retention")]
-        rows.append([one["control"], *scores, average, one["never_knew"].get("val"), one["degenerate"].get("val")])
+        control = f"{one['control']} ✖ diverged" if one["diverged"] else one["control"]
+        rows.append([control, *scores, average, one["never_knew"].get("val"), one["degenerate"].get("val")])
     return [*table(rows), *([found.sentence] if found.sentence else [])]
 
 
@@ -216,7 +234,8 @@ def _groups(groups: list[dict[str, Any]]) -> list[str]:
     rows: list[list[Any]] = [["", "runs", *shown]]
     for group in groups:
         cells = [_cell(group, name) for name in names]
-        rows.append([described(group["coordinates"]), group["count"], *cells])
+        diverged = f" ✖ {group['diverged']} diverged" if group["diverged"] else ""
+        rows.append([described(group["coordinates"]) + diverged, group["count"], *cells])
     return table(rows)
 
 

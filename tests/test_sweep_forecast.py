@@ -56,6 +56,14 @@ def test_earlier_runs_tell_how_long_a_sweep_takes(tmp_path: Path) -> None:
     assert forecast.from_runs([base.with_setting("model.name", "other")], tmp_path) is None
 
 
+def test_runs_that_wait_hide_no_earlier_ones_and_other_scores_cost_otherwise(tmp_path: Path) -> None:
+    finished(tmp_path, STAGES)
+    for number in range(forecast.LOOKED_AT + 5):
+        store.create(RunConfig().with_setting("name", f"waits {number}"), tmp_path)
+    assert forecast.from_runs([RunConfig()], tmp_path) is not None
+    assert forecast.from_runs([RunConfig().with_setting("evaluate.extras", False)], tmp_path) is None
+
+
 def test_method_that_ran_before_gives_its_own_pace(tmp_path: Path) -> None:
     finished(tmp_path, STAGES)
     finished(tmp_path, STAGES | {"unlearn": 400.0}, reused=("teach",), unlearn__method="npo")
@@ -109,6 +117,9 @@ def test_sweep_prints_estimate_table_and_one_object(swept: tuple[Path, dict[str,
         (["sweep", "--tune", "--trials", "0"], "at least 1"),
         (["sweep", "--tune", "--objective", "averag"], "average"),
         (["sweep", "--resume", "nothing"], "nothing"),
+        (["sweep", "--refit", "2"], "--of SWEEP"),
+        (["sweep", "--refit", "-1", "--of", "x"], "at least 1"),
+        (["sweep", "--of", "x"], "--refit K"),
         (["controls", "nothing"], "nothing"),
         (["requests", "--subjects", "Nobody,Nowhere"], "Nobody"),
     ],
