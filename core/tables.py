@@ -113,12 +113,26 @@ def parquet_rows(path: Path) -> list[dict[str, Any]]:
                 raise UserError(
                     f"{path.name} has more than {LARGEST_UNPACKED // 2**20} MB when it is unpacked.", "Take a part."
                 )
-            texts = [column.name for column in file.schema_arrow if pa.types.is_string(column.type)]
+            texts = [column.name for column in file.schema_arrow if _is_text(column.type)]
+            for column in file.schema_arrow:  # a list or bytes could hold a long text in every row for nothing
+                if not (_is_text(column.type) or pa.types.is_primitive(column.type) or pa.types.is_null(column.type)):
+                    raise UserError(
+                        f"{path.name}: the column “{column.name[:80]}” holds no text and no numbers, but {str(column.type)[:80]}.",
+                        "Leave it out.",
+                    )
         table = pq.read_table(path, read_dictionary=texts)
         _short(path, table)
         return [{str(key): value for key, value in row.items()} for row in table.to_pylist()]
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise UserError(f"{path.name} is not a readable Parquet file ({error}).", "Write it again.") from None
+
+
+def _is_text(kind: Any) -> bool:
+    """Say whether a column holds texts, each row its own or from a dictionary."""
+    import pyarrow as pa
+
+    of = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_string_view(of))
 
 
 def _few(path: Path, rows: int, columns: int) -> None:

@@ -49,6 +49,17 @@ def bomb() -> bytes:
     return out.getvalue()
 
 
+def repeated() -> bytes:
+    """Return a small Parquet file of a text of two megabytes in each of 40,000 rows, in the type that polars writes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out, kind = io.BytesIO(), pa.large_string()
+    same = pa.DictionaryArray.from_arrays(pa.array([0] * 40_000, pa.int32()), pa.array(["What? " * 350_000], kind))
+    pq.write_table(pa.table({"question": same, "answer": same, "scope": same}), out, store_schema=False)
+    return out.getvalue()
+
+
 HEAD = b"question,answer,scope\n"
 KEEP = b"Q2?,A2.,retention\n"
 
@@ -125,6 +136,7 @@ TABLE_FILES: dict[str, tuple[str, bytes, str]] = {
     "bytes in place of texts": ("a.parquet", parquet(question=[b"\xff"], answer=[b"\0"], scope=[b"unlearn"]), "no text"),
     "a column of nothing": ("a.parquet", parquet(question=[None], answer=[None], scope=[None]), "no question"),
     "no rows": ("a.parquet", parquet(question=[], answer=[], scope=[]), "empty"),
+    "eighty gigabytes of one text": ("a.parquet", repeated(), "has a text of more than"),
     "six million rows in some kilobytes": ("a.parquet", bomb(), "rows"),
 }
 NAMED_FILES: dict[str, tuple[str, bytes, str]] = {
