@@ -35,8 +35,7 @@ def show(current: Measured, split: str) -> None:
     kept = int(number(result.get("step")) or steps[-1])
     chosen = pick(run, steps, kept)
     sample = "dev" if result.get("split") == "dev" else "train"
-    target = number(result.get("target"))
-    ignorance = None if target is None else 100 - target
+    ignorance = never_taught(result)
     st.markdown(md(in_words(checks, chosen, kept, ignorance, sample)))
     look.chart(stops(checks, chosen, kept, ignorance, look.palette()), f"Success on both scopes at {len(steps)} checks", "stops",
                facts=look.where(run, "unlearn", "unlearn.json", FORMULA, f"a fixed sample of the {sample} questions"))  # fmt: skip
@@ -45,6 +44,12 @@ def show(current: Measured, split: str) -> None:
         if box.open:
             look.chart(curves.losses(curves.of_result(result), look.palette()), "Loss on each part of the batch at each step", "losses",
                        facts=look.where(run, "unlearn", "unlearn.json", "mean cross-entropy of the step's batch", "a batch a step"))  # fmt: skip
+
+
+def never_taught(result: Mapping[str, Any]) -> float | None:
+    """Return the never-taught model's Unlearn Success on the questions of the checks; older runs did not record it."""
+    known = number(result.get("never_taught"))
+    return None if known is None else 100 - known
 
 
 def checked(result: Mapping[str, Any]) -> list[Mapping[str, float]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import streamlit as st
 
+from core.overview import readable
 from dashboard.charts import tradeoff
 from dashboard.charts.tradeoff import Point, Reference, Tradeoff
 from dashboard.parts import look, published, runs, scores_words
-from dashboard.parts.scores_read import IN_WORDS, Value
+from dashboard.parts.scores_read import IN_WORDS, Value, mapping
 from dashboard.parts.scores_table import Measured, grouped
 from dashboard.parts.text import md
 
@@ -31,7 +33,7 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
         theirs = st.toggle("Published, 7B", key="published", bind="query-params", disabled=across != ACROSS[0],
                            help="The paper's own runs on 7B models: other models, other training. Never-knew scores were not published.")  # fmt: skip
     found = points(chosen, split, across)
-    alike = {run.run.id for run in chosen if run.data == chosen[0].data}
+    alike = {run.run.id for run in chosen if asked(run, split) == asked(chosen[0], split)}
     compared = [p for p in found if p.id in alike]
     front = tradeoff.front(compared)
     said = scores_words.best([(p.name, p.x, p.y) for p in compared], len(front), across)
@@ -45,6 +47,16 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
     st.caption(f"{bars}A click on a point makes that run the current one.")
 
 
+def asked(run: Measured, split: str) -> str:
+    """Return what two runs must share to be compared: the model, and which questions of this split were to be forgotten and kept."""
+    settings = readable(run.run)
+    data = mapping(settings.get("data"))
+    held = data.get("dev_share") or 0.0
+    drawn = (held, data.get("dev_pick"), settings.get("seed")) if held and split != "val" else ()
+    same = [data.get(key) or "" for key in ("source", "subset", "subjects", "forget")]
+    return json.dumps([mapping(settings.get("model")).get("name"), same, drawn], sort_keys=True, default=str)
+
+
 def points(chosen: Sequence[Measured], split: str, across: str) -> list[Point]:
     """Return the runs that have both numbers; the first chosen one is the current run."""
     found = []
@@ -52,7 +64,8 @@ def points(chosen: Sequence[Measured], split: str, across: str) -> list[Point]:
         x = _across(run, split, across)
         y = run.scores.success("after", "retention", split)
         if x.value is not None and y.value is not None:
-            found.append(Point(run.run.id, run.name, x.value, y.value, _ends(x), _ends(y), place == 0))
+            name = f"{run.name} ({run.trouble})" if run.trouble else run.name
+            found.append(Point(run.run.id, name, x.value, y.value, _ends(x), _ends(y), place == 0))
     return found
 
 

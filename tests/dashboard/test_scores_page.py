@@ -40,6 +40,7 @@ from dashboard.parts import (
     scores_steps,
     scores_subjects,
     scores_table,
+    scores_tradeoff,
     scores_words,
 )
 from dashboard.parts.plot import plain
@@ -272,6 +273,29 @@ def test_the_front_is_what_nobody_beats() -> None:
         assert set(tradeoff.front(points)) == {p.id for p in points} - beaten
     twins = [Point("a", "a", 50.0, 50.0), Point("b", "b", 50.0, 50.0)]
     assert tradeoff.front(twins) == ["a", "b"]
+
+
+def test_only_runs_on_the_same_questions_are_compared(make_run: MakeRun) -> None:
+    here, other, same = (measured(make_run(name)) for name in ("here", "other", "same"))
+    edit(other.run, "config.json", lambda values: values["data"].update(forget=["Maren Tveitaskog"]))
+    edit(same.run, "config.json", lambda values: values["data"].update(dev_share=0.2))
+    assert scores_tradeoff.asked(here, "val") != scores_tradeoff.asked(other, "val")
+    assert scores_tradeoff.asked(here, "val") == scores_tradeoff.asked(same, "val")
+    assert scores_tradeoff.asked(here, "train") != scores_tradeoff.asked(same, "train")
+
+
+def test_a_mark_goes_with_the_point(make_run: MakeRun) -> None:
+    run = make_run("diverged")
+    edit(run, "unlearn.json", lambda values: values.update(stopped="diverged at step 9; the last checkpoint before it is kept"))
+    assert scores_tradeoff.points([measured(run, "mine")], "val", scores_tradeoff.ACROSS[0])[0].name == "mine (✖ diverged)"
+
+
+def test_the_never_taught_line_is_never_where_one_only_wanted_to_stop(make_run: MakeRun) -> None:
+    run = make_run("stops at 40 %")
+    edit(run, "unlearn.json", lambda values: values.update(target=40.0))
+    found = run.json("unlearn.json")
+    assert scores_steps.never_taught(found) == pytest.approx(100 - found["never_taught"])
+    assert scores_steps.never_taught({"target": 40.0}) is None
 
 
 def test_labels_do_not_lie_over_each_other() -> None:
