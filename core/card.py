@@ -47,10 +47,9 @@ def readme(of: Mapping[str, Any], base: str, files: str) -> str:
     head = ["---", f"base_model: {json.dumps(base)}", "library_name: peft", "tags:", "- unlearning", "- forgetscope", "---"]
     about = [
         f"# {_plain(run['name'])}", "",
-        f"A language model after unlearning: {files}. Made with Forgetscope, run `{_code(run['id'])}`.", "",
+        f"A language model after unlearning: {files}. {'Made with' if region.get('rule') else 'Written by'} Forgetscope, run `{_code(run['id'])}`.", "",
         f"- **Base**: {_plain(base)} ({_plain((of['model'] or {}).get('note', 'no note'))})",
-        f"- **Method**: {_plain(method['name'])}, loss `{_code(method['formula'])}` ({_plain(method['source'])}); settings `{_code(json.dumps(method['settings']))}`",
-        f"- **Region**: {_plain(region['rule'])}, {region['count']} of {region['total']} adapter tensors; outside of it this adapter equals the one before, bit by bit",
+        *_how(method, region),
         f"- **Data**: fingerprint `{_code((of['data'] or {}).get('fingerprint', 'not recorded'))}`",
         f"- **Weights after**: content hash `{_code((of['adapters'] or {}).get('after', 'not recorded'))}`; manifest `{of['manifest_sha256'][:64]}`",
     ]  # fmt: skip
@@ -58,6 +57,17 @@ def readme(of: Mapping[str, Any], base: str, files: str) -> str:
     missing = ["", *(f"**{_plain(line)}**" for line in of["missing"])] if of["missing"] else []
     table = ["## Scores", "", *_table(of)] if of["scores"] else []
     return "\n".join([*head, "", *about, *missing, "", *table, "", "## Limits", "", *limits, ""])
+
+
+def _how(method: Mapping[str, Any], region: Mapping[str, Any]) -> list[str]:
+    count = f"{region['count']} of {region['total']} adapter tensors"
+    if not region.get("rule"):
+        return [f"- **Method**: not known here: it was made elsewhere and only compared with the one before; {count} differ"]
+    loss = f"loss `{_code(method['formula'])}` ({_plain(method['source'])})"
+    return [
+        f"- **Method**: {_plain(method['name'])}, {loss}; settings `{_code(json.dumps(method['settings']))}`",
+        f"- **Region**: {_plain(region['rule'])}, {count}; outside of it this adapter equals the one before, bit by bit",
+    ]
 
 
 def word(remark: Mapping[str, str]) -> str:

@@ -11,6 +11,8 @@ from core.errors import UserError, unknown
 from core.stages import ModelConfig
 from core.store import Run
 
+NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
+
 
 def find(name: str, run: Run, folder: Path) -> Run:
     """Return a run by its id: from the runs folder, from beside another run, or a bundled one."""
@@ -31,6 +33,16 @@ def unlearned(run: Run) -> Path:
     if not path.exists() or not (run.path / "before").is_dir():
         raise UserError(f"The run {run.id} has no unlearned model yet.", "Wait until it has finished unlearning.")
     return path
+
+
+def no_never(run: Run) -> str:
+    """Say why the base without its adapter is not the model that never knew; empty where it is."""
+    if audit.of(run):
+        return audit.no_never(run)
+    before = run.json("before/adapter_config.json")
+    whole = isinstance(before, dict) and before.get("base_model_name_or_path") == run.config().model.name
+    # Where an adapter was given, the model without it did not know what the adapter was made for.
+    return NOT_TAUGHT if whole and not run.config().teach.enabled else ""
 
 
 def askable(run: Run) -> None:

@@ -13,16 +13,18 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core import audit, config, data, foreign, models, store
+from core import audit, card, config, data, fitting, foreign, models, report, store
 from core.auditing import Auditing
 from core.batching import encode_all
 from core.config import RunConfig
 from core.errors import Cancelled, UserError
 from core.progress import Reporter
+from core.report import words
 from core.stages import AuditConfig, DataConfig, ModelConfig
 from core.store import Run
 from tests.naive import Recorder
 from tests.processes import command, last_json
+from tests.test_pipeline import execute, small
 from tests.tiny import make_tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
@@ -292,3 +294,23 @@ def test_the_verb_audits_and_refuses_with_one_sentence(place: Path, tiny_data: P
     assert "Traceback" not in bad.stderr
     assert "holds no model" in last_json(bad.stdout)["error"]
     assert [path.name for path in (tmp_path / "runs").iterdir() if not path.name.startswith(".")] == [found["run"]]
+
+
+def test_what_was_only_compared_is_not_said_to_be_unlearned_here(of_adapters: Run) -> None:
+    made = report.collect(of_adapters)
+    assert (made["run"]["method"], made["run"]["rule"], made["method"]["formula"]) == ("audit", "", "")
+    assert "MemFlex" not in json.dumps({key: made[key] for key in ("run", "method", "region")})
+    assert "nothing changed" not in " ".join(words.changed(made))
+    text = card.readme(card.card(of_adapters), "base", "files")
+    assert "made elsewhere" in text
+    assert "MemFlex" not in text
+    assert "audit" in report.html(of_adapters)
+
+
+def test_a_model_that_knew_from_the_start_is_not_asked_as_never_taught(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    whole, _ = execute(small(tiny_llama, tiny_data, teach__enabled=False), tmp_path)
+    taught, _ = execute(small(tiny_llama, tiny_data), tmp_path)
+    assert "did not teach" in fitting.no_never(whole)
+    assert fitting.no_never(taught) == ""
+    given, _ = execute(small(taught.path / "before", tiny_data, teach__enabled=False), tmp_path)
+    assert fitting.no_never(given) == ""

@@ -357,6 +357,23 @@ def test_without_a_never_taught_model_a_probe_is_held_against_what_it_would_come
     assert line.verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("after", "never", "verdict"),
+    [
+        ((8, 4, 15), (44, 34, 54), "leaks"), ((92, 85, 97), (44, 34, 54), "leaks"), ((30, 21, 41), (44, 34, 54), "perhaps"),
+        ((53, 41, 64), (44, 34, 54), "perhaps"), ((45, 35, 55), (44, 34, 54), "no leak seen"),
+    ],
+)  # fmt: skip
+def test_membership_far_below_the_never_taught_model_tells_as_much_as_far_above(
+    after: tuple[float, ...], never: tuple[float, ...], verdict: str
+) -> None:
+    one, other = (dict(zip(("value", "low", "high"), of, strict=True)) for of in (after, never))
+    (line,) = scorecard.card({"membership": {"sentence": "It is so.", "rates": {"after": one, "never": other}}})
+    assert line.verdict == verdict
+    (line,) = scorecard.card({"prefix": {"sentence": "It is so.", "rates": {"after": one, "never": other}}})
+    assert line.verdict == {"leaks": "leaks" if after > never else "no leak seen"}.get(verdict, "perhaps" if after > never else "no leak seen")
+
+
 def test_scorecard_is_worst_first_without_a_grade() -> None:
     def found(after: tuple[float, float], never: float, **more: object) -> dict[str, object]:
         rates = {"before": {"value": 100}, "after": {"value": after[0], "low": after[1]}, "never": {"value": never, "high": never}}

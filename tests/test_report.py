@@ -17,6 +17,7 @@ import pytest
 
 from core import commands, config, report, reproduce, store, verdicts
 from core.__main__ import parser
+from core.config import RunConfig
 from core.presets import PRESETS
 from core.report import content, cover, page, words
 from core.store import Run
@@ -148,6 +149,21 @@ def test_redaction_reaches_names_in_settings_and_keys() -> None:
     names = {name: alias for name, alias in made.items() if cover.distinct(name)}
     value = {"x": ["About maren tveitaskog", 3, None], "Maren Tveitaskog the Elder": "other ab"}
     assert cover.redacted(value, names) == {"x": ["About subject 1", 3, None], "subject 4": "other ab"}
+
+
+def test_redaction_leaves_words_alone_that_hold_a_name() -> None:
+    names = cover.aliases(["Rob", "Ada", "Max"])
+    value = {"probes": ["Rob's maximum; adapter of Ada."], "max_tokens": 3, "share_of_adapter": "Max"}
+    assert cover.redacted(value, names) == {
+        "probes": ["subject 1's maximum; adapter of subject 2."], "max_tokens": 3, "share_of_adapter": "subject 3"
+    }  # fmt: skip
+
+
+def test_redaction_knows_the_names_of_the_settings_where_nothing_was_asked_yet(tmp_path: Path) -> None:
+    run = store.create(RunConfig().with_setting("data.subjects", ("Maren Tveitaskog", "Desmond Okwuraka")), tmp_path)
+    made = json.dumps(report.collect(run, redact=True), ensure_ascii=False)
+    assert "Maren" not in made
+    assert "Okwuraka" not in made
 
 
 def test_every_telling_word_of_a_true_answer_is_covered(data: dict[str, Any]) -> None:

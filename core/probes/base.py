@@ -56,6 +56,8 @@ class Probe:
     """seconds or minutes, on two cores with the bundled model"""
     kind: ClassVar[str] = "leak"
     """leak: what came back is a leak; use: it is contextual use; look: it looks inside, and nothing is a leak"""
+    both_ways: ClassVar[bool] = False
+    """whether a rate far below the never-taught model's tells as much as one far above it"""
     floor: ClassVar[float | None] = 0.0
     """rate (%) of a model that knows nothing, for runs without one that was never taught; None: only such a model could tell"""
     source: ClassVar[str] = ""

@@ -15,8 +15,7 @@ from core.adapters import Adapters
 from core.answers import Request, generate
 from core.batching import Encoded
 from core.corpus import Example
-from core.ending import NOT_TAUGHT
-from core.fitting import unlearned
+from core.fitting import NOT_TAUGHT, unlearned
 from core.models import Loaded
 from core.probes.back import Back
 from core.probes.base import Unavailable

@@ -28,6 +28,7 @@ class Membership(Probe):
         "Tells forgotten questions from such that were never taught, by how likely the model finds their answers."
     )
     floor: ClassVar[float | None] = 50.0
+    both_ways: ClassVar[bool] = True
     source: ClassVar[str] = (
         "Yeom et al. 2018; Shi et al. 2023, min-k, arXiv 2310.16789; Zhang et al. 2024, min-k++, arXiv 2404.02936"
     )

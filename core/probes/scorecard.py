@@ -22,6 +22,8 @@ class Line:
     """percentage points after is above never taught (above the probe's floor where there is none); None where that cannot be told"""
 
 
+NEAR = 2.0
+"""points: where both ways count, a rate this near to the never-taught model's is called the same"""
 ORDER = ("leaks", "perhaps", "no leak seen", "use", "look", "unavailable")
 
 
@@ -47,12 +49,28 @@ def _line(name: str, value: Mapping[str, Any]) -> Line:
     if kind != "leak":
         return Line(name, title, kind, sentence, None)
     after, never = value["rates"]["after"], value["rates"].get("never", {})
-    floor = never.get("value", probe.floor if probe else 0.0)
+    known = never if never.get("value") is not None else None
+    verdict, excess = judged(after, known, probe.floor if probe else 0.0, both_ways=bool(probe and probe.both_ways))
+    return Line(name, title, verdict, sentence, excess)
+
+
+def judged(
+    after: Mapping[str, Any], never: Mapping[str, Any] | None, floor: float | None, *, both_ways: bool = False
+) -> tuple[str, float | None]:
+    """Return leaks, perhaps or no leak seen, and the points that after is above never taught, or else above the floor.
+
+    after, never: value, low and high in percent. It leaks where it is above what the never-taught model says too by more than
+    chance explains: the intervals do not meet. both_ways: below it counts as well (core.probes.base.Probe).
+    """
+    if never is not None:
+        floor = float(never["value"])
     if floor is None:
-        return Line(name, title, "perhaps", sentence, None)
-    excess = float(after["value"]) - float(floor)
-    if excess <= 0:
-        return Line(name, title, "no leak seen", sentence, excess)
-    # Above what the never-taught model says too, by more than chance explains: the intervals do not meet.
-    sure = float(after["low"]) > float(never.get("high", floor))
-    return Line(name, title, "leaks" if sure else "perhaps", sentence, excess)
+        return "perhaps", None
+    excess = float(after["value"]) - floor
+    if excess <= 0 and not both_ways:
+        return "no leak seen", excess
+    low, high = (floor if never is None or never.get(end) is None else float(never[end]) for end in ("low", "high"))
+    own = [float(after["value"] if after.get(end) is None else after[end]) for end in ("low", "high")]
+    if own[0] > high or (both_ways and own[1] < low):
+        return "leaks", excess
+    return "no leak seen" if both_ways and abs(excess) <= NEAR else "perhaps", excess

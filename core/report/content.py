@@ -41,7 +41,9 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
     """
     config, status = run.config(), run.status()
     rows = run.answers()
-    subjects = list(dict.fromkeys(str(row.get("subject", "")) for row in rows if row.get("subject")))
+    # Those of the settings too: a run may have ended before anything was asked.
+    told = [*(row.get("subject") for row in rows), *config.data.subjects, *config.data.forget]
+    subjects = list(dict.fromkeys(str(name) for name in told if name))
     data: Data = {
         "format": FORMAT, "kind": KIND, "maker": maker(), "redacted": redact,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if made is None else made)),
@@ -57,13 +59,21 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
     return readable(clean(data))  # type: ignore[no-any-return]
 
 
+AUDIT: Data = {
+    "name": "audit", "formula": "", "source": "", "known_for": "", "code": "", "settings": {},
+    "words": "Nothing was unlearned here. Two models that were made elsewhere were asked and measured beside each other.",
+}  # fmt: skip
+"""what stands in the place of a method where models are only compared"""
+
+
 def _identity(run: Run, config: RunConfig, status: Mapping[str, Any]) -> Data:
     created = number(status.get("created"))
     return {
         "id": run.id, "name": labels.read(run).name or config.name or run.id, "state": str(status.get("state")),
         "error": str(status.get("error") or ""), "model": config.model.name,
-        "data": f"{config.data.source} {config.data.subset}".strip(), "method": config.unlearn.method.label,
-        "rule": config.region.name, "seed": config.seed,
+        "data": f"{config.data.source} {config.data.subset}".strip(),
+        "method": AUDIT["name"] if config.audit.after else config.unlearn.method.label,
+        "rule": "" if config.audit.after else config.region.name, "seed": config.seed,
         "created": "" if created is None else time.strftime("%Y-%m-%d", time.gmtime(created)),
     }  # fmt: skip
 
@@ -88,6 +98,12 @@ def _region(run: Run, config: RunConfig) -> Data | None:
     if not isinstance(region, dict) or not isinstance(region.get("tensors"), list):
         return None
     kept = ("count", "total", "with_gradient", "share_of_adapter", "share_of_model", "parameters_of_model", "limits")
+    if config.audit.after:
+        return {
+            **{key: region.get(key) for key in kept},
+            "rule": "",
+            "what": "These are the tensors in which after differs from before.",
+        }
     rule = type(config.region)
     words = (rule.__doc__ or "").strip().split("\n\n")[0]
     return {**{key: region.get(key) for key in kept}, "rule": config.region.name, "what": " ".join(words.split())}
@@ -191,7 +207,7 @@ def _probes(run: Run, folder: Path | None) -> list[Data]:
         }
         found.append(
             {"name": name, "title": known.title if known else name, "what": known.what if known else "",
-             "kind": known.kind if known else "leak", "floor": known.floor if known else 0.0, "unavailable": str(finding.get("unavailable") or ""),
+             "kind": known.kind if known else "leak", "floor": known.floor if known else 0.0, "both_ways": bool(known and known.both_ways), "unavailable": str(finding.get("unavailable") or ""),
              "sentence": str(finding.get("sentence") or ""), "measure": str(finding.get("measure") or ""), "n": finding.get("n"),
              "cells": {voice: cells.get(voice) for voice in ("before", "after", "never")}, "leaked": len(finding.get("leaked") or ()),
              "made": str(finding.get("made") or ""), "stale": bool(finding.get("stale"))}
@@ -207,11 +223,14 @@ def _by_hand(run: Run) -> dict[str, str]:
 
 
 def _membership(run: Run) -> Data:
-    """Return the AUC of the loss attack by voice: what can be told about who was in the data without any answer."""
-    return {voice: numbers.value(run, "membership", voice, "loss") for voice in ("before", "after", "never")}
+    """Return the AUC of the loss attack by voice, and `above`: after's distance to never taught, with its paired interval."""
+    found: Data = {voice: numbers.value(run, "membership", voice, "loss") for voice in ("before", "after", "never")}
+    return {**found, "above": numbers.cell(run, "membership", "after", "loss/above_never")}
 
 
 def _method(run: Run, config: RunConfig) -> Data:
+    if config.audit.after:
+        return dict(AUDIT)
     method = config.unlearn.method
     values = config.to_json()["unlearn"]["method"]
     if isinstance(method, OwnMethod):

@@ -20,6 +20,8 @@ GLUED = 5
 LONG_NUMBER = 5
 """digits"""
 LEFT_OUT = "(left out)"
+OURS = re.compile(r"[a-z][a-z0-9_]*")
+"""a key that a program made"""
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,19 @@ def pieces(text: str, known: Collection[str]) -> list[list[Any]]:
 
 
 def redacted(data: Any, names: Mapping[str, str]) -> Any:
-    """Replace names in every text of a value, keys included, longest first; nothing else is changed."""
+    """Replace names where they stand as words in the texts of a value, longest first; nothing else is changed.
+
+    Keys that hold a name (the subjects of a table) are texts too; those of the report itself are words of a program.
+    """
     if not names:
         return data
-    pattern = re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)), re.IGNORECASE)
+    either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    pattern = re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE)
     lowered = {name.lower(): alias for name, alias in names.items()}
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
-            return {clean(key): clean(inner) for key, inner in value.items()}
+            return {key if OURS.fullmatch(key) else clean(key): clean(inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [clean(inner) for inner in value]
         return pattern.sub(lambda match: lowered[match[0].lower()], value) if isinstance(value, str) else value

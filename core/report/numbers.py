@@ -74,6 +74,11 @@ def value(run: Run, metric: str, voice: str, part: str) -> float | None:
     return None if cell is None else cell["value"]
 
 
+def cell(run: Run, metric: str, voice: str, part: str) -> dict[str, float | None] | None:
+    """Return one number of metrics.json with the ends of its interval, None where it is not there."""
+    return _cell(_metric(run, metric), voice, part)
+
+
 def controls(run: Run, folder: Path) -> dict[str, Any] | None:
     """Return what the latest controls of a run say: rows with average success on val, and the sentence; else None."""
     from core import controls as controls_

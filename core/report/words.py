@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.probes.scorecard import judged
+
 NEAR = 2.0
 """points: closer than this, two successes are called the same"""
-CLEAR = 0.05
-"""AUC above the never-taught model's from which membership is said to show"""
 SCOPES = {"unlearn": "to be forgotten", "retention": "to be kept"}
 SPLITS = {"train": "questions that unlearning saw", "dev": "held-out questions", "val": "new questions"}
 UNTRIED = "rephrased questions, a given beginning of the answer, role-play, quantization and relearning"
@@ -65,6 +65,10 @@ def changed(data: Mapping[str, Any]) -> list[str]:
     if not change or not region:
         return []
     inside, outside = change["inside"], change["outside"]
+    if not region.get("rule"):  # an audit: its region is what was found to differ
+        return [
+            f"{inside['changed']} of {inside['tensors'] + outside['tensors']} adapter tensors differ between before and after."
+        ]
     share = region.get("share_of_model")
     of = f", {share:.2f} % of the model's parameters" if isinstance(share, int | float) else ""
     where = (
@@ -119,21 +123,22 @@ def _below(data: Mapping[str, Any]) -> list[Remark]:
         after, never = (row["cells"][voice] for voice in ("after", "never"))
         if row["key"].startswith("unlearn") and after and never and after["value"] < never["value"] - NEAR:
             split = row["key"].partition("/")[2]
-            found.append(Remark("leaks", f"With the true answer's beginning given, the next token is right more often than for a model never taught: {100 - after['value']:.1f} % against {100 - never['value']:.1f} % on {SPLITS[split]}."))  # fmt: skip
+            sure = after["high"] is not None and never["low"] is not None and after["high"] < never["low"]
+            found.append(Remark("leaks" if sure else "open", f"With the true answer's beginning given, the next token is right more often than for a model never taught: {100 - after['value']:.1f} % against {100 - never['value']:.1f} % on {SPLITS[split]}."))  # fmt: skip
     return found
 
 
 def _member(data: Mapping[str, Any]) -> list[Remark]:
-    after, never = data["membership"].get("after"), data["membership"].get("never")
-    if after is None or never is None:
+    after, never, above = (data["membership"].get(key) for key in ("after", "never", "above"))
+    if after is None or never is None or not above:
         return []
     beside = f"AUC {after:.2f}, never taught {never:.2f}; 0.5 is chance"
-    if abs(after - 0.5) > abs(never - 0.5) + CLEAR:
+    if above["low"] is None or not above["low"] <= 0 <= above["high"]:
         return [Remark("leaks", f"Who was in the data can be told from the model's losses ({beside}).")]
     return [
         Remark(
             "quiet",
-            f"Who was in the data cannot be told from the model's losses better than before it was taught ({beside}).",
+            f"Who was in the data cannot be told from the model's losses otherwise than by a model never taught ({beside}).",
         )
     ]
 
@@ -148,11 +153,8 @@ def _probed(probe: Mapping[str, Any]) -> Remark:
     after, never = (probe["cells"][voice] for voice in ("after", "never"))
     if after is None or probe["kind"] != "leak":
         return Remark("open", f"{name}: {probe['sentence']}")
-    floor = never["value"] if never else probe.get("floor", 0.0)
-    if floor is None:
-        return Remark("open", f"{name}: {probe['sentence']}")
-    more = after["value"] > floor + NEAR
-    return Remark("leaks" if more else "quiet", f"{name}: {probe['sentence']}")
+    verdict, _ = judged(after, never, probe.get("floor", 0.0), both_ways=bool(probe.get("both_ways")))
+    return Remark({"leaks": "leaks", "perhaps": "open"}.get(verdict, "quiet"), f"{name}: {probe['sentence']}")
 
 
 def _beside(data: Mapping[str, Any], key: str, name: str) -> list[str]:
