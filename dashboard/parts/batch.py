@@ -39,7 +39,7 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: list[Callable[[
     elif pressed:
         work.clear()
         work.append(lambda: ask(run, asked, lines, list(voices), place))
-    records: list[Record] = st.session_state.get("batch", [])
+    records: list[Record] = [record for record in st.session_state.get("batch", []) if record.run == run.id]
     if records:
         table(records)
         history.downloads(records, "batch")

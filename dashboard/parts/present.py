@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from core import answerer, fitting, store
+from core import answerer, controls, fitting, probes, store, verdicts
 from core.errors import UserError
 from core.report.maker import ASSETS
 from core.store import Run
@@ -23,7 +23,7 @@ SHELL = (
     '<div class="fs-present"><p><button class="fs-start" type="button">Present full screen</button> '
     '<span class="fs-keys">← → slides · ↑ ↓ questions · R shows covered words · Esc ends</span></p><div class="fs-stage"></div></div>'
 )
-FILES = ("config.json", "status.json", "region.json", "changes.parquet", "metrics.json", "answers.jsonl", "tokens.parquet", "manifest.json", "probes", "label.json")
+FILES = ("config.json", "status.json", "region.json", "changes.parquet", "metrics.json", "answers.jsonl", "tokens.parquet", "manifest.json", "recorded.json", "probes", "label.json")
 """what the slides depend on"""
 
 
@@ -85,8 +85,11 @@ def warm(run: Run) -> None:
 
 
 def stamps(run: Run) -> tuple[float, ...]:
-    """Return when the files were changed that the slides are made of."""
-    return tuple(runs.stamp(run, name) for name in FILES)
+    """Return when the files were changed that the slides are made of; some of a run's lie beside it."""
+    folder = store.runs_folder()
+    made = controls.find(run, folder)
+    beside = [verdicts.place(run), probes.home(run, folder), *probes.home(run, folder).glob("*.json"), *([made.path / "status.json"] if made else [])]
+    return *(runs.stamp(run, name) for name in FILES), *(path.stat().st_mtime if path.exists() else 0.0 for path in beside)
 
 
 @st.cache_data(max_entries=8, ttl=300, show_spinner="Gathering what the run says …")  # type: ignore[untyped-decorator]

@@ -83,10 +83,10 @@ def own(run: Run, row: Mapping[str, Any]) -> None:
     """Let the visitor disagree, with a note; both are kept apart from what the rules say."""
     example, options = str(row["id"]), [AS_RULED, *OF_SCOPE[str(row["scope"])]]
     given, note = str(row.get("own") or ""), str(row.get("note") or "")
-    with st.form(f"own.{example}", border=False):
-        verdict = st.selectbox("Your verdict", options, index=options.index(given) if given in options else 0, key=f"own.verdict.{example}",
+    with st.form(f"own.{run.id}.{example}", border=False):
+        verdict = st.selectbox("Your verdict", options, index=options.index(given) if given in options else 0, key=f"own.verdict.{run.id}.{example}",
                                help="It counts instead of the rules' one, and is kept apart from it in verdicts.json.")  # fmt: skip
-        text = st.text_area("Note", note, key=f"own.note.{example}", max_chars=verdicts.LONGEST_NOTE, height=68)
+        text = st.text_area("Note", note, key=f"own.note.{run.id}.{example}", max_chars=verdicts.LONGEST_NOTE, height=68)
         if st.form_submit_button("Save", icon=":material/save:"):
             with look.complaints():
                 verdicts.give(run, example, "" if verdict == AS_RULED else str(verdict), text or "")

@@ -36,8 +36,18 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> None:
         place.caption("Scoring the true answer …")
         work.append(lambda: score(run, asked, missing))
     scores = {voice: asked.scores[voice] for voice in wanted if asked.scores.get(voice)}
-    if {"before", "after"} <= set(scores):
-        explore(run, asked, scores)
+    same, others = comparable(scores)
+    if others:
+        st.info(f"{md(', '.join(label(voice) for voice in others))}: cut into other tokens than before's, so word by word they cannot be compared.")
+    if {"before", "after"} <= set(same):
+        explore(run, asked, same)
+
+
+def comparable(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[dict[str, Sequence[Mapping[str, Any]]], list[str]]:
+    """Return the voices whose tokens are those of before, and the others: two models may cut a text in two ways."""
+    texts = {voice: [str(token["text"]) for token in tokens] for voice, tokens in scores.items()}
+    same = {voice: scores[voice] for voice in scores if texts[voice] == texts.get("before", texts[voice])}
+    return same, [voice for voice in scores if voice not in same]
 
 
 def recorded(run: Run, asked: Exchange) -> None:

@@ -87,8 +87,10 @@ def verdict(found: Overlap) -> str:
 
 
 def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
-    """List every run that differs in the seed only, with its overlap."""
+    """List every run that differs in the seed only, with the overlap of its region with this run's own."""
     rows: list[dict[str, Any]] = []
+    mine = run.json("region.json")
+    own = mine["tensors"] if isinstance(mine, dict) else region
     for name, other in runs.known_runs().items():
         if name == run.id or what_differs(run, other) != ["seed"]:
             continue  # before its table is read: there may be hundreds of runs
@@ -96,7 +98,7 @@ def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
         if not isinstance(recorded, dict) or theirs is None:
             continue
         try:
-            found = agreement(*aligned(table, theirs), region, recorded["tensors"])
+            found = agreement(*aligned(table, theirs), own, recorded["tensors"])
         except UserError:
             continue  # nothing in common, or an empty region: no row to show
         rows.append({"Run": name, "Seed": other.config().seed, "In both": found.both, "Jaccard": round(found.jaccard, 3),
@@ -104,6 +106,8 @@ def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
     if rows:
         st.markdown("**Stability: the same settings with other seeds**")
         st.dataframe(rows, hide_index=True, alt="Overlap of this region with those of other seeds")
+        if set(own) != set(region):
+            st.caption("Compared is the region that this run was unlearned on, not the one that you see chosen above.")
 
 
 def what_differs(first: Run, second: Run) -> list[str]:

@@ -117,6 +117,8 @@ def truth(asked: Exchange) -> None:
     if asked.tags:
         st.markdown(f":gray[True answer]  \n{md(asked.truth)}")
         return
+    if st.session_state.setdefault("truth_of", asked.question) != asked.question:
+        st.session_state.update(truth_of=asked.question, truth=asked.truth)  # another question's answer is not this one's
     given = st.text_input("True answer, if you know it", key="truth", bind="query-params", max_chars=prompting.LONGEST,
                           help="With it the page can show how probable it is in each model, word by word.")  # fmt: skip
     if (given or "").strip() != asked.truth:

@@ -128,7 +128,7 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) ->
                          help="Each adapted module has two factors, A and B. Joined, they count as one long gradient.")  # fmt: skip
         linear = st.toggle("Linear colours", key="linear", bind="query-params", help="Otherwise logarithmic. The cosine is always linear.")
         intensity = st.slider("Intensity", 0.2, 3.0, 1.0, 0.1, key="intensity", bind="query-params",
-                              help="Below 1 brings out small values, above 1 only the largest.")  # fmt: skip
+                              help="Above 1 brings out small values, below 1 only the largest.")  # fmt: skip
     measure = measure if measure in measures else "cosine"
     found = separability_.usable(runs.table(run, "separability"))
     words = f"{measures[measure].help} The bars count the selected cells of each layer and module."

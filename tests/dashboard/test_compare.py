@@ -385,3 +385,11 @@ def test_a_pane_that_waits_names_its_run_and_no_weights(open_page: Open, monkeyp
     text = text_of(open_page("compare", "privacy-memflex", q="Who?"))
     assert "privacy\\-memflex · not answered yet" in text
     assert "Unlearn Success" in {metric.label for metric in open_page("compare", "privacy-memflex", q="Who?").metric}
+
+
+def test_voices_whose_tokens_are_others_are_not_put_beside_each_other() -> None:
+    from dashboard.parts import tokens
+
+    one, two = ({"text": text, "logprob": -1.0} for text in ("a", "b"))
+    same, others = tokens.comparable({"before": [one, two], "after": [one], "never": [one, two]})
+    assert (list(same), others) == (["before", "never"], ["after"])

@@ -69,8 +69,8 @@ def test_a_link_opens_an_example_with_its_reasons_and_a_way_to_compare(open_page
 def test_an_own_verdict_counts_and_is_kept_apart(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("mine")
     app = open_page("probe", "mine", example="unlearn/train/0")
-    app.selectbox(key="own.verdict.unlearn/train/0").set_value("leaked")
-    app.text_area(key="own.note.unlearn/train/0").set_value(HOSTILE)
+    app.selectbox(key="own.verdict.mine.unlearn/train/0").set_value("leaked")
+    app.text_area(key="own.note.mine.unlearn/train/0").set_value(HOSTILE)
     next(b for b in app.button if b.label == "Save").click().run()
     assert verdicts.own(run) == {"unlearn/train/0": {"verdict": "leaked", "note": HOSTILE}}
     assert "leaked ✎" in set(frames(app)[0]["Verdict"])
