@@ -239,6 +239,7 @@ def load(model: PreTrainedModel, dtype: str, folder: Path, name: str = "before")
         values = load_file(folder / "adapter_model.safetensors")
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise UserError(f"The adapter {folder} cannot be read ({error}).", "Save it again, or teach anew.") from None
+    check_plain(config, values, folder.name)
     config.inference_mode = False
     try:
         adapters = wrap(model, dtype, config, name)
@@ -253,6 +254,27 @@ def load(model: PreTrainedModel, dtype: str, folder: Path, name: str = "before")
             f"The adapter {folder.name} lacks {len(missing)} tensors of this base model.", "Choose its own base."
         )
     return adapters
+
+
+_KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+MERGE = "Merge it into its base (peft: merge_and_unload), save that, and give the folder."
+
+
+def factor(key: str) -> tuple[str, str] | None:
+    """Return the module path and the factor, A or B, of a saved tensor's name; None for anything else."""
+    found = _KEY.fullmatch(key)
+    return (found[1], found[2]) if found else None
+
+
+def check_plain(config: LoraConfig, keys: Iterable[str], name: str) -> None:
+    """Raise UserError for an adapter that is more than B·A on an unchanged base: all else would be lost or counted twice."""
+    if config.init_lora_weights not in (True, False, "gaussian"):
+        raise UserError(f"The adapter {name} changes its base when it is put on ({config.init_lora_weights}).", MERGE)
+    for key in keys:
+        if factor(key) is None:
+            raise UserError(f"The adapter {name} is more than low-rank factors ({key}).", MERGE)
+    if config.use_dora or config.lora_bias:
+        raise UserError(f"The adapter {name} is more than low-rank factors (DoRA or a bias).", MERGE)
 
 
 def content_hash(values: dict[str, torch.Tensor]) -> str:

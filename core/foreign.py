@@ -7,7 +7,6 @@ its B is 0. Each still adds what it added; where scales are equal, to the bit. K
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,6 @@ from transformers import PreTrainedModel
 from core import adapters as adapters_
 from core.adapters import Adapters
 from core.errors import UserError
-
-MERGE = "Merge it into its base (peft: merge_and_unload), save that, and give the folder."
-_KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 
 
 @dataclass(frozen=True)
@@ -45,14 +41,14 @@ def read(folder: Path) -> Given:
         raise UserError(
             f"The adapter {folder} cannot be read ({error}).", "It must be a LoRA adapter as peft saves it."
         ) from None
-    if config.init_lora_weights not in (True, False, "gaussian"):
-        raise UserError(f"The adapter {folder.name} changes its base when it is put on ({config.init_lora_weights}).", MERGE)
+    values = adapters_.read_tensors(folder / "adapter_model.safetensors")
+    adapters_.check_plain(config, values, folder.name)
     halves: dict[str, dict[str, torch.Tensor]] = {}
-    for key, value in adapters_.read_tensors(folder / "adapter_model.safetensors").items():
-        found = _KEY.fullmatch(key)
+    for key, value in values.items():
+        found = adapters_.factor(key)
         if found is None or value.ndim != 2:
-            raise UserError(f"The adapter {folder.name} is more than low-rank factors ({key}).", MERGE)
-        halves.setdefault(found[1], {})[found[2]] = value
+            raise UserError(f"The adapter {folder.name} is more than low-rank factors ({key}).", adapters_.MERGE)
+        halves.setdefault(found[0], {})[found[1]] = value
     whole = {name: (half["A"], half["B"]) for name, half in halves.items() if len(half) == 2 and _fit(**half)}
     if not whole or len(whole) < len(halves):
         raise UserError(f"The adapter {folder.name} lacks tensors.", "Save it again.")

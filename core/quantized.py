@@ -99,7 +99,9 @@ def round_base(model: nn.Module, bits: int, group: int) -> None:
 
 def parameters(model: nn.Module) -> int:
     """Count a base's parameters, those kept as integers included and adapters not."""
-    plain = sum(p.numel() for name, p in model.named_parameters() if "lora_" not in name)
+    # bitsandbytes keeps two weights of four bits in a byte.
+    sizes = ((2 if p.dtype == torch.uint8 else 1) * p.numel() for name, p in model.named_parameters() if "lora_" not in name)
+    plain = sum(sizes)
     return plain + sum(m.shape.numel() for m in model.modules() if isinstance(m, Quantized))
 
 

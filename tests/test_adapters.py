@@ -6,6 +6,7 @@ import json
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -292,6 +293,29 @@ def test_incomplete_adapter_is_refused(bench: Bench, tiny_llama: Path, tmp_path:
     save_file(values, tmp_path / "adapter_model.safetensors")
     model = models.load(ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32")).model
     with pytest.raises(UserError, match="lacks 1 tensors"):
+        adapters_.load(model, "float32", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "tensor", "match"),
+    [
+        ({"use_dora": True}, None, "more than low-rank factors"), ({"init_lora_weights": "pissa"}, None, "changes its base"),
+        ({}, "lora_magnitude_vector", "more than low-rank factors"), ({"lora_bias": True}, "lora_B.bias", "more than low-rank factors"),
+    ],
+)  # fmt: skip
+def test_adapter_that_is_more_than_two_factors_is_refused(
+    bench: Bench, tiny_llama: Path, tmp_path: Path, setting: dict[str, Any], tensor: str | None, match: str
+) -> None:
+    """Left alone, a magnitude or a changed base would belong to before and not to after, or to neither."""
+    bench.adapters.save("before", tmp_path, "base")
+    config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config | setting), encoding="utf-8")
+    if tensor:
+        values = load_file(tmp_path / "adapter_model.safetensors")
+        first = next(iter(values)).partition(".lora_")[0]
+        save_file({**values, f"{first}.{tensor}": torch.ones(3)}, tmp_path / "adapter_model.safetensors")
+    model = models.load(ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32")).model
+    with pytest.raises(UserError, match=match):
         adapters_.load(model, "float32", tmp_path)
 
 
