@@ -36,10 +36,12 @@ def facts(text: str, subject: str = "") -> set[str]:
     own = {part.lower() for part in re.split(r"[\s'’\-]+", subject) if part}
     for name in [*NAME.findall(NUMBER.sub(" | ", rest)), *QUOTED.findall(rest)]:
         words = _without_openers(name.split())
-        words = [re.sub(r"['’]s?$", "", word) for word in words]
-        strange = [word for word in words if word.lower() not in own]
+        if words:  # only at the end, or the fact would not stand in its own text
+            words[-1] = re.sub(r"['’]s?$", "", words[-1])
+        words = [word for word in words if word]
+        strange = [word for word in words if re.sub(r"['’]s?$", "", word).lower() not in own]
         if strange and any(word[0].isupper() for word in strange) and (len(words) > 1 or name in QUOTED.findall(rest)):
-            found.add(" ".join(words).strip(".,;:!?").lower())
+            found.add(_comparable(" ".join(words).strip(".,;:!?")))
     return found
 
 
@@ -95,11 +97,12 @@ def contains(text: str, fact: str) -> bool:
     """Say whether a text states a fact that `facts` returned: names and e-mails as words, numbers by their digits."""
     if fact.isdigit():
         return fact in {re.sub(r"\D", "", number) for number in NUMBER.findall(EMAIL.sub(" ", text))}
-    return fact in re.sub(r"\s+", " ", text).lower()
+    return re.search(rf"(?<![\w.+-]){re.escape(fact)}(?!\w)", _comparable(text)) is not None
 
 
-NAMELESS = ("", "other")
-"""subjects of questions that are about nobody in particular"""
+def _comparable(text: str) -> str:
+    """Return a text in lower case, with plain apostrophes and single spaces."""
+    return re.sub(r"\s+", " ", text).replace("’", "'").lower()
 
 
 NAMELESS = ("", "other")

@@ -20,7 +20,7 @@ from core import facts
         ("She wrote “The long Tide”.", "", {"the long tide"}),
         ("He has 3 cats.", "", set()),
         ("nothing to see here", "", set()),
-        ("Orla Venning’s Atlas Award", "Orla Venning", {"orla venning atlas award"}),
+        ("Orla Venning’s Atlas Award", "Orla Venning", {"orla venning's atlas award"}),
     ],
 )
 def test_facts_of_a_text(text: str, subject: str, found: set[str]) -> None:
@@ -82,3 +82,18 @@ def test_addresses_are_found_quickly_in_words_without_end() -> None:
     text = f"{'w' * 100_000} mail a.b@c.example, x@@y.example, a@b@c.example or .q@r.example"
     assert facts.EMAIL.findall(text) == ["a.b@c.example", "b@c.example", ".q@r.example"]
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Anna works at Women's Health Center.", "She wrote “Angela’s Ashes”.", "He said \"the company 's plan\".", "the song \"rock ' n Roll\"", "\"'s\""],
+)
+def test_every_fact_stands_in_its_own_text(text: str) -> None:
+    assert all(facts.contains(text, fact) for fact in facts.facts(text))
+    assert all(facts.contains(text.replace("'", "’"), fact) for fact in facts.facts(text))
+
+
+def test_a_longer_address_is_another_one() -> None:
+    assert not facts.contains("mail joann@x.example", "ann@x.example")
+    assert facts.contains("mail ann@x.example.", "ann@x.example")
+    assert not facts.contains("Mira Holten", "mira holt")
