@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -33,7 +34,9 @@ class Beginning:
         shutil.rmtree(taught, ignore_errors=True)
         before.rename(taught)
         base = self.adapters.release()
-        self.adapters = merging.attach(base, self.dtype, taught, self.config.teach, self.config.seed)
+        # Not the seed of teaching: the fresh A would be the one that the taught adapter began with.
+        fresh = int.from_bytes(hashlib.sha256(f"{self.config.seed}/merged".encode()).digest()[:4], "big")
+        self.adapters = merging.attach(base, self.dtype, taught, self.config.teach, fresh)
         self.adapters.save("before", before, self.config.model.name)
 
     def _go_on(self) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from core import adapters as adapters_
-from core import merging
+from core import merging, models
 from core.errors import UserError
 from core.service import Service
 from core.stages import TeachConfig
@@ -55,6 +55,10 @@ def test_whole_run_on_a_merged_base(tiny_of: Callable[[str], Path], tiny_data: P
     run, _ = execute(config.with_setting("teach.merge", "true"), tmp_path)
     stages = run.json("manifest.json")["stages"]
     assert stages["teach"]["reused"]
+    # A fresh A: not the one that the taught adapter began with, whose rows hold what was taught.
+    begun = adapters_.attach(models.load(config.model).model, "float32", rank=4, alpha=8, dropout=0.0, seed=config.seed)
+    fresh = adapters_.read_adapter(run.path / "before")
+    assert not any(torch.equal(fresh[cell.name], begun.tensor("before", cell.name)) for cell in begun.cells if cell.factor == "A")
     assert not stages["localize"]["reused"]
     table, tokens, unmerged = run.table("localization"), run.table("tokens"), plain.table("tokens")
     assert set(table.loc[table["has_gradient"], "factor"]) == {"B"}
