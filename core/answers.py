@@ -175,7 +175,7 @@ class _Chooser:
 
 
 def _uniform(seed: int, draw: int, step: int) -> float:
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + draw) * 100_003 + step)
+    generator = torch.Generator().manual_seed(((seed * 1_000_003 + draw) * 100_003 + step) % 2**64)
     return float(torch.rand((), generator=generator))
 
 

@@ -74,15 +74,16 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, template: str, question: str
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, question: str) -> list[int]:
     """Return the prompt's tokens. A chat template writes its own special tokens, so none are added to it."""
     text = prompt_text(tokenizer, template, question)
-    return list(tokenizer(text, add_special_tokens=template == "plain")["input_ids"])
+    ids = list(tokenizer(text, add_special_tokens=template == "plain")["input_ids"])
+    # Some tokenizers end what they encode with the end token, after which a model has nothing to say.
+    while ids and ids[-1] == tokenizer.eos_token_id and template == "plain":
+        ids.pop()
+    return ids
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, template: str, example: Example, max_tokens: int) -> Encoded:
     """Tokenize prompt and answer apart, so that the border between them never moves. Raises UserError if too long."""
     prompt = prompt_ids(tokenizer, template, example.question)
-    # Some tokenizers end what they encode with the end token; the answer gets exactly one below.
-    while prompt and prompt[-1] == tokenizer.eos_token_id and template == "plain":
-        prompt.pop()
     answer = list(tokenizer(example.answer, add_special_tokens=False)["input_ids"])
     if not prompt or not answer:
         raise UserError(f"The example {example.id} has no tokens in its question or answer.", "Remove it.")

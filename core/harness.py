@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from core import store
+from core import fitting, store
 from core.config import FORMAT
 from core.errors import UserError, unknown
 from core.store import Run
@@ -33,6 +33,10 @@ def run(of: Run, tasks: Sequence[str], voices: Sequence[str], limit: int | None)
     for voice in voices:
         if voice not in VOICES:
             raise unknown("voice", voice, VOICES)
+    if "never" in voices and (why := fitting.no_never(of)):
+        voices = [voice for voice in voices if voice != "never"]
+        if not voices:
+            raise UserError(f"The voice never cannot be evaluated: {why}.", "Name before or after.")
     place = Run(of.path.parent / ".harness" / of.id)
     try:
         place.path.mkdir(parents=True, exist_ok=True)
@@ -54,12 +58,12 @@ def _evaluated(of: Run, tasks: Sequence[str], voices: Sequence[str], limit: int 
     from lm_eval.models.huggingface import HFLM
 
     from core import adapters as adapters_
-    from core import fitting, merging, models
+    from core import answerer, merging, models
     from core.voices import adapter_of
 
     config, found = of.config(), {}
     after = fitting.unlearned(of)
-    loaded = models.load(config.model)
+    loaded = models.load(config.model, answerer.leave)
     adapters = merging.load(loaded.model, models.pick_dtype(config.model.dtype, config.model.device), of.path)
     adapters.copy("before", "after")
     adapters.set("after", adapters_.read_tensors(after))
@@ -70,6 +74,10 @@ def _evaluated(of: Run, tasks: Sequence[str], voices: Sequence[str], limit: int 
             )
             try:
                 results = lm_eval.simple_evaluate(model=handed, tasks=list(tasks), limit=limit)["results"]
+            except OSError as error:
+                raise UserError(
+                    f"The data of {', '.join(tasks)} cannot be fetched ({error}).", "Check the network."
+                ) from error
             except (KeyError, ValueError) as error:  # the harness has no error of its own for a task it does not know
                 raise UserError(
                     f"The harness refused {', '.join(tasks)}: {error}.", "List its tasks: lm_eval --tasks list"

@@ -209,7 +209,7 @@ def example_shares(
         for batch, labels in _batches(mine, targets, size, pad, adapters.device):
             counter.report.check()
             where = [place[m.id] for m in batch.members]
-            with _Products(adapters, simple, total, len(batch)) as products:
+            with _Products(adapters, simple, total, batch) as products:
                 _losses(model, batch, labels).sum().backward()
             for name, values in products.values.items():
                 shares[name][where] = values
@@ -229,8 +229,8 @@ def example_shares(
 class _Products:
     """While active, collects <g_n, G> of every example of a backward pass for plain LoRA layers."""
 
-    def __init__(self, adapters: Adapters, cells: Sequence[str], total: dict[str, torch.Tensor], examples: int) -> None:
-        self.adapters, self.total, self.examples = adapters, total, examples
+    def __init__(self, adapters: Adapters, cells: Sequence[str], total: dict[str, torch.Tensor], batch: Batch) -> None:
+        self.adapters, self.total, self.batch = adapters, total, batch
         self.paths = sorted({cell.rsplit(".lora_", 1)[0] for cell in cells})
         self.values: dict[str, np.ndarray] = {}
 
@@ -257,10 +257,17 @@ class _Products:
         x, delta = x.float(), delta.float()
         name_a, name_b = f"{path}.lora_A", f"{path}.lora_B"
         with torch.autocast(x.device.type, enabled=False):
-            # Summed over positions and rank; OPT flattens examples and positions before its feed-forward layers.
-            product_a = ((delta @ b) * (x @ self.total[name_a].t())).reshape(self.examples, -1).sum(1) * scale
-            product_b = ((delta @ self.total[name_b]) * (x @ a.t())).reshape(self.examples, -1).sum(1) * scale
+            product_a = self._of_examples((delta @ b) * (x @ self.total[name_a].t())) * scale
+            product_b = self._of_examples((delta @ self.total[name_b]) * (x @ a.t())) * scale
         self.values[name_a], self.values[name_b] = product_a.cpu().numpy(), product_b.cpu().numpy()
+
+    def _of_examples(self, products: torch.Tensor) -> torch.Tensor:
+        """Sum over positions and rank; (…, rank) -> (examples,). The output layer has answer positions alone."""
+        if products.ndim == 2 and len(products) == len(self.batch.owners) != self.batch.ids.numel():
+            found = products.new_zeros(len(self.batch))
+            return found.index_add_(0, self.batch.owners, products.sum(1))
+        # OPT flattens examples and positions before its feed-forward layers.
+        return products.reshape(len(self.batch), -1).sum(1)
 
 
 def _one_by_one(

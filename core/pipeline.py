@@ -52,8 +52,9 @@ from core.config import FORMAT, RunConfig
 from core.context import Supply
 from core.corpus import SCOPES, Corpus, Example
 from core.crew import ALONE, Crew, cached
-from core.ending import NOT_TAUGHT, Ending
+from core.ending import Ending
 from core.errors import Cancelled, UserError
+from core.fitting import NOT_TAUGHT
 from core.keys import Keys
 from core.methods.base import GENERAL, REFUSAL
 from core.metrics import accuracy

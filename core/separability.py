@@ -46,7 +46,8 @@ def separability(
     is_unlearn = np.repeat([True, False], [len(members) for members in scopes])
     folds = split(is_unlearn, seed)
     rows = []
-    for layer, features in enumerate(states):
+    layers = sorted({cell.layer for cell in adapters.cells if cell.layer >= 0})
+    for layer, features in zip([*layers, layers[-1] + 1], states, strict=True):
         found = fold_aucs(features.astype(float), is_unlearn, folds)
         worst, best = (min(found), max(found)) if found else (np.nan, np.nan)
         rows.append({"layer": layer, "auc": float(np.mean(found)) if found else np.nan, "low": worst, "high": best})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import adapters as adapters_
-from core import audit, data, merging, models
+from core import audit, data, fitting, merging, models
 from core.answers import Request, Spelling, stream
 from core.batching import Encoded, encode, prompt_ids, prompt_text
 from core.config import RunConfig
@@ -242,9 +242,9 @@ class Service:
 
     def _never(self, voice: Voice) -> None:
         """Raise UserError where the base is not the model that never knew: an audit may have another one, or none."""
-        why = audit.no_never(self.speakers.run) if voice.kind == "never" and not voice.run else ""
+        why = fitting.no_never(self.speakers.run) if voice.kind == "never" and not voice.run else ""
         if why:
-            raise UserError(f"This audit cannot ask it: {why}.", "Ask before and after, and see what was recorded.")
+            raise UserError(f"It cannot be asked: {why}.", "Ask before and after, and see what was recorded.")
 
     def _start(self, asked: Asked, speaking: Mapping[str, Any]) -> dict[str, Any]:
         tokenizer, template = self.loaded.tokenizer, self.config.model.template

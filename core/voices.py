@@ -47,6 +47,8 @@ class Voices:
         self.room = int(getattr(loaded.model.config, "max_position_embeddings", None) or 2**20)
         """tokens that the model can read"""
         encoded = encode_all(self.tokenizer, config.model.template, examples, config.data.max_tokens)
+        self.places = {e.id: number for number, e in enumerate(examples)}
+        """example -> which random numbers its answers are drawn with"""
         self.encoded: dict[str, Encoded] = dict(zip((e.id for e in examples), encoded, strict=True))
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
@@ -72,7 +74,7 @@ class Voices:
     def ask(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return voice -> example -> answer, all voices of a question in one batch."""
         c, tokenizer = self.config.answers, self.tokenizer
-        numbered = self.crew.share(list(enumerate(self.examples)), lambda item: len(item[1].question))
+        numbered = self.crew.share([(self.places[e.id], e) for e in self.examples], lambda item: len(item[1].question))
         wanted = [(voice, e, number) for number, e in numbered for voice in voices]
         total = len(self.examples) * len(voices)
         # Similar prompt lengths together: less padding, and rows that end at about the same time.

@@ -137,7 +137,7 @@ def write(path: Path, examples: Sequence[Example]) -> None:
 
 def read(path: Path) -> dict[str, list[Example]]:
     """Return scope -> examples."""
-    rows = [Example(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [Example(**json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
     return {scope: [e for e in rows if e.scope == scope] for scope in SCOPES}
 
 

@@ -173,3 +173,10 @@ def test_samples_follow_the_probabilities(bench: Bench) -> None:
     chi = float(((counts - 1500 * share).square() / (1500 * share)).sum())
     freedom = len(nucleus) - 1
     assert chi < freedom + 5 * (2 * freedom) ** 0.5
+
+
+def test_every_seed_that_may_be_set_can_be_drawn_with() -> None:
+    from core.answers import _uniform
+
+    assert 0 <= _uniform(2**31 - 1, 5000, 2048) < 1
+    assert _uniform(3, 4, 5) == float(torch.rand((), generator=torch.Generator().manual_seed((3 * 1_000_003 + 4) * 100_003 + 5)))

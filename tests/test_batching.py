@@ -65,6 +65,8 @@ def test_added_special_tokens_are_kept_in_front_only(tokenizer: Any) -> None:
     assert encoded.ids[0] == 0
     assert encoded.ids.count(1) == 1
     assert encoded.ids[-1] == 1
+    # What is asked is what was scored: after an end token a model has nothing to say.
+    assert batching.prompt_ids(Adding(tokenizer), "plain", example().question) == list(encoded.ids[: encoded.start])  # type: ignore[arg-type]
 
 
 def test_too_long_example_is_named_with_its_length(tokenizer: Any) -> None:

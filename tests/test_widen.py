@@ -196,6 +196,7 @@ def test_the_taught_model_answers_each_question_greedily_and_to_its_end(
         alone = dataclasses.replace(pipeline.voices.config, answers=dataclasses.replace(config.answers, max_new_tokens=99))
         monkeypatch.setattr(pipeline.voices, "config", alone)
         monkeypatch.setattr(pipeline.voices, "examples", [example])
+        monkeypatch.setattr(pipeline.voices, "places", {example.id: 0})
         assert pipeline.voices.ask(pipeline.adapters, ["before"])["before"][example.id] == example.answer
 
 
@@ -315,3 +316,9 @@ def test_show_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert said in capsys.readouterr().out
     commands.show(argparse.Namespace(id=str(target), runs=None, json=True))
     assert json.loads(capsys.readouterr().out)["widened"]["retention"] == 8
+
+
+def test_what_splits_lines_elsewhere_splits_no_question(tmp_path: Path) -> None:
+    asked = [Example("u/1", "Where\u2028is\x85she?", "In\u2029Bergen", "unlearn", "train", "Ann")]
+    widen.write(tmp_path / "widened.jsonl", asked)
+    assert widen.read(tmp_path / "widened.jsonl")["unlearn"] == asked
