@@ -49,7 +49,7 @@ def place() -> Path:
     from core.models import cache_folder
 
     given = os.environ.get("FORGETSCOPE_ANSWERER")
-    folder = Path(given) if given else cache_folder() / "answerer"
+    folder = Path(given) if given else cache_folder() / "answerer" / os.uname().nodename
     if len(str(folder)) > 80:
         import hashlib
 
@@ -155,8 +155,11 @@ def texts(replies: Generator[dict[str, Any]], count: int) -> list[str]:
     return [text.strip() for text in found]
 
 
-def leave(wait: float = 10.0) -> bool:
-    """Ask a running answerer to end, wait until its memory is free again; say whether there was one."""
+def leave(wait: float = 120.0) -> bool:
+    """Ask a running answerer to end, wait until its memory is free again; say whether there was one.
+
+    It serves one request after the other, so it reads this one when the answers before it are there.
+    """
     try:
         connection = _open()
     except OSError:

@@ -61,31 +61,28 @@ def readable(value: Any) -> bool:
 
 def alive(status: Mapping[str, Any]) -> bool:
     """Say whether the process that wrote a status still runs (on this machine; elsewhere the heartbeat decides)."""
-    import psutil
-
     quiet = time.time() - float(status.get("heartbeat") or 0)
     if status.get("host") != os.uname().nodename:
         return quiet < 30 * HEARTBEAT
     pid = status.get("pid")
     if pid is None:  # created, and its worker is still on its way up; a date that is yet to come is a clock set back
         return abs(quiet) < COMING_UP
+    return lives(int(pid), float(status.get("started_process") or 0))
+
+
+def lives(pid: int, started: float = 0.0) -> bool:
+    """Say whether a process lives; one that has ended, and that its parent has not noticed yet, does not.
+
+    started: when it began, as `identity` says: another one that got its number since is not taken for it.
+    """
+    import psutil
+
     try:
-        process, started = psutil.Process(int(pid)), float(status.get("started_process") or 0)
-        from_boot = started < EPOCH
+        process, from_boot = psutil.Process(pid), started < EPOCH
         # The date of the boot is a whole second, which may fall either way; ticks since then are exact.
         same = not started or abs(_started(process, from_boot) - started) < (0.1 if from_boot else 2)
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except (psutil.Error, OverflowError, ValueError):  # a number that no process can have
-        return False
-
-
-def lives(pid: int) -> bool:
-    """Say whether a process lives; one that has ended, and that its parent has not noticed yet, does not."""
-    import psutil
-
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
         return False
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import access, presence, store
+from core import access, presence, store, tolerant
 from core.store import Run
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Ticket:
     """for whom it waits"""
     at_work: bool = False
     """whether it has the device"""
+    started: float = 0.0
+    """when the process began, as core.presence.identity says it; 0 where that is not known"""
 
     @property
     def pid(self) -> int:
@@ -55,14 +57,16 @@ class Ticket:
     def write(self, order: int, at_work: bool) -> None:
         """Replace its content."""
         run = str(self.run) if self.run else None
-        store.write_json(self.path, {"run": run, "order": order, "owner": self.owner, "at_work": at_work})
+        store.write_json(
+            self.path, {"run": run, "order": order, "owner": self.owner, "at_work": at_work, "started": self.started}
+        )
 
 
 def base() -> Path:
-    """Return the folder that holds a folder of tickets for each device."""
+    """Return the folder that holds a folder of tickets for each device of this machine; several may share a home."""
     from core.models import cache_folder
 
-    return Path(os.environ.get("FORGETSCOPE_QUEUE") or cache_folder() / "queue")
+    return Path(os.environ.get("FORGETSCOPE_QUEUE") or cache_folder() / "queue" / os.uname().nodename)
 
 
 def take(folder: Path, run: Run) -> Path:
@@ -74,7 +78,8 @@ def take(folder: Path, run: Run) -> Path:
             (folder / SERVED).unlink(missing_ok=True)
         order = max([time.time_ns(), *(ticket.order + 1 for ticket in before)])
         path = folder / f"{time.time_ns():020d}-{os.getpid()}"
-        Ticket(path, run.path, order, access.owner()).write(order, at_work=False)
+        started = presence.identity()["started_process"]
+        Ticket(path, run.path, order, access.owner(), started=started).write(order, at_work=False)
     return path
 
 
@@ -95,7 +100,7 @@ def waiting(folder: Path) -> list[Ticket]:
     found = []
     for path in folder.glob("[0-9]*-[0-9]*"):
         ticket = _read(path)
-        if ticket and presence.lives(ticket.pid):
+        if ticket and presence.lives(ticket.pid, ticket.started):
             found.append(ticket)
         else:
             path.unlink(missing_ok=True)
@@ -151,6 +156,7 @@ def _read(path: Path) -> Ticket | None:
         order if isinstance(order, int) else int(made),
         str(values.get("owner") or access.SHELL),
         values.get("at_work") is True,
+        tolerant.number(values.get("started")) or 0.0,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -66,6 +67,16 @@ class Device:
 @pytest.fixture
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
     return Device(tmp_path / "queue", monkeypatch)
+
+
+def test_another_process_with_a_workers_number_holds_no_place(tmp_path: Path) -> None:
+    """After the power failed a number is soon given to something else, which would block the queue for as long as it lives."""
+    mine = tickets.take(tmp_path, Run(tmp_path / "mine"))
+    assert [ticket.path for ticket in tickets.waiting(tmp_path)] == [mine]
+    values = json.loads(mine.read_text(encoding="utf-8"))
+    mine.write_text(json.dumps(values | {"started": values["started"] - 100}), encoding="utf-8")
+    assert tickets.waiting(tmp_path) == []
+    assert not mine.exists()
 
 
 def test_a_first_run_comes_before_anybodys_second(device: Device) -> None:
