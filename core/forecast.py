@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from core import plan, store
+from core import data, plan, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.store import Run
@@ -127,7 +127,7 @@ def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None =
 
 def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:
     """Measure a few steps of a run in a process of its own, unless that was done before; None where it fails."""
-    place = plan.place(config, folder)
+    place = plan.place(config, folder, data.load(config.data, config.seed).fingerprint())
     if plan.result(place) is None:
         plan.start(place, config)
         try:

@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from core import access, jobs, limits, logs, store
 from core import config as config_
-from core import jobs, logs, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.progress import now
@@ -52,6 +52,8 @@ def start(plan: Run, config: RunConfig) -> None:
     """Measure, unless somebody is already at it. The process outlives whoever started it."""
     if plan.status().get("state") in ("queued", "running"):
         return
+    access.changing()
+    limits.starting(plan.path.parent.parent)
     try:
         plan.path.mkdir(parents=True, exist_ok=True)
         for name in ("cancel", "plan.json", "events.jsonl"):

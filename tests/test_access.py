@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core import access, archive, jobs, labels, named_regions, store, sweep, trash, verdicts
+from core import access, archive, jobs, labels, named_regions, plan, store, sweep, trash, verdicts
 from core.config import preset
 from core.errors import UserError
 from core.store import Run
@@ -17,6 +17,7 @@ CHANGES: dict[str, Callable[[Run, Path], Any]] = {
     "create a run": lambda run, folder: store.create(preset("this-machine"), folder),
     "submit a run": lambda run, folder: jobs.submit(preset("this-machine"), folder),
     "start a worker": lambda run, folder: jobs.start(run),
+    "measure beforehand": lambda run, folder: plan.start(Run(folder / ".plans" / "x"), run.config()),
     "resume a run": lambda run, folder: jobs.resume(run),
     "kill a worker": lambda run, folder: jobs.kill(run),
     "cancel a run": lambda run, folder: run.cancel(),

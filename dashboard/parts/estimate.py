@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from core import plan, store
+from core import access, plan, store
 from core.config import RunConfig
 from core.corpus import Corpus
 from core.errors import UserError
@@ -48,6 +48,10 @@ def _show(made: Run, config: RunConfig, was_alive: bool) -> None:
         look.complain(UserError(str(status.get("error") or "The measurement failed."), str(status.get("fix") or "")))
     elif state == "cancelled":
         st.caption("The measurement was cancelled.")
+    if access.read_only():
+        if found:
+            _result(found, config)
+        return
     label = "Measure again" if found or state in ("failed", "cancelled") else "Measure first"
     if found:
         _result(found, config)
