@@ -48,7 +48,9 @@ class Pair:
         """Let the voices speak one after the other."""
         known = (audit.of(asked.run) or {}).get("sides", {})
         yielded, seconds = False, 0.0
+        service: Service | None = None
         for place, voice in enumerate(asked.voices):
+            service = None  # the one before must be gone where both do not fit into the memory
             try:
                 service = self._service(voice, asked)
             except UserError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -70,7 +71,9 @@ class Service:
             self.pair = self.pair or Pair()
             yield from self.pair.serve(str(values["op"]), asked)
             return
-        self.pair = None
+        if self.pair is not None:
+            self.pair = None
+            gc.collect()
         self.load(asked.run, asked.folder)
         yield from operations[str(values["op"])](asked)
 
@@ -221,6 +224,7 @@ class Service:
         self.model = self.stamp = None
         for name in ("speakers", "adapters", "loaded"):
             self.__dict__.pop(name, None)
+        gc.collect()  # models refer to themselves
 
     def settings(self, given: Mapping[str, Any]) -> AnswersConfig:
         """Return the run's way of answering with some settings changed. Raises UserError for wrong ones."""

@@ -25,6 +25,8 @@ class Speakers:
         self.hashes: dict[str, str] = {}
         self._made: dict[str, str] = {}
         """voice -> name of its adapter, least recently used first; peft allows no dots in names"""
+        self._stamps: dict[str, float] = {}
+        """voice -> when the run that it is of was unlearned"""
         self._count = 0
 
     def adapter(self, voice: Voice, keep: frozenset[str] = frozenset()) -> str | None:
@@ -39,11 +41,13 @@ class Speakers:
             return None
         if not voice.run and voice.kind in ("before", "after"):
             return voice.kind
-        key = str(voice)
+        source, key = self._fitting(voice.run) if voice.run else self.run, str(voice)
+        if self._stamps.get(key) != (stamp := _changed(source) if voice.run else 0.0) and key in self._made:
+            self._drop(key)  # that run was resumed since it was asked last
+        self._stamps[key] = stamp
         if key in self._made:
             self._made[key] = self._made.pop(key)
             return self._made[key]
-        source = self._fitting(voice.run) if voice.run else self.run
         ends = ("before", "after") if not voice.run else self._ends(voice, keep | {key})
         return self._make(key, keep, lambda name: self._fill(name, voice, source, ends))
 
@@ -115,3 +119,8 @@ class Speakers:
 def _cell(key: str) -> str:
     """Return the cell's name of a tensor in a file that peft wrote."""
     return key.removeprefix("base_model.model.").removesuffix(".weight")
+
+
+def _changed(run: Run) -> float:
+    path = run.path / "after" / "region.safetensors"
+    return path.stat().st_mtime if path.exists() else 0.0
