@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import struct
 import subprocess
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import gguf_head, weight_files
+from core import gguf_head, placing, weight_files
 from core.errors import UserError
 from core.model_bounds import free_memory
 from core.models import adapter_base
@@ -56,8 +57,10 @@ def footprint(config: ModelConfig) -> Footprint | None:
         return None
     device = guessed_device(config.device)
     dtype = guessed_dtype(config.dtype, device)
-    needed = parameters * (2 if dtype == "bfloat16" else 4) * 1.1 + 0.6e9
-    return Footprint(parameters, needed, available(device), device, dtype)
+    bits = placing.bits_while_loading(config, device) or (16 if dtype == "bfloat16" else 32)
+    needed = parameters * bits / 8 * 1.1 + 0.6e9
+    room = None if config.device == "spread" else available(device)  # there the disk takes what is too much
+    return Footprint(parameters, needed, room, device, dtype)
 
 
 def parameter_count(name: str) -> int | None:
@@ -75,10 +78,10 @@ def parameter_count(name: str) -> int | None:
 
 
 def guessed_device(device: str) -> str:
-    """Return the device that `auto` will be; the worker decides, this only looks for a GPU's device file."""
-    if device != "auto":
+    """Return the device that `auto` will be, or where `spread` begins; the worker decides, this only looks for a GPU's file."""
+    if device not in ("auto", "spread"):
         return device
-    return "cuda" if Path("/dev/nvidia0").exists() else "mps" if sys.platform == "darwin" else "cpu"
+    return "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) else "mps" if sys.platform == "darwin" else "cpu"
 
 
 def guessed_dtype(dtype: str, device: str) -> str:
@@ -101,7 +104,8 @@ def available(device: str) -> float | None:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
-    command = [tool, "--query-gpu=memory.free", "--format=csv,noheader,nounits", "--id=0"]
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip() or "0"
+    command = [tool, "--query-gpu=memory.free", "--format=csv,noheader,nounits", f"--id={first}"]
     try:
         told = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
         return float(told.split()[0]) * 2**20

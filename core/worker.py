@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from core import failures, launch, logs, presence, reference, store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError, plain
+from core.footprint import guessed_device
 from core.progress import Pace, Reporter, now, peak_memory_mb
 from core.store import Run
 from core.sweep import Sweep
@@ -151,10 +152,7 @@ class Log(Reporter):
 
 def queue_folder(config: RunConfig) -> Path:
     """Return the folder of tickets for the device that a run will use: one worker at a time for each device."""
-    device = config.model.device
-    if device in ("auto", "spread"):
-        device = "cuda" if Path("/dev/nvidia0").exists() else "mps" if sys.platform == "darwin" else "cpu"
-    return tickets.base() / device
+    return tickets.base() / guessed_device(config.model.device)
 
 
 @contextlib.contextmanager
