@@ -70,8 +70,14 @@ def write(runs: Sequence[Run], file: IO[bytes]) -> None:
     unique = list({run.id: run for run in runs}.values())
     if not unique:
         raise UserError("No run is chosen.", "Choose at least one.")
+    if len(unique) > MOST_RUNS:
+        raise UserError(f"{len(unique)} runs are more than an archive holds.", f"Export at most {MOST_RUNS} at a time.")
     for run in unique:
         exportable(run)
+        if not NAME.fullmatch(run.id):
+            raise UserError(
+                f"The folder of “{run.id}” has a name that no run has.", "Rename it: letters, digits and hyphens."
+            )
     listed: list[dict[str, Any]] = []
     with zipfile.ZipFile(file, "w") as archive:
         for run in unique:

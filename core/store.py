@@ -269,9 +269,9 @@ def cached(folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path
                     partial.rename(place)
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)
+            bring(folder, stage, key, run)  # while nobody may clean it away
     except OSError as error:
         raise disk_error(place, error) from error
-    bring(folder, stage, key, run)
     return source
 
 

@@ -140,6 +140,12 @@ def test_living_and_unreadable_runs_are_not_exported(forge: Forge, folder: Path,
         archive.export([run], tmp_path / "x.zip")
     with pytest.raises(UserError, match="No run is chosen"):
         archive.export([], tmp_path / "x.zip")
+    whole = archive.import_(forge(), folder)[0]
+    whole.path.rename(folder / "mine (copy)")
+    with pytest.raises(UserError, match="a name that no run has"):
+        archive.export([Run(folder / "mine (copy)")], tmp_path / "x.zip")
+    with pytest.raises(UserError, match="at most 100"):
+        archive.export([Run(folder / f"r{n}") for n in range(101)], tmp_path / "x.zip")
     assert not list(tmp_path.glob("*x.zip*"))
 
 
