@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--processes", metavar="N", help="processes that share the run's examples, one GPU each if there are any"
     )
+    run.add_argument("--resume", metavar="RUN", help="go on with one that was cancelled, failed or killed")
     _where_options(run)
     many = verb("sweep", "many runs: methods × regions × seeds × settings, one worker, tuning", sweep_commands.sweep)
     _run_options(many)

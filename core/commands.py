@@ -90,10 +90,15 @@ def run(given: argparse.Namespace) -> int:
     """Start a run, follow it to its end, print its scores."""
     from core import progress_bar
 
-    chosen = configured(given)
-    if given.processes is not None:
-        chosen = chosen.with_setting("processes", given.processes)
-    started = jobs.submit(chosen, store.runs_folder(given.runs), cluster(given))
+    folder = store.runs_folder(given.runs)
+    if given.resume:
+        started = store.find(given.resume, folder)
+        jobs.resume(started)
+    else:
+        chosen = configured(given)
+        if given.processes is not None:
+            chosen = chosen.with_setting("processes", given.processes)
+        started = jobs.submit(chosen, folder, cluster(given))
     note(f"Run {started.id}")
     state = progress_bar.follow(started)
     status = started.status()

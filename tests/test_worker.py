@@ -14,7 +14,7 @@ import pytest
 from core import jobs, store
 from core.errors import UserError
 from core.store import Run
-from tests.processes import ROOT, ended, quick, state, until
+from tests.processes import ROOT, command, ended, last_json, quick, state, until
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +69,8 @@ def test_killed_worker_is_failed_and_resumes_to_the_same_bits(tiny_llama: Path, 
     os.kill(int(run.status()["pid"]), signal.SIGKILL)
     until(lambda: (jobs.reap(), state(run) == "failed")[1], "the run shown as failed")
     assert "unlearn" in run.status()["error"]
-    jobs.resume(run)
-    assert ended(run) == "done"
+    done = command("run", "--resume", run.id, "--runs", str(tmp_path), "--json")
+    assert last_json(done.stdout)["state"] == "done", done.stderr
     reused = {name for name, stage in run.json("manifest.json")["stages"].items() if stage["reused"]}
     assert {"teach", "preflight", "localize"} <= reused
     assert run.json("manifest.json")["adapters"] == undisturbed.json("manifest.json")["adapters"]
