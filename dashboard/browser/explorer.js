@@ -285,6 +285,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (plot.clientWidth < 520) for (const one of figure.data) if (one.colorbar) one.colorbar = { ...one.colorbar, len: 0.8, ypad: 52 };
     await Plotly.react(plot, figure.data, layout, OPTIONS);
     if (stop.signal.aborted) return;
+    // A handle that is held by the keyboard is drawn anew, and must be held again.
+    const focused = plot.getRootNode().activeElement;
+    const held = focused?.classList.contains("fs-knob") && plot.contains(focused) ? focused.className : null;
     plot.querySelectorAll(":scope > .fs-lines, :scope > .fs-knob").forEach((old) => old.remove());
     plot.painted = null;
     uncover(plot);
@@ -302,6 +305,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
       place = colourHandle(box, plot, data, shared, commit, stop.signal);
       shared.paint.set(part, (inside) => { place(); paintHeat(plot, shared.cells, inside, data); });
     }
+    if (held) [...plot.querySelectorAll(".fs-knob")].find((one) => one.className === held)?.focus({ preventScroll: true });
     for (const event of ["plotly_click", "plotly_selected", "plotly_deselect"]) plot.removeAllListeners?.(event);
     plot.on("plotly_click", (event) => {
       const found = event.points[0];

@@ -44,6 +44,11 @@ function csv(columns) {
   return rows.map((row) => row.map(field).join(",")).join("\n") + "\n";
 }
 
+// Python escaped what plotly would read as HTML; a file holds the text itself.
+function unescaped(text) {
+  return String(text).replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+}
+
 // The points of every trace that can be read off the chart.
 function points(figure) {
   const columns = { series: [], x: [], y: [], text: [] };
@@ -51,10 +56,10 @@ function points(figure) {
     if (trace.hoverinfo === "skip" || trace.type === "heatmap") continue;
     const y = trace.y ?? [];
     for (let i = 0; i < y.length; i++) {
-      columns.series.push(trace.name ?? "");
+      columns.series.push(unescaped(trace.name ?? ""));
       columns.x.push(trace.x ? trace.x[i] : i);
       columns.y.push(y[i]);
-      columns.text.push(Array.isArray(trace.text) ? trace.text[i] : "");
+      columns.text.push(Array.isArray(trace.text) ? unescaped(trace.text[i]) : "");
     }
   }
   return columns;

@@ -187,7 +187,8 @@ def _marginals(fig: Figure, shown: pd.DataFrame, shares: np.ndarray, place: cell
     grid = place.matrix(shown, shares)
     for counts, along in ((np.nansum(grid, 0), "layer"), (np.nansum(grid, 1), "row")):
         positions = np.arange(len(counts))
-        common = {"marker": {"color": palette.accent, "opacity": 0.55}, "hoverinfo": "skip"}
+        # Not "skip": what plotly skips cannot be clicked, and a bar is a whole layer or module.
+        common = {"marker": {"color": palette.accent, "opacity": 0.55}, "hoverinfo": "none"}
         if along == "layer":
             fig.add_bar(x=positions, y=counts, yaxis="y2", name="layers", **common)
         else:

@@ -7,10 +7,18 @@ from collections.abc import Collection
 import streamlit as st
 
 
-def take(key: str, known: Collection[str]) -> None:
-    """Before a control is drawn: let it follow the address where that was changed by a link or by back and forward."""
+def take(key: str, known: Collection[str], *, stays: bool = False) -> None:
+    """Before a control is drawn: let it follow the address where that was changed by a link or by back and forward.
+
+    stays: a control of a form, which keeps its value while another page or another view of the form is shown; Streamlit
+    forgets what is not drawn, and links to other pages drop the address's words.
+    """
     given, state = st.query_params.get(key), st.session_state
-    if given != state.get(f"{key}_written"):
+    written = state.get(f"{key}_written")
+    if stays and key not in state and written in known and given in (None, written):
+        state[key] = written
+        return
+    if given != written:
         state[f"{key}_written"] = given
         if given in known:
             state[key] = given

@@ -26,7 +26,7 @@ def show(run: Run) -> None:
     found, table = audit.of(run), runs.table(run, "changes")
     st.info(audit.NO_HEATMAP, icon=":material/info:")
     if found is None:
-        st.page_link("views/run.py", label="See the audit", icon=":material/play_circle:", query_params={"run": run.id})
+        st.page_link("views/run.py", label="See the audit", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
         return
     rows = [{"model": NAMES.get(voice, md(voice)), "is": md(_named(of))} for voice, of in found["sides"].items()]
     st.table(rows, border="horizontal", hide_index=True, alt="The models that were compared")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -104,6 +105,10 @@ def wanted_again(known: dict[str, Run]) -> Run | None:
     if name not in known:
         st.warning(f"There is no run “{md(name)}” here any more, so its settings cannot be taken.", icon=":material/link_off:")
         return None
+    with contextlib.suppress(UserError):
+        if known[name].config().audit.after:
+            st.warning("That is an audit of models made elsewhere: a run with its settings would compare them again.", icon=":material/info:")
+            return None
     return known[name]
 
 

@@ -44,7 +44,10 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> dict[s
     places = {}
     if part in groups:
         voice = f"without:{','.join(groups[part])}"
-        places[voice] = panes.box(asked, run, voice, "differences")
+        if voice in voices:
+            st.caption("Its answer stands above, among the others.")
+        else:
+            places[voice] = panes.box(asked, run, voice, "differences")
     row(run, asked, by, groups, str(part or ""), work)
     return places
 

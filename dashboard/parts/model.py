@@ -41,7 +41,8 @@ def choose(start: ModelConfig, prefix: str) -> tuple[str, str]:
     kind = st.segmented_control("Model", list(KINDS), format_func=KINDS.get, default=known.get(start.name, "other"), required=True,
                                 key=f"{prefix}.model", bind="query-params", wrap=True, help=HELP)  # fmt: skip
     if kind in PAPER:
-        st.caption(f"{md(PAPER[kind].hub)} from the hub; the region uses the thresholds of the paper's Table 12.")
+        table = "" if start.name == PAPER[kind].hub else "; a located region starts with the thresholds of the paper's Table 12"
+        st.caption(f"{md(PAPER[kind].hub)} from the hub{table}.")
         return kind, PAPER[kind].hub
     if kind == "bundled":
         return kind, kind

@@ -129,6 +129,6 @@ def nothing(run: Run) -> None:
     alive = run.status().get("state") in runs.ALIVE
     st.info("Verdicts need the answers that a run records after unlearning: this one is not that far." if alive else
             "This run ended before answers were recorded, so there is nothing to judge.")  # fmt: skip
-    st.page_link("views/run.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id})
+    st.page_link("views/run.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
 
 

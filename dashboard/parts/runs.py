@@ -93,6 +93,7 @@ def _picked() -> None:
     """
     for key in OF_ONE_RUN:
         st.query_params.pop(key, None)
+    st.session_state.pop("brushed", None)  # a box that was drawn in the other one's scatter
     open_run(st.session_state["picked"])
 
 

@@ -45,7 +45,7 @@ def one(found: Overview, run: Run, tags: Sequence[str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if not found.problem:
             for page, label, icon in (("localize", "Localize", "grid_on"), ("compare", "Compare", "compare"), ("scores", "Scores", "scoreboard"), ("run", "Watch", "play_circle")):
-                st.page_link(f"views/{page}.py", label=label, icon=f":material/{icon}:", query_params={"run": run.id})
+                st.page_link(f"views/{page}.py", label=label, icon=f":material/{icon}:", query_params={"run": run.id, **({"view": "This run"} if page == "run" else {})})
             again(found, run)
             runs_archive.download([run])
         if not found.bundled:
@@ -70,7 +70,8 @@ def origin(found: Overview, run: Run) -> str:
 
 def again(found: Overview, run: Run) -> None:
     """Offer to start a run again."""
-    options = ["same", "changed", *(["resume"] if found.state in ("cancelled", "failed") and not run.bundled else [])]
+    audit = not found.problem and bool(run.config().audit.after)  # there is nothing to change in one: no method, no region
+    options = ["same", *([] if audit else ["changed"]), *(["resume"] if found.state in ("cancelled", "failed") and not run.bundled else [])]
     asked = st.menu_button("Start again", options, format_func=AGAIN.get, icon=":material/replay:", key="again.menu",
                            help="What it computed before comes from the cache.")  # fmt: skip
     if asked == "changed":

@@ -74,7 +74,7 @@ def _row(run: Run, name: str, status: dict[str, Any], place: int | None, waiting
         asked = (run.path / "cancel").exists()
         st.button("Stopping …" if asked else "Cancel", key=f"cancel.{run.id}", icon=":material/stop:", disabled=asked,
                   on_click=progress.cancel, args=(run,), help="What was computed is kept.")  # fmt: skip
-        st.page_link("views/run.py", label="Watch", icon=":material/visibility:", query_params={"run": run.id})
+        st.page_link("views/run.py", label="Watch", icon=":material/visibility:", query_params={"run": run.id, "view": "This run"})
 
 
 def words(status: dict[str, Any]) -> str:

@@ -87,7 +87,7 @@ def member(
         family = {**family, current.name: OwnMethod}
     names = families.grouped(family)
     key = f"{prefix}.{FAMILIES[kind][0]}"
-    address.take(key, names)
+    address.take(key, names, stays=True)
     name = st.selectbox(label, names, index=names.index(current.name), key=key, help=text,
                         format_func=lambda name: families.label(family, name))  # fmt: skip
     address.keep(key, name if name != current.name else "")

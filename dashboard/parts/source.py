@@ -32,7 +32,8 @@ def choose(start: DataConfig, prefix: str) -> tuple[DataConfig | None, Corpus | 
         return _from_hub(source, subset, start, prefix)
     with look.complaints():
         whole = load(source, subset or start.subset)
-        chosen = pick(whole, start.subjects if source == start.source else (), f"{prefix}.subjects.{subset or kind}")
+        same = source in (start.source, str(paths.given(start.source)))
+        chosen = pick(whole, start.subjects if same else (), f"{prefix}.subjects.{subset or kind}")
         corpus = whole.take(chosen)
         show(corpus)
         return DataConfig(source=source, subset=subset or start.subset, subjects=tuple(chosen)), corpus

@@ -11,13 +11,14 @@ export default function ({ parentElement, setTriggerValue }) {
   const host = parentElement.host ?? parentElement;
   const paper = () => getComputedStyle(host).getPropertyValue("--st-background-color").trim();
   let shown = paper();
-  const timer = setInterval(() => {
+  clearInterval(host.watching);  // a switch runs this script again without ending the one before
+  host.watching = setInterval(() => {
     if (paper() && paper() !== shown) {
       shown = paper();
       setTriggerValue("switched", shown);
     }
   }, 300);
-  return () => clearInterval(timer);
+  return () => clearInterval(host.watching);
 }
 """
 

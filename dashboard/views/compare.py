@@ -131,7 +131,7 @@ def waiting(run: Run) -> None:
     alive = run.status().get("state") in runs.ALIVE
     st.info("Answers are recorded after unlearning: this run is not that far." if alive else
             "This run ended before answers were recorded.")  # fmt: skip
-    st.page_link("views/run.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id})
+    st.page_link("views/run.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
 
 
 def warm(run: Run) -> None:

@@ -78,7 +78,7 @@ def not_yet(run: Run) -> None:
         st.info("This run has not measured its gradients yet. The picture appears here when that stage is done.")
     else:
         st.info("This run ended before its gradients were measured. Resume it, or choose another run above.")
-    st.page_link("views/run.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id})
+    st.page_link("views/run.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
 
 
 def prepare(run: Run, table: pd.DataFrame, start: Selection) -> Selection:

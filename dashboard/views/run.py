@@ -26,8 +26,8 @@ PRESET_NAMES = {"this-machine": "MemFlex", "recommended": "Recommended", "fluent
 PRESET_HELP = (
     "**MemFlex**: the paper's method with settings for two cores, stopped at the level of the never-taught model.  \n"
     "**Recommended**: the highest mean of Unlearn and Retention Success on new questions; three of four of its answers are noise.  \n"
-    "**Fluent**: nearly as ignorant as a model that was never taught, and it says so in plain words; it also declines one in eight "
-    "of the questions that it was to keep.  \n"
+    "**Fluent**: nearly as ignorant as a model that was never taught, and it says so in plain words; it also declines questions that "
+    "it was to keep: one in eight of all, half of the new ones in the bundled run.  \n"
     "**Paper**: the published settings, exactly; slow on a small machine, and too weak for a small model.  \n"
     "**Paper's code**: the same, with labels perturbed as in its released code."
 )
@@ -96,7 +96,8 @@ def begin(again: store.Run | None) -> Start:
                 icon=":material/edit:")  # fmt: skip
         st.button("Start from a preset instead", on_click=configuration.forget_again, type="tertiary")
         key = f"again.{_short(again.id)}"
-        return Start(again.config(), "the other run", key, key)
+        # Its name was of what it did; a changed one is named anew.
+        return Start(dataclasses.replace(again.config(), name=""), "the other run", key, key)
     choice, what = st.columns([1, 1], vertical_alignment="bottom")
     name = choice.segmented_control("Preset", list(PRESETS), format_func=lambda key: PRESET_NAMES.get(key, key), key="new.preset",
                                     default="this-machine", required=True, help=PRESET_HELP, bind="query-params")  # fmt: skip

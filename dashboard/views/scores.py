@@ -77,7 +77,7 @@ def not_yet(run: Run) -> None:
     """Say why there are no scores."""
     alive = run.status().get("state") in runs.ALIVE
     st.info("Scores are measured in a run's last stage: this one is not that far." if alive else "This run ended before it was measured.")
-    st.page_link("views/run.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id})
+    st.page_link("views/run.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
 
 
 def switches(run: Run, current: Measured) -> tuple[str, str]:

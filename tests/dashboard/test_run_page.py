@@ -379,6 +379,17 @@ def test_json_replaces_the_form_when_valid(open_page: Open, monkeypatch: pytest.
     assert asked[0].unlearn.steps == 9
 
 
+def test_the_form_keeps_its_method_and_region_while_it_is_not_shown(open_page: Open) -> None:
+    app = open_page("run")
+    for key, name in (("this-machine.method.method", "npo"), ("this-machine.rule.region rule", "late")):
+        app.selectbox(key=key).set_value(name).run()
+    app.toggle(key="as_json").set_value(True).run()
+    assert '"name": "npo"' in app.text_area[0].value
+    app.toggle(key="as_json").set_value(False).run()
+    assert app.selectbox(key="this-machine.method.method").value == "npo"
+    assert app.selectbox(key="this-machine.rule.region rule").value == "late"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -447,7 +458,8 @@ def test_same_again_prefills_the_form_and_marks_changes(
     assert next(n for n in app.number_input if "steps" in n.label).label.startswith(":orange[●]")
     assert any("1 changed against the other run" in e.label for e in app.expander)
     next(b for b in app.button if b.label == "Start").click().run()
-    assert asked[0] == config.with_setting("unlearn.steps", 44)
+    # What is changed is named anew: the name was of what the other run did.
+    assert asked[0] == config.with_setting("unlearn.steps", 44).with_setting("name", "")
     assert "again" not in app.query_params
 
 

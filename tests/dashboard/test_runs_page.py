@@ -229,6 +229,16 @@ def test_the_bundled_run_stays(open_page: Open) -> None:
     assert "stays as it is" in text_of(app)
 
 
+def test_an_audit_has_nothing_to_change(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    run.config().with_setting("audit.before", "a").with_setting("audit.after", "b").save(run.path / "config.json")
+    app = open_page("runs", chosen="mine")
+    assert "changed" not in app.menu_button(key="again.menu").options
+    app = open_page("run", again="mine")
+    assert not any("These are the settings of" in box.value for box in app.info)
+    assert any("audit" in box.value for box in app.warning)
+
+
 def test_a_run_starts_again_with_its_own_settings(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     run, asked = make_run("mine", "failed"), []
     new = make_run("new")
