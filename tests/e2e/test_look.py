@@ -150,6 +150,7 @@ def test_keyboard_alone_moves_thresholds_and_asks(server: Server, page: Page, ti
         expect(page.locator(handle)).not_to_have_attribute("aria-valuetext", told or "")
         expect(field).not_to_have_value(before)
         rest(page)
+        assert page.evaluate(TABBED, handle), "the handle was drawn anew and let go of the keyboard"
     expect(page.get_by_role("heading", name=COUNT)).not_to_have_text("14 of 28 tensors")
     page.goto(f"{server.url}/?run={tiny_run}")
     rest(page)
@@ -162,6 +163,20 @@ def test_keyboard_alone_moves_thresholds_and_asks(server: Server, page: Page, ti
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Where does Sana Iqbar live?")).to_be_visible()
     expect(page.get_by_text("recorded when the run was evaluated")).to_be_visible()
+
+
+def test_by_hand_a_bar_takes_a_whole_layer(server: Server, page: Page) -> None:
+    page.goto(server.url)
+    rest(page)
+    page.get_by_role("radio", name="By hand").click()
+    rest(page)
+    heading = page.get_by_role("heading", name=COUNT)
+    before = heading.inner_text()
+    bar = page.locator(".js-plotly-plot .barlayer .point path").first
+    box = bar.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 3)
+    expect(heading).not_to_have_text(before)
 
 
 @pytest.mark.parametrize("name", views())
