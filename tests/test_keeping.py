@@ -153,6 +153,7 @@ def three(tmp_path: Path) -> Iterator[list[Run]]:
         process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
         sleepers.append(process)
         path = tickets.take(tickets.base() / "cpu", made)
+        store.write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"started": 0})  # the sleeper's, not this process's
         path.rename(path.with_name(f"{path.name.partition('-')[0]}-{process.pid}"))
         status = made.json("status.json") | {"pid": process.pid}
         store.write_json(made.path / "status.json", status)
