@@ -161,7 +161,7 @@ def over_seeds(found: Iterable[Mapping[str, Any]], without: Sequence[str] = ("se
         done = [one for one in group if one["state"] == "done"]
         summary: dict[str, Any] = {
             "role": role, "coordinates": coordinates, "count": len(done), "failed": len(group) - len(done),
-            "runs": [one["run"] for one in group], "diverged": sum(bool(one["diverged"]) for one in group),
+            "runs": [one["run"] for one in group], "diverged": sum(bool(one.get("diverged")) for one in group),
         }  # fmt: skip
         for name in SCORES:
             splits = {split for one in done for split in one[name]}
