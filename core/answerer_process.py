@@ -81,9 +81,8 @@ class Server:
         try:
             request = receive(connection)
             if request.get("op") == "leave":
-                with contextlib.suppress(
-                    OSError
-                ):  # whoever asked may have given up waiting: the memory is wanted all the same
+                # Whoever asked may have given up waiting: the memory is wanted all the same.
+                with contextlib.suppress(OSError):
                     send(connection, {"kind": "done"})
                 return "leave"
             with logs.about(Path(str(request.get("run") or "")).name):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core import audit
 from core.config import RunConfig
 from core.corpus import Example
 from core.errors import UserError
@@ -93,7 +92,7 @@ def _scored(run: Run, config: RunConfig, examples: list[Example]) -> dict[str, A
     from core import adapters as adapters_
     from core import merging, models
     from core.batching import encode_all
-    from core.fitting import unlearned
+    from core.fitting import no_never, unlearned
     from core.likelihood import score
     from core.voices import adapter_of
 
@@ -108,7 +107,7 @@ def _scored(run: Run, config: RunConfig, examples: list[Example]) -> dict[str, A
     pad = int(loaded.tokenizer.pad_token_id)
     encoded = encode_all(loaded.tokenizer, config.model.template, examples, config.data.max_tokens)
     found = {}
-    for voice in (v for v in VOICES if not (v == "never" and audit.no_never(run))):
+    for voice in (v for v in VOICES if not (v == "never" and no_never(run))):
         with adapters.active(adapter_of(voice)) as model:
             found[voice] = dict(score(model, encoded, pad, device=adapters.device))
     return {"weights": loaded.files, "scores": found, "dtype": dtype}
