@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
@@ -10,6 +11,7 @@ import streamlit as st
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 FINDINGS = ASSETS / "findings.md"
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
+_FENCE = re.compile(r"^```(.*)\n((?:(?!```).*\n)*)```[ \t]*$", re.MULTILINE)
 _TABLE = re.compile(r"((?:^\|.*\n)^\|[ \t:|-]+\|[ \t]*(?:\n\|.*)*(?:\n|\Z))", re.MULTILINE)
 _PICTURE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)[^)]*\)")
@@ -37,15 +39,39 @@ def show(file: Path) -> None:
     for part in parts(text):
         if isinstance(part, str):
             st.markdown(harmless(part))
+        elif isinstance(part, Listing):
+            # A block in Markdown scrolls sideways, and Streamlit's cannot be reached by keyboard: long lines go on below.
+            st.code(part.text, language=part.language, wrap_lines=True)
         else:
             # Streamlit's own table scrolls in itself; one in Markdown would push a telephone's page sideways.
             st.table([{head: harmless(cell) for head, cell in row.items()} for row in part], border="horizontal", hide_index=True,
                      alt="Table: " + ", ".join(head.strip() for head in next(iter(part), {}) if head.strip()))  # fmt: skip
 
 
-def parts(text: str) -> list[str | list[dict[str, str]]]:
-    """Split Markdown into text and tables; a table is its rows, head -> cell."""
-    found: list[str | list[dict[str, str]]] = []
+@dataclass(frozen=True)
+class Listing:
+    """A fenced block of code; ``language`` is None where the fence names none."""
+
+    text: str
+    language: str | None
+
+
+Table = list[dict[str, str]]
+
+
+def parts(text: str) -> list[str | Listing | Table]:
+    """Split Markdown into text, listings and tables; a table is its rows, head -> cell. What a fence holds is never a table."""
+    found: list[str | Listing | Table] = []
+    end = 0
+    for fence in _FENCE.finditer(text):
+        found += _text_and_tables(text[end : fence.start()])
+        found.append(Listing(fence[2].rstrip("\n"), fence[1].strip() or None))
+        end = fence.end()
+    return found + _text_and_tables(text[end:])
+
+
+def _text_and_tables(text: str) -> list[str | Listing | Table]:
+    found: list[str | Listing | Table] = []
     for place, part in enumerate(_TABLE.split(text)):
         if place % 2:
             found.append(_rows(part))
@@ -54,7 +80,7 @@ def parts(text: str) -> list[str | list[dict[str, str]]]:
     return found
 
 
-def _rows(table: str) -> list[dict[str, str]]:
+def _rows(table: str) -> Table:
     heads, _, *rows = ([cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.strip().splitlines())
     names = [name or " " * (place + 1) for place, name in enumerate(heads)]
     return [dict(zip(names, row, strict=False)) for row in rows]

@@ -35,6 +35,22 @@ def test_tables_stand_apart() -> None:
     assert after.strip() == "after | no table"
 
 
+def test_code_stands_apart_and_what_it_holds_is_no_table() -> None:
+    text = "before\n\n```bash\nrun --long\n\n| a | b |\n|---|---|\n| 1 | 2 |\n```\n\nafter\n\n```\n```\n\n``` never closed\n"
+    before, code, after, empty, rest = documents.parts(text)
+    assert code == documents.Listing("run --long\n\n| a | b |\n|---|---|\n| 1 | 2 |", "bash")
+    assert empty == documents.Listing("", None)
+    assert [str(part).strip() for part in (before, after, rest)] == ["before", "after", "``` never closed"]
+
+
+@pytest.mark.parametrize("file", documents.files().values(), ids=lambda file: file.stem)
+def test_long_lines_of_code_never_scroll_out_of_reach(file: Path, open_page: Open) -> None:
+    app = open_page("documents", document=next(title for title, known in documents.files().items() if known == file))
+    assert not [text.value for text in app.markdown if "```" in text.value]
+    assert all(code.proto.wrap_lines for code in app.code)
+    assert len(app.code) == file.read_text(encoding="utf-8").count("\n```") // 2
+
+
 def test_findings_are_shown_once_there_are_any(open_page: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(documents, "FINDINGS", tmp_path / "findings.md")
     assert "What we found" not in [t.label for t in open_page("scores").tabs]
