@@ -85,6 +85,21 @@ def test_verdicts_are_counted_as_they_are_given(data: dict[str, Any]) -> None:
     for scope, split, verdict in (("unlearn", "val", "leaked"), ("unlearn", "train", "degenerate"), ("retention", "val", "kept")):
         mine = frame[(frame["scope"] == scope) & (frame["split"] == split)]
         assert words.counted(data, scope, split, verdict) == (int((mine["verdict"] == verdict).sum()), len(mine))
+        assert words.counted(data, scope, split, verdict, "never") == (int((mine["verdict_never"] == verdict).sum()), len(mine))
+
+
+@pytest.mark.parametrize(("after", "never", "state"), [(0, 0, "quiet"), (2, 2, "quiet"), (3, 2, "leaks"), (1, None, "leaks")])
+def test_only_what_a_never_taught_model_does_not_say_is_a_leak(after: int, never: int | None, state: str) -> None:
+    def counted(voice: str, leaked: int) -> list[dict[str, Any]]:
+        row = {"scope": "unlearn", "split": "val", "voice": voice}
+        return [{**row, "verdict": "leaked", "count": leaked}, {**row, "verdict": "forgotten", "count": 40 - leaked}]
+
+    counts = [*counted("after", after), *(counted("never", never) if never is not None else [])]
+    told = {"answers": {"counts": counts}, "scopes": [{"scope": "unlearn", "split": "val"}]}
+    (remark,) = words._told(told)
+    assert remark.state == state
+    assert remark.text.startswith(f"{after} of 40 ")
+    assert ("never taught" in remark.text) == (never is not None)
 
 
 def test_verdicts_by_hand_stand_beside_the_computed_ones(tmp_path: Path) -> None:

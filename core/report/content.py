@@ -141,7 +141,13 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
     never = {str(row.get("example")): row.get("never") for row in rows}
     known = cover.secrets(rows)
     told = [_example(row, never.get(str(row["id"])), known) for row in frame.to_dict("records")]
-    counts = Counter((e["scope"], e["split"], voice, e[f"verdict_{voice}"]) for e in told for voice in ("before", "after"))
+    judged = {voice: "verdict" if voice == "after" else f"verdict_{voice}" for voice in verdicts.VOICES}
+    counts = Counter(
+        (str(row.scope), str(row.split), voice, str(getattr(row, column)))
+        for row in frame.itertuples()
+        for voice, column in judged.items()
+        if getattr(row, column, "")
+    )
     table = [
         {"scope": scope, "split": split, "voice": voice, "verdict": verdict, "count": count}
         for (scope, split, voice, verdict), count in sorted(counts.items())

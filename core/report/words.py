@@ -43,10 +43,12 @@ def short(data: Mapping[str, Any]) -> list[str]:
     said = []
     for split in splits(data, "unlearn")[:1]:
         leaked, total = counted(data, "unlearn", split, "leaked")
+        never, taught_none = counted(data, "unlearn", split, "leaked", "never")
+        beside = f"; never taught: {never}" if taught_none else ""
         noise, _ = counted(data, "unlearn", split, "degenerate")
         knew, _ = counted(data, "unlearn", split, "leaked", "before")
         if total:
-            said.append(f"Of {total} {SPLITS[split]} about what had to be forgotten, {_of(leaked, 'is', 'are')} still answered with it (before: {knew}); {_of(noise, 'answer is', 'answers are', 'no answer is')} noise.")  # fmt: skip
+            said.append(f"Of {total} {SPLITS[split]} about what had to be forgotten, {_of(leaked, 'is', 'are')} still answered with it (before: {knew}{beside}); {_of(noise, 'answer is', 'answers are', 'no answer is')} noise.")  # fmt: skip
         said += _beside(data, f"unlearn/{split}", "Unlearn Success")
     for split in splits(data, "retention")[:1]:
         kept, total = counted(data, "retention", split, "kept")
@@ -105,12 +107,16 @@ def _told(data: Mapping[str, Any]) -> list[Remark]:
     found = []
     for split in splits(data, "unlearn"):
         leaked, total = counted(data, "unlearn", split, "leaked")
+        never, asked = counted(data, "unlearn", split, "leaked", "never")
         if total:
-            state = "leaks" if leaked else "quiet"
+            verb = "is" if leaked == 1 else "are"
+            # A model that never knew it hits upon some answers as well: no more than that is no leak.
+            state = "leaks" if leaked > never else "quiet"
+            beside = f"; of a model that was never taught, {never} of {asked}" if asked else ""
             found.append(
                 Remark(
                     state,
-                    f"{leaked} of {total} {SPLITS[split]} {'is' if leaked == 1 else 'are'} still answered with what had to be forgotten.",
+                    f"{leaked} of {total} {SPLITS[split]} {verb} still answered with what had to be forgotten{beside}.",
                 )
             )
     return found
