@@ -19,6 +19,7 @@ from core.batching import Encoded, cost, encode_all, prompt_ids
 from core.config import RunConfig
 from core.corpus import Example
 from core.crew import ALONE, Crew
+from core.errors import UserError
 from core.likelihood import TokenScores, score
 from core.models import Loaded
 from core.progress import Reporter
@@ -46,14 +47,22 @@ class Voices:
         self.end, self.pad = int(self.tokenizer.eos_token_id), int(self.tokenizer.pad_token_id)
         self.room = int(getattr(loaded.model.config, "max_position_embeddings", None) or 2**20)
         """tokens that the model can read"""
-        encoded = encode_all(self.tokenizer, config.model.template, examples, config.data.max_tokens)
+        encoded = self.encode(examples)
         self.places = {e.id: number for number, e in enumerate(examples)}
         """example -> which random numbers its answers are drawn with"""
         self.encoded: dict[str, Encoded] = dict(zip((e.id for e in examples), encoded, strict=True))
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
-        """Encode further examples. Raises UserError for one that is too long."""
-        return encode_all(self.tokenizer, self.config.model.template, examples, self.config.data.max_tokens)
+        """Encode examples. Raises UserError for one that is too long, for the settings or for the model and its own answer."""
+        found = encode_all(self.tokenizer, self.config.model.template, examples, self.config.data.max_tokens)
+        for one in found:
+            longest = max(len(one.ids), one.start + self.config.answers.max_new_tokens)
+            if longest > self.room:
+                raise UserError(
+                    f"The example {one.id} takes {longest} tokens with its answer, more than the {self.room} that the model can read.",
+                    "Shorten or remove it, or lower answers.max_new_tokens.",
+                )
+        return found
 
     def score(self, adapters: Adapters, voices: Sequence[str]) -> pd.DataFrame:
         """Return one row an answer token with each voice's log-probability, rank and alternatives."""

@@ -483,3 +483,11 @@ def test_finished_run_can_be_read_through_its_copied_files_alone(finished: Finis
     copied = Run(Path(shutil.copytree(finished[0].path, tmp_path / finished[0].id)))
     assert copied.config() == dataclasses.replace(finished[1], name=copied.config().name)
     assert {**summary(copied), "state": ""} == {**finished[2], "state": ""}
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_what_the_model_cannot_read_is_said_before_anything_is_taught(
+    tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path: Path, architecture: str
+) -> None:
+    with pytest.raises(UserError, match="more than the 256 that the model can read"):
+        execute(small(tiny_of(architecture), tiny_data, answers__max_new_tokens=250, data__max_tokens=8192), tmp_path)
