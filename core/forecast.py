@@ -131,7 +131,7 @@ def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:
     if plan.result(place) is None:
         plan.start(place, config)
         try:
-            while place.status().get("state") not in store.ENDED:
+            while place.status().get("state") not in (*store.ENDED, "unreadable"):
                 time.sleep(0.2)
                 plan.reap()
         except KeyboardInterrupt:

@@ -5,7 +5,6 @@ No heavy import: the client builds them, the server reads them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,7 +135,6 @@ def _groups(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
 def _strengths(value: Any) -> tuple[float, ...]:
     found = _list(value, "strengths", 50)
     for number in found:
-        right = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
-        if not right or not 0 <= number <= STRONGEST:
+        if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number <= STRONGEST:
             raise UserError(f"A strength cannot be {str(number)[:40]}.", f"Give percent from 0 to {STRONGEST}.")
     return tuple(float(number) for number in found)

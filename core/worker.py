@@ -113,8 +113,9 @@ class Log(Reporter):
 
     def stage(self, name: str, state: str, **values: Any) -> None:
         """Begin or end a stage."""
-        stages = self.status["stages"]
-        stages[name] = {**(stages.get(name, {}) if state != "running" else {}), "state": state, **values}
+        known = self.status["stages"]
+        # A new dictionary each time: the heart may be writing the old one.
+        stages = {**known, name: {**(known.get(name, {}) if state != "running" else {}), "state": state, **values}}
         if state == "running":
             self._pace, self._last_event = Pace(), 0.0
         self.write(stage=name, stages=stages)
@@ -135,8 +136,8 @@ class Log(Reporter):
         if now - self._last_event < EVENT_EVERY and done < total:
             return
         self._last_event = now
-        self.status["stages"].setdefault(self.status["stage"], {"state": "running"}).update(state)
-        self.write()
+        known, stage = self.status["stages"], self.status["stage"]
+        self.write(stages={**known, stage: {**known.get(stage, {"state": "running"}), **state}})
         self.event("progress", **state, **{k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()})
 
     def check(self) -> None:

@@ -224,6 +224,7 @@ def test_a_voice_is_written_as_it_is_read(text: str) -> None:
         ("hold", {"questions": ["Who?"], "truth": "I.", "groups": [{"name": "a", "cells": ["nothing"]}]}, "no cell"),
         ("hold", {"questions": ["Who?"], "truth": "I.", "groups": ["a"]}, "must be an object"),
         ("dial", {"strengths": [151]}, "strength"),
+        ("dial", {"strengths": [10**400]}, "strength"),
     ],
 )
 def test_requests_are_checked(unlearned_run: Run, service: Service, op: str, values: dict[str, Any], said: str) -> None:

@@ -114,7 +114,7 @@ class Exchange:
             question=self.question, run=self.run, texts={v: a.text for v, a in said.items()}, truth=self.truth,
             hashes={v: a.digest for v, a in said.items() if a.digest}, settings=self.decoding.values(),
             sources={v: {"done": "asked"}.get(a.state, a.state) for v, a in said.items()},
-            totals={v: sum(t["logprob"] for t in tokens) for v, tokens in self.scores.items()},
+            totals={v: sum(t["logprob"] for t in tokens) for v, tokens in self.scores.items() if tokens},
             tags=self.tags, star=self.star, note=self.note,
         )  # fmt: skip
 
