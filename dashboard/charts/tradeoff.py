@@ -1,4 +1,4 @@
-"""Forgetting against keeping, a point a run: which runs are not beaten by another, and where noise begins."""
+"""Forgetting against keeping, a point a run: which runs are not beaten by another, and where ignorance ends."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class Point:
     """interval of x"""
     y_ends: Ends = None
     current: bool = False
+    compared: bool = True
+    """whether the front is about this run too"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Tradeoff:
     ignorance: float | None = None
     """x of the never-taught model, where the axis goes on beyond it"""
     front: Sequence[str] = ()
-    """ids on the front"""
+    """ids on the front; empty where there is nothing to compare"""
 
 
 def front(points: Sequence[Point]) -> list[str]:
@@ -71,7 +73,7 @@ def draw(what: Tradeoff, palette: Palette) -> Figure:
     """Draw runs, references, the front, and the zone below ignorance."""
     fig = figure(palette, 460, showlegend=True, clickmode="event", hovermode="closest", margin={"t": 34})
     if what.ignorance is not None:
-        _noise(fig, what.ignorance, palette)
+        _beyond(fig, what.ignorance, palette)
     _front(fig, what, palette)
     for kind, name, marker in (
         ("published", "published, 7B", {"symbol": "triangle-up-open", "size": 10, "color": palette.muted}),
@@ -99,6 +101,7 @@ def _runs(fig: Figure, what: Tradeoff, palette: Palette) -> None:
         return
     on = set(what.front)
     named = [p for p in points if len(points) <= FEW or p.id in on or p.current]
+    colours = [palette.accent if p.compared else palette.muted for p in points]
     places = labels(sorted(named, key=lambda p: (not p.current, p.id not in on)), points)
     fig.add_scatter(
         x=[p.x for p in points], y=[p.y for p in points], mode="markers+text", name="after unlearning",
@@ -109,8 +112,8 @@ def _runs(fig: Figure, what: Tradeoff, palette: Palette) -> None:
         error_x=_bars([p.x for p in points], [p.x_ends for p in points], palette),
         error_y=_bars([p.y for p in points], [p.y_ends for p in points], palette),
         marker={
-            "opacity": 1, "color": palette.accent, "symbol": ["circle" if p.current else "circle-open" for p in points],
-            "size": [15 if p.current else 11 for p in points], "line": {"width": 2, "color": palette.accent},
+            "opacity": 1, "color": colours, "symbol": ["circle" if p.current else "circle-open" for p in points],
+            "size": [15 if p.current else 11 for p in points], "line": {"width": 2, "color": colours},
         },
     )  # fmt: skip
 
@@ -166,15 +169,15 @@ def _front(fig: Figure, what: Tradeoff, palette: Palette) -> None:
     """Draw the front as steps: everything below and to the left of it is beaten."""
     on = set(what.front)
     members = sorted((p for p in what.points if p.id in on), key=lambda p: p.x)
-    if len(what.points) < 2 or not members:  # one run is no front
+    if not members:
         return
     x, y = [members[0].x - 200, *[p.x for p in members], members[-1].x], [members[0].y, *[p.y for p in members], -4.0]
     fig.add_scatter(x=x, y=y, mode="lines", line={"color": palette.retention, "width": 1.5, "dash": "dot", "shape": "vh"}, name="front",
                     hoverinfo="skip")  # fmt: skip
 
 
-def _noise(fig: Figure, ignorance: float, palette: Palette) -> None:
+def _beyond(fig: Figure, ignorance: float, palette: Palette) -> None:
     fig.add_shape(type="rect", x0=ignorance, x1=106, y0=0, y1=1, yref="paper", fillcolor=palette.muted, opacity=0.1, line={"width": 0},
                   layer="below")  # fmt: skip
-    fig.add_annotation(x=105, xanchor="right", y=0, yref="paper", yanchor="bottom", text="below ignorance: noise", showarrow=False,
+    fig.add_annotation(x=105, xanchor="right", y=0, yref="paper", yanchor="bottom", text="below ignorance", showarrow=False,
                        font={"color": palette.muted, "size": 12})  # fmt: skip

@@ -6,7 +6,7 @@ import streamlit as st
 
 DOUBTS = {
     "forgotten": "Forgotten is not gone for good: 4-bit quantization brought text back that NPO had unlearned, on MUSE-Books from .4 to 66 "
-    "(arXiv 2410.16454).",
+    "of 100 by that benchmark's own measure (arXiv 2410.16454).",
     "controls": "Why this matters: on the testbed LACUNA, MemFlex’s localization found the true parameters no better than chance (AUC .50; "
     "arXiv 2607.02513), and even the true region gives no better trade-off (arXiv 2505.16252).",
 }  # fmt: skip

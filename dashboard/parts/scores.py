@@ -29,7 +29,7 @@ class Headline:
 
 HELP = {
     "unlearn": "How often the model no longer picks the right next word on what it must forget, on new questions (val). A "
-    "model that was never taught reaches the number beside it: far above that is noise, not forgetting.",
+    "model that was never taught reaches the number beside it: far above that is more than forgetting: noise or refusals.",
     "retention": "How often the model still picks the right next word on what it must keep, on new questions (val). Higher "
     "is better.",
 }

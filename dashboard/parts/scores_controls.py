@@ -23,8 +23,9 @@ EVERY = 1.5
 """Seconds between two looks while they are at work."""
 WHAT = (
     "A score says how much was forgotten, not that it was found. **Controls** run the same method with the same settings on other "
-    "regions: all tensors, as many tensors drawn at random (three times), all the others, the rule with both scopes exchanged, and the "
-    "same rule after other random answers. If random tensors do as well, the region explains nothing."
+    "regions: all tensors, as many tensors drawn at random (three times), all the others; where gradients chose the region, also what "
+    "they choose after other random answers, and by the paper's rule with both scopes exchanged. If random tensors do as well, the "
+    "region explains nothing."
 )
 FORMULA = "mean of Unlearn and Retention Success on val; bars: 95 % bootstrap over questions"
 DIFFERENCE = (

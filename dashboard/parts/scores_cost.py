@@ -59,7 +59,8 @@ def of(run: Measured) -> Cost:
     """Read a run's cost."""
     result, manifest = mapping(run.run.json("unlearn.json")), mapping(run.run.json("manifest.json"))
     stage = mapping(mapping(manifest.get("stages")).get("unlearn"))
-    peak = number(stage.get("peak_memory_mb"))
+    # A stage that was re-used took its time and memory elsewhere; the time is recorded with what it made, the memory is not.
+    peak = None if stage.get("reused") else number(stage.get("peak_memory_mb"))
     where = " ".join(str(manifest[key]) for key in ("device", "dtype") if manifest.get(key))
     return Cost(number(result.get("steps")), number(result.get("seconds")), number(result.get("tokens")), peak and peak * 2**20, where, bool(stage.get("reused")))
 
@@ -80,7 +81,7 @@ def in_words(chosen: Sequence[Measured], costs: Sequence[Cost]) -> str:
 def table(chosen: Sequence[Measured], costs: Sequence[Cost]) -> Table:
     """Return runs first, then the paper's rows, on other hardware and labelled so."""
     rows = [
-        Row(run.name, cells(cost), " · ".join(part for part in (run.method, cost.where, "re-used from an earlier run" if cost.reused else "") if part),
+        Row(run.name, cells(cost), " · ".join(part for part in (run.method, cost.where, "re-used from an earlier run, where its memory was not kept" if cost.reused else "") if part),
             "after" if place == 0 else "", run.trouble)
         for place, (run, cost) in enumerate(zip(chosen, costs, strict=True))
     ]  # fmt: skip

@@ -18,13 +18,21 @@ from dashboard.parts.text import md
 
 FORMULA = "100 − accuracy on the unlearn scope, accuracy on the retention scope, on a fixed sample at every check"
 PEEKED = (
-    "You see scores on val while you choose. A step that is chosen because its val looks good has used val up: what it scores "
-    "there is no longer what new questions would give. Switch to train or dev above before you choose."
+    "This run's scores on val were on the screen. A step that is chosen in their sight has used val up: what it scores there is "
+    "no longer what new questions would give, so the new run is marked."
 )
+SEEN = "val_seen"
+"""key of the runs whose scores on val this session has shown"""
 HELP = "A new run whose “after” is this checkpoint. Its steps come from the cache; only answers and scores are made."
 
 
-def show(current: Measured, split: str) -> None:
+def saw(chosen: Sequence[Measured], split: str) -> None:
+    """Remember whose scores on val were shown: switching to other questions afterwards does not make that undone."""
+    if split == "val":
+        st.session_state.setdefault(SEEN, set()).update(run.run.id for run in chosen)
+
+
+def show(current: Measured) -> None:
     """Show the curve of the current run, and let a checkpoint be picked as its result."""
     run, result = current.run, mapping(current.run.json("unlearn.json"))
     checks = checked(result)
@@ -39,7 +47,7 @@ def show(current: Measured, split: str) -> None:
     st.markdown(md(in_words(checks, chosen, kept, ignorance, sample)))
     look.chart(stops(checks, chosen, kept, ignorance, look.palette()), f"Success on both scopes at {len(steps)} checks", "stops",
                facts=look.where(run, "unlearn", "unlearn.json", FORMULA, f"a fixed sample of the {sample} questions"))  # fmt: skip
-    offer(run, chosen, kept, split)
+    offer(run, chosen, kept, "val" if run.id in st.session_state.get(SEEN, ()) else sample)
     with st.expander("Loss at every step", icon=":material/show_chart:", key="losses.open", on_change="rerun") as box:
         if box.open:
             look.chart(curves.losses(curves.of_result(result), look.palette()), "Loss on each part of the batch at each step", "losses",
@@ -97,7 +105,7 @@ def _points(change: float) -> str:
 
 
 def offer(run: Run, chosen: int, kept: int, split: str) -> None:
-    """Offer what can be done with a checkpoint, or say why it cannot."""
+    """Offer what can be done with a checkpoint, or say why it cannot. split: what the choice is made by."""
     reason = refusal(run, chosen, kept)
     if chosen != kept:
         badge = ":orange-badge[:material/visibility: picked on val]" if split == "val" else f":gray-badge[picked on {md(split)}]"

@@ -93,7 +93,9 @@ def in_words(found: Sequence[Subject]) -> str:
     """Say who is remembered best, and who has lost most."""
     known, hurt = max(found, key=left), max(found, key=lost)
     parts = []
-    if left(known) > -1000:
+    if -1000 < left(known) <= 0 and "never" in known.accuracy["unlearn"]:
+        parts.append(f"None of {len(found)} subjects is remembered better than by a model that was never taught.")
+    elif left(known) > -1000:
         after, never = known.accuracy["unlearn"]["after"], known.accuracy["unlearn"].get("never")
         beside = "" if never is None else f" (never taught: {never:.0f} %)"
         parts.append(f"Best remembered of {len(found)} subjects is {shorten(known.name, 40)}: {after:.0f} % of the words to be forgotten are still right{beside}.")
@@ -119,7 +121,7 @@ def questions(run: Run, rows: Sequence[Row], accuracy: Mapping[str, Mapping[str,
 
     for scope, title in SCOPES.items():
         mine = [row for row in rows if row.get("scope") == scope and row.get("question")]
-        mine.sort(key=lambda row: -(value(row, "after") or 0) if scope == "unlearn" else (value(row, "after") or 0))
+        mine.sort(key=lambda row: -(value(row, "after") or 0) if scope == "unlearn" else (value(row, "after") or 0) - (value(row, "before") or 0))
         if not mine:
             continue
         st.markdown(f"**{title}**, {'best remembered' if scope == 'unlearn' else 'most lost'} first")

@@ -35,7 +35,7 @@ class Measured:
         return f"{self.method} · {self.data}"
 
 
-U_HELP = "100 − answer-token accuracy on what must be forgotten. Best where a never-taught model is: far above is noise, not ignorance."
+U_HELP = "100 − answer-token accuracy on what must be forgotten. Best where a never-taught model is: far above is more than forgetting: noise or refusals."
 COLUMNS = (
     Column("Success", U_HELP, "✖ Unlearn"),
     Column("ROUGE-L", "Overlap of the model's own answer with the true one, on what must be forgotten. Best where never taught is.", "✖ Unlearn"),

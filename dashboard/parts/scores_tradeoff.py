@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
 from core.overview import readable
 from dashboard.charts import tradeoff
 from dashboard.charts.tradeoff import Point, Reference, Tradeoff
-from dashboard.parts import look, published, runs, scores_words
+from dashboard.parts import look, published, runs, scores_chosen, scores_words
 from dashboard.parts.scores_read import IN_WORDS, Value, mapping
 from dashboard.parts.scores_table import Measured, grouped
 from dashboard.parts.text import md
 
 ACROSS = ("Unlearn Success", "Never-knew score")
 ACROSS_HELP = (
-    "**Unlearn Success** is the paper's measure: it goes on rising where answers turn into noise, beyond the never-taught model.  \n"
+    "**Unlearn Success** is the paper's measure: it goes on rising beyond the never-taught model, where answers turn into noise or refusals.  \n"
     "**Never-knew score** is highest where the model answers as if it had never been taught."
 )
 FORMULA = "x and y as in the table. The front: runs on the current run's data that no other such run equals in both and beats in one"
@@ -35,13 +37,17 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
     found = points(chosen, split, across)
     alike = {run.run.id for run in chosen if asked(run, split) == asked(chosen[0], split)}
     compared = [p for p in found if p.id in alike]
-    front = tradeoff.front(compared)
-    said = scores_words.best([(p.name, p.x, p.y) for p in compared], len(front), across)
+    front = tradeoff.front(compared) if len(compared) > 1 else []  # one run is no front
+    said = scores_words.best([(p.name, p.x, p.y) for p in compared], len(front), across, ignorance(chosen[:1], split, across))
     if len(compared) < len(found):
-        said += f" Runs on other data or of another model are drawn ({len(found) - len(compared)}), but not compared."
+        said += f" Runs on other data or of another model are drawn in grey ({len(found) - len(compared)}), but not compared."
+    found = [dataclasses.replace(p, compared=p.id in alike) for p in found]
+    if len(found) < len(chosen):
+        said += f" Without a point, since one of the numbers is missing: {missing(chosen, split, across)}."
     st.markdown(md(said))
     what = Tradeoff(found, references(chosen, split, across, paper if theirs else ""), f"{across}, %", ignorance(chosen, split, across), front)
-    look.chart(tradeoff.draw(what, palette), f"{across} against Retention Success. {said}", "tradeoff", on_click=_open,
+    look.chart(tradeoff.draw(what, palette), f"{across} against Retention Success. {said}", "tradeoff",
+               on_click=partial(_open, [run.run.id for run in chosen]),
                facts=look.where(chosen[0].run, "evaluate", "metrics.json of each run", FORMULA, IN_WORDS[split]), columns=columns(found))  # fmt: skip
     bars = "Bars are 95 % intervals over the questions. " if any(p.x_ends or p.y_ends for p in found) else ""
     st.caption(f"{bars}A click on a point makes that run the current one.")
@@ -67,6 +73,16 @@ def points(chosen: Sequence[Measured], split: str, across: str) -> list[Point]:
             name = f"{run.name} ({run.trouble})" if run.trouble else run.name
             found.append(Point(run.run.id, name, x.value, y.value, _ends(x), _ends(y), place == 0))
     return found
+
+
+def missing(chosen: Sequence[Measured], split: str, across: str) -> str:
+    """Name the runs without a point, each with the reason."""
+    told = []
+    for run in chosen:
+        values = (_across(run, split, across), run.scores.success("after", "retention", split))
+        reasons = [value.reason for value in values if value.value is None]
+        told += [f"“{run.name}” ({reasons[0]})"] if reasons else []
+    return ", ".join(told)
 
 
 def _across(run: Measured, split: str, across: str) -> Value:
@@ -111,7 +127,8 @@ def columns(found: Sequence[Point]) -> dict[str, list[object]]:
     }  # fmt: skip
 
 
-def _open(name: object) -> None:
-    """Make a clicked run the current one."""
+def _open(chosen: Sequence[str], name: object) -> None:
+    """Make a clicked run the current one; the others, the one it replaces among them, stay beside it."""
     if name in runs.known_runs():
+        scores_chosen.put([other for other in chosen if other != name])
         runs.open_run(str(name))

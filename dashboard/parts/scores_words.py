@@ -10,6 +10,10 @@ NEAR = 2.0
 """points: closer than this, two successes are called the same"""
 NOISY, FLUENT = 20.0, 5.0
 """percent of degenerate answers from which, and up to which, this is said to be so"""
+MORE = 10.0
+"""points of degenerate answers above the never-taught model's from which they are called noise: it has some as well"""
+DECLINES = 20.0
+"""percent of refusals from which they are told"""
 
 
 def verdict(scores: Scores, split: str) -> str:
@@ -36,7 +40,7 @@ def forgotten(u: Mapping[str, Value], split: str) -> str:
     if abs(after - never) <= NEAR:
         return f"{beside}: it answers as often wrong as if it had never known."
     if after > never:
-        return f"{beside}: the answers are pushed {after - never:.1f} points below ignorance, which is noise, not forgetting."
+        return f"{beside}: the answers are pushed {after - never:.1f} points below ignorance, which is more than forgetting."
     if before is None or before >= never:
         return f"{beside}."
     share = 100 * (after - before) / (never - before)
@@ -57,30 +61,37 @@ def kept(r: Mapping[str, Value]) -> str:
 
 
 def fluent(scores: Scores, split: str) -> str:
-    """Say how many answers are noise."""
+    """Say how many of the answers to what was to be forgotten are noise, and how many decline."""
     noise, never = (scores.value("degenerate", voice, f"unlearn/{split}").value for voice in ("after", "never"))
     if noise is None:
         return ""
     beside = "" if never is None else f" (never taught: {never:.0f} %)"
-    if noise >= NOISY:
-        return f"{noise:.0f} % of the answers are degenerate{beside}: noise, not ignorance."
+    declined = scores.value("refusal", "after", f"unlearn/{split}").value
+    declining = f" {declined:.0f} % decline to answer." if declined is not None and declined >= DECLINES else ""
+    if noise >= NOISY and (never is None or noise >= never + MORE):
+        return f"{noise:.0f} % of the answers about what was to be forgotten are degenerate{beside}: noise, not ignorance.{declining}"
     if noise <= FLUENT:
-        return f"The answers stay fluent: {noise:.0f} % are degenerate{beside}."
-    return f"{noise:.0f} % of the answers are degenerate{beside}."
+        return f"The answers about what was to be forgotten stay fluent: {noise:.0f} % are degenerate{beside}.{declining}"
+    return f"{noise:.0f} % of the answers about what was to be forgotten are degenerate{beside}.{declining}"
 
 
-def best(points: Sequence[tuple[str, float, float]], front: int, across: str) -> str:
-    """Say how many runs are not beaten by another, and which is best by the mean. points: (name, across, retention)."""
+def best(points: Sequence[tuple[str, float, float]], front: int, across: str, never: float | None = None) -> str:
+    """Say how many runs are not beaten by another, and which is best by the mean.
+
+    points: (name, across, retention) of the runs that can be compared, if any. never: the never-taught model's place on the
+    axis, where that is no more than a score that can be passed.
+    """
     if not points:
-        return "None of the chosen runs has both numbers."
+        return "The current run does not have both numbers."
+    beside = "" if never is None else f" (never taught: {never:.1f})"
     if len(points) == 1:
-        return f"One run: {across} {points[0][1]:.1f} with Retention Success {points[0][2]:.1f}. Choose others above to see who does better."
+        return f"{across} {points[0][1]:.1f}{beside} with Retention Success {points[0][2]:.1f}. There is no other run to compare it with."
     mean = max(points, key=lambda p: p[1] + p[2])
     if front == len(points):
-        on = f"All {front} runs are"
+        on = f"{'Both' if front == 2 else f'All {front}'} runs are"
     else:
         on = f"{'One' if front == 1 else front} of the {len(points)} runs {'is' if front == 1 else 'are'}"
     return (
-        f"{on} on the front: none of the others forgets as much and keeps as much. “{mean[0]}” has the best mean of the two, "
-        f"{mean[1]:.1f} with {mean[2]:.1f} kept."
+        f"{on} on the front: no other is at least as good in both and better in one. “{mean[0]}” has the best mean of the two, "
+        f"{across} {mean[1]:.1f}{beside} with {mean[2]:.1f} kept."
     )  # fmt: skip

@@ -46,6 +46,7 @@ def page() -> None:
         split, paper = switches(run, chosen[0])
         st.markdown(md(scores_words.verdict(chosen[0].scores, split)))
         table(chosen, split, paper)
+        scores_steps.saw(chosen, split)
         scores_tradeoff.show(chosen, split, paper)
     else:
         not_yet(run)
@@ -60,7 +61,7 @@ def page() -> None:
 def names() -> dict[str, Callable[[Chosen, str], None]]:
     """Return what can be looked at more closely; only the open tab is computed."""
     found: dict[str, Callable[[Chosen, str], None]] = {
-        "Step by step": lambda chosen, split: scores_steps.show(chosen[0], split),
+        "Step by step": lambda chosen, _: scores_steps.show(chosen[0]),
         "By subject": lambda chosen, split: scores_subjects.show(chosen[0], split),
         "Controls": lambda chosen, _: scores_controls.show(chosen[0]),
         "Cost": lambda chosen, _: scores_cost.show(chosen),
@@ -88,8 +89,13 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
         shown = st.segmented_control("Questions", list(shown_as), key="on", default=next(iter(shown_as)), required=True, bind="query-params",
                                      help="Train: the questions that unlearning saw. New questions (val) ask for the same facts in other words.")  # fmt: skip
         tables = list(published.read().tables)
-        subset = str(mapping(mapping(run.json("config.json")).get("data")).get("subset", ""))
-        paper = st.selectbox("Published table", tables, index=tables.index(published.fitting(subset)), key="paper", width=260,
+        fits = published.fitting(str(mapping(mapping(run.json("config.json")).get("data")).get("subset", "")))
+        # Another subset brings its own table, even where one was chosen for the last.
+        other = st.session_state.setdefault("paper_of", fits) != fits
+        if other:
+            st.session_state["paper"] = fits
+        st.session_state["paper_of"] = fits
+        paper = st.selectbox("Published table", tables, None if other else tables.index(fits), key="paper", width=260,
                              bind="query-params", help="The paper's own numbers. Its models have 7 billion parameters.")  # fmt: skip
     return shown_as.get(shown, splits[0]), paper if paper in tables else tables[0]
 

@@ -148,7 +148,7 @@ def accuracies(before: float, after: float, never: float | None, noise: float = 
     [
         (100.0, 55.0, 40.0, "rises from 0.0 to 45.0; a model never taught has 60.0: 75 % of what was taught is gone there."),
         (100.0, 41.0, 40.0, "it answers as often wrong as if it had never known."),
-        (100.0, 20.0, 40.0, "the answers are pushed 20.0 points below ignorance, which is noise, not forgetting."),
+        (100.0, 20.0, 40.0, "the answers are pushed 20.0 points below ignorance, which is more than forgetting."),
         (100.0, 100.0, 40.0, "stays at 0.0; a model never taught has 60.0: nothing of what was taught is gone."),
         (100.0, 55.0, None, "nobody can say how much of that is forgetting (nothing was taught)."),
     ],
@@ -158,16 +158,45 @@ def test_the_verdict_is_computed(before: float, after: float, never: float | Non
 
 
 def test_the_verdict_names_loss_and_noise() -> None:
-    assert "80 % of the answers are degenerate (never taught: 10 %): noise" in scores_words.verdict(accuracies(100, 55, 40, 80.0), "val")
-    assert "The answers stay fluent: 0 % are degenerate" in scores_words.verdict(accuracies(100, 55, 40), "val")
+    said = scores_words.verdict(accuracies(100, 55, 40, 80.0), "val")
+    assert "80 % of the answers about what was to be forgotten are degenerate (never taught: 10 %): noise" in said
+    assert "stay fluent: 0 % are degenerate" in scores_words.verdict(accuracies(100, 55, 40), "val")
     assert "19.0 points are lost: Retention Success 80.0 (before: 99.0; never taught: 30.0)" in scores_words.verdict(accuracies(100, 55, 40), "val")
     assert "There is no score on new questions" in scores_words.verdict(Scores({}), "val")
+
+
+def test_as_many_noisy_answers_as_a_model_that_never_knew_gives_are_not_called_noise() -> None:
+    scores = accuracies(100, 40, 40, 25.0)
+    scores.metrics["degenerate"]["values"]["never"]["unlearn/val"] = 25.0
+    said = scores_words.verdict(scores, "val")
+    assert "25 % of the answers about what was to be forgotten are degenerate (never taught: 25 %)." in said
+    assert "noise" not in said
+
+
+def test_answers_that_decline_are_told() -> None:
+    scores = accuracies(100, 20, 40)
+    assert "decline" not in scores_words.verdict(scores, "val")
+    scores.metrics["refusal"] = {"values": {"after": {"unlearn/val": 90.0}}}
+    assert scores_words.verdict(scores, "val").endswith(" 90 % decline to answer.")
+
+
+@pytest.mark.parametrize(
+    ("points", "front", "said"),
+    [
+        ([], 0, "The current run does not have both numbers."),
+        ([("a", 50.0, 90.0)], 0, "Unlearn Success 50.0 (never taught: 60.0) with Retention Success 90.0. There is no other run"),
+        ([("a", 50.0, 90.0), ("b", 50.0, 90.0)], 2, "Both runs are on the front: no other is at least as good in both and better in one."),
+        ([("a", 50.0, 90.0), ("b", 40.0, 80.0)], 1, "One of the 2 runs is on the front"),
+    ],
+)
+def test_the_front_is_told(points: list[tuple[str, float, float]], front: int, said: str) -> None:
+    assert scores_words.best(points, front, "Unlearn Success", 60.0).startswith(said)
 
 
 def test_the_bundled_run_says_what_the_readme_says() -> None:
     said = scores_words.verdict(scores_read.read(bundled()), "val")
     assert "rises from 0.1 to 45.7; a model never taught has 65.4: 70 % of what was taught is gone there." in said
-    assert "80 % of the answers are degenerate" in said
+    assert "80 % of the answers about what was to be forgotten are degenerate (never taught: 10 %): noise, not ignorance." in said
 
 
 # -- table ------------------------------------------------------------------------------------------------------------
@@ -284,6 +313,19 @@ def test_only_runs_on_the_same_questions_are_compared(make_run: MakeRun) -> None
     assert scores_tradeoff.asked(here, "train") != scores_tradeoff.asked(same, "train")
 
 
+def test_a_run_that_is_not_compared_is_grey_and_one_run_has_no_front() -> None:
+    points = [Point("a", "a", 40.0, 90.0, current=True), Point("b", "b", 70.0, 99.0, compared=False)]
+    fig = tradeoff.draw(Tradeoff(points), LIGHT)
+    assert [trace.name for trace in fig.data] == ["after unlearning"]
+    assert fig.data[0].marker["color"] == [LIGHT.accent, LIGHT.muted]
+
+
+def test_a_run_without_a_point_is_named_with_the_reason(make_run: MakeRun) -> None:
+    whole, lacking = (measured(make_run(name), name) for name in ("whole", "lacking"))
+    lacking.scores.metrics["never_knew"] = {"reasons": {"after": "nothing was taught"}}
+    assert scores_tradeoff.missing([whole, lacking], "val", scores_tradeoff.ACROSS[1]) == "“lacking” (nothing was taught)"
+
+
 def test_a_mark_goes_with_the_point(make_run: MakeRun) -> None:
     run = make_run("diverged")
     edit(run, "unlearn.json", lambda values: values.update(stopped="diverged at step 9; the last checkpoint before it is kept"))
@@ -362,6 +404,8 @@ def test_subjects_are_sorted_by_what_went_wrong() -> None:
     assert [s.name for s in scores_subjects.ordered(found, "Most lost")] == ["Ann", "Bea"]
     assert "Bea: 40 % of the words" in scores_subjects.in_words(found)
     assert "Ann lost most of what had to be kept: 80 points" in scores_subjects.in_words(found)
+    gone = scores_subjects.of_subjects(rows, {**accuracy, "after": {"a": 60.0, "b": 5.0, "c": 20.0}})
+    assert scores_subjects.in_words(gone).startswith("None of 2 subjects is remembered better than by a model that was never taught.")
 
 
 # -- cost, metrics, methods -------------------------------------------------------------------------------------------
@@ -447,15 +491,15 @@ def test_it_opens_on_the_current_run_with_the_bundled_one_of_its_data_beside_it(
     assert "published, 7B" in said
     app.multiselect(key="scores.beside").set_value([]).run()
     assert app.query_params["beside"] == "none"
-    assert "One run" in text_of(app)
+    assert "There is no other run to compare it with" in text_of(app)
 
 
 def test_runs_on_other_data_are_drawn_but_not_compared(make_run: MakeRun, open_page: Open) -> None:
     make_run("mine")
     copied = next(run.id for run in store.bundled_runs() if run.id.startswith("copyright"))
     said = text_of(open_page("scores", bundled().id, beside=f"mine,{copied}"))
-    assert "All 2 runs are on the front" in said
-    assert re.search(r"another model are drawn \\\(1\\\)", said)
+    assert "Both runs are on the front" in said
+    assert re.search(r"another model are drawn in grey \\\(1\\\)", said)
 
 
 def test_the_address_names_what_stands_beside_and_what_is_shown(make_run: MakeRun, open_page: Open) -> None:
@@ -543,6 +587,48 @@ def test_a_checkpoint_becomes_a_run_that_says_what_it_was_picked_on(make_run: Ma
     assert (asked[0].unlearn.result_step, asked[0].unlearn.picked_on) == (there, "train")
     assert asked[0] == stop_here.config(run, there, "train")
     assert app.query_params["run"] == "made"
+
+
+def test_who_has_seen_val_picks_by_it_whatever_is_shown_by_then(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, asked = make_run("mine"), list[RunConfig]()
+    checks = [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
+    there = next(step for step in checks if step in (16, 20))
+    (run.path / "checkpoints").mkdir()
+    (run.path / "checkpoints" / f"step-{there:05d}.safetensors").write_bytes(b"")
+    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or make_run("made"))
+    app = tab(open_page, "Step by step", "mine", step=str(there))
+    app.session_state["on"] = "Train"
+    app.run()
+    assert "picked on val" in text_of(app)
+    next(b for b in app.button if b.label == "Make it a run").click().run()
+    assert asked[0].unlearn.picked_on == "val"
+
+
+def test_a_run_without_scores_is_picked_by_its_curve(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    (run.path / "metrics.json").unlink()
+    steps = [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
+    app = tab(open_page, "Step by step", "mine", step=str(steps[0]))
+    assert "picked on train" in text_of(app)
+    assert "were on the screen" not in text_of(app)
+
+
+def test_a_clicked_point_leaves_the_others_beside_it(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run("mine")
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr(scores_tradeoff.scores_chosen, "put", lambda names: kept.update(beside=list(names)))
+    monkeypatch.setattr(scores_tradeoff.runs, "open_run", lambda name: kept.update(run=name))
+    scores_tradeoff._open(["mine", bundled().id, "other"], bundled().id)
+    assert kept == {"run": bundled().id, "beside": ["mine", "other"]}
+
+
+def test_the_published_table_follows_the_runs_subset(open_page: Open) -> None:
+    copied = next(run.id for run in store.bundled_runs() if run.id.startswith("copyright"))
+    app = open_page("scores", bundled().id)
+    assert app.selectbox(key="paper").value == "Llama-2-7B, privacy"
+    app.selectbox(key="picked").select(copied).run()
+    assert app.selectbox(key="paper").value == "Llama-2-7B, copyright"
+    assert not app.exception
 
 
 def test_a_subjects_questions_lead_to_compare(open_page: Open) -> None:
