@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import failures, logs
+from core import failures, imports, logs
 from core.answerer import place, receive, send
 from core.errors import UserError, plain
 
@@ -96,7 +96,8 @@ class Server:
         began = time.monotonic()
         try:
             if self.service is None:
-                from core.service import Service
+                with imports.uncollected():
+                    from core.service import Service
 
                 self.service = Service()
             with contextlib.closing(self.service.serve(request)) as replies:

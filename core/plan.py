@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core import access, jobs, limits, logs, store
+from core import access, imports, jobs, limits, logs, store
 from core import config as config_
 from core.config import RunConfig
 from core.errors import UserError
@@ -104,7 +104,8 @@ def _measure(plan: Run, folder: Path, log: Log) -> None:
         with turn(config, log):
             log.begin()
             waited = now()
-            from core.estimate import Estimate  # torch is imported here, when the device is free
+            with imports.uncollected():
+                from core.estimate import Estimate  # torch is imported here, when the device is free
 
             found = Estimate(plan, config, folder, log, waited).measure()
         store.write_json(plan.path / "plan.json", {**found, "measured": now(), "seconds": now() - waited})

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import failures, launch, logs, presence, reference, store, tickets
+from core import failures, imports, launch, logs, presence, reference, store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError, plain
 from core.footprint import guessed_device
@@ -203,7 +203,8 @@ def work(run: Run, within: Run | None = None) -> int:
                 Auditing(run, config, log).go()
                 return
             with launch.crew(config, log) as team:
-                from core.pipeline import Pipeline  # torch is imported here, when it is this run's turn
+                with imports.uncollected():
+                    from core.pipeline import Pipeline  # torch is imported here, when it is this run's turn
 
                 log.crew = team
                 Pipeline(run, config, run.path.parent, log, crew=team).go()

@@ -12,7 +12,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from core import store
+from core import imports, store
 from core.errors import UserError, unknown
 from core.probes.base import FORMAT, VOICES, Finding, Probe
 from core.probes.benign import Benign
@@ -135,7 +135,8 @@ def examine(
     run has no unlearned model, Cancelled where the user stopped it: what was found until then stays.
     """
     report, probes = report or Reporter(), chosen(names, settings)
-    from core.probes.bench import open_bench  # torch is imported here
+    with imports.uncollected():
+        from core.probes.bench import open_bench  # torch is imported here
 
     bench, found = open_bench(run, report), {}
     place, digest = home(run, folder), bench.adapters.hash("after")
