@@ -145,19 +145,44 @@ def result(sweep: Sweep) -> Controls:
         found = _difference(_key(given), tuple(_key(other) for other in others))
     except UserError as error:  # data without val, or a damaged run
         return Controls(rows, str(error), None, None, sweep.id, state)
-    rule = given.run.config().region.name
-    return Controls(rows, sentence(rule, found, len(others)), found.value, (found.low, found.high), sweep.id, state)
+    if len({_taught(entry) for entry in (given, *others)}) > 1:
+        return Controls(rows, APART, None, None, sweep.id, state)
+    rule, broken = given.run.config().region.name, sum(bool(row(entry)["diverged"]) for entry in others)
+    said = sentence(rule, found, len(others), broken)
+    return Controls(rows, said, found.value, (found.low, found.high), sweep.id, state)
 
 
-def sentence(region: str, found: Estimate, draws: int) -> str:
-    """Say whether a region beats random ones: it does where the whole interval lies above nothing. One draw cannot say."""
+APART = (
+    "The run was made from another taught model than its controls (other number format, machine or number of processes), so "
+    "their difference is not that of the regions alone: start the run again here, and make its controls."
+)
+
+
+def _taught(entry: Entry) -> str:
+    """Return the hash of the model that a run began with."""
+    manifest = entry.run.json("manifest.json")
+    return str((manifest.get("adapters") or {}).get("before")) if isinstance(manifest, dict) else ""
+
+
+def sentence(region: str, found: Estimate, draws: int, diverged: int = 0) -> str:
+    """Say whether a region beats random ones: it does where the whole interval lies above nothing. One draw cannot say.
+
+    diverged: how many of the random ones broke off. That they lost says nothing about where a region lies.
+    """
     points = f"{found.value:.1f}".replace("-", "−") + f" ± {found.half:.1f}"
     if draws == 1:
         gap = f"{points} points of average success over questions"
-        return f"One random region of equal size is there (difference {gap}): that says nothing about others."
+        return f"One random region of as many tensors is there (difference {gap}): that says nothing about others."
+    random_ones = f"{draws} random regions of as many tensors"
+    if diverged:
+        many = "one" if diverged == 1 else str(diverged)
+        return (
+            f"On this data the {region} region differs from {random_ones} by {points} points of average success, but {many} of "
+            "these diverged with its settings: nothing can be said of the regions."
+        )
     if found.low > 0:
-        return f"On this data the {region} region beats {draws} random regions of equal size by {points} points of average success."
-    return f"On this data the {region} region does not beat {draws} random regions of equal size (difference {points})."
+        return f"On this data the {region} region beats {random_ones} by {points} points of average success."
+    return f"On this data the {region} region does not beat {random_ones} (difference {points})."
 
 
 def _done(entry: Entry) -> bool:

@@ -229,14 +229,15 @@ def _all_threads(crew: Crew) -> Iterator[None]:
 
 
 def cached(
-    crew: Crew, folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path], None], *, together: bool
-) -> str:
+    crew: Crew, folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path], None], *, together: bool,
+    check: Callable[[], None] | None = None,
+) -> str:  # fmt: skip
     """Do what store.cached does with a whole crew: the chief looks and writes, and a stage that must be made is made by all.
 
     together: False where the chief makes it alone while the others wait. Every process's run gets the chief's files.
     """
     if crew.size == 1:
-        return store.cached(folder, stage, key, run, produce)
+        return store.cached(folder, stage, key, run, produce, check)
     if len(set(crew.gather(key))) > 1:
         raise UserError(f"The processes of this run do not agree before the stage {stage}.", "Report this as a bug.")
     if not crew.chief:
@@ -254,7 +255,7 @@ def cached(
         with contextlib.nullcontext() if together else _all_threads(crew):
             produce(place)
 
-    source = store.cached(folder, stage, key, run, make)
+    source = store.cached(folder, stage, key, run, make, check)
     if not told:
         crew.said(False)
     return crew.said(source)

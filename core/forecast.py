@@ -63,6 +63,19 @@ def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None 
 
     seconds: of unlearning a run, where the sweep gives a time instead of steps.
     """
+    parts: dict[tuple[Any, ...], list[RunConfig]] = {}
+    for config in configs:
+        parts.setdefault((config.model, _data(config), config.evaluate), []).append(config)
+    found = [_of_alike(part, folder, seconds) for part in parts.values()]
+    if any(part is None for part in found):
+        return None
+    total, count = map(sum, zip(*filter(None, found), strict=True))
+    runs = "one earlier run" if count == 1 else f"{count} earlier runs"
+    return Forecast(total, f"from the seconds of {runs} on this model and data")
+
+
+def _of_alike(configs: Sequence[RunConfig], folder: Path, seconds: float | None) -> tuple[float, int] | None:
+    """Return the seconds of runs of one model and data, and how many earlier runs tell them."""
     read = (_read(run, configs[0]) for run in store.list_runs(folder))
     known = list(itertools.islice(filter(None, read), LOOKED_AT))
     own = [sum(one.stages[name] for name in OWN) for one in known if set(OWN) <= set(one.stages)]
@@ -78,8 +91,7 @@ def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None 
             return None
         unlearning = seconds or config.unlearn.steps * statistics.median(one.step or 0.0 for one in alike)
         total += unlearning + statistics.median(own)
-    count = "one earlier run" if len(known) == 1 else f"{len(known)} earlier runs"
-    return Forecast(total, f"from the seconds of {count} on this model and data")
+    return total, len(known)
 
 
 def _read(run: Run, like: RunConfig) -> _Earlier | None:
@@ -115,14 +127,20 @@ def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None =
 
     The last, since of several seeds the first is the likeliest to be taught already, which would then cost nothing for all.
     """
-    found = steps_of(configs[-1], folder)
+    try:
+        found = steps_of(configs[-1], folder)
+    except UserError:  # its own data may be what is wrong; the worker will say so, of this run alone
+        found = None
     if found is None:
         return None
     costs = {cost["name"]: (cost["low"] + cost["high"]) / 2 for cost in found["stages"]}
     groups = len({_group(config) for config in configs})
-    each = (costs["unlearn"] if seconds is None else seconds) + sum(costs[name] for name in OWN)
-    total = costs["load"] + groups * sum(costs[name] for name in SHARED) + len(configs) * each
-    return Forecast(total, "from a few measured steps of one of its runs")
+    step = costs["unlearn"] / configs[-1].unlearn.steps
+    unlearning = sum(config.unlearn.steps * step if seconds is None else seconds for config in configs)
+    total = costs["load"] + groups * sum(costs[name] for name in SHARED) + len(configs) * sum(costs[name] for name in OWN)
+    methods = len({config.unlearn.method.name for config in configs})
+    told = "from a few measured steps of one of its runs"
+    return Forecast(total + unlearning, told if methods == 1 else f"{told}; steps of other methods may take longer")
 
 
 def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from core.config import RunConfig
 from core.errors import UserError
 from core.ray_backend import Resources
 from core.store import Run
-from core.sweep import Sweep, members
+from core.sweep import Sweep, members, needed_by
 
 ROOT = Path(__file__).resolve().parent.parent
 LOG = logging.getLogger(__name__)
@@ -131,6 +131,12 @@ def resume(run: Run) -> int:
         state = run.status()["state"]
         if state in ("queued", "running"):
             raise UserError(f"The run {run.id} is {state}.", "Wait for it, or cancel it first.")
+        if whole := needed_by(run):
+            command = "requests" if whole.kind == "requests" else "sweep"
+            raise UserError(
+                f"The run {run.id} is a step of the sweep {whole.id}, whose worker also does what comes between its runs.",
+                f"Resume the whole: `python -m core {command} --resume {whole.id}`.",
+            )
         ray = ray_backend.again(run)
         if ray:
             ray_backend.check()

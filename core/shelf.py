@@ -9,6 +9,8 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
+import torch
+
 from core import models
 from core.adapters import Adapters
 from core.models import Loaded
@@ -65,3 +67,5 @@ class Shelf:
         self._config = self._loaded = self._adapters = None
         self._key = self._hash = ""
         gc.collect()  # models refer to themselves: without this the next one would come before the last one is gone
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # what the allocator keeps counts as taken, for the next model and for others

@@ -243,18 +243,18 @@ def known(name: str, folder: Path) -> Run:
     raise unknown("run", name, there)
 
 
-def cached(folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path], None]) -> str:
+def cached(
+    folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path], None], check: Callable[[], None] | None = None
+) -> str:
     """Put a stage's files into the run: from the cache if it has them, else made by `produce` and kept there.
 
     Returns where they came from: "cache", "bundled run NAME" where that made the stage with the same key, "" where
-    they were made now. Two runs that need the same stage make it once.
+    they were made now. Two runs that need the same stage make it once; check is called while the other one makes it, and may raise.
     """
-    from filelock import FileLock
-
     place = folder / ".cache" / stage / key
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{place}.lock"):
+        with _held(f"{place}.lock", check):
             source = _source(place)
             if not source:
                 partial = place.with_name(f"{key}.partial")
@@ -273,6 +273,25 @@ def cached(folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path
     except OSError as error:
         raise disk_error(place, error) from error
     return source
+
+
+@contextlib.contextmanager
+def _held(lock: str, check: Callable[[], None] | None) -> Iterator[None]:
+    """Hold a lock; look every second whether somebody wants the waiting to end."""
+    from filelock import FileLock, Timeout
+
+    mine = FileLock(lock)
+    while True:
+        try:
+            mine.acquire(timeout=1)
+            break
+        except Timeout:
+            if check:
+                check()
+    try:
+        yield
+    finally:
+        mine.release()
 
 
 def _source(place: Path) -> str:

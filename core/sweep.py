@@ -165,6 +165,15 @@ def find(name: str, folder: Path) -> Sweep:
     raise unknown("sweep", name, known)
 
 
+def needed_by(run: Run) -> Sweep | None:
+    """Return the sweep without whose worker a run would be something else: its requests are measured, its seconds become steps."""
+    place = paths.inside(home(run.path.parent), str(run.status().get("sweep") or ""))
+    found = Sweep(place) if place else None
+    if found is None or found.kind == "requests":
+        return found
+    return found if found.kind == "tune" and found.value().get("asked", {}).get("seconds") else None
+
+
 def members(sweep: Sweep) -> list[Run]:
     """Return its runs, in the order of execution."""
     return [entry.run for entry in sweep.entries()]
@@ -192,11 +201,6 @@ def reopen(sweep: Sweep) -> None:
     if status.get("state") in ("queued", "running"):
         raise UserError(f"The sweep {sweep.id} is {status['state']}.", "Wait for it, or cancel it first.")
     limits.starting(sweep.folder)
-    renew(sweep)
-
-
-def renew(sweep: Sweep) -> None:
-    """Queue everything that is not done, as if it had just been made: a worker is about to start."""
     (sweep.path / "cancel").unlink(missing_ok=True)
     store.write_json(sweep.path / "status.json", store.fresh_status())
     for run in members(sweep):
@@ -204,8 +208,19 @@ def renew(sweep: Sweep) -> None:
         if run.path.is_dir() and status.get("state") != "done":
             (run.path / "cancel").unlink(missing_ok=True)
             # A run at which the worker died may do it again: it comes after all others.
-            died = int(status.get("died") or 0) + (
-                status.get("state") == "failed" and status.get("error", "").startswith(GONE)
-            )
-            again = {"died": died} if died and status.get("began") else {}
+            gone = status.get("state") == "failed" and str(status.get("error", "")).startswith(GONE)
+            died = int(status.get("died") or 0) + bool(gone and status.get("began"))
+            again = {"died": died} if died else {}
             store.write_json(run.path / "status.json", store.fresh_status() | {"sweep": sweep.id} | again)
+
+
+def refresh(sweep: Sweep) -> None:
+    """Let what waits count as asked for now: a worker is about to start, after minutes perhaps of measuring what it will take.
+
+    Nothing else changes: what somebody cancelled meanwhile stays cancelled.
+    """
+    now = time.time()
+    for place in (sweep.place, *members(sweep)):
+        status = place.json("status.json")
+        if isinstance(status, dict) and status.get("state") == "queued" and not status.get("pid"):
+            store.write_json(place.path / "status.json", {**status, "created": now, "heartbeat": now})

@@ -91,6 +91,9 @@ def _tuned(given: argparse.Namespace) -> int:
     if given.objective and given.objective not in OBJECTIVES:
         raise unknown("objective", given.objective, OBJECTIVES)
     base, axes = _asked(given)
+    if any(isinstance(method, own_method.OwnMethod) for method in axes.methods):
+        # Ranges stand in its class, which only a worker imports.
+        note("Of a method from a file only the learning rate is tuned: compare it with others that are tuned as little.")
     axes = dataclasses.replace(axes, seeds=axes.seeds[:1])  # settings are chosen once; all seeds are refitted with them
     members = tuning.members(grid.expand(base, axes), given.trials, given.dev_share)
     made = sweep_.create("tune", given.name or "tune", _words(given), members, store.runs_folder(given.runs))
@@ -115,7 +118,7 @@ def _refitted(given: argparse.Namespace, of: Sweep) -> int:
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
     best = tuning.winners(tuning.read(of), objective)[: given.refit]
-    seeds = grid.seeds(given.seeds or "0")
+    seeds = list(dict.fromkeys(grid.seeds(given.seeds or "0")))
     members = [member for trial in best for member in tuning.refit(trial, seeds)]
     members.sort(key=lambda member: member.config.seed)
     asked = {**_words(given), "of": of.id, "objective": objective}
@@ -187,7 +190,7 @@ def _follow(made: Sweep, ray: Resources | None = None) -> str:
             note("Measuring how long one run takes …")
             found = forecast.measured(waiting, made.folder, seconds)
         note(str(found) if found else "How long it takes could not be measured.")
-    sweep_.renew(made)
+    sweep_.refresh(made)
     jobs.start_sweep(made, ray)
     return live_table.follow(made)
 

@@ -10,7 +10,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from core import access, store, tickets
+from core import access, imports, store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError
 from core.store import Run
@@ -38,7 +38,8 @@ def work(sweep: Sweep) -> int:
 def _all(sweep: Sweep, log: Log) -> None:
     """Wait for the device, then execute run after run on one shelf. Raises Cancelled when the sweep is cancelled."""
     waiting = [run for run in members(sweep) if _claim(run, sweep)]
-    waiting.sort(key=lambda run: int(run.status().get("died") or 0))
+    if sweep.kind != "requests":  # of these each goes on from the one before
+        waiting.sort(key=lambda run: int(run.status().get("died") or 0))
     try:
         configs, total = [value for run in waiting if (value := _readable(run))], len(waiting)
         while True:
@@ -59,7 +60,8 @@ def _all(sweep: Sweep, log: Log) -> None:
 
 def _until_others_wait(sweep: Sweep, log: Log, waiting: list[Run], total: int) -> None:
     """Execute and take away run after run, until none is left or somebody else waits for the device."""
-    from core.shelf import Shelf  # torch is imported here, when it is this sweep's turn
+    with imports.uncollected():
+        from core.shelf import Shelf  # torch is imported here, when it is this sweep's turn
 
     shelf = Shelf()
     while waiting:
@@ -92,9 +94,10 @@ def _readable(run: Run) -> RunConfig | None:
 
 def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
     """Execute one run of a sweep; what goes wrong stays in its own status."""
-    from core import calibrate, sequence
-    from core.pipeline import Pipeline
-    from core.progress import forget_peak_memory
+    with imports.uncollected():
+        from core import calibrate, sequence
+        from core.pipeline import Pipeline
+        from core.progress import forget_peak_memory
 
     def go(log: Log) -> None:
         log.check()

@@ -194,12 +194,18 @@ def winners(found: Sequence[Trial], objective: str) -> list[Trial]:
 def refit(trial: Trial, seeds: Sequence[int]) -> list[Member]:
     """Return runs with a trial's settings that learn from all of train and are scored on val, once, for each seed.
 
-    dev has said how many steps are best, so the runs make exactly these.
+    dev has said how many steps are best, so the runs make exactly these. Where the rate falls with the steps, fewer steps would
+    be another schedule: then all are made, and the checkpoint of the best one is the result.
     """
     config = trial.entry.run.config()
+    kept_step = trial.kept or config.unlearn.steps
+    how = (
+        (("unlearn.steps", kept_step),)
+        if config.unlearn.schedule == "constant"
+        else (("unlearn.result_step", kept_step), ("unlearn.picked_on", "dev"))
+    )
     for path, value in (
-        ("data.dev_share", 0.0), ("evaluate.splits", ()), ("unlearn.steps", trial.kept or config.unlearn.steps),
-        ("unlearn.stop", "never"), ("unlearn.retain_floor", 0.0),
+        ("data.dev_share", 0.0), ("evaluate.splits", ()), ("unlearn.stop", "never"), ("unlearn.retain_floor", 0.0), *how,
     ):  # fmt: skip
         config = config.with_setting(path, value)
     kept = {key: value for key, value in trial.entry.coordinates.items() if key != "seed"}

@@ -18,6 +18,7 @@ from core.config import RunConfig
 from core.errors import UserError
 from core.grid import Axes
 from core.pipeline import Pipeline
+from core.presence import GONE
 from core.standings import interval, intervals, over_seeds, overhead, rows
 from core.store import Run
 from core.sweep import Member, Sweep
@@ -106,6 +107,37 @@ def test_killed_sweep_goes_on_with_what_is_not_done(tiny_llama: Path, tiny_data:
     assert same_result(second, alone(configs[1], tmp_path / "alone"))
     # What broke the worker once may do it again: the others were finished before it.
     assert third.status()["began"] < second.status()["began"]
+
+
+def test_what_was_cancelled_while_it_was_measured_stays_so(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """Between making a sweep and starting its worker minutes may pass; only what waits is refreshed then."""
+    base = quick(tiny_llama, tiny_data)
+    sweep = made([(base.with_setting("seed", seed), {"number": seed}) for seed in range(3)], tmp_path)
+    first, second, third = sweep_.members(sweep)
+    store.write_json(first.path / "status.json", store.fresh_status() | {"sweep": sweep.id, "died": 1, "created": 5.0, "heartbeat": 5.0})
+    second.cancel()
+    sweep_.refresh(sweep)
+    assert first.status()["died"] == 1
+    assert first.status()["state"] == "queued"
+    assert (second.path / "cancel").exists()
+    sweep_.cancel(sweep)
+    sweep_.refresh(sweep)
+    assert sweep_worker.work(sweep) != 0
+    assert [state(run) for run in (first, second, third)] == ["cancelled"] * 3
+
+
+def test_a_run_at_which_the_worker_died_is_remembered_until_it_is_done(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    sweep = made([(quick(tiny_llama, tiny_data), {"number": 0})], tmp_path)
+    (run,) = sweep_.members(sweep)
+    gone = {"state": "failed", "error": f"{GONE} of it.", "began": 1.0}
+    store.write_json(run.path / "status.json", store.fresh_status() | {"sweep": sweep.id} | gone)
+    store.write_json(sweep.path / "status.json", store.fresh_status() | {"state": "failed"})
+    sweep_.reopen(sweep)
+    assert run.status()["died"] == 1
+    store.write_json(run.path / "status.json", run.status() | {"state": "cancelled"})
+    store.write_json(sweep.path / "status.json", store.fresh_status() | {"state": "cancelled"})
+    sweep_.reopen(sweep)  # it was not begun again, so nothing speaks for it either
+    assert run.status()["died"] == 1
 
 
 def test_what_pages_read_imports_no_torch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from core import controls, paired, sequence, store, sweep_worker
+from core import controls, jobs, paired, sequence, store, sweep_worker
 from core import sweep as sweep_
 from core.config import RunConfig
 from core.errors import UserError
@@ -98,6 +99,18 @@ def test_sentence_says_what_the_token_tables_say(controlled: tuple[Run, Sweep]) 
     assert (found.sweep, found.state) == (sweep.id, "done")
 
 
+def test_controls_of_another_taught_model_compare_nothing(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(controlled[1].folder, tmp_path / "runs", symlinks=True))
+    sweep = sweep_.find(controlled[1].id, folder)
+    given = next(entry.run for entry in sweep.entries() if entry.role == "given")
+    manifest = given.json("manifest.json")
+    manifest["adapters"]["before"] = "0" * 64
+    store.write_json(given.path / "manifest.json", manifest)
+    found = controls.result(sweep)
+    assert found.sentence == controls.APART
+    assert found.difference is None
+
+
 def tokens(right: dict[str, list[float]]) -> pd.DataFrame:
     """Make a token table: scope -> share of right tokens of each example, in tenths."""
     rows = []
@@ -147,9 +160,10 @@ def test_a_region_that_is_one_more_random_one_rarely_beats_them() -> None:
 def test_sentences_in_words() -> None:
     better, worse = Estimate(4.1, 2.9, 5.3), Estimate(-2.0, -3.5, -0.5)
     assert controls.sentence("located", better, 3) == (
-        "On this data the located region beats 3 random regions of equal size by 4.1 ± 1.2 points of average success."
+        "On this data the located region beats 3 random regions of as many tensors by 4.1 ± 1.2 points of average success."
     )
-    assert "does not beat 3 random regions of equal size (difference −2.0 ± 1.5)" in controls.sentence("located", worse, 3)
+    assert "does not beat 3 random regions of as many tensors (difference −2.0 ± 1.5)" in controls.sentence("located", worse, 3)
+    assert "one of these diverged with its settings: nothing can be said" in controls.sentence("located", better, 3, 1)
     assert "says nothing about others" in controls.sentence("located", better, 1)
     assert "does not beat" in controls.sentence("located", Estimate(4.0, -0.1, 8.0), 3)
 
@@ -220,6 +234,24 @@ def test_each_request_goes_on_from_the_one_before(requested: Sweep) -> None:
     first = sequence.read(requested)["states"][0]
     assert first["state"] == "taught"
     assert min(of["train"] for of in first["unlearn"].values()) > 90
+
+
+def test_a_request_does_not_go_on_from_one_that_did_not_end(requested: Sweep, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(requested.folder, tmp_path / "runs", symlinks=True))
+    first, second, _ = sweep_.members(sweep_.find(requested.id, folder))
+    (first.path / "manifest.json").unlink()
+    again = store.create(second.config(), folder)
+    with pytest.raises(UserError, match="has not ended well"):
+        Pipeline(again, again.config(), folder, Recorder()).go()
+
+
+def test_a_request_is_resumed_with_its_sequence_only(requested: Sweep, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(requested.folder, tmp_path / "runs", symlinks=True))
+    run = sweep_.members(sweep_.find(requested.id, folder))[1]
+    store.write_json(run.path / "status.json", {**run.status(), "state": "failed", "error": "No space left.", "sweep": requested.id})
+    with pytest.raises(UserError, match="is a step of the sweep") as raised:
+        jobs.resume(run)
+    assert f"core requests --resume {requested.id}" in raised.value.fix
 
 
 def test_states_are_measured_as_the_runs_measure_themselves(requested: Sweep) -> None:

@@ -14,6 +14,7 @@ import pytest
 from core import forecast, store
 from core import sweep as sweep_
 from core.config import RunConfig
+from core.errors import UserError
 from core.forecast import Forecast
 from tests.processes import QUICK, ROOT, command, last_json, state, until
 
@@ -54,6 +55,31 @@ def test_earlier_runs_tell_how_long_a_sweep_takes(tmp_path: Path) -> None:
     assert tuned.seconds == pytest.approx(4 * 80)
     assert "one earlier run" in tuned.how
     assert forecast.from_runs([base.with_setting("model.name", "other")], tmp_path) is None
+
+
+def test_each_data_has_its_own_pace(tmp_path: Path) -> None:
+    finished(tmp_path, STAGES)
+    finished(tmp_path, {name: 2 * seconds for name, seconds in STAGES.items()}, data__subset="copyright")
+    base = RunConfig()
+    found = forecast.from_runs([base, base.with_setting("data.subset", "copyright")], tmp_path)
+    assert found is not None
+    assert found.seconds == pytest.approx(100 + 200)
+    assert "2 earlier runs" in found.how
+
+
+def test_runs_of_other_lengths_are_scaled_and_what_cannot_be_measured_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = RunConfig()
+    costs = [{"name": name, "low": seconds, "high": seconds} for name, seconds in {**STAGES, "load": 0.0}.items()]
+    monkeypatch.setattr(forecast, "steps_of", lambda config, folder: {"stages": costs})
+    found = forecast.measured([base.with_setting("unlearn.steps", 400), base.with_setting("unlearn.steps", 40)], tmp_path)
+    assert found is not None
+    assert found.seconds == pytest.approx(130 + 800 + 80 + 2 * 20)
+
+    def broken(config: RunConfig, folder: Path) -> None:
+        raise UserError("There is no subset typo.")
+
+    monkeypatch.setattr(forecast, "steps_of", broken)
+    assert forecast.measured([base], tmp_path) is None
 
 
 def test_runs_that_wait_hide_no_earlier_ones_and_other_scores_cost_otherwise(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from core import calibrate, sweep_worker, tuning
+from core import calibrate, store, sweep_worker, tuning
 from core import sweep as sweep_
 from core.config import RunConfig
 from core.errors import UserError
@@ -159,6 +159,16 @@ def test_refit_learns_from_all_of_train_with_the_steps_that_dev_chose(tuned: Swe
     assert after.unlearn.steps == best.kept
     assert after.unlearn.learning_rate == before.unlearn.learning_rate
     assert after.unlearn.method == before.unlearn.method
+
+
+def test_a_falling_rate_is_refitted_as_it_fell(tuned: Sweep) -> None:
+    best = tuning.winners(tuning.read(tuned), "average")[0]
+    trial: Any = best.entry.run.config().with_setting("unlearn.schedule", "cosine")
+    store.write_json(best.entry.run.path / "config.json", trial.to_json())
+    (again,) = tuning.refit(best, [0])
+    unlearn = again.config.unlearn
+    assert (unlearn.steps, unlearn.result_step, unlearn.picked_on) == (trial.unlearn.steps, best.kept, "dev")
+    store.write_json(best.entry.run.path / "config.json", trial.with_setting("unlearn.schedule", "constant").to_json())
 
 
 def test_split_without_examples_is_refused(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -713,7 +713,7 @@ def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, mo
     made, started = made_controls("done"), list[Sweep]()
     monkeypatch.setattr(jobs, "start_sweep", lambda made: started.append(made) or 1)
     found = controls.result(made)
-    assert "random regions of equal size" in found.sentence
+    assert "random regions of as many tensors" in found.sentence
     rows = scores_controls.points(found.rows)
     assert [row.given for row in rows] == [True] + [False] * 6
     for palette in (LIGHT, DARK):
