@@ -26,6 +26,8 @@ NATS = {"bfloat16": 0.25, "autocast": 0.25, "float32": 0.01}
 """How far an example's mean log-probability a token may lie from what was recorded, by number format.
 
 Seen in bfloat16, over all examples of both bundled runs in other batches than they were recorded in: 0.11 at most."""
+POINTS = {"bfloat16": 5.0, "autocast": 5.0, "float32": 2.0}
+"""How many points the answer-token accuracy of a sample may lie off: two tokens that are about as likely change places."""
 
 
 def rescore(run: Run, *, sample: int = 8, seed: int | None = None) -> Iterator[Check]:
@@ -57,6 +59,7 @@ def _compared(tokens: pd.DataFrame, scores: Mapping[str, Mapping[str, Any]], dty
     """Compare what was recorded with what the model says now: every token's place, every example's mean."""
     room, worst, wrong, count = NATS[dtype], 0.0, [], 0
     by_example = dict(tuple(tokens.groupby("example")))
+    tops: dict[str, list[tuple[float, float]]] = {voice: [] for voice in scores}
     for voice, of in scores.items():
         if f"logprob_{voice}" not in tokens.columns:
             continue
@@ -69,8 +72,10 @@ def _compared(tokens: pd.DataFrame, scores: Mapping[str, Mapping[str, Any]], dty
             # A token that is all but impossible may round far off; the mean of bounded values is what scores are made of.
             distance = abs(float(np.mean(np.maximum(recorded, -20.0)) - np.mean(np.maximum(score.logprob, -20.0))))
             worst = max(worst, distance)
-            if distance > room:
+            if not distance <= room:  # not a number is wrong too
                 wrong.append(f"{name} {voice}")
+            ranks = by_example[name].sort_values("position")[f"rank_{voice}"].to_numpy(float)
+            tops[voice].append((100 * float(np.mean(ranks == 1)), 100 * float(np.mean(np.array(score.rank) == 1))))
     said = f"{len(next(iter(scores.values())))} examples (sample {seed}) scored again by {', '.join(scores)}"
     if wrong:
         return Check(
@@ -78,8 +83,17 @@ def _compared(tokens: pd.DataFrame, scores: Mapping[str, Mapping[str, Any]], dty
             MISMATCH,
             f"{said}: {len(wrong)} of {count} differ by more than {room} nats a token, e.g. {wrong[0][:80]}.",
         )
+    means = {voice: np.mean(pairs, axis=0) for voice, pairs in tops.items() if pairs}
+    off = max((abs(float(then - now)) for then, now in means.values()), default=0.0)
+    if not off <= POINTS[dtype]:
+        voice, (then, now) = max(means.items(), key=lambda item: abs(item[1][0] - item[1][1]))
+        text = f"{said}: {voice}'s answer-token accuracy is {now:.1f} %, recorded {then:.1f} % (allowed: {POINTS[dtype]:.0f} points)."
+        return Check("rescored", MISMATCH, text)
     return Check(
-        "rescored", MATCH, f"{said}: the mean log-probability a token differs by {worst:.3f} nats at most (allowed: {room})."
+        "rescored",
+        MATCH,
+        f"{said}: the mean log-probability a token differs by {worst:.3f} nats at most (allowed: {room}), the accuracy of all "
+        f"by {off:.1f} points (allowed: {POINTS[dtype]:.0f}).",
     )
 
 

@@ -79,7 +79,7 @@ def test_without_a_manifest_nothing_matches(run: Run) -> None:
 
 
 def changed_after(run: Run, name: str, outside: bool = False) -> str:
-    """Change one number of after (or add a tensor outside of the region); return the new content hash."""
+    """Change the largest number of a tensor of after (or add a tensor outside of the region); return the new content hash."""
     import numpy as np
 
     path = run.path / "after" / "region.safetensors"
@@ -88,15 +88,17 @@ def changed_after(run: Run, name: str, outside: bool = False) -> str:
         whole = plain_tensors.cells(plain_tensors.raw(run.path / "before" / "adapter_model.safetensors"))
         name = next(cell for cell in whole if cell not in tensors)
         tensors[name] = dict(whole[name])
-    data = np.frombuffer(bytes(tensors[name]["data"]), "<u2").copy()
-    data[3] ^= 0x0040
+    kind, size, bit = {"F32": ("<u4", 0x7FFFFFFF, 0x00400000), "BF16": ("<u2", 0x7FFF, 0x0040)}[tensors[name]["dtype"]]
+    data = np.frombuffer(bytes(tensors[name]["data"]), kind).copy()
+    # By a quarter to a half of the largest number: a change of a tiny one is lost in how far the tensor moved.
+    data[int((data & size).argmax())] ^= bit
     tensors[name] = {**tensors[name], "data": data.tobytes()}
     path.write_bytes(plain_tensors.pack(tensors))
     return plain_tensors.content_hash(plain_tensors.arrays(plain_tensors.cells(plain_tensors.after(run.path))))
 
 
 def test_a_rewritten_manifest_does_not_hide_changed_weights(run: Run) -> None:
-    name = next(iter(plain_tensors.raw(run.path / "after" / "region.safetensors")))
+    name = min(plain_tensors.raw(run.path / "after" / "region.safetensors"))
     digest = changed_after(run, name)
     consistent(run, "after/region.safetensors")
     assert wrong(run) == ["adapters", "changes"]
