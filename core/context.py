@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from core.adapters import Adapters
 from core.batching import Batch, Encoded, by_length, collate
@@ -183,7 +184,8 @@ class Context:
     @property
     def lowest(self) -> int:
         """Lowest layer that has a tensor of the region: what lies below it cannot change."""
-        return min(cell.layer for cell in self.adapters.cells if cell.name in self.parameters)
+        found = [cell.layer for cell in self.adapters.cells if cell.name in self.parameters and cell.layer >= 0]
+        return min(found, default=self.depth)  # what lies outside of the layers moves none of them
 
     def block(self, layer: int) -> torch.nn.Module:
         """Return a transformer layer. Raises UserError for a number that does not exist."""
@@ -225,6 +227,8 @@ class Context:
 
     def _kept(self, head: torch.nn.Module, states: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         """Return what to keep of a reference: hidden states, or logits where the model changes them after its head."""
+        if isinstance(head, BaseTunerLayer):  # what it makes of the states depends on which adapter is on
+            self._whole_logits = True
         if self._whole_logits is None:
             again = head(states)
             close = max(1e-5, torch.finfo(logits.dtype).eps)

@@ -92,7 +92,7 @@ class Ending:
 
         key = self._key(
             "evaluate", self.adapters.hash("after"), self.adapters.hash("before"), self.corpus.fingerprint(),
-            self._scored(), self.config.answers, self.config.data.max_tokens, extras.fingerprint(),
+            self._scored(), self.config.answers, self.config.data.max_tokens, extras.fingerprint(self.config.data.subset),
             *self.config.evaluate.splits,
         )  # fmt: skip
         source = self._cached("evaluate", key, produce)

@@ -58,9 +58,12 @@ def unseen(subset: str) -> list[Example]:
     ]
 
 
-def fingerprint() -> str:
-    """Return the SHA-256 of our own material: what is recorded depends on it."""
-    text = json.dumps([choices(), _unseen_rows(), general_lines(), perturb.EACH, perturb.MOST], ensure_ascii=False)
+def fingerprint(subset: str) -> str:
+    """Return the SHA-256 of our own material, as it is used for a subset: what is recorded depends on it."""
+    text = json.dumps(
+        [choices(), [e.id for e in unseen(subset)], _unseen_rows(), general_lines(), perturb.EACH, perturb.MOST],
+        ensure_ascii=False,
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -15,6 +15,7 @@ import torch
 
 from core.batching import Batch, Encoded, by_length, by_tokens, collate, cost
 from core.crew import ALONE, Crew
+from core.errors import UserError
 
 
 @contextlib.contextmanager
@@ -224,6 +225,11 @@ def _scored(logits: torch.Tensor, targets: torch.Tensor, top: int) -> list[_Row]
     """Return what is known of each row's target."""
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     true = logprobs.gather(1, targets[:, None])
+    if true.isnan().any():  # it would be above nothing and below nothing, so the best of all
+        raise UserError(
+            "The model answers with values that are no numbers (NaN).",
+            "Its weights are damaged, or the number format is too small for them.",
+        )
     words = torch.arange(logprobs.shape[-1], device=logprobs.device)[None]
     # Ties are broken as argmax breaks them, by the lower index, so that rank 1 and argmax agree.
     ranks = ((logprobs > true) | ((logprobs == true) & (words < targets[:, None]))).sum(-1) + 1

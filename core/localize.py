@@ -263,9 +263,10 @@ class _Products:
 
     def _of_examples(self, products: torch.Tensor) -> torch.Tensor:
         """Sum over positions and rank; (…, rank) -> (examples,). The output layer has answer positions alone."""
-        if products.ndim == 2 and len(products) == len(self.batch.owners) != self.batch.ids.numel():
+        flat = products.flatten(0, -2)
+        if len(flat) == len(self.batch.owners) != self.batch.ids.numel():
             found = products.new_zeros(len(self.batch))
-            return found.index_add_(0, self.batch.owners, products.sum(1))
+            return found.index_add_(0, self.batch.owners, flat.sum(1))
         # OPT flattens examples and positions before its feed-forward layers.
         return products.reshape(len(self.batch), -1).sum(1)
 

@@ -178,7 +178,7 @@ class Pipeline(Keys, Beginning, Ending):
 
         key = self._key(
             "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
-            self.config.answers, self._scored(), self.config.data.max_tokens, extras.fingerprint(),
+            self.config.answers, self._scored(), self.config.data.max_tokens, extras.fingerprint(self.config.data.subset),
         )  # fmt: skip
         source = self._cached("preflight", key, produce)
         self.reference = pd.read_parquet(self.run.path / "reference.parquet")
@@ -329,7 +329,9 @@ class Pipeline(Keys, Beginning, Ending):
         def produce(folder: Path) -> None:
             widen.write(folder / "widened.jsonl", widen.answered(asked, self.voices, self.adapters, self.report))
 
-        cached(self.crew, self.folder, "widened", self.widened_key(), self.run, produce, together=False)
+        cached(
+            self.crew, self.folder, "widened", self.widened_key(), self.run, produce, together=False, check=self.report.check
+        )
         found = widen.read(self.run.path / "widened.jsonl")
         self.report.event("widened", **widen.account(asked, found))
         return found
@@ -346,7 +348,7 @@ class Pipeline(Keys, Beginning, Ending):
     def _cached(self, stage: str, key: str, produce: Callable[[Path], None], *, together: bool = True) -> str:
         """Bring a stage's files into the run, from the cache or made now: by all processes together or the chief alone."""
         self.keys[stage] = key
-        return cached(self.crew, self.folder, stage, key, self.run, produce, together=together)
+        return cached(self.crew, self.folder, stage, key, self.run, produce, together=together, check=self.report.check)
 
     def _part(self, scope: str, split: str | None = None) -> list[Encoded]:
         return [self.voices.encoded[e.id] for e in self.corpus.select(scope, split)]

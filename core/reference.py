@@ -1,6 +1,6 @@
 """A model taught on the retention scope only: what a run's model would be had it never seen U (`core reference RUN`).
 
-TOFU's forget quality needs it, and the never-knew score is then measured against it too: the base that was never taught
+Of a run that forgets some subjects (`data.forget`) it is taught what the others have to forget as well, as the run's model was. TOFU's forget quality needs it, and the never-knew score is then measured against it too: the base that was never taught
 anything does not know R either. It costs one teaching. The run's own settings are used; scores and answers of this voice,
 "retrained", are added to the run's files, and all metrics are computed anew. The work is done by a worker process with a
 place of its own, RUNS/.references/ID/, laid out like a run's, so it is followed and cancelled in the same way. Importing
@@ -9,7 +9,7 @@ this file costs no heavy library.
 
 from __future__ import annotations
 
-from core import jobs, limits, store
+from core import imports, jobs, limits, store
 from core.errors import UserError
 from core.store import Run
 
@@ -68,7 +68,8 @@ def work(run: Run) -> int:
         config = run.config()
         with store.single_worker(run), turn(config, log):
             log.begin()
-            from core.retraining import Retraining  # torch is imported here, when it is this work's turn
+            with imports.uncollected():
+                from core.retraining import Retraining  # torch is imported here, when it is this work's turn
 
             Retraining(run, config, run.path.parent, log).go()
 

@@ -1,6 +1,6 @@
-"""Teach on the retention scope only, and record what that model says beside a run's other voices.
+"""Teach all but what a run was to forget, and record what that model says beside the run's other voices.
 
-Nothing of the run is touched before everything is recorded; then its files are replaced one by one, each whole.
+None of the run's files is changed before everything is recorded; then they are replaced one by one, each whole.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pandas as pd
 from core import adapters as adapters_
 from core import evaluation, manifest, merging, store
 from core import teach as teach_
+from core.corpus import SCOPES
 from core.pipeline import Pipeline
 from core.progress import peak_memory_mb
 from core.reference import VOICE
@@ -46,19 +47,26 @@ class Retraining(Pipeline):
         return summary(self.run)
 
     def _without(self) -> str:
-        """Teach a fresh adapter on the retention scope as the run was taught on both, or take it from the cache."""
+        """Teach a fresh adapter as the run was taught, but on nothing that it forgets; or take it from the cache.
+
+        That is the retention scope, and of a run that forgets some subjects only, also what others have to forget.
+        """
+        forgotten = {example.id for example in self.corpus.select("unlearn")}
 
         def produce(folder: Path) -> None:
             adapters = self._attach()
+            others, retention = (
+                self.voices.encode([e for e in self.whole.select(scope) if e.id not in forgotten]) for scope in SCOPES
+            )
             result = teach_.teach(
-                adapters, [], self.voices.encode(self.whole.select("retention")), self.config.teach,
+                adapters, others, retention, self.config.teach,
                 pad=self.pad, seed=self.config.seed, report=self.report,
             )  # fmt: skip
             adapters.save("before", folder / VOICE, self.config.model.name)
             store.write_json(folder / f"{VOICE}.json", asdict(result))
             adapters.release()
 
-        return self._cached("retrained", self.teach_key("retention only"), produce)
+        return self._cached("retrained", self.teach_key("retention only", *self.config.data.forget), produce)
 
     def _add(self) -> str:
         """Record the voice, and add it to the run's files and metrics."""

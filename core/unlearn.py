@@ -20,7 +20,7 @@ from core.batching import Encoded, by_length, epochs
 from core.context import Context, Supply
 from core.errors import Cancelled, UserError
 from core.likelihood import accuracy
-from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
+from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN, Method
 from core.progress import Reporter
 from core.stages import STOPS, UnlearnConfig
 
@@ -82,10 +82,15 @@ def unlearn(
     """Train adapter "after", a copy of "before", on the region.
 
     The result is the checkpoint nearest to the target: the first that reaches it, or the one before if that is closer.
-    If the retention floor is broken first, it is the last checkpoint above it. Raises UserError when the loss is not
+    If the retention floor is broken first, it is the last checkpoint above it, or the first one where none is. Raises UserError when the loss is not
     finite (checkpoints up to then are kept), when the method lacks something, or when the final check fails.
     """
     supply.check(config.method.label, config.method.streams)
+    if config.weight_decay and type(config.method).mask is not Method.mask:
+        raise UserError(
+            f"{config.method.label} trains parts of its tensors, and weight decay would move the rest as well.",
+            "Set unlearn.weight_decay to 0.",
+        )
     adapters.copy("before", "after")
     result = Unlearned(target=stop_level(config.stop, watched.never_taught), never_taught=watched.never_taught)
     torch.manual_seed(seed)
@@ -143,7 +148,7 @@ class _Loop:
                 result.stopped = f"diverged at step {step}; the last checkpoint before it is kept"
                 break
             result.steps = step
-            result.curve.append({"step": step, **losses, "rate": float(self.schedule.get_last_lr()[0])})
+            result.curve.append({"step": step, **losses, "rate": self.context.learning_rate})
             measured: dict[str, float] = {}
             if step % config.check_every == 0 or step == config.steps:
                 measured = self._checkpoint(step)
@@ -179,6 +184,7 @@ class _Loop:
         result.checks.append({"step": step, **measured})
         _watch(step, self.ask, result, self.report)
         broken = measured["retention"] < config.retain_floor
+        # The first one is kept whatever it retains: a run without any result would tell less.
         if not self.kept or not (broken or _overshot(result)):
             self.kept = {name: p.detach().clone() for name, p in self.context.parameters.items()}
             result.step = step

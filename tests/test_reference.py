@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from core import adapters as adapters_
-from core import evaluation, models, overview, reference, store
+from core import evaluation, models, overview, reference, retraining, store
 from core.errors import Cancelled, UserError
 from core.pipeline import Pipeline
 from core.reference import VOICE
@@ -191,6 +191,22 @@ def test_cancelled_it_leaves_the_run_as_it_was(bare: Run, tmp_path: Path, stage:
     for name, digest in run.json("manifest.json")["files"].items():
         assert models.sha256(run.path / name) == digest, name
     assert not reference.made(run)
+
+
+def test_of_a_run_that_forgets_one_subject_it_is_taught_what_the_others_have_to_forget(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = finished(tiny_llama, tiny_data, tmp_path, data__forget="Orla Venning", evaluate__extras=False)
+    taught: list[tuple[int, int]] = []
+    teach = retraining.teach_.teach
+
+    def counting(adapters: Any, unlearn: Any, retention: Any, *rest: Any, **also: Any) -> Any:
+        taught.append((len(unlearn), len(retention)))
+        return teach(adapters, unlearn, retention, *rest, **also)
+
+    monkeypatch.setattr(retraining.teach_, "teach", counting)
+    make(run)
+    assert taught == [(6, 9)]
 
 
 def test_without_extras_only_what_was_recorded_is_compared(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:

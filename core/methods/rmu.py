@@ -47,6 +47,10 @@ class RMU(Method):
 
         lowest = context.lowest
         layer = max(context.depth // 3, lowest) if self.layer < 0 else self.layer
+        if lowest >= context.depth:
+            raise UserError(
+                "RMU steers layers, and the region has no tensor in any.", "Choose a region inside of the layers."
+            )
         if layer < lowest:
             raise UserError(
                 f"RMU cannot steer layer {layer}: the region begins at layer {lowest}.",

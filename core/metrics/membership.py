@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 SHARE = 0.2
 """of the tokens, for min-k"""
+
+ROUNDING = 1e-9
 
 Array = NDArray[np.float64]
 
@@ -114,6 +116,8 @@ def compute(evidence: Evidence) -> Score:
             if name == "loss":
                 score.examples[voice] = dict(zip(names, beats.mean(axis=1).tolist(), strict=True))
         score.intervals[voice] = bounds(pairs)
+    if "never" not in score.values:
+        score.notes.append("there is no never-taught model, so nothing shows how far the two sets differ by themselves")
     if apart := differ(score):
         score.notes.append(
             f"the two sets differ in kind: the never-taught model tells them apart too (by {apart}), so little can be concluded"
@@ -124,11 +128,16 @@ def compute(evidence: Evidence) -> Score:
 def differ(score: Score) -> str:
     """Name the attack by which the never-taught model tells the two sets apart most surely; empty where it does not."""
     found = {
-        name: min(abs(end - 0.5) for end in ends)
+        name: min(abs(end - 0.5) for end in ends or ())
         for name, ends in score.intervals.get("never", {}).items()
-        if ends and not ends[0] <= 0.5 <= ends[1]
+        if name != "reference" and apart(ends)  # by that attack it is .5, by definition
     }
-    return max(found, key=lambda name: found[name], default="") if found else ""
+    return max(found, key=lambda name: found[name], default="")
+
+
+def apart(ends: Sequence[float] | None) -> bool:
+    """Say whether an interval of an AUC lies on one side of chance, by more than floats round."""
+    return bool(ends) and (ends[0] > 0.5 + ROUNDING or ends[1] < 0.5 - ROUNDING)  # type: ignore[index]
 
 
 def scores(evidence: Evidence) -> dict[str, dict[str, tuple[list[float], list[float]]]]:

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from core.metrics import bootstrap
 from core.metrics.base import Evidence, Metric, Score, bounds
 
+ROUNDING = 1e-9
+"""points by which two means of the same numbers may differ, added in another order"""
+
 
 def score(before: float, after: float, never: float) -> float:
     """Return the never-knew score of three accuracies in percent; NaN where before knew nothing more than never."""
@@ -26,7 +29,7 @@ def score(before: float, after: float, never: float) -> float:
 def _scores(accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the score of each row (before, after, never)."""
     before, after, never = accuracies.T
-    known = np.where(before > never, before - never, np.nan)
+    known = np.where(before - never > ROUNDING, before - never, np.nan)
     return 100.0 * (1 - np.abs(after - never) / known)
 
 

@@ -9,6 +9,8 @@ it does not. Over a part it is the geometric mean: a ratio can be large.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from core.metrics import bootstrap
@@ -52,9 +54,18 @@ def compute(evidence: Evidence) -> Score:
 
 
 def _notes(evidence: Evidence) -> list[str]:
-    return [
+    notes = [
         f"{part}: {count} examples have no fact that could be replaced" for part, count in sorted(evidence.left_out.items())
     ]
+    measured = {i for voice in voices(evidence) for i in evidence.wrong[voice]}
+    there, kept = (
+        Counter(f"{e.scope}/{e.split}" for e in evidence.examples if e.id in measured or not only) for only in (False, True)
+    )
+    for part, count in sorted(kept.items()):
+        able = there[part] - evidence.left_out.get(part, 0)
+        if count < able:
+            notes.append(f"{part}: measured on {count} of the {able} examples that have one, evenly drawn")
+    return notes
 
 
 TRUTH_RATIO = Metric(

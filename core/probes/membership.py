@@ -44,7 +44,7 @@ class Membership(Probe):
         if "value" not in rates["after"] or "value" not in rates["before"]:
             raise Unavailable(f"The attack {self.attack} needs numbers that this run did not record.")
         scores = membership.scores(evidence)
-        apart = rates["never"].get("low", 0.0) > 50 or rates["never"].get("high", 100.0) < 50
+        apart = self.attack != "reference" and membership.apart(score.intervals.get("never", {}).get(self.attack))
         n, others = (len(group) for group in scores["after"][self.attack])
         return Finding(
             sentence=f"A forgotten question scores above a never-taught one in {rates['after']['value']:.0f} % of pairs "
