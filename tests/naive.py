@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from peft import LoraConfig
 
 from core import adapters as adapters_
 from core import data, models
@@ -39,11 +40,18 @@ class Bench:
 
 
 def make_bench(
-    model: Path, examples: Path, *, live: bool = True, dtype: str = "float32", rank: int = 4, dropout: float = 0.0
-) -> Bench:
-    """Load a tiny model; `live` gives its adapter random factors, as teaching would, so that A has gradients too."""
+    model: Path, examples: Path, *, live: bool = True, dtype: str = "float32", rank: int = 4, dropout: float = 0.0,
+    targets: Sequence[str] = (),
+) -> Bench:  # fmt: skip
+    """Load a tiny model; `live` gives its adapter random factors, as teaching would, so that A has gradients too.
+
+    targets: the adapter's modules, where it is another than we make.
+    """
     loaded = models.load(ModelConfig(name=str(model), device="cpu", dtype=dtype))
-    made = adapters_.attach(loaded.model, dtype, rank=rank, alpha=2.0 * rank, dropout=dropout, seed=0)
+    if targets:
+        made = adapters_.wrap(loaded.model, dtype, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(targets)))
+    else:
+        made = adapters_.attach(loaded.model, dtype, rank=rank, alpha=2.0 * rank, dropout=dropout, seed=0)
     if live:
         randomize(made, "before", seed=1)
     corpus = data.load(DataConfig(source=str(examples)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from core.context import Context, Supply
 from core.errors import UserError
 from core.likelihood import soft_nll
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
-from tests.naive import Bench, example_loss, gradients, plain_model, randomize
+from tests.naive import Bench, example_loss, gradients, make_bench, plain_model, randomize
 from tests.tiny import ARCHITECTURES
 
 CHUNKS = 130
@@ -114,6 +115,20 @@ def test_references_are_before_and_the_base_while_after_is_trained(
         assert torch.allclose(logits.float(), expected, atol=2e-4), voice
         if voice in nll:
             assert torch.allclose(nll[voice], F.cross_entropy(expected, made.forget.targets, reduction="none"), atol=2e-4)
+
+
+def test_references_of_an_adapter_on_the_output_layer_are_its_own(tiny_llama: Path, tiny_data: Path) -> None:
+    bench = make_bench(tiny_llama, tiny_data, targets=("q_proj", "down_proj", "lm_head"))
+    bench.adapters.copy("before", "after")
+    randomize(bench.adapters, "after", seed=7)
+    made = Context(bench.adapters, [c.name for c in bench.adapters.cells], supply(bench), bench.pad, seed=0)
+    with bench.adapters.trainable("after", made.parameters), bench.adapters.active("after"):
+        made.load(1, {FORGET: bench.unlearn})
+        found = {voice: made.forget.reference_logits(voice) for voice in ("before", "never")}
+    assert made.lowest == 0
+    for voice, logits in found.items():
+        with torch.no_grad(), bench.adapters.active("before" if voice == "before" else None) as model:
+            assert torch.allclose(logits.float(), torch.cat([rows(model, e) for e in bench.unlearn]), atol=2e-4), voice
 
 
 def rows(model: torch.nn.Module, e: Encoded) -> torch.Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from core import likelihood
 from core.batching import Encoded, collate
+from core.errors import UserError
 from tests.naive import Bench, example_loss
 from tests.tiny import ARCHITECTURES
 
@@ -122,6 +123,11 @@ def test_rank_one_means_argmax_even_among_equals() -> None:
 
     ((_, scores),) = likelihood.score(Flat(), [Encoded("a", (3, 0, 2), 1)], pad=5)
     assert scores.rank == [1, 3]
+
+
+def test_a_model_that_answers_with_no_numbers_is_not_right() -> None:
+    with pytest.raises(UserError, match="no numbers"):
+        likelihood._scored(torch.full((3, 10), float("nan")), torch.tensor([1, 2, 3]), 2)
 
 
 def partly_right(model: Any, member: Encoded, every: int) -> Encoded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from core.batching import Encoded
 from core.errors import Cancelled, UserError
 from core.localize import TOP, Localization
 from core.stages import LocalizeConfig
-from tests.naive import Bench, Recorder, example_loss, gradients, plain_model
+from tests.naive import Bench, Recorder, example_loss, gradients, make_bench, plain_model
 from tests.tiny import ARCHITECTURES
 
 SEED = 4
@@ -219,6 +220,16 @@ def test_shares_equal_those_of_single_gradients(
     for cell, g in total.items():
         for example, own in single.items():
             expected = float((own[cell].double() * g.double()).sum() / (len(single) * g.double().square().sum()))
+            assert shares.loc[example, cell] == pytest.approx(expected, abs=2e-4), (cell, example)
+
+
+def test_shares_of_the_output_layer_are_those_of_single_gradients(tiny_llama: Path, tiny_data: Path) -> None:
+    bench = make_bench(tiny_llama, tiny_data, targets=("q_proj", "lm_head"))
+    shares, single = shares_of(bench, LABELS), naive_gradients(bench, bench.unlearn, LABELS)
+    total = mean(single)
+    for cell in (c.name for c in bench.adapters.cells if "lm_head" in c.name):
+        for example, own in single.items():
+            expected = float((own[cell].double() * total[cell].double()).sum() / (len(single) * total[cell].double().square().sum()))
             assert shares.loc[example, cell] == pytest.approx(expected, abs=2e-4), (cell, example)
 
 

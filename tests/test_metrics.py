@@ -154,6 +154,10 @@ def test_never_knew_needs_something_to_forget(never: float) -> None:
     assert math.isnan(never_knew(50.0, 10.0, never))
 
 
+def test_means_of_the_same_numbers_in_another_order_are_the_same() -> None:
+    assert math.isnan(never_knew(33.333333333333336, 10.0, 33.33333333333333))
+
+
 def test_never_knew_of_a_run(evidence: Evidence) -> None:
     found = METRICS["never_knew"].compute(evidence)
     for split in ("train", "val"):

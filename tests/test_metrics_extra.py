@@ -270,7 +270,26 @@ def test_sets_that_differ_in_kind_are_told() -> None:
     examples, answers = [Example(i, "", "x", "unlearn", "train", "") for i in ids[0]], dict.fromkeys(ids[1], "x")
     tables = [pd.DataFrame(of) for of in rows]
     found = METRICS["membership"].compute(Evidence(examples, tables[0], {}, {}, None, unseen=tables[1], unseen_answers=answers))
-    assert any("differ in kind" in note for note in found.notes)
+    assert any("differ in kind" in note and "(by " in note and "reference" not in note for note in found.notes)
+
+
+def test_the_reference_attack_says_nothing_of_the_sets() -> None:
+    """Of the never-taught model it is .5 by definition, and its interval .5 but for rounding, on one side of it perhaps."""
+    from core.metrics.membership import apart, differ
+
+    score = Score({"never": {"reference": 0.5}}, intervals={"never": {"reference": [0.5000000000000001, 0.5000000000000004], "loss": [0.4, 0.6]}})
+    assert differ(score) == ""
+    score.intervals["never"]["loss"] = [0.55, 0.7]
+    assert differ(score) == "loss"
+    assert [apart(ends) for ends in ([0.5 + 1e-12, 0.6], [0.51, 0.6], [0.4, 0.49], None)] == [False, True, True, False]
+
+
+def test_without_a_never_taught_model_nothing_is_known_of_the_sets() -> None:
+    from core.corpus import Example
+
+    tables = [pd.DataFrame([{"example": i, "logprob_after": -1.0, "rank_after": 1}]) for i in ("1", "unseen/x/1")]
+    evidence = Evidence([Example("1", "", "x", "unlearn", "train", "")], tables[0], {}, {}, None, unseen=tables[1], unseen_answers={"unseen/x/1": "x"})
+    assert any("no never-taught model" in note for note in METRICS["membership"].compute(evidence).notes)
 
 
 # -- refusals

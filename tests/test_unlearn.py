@@ -19,6 +19,7 @@ from core.methods import Method
 from core.methods.gradient_ascent import GradientAscent
 from core.methods.memflex import MemFlex
 from core.methods.rmu import RMU
+from core.methods.sure import SURE
 from core.methods.task_vector import TaskVector
 from core.stages import UnlearnConfig
 from core.unlearn import Unlearned, Watched
@@ -135,6 +136,18 @@ def test_curve_records_the_mean_losses(bench: Bench) -> None:
     assert first["forget_loss"] == pytest.approx(forget, rel=1e-5)
     assert first["retain_loss"] == pytest.approx(retain, rel=1e-5)
     assert "retain_loss" not in run(bench, changed(method=GradientAscent())).curve[0]
+
+
+def test_curve_records_the_rate_that_each_step_was_made_with(bench: Bench) -> None:
+    config = changed(warmup=0.5, steps=4)
+    found = [row["rate"] for row in run(bench, config).curve]
+    assert found == pytest.approx([1e-2 * unlearn_.rate(step, config) for step in range(4)])
+    assert found[0] < found[1] < found[2]
+
+
+def test_weight_decay_is_refused_where_parts_of_tensors_are_trained(bench: Bench) -> None:
+    with pytest.raises(UserError, match="weight decay would move the rest"):
+        run(bench, changed(method=SURE(), weight_decay=0.1))
 
 
 # -- the region
