@@ -7,7 +7,6 @@ other: the base with adapters off is the model that was never taught, and is rea
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 import warnings
@@ -21,10 +20,10 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import Linear as LoraLinear
 from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from core import store
+from core.adapter_files import cell_name, check_plain, content_hash, write_tensors
 from core.errors import UserError, unknown
 from core.fused import fused, unfused
 from core.models import precision
@@ -243,72 +242,17 @@ def load(model: PreTrainedModel, dtype: str, folder: Path, name: str = "before")
     config.inference_mode = False
     try:
         adapters = wrap(model, dtype, config, name)
-        adapters.set(name, {_cell_name(key): value for key, value in values.items()})
+        adapters.set(name, {cell_name(key): value for key, value in values.items()})
     except (UserError, ValueError, RuntimeError) as error:
         raise UserError(
             f"The adapter {folder.name} does not fit this base model: {error}", "Choose the base it was made for."
         ) from None
-    missing = {cell.name for cell in adapters.cells} - {_cell_name(key) for key in values}
+    missing = {cell.name for cell in adapters.cells} - {cell_name(key) for key in values}
     if missing:
         raise UserError(
             f"The adapter {folder.name} lacks {len(missing)} tensors of this base model.", "Choose its own base."
         )
     return adapters
-
-
-_KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
-MERGE = "Merge it into its base (peft: merge_and_unload), save that, and give the folder."
-
-
-def factor(key: str) -> tuple[str, str] | None:
-    """Return the module path and the factor, A or B, of a saved tensor's name; None for anything else."""
-    found = _KEY.fullmatch(key)
-    return (found[1], found[2]) if found else None
-
-
-def check_plain(config: LoraConfig, keys: Iterable[str], name: str) -> None:
-    """Raise UserError for an adapter that is more than B·A on an unchanged base: all else would be lost or counted twice."""
-    if config.init_lora_weights not in (True, False, "gaussian"):
-        raise UserError(f"The adapter {name} changes its base when it is put on ({config.init_lora_weights}).", MERGE)
-    for key in keys:
-        if factor(key) is None:
-            raise UserError(f"The adapter {name} is more than low-rank factors ({key}).", MERGE)
-    if config.use_dora or config.lora_bias:
-        raise UserError(f"The adapter {name} is more than low-rank factors (DoRA or a bias).", MERGE)
-
-
-def content_hash(values: dict[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of tensors by name: order and storage format do not matter."""
-    digest = hashlib.sha256()
-    for name in sorted(values):
-        array = values[name].detach().float().cpu().contiguous()
-        digest.update(f"{name}{tuple(array.shape)}".encode())
-        digest.update(array.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def write_tensors(values: dict[str, torch.Tensor], path: Path) -> None:
-    """Write safetensors, each tensor in bfloat16 where that loses nothing, else in float32."""
-    exact = {
-        n: v.to(torch.bfloat16) if torch.equal(v.to(torch.bfloat16).float(), v.float()) else v for n, v in values.items()
-    }
-    try:
-        save_file({name: value.contiguous().clone() for name, value in exact.items()}, path)
-    except (OSError, SafetensorError) as error:  # a full disk reaches Python as the latter
-        raise store.disk_error(path, error) from error
-
-
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read safetensors as float32. Raises UserError for a damaged file."""
-    try:
-        return {name: value.float() for name, value in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be read ({error}).", "The run is damaged: start it again.") from None
-
-
-def read_adapter(folder: Path) -> dict[str, torch.Tensor]:
-    """Read a saved adapter's cells as float32. Raises UserError for a damaged file."""
-    return {_cell_name(key): value for key, value in read_tensors(folder / "adapter_model.safetensors").items()}
 
 
 def _prepared(model: Any, dtype: str) -> Adapters:
@@ -338,41 +282,39 @@ def place(path: str) -> tuple[int, str]:
     return (-1, path) if place is None else (int(parts[place]), ".".join(parts[place + 1 :]))
 
 
-def _cell_name(key: str) -> str:
-    return re.sub(r"^base_model\.model\.", "", key).removesuffix(".weight")
-
-
 def _listed(value: Any) -> Any:
     return sorted(value) if isinstance(value, set) else str(value)
 
 
 @contextlib.contextmanager
-def _switched_off(model: PeftModel) -> Iterator[None]:
-    """Switch all adapters off; peft, switching them on again, would let all of the active one have gradients."""
+def _same_gradients(model: PeftModel) -> Iterator[None]:
+    """Let those parameters that have gradients now have them afterwards: peft turns them on as it turns adapters on."""
     wanted = {p for p in model.parameters() if p.requires_grad}
     try:
-        with model.disable_adapter():
-            yield
+        yield
     finally:
         for parameter in model.parameters():
             parameter.requires_grad_(parameter in wanted)
 
 
 @contextlib.contextmanager
+def _switched_off(model: PeftModel) -> Iterator[None]:
+    """Switch all adapters off, and on again."""
+    with _same_gradients(model), model.disable_adapter():
+        yield
+
+
+@contextlib.contextmanager
 def _frozen_switch(model: PeftModel, adapter: str) -> Iterator[None]:
-    """Switch the active adapter without peft's habit of turning its gradients on."""
-    wanted = {p for p in model.parameters() if p.requires_grad}
+    """Switch the active adapter, and back."""
     previous = model.active_adapter
-    model.set_adapter(adapter)
-    for parameter in model.parameters():
-        parameter.requires_grad_(parameter in wanted)
+    with _same_gradients(model):
+        model.set_adapter(adapter)
     try:
         yield
     finally:
-        still = {p for p in model.parameters() if p.requires_grad}
-        model.set_adapter(previous)
-        for parameter in model.parameters():
-            parameter.requires_grad_(parameter in still)
+        with _same_gradients(model):
+            model.set_adapter(previous)
 
 
 @contextlib.contextmanager

@@ -22,8 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from core import adapters as adapters_
-from core import answerer, data, evaluation, foreign, lineage, manifest, models, preflight, store
+from core import adapter_files, answerer, data, evaluation, foreign, lineage, manifest, models, preflight, store
 from core.adapters import Adapters
 from core.audit import FILE, KIND, NO_NEVER, Side, groups, sides
 from core.changes import of_files, of_matrices
@@ -156,7 +155,7 @@ class Auditing:
         ]
         (self.run.path / "after").mkdir(exist_ok=True)
         tensors = {name: adapters.tensor("after", name).detach() for name in moved}
-        adapters_.write_tensors(tensors, self.run.path / "after" / "region.safetensors")
+        adapter_files.write_tensors(tensors, self.run.path / "after" / "region.safetensors")
         of_matrices(adapters).to_parquet(self.run.path / "changes.parquet")
         elements = {cell.name: math.prod(cell.shape) for cell in adapters.cells}
         inside = sum(elements[name] for name in moved)

@@ -6,8 +6,8 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from core import adapter_files, fitting, merging, models, store
 from core import adapters as adapters_
-from core import fitting, merging, models, store
 from core.adapters import Adapters
 from core.config import RunConfig
 from core.errors import UserError
@@ -52,7 +52,7 @@ class Beginning:
             if (earlier.path / name).is_dir():
                 shutil.copytree(earlier.path / name, self.run.path / name)
         self.adapters = merging.load(self.shelf.bare(self.loaded).model, self.dtype, self.run.path)
-        self.adapters.set("before", adapters_.read_tensors(after))
+        self.adapters.set("before", adapter_files.read_tensors(after))
         base = models.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
         self.adapters.save("before", self.run.path / "before", base)
         self.shelf.keep("", self.adapters)

@@ -30,7 +30,7 @@ from core.errors import UserError
 from core.extras import Extras
 from core.likelihood import ROOM
 from core.metrics import accuracy
-from core.pipeline import WATCHED, Pipeline
+from core.pipeline import Pipeline
 from core.progress import Reporter, now, peak_memory_mb
 from core.store import Run
 from core.voices import Voices
@@ -243,8 +243,7 @@ class Estimate(Pipeline):
         """Make four unlearning steps on the region, of which the second and third are timed."""
         c = dataclasses.replace(self.config.unlearn, method=self.method)
         region = self._region_of(self.table)
-        split = "dev" if all(self.corpus.select(scope, "dev") for scope in SCOPES) else "train"
-        watched = {scope: unlearn_.spread(self._part(scope, split), WATCHED) for scope in SCOPES}
+        _, watched = self._watched()
         supply = self._supply(widened=False)
         watch = Stopwatch(self.report)
         unlearn_.unlearn(

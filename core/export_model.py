@@ -89,8 +89,8 @@ def _merge_into(run: Run, place: Path) -> str:
     import torch
     from peft.tuners.lora.layer import ParamWrapper
 
-    from core import adapters as adapters_
     from core import merging, models, placing
+    from core.adapter_files import read_tensors
 
     after = fitting.unlearned(run)
     loaded = models.load(run.config().model)
@@ -99,7 +99,7 @@ def _merge_into(run: Run, place: Path) -> str:
     adapters = merging.load(loaded.model, dtype, run.path)
     if any(isinstance(adapters.layer(cell.name), ParamWrapper) for cell in adapters.cells):
         raise UserError("An adapter on fused experts cannot be merged.", "Export the adapter instead.")
-    adapters.set("before", adapters_.read_tensors(after))
+    adapters.set("before", read_tensors(after))
     with torch.no_grad():
         for name in dict.fromkeys(cell.name for cell in adapters.cells if cell.factor == "A"):
             layer = adapters.layer(name)

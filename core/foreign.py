@@ -17,6 +17,7 @@ from peft import LoraConfig
 from peft.utils.other import get_pattern_key
 from transformers import PreTrainedModel
 
+from core import adapter_files
 from core import adapters as adapters_
 from core.adapters import Adapters
 from core.errors import UserError
@@ -41,13 +42,13 @@ def read(folder: Path) -> Given:
         raise UserError(
             f"The adapter {folder} cannot be read ({error}).", "It must be a LoRA adapter as peft saves it."
         ) from None
-    values = adapters_.read_tensors(folder / "adapter_model.safetensors")
-    adapters_.check_plain(config, values, folder.name)
+    values = adapter_files.read_tensors(folder / "adapter_model.safetensors")
+    adapter_files.check_plain(config, values, folder.name)
     halves: dict[str, dict[str, torch.Tensor]] = {}
     for key, value in values.items():
-        found = adapters_.factor(key)
+        found = adapter_files.factor(key)
         if found is None or value.ndim != 2:
-            raise UserError(f"The adapter {folder.name} is more than low-rank factors ({key}).", adapters_.MERGE)
+            raise UserError(f"The adapter {folder.name} is more than low-rank factors ({key}).", adapter_files.MERGE)
         halves.setdefault(found[0], {})[found[1]] = value
     whole = {name: (half["A"], half["B"]) for name, half in halves.items() if len(half) == 2 and _fit(**half)}
     if not whole or len(whole) < len(halves):

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from core import adapters as adapters_
 from core import (
+    adapter_files,
     answerer,
     data,
     extras,
@@ -159,7 +159,7 @@ class Pipeline(Keys, Beginning, Ending):
         if source:
             self.adapters = self.shelf.taught(key) or self._read_adapter(self.run.path / "before")
         elif not self.crew.chief:
-            self.adapters.set("before", adapters_.read_adapter(self.run.path / "before"))
+            self.adapters.set("before", adapter_files.read_adapter(self.run.path / "before"))
         if config.merge:
             self._merge()
         self.shelf.keep("" if config.merge else key, self.adapters)
@@ -239,8 +239,7 @@ class Pipeline(Keys, Beginning, Ending):
 
     def _unlearn(self) -> str:
         c = self.config.unlearn
-        split = "dev" if all(self.corpus.select(scope, "dev") for scope in SCOPES) else "train"
-        sample = {scope: unlearn_.spread(self._part(scope, split), WATCHED) for scope in SCOPES}
+        split, sample = self._watched()
         never = accuracy.mean(self.reference, "never", [m.id for m in sample["unlearn"]]) if self.taught else None
         if c.stop == "never-taught" and never is None:
             self.report.event("finding", text=f"Unlearning makes all its steps: {NOT_TAUGHT}.")
@@ -255,7 +254,7 @@ class Pipeline(Keys, Beginning, Ending):
 
             def save(step: int, tensors: dict[str, torch.Tensor]) -> None:
                 # Into the run at once: a run that is cancelled or killed keeps what it has.
-                adapters_.write_tensors(tensors, self.run.path / "checkpoints" / f"step-{step:05d}.safetensors")
+                adapter_files.write_tensors(tensors, self.run.path / "checkpoints" / f"step-{step:05d}.safetensors")
                 self.report.event("checkpoint", step=step)
 
             result = unlearn_.unlearn(
@@ -279,11 +278,16 @@ class Pipeline(Keys, Beginning, Ending):
             raise
         if source or not self.crew.chief:
             self.adapters.copy("before", "after")
-            self.adapters.set("after", adapters_.read_tensors(self.run.path / "after" / "region.safetensors"))
+            self.adapters.set("after", adapter_files.read_tensors(self.run.path / "after" / "region.safetensors"))
             self._verify()
         if c.result_step:
             self._take(c.result_step)
         return source
+
+    def _watched(self) -> tuple[str, dict[str, list[Encoded]]]:
+        """Return on which split unlearning measures itself, and a fixed sample of it: dev where both scopes have some, else train."""
+        split = "dev" if all(self.corpus.select(scope, "dev") for scope in SCOPES) else "train"
+        return split, {scope: unlearn_.spread(self._part(scope, split), WATCHED) for scope in SCOPES}
 
     def _verify(self) -> None:
         """Check that exactly the region changed, but for tensors that the method never moved."""
@@ -293,7 +297,7 @@ class Pipeline(Keys, Beginning, Ending):
     def _take(self, step: int) -> None:
         """Make another checkpoint the result, as somebody chose."""
         self.adapters.copy("before", "after")
-        self.adapters.set("after", adapters_.read_tensors(fitting.checkpoint(self.run, step)))
+        self.adapters.set("after", adapter_files.read_tensors(fitting.checkpoint(self.run, step)))
         self._verify()
         for name in ("after/region.safetensors", "changes.parquet"):
             (self.run.path / name).unlink()  # one file with the cache's, which must stay as it is
@@ -340,7 +344,7 @@ class Pipeline(Keys, Beginning, Ending):
         """Write the region's tensors and what changed in them; of a cancelled run those of its last step."""
         (folder / "after").mkdir(exist_ok=True)
         tensors = {name: self.adapters.tensor("after", name).detach() for name in self.region}
-        adapters_.write_tensors(tensors, folder / "after" / "region.safetensors")
+        adapter_files.write_tensors(tensors, folder / "after" / "region.safetensors")
         changes(self.adapters).to_parquet(folder / "changes.parquet")
 
     # -- shared pieces ----------------------------------------------------------------------------------------------

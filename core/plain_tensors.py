@@ -42,7 +42,7 @@ def cells(tensors: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def content_hash(values: Mapping[str, Array]) -> str:
-    """Return the same SHA-256 as core.adapters.content_hash: of names, shapes and contents, whatever the file's format."""
+    """Return the same SHA-256 as core.adapter_files.content_hash: of names, shapes and contents, whatever the file's format."""
     digest = hashlib.sha256()
     for name in sorted(values):
         digest.update(f"{name}{tuple(values[name].shape)}".encode())

@@ -14,8 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from core import adapters as adapters_
-from core import evaluation, manifest, merging, store
+from core import adapter_files, evaluation, manifest, merging, store
 from core import teach as teach_
 from core.corpus import SCOPES
 from core.pipeline import Pipeline
@@ -72,7 +71,7 @@ class Retraining(Pipeline):
         """Record the voice, and add it to the run's files and metrics."""
         self.adapters = merging.load(self.loaded.model, self.dtype, self.run.path)
         self.adapters.copy("before", VOICE)
-        self.adapters.set(VOICE, adapters_.read_adapter(self.run.path / VOICE))
+        self.adapters.set(VOICE, adapter_files.read_adapter(self.run.path / VOICE))
         self.adapters.unmerged.add(VOICE)  # it was taught on the base as it was
         old = evaluation.evidence(self.run)
         table = self.asked.score(self.adapters, [VOICE])

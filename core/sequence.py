@@ -52,7 +52,7 @@ def create(base: RunConfig, subjects: Sequence[str], folder: Path, name: str = "
 
 def updates(name: str, folder: Path) -> list[dict[str, torch.Tensor]]:
     """Return the updates (after − before, tensor by tensor) of a run and of all that it went on from, oldest first."""
-    from core.adapters import read_tensors
+    from core.adapter_files import read_tensors
     from core.fitting import unlearned
 
     found: list[dict[str, torch.Tensor]] = []

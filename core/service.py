@@ -14,8 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import adapters as adapters_
-from core import audit, data, fitting, merging, models
+from core import adapter_files, audit, data, fitting, merging, models
 from core.answers import Request, Spelling, stream
 from core.batching import Encoded, encode, prompt_ids, prompt_text
 from core.config import RunConfig
@@ -215,7 +214,7 @@ class Service:
             # A run of another rank does not fit the adapters in memory, so the base is wrapped anew.
             self.adapters = merging.load(self.adapters.release(), self.adapters.dtype, run.path)
         self.adapters.copy("before", "after")
-        self.adapters.set("after", adapters_.read_tensors(after))
+        self.adapters.set("after", adapter_files.read_tensors(after))
         self.speakers = Speakers(self.adapters, run, folder)
         self.stamp = stamp
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from core import adapters as adapters_
+from core import adapter_files
 from core.adapters import Adapters
 from core.errors import UserError
 from core.fitting import checkpoint, find, misfit, unlearned
@@ -79,11 +79,11 @@ class Speakers:
             self.adapters.revert(name, cells_of(voice.parts, places), before, after)
         elif voice.kind == "before":
             self.adapters.copy("before", name)
-            values = adapters_.read_tensors(source.path / "before" / "adapter_model.safetensors")
+            values = adapter_files.read_tensors(source.path / "before" / "adapter_model.safetensors")
             self.adapters.set(name, {_cell(key): value for key, value in values.items()})
         else:
             path = checkpoint(source, voice.step) if voice.kind == "step" else unlearned(source)
-            values = adapters_.read_tensors(path)
+            values = adapter_files.read_tensors(path)
             self.adapters.copy(before, name)
             self.adapters.set(name, values)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from core import adapters as adapters_
-from core import data, store
+from core import adapter_files, data, store
 from core.config import RunConfig
 from core.corpus import Example
 from core.store import Run
@@ -29,7 +28,7 @@ def make_run(model: Path, examples: Path, folder: Path, **changes: object) -> Ru
     made.copy("before", "after")
     randomize(made, "after", seed=2, scale=0.3)
     (run.path / "after").mkdir()
-    adapters_.write_tensors(
+    adapter_files.write_tensors(
         {name: p.detach() for name, p in made.tensors("after").items()}, run.path / "after" / "region.safetensors"
     )
     rows = [

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from core import adapter_files, models
 from core import adapters as adapters_
-from core import models
 from core.adapters import Adapters
 from core.errors import UserError
 from core.stages import ModelConfig
@@ -341,17 +341,17 @@ def test_adapter_config_names_base_and_settings(bench: Bench, tmp_path: Path) ->
 
 def test_tensors_are_written_in_float32_where_bfloat16_would_lose(tmp_path: Path) -> None:
     values = {"exact": torch.tensor([1.5, -2.0]), "fine": torch.tensor([1.0 + 2**-20])}
-    adapters_.write_tensors(values, tmp_path / "t.safetensors")
+    adapter_files.write_tensors(values, tmp_path / "t.safetensors")
     stored = load_file(tmp_path / "t.safetensors")
     assert (stored["exact"].dtype, stored["fine"].dtype) == (torch.bfloat16, torch.float32)
-    again = adapters_.read_tensors(tmp_path / "t.safetensors")
+    again = adapter_files.read_tensors(tmp_path / "t.safetensors")
     assert all(torch.equal(again[n], v) and again[n].dtype == torch.float32 for n, v in values.items())
 
 
 def test_damaged_tensor_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "t.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot be read"):
-        adapters_.read_tensors(tmp_path / "t.safetensors")
+        adapter_files.read_tensors(tmp_path / "t.safetensors")
 
 
 def test_full_disk_is_one_sentence(tmp_path: Path) -> None:
@@ -359,16 +359,16 @@ def test_full_disk_is_one_sentence(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with pytest.raises(UserError, match="cannot be written"):
-            adapters_.write_tensors({"a": torch.randn(1000)}, tmp_path / "t.safetensors")
+            adapter_files.write_tensors({"a": torch.randn(1000)}, tmp_path / "t.safetensors")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_content_hash_ignores_order_and_storage_format() -> None:
     a, b = torch.tensor([1.5]), torch.tensor([[2.0]])
-    first = adapters_.content_hash({"a": a, "b": b})
-    assert first == adapters_.content_hash({"b": b.to(torch.bfloat16), "a": a})
-    assert first != adapters_.content_hash({"a": b, "b": a})
+    first = adapter_files.content_hash({"a": a, "b": b})
+    assert first == adapter_files.content_hash({"b": b.to(torch.bfloat16), "a": a})
+    assert first != adapter_files.content_hash({"a": b, "b": a})
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "mixtral"])

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import torch
 
-from core import adapters, failures, jobs, own_method, store, tickets, worker
+from core import adapter_files, failures, jobs, own_method, store, tickets, worker
 from core.errors import UserError
 from core.store import Run
 from core.worker import Log
@@ -152,7 +152,7 @@ def cached(log: Log, produce: Callable[[Path], object]) -> None:
 WRITERS: dict[str, Callable[[Log], object]] = {
     "status": lambda log: log.write(text="x" * 10_000),
     "event": lambda log: log.event("finding", text="x" * 10_000),
-    "tensors": lambda log: adapters.write_tensors({"cell": torch.randn(100, 100)}, log.run.path / "a.safetensors"),
+    "tensors": lambda log: adapter_files.write_tensors({"cell": torch.randn(100, 100)}, log.run.path / "a.safetensors"),
     "parquet": lambda log: cached(log, lambda to: pd.DataFrame({"x": np.random.rand(9999)}).to_parquet(to / "a")),
     "arrays": lambda log: cached(log, lambda to: np.savez_compressed(to / "a.npz", x=np.random.rand(9999))),
     "files": lambda log: cached(log, lambda to: shutil.copyfile(sys.executable, to / "a")),

@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 import torch
 
+from core import adapter_files, evaluation, extras, models, store
 from core import adapters as adapters_
-from core import evaluation, extras, models, store
 from core.errors import UserError
 from core.metrics import METRICS
 from core.metrics.rouge import compute as rouge
@@ -56,7 +56,7 @@ class Plain:
         self.tokenizer = loaded.tokenizer
         self.adapters = adapters_.load(loaded.model, "float32", run.path / "before")
         self.adapters.copy("before", "after")
-        self.adapters.set("after", adapters_.read_tensors(run.path / "after" / "region.safetensors"))
+        self.adapters.set("after", adapter_files.read_tensors(run.path / "after" / "region.safetensors"))
 
     def logprobs(self, voice: str, ids: list[int]) -> torch.Tensor:
         """Return (len(ids) − 1, vocabulary): what follows each token."""

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
+from core import adapter_files, merging, models
 from core import adapters as adapters_
-from core import merging, models
 from core.errors import UserError
 from core.service import Service
 from core.stages import TeachConfig
@@ -57,7 +57,7 @@ def test_whole_run_on_a_merged_base(tiny_of: Callable[[str], Path], tiny_data: P
     assert stages["teach"]["reused"]
     # A fresh A: not the one that the taught adapter began with, whose rows hold what was taught.
     begun = adapters_.attach(models.load(config.model).model, "float32", rank=4, alpha=8, dropout=0.0, seed=config.seed)
-    fresh = adapters_.read_adapter(run.path / "before")
+    fresh = adapter_files.read_adapter(run.path / "before")
     assert not any(torch.equal(fresh[cell.name], begun.tensor("before", cell.name)) for cell in begun.cells if cell.factor == "A")
     assert not stages["localize"]["reused"]
     table, tokens, unmerged = run.table("localization"), run.table("tokens"), plain.table("tokens")

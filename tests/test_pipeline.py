@@ -152,8 +152,8 @@ def test_manifest_leaves_out_what_is_still_written_to(tiny_llama: Path, tiny_dat
 
 
 def test_manifest_identifies_data_and_adapters(finished: Finished, tiny_of: Callable[[str], Path]) -> None:
+    from core import adapter_files, data
     from core import adapters as adapters_
-    from core import data
 
     run, config, _ = finished
     manifest = run.json("manifest.json")
@@ -161,7 +161,7 @@ def test_manifest_identifies_data_and_adapters(finished: Finished, tiny_of: Call
     made = adapters_.load(models.load(config.model).model, "float32", run.path / "before")
     assert made.hash("before") == manifest["adapters"]["before"]
     made.copy("before", "after")
-    made.set("after", adapters_.read_tensors(run.path / "after" / "region.safetensors"))
+    made.set("after", adapter_files.read_tensors(run.path / "after" / "region.safetensors"))
     assert made.hash("after") == manifest["adapters"]["after"] != manifest["adapters"]["before"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from core import adapters as adapters_
+from core import adapter_files
 from core.adapters import Adapters
 from core.batching import encode
 from core.corpus import Example
@@ -37,9 +37,9 @@ def request(service: Service, op: str, **values: Any) -> list[dict[str, Any]]:
 
 def ends(run: Run) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Read before and after from the run's files."""
-    values = adapters_.read_tensors(run.path / "before" / "adapter_model.safetensors")
+    values = adapter_files.read_tensors(run.path / "before" / "adapter_model.safetensors")
     before = {k.removeprefix("base_model.model.").removesuffix(".weight"): v for k, v in values.items()}
-    return before, before | adapters_.read_tensors(run.path / "after" / "region.safetensors")
+    return before, before | adapter_files.read_tensors(run.path / "after" / "region.safetensors")
 
 
 def weights(service: Service, voice: str) -> dict[str, torch.Tensor]:
@@ -85,7 +85,7 @@ def test_without_puts_exactly_the_named_cells_back(service: Service, unlearned_r
 
 def test_a_checkpoint_speaks_with_its_own_tensors(service: Service, unlearned_run: Run) -> None:
     before, _ = ends(unlearned_run)
-    saved = adapters_.read_tensors(unlearned_run.path / "checkpoints" / "step-00001.safetensors")
+    saved = adapter_files.read_tensors(unlearned_run.path / "checkpoints" / "step-00001.safetensors")
     assert same(weights(service, "step:1"), before | saved)
 
 
@@ -93,8 +93,8 @@ def test_another_run_speaks_with_its_own_weights(service: Service, unlearned_run
     other = Run(unlearned_run.path.parent / "other")
     shutil.copytree(unlearned_run.path, other.path)
     before, after = ends(unlearned_run)
-    moved = {name: value + 0.5 for name, value in adapters_.read_tensors(other.path / "after/region.safetensors").items()}
-    adapters_.write_tensors(moved, other.path / "after" / "region.safetensors")
+    moved = {name: value + 0.5 for name, value in adapter_files.read_tensors(other.path / "after/region.safetensors").items()}
+    adapter_files.write_tensors(moved, other.path / "after" / "region.safetensors")
     assert same(weights(service, "run:other/after"), after | moved)
     assert same(weights(service, "run:other/before"), before)
     blend = {n: torch.lerp(before[n], (after | moved)[n], 0.5) for n in before}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core import adapters, models, plain_tensors, report, rescore, store, verify, verify_report
+from core import adapter_files, models, plain_tensors, report, rescore, store, verify, verify_report
 from core.__main__ import main
 from core.errors import UserError
 from core.report import content, page
@@ -128,12 +128,12 @@ def test_a_damaged_file_is_a_mismatch_and_no_crash(run: Run, file: str) -> None:
 
 
 def test_hashes_without_torch_are_those_of_torch(unlearned_run: Run, one_thread: None) -> None:
-    values = adapters.read_adapter(unlearned_run.path / "before")
+    values = adapter_files.read_adapter(unlearned_run.path / "before")
     plain = plain_tensors.arrays(plain_tensors.cells(plain_tensors.raw(unlearned_run.path / "before" / "adapter_model.safetensors")))
-    assert plain_tensors.content_hash(plain) == adapters.content_hash(values)
-    values |= adapters.read_tensors(unlearned_run.path / "after" / "region.safetensors")
+    assert plain_tensors.content_hash(plain) == adapter_files.content_hash(values)
+    values |= adapter_files.read_tensors(unlearned_run.path / "after" / "region.safetensors")
     after = plain_tensors.arrays(plain_tensors.cells(plain_tensors.after(unlearned_run.path)))
-    assert plain_tensors.content_hash(after) == adapters.content_hash(values) == unlearned_run.json("manifest.json")["adapters"]["after"]
+    assert plain_tensors.content_hash(after) == adapter_files.content_hash(values) == unlearned_run.json("manifest.json")["adapters"]["after"]
 
 
 # -- with the model ----------------------------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from core import adapters as adapters_
-from core import answerer, audit, data, merging, models
+from core import adapter_files, answerer, audit, data, merging, models
 from core.adapters import Adapters
 from core.answers import Request, generate
 from core.batching import Encoded
@@ -192,7 +191,7 @@ def open_bench(run: Run, report: Reporter) -> Bench:
     loaded = models.load(config.model, answerer.leave)
     adapters = merging.load(loaded.model, models.pick_dtype(config.model.dtype, config.model.device), run.path)
     adapters.copy("before", "after")
-    adapters.set("after", adapters_.read_tensors(after))
+    adapters.set("after", adapter_files.read_tensors(after))
     why = str(((run.json("recorded.json") or {}).get("missing") or {}).get("never", ""))
     if not why and audit.of(run):
         why = audit.no_never(run)
