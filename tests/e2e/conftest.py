@@ -78,6 +78,45 @@ def window(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
     assert f'File "{ROOT}/dashboard' not in server.log.read_text(), server.log.read_text()
 
 
+@pytest.fixture(scope="module")
+def kept(browser: Browser) -> Iterator[dict[str, Page]]:
+    """Return settings -> a page that stays open for the journeys of a module."""
+    pages: dict[str, Page] = {}
+    yield pages
+    for page in pages.values():
+        page.context.close()
+
+
+@pytest.fixture
+def same_window(browser: Browser, server: Server, kept: dict[str, Page]) -> Iterator[Callable[..., Page]]:
+    """Return a function like `window` whose pages stay open: for looking at one address after the other.
+
+    Each goes to its own address anew. What is saved is fetching and compiling the pages' code, nearly half of the time.
+    """
+    from tests.e2e.serving import PATIENCE, ROOT
+
+    broken: list[str] = []
+    watched: list[Page] = []
+
+    def note(error: object) -> None:
+        broken.append(str(error))
+
+    def opened(**settings: Any) -> Page:
+        name = repr(sorted(settings.items()))
+        if name not in kept:
+            kept[name] = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings}).new_page()
+            kept[name].set_default_timeout(PATIENCE)
+        kept[name].on("pageerror", note)
+        watched.append(kept[name])
+        return kept[name]
+
+    yield opened
+    for page in watched:
+        page.remove_listener("pageerror", note)
+    assert not broken, broken
+    assert f'File "{ROOT}/dashboard' not in server.log.read_text(), server.log.read_text()
+
+
 @pytest.fixture
 def page(window: Callable[..., Page]) -> Page:
     return window()

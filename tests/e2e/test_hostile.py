@@ -72,8 +72,8 @@ MADE = """() => [...document.querySelectorAll('[data-testid="stMain"] :is(script
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", VIEWS)
-def test_it_is_shown_as_text(server: Server, window: Callable[..., Page], hostile: str, name: str, width: int) -> None:
-    page = window(viewport={"width": width, "height": 900})
+def test_it_is_shown_as_text(server: Server, same_window: Callable[..., Page], hostile: str, name: str, width: int) -> None:
+    page = same_window(viewport={"width": width, "height": 900})
     asked, dialogs = list[str](), list[str]()
     page.on("request", lambda request: asked.append(request.url))
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
