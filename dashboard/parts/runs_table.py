@@ -34,10 +34,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 HELP = {
     "U train": "Unlearn Success on the questions it was made to forget: how often it no longer picks the right next word.",
     "U val": "Unlearn Success on new questions about the same things. Read it against the next column: a model that was "
-    "never taught. The nearer, the darker; far above is more than forgetting.",
+    "never taught. The nearer, the stronger its shade; far above is more than forgetting.",
     "U never taught": "Unlearn Success (val) of the model before it was taught anything: the control of the column before.",
     "R train": "Retention Success on the questions it was to keep: how often it still picks the right next word.",
-    "R val": "Retention Success on new questions about what it was to keep. Higher is better, and darker.",
+    "R val": "Retention Success on new questions about what it was to keep. Higher is better, and shaded more strongly.",
     "R before": "Retention Success (val) before unlearning: the control of the column before.",
     "Never-knew train": "100: it answers these questions as if it had never been taught; 0: nothing was forgotten.",
     "Never-knew val": "100: it answers new questions as if it had never been taught; 0: nothing was forgotten.",

@@ -107,7 +107,7 @@ def table(chosen: Chosen, split: str, paper: str) -> None:
     st.html(number_table.markup(found, palette))
     with st.container(horizontal=True, vertical_alignment="center"):
         scores.where_from([*look.where(chosen[0].run, "evaluate", "metrics.json", "", IN_WORDS[split]), *scores.SOURCES.items()])
-        st.caption("The darker, the better: forgetting is best where a never-taught model is, so without one it gets no shade.")
+        st.caption("The stronger the shade, the better: forgetting is best where a never-taught model is, so without one it gets no shade.")
     literature.beside("forgotten")
 
 
