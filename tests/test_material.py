@@ -49,6 +49,11 @@ def test_multiple_choice_questions_are_different_and_so_are_their_options() -> N
 
 
 def test_material_is_part_of_what_stages_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = extras.fingerprint()
+    before = extras.fingerprint("privacy")
     monkeypatch.setattr(extras, "choices", lambda: [{"question": "other?", "options": ["a", "b", "c", "d"]}])
-    assert extras.fingerprint() != before
+    assert extras.fingerprint("privacy") != before
+
+
+def test_each_subset_has_never_taught_questions_of_its_own_and_stages_know_it() -> None:
+    assert extras.fingerprint("privacy") == extras.fingerprint("privacy")
+    assert extras.fingerprint("privacy") != extras.fingerprint("copyright")

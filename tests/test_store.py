@@ -15,7 +15,7 @@ import pytest
 
 from core import store
 from core.config import FORMAT, RunConfig
-from core.errors import UserError
+from core.errors import Cancelled, UserError
 from core.store import Run
 
 
@@ -291,3 +291,18 @@ def test_runs_folder_from_argument_environment_default(tmp_path: Path, monkeypat
     monkeypatch.delenv("FORGETSCOPE_RUNS")
     monkeypatch.chdir(tmp_path)
     assert store.runs_folder() == tmp_path / "runs"
+
+
+def test_waiting_for_a_stage_that_another_run_makes_can_be_cancelled(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    (tmp_path / ".cache" / "teach").mkdir(parents=True)
+    looked: list[bool] = []
+
+    def check() -> None:
+        looked.append(True)
+        raise Cancelled
+
+    with FileLock(tmp_path / ".cache" / "teach" / "key.lock"), pytest.raises(Cancelled):
+        store.cached(tmp_path, "teach", "key", Run(tmp_path / "run"), lambda folder: None, check)
+    assert looked == [True]
