@@ -29,6 +29,17 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--runs", metavar="DIR", help="folder of runs (default: FORGETSCOPE_RUNS or ./runs)")
         return command
 
+    _making(verb)
+    _reading(verb)
+    _telling(verb)
+    return top
+
+
+Verb = Callable[[str, str, Callable[[argparse.Namespace], int]], argparse.ArgumentParser]
+
+
+def _making(verb: Verb) -> None:
+    """Add the verbs that make runs."""
     run = verb("run", "teach, localize, unlearn and evaluate; without options the demo", commands.run)
     _run_options(run)
     run.add_argument(
@@ -55,6 +66,10 @@ def parser() -> argparse.ArgumentParser:
     )
     _run_options(needs)
     sizing_commands.options(needs)
+
+
+def _reading(verb: Verb) -> None:
+    """Add the verbs about runs that are there."""
     listed = verb("runs", "list all runs, or examine them", commands.runs)
     listed.add_argument("--check", action="store_true", help="examine all runs: hashes, truncated files, missing stages")
     listed.add_argument("--repair", action="store_true", help="examine, and mend what can be mended without guessing")
@@ -86,6 +101,10 @@ def parser() -> argparse.ArgumentParser:
     report_commands.export_options(export)
     taken = verb("import", "take the runs of an archive in, after checking it", commands.import_)
     taken.add_argument("file", metavar="FILE")
+
+
+def _telling(verb: Verb) -> None:
+    """Add the verbs that tell what is here."""
     methods = verb("methods", "list unlearning methods and region rules", list_commands.methods)
     methods.add_argument("names", metavar="NAME", nargs="*", help="only these")
     verb("metrics", "list metrics", list_commands.metrics)
@@ -99,7 +118,6 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         help="localization, step, roofline, answers, memory, methods, processes, plan or scale",
     )
-    return top
 
 
 def _run_options(run: argparse.ArgumentParser) -> None:
