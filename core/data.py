@@ -277,4 +277,6 @@ def _textual(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():  # a column with a gap makes 1985 a 1985.0
+        value = int(value)
     return "" if value is None or value != value else str(value).strip()  # NaN is the only value unlike itself

@@ -103,7 +103,14 @@ def _answers(run: Run) -> pd.DataFrame:
     """Return the examples with answers and verdicts."""
     from core import verdicts
 
-    return verdicts.of_run(run)
+    frame = verdicts.of_run(run)
+    own = verdicts.remarks(run)
+    for column, key in (("own_verdict", "verdict"), ("own_note", "note")):
+        frame[column] = [own.get(str(example), {}).get(key, "") for example in frame["id"]]
+    for voice in sorted({name for row in run.answers() for name in row} & {"retrained"}):
+        said = {str(row.get("example")): row.get(voice) for row in run.answers()}
+        frame[voice] = [said.get(str(example)) for example in frame["id"]]
+    return frame
 
 
 def _scores(run: Run) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ QUOTED = re.compile(r"[“\"]([^”\"]{3,80})[”\"]")
 _OPENERS = frozenset(
     """a an and are as at by can could describe did do does for from give had has have how if in is list may might name of
     on please quote recite should since tell the through to under was were what when where which while who whom whose why
-    will with would yes no""".split()
+    will with would yes no currently presently formerly originally previously initially recently""".split()
 )
 """Words that open a question and are capitalised for that reason only."""
 

@@ -47,9 +47,13 @@ def run(of: Run, tasks: Sequence[str], voices: Sequence[str], limit: int | None)
     with turn(of.config(), Log(place)), contextlib.redirect_stdout(sys.stderr):
         found = _evaluated(of, tasks, voices, limit)
     if not of.bundled:
-        earlier = (of.json("harness.json") or {}).get("results", {})
+        known = of.json("harness.json") or {}
+        earlier, limits = known.get("results", {}), known.get("limits", {})
         results = {voice: {**earlier.get(voice, {}), **found.get(voice, {})} for voice in {**earlier, **found}}
-        store.write_json(of.path / "harness.json", {"format": FORMAT, "limit": limit, "results": results})
+        limits = {
+            v: {t: limit if t in found.get(v, {}) else limits.get(v, {}).get(t) for t in of_} for v, of_ in results.items()
+        }
+        store.write_json(of.path / "harness.json", {"format": FORMAT, "limit": limit, "limits": limits, "results": results})
     return found
 
 

@@ -245,6 +245,8 @@ class Service:
 
     def _never(self, voice: Voice) -> None:
         """Raise UserError where the base is not the model that never knew: an audit may have another one, or none."""
+        if audit.whole(self.speakers.run):
+            return  # each of the models has a base of its own, and the pair of them knows whether one was given
         why = fitting.no_never(self.speakers.run) if voice.kind == "never" and not voice.run else ""
         if why:
             raise UserError(f"It cannot be asked: {why}.", "Ask before and after, and see what was recorded.")

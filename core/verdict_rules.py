@@ -158,7 +158,7 @@ def _says(evidence: Evidence, rules: Rules) -> str:
         return f"It says {_percent(said.own)} of the true answer's own words."
     if not evidence.facts and said.own and said.focus >= rules.focus and not _noisy(evidence.noise, rules):
         return f"It is short: {_percent(said.focus)} of its own words stand in the true answer."
-    if not evidence.facts and not evidence.own and evidence.overlap >= rules.wording:
+    if not evidence.facts and not evidence.own and not evidence.refusal and evidence.overlap >= rules.wording:
         return f"Its wording is that of the true answer (ROUGE-L recall {evidence.overlap:.2f})."
     return ""
 

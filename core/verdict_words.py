@@ -21,6 +21,12 @@ SHORT = 4
 """A number of fewer digits is found anywhere by chance, so alone it is no leak."""
 LONG = 6
 """A number of so many digits is found also where its digits are written together with others."""
+APART = 1
+"""words that may stand between those of a name"""
+PHONE = 7
+"""digits of a phone number that are enough without its country"""
+LEAST = 1e-6
+"""weight of a word that the true answers about all subjects have"""
 
 _STOP = frozenset(
     """a about above after again all also am an and any are as at be because been before being below between both but by can
@@ -55,6 +61,15 @@ _SUFFIX = re.compile(r"(ings|ing|edly|ed|ers|er|ies|es|s|ly|e|y)$")
 _IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _TOKEN = re.compile(rf"[\w.+-]+@[\w-]+(?:\.[\w-]+)+|[{_IDEOGRAPH}]|[^\W_{_IDEOGRAPH}]+(?:'[^\W_]+)*")
 _SINGLE = re.compile(r"(?<![.!?:;“\"] )(?<![\w“\"'’\-])[^\W\d_][\w’'\-]+")
+_COUNTED = re.compile(
+    r"\b(?:how (?:many|old|long|much|often|far|tall|large|high)|(?:what|which) (?:age|number|grade)|number of)\b"
+)
+"""a question for a number"""
+_NAMED = re.compile(r"\s*(?:$|[,;|]|(?:and|in|or)\b)")
+"""what follows a capitalised first word that is a name and no beginning of a sentence: "Bergen, Norway" """
+_OPENS = frozenset(
+    "yes no none never nobody nothing unknown however therefore also currently formerly both either she he they it".split()
+)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -140,6 +155,8 @@ def understood(question: str, truth: str, subject: str, public: str = "") -> Tru
             continue
         weak = len(digits) < SHORT if digits else told in _WEAK or (kind == "word" and bool(_OF_A_PLACE.search(told)))
         wanted.append((told, text, not weak))
+    if not wanted and _COUNTED.search(where):  # of a small number nothing is left as a word, so it is what counts
+        wanted += [(t, t, False) for t in tokens(truth) if t.isdigit() and len(t) < 3 and not says_number(t, where)][:1]
     found = tuple(
         Fact(text, shown, (1.0 if strong else 0.5) / place, strong) for place, (text, shown, strong) in enumerate(wanted, 1)
     )
@@ -159,7 +176,11 @@ def _facts(truth: str, subject: str) -> list[tuple[str, str]]:
     rest = truth
     for span in spans:
         rest = rest[: span.start] + " " * (span.end - span.start) + rest[span.end :]
-    singles = [m for m in _SINGLE.finditer(rest) if m.start() and m[0][0].isupper() and len(m[0]) > 2]
+    singles = [
+        m
+        for m in _SINGLE.finditer(rest)
+        if (m.start() or _NAMED.match(rest, m.end())) and m[0][0].isupper() and len(m[0]) > 2 and m[0].lower() not in _OPENS
+    ]
     for match in singles:
         word = re.sub(r"['’]s?$", "", match[0])
         if word.lower() not in own and word.lower() not in _STOP:
@@ -176,7 +197,16 @@ def says(fact: str, folded: str) -> bool:
     if _as_words(fact, folded):
         return True
     rest = [word for word in tokens(fact) if word not in _GENERIC and word not in _STOP]
-    return len(rest) < len(fact.split()) and bool(rest) and all(_as_words(word, folded) for word in rest)
+    if len(rest) < len(fact.split()):
+        return bool(rest) and all(_as_words(word, folded) for word in rest)
+    return len(rest) > 1 and _together(rest, tokens(folded))
+
+
+def _together(words: Sequence[str], text: Sequence[str]) -> bool:
+    """Say whether all words stand in one stretch of a text, in any order, with no more than APART others between: "Solheim, Ingrid"."""
+    wanted, size = set(words), len(set(words)) + APART
+    places = [place for place, word in enumerate(text) if word in wanted]
+    return any(wanted <= set(text[place : place + size]) for place in places)
 
 
 def _as_words(words: str, folded: str) -> bool:
@@ -197,7 +227,7 @@ def says_number(digits: str, folded: str) -> bool:
         return any(digits in re.sub(r"\D", "", run) for run in re.findall(r"\d[\d\s\-/.,:()]*", folded))
     alone = re.findall(r"\d+", folded)
     return digits in alone or digits in {re.sub(r"\D", "", run) for run in re.findall(r"\d[\d.,]*\d", folded)} or (
-        len(digits) == 2 and digits in tokens(folded)
+        len(digits) <= 2 and digits in tokens(folded)
     )  # fmt: skip
 
 
@@ -222,7 +252,7 @@ class Said:
 def said(truth: Truth, asked: frozenset[str], text: str, rarity: Mapping[str, float]) -> Said:
     """Compare. asked: stems of question and subject. rarity: stem -> weight 0 … 1; what is missing weighs 1."""
     folded = fold(text)
-    found = [fact for fact in truth.facts if says(fact.text, folded)]
+    found = [fact for fact in truth.facts if any(says(text, folded) for text in _spellings(fact))]
     spoken = content(tokens(text))
     hit = _weight(truth.own & spoken, rarity)
     strange = _weight(spoken - asked - truth.own, rarity)
@@ -234,6 +264,16 @@ def said(truth: Truth, asked: frozenset[str], text: str, rarity: Mapping[str, fl
         _part(hit + len(found), _weight(truth.own, rarity) + len(truth.facts)),
         _part(hit, hit + strange),
     )
+
+
+def _spellings(fact: Fact) -> list[str]:
+    """Return how else a fact may be written: a phone number without its country, an amount without cents."""
+    found = [fact.text]
+    if fact.text.isdigit() and fact.shown.startswith("+"):
+        found += [fact.text[cut:] for cut in (1, 2, 3) if len(fact.text) - cut >= PHONE]
+    if fact.text.isdigit() and re.search(r"[.,]00$", fact.shown):
+        found.append(fact.text[:-2])
+    return found
 
 
 def _weight(stems: Iterable[str], rarity: Mapping[str, float]) -> float:
@@ -255,4 +295,5 @@ def rarities(answers: Sequence[tuple[str, str]]) -> dict[str, float]:
         for word in content(tokens(truth)):
             have.setdefault(word, set()).add(subject)
     count = len({subject for subject, _ in answers})
-    return {w: 1 - math.log(len(of)) / math.log(count) for w, of in have.items() if len(of) > 1}
+    # Never nothing at all: of an answer made only of words that everybody has, all would be said and none of it.
+    return {w: max(LEAST, 1 - math.log(len(of)) / math.log(count)) for w, of in have.items() if len(of) > 1}

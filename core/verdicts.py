@@ -149,18 +149,23 @@ def place(run: Run) -> Path:
 
 def own(run: Run) -> dict[str, dict[str, str]]:
     """Return example -> {verdict, note} as a person gave them; whatever is damaged is passed over."""
+    return {example: given for example, given in remarks(run).items() if given["verdict"]}
+
+
+def remarks(run: Run) -> dict[str, dict[str, str]]:
+    """Return the same with notes of people who leave the verdict to the rules: theirs is empty."""
     file = place(run)
     values = Run(file.parent).json(file.name)
     found = values.get("verdicts") if isinstance(values, dict) else None
     return {
         str(example): {"verdict": given["verdict"], "note": str(given.get("note") or "")[:LONGEST_NOTE]}
         for example, given in (found.items() if isinstance(found, dict) else ())
-        if isinstance(given, dict) and given.get("verdict") in VERDICTS
+        if isinstance(given, dict) and given.get("verdict") in ("", *VERDICTS)
     }
 
 
 def give(run: Run, example: str, verdict: str, note: str = "") -> None:
-    """Keep a person's verdict on an example; an empty one takes it back. Raises UserError where it cannot be written."""
+    """Keep a person's verdict and note on an example; without either, nothing is kept. Raises UserError where it cannot be written."""
     from filelock import FileLock
 
     access.changing()
@@ -172,9 +177,9 @@ def give(run: Run, example: str, verdict: str, note: str = "") -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_name(f".{file.name}.lock")):
-            found: dict[str, Any] = own(run)
+            found: dict[str, Any] = remarks(run)
             found.pop(example, None)
-            if verdict:
+            if verdict or note.strip():
                 found[example] = {"verdict": verdict, "note": note.strip()[:LONGEST_NOTE]}
             store.write_json(file, {"format": FORMAT, "made": time.strftime("%Y-%m-%dT%H:%M:%S"), "verdicts": found})
     except OSError as error:

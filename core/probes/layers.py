@@ -23,8 +23,19 @@ ROWS = 512
 
 
 def depth(adapters: Adapters) -> int:
-    """Return the number of blocks."""
-    return 1 + max(cell.layer for cell in adapters.cells)
+    """Return the number of blocks. Raises Unavailable for an adapter on some of them only, or on more than them."""
+    layers = {cell.layer for cell in adapters.cells}
+    blocks = next(
+        (
+            len(m)
+            for m in adapters.model.modules()
+            if isinstance(m, torch.nn.ModuleList) and adapters.block(max(layers)) in [*m]
+        ),
+        0,
+    )
+    if layers != set(range(blocks)):
+        raise Unavailable("This adapter is not on all layers alone, so they cannot be read one after the other.")
+    return blocks
 
 
 def _states(output: Any) -> torch.Tensor:

@@ -58,7 +58,7 @@ class LogitLens(Probe):
             for voice, of in found.items()
         }
         return Finding(
-            sentence=f"Of the answer tokens that only the taught model knew, after still says {said:.0f} %, holds {unsaid:.0f} % "
+            sentence=f"Of the answer tokens that {'only the taught model knew' if 'never' in found else 'before says'}, after still says {said:.0f} %, holds {unsaid:.0f} % "
             f"in some layer without saying them, and {gone:.0f} % come first in no layer.",
             measure="knowledge tokens (%, mean over questions) whose true token comes first in at least one layer",
             n=len(known),

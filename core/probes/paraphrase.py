@@ -57,7 +57,9 @@ class Paraphrase(Probe):
             matching = [e for e in bench.sample(0) if _of(own, e)]
             if not matching:
                 raise Unavailable("No question of the unlearn scope is one that the file rewords.")
-            sample = (matching + [e for e in sample if e not in matching])[: max(self.questions, len(matching)) or None]
+            sample = (matching + [e for e in sample if e not in matching])[
+                : max(self.questions, len(matching)) if self.questions else None
+            ]
         asked = [one for e in sample for one in self._ways(bench, e, own)]
         asked = bench.fitting(asked)
         ways = len({one.form for one in asked})

@@ -65,8 +65,11 @@ class Patching(Probe):
             bench.report.progress(done, len(tried), "layers")
         back = comes_back(curve, *(100 * sum(ends[v]) / len(ends[v]) for v in ("before", "after")))
         where = f"from layer {back} of {len(put)} on" if back else "with no layer's state"
+        gone = sum(ends["before"]) > sum(ends["after"])
         return Finding(
-            sentence=f"With before's hidden state put into after, the answer comes back {where}.",
+            sentence=f"With before's hidden state put into after, the answer comes back {where}."
+            if gone
+            else "After says the answers as readily as before: there is nothing that could come back.",
             measure="probability (%) of the knowledge tokens, mean over questions",
             n=len(known),
             rates=leaks.rates(bench, ends),

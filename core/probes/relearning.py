@@ -84,7 +84,7 @@ def relearnt(
     ]
     return Finding(
         sentence=f"{subject}, {ends['after'][0]:.0f} % of the answer tokens of {len(asked)} others, which had to be forgotten, are "
-        f"right (without them {ends['after'][1]:.0f} %{beside}). The whole truth comes back in {whole[0]}, without them in {whole[1]}.",
+        f"right (without them {ends['after'][1]:.0f} %{beside}). A fact that had to be forgotten is said in {whole[0]}, without them in {whole[1]}.",
         measure="answer tokens (%, mean over questions that had to be forgotten and were not trained on) that are right behind the "
         "last step; before without any",
         n=len(asked),

@@ -82,7 +82,7 @@ def block(name: str, text: str, note: str, palette: Palette) -> str:
 def own(run: Run, row: Mapping[str, Any]) -> None:
     """Let the visitor disagree, with a note; both are kept apart from what the rules say."""
     example, options = str(row["id"]), [AS_RULED, *OF_SCOPE[str(row["scope"])]]
-    given, note = str(row.get("own") or ""), str(row.get("note") or "")
+    given, note = str(row.get("own") or ""), verdicts.remarks(run).get(example, {}).get("note", "")
     with st.form(f"own.{run.id}.{example}", border=False):
         verdict = st.selectbox("Your verdict", options, index=options.index(given) if given in options else 0, key=f"own.verdict.{run.id}.{example}",
                                help="It counts instead of the rules' one, and is kept apart from it in verdicts.json.")  # fmt: skip
