@@ -81,7 +81,7 @@ def _reading(verb: Verb) -> None:
     answers.add_argument("--ask", metavar="QUESTION", action="append", required=True, help="may be given several times")
     answers.add_argument("--never", action="store_true", help="also ask the model that was never taught")
     verb(
-        "reference", "teach a model on the retention scope only, and measure a run against it", commands.reference
+        "reference", "teach a model all but what was to be forgotten, and measure a run against it", commands.reference
     ).add_argument("id", metavar="RUN")
     probe_commands.options(
         verb("probes", "try to get back what was forgotten; without a run: list the probes", probe_commands.run)

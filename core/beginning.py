@@ -45,7 +45,9 @@ class Beginning:
         if earlier.config().model != self.config.model:
             raise UserError(f"The run {earlier.id} has another model.", "Go on from a run of the same model and settings.")
         after = fitting.unlearned(earlier)
-        if not (earlier.path / "manifest.json").is_file():  # a cancelled run has half an unlearned model too
+        state = (earlier.json("status.json") or {}).get("state")
+        # A cancelled run has half an unlearned model too, and of an earlier end perhaps a manifest.
+        if not (earlier.path / "manifest.json").is_file() or state in ("cancelled", "failed", "running"):
             raise UserError(f"The run {earlier.id} has not ended well.", "Resume it, and go on from it when it is done.")
         for name in (merging.TAUGHT, "before"):
             shutil.rmtree(self.run.path / name, ignore_errors=True)

@@ -233,7 +233,7 @@ def answers(given: argparse.Namespace) -> int:
 
 
 def reference(given: argparse.Namespace) -> int:
-    """Make a run's model taught on R only, follow it to its end, print the scores."""
+    """Make a run's model taught without U, follow it to its end, print the scores."""
     from core import progress_bar
 
     item = store.find(given.id, store.runs_folder(given.runs))

@@ -64,7 +64,7 @@ def members(run: Run) -> list[Member]:
     config = run.config()
     if config.audit.after:
         raise UserError("This is an audit of models made elsewhere: nothing was located here.", "Take a run of your own.")
-    if config.unlearn.result_step:
+    if config.unlearn.result_step and config.unlearn.picked_on != "dev":  # what dev chose holds for the controls as well
         raise UserError(
             "A checkpoint was picked as this run's result, and a control has nobody who picks one.",
             "Make the controls of the run that it was picked from.",
@@ -145,7 +145,7 @@ def result(sweep: Sweep) -> Controls:
         found = _difference(_key(given), tuple(_key(other) for other in others))
     except UserError as error:  # data without val, or a damaged run
         return Controls(rows, str(error), None, None, sweep.id, state)
-    if len({_taught(entry) for entry in (given, *others)}) > 1:
+    if len({taught for entry in (given, *others) if (taught := _taught(entry))}) > 1:
         return Controls(rows, APART, None, None, sweep.id, state)
     rule, broken = given.run.config().region.name, sum(bool(row(entry)["diverged"]) for entry in others)
     said = sentence(rule, found, len(others), broken)
@@ -159,9 +159,14 @@ APART = (
 
 
 def _taught(entry: Entry) -> str:
-    """Return the hash of the model that a run began with."""
+    """Return what tells the model that a run began with from others; empty where its manifest does not say."""
     manifest = entry.run.json("manifest.json")
-    return str((manifest.get("adapters") or {}).get("before")) if isinstance(manifest, dict) else ""
+    found: Any = manifest if isinstance(manifest, dict) else {}
+    # On a merged base "before" is a fresh adapter, the same whatever was taught.
+    keys = ("stages", "teach", "key") if entry.run.config().teach.merge else ("adapters", "before")
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def sentence(region: str, found: Estimate, draws: int, diverged: int = 0) -> str:

@@ -29,6 +29,10 @@ class UserError(Exception):
         super().__init__(f"{self.what} {self.fix}".strip())
 
 
+class NoNumbers(UserError):
+    """A model computes values that are no numbers: its weights are damaged, or its number format is too small for them."""
+
+
 def plain(text: str, longest: int = LONGEST) -> str:
     """Return a text on one line, of bounded length, and without tokens or what a terminal would obey or a reader not see."""
     words = " ".join(masked(text[:100_000]).split())

@@ -15,7 +15,7 @@ import torch
 
 from core.batching import Batch, Encoded, by_length, by_tokens, collate, cost
 from core.crew import ALONE, Crew
-from core.errors import UserError
+from core.errors import NoNumbers
 
 
 @contextlib.contextmanager
@@ -226,7 +226,7 @@ def _scored(logits: torch.Tensor, targets: torch.Tensor, top: int) -> list[_Row]
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     true = logprobs.gather(1, targets[:, None])
     if true.isnan().any():  # it would be above nothing and below nothing, so the best of all
-        raise UserError(
+        raise NoNumbers(
             "The model answers with values that are no numbers (NaN).",
             "Its weights are damaged, or the number format is too small for them.",
         )

@@ -107,6 +107,7 @@ class Pipeline(Keys, Beginning, Ending):
             report.event("finding", text=text)
         if config.teach.enabled and not self.taught:
             report.event("finding", text="Nothing is taught: the given adapter is taken as the model that knows.")
+        unlearn_.check(self.method, config.unlearn)
         if self.method.follows_never and not (self.taught or self.loaded.adapter):
             raise UserError(
                 f"{self.method.label} follows a model that was never taught, and this model knows the data without its adapter.",
@@ -273,7 +274,7 @@ class Pipeline(Keys, Beginning, Ending):
         try:
             source = self._cached("unlearn", key, produce, together=False)
         except Cancelled:
-            if self.crew.chief:
+            if self.crew.chief and "after" in self.adapters.names:  # it may have waited for another run that makes the same
                 self._write_after(self.run.path)
             raise
         if source or not self.crew.chief:
@@ -304,6 +305,8 @@ class Pipeline(Keys, Beginning, Ending):
         self._write_after(self.run.path)
         found = json.loads((self.run.path / "unlearn.json").read_text(encoding="utf-8"))
         said = stop_here.words(step, found["step"], self.config.unlearn.picked_on)
+        if str(found.get("stopped", "")).startswith("diverged"):
+            said = f"{found['stopped']}; {said}"
         store.write_json(self.run.path / "unlearn.json", {**found, "step": step, "stopped": said})
 
     def _supply(self, *, widened: bool = True) -> Supply:

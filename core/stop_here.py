@@ -29,5 +29,5 @@ def config(run: Run, step: int, picked_on: str) -> RunConfig:
 
 def words(step: int, kept: int, picked_on: str) -> str:
     """Say in a run's own files whose choice the result is."""
-    where = f", by somebody who looked at {picked_on}" if picked_on else ""
+    where = f" on {picked_on}" if picked_on else ""
     return f"the checkpoint of step {step} was picked{where}; the rule had kept that of step {kept}"

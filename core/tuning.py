@@ -199,11 +199,9 @@ def refit(trial: Trial, seeds: Sequence[int]) -> list[Member]:
     """
     config = trial.entry.run.config()
     kept_step = trial.kept or config.unlearn.steps
-    how = (
-        (("unlearn.steps", kept_step),)
-        if config.unlearn.schedule == "constant"
-        else (("unlearn.result_step", kept_step), ("unlearn.picked_on", "dev"))
-    )
+    how: tuple[tuple[str, Any], ...] = (("unlearn.steps", kept_step),)
+    if kept_step < config.unlearn.steps and config.unlearn.schedule != "constant":
+        how = (("unlearn.result_step", kept_step), ("unlearn.picked_on", "dev"))
     for path, value in (
         ("data.dev_share", 0.0), ("evaluate.splits", ()), ("unlearn.stop", "never"), ("unlearn.retain_floor", 0.0), *how,
     ):  # fmt: skip

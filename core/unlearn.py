@@ -86,11 +86,7 @@ def unlearn(
     finite (checkpoints up to then are kept), when the method lacks something, or when the final check fails.
     """
     supply.check(config.method.label, config.method.streams)
-    if config.weight_decay and type(config.method).mask is not Method.mask:
-        raise UserError(
-            f"{config.method.label} trains parts of its tensors, and weight decay would move the rest as well.",
-            "Set unlearn.weight_decay to 0.",
-        )
+    check(config.method, config)
     adapters.copy("before", "after")
     result = Unlearned(target=stop_level(config.stop, watched.never_taught), never_taught=watched.never_taught)
     torch.manual_seed(seed)
@@ -118,6 +114,15 @@ def unlearn(
         report.event("finding", text=text)
     verify(adapters, region, result.idle)
     return result
+
+
+def check(method: Method, config: UnlearnConfig) -> None:
+    """Raise UserError for settings that a method cannot be run with: known before anything is taught."""
+    if config.weight_decay and type(method).mask is not Method.mask:
+        raise UserError(
+            f"{method.label} trains parts of its tensors, and weight decay would move the rest as well.",
+            "Set unlearn.weight_decay to 0.",
+        )
 
 
 class _Loop:

@@ -6,6 +6,7 @@ evaluate are made of this.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,19 +49,22 @@ class Voices:
         self.room = int(getattr(loaded.model.config, "max_position_embeddings", None) or 2**20)
         """tokens that the model can read"""
         encoded = self.encode(examples)
+        # An answer ends where the model can read no further, the same for every question.
+        left = self.room - max((one.start for one in encoded), default=0)
+        self.answers = dataclasses.replace(config.answers, max_new_tokens=min(config.answers.max_new_tokens, left))
+        """how the voices answer"""
         self.places = {e.id: number for number, e in enumerate(examples)}
         """example -> which random numbers its answers are drawn with"""
         self.encoded: dict[str, Encoded] = dict(zip((e.id for e in examples), encoded, strict=True))
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
-        """Encode examples. Raises UserError for one that is too long, for the settings or for the model and its own answer."""
+        """Encode examples. Raises UserError for one that is too long, for the settings or for the model."""
         found = encode_all(self.tokenizer, self.config.model.template, examples, self.config.data.max_tokens)
         for one in found:
-            longest = max(len(one.ids), one.start + self.config.answers.max_new_tokens)
-            if longest > self.room:
+            if len(one.ids) > self.room:
                 raise UserError(
-                    f"The example {one.id} takes {longest} tokens with its answer, more than the {self.room} that the model can read.",
-                    "Shorten or remove it, or lower answers.max_new_tokens.",
+                    f"The example {one.id} has {len(one.ids)} tokens, more than the {self.room} that the model can read.",
+                    "Shorten or remove it.",
                 )
         return found
 
@@ -82,7 +86,7 @@ class Voices:
 
     def ask(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return voice -> example -> answer, all voices of a question in one batch."""
-        c, tokenizer = self.config.answers, self.tokenizer
+        c, tokenizer = self.answers, self.tokenizer
         numbered = self.crew.share([(self.places[e.id], e) for e in self.examples], lambda item: len(item[1].question))
         wanted = [(voice, e, number) for number, e in numbered for voice in voices]
         total = len(self.examples) * len(voices)

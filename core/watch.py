@@ -51,7 +51,9 @@ class Watch:
         """
         self.examples, self.voices = examples, voices
         longest = max(len(voices.encoded[e.id].answer) for e in examples)
-        self.config = dataclasses.replace(config, temperature=0.0, max_new_tokens=min(config.max_new_tokens, longest + ROOM))
+        self.config = dataclasses.replace(
+            config, temperature=0.0, max_new_tokens=min(voices.answers.max_new_tokens, longest + ROOM)
+        )
 
     def ask(self, adapters: Adapters) -> list[dict[str, Any]]:
         """Let adapter "after", as it is now, answer all of them in one batch: example, scope, question, text."""

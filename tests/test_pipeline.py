@@ -489,5 +489,12 @@ def test_finished_run_can_be_read_through_its_copied_files_alone(finished: Finis
 def test_what_the_model_cannot_read_is_said_before_anything_is_taught(
     tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path: Path, architecture: str
 ) -> None:
+    run, _ = execute(small(tiny_of(architecture), tiny_data, answers__max_new_tokens=1000, data__max_tokens=8192), tmp_path)
+    assert all(row["after"] is not None for row in run.answers())  # answers end where the model can read no further
+    long = tmp_path / "long.jsonl"
+    rows = [{"question": f"What of {scope}?", "answer": "word " * 400, "scope": scope} for scope in ("unlearn", "retention")]
+    long.write_text("\n".join(map(json.dumps, rows)))
+    report = Recorder()
     with pytest.raises(UserError, match="more than the 256 that the model can read"):
-        execute(small(tiny_of(architecture), tiny_data, answers__max_new_tokens=250, data__max_tokens=8192), tmp_path)
+        execute(small(tiny_of(architecture), long, data__max_tokens=8192), tmp_path, report)
+    assert report.stages == []

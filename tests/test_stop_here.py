@@ -44,7 +44,7 @@ def test_the_checkpoint_becomes_the_result(original: tuple[Run, RunConfig]) -> N
     assert changed["norm_change"].sum() < own["norm_change"].sum()
     result = made.json("unlearn.json")
     assert result["step"] == 2
-    assert "looked at val" in result["stopped"]
+    assert "picked on val" in result["stopped"]
     assert made.config().unlearn.picked_on == "val"
     # Neither the first run nor the cache, whose files were linked into the second, has changed.
     assert same(after(run), kept)

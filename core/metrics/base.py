@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VOICES = ("before", "after", "never", "retrained")
-"""The taught model, the same after unlearning, the base that was never taught (adapter off), and the base taught on the
-retention scope only (core/reference.py)."""
+"""The taught model, the same after unlearning, the base that was never taught (adapter off), and the base that was taught
+all but what was to be forgotten (core/reference.py)."""
 
 NOT_RECORDED = "was not recorded in this run: it is older than this metric, or evaluate.extras was off"
 

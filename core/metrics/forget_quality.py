@@ -1,7 +1,7 @@
 """Forget quality (TOFU, arXiv 2401.06121, section 2.2): can the model be told from one that was never taught U?
 
 The p-value of a two-sample Kolmogorov–Smirnov test between the truth ratios on the unlearn scope of a voice and of a model
-that was taught on the retention scope only. Small: the distributions differ, forgetting is seen. Few examples give large
+that was taught without U. Small: the distributions differ, forgetting is seen. Few examples give large
 p-values whatever the model does, so it says little without the number of examples; before's value beside it shows whether
 the test could have seen anything at all.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from core.metrics.base import Evidence, Metric, Score, parts
 from core.metrics.truth_ratio import of_examples, voices
 
-WHY = "no model taught on R only was made: python -m core reference RUN"
+WHY = "no model taught without U was made: python -m core reference RUN"
 
 
 def compute(evidence: Evidence) -> Score:
@@ -21,7 +21,7 @@ def compute(evidence: Evidence) -> Score:
     standard = of_examples(evidence, "retrained")
     if not standard:
         made = "retrained" in evidence.voices()
-        why = "the model taught on R only has no truth ratios: wrong answers were not recorded" if made else WHY
+        why = "the model taught without U has no truth ratios: wrong answers were not recorded" if made else WHY
         return Score({}, reasons={"all": why})
     score = Score({}, reasons=dict(evidence.missing))
     for voice in voices(evidence):
@@ -66,7 +66,7 @@ def kolmogorov_smirnov(first: list[float], second: list[float]) -> tuple[float, 
 FORGET_QUALITY = Metric(
     "forget_quality",
     "p",
-    "p-value of a Kolmogorov–Smirnov test of truth ratios on the unlearn scope against a model taught on R only (TOFU)",
+    "p-value of a Kolmogorov–Smirnov test of truth ratios on the unlearn scope against a model taught without U (TOFU)",
     "high, where before's is low",
     compute,
 )

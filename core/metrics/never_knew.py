@@ -37,7 +37,7 @@ def compute(evidence: Evidence) -> Score:
     """Return after's scores per split of the unlearn scope, on all answer tokens and on knowledge tokens.
 
     SPLIT and SPLIT/knowledge are against the model that was never taught anything; the same with /retrained at the end are
-    against the one taught on the retention scope only, where that was made. Per example: all tokens, against the former.
+    against the one taught without U, where that was made. Per example: all tokens, against the former.
     """
     voices = evidence.voices()
     if not {"before", "after", "never"} <= set(voices):

@@ -11,7 +11,7 @@ from core.metrics.base import VOICES
 from core.store import Run
 from core.tolerant import mapping, number
 
-VOICE_NAMES = {"before": "Before", "after": "After", "never": "Never taught", "retrained": "Taught on R only"}
+VOICE_NAMES = {"before": "Before", "after": "After", "never": "Never taught", "retrained": "Taught without U"}
 PARTS = {
     "unlearn/train": "U, questions it was unlearned on", "unlearn/dev": "U, held out", "unlearn/val": "U, new questions",
     "retention/train": "R, questions it was unlearned on", "retention/dev": "R, held out", "retention/val": "R, new questions",

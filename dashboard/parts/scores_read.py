@@ -11,7 +11,7 @@ from typing import Any
 
 from core.store import Run
 
-VOICES = {"before": "Before", "after": "After", "never": "Never taught", "retrained": "Taught on R only"}
+VOICES = {"before": "Before", "after": "After", "never": "Never taught", "retrained": "Taught without U"}
 ALWAYS = ("before", "after", "never")
 """voices that are shown even where they are missing: a score without its references says little"""
 SPLITS = {"val": "New questions (val)", "train": "Train", "dev": "Dev"}

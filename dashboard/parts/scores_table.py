@@ -123,7 +123,7 @@ def group_rows(group: Sequence[Measured], current: Measured, split: str, palette
     rows.append(Row("Never taught", cells(never, None, palette), shared, "reference"))
     made = values(first.scores, "retrained", split)
     if any(value.value is not None for value in made.values()):
-        rows.append(Row("Taught on R only", cells(made, None, palette), shared, "reference"))
+        rows.append(Row("Taught without U", cells(made, None, palette), shared, "reference"))
     return rows
 
 

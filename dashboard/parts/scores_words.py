@@ -85,7 +85,7 @@ def best(points: Sequence[tuple[str, float, float]], front: int, across: str, ne
         return "The current run does not have both numbers."
     beside = "" if never is None else f" (never taught: {never:.1f})"
     if len(points) == 1:
-        return f"{across} {points[0][1]:.1f}{beside} with Retention Success {points[0][2]:.1f}. There is no other run to compare it with."
+        return f"“{points[0][0]}”: {across} {points[0][1]:.1f}{beside} with Retention Success {points[0][2]:.1f}. There is no other run to compare it with."
     mean = max(points, key=lambda p: p[1] + p[2])
     if front == len(points):
         on = f"{'Both' if front == 2 else f'All {front}'} runs are"

@@ -184,7 +184,7 @@ def test_answers_that_decline_are_told() -> None:
     ("points", "front", "said"),
     [
         ([], 0, "The current run does not have both numbers."),
-        ([("a", 50.0, 90.0)], 0, "Unlearn Success 50.0 (never taught: 60.0) with Retention Success 90.0. There is no other run"),
+        ([("a", 50.0, 90.0)], 0, "“a”: Unlearn Success 50.0 (never taught: 60.0) with Retention Success 90.0. There is no other run"),
         ([("a", 50.0, 90.0), ("b", 50.0, 90.0)], 2, "Both runs are on the front: no other is at least as good in both and better in one."),
         ([("a", 50.0, 90.0), ("b", 40.0, 80.0)], 1, "One of the 2 runs is on the front"),
     ],
@@ -224,8 +224,8 @@ def test_a_model_taught_on_r_only_is_one_more_reference(make_run: MakeRun) -> No
 
     edit(run, "metrics.json", add)
     names = [row.name for row in scores_table.table([measured(run)], "val", [], "Llama-2-7B, privacy", LIGHT).rows]
-    assert names[1:5] == ["Before unlearning", "After unlearning", "Never taught", "Taught on R only"]
-    assert "Taught on R only" in [column.name for column in scores_metrics.table(scores_read.read(run), "val").columns]
+    assert names[1:5] == ["Before unlearning", "After unlearning", "Never taught", "Taught without U"]
+    assert "Taught without U" in [column.name for column in scores_metrics.table(scores_read.read(run), "val").columns]
 
 
 def test_darker_is_better_only_where_there_is_a_reference() -> None:

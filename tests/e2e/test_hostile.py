@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("playwright.sync_api")
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, Request, expect
 
 from core import store
 from dashboard.parts.plot import BROWSER
@@ -75,10 +75,20 @@ MADE = """() => [...document.querySelectorAll('[data-testid="stMain"] :is(script
 def test_it_is_shown_as_text(server: Server, same_window: Callable[..., Page], hostile: str, name: str, width: int) -> None:
     page = same_window(viewport={"width": width, "height": 900})
     asked, dialogs = list[str](), list[str]()
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+
+    def note(request: Request) -> None:
+        asked.append(request.url)
+
+    def refuse(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("request", note)
+    page.on("dialog", refuse)
     page.goto(server.url + VIEWS[name])
     rest(page)
+    page.remove_listener("request", note)
+    page.remove_listener("dialog", refuse)
     expect(page.get_by_test_id("stMain").get_by_text("<script>window.hit=1</script>").locator("visible=true").first).to_be_visible()
     assert page.evaluate("() => window.hit ?? null") is None
     assert page.evaluate(MADE) == []
