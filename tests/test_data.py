@@ -425,3 +425,10 @@ def test_a_list_with_other_things_than_objects_is_checked_too(tmp_path: Path) ->
     (tmp_path / "mine.json").write_text(json.dumps(rows), encoding="utf-8")
     checked = data.check_file(tmp_path / "mine.json")
     assert (checked.problems[0].row, checked.problems[0].excerpt, len(checked.rows)) == (1, "3", 1)
+
+
+def test_a_whole_number_is_written_as_one_whatever_its_column_made_of_it(tmp_path: Path) -> None:
+    table = pd.DataFrame({"question": ["When?", "Where?", "Who?"], "answer": [1985, 1990, None], "scope": ["unlearn", "retention", "unlearn"]})
+    table.dropna().to_parquet(tmp_path / "a.parquet")
+    found = data.load(DataConfig(source=str(tmp_path / "a.parquet")))
+    assert {example.answer for example in found.examples} == {"1985", "1990"}

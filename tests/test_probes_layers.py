@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig
 
+from core import adapters as adapters_
+from core import models
 from core.batching import Encoded, collate
 from core.probes import layers, lens, patching
 from core.probes.base import Unavailable
 from core.probes.bench import Bench, open_bench
 from core.progress import Reporter
+from core.stages import ModelConfig
 from tests.naive import Recorder
 from tests.probing import make_run
 
@@ -156,6 +160,14 @@ def test_where_something_else_makes_the_words_it_says_so(bench_of: Callable[[str
 
 def all_known(_: Bench, sample: list[Encoded]) -> list[tuple[Encoded, list[int]]]:
     return [(member, list(range(1, len(member.answer)))) for member in sample]
+
+
+@pytest.mark.parametrize("targets", [{"target_modules": ["q_proj", "lm_head"]}, {"target_modules": ["q_proj"], "layers_to_transform": [0]}])
+def test_an_adapter_that_is_not_on_all_layers_alone_is_not_read(tiny_llama: Path, targets: dict[str, Any]) -> None:
+    loaded = models.load(ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32"))
+    adapters = adapters_.wrap(loaded.model, "float32", LoraConfig(r=2, **targets))
+    with pytest.raises(Unavailable, match="not on all layers alone"):
+        layers.depth(adapters)
 
 
 def test_lens_finding_is_the_mean_over_questions(bench_of: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch) -> None:

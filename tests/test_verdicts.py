@@ -292,7 +292,11 @@ def test_a_persons_verdicts_are_kept_apart(run: Run) -> None:
     verdicts.give(run, "unlearn/train/0", "leaked", "  the <b>city</b> ")
     verdicts.give(run, "unlearn/train/1", "forgotten")
     assert verdicts.own(run) == {"unlearn/train/0": {"verdict": "leaked", "note": "the <b>city</b>"}, "unlearn/train/1": {"verdict": "forgotten", "note": ""}}
+    verdicts.give(run, "unlearn/train/1", "", " please check with Kim ")
+    assert verdicts.remarks(run)["unlearn/train/1"] == {"verdict": "", "note": "please check with Kim"}
+    assert "unlearn/train/1" not in verdicts.own(run)
     verdicts.give(run, "unlearn/train/1", "")
+    assert "unlearn/train/1" not in verdicts.remarks(run)
     assert list(verdicts.own(run)) == ["unlearn/train/0"]
     pd.testing.assert_frame_equal(verdicts.of_run(run), before)
     with pytest.raises(UserError, match="Did you mean “leaked”"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
@@ -229,6 +230,28 @@ def test_another_version_says_so(written: Path, tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "r.html"
     report.write(Run(PRIVACY), path)
     assert states(found(path))[:2] == [("data", MATCH), ("page", SKIPPED)]
+
+
+def test_a_report_of_an_earlier_version_is_held_against_what_that_one_told(written: Path, tmp_path: Path) -> None:
+    data = verify_report.read(written)[2]
+    assert data is not None
+    data["maker"] = "0" * 64
+    data["answers"]["counts"] = [row for row in data["answers"]["counts"] if row["voice"] != "never"]
+    text = written.read_text(encoding="utf-8")
+    block = page.ISLAND.search(text)
+    assert block
+    path = tmp_path / "r.html"
+
+    def write() -> None:
+        island = page.island(data)
+        sealed = text.replace(block[1], island).replace(hashlib.sha256(block[1].encode()).hexdigest(), hashlib.sha256(island.encode()).hexdigest())
+        path.write_text(sealed, encoding="utf-8")
+
+    write()
+    assert states(found(path)) == [("data", MATCH), ("page", SKIPPED), ("numbers", MATCH)]
+    data["answers"]["counts"][0]["count"] += 1
+    write()
+    assert states(found(path))[-1] == ("numbers", MISMATCH)
 
 
 def test_other_files_are_no_reports(tmp_path: Path) -> None:
