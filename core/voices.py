@@ -24,6 +24,7 @@ from core.errors import UserError
 from core.likelihood import TokenScores, score
 from core.models import Loaded
 from core.progress import Reporter
+from core.stages import AnswersConfig
 
 
 def adapter_of(voice: str) -> str | None:
@@ -49,13 +50,17 @@ class Voices:
         self.room = int(getattr(loaded.model.config, "max_position_embeddings", None) or 2**20)
         """tokens that the model can read"""
         encoded = self.encode(examples)
-        # An answer ends where the model can read no further, the same for every question.
-        left = self.room - max((one.start for one in encoded), default=0)
-        self.answers = dataclasses.replace(config.answers, max_new_tokens=min(config.answers.max_new_tokens, left))
-        """how the voices answer"""
+        self._left = self.room - max((one.start for one in encoded), default=0)
+        """tokens that the model can read after the longest question"""
         self.places = {e.id: number for number, e in enumerate(examples)}
         """example -> which random numbers its answers are drawn with"""
         self.encoded: dict[str, Encoded] = dict(zip((e.id for e in examples), encoded, strict=True))
+
+    @property
+    def answers(self) -> AnswersConfig:
+        """How the voices answer: an answer ends where the model can read no further, the same for every question."""
+        c = self.config.answers
+        return dataclasses.replace(c, max_new_tokens=min(c.max_new_tokens, self._left))
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Encode examples. Raises UserError for one that is too long, for the settings or for the model."""

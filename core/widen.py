@@ -98,7 +98,7 @@ def answered(asked: Asked, voices: Voices, adapters: Adapters, report: Reporter)
         for example, prompt, tokens in zip(part, prompts, made, strict=True):
             text = tokenizer.decode(tokens, skip_special_tokens=True).strip()
             again = len(tokenizer(text, add_special_tokens=False)["input_ids"])
-            if again and len(tokens) < greedy.max_new_tokens and len(prompt) + again < c.data.max_tokens:
+            if again and len(tokens) < greedy.max_new_tokens and len(prompt) + again < min(c.data.max_tokens, voices.room):
                 found.append(replace(example, answer=text))
         report.progress(min(start + size, len(ordered)), len(ordered), "further questions", tokens=sum(map(len, made)))
     return sorted(found, key=lambda e: (e.scope, int(e.id.rpartition("/")[2])))

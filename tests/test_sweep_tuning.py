@@ -163,12 +163,20 @@ def test_refit_learns_from_all_of_train_with_the_steps_that_dev_chose(tuned: Swe
 
 def test_a_falling_rate_is_refitted_as_it_fell(tuned: Sweep) -> None:
     best = tuning.winners(tuning.read(tuned), "average")[0]
-    trial: Any = best.entry.run.config().with_setting("unlearn.schedule", "cosine")
-    store.write_json(best.entry.run.path / "config.json", trial.to_json())
-    (again,) = tuning.refit(best, [0])
+    place = best.entry.run.path / "config.json"
+    kept, steps = best.kept, best.kept + 5  # type: ignore[operator]
+    own = best.entry.run.config()
+    try:
+        trial: Any = own.with_setting("unlearn.schedule", "cosine").with_setting("unlearn.steps", steps)
+        store.write_json(place, trial.to_json())
+        (again,) = tuning.refit(best, [0])
+        store.write_json(place, trial.with_setting("unlearn.steps", kept).to_json())
+        (whole,) = tuning.refit(best, [0])
+    finally:
+        store.write_json(place, own.to_json())
     unlearn = again.config.unlearn
-    assert (unlearn.steps, unlearn.result_step, unlearn.picked_on) == (trial.unlearn.steps, best.kept, "dev")
-    store.write_json(best.entry.run.path / "config.json", trial.with_setting("unlearn.schedule", "constant").to_json())
+    assert (unlearn.steps, unlearn.result_step, unlearn.picked_on) == (steps, kept, "dev")
+    assert (whole.config.unlearn.steps, whole.config.unlearn.result_step) == (kept, 0)  # no other schedule, so no choice
 
 
 def test_split_without_examples_is_refused(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
