@@ -341,17 +341,21 @@ def bring(folder: Path, stage: str, key: str, run: Run) -> None:
 
 def single_worker(run: Run) -> contextlib.AbstractContextManager[None]:
     """Hold a run for one worker. Raises UserError when another one has it."""
-    return alone(run, ".worker.lock")
+    return alone(run, ".worker.lock", LEAVING)
+
+
+LEAVING = 3.0
+"""seconds for which a process that was killed may still hold its locks: it counts as gone while its memory is being freed"""
 
 
 @contextlib.contextmanager
-def alone(run: Run, name: str) -> Iterator[None]:
-    """Hold one of a run's locks. Raises UserError when somebody else has it."""
+def alone(run: Run, name: str, wait: float = 0.0) -> Iterator[None]:
+    """Hold one of a run's locks, after so many seconds at most. Raises UserError when somebody else has it."""
     from filelock import FileLock, Timeout
 
     if not run.path.is_dir():  # the lock would make its folder anew
         raise UserError(f"The run {run.id} is not here any more.", "Somebody else deleted it.")
-    lock = FileLock(run.path / name, timeout=0)
+    lock = FileLock(run.path / name, timeout=wait)
     try:
         lock.acquire()
     except Timeout:
