@@ -107,9 +107,9 @@ def _answers(run: Run) -> pd.DataFrame:
     own = verdicts.remarks(run)
     for column, key in (("own_verdict", "verdict"), ("own_note", "note")):
         frame[column] = [own.get(str(example), {}).get(key, "") for example in frame["id"]]
-    for voice in sorted({name for row in run.answers() for name in row} & {"retrained"}):
-        said = {str(row.get("example")): row.get(voice) for row in run.answers()}
-        frame[voice] = [said.get(str(example)) for example in frame["id"]]
+    reference = {str(row.get("example")): row["retrained"] for row in run.answers() if "retrained" in row}
+    if reference:
+        frame["retrained"] = [reference.get(str(example)) for example in frame["id"]]
     return frame
 
 

@@ -123,8 +123,7 @@ def _numbers(run: Run, data: Mapping[str, Any], folder: Path) -> Iterator[Check]
         yield Check("numbers", MISMATCH, f"The run cannot be read: {error.what}")
         return
     now = json.loads(page.island(now))
-    other_maker = data.get("maker") != maker.maker()
-    if other_maker:
+    if data.get("maker") != maker.maker():
         now, data = _without_news(now, data), _without_news(data, data)
     different = sorted(
         key for key in now.keys() | data.keys() if key not in ("made", "maker") and now.get(key) != data.get(key)

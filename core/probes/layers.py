@@ -25,14 +25,9 @@ ROWS = 512
 def depth(adapters: Adapters) -> int:
     """Return the number of blocks. Raises Unavailable for an adapter on some of them only, or on more than them."""
     layers = {cell.layer for cell in adapters.cells}
-    blocks = next(
-        (
-            len(m)
-            for m in adapters.model.modules()
-            if isinstance(m, torch.nn.ModuleList) and adapters.block(max(layers)) in [*m]
-        ),
-        0,
-    )
+    last = adapters.block(max(layers))
+    lists = (module for module in adapters.model.modules() if isinstance(module, torch.nn.ModuleList))
+    blocks = next((len(module) for module in lists if last in [*module]), 0)
     if layers != set(range(blocks)):
         raise Unavailable("This adapter is not on all layers alone, so they cannot be read one after the other.")
     return blocks
