@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core import access, launch, limits, logs, ray_backend, store
+from core import access, launch, limits, locks, logs, ray_backend, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.ray_backend import Resources
@@ -127,7 +127,7 @@ def resume(run: Run) -> int:
     if run.bundled:
         raise UserError("The bundled run cannot be changed.", "Start a new one with its settings.")
     limits.starting(run.path.parent)
-    with store.alone(run, ".resume.lock"):  # of two who resume it at once, the second finds it queued
+    with locks.alone(run, ".resume.lock"):  # of two who resume it at once, the second finds it queued
         state = run.status()["state"]
         if state in ("queued", "running"):
             raise UserError(f"The run {run.id} is {state}.", "Wait for it, or cancel it first.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import access, models, store
+from core import access, locks, models, store
 from core.config import FORMAT
 from core.errors import UserError
 from core.store import Run
@@ -58,7 +58,7 @@ def migrate(run: Run) -> list[str]:
     """
     access.changing()
     changed: list[str] = []
-    with store.single_worker(run):
+    with locks.single_worker(run):
         if run.status().get("state") not in store.ENDED:
             raise UserError(f"The run {run.id} is {run.status().get('state')}.", "Migrate it when it has ended.")
         while (now := version(run)) < FORMAT:

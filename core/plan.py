@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core import access, imports, jobs, limits, logs, store
+from core import access, imports, jobs, limits, locks, logs, store
 from core import config as config_
 from core.config import RunConfig
 from core.errors import UserError
@@ -89,7 +89,7 @@ def result(plan: Run) -> dict[str, Any] | None:
 def measure(plan: Run, folder: Path) -> int:
     """Wait for the device, measure, write plan.json; return the exit status."""
     try:
-        with store.single_worker(plan):
+        with locks.single_worker(plan):
             log = Log(plan)
             with log.beating():
                 return reported(log, partial(_measure, plan, folder))

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core import logs, ray_task, store
+from core import locks, logs, ray_task, store
 from core.errors import Cancelled, UserError, plain
 from core.store import Run
 from core.sweep import Sweep, members
@@ -266,7 +266,7 @@ def manage(place: Run, runs: Sequence[Run], sweep: Sweep | None = None) -> int:
 
     manager = Manager(runs, sweep)
     try:
-        with store.single_worker(place):
+        with locks.single_worker(place):
             log = Log(place)
             with log.beating():
                 status = reported(log, partial(_go, manager))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from core import logs, store
+from core import locks, logs, store
 from core.errors import UserError
 from core.store import Run
 
@@ -66,7 +66,7 @@ def _own_queue() -> Iterator[None]:
 def _wait_for_release(run: Run) -> None:
     end = time.monotonic() + RELEASED
     while time.monotonic() < end:
-        with contextlib.suppress(UserError), store.single_worker(run):
+        with contextlib.suppress(UserError), locks.single_worker(run):
             return
         time.sleep(EVERY)
 

@@ -9,7 +9,7 @@ this file costs no heavy library.
 
 from __future__ import annotations
 
-from core import imports, jobs, limits, store
+from core import imports, jobs, limits, locks, store
 from core.errors import UserError
 from core.store import Run
 
@@ -66,7 +66,7 @@ def work(run: Run) -> int:
     def make(log: Log) -> None:
         check(run)
         config = run.config()
-        with store.single_worker(run), turn(config, log):
+        with locks.single_worker(run), turn(config, log):
             log.begin()
             with imports.uncollected():
                 from core.retraining import Retraining  # torch is imported here, when it is this work's turn

@@ -13,12 +13,12 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import access, paths, presence, tolerant
+from core import access, locks, paths, presence, tolerant
 from core.config import FORMAT, RunConfig, from_json
 from core.errors import UserError, unknown
 from core.failures import disk_error as disk_error
@@ -254,7 +254,7 @@ def cached(
     place = folder / ".cache" / stage / key
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _held(f"{place}.lock", check):
+        with locks.held(f"{place}.lock", check):
             source = _source(place)
             if not source:
                 partial = place.with_name(f"{key}.partial")
@@ -273,25 +273,6 @@ def cached(
     except OSError as error:
         raise disk_error(place, error) from error
     return source
-
-
-@contextlib.contextmanager
-def _held(lock: str, check: Callable[[], None] | None) -> Iterator[None]:
-    """Hold a lock; look every second whether somebody wants the waiting to end."""
-    from filelock import FileLock, Timeout
-
-    mine = FileLock(lock)
-    while True:
-        try:
-            mine.acquire(timeout=1)
-            break
-        except Timeout:
-            if check:
-                check()
-    try:
-        yield
-    finally:
-        mine.release()
 
 
 def _source(place: Path) -> str:
@@ -337,32 +318,3 @@ def bring(folder: Path, stage: str, key: str, run: Run) -> None:
                 shutil.copy2(path, goal)
     except OSError as error:
         raise disk_error(run.path, error) from error
-
-
-def single_worker(run: Run) -> contextlib.AbstractContextManager[None]:
-    """Hold a run for one worker. Raises UserError when another one has it."""
-    return alone(run, ".worker.lock", LEAVING)
-
-
-LEAVING = 3.0
-"""seconds for which a process that was killed may still hold its locks: it counts as gone while its memory is being freed"""
-
-
-@contextlib.contextmanager
-def alone(run: Run, name: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold one of a run's locks, after so many seconds at most. Raises UserError when somebody else has it."""
-    from filelock import FileLock, Timeout
-
-    if not run.path.is_dir():  # the lock would make its folder anew
-        raise UserError(f"The run {run.id} is not here any more.", "Somebody else deleted it.")
-    lock = FileLock(run.path / name, timeout=wait)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"Another worker is already at the run {run.id}.", "Wait for it, or cancel it.") from None
-    except OSError as error:
-        raise disk_error(run.path, error) from error
-    try:
-        yield
-    finally:
-        lock.release()

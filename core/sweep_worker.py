@@ -10,7 +10,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from core import access, imports, store, tickets
+from core import access, imports, locks, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError
 from core.store import Run
@@ -26,7 +26,7 @@ LOG = logging.getLogger("core.worker")
 def work(sweep: Sweep) -> int:
     """Execute all runs of a sweep that are not done; return the exit status of the process."""
     try:
-        with store.single_worker(sweep.place):
+        with locks.single_worker(sweep.place):
             log = Log(sweep.place)
             with log.beating():
                 return reported(log, partial(_all, sweep))
@@ -111,7 +111,7 @@ def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
 
     forget_peak_memory()
     try:
-        with store.single_worker(run):
+        with locks.single_worker(run):
             log = Log(run, within=sweep.place)
             with log.beating():
                 ended = reported(log, go)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import access, store
+from core import access, locks, store
 from core.errors import UserError
 from core.store import Run
 
@@ -56,7 +56,7 @@ def delete(run: Run) -> Deleted:
     target = place / f"{time.time_ns()}-{run.id}"
     try:
         # The lock keeps a worker from starting in between.
-        with store.single_worker(run):
+        with locks.single_worker(run):
             place.mkdir(exist_ok=True)
             os.rename(run.path, target)
     except OSError as error:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import failures, imports, launch, logs, presence, reference, store, tickets
+from core import failures, imports, launch, locks, logs, presence, reference, store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError, plain
 from core.footprint import guessed_device
@@ -210,7 +210,7 @@ def work(run: Run, within: Run | None = None) -> int:
                 Pipeline(run, config, run.path.parent, log, crew=team).go()
 
     try:
-        with store.single_worker(run):
+        with locks.single_worker(run):
             log = Log(run, within)
             with log.beating():
                 return reported(log, alone)

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import torch
 
-from core import adapter_files, failures, jobs, own_method, store, tickets, worker
+from core import adapter_files, failures, jobs, locks, own_method, store, tickets, worker
 from core.errors import UserError
 from core.store import Run
 from core.worker import Log
@@ -202,7 +202,7 @@ def test_every_way_to_write_says_that_the_disk_became_read_only(name: str, small
     run = store.create(quick(Path("m"), Path("d")), small / "runs")
     log = Log(run)
     subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
-    lock = {"lock": lambda log: store.single_worker(log.run).__enter__()}
+    lock = {"lock": lambda log: locks.single_worker(log.run).__enter__()}
     with pytest.raises(UserError, match=r"cannot be written .Read-only file system"):
         (WRITERS | lock)[name](log)
     for act in (run.cancel, lambda: jobs.start(run)):

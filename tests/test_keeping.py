@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from core import labels, overview, store, tickets, trash
+from core import labels, locks, overview, store, tickets, trash
 from core.config import RunConfig
 from core.errors import UserError
 from core.labels import Label
@@ -100,7 +100,7 @@ def test_living_and_bundled_runs_stay(run: Run) -> None:
     with pytest.raises(UserError, match="queued"):
         trash.delete(run)
     ended(run)
-    with store.single_worker(run), pytest.raises(UserError, match="Another worker"):
+    with locks.single_worker(run), pytest.raises(UserError, match="Another worker"):
         trash.delete(run)
     assert run.path.is_dir()
 

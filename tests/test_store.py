@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from core import store
+from core import locks, store
 from core.config import FORMAT, RunConfig
 from core.errors import Cancelled, UserError
 from core.store import Run
@@ -278,10 +278,35 @@ def test_answers_are_told_apart_by_line_feeds_alone(run: Run) -> None:
 
 
 def test_one_worker_a_run(run: Run) -> None:
-    with store.single_worker(run), pytest.raises(UserError, match="Another worker"), store.single_worker(run):
+    with locks.single_worker(run), pytest.raises(UserError, match="Another worker"), locks.single_worker(run):
         pass
-    with store.single_worker(run):
+    with locks.single_worker(run):
         pass
+
+
+def test_a_run_that_is_moved_away_while_its_lock_is_awaited_is_gone_and_stays_gone(run: Run) -> None:
+    moved = run.path.with_name("moved")
+    with locks.single_worker(run):
+        threading.Timer(0.3, run.path.rename, (moved,)).start()
+        with pytest.raises(UserError, match="is not here any more"), locks.single_worker(run):
+            pass
+    assert moved.is_dir()
+    assert not run.path.exists()
+
+
+def test_the_lock_of_a_run_that_was_moved_away_and_let_go_in_that_moment_is_not_held(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import filelock
+
+    def taken_too_late(file: int, *, blocking: bool) -> bool:
+        run.path.rename(run.path.with_name("moved"))
+        return True
+
+    monkeypatch.setattr(filelock, "lock_descriptor", taken_too_late)
+    with pytest.raises(UserError, match="is not here any more"), locks.single_worker(run):
+        pytest.fail("the lock was held")
+    assert not run.path.exists()
 
 
 def test_runs_folder_from_argument_environment_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,5 +340,5 @@ def test_a_worker_waits_for_the_locks_of_one_that_was_just_killed(tmp_path: Path
     assert other.stdout
     assert other.stdout.readline() == "held\n"
     threading.Timer(0.3, other.kill).start()
-    with store.single_worker(run):
+    with locks.single_worker(run):
         assert other.wait(10) != 0

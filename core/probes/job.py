@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core import fitting, jobs, limits, probes, store
+from core import fitting, jobs, limits, locks, probes, store
 from core.errors import UserError
 from core.store import Run
 
@@ -54,7 +54,7 @@ def work(found: Run) -> int:
     run = Run(Path(wanted["run"]))
 
     def make(log: Log) -> None:
-        with store.single_worker(found), turn(run.config(), log):
+        with locks.single_worker(found), turn(run.config(), log):
             log.begin()
             probes.examine(run, wanted["probes"], log, wanted["settings"], folder=found.path.parent.parent)
 
