@@ -145,8 +145,9 @@ def test_manifest_is_up_to_date(made: tuple[Run, dict[str, Any]]) -> None:
 
 def test_readers_of_the_scores_go_on_working(made: tuple[Run, dict[str, Any]], bare: Run) -> None:
     from dashboard.parts.scores import before_after, headlines
+    from dashboard.parts.scores_read import read
 
-    old, new = (run.json("metrics.json")["metrics"] for run in (bare, made[0]))
+    old, new = (read(run) for run in (bare, made[0]))
     assert headlines(new) == headlines(old)
     assert before_after(new) == before_after(old)
     assert overview.overview(made[0]).knew == overview.overview(bare).knew

@@ -13,7 +13,7 @@ from core.config import RunConfig
 from core.corpus import Corpus
 from core.errors import UserError
 from core.store import Run
-from dashboard.parts import look, runs
+from dashboard.parts import look, progress, runs
 from dashboard.parts.text import duration, md
 
 EVERY = 0.7
@@ -74,15 +74,7 @@ def _going_on(made: Run, status: Mapping[str, Any], state: str) -> None:
         st.progress(done / len(plan.STEPS), text=f"Measuring, {done} of {len(plan.STEPS)}: {what} …")
     asked = (made.path / "cancel").exists()
     st.button("Stopping …" if asked else "Cancel measuring", icon=":material/stop:", disabled=asked, width="stretch",
-              on_click=_cancel, args=(made,))  # fmt: skip
-
-
-def _cancel(made: Run) -> None:
-    with look.complaints():
-        try:
-            made.cancel()
-        except OSError as error:
-            raise store.disk_error(made.path / "cancel", error) from error
+              on_click=progress.cancel, args=(made,))  # fmt: skip
 
 
 def _result(found: Mapping[str, Any], config: RunConfig) -> None:

@@ -14,9 +14,9 @@ from core.errors import UserError
 from core.probes import PROBES
 from core.probes.lens import LogitLens
 from core.store import Run
+from core.tolerant import mapping, number
 from dashboard.charts import probes as chart
 from dashboard.parts import look, probe_leaks, probe_read, runs
-from dashboard.parts.scores_read import mapping, number
 from dashboard.parts.text import duration, md, shorten
 
 Where = Sequence[tuple[str, str]]

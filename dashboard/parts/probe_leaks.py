@@ -11,9 +11,10 @@ from core import fitting, jobs, probes
 from core.errors import UserError
 from core.probes import PROBES, job, scorecard
 from core.store import Run
+from core.tolerant import mapping, number
 from dashboard.charts import probes as chart
 from dashboard.parts import address, look, probe_findings, runs
-from dashboard.parts.scores_read import mapping, number
+from dashboard.parts.progress import cancel
 from dashboard.parts.text import duration, md
 
 EVERY = 1.0
@@ -139,7 +140,7 @@ def going_on(run: Run) -> None:
         share, words = progress(place)
         st.progress(min(1.0, share), text=md(words))
     asked = (place.path / "cancel").exists()
-    st.button("Stopping …" if asked else "Cancel", icon=":material/stop:", key="probes.cancel", disabled=asked, on_click=place.cancel,
+    st.button("Stopping …" if asked else "Cancel", icon=":material/stop:", key="probes.cancel", disabled=asked, on_click=cancel, args=(place,),
               help="What was found until then is kept.")  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from core import audit, jobs, presence, store
 from core.errors import UserError
 from core.store import Run
 from dashboard.charts import curves
-from dashboard.parts import configuration, follow, look, runs, scores, watched, widened
+from dashboard.parts import configuration, follow, look, runs, scores, scores_read, watched, widened
 from dashboard.parts.text import duration, md
 
 EVERY = 0.7
@@ -109,11 +109,9 @@ def act(run: Run, state: str) -> None:
 
 
 def cancel(run: Run) -> None:
-    """Ask the worker to stop."""
-    try:
+    """Ask the worker to stop, or say why it cannot be asked."""
+    with look.complaints():
         run.cancel()
-    except OSError as error:
-        look.complain(store.disk_error(run.path / "cancel", error))
 
 
 def take_along(run: Run) -> None:
@@ -224,7 +222,7 @@ def pictures(run: Run, events: Sequence[Status]) -> None:
 
 def table(run: Run) -> None:
     """Show the final scores with links to where they can be looked at."""
-    rows = scores.before_after(scores.metrics(run))
+    rows = scores.before_after(scores_read.read(run))
     if not rows:
         return
     st.subheader("Scores")

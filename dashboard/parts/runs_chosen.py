@@ -12,8 +12,9 @@ from core import jobs, labels, store
 from core.labels import Label
 from core.overview import Overview, differences, readable
 from core.store import Run
-from dashboard.parts import look, runs, runs_archive, runs_table, runs_trash, scores
+from dashboard.parts import look, runs, runs_archive, runs_table, runs_trash, scores, scores_read
 from dashboard.parts.runs import ALIVE
+from dashboard.parts.scores_read import Scores
 from dashboard.parts.text import md
 
 FORM = "label.form"
@@ -160,7 +161,7 @@ def several(chosen: Sequence[Overview], known: Mapping[str, Run], name_of: Mappi
         return
     heads = {run.id: md(name_of[run.id]) for run in good}
     st.markdown("##### Scores")
-    rows = score_rows({run.id: scores.metrics(known[run.id]) for run in good})
+    rows = score_rows({run.id: scores_read.read(known[run.id]) for run in good})
     if rows:
         st.table([{"Measure": measure, **{heads[i]: text for i, text in cells.items()}} for measure, cells in rows.items()],
                  hide_index=True, alt="Scores of the chosen runs")  # fmt: skip
@@ -182,7 +183,7 @@ def differing(chosen: Mapping[str, Run], name_of: Mapping[str, str]) -> None:
              hide_index=True, alt="Settings in which the chosen runs differ")  # fmt: skip
 
 
-def score_rows(measured: Mapping[str, scores.Metrics]) -> dict[str, dict[str, str]]:
+def score_rows(measured: Mapping[str, Scores]) -> dict[str, dict[str, str]]:
     """Return measure -> run -> its value with its controls, for every measure that any of the runs has."""
     tables = {name: {row["Measure"]: row for row in scores.before_after(values)} for name, values in measured.items()}
     measures = dict.fromkeys(measure for rows in tables.values() for measure in rows)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
 
 from core.store import Run
-from dashboard.parts import look, runs
+from core.tolerant import mapping
+from dashboard.parts import look, runs, scores_read
+from dashboard.parts.scores_read import Scores
 from dashboard.parts.text import md
 
-Metrics = dict[str, Any]
 MISSING = "–"
 
 
@@ -39,32 +39,12 @@ NOISE = (
 )
 
 
-def metrics(run: Run) -> Metrics:
-    """Return metrics.json's metrics, empty where there are none."""
-    values = run.json("metrics.json")
-    found = values.get("metrics") if isinstance(values, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def value(scores: Metrics, metric: str, voice: str, part: str) -> float | None:
-    """Return one aggregate, None where it was not measured."""
-    found = scores.get(metric, {}).get("values", {}).get(voice, {}).get(part)
-    return float(found) if isinstance(found, int | float) else None
-
-
-def reason(scores: Metrics, metric: str, voice: str) -> str:
-    """Return why a metric has no value."""
-    found = scores.get(metric, {})
-    reasons, values = found.get("reasons", {}), found.get("values", {}).get(voice, {})
-    if metric == "never_knew" and values and voice not in reasons:
+def reason(scores: Scores, metric: str, voice: str) -> str:
+    """Return why a metric has no value; a never-knew score may be measured and still have none."""
+    found = mapping(scores.metrics.get(metric))
+    if metric == "never_knew" and mapping(found.get("values")).get(voice) and voice not in mapping(found.get("reasons")):
         return "no value: before unlearning the model knew no more than a never-taught one"
-    return str(reasons.get(voice) or reasons.get("all") or "not measured in this run")
-
-
-def success(scores: Metrics, voice: str, scope: str, split: str) -> float | None:
-    """Return Unlearn Success (100 − accuracy) or Retention Success (accuracy)."""
-    accuracy = value(scores, "accuracy", voice, f"{scope}/{split}")
-    return accuracy if accuracy is None or scope == "retention" else 100 - accuracy
+    return scores.reason(metric, voice)
 
 
 def percent(number: float | None) -> str:
@@ -72,21 +52,21 @@ def percent(number: float | None) -> str:
     return MISSING if number is None else f"{number:.1f} %"
 
 
-def headlines(scores: Metrics) -> list[Headline]:
+def headlines(scores: Scores) -> list[Headline]:
     """Return the numbers to read first, on val, with train and the never-taught model beside them."""
     found = [_success(scores, scope) for scope in HELP]
-    knew, train = (value(scores, "never_knew", "after", split) for split in ("val", "train"))
+    knew, train = (scores.value("never_knew", "after", split).value for split in ("val", "train"))
     why = f"train {percent(train)}" if knew is not None else reason(scores, "never_knew", "after")
     found.append(Headline("Never-knew score", percent(knew), why, KNEW))
-    noise, never = (value(scores, "degenerate", voice, "unlearn/val") for voice in ("after", "never"))
+    noise, never = (scores.value("degenerate", voice, "unlearn/val").value for voice in ("after", "never"))
     why = f"never taught {percent(never)}" if noise is not None else reason(scores, "degenerate", "after")
     found.append(Headline("Degenerate answers", percent(noise), why, NOISE))
     return found
 
 
-def _success(scores: Metrics, scope: str) -> Headline:
-    val, train = (success(scores, "after", scope, split) for split in ("val", "train"))
-    never = success(scores, "never", scope, "val")
+def _success(scores: Scores, scope: str) -> Headline:
+    val, train = (scores.success("after", scope, split).value for split in ("val", "train"))
+    never = scores.success("never", scope, "val").value
     label = "Unlearn Success" if scope == "unlearn" else "Retention Success"
     if val is None:
         return Headline(label, MISSING, reason(scores, "accuracy", "after"), HELP[scope])
@@ -96,8 +76,8 @@ def _success(scores: Metrics, scope: str) -> Headline:
 
 def row(run: Run) -> None:
     """Show the headline numbers in one quiet row."""
-    scores = metrics(run)
-    if not scores:
+    scores = scores_read.read(run)
+    if not scores.metrics:
         st.caption("This run has no scores yet: they are measured in its last stage.")
         return
     with st.grid("auto", min_column_width=230, gap="small"):
@@ -136,24 +116,24 @@ def where_from(found: Sequence[tuple[str, str]], key: str = "scores_from") -> No
             st.markdown(f":gray[{md(name)}]  \n{md(words)}")
 
 
-def before_after(scores: Metrics) -> list[dict[str, str]]:
+def before_after(scores: Scores) -> list[dict[str, str]]:
     """Return the final table: a row a measure, a column a voice."""
     rows = []
     for scope, title in (("unlearn", "Unlearn Success"), ("retention", "Retention Success")):
         for split in ("train", "dev", "val"):
-            values = {voice: success(scores, voice, scope, split) for voice in ("before", "after", "never")}
+            values = {voice: scores.success(voice, scope, split).value for voice in ("before", "after", "never")}
             if values["before"] is not None or values["after"] is not None:
                 rows.append({"Measure": f"{title}, {split}", **_cells(values)})
     for metric, title, part in (
         ("degenerate", "Degenerate answers, unlearn val", "unlearn/val"), ("rouge", "ROUGE-L, retention val", "retention/val"),
         ("general", "Perplexity of everyday text", "text"),
     ):  # fmt: skip
-        unit = scores.get(metric, {}).get("unit", "")
-        values = {voice: value(scores, metric, voice, part) for voice in ("before", "after", "never")}
+        unit = str(mapping(scores.metrics.get(metric)).get("unit") or "")
+        values = {voice: scores.value(metric, voice, part).value for voice in ("before", "after", "never")}
         if any(v is not None for v in values.values()):
             rows.append({"Measure": title, **_cells(values, unit)})
     for split in ("train", "val"):
-        knew = value(scores, "never_knew", "after", split)
+        knew = scores.value("never_knew", "after", split).value
         if knew is not None:
             rows.append({"Measure": f"Never-knew score, {split}", "Before": "", "After": percent(knew), "Never taught": ""})
     return rows

@@ -11,11 +11,11 @@ from core import controls, forecast, jobs, store, sweep
 from core.errors import UserError
 from core.store import Run
 from core.sweep import Member, Sweep
+from core.tolerant import mapping, number
 from dashboard.charts import controls as chart
 from dashboard.charts.controls import Control
 from dashboard.parts import literature, look, number_table, runs, scores_chosen
 from dashboard.parts.number_table import Cell, Column, Row, Table
-from dashboard.parts.scores_read import mapping, number
 from dashboard.parts.scores_table import Measured
 from dashboard.parts.text import md
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.tolerant import mapping, number
 from dashboard.parts import look, number_table, published, scores
 from dashboard.parts.number_table import Cell, Column, Row, Table
-from dashboard.parts.scores_read import mapping, number
 from dashboard.parts.scores_table import Measured
 from dashboard.parts.text import duration, md
 

@@ -10,9 +10,10 @@ import streamlit as st
 
 from core import sheet
 from core.metrics import METRICS
+from core.tolerant import mapping
 from dashboard.parts import look, number_table, runs, scores
 from dashboard.parts.number_table import Cell, Column, Row, Table
-from dashboard.parts.scores_read import ALWAYS, SCOPES, SPLITS, VOICES, Scores, Value, mapping
+from dashboard.parts.scores_read import ALWAYS, SCOPES, SPLITS, VOICES, Scores, Value
 from dashboard.parts.scores_table import Measured
 from dashboard.parts.text import number
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.store import Run
+from core.tolerant import mapping, number
 
 VOICES = {"before": "Before", "after": "After", "never": "Never taught", "retrained": "Taught without U"}
 ALWAYS = ("before", "after", "never")
@@ -41,17 +42,6 @@ class Value:
             return self
         ends = (None, None) if self.low is None or self.high is None else (100 - self.high, 100 - self.low)
         return Value(100 - self.value, *ends)
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """Return a JSON object, an empty one for anything else."""
-    return value if isinstance(value, dict) else {}
-
-
-def number(value: Any) -> float | None:
-    """Return a finite number, None for anything else."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if good else None
 
 
 class Scores:

@@ -9,10 +9,10 @@ import streamlit as st
 
 from core import fitting, jobs, stop_here, store
 from core.store import Run
+from core.tolerant import mapping, number
 from dashboard.charts import curves
 from dashboard.charts.stops import stops
 from dashboard.parts import look, runs
-from dashboard.parts.scores_read import mapping, number
 from dashboard.parts.scores_table import Measured
 from dashboard.parts.text import md
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from core.store import Run
+from core.tolerant import mapping
 from dashboard.charts.palette import Palette
 from dashboard.parts import published, scores_read
 from dashboard.parts.number_table import Cell, Column, Row, Table
 from dashboard.parts.runs_table import shade
-from dashboard.parts.scores_read import IN_WORDS, Scores, Value, mapping
+from dashboard.parts.scores_read import IN_WORDS, Scores, Value
 
 
 @dataclass(frozen=True)

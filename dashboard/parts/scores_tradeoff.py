@@ -10,10 +10,11 @@ from functools import partial
 import streamlit as st
 
 from core.overview import readable
+from core.tolerant import mapping
 from dashboard.charts import tradeoff
 from dashboard.charts.tradeoff import Point, Reference, Tradeoff
 from dashboard.parts import look, published, runs, scores_chosen, scores_words
-from dashboard.parts.scores_read import IN_WORDS, Value, mapping
+from dashboard.parts.scores_read import IN_WORDS, Value
 from dashboard.parts.scores_table import Measured, grouped
 from dashboard.parts.text import md
 

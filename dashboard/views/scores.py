@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from core.store import Run
+from core.tolerant import mapping
 from dashboard.parts import (
     documents,
     families,
@@ -28,7 +29,7 @@ from dashboard.parts import (
     scores_tradeoff,
     scores_words,
 )
-from dashboard.parts.scores_read import IN_WORDS, SPLITS, mapping
+from dashboard.parts.scores_read import IN_WORDS, SPLITS
 from dashboard.parts.scores_table import Measured
 from dashboard.parts.text import md
 

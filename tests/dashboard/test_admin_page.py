@@ -31,6 +31,16 @@ def test_it_says_who_runs_what_and_ends_it(make_run: MakeRun, open_page: Open) -
     assert app.button(key="admin.cancel.run.theirs").disabled
 
 
+def test_work_that_cannot_be_ended_any_more_says_why(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run("theirs", "running", owner="bob@uni.org", stage="teach")
+    app = open_page("admin")
+    monkeypatch.setenv(access.READ_ONLY, "1")
+    app.button(key="admin.cancel.run.theirs").click().run()
+    assert not app.exception
+    assert "read-only" in app.error[0].value.replace("\\", "")
+    assert not (run.path / "cancel").exists()
+
+
 def test_the_disk_is_cleaned_part_by_part(make_run: MakeRun, open_page: Open) -> None:
     folder = store.runs_folder()
     run = make_run("mine")

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from core import answerer, probes, store, verdicts
+from core import access, answerer, probes, store, verdicts
 from core.probes import PROBES, job
 from core.store import Run
 from dashboard.parts import probe_findings
@@ -306,6 +306,11 @@ def test_probes_are_started_watched_and_cancelled(make_run: MakeRun, open_page: 
     assert wanted == [["sampling"]]
     assert not app.exception
     assert "3 of 12 answers, 1.5 a second, 6 s left" in str([bar.proto.text for bar in app.get("progress")]).replace("\\", "")
+    monkeypatch.setenv(access.READ_ONLY, "1")
+    app.button(key="probes.cancel").click().run()
+    assert not app.exception
+    assert "read-only" in app.error[0].value.replace("\\", "")
+    monkeypatch.delenv(access.READ_ONLY)
     app.button(key="probes.cancel").click().run()
     assert (job.place(run).path / "cancel").exists()
     assert app.button(key="probes.cancel").disabled

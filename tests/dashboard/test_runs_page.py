@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from core import archive, jobs, labels, store, trash
 from core.overview import Overview, overview
 from core.store import Run
 from dashboard.charts.palette import LIGHT
-from dashboard.parts import runs_archive, runs_chosen, runs_queue, runs_table, scores
+from dashboard.parts import runs_archive, runs_chosen, runs_queue, runs_table, scores, scores_read
 from dashboard.parts.runs import label as picker_label
+from dashboard.parts.scores_read import Scores
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 
@@ -84,12 +86,19 @@ def test_equal_names_are_told_apart() -> None:
 
 
 def test_scores_stand_beside_their_controls() -> None:
-    values = scores.metrics(store.bundled_runs()[0])
-    found = runs_chosen.score_rows({"a": values, "b": {}})
+    values = scores_read.read(store.bundled_runs()[0])
+    found = runs_chosen.score_rows({"a": values, "b": Scores({})})
     cell = found["Unlearn Success, val"]["a"]
     assert "never taught" in cell
     assert "before" in cell
     assert found["Unlearn Success, val"]["b"] == scores.MISSING
+
+
+@pytest.mark.parametrize("values", [[], {"after": []}, {"after": {"unlearn/val": math.nan}}, {"after": {"unlearn/val": 10**400}}])
+def test_scores_that_are_none_are_missing(values: object) -> None:
+    foreign = Scores({"accuracy": {"values": values}, "degenerate": "?", "general": {"unit": 3}})
+    assert {one.value for one in scores.headlines(foreign)} == {scores.MISSING}
+    assert scores.before_after(foreign) == []
 
 
 def test_the_name_is_no_setting() -> None:
