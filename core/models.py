@@ -123,7 +123,7 @@ def _convert(source: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    partial = target.with_suffix(".partial")
+    partial = target.with_name(f"{target.name}.partial")  # its own dots are no suffix
     shutil.rmtree(partial, ignore_errors=True)
     head = gguf_head.read(source)
     if (needed := head.elements * 8 + 0.6e9) > (there := free_memory()):

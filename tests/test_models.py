@@ -205,6 +205,13 @@ def test_gguf_file_is_converted_once(gguf_file: Path, monkeypatch: pytest.Monkey
     assert models.converted(gguf_file) == first
 
 
+def test_a_conversion_touches_no_other_one(gguf_file: Path) -> None:
+    other = models.cache_folder() / "models" / "tiny-1.partial" / "half of it"
+    other.mkdir(parents=True)
+    models.converted(gguf_file.rename(gguf_file.with_name("tiny-1.5.gguf")))
+    assert other.is_dir()
+
+
 def test_truncated_gguf_file_is_refused(gguf_file: Path) -> None:
     content = gguf_file.read_bytes()
     for keep in (30, 2000, len(content) // 2, len(content) - 1000):
