@@ -51,6 +51,7 @@ class Service:
         self.pair: Pair | None = None
         """in place of the model, while models without a common base are asked"""
         self.model: ModelConfig | None = None
+        """the base in memory; None where there is none, or where it may be half changed"""
         self.loaded: Loaded
         self.adapters: Adapters
         self.speakers: Speakers
@@ -202,21 +203,22 @@ class Service:
         if self.stamp == stamp:
             self.speakers.folder = folder
             return
-        self.config, self.stamp = run.config(), None
+        self.config = run.config()
+        # What fails below may leave what a run was taught merged into the base: then the next run gets a new one.
+        kept, self.model, self.stamp = self.model, None, None
         base = dataclasses.replace(self.config.model, template="")
-        if self.model != base:
+        if kept != base:
             self.clear()
             self.loaded = models.load(self.config.model)
             dtype = models.pick_dtype(base.dtype, base.device)
             self.adapters = merging.load(self.loaded.model, dtype, run.path)
-            self.model = base
         else:
             # A run of another rank does not fit the adapters in memory, so the base is wrapped anew.
             self.adapters = merging.load(self.adapters.release(), self.adapters.dtype, run.path)
         self.adapters.copy("before", "after")
         self.adapters.set("after", adapter_files.read_tensors(after))
         self.speakers = Speakers(self.adapters, run, folder)
-        self.stamp = stamp
+        self.model, self.stamp = base, stamp
 
     def clear(self) -> None:
         """Let the model go, before another one comes."""
@@ -245,9 +247,10 @@ class Service:
 
     def _never(self, voice: Voice) -> None:
         """Raise UserError where the base is not the model that never knew: an audit may have another one, or none."""
-        if audit.whole(self.speakers.run):
-            return  # each of the models has a base of its own, and the pair of them knows whether one was given
-        why = fitting.no_never(self.speakers.run) if voice.kind == "never" and not voice.run else ""
+        mine, folder = self.speakers.run, self.speakers.folder
+        if voice.kind != "never" or audit.whole(mine):
+            return  # models without a common base have each one of their own, and the pair of them knows whether one was given
+        why = fitting.no_never(fitting.find(voice.run, mine, folder) if voice.run else mine)
         if why:
             raise UserError(f"It cannot be asked: {why}.", "Ask before and after, and see what was recorded.")
 

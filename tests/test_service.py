@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from core import adapter_files
+from core import adapter_files, fitting, merging
 from core.adapters import Adapters
 from core.batching import encode
 from core.corpus import Example
@@ -111,6 +111,32 @@ def test_a_run_of_another_rank_is_an_error_of_its_voice_only(service: Service, u
     assert [reply["voice"] for reply in failed] == ["run:wider/after"]
     assert "another rank" in failed[0]["what"]
     assert any(piece["last"] for reply in replies for piece in reply.get("pieces", ()))
+
+
+def test_another_run_that_did_not_teach_has_no_never_taught_voice(service: Service, unlearned_run: Run) -> None:
+    other = Run(unlearned_run.path.parent / "untaught")
+    shutil.copytree(unlearned_run.path, other.path)
+    other.config().with_setting("teach.enabled", False).save(other.path / "config.json")
+    replies = request(service, "ask", questions=["Who?"], voices=["never", "run:untaught/never", "run:untaught/after"])
+    failed = [reply for reply in replies if reply["kind"] == "voice_error"]
+    assert [reply["voice"] for reply in failed] == ["run:untaught/never"]
+    assert fitting.NOT_TAUGHT in failed[0]["what"]
+
+
+def test_a_merged_run_that_fails_to_load_leaves_nothing_in_the_next_ones_base(unlearned_run: Run, one_thread: None) -> None:
+    folder = unlearned_run.path.parent
+    broken = Run(folder / "broken")
+    shutil.copytree(unlearned_run.path, broken.path)
+    shutil.copytree(broken.path / "before", broken.path / merging.TAUGHT)
+    (broken.path / "before" / "adapter_model.safetensors").write_bytes(b"")
+    service = Service()
+    service.load(unlearned_run, folder)
+    ask = {"questions": [QUESTION], "truth": TRUTH, "voices": ["before", "never"]}
+    told = [reply.get("total") for reply in request(service, "score", **ask)]
+    with pytest.raises(UserError, match="cannot be read"):
+        service.load(broken, folder)
+    service.load(unlearned_run, folder)
+    assert [reply.get("total") for reply in request(service, "score", **ask)] == told
 
 
 def test_adapters_in_memory_are_bounded_and_those_in_use_stay(service: Service) -> None:
