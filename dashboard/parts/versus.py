@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 JACCARD = "Tensors in both regions as a share of the tensors in either: 1 is the same region, 0 has nothing in common."
-RANKS = "Spearman's rank correlation over all tensors: 1 puts them in the same order, 0 has nothing to do with it."
+RANKS = "Spearman's rank correlation over the tensors with a gradient in both runs: 1 puts them in the same order, 0 has nothing to do with it."
 
 
 def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
@@ -53,13 +53,13 @@ def compare(
     """Show how two localizations agree. Raises UserError where they cannot be compared."""
     first, second = aligned(table, theirs)
     found = agreement(first, second, region, their_region)
-    changed = what_differs(run, other)
-    st.markdown(f"What differs between the runs: {md(', '.join(changed)) if changed else 'nothing but the name'}.")
+    live, changed = in_both(first, second), what_differs(run, other)
+    st.markdown(f"What differs between the runs: {md(', '.join(changed)) if changed else 'nothing that a localization depends on'}.")
     with st.grid(4, min_column_width=150, gap="small"):
         st.metric("Jaccard", f"{found.jaccard:.2f}", f"chance {found.chance:.2f}", delta_color="off", delta_arrow="off", help=JACCARD)
         st.metric("In both", f"{found.both}", f"of {found.first} and {found.second}", delta_color="off", delta_arrow="off")
         for label, column in (("Ranks: cosine", "cos"), ("Ranks: forget gradient", "mag_unlearn")):
-            st.metric(label, f"{rank_correlation(first[column], second[column]):.2f}", help=RANKS)
+            st.metric(label, f"{rank_correlation(first.loc[live, column], second.loc[live, column]):.2f}", help=RANKS)
     st.markdown(verdict(found))
     kind = st.segmented_control("Difference of", list(differences.KINDS), format_func=differences.KINDS.get, default="cosine",
                                 key="difference", required=True, bind="query-params")  # fmt: skip
@@ -70,9 +70,14 @@ def compare(
                facts=[*facts, ("Other run", other.id)])  # fmt: skip
 
 
+def in_both(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:
+    """Tell which tensors of two aligned tables both runs could choose: those with a gradient in both."""
+    return first["has_gradient"] & second["has_gradient"]
+
+
 def agreement(first: pd.DataFrame, second: pd.DataFrame, region: Sequence[str], their_region: Sequence[str]) -> Overlap:
-    """Compare two regions on the tensors that both runs could choose: those with a gradient in both aligned tables."""
-    could = set(first.loc[first["has_gradient"] & second["has_gradient"], "name"])
+    """Compare two regions on the tensors that both runs could choose."""
+    could = set(first.loc[in_both(first, second), "name"])
     return overlap(could.intersection(region), could.intersection(their_region), len(could))
 
 
@@ -83,7 +88,8 @@ def verdict(found: Overlap) -> str:
         p = "less than 1 in 10,000" if found.as_large_by_chance < 1e-4 else f"{100 * found.as_large_by_chance:.2f} %"
         return f"**More than chance.** {sizes} share at least that many in {p} of all draws; {found.chance:.2f} is what chance gives."
     p = f"{100 * found.as_large_by_chance:.0f} %"
-    return f"**No more than chance.** {sizes} share at least that many in {p} of all draws."
+    said = "Hard to tell from chance" if found.as_large_by_chance < 0.05 else "No more than chance"
+    return f"**{said}.** {sizes} share at least that many in {p} of all draws."
 
 
 def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
@@ -112,8 +118,9 @@ def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
 
 def what_differs(first: Run, second: Run) -> list[str]:
     """Return the settings, other than the name, in which two runs differ and that a localization depends on."""
-    one, two = first.json("config.json"), second.json("config.json")
-    if not isinstance(one, dict) or not isinstance(two, dict):
+    # Not as the files have them: one that is older than a setting means its default.
+    one, two = overview.readable(first), overview.readable(second)
+    if not one or not two:
         return ["an unreadable configuration"]
     stages = ("seed", "model", "data", "teach", "localize", "region")
     return list(overview.differences([{stage: config.get(stage) for stage in stages} for config in (one, two)]))
