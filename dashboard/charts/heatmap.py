@@ -20,6 +20,8 @@ WHOLE = ("region", "change")
 """measures that say by themselves what was selected: nothing is faded"""
 FRAME = 60
 """pixels of a figure's height that are margins and the names of layers"""
+ROW = 20
+"""pixels of a row of cells; twice as many where both factors share one"""
 TALLEST = 1000
 """pixels: many rows share this height instead of growing the page"""
 
@@ -87,7 +89,7 @@ def heatmap(
     inside = shares > 0
     matrix = place.matrix(shown, values)
     kept = np.where(np.nan_to_num(place.matrix(shown, inside)) > 0, matrix, np.nan)
-    height = (len(place.rows) + (0 if join else 1)) * (38 if join else 27) + 150
+    height = (len(place.rows) + (0 if join else 1)) * (2 * ROW if join else ROW) + 150
     extra = separability_.HEIGHT if separability is not None else 0
     fig = figure(palette, min(height, TALLEST) + extra, dragmode=False, clickmode="event", bargap=0.25)
     gap = 2 if len(place.layers) <= 48 and height <= TALLEST else 0.5

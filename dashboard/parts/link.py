@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-_HTML = """<button type="button" class="fs-link">Copy link</button>
+_HTML = """<button type="button" class="fs-link"
+  title="The address names the run, which is current on all pages, and every control that changes the view.">Copy link</button>
 <span class="fs-said" role="status"></span>
 """
 _STYLE = """.fs-link {

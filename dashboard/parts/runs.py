@@ -64,11 +64,10 @@ def pick() -> Run | None:
         return None
     open_run(name)
     st.session_state["picked"] = name
-    place, facts, copy = st.columns([2, 3, 0.8], vertical_alignment="bottom")
+    place, facts, copy = st.columns([2, 3, 0.8], vertical_alignment="center")
     place.selectbox(
         "Run", list(runs), format_func=lambda key: label(runs[key]), key="picked",
-        on_change=_picked,
-        help="One run is current on all pages. The address names it, so it can be sent to others.",
+        on_change=_picked, label_visibility="collapsed",
     )  # fmt: skip
     facts.markdown(describe(runs[name]))
     with copy:

@@ -16,7 +16,7 @@ from core.store import Run
 from dashboard.charts import heatmap as heatmap_
 from dashboard.charts import separability as separability_
 from dashboard.charts.scatter import scatter
-from dashboard.parts import audited, explorer, handpicked, look, one_cell, runs, selection, thresholds, versus
+from dashboard.parts import audited, explorer, handpicked, look, one_cell, one_question, runs, selection, thresholds, versus
 from dashboard.parts.selection import Selection
 from dashboard.parts.text import duration, md, number
 
@@ -29,7 +29,8 @@ def page() -> None:
     run = runs.opened()
     if run is None:
         return
-    st.title("Where the model keeps it")
+    said, asked = st.columns([1, 1.25], gap="large")
+    said.title("Where the model keeps it")
     if run.config().audit.after:
         audited.show(run)
         return
@@ -40,10 +41,13 @@ def page() -> None:
     if not table["has_gradient"].any():
         st.warning("No tensor of this run has a gradient for both scopes, so nothing can be located.", icon=":material/block:")
         return
-    st.markdown(
-        "Each cell is one small weight matrix that was trained when the model learnt these facts. Outlined cells matter for "
-        "what must be **forgotten** and little for what must be **kept**: unlearning changes these and no others."
-    )
+    with said:
+        st.markdown(
+            "Each cell is one small weight matrix that was trained when the model learnt these facts. Outlined cells matter for "
+            "what must be **forgotten** and little for what must be **kept**: unlearning changes these and no others."
+        )
+    with asked:
+        one_question.show(run)
     start = selection.own(run.config().region, (run.json("region.json") or {}).get("tensors", ()))
     chosen = prepare(run, table, start)
     region, rule = select(chosen, table)
@@ -118,12 +122,13 @@ def select(chosen: Selection, table: pd.DataFrame) -> tuple[list[str], Located]:
 def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) -> None:
     """Show the heatmap with what it can be coloured by."""
     measures = {k: m for k, m in heatmap_.MEASURES.items() if not m.column or m.column in table}
-    measure = st.segmented_control(
-        "Colour", list(measures), format_func=lambda key: measures[key].label, default="cosine", key="measure", required=True,
-        bind="query-params", wrap=True, help="  \n".join(f"**{m.label}**: {m.help}" for m in measures.values()),
-    )  # fmt: skip
-    said, scale = st.columns([4.4, 1], vertical_alignment="center")
-    with scale.popover("Scale", icon=":material/tune:", width="stretch"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        measure = st.segmented_control(
+            "Colour", list(measures), format_func=lambda key: measures[key].label, default="cosine", key="measure", required=True,
+            bind="query-params", wrap=True, width="content", label_visibility="collapsed",
+        )  # fmt: skip
+        scale = st.popover("Scale", icon=":material/tune:")
+    with scale:
         join = st.toggle("Join A and B", key="join", bind="query-params",
                          help="Each adapted module has two factors, A and B. Joined, they count as one long gradient.")  # fmt: skip
         linear = st.toggle("Linear colours", key="linear", bind="query-params", help="Otherwise logarithmic. The cosine is always linear.")
@@ -131,8 +136,6 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) ->
                               help="Above 1 brings out small values, below 1 only the largest.")  # fmt: skip
     measure = measure if measure in measures else "cosine"
     found = separability_.usable(runs.table(run, "separability"))
-    words = f"{measures[measure].help} The bars count the selected cells of each layer and module."
-    said.caption(f"{words} {separability_.SAID}" if found is not None else words, help=separability_.HELP if found is not None else None)
     fig = heatmap_.heatmap(table, measure, region, one_cell.chosen_cell(table, region), look.palette(), join=join,
                            ruler=heatmap_.Ruler(not linear, intensity), separability=found)  # fmt: skip
     shown = cells_.joined(table) if join else table
@@ -143,6 +146,16 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) ->
         draggable=chosen.hand is None, palette=look.palette(), layers=layers, mu=mu, sigma=sigma, facts=facts(run, measure, found is not None), columns=as_columns(table, region),
         on_picked=lambda found: picked(found, table, shown), on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
     )  # fmt: skip
+    st.caption("  \n".join(legend(measure, chosen, found is not None)), help=separability_.HELP if found is not None else None)
+
+
+def legend(measure: str, chosen: Selection, strip: bool) -> list[str]:
+    """Say below the picture what its colours, outlines and bars are."""
+    of = heatmap_.MEASURES[measure]
+    outlined = "Outlined: selected." if measure in heatmap_.WHOLE else "Outlined: selected; pale: not."
+    handle = " The handle on the colour bar is μ." if measure == "cosine" and chosen.hand is None else ""
+    line = f" {separability_.SAID}" if strip else ""
+    return [f"**{of.label}**: {of.help}", f"{outlined} Bars: selected cells of each layer and module.{handle}{line}"]
 
 
 FORMULAS = {
