@@ -131,6 +131,11 @@ def cost(member: Encoded) -> int:
     return len(member.ids)
 
 
+def padded(groups: Sequence[Sequence[Encoded]]) -> int:
+    """Count the tokens of batches, padding included: what a pass over them costs is proportional to it."""
+    return sum(len(group) * max(len(m.ids) for m in group) for group in groups)
+
+
 def by_length(members: Sequence[Encoded], size: int) -> list[list[Encoded]]:
     """Sort by length and cut into batches of `size`, so that little is padded. Order inside is deterministic."""
     ordered = sorted(members, key=lambda m: (len(m.ids), m.id))

@@ -13,24 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from core import store
-from core import unlearn as unlearn_
 from core.config import RunConfig
 from core.errors import UserError
-from core.estimate import Stopwatch, padded
 from core.pipeline import Pipeline
 from core.progress import Reporter
 from core.shelf import Shelf
 from core.store import Run
 from core.sweep import Sweep
+from core.timing import TIMED, Stopwatch, mean_tokens
 from core.tuning import CHECKS, pair
-
-TIMED = 3
-"""steps that are timed, between a first one that warms up and a last one that is followed by a measurement"""
-SAMPLED = 64
-"""batches over which the mean size of a step is taken"""
 
 
 def settle(sweep: Sweep, run: Run, shelf: Shelf, report: Reporter) -> None:
@@ -120,14 +112,10 @@ class _Calibration(Pipeline):
         if not timed:  # a method that needs no steps
             return {"step": first, "before": 0.0}
         # A step's time goes with its tokens; three steps are too few to be of mean size.
-        step = statistics.median(s / n for s, n in zip(timed, watch.tokens[1:], strict=False)) * self._mean_tokens()
+        method = dataclasses.replace(self.config.unlearn, method=self.method)
+        tokens = mean_tokens(self._supply(), method, self.config.seed)
+        step = statistics.median(s / n for s, n in zip(timed, watch.tokens[1:], strict=False)) * tokens
         return {"step": step, "before": max(0.0, first - statistics.median(timed))}
-
-    def _mean_tokens(self) -> float:
-        unlearn = dataclasses.replace(self.config.unlearn, method=self.method)
-        batches = unlearn_.streams(self._supply(), unlearn, torch.Generator().manual_seed(self.config.seed))
-        sizes = [padded([[m for part in next(batches).values() for m in part]]) for _ in range(SAMPLED)]
-        return sum(sizes) / len(sizes)
 
     def _cached(self, stage: str, key: str, produce: Callable[[Path], None], *, together: bool = True) -> str:
         if stage != "unlearn":

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -23,79 +24,23 @@ from core import regions, store, widen
 from core import teach as teach_
 from core import unlearn as unlearn_
 from core.answers import Request, generate
-from core.batching import Encoded, bucketed, by_length, by_tokens, prompt_ids
+from core.batching import bucketed, by_length, by_tokens, padded, prompt_ids
 from core.config import FORMAT, RunConfig
 from core.corpus import SCOPES
 from core.errors import UserError
 from core.extras import Extras
-from core.likelihood import ROOM
+from core.likelihood import BATCH, ROOM
 from core.metrics import accuracy
 from core.pipeline import Pipeline
 from core.progress import Reporter, now, peak_memory_mb
 from core.store import Run
+from core.timing import SLACK, TIMED, Cost, Rate, Stopwatch, around, line, mean_tokens, rate
 from core.voices import Voices
 
-SLACK = 0.1
-"""Least half-width of a range: two steps that happen to take equally long do not make a prophet."""
 SAMPLE = 24
 """Examples of each scope on which it is measured what the model knows already."""
 FEW_TOKENS = 5
 """Tokens generated to time one step of an answer."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a stage will take."""
-
-    name: str
-    low: float
-    """seconds, at least"""
-    high: float
-    """seconds, at most"""
-    how: str
-    """what was measured and how often it will be done, in words"""
-    reused: bool = False
-    """whether an earlier run has computed it, so that it costs nothing"""
-
-
-class Stopwatch(Reporter):
-    """Passes on whether to stop, and notes when each step was done."""
-
-    def __init__(self, report: Reporter) -> None:
-        """Start the clock."""
-        self.report, self.times, self.tokens = report, [time.perf_counter()], list[int]()
-
-    def progress(self, done: float, total: float, unit: str, **values: Any) -> None:
-        """Note the time, and the tokens of the step where they are told."""
-        self.check()
-        self.times.append(time.perf_counter())
-        self.tokens.append(int(values.get("tokens", 0)))
-
-    def check(self) -> None:
-        """Raise Cancelled if the user asked to stop."""
-        self.report.check()
-
-    @property
-    def seconds(self) -> list[float]:
-        """Seconds of each step, in order."""
-        return [end - start for start, end in zip(self.times, self.times[1:], strict=False)]
-
-
-@dataclass
-class Pace:
-    """Seconds per token of the same kind of work, once for each step that was timed."""
-
-    each: list[float] = field(default_factory=list)
-
-    def bounds(self, tokens: float) -> tuple[float, float]:
-        """Return (low, high) seconds for so many tokens: fastest and slowest step, at least SLACK around the mean."""
-        mean = sum(self.each) / len(self.each)
-        return tokens * min(min(self.each), mean * (1 - SLACK)), tokens * max(max(self.each), mean * (1 + SLACK))
-
-
-def padded(groups: Sequence[Sequence[Encoded]]) -> int:
-    """Count the tokens of batches, padding included: what a pass over them costs is proportional to it."""
-    return sum(len(group) * max(len(m.ids) for m in group) for group in groups)
 
 
 class Estimate(Pipeline):
@@ -105,7 +50,7 @@ class Estimate(Pipeline):
         """Load data and model (began: when the process started, by progress.now). Raises UserError as a run would."""
         super().__init__(run, config, folder, report)
         # Weights are hashed here because the run hashes them too before its first stage.
-        self.costs = [Cost("load", *_around(now() - began), "libraries, model and data were loaded once")]
+        self.costs = [Cost("load", *around(now() - began), "libraries, model and data were loaded once")]
         self.notes: list[str] = []
 
     def measure(self) -> dict[str, Any]:
@@ -158,20 +103,21 @@ class Estimate(Pipeline):
         members = [*self._part("unlearn"), *self._part("retention")]
         groups = bucketed(members, c.batch_size, torch.Generator().manual_seed(self.config.seed))
         few = [m for group in groups[:3] for m in group]
+        unlearn = {m.id for m in self._part("unlearn")}
         short = dataclasses.replace(c, epochs=-(-3 // len(groups[:3])), target_accuracy=100.1)
         watch = Stopwatch(self.report)
         teach_.teach(
-            self.adapters, [m for m in few if m.id.startswith("unlearn")] or few, [m for m in few if m.id.startswith("retention")] or few,
-            short, pad=self.pad, seed=self.config.seed, report=watch,
+            self.adapters, [m for m in few if m.id in unlearn] or few, [m for m in few if m.id not in unlearn] or few, short,
+            pad=self.pad, seed=self.config.seed, report=watch,
         )  # fmt: skip
-        pace = _pace(watch.seconds[1:], watch.tokens[1:])
+        found = rate(watch.seconds[1:], watch.tokens[1:])
         self.steps["teach"] = watch.seconds[1:]
-        low, high = pace.bounds(padded(groups))
+        low, high = found.bounds(padded(groups))
         exact = self._scoring("", ["before"])  # measured exactly at least once, at its end
         least = 1 if c.target_accuracy <= 100 else c.epochs
         early = f"1 to {c.epochs} passes, until it knows {c.target_accuracy:g} %"
         until = early if least < c.epochs else f"{c.epochs} pass{'' if c.epochs == 1 else 'es'}"
-        how = f"{until}; {len(groups)} steps a pass at {_mean(watch.seconds[1:]):.2g} s a step"
+        how = f"{until}; {len(groups)} steps a pass at {fmean(watch.seconds[1:]):.2g} s a step"
         self.costs.append(Cost("teach", low * least + exact.low, high * c.epochs + exact.high, how))
 
     def _forward(self) -> None:
@@ -181,7 +127,7 @@ class Estimate(Pipeline):
         started = time.perf_counter()
         voices.score(self.adapters, ["before"])
         tokens = padded(by_length(list(voices.encoded.values()), self.config.evaluate.batch_size))
-        self.scoring = Pace([(time.perf_counter() - started) / tokens])
+        self.scoring = Rate([(time.perf_counter() - started) / tokens])
         started = time.perf_counter()
         voices.general(self.adapters, ["before"])
         self.general = time.perf_counter() - started
@@ -233,14 +179,14 @@ class Estimate(Pipeline):
         done, all_ = (
             sum(passes[s] * padded(by_length(of[s], c.batch_size)) for s in SCOPES) for of in (few, parts)
         )  # the unlearn scope is gone through once more, for each question's share
-        low, high = Pace([sum(watch.seconds) / done]).bounds(all_)
+        low, high = Rate([sum(watch.seconds) / done]).bounds(all_)
         how = (
             f"{sum(passes[s] * len(parts[s]) for s in SCOPES) * copies} gradients, {all_ / done:.1f} times what was measured"
         )
         self.costs.append(Cost("localize", low + rest, high + rest, how))
 
     def _unlearning(self) -> None:
-        """Make four unlearning steps on the region, of which the second and third are timed."""
+        """Make a few unlearning steps on the region and time those between the first and the last."""
         c = dataclasses.replace(self.config.unlearn, method=self.method)
         region = self._region_of(self.table)
         _, watched = self._watched()
@@ -248,20 +194,19 @@ class Estimate(Pipeline):
         watch = Stopwatch(self.report)
         unlearn_.unlearn(
             self.adapters, region, supply, unlearn_.Watched(watched["unlearn"], watched["retention"], None),
-            dataclasses.replace(c, steps=4, check_every=4, stop="never", retain_floor=0.0),
+            dataclasses.replace(c, steps=TIMED + 2, check_every=TIMED + 2, stop="never", retain_floor=0.0),
             pad=self.pad, seed=self.config.seed, report=watch, save=lambda step, tensors: None,
         )  # fmt: skip
-        self.steps["unlearn"] = watch.seconds[1:3]
-        batches = unlearn_.streams(supply, c, torch.Generator().manual_seed(self.config.seed))
-        tokens = [padded([[m for part in next(batches).values() for m in part]]) for _ in range(64)]
-        low, high = _pace(watch.seconds[1:3], tokens[1:3]).bounds(_mean(tokens))
-        looks = self.scoring.bounds(padded([m for scope in SCOPES for m in by_length(watched[scope], 32)]))
+        timed = watch.seconds[1 : TIMED + 1]
+        self.steps["unlearn"] = timed
+        low, high = rate(timed, watch.tokens[1 : TIMED + 1]).bounds(mean_tokens(supply, c, self.config.seed))
+        looks = self.scoring.bounds(padded([m for scope in SCOPES for m in by_length(watched[scope], BATCH)]))
         checks = -(-c.steps // c.check_every)
         ends_early = c.stop != "never" or c.retain_floor > 0
         least = min(c.check_every, c.steps) if ends_early else c.steps
         spoken = self._watch_seconds(checks)
         how = f"{least} to {c.steps} steps" if ends_early else f"{c.steps} steps"
-        how += f" at {_mean(watch.seconds[1:3]):.2g} s, {checks} measurements at most"
+        how += f" at {fmean(timed):.2g} s, {checks} measurements at most"
         wider = self._widening()
         how += wider.how
         low, high = low * least + looks[0] * (least / c.check_every), high * c.steps + looks[1] * checks + spoken
@@ -325,8 +270,8 @@ class Estimate(Pipeline):
     def _speech(self, lengths: Sequence[int], voices: int) -> float:
         """Return the seconds for answers of these lengths, batch by batch; a batch shrinks as its answers end."""
         size = self.config.answers.batch_size * voices
-        fixed, each = _line({rows: step for rows, (_, step) in self.talk.items()})
-        begin, begin_each = _line({rows: first for rows, (first, _) in self.talk.items()})
+        fixed, each = line({rows: step for rows, (_, step) in self.talk.items()})
+        begin, begin_each = line({rows: first for rows, (first, _) in self.talk.items()})
         seconds = 0.0
         for start in range(0, len(lengths), size):
             batch = lengths[start : start + size]
@@ -340,34 +285,15 @@ class Estimate(Pipeline):
         count = len(self.further.examples)
         if self._there("widened", self.widened_key()):
             return Cost("", 0.0, 0.0, f"; {count} further questions were answered by an earlier run")
-        usual = round(_mean([len(m.answer) for scope in SCOPES for m in self._part(scope, "train")]))
+        usual = round(fmean([len(m.answer) for scope in SCOPES for m in self._part(scope, "train")]))
         low, high = (self._speech([length] * count, 2) for length in (usual, widen.longest(self.voices)))
         return Cost("", low * (1 - SLACK), high * (1 + SLACK), f"; {count} further questions answered first")
 
     def _watch_seconds(self, checks: int) -> float:
         """Return what the watched questions cost at most; each is asked again at every checkpoint."""
-        asked = 2 * int(asdict(self.config.unlearn).get("watch", 0))
+        asked = 2 * self.config.unlearn.watch
         return self._speech([self.config.answers.max_new_tokens] * asked, 1) * (checks + 1) if asked else 0.0
 
 
 class _Absent(Exception):
     """No earlier run has computed the stage."""
-
-
-def _pace(seconds: Sequence[float], tokens: Sequence[int]) -> Pace:
-    return Pace([second / count for second, count in zip(seconds, tokens, strict=True)])
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _around(seconds: float) -> tuple[float, float]:
-    return seconds * (1 - SLACK), seconds * (1 + SLACK)
-
-
-def _line(points: dict[int, float]) -> tuple[float, float]:
-    """Return (at 0, per row) of the line through one or two measured points, neither of them negative."""
-    (few, first), (many, last) = min(points.items()), max(points.items())
-    each = max(0.0, (last - first) / (many - few)) if many > few else 0.0
-    return max(0.0, first - each * few), each

@@ -179,6 +179,10 @@ def mean_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     return per_example(token_nll(logits, batch.targets), batch.owners, len(batch)).mean()
 
 
+BATCH = 32
+"""examples of a batch, where no setting says it"""
+
+
 @dataclass(frozen=True)
 class TokenScores:
     """What the model says about one example's answer tokens; each list has one entry a token."""
@@ -201,7 +205,7 @@ class TokenScores:
 
 @torch.no_grad()
 def score(
-    model: Any, examples: Sequence[Encoded], pad: int, *, size: int = 32, top: int = 0, device: Any = "cpu"
+    model: Any, examples: Sequence[Encoded], pad: int, *, size: int = BATCH, top: int = 0, device: Any = "cpu"
 ) -> Iterator[tuple[str, TokenScores]]:
     """Yield (example id, TokenScores) batch by batch, shortest examples first."""
     for members in by_length(examples, size):
@@ -262,7 +266,7 @@ def logprobs(
 
 @torch.no_grad()
 def accuracy(
-    model: Any, examples: Sequence[Encoded], pad: int, *, size: int = 32, device: Any = "cpu", crew: Crew = ALONE
+    model: Any, examples: Sequence[Encoded], pad: int, *, size: int = BATCH, device: Any = "cpu", crew: Crew = ALONE
 ) -> float:
     """Return the answer-token accuracy in percent: mean over examples of the mean over tokens."""
     total = 0.0

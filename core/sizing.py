@@ -17,11 +17,10 @@ import torch
 
 from core import architectures, batching, data, dry_run, footprint, models
 from core.adapters import Adapters
-from core.batching import Encoded, bucketed, by_length
+from core.batching import Encoded, bucketed, by_length, padded
 from core.config import RunConfig
 from core.corpus import SCOPES, Corpus
 from core.errors import UserError
-from core.estimate import padded
 from core.placing import ROUNDED
 
 LIBRARIES = 0.51e9

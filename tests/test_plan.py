@@ -13,6 +13,7 @@ import pytest
 
 from core import jobs, plan, store
 from core.store import Run
+from core.timing import TIMED
 from tests.processes import ROOT, last_json, quick, state, until
 
 STAGES = ["load", "teach", "preflight", "localize", "unlearn", "answers", "evaluate"]
@@ -50,7 +51,7 @@ def test_every_stage_gets_a_range_that_adds_up(tiny_llama: Path, tiny_data: Path
     assert 0 <= found["knows"]["unlearn"] <= 100
     assert found["knows"]["examples"] == 18
     assert 0 < found["region"]["count"] < found["region"]["total"]
-    assert len(found["steps"]["unlearn"]) == 2
+    assert len(found["steps"]["unlearn"]) == TIMED
 
 
 def test_extras_are_part_of_the_estimate(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:

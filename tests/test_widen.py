@@ -17,10 +17,11 @@ from core.batching import Encoded
 from core.config import preset
 from core.corpus import Corpus, Example
 from core.errors import UserError
-from core.estimate import SLACK, Estimate
+from core.estimate import Estimate
 from core.pipeline import Pipeline
 from core.stages import DataConfig
 from core.store import Run
+from core.timing import SLACK
 from tests.naive import Recorder
 from tests.test_pipeline import execute, small
 

@@ -22,7 +22,7 @@ STAGES = {
     "answers": "Ask it again", "evaluate": "Measure",
 }  # fmt: skip
 HELP = (
-    "Loads the model, asks it some of the questions untaught, makes two real teaching steps and two real unlearning steps, "
+    "Loads the model, asks it some of the questions untaught, makes a few real steps of teaching and of unlearning, "
     "and works out from them how long everything takes. Waits if a run is using the device."
 )
 
