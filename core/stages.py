@@ -157,12 +157,13 @@ class UnlearnConfig:
     )
     stop: str = setting(
         "never-taught",
-        "never-taught: stop when accuracy on U-train (dev, if held out) is down at the level of the model that "
-        "was never taught; never: run all steps; or a percentage",
+        "never-taught: stop when accuracy on a sample of 24 questions of U-train (dev, if held out) is down at the level of the "
+        "model that was never taught; never: run all steps; or a percentage",
     )
     retain_floor: float = setting(
         90.0,
-        "stop when accuracy on R-train (dev) falls under this; the last checkpoint above it is kept",
+        "stop when accuracy on a sample of 24 questions of R-train (dev, if held out) falls under this; the last checkpoint above "
+        "it is kept",
         unit="%",
         low=0.0,
         high=100.0,

@@ -25,10 +25,10 @@ TABS = ["This run", "New run"]
 PRESET_NAMES = {"this-machine": "MemFlex", "recommended": "Recommended", "fluent": "Fluent", "paper": "Paper", "paper-code": "Paper's code"}
 PRESET_HELP = (
     "**MemFlex**: the paper's method with settings for two cores, stopped at the level of the never-taught model.  \n"
-    "**Recommended**: the highest mean of Unlearn and Retention Success on new questions; three of four of its answers are noise.  \n"
+    "**Recommended**: the highest mean of Unlearn and Retention Success on new questions; two of three of its answers about what was to be forgotten are noise.  \n"
     "**Fluent**: nearly as ignorant as a model that was never taught, and it says so in plain words; it also declines questions that "
-    "it was to keep: one in eight of all, half of the new ones in the bundled run.  \n"
-    "**Paper**: the published settings, exactly; slow on a small machine, and too weak for a small model.  \n"
+    "it was to keep: 7 to 13 % of KnowUnDo's new ones, 11 of 20 new ones in the bundled run.  \n"
+    "**Paper**: the settings as published for Llama-2 and privacy; slow on a small machine, and too weak for a small model.  \n"
     "**Paper's code**: the same, with labels perturbed as in its released code."
 )
 JSON_HELP = "Replaces the form by its JSON, to edit as text. Switching back shows the form as it was."

@@ -88,7 +88,7 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
     shown_as = {SPLITS[split]: split for split in splits}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         shown = st.segmented_control("Questions", list(shown_as), key="on", default=next(iter(shown_as)), required=True, bind="query-params",
-                                     help="Train: the questions that unlearning saw. New questions (val) ask for the same facts in other words.")  # fmt: skip
+                                     help="Train: the questions that unlearning saw. New questions (val) mostly ask for the same facts in other words; some ask for other facts about the same people or texts.")  # fmt: skip
         tables = list(published.read().tables)
         fits = published.fitting(str(mapping(mapping(run.json("config.json")).get("data")).get("subset", "")))
         # Another subset brings its own table, even where one was chosen for the last.
