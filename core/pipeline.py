@@ -34,6 +34,7 @@ from core import (
     preflight,
     quantized,
     refusals,
+    region_file,
     regions,
     sequence,
     stop_here,
@@ -48,7 +49,7 @@ from core.adapters import Adapters
 from core.batching import Encoded
 from core.beginning import Beginning
 from core.changes import changes
-from core.config import FORMAT, RunConfig
+from core.config import RunConfig
 from core.context import Supply
 from core.corpus import SCOPES, Corpus, Example
 from core.crew import ALONE, Crew, cached
@@ -218,24 +219,12 @@ class Pipeline(Keys, Beginning, Ending):
         table = pd.read_parquet(self.run.path / "localization.parquet")
         rule = self.config.region
         self.region = regions.choose(rule, table)
-        inside = table["name"].isin(self.region)
-        elements = table["rows"] * table["columns"]
-        limits = rule.limits(table) if isinstance(rule, regions.Located) else None
-        store.write_json(
-            self.run.path / "region.json",
-            {
-                "format": FORMAT,
-                "rule": {"name": rule.name, **asdict(rule)},
-                "limits": limits,
-                "tensors": self.region,
-                "count": len(self.region),
-                "total": len(table),
-                "with_gradient": int(table["has_gradient"].sum()),
-                "share_of_adapter": 100.0 * float(elements[inside].sum() / elements.sum()),
-                "parameters_of_model": self._parameters(),
-                "share_of_model": 100.0 * float(elements[inside].sum()) / self._parameters(),
-            },
-        )
+        elements = dict(zip(table["name"], (table["rows"] * table["columns"]).tolist(), strict=True))
+        region_file.write(
+            self.run, {"name": rule.name, **asdict(rule)}, self.region, elements, quantized.parameters(self.loaded.model),
+            limits=rule.limits(table) if isinstance(rule, regions.Located) else None,
+            with_gradient=int(table["has_gradient"].sum()),
+        )  # fmt: skip
         return ""
 
     def _unlearn(self) -> str:
@@ -363,9 +352,6 @@ class Pipeline(Keys, Beginning, Ending):
     def _words(self) -> torch.Tensor:
         special = set(self.loaded.tokenizer.all_special_ids)
         return torch.tensor([i for i in range(len(self.loaded.tokenizer)) if i not in special])
-
-    def _parameters(self) -> int:
-        return quantized.parameters(self.loaded.model)
 
 
 WATCHED = 24

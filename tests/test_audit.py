@@ -124,6 +124,14 @@ def test_the_run_of_two_adapters_is_a_run(of_adapters: Run) -> None:
     assert metrics["kl"]["values"]["after"]["text"] > 0
 
 
+def test_a_region_of_a_rounded_model_is_measured_on_all_its_weights(of_adapters: Run, place: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """Weights that are kept as integers are weights of the model all the same."""
+    both = AuditConfig(str(place / "knows"), str(place / "forgot"))
+    rounded = done(audit.configured(settings(tiny_data, **{"model.weights": "8bit", "evaluate.extras": False}), both), tmp_path)
+    shares = ("parameters_of_model", "share_of_model", "share_of_adapter", "count")
+    assert {key: rounded.json("region.json")[key] for key in shares} == {key: of_adapters.json("region.json")[key] for key in shares}
+
+
 def test_two_whole_models_are_both_measured(of_models: Run, place: Path, tiny_llama: Path, tiny_data: Path) -> None:
     """Each is visited, and their distributions are compared as if both had been in memory."""
     table = of_models.table("tokens")

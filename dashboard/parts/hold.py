@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core import answerer, fitting
-from core.cells import labels
+from core.cells import labels, place
 from core.errors import UserError
 from core.store import Run
 from dashboard.charts import dial as charts
@@ -54,20 +54,14 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> dict[s
 
 def groups_of(run: Run, by: str) -> dict[str, list[str]]:
     """Return the parts of the region by layer, by module, or one by one: name -> parts in the voices' grammar."""
-    places = [place(str(name)) for name in (run.json("region.json") or {}).get("tensors", [])]
+    tensors = [str(name) for name in (run.json("region.json") or {}).get("tensors", [])]
+    places = [(*place(name.rsplit(".lora_", 1)[0]), name) for name in tensors]
     if by == "layers":
         return {f"layer {layer}": [f"layer={layer}"] for layer in sorted({layer for layer, _, _ in places})}
     if by == "modules":
         return {module: [f"module={module}"] for module in dict.fromkeys(module for _, module, _ in places)}
     names = labels(module for _, module, _ in places)
     return {f"layer {layer} · {names[module]} · {name[-1]}": [name] for layer, module, name in places}
-
-
-def place(name: str) -> tuple[int, str, str]:
-    """Return (layer, module, name) of a tensor: the layer is the first integer of its path, the module what follows."""
-    parts = name.rsplit(".lora_", 1)[0].split(".")
-    at = next((i for i, part in enumerate(parts) if part.isdigit()), None)
-    return (-1, ".".join(parts), name) if at is None else (int(parts[at]), ".".join(parts[at + 1 :]), name)
 
 
 def row(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], chosen: str, work: Work) -> None:

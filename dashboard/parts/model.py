@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core import paths
-from core.errors import UserError
+from core import overview, store
 from core.footprint import Footprint, footprint, guessed_device
-from core.models import BUNDLED, adapter_base, hub_id
+from core.models import BUNDLED, adapter_base
+from core.models import kind as kind_of
+from core.paths import given
 from core.regions import PUBLISHED, Located, Region
 from core.stages import ModelConfig
 from dashboard.parts.text import md
@@ -56,18 +57,15 @@ def choose(start: ModelConfig, prefix: str) -> tuple[str, str]:
 
 def what_is(name: str) -> str:
     """Say in Markdown what a given name was taken for. Raises UserError where there is nothing like it."""
-    path = paths.given(name)
-    if path.is_file():
-        if path.suffix.lower() != ".gguf":
-            raise UserError(f"{path.name} is no model.", "Give a GGUF file, a model folder, an adapter folder or a hub id.")
-        return "A GGUF file: it is converted once, which takes some seconds."
-    if path.is_dir():
-        if (path / "adapter_config.json").exists():
-            return f"A LoRA adapter on **{md(adapter_base(path))}**: it is taken as before, and nothing is taught."
-        if not (path / "config.json").exists():
-            raise UserError(f"{path} holds no model (no config.json).", "Give the folder that save_pretrained wrote.")
-        return "A model folder."
-    hub_id(name)
+    match kind_of(name):
+        case "bundled":
+            return "The bundled model."
+        case "gguf":
+            return "A GGUF file: it is converted once, which takes some seconds."
+        case "adapter":
+            return f"A LoRA adapter on **{md(adapter_base(given(name)))}**: it is taken as before, and nothing is taught."
+        case "folder":
+            return "A model folder."
     return f"A model of the hub: [huggingface.co/{md(name)}](https://huggingface.co/{md(name)}), fetched by the run."
 
 
@@ -87,8 +85,6 @@ def _footprint(config: ModelConfig) -> Footprint | None:
 
 def batches() -> str:
     """Say that loading is not all, with what the bundled runs took at their peak."""
-    from core import overview, store
-
     peaks = [peak for run in store.bundled_runs() if (peak := overview.peak_memory((run.json("manifest.json") or {}).get("stages", {})))]
     seen = f" (the bundled runs peaked at {max(peaks) / 1e9:.1f} GB)" if peaks else ""
     return f"Batches come on top{seen}: “Measure first” tells how much for these settings."

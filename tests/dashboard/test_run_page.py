@@ -252,7 +252,7 @@ def test_the_papers_models_bring_their_published_thresholds(kind: str, threshold
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("/nowhere/at/all", "There is no model"), ("org/name", "A model of the hub"), ("{tmp}", "holds no model")],
+    [("/nowhere/at/all", "There is no model"), ("org/name", "A model of the hub"), ("{tmp}", "holds no model"), ("bundled", "The bundled model")],
 )
 def test_a_model_name_is_told_what_it_is(name: str, words: str, open_page: Open, tmp_path: Path) -> None:
     app = open_page("run")
