@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from core import data, plan, store
+from core import data, jobs, plan, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.store import Run
@@ -151,9 +151,9 @@ def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:
         try:
             while place.status().get("state") not in (*store.ENDED, "unreadable"):
                 time.sleep(0.2)
-                plan.reap()
+                jobs.reap()
         except KeyboardInterrupt:
             place.cancel()
             raise
-        plan.reap()  # one that was killed would otherwise keep its place in the queue, as a zombie
+        jobs.reap()  # one that was killed would otherwise keep its place in the queue, as a zombie
     return plan.result(place)

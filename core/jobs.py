@@ -98,6 +98,11 @@ def start_probes(place: Run) -> int:
     return _launch(place.path, "--probes", str(place.path))
 
 
+def start_plan(place: Run) -> int:
+    """Start the process that measures what a run would cost, at a place of its own; return its process id."""
+    return _launch(place.path, str(place.path), module="core.plan")
+
+
 def _launch(place: Path, *arguments: str, module: str = "core.worker") -> int:
     access.changing()
     try:

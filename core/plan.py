@@ -11,8 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import logging
-import subprocess
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,22 +19,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core import access, imports, jobs, limits, locks, logs, store
 from core import config as config_
+from core import imports, jobs, limits, logs, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.progress import now
 from core.store import Run
-from core.worker import Log, reported, turn
+from core.worker import Log, reporting, turn
 
-LOG = logging.getLogger("core.plan")
 STEPS = {
     "known": "what the model knows already", "forward": "scoring of answers", "teaching": "two teaching steps",
     "talking": "generation of answers", "localizing": "gradients of one batch", "unlearning": "two unlearning steps",
 }  # fmt: skip
 """name of a measurement in status.json -> what it is, in words"""
-
-_children: list[subprocess.Popen[bytes]] = []
 
 
 # -- the client ---------------------------------------------------------------------------------------------------------
@@ -52,29 +48,10 @@ def start(plan: Run, config: RunConfig) -> None:
     """Measure, unless somebody is already at it. The process outlives whoever started it."""
     if plan.status().get("state") in ("queued", "running"):
         return
-    access.changing()
     limits.starting(plan.path.parent.parent)
-    try:
-        plan.path.mkdir(parents=True, exist_ok=True)
-        for name in ("cancel", "plan.json", "events.jsonl"):
-            (plan.path / name).unlink(missing_ok=True)
-        config.save(plan.path / "config.json")
-        store.write_json(plan.path / "status.json", store.fresh_status())
-        with (plan.path / "worker.log").open("wb") as output:
-            command = [sys.executable, "-m", "core.plan", str(plan.path)]
-            _children.append(
-                subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                    start_new_session=True, env=jobs.environment(),
-                )
-            )  # fmt: skip
-    except OSError as error:
-        raise store.disk_error(plan.path, error) from error
-
-
-def reap() -> None:
-    """Take notice of finished processes, so that none stays a zombie."""
-    _children[:] = [child for child in _children if child.poll() is None]
+    store.prepare(plan, config, "plan.json", "worker.log")
+    store.write_json(plan.path / "status.json", store.fresh_status())
+    jobs.start_plan(plan)
 
 
 def result(plan: Run) -> dict[str, Any] | None:
@@ -88,14 +65,7 @@ def result(plan: Run) -> dict[str, Any] | None:
 
 def measure(plan: Run, folder: Path) -> int:
     """Wait for the device, measure, write plan.json; return the exit status."""
-    try:
-        with locks.single_worker(plan):
-            log = Log(plan)
-            with log.beating():
-                return reported(log, partial(_measure, plan, folder))
-    except UserError as error:
-        LOG.error("%s", error)
-        return 1
+    return reporting(plan, partial(_measure, plan, folder))
 
 
 def _measure(plan: Run, folder: Path, log: Log) -> None:
@@ -115,8 +85,6 @@ def _measure(plan: Run, folder: Path, log: Log) -> None:
 
 def _clean(plan: Run) -> None:
     """Remove what re-used stages brought along: a plan is a few numbers."""
-    import shutil
-
     shutil.rmtree(plan.path / "before", ignore_errors=True)
     for name in ("widened.jsonl", *(name for names in store.SHIPPED.values() for name in names)):
         (plan.path / name).unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core import locks, logs, ray_task, store
+from core import logs, ray_task, store
 from core.errors import Cancelled, UserError, plain
 from core.store import Run
 from core.sweep import Sweep, members
@@ -262,18 +262,10 @@ def _tell(run: Run, text: str) -> None:
 
 def manage(place: Run, runs: Sequence[Run], sweep: Sweep | None = None) -> int:
     """Have some runs done by the cluster; return the exit status. The place gets the manager's own status."""
-    from core.worker import Log, reported
+    from core.worker import reporting
 
     manager = Manager(runs, sweep)
-    try:
-        with locks.single_worker(place):
-            log = Log(place)
-            with log.beating():
-                status = reported(log, partial(_go, manager))
-    except UserError as error:
-        LOG.error("%s", error)
-        return 1
-    return status
+    return reporting(place, partial(_go, manager))
 
 
 def _go(manager: Manager, log: Any) -> None:

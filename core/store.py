@@ -187,15 +187,15 @@ def create(config: RunConfig, folder: Path) -> Run:
     return run
 
 
-def prepare(place: Run, config: RunConfig) -> None:
-    """Make a place ready for later work on a finished run: its configuration, and nothing left of earlier work's reports.
+def prepare(place: Run, config: RunConfig, *further: str) -> None:
+    """Make a place ready for work: its configuration, and nothing left of earlier work's reports and of further files of it.
 
     Raises UserError where nothing can be written. The status is left to the caller, last: with it the work counts as begun.
     """
     access.changing()
     try:
         place.path.mkdir(parents=True, exist_ok=True)
-        for name in ("cancel", "events.jsonl"):
+        for name in ("cancel", "events.jsonl", *further):
             with contextlib.suppress(FileNotFoundError):
                 (place.path / name).unlink()
         config.save(place.path / "config.json")

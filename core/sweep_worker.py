@@ -6,33 +6,23 @@ Each run keeps its own status, and one that fails is no reason for the others to
 from __future__ import annotations
 
 import contextlib
-import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from core import access, imports, locks, tickets
+from core import access, imports, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError
 from core.store import Run
 from core.sweep import Sweep, members
-from core.worker import Log, queue_folder, reported, turn
+from core.worker import Log, queue_folder, reporting, turn
 
 if TYPE_CHECKING:
     from core.shelf import Shelf
 
-LOG = logging.getLogger("core.worker")
-
 
 def work(sweep: Sweep) -> int:
     """Execute all runs of a sweep that are not done; return the exit status of the process."""
-    try:
-        with locks.single_worker(sweep.place):
-            log = Log(sweep.place)
-            with log.beating():
-                return reported(log, partial(_all, sweep))
-    except UserError as error:
-        LOG.error("%s", error)
-        return 1
+    return reporting(sweep.place, partial(_all, sweep))
 
 
 def _all(sweep: Sweep, log: Log) -> None:
@@ -110,16 +100,8 @@ def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
             sequence.measure(sweep, run, pipeline)
 
     forget_peak_memory()
-    try:
-        with locks.single_worker(run):
-            log = Log(run, within=sweep.place)
-            with log.beating():
-                ended = reported(log, go)
-    except UserError as error:
-        LOG.error("%s", error)
-        return
     # After anything but a good end the model may be in the middle of something: the next run loads it anew.
-    if ended == 0:
+    if reporting(run, go, within=sweep.place) == 0:
         shelf.tidy()
     else:
         shelf.clear()

@@ -209,11 +209,16 @@ def work(run: Run, within: Run | None = None) -> int:
                 log.crew = team
                 Pipeline(run, config, run.path.parent, log, crew=team).go()
 
+    return reporting(run, alone, within)
+
+
+def reporting(place: Run, action: Callable[[Log], None], within: Run | None = None) -> int:
+    """Do something as the only worker of a place, which gets the status and the events; return the exit status."""
     try:
-        with locks.single_worker(run):
-            log = Log(run, within)
+        with locks.single_worker(place):
+            log = Log(place, within)
             with log.beating():
-                return reported(log, alone)
+                return reported(log, action)
     except UserError as error:
         LOG.error("%s", error)
         return 1

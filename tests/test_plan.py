@@ -25,11 +25,11 @@ def no_process_left(tmp_path: Path) -> object:
     for run in [*store.list_runs(tmp_path), *(Run(p) for p in (tmp_path / ".plans").glob("*"))]:
         jobs.kill(run)
     jobs.reap()
-    plan.reap()
+    jobs.reap()
 
 
 def ended(of: Run) -> str:
-    until(lambda: (jobs.reap(), plan.reap(), state(of) in store.ENDED)[2], "the end", 90)
+    until(lambda: (jobs.reap(), state(of) in store.ENDED)[1], "the end", 90)
     return state(of)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from core import access, plan, store
+from core import access, jobs, plan, store
 from core.config import RunConfig
 from core.corpus import Corpus
 from core.errors import UserError
@@ -35,7 +35,7 @@ def offer(config: RunConfig, corpus: Corpus | None) -> None:
 
 
 def _show(made: Run, config: RunConfig, was_alive: bool) -> None:
-    plan.reap()
+    jobs.reap()
     status = made.status()
     state = str(status.get("state"))
     if was_alive and state not in runs.ALIVE:
