@@ -99,7 +99,7 @@ def _reading(verb: Verb) -> None:
     export.add_argument("ids", metavar="RUN", nargs="+")
     export.add_argument("-o", "--output", metavar="FILE", required=True, help="the file to write (a folder for --as merged)")
     report_commands.export_options(export)
-    taken = verb("import", "take the runs of an archive in, after checking it", commands.import_)
+    taken = verb("import", "take the runs of an archive in, after checking it", report_commands.import_)
     taken.add_argument("file", metavar="FILE")
 
 

@@ -6,10 +6,8 @@ import argparse
 
 from core import audit as audit_
 from core import config, jobs, store, trust
-from core.commands import STATUS, note, out, scores
-from core.errors import UserError
 from core.stages import AuditConfig
-from core.summary import summary
+from core.terminal import finished, note, with_settings
 
 
 def options(command: argparse.ArgumentParser) -> None:
@@ -32,27 +30,12 @@ def options(command: argparse.ArgumentParser) -> None:
 
 def audit(given: argparse.Namespace) -> int:
     """Check models and data, audit, print the scores."""
-    from core import progress_bar
-
     chosen = config.preset("this-machine")
     for path, value in (("data.source", given.data), ("data.subset", given.subset), ("name", given.name)):
         if value is not None:
             chosen = chosen.with_setting(path, value)
-    for setting in given.set:
-        path, separator, value = setting.partition("=")
-        if not separator:
-            raise UserError(f"“{setting}” is not a setting.", "Write it as --set stage.key=value.")
-        chosen = chosen.with_setting(path.strip(), value.strip())
-    chosen = audit_.configured(chosen, AuditConfig(given.before, given.after, given.never or ""))
+    chosen = audit_.configured(with_settings(chosen, given.set), AuditConfig(given.before, given.after, given.never or ""))
     chosen = trust.given(chosen, given.trust_remote_code, {one.base for one in audit_.sides(chosen.audit)})
     run = jobs.submit(chosen, store.runs_folder(given.runs))
     note(f"Audit {run.id}")
-    state = progress_bar.follow(run)
-    status = run.status()
-    if state != "done":
-        note(f"{state.capitalize()}: {status.get('error', '')} {status.get('fix', '')}".strip())
-    found = {"kind": audit_.KIND, **summary(run)}
-    if state == "failed":
-        found |= {"error": status.get("error", ""), "fix": status.get("fix", "")}
-    out(given, found, scores(run) if state == "done" else [])
-    return STATUS.get(state, 1)
+    return finished(given, run, run, kind=audit_.KIND)

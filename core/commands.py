@@ -1,95 +1,23 @@
-"""What each verb of the command line does. Returns exit statuses; prints through `say` (stdout) and `note` (stderr)."""
+"""What each verb of the command line does. Returns exit statuses."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import platform
-import sys
-from collections.abc import Iterator, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-from core import answerer, archive, checkup, config, jobs, migration, own_method, ray_backend, store, trust, widen
+from core import answerer, checkup, config, jobs, migration, store, widen
 from core import reference as reference_
-from core.config import RunConfig
-from core.errors import UserError, visible
+from core.errors import UserError
+from core.models import bundled_gguf, cache_folder, pick_device, pick_dtype
 from core.overview import differences
-from core.ray_backend import Resources
-from core.regions import parse
-from core.store import Run
-from core.summary import clean, summary
-
-STATUS = {"done": 0, "cancelled": 130}
-
-
-def say(text: str) -> None:
-    """Print a result; answers and names in it obey nobody, so that no terminal obeys them."""
-    sys.stdout.write(visible(text) + "\n")
-
-
-def note(text: str) -> None:
-    """Print a message."""
-    sys.stderr.write(visible(text) + "\n")
-
-
-def out(given: argparse.Namespace, value: Any, lines: Iterator[str] | Sequence[str]) -> int:
-    """Print a value as JSON where that is asked for, else its lines."""
-    if given.json:
-        say(json.dumps(clean(value), ensure_ascii=False))
-    else:
-        for line in lines:
-            say(line)
-    return 0
-
-
-def table(rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Align columns of text; the first row is the head."""
-    text = [
-        ["–" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows
-    ]
-    widths = [max(len(row[i]) for row in text) for i in range(len(text[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in text]
-
-
-def configured(given: argparse.Namespace) -> RunConfig:
-    """Make a configuration of preset or file, and options. Raises UserError for anything unknown."""
-    if given.config and given.preset:
-        raise UserError("--config and --preset exclude each other.", "A configuration file holds all settings.")
-    chosen = config.load(Path(given.config)) if given.config else config.preset(given.preset or "this-machine")
-    for path, value in (
-        ("model.name", given.model), ("data.source", given.data), ("data.subset", given.subset),
-        ("unlearn.method", own_method.named(given.method or "") or given.method), ("name", given.name),
-    ):  # fmt: skip
-        if value is not None:
-            chosen = chosen.with_setting(path, value)
-    if given.region:
-        chosen = dataclasses.replace(chosen, region=parse(given.region, chosen.region))
-    for setting in given.set:
-        path, separator, value = setting.partition("=")
-        if not separator:
-            raise UserError(f"“{setting}” is not a setting.", "Write it as --set stage.key=value.")
-        chosen = chosen.with_setting(path.strip(), value.strip())
-    return trust.given(chosen, given.trust_remote_code)
-
-
-def cluster(given: argparse.Namespace) -> Resources | None:
-    """Return what each run takes of the Ray cluster, None for this machine. Raises UserError where none can be reached."""
-    if given.backend != "ray":
-        if given.cpus is not None or given.gpus is not None:
-            raise UserError("--cpus and --gpus are reserved on a cluster.", "Add --backend ray, or leave them out.")
-        return None
-    resources = Resources(1.0 if given.cpus is None else given.cpus, given.gpus)
-    ray_backend.check()
-    return resources
+from core.summary import summary
+from core.terminal import cluster, configured, finished, note, out, scores, table
 
 
 def run(given: argparse.Namespace) -> int:
     """Start a run, follow it to its end, print its scores."""
-    from core import progress_bar
-
     folder = store.runs_folder(given.runs)
     if given.resume:
         started = store.find(given.resume, folder)
@@ -100,42 +28,7 @@ def run(given: argparse.Namespace) -> int:
             chosen = chosen.with_setting("processes", given.processes)
         started = jobs.submit(chosen, folder, cluster(given))
     note(f"Run {started.id}")
-    state = progress_bar.follow(started)
-    status = started.status()
-    if state != "done":
-        note(f"{state.capitalize()}: {status.get('error', '')} {status.get('fix', '')}".strip())
-    found = summary(started)
-    if state == "failed":
-        found |= {"error": status.get("error", ""), "fix": status.get("fix", "")}
-    out(given, found, scores(started) if state == "done" else [])
-    return STATUS.get(state, 1)
-
-
-def scores(of: Run) -> list[str]:
-    """Return a run's score table as lines."""
-    found = summary(of)
-    rows: list[list[Any]] = [["", "U-train", "U-val", "R-train", "R-val"]]
-    for key, label in (("before", "before"), ("after", "after"), ("never_taught", "never taught")):
-        if "reason" in found[key]:
-            rows.append([f"{label}: {found[key]['reason']}", "", "", "", ""])
-            continue
-        unlearned, kept = found[key]["unlearn_success"], found[key]["retention_success"]
-        rows.append([label, unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")])
-    lines = [f"{of.id}", "Unlearn Success (U) and Retention Success (R), percent:", *table(rows)]
-    knew, located = found["never_knew"], found["located"]
-    if "reason" in knew:
-        lines.append(f"Never-knew score: {knew['reason']}")
-    else:
-        lines.append(
-            "Never-knew score: " + ", ".join(f"{key} {value:.1f}" for key, value in knew.items() if value is not None)
-        )
-    if found["degenerate"] is not None:
-        lines.append(f"Degenerate answers on U-val: {found['degenerate']:.1f} %")
-    if located["count"]:
-        share = located["share_of_parameters"]
-        lines.append(f"Region: {located['count']} of {located['total']} tensors, {share:.1f} % of the adapter's parameters")
-    lines.append("Seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in found["seconds"].items()))
-    return lines
+    return finished(given, started, started)
 
 
 def runs(given: argparse.Namespace) -> int:
@@ -234,20 +127,11 @@ def answers(given: argparse.Namespace) -> int:
 
 def reference(given: argparse.Namespace) -> int:
     """Make a run's model taught without U, follow it to its end, print the scores."""
-    from core import progress_bar
-
     item = store.find(given.id, store.runs_folder(given.runs))
     if reference_.made(item):
         note(f"{item.id} has its reference already.")
         return out(given, summary(item), scores(item))
-    work = reference_.start(item)
-    state = progress_bar.follow(work)
-    status = work.status()
-    if state != "done":
-        note(f"{state.capitalize()}: {status.get('error', '')} {status.get('fix', '')}".strip())
-    failed = {"error": status.get("error", ""), "fix": status.get("fix", "")} if state == "failed" else {}
-    out(given, summary(item) | failed, scores(item) if state == "done" else [])
-    return STATUS.get(state, 1)
+    return finished(given, reference_.start(item), item)
 
 
 def harness(given: argparse.Namespace) -> int:
@@ -264,26 +148,9 @@ def harness(given: argparse.Namespace) -> int:
     return out(given, {"run": item.id, "results": found}, table([["task", "measure", *voices], *rows]))
 
 
-def export(given: argparse.Namespace) -> int:
-    """Write runs into one archive."""
-    found = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
-    target = archive.export(found, Path(given.output))
-    ids, size = [item.id for item in found], target.stat().st_size
-    value = {"runs": ids, "file": str(target), "bytes": size}
-    return out(given, value, [f"{target} holds {', '.join(ids)} ({size / 1e6:.1f} MB)"])
-
-
-def import_(given: argparse.Namespace) -> int:
-    """Take the runs of an archive in, after everything in it was checked."""
-    found = archive.import_(Path(given.file), store.runs_folder(given.runs))
-    return out(given, {"runs": [item.id for item in found]}, [f"Imported {item.id}" for item in found])
-
-
 def doctor(given: argparse.Namespace) -> int:
     """Say what is installed and what is wrong; exit 1 if anything is."""
     import psutil
-
-    from core.models import bundled_gguf, cache_folder
 
     wrong = []
     versions: dict[str, str | None] = {}
@@ -295,8 +162,6 @@ def doctor(given: argparse.Namespace) -> int:
             wrong.append(f"{package} is not installed: run `make install`.")
     device = "none"
     if versions["torch"]:
-        from core.models import pick_device, pick_dtype
-
         device = f"{pick_device('auto')} ({pick_dtype('auto', 'auto')})"
     if bundled_gguf() is None:
         wrong.append("The bundled model is missing: run `make install`.")

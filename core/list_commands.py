@@ -9,11 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 from core import config
-from core.commands import out, table
 from core.errors import unknown
 from core.methods import METHODS, Method
 from core.metrics import METRICS
 from core.regions import REGIONS
+from core.terminal import out, table
 
 
 def methods(given: argparse.Namespace) -> int:

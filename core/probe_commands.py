@@ -6,9 +6,9 @@ import argparse
 from typing import Any
 
 from core import config, probes, store
-from core.commands import STATUS, note, out, table
 from core.errors import UserError
 from core.probes import job, scorecard
+from core.terminal import STATUS, followed, out, table
 
 
 def options(command: argparse.ArgumentParser) -> None:
@@ -20,20 +20,16 @@ def options(command: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Make probes for a run and print its scorecard; without a run list the probes with their settings."""
-    from core import progress_bar
-
     if not given.id:
         return _list(given)
     folder = store.runs_folder(given.runs)
     item = store.find(given.id, folder)
     names = [name.strip() for name in given.only.split(",") if name.strip()]
     work = job.start(item, names, _settings(given.set), folder)
-    state = progress_bar.follow(work)
-    status = work.status()
+    state, problem = followed(work)
     value: dict[str, Any] = {"run": item.id, "state": state, "probes": probes.read(item, folder)}
     if state != "done":
-        note(f"{state.capitalize()}: {status.get('error', '')} {status.get('fix', '')}".strip())
-        value |= {"error": status.get("error", ""), "fix": status.get("fix", "")}
+        value |= problem
     if names:
         value["probes"] = {name: of for name, of in value["probes"].items() if name in names}
     out(given, value, scorecard.lines(value["probes"]))

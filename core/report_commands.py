@@ -1,4 +1,4 @@
-"""The verbs `report` and `verify`, and what `export` writes besides archives."""
+"""The verbs that bring a run elsewhere and check it there: export, import, report, verify."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import commands, store
-from core.commands import note, out
+from core import archive, store
 from core.errors import UserError
+from core.terminal import note, out
 
 if TYPE_CHECKING:
     from core.verify import Check
@@ -51,7 +51,7 @@ def export_options(command: argparse.ArgumentParser) -> None:
 def export(given: argparse.Namespace) -> int:
     """Write runs as an archive, or one run's model, tables, answers or card. Raises UserError."""
     if given.kind == "archive":
-        return commands.export(given)
+        return _archive(given)
     from core import card, export_model, export_tables
 
     if len(given.ids) != 1:
@@ -69,6 +69,21 @@ def export(given: argparse.Namespace) -> int:
         size = store.write_bytes(target, write())
     value = {"run": item.id, "kind": given.kind, "file": str(target), "bytes": size}
     return out(given, value, [f"{target} ({size / 1e6:.1f} MB)"])
+
+
+def _archive(given: argparse.Namespace) -> int:
+    """Write runs into one archive."""
+    found = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
+    target = archive.export(found, Path(given.output))
+    ids, size = [item.id for item in found], target.stat().st_size
+    value = {"runs": ids, "file": str(target), "bytes": size}
+    return out(given, value, [f"{target} holds {', '.join(ids)} ({size / 1e6:.1f} MB)"])
+
+
+def import_(given: argparse.Namespace) -> int:
+    """Take the runs of an archive in, after everything in it was checked."""
+    found = archive.import_(Path(given.file), store.runs_folder(given.runs))
+    return out(given, {"runs": [item.id for item in found]}, [f"Imported {item.id}" for item in found])
 
 
 def report(given: argparse.Namespace) -> int:

@@ -6,8 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from core import forecast, plan, store
-from core.commands import configured, note, out, table
 from core.footprint import parameter_count
+from core.terminal import configured, note, out, table
 
 if TYPE_CHECKING:
     from core.sizing import Sizing

@@ -8,11 +8,11 @@ from typing import Any
 
 from core import controls, forecast, grid, jobs, live_table, own_method, ray_backend, sequence, standings, store, tuning
 from core import sweep as sweep_
-from core.commands import STATUS, cluster, configured, note, out, table
 from core.config import RunConfig
 from core.errors import UserError, unknown
 from core.ray_backend import Resources
 from core.sweep import Member, Sweep, described
+from core.terminal import STATUS, cluster, configured, note, out, table
 from core.tuning import OBJECTIVES, Trial
 
 DEV_SHARE = 0.2

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from core import commands, config, report, reproduce, store, verdicts
+from core import config, report, reproduce, store, terminal, verdicts
 from core.__main__ import parser
 from core.config import RunConfig
 from core.presets import PRESETS
@@ -303,7 +303,7 @@ def test_the_command_gives_the_same_settings(name: str) -> None:
     given = given.with_setting("region", "late").with_setting("region.amount", "3").with_setting("teach.enabled", False)
     read = parser().parse_args(shlex.split(reproduce.command(given))[3:])
     assert isinstance(read, argparse.Namespace)
-    assert commands.configured(read).to_json() == given.to_json()
+    assert terminal.configured(read).to_json() == given.to_json()
 
 
 def test_no_command_is_better_than_a_wrong_one() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core import commands, data, models, regions, requests, store, voice_spec
+from core import data, models, regions, requests, store, terminal, voice_spec
 from core.__main__ import parser
 from core.config import RunConfig
 from core.errors import UserError
@@ -26,7 +26,7 @@ def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Around:
 
 def of_command_line(*arguments: str) -> RunConfig:
     """Return the configuration that a command line makes."""
-    return commands.configured(parser().parse_args(["run", *arguments]))
+    return terminal.configured(parser().parse_args(["run", *arguments]))
 
 
 def made(config: RunConfig, around: Around) -> Any:
