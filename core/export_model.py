@@ -86,9 +86,6 @@ def write_merged(run: Run, target: Path, folder: Path | None = None) -> int:
 
 def _merge_into(run: Run, place: Path) -> str:
     """Load, merge, save; return the number format of the weights."""
-    import torch
-    from peft.tuners.lora.layer import ParamWrapper
-
     from core import merging, models, placing
     from core.adapter_files import read_tensors
 
@@ -97,14 +94,8 @@ def _merge_into(run: Run, place: Path) -> str:
     placing.check_merging(loaded.model, "Export the adapter instead.")
     dtype = str((run.json("manifest.json") or {}).get("dtype") or "float32")
     adapters = merging.load(loaded.model, dtype, run.path)
-    if any(isinstance(adapters.layer(cell.name), ParamWrapper) for cell in adapters.cells):
-        raise UserError("An adapter on fused experts cannot be merged.", "Export the adapter instead.")
     adapters.set("before", read_tensors(after))
-    with torch.no_grad():
-        for name in dict.fromkeys(cell.name for cell in adapters.cells if cell.factor == "A"):
-            layer = adapters.layer(name)
-            weight = layer.get_base_layer().weight
-            weight.data = (weight.data.float() + layer.get_delta_weight("before").float()).to(weight.dtype)
+    merging.fold(adapters, "Export the adapter instead.")
     model = adapters.model.unload()
     model.save_pretrained(place)
     loaded.tokenizer.save_pretrained(place)

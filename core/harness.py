@@ -61,15 +61,14 @@ def _evaluated(of: Run, tasks: Sequence[str], voices: Sequence[str], limit: int 
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 
-    from core import adapter_files, answerer, merging, models
+    from core import answerer, merging, models
     from core.voices import adapter_of
 
     config, found = of.config(), {}
     after = fitting.unlearned(of)
     loaded = models.load(config.model, answerer.leave)
-    adapters = merging.load(loaded.model, models.pick_dtype(config.model.dtype, config.model.device), of.path)
-    adapters.copy("before", "after")
-    adapters.set("after", adapter_files.read_tensors(after))
+    dtype = models.pick_dtype(config.model.dtype, config.model.device)
+    adapters = merging.both(loaded.model, dtype, of.path, after)
     for voice in voices:
         with adapters.active(adapter_of(voice)) as model:
             handed = HFLM(

@@ -14,6 +14,7 @@ from peft.tuners.lora.layer import ParamWrapper
 from transformers import PreTrainedModel
 
 from core import adapters as adapters_
+from core.adapter_files import read_tensors
 from core.adapters import Adapters
 from core.errors import UserError
 from core.placing import check_merging
@@ -29,15 +30,25 @@ def merged(
     """Add a saved adapter to the base's weights, in their number format; return the base and the weights as they were."""
     check_merging(model, "Set teach.merge=false, or model.weights=full and another model.device.")
     taught = adapters_.load(model, dtype, folder)
-    if any(isinstance(taught.layer(cell.name), ParamWrapper) for cell in taught.cells):
-        raise UserError("An adapter on fused experts cannot be merged.", "Set teach.merge=false.")
+    originals = fold(taught, "Set teach.merge=false.")
+    return taught.model.unload(), originals
+
+
+@torch.no_grad()
+def fold(adapters: Adapters, advice: str) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
+    """Add the adapter "before" to the base's weights, in their number format; return each weight with what it was.
+
+    Raises UserError, with advice, where that cannot be done.
+    """
+    if any(isinstance(adapters.layer(cell.name), ParamWrapper) for cell in adapters.cells):
+        raise UserError("An adapter on fused experts cannot be merged.", advice)
     originals = []
-    for name in dict.fromkeys(cell.name for cell in taught.cells if cell.factor == "A"):
-        layer = taught.layer(name)
+    for name in dict.fromkeys(cell.name for cell in adapters.cells if cell.factor == "A"):
+        layer = adapters.layer(name)
         weight = layer.get_base_layer().weight
         originals.append((weight, weight.data))
         weight.data = (weight.data.float() + layer.get_delta_weight("before").float()).to(weight.dtype)
-    return taught.model.unload(), originals
+    return originals
 
 
 def attach(model: PreTrainedModel, dtype: str, taught: Path, teach: TeachConfig, seed: int) -> Adapters:
@@ -53,6 +64,14 @@ def load(model: PreTrainedModel, dtype: str, run: Path) -> Adapters:
         return adapters_.load(model, dtype, run / "before")
     base, originals = merged(model, dtype, run / TAUGHT)
     return _on(adapters_.load(base, dtype, run / "before"), originals)
+
+
+def both(model: PreTrainedModel, dtype: str, run: Path, after: Path) -> Adapters:
+    """Put both adapters of a finished run on the base: "before", and "after" with the tensors that unlearning changed."""
+    found = load(model, dtype, run)
+    found.copy("before", "after")
+    found.set("after", read_tensors(after))
+    return found
 
 
 def _on(adapters: Adapters, originals: list[tuple[torch.nn.Parameter, torch.Tensor]]) -> Adapters:

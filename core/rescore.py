@@ -113,7 +113,7 @@ def _example(row: Mapping[str, Any]) -> Example:
 
 def _scored(run: Run, config: RunConfig, examples: list[Example]) -> dict[str, Any]:
     """Load the run's model and score examples by each voice. Raises UserError where the model is not there."""
-    from core import adapter_files, merging, models
+    from core import merging, models
     from core.batching import encode_all
     from core.fitting import no_never, unlearned
     from core.likelihood import score
@@ -124,9 +124,7 @@ def _scored(run: Run, config: RunConfig, examples: list[Example]) -> dict[str, A
     dtype = str((run.json("manifest.json") or {}).get("dtype") or models.pick_dtype(config.model.dtype, config.model.device))
     if dtype not in NATS:
         raise UserError(f"The number format {dtype[:40]} of the manifest is not known.", "")
-    adapters = merging.load(loaded.model, dtype, run.path)
-    adapters.copy("before", "after")
-    adapters.set("after", adapter_files.read_tensors(after))
+    adapters = merging.both(loaded.model, dtype, run.path, after)
     pad = int(loaded.tokenizer.pad_token_id)
     encoded = encode_all(loaded.tokenizer, config.model.template, examples, config.data.max_tokens)
     found = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from core import adapter_files, answerer, audit, data, merging, models
+from core import answerer, audit, data, merging, models
 from core.adapters import Adapters
 from core.answers import Request, generate
 from core.batching import Encoded
@@ -189,9 +189,8 @@ def open_bench(run: Run, report: Reporter) -> Bench:
     """Load a run's model and its voices. Raises UserError where the run has no unlearned model, or its base is not here."""
     config, after = run.config(), unlearned(run)
     loaded = models.load(config.model, answerer.leave)
-    adapters = merging.load(loaded.model, models.pick_dtype(config.model.dtype, config.model.device), run.path)
-    adapters.copy("before", "after")
-    adapters.set("after", adapter_files.read_tensors(after))
+    dtype = models.pick_dtype(config.model.dtype, config.model.device)
+    adapters = merging.both(loaded.model, dtype, run.path, after)
     why = str(((run.json("recorded.json") or {}).get("missing") or {}).get("never", ""))
     if not why and audit.of(run):
         why = audit.no_never(run)
