@@ -18,7 +18,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-from core import adapters as adapters_
 from core import localize as localize_
 from core import regions, store, widen
 from core import teach as teach_
@@ -26,10 +25,12 @@ from core import unlearn as unlearn_
 from core.answers import Request, generate
 from core.batching import bucketed, by_length, by_tokens, padded, prompt_ids
 from core.config import FORMAT, RunConfig
+from core.context import Supply
 from core.corpus import SCOPES
 from core.errors import UserError
 from core.extras import Extras
 from core.likelihood import BATCH, ROOM
+from core.methods.base import Method
 from core.metrics import accuracy
 from core.pipeline import Pipeline
 from core.progress import Reporter, now, peak_memory_mb
@@ -61,8 +62,8 @@ class Estimate(Pipeline):
             part()
             self.report.stage(part.__name__.strip("_"), "done", done=number, total=len(parts))
         self.costs += [
-            self._asking("answers", ["after"], {}),
-            self._with_extras(self._scoring("evaluate", ["after"]), ["after"]),
+            self._asking("answers", ["after"], self.asked, {}),
+            self._with_extras(self._scoring("evaluate", ["after"], self.asked), ["after"], self.asked),
         ]
         return {
             "format": FORMAT, "knows": self.knows, "region": self.found, "notes": self.notes,
@@ -76,13 +77,14 @@ class Estimate(Pipeline):
 
     def _known(self) -> None:
         """Measure what the model states before anything is taught: accuracy on a sample of both scopes."""
-        if not self.taught:
+        self.earlier = self._go_on() if self.config.teach.from_run else ""
+        if not self.earlier and self.taught:
+            self.adapters = self.shelf.keep("", self._attach())
+        elif not self.earlier:
             self._given_adapter()
-        else:
-            self.adapters = self._attach()
         ids = {m.id for scope in SCOPES for m in unlearn_.spread(self._part(scope), SAMPLE)}
         self.sample = [e for e in self.corpus.examples if e.id in ids]
-        voice = "before" if self.loaded.adapter else "never"
+        voice = "before" if self.loaded.adapter or self.earlier else "never"
         table = Voices(self.loaded, self.sample, self.config, Stopwatch(self.report)).score(self.adapters, [voice])
         self.knows = {
             scope: accuracy.mean(table, voice, [e.id for e in self.sample if e.scope == scope]) for scope in SCOPES
@@ -90,35 +92,46 @@ class Estimate(Pipeline):
         self.report.event("known", **self.knows)
 
     def _teaching(self) -> None:
-        """Time two teaching steps after a first one that only warms up."""
+        """Make adapter "before" what the run would begin with, but for most steps of teaching."""
         self.steps: dict[str, list[float]] = {}
-        c = self.config.teach
-        if not self.taught:
-            self.costs.append(Cost("teach", 0.0, 0.0, "nothing is taught"))
+        if self.earlier or not self.taught:
+            how = f"nothing is taught: it goes on from {self.earlier}" if self.earlier else "nothing is taught"
+            self.costs.append(Cost("teach", 0.0, 0.0, how))
             return
-        if self._there("teach", self.teach_key()):
-            self.adapters = adapters_.load(self.adapters.release(), self.dtype, self.run.path / "before")
+        self.keys["teach"] = self.teach_key()
+        if self._there("teach", self.keys["teach"]):
+            self.adapters = self._read_adapter(self.run.path / "before")
             self.costs.append(Cost("teach", 0.0, 0.0, "an earlier run taught exactly this", reused=True))
-            return
-        members = [*self._part("unlearn"), *self._part("retention")]
+        else:
+            self.costs.append(self._few_lessons())
+            if self.config.teach.merge:
+                self.adapters.save("before", self.run.path / "before", self.config.model.name)
+        if self.config.teach.merge:
+            self._merge()
+
+    def _few_lessons(self) -> Cost:
+        """Time two teaching steps after a first one that only warms up."""
+        c = self.config.teach
+        # Also the questions of those who are not to be forgotten this time: all are taught.
+        unlearn, retention = (self.voices.encode(self.whole.select(scope)) for scope in SCOPES)
+        members = [*unlearn, *retention]
         groups = bucketed(members, c.batch_size, torch.Generator().manual_seed(self.config.seed))
         few = [m for group in groups[:3] for m in group]
-        unlearn = {m.id for m in self._part("unlearn")}
         short = dataclasses.replace(c, epochs=-(-3 // len(groups[:3])), target_accuracy=100.1)
         watch = Stopwatch(self.report)
         teach_.teach(
-            self.adapters, [m for m in few if m.id in unlearn] or few, [m for m in few if m.id not in unlearn] or few, short,
-            pad=self.pad, seed=self.config.seed, report=watch,
+            self.adapters, [m for m in few if m in unlearn] or few, [m for m in few if m in retention] or few,
+            short, pad=self.pad, seed=self.config.seed, report=watch,
         )  # fmt: skip
         found = rate(watch.seconds[1:], watch.tokens[1:])
         self.steps["teach"] = watch.seconds[1:]
         low, high = found.bounds(padded(groups))
-        exact = self._scoring("", ["before"])  # measured exactly at least once, at its end
+        exact = self.scoring.bounds(padded(by_length(members, BATCH)))  # measured exactly at least once, at its end
         least = 1 if c.target_accuracy <= 100 else c.epochs
         early = f"1 to {c.epochs} passes, until it knows {c.target_accuracy:g} %"
         until = early if least < c.epochs else f"{c.epochs} pass{'' if c.epochs == 1 else 'es'}"
         how = f"{until}; {len(groups)} steps a pass at {fmean(watch.seconds[1:]):.2g} s a step"
-        self.costs.append(Cost("teach", low * least + exact.low, high * c.epochs + exact.high, how))
+        return Cost("teach", low * least + exact[0], high * c.epochs + exact[1], how)
 
     def _forward(self) -> None:
         """Time the scoring of the sample, from which the cost of every later scoring follows."""
@@ -151,8 +164,8 @@ class Estimate(Pipeline):
         # What these two cost: preflight, before the region is looked for.
         voices = ["before", *(["never"] if self.taught else [])]
         scored, asked = (
-            self._with_extras(self._scoring("", voices), voices),
-            self._asking("", voices, {"never": self.config.answers.max_new_tokens}),
+            self._with_extras(self._scoring("", voices, self.voices), voices, self.voices),
+            self._asking("", voices, self.voices, {"never": self.config.answers.max_new_tokens}),
         )
         how = f"{asked.how}; {scored.how}"
         self.costs.append(Cost("preflight", asked.low + scored.low, asked.high + scored.high, how))
@@ -207,10 +220,11 @@ class Estimate(Pipeline):
         spoken = self._watch_seconds(checks)
         how = f"{least} to {c.steps} steps" if ends_early else f"{c.steps} steps"
         how += f" at {fmean(timed):.2g} s, {checks} measurements at most"
+        ahead = around(self._preparing(watch.seconds[0] - fmean(timed), supply))
         wider = self._widening()
-        how += wider.how
-        low, high = low * least + looks[0] * (least / c.check_every), high * c.steps + looks[1] * checks + spoken
-        self.costs.append(Cost("unlearn", low + wider.low, high + wider.high, how))
+        low = low * least + looks[0] * (least / c.check_every) + ahead[0] + wider.low
+        high = high * c.steps + looks[1] * checks + spoken + ahead[1] + wider.high
+        self.costs.append(Cost("unlearn", low, high, how + wider.how))
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 
@@ -237,19 +251,19 @@ class Estimate(Pipeline):
         self.found = {"count": len(region), "total": len(table)}
         return region
 
-    def _scoring(self, name: str, voices: Sequence[str]) -> Cost:
-        members = list(self.voices.encoded.values())
+    def _scoring(self, name: str, voices: Sequence[str], of: Voices) -> Cost:
+        members = list(of.encoded.values())
         tokens = padded(by_length(members, self.config.evaluate.batch_size)) * len(voices)
         low, high = self.scoring.bounds(tokens)
         return Cost(name, low, high, f"{len(members) * len(voices)} answers scored")
 
-    def _with_extras(self, cost: Cost, voices: Sequence[str]) -> Cost:
+    def _with_extras(self, cost: Cost, voices: Sequence[str], of: Voices) -> Cost:
         """Add what the extras of some voices take: passages of our own, and the voices' own answers judged by before."""
         if not self.config.evaluate.extras:
             return cost
-        made = Extras(self.voices, self.corpus, self.asked.examples).passages
+        made = Extras(self.voices, self.corpus, of.examples).passages
         passages = [*made.choices, *made.wrong, *made.unseen]
-        members, most = self.voices.encoded.values(), self.config.answers.max_new_tokens
+        members, most = of.encoded.values(), self.config.answers.max_new_tokens
         shortest = sum(m.start + min(most, len(m.answer)) for m in members)
         longest = sum(m.start + most for m in members)
         tokens = padded(by_tokens(passages, ROOM))
@@ -257,10 +271,10 @@ class Estimate(Pipeline):
         how = f"{cost.how}, and {len(passages) * len(voices)} passages for comparison"
         return dataclasses.replace(cost, low=cost.low + low, high=cost.high + high, how=how)
 
-    def _asking(self, name: str, voices: Sequence[str], certain: dict[str, int]) -> Cost:
+    def _asking(self, name: str, voices: Sequence[str], of: Voices, certain: dict[str, int]) -> Cost:
         """Bound the answers: at least as long as the true ones (or `certain`), at most as long as allowed."""
         most = self.config.answers.max_new_tokens
-        true = [min(most, len(m.answer)) for m in self.voices.encoded.values()]
+        true = [min(most, len(m.answer)) for m in of.encoded.values()]
         lengths = [certain.get(voice, length) for length in true for voice in voices]
         text = self.general * len(voices)  # each voice also scores the general text
         low = (self._speech(lengths, len(voices)) + text) * (1 - SLACK)
@@ -288,6 +302,16 @@ class Estimate(Pipeline):
         usual = round(fmean([len(m.answer) for scope in SCOPES for m in self._part(scope, "train")]))
         low, high = (self._speech([length] * count, 2) for length in (usual, widen.longest(self.voices)))
         return Cost("", low * (1 - SLACK), high * (1 + SLACK), f"; {count} further questions answered first")
+
+    def _preparing(self, seconds: float, supply: Supply) -> float:
+        """Return the seconds of what the method does once with all examples, the further questions too.
+
+        seconds: what the first step took longer than others, without the further questions.
+        """
+        if type(self.method).prepare is Method.prepare:
+            return 0.0
+        known, more = len(supply.forget) + len(supply.retain), len(self.further.examples) if self.further else 0
+        return max(0.0, seconds) * (known + more) / known
 
     def _watch_seconds(self, checks: int) -> float:
         """Return what the watched questions cost at most; each is asked again at every checkpoint."""

@@ -29,7 +29,7 @@ from core.worker import Log, reporting, turn
 
 STEPS = {
     "known": "what the model knows already", "forward": "scoring of answers", "teaching": "two teaching steps",
-    "talking": "generation of answers", "localizing": "gradients of one batch", "unlearning": "two unlearning steps",
+    "talking": "generation of answers", "localizing": "gradients of one batch", "unlearning": "a few unlearning steps",
 }  # fmt: skip
 """name of a measurement in status.json -> what it is, in words"""
 
@@ -85,7 +85,10 @@ def _measure(plan: Run, folder: Path, log: Log) -> None:
 
 def _clean(plan: Run) -> None:
     """Remove what re-used stages brought along: a plan is a few numbers."""
+    from core import merging  # it brings torch along
+
     shutil.rmtree(plan.path / "before", ignore_errors=True)
+    shutil.rmtree(plan.path / merging.TAUGHT, ignore_errors=True)
     for name in ("widened.jsonl", *(name for names in store.SHIPPED.values() for name in names)):
         (plan.path / name).unlink(missing_ok=True)
 
@@ -93,7 +96,9 @@ def _clean(plan: Run) -> None:
 def lines(found: dict[str, Any]) -> list[str]:
     """Return a plan as lines of text."""
     knows = found["knows"]
-    said = [f"Untaught it predicts {knows['unlearn']:.0f} % of the answers' words of U and {knows['retention']:.0f} % of R."]
+    said = [
+        f"As it is, the model predicts {knows['unlearn']:.0f} % of the answers' words of U and {knows['retention']:.0f} % of R."
+    ]
     for cost in found["stages"]:
         said.append(f"{cost['name']:10} {cost['low']:8.1f} to {cost['high']:8.1f} s  {cost['how']}")
     total = found["total"]

@@ -41,6 +41,9 @@ PROFILE = 3.65
 EXAMPLE, EXTRAS = 8_500, 3_000
 """bytes an example takes in a run's answers, tokens and metrics; and what else is recorded of it with evaluate.extras"""
 
+_Scopes = dict[str, list[Encoded]]
+"""scope -> examples: `encoded` are those of the run, `lessons` also those that are taught and then left out"""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -108,15 +111,13 @@ def size(config: RunConfig, *, gpu: bool = False, rate: float | None = None) -> 
     model = architectures.configuration(config.model.name)
     dtype = footprint.guessed_dtype(config.model.dtype, "cuda" if gpu else footprint.guessed_device(config.model.device))
     corpus = data.load(config.data, config.seed)
+    whole = data.load(dataclasses.replace(config.data, forget=()), config.seed) if config.data.forget else corpus
     tokenizer, whose = _tokenizer(config)
-    encoded = {
-        scope: batching.encode_all(tokenizer, config.model.template, corpus.select(scope), config.data.max_tokens)
-        for scope in SCOPES
-    }
+    encoded, lessons = (_encoded(config, tokenizer, of) for of in (corpus, whole))
     adapters = architectures.weightless(model, dtype, config.teach)
-    held = dry_run.held(model, config, _batches(config, corpus, encoded), dtype)
+    held = dry_run.held(model, config, _batches(config, corpus, encoded, lessons), dtype)
     known = architectures.published().get(config.model.name)
-    work = _work(config, corpus, encoded, whose)
+    work = _work(config, corpus, encoded, lessons, whose)
     weights = {name: p for name, p in adapters.model.named_parameters() if ".lora_" not in name}
     bytes_ = sum(p.numel() * _per_weight(config, name, p) for name, p in weights.items())
     one = sum(p.numel() for p in adapters.tensors("before").values())
@@ -145,18 +146,23 @@ def _tokenizer(config: RunConfig) -> tuple[Any, str]:
     return AutoTokenizer.from_pretrained(source), "its own tokenizer"
 
 
-def _part(corpus: Corpus, encoded: dict[str, list[Encoded]], scope: str, split: str) -> list[Encoded]:
+def _encoded(config: RunConfig, tokenizer: Any, corpus: Corpus) -> _Scopes:
+    c = config.data
+    return {s: batching.encode_all(tokenizer, config.model.template, corpus.select(s), c.max_tokens) for s in SCOPES}
+
+
+def _part(corpus: Corpus, encoded: _Scopes, scope: str, split: str) -> list[Encoded]:
     wanted = {e.id for e in corpus.select(scope, split)}
     return [m for m in encoded[scope] if m.id in wanted]
 
 
-def _batches(config: RunConfig, corpus: Corpus, encoded: dict[str, list[Encoded]]) -> dry_run.Batches:
-    everything = [m for members in encoded.values() for m in members]
+def _batches(config: RunConfig, corpus: Corpus, encoded: _Scopes, lessons: _Scopes) -> dry_run.Batches:
+    everything, taught = ([m for members in of.values() for m in members] for of in (encoded, lessons))
     train = {scope: _part(corpus, encoded, scope, "train") for scope in SCOPES}
     copies = config.localize.copies if config.localize.perturbation == "code" else 1
     c = config.unlearn
     return dry_run.Batches(
-        teach=dry_run.longest(everything, config.teach.batch_size),
+        teach=dry_run.longest(taught, config.teach.batch_size),
         localize=max(
             (dry_run.longest(members * copies, config.localize.batch_size) for members in train.values()), key=_tokens
         ),
@@ -173,9 +179,10 @@ def _tokens(members: Sequence[Encoded]) -> int:
     return padded([members]) if members else 0
 
 
-def _work(config: RunConfig, corpus: Corpus, encoded: dict[str, list[Encoded]], whose: str) -> Work:
+def _work(config: RunConfig, corpus: Corpus, encoded: _Scopes, lessons: _Scopes, whose: str) -> Work:
     """Count the tokens of every stage as it will batch them; teaching and unlearning make all the steps they may."""
-    everything = [m for members in encoded.values() for m in members]
+    everything, taught = ([m for members in of.values() for m in members] for of in (encoded, lessons))
+    passes = config.teach.epochs if config.teach.enabled and not config.teach.from_run else 0
     train = {scope: _part(corpus, encoded, scope, "train") for scope in SCOPES}
     source = torch.Generator().manual_seed(config.seed)
     c = config.unlearn
@@ -191,7 +198,7 @@ def _work(config: RunConfig, corpus: Corpus, encoded: dict[str, list[Encoded]], 
     return Work(
         len(everything), max(len(m.ids) for m in everything),
         trained={
-            "teach": float(padded(bucketed(everything, config.teach.batch_size, source)) * config.teach.epochs * config.teach.enabled),
+            "teach": float(padded(bucketed(taught, config.teach.batch_size, source)) * passes),
             # The unlearn scope is gone through once more, for each question's share.
             "localize": float(2 * localized["unlearn"] + localized["retention"]),
             "unlearn": float(c.steps * _tokens(joint)),

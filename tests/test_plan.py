@@ -8,10 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core import jobs, plan, store
+from core.config import RunConfig
+from core.context import Context
+from core.methods.grail import GRAIL
 from core.store import Run
 from core.timing import TIMED
 from tests.processes import ROOT, last_json, quick, state, until
@@ -40,6 +44,15 @@ def in_shell(config: Path, *arguments: str, **env: str) -> subprocess.CompletedP
     )
 
 
+def measured(config: RunConfig, at: Path, folder: Path) -> dict[str, Any]:
+    """Return what is foretold of a configuration, for a folder of runs: by stage, and as a whole."""
+    from core.estimate import Estimate
+    from tests.naive import Recorder
+
+    found = Estimate(store.create(config, at), config, folder, Recorder(), time.time()).measure()
+    return {**found, "stages": {cost["name"]: cost for cost in found["stages"]}}
+
+
 def test_every_stage_gets_a_range_that_adds_up(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     quick(tiny_llama, tiny_data).save(tmp_path / "config.json")
     done = in_shell(tmp_path / "config.json", "--json", "--runs", str(tmp_path))
@@ -55,19 +68,42 @@ def test_every_stage_gets_a_range_that_adds_up(tiny_llama: Path, tiny_data: Path
 
 
 def test_extras_are_part_of_the_estimate(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
-    from core.estimate import Estimate
-    from tests.naive import Recorder
-
     costs = {}
     for extras in (False, True):
-        config, folder = quick(tiny_llama, tiny_data, evaluate__extras=extras), tmp_path / str(extras)
-        found = Estimate(store.create(config, folder), config, folder, Recorder(), time.time()).measure()
-        costs[extras] = {cost["name"]: cost for cost in found["stages"]}
+        folder = tmp_path / str(extras)
+        costs[extras] = measured(quick(tiny_llama, tiny_data, evaluate__extras=extras), folder, folder)["stages"]
     for name in ("preflight", "evaluate"):
         assert "passages" in costs[True][name]["how"]
         assert "passages" not in costs[False][name]["how"]
         # 480 options and some hundred answers against 18 short ones: even a disturbed clock sees the difference.
         assert costs[True][name]["high"] > 1.5 * costs[False][name]["high"]
+
+
+def test_what_is_foretold_follows_the_settings(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(self: GRAIL, context: Context) -> None:
+        time.sleep(1)
+        rank(self, context)
+
+    rank = GRAIL.prepare
+    monkeypatch.setattr(GRAIL, "prepare", slow)
+    config = quick(
+        tiny_llama, tiny_data, teach__merge=True, teach__batch_size=2, data__forget=("Orla Venning",),
+        evaluate__splits=("val",), unlearn__method="grail",
+    )  # fmt: skip
+    stages = measured(config, tmp_path, tmp_path)["stages"]
+    assert "; 9 steps a pass" in stages["teach"]["how"], "all 18 questions are taught, though one subject is forgotten"
+    assert stages["preflight"]["how"].startswith("24 answers of up to 4 tokens; 24 answers scored")
+    assert stages["answers"]["how"].startswith("4 answers of up to"), "one of U and three of R stand in val"
+    assert stages["evaluate"]["how"] == "4 answers scored"
+    assert stages["unlearn"]["low"] > 0.8, "what the method does before its first step"
+
+
+def test_a_run_that_goes_on_from_another_teaches_nothing(unlearned_run: Run, tmp_path: Path) -> None:
+    config = unlearned_run.config().with_setting("teach.from_run", unlearned_run.id)
+    teach = measured(config, tmp_path, unlearned_run.path.parent)["stages"]["teach"]
+    assert (teach["high"], teach["how"]) == (0, f"nothing is taught: it goes on from run {unlearned_run.id}")
 
 
 def test_what_a_run_has_computed_costs_nothing(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from core.likelihood import answer_logits, mean_loss
 from core.stages import TeachConfig
 from dashboard.charts import heatmap
 from dashboard.charts.palette import LIGHT
-from tests.processes import command, last_json
+from tests.processes import command, last_json, quick
 from tests.tiny import SETTINGS
 
 LARGE = ("Llama-2-7B", "Llama-2-70B", "Qwen1.5-7B", "Mixtral-8x7B", "Llama-3.1-405B")
@@ -139,3 +139,12 @@ def test_the_verb(tiny_llama: Path, tiny_data: Path) -> None:
     wrong = command("plan", "--model", str(tiny_llama), "--data", str(tiny_data), "--gpu-memory", "-1")
     assert wrong.returncode == 1
     assert wrong.stderr == "--gpu-memory cannot be -1. Give a number above 0.\n"
+
+
+def test_all_that_is_taught_counts_and_nothing_where_a_run_is_gone_on_from(tiny_llama: Path, tiny_data: Path) -> None:
+    config = quick(tiny_llama, tiny_data)
+    one = config.with_setting("data.forget", ("Orla Venning",))
+    whole, part, on = (sizing.size(c).work for c in (config, one, config.with_setting("teach.from_run", "earlier")))
+    assert part.trained["teach"] == whole.trained["teach"] > 0
+    assert part.trained["localize"] < whole.trained["localize"]
+    assert on.trained["teach"] == 0

@@ -104,6 +104,8 @@ def knows(share: Mapping[str, float], config: RunConfig) -> str:
     """Say what the model knows before teaching, and what follows from it."""
     u, r = share["unlearn"], share["retention"]
     fact = f"As it is, this model predicts **{u:.0f} %** of the words of the answers to forget, **{r:.0f} %** of those to keep"
+    if config.teach.from_run:
+        return f"{fact}."
     if u >= 90:
         advice = "it knows them already, so teaching can be switched off" if config.teach.enabled else "it knows them"
         return f"{fact}: {advice}."
