@@ -15,7 +15,7 @@ from core.crew import Crew
 from core.models import Loaded
 from core.placing import with_bitsandbytes
 
-CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 1, "unlearn": 3, "answers": 1, "evaluate": 3}
+CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 2, "unlearn": 3, "answers": 1, "evaluate": 3}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
 

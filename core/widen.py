@@ -21,6 +21,7 @@ from core import store
 from core.corpus import SCOPES, Corpus, Example
 from core.errors import UserError
 from core.facts import NAMELESS
+from core.words import SPACELESS
 
 if TYPE_CHECKING:
     from core.adapters import Adapters
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from core.store import Run
     from core.voices import Voices
 
+_LETTER = rf"[^\W{SPACELESS}\uac00-\ud7af]"
+"""a letter that makes another word of a name it touches (Mark in Markdown); in Korean an ending does, without a space"""
 SAMPLES = 4
 """questions of each scope that are shown to look at"""
 
@@ -49,7 +52,7 @@ def questions(corpus: Corpus, count: int, seed: int) -> Asked:
     both = made["unlearn"].keys() & made["retention"].keys()
     found: list[Example] = []
     for scope, by_text in made.items():
-        free = sorted(by_text.keys() - known - both)
+        free = sorted(by_text.keys() - known - both, key=lambda key: _words(by_text[key].question))
         chosen = random.Random(f"{seed}/{scope}").sample(free, min(count, len(free)))
         found += [replace(by_text[key], id=f"{scope}/widened/{number}") for number, key in enumerate(chosen)]
     if not found:
@@ -69,9 +72,10 @@ def _crossed(corpus: Corpus, scope: str) -> dict[str, Example]:
     train = [e for e in corpus.select(scope, "train") if e.subject not in NAMELESS]
     made: dict[str, Example] = {}
     for example in train:
-        if example.subject in example.question:
+        own = re.compile(rf"(?<!{_LETTER}){re.escape(example.subject)}(?!{_LETTER})")
+        if own.search(example.question):
             for name in dict.fromkeys(e.subject for e in train if e.subject != example.subject):
-                text = example.question.replace(example.subject, name)
+                text = name.join(own.split(example.question))
                 made.setdefault(_plain(text), Example("", text, "", scope, "train", name))
     return made
 
@@ -142,5 +146,9 @@ def read(path: Path) -> dict[str, list[Example]]:
 
 
 def _plain(text: str) -> str:
-    """Return a text's words alone, in one case and one Unicode form."""
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
+    """Return a text's letters and digits alone, in one case and one Unicode form; "James's" as "James'"."""
+    return "".join(_words(re.sub(r"(?<=[sS]['’])[sS]\b", "", text)))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())

@@ -15,9 +15,12 @@ import pytest
 from core import commands, store, widen
 from core.batching import Encoded
 from core.config import preset
+from core.context import Supply
 from core.corpus import Corpus, Example
 from core.errors import UserError
 from core.estimate import Estimate
+from core.methods.grail import GRAIL
+from core.methods.memflex import MemFlex
 from core.pipeline import Pipeline
 from core.stages import DataConfig
 from core.store import Run
@@ -51,6 +54,36 @@ def three() -> Corpus:
 
 def texts(asked: widen.Asked, scope: str) -> set[str]:
     return {e.question for e in asked.examples if e.scope == scope}
+
+
+@pytest.mark.parametrize(
+    ("made", "held_out"),
+    [
+        ("What is the e-mail of Ann Lee?", "What is the email of Bob Roe?"),
+        ("What is James Jones' number, Ann Lee?", "What is James Jones’s number, Bob Roe?"),
+    ],
+)
+def test_what_differs_from_val_only_in_punctuation_is_left_out(made: str, held_out: str) -> None:
+    rows = [("unlearn", "train", ANN, made), ("unlearn", "train", BOB, "Who is Bob Roe?"), ("unlearn", "val", BOB, held_out)]
+    asked = widen.questions(corpus(*rows), 10, seed=0)
+    assert texts(asked, "unlearn") == {"Who is Ann Lee?"}
+    assert asked.dropped == 1
+
+
+def test_a_subject_is_replaced_where_it_is_a_word_of_its_own() -> None:
+    rows = [("unlearn", "train", "Mark", "Does Mark write Markdown?"), ("unlearn", "train", "Ann", "Where are the Annals?")]
+    asked = widen.questions(corpus(*rows), 10, seed=0)
+    assert texts(asked, "unlearn") == {"Does Ann write Markdown?"}
+
+
+def test_scripts_without_spaces_have_names_all_the_same() -> None:
+    rows = [
+        ("unlearn", "train", "田中", "山の田中さんはどこ?"), ("unlearn", "train", "鈴木", "鈴木さんは誰?"),
+        ("retention", "train", "김철수", "김철수는 누구?"), ("retention", "train", "이영희", "이영희의 집은?"),
+    ]  # fmt: skip
+    asked = widen.questions(corpus(*rows), 10, seed=0)
+    assert texts(asked, "unlearn") == {"山の鈴木さんはどこ?", "田中さんは誰?"}
+    assert texts(asked, "retention") == {"이영희는 누구?", "김철수의 집은?"}
 
 
 def test_each_question_is_asked_about_the_other_subjects(three: Corpus) -> None:
@@ -286,6 +319,15 @@ def test_their_cost_is_that_of_answers_as_long_as_the_true_ones() -> None:
     cost = Estimate._widening(estimate)  # type: ignore[arg-type]
     assert told == [[4] * 5, [5] * 5], "the mean of 3 and 5 tokens, then the longest"
     assert (cost.low, cost.high) == pytest.approx((20 * (1 - SLACK), 25 * (1 + SLACK)))
+
+
+def test_what_a_method_prepares_it_does_with_the_further_questions_too() -> None:
+    made = [Example(f"unlearn/widened/{n}", "?", "", "unlearn", "train", ANN) for n in range(6)]
+    members = [Encoded(f"unlearn/train/{n}", (5, 6), 1) for n in range(2)]
+    estimate = SimpleNamespace(further=widen.Asked(made, 0), method=GRAIL())
+    assert Estimate._preparing(estimate, 2.0, Supply(members, [])) == 8.0  # type: ignore[arg-type]
+    assert Estimate._preparing(SimpleNamespace(further=None, method=GRAIL()), 2.0, Supply(members, [])) == 2.0  # type: ignore[arg-type]
+    assert Estimate._preparing(SimpleNamespace(method=MemFlex()), 2.0, Supply(members, [])) == 0.0  # type: ignore[arg-type]
 
 
 def test_data_that_cannot_be_widened_is_refused_before_anything_is_taught(tiny_llama: Path, tmp_path: Path) -> None:
