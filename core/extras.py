@@ -138,12 +138,9 @@ class Extras:
         for voice in names:
             with adapters.active(adapter_of(voice)) as model:
                 judged = self._logprobs(model, light, adapters.device)
-                columns[voice] = {}
                 mine = self.voices.crew.share(every, cost)
-                for name, scores in score(model, mine, self.voices.pad, device=adapters.device):
-                    columns[voice][name] = scores
-                    self._progress(1)
-                columns[voice] = self.voices.crew.merged(columns[voice])
+                scored = score(model, mine, self.voices.pad, device=adapters.device, done=self._progress)
+                columns[voice] = self.voices.crew.merged(dict(scored))
             found["choices"][voice] = [_options(judged, n, c["options"]) for n, c in enumerate(choices())]
             found["wrong"][voice] = _by_example(judged, self.wrong.texts)
         kept = [e for e in self.unseen if any(e.id == member.id for member in every)]

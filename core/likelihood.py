@@ -7,7 +7,7 @@ states are gathered at the answer positions just before the output layer, whatev
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,9 +205,19 @@ class TokenScores:
 
 @torch.no_grad()
 def score(
-    model: Any, examples: Sequence[Encoded], pad: int, *, size: int = BATCH, top: int = 0, device: Any = "cpu"
+    model: Any,
+    examples: Sequence[Encoded],
+    pad: int,
+    *,
+    size: int = BATCH,
+    top: int = 0,
+    device: Any = "cpu",
+    done: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[str, TokenScores]]:
-    """Yield (example id, TokenScores) batch by batch, shortest examples first."""
+    """Yield (example id, TokenScores) batch by batch, shortest examples first.
+
+    done: told after each batch how many examples it had.
+    """
     for members in by_length(examples, size):
         batch = collate(members, pad, device)
         logits = answer_logits(model, batch)
@@ -219,6 +229,8 @@ def score(
             mine = scored[start : start + len(member.answer)]
             start += len(mine)
             yield member.id, TokenScores(*map(list, zip(*mine, strict=True)))
+        if done:
+            done(len(members))
 
 
 _Row = tuple[float, int, list[tuple[int, float]], float, float]

@@ -85,10 +85,8 @@ def _measure(plan: Run, folder: Path, log: Log) -> None:
 
 def _clean(plan: Run) -> None:
     """Remove what re-used stages brought along: a plan is a few numbers."""
-    from core import merging  # it brings torch along
-
-    shutil.rmtree(plan.path / "before", ignore_errors=True)
-    shutil.rmtree(plan.path / merging.TAUGHT, ignore_errors=True)
+    for name in ("before", "taught"):
+        shutil.rmtree(plan.path / name, ignore_errors=True)
     for name in ("widened.jsonl", *(name for names in store.SHIPPED.values() for name in names)):
         (plan.path / name).unlink(missing_ok=True)
 

@@ -75,18 +75,21 @@ class Voices:
 
     def score(self, adapters: Adapters, voices: Sequence[str]) -> pd.DataFrame:
         """Return one row an answer token with each voice's log-probability, rank and alternatives."""
-        c, columns = self.config.evaluate, {}
+        c, columns = self.config.evaluate, dict[str, dict[str, TokenScores]]()
         total, done = len(self.encoded) * len(voices), 0
+
+        def count(examples: int) -> None:
+            # Once a batch: a rate taken after its first example would be that of a whole batch for one.
+            nonlocal done
+            done += examples
+            self.report.check()
+            self.report.progress(self.crew.counted(done, total), total, "examples")
+
         for voice in voices:
-            found: dict[str, TokenScores] = {}
             with adapters.active(adapter_of(voice)) as model:
                 members = self.crew.share(list(self.encoded.values()), cost)
-                for name, scores in score(model, members, self.pad, size=c.batch_size, top=c.top, device=adapters.device):
-                    self.report.check()
-                    found[name] = scores
-                    done += 1
-                    self.report.progress(self.crew.counted(done, total), total, "examples")
-            columns[voice] = self.crew.merged(found)
+                scored = score(model, members, self.pad, size=c.batch_size, top=c.top, device=adapters.device, done=count)
+                columns[voice] = self.crew.merged(dict(scored))
         return token_table(self.tokenizer, self.examples, self.encoded, columns)
 
     def ask(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -173,7 +173,7 @@ def running(title: str, stage: Status) -> None:
     if stage.get("tokens_per_second"):
         facts.append(f"{stage['tokens_per_second']:.0f} tokens a second")
     if stage.get("left"):
-        facts.append(f"at most {duration(float(stage['left']))} left")
+        facts.append(f"at most {duration(float(stage['left']))} left for these {md(stage.get('unit', ''))}")
     if stage.get("peak_memory_mb"):
         facts.append(f"{float(stage['peak_memory_mb']) / 1000:.1f} GB at most")
     st.progress(min(1.0, float(done) / float(total)), text=" · ".join(facts))

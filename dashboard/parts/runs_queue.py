@@ -89,7 +89,7 @@ def words(status: dict[str, Any]) -> str:
     if values.get("done") and values.get("total"):
         said.append(f"{values['done']:g} of {values['total']:g} {values.get('unit', '')}")
         if values.get("left"):
-            said.append(f"at most {duration(float(values['left']))} left in this stage")
+            said.append(f"at most {duration(float(values['left']))} left for these {values.get('unit', '')}")
     return md(" · ".join(said))
 
 

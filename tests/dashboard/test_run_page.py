@@ -76,7 +76,7 @@ def test_a_running_run_shows_rate_time_memory_and_log(living: Run, open_page: Op
     app = open_page("run", "living")
     assert not app.exception
     assert "431 tokens a second" in bars(app)
-    assert "at most 1 min 47 s left" in bars(app)
+    assert "at most 1 min 47 s left for these steps" in bars(app)
     assert "Peak memory so far 2.6 GB" in said(app)
     assert BAD in app.code[0].value
     assert any(b.label == "Cancel" for b in app.button)
