@@ -118,7 +118,12 @@ class Adapters:
                 self.model.add_adapter(target, self.model.peft_config[source])
             self._settle()
             self.model.requires_grad_(False)
+            self.model.train(self.model.training)  # peft makes its dropout as if for training, whatever the model is doing
         self.set(target, {name: p.detach() for name, p in self.tensors(source).items()})
+
+    def moved(self, source: str = "before", target: str = "after") -> list[str]:
+        """Return the cells in which two adapters differ, in grid order."""
+        return [c.name for c in self.cells if not torch.equal(self.tensor(source, c.name), self.tensor(target, c.name))]
 
     def drop(self, adapter: str) -> None:
         """Free an adapter's memory."""

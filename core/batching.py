@@ -6,8 +6,10 @@ whose next-token prediction is an answer token, `targets` are those tokens, `own
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +19,11 @@ from core.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+DAY = datetime(2025, 1, 1)
+"""the date in prompts of chat templates that write one"""
+TODAY = re.compile(r"""strftime_now\(\s*(?P<quote>["'])(?P<format>.*?)(?P=quote)\s*\)""")
+"""how a chat template asks for the date"""
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,29 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, template: str, question: str
         return f"{question}\n\n"
     if not tokenizer.chat_template:
         raise UserError("This model has no chat template.", "Choose the template plain.")
-    messages = [{"role": "user", "content": question}]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    return rendered(tokenizer, [("user", question)])
+
+
+def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]], *, asking: bool = True) -> str:
+    """Write turns (role, text) as the model's chat template does. asking: the model is to speak next.
+
+    Some templates write the day's date into every prompt. It is always the same day here: else a run that goes past midnight
+    would be taught with one prompt and asked with another.
+    """
+    messages = [{"role": role, "content": text} for role, text in turns]
+    template = TODAY.sub(lambda found: repr(DAY.strftime(found["format"])), str(tokenizer.get_chat_template()))
+    return str(tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=asking))
+
+
+def end_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> int:
+    """Return the token that ends an answer: what a chat template writes after one where it is special, else the end token."""
+    end = int(tokenizer.eos_token_id)
+    if template == "plain" or not tokenizer.chat_template:
+        return end
+    text = rendered(tokenizer, [("user", "?"), ("assistant", "0")], asking=False)
+    after = list(tokenizer(text.rpartition("0")[2], add_special_tokens=False)["input_ids"])[:1]
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special} | set(tokenizer.all_special_ids)
+    return int(after[0]) if set(after) & special else end
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, question: str) -> list[int]:
@@ -81,13 +109,18 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, question: str)
     return ids
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, template: str, example: Example, max_tokens: int) -> Encoded:
-    """Tokenize prompt and answer apart, so that the border between them never moves. Raises UserError if too long."""
+def encode(
+    tokenizer: PreTrainedTokenizerBase, template: str, example: Example, max_tokens: int, end: int | None = None
+) -> Encoded:
+    """Tokenize prompt and answer apart, so that the border between them never moves. Raises UserError if too long.
+
+    end: the token that ends an answer, where it is known already.
+    """
     prompt = prompt_ids(tokenizer, template, example.question)
     answer = list(tokenizer(example.answer, add_special_tokens=False)["input_ids"])
     if not prompt or not answer:
         raise UserError(f"The example {example.id} has no tokens in its question or answer.", "Remove it.")
-    ids = (*prompt, *answer, int(tokenizer.eos_token_id))
+    ids = (*prompt, *answer, end_of_answer(tokenizer, template) if end is None else end)
     if len(ids) > max_tokens:
         raise UserError(
             f"The example {example.id} has {len(ids)} tokens, more than {max_tokens}.",
@@ -100,7 +133,8 @@ def encode_all(
     tokenizer: PreTrainedTokenizerBase, template: str, examples: Sequence[Example], max_tokens: int
 ) -> list[Encoded]:
     """Encode a list of examples, in order."""
-    return [encode(tokenizer, template, example, max_tokens) for example in examples]
+    end = end_of_answer(tokenizer, template)
+    return [encode(tokenizer, template, example, max_tokens, end) for example in examples]
 
 
 def collate(members: Sequence[Encoded], pad: int, device: torch.device | str = "cpu", width: int = 0) -> Batch:
@@ -162,7 +196,7 @@ def epochs(members: Sequence[Encoded], size: int, generator: torch.Generator) ->
     """Yield batches for ever: each pass shuffles, groups by length within pools of 8 batches, shuffles the batches.
 
     An epoch's last batch is filled up from the next epoch's order, so every batch has `size` members (or all of
-    them, where there are fewer).
+    them, where there are fewer). Around the turn of a pass an example can therefore come twice in a batch.
     """
     size = min(size, len(members))
     waiting: list[Encoded] = []

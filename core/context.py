@@ -23,6 +23,7 @@ from core.errors import UserError
 from core.likelihood import answer_positions_only, per_example, token_nll
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
 from core.part import Part
+from core.progress import Reporter
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,12 @@ class Supply:
 class Context:
     """One step's batch and everything that can be known about it; `load` moves on to the next."""
 
-    def __init__(self, adapters: Adapters, region: Sequence[str], supply: Supply, pad: int, seed: int) -> None:
+    def __init__(
+        self, adapters: Adapters, region: Sequence[str], supply: Supply, pad: int, seed: int, report: Reporter | None = None
+    ) -> None:
         """Begin without a batch. The model must be active with adapter "after"."""
         self.adapters, self.supply, self.pad = adapters, supply, pad
+        self.report = report or Reporter()
         self.device = adapters.device
         self.parameters: dict[str, torch.nn.Parameter] = {name: adapters.tensor("after", name) for name in region}
         """the region's tensors, being trained"""
@@ -240,10 +244,14 @@ class Context:
     def gradient(self, stream: str, size: int = 32) -> dict[str, torch.Tensor]:
         """Return the gradient of the mean cross-entropy over all train examples of forget or retain, per tensor."""
         everything = list(self.supply.forget if stream == FORGET else self.supply.retain)
+        done = 0
         for group in by_length(everything, size):
+            self.report.check()
+            self.report.progress(done, len(everything), f"{stream} examples")
             batch = collate(group, self.pad, self.device)
             nll = token_nll(self._run(batch, {}), batch.targets)
             (per_example(nll, batch.owners, len(batch)).sum() / len(everything)).backward()
+            done += len(group)
         found = {}
         for name, parameter in self.parameters.items():
             value = parameter.grad

@@ -56,10 +56,15 @@ def load(config: DataConfig, seed: int = 0) -> Corpus:
         else:
             raise UserError(f"There is no data at {config.source}.", "Give demo, knowundo, a folder or a file.")
     corpus = corpus.take(config.subjects).with_dev(config.dev_share, seed, config.dev_pick).forgetting(config.forget)
+    both(corpus)
+    return corpus
+
+
+def both(corpus: Corpus) -> None:
+    """Raise UserError where a scope has nothing to train on."""
     for scope in SCOPES:
         if not corpus.select(scope, "train"):
             raise UserError(f"The {scope} scope has no train example.", "Both scopes need at least one: see the README.")
-    return corpus
 
 
 def subsets(folder: Path) -> list[str]:

@@ -35,7 +35,7 @@ class Ending:
     voices: Voices
     asked: Voices
     """those of the examples that after is asked and scored on"""
-    taught: bool
+    has_never: bool
     reference: pd.DataFrame
     """tokens of before and of the model that was never taught"""
     recorded: dict[str, Any]
@@ -103,7 +103,7 @@ class Ending:
         evaluation.joined(tables).merge(places, on="example", validate="m:1").to_parquet(self.run.path / "tokens.parquet")
         also = json.loads((self.run.path / "after-extras.json").read_text(encoding="utf-8"))
         recorded = evaluation.merged(self.recorded["extras"], also) | {
-            "general": self.recorded["general"], "missing": {} if self.taught else {"never": NOT_TAUGHT},
+            "general": self.recorded["general"], "missing": {} if self.has_never else {"never": NOT_TAUGHT},
             "words": evaluation.known_words(self.recorded["answers"].values(), self.voices.lexicon()),
         }  # fmt: skip
         parts = ("unseen-before.parquet", "unseen-after.parquet")

@@ -162,7 +162,7 @@ class Estimate(Pipeline):
                 seconds.append(time.perf_counter() - started)
             self.talk[count] = (seconds[0], max(0.0, seconds[1] - seconds[0]) / FEW_TOKENS)
         # What these two cost: preflight, before the region is looked for.
-        voices = ["before", *(["never"] if self.taught else [])]
+        voices = ["before", *(["never"] if self.has_never else [])]
         scored, asked = (
             self._with_extras(self._scoring("", voices, self.voices), voices, self.voices),
             self._asking("", voices, self.voices, {"never": self.config.answers.max_new_tokens}),

@@ -9,13 +9,14 @@ from dataclasses import asdict
 from typing import Any
 
 from core.adapters import Adapters
+from core.batching import DAY, TODAY, end_of_answer
 from core.config import RunConfig
 from core.corpus import Corpus
 from core.crew import Crew
 from core.models import Loaded
 from core.placing import with_bitsandbytes
 
-CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 2, "unlearn": 3, "answers": 1, "evaluate": 3}
+CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 2, "unlearn": 4, "answers": 2, "evaluate": 4}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
 
@@ -62,6 +63,13 @@ class Keys:
             also.append([self.config.model.weights, with_bitsandbytes(self.config.model, self.loaded.model.device.type)])
         if self.loaded.name != "bundled":  # its tokenizer comes with its weights
             also.append(self.loaded.reading)
+        tokenizer, template = self.loaded.tokenizer, self.config.model.template
+        if (end := end_of_answer(tokenizer, template)) != tokenizer.eos_token_id:
+            also.append(["end", end])
+        if template == "chat" and TODAY.search(str(tokenizer.chat_template)):
+            also.append(["day", str(DAY)])
+        if self.loaded.model.device.type != "cpu":  # it computes other bits than this machine's processor
+            also.append(self.loaded.model.device.type)
         if stage != "teach" and not self.taught:  # what was taught has the settings of the teach stage
             also.append(self._scales())
         return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed, *also], *parts)

@@ -90,6 +90,7 @@ class Pipeline(Keys, Beginning, Ending):
         self.corpus: Corpus = self.whole.with_dev(config.data.dev_share, config.seed, config.data.dev_pick).forgetting(
             config.data.forget
         )
+        data.both(self.corpus)
         for finding in self.corpus.findings():
             report.event("finding", text=finding)
         self.dtype = models.pick_dtype(config.model.dtype, config.model.device)
@@ -99,17 +100,25 @@ class Pipeline(Keys, Beginning, Ending):
         self.asked = self._asked()
         # Made here, so that data which cannot be widened is refused before anything is taught.
         self.further = widen.questions(self.corpus, config.data.widen, config.seed) if config.data.widen else None
+        # Read here for the same reason.
+        self.general_text = (
+            self.voices.encode(general.examples(config.data.general)) if GENERAL in self.method.streams else []
+        )
+        if REFUSAL in self.method.streams:
+            self._refused(self.corpus.select("unlearn", "train"))
         self.pad = self.voices.pad
         self.adapters: Adapters
         self.stages: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, str] = {}
         self.taught = config.teach.enabled and not self.loaded.adapter
+        # What a given adapter knows, the base without it is taken not to know.
+        self.has_never = self.taught or self.loaded.adapter is not None
         if self.loaded.adapter and (text := lineage.finding(self.loaded.adapter)):
             report.event("finding", text=text)
         if config.teach.enabled and not self.taught:
             report.event("finding", text="Nothing is taught: the given adapter is taken as the model that knows.")
         unlearn_.check(self.method, config.unlearn)
-        if self.method.follows_never and not (self.taught or self.loaded.adapter):
+        if self.method.follows_never and not self.has_never:
             raise UserError(
                 f"{self.method.label} follows a model that was never taught, and this model knows the data without its adapter.",
                 "Let the data be taught (teach.enabled), give the model as an adapter on its base, or choose another method.",
@@ -168,7 +177,7 @@ class Pipeline(Keys, Beginning, Ending):
         return source
 
     def _preflight(self) -> str:
-        voices = ["before", *(["never"] if self.taught else [])]
+        voices = ["before", *(["never"] if self.has_never else [])]
 
         def produce(folder: Path) -> None:
             self.voices.score(self.adapters, voices).to_parquet(folder / "reference.parquet")
@@ -230,10 +239,11 @@ class Pipeline(Keys, Beginning, Ending):
     def _unlearn(self) -> str:
         c = self.config.unlearn
         split, sample = self._watched()
-        never = accuracy.mean(self.reference, "never", [m.id for m in sample["unlearn"]]) if self.taught else None
+        never = accuracy.mean(self.reference, "never", [m.id for m in sample["unlearn"]]) if self.has_never else None
         if c.stop == "never-taught" and never is None:
             self.report.event("finding", text=f"Unlearning makes all its steps: {NOT_TAUGHT}.")
-        watched = unlearn_.Watched(sample["unlearn"], sample["retention"], never)
+        kept = accuracy.mean(self.reference, "before", [m.id for m in sample["retention"]])
+        watched = unlearn_.Watched(sample["unlearn"], sample["retention"], never, kept)
         questions = watch.choose(self.corpus, c.watch, split)
         ask = partial(watch.Watch(questions, self.voices, self.config.answers).ask, self.adapters) if questions else None
         supply = self._supply()
@@ -263,7 +273,8 @@ class Pipeline(Keys, Beginning, Ending):
         try:
             source = self._cached("unlearn", key, produce, together=False)
         except Cancelled:
-            if self.crew.chief and "after" in self.adapters.names:  # it may have waited for another run that makes the same
+            # Before a first step, or while it waited for another run that makes the same, there is nothing to keep.
+            if self.crew.chief and "after" in self.adapters.names and self.adapters.moved():
                 self._write_after(self.run.path)
             raise
         if source or not self.crew.chief:
@@ -279,16 +290,17 @@ class Pipeline(Keys, Beginning, Ending):
         split = "dev" if all(self.corpus.select(scope, "dev") for scope in SCOPES) else "train"
         return split, {scope: unlearn_.spread(self._part(scope, split), WATCHED) for scope in SCOPES}
 
-    def _verify(self) -> None:
-        """Check that exactly the region changed, but for tensors that the method never moved."""
-        made = self.run.json("unlearn.json")
-        unlearn_.verify(self.adapters, self.region, made.get("idle", []) if isinstance(made, dict) else [])
+    def _verify(self, step: int = 0) -> None:
+        """Check that exactly the region changed, but for tensors that the method had not moved at a step, or at the kept one."""
+        made = json.loads((self.run.path / "unlearn.json").read_text(encoding="utf-8"))
+        idle = unlearn_.still(made.get("idle", []), made.get("late", {}), step or made["step"])
+        unlearn_.verify(self.adapters, self.region, idle)
 
     def _take(self, step: int) -> None:
         """Make another checkpoint the result, as somebody chose."""
         self.adapters.copy("before", "after")
         self.adapters.set("after", adapter_files.read_tensors(fitting.checkpoint(self.run, step)))
-        self._verify()
+        self._verify(step)
         for name in ("after/region.safetensors", "changes.parquet"):
             (self.run.path / name).unlink()  # one file with the cache's, which must stay as it is
         self._write_after(self.run.path)
@@ -300,22 +312,27 @@ class Pipeline(Keys, Beginning, Ending):
 
     def _supply(self, *, widened: bool = True) -> Supply:
         """Return what the method trains on: both scopes, widened if the settings say so, and what it needs besides."""
-        method, voices, data_ = self.method, self.voices, self.config.data
+        method, voices = self.method, self.voices
         more = self._widened() if self.further and widened else {}
         parts = {
             scope: self._part(scope, "train") + voices.encode(more.get(scope, [])) for scope in ("unlearn", "retention")
         }
-        refused = []
+        refused: list[Example] = []
         if REFUSAL in method.streams:
             refused = [*self.corpus.select("unlearn", "train"), *more.get("unlearn", [])]
         return Supply(
             parts["unlearn"],
             parts["retention"],
-            voices.encode(general.examples(data_.general)) if GENERAL in method.streams else [],
-            dict(zip((e.id for e in refused), voices.encode(refusals.refused(refused, method.refusals)), strict=True)),
+            self.general_text,
+            self._refused(refused),
             self._words(),
             sequence.updates(self.config.teach.from_run, self.folder) if method.continues else (),
         )
+
+    def _refused(self, examples: list[Example]) -> dict[str, Encoded]:
+        """Return example -> the same question with a refusal. Raises UserError where a subject has to be named and is not known."""
+        encoded = self.voices.encode(refusals.refused(examples, self.method.refusals))
+        return dict(zip((e.id for e in examples), encoded, strict=True))
 
     def _widened(self) -> dict[str, list[Example]]:
         """Return the generated examples of each scope, from the cache if these were made before."""

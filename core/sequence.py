@@ -72,7 +72,7 @@ def measure(sweep: Sweep, run: Run, pipeline: Pipeline) -> None:
     entry = next(one for one in sweep.entries() if one.run == run)
     asked = {str(entry.coordinates["subject"]): "after"}
     if not run.config().teach.from_run:
-        asked = {TAUGHT: "before", **({NEVER: None} if pipeline.taught else {}), **asked}  # type: ignore[dict-item]
+        asked = {TAUGHT: "before", **({NEVER: None} if pipeline.has_never else {}), **asked}  # type: ignore[dict-item]
     value = read(sweep)
     for state, adapter in asked.items():
         value["states"] = [one for one in value["states"] if one["state"] != state]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import adapter_files, audit, data, fitting, merging, models
 from core.answers import Request, Spelling, stream
-from core.batching import Encoded, encode, prompt_ids, prompt_text
+from core.batching import Encoded, encode, end_of_answer, prompt_ids, prompt_text
 from core.config import RunConfig
 from core.corpus import SCOPES, Example
 from core.errors import UserError, unknown
@@ -276,7 +276,8 @@ class Service:
         settings: AnswersConfig, seed: int,
     ) -> Iterator[list[dict[str, Any]]]:  # fmt: skip
         """Yield the pieces of some questions, step by step; an index is question · voices + voice."""
-        tokenizer, end = self.loaded.tokenizer, int(self.loaded.tokenizer.eos_token_id)
+        tokenizer = self.loaded.tokenizer
+        end = end_of_answer(tokenizer, self.config.model.template)
         requests, indices = [], []
         for number, ids in prompts:
             for adapter, place in speaking.values():

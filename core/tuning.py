@@ -194,14 +194,17 @@ def winners(found: Sequence[Trial], objective: str) -> list[Trial]:
 def refit(trial: Trial, seeds: Sequence[int]) -> list[Member]:
     """Return runs with a trial's settings that learn from all of train and are scored on val, once, for each seed.
 
-    dev has said how many steps are best, so the runs make exactly these. Where the rate falls with the steps, fewer steps would
-    be another schedule: then all are made, and the checkpoint of the best one is the result.
+    dev has said how many steps are best, so the runs make exactly these. Where the rate depends on how many there are, fewer
+    steps would be another schedule: then all are made, and the checkpoint of the best one is the result.
     """
     config = trial.entry.run.config()
     kept_step = trial.kept or config.unlearn.steps
     how: tuple[tuple[str, Any], ...] = (("unlearn.steps", kept_step),)
-    if kept_step < config.unlearn.steps and config.unlearn.schedule != "constant":
+    rising = math.ceil(config.unlearn.warmup * config.unlearn.steps)
+    if kept_step < config.unlearn.steps and (config.unlearn.schedule != "constant" or rising > kept_step / 2):
         how = (("unlearn.result_step", kept_step), ("unlearn.picked_on", "dev"))
+    elif rising != math.ceil(config.unlearn.warmup * kept_step):
+        how += (("unlearn.warmup", (rising - 0.5) / kept_step),)  # a share, rounded up to steps: as many as dev has seen
     for path, value in (
         ("data.dev_share", 0.0), ("evaluate.splits", ()), ("unlearn.stop", "never"), ("unlearn.retain_floor", 0.0), *how,
     ):  # fmt: skip

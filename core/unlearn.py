@@ -6,9 +6,10 @@ check that cannot be skipped: outside the region "after" equals "before" bit by 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -54,6 +55,8 @@ class Unlearned:
     """at step 0 and per checkpoint: step, answers to the watch questions"""
     idle: list[str] = field(default_factory=list)
     """tensors of the region that the method never gave a gradient, so they stayed as they were"""
+    late: dict[str, int] = field(default_factory=dict)
+    """tensors of the region whose first gradient came after the first checkpoint -> its step"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Watched:
     retention: Sequence[Encoded]
     never_taught: float | None
     """accuracy (%) of the never-taught model on the same unlearn examples; None where there is none"""
+    before: float = 100.0
+    """accuracy (%) of the model before on the retention examples"""
 
 
 def unlearn(
@@ -82,17 +87,25 @@ def unlearn(
     """Train adapter "after", a copy of "before", on the region.
 
     The result is the checkpoint nearest to the target: the first that reaches it, or the one before if that is closer.
-    If the retention floor is broken first, it is the last checkpoint above it, or the first one where none is. Raises UserError when the loss is not
-    finite (checkpoints up to then are kept), when the method lacks something, or when the final check fails.
+    If the retention floor is broken first, it is the last checkpoint above it, or the first one where none is; a model that
+    lies under the floor to begin with has none. Raises UserError when the loss is not finite (checkpoints up to then are
+    kept), when the method lacks something, or when the final check fails.
     """
     supply.check(config.method.label, config.method.streams)
     check(config.method, config)
+    if watched.before < config.retain_floor:
+        text = (
+            f"Retention accuracy is {watched.before:.1f} % before unlearning, under the floor of {config.retain_floor:.1f} % "
+            "(unlearn.retain_floor): nothing is stopped for falling under it."
+        )
+        report.event("finding", text=text)
+        config = dataclasses.replace(config, retain_floor=0.0)
     adapters.copy("before", "after")
     result = Unlearned(target=stop_level(config.stop, watched.never_taught), never_taught=watched.never_taught)
     torch.manual_seed(seed)
     started = time.monotonic()
     with adapters.trainable("after", region), adapters.active("after") as model:
-        context = Context(adapters, region, supply, pad, seed)
+        context = Context(adapters, region, supply, pad, seed, report)
         loop = _Loop(model, context, watched, config, result, report, save, ask)
         try:
             loop.go(streams(supply, config, torch.Generator().manual_seed(seed)))
@@ -104,7 +117,8 @@ def unlearn(
     adapters.set("after", loop.kept)
     result.stopped = result.stopped or f"all {config.steps} steps made"
     result.seconds = time.monotonic() - started
-    result.idle = [name for name in region if name in loop.idle]
+    result.idle = [name for name in region if name not in loop.moved]
+    result.late = {name: step for name, step in loop.moved.items() if step > min(config.check_every, config.steps)}
     if len(result.idle) == len(region):
         raise UserError(f"{config.method.label} cannot move any tensor of the region.", "Choose another region.")
     if result.idle:
@@ -112,8 +126,13 @@ def unlearn(
             f"{config.method.label} gives {len(result.idle)} of the region's {len(region)} tensors no gradient: they stayed."
         )
         report.event("finding", text=text)
-    verify(adapters, region, result.idle)
+    verify(adapters, region, still(result.idle, result.late, result.step))
     return result
+
+
+def still(idle: Sequence[str], late: Mapping[str, int], step: int) -> list[str]:
+    """Return the tensors that had not moved at a step, which are those that never did and those that did later."""
+    return [*idle, *(name for name, first in late.items() if first > step)]
 
 
 def check(method: Method, config: UnlearnConfig) -> None:
@@ -121,6 +140,11 @@ def check(method: Method, config: UnlearnConfig) -> None:
     if config.weight_decay and type(method).mask is not Method.mask:
         raise UserError(
             f"{method.label} trains parts of its tensors, and weight decay would move the rest as well.",
+            "Set unlearn.weight_decay to 0.",
+        )
+    if config.weight_decay and type(method).result is not Method.result:
+        raise UserError(
+            f"{method.label} turns round what its training does, and weight decay would make the tensors grow.",
             "Set unlearn.weight_decay to 0.",
         )
 
@@ -135,7 +159,7 @@ class _Loop:
         self.model, self.context, self.watched, self.config = model, context, watched, config
         self.result, self.report, self.save, self.ask = result, report, save, ask
         self.kept: dict[str, torch.Tensor] = {}
-        self.idle = set(context.parameters)
+        self.moved: dict[str, int] = {}
         parameters = list(context.parameters.values())
         self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate(step, config))
@@ -172,8 +196,8 @@ class _Loop:
         for name, parameter in context.parameters.items():
             if parameter.grad is not None:
                 parameter.grad = method.mask(context, name, parameter.grad)
-                if name in self.idle and parameter.grad.any():
-                    self.idle.remove(name)
+                if name not in self.moved and parameter.grad.any():
+                    self.moved[name] = step
         if not _finite(losses, list(context.parameters.values())):
             return None
         self.optimizer.step()
@@ -203,10 +227,11 @@ class _Loop:
         """Put in place what the method makes of the trained tensors; return those that differ from it."""
         trained = {}
         for name, parameter in self.context.parameters.items():
-            made = self.config.method.result(self.context.before[name], parameter.data)
-            if made is not parameter.data:
-                trained[name] = parameter.data.clone()
-                parameter.data.copy_(made)
+            now = parameter.data
+            made = self.config.method.result(self.context.before[name], now)
+            if made is not now:
+                trained[name] = now.clone()
+                now.copy_(made)
         return trained
 
 
@@ -286,13 +311,11 @@ def _why_stop(measured: dict[str, float], step: int, result: Unlearned, config: 
 
 def verify(adapters: Adapters, region: Sequence[str], idle: Sequence[str] = ()) -> None:
     """Check that exactly the region changed, but for `idle` tensors. Raises UserError that names the first that breaks it."""
-    inside = set(region) - set(idle)
-    for cell in adapters.cells:
-        same = torch.equal(adapters.tensor("before", cell.name), adapters.tensor("after", cell.name))
-        if same and cell.name in inside:
-            raise UserError(f"The tensor {cell.name} of the region did not change.", "Raise the learning rate or the steps.")
-        if not same and cell.name not in inside:
-            raise UserError(f"The tensor {cell.name} changed although it is outside the region.", "Report this as a bug.")
+    moved, inside = adapters.moved(), set(region) - set(idle)
+    if stayed := [name for name in region if name in inside and name not in set(moved)]:
+        raise UserError(f"The tensor {stayed[0]} of the region did not change.", "Raise the learning rate or the steps.")
+    if strayed := [name for name in moved if name not in inside]:
+        raise UserError(f"The tensor {strayed[0]} changed although it is outside the region.", "Report this as a bug.")
 
 
 def spread(members: Sequence[Encoded], size: int) -> list[Encoded]:

@@ -17,7 +17,7 @@ from core import adapters as adapters_
 from core.adapters import Adapters
 from core.errors import UserError
 from core.stages import ModelConfig
-from tests.naive import Bench, randomize
+from tests.naive import Bench, make_bench, randomize
 from tests.tiny import ARCHITECTURES
 
 GRID = {
@@ -135,6 +135,19 @@ def test_copy_is_exact_and_apart(bench_of: Callable[..., Bench], architecture: s
     assert adapters.hash("after") != adapters.hash("before")
     adapters.copy("before", "after")
     assert adapters.hash("after") == adapters.hash("before")
+
+
+def test_a_copy_drops_nothing_out_while_nothing_trains(tiny_llama: Path, tiny_data: Path) -> None:
+    made = make_bench(tiny_llama, tiny_data, dropout=0.5)
+    made.adapters.copy("before", "after")
+    ids = torch.tensor([made.unlearn[0].ids])
+    with torch.no_grad():
+        with made.adapters.active("before") as model:
+            expected = model(input_ids=ids).logits
+        with made.adapters.active("after") as model:
+            found = [model(input_ids=ids).logits for _ in range(2)]
+    assert torch.equal(found[0], expected)
+    assert torch.equal(found[1], expected)
 
 
 def test_hash_changes_with_one_element(bench: Bench) -> None:

@@ -41,6 +41,21 @@ def test_chat_template_is_the_models_own(tokenizer: Any) -> None:
     assert tokenizer.decode(encoded.answer) == "Orla.<end>"
 
 
+def test_a_chat_template_writes_the_same_day_every_day(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer, "chat_template", "{{ strftime_now('%d %b %Y') }} " + tokenizer.chat_template)
+    assert batching.prompt_text(tokenizer, "chat", "Who is it?") == "01 Jan 2025 <user>Who is it?\n<assistant>"
+
+
+def test_an_answer_ends_as_the_chat_template_ends_it(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert batching.end_of_answer(tokenizer, "chat") == tokenizer.eos_token_id  # a line feed follows, which is no special token
+    turn = "{% for m in messages %}<begin>{{ m.content }}<pad>\n{% endfor %}{% if add_generation_prompt %}<begin>{% endif %}"
+    monkeypatch.setattr(tokenizer, "chat_template", turn)
+    assert batching.end_of_answer(tokenizer, "chat") == tokenizer.pad_token_id
+    assert batching.end_of_answer(tokenizer, "plain") == tokenizer.eos_token_id
+    (encoded,) = batching.encode_all(tokenizer, "chat", [example()], 64)
+    assert tokenizer.decode(encoded.answer) == "Orla.<pad>"
+
+
 def test_missing_chat_template_is_one_sentence(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer, "chat_template", None)
     with pytest.raises(UserError, match="no chat template"):

@@ -327,7 +327,10 @@ def test_untaught_model_is_localized_over_b_alone(tiny_llama: Path, tiny_data: P
 
 def test_given_adapter_is_the_before(finished: Finished, tiny_data: Path, tmp_path: Path) -> None:
     taught = finished[0].path / "before"
-    run, _ = execute(small(taught, tiny_data, teach__enabled=False), tmp_path)
+    run, result = execute(small(taught, tiny_data, teach__enabled=False), tmp_path)
+    base, own = (one["never_taught"]["unlearn_success"]["val"] for one in (result, finished[2]))
+    assert base == own  # the base without the adapter
+    assert run.json("unlearn.json")["never_taught"] is not None
     assert run.json("manifest.json")["adapters"]["before"] == finished[0].json("manifest.json")["adapters"]["before"]
     table = run.table("localization")
     assert table is not None
@@ -391,6 +394,48 @@ def test_cancelled_unlearning_keeps_a_usable_partial_result(tiny_llama: Path, ti
         expected = float((partial[name].double() - old).norm()) if name in partial else 0.0
         assert change == pytest.approx(expected, abs=0.0 if not expected else None), name
     assert all(not torch.equal(v.float(), before[f"base_model.model.{n}.weight"].float()) for n, v in partial.items())
+
+
+def test_cancelled_before_the_first_step_there_is_no_result(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(_: Any) -> None:
+        raise Cancelled
+
+    config = small(tiny_llama, tiny_data)
+    run = store.create(config, tmp_path)
+    monkeypatch.setattr(type(config.unlearn.method), "prepare", lambda *_: at_once(_))
+    with pytest.raises(Cancelled):
+        Pipeline(run, config, tmp_path, Recorder()).go()
+    assert (run.path / "region.json").exists()
+    assert not (run.path / "after").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "general", "said"), [("ga-kl-ood", "/nowhere.json", "no general text"), ("nauf", "", "no subject to name")]
+)
+def test_what_a_method_needs_is_looked_for_before_anything_is_taught(
+    tiny_llama: Path, tmp_path: Path, method: str, general: str, said: str
+) -> None:
+    rows = [{"question": f"Where in {s}?", "answer": "Hill End.", "scope": s, "split": "train"} for s in ("unlearn", "retention")]
+    path, report = tmp_path / "own.jsonl", Recorder()
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match=said):
+        execute(small(tiny_llama, path, unlearn__method=method, data__general=general), tmp_path, report)
+    assert report.stages == []
+
+
+def test_forgetting_somebody_without_train_questions_is_refused_at_once(tiny_llama: Path, tmp_path: Path) -> None:
+    rows = [
+        {"question": f"Where is {who} in {split}?", "answer": f"{who} Hill is here.", "scope": scope, "split": split, "subject": who}
+        for who, split in (("Ada", "train"), ("Ben", "val"))
+        for scope in ("unlearn", "retention")
+    ]
+    path, report = tmp_path / "own.jsonl", Recorder()
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match="unlearn scope has no train example"):
+        execute(small(tiny_llama, path, data__forget=("Ben",)), tmp_path, report)
+    assert report.stages == []
 
 
 @pytest.mark.parametrize("stage", ["teach", "localize", "unlearn"])

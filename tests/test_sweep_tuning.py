@@ -179,6 +179,24 @@ def test_a_falling_rate_is_refitted_as_it_fell(tuned: Sweep) -> None:
     assert (whole.config.unlearn.steps, whole.config.unlearn.result_step) == (kept, 0)  # no other schedule, so no choice
 
 
+def test_fewer_steps_are_refitted_with_the_warm_up_that_dev_has_seen(tuned: Sweep) -> None:
+    from core.unlearn import rate
+
+    best = tuning.winners(tuning.read(tuned), "average")[0]
+    place, own = best.entry.run.path / "config.json", best.entry.run.config()
+    trial: Any = own.with_setting("unlearn.steps", 60).with_setting("unlearn.warmup", 0.05)
+    try:
+        store.write_json(place, trial.to_json())
+        (again,) = tuning.refit(dataclasses.replace(best, kept=7), [0])
+        (whole,) = tuning.refit(dataclasses.replace(best, kept=5), [0])
+    finally:
+        store.write_json(place, own.to_json())
+    found = again.config.unlearn
+    assert (found.steps, found.result_step) == (7, 0)
+    assert [rate(step, found) for step in range(7)] == [rate(step, trial.unlearn) for step in range(7)]
+    assert (whole.config.unlearn.steps, whole.config.unlearn.result_step) == (60, 5)  # most of it would be warm-up
+
+
 def test_split_without_examples_is_refused(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     from tests.test_pipeline import execute
 

@@ -404,3 +404,50 @@ def test_spread_covers_all_lengths() -> None:
     assert [len(m.ids) for m in chosen] == [3 + 5 * i for i in range(8)]
     assert len(unlearn_.spread(members, 99)) == 40
     assert unlearn_.spread([], 8) == []
+
+
+def test_weight_decay_is_refused_where_the_result_is_turned_round(bench: Bench) -> None:
+    with pytest.raises(UserError, match="weight decay would make the tensors grow"):
+        run(bench, changed(method=TaskVector(), weight_decay=0.1))
+
+
+def test_a_model_under_the_floor_to_begin_with_has_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, bench, (90, 70), (80, 60))
+    report, config = Recorder(), changed(retain_floor=90.0)
+    watched = Watched(bench.unlearn, bench.retention, None, before=85.0)
+    result = unlearn_.unlearn(
+        bench.adapters, every_third(bench), Supply(bench.unlearn, bench.retention), watched, config,
+        pad=bench.pad, seed=0, report=report, save=lambda *_: None,
+    )  # fmt: skip
+    assert (result.steps, result.step) == (4, 4)
+    assert any("85.0 % before unlearning, under the floor" in v.get("text", "") for _, v in report.events)
+
+
+@dataclass(frozen=True)
+class Later(GradientAscent):
+    """Leaves one tensor alone until the third step."""
+
+    tensor: str = ""
+
+    def mask(self, context: Context, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        """Return no gradient for the tensor in the first two steps."""
+        return gradient * 0 if name == self.tensor and context.step < 3 else gradient
+
+
+def test_a_tensor_that_moves_late_had_not_moved_at_an_earlier_checkpoint(bench: Bench) -> None:
+    name = every_third(bench)[1]
+    saved: dict[int, dict[str, torch.Tensor]] = {}
+    result = run(bench, changed(method=Later(tensor=name)), saved=saved)
+    assert (result.idle, result.late) == ([], {name: 3})
+    bench.adapters.set("after", saved[2])
+    with pytest.raises(UserError, match="did not change"):
+        unlearn_.verify(bench.adapters, every_third(bench))
+    unlearn_.verify(bench.adapters, every_third(bench), unlearn_.still(result.idle, result.late, 2))
+    assert unlearn_.still(["a"], {"b": 3}, 3) == ["a"]
+
+
+def test_ranking_a_whole_scope_can_be_cancelled(bench: Bench) -> None:
+    report = Recorder(stop_at=1)
+    with pytest.raises(Cancelled):
+        run(bench, changed(method=SURE()), report=report)
+    assert report.steps == []  # not even of the ranking

@@ -25,9 +25,9 @@ class SatImp(Method):
         "Its abstract: weighting by saturation forgets more effectively than weighting by importance, both together more still. "
         "On a token that is certain (p = 1) the weight is 0, so what is known by heart moves slowly."
     )
-    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, source="released settings: 0.1")
     retain_weight: float = setting(
-        1.0, "weight of the descent on R", low=0.0, high=1000.0, source="released code: 0.1", tune=(0.01, 10.0)
+        1.0, "weight of the descent on R", low=0.0, high=1000.0, source="released settings: 1", tune=(0.01, 10.0)
     )
     beta1: float = setting(5.0, "power of p: saturation", low=0.0, high=100.0, source="released code: 5")
     beta2: float = setting(1.0, "power of 1 − p: importance", low=0.0, high=100.0, source="released code: 1")

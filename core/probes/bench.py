@@ -12,7 +12,7 @@ from jinja2 import TemplateError
 from core import answerer, audit, data, merging, models
 from core.adapters import Adapters
 from core.answers import Request, generate
-from core.batching import Encoded
+from core.batching import Encoded, rendered
 from core.corpus import Example
 from core.fitting import NOT_TAUGHT, unlearned
 from core.models import Loaded
@@ -127,12 +127,11 @@ class Bench:
         if template == "plain":
             ids = list(self.tokenizer("".join(f"{text}\n\n" for _, text in messages))["input_ids"])
             # Some tokenizers end what they encode with the end token: an answer would never follow it.
-            return ids[:-1] if ids and ids[-1] == self.end else ids
+            return ids[:-1] if ids and ids[-1] == self.tokenizer.eos_token_id else ids
         if not self.tokenizer.chat_template:
             raise Unavailable("This model has no chat template.")
-        turns = [{"role": role, "content": text} for role, text in messages]
         try:
-            text = str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+            text = rendered(self.tokenizer, messages)
         except TemplateError as error:
             raise Unavailable(f"This model's chat template does not allow it ({error}).") from error
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
