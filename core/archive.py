@@ -147,7 +147,7 @@ def import_(source: Path | IO[bytes], folder: Path, called: str = "") -> list[Ru
                 contents.check(Path(place) / name)
                 _settle(Path(place) / name, name, called)
             return [_move_in(Path(place) / name, folder) for name in listed]
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError):
         raise UserError(f"{called} is not a complete zip file.", "Export the run again, or copy the file again.") from None
     except FileNotFoundError as error:
         raise UserError(f"The file {error.filename} does not exist.", "Give the path of an exported run.") from None

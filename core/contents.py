@@ -13,11 +13,14 @@ from core import weight_files
 from core.config import FORMAT
 from core.errors import UserError
 from core.store import ENDED, Run
+from core.tolerant import moment
 
 LARGEST_ARRAYS = 4 * 2**30
 """bytes of the arrays of one file in memory"""
 MOST_ROWS = 50_000_000
 """rows of a table"""
+BATCH = 4096
+"""rows of a table that are read at once"""
 DEEPEST = 40
 """levels of nested JSON: readers recurse"""
 RATIO, RATIO_FROM = 200, 2**24
@@ -114,16 +117,40 @@ def _parquet(path: Path, name: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    large = refused(f"the table {name} is too large when unpacked")
     try:
         with pq.ParquetFile(path) as file:
             found = file.metadata
             size = sum(found.row_group(i).total_byte_size for i in range(found.num_row_groups))
             most = min(LARGEST_ARRAYS, max(RATIO_FROM, RATIO * path.stat().st_size))
             if size > most or found.num_rows > MOST_ROWS:
-                raise refused(f"the table {name} is too large when unpacked")
+                raise large
             file.schema_arrow  # noqa: B018 - building it reads what foreign metadata says
+            columns = [file.schema.column(i) for i in range(found.num_columns)]
+        # That size counts a text once that stands in every row: so it is read, as a dictionary of its texts, and counted.
+        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            size = 0
+            for batch in file.iter_batches(BATCH):
+                size += sum(map(_unpacked, batch.columns))
+                if size > most:
+                    raise large
     except (pa.ArrowException, OSError, ValueError):
         raise refused(f"{name} is not a readable table") from None
+
+
+def _unpacked(array: Any) -> int:
+    """Return the bytes that an array of a table takes with every text written out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(array.type):
+        lengths = pc.binary_length(array.dictionary).cast(pa.int64())
+        return 4 * len(array) + int(pc.sum(lengths.take(array.indices)).as_py() or 0)
+    if pa.types.is_nested(array.type):
+        inner = array.flatten()  # a struct has several
+        return 4 * len(array) + sum(map(_unpacked, inner if isinstance(inner, list) else [inner]))
+    return _unpacked(array.storage) if isinstance(array, pa.ExtensionArray) else int(array.nbytes)
 
 
 def _safetensors(path: Path, name: str) -> None:
@@ -135,7 +162,7 @@ def settled(status: Any) -> dict[str, Any]:
     """Return the status of a run that ended elsewhere: its facts, and no process that could be taken for one of ours."""
     values = status if isinstance(status, dict) else {}
     state = values.get("state")
-    times = {key: values[key] for key in ("created", "began", "ended") if isinstance(values.get(key), int | float)}
+    times = {key: values[key] for key in ("created", "began", "ended") if moment(values.get(key)) is not None}
     stages = values.get("stages")
     stages = {str(k): v for k, v in stages.items() if isinstance(v, dict)} if isinstance(stages, dict) else {}
     return {

@@ -16,7 +16,7 @@ from core import labels, presence
 from core.errors import UserError
 from core.labels import Label
 from core.store import Run
-from core.tolerant import mapping, number
+from core.tolerant import mapping, moment, number
 
 FILES = "config.json status.json region.json metrics.json manifest.json label.json imported.json checkpoints"
 READ = (*FILES.split(), "")
@@ -93,7 +93,7 @@ def _headline(path: str, stamps: tuple[tuple[int, int], ...]) -> Headline:
     config, status = mapping(run.json("config.json")), run.json("status.json")
     state = str(status.get("state")) if isinstance(status, dict) else "unreadable"
     return Headline(
-        labels.read(run).name or str(config.get("name") or run.id), state, number(mapping(status).get("created"))
+        labels.read(run).name or str(config.get("name") or run.id), state, moment(mapping(status).get("created"))
     )
 
 
@@ -131,7 +131,7 @@ def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
         model=config.model.name, data=f"{source} {config.data.subset}".strip(), region=rule,
         method="audit" if config.audit.after else config.unlearn.method.label,
         success=success, knew=knew, seconds=_total(stages or mapping(status.get("stages")), "seconds"),
-        peak_memory=peak_memory(stages) or peak_memory(mapping(status.get("stages"))), created=number(status.get("created")), size=size, imported=imported,
+        peak_memory=peak_memory(stages) or peak_memory(mapping(status.get("stages"))), created=moment(status.get("created")), size=size, imported=imported,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import plain
-from core.tolerant import number
+from core.tolerant import moment, number
 
 if TYPE_CHECKING:
     import psutil
@@ -50,10 +50,12 @@ def readable(value: Any) -> bool:
     """Say whether a value is a status, as far as others rely on it: a state, and numbers and objects where they are expected."""
     if not isinstance(value, dict) or not isinstance(value.get("state"), str):
         return False
-    numbers = (value.get(name) for name in ("heartbeat", "created", "began", "ended", "started_process", "pid"))
+    times = [value.get(name) for name in ("heartbeat", "created", "began", "ended")]
+    numbers = [value.get(name) for name in ("started_process", "pid")]
     stages = value.get("stages") or {}
     return (
-        all(of is None or number(of) is not None for of in numbers)
+        all(of is None or moment(of) is not None for of in times)
+        and all(of is None or number(of) is not None for of in numbers)
         and isinstance(stages, dict)
         and all(isinstance(of, dict) for of in stages.values())
     )

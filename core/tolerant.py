@@ -25,6 +25,9 @@ DAMAGED = (
 )
 """how readers of Parquet and of what pandas wrote into it fail at a file that is none"""
 
+LAST_MOMENT = 4e9
+"""seconds since 1970, in the year 2096: calendars fail at dates that are too large"""
+
 
 def json_value(path: Path) -> Any:
     """Return a JSON file's value, None where it is missing or damaged."""
@@ -70,6 +73,12 @@ def number(value: Any) -> float | None:
         return float(value) if math.isfinite(value) else None
     except OverflowError:
         return None
+
+
+def moment(value: Any) -> float | None:
+    """Return a time in seconds since 1970, None for what is none or beyond what every machine's calendar can write."""
+    found = number(value)
+    return found if found is not None and 0 <= found < LAST_MOMENT else None
 
 
 def _whole(text: str) -> str:

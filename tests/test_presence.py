@@ -54,6 +54,13 @@ def test_a_worker_that_never_came_up_is_gone_after_the_clock_was_set_back() -> N
     assert not presence.alive(status | {"heartbeat": time.time() - 3600})
 
 
+@pytest.mark.parametrize("moment", [1e300, -1, float("nan"), float("inf"), 10**400, True, "now"])
+def test_a_status_with_a_time_that_is_none_is_unreadable(moment: object) -> None:
+    status = {"state": "done", "created": 0, "ended": time.time()}
+    assert presence.readable(status)
+    assert not presence.readable(status | {"created": moment})
+
+
 @pytest.mark.parametrize(
     ("log", "said"),
     [

@@ -22,7 +22,7 @@ from core.report.maker import maker
 from core.report.picture import picture, significant
 from core.store import Run
 from core.summary import clean
-from core.tolerant import number
+from core.tolerant import moment, number
 
 FORMAT = 1
 KIND = "forgetscope-report"
@@ -67,7 +67,7 @@ AUDIT: Data = {
 
 
 def _identity(run: Run, config: RunConfig, status: Mapping[str, Any]) -> Data:
-    created = number(status.get("created"))
+    created = moment(status.get("created"))
     return {
         "id": run.id, "name": labels.read(run).name or config.name or run.id, "state": str(status.get("state")),
         "error": str(status.get("error") or ""), "model": config.model.name,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from core import store
+from core import store, tolerant
 from core.overview import headline
 from core.store import Run
 from dashboard.parts import link
@@ -104,7 +104,8 @@ def label(run: Run) -> str:
 
 def day(moment: Any) -> str:
     """Write a time as day and minute, an empty string for anything else."""
-    return time.strftime("%d %b %H:%M", time.localtime(moment)) if isinstance(moment, int | float) else ""
+    known = tolerant.moment(moment)
+    return "" if known is None else time.strftime("%d %b %H:%M", time.localtime(known))
 
 
 def describe(run: Run) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from core import archive, store
+from tests.hostile import data_files
+from tests.hostile.data_files import parquet
 from tests.hostile.harness import TAKEN
 
 ID = "20260101-000000-mine-abcd"
@@ -178,6 +180,7 @@ ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
     "packed in another way": (lambda: forged(how=zipfile.ZIP_LZMA), "packed in a way"),
     "a way of packing that is none": (lambda: patched(forged(), CENTRAL, 10, b"\x63\0"), "packed in a way"),
     "another name inside than outside": (lambda: forged().replace(b"region.json", b"regioX.json", 1), "complete zip"),
+    "a name inside that is no text": (lambda: patched(forged(), LOCAL, 6, b"\0\x08").replace(b"region.json", b"regio\xff.json", 1), "complete zip"),
     "a head beyond the end": (lambda: patched(forged(), CENTRAL, 42, b"\xff\xff\xff\x7f"), "complete zip"),
     "65,535 files, it says": (lambda: patched(forged(), END, 8, b"\xff\xff\xff\xff"), TAKEN),
     "6,000 files": (lambda: forged(change=lambda made: [made.writestr(f"{ID}/f{i}.json", "{}") for i in range(6000)] and None), "more than 5000 files"),
@@ -198,6 +201,7 @@ ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a configuration of nonsense": (lambda: forged({"config.json": b'{"model": 5}'}), "JSON object"),
     "a configuration of code": (lambda: forged({"config.json": b'{"model": {"name": "org/x", "trust_remote_code": true}}'}), TAKEN),
     "a state of a living process": (lambda: forged({"status.json": b'{"state": "running", "pid": 1, "host": "x", "heartbeat": 1e308}'}), TAKEN),
+    "a state of a time without end": (lambda: forged({"status.json": b'{"state": "done", "created": 1e300, "began": -1e300}'}), TAKEN),
     "a state of nonsense": (lambda: forged({"status.json": b'{"state": ["done"], "stages": {"teach": 5}, "created": "soon"}'}), TAKEN),
     "JSON nested without end": (lambda: forged({"region.json": b"[" * 100_000}), "not readable JSON"),
     "JSON nested 41 deep": (lambda: forged({"x.json": b'{"a":' * 41 + b"1" + b"}" * 41}), "nested too deeply"),
@@ -214,5 +218,7 @@ ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
     "an array called like a way out": (lambda: forged({"detail.npz": npz("../../evil.npy", body=b"\0" * 8)}), TAKEN),
     "a bomb of arrays": (lambda: forged({"detail.npz": npz(header=b"{'descr': '|u1', 'fortran_order': False, 'shape': (104857600,), }", body=bytes(100 * 2**20))}, how=zipfile.ZIP_STORED), "too large when unpacked"),
     "a table that is none": (lambda: forged({"tokens.parquet": b"PAR1" + b"\xff" * 50 + b"PAR1"}), "not a readable table"),
+    "a table of one text again and again": (lambda: forged({"tokens.parquet": parquet(text=data_files.again("x" * 10_000))}), "too large when unpacked"),
+    "a table of lists of one text again and again": (lambda: forged({"tokens.parquet": parquet(text=data_files.in_one_row(data_files.again("x" * 10_000)))}), "too large when unpacked"),
     "a table with a foot of four gigabytes": (lambda: forged({"tokens.parquet": b"PAR1" + b"\0" * 64 + b"\xff\xff\xff\x7fPAR1"}), "not a readable table"),
 }

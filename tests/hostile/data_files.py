@@ -49,13 +49,26 @@ def bomb() -> bytes:
     return out.getvalue()
 
 
+def again(text: str) -> Any:
+    """Return a column of 40,000 rows that holds its one text once."""
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array([0] * 40_000, pa.int32()), pa.array([text], pa.large_string()))
+
+
+def in_one_row(column: Any) -> Any:
+    """Return a column of one row, a list of all that stands in another column."""
+    import pyarrow as pa
+
+    return pa.ListArray.from_arrays(pa.array([0, len(column)], pa.int32()), column)
+
+
 def repeated() -> bytes:
     """Return a small Parquet file of a text of two megabytes in each of 40,000 rows, in the type that polars writes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    out, kind = io.BytesIO(), pa.large_string()
-    same = pa.DictionaryArray.from_arrays(pa.array([0] * 40_000, pa.int32()), pa.array(["What? " * 350_000], kind))
+    out, same = io.BytesIO(), again("What? " * 350_000)
     pq.write_table(pa.table({"question": same, "answer": same, "scope": same}), out, store_schema=False)
     return out.getvalue()
 

@@ -27,7 +27,9 @@ def taken(data: bytes, word: str, tmp_path: Path) -> None:
         assert path.is_dir() or path.is_file()
         assert not path.is_symlink()
         assert path.is_dir() or not path.stat().st_mode & 0o7111
-    assert runs[0].status()["state"] in ("done", "cancelled")
+    status = runs[0].status()
+    assert status["state"] in ("done", "cancelled")
+    assert all(0 <= status[key] < 4e9 for key in ("created", "began", "ended") if key in status)
     assert not runs[0].config().model.trust_remote_code
 
 
