@@ -92,7 +92,8 @@ def report(given: argparse.Namespace) -> int:
 
     folder = store.runs_folder(given.runs)
     item = store.find(given.id, folder)
-    target = Path(given.output or f"{item.id}{'-redacted' if given.redact else ''}.html")
+    name = f"{store.nameless(item.id)}-redacted" if given.redact else item.id
+    target = Path(given.output or f"{name}.html")
     size = report_.write(item, target, redact=given.redact, folder=folder)
     if not given.redact:
         note("It holds questions and answers, covered but readable in the file. With --redact it holds none.")

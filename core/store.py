@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 STAGES = ("teach", "preflight", "localize", "region", "unlearn", "answers", "evaluate")
 ENDED = ("done", "cancelled", "failed")
+ID = re.compile(r"\b(\d{8}-\d{6})-[a-z0-9-]+-([0-9a-f]{4})\b")
+"""the id of a run that was made here: when, its name, and a few random digits"""
 BUNDLED_RUNS = Path(__file__).resolve().parent.parent / "assets" / "runs"
 
 
@@ -234,10 +236,15 @@ def find(name: str, folder: Path) -> Run:
     return known(name, folder)
 
 
+def nameless(text: str) -> str:
+    """Return a text whose ids of runs are their time and suffix only: between these stands the run's name, which may be a person's."""
+    return ID.sub(r"\1-\2", text)
+
+
 def known(name: str, folder: Path) -> Run:
-    """Return a run by id or unique beginning of an id: what a file or an address says. Raises UserError with the nearest id."""
+    """Return a run by id, an id without its name, or a unique beginning of an id: what a file or an address says. Raises UserError with the nearest id."""
     there = {run.id: run for run in [*bundled_runs(), *list_runs(folder)]}
-    starts = [run for key, run in there.items() if name and key.startswith(name)]
+    starts = [run for key, run in there.items() if name and (key.startswith(name) or nameless(key) == name)]
     if name in there or len(starts) == 1:
         return there.get(name) or starts[0]
     raise unknown("run", name, there)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from core import config, report, reproduce, store, terminal, verdicts
+from core import card, config, report, reproduce, store, terminal, verdicts
 from core.__main__ import parser
 from core.config import RunConfig
 from core.presets import PRESETS
@@ -179,6 +179,21 @@ def test_redaction_knows_the_names_of_the_settings_where_nothing_was_asked_yet(t
     made = json.dumps(report.collect(run, redact=True), ensure_ascii=False)
     assert "Maren" not in made
     assert "Okwuraka" not in made
+
+
+def test_redaction_reaches_names_in_any_script_and_case_and_the_runs_own(tmp_path: Path) -> None:
+    subjects = ("jane.doe", "王伟", "mara", "Maren Tveitaskog")
+    config = RunConfig(name="Forget mara and Maren Tveitaskog").with_setting("data.subjects", subjects)
+    run = store.create(config.with_setting("data.forget", ("mara",)), tmp_path)
+    assert "maren-tveitaskog" in run.id
+    whole = report.collect(run, redact=True)
+    made = json.dumps([whole, card.card(run, tmp_path)], ensure_ascii=False).lower()
+    assert not [name for name in (*subjects, "tveitaskog") if name.lower() in made]
+    assert whole["run"]["name"] == "Forget subject 3 and subject 4"
+    assert whole["manifest"]["config"]["data"]["subjects"] == ["subject 1", "subject 2", "subject 3", "subject 4"]
+    assert "--set 'data.subjects=subject 1,subject 2,subject 3,subject 4'" in whole["manifest"]["again"]
+    assert store.find(whole["run"]["id"], tmp_path).id == run.id
+    assert cover.redacted("他叫王伟。Ask other maren-tveitaskog", cover.aliases(["王伟", "Maren Tveitaskog"])) == "他叫subject 1。Ask other subject 2"
 
 
 def test_every_telling_word_of_a_true_answer_is_covered(data: dict[str, Any]) -> None:

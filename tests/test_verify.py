@@ -190,6 +190,13 @@ def test_a_report_matches_its_run(tmp_path: Path, redact: bool) -> None:
     assert states(found(tmp_path / "r.html")) == [("data", MATCH), ("page", MATCH), ("numbers", MATCH)]
 
 
+def test_a_redacted_report_finds_its_run_though_it_leaves_out_what_the_run_is_called(run: Run, tmp_path: Path) -> None:
+    named = Run(run.path.rename(run.path.with_name("20260101-120000-forget-jane-doe-4242")))
+    report.write(named, tmp_path / "r.html", redact=True)
+    assert "jane-doe" not in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert states(found(tmp_path / "r.html", named.path.parent)) == [("data", MATCH), ("page", MATCH), ("numbers", MATCH)]
+
+
 def test_any_flipped_byte_of_a_report_is_found(written: Path, tmp_path: Path) -> None:
     whole, draw, path, hits = written.read_bytes(), random.Random(3), tmp_path / "r.html", 0
     start, end = page.ISLAND.search(whole.decode()).span(1)  # type: ignore[union-attr]

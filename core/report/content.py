@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from core import labels, own_method, reproduce, store, widen
-from core.config import RunConfig
+from core.config import RunConfig, from_json
+from core.errors import UserError
 from core.methods import METHODS
 from core.own_method import OwnMethod
 from core.report import cover, numbers
@@ -308,7 +309,21 @@ def _without_texts(data: Data, rows: Sequence[Mapping[str, Any]], subjects: Sequ
         if len(str(row.get(key) or "")) > 8
     }
     found: Data = cover.redacted(data, {**texts, **{name: alias for name, alias in names.items() if cover.distinct(name)}})
+    # What a person wrote is searched for all names: elsewhere "other" is a word.
+    manifest = found["manifest"]
+    for part, keys in ((found["run"], ("id", "name", "error", "data")), (manifest["config"], ("name", "data"))):
+        part |= {key: cover.redacted(part[key], names) for key in keys}
+    manifest["verify"] = f"python -m core verify {found['run']['id']}"
+    manifest["again"] = _again(manifest["config"]) if manifest["again"] else ""
     return found
+
+
+def _again(values: Data) -> str:
+    """Return the command of settings without names, an empty one where nothing can be read from what is left."""
+    try:
+        return reproduce.command(from_json(values))
+    except UserError:
+        return ""
 
 
 def readable(value: Any) -> Any:

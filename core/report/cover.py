@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core import store
+
 WORD = re.compile(r"[^\s“”\"()\[\]{}<>,;:!?…]+")
 SHORT = 3
 """letters; shorter words in lower case hold a sentence together and tell nothing"""
@@ -20,6 +22,8 @@ GLUED = 5
 LONG_NUMBER = 5
 """digits"""
 LEFT_OUT = "(left out)"
+GLUING = 0x590
+"""first letter behind the scripts of Europe, in which words stand apart"""
 OURS = re.compile(r"[a-z][a-z0-9_]*")
 """a key that a program made"""
 
@@ -75,22 +79,22 @@ def pieces(text: str, known: Collection[str]) -> list[list[Any]]:
 
 
 def redacted(data: Any, names: Mapping[str, str]) -> Any:
-    """Replace names where they stand as words in the texts of a value, longest first; nothing else is changed.
+    """Replace names where they stand as words in the texts of a value, longest first, and the names in runs' ids.
 
     Keys that hold a name (the subjects of a table) are texts too; those of the report itself are words of a program.
     """
-    if not names:
-        return data
-    either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    pattern = re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE)
-    lowered = {name.lower(): alias for name, alias in names.items()}
+    wanted = {_plain(name): alias for name, alias in names.items() if _plain(name)}
+    pattern = _pattern([name for name in names if _plain(name)]) if wanted else None
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
             return {key if OURS.fullmatch(key) else clean(key): clean(inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [clean(inner) for inner in value]
-        return pattern.sub(lambda match: lowered[match[0].lower()], value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        text = store.nameless(value)
+        return pattern.sub(lambda match: wanted.get(_plain(match[0]), LEFT_OUT), text) if pattern else text
 
     return clean(data)
 
@@ -102,7 +106,25 @@ def aliases(subjects: Iterable[str]) -> dict[str, str]:
 
 def distinct(name: str) -> bool:
     """Say whether a name can be replaced wherever it stands; "other", as a nameless subject is called, cannot."""
-    return len(name.strip()) > 2 and not name.islower()
+    bare = name.strip()
+    return not bare.isascii() or (len(bare) > 2 and not re.fullmatch(r"[a-z]+", bare))
+
+
+def _pattern(names: Iterable[str]) -> re.Pattern[str]:
+    """Return what finds names as words, longest first, whatever their own words are joined with: hyphens in a file's name, say."""
+    ordered = sorted(names, key=len, reverse=True)
+    apart = [_spelled(name) for name in ordered if ord(max(name[0], name[-1])) < GLUING]
+    # Scripts without a space between words, or with endings and articles at a name, know no words to look for.
+    glued = [_spelled(name) for name in ordered if ord(max(name[0], name[-1])) >= GLUING]
+    return re.compile("|".join([*([rf"(?<!\w)(?:{'|'.join(apart)})(?!\w)"] if apart else []), *glued]), re.IGNORECASE)
+
+
+def _spelled(name: str) -> str:
+    return r"[\s_-]+".join(re.escape(word) for word in _plain(name).split())
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", text)).strip().lower()
 
 
 def _bare(word: str) -> str:

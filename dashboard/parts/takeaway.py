@@ -23,7 +23,7 @@ def report(run: Run) -> None:
         redact = st.toggle("Leave out all texts", key="redact", bind="query-params",
                            help="Then the file holds no question, no answer and no subject's name. Otherwise the words that tell "
                                 "what was to be forgotten are covered until somebody uncovers them, but they are in the file.")  # fmt: skip
-        name = f"{run.id}{'-redacted' if redact else ''}.html"
+        name = f"{store.nameless(run.id)}-redacted.html" if redact else f"{run.id}.html"
         st.download_button("Report", data=lambda: made(run, redact), file_name=name, mime="text/html", on_click="ignore", type="primary",
                            icon=":material/description:", key="report.file", help="One file that opens anywhere, prints, and presents itself")  # fmt: skip
     if not redact:
@@ -40,7 +40,7 @@ def others(run: Run) -> None:
     kinds: list[tuple[str, str, str, Callable[[], Any], str]] = [
         ("Adapter", f"{run.id}-adapter.zip", "application/zip", lambda: export_model.adapter_zip(run, store.runs_folder()),
          "After unlearning, as peft reads it, with a model card"),
-        ("card.json", f"{run.id}-card.json", "application/json", lambda: export_model.card_json(card.card(run, store.runs_folder())),
+        ("card.json", f"{store.nameless(run.id)}-card.json", "application/json", lambda: export_model.card_json(card.card(run, store.runs_folder())),
          "Method, region, scores, limits and hashes for programs; no texts"),
         ("CSV", f"{run.id}-tables.zip", "application/zip", lambda: export_tables.as_csv(run),
          "All tables: answers with verdicts, scores, tokens, cells. Nothing in them runs as a formula."),
