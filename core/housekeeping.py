@@ -9,16 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from core import access, living, store, trash
 from core.store import Run
+from core.tolerant import mapping
 
-RUNS, CACHE, NOTES = "runs", "cache", "notes"
-PARTS = (RUNS, "trash", CACHE, NOTES)
+RUNS, CACHE, NOTES, UPLOADS = "runs", "cache", "notes", "uploads"
+PARTS = (RUNS, "trash", CACHE, NOTES, UPLOADS)
 """of a folder of runs; all but the first can be cleaned"""
-CACHED = ".cache"
+CACHED, UPLOADED = ".cache", ".uploads"
+NEW = 3600.0
+"""seconds for which somebody may still be about to start a run with a file that was uploaded"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ def use(folder: Path) -> Use:
         "trash": [folder / trash.FOLDER],
         CACHE: [folder / CACHED],
         NOTES: [place.path for place in _notes(folder)],
+        UPLOADS: _uploads(folder),
     }
     sizes = {part: sum(_bytes(place, seen) for place in places[part]) for part in PARTS}
     there = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
@@ -68,12 +73,16 @@ def clean(part: str, folder: Path) -> int:
     before = use(folder)
     try:
         if part == "trash":
+            trash.purge_rest(folder, time.time())
             trash.purge(trash.content(folder))
         elif part == CACHE:
             _clean_cache(folder / CACHED)
         elif part == NOTES:
             for place in _notes(folder):
                 shutil.rmtree(place.path, ignore_errors=True)
+        elif part == UPLOADS:
+            for path in _uploads(folder):
+                shutil.rmtree(path, ignore_errors=True)
         else:
             raise ValueError(f"no part to clean: {part}")
     except OSError as error:
@@ -92,6 +101,15 @@ def _clean_cache(cache: Path) -> None:
             FileLock(place.with_name(f"{place.name.removesuffix('.partial')}.lock"), timeout=0),
         ):
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _uploads(folder: Path) -> list[Path]:
+    """Return the folders of files that people uploaded and no run is made with, nor can be taken back."""
+    runs = [*store.list_runs(folder), *(Run(item.path) for item in trash.content(folder))]
+    # By name, which is a hash of the content: the folder itself may be reached, and written down, in several ways.
+    used = {Path(str(mapping(run.json("config.json"), "data").get("source") or "")).parent.name for run in runs}
+    uploaded = [path for path in (folder / UPLOADED).glob("*") if path.is_dir() and path.name not in used]
+    return [path for path in uploaded if time.time() - path.stat().st_mtime > NEW]
 
 
 def _notes(folder: Path) -> list[Run]:

@@ -38,6 +38,12 @@ class Work:
         return float(began or self.status.get("created") or 0)
 
 
+def later(run: Run) -> str:
+    """Say which later work on a run is queued or under way, an empty text where none is."""
+    places = {kind: Run(run.path.parent / name / run.id) for name, kind in KINDS.items()}
+    return ", ".join(kind for kind, place in places.items() if place.path.is_dir() and place.status().get("state") in ALIVE)
+
+
 def work(folder: Path) -> list[Work]:
     """Return all that lives in a folder of runs, first what runs, then what was asked for first."""
     found = [Work(run, "run", run.status()) for run in store.list_runs(folder)]

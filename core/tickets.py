@@ -182,6 +182,7 @@ def move(run: Run, step: int) -> bool:
 
     A run that is at work keeps its place: nobody can get before it. Between owners the order is the queue's alone.
     """
+    access.changing()
     for device in queues():
         folder = base() / device
         try:

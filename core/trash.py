@@ -13,11 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import access, locks, store
+from core import access, living, locks, store
 from core.errors import UserError
 from core.store import Run
 
 FOLDER = ".trash"
+GOING = ".going-"
+"""how the names of runs begin that are being deleted for good"""
 KEPT = 24 * 3600.0
 """Seconds that a deleted run can be taken back, unless the page that deleted it is left before."""
 
@@ -52,6 +54,8 @@ def delete(run: Run) -> Deleted:
         raise UserError("The bundled run cannot be deleted.", "It ships with the project.")
     if run.status().get("state") in ("queued", "running"):
         raise UserError(f"The run {run.id} is {run.status()['state']}.", "Cancel it first, or wait for it.")
+    if later := living.later(run):
+        raise UserError(f"Work on the run {run.id} is under way: {later}.", "Cancel it first, or wait for it.")
     place = run.path.parent / FOLDER
     target = place / f"{time.time_ns()}-{run.id}"
     try:
@@ -100,11 +104,35 @@ def free(folder: Path, name: str) -> Path:
 
 
 def purge(items: Iterable[Deleted]) -> None:
-    """Delete for good; what another process just took back or deleted is passed over."""
+    """Delete for good; what another process just took back or deleted is passed over.
+
+    Raises UserError, once all others are gone, for what belongs to somebody else and stays on the disk.
+    """
     access.changing()
+    left = []
     for item in items:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(item.path)
+        # By a name that is none of a deleted run it cannot be taken back half, and is not tried again at every look.
+        gone = item.path.with_name(f"{GOING}{item.key}")
+        try:
+            os.rename(item.path, gone)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise store.disk_error(item.path, error) from error
+        shutil.rmtree(gone, ignore_errors=True)
+        left += [gone] if gone.exists() else []
+    if left:
+        raise UserError(
+            f"Of {len(left)} deleted runs not all files could be removed ({left[0]}).", "Remove that folder as its owner."
+        )
+
+
+def purge_rest(folder: Path, before: float) -> None:
+    """Remove what is left of runs that were deleted for good by a process that was killed, as far as that is possible."""
+    for path in (folder / FOLDER).glob(f"{GOING}*"):
+        when = path.name.removeprefix(GOING).partition("-")[0]
+        if when.isdigit() and int(when) / 1e9 < before:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def purge_old(folder: Path, now: float | None = None) -> None:
@@ -112,8 +140,9 @@ def purge_old(folder: Path, now: float | None = None) -> None:
     if access.read_only():
         return
     now = now or time.time()
-    purge(item for item in content(folder) if now - item.when > KEPT)
+    purge_rest(folder, now - KEPT)
     for path in folder.glob(".import-*"):
         with contextlib.suppress(FileNotFoundError):
             if now - path.stat().st_mtime > KEPT:
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=True)
+    purge(item for item in content(folder) if now - item.when > KEPT)

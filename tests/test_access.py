@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from core import access, archive, jobs, labels, named_regions, plan, store, sweep, trash, verdicts
+from core import access, archive, jobs, labels, named_regions, plan, store, sweep, tickets, trash, verdicts
 from core.config import preset
 from core.errors import UserError
 from core.store import Run
+from dashboard.parts import upload
 
 CHANGES: dict[str, Callable[[Run, Path], Any]] = {
     "create a run": lambda run, folder: store.create(preset("this-machine"), folder),
@@ -27,6 +28,8 @@ CHANGES: dict[str, Callable[[Run, Path], Any]] = {
     "save a region": lambda run, folder: named_regions.save(run, "x", ["a"]),
     "prepare later work": lambda run, folder: store.prepare(Run(folder / "place"), run.config()),
     "give a verdict": lambda run, folder: verdicts.give(run, "unlearn/train/0", "leaked"),
+    "move in the queue": lambda run, folder: tickets.move(run, 1),
+    "keep an upload": lambda run, folder: upload.save("a.json", b"[]"),
     "delete a run": lambda run, folder: trash.delete(run),
     "empty the trash": lambda run, folder: trash.purge([]),
     "import an archive": lambda run, folder: archive.import_(folder / "nothing.zip", folder),

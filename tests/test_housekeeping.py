@@ -97,6 +97,21 @@ def test_the_trash_can_be_emptied(folder: Path) -> None:
     assert trash.content(folder) == []
 
 
+def test_uploads_count_and_go_once_no_run_is_made_with_them(folder: Path) -> None:
+    for name in ("used", "thrown", "unused", "new"):
+        blob(folder / ".uploads" / name / "data.json")
+        os.utime(folder / ".uploads" / name, (0, 0) if name != "new" else None)
+    for name in ("used", "thrown"):
+        config = RunConfig().with_setting("data.source", str(folder / ".uploads" / name / "data.json"))
+        run = store.create(config, folder)
+        if name == "thrown":
+            store.write_json(run.path / "status.json", store.fresh_status() | {"state": "done"})
+            trash.delete(run)
+    assert MB <= housekeeping.use(folder).sizes["uploads"] < 1.3 * MB
+    housekeeping.clean("uploads", folder)
+    assert sorted(path.name for path in (folder / ".uploads").iterdir()) == ["new", "thrown", "used"]
+
+
 def test_runs_are_no_part_to_clean_and_read_only_cleans_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="no part to clean"):
         housekeeping.clean("runs", folder)

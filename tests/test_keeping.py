@@ -129,6 +129,31 @@ def test_a_restored_run_makes_way_for_one_of_its_name(run: Run) -> None:
     assert trash.restore(item).id == f"{run.id}-2"
 
 
+def test_what_cannot_be_removed_is_told_once_and_never_comes_back(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    item, folder = trash.delete(run), run.path.parent
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)  # as where a folder in it belongs to somebody else
+        with pytest.raises(UserError, match="not all files could be removed"):
+            trash.purge([item])
+    assert trash.content(folder) == []
+    trash.purge_old(folder)
+    with pytest.raises(UserError, match="not in the trash any more"):
+        trash.restore(item)
+    trash.purge_old(folder, time.time() + trash.KEPT + 60)
+    assert list((folder / trash.FOLDER).iterdir()) == []
+
+
+@pytest.mark.parametrize("place", [".probes", ".references"])
+def test_a_run_is_not_deleted_under_later_work_on_it(run: Run, place: str) -> None:
+    work = run.path.parent / place / run.id
+    work.mkdir(parents=True)
+    store.write_json(work / "status.json", store.fresh_status())
+    with pytest.raises(UserError, match="is under way"):
+        trash.delete(run)
+    store.write_json(work / "status.json", store.fresh_status() | {"state": "done"})
+    trash.delete(run)
+
+
 def test_the_trash_is_emptied_after_a_day(run: Run) -> None:
     folder = run.path.parent
     trash.delete(run)

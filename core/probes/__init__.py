@@ -141,7 +141,9 @@ def examine(
     bench, found = open_bench(run, report), {}
     place, digest = home(run, folder), bench.adapters.hash("after")
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=run.bundled, exist_ok=True)
+    except FileNotFoundError:
+        raise UserError(f"The run {run.id} is not here any more.", "Somebody else deleted it.") from None
     except OSError as error:
         raise store.disk_error(place, error) from error
     for probe in probes:

@@ -15,6 +15,7 @@ TITLES = {
     "runs": ("Runs", "Everything that runs hold. They are deleted one by one on the page Runs, and can be taken back there."),
     "trash": ("Trash", "Deleted runs. Below they can be taken back; emptied, they are gone."),
     "cache": ("Cached stages", "Taught adapters and gradients that no run holds any more. Without them another run computes them again."),
+    "uploads": ("Uploaded files", "Data that people uploaded and no run is made with. What was uploaded within the last hour is not among it."),
     "notes": ("Notes of ended work", "What workers of references, probes, estimates and harnesses reported. Their results stand in the runs."),
 }
 """part of the folder of runs -> its name, and what becomes of it"""

@@ -18,8 +18,9 @@ def leave(page: str) -> None:
     """Delete for good what this tab moved to the trash, once it shows another page."""
     mine = st.session_state.get(MINE)
     if mine and page != PAGE:
-        trash.purge(item for item in trash.content(store.runs_folder()) if item.key in mine)
         del st.session_state[MINE]
+        with look.complaints():
+            trash.purge(item for item in trash.content(store.runs_folder()) if item.key in mine)
 
 
 def delete(runs: list[Run]) -> None:
@@ -33,7 +34,8 @@ def delete(runs: list[Run]) -> None:
 def show() -> None:
     """Show what can be taken back."""
     folder = store.runs_folder()
-    trash.purge_old(folder)
+    with look.complaints():
+        trash.purge_old(folder)
     items = trash.content(folder)
     if not items:
         return

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
 import streamlit as st
 
-from core import data, store
+from core import access, data, housekeeping, store
 from core.data import Checked
 from core.errors import UserError
 from dashboard.parts import look
@@ -51,7 +52,8 @@ def usable(path: Path) -> bool:
 
 
 def save(name: str, content: bytes) -> Path:
-    """Keep an uploaded file in the runs folder, named by its content. Raises UserError for wrong ending or size."""
+    """Keep an uploaded file in the runs folder, named by its content. Raises UserError for wrong ending or size, and where it is read-only."""
+    access.changing()
     ending = name.rpartition(".")[2].lower()
     if ending not in ENDINGS:
         raise UserError(f"{name} is no data file.", f"Known endings: {', '.join(ENDINGS)}.")
@@ -60,10 +62,11 @@ def save(name: str, content: bytes) -> Path:
             f"{name} has {len(content) / 2**20:.0f} MB; at most 20 MB can be uploaded.", "Give its path instead."
         )
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name.rpartition(".")[0])[:60] or "data"
-    place = store.runs_folder() / ".uploads" / hashlib.sha256(content).hexdigest()[:16] / f"{stem}.{ending}"
-    if place.is_file() and place.stat().st_size == len(content):
-        return place
+    place = store.runs_folder() / housekeeping.UPLOADED / hashlib.sha256(content).hexdigest()[:16] / f"{stem}.{ending}"
     try:
+        if place.is_file() and place.stat().st_size == len(content):
+            os.utime(place.parent)  # new again: see core/housekeeping.py
+            return place
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
     except OSError as error:
