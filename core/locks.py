@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from core import access
 from core.errors import UserError
 from core.failures import disk_error
 
@@ -55,6 +56,18 @@ def alone(run: Run, name: str, wait: float = 0.0) -> Iterator[None]:
             raise gone from None
         except OSError as error:
             raise disk_error(run.path, error) from error
+        yield
+
+
+@contextlib.contextmanager
+def beginning(place: Run) -> Iterator[None]:
+    """Make and hold the place of later work while that is begun: of two who begin it at once, the second finds it queued."""
+    access.changing()
+    try:
+        place.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(place.path, error) from error
+    with alone(place, ".resume.lock", LEAVING):
         yield
 
 

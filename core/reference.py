@@ -50,18 +50,19 @@ def start(run: Run) -> Run:
     """Start the worker that makes a run's reference; return the place where it reports. Raises UserError, as `check` does."""
     check(run)
     found = place(run)
-    if found.status().get("state") in ("queued", "running"):
-        raise UserError(f"The reference of {run.id} is being made already.", "Wait for it.")
     limits.starting(found.path.parent.parent)
-    store.prepare(found, run.config())
-    store.write_json(found.path / "status.json", store.fresh_status())
-    jobs.start_reference(run, found)
+    with locks.beginning(found):
+        if found.status().get("state") in ("queued", "running"):
+            raise UserError(f"The reference of {run.id} is being made already.", "Wait for it.")
+        store.prepare(found, run.config())
+        store.write_json(found.path / "status.json", store.fresh_status())
+        jobs.start_reference(run, found)
     return found
 
 
 def work(run: Run) -> int:
     """Make the reference, in the worker; return the exit status of the process."""
-    from core.worker import Log, reported, turn
+    from core.worker import Log, reporting, turn
 
     def make(log: Log) -> None:
         check(run)
@@ -73,6 +74,4 @@ def work(run: Run) -> int:
 
             Retraining(run, config, run.path.parent, log).go()
 
-    log = Log(place(run))
-    with log.beating():
-        return reported(log, make)
+    return reporting(place(run), make)

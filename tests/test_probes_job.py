@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from core import jobs, probes, store
+from core import jobs, locks, probes, reference, store
 from core.errors import UserError
 from core.probes import PROBES, job
 from core.store import Run
@@ -94,6 +96,44 @@ def test_it_is_cancelled_while_it_works_and_can_be_made_again(run: Run, at_work:
     list(jobs.follow(again))
     assert state(again) == "done"
     assert list(probes.read(run)) == ["prefix", "neighbours"]
+
+
+def test_of_two_who_start_at_once_one_is_refused(unlearned_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, started, refused = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "run"))), list[Run](), list[str]()
+    monkeypatch.setattr(jobs, "start_probes", started.append)
+    prepare, both = store.prepare, threading.Barrier(2)
+
+    def slowly(*given: Any) -> None:
+        time.sleep(0.5)
+        prepare(*given)
+
+    def start() -> None:
+        both.wait(20)
+        try:
+            job.start(run)
+        except UserError as error:
+            refused.append(error.what)
+
+    monkeypatch.setattr(store, "prepare", slowly)
+    threads = [threading.Thread(target=start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(started) == 1
+    assert "being made already" in refused[0]
+
+
+def test_a_second_worker_leaves_the_first_ones_status_alone(unlearned_run: Run, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "run")))
+    for place, work in ((job.place(run), lambda: job.work(job.place(run))), (reference.place(run), lambda: reference.work(run))):
+        store.prepare(place, run.config())
+        store.write_json(place.path / job.WANTED, {"run": str(run.path), "probes": [], "settings": {}})
+        store.write_json(place.path / "status.json", store.fresh_status() | {"state": "running", "stage": "first"})
+        before = (place.path / "status.json").read_bytes()
+        with locks.single_worker(place):
+            assert work() == 1
+        assert (place.path / "status.json").read_bytes() == before
 
 
 def test_a_run_without_an_unlearned_model_is_refused(run: Run) -> None:

@@ -36,28 +36,29 @@ def start(run: Run, names: Sequence[str] = (), settings: Mapping[str, Any] | Non
     probes.chosen(names, settings)
     fitting.unlearned(run)
     found = place(run, folder)
-    if busy(run, folder):
-        raise UserError(f"Probes of {run.id} are being made already.", "Wait for them, or cancel them.")
     limits.starting(found.path.parent.parent)
-    store.prepare(found, run.config())
-    store.write_json(found.path / WANTED, {"run": str(run.path), "probes": list(names), "settings": dict(settings or {})})
-    store.write_json(found.path / "status.json", store.fresh_status())
-    jobs.start_probes(found)
+    with locks.beginning(found):
+        if busy(run, folder):
+            raise UserError(f"Probes of {run.id} are being made already.", "Wait for them, or cancel them.")
+        store.prepare(found, run.config())
+        store.write_json(
+            found.path / WANTED, {"run": str(run.path), "probes": list(names), "settings": dict(settings or {})}
+        )
+        store.write_json(found.path / "status.json", store.fresh_status())
+        jobs.start_probes(found)
     return found
 
 
 def work(found: Run) -> int:
     """Make the probes that were asked for at a place, in the worker; return the exit status of the process."""
-    from core.worker import Log, reported, turn
+    from core.worker import Log, reporting, turn
 
     wanted = found.json(WANTED)
     run = Run(Path(wanted["run"]))
 
     def make(log: Log) -> None:
-        with locks.single_worker(found), turn(run.config(), log):
+        with turn(run.config(), log):
             log.begin()
             probes.examine(run, wanted["probes"], log, wanted["settings"], folder=found.path.parent.parent)
 
-    log = Log(found)
-    with log.beating():
-        return reported(log, make)
+    return reporting(found, make)
