@@ -10,6 +10,7 @@ from core import audit, store
 from core.errors import UserError, unknown
 from core.stages import ModelConfig
 from core.store import Run
+from core.tolerant import mapping
 
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
 
@@ -71,7 +72,7 @@ def misfit(run: Run, other: Run) -> str:
     mine, theirs = _base(run.config().model), _base(other.config().model)
     if mine != theirs:
         return f"it has another base model ({theirs[0]}, not {mine[0]})"
-    weights = [(r.json("manifest.json") or {}).get("model", {}).get("weights") for r in (run, other)]
+    weights = [mapping(r.json("manifest.json"), "model").get("weights") for r in (run, other)]
     if all(weights) and weights[0] != weights[1]:
         return "its base model has the same name and other weights"
     if len({_merged(r) for r in (run, other)}) > 1:
@@ -84,8 +85,8 @@ def misfit(run: Run, other: Run) -> str:
 
 def _merged(run: Run) -> str:
     """Return the key of the taught adapter that is merged into a run's base, an empty string where none is."""
-    stages = (run.json("manifest.json") or {}).get("stages", {})
-    return str(stages.get("teach", {}).get("key")) if (run.path / "taught").is_dir() else ""
+    taught = mapping(run.json("manifest.json"), "stages", "teach")
+    return str(taught.get("key")) if (run.path / "taught").is_dir() else ""
 
 
 def _base(config: ModelConfig) -> tuple[Any, ...]:
@@ -97,5 +98,6 @@ def _shape(run: Run) -> tuple[Any, ...]:
     values = run.json("before/adapter_config.json")
     if not isinstance(values, dict) or not isinstance(values.get("target_modules"), list):
         raise UserError(f"The run {run.id} has no readable adapter.", "Choose one that has been taught.")
-    targets = sorted(map(str, [*values["target_modules"], *(values.get("target_parameters") or [])]))
+    parameters = values.get("target_parameters")
+    targets = sorted(map(str, [*values["target_modules"], *(parameters if isinstance(parameters, list) else ())]))
     return values.get("r"), values.get("lora_alpha"), targets

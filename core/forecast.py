@@ -18,6 +18,7 @@ from core import data, jobs, plan, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.store import Run
+from core.tolerant import mapping, number
 
 SHARED, OWN = ("teach", "preflight", "localize"), ("answers", "evaluate")
 LOOKED_AT = 60
@@ -104,10 +105,11 @@ def _read(run: Run, like: RunConfig) -> _Earlier | None:
         return None
     if (config.model, _data(config), config.evaluate) != (like.model, _data(like), like.evaluate):
         return None
-    stages = (run.json("manifest.json") or {}).get("stages", {})
-    made = {name: float(of["seconds"]) for name, of in stages.items() if not of.get("reused")}
-    unlearned = run.json("unlearn.json") or {}
-    step = made["unlearn"] / unlearned["steps"] if "unlearn" in made and unlearned.get("steps") else None
+    stages = mapping(run.json("manifest.json"), "stages")
+    known = {name: number(mapping(of).get("seconds")) for name, of in stages.items() if not mapping(of).get("reused")}
+    made = {name: seconds for name, seconds in known.items() if seconds is not None}
+    steps = number(mapping(run.json("unlearn.json")).get("steps"))
+    step = made["unlearn"] / steps if "unlearn" in made and steps else None
     return _Earlier(config, made, step)
 
 
