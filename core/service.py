@@ -50,8 +50,8 @@ class Service:
         self.stamp: object = None
         self.pair: Pair | None = None
         """in place of the model, while models without a common base are asked"""
-        self.model: ModelConfig | None = None
-        """the base in memory; None where there is none, or where it may be half changed"""
+        self.model: tuple[ModelConfig, models.Stamp] | None = None
+        """the base in memory and its files; None where there is none, or where it may be half changed"""
         self.loaded: Loaded
         self.adapters: Adapters
         self.speakers: Speakers
@@ -206,11 +206,11 @@ class Service:
         self.config = run.config()
         # What fails below may leave what a run was taught merged into the base: then the next run gets a new one.
         kept, self.model, self.stamp = self.model, None, None
-        base = dataclasses.replace(self.config.model, template="")
+        base = dataclasses.replace(self.config.model, template=""), models.stamp(self.config.model.name)
         if kept != base:
             self.clear()
             self.loaded = models.load(self.config.model)
-            dtype = models.pick_dtype(base.dtype, base.device)
+            dtype = models.pick_dtype(self.config.model.dtype, self.config.model.device)
             self.adapters = merging.load(self.loaded.model, dtype, run.path)
         else:
             # A run of another rank does not fit the adapters in memory, so the base is wrapped anew.

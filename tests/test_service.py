@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from core import adapter_files, fitting, merging
+from core import adapter_files, fitting, forecast, merging, store
 from core.adapters import Adapters
 from core.batching import encode
 from core.corpus import Example
@@ -137,6 +139,29 @@ def test_a_merged_run_that_fails_to_load_leaves_nothing_in_the_next_ones_base(un
         service.load(broken, folder)
     service.load(unlearned_run, folder)
     assert [reply.get("total") for reply in request(service, "score", **ask)] == told
+
+
+def test_a_base_that_is_retrained_in_its_place_is_read_again(unlearned_run: Run, tiny_llama: Path, tmp_path: Path, one_thread: None) -> None:
+    model, weights = Path(shutil.copytree(tiny_llama, tmp_path / "model")), tmp_path / "model" / "model.safetensors"
+    service, told = Service(), []
+    for name in ("first", "second"):
+        run = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "runs" / name)))
+        run.config().with_setting("model.name", str(model)).save(run.path / "config.json")
+        service.load(run, tmp_path / "runs")
+        told.append(request(service, "score", questions=[QUESTION], truth=TRUTH, voices=["before"])[-2]["total"])
+        save_file({key: value * 0.9 for key, value in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    assert abs(told[0] - told[1]) > 1e-3
+
+
+@pytest.mark.parametrize("manifest", [{"model": 7, "stages": 7}, {"model": {"weights": 7}, "stages": {"teach": [7]}}, [7]])
+def test_a_damaged_run_beside_it_fits_or_not_and_hurts_nobody(unlearned_run: Run, tmp_path: Path, manifest: object) -> None:
+    other = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "damaged")))
+    (other.path / merging.TAUGHT).mkdir()
+    store.write_json(other.path / "manifest.json", manifest)
+    config = other.json("before/adapter_config.json") | {"target_parameters": 7}
+    store.write_json(other.path / "before" / "adapter_config.json", config)
+    assert fitting.misfit(unlearned_run, other)
+    assert forecast.from_runs([unlearned_run.config()], tmp_path) is None
 
 
 def test_adapters_in_memory_are_bounded_and_those_in_use_stay(service: Service) -> None:
