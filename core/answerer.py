@@ -66,11 +66,11 @@ def ask(
     questions: Sequence[str],
     voices: Sequence[str] = ("before", "after"),
     answers: AnswersConfig | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> Generator[dict[str, Any]]:
     """Ask a finished run's model; yield the replies (see the module's docstring) as they come.
 
-    Starts the process if none runs. Raises UserError for what the server reports, and when it dies meanwhile.
+    Sampled with the run's own seed where none is given. Starts the process if none runs. Raises UserError for what the server reports, and when it dies meanwhile.
     Closing the iterator stops the generation; so it is with all requests.
     """
     settings = dataclasses.asdict(answers) if answers else None

@@ -7,6 +7,7 @@ the never-taught base) share one batch and therefore one pass over the base's we
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ class Request:
     """None asks the base with adapters off: the model that was never taught"""
     draw: int = 0
     """requests with equal draw and seed use the same random numbers, so that panes differ by weights only"""
+
+
+def drawn(question: str) -> int:
+    """Return the draw of a question: the same alone and among others, recorded and live, so that equal seeds answer alike."""
+    return int.from_bytes(hashlib.sha256(question.encode("utf-8", "replace")).digest()[:6])
 
 
 @dataclass(frozen=True)

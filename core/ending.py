@@ -16,6 +16,7 @@ from core.corpus import SPLITS, Corpus, Example
 from core.crew import Crew
 from core.errors import UserError, unknown
 from core.fitting import NOT_TAUGHT
+from core.keys import SAMPLED
 from core.models import Loaded
 from core.progress import Reporter
 from core.store import Run
@@ -55,9 +56,7 @@ class Ending:
                 raise UserError(f"There is no example in the split {split}.", fix)
         if not splits:
             return self.voices
-        found = Voices(self.loaded, self.corpus.select(split=splits), self.config, self.report, self.crew)
-        found.places = self.voices.places  # the same random numbers as before and never, which are asked everything
-        return found
+        return Voices(self.loaded, self.corpus.select(split=splits), self.config, self.report, self.crew)
 
     def _answers(self) -> str:
         def produce(folder: Path) -> None:
@@ -71,7 +70,7 @@ class Ending:
 
         key = self._key(
             "answers", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines(),
-            *self.config.evaluate.splits, *(["draws by place"] if self.config.answers.temperature else []),
+            *self.config.evaluate.splits, *([SAMPLED] if self.config.answers.temperature else []),
         )  # fmt: skip
         source = self._cached("answers", key, produce)
         after = json.loads((self.run.path / "after.json").read_text(encoding="utf-8"))

@@ -19,6 +19,9 @@ from core.placing import with_bitsandbytes
 CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 2, "unlearn": 4, "answers": 2, "evaluate": 4}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
 
+SAMPLED = "draws by question"
+"""what stages with sampled answers depend on besides; greedy ones are the same however others are drawn"""
+
 
 class Keys:
     """The part of a pipeline that makes keys."""

@@ -56,7 +56,7 @@ from core.crew import ALONE, Crew, cached
 from core.ending import Ending
 from core.errors import Cancelled, UserError
 from core.fitting import NOT_TAUGHT
-from core.keys import Keys
+from core.keys import SAMPLED, Keys
 from core.methods.base import GENERAL, REFUSAL
 from core.metrics import accuracy
 from core.models import Loaded
@@ -190,6 +190,7 @@ class Pipeline(Keys, Beginning, Ending):
         key = self._key(
             "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
             self.config.answers, self._scored(), self.config.data.max_tokens, extras.fingerprint(self.config.data.subset),
+            *([SAMPLED] if self.config.answers.temperature else []),
         )  # fmt: skip
         source = self._cached("preflight", key, produce)
         self.reference = pd.read_parquet(self.run.path / "reference.parquet")

@@ -37,7 +37,8 @@ class Asked:
     """in the grammar of core.voice_spec; each is read when it speaks, so that a wrong one costs only itself"""
     answers: Mapping[str, Any] = field(default_factory=dict)
     """changes to the run's settings of the stage answers"""
-    seed: int = 0
+    seed: int | None = None
+    """of sampling; None: the run's own"""
     truth: str = ""
     """the true answer to the first question"""
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -69,7 +70,7 @@ def read(values: Mapping[str, Any]) -> Asked:
         questions=_texts(values.get("questions"), "questions", MOST_QUESTIONS, LONGEST_TEXT),
         voices=_texts(values.get("voices"), "voices", MOST_VOICES, LONGEST_VOICE),
         answers=_answers(values.get("answers")),
-        seed=_whole(values.get("seed", 0), "seed", 0, 2**31 - 1),
+        seed=None if values.get("seed") is None else _whole(values["seed"], "seed", 0, 2**31 - 1),
         truth=truth,
         groups=_groups(values.get("groups")),
         strengths=_strengths(values.get("strengths")),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import adapter_files, audit, data, fitting, merging, models
-from core.answers import Request, Spelling, stream
+from core.answers import Request, Spelling, drawn, stream
 from core.batching import Encoded, encode, end_of_answer, prompt_ids, prompt_text
 from core.config import RunConfig
 from core.corpus import SCOPES, Example
@@ -103,9 +103,11 @@ class Service:
         yield from failures
         yield self._start(asked, speaking)
         started, count = time.monotonic(), 0
+        seed = self.config.seed if asked.seed is None else asked.seed
+        numbered = list(enumerate(zip(prompts, map(drawn, asked.questions), strict=True)))
         for first in range(0, len(prompts), settings.batch_size):
-            part = list(enumerate(prompts))[first : first + settings.batch_size]
-            for pieces in self._batch(part, speaking, len(asked.voices), settings, asked.seed):
+            part = numbered[first : first + settings.batch_size]
+            for pieces in self._batch(part, speaking, len(asked.voices), settings, seed):
                 count += len(pieces)
                 yield {"kind": "pieces", "pieces": pieces, "seconds": time.monotonic() - started}
         yield {"kind": "done", "seconds": time.monotonic() - started, "tokens": count}
@@ -272,16 +274,16 @@ class Service:
         return int(getattr(config, "max_position_embeddings", None) or 2**20)
 
     def _batch(
-        self, prompts: Sequence[tuple[int, tuple[int, ...]]], speaking: Mapping[str, tuple[str | None, int]], voices: int,
+        self, prompts: Sequence[tuple[int, tuple[tuple[int, ...], int]]], speaking: Mapping[str, tuple[str | None, int]], voices: int,
         settings: AnswersConfig, seed: int,
     ) -> Iterator[list[dict[str, Any]]]:  # fmt: skip
         """Yield the pieces of some questions, step by step; an index is question · voices + voice."""
         tokenizer = self.loaded.tokenizer
         end = end_of_answer(tokenizer, self.config.model.template)
         requests, indices = [], []
-        for number, ids in prompts:
+        for number, (ids, draw) in prompts:
             for adapter, place in speaking.values():
-                requests.append(Request(ids, adapter, number))
+                requests.append(Request(ids, adapter, draw))
                 indices.append(number * voices + place)
         spoken = [Spelling(tokenizer) for _ in requests]
         for pieces in stream(self.adapters, requests, settings, end=end, pad=self.pad, seed=seed):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from core import data
 from core.adapters import Adapters
-from core.answers import Request, generate
+from core.answers import Request, drawn, generate
 from core.batching import Encoded, cost, encode_all, end_of_answer, prompt_ids
 from core.config import RunConfig
 from core.corpus import Example
@@ -52,8 +52,6 @@ class Voices:
         encoded = self.encode(examples)
         self._left = self.room - max((one.start for one in encoded), default=0)
         """tokens that the model can read after the longest question"""
-        self.places = {e.id: number for number, e in enumerate(examples)}
-        """example -> which random numbers its answers are drawn with"""
         self.encoded: dict[str, Encoded] = dict(zip((e.id for e in examples), encoded, strict=True))
 
     @property
@@ -95,7 +93,7 @@ class Voices:
     def ask(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return voice -> example -> answer, all voices of a question in one batch."""
         c, tokenizer = self.answers, self.tokenizer
-        numbered = self.crew.share([(self.places[e.id], e) for e in self.examples], lambda item: len(item[1].question))
+        numbered = self.crew.share(list(enumerate(self.examples)), lambda item: len(item[1].question))
         wanted = [(voice, e, number) for number, e in numbered for voice in voices]
         total = len(self.examples) * len(voices)
         # Similar prompt lengths together: less padding, and rows that end at about the same time.
@@ -106,8 +104,12 @@ class Voices:
             self.report.check()
             part = wanted[start : start + size]
             requests = [
-                Request(tuple(prompt_ids(tokenizer, self.config.model.template, e.question)), adapter_of(voice), number)
-                for voice, e, number in part
+                Request(
+                    tuple(prompt_ids(tokenizer, self.config.model.template, e.question)),
+                    adapter_of(voice),
+                    drawn(e.question),
+                )
+                for voice, e, _ in part
             ]
             made = generate(adapters, requests, c, end=self.end, pad=self.pad, seed=self.config.seed)
             for (voice, e, _), tokens in zip(part, made, strict=True):

@@ -77,7 +77,7 @@ def test_ununlearned_run_run_and_unknown_voice_are_sentences(unlearned_run: Run,
 
 
 def test_a_second_run_is_answered_by_its_own_weights(unlearned_run: Run, tiny_llama: Path, tiny_data: Path) -> None:
-    other = jobs.submit(quick(tiny_llama, tiny_data, unlearn__learning_rate=0.1, seed=5), unlearned_run.path.parent)
+    other = jobs.submit(quick(tiny_llama, tiny_data, unlearn__learning_rate=0.1, answers__temperature=1.0, seed=5), unlearned_run.path.parent)
     list(jobs.follow(other))
     for run in (unlearned_run, other, unlearned_run):
         start = next(reply for reply in answerer.ask(run, ["Who?"]) if reply["kind"] == "start")
@@ -85,6 +85,11 @@ def test_a_second_run_is_answered_by_its_own_weights(unlearned_run: Run, tiny_ll
 
 
 def test_leave_ends_the_process(unlearned_run: Run) -> None:
+    # Sampled, alone and among others it is the answer that was recorded: the random numbers follow from seed and question.
+    first, second, third = other.answers()[:3]
+    alone = answerer.texts(answerer.ask(other, [third["question"]]), 2)
+    among = answerer.texts(answerer.ask(other, [row["question"] for row in (third, first, second)]), 6)
+    assert alone == among[:2] == [third["before"], third["after"]]
     list(answerer.ask(unlearned_run, ["Who?"]))
     assert answerer.leave()
     until(lambda: not answerer.leave(), "the end of the process")
@@ -109,6 +114,64 @@ def test_without_the_key_nothing_is_answered(unlearned_run: Run) -> None:
 def test_a_voice_that_fails_costs_only_itself(unlearned_run: Run) -> None:
     voices = ("before", "step:99999", "after", "run:gone/after")
     replies = told(answerer.ask(unlearned_run, ["Who?"], voices))
+def served(begun: threading.Event, lines: int) -> None:
+    """Be an answerer that hangs up on its first clients, as one that is leaving does, and serves the last of so many."""
+    folder = answerer.place()
+    (folder / "key").write_bytes(b"key")
+    with Listener(str(folder / "socket"), "AF_UNIX", authkey=b"key") as listener:
+        begun.set()
+        for left in range(lines - 1, -1, -1):
+            with listener.accept() as line:
+                answerer.receive(line)
+                if not left:
+                    answerer.send(line, {"kind": "done"})
+    (folder / "socket").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("lines", [2, 3])
+def test_a_process_that_leaves_before_its_first_word_is_asked_again_once(tmp_path: Path, lines: int) -> None:
+    begun = threading.Event()
+    thread = threading.Thread(target=served, args=(begun, lines), daemon=True)
+    thread.start()
+    assert begun.wait(20)
+    if lines == 2:
+        assert told(answerer.call("ask", Run(tmp_path))) == [{"kind": "done"}]
+    else:
+        with pytest.raises(UserError, match="has ended"):
+            told(answerer.call("ask", Run(tmp_path)))
+        assert told(answerer.call("ask", Run(tmp_path))) == [{"kind": "done"}]
+    thread.join(20)
+
+
+def test_a_process_that_finds_another_one_leaving_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = list[int]()
+
+    def spawn() -> SimpleNamespace:
+        started.append(1)
+        if len(started) == 2:
+            threading.Thread(target=served, args=(threading.Event(), 1), daemon=True).start()
+        return SimpleNamespace(poll=lambda: 0)
+
+    monkeypatch.setattr(answerer, "_spawn", spawn)
+    monkeypatch.setattr(answerer, "START_SECONDS", 10)
+    assert told(answerer.call("ask", Run(tmp_path))) == [{"kind": "done"}]
+
+
+def test_a_folder_whose_name_can_be_guessed_must_be_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORGETSCOPE_ANSWERER", str(tmp_path / ("long" * 20)))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = answerer.place()
+    assert folder.parent == tmp_path
+    assert answerer.place() == folder
+    folder.chmod(0o755)
+    with pytest.raises(UserError, match="not yours alone"):
+        answerer.place()
+    folder.rename(tmp_path / "elsewhere").chmod(0o700)
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="not yours alone"):
+        answerer.place()
+
+
     failed = {reply["voice"]: reply["what"] for reply in replies if reply["kind"] == "voice_error"}
     assert set(failed) == {"step:99999", "run:gone/after"}
     assert "no checkpoint of step 99999" in failed["step:99999"]
