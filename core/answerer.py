@@ -22,11 +22,12 @@ import contextlib
 import dataclasses
 import json
 import os
+import stat
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,22 @@ def place() -> Path:
         import hashlib
 
         folder = Path(tempfile.gettempdir()) / f"forgetscope-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        _ours(folder)
+    else:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
+
+
+def _ours(folder: Path) -> None:
+    """Raise UserError where somebody else made a folder, or could write into it: in a place that all share, its name can be guessed."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise UserError(
+            f"The folder {folder} is not yours alone, so no model is asked through it.",
+            "Set FORGETSCOPE_ANSWERER to a folder of your own with a path of at most 80 characters.",
+        )
 
 
 # -- the client ---------------------------------------------------------------------------------------------------------
@@ -118,33 +133,45 @@ def call(op: str, run: Run, **values: Any) -> Generator[dict[str, Any]]:
 
     A person's requests are served one by one: the second one waits until the first is done or its iterator is closed.
     """
-    began, connection, owner = time.monotonic(), None, access.owner()
+    began, owner = time.monotonic(), access.owner()
     for _ in one_at_a_time.waiting(HEARTBEAT, TURN_SECONDS):
         yield {"kind": "waiting", "seconds": time.monotonic() - began}
     try:
-        for connection in _connect():
-            if connection is None:
-                yield {"kind": "waiting", "seconds": time.monotonic() - began}
-        assert connection is not None
-        send(connection, _request(op, run, values))
-        while True:
-            while not connection.poll(HEARTBEAT):
-                yield {"kind": "waiting", "seconds": time.monotonic() - began}
-            reply = receive(connection)
-            if reply["kind"] == "error":
-                raise UserError(reply["what"], reply.get("fix", ""))
-            yield reply
-            if reply["kind"] == "done":
-                return
+        with contextlib.closing(_served(_request(op, run, values))) as replies:
+            for reply in replies:
+                yield reply or {"kind": "waiting", "seconds": time.monotonic() - began}
+                if reply and reply["kind"] == "done":
+                    return
     except (EOFError, OSError) as error:
         raise UserError("The process that answers has ended.", "Ask again: it starts anew.") from error
     finally:
-        if connection is not None:
-            connection.close()
         one_at_a_time.done(owner)
 
 
-def texts(replies: Generator[dict[str, Any]], count: int) -> list[str]:
+def _served(request: Mapping[str, Any]) -> Generator[dict[str, Any] | None]:
+    """Yield the replies to a request, and None while nothing comes. Raises UserError for an error, EOFError or OSError at an end."""
+    for last in (False, True):
+        heard = False
+        try:
+            for connection in _connect():
+                if connection is None:
+                    yield None
+                    continue
+                with contextlib.closing(connection):
+                    send(connection, request)
+                    while True:
+                        while not connection.poll(HEARTBEAT):
+                            yield None
+                        reply, heard = receive(connection), True
+                        if reply["kind"] == "error":
+                            raise UserError(reply["what"], reply.get("fix", ""))
+                        yield reply
+        except (EOFError, OSError):
+            if heard or last:  # before the first word it was about to leave, and another one can be asked
+                raise
+
+
+def texts(replies: Iterable[dict[str, Any]], count: int) -> list[str]:
     """Collect the answers of a request, in order of index. Raises UserError for a voice that cannot speak."""
     found = [""] * count
     for reply in replies:
@@ -162,7 +189,7 @@ def leave(wait: float = 120.0) -> bool:
     """
     try:
         connection = _open()
-    except OSError:
+    except (OSError, UserError):  # none, or none that is ours
         return False
     with contextlib.suppress(EOFError, OSError), contextlib.closing(connection):
         send(connection, {"op": "leave"})
@@ -186,7 +213,9 @@ def _connect() -> Iterator[Connection[Any, Any] | None]:
         if process is None:
             with contextlib.suppress(TimeoutError), _starting(HEARTBEAT):
                 process = _spawn()
-        elif process.poll() not in (None, 0):  # 0: another one was there already
+        elif (ended := process.poll()) == 0:
+            process = None  # another one was there, which may have been about to leave
+        elif ended is not None:
             break
         yield None
         time.sleep(0.05)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Listener
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -82,14 +85,14 @@ def test_a_second_run_is_answered_by_its_own_weights(unlearned_run: Run, tiny_ll
     for run in (unlearned_run, other, unlearned_run):
         start = next(reply for reply in answerer.ask(run, ["Who?"]) if reply["kind"] == "start")
         assert start["hashes"] == run.json("manifest.json")["adapters"]
-
-
-def test_leave_ends_the_process(unlearned_run: Run) -> None:
     # Sampled, alone and among others it is the answer that was recorded: the random numbers follow from seed and question.
     first, second, third = other.answers()[:3]
     alone = answerer.texts(answerer.ask(other, [third["question"]]), 2)
     among = answerer.texts(answerer.ask(other, [row["question"] for row in (third, first, second)]), 6)
     assert alone == among[:2] == [third["before"], third["after"]]
+
+
+def test_leave_ends_the_process(unlearned_run: Run) -> None:
     list(answerer.ask(unlearned_run, ["Who?"]))
     assert answerer.leave()
     until(lambda: not answerer.leave(), "the end of the process")
@@ -111,9 +114,6 @@ def test_without_the_key_nothing_is_answered(unlearned_run: Run) -> None:
     assert list(answerer.ask(unlearned_run, ["Still there?"]))
 
 
-def test_a_voice_that_fails_costs_only_itself(unlearned_run: Run) -> None:
-    voices = ("before", "step:99999", "after", "run:gone/after")
-    replies = told(answerer.ask(unlearned_run, ["Who?"], voices))
 def served(begun: threading.Event, lines: int) -> None:
     """Be an answerer that hangs up on its first clients, as one that is leaving does, and serves the last of so many."""
     folder = answerer.place()
@@ -172,6 +172,9 @@ def test_a_folder_whose_name_can_be_guessed_must_be_ones_own(tmp_path: Path, mon
         answerer.place()
 
 
+def test_a_voice_that_fails_costs_only_itself(unlearned_run: Run) -> None:
+    voices = ("before", "step:99999", "after", "run:gone/after")
+    replies = told(answerer.ask(unlearned_run, ["Who?"], voices))
     failed = {reply["voice"]: reply["what"] for reply in replies if reply["kind"] == "voice_error"}
     assert set(failed) == {"step:99999", "run:gone/after"}
     assert "no checkpoint of step 99999" in failed["step:99999"]

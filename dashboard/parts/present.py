@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +69,18 @@ def answer(run: Run, asked: dict[str, Any]) -> None:
     """Let both models answer; what goes wrong is said in the place of the answers."""
     try:
         fitting.unlearned(run)
-        texts = answerer.texts(answerer.ask(run, [asked["question"]]), 2)
+        with contextlib.closing(answerer.ask(run, [asked["question"]])) as replies:
+            texts = answerer.texts(_interruptible(replies), 2)
         asked |= {"note": "asked just now", "before": texts[0], "after": texts[1]}
     except UserError as error:
         asked["note"] = f"{error.what} {error.fix} Recorded answers: ↓.".strip()
+
+
+def _interruptible(replies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pass replies on; between two of them this script can be interrupted, so that whoever leaves waits for nothing."""
+    for reply in replies:
+        st.empty()
+        yield reply
 
 
 def warm(run: Run) -> None:

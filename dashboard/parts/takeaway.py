@@ -72,9 +72,9 @@ def check(run: Run) -> None:
     """Offer to verify the run's files; the model itself is asked again in a shell."""
     if st.button("Verify", icon=":material/verified:", key="verify", help="Compares files, weights, region and scores with each other; takes some seconds"):
         with st.spinner("Comparing …"), look.complaints():
-            st.session_state["verified"] = (run.id, list(verify.verify(run)))
-    name, checks = st.session_state.get("verified", ("", []))
-    if name == run.id:
+            st.session_state["verified"] = (run.id, present.stamps(run), list(verify.verify(run)))
+    *checked, checks = st.session_state.get("verified", ("", (), []))
+    if checked == [run.id, present.stamps(run)]:
         wrong = sum(one.state == verify.MISMATCH for one in checks)
         st.markdown(f"**{wrong} of {len(checks)} checks do not match.**" if wrong else "**Everything that was checked matches.**")
         st.markdown("  \n".join(f"{SIGNS[one.state]} {md(one.says)}" for one in checks))
