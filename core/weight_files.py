@@ -11,6 +11,8 @@ LARGEST_HEAD = 2**23
 """bytes of the list of tensors at the beginning of a safetensors file; a thousand of them take 0.1 MB"""
 MOST_DIMENSIONS = 8
 """of a tensor"""
+Stamp = tuple[tuple[str, int, int], ...]
+"""path, bytes and time of change (nanoseconds) of each file of weights"""
 
 
 def check(folder: Path, stem: str) -> None:
@@ -26,6 +28,12 @@ def check(folder: Path, stem: str) -> None:
     for path in files:
         if wrong := problem(path):
             raise UserError(f"The weights {path.name} are damaged: {wrong}.", "Fetch or copy them again.")
+
+
+def stamp(source: str | Path) -> Stamp:
+    """Return what tells the weights in a folder apart without reading them; nothing of a model that the hub keeps."""
+    files = sorted(source.glob("*.safetensors")) if isinstance(source, Path) else []
+    return tuple((str(path), (found := path.stat()).st_size, found.st_mtime_ns) for path in files)
 
 
 def problem(path: Path) -> str:
