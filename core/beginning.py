@@ -9,24 +9,12 @@ from pathlib import Path
 from core import adapter_files, fitting, merging, models, store
 from core import adapters as adapters_
 from core.adapters import Adapters
-from core.config import RunConfig
 from core.errors import UserError
-from core.models import Loaded
-from core.shelf import Shelf
-from core.store import Run
+from core.state import State
 
 
-class Beginning:
+class Beginning(State):
     """The part of a pipeline that puts adapter "before" on the base."""
-
-    run: Run
-    config: RunConfig
-    folder: Path
-    loaded: Loaded
-    shelf: Shelf
-    adapters: Adapters
-    dtype: str
-    keys: dict[str, str]
 
     def _merge(self) -> None:
         """Make what was taught a part of the base, and start from a fresh adapter."""

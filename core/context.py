@@ -244,14 +244,11 @@ class Context:
     def gradient(self, stream: str, size: int = 32) -> dict[str, torch.Tensor]:
         """Return the gradient of the mean cross-entropy over all train examples of forget or retain, per tensor."""
         everything = list(self.supply.forget if stream == FORGET else self.supply.retain)
-        done = 0
         for group in by_length(everything, size):
             self.report.check()
-            self.report.progress(done, len(everything), f"{stream} examples")
             batch = collate(group, self.pad, self.device)
             nll = token_nll(self._run(batch, {}), batch.targets)
             (per_example(nll, batch.owners, len(batch)).sum() / len(everything)).backward()
-            done += len(group)
         found = {}
         for name, parameter in self.parameters.items():
             value = parameter.grad

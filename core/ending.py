@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from core import evaluation, extras, store
-from core.adapters import Adapters
-from core.config import RunConfig
-from core.corpus import SPLITS, Corpus, Example
-from core.crew import Crew
+from core.corpus import SPLITS, Example
 from core.errors import UserError, unknown
 from core.fitting import NOT_TAUGHT
-from core.keys import SAMPLED
-from core.models import Loaded
-from core.progress import Reporter
-from core.store import Run
+from core.keys import SAMPLED, Keys
 from core.voices import Voices, general_lines
 
 
-class Ending:
+class Ending(Keys):
     """The part of a pipeline that makes answers and scores of the model after."""
-
-    run: Run
-    config: RunConfig
-    report: Reporter
-    crew: Crew
-    loaded: Loaded
-    adapters: Adapters
-    corpus: Corpus
-    voices: Voices
-    asked: Voices
-    """those of the examples that after is asked and scored on"""
-    has_never: bool
-    reference: pd.DataFrame
-    """tokens of before and of the model that was never taught"""
-    recorded: dict[str, Any]
-    """answers, answers to general questions and extras, by voice"""
-    _cached: Callable[..., str]
-    _key: Callable[..., str]
-    _scored: Callable[[], dict[str, Any]]
 
     def _asked(self) -> Voices:
         """Return the voices over the examples that after is asked and scored on. Raises UserError where a split has none."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from core.adapters import Adapters
 from core.batching import DAY, TODAY, end_of_answer
-from core.config import RunConfig
-from core.corpus import Corpus
-from core.crew import Crew
-from core.models import Loaded
+from core.crew import cached
 from core.placing import with_bitsandbytes
+from core.state import State
 
 CODE = {"teach": 1, "preflight": 2, "localize": 3, "widen": 2, "unlearn": 4, "answers": 2, "evaluate": 4}
 """Raised whenever a stage computes or writes something else than before: it makes old cache entries unreachable."""
@@ -23,18 +22,8 @@ SAMPLED = "draws by question"
 """what stages with sampled answers depend on besides; greedy ones are the same however others are drawn"""
 
 
-class Keys:
-    """The part of a pipeline that makes keys."""
-
-    config: RunConfig
-    loaded: Loaded
-    adapters: Adapters
-    crew: Crew
-    whole: Corpus
-    corpus: Corpus
-    dtype: str
-    taught: bool
-    keys: dict[str, str]
+class Keys(State):
+    """The part of a pipeline that makes keys, and takes from the cache what lies there under one."""
 
     def teach_key(self, *also: str) -> str:
         """Return the key of the teach stage, or of another teaching with the same settings."""
@@ -76,6 +65,11 @@ class Keys:
         if stage != "teach" and not self.taught:  # what was taught has the settings of the teach stage
             also.append(self._scales())
         return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed, *also], *parts)
+
+    def _cached(self, stage: str, key: str, produce: Callable[[Path], None], *, together: bool = True) -> str:
+        """Bring a stage's files into the run, from the cache or made now: by all processes together or the chief alone."""
+        self.keys[stage] = key
+        return cached(self.crew, self.folder, stage, key, self.run, produce, together=together, check=self.report.check)
 
     def _scales(self) -> Any:
         """Return what B·A is multiplied by: it is in no tensor, so no hash of an adapter knows it."""

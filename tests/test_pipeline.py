@@ -14,11 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core import models, pipeline, store, unlearn, voices
+from core import changing, models, store, unlearn, voices
 from core.config import RunConfig, from_json
 from core.errors import Cancelled, UserError
+from core.fitting import NOT_TAUGHT
 from core.metrics import accuracy
-from core.pipeline import NOT_TAUGHT, Pipeline
+from core.pipeline import Pipeline
 from core.preflight import knowledge
 from core.store import STAGES, Run
 from core.summary import clean, summary
@@ -217,7 +218,7 @@ def test_the_never_taught_level_is_that_of_the_watched_examples(
 ) -> None:
     """The curve and the line that it is compared with are measured on the same questions."""
     config = small(tiny_llama, tiny_data, unlearn__stop="never-taught", data__dev_share=0.0)
-    monkeypatch.setattr(pipeline, "WATCHED", 3)
+    monkeypatch.setattr(changing, "WATCHED", 3)
     run, _ = execute(config, tmp_path)
     of = Pipeline(run, config, tmp_path, Recorder()).voices
     mine = unlearn.spread([of.encoded[e.id] for e in of.examples if (e.scope, e.split) == ("unlearn", "train")], 3)

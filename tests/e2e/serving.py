@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "/usr/bin/chromium")
 PATIENCE = 90_000
 """milliseconds: a busy machine imports torch slowly"""
+WHOLE_RUN = 240_000
+"""milliseconds in which a tiny run ends where several of them share a busy machine"""
 
 AT_REST = """() => {
   const app = document.querySelector('[data-testid="stApp"]');

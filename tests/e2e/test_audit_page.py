@@ -11,7 +11,7 @@ pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
 
 from core import audit
-from tests.e2e.serving import Server, rest
+from tests.e2e.serving import WHOLE_RUN, Server, rest
 from tests.tiny import make_tiny
 
 
@@ -30,7 +30,7 @@ def test_two_models_are_audited_and_asked(
         field.press("Tab")
         rest(page)
     page.get_by_role("button", name="Audit", exact=True).click()
-    expect(page.get_by_text("Done in", exact=False)).to_be_visible()
+    expect(page.get_by_text("Done in", exact=False)).to_be_visible(timeout=WHOLE_RUN)
     expect(page.get_by_text("Make it forget")).to_have_count(0)
     page.get_by_role("link", name="Localize").click()
     rest(page)

@@ -14,7 +14,7 @@ pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
 
 from core.config import RunConfig
-from tests.e2e.serving import Server, rest
+from tests.e2e.serving import WHOLE_RUN, Server, rest
 from tests.processes import quick
 from tests.tiny import rows
 
@@ -76,7 +76,7 @@ def test_from_upload_to_compare(server: Server, page: Page, tiny_llama: Path, tm
     page.keyboard.press("Enter")
     rest(page)
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_text(DONE)).to_be_visible()
+    expect(page.get_by_text(DONE)).to_be_visible(timeout=WHOLE_RUN)
     expect(page.get_by_role("heading", name="Scores", exact=True)).to_be_visible()
 
     page.get_by_role("link", name="Ask it").click()
@@ -108,7 +108,7 @@ def test_a_threshold_becomes_a_new_run(server: Server, page: Page, tiny_run: str
     rest(page)
     count = heading.inner_text()
     page.get_by_role("button", name="Unlearn with this region").click()
-    expect(page.get_by_text(DONE)).to_be_visible()
+    expect(page.get_by_text(DONE)).to_be_visible(timeout=WHOLE_RUN)
     expect(page.get_by_text("Teach the model the data re-used")).to_be_visible()
     expect(page.get_by_text(f"region {count}")).to_be_visible()
     assert current(page) != tiny_run
@@ -122,7 +122,7 @@ def test_cancel_and_resume(server: Server, page: Page, tiny_llama: Path, tiny_da
     expect(page.get_by_text("Make it forget cancelled here")).to_be_visible()
     rest(page)
     page.get_by_role("button", name="Resume").click()
-    expect(page.get_by_text(DONE)).to_be_visible()
+    expect(page.get_by_text(DONE)).to_be_visible(timeout=WHOLE_RUN)
     expect(page.get_by_role("heading", name="Scores", exact=True)).to_be_visible()
 
 
@@ -140,7 +140,7 @@ def test_reload_second_browser_and_restart_in_the_middle(
     server.start()
     for one in (page, second):
         one.goto(f"{server.url}/run?run={name}")
-        expect(one.get_by_text(DONE)).to_be_visible()
+        expect(one.get_by_text(DONE)).to_be_visible(timeout=WHOLE_RUN)
         expect(one.get_by_role("heading", name="Scores", exact=True)).to_be_visible()
 
 
@@ -154,7 +154,7 @@ def test_measure_start_and_same_again_by_keyboard(server: Server, page: Page, ti
     rest(page)
     page.get_by_role("button", name="Start", exact=True).focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_text(DONE)).to_be_visible()
+    expect(page.get_by_text(DONE)).to_be_visible(timeout=WHOLE_RUN)
     rest(page)
     page.get_by_role("button", name="Same again, changed").focus()
     page.keyboard.press("Enter")
