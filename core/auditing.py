@@ -71,6 +71,8 @@ class Auditing:
         """voice -> size of its distributions"""
         self.tables: dict[str, pd.DataFrame] = {}
         self.unseen: dict[str, pd.DataFrame] = {}
+        self.within: dict[str, str] = {}
+        """example -> its true answer, as far as an answer of before may be long"""
         self.answers: dict[str, dict[str, str]] = {}
         self.recorded: dict[str, dict[str, Any]] = {"general": {}, "choices": {}, "wrong": {}, "fluency": {}, "kl": {}}
         self.facts: dict[str, dict[str, Any]] = {}
@@ -145,6 +147,7 @@ class Auditing:
             if extras and "before" not in names:
                 extras.keep(adapters, voice, self.run.path / KEPT / voice)
         if "before" in names:
+            self.within = voices.within()
             if not self.whole:
                 self._keep_adapters(adapters, loaded)
             if extras:
@@ -208,7 +211,8 @@ class Auditing:
         places = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in self.corpus.examples])
         tokens = evaluation.joined([self.tables[voice] for voice in same])
         tokens.merge(places, on="example", validate="m:1").to_parquet(self.run.path / "tokens.parquet")
-        store.write_json(self.run.path / "preflight.json", preflight.knowledge(self.corpus, tokens, self.answers["before"]))
+        known = preflight.knowledge(self.corpus, tokens, self.answers["before"], self.within)
+        store.write_json(self.run.path / "preflight.json", known)
         kinds = {
             "format": FORMAT,
             "whole": self.whole,

@@ -179,17 +179,10 @@ class Pipeline(Beginning, Changing, Ending):
         source = self._cached("preflight", key, produce)
         self.reference = pd.read_parquet(self.run.path / "reference.parquet")
         self.recorded = json.loads((self.run.path / "reference.json").read_text(encoding="utf-8"))
-        found = preflight.knowledge(self.corpus, self.reference, self.recorded["answers"]["before"])
+        found = preflight.knowledge(self.corpus, self.reference, self.recorded["answers"]["before"], self.voices.within())
         store.write_json(self.run.path / "preflight.json", found)
         self.report.event("preflight", **found)
-        minimum = self.config.preflight.minimum_facts
-        if found["facts"]["share"] is not None and found["facts"]["share"] < minimum:
-            known, asked = found["facts"]["known"], found["facts"]["asked"]
-            raise UserError(
-                f"This model does not know what it should forget: {known} of {asked} facts of the unlearn scope stand in "
-                f"its answers ({found['facts']['share']:.0f} %, at least {minimum:.0f} % are needed).",
-                "Teach it (--set teach.enabled=true), teach longer, or lower preflight.minimum_facts.",
-            )
+        preflight.check(found, self.config)
         return source
 
     def _localize(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from core import jobs, widen
+from core import jobs, preflight, widen
 from core.errors import visible
 from core.store import Run
 
@@ -66,8 +66,7 @@ class _Bars:
         elif kind == "widened":
             tqdm.write(f"note: {widen.in_words(event)}", sys.stderr)
         elif kind == "preflight":
-            facts = event["facts"]
-            tqdm.write(f"note: the model's answers contain {facts['known']} of {facts['asked']} facts to forget", sys.stderr)
+            tqdm.write(f"note: {visible(preflight.in_words(event))}", sys.stderr)
 
     def _progress(self, event: dict[str, Any]) -> None:
         if self.bar is None or self.bar.unit != f" {event['unit']}" or self.bar.total != event["total"]:

@@ -115,7 +115,13 @@ class PreflightConfig:
     """Does the model know what it should forget?"""
 
     minimum_facts: float = setting(
-        50.0, "share of U-train facts that greedy answers must contain, or the run stops", unit="%", low=0.0, high=100.0
+        50.0,
+        "share of U-train facts that the model's answers must contain, or the run stops. Facts that come after "
+        "answers.max_new_tokens are not asked for; where there are none at all, the share of U-train answer tokens that it "
+        "predicts. With answers.temperature above 0 the answers are drawn, and may miss what it knows",
+        unit="%",
+        low=0.0,
+        high=100.0,
     )
 
 

@@ -60,6 +60,16 @@ class Voices:
         c = self.config.answers
         return dataclasses.replace(c, max_new_tokens=min(c.max_new_tokens, self._left))
 
+    def within(self) -> dict[str, str]:
+        """Return example -> its true answer, as far as an answer may be long."""
+        most = self.answers.max_new_tokens
+        return {
+            e.id: self.tokenizer.decode(self.encoded[e.id].answer[:most], skip_special_tokens=True)
+            if len(self.encoded[e.id].answer) > most
+            else e.answer
+            for e in self.examples
+        }
+
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Encode examples. Raises UserError for one that is too long, for the settings or for the model."""
         found = encode_all(self.tokenizer, self.config.model.template, examples, self.config.data.max_tokens)

@@ -339,7 +339,7 @@ def test_given_adapter_is_the_before(finished: Finished, tiny_data: Path, tmp_pa
 
 
 def test_model_that_does_not_know_is_refused_before_unlearning(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
-    config = small(tiny_llama, tiny_data, teach__enabled=False, preflight__minimum_facts=50)
+    config = small(tiny_llama, tiny_data, teach__enabled=False, preflight__minimum_facts=50, answers__max_new_tokens=40)
     run = store.create(config, tmp_path)
     with pytest.raises(UserError, match="does not know what it should forget: 0 of"):
         Pipeline(run, config, tmp_path, Recorder()).go()
@@ -353,9 +353,10 @@ def test_preflight_counts_facts_in_the_answers(finished: Finished) -> None:
     run, config, _ = finished
     corpus, tokens = data.load(config.data, config.seed), run.table("tokens")
     assert tokens is not None
-    everything = knowledge(corpus, tokens, {e.id: e.answer for e in corpus.examples})
+    whole = {e.id: e.answer for e in corpus.examples}
+    everything = knowledge(corpus, tokens, whole, whole)
     assert everything["facts"]["share"] == 100.0
-    nothing = knowledge(corpus, tokens, {e.id: "I do not know." for e in corpus.examples})
+    nothing = knowledge(corpus, tokens, {e.id: "I do not know." for e in corpus.examples}, whole)
     assert (nothing["facts"]["known"], nothing["facts"]["asked"]) == (0, everything["facts"]["asked"])
     assert nothing["accuracy"] == run.json("preflight.json")["accuracy"]
 

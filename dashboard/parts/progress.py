@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core import audit, jobs, presence, store
+from core import audit, jobs, preflight, presence, store
 from core.errors import UserError
 from core.store import Run
 from dashboard.charts import curves
@@ -183,10 +183,8 @@ def findings(run: Run, events: Sequence[Status]) -> None:
     """Show what the run found out about its data and model before it changed anything."""
     known = run.json("preflight.json")
     texts = list(dict.fromkeys(str(e.get("text", "")) for e in events if e.get("kind") == "finding"))
-    if isinstance(known, dict) and known.get("facts", {}).get("share") is not None:
-        facts = known["facts"]
-        st.markdown(f"Before unlearning the model states **{facts['known']} of {facts['asked']} facts** it is to forget.",
-                    help="Names, numbers and e-mail addresses of the unlearn scope, found in its own answers.")  # fmt: skip
+    if isinstance(known, dict) and (said := preflight.in_words(known)):
+        st.markdown(md(said), help="Facts are names, numbers and e-mail addresses of the unlearn scope, found in the model's own answers.")
     for text in texts:
         st.caption(f":material/info: {md(text)}")
 
