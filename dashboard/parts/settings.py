@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -23,8 +24,37 @@ Changes = dict[str, Any]
 """path of a setting -> its new value"""
 
 
+_LEFT = "settings.not_taken"
+"""place in the session of what an address asked for in vain: key of a setting -> (its name, the value)"""
+
+
 def field(item: dict[str, Any], key: str) -> Any:
     """Show the widget of one setting and return its value; a coloured dot marks what differs from the start value."""
+    # Only of an address that was opened: later the control has the word, and Streamlit has tidied the address.
+    asked = None if key in st.session_state else st.query_params.get(key)
+    value, left = _widget(item, key), st.session_state.setdefault(_LEFT, {})
+    if asked is not None and not _same(asked, value):
+        left[key] = (item["name"].replace("_", " "), asked)
+    elif key in left and value != _shown(item["value"]):
+        del left[key]  # somebody has set it since
+    return value
+
+
+def not_taken() -> str:
+    """Return what the address asked for and no setting could be, in words."""
+    return ", ".join(f"{name} = {value[:80]}" for name, value in st.session_state.get(_LEFT, {}).values())
+
+
+def _same(asked: str, value: Any) -> bool:
+    """Say whether a setting has the value that an address asked for."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return asked.lower() == str(value).lower()
+    with contextlib.suppress(ValueError):
+        return float(asked) == value
+    return False
+
+
+def _widget(item: dict[str, Any], key: str) -> Any:
     value = item["value"]
     changed = st.session_state.get(key, _shown(value)) != _shown(value)
     label = f"{':orange[●] ' if changed else ''}{md(item['name'].replace('_', ' '))}"

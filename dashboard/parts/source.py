@@ -82,7 +82,7 @@ def _subset(names: Sequence[str], start: DataConfig, prefix: str) -> str:
 def _from_hub(source: str, subset: str, start: DataConfig, prefix: str) -> tuple[DataConfig, None]:
     before = list(start.subjects) if start.source == source else []
     subjects = st.multiselect("Subjects", before, before, accept_new_options=True, key=f"{prefix}.subjects.hub",
-                              placeholder="all of them", persist_state="session")  # fmt: skip
+                              placeholder="all of them", bind="query-params")  # fmt: skip
     st.caption("The run fetches the benchmark from the hub; its questions are not shown beforehand.")
     return DataConfig(source=source, subset=subset, subjects=tuple(subjects)), None
 

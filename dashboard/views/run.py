@@ -74,7 +74,8 @@ def new_run(again: store.Run | None) -> None:
     form, side = st.columns([2.2, 1], gap="large")
     with form:
         start = begin(again)
-        as_text = st.toggle("Edit as JSON", key="as_json", bind="query-params", help=JSON_HELP)
+        # Not in the address: the form is not drawn then, so a link would lose all that is set in it.
+        as_text = st.toggle("Edit as JSON", key="as_json", persist_state="session", help=JSON_HELP)
         corpus: Corpus | None = None
         if as_text:
             form_config, of = st.session_state.get("form_config", (None, ""))
@@ -175,6 +176,8 @@ def _noted(problems: list[UserError]) -> Iterator[None]:
 def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | None, start: Start) -> None:
     """Say what will happen and what it needs, and start it."""
     name = st.text_input("Name", key="new.name", max_chars=80, placeholder="made from method and data if empty")
+    if left := settings.not_taken():
+        st.warning(f"The address asks for what cannot be set, so it was left out: {md(left)}.", icon=":material/link_off:")
     if config is None or problem:
         if problem:
             st.warning(md(problem), icon=":material/info:")

@@ -390,6 +390,29 @@ def test_the_form_keeps_its_method_and_region_while_it_is_not_shown(open_page: O
     assert app.selectbox(key="this-machine.rule.region rule").value == "late"
 
 
+def test_a_link_has_its_settings_whether_or_not_they_were_edited_as_text(open_page: Open) -> None:
+    app = open_page("run", as_json="true", **{"this-machine.unlearn.steps": "7"})
+    app.toggle(key="as_json").set_value(True).run()
+    assert json.loads(app.text_area[0].value)["unlearn"]["steps"] == 7
+
+
+def test_what_a_link_asks_for_in_vain_is_said_until_it_is_set(open_page: Open) -> None:
+    asked = {"this-machine.teach.epochs": "70000", "this-machine.unlearn.steps": "7", "this-machine.teach.merge": "TRUE"}
+    app = open_page("run", **asked)
+    assert app.number_input(key="this-machine.unlearn.steps").value == 7
+    assert ["left out: epochs = 70000." in plain(w.value) for w in app.warning] == [True]
+    app.text_input(key="new.name").set_value("mine").run()
+    assert len(app.warning) == 1
+    app.number_input(key="this-machine.teach.epochs").set_value(3).run()
+    assert not app.warning
+
+
+def test_subjects_of_the_hub_are_part_of_the_link(open_page: Open) -> None:
+    app = open_page("run", **{"new.data": "KnowUnDo (hub)", "new.subjects.hub": ["Ann Lee", "Bob Roe"]})
+    assert app.multiselect(key="new.subjects.hub").value == ["Ann Lee", "Bob Roe"]
+    assert '"Ann Lee"' in "".join(code.value for code in app.code)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -403,7 +426,8 @@ def test_the_form_keeps_its_method_and_region_while_it_is_not_shown(open_page: O
     ],
 )
 def test_json_that_is_wrong_is_one_sentence(text: str, words: str, open_page: Open) -> None:
-    app = open_page("run", as_json="true")
+    app = open_page("run")
+    app.toggle(key="as_json").set_value(True).run()
     app.text_area[0].set_value(text).run()
     assert not app.exception
     assert words in plain(app.warning[0].value)

@@ -25,7 +25,8 @@ DONE = re.compile("^Done in")
 
 def as_json(page: Page, server: Server, config: RunConfig) -> None:
     """Open the form of a new run on a configuration."""
-    page.goto(f"{server.url}/run?view=New+run&as_json=true")
+    page.goto(f"{server.url}/run?view=New+run")
+    page.get_by_role("switch", name="Edit as JSON").press("Space")
     text = page.get_by_role("textbox", name="Configuration as JSON")
     text.fill(json.dumps(config.to_json()))
     text.press("Control+Enter")
