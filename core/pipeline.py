@@ -101,6 +101,9 @@ class Pipeline(Beginning, Changing, Ending):
             report.event("finding", text=text)
         if config.teach.enabled and not self.taught:
             report.event("finding", text="Nothing is taught: the given adapter is taken as the model that knows.")
+        name = models.adapter_base(self.loaded.adapter) if self.loaded.adapter else config.model.name
+        if isinstance(config.region, regions.Located) and (text := config.region.borrowed(name, config.data.subset)):
+            report.event("finding", text=text)
         unlearn_.check(self.method, config.unlearn)
         if self.method.follows_never and not self.has_never:
             raise UserError(

@@ -88,6 +88,16 @@ def test_published_thresholds(table: pd.DataFrame, key: tuple[str, str]) -> None
     assert choose(rule, table) == naive_located(table, *PUBLISHED[key])
 
 
+@pytest.mark.parametrize(
+    ("model", "subset", "own"),
+    [("meta-llama/Llama-2-7b-chat-hf", "privacy", True), ("meta-llama/Llama-2-7b-chat-hf", "copyright", False), ("bundled", "privacy", False)],
+)
+def test_thresholds_of_another_model_or_subset_are_said_to_be_theirs(model: str, subset: str, own: bool) -> None:
+    said = Located(thresholds="published").borrowed(model, subset)
+    assert not said if own else "published for llama-2-7b on privacy" in said
+    assert Located(thresholds="quantile").borrowed(model, subset) == ""
+
+
 def test_published_values_are_table_12() -> None:
     assert PUBLISHED["llama-2-7b", "copyright"] == (0.92, 6e-4)
     assert PUBLISHED["llama-2-7b", "privacy"] == (0.96, 4e-4)

@@ -42,6 +42,16 @@ class Located(Region):
         source="Table 12",
     )
 
+    def borrowed(self, model: str, subset: str) -> str:
+        """Say whose published thresholds these are where they were published for another model or subset; empty where not."""
+        theirs, _, of = self.published.partition(":")
+        if self.thresholds != "published" or (of == subset and theirs in model.lower()):
+            return ""
+        return (
+            f"The thresholds are those published for {theirs} on {of}; another model's gradients, or those of other data, "
+            "can lie elsewhere."
+        )
+
     def limits(self, table: pd.DataFrame) -> tuple[float, float]:
         """Return mu and sigma as absolute values for this table."""
         if self.thresholds == "published":
