@@ -52,15 +52,18 @@ def choose(text: str) -> None:
 def suggested(rows: Rows) -> str:
     """Offer the run's questions by scope, split and words; return the current question."""
     follow: dict[str, Any] = {"on_change": choose, "args": ("",), "bind": "query-params"}
-    scope_place, split_place, search_place = st.columns([1, 1, 1.4], vertical_alignment="bottom")
-    scope = scope_place.segmented_control("Scope", list(SCOPES), format_func=SCOPES.get, default="unlearn", key="scope",
-                                          required=True, **follow)  # fmt: skip
+    # One row: the answers are what the page is about, and they stand below.
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    scope = row.segmented_control("Scope", list(SCOPES), format_func=SCOPES.get, default="unlearn", key="scope",
+                                  required=True, label_visibility="collapsed", width="content", **follow)  # fmt: skip
     present = [split for split in SPLITS if any((r.get("scope"), r.get("split")) == (scope, split) for r in rows)]
     if not present:
         return current()
-    split = split_place.segmented_control("Questions", present, format_func=SPLITS.get, default=present[0], key="split",
-                                          required=True, **follow)  # fmt: skip
-    words = search_place.text_input("Search", key="search", placeholder="a name, a street, a word", **follow)
+    split = row.segmented_control("Questions", present, format_func=SPLITS.get, default=present[0], key="split",
+                                  required=True, label_visibility="collapsed", width="content", **follow)  # fmt: skip
+    picking = row.container(width=430)
+    with row.popover("Search ●" if st.session_state.get("search") else "Search", icon=":material/search:"):
+        words = st.text_input("Search questions, answers and subjects", key="search", placeholder="a name, a street, a word", **follow)
     found = [
         str(row.get("question", "")) for row in rows
         if (row.get("scope"), row.get("split")) == (scope, split)
@@ -72,9 +75,9 @@ def suggested(rows: Rows) -> str:
         return asked
     known = list(dict.fromkeys(found))
     st.session_state["example"] = asked if asked in known else known[0] if not asked else None
-    st.selectbox(
+    picking.selectbox(
         f"{len(known)} questions of the data", known, index=None, format_func=lambda text: shorten(text, 110), key="example",
-        placeholder="or pick one of these", on_change=lambda: choose(st.session_state["example"] or ""),
+        placeholder=f"or pick one of {len(known)}", label_visibility="collapsed", on_change=lambda: choose(st.session_state["example"] or ""),
     )  # fmt: skip
     return asked or known[0]
 

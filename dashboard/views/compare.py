@@ -42,6 +42,7 @@ def compare(run: Run) -> None:
         waiting(run)
         return
     question = prompting.question(rows)
+    answers = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         marks = prompting.marks(list(panes.MARKS), panes.MARKS)
         voices = prompting.voices(run)
@@ -51,9 +52,10 @@ def compare(run: Run) -> None:
         return
     asked = exchange.open_exchange(run, question, decoding, own, rows)
     exchange.fill(asked, run, voices)
-    note = heading(asked, voices)
-    places = panes.show(asked, run, voices, marks)
-    truth(asked)
+    with answers:
+        note = heading(asked, voices)
+        places = panes.show(asked, run, voices, marks)
+        truth(asked)
     history.note_seen(asked)
     work: list[Callable[[], None]] = []
     for tab, show in zip(tabs(), TABS.values(), strict=True):
