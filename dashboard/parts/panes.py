@@ -17,7 +17,7 @@ from core.errors import UserError
 from core.store import Run
 from dashboard.parts import look
 from dashboard.parts.exchange import Answer, Exchange, kind, label, take
-from dashboard.parts.text import duration, marked, md
+from dashboard.parts.text import duration, marked, match_style, md
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -84,11 +84,12 @@ def _body(exchange: Exchange, voice: str, answer: Answer | None, palette: Palett
     other = exchange.answers.get(opposite)
     if marks == "nothing" or not exchange.finished(voice) or not exchange.finished(opposite) or not (other and other.text):
         return html.escape(answer.text), False
-    return marked(answer.text, other.text, mark_style(voice, palette), matches=marks == "matches"), False
+    same = marks == "matches"
+    return marked(answer.text, other.text, match_style(palette.retention) if same else mark_style(voice, palette), matches=same), False
 
 
 def mark_style(voice: str, palette: Palette) -> str:
-    """Return how marked words look: a grey line under before and the never-taught, the accent behind the others."""
+    """Return how words that differ look: a grey line under before and the never-taught, the accent behind the others."""
     if voice in ("before", "never"):
         return f"background:none;color:inherit;border-bottom:2px solid {palette.before}"
     return f"background:{palette.accent}29;color:inherit;border-radius:3px;padding:0 1px"

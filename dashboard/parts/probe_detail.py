@@ -14,7 +14,7 @@ from core.store import Run
 from core.verdict_rules import MEANING, OF_SCOPE
 from dashboard.parts import look, probe_read
 from dashboard.parts.probe_read import SCOPES, SPLITS, VOICES
-from dashboard.parts.text import marked, md
+from dashboard.parts.text import marked, match_style, md
 
 if TYPE_CHECKING:
     from dashboard.charts.palette import Palette
@@ -40,12 +40,11 @@ def answers(row: Mapping[str, Any], palette: Palette, voices: Sequence[str] = tu
 
     Words that the true answer has too are marked.
     """
-    parts = [block("True answer", html.escape(str(row["truth"])[:LONGEST]), "", palette)]
+    parts = [block("True answer", html.escape(str(row["truth"])[:LONGEST]), "Its words are marked in the answers.", palette)]
     for voice in voices:
         verdict, why = verdict_of(row, voice)
         if verdict:
-            style = f"background:{palette.accent}33;color:inherit"
-            text = marked(str(row[voice])[:LONGEST], str(row["truth"]), style, matches=True) or "<i>nothing</i>"
+            text = marked(str(row[voice])[:LONGEST], str(row["truth"]), match_style(palette.retention), matches=True) or "<i>nothing</i>"
             parts.append(block(VOICES[voice], text, f"{badge(verdict, palette)} {html.escape(why)}{chance(row, voice)}", palette))
     return f'<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,260px),1fr));gap:.1rem 1.5rem">{"".join(parts)}</div>'
 

@@ -20,6 +20,8 @@ PARAMETER = "example"
 LONGEST = 300
 """characters of a cell: the chosen example is shown whole"""
 HEIGHT = 520
+BESIDE = ("Verdict", "Scope", "Question", "After")
+"""columns that are seen beside an opened example"""
 WIDTHS = {"Verdict": 104, "Scope": 56, "Question": 230, "True answer": 180, "Before": 170, "After": 180, "Split": 64, "Subject": 150}
 """pixels; together with the probabilities what a window of 1280 shows"""
 
@@ -103,7 +105,7 @@ def listing(shown: pd.DataFrame, at: int | None) -> None:
     ids = [str(name) for name in shown["id"]]
     key = "examples." + hashlib.sha256("\n".join([*ids, *map(str, table["Verdict"])]).encode()).hexdigest()[:12]
     st.dataframe(
-        table, key=key, hide_index=True, height=min(HEIGHT, 38 + 35 * max(2, len(table))), on_select=lambda: choose(key, ids), selection_mode="single-row",
+        table, key=key, hide_index=True, column_order=None if at is None else [*BESIDE, *(name for name in columns if name not in BESIDE)], height=min(HEIGHT, 38 + 35 * max(2, len(table))), on_select=lambda: choose(key, ids), selection_mode="single-row",
         selection_default={"selection": {"rows": [] if at is None else [at]}},
         column_config={
             **{f"p {voice}": st.column_config.NumberColumn(format="%.2f", width=74, help=f"Probability of the true answer a token, {voice} (geometric mean)")

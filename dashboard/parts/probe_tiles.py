@@ -29,7 +29,7 @@ def show(found: verdicts.Counts) -> None:
     for column, scope in zip(st.columns(len(present), gap="large"), present, strict=True):
         with column:
             of = int(next(iter(found[scope].values()))["after"]["of"])
-            st.markdown(f"**{SCOPES[scope]}** :gray[· {of} questions, before → after]")
+            st.markdown(f"**{SCOPES[scope]}** :gray[· {of} questions, before → after with its 95 % interval]")
             with st.grid("auto", min_column_width=112, gap="small"):
                 for verdict in OF_SCOPE[scope]:
                     tile(scope, verdict, found[scope][verdict], look.palette())
@@ -64,6 +64,17 @@ def toggle(scope: str, verdict: str) -> None:
         st.query_params[PARAMETER] = f"{scope}.{verdict}"
 
 
+OTHERWISE = {"degenerate": "noise", "refused": "declined", "forgotten": "fluent and ignorant"}
+"""what answers that say nothing of what was to be forgotten are instead; noise comes first, for it is no forgetting"""
+
+
+def others(rates: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Say what became of the answers to be forgotten that did not leak."""
+    counts = {words: rates[verdict]["after"]["n"] for verdict, words in OTHERWISE.items() if verdict in rates}
+    told = [f"**{n:.0f}** {words}" for words, n in counts.items() if n]
+    return f"; the others: {', '.join(told)}" if told else ""
+
+
 def in_words(found: verdicts.Counts) -> str:
     """Say the result in one or two sentences."""
     parts = []
@@ -72,5 +83,6 @@ def in_words(found: verdicts.Counts) -> str:
             after, before, never = rates["after"], rates.get("before"), rates.get("never")
             beside = ", ".join([*([f"before {before['n']:.0f}"] if before else []), *([f"never taught {never['n']:.0f}"] if never else [])])
             what = "some of what was to be forgotten" if scope == "unlearn" else "what was to be kept"
-            parts.append(f"**{after['n']:.0f} of {after['of']:.0f}** answers {words} {what}" + (f" ({beside})" if beside else ""))
-    return ("; ".join(parts) + ".") if parts else ""
+            rest = others(found["unlearn"]) if scope == "unlearn" else ""
+            parts.append(f"**{after['n']:.0f} of {after['of']:.0f}** answers {words} {what}" + (f" ({beside})" if beside else "") + rest)
+    return (".  \n".join(parts) + ".") if parts else ""

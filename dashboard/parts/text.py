@@ -46,6 +46,11 @@ def marked(text: str, other: str, style: str, *, matches: bool = False) -> str:
     return "".join(parts)
 
 
+def match_style(color: str) -> str:
+    """Return how words look that another text has too: in the colour of what is kept, for the accent marks what differs."""
+    return f"background:{color}33;color:inherit;border-radius:3px;padding:0 1px"
+
+
 def shorten(text: str, length: int = 90) -> str:
     """Cut a text at a word's end, with an ellipsis."""
     flat = " ".join(text.split())

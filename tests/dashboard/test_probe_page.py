@@ -38,6 +38,8 @@ def test_counts_filter_the_table(open_page: Open) -> None:
     assert len(frames(app)[0]) == 160
     assert next(iter(frames(app)[0]["Verdict"])) == "leaked"
     assert f"{counts['unlearn']['leaked']['before']['n']:.0f} → {counts['unlearn']['leaked']['after']['n']:.0f}" in text_of(app)
+    after = {verdict: voices["after"]["n"] for verdict, voices in counts["unlearn"].items()}
+    assert f"the others: **{after['degenerate']:.0f}** noise, **{after['forgotten']:.0f}** fluent and ignorant" in text_of(app)
     tile(app, "retention", "kept").click().run()
     assert app.query_params["show"] == "retention.kept"
     assert set(frames(app)[0]["Verdict"]) == {"kept"}
