@@ -13,6 +13,7 @@ from dashboard.parts import look, runs
 from dashboard.parts.text import marked, md
 
 LATEST = "last two"
+KEPT = "kept step"
 SIGNS = {"unlearn": "✖ to forget", "retention": "● to keep"}
 
 
@@ -47,7 +48,8 @@ def show(run: Run, result: Any, events: Sequence[Mapping[str, Any]]) -> None:
         return
     st.subheader("Watched questions")
     steps = list(found)
-    first, last = _which(steps)
+    kept = result.get("step") if isinstance(result, dict) else None
+    first, last = _which(steps, kept if kept in steps[1:] else None)
     if len(steps) == 1:
         st.caption(f"{_name(first).capitalize()}; they are asked again at each checkpoint.")
     truths = {row.get("example"): row.get("truth") for row in runs.answers(run)}
@@ -56,16 +58,22 @@ def show(run: Run, result: Any, events: Sequence[Mapping[str, Any]]) -> None:
         _question(answer, before.get(answer.get("example")), first, last, truths.get(answer.get("example")))
 
 
-def _which(steps: Sequence[int]) -> tuple[int, int]:
-    """Let one checkpoint be chosen, to see it against the one before unlearning; else the last two are shown."""
+def _which(steps: Sequence[int], kept: int | None) -> tuple[int, int]:
+    """Let one checkpoint be chosen, to see it against the one before unlearning.
+
+    Else the last two are shown; of a run that has ended the step that it kept, which need not be the last.
+    """
     if len(steps) < 2:
         return steps[0], steps[0]
-    options = [LATEST, *map(_name, steps[1:])]
+    newest = LATEST if kept is None else KEPT
+    options = [newest, *map(_name, steps[1:])]
+    if st.session_state.get("watched", newest) not in options:
+        del st.session_state["watched"]  # the run has ended since, or another one is shown
     # A run that goes on adds checkpoints: a choice of a step stays, “last two” moves along.
     chosen = st.select_slider("Checkpoint", options, key="watched", bind="query-params",
-                              help="Answers at this checkpoint, against those before unlearning. All the way left: the last two.")  # fmt: skip
-    if chosen == LATEST or chosen not in options:
-        return steps[-2], steps[-1]
+                              help=f"Answers at this checkpoint, against those before unlearning. All the way left: the {newest}.")  # fmt: skip
+    if chosen == newest or chosen not in options:
+        return (steps[-2], steps[-1]) if kept is None else (steps[0], kept)
     return steps[0], steps[options.index(chosen)]
 
 

@@ -136,6 +136,20 @@ def test_an_ended_run_shows_what_was_watched_from_its_result(make_run: MakeRun, 
     assert "Elsewhere" in "".join(html.value for html in app.html)
 
 
+def test_an_ended_run_opens_on_the_step_it_kept_against_before(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    result = json.loads((run.path / "unlearn.json").read_text())
+    rounds = [watch(0, "At Quay Street.", "P."), watch(4, "Almost.", "P."), watch(8, "Nowhere.", "P."), watch(12, "Noise.", "P.")]
+    result |= {"step": 8, "watched": [{"step": row["step"], "answers": row["answers"]} for row in rounds]}
+    (run.path / "unlearn.json").write_text(json.dumps(result))
+    app = open_page("run", "mine", watched="last two")  # a link from when it was still at work
+    assert not app.exception
+    shown = "".join(html.value for html in app.html)
+    assert [word for word in ("Quay", "Almost", "Nowhere", "Noise") if word in shown] == ["Quay", "Nowhere"]
+    app.select_slider(key="watched").set_value("step 12").run()
+    assert "Noise" in "".join(html.value for html in app.html)
+
+
 def test_only_the_last_attempt_is_watched() -> None:
     start = {"kind": "stage", "name": "unlearn", "state": "running"}
     again = watched.rounds(None, [start, watch(0, "a", "b"), watch(4, "c", "d"), start, watch(0, "e", "f")])
