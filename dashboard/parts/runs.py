@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core import store, tolerant
+from core.models import BUNDLED
 from core.overview import headline
 from core.store import Run
 from dashboard.parts import link
@@ -64,7 +65,7 @@ def pick() -> Run | None:
         return None
     open_run(name)
     st.session_state["picked"] = name
-    place, facts, copy = st.columns([2, 3, 0.8], vertical_alignment="center")
+    place, facts, copy = st.columns([1.8, 3.6, 0.6], vertical_alignment="center")
     place.selectbox(
         "Run", list(runs), format_func=lambda key: label(runs[key]), key="picked",
         on_change=_picked, label_visibility="collapsed",
@@ -99,7 +100,8 @@ def _picked() -> None:
 def label(run: Run) -> str:
     """Return a run's line in the picker."""
     found = headline(run)
-    return f"{found.name} · {found.state} · {'bundled' if run.bundled else day(found.created)}"
+    state = "" if found.state == "done" else f"{found.state} · "  # the usual one needs no words, which a telephone has no room for
+    return f"{found.name} · {state}{'bundled' if run.bundled else day(found.created)}"
 
 
 def day(moment: Any) -> str:
@@ -115,12 +117,17 @@ def describe(run: Run) -> str:
     values = run.json("config.json")
     if isinstance(values, dict):
         model, data = values.get("model") or {}, values.get("data") or {}
-        parts.append(f"model **{md(tail(model.get('name', '?')))}**")
+        parts.append(f"**{md(model_name(model.get('name', '?')))}**")
         parts.append(f"data **{md(tail(data.get('source', '?')))} {md(data.get('subset', ''))}**")
     region = run.json("region.json")
     if isinstance(region, dict) and "count" in region:
         parts.append(f"region **{md(region['count'])} of {md(region['total'])}** tensors")
     return " · ".join(parts)
+
+
+def model_name(name: object) -> str:
+    """Return what a model is called: the bundled one has a name of its own."""
+    return BUNDLED if name == "bundled" else tail(name)
 
 
 def tail(name: object) -> str:

@@ -22,10 +22,10 @@ from dashboard.parts import audited, configuration, estimate, look, model, progr
 from dashboard.parts.text import md
 
 TABS = ["This run", "New run"]
-PRESET_NAMES = {"this-machine": "MemFlex", "recommended": "Recommended", "fluent": "Fluent", "paper": "Paper", "paper-code": "Paper's code"}
+PRESET_NAMES = {"this-machine": "MemFlex", "recommended": "Highest score", "fluent": "Fluent", "paper": "Paper", "paper-code": "Paper's code"}
 PRESET_HELP = (
     "**MemFlex**: the paper's method with settings for two cores, stopped at the level of the never-taught model.  \n"
-    "**Recommended**: the highest mean of Unlearn and Retention Success on new questions; two of three of its answers about what was to be forgotten are noise.  \n"
+    "**Highest score** (`recommended` in the shell): the highest mean of Unlearn and Retention Success on new questions; two of three of its answers about what was to be forgotten are noise.  \n"
     "**Fluent**: nearly as ignorant as a model that was never taught, and it says so in plain words; it also declines questions that "
     "it was to keep: 7 to 13 % of KnowUnDo's new ones, 11 of 20 new ones in the bundled run.  \n"
     "**Paper**: the settings as published for Llama-2 and privacy; slow on a small machine, and too weak for a small model.  \n"
@@ -184,7 +184,7 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
         st.button("Start", type="primary", disabled=True, width="stretch")
         return
     method, region = config.unlearn.method.label, config.region.name
-    lines = [f"**{md(runs.tail(config.model.name))}** unlearns with **{md(method)}** on the region **{md(region)}**."]
+    lines = [f"**{md(runs.model_name(config.model.name))}** unlearns with the method **{md(method)}** in the region **{md(region)}**."]
     if corpus is not None:
         lines.append(f"{len(corpus.subjects())} subjects, {len(corpus.examples)} questions.")
     st.markdown("  \n".join(lines))
