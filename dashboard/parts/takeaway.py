@@ -24,10 +24,10 @@ def report(run: Run) -> None:
                            help="Then the file holds no question, no answer and no subject's name. Otherwise the words that tell "
                                 "what was to be forgotten are covered until somebody uncovers them, but they are in the file.")  # fmt: skip
         name = f"{store.nameless(run.id)}-redacted.html" if redact else f"{run.id}.html"
-        st.download_button("Report", data=lambda: made(run, redact), file_name=name, mime="text/html", on_click="ignore", type="primary",
-                           icon=":material/description:", key="report.file", help="One file that opens anywhere, prints, and presents itself")  # fmt: skip
+        st.download_button("Download report (HTML)", data=lambda: made(run, redact), file_name=name, mime="text/html", on_click="ignore",
+                           icon=":material/download:", key="report.file", help="One file that opens anywhere, prints, and presents itself")  # fmt: skip
     if not redact:
-        st.caption("This file holds questions and answers: covered, but there. Give it only to those who may read them.")
+        st.caption("What was to be forgotten is covered until a reader uncovers it, but it is in the file. Give it only to those who may read it.")
 
 
 def made(run: Run, redact: bool) -> bytes:

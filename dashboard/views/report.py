@@ -1,4 +1,4 @@
-"""Report: the run as one file for anybody, six slides to show it with, and what others need to go on."""
+"""Report: six slides to show the run with, all of it as one file for anybody, and what others need to go on."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def page() -> None:
         missing = present.gathered(str(run.path), present.stamps(run), False)["missing"]
         if missing:
             st.warning("  \n".join(["**The report is not complete.**", *map(md, missing)]), icon=":material/hourglass_top:")
-        takeaway.report(run)
-    st.subheader("Six slides")
-    with look.complaints():
         present.show(run)
+    st.subheader("One file for anybody")
+    with look.complaints():
+        takeaway.report(run)
     st.subheader("For others to go on")
     with look.complaints():
         takeaway.others(run)

@@ -18,8 +18,8 @@ def test_it_opens_on_a_finished_run(open_page: Open, warmed: list[str]) -> None:
     assert not app.exception
     assert app.title[0].value == "Show it, and let others check it"
     assert not app.warning
-    assert "covered, but there" in text_of(app)
-    assert {button.label for button in app.get("download_button")} >= {"Report", "Adapter", "card.json", "CSV", "Parquet", "LLM Comparator"}
+    assert "covered until a reader uncovers it" in text_of(app)
+    assert {button.label for button in app.get("download_button")} >= {"Download report (HTML)", "Adapter", "card.json", "CSV", "Parquet", "LLM Comparator"}
     assert not any(button.disabled for button in app.get("download_button"))
     assert warmed == []  # the model is loaded when the slides are opened, not before
 
@@ -27,7 +27,7 @@ def test_it_opens_on_a_finished_run(open_page: Open, warmed: list[str]) -> None:
 def test_redaction_is_in_the_address(open_page: Open) -> None:
     app = open_page("report", PRIVACY, redact="true")
     assert app.toggle(key="redact").value is True
-    assert "covered, but there" not in text_of(app)
+    assert "covered until a reader uncovers it" not in text_of(app)
 
 
 def test_an_unfinished_run_says_what_is_missing(open_page: Open, make_run: MakeRun) -> None:
@@ -40,7 +40,7 @@ def test_an_unfinished_run_says_what_is_missing(open_page: Open, make_run: MakeR
     buttons = {button.label: button for button in app.get("download_button")}
     assert buttons["Adapter"].disabled
     assert buttons["LLM Comparator"].disabled
-    assert not buttons["Report"].disabled
+    assert not buttons["Download report (HTML)"].disabled
 
 
 def test_verify_says_what_does_not_match(open_page: Open, make_run: MakeRun) -> None:

@@ -159,7 +159,7 @@ def test_the_page_presents_and_hands_out(server: Server, page: Page, tiny_run: s
     page.goto(f"{server.url}/report?run={tiny_run}")
     rest(page)
     with page.expect_download() as got:
-        page.get_by_test_id("stDownloadButton").filter(has_text="Report").click()
+        page.get_by_test_id("stDownloadButton").filter(has_text="Download report").click()
     got.value.save_as(tmp_path / "r.html")
     assert "forgetscope-data" in (tmp_path / "r.html").read_text()
     page.get_by_role("button", name="Present full screen").click()
