@@ -160,8 +160,9 @@ def _hover(point: Point) -> str:
 def _bars(values: Sequence[float], ends: Sequence[Ends], palette: Palette) -> dict[str, Any]:
     if not any(ends):
         return {"visible": False}
-    high = [max(0.0, pair[1] - v) if pair else 0.0 for v, pair in zip(values, ends, strict=True)]
-    low = [max(0.0, v - pair[0]) if pair else 0.0 for v, pair in zip(values, ends, strict=True)]
+    # Of length 0 a bar would still draw its ends, a cross in the point.
+    high = [max(0.0, pair[1] - v) if pair else None for v, pair in zip(values, ends, strict=True)]
+    low = [max(0.0, v - pair[0]) if pair else None for v, pair in zip(values, ends, strict=True)]
     return {"type": "data", "symmetric": False, "array": high, "arrayminus": low, "color": palette.accent, "thickness": 1, "width": 3}
 
 

@@ -112,11 +112,15 @@ def references(chosen: Sequence[Measured], split: str, across: str, paper: str) 
 
 
 def ignorance(chosen: Sequence[Measured], split: str, across: str) -> float | None:
-    """Return the never-taught model's Unlearn Success, where all runs share one."""
+    """Return the never-taught model's Unlearn Success for the first run, where that of no other differs from it."""
     if across != ACROSS[0]:
         return None
-    levels = {group[0].scores.success("never", "unlearn", split).value for group in grouped(chosen, split)}
-    return levels.pop() if len(levels) == 1 else None
+    levels = [group[0].scores.success("never", "unlearn", split).value for group in grouped(chosen, split)]
+    known = [level for level in levels if level is not None]
+    if not known or len(known) < len(levels):
+        return None
+    # Computed on two machines it differs in the decimals.
+    return known[0] if max(known) - min(known) <= scores_words.NEAR else None
 
 
 def columns(found: Sequence[Point]) -> dict[str, list[object]]:

@@ -87,11 +87,13 @@ def best(points: Sequence[tuple[str, float, float]], front: int, across: str, ne
     if len(points) == 1:
         return f"“{points[0][0]}”: {across} {points[0][1]:.1f}{beside} with Retention Success {points[0][2]:.1f}. There is no other run to compare it with."
     mean = max(points, key=lambda p: p[1] + p[2])
+    above = 0.0 if never is None else mean[1] - never
+    beyond = f" That is {above:.1f} points beyond ignorance: more than forgetting." if above > NEAR else ""
     if front == len(points):
         on = f"{'Both' if front == 2 else f'All {front}'} runs are"
     else:
         on = f"{'One' if front == 1 else front} of the {len(points)} runs {'is' if front == 1 else 'are'}"
     return (
         f"{on} on the front: no other is at least as good in both and better in one. “{mean[0]}” has the best mean of the two, "
-        f"{across} {mean[1]:.1f}{beside} with {mean[2]:.1f} kept."
+        f"{across} {mean[1]:.1f}{beside} with {mean[2]:.1f} kept.{beyond}"
     )  # fmt: skip

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -191,6 +192,26 @@ def test_answers_that_decline_are_told() -> None:
 )
 def test_the_front_is_told(points: list[tuple[str, float, float]], front: int, said: str) -> None:
     assert scores_words.best(points, front, "Unlearn Success", 60.0).startswith(said)
+
+
+def test_a_best_mean_beyond_ignorance_is_called_that() -> None:
+    points = [("a", 60.5, 90.0), ("b", 89.3, 88.0)]
+    assert "29.3 points beyond ignorance" in scores_words.best(points, 2, "Unlearn Success", 60.0)
+    assert "beyond" not in scores_words.best(points[:1] * 2, 2, "Unlearn Success", 60.0)
+    assert "beyond" not in scores_words.best(points, 2, "Never-knew score")
+
+
+@pytest.mark.parametrize(("other", "level"), [(60.3, 60.0), (70.0, None), (None, None)])
+def test_a_level_of_ignorance_that_differs_in_the_decimals_is_one_level(monkeypatch: pytest.MonkeyPatch, other: float | None, level: float | None) -> None:
+    groups = [[SimpleNamespace(scores=SimpleNamespace(success=lambda *_, value=value: SimpleNamespace(value=value)))] for value in (60.0, other)]
+    monkeypatch.setattr(scores_tradeoff, "grouped", lambda *_: groups)
+    assert scores_tradeoff.ignorance([], "val", scores_tradeoff.ACROSS[0]) == level
+
+
+def test_an_unknown_interval_is_no_bar() -> None:
+    fig = tradeoff.draw(Tradeoff([Point("a", "a", 40.0, 90.0, (30.0, 50.0), None, current=True), Point("b", "b", 70.0, 99.0)]), LIGHT)
+    assert [round(v, 6) if v is not None else v for v in fig.data[0].error_x["array"]] == [10.0, None]
+    assert fig.data[0].error_y["visible"] is False
 
 
 def test_the_bundled_run_says_what_the_readme_says() -> None:
