@@ -19,7 +19,7 @@ class FewShot(Probe):
     """Pairs of the retention scope, of the same subject as far as there are any: in its own style, and about its own world."""
 
     name: ClassVar[str] = "few-shot"
-    title: ClassVar[str] = "In company"
+    title: ClassVar[str] = "In company (few-shot)"
     what: ClassVar[str] = "Retained questions with their answers stand before the question."
     shots: int = setting(3, "pairs before the question", unit="pairs", low=1, high=50)
     questions: int = setting(6, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)

@@ -24,7 +24,7 @@ class Neighbours(Probe):
     """Right answers to neighbouring retention questions, beside those to all others."""
 
     name: ClassVar[str] = "neighbours"
-    title: ClassVar[str] = "Next door"
+    title: ClassVar[str] = "Next door (neighbours)"
     what: ClassVar[str] = "Retention questions nearest to the forgotten ones: what was lost next door?"
     kind: ClassVar[str] = "look"
     nearest: int = setting(2, "retention questions for each forgotten one", unit="questions", low=1, high=100)

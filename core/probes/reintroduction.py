@@ -23,7 +23,7 @@ class Reintroduction(Probe):
     """The true answer stands above the question."""
 
     name: ClassVar[str] = "reintroduction"
-    title: ClassVar[str] = "Shown the fact"
+    title: ClassVar[str] = "Shown the fact (prompt)"
     what: ClassVar[str] = "The fact itself stands in the prompt: does the model use it?"
     kind: ClassVar[str] = "use"
     source: ClassVar[str] = "Shumailov et al. 2024, UnUnlearning, arXiv 2407.00106"

@@ -78,13 +78,13 @@ def relearnt(
     copies = {v: _train(bench, probe, v, taught, members, asked) for v in ("after", "never") if v in bench.voices}
     found = leaks.rates(bench, right | {voice: copy.right for voice, copy in copies.items()})
     ends = {voice: (copy.curve[-1]["accuracy"], copy.curve[0]["accuracy"]) for voice, copy in copies.items()}
-    beside = "; never taught {:.0f} %, without them {:.0f} %".format(*ends["never"]) if "never" in ends else ""
+    beside = "; a never-taught model goes from {1:.0f} to {0:.0f} %".format(*ends["never"]) if "never" in ends else ""
     whole = [
         sum(leaks.said(one, texts[0]) for one, texts in zip(asked, of, strict=True)) for of in (copies["after"].said, start)
     ]
     return Finding(
         sentence=f"{subject}, {ends['after'][0]:.0f} % of the answer tokens of {len(asked)} others, which had to be forgotten, are "
-        f"right (without them {ends['after'][1]:.0f} %{beside}). A fact that had to be forgotten is said in {whole[0]}, without them in {whole[1]}.",
+        f"right ({ends['after'][1]:.0f} % before those steps{beside}). A fact that had to be forgotten is said in {whole[0]}, before those steps in {whole[1]}.",
         measure="answer tokens (%, mean over questions that had to be forgotten and were not trained on) that are right behind the "
         "last step; before without any",
         n=len(asked),

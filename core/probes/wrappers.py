@@ -24,7 +24,7 @@ class Wrappers(Probe):
     """Each form of a readable file, with a rate of its own; the rate of the probe is over questions that any form gets."""
 
     name: ClassVar[str] = "wrappers"
-    title: ClassVar[str] = "Other clothes"
+    title: ClassVar[str] = "Other clothes (wrappers)"
     what: ClassVar[str] = (
         "The question within role-play, a system prompt, another template, a translation, JSON, or reversed."
     )

@@ -38,6 +38,7 @@ def rates(rows: Sequence[Rates], palette: Palette, title: str = "came back, %") 
         marker = {"symbol": {"before": "square-open", "never": "line-ns", "after": "circle"}[voice], "size": 11, "color": shade,
                   "line": {"width": 2, "color": shade}, "opacity": 1}  # fmt: skip
         fig.add_scatter(
+            cliponaxis=False,  # points at 0 and at 100 are whole
             x=[v for v, _, _ in values], y=[y + 0.22 * (place - 1) for y, _ in known], mode="markers", name=VOICES[voice], marker=marker,
             error_x={"type": "data", "symmetric": False, "color": shade, "thickness": 1.5, "width": 3,
                      "array": [high - v for v, _, high in values], "arrayminus": [v - low for v, low, _ in values]},

@@ -26,8 +26,10 @@ WHAT = (
 )
 ICONS = {
     "leaks": ":material/water_drop:", "perhaps": ":material/help:", "no leak seen": ":material/check_circle:",
-    "use": ":material/menu_book:", "look": ":material/visibility:", "unavailable": ":material/block:",
+    "use": ":material/visibility:", "look": ":material/visibility:", "unavailable": ":material/block:",
 }  # fmt: skip
+FEW = 4
+"""sentences up to which they stand open"""
 COLORS = {"leaks": "red", "perhaps": "orange", "no leak seen": "green"}
 
 
@@ -49,19 +51,18 @@ def show(run: Run) -> None:
 
 
 def results(run: Run, found: Mapping[str, Mapping[str, Any]]) -> None:
-    """Show the scorecard, the rates as a picture, and one probe closely."""
+    """Show the scorecard, the rates as pictures, and one probe closely."""
     lines = scorecard.card(found)
+    titles: dict[str, list[str]] = {}
     for line in lines:
-        said = f":{COLORS[line.verdict]}[**{line.verdict}**]" if line.verdict in COLORS else f"**{line.verdict}**"
-        st.markdown(f"{ICONS.get(line.verdict, '')} {said} · **{md(line.title)}**: {md(line.sentence)}")
-    st.caption("There is no overall grade: probes ask different things. “Leaks”: after is above never taught by more than chance explains.")
-    rows = [row for line in lines if (row := rates_of(line.title, mapping(found[line.probe].get("rates")))).values]
-    if rows:
-        told = "; ".join(f"{row.name}: " + ", ".join(f"{chart.VOICES[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows)
-        look.chart(chart.rates(rows, look.palette(), "rate, %"), f"Rates of {len(rows)} probes with 95 % intervals. {told}", "probe_rates",
-                   facts=[("Run", run.id), ("File", "probes/*.json"), ("Computed as", "share of questions in which the truth came back, or what the probe's own measure says; "
-                          "bars: 95 % bootstrap over questions, exact binomial bound where all agree")],
-                   on_click=lambda name: choose(name, found), columns=columns(rows))  # fmt: skip
+        titles.setdefault(f"{ICONS.get(line.verdict, '')} {said(line.verdict)}", []).append(md(line.title))
+    st.markdown("  \n".join(f"{verdict}: {', '.join(names)}" for verdict, names in titles.items()))
+    pictures(run, found, [line for line in lines if line.verdict in COLORS], "the truth came back, %: a leak where after is right of never taught", "probe_rates")
+    pictures(run, found, [line for line in lines if line.verdict not in COLORS], "%, as each probe measures it: these tell no leak by themselves", "probe_rates_beside")
+    with st.expander("What each probe found, in words", icon=":material/notes:", expanded=len(lines) < FEW):
+        for line in lines:
+            st.markdown(f"{said(line.verdict)} · **{md(line.title)}**: {md(line.sentence)}")
+        st.caption("There is no overall grade: probes ask different things. “Leaks”: after is above never taught by more than chance explains.")
     names = [line.probe for line in lines]
     address.take("leak", names)
     if st.session_state.get("leak") not in names:
@@ -70,6 +71,25 @@ def results(run: Run, found: Mapping[str, Mapping[str, Any]]) -> None:
     name = st.selectbox("Probe", names, key="leak", format_func=title, width=420)
     address.keep("leak", name if name != names[0] else "")
     probe_findings.show(run, name, found[name])
+
+
+def said(verdict: str) -> str:
+    """Return a verdict in its colour; probes that only use or look are not judged."""
+    if verdict in COLORS:
+        return f":{COLORS[verdict]}[**{verdict}**]"
+    return f"**{'not judged' if verdict in ('use', 'look') else verdict}**"
+
+
+def pictures(run: Run, found: Mapping[str, Mapping[str, Any]], lines: Sequence[scorecard.Line], axis: str, key: str) -> None:
+    """Show the rates of some probes, whose direction the axis tells."""
+    rows = [row for line in lines if (row := rates_of(line.title, mapping(found[line.probe].get("rates")))).values]
+    if not rows:
+        return
+    told = "; ".join(f"{row.name}: " + ", ".join(f"{chart.VOICES[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows)
+    look.chart(chart.rates(rows, look.palette(), axis), f"Rates of {len(rows)} probes with 95 % intervals. {told}", key,
+               facts=[("Run", run.id), ("File", "probes/*.json"), ("Computed as", "share of questions in which the truth came back, or what the probe's own measure says; "
+                      "bars: 95 % bootstrap over questions, exact binomial bound where all agree")],
+               on_click=lambda name: choose(name, found), columns=columns(rows))  # fmt: skip
 
 
 def title(name: str) -> str:
