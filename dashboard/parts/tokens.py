@@ -125,9 +125,10 @@ def facts(run: Run, asked: Exchange, how: str) -> list[tuple[str, str]]:
 
 
 def worst(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:
-    """Return the token that lost most probability: the first to look at."""
+    """Return the word that lost most probability: the first to look at. A full stop tells nothing."""
     losses = [math.exp(b["logprob"]) - math.exp(a["logprob"]) for b, a in zip(scores["before"], scores["after"], strict=True)]
-    return losses.index(max(losses))
+    telling = [place for place, token in enumerate(scores["before"]) if any(map(str.isalnum, str(token["text"])))]
+    return max(telling or range(len(losses)), key=losses.__getitem__)
 
 
 def pick(index: int) -> None:
@@ -156,11 +157,11 @@ def _line(word: str, p: float, color: str, palette: Palette, true: bool) -> str:
     weight, mark = ("600", "✓ ") if true else ("400", "")
     return (
         f'<div style="display:flex;align-items:center;gap:.5rem;font-size:.92rem;margin:.12rem 0">'
-        f'<span style="flex:0 0 6.5rem;overflow:hidden;text-overflow:ellipsis;white-space:pre;font-weight:{weight}" dir="auto">'
+        f'<span style="flex:0 1 6.5rem;min-width:3rem;overflow:hidden;text-overflow:ellipsis;white-space:pre;font-weight:{weight}" dir="auto">'
         f"{mark}{html.escape(charts.visible(word))}</span>"
-        f'<span style="flex:1;height:.55rem;background:{palette.surface};border-radius:3px"><span style="display:block;height:100%;'
+        f'<span style="flex:1 0 2rem;height:.55rem;background:{palette.surface};border-radius:3px"><span style="display:block;height:100%;'
         f'width:{100 * p:.1f}%;background:{color};border-radius:3px"></span></span>'
-        f'<span style="flex:0 0 auto;color:{palette.muted}">{charts.percent(p)}</span></div>'
+        f'<span style="flex:0 0 5.6rem;text-align:right;white-space:nowrap;color:{palette.muted}">{charts.percent(p)}</span></div>'
     )
 
 
