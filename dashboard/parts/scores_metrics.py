@@ -17,6 +17,8 @@ from dashboard.parts.scores_read import ALWAYS, SCOPES, SPLITS, VOICES, Scores, 
 from dashboard.parts.scores_table import Measured
 from dashboard.parts.text import number
 
+UNMEASURED = "not measured in this run"
+WAY_ON = "A new run measures them where the setting “extras” of its last stage is on, as it is at first."
 LISTED = ("question", "truth")
 
 
@@ -34,10 +36,10 @@ def show(current: Measured, split: str) -> None:
 
 def in_words(found: Table) -> str:
     """Say how much was measured."""
-    missing, known = (sum(not row.cells and (row.kind == "missing") == gone for row in found.rows) for gone in (True, False))
-    if not missing:
+    known = sum(not row.cells and row.kind != "missing" for row in found.rows)
+    if not any(row.kind == "missing" for row in found.rows):
         return f"{known} metrics, all of them with values."
-    return f"{known} metrics with values; {missing} {'is' if missing == 1 else 'are'} not available here, with the reason beside it."
+    return f"{known} metrics with values; the others stand below them, with the reason."
 
 
 def table(found: Scores, split: str) -> Table:
@@ -47,6 +49,11 @@ def table(found: Scores, split: str) -> Table:
     voices += sorted(there - set(voices))
     each = [metric_rows(found, name, split, voices) for name in dict.fromkeys([*METRICS, *found.metrics])]
     rows = [row for rows in sorted(each, key=lambda rows: rows[0].kind == "missing") for row in rows]
+    # Those that were only never measured share one line; what else is missing has a reason of its own.
+    never = [row.name for row in rows if row.note == UNMEASURED]
+    rows = [row for row in rows if row.note != UNMEASURED]
+    if never:
+        rows.append(Row(f"{len(never)} more, not measured in this run", note=f"{', '.join(never)}. {WAY_ON}", kind="missing"))
     return Table(f"All metrics of the run on {split}", "", [Column(VOICES.get(voice, voice)) for voice in voices], rows)
 
 
@@ -60,7 +67,9 @@ def metric_rows(found: Scores, name: str, split: str, voices: Sequence[str]) -> 
     parts = [p for p in dict.fromkeys(str(p) for of in values.values() for p in of) if of_split(p, split)]
     reasons = [f"{VOICES.get(v, v)}: {text}" if v != "all" else str(text) for v, text in mapping(own.get("reasons")).items()]
     if not parts:
-        why = "; ".join(reasons) or ("not measured in this run" if not values else f"not measured on {split}")
+        if not values and not reasons:
+            return [Row(title, note=UNMEASURED, kind="missing")]
+        why = "; ".join(reasons) or f"not measured on {split}"
         return [Row(title, note=f"{help_}. Not available, because: {why}", kind="missing")]
     missing = f" Missing: {'; '.join(reasons)}." if reasons else ""
     notes = own.get("notes")

@@ -100,7 +100,7 @@ def in_words(found: Sequence[Subject]) -> str:
         beside = "" if never is None else f" (never taught: {never:.0f} %)"
         parts.append(f"Best remembered of {len(found)} subjects is {shorten(known.name, 40)}: {after:.0f} % of the words to be forgotten are still right{beside}.")
     if lost(hurt) > 0.5:
-        parts.append(f"{shorten(hurt.name, 40)} lost most of what had to be kept: {lost(hurt):.0f} {'point' if round(lost(hurt)) == 1 else 'points'}.")
+        parts.append(f"{shorten(hurt.name, 40)} lost the most of what had to be kept: {lost(hurt):.0f} {'point' if round(lost(hurt)) == 1 else 'points'}.")
     elif lost(hurt) > -1000:
         parts.append("Nobody lost anything that had to be kept.")
     return " ".join(parts)
