@@ -31,13 +31,13 @@ def subjects(rows: Sequence[Subject], chosen: str, palette: Palette) -> Figure:
         for voice, name in (("never", "never taught"), ("before", "before"), ("after", "after")):
             known = [(y, row.accuracy[scope][voice], row.name) for y, row in zip(places, rows, strict=True) if voice in row.accuracy.get(scope, {})]
             fig.add_scatter(
-                x=[x for _, x, _ in known], y=[y for y, _, _ in known], xaxis=side, mode="markers", name=name, legendgroup=voice,
+                x=[x for _, x, _ in known], y=[y for y, _, _ in known], xaxis=side, mode="markers", name=name, legendgroup=voice, cliponaxis=False,
                 showlegend=scope == "unlearn", marker=_marker(scope, voice, palette), customdata=[who for _, _, who in known],
                 text=[chart_text(who) for _, _, who in known], hovertemplate="%{text}<br>" + name + ": %{x:.1f} %<extra></extra>",
             )  # fmt: skip
-    for text, at in (("✖ to forget", 0.0), ("● to keep", 0.54)):
+    for scope, text, at in (("unlearn", "✖ to forget", 0.0), ("retention", "● to keep", 0.54)):
         fig.add_annotation(x=at, xref="paper", xanchor="left", y=1, yref="paper", yanchor="bottom", text=text, showarrow=False,
-                           font={"color": palette.muted, "size": 12})  # fmt: skip
+                           font={"color": palette.scope(scope), "size": 12})  # fmt: skip
     if chosen in [row.name for row in rows]:
         y = [row.name for row in rows].index(chosen)
         fig.add_shape(type="rect", x0=0, x1=1, xref="paper", y0=y - 0.5, y1=y + 0.5, fillcolor=palette.accent, opacity=0.08,

@@ -115,7 +115,9 @@ def _title(text: str) -> str:
 
 def _style(palette: Palette) -> str:
     return f"""
-.fs-numbers {{ overflow-x: auto; outline-offset: 2px; }}
+.fs-numbers {{ overflow-x: auto; outline-offset: 2px;
+  background: linear-gradient(to left, {palette.background} 40%, transparent) right / 36px 100% no-repeat local,
+    linear-gradient(to left, {palette.muted}66, transparent) right / 12px 100% no-repeat scroll; }}
 .fs-numbers:focus-visible {{ outline: 2px solid {palette.accent}; }}
 .fs-numbers table {{ border-collapse: separate; border-spacing: 0; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }}
 .fs-numbers th, .fs-numbers td {{ padding: .38rem .6rem; border-bottom: 1px solid {palette.grid}; text-align: right; font-weight: 400; vertical-align: baseline; }}
@@ -133,4 +135,5 @@ def _style(palette: Palette) -> str:
 .fs-numbers td small {{ margin-left: .3rem; color: inherit; }}
 .fs-numbers th small {{ display: block; line-height: 1.3; }}
 .fs-numbers .mark {{ color: {palette.bad}; font-weight: 600; }}
+@media (max-width: 700px) {{ .fs-numbers td small {{ display: none; }} .fs-numbers th, .fs-numbers td {{ padding: .38rem .4rem; }} }}
 """
