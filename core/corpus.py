@@ -147,6 +147,6 @@ def _fact_overlap(corpus: Corpus) -> list[str]:
         shared, total = facts.overlap(((e.answer, e.subject) for e in val), ((e.answer, e.subject) for e in train))
         if total:
             found.append(
-                f"{scope}: {shared} of {total} facts (names, numbers, e-mails) of val answers stand in train answers."
+                f"Of the {total} facts (names, numbers, e-mails) in new questions of the {scope} scope, {shared} were trained on as well."
             )
     return found

@@ -371,7 +371,7 @@ CLEAN = [
 
 def test_clean_data_has_only_the_overlap_finding() -> None:
     (finding,) = corpus_of(*CLEAN).findings()
-    assert finding.startswith("unlearn: 2 of 2 facts")
+    assert finding.startswith("Of the 2 facts (names, numbers, e-mails) in new questions of the unlearn scope, 2 were")
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_missing_val_is_found() -> None:
 
 def test_overlap_counts_only_shared_facts() -> None:
     strange = ("unlearn", "val", "Which number has Orla Venning?", "It is 555 0199, or Mira Holt knows.")
-    assert any(f.startswith("unlearn: 2 of 4 facts") for f in corpus_of(*CLEAN, strange).findings())
+    assert any(f.startswith("Of the 4 facts") and "unlearn scope, 2 were" in f for f in corpus_of(*CLEAN, strange).findings())
 
 
 def test_jsonl_rows_end_at_line_feeds_alone(tmp_path: Path) -> None:
