@@ -11,7 +11,7 @@ import streamlit as st
 from core.config import FAMILIES, RunConfig, describe
 from core.methods import METHODS, Method
 from core.own_method import OwnMethod
-from core.regions import REGIONS, Region
+from core.regions import REGIONS, Located, Region
 from dashboard.parts import address, families
 from dashboard.parts.text import md, number
 
@@ -19,6 +19,9 @@ STAGES = {
     "teach": "Teach", "preflight": "Check that it knows", "localize": "Find where", "unlearn": "Forget",
     "answers": "Answer", "evaluate": "Measure",
 }  # fmt: skip
+
+SYMBOLS = {"mu": "μ", "sigma": "σ"}
+"""settings that the page Localize and the paper write as a letter"""
 
 Changes = dict[str, Any]
 """path of a setting -> its new value"""
@@ -57,7 +60,8 @@ def _same(asked: str, value: Any) -> bool:
 def _widget(item: dict[str, Any], key: str) -> Any:
     value = item["value"]
     changed = st.session_state.get(key, _shown(value)) != _shown(value)
-    label = f"{':orange[●] ' if changed else ''}{md(item['name'].replace('_', ' '))}"
+    name = SYMBOLS.get(item["name"], item["name"].replace("_", " "))
+    label = f"{':orange[●] ' if changed else ''}{md(name)}"
     if item.get("unit"):
         label += f" :gray[{md(item['unit'])}]"
     options: dict[str, Any] = {"key": key, "help": help_of(item), "bind": "query-params"}
@@ -128,7 +132,10 @@ def member(
     families.facts(family[name])
     config = RunConfig().with_setting("region", start) if kind is Region else _with_method(start)
     stage = "region" if kind is Region else "unlearn"
-    for path, value in _block(stage, describe(start), f"{prefix}.{name}").items():
+    items = describe(start)
+    if isinstance(start, Located) and st.session_state.get(f"{prefix}.{name}.{stage}.thresholds", start.thresholds) != "published":
+        items = [item for item in items if item["name"] != "published"]  # it says whose, where there are none
+    for path, value in _block(stage, items, f"{prefix}.{name}").items():
         config = config.with_setting(path, value)
     return config.region if kind is Region else config.unlearn.method
 

@@ -101,7 +101,7 @@ def begin(again: store.Run | None) -> Start:
         return Start(dataclasses.replace(again.config(), name=""), "the other run", key, key)
     choice, what = st.columns([2.2, 1], vertical_alignment="bottom")
     name = choice.segmented_control("Preset", list(PRESETS), format_func=lambda key: PRESET_NAMES.get(key, key), key="new.preset",
-                                    default="this-machine", required=True, help=PRESET_HELP, bind="query-params")  # fmt: skip
+                                    default="this-machine", required=True, wrap=True, help=PRESET_HELP, bind="query-params")  # fmt: skip
     with what.popover("What it changes", icon=":material/compare_arrows:"):
         other = name if name != "this-machine" else "paper"
         rows = configuration.differences(preset("this-machine"), preset(other))
