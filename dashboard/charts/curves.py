@@ -82,10 +82,10 @@ def checks(events: Events, target: float | None, palette: Palette) -> Figure:
             hovertemplate="step %{x}: %{y:.1f} %<extra></extra>",
         )  # fmt: skip
     if target is not None:
-        note = {"text": "stops here", "font": {"color": palette.muted, "size": 12}}
+        note = {"text": f"target {target:.1f} %", "font": {"color": palette.muted, "size": 12}}
         line = {"color": palette.muted, "width": 1, "dash": "dot"}
         fig.add_shape(type="line", x0=0, x1=1, xref="paper", y0=target, y1=target, line=line)
-        fig.add_annotation(x=0, xref="paper", xanchor="left", y=target, yanchor="top", showarrow=False, **note)
+        fig.add_annotation(x=0, xref="paper", xanchor="left", y=target, yanchor="bottom", showarrow=False, **note)
     fig.update_layout(xaxis=axis(palette, "step"), yaxis=axis(palette, "accuracy, %", range=[0, 104]))
     return fig
 

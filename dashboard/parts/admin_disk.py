@@ -13,7 +13,7 @@ from dashboard.parts.text import md
 
 TITLES = {
     "runs": ("Runs", "Everything that runs hold. They are deleted one by one on the page Runs, and can be taken back there."),
-    "trash": ("Trash", "Deleted runs. Below they can be taken back; emptied, they are gone."),
+    "trash": ("Trash", "Deleted runs. The page Runs offers to take them back until it is left; emptied, they are gone."),
     "cache": ("Cached stages", "Taught adapters and gradients that no run holds any more. Without them another run computes them again."),
     "uploads": ("Uploaded files", "Data that people uploaded and no run is made with. What was uploaded within the last hour is not among it."),
     "notes": ("Notes of ended work", "What workers of references, probes, estimates and harnesses reported. Their results stand in the runs."),

@@ -31,7 +31,7 @@ def choose(run: Run) -> list[Measured]:
     )  # fmt: skip
     same = [name for name, of in others.items() if of.data == found[run.id].data][:MOST]
     if same:
-        quick.button(f"All {len(same)} on this data", key="scores.all", on_click=put, args=(same,), disabled=set(same) <= set(beside),
+        quick.button(f"All {len(same)} on this data" if len(same) > 1 else "The one on this data", key="scores.all", on_click=put, args=(same,), disabled=set(same) <= set(beside),
                      width="stretch")  # fmt: skip
     return [in_full(known[name], found[name], name_of[name]) for name in (run.id, *beside) if name in known]
 
