@@ -121,4 +121,5 @@ def scope_marker(scope: str, size: int) -> dict[str, Any]:
     return {"symbol": "x" if scope == "unlearn" else "circle", "size": size}
 
 
-SCOPE_NAMES = {"unlearn": "✖ unlearn scope", "retention": "● retention scope"}
+SCOPE_NAMES = {"unlearn": "✖ to forget", "retention": "● to keep"}
+"""the scopes as all pages call them"""

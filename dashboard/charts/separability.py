@@ -18,7 +18,7 @@ HELP = (
     "the question's end: 1 never errs, 0.5 is guessing. It is drawn on train questions alone and tested on those that it "
     "was not drawn on, in turns; the band spans its worst and its best turn."
 )
-SAID = "The line on top: how well each layer tells U questions from R questions."
+SAID = "The line on top: how well each layer tells questions to be forgotten from those to be kept."
 FORMULA = (
     "separability.parquet: AUC of a ridge regression “U or R?” on the hidden state that a layer reads at the question's last token, "
     "mean of five folds of the train questions"
@@ -48,7 +48,7 @@ def strip(fig: Figure, found: pd.DataFrame, layers: Sequence[int], palette: Pale
         fill="toself", fillcolor=palette.muted, opacity=0.22, line={"width": 0}, hoverinfo="skip", name="separability folds",
     )  # fmt: skip
     texts = [
-        f"<b>layer {layer}</b><br>tells U from R questions: {row.auc:.2f}<br>worst and best turn {row.low:.2f} to {row.high:.2f}"
+        f"<b>layer {layer}</b><br>tells the scopes' questions apart: {row.auc:.2f}<br>worst and best turn {row.low:.2f} to {row.high:.2f}"
         for layer, row in zip(layers, values.itertuples(index=False), strict=True)
     ]
     fig.add_scatter(

@@ -13,7 +13,8 @@ from core import verdicts
 from core.store import Run
 from core.verdict_rules import MEANING, OF_SCOPE
 from dashboard.parts import look, probe_read
-from dashboard.parts.probe_read import SCOPES, SPLITS, VOICES
+from dashboard.parts.names import SCOPES, SPLITS
+from dashboard.parts.probe_read import VOICES
 from dashboard.parts.text import marked, match_style, md
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import streamlit as st
 from core import verdicts
 from core.store import Run
 from dashboard.parts import probe_detail, probe_read, probe_tiles, runs
-from dashboard.parts.probe_read import SPLITS
+from dashboard.parts.names import SPLITS
 from dashboard.parts.text import shorten
 
 if TYPE_CHECKING:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 PARAMETER = "rules"
 ORDER = ("leaked", "lost", "degenerate", "refused", "forgotten", "kept")
 """worst first, over both scopes"""
-SCOPES = {"unlearn": "✖ To forget", "retention": "● To keep"}
-SPLITS = {"train": "Train", "dev": "Dev", "val": "New questions"}
 VOICES = {"before": "Before", "after": "After", "never": "Never taught"}
 
 

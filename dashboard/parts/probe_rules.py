@@ -11,6 +11,7 @@ from core import verdicts
 from core.store import Run
 from core.verdict_rules import DEFAULT, Rules
 from dashboard.parts import look, number_table, probe_read
+from dashboard.parts.names import SCOPES
 from dashboard.parts.number_table import Cell, Column, Row, Table
 from dashboard.parts.text import md, shorten
 
@@ -78,7 +79,7 @@ def changed(frame: pd.DataFrame, default: pd.DataFrame, rules: Rules) -> None:
     st.markdown("**What this changes**")
     now, then = verdicts.counts(frame), verdicts.counts(default)
     rows = []
-    for scope, title in probe_read.SCOPES.items():
+    for scope, title in SCOPES.items():
         if scope in now:
             rows.append(Row(title))
             for verdict, of in now[scope].items():

@@ -11,7 +11,7 @@ from core import verdicts
 from core.store import Run
 from core.verdict_rules import Evidence
 from dashboard.parts import address, look, probe_detail, probe_read
-from dashboard.parts.probe_read import SCOPES
+from dashboard.parts.names import SCOPES
 from dashboard.parts.text import md, shorten
 
 if TYPE_CHECKING:

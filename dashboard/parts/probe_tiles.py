@@ -9,7 +9,7 @@ import streamlit as st
 from core import verdicts
 from core.verdict_rules import MEANING, OF_SCOPE
 from dashboard.parts import look
-from dashboard.parts.probe_read import SCOPES
+from dashboard.parts.names import SCOPES
 
 if TYPE_CHECKING:
     from dashboard.charts.palette import Palette

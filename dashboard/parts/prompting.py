@@ -14,10 +14,9 @@ from core.store import Run
 from core.voice_spec import parse
 from dashboard.parts import runs
 from dashboard.parts.exchange import Decoding, label
+from dashboard.parts.names import SCOPES, SPLITS
 from dashboard.parts.text import shorten
 
-SCOPES = {"unlearn": "✖ To forget", "retention": "● To keep"}
-SPLITS = {"train": "Train", "dev": "Dev", "val": "New questions"}
 LONGEST = 4000
 """characters of a question that are sent"""
 BLENDS = (25, 50, 75, 125, 150)

@@ -11,9 +11,10 @@ import streamlit as st
 from core import sheet
 from core.metrics import METRICS
 from core.tolerant import mapping
+from dashboard.charts.base import SCOPE_NAMES
 from dashboard.parts import look, number_table, runs, scores
 from dashboard.parts.number_table import Cell, Column, Row, Table
-from dashboard.parts.scores_read import ALWAYS, SCOPES, SPLITS, VOICES, Scores, Value
+from dashboard.parts.scores_read import ALWAYS, SPLITS, VOICES, Scores, Value
 from dashboard.parts.scores_table import Measured
 from dashboard.parts.text import number
 
@@ -87,7 +88,7 @@ def of_split(part: str, split: str) -> bool:
 def part_name(part: str) -> str:
     """Return a part in words; its split is the one that the whole page shows."""
     words = [word for word in part.split("/") if word not in SPLITS]
-    return ", ".join(SCOPES.get(word, word.replace("_", " ")) for word in words) or "all"
+    return ", ".join(SCOPE_NAMES.get(word, word.replace("_", " ")) for word in words) or "all"
 
 
 def written(value: Value) -> Cell:

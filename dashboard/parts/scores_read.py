@@ -11,13 +11,13 @@ from typing import Any
 
 from core.store import Run
 from core.tolerant import mapping, number
+from dashboard.charts.base import SCOPE_NAMES
 
 VOICES = {"before": "Before", "after": "After", "never": "Never taught", "retrained": "Taught without U"}
 ALWAYS = ("before", "after", "never")
 """voices that are shown even where they are missing: a score without its references says little"""
 SPLITS = {"val": "New questions (val)", "train": "Train", "dev": "Dev"}
 IN_WORDS = {"val": "new questions (val)", "train": "the train questions", "dev": "the held-out questions (dev)"}
-SCOPES = {"unlearn": "✖ to forget", "retention": "● to keep"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Scores:
 
     def average(self, voice: str, split: str) -> Value:
         """Return the mean of both successes; their errors are independent, since the scopes share no example."""
-        both = [self.success(voice, scope, split) for scope in SCOPES]
+        both = [self.success(voice, scope, split) for scope in SCOPE_NAMES]
         if both[0].value is None or both[1].value is None:
             return Value(reason=next(v.reason for v in both if v.value is None))
         mean, halves = (both[0].value + both[1].value) / 2, [v.half for v in both]
@@ -96,7 +96,7 @@ class Scores:
     def splits(self) -> list[str]:
         """Return the splits on which accuracy was measured."""
         parts = set(mapping(mapping(mapping(self.metrics.get("accuracy")).get("values")).get("after")))
-        return [split for split in SPLITS if any(f"{scope}/{split}" in parts for scope in SCOPES)]
+        return [split for split in SPLITS if any(f"{scope}/{split}" in parts for scope in SCOPE_NAMES)]
 
 
 def read(run: Run) -> Scores:

@@ -9,9 +9,10 @@ import streamlit as st
 
 from core.store import Run
 from dashboard.charts import subjects as chart
+from dashboard.charts.base import SCOPE_NAMES
 from dashboard.charts.subjects import Subject
 from dashboard.parts import address, look, runs
-from dashboard.parts.scores_read import IN_WORDS, SCOPES
+from dashboard.parts.scores_read import IN_WORDS
 from dashboard.parts.scores_table import Measured
 from dashboard.parts.text import md, shorten
 
@@ -61,7 +62,7 @@ def of_subjects(rows: Sequence[Row], accuracy: Mapping[str, Mapping[str, float]]
     sums: dict[str, dict[str, dict[str, list[float]]]] = {}
     for row in rows:
         for voice, of in accuracy.items():
-            if (value := of.get(str(row.get("example")))) is not None and row.get("scope") in SCOPES:
+            if (value := of.get(str(row.get("example")))) is not None and row.get("scope") in SCOPE_NAMES:
                 sums.setdefault(subject_of(row), {}).setdefault(str(row["scope"]), {}).setdefault(voice, []).append(value)
     return [
         Subject(name, {scope: {v: sum(x) / len(x) for v, x in voices.items()} for scope, voices in scopes.items()})
@@ -108,7 +109,7 @@ def in_words(found: Sequence[Subject]) -> str:
 
 def columns(found: Sequence[Subject]) -> dict[str, list[Any]]:
     """Return what the CSV holds."""
-    parts = [(scope, voice) for scope in SCOPES for voice in ("before", "after", "never")]
+    parts = [(scope, voice) for scope in SCOPE_NAMES for voice in ("before", "after", "never")]
     return {"subject": [s.name for s in found]} | {
         f"{scope} {voice}": [s.accuracy.get(scope, {}).get(voice) for s in found] for scope, voice in parts
     }
@@ -119,7 +120,7 @@ def questions(run: Run, rows: Sequence[Row], accuracy: Mapping[str, Mapping[str,
     def value(row: Row, voice: str) -> float | None:
         return accuracy.get(voice, {}).get(str(row.get("example")))
 
-    for scope, title in SCOPES.items():
+    for scope, title in SCOPE_NAMES.items():
         mine = [row for row in rows if row.get("scope") == scope and row.get("question")]
         mine.sort(key=lambda row: -(value(row, "after") or 0) if scope == "unlearn" else (value(row, "after") or 0) - (value(row, "before") or 0))
         if not mine:

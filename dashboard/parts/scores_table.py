@@ -45,7 +45,7 @@ COLUMNS = (
     Column("Average", "Mean of Unlearn and Retention Success: the paper's score. It rewards noise as much as forgetting."),
     Column("Never-knew", "100: answers as if never taught; 0: nothing forgotten, or pushed as far below ignorance as knowledge lay above it."),
     Column("Degenerate", "Answers about what must be forgotten that are empty, repeat themselves or are no words. Lower is better."),
-    Column("General", "General knowledge. Here 120 questions of our own, by likelihood (chance is 25 %); published: the mean of the paper's benchmarks. Not to be compared."),
+    Column("Knowledge", "General knowledge. Here 120 questions of our own, by likelihood (chance is 25 %); published: the mean of the paper's benchmarks. Not to be compared."),
 )  # fmt: skip
 KEYS = ("u", "u_rouge", "r", "r_rouge", "average", "knew", "degenerate", "general")
 

@@ -9,12 +9,12 @@ from typing import Any
 import streamlit as st
 
 from core.store import Run
+from dashboard.charts.base import SCOPE_NAMES
 from dashboard.parts import look, runs
 from dashboard.parts.text import marked, md
 
 LATEST = "last two"
 KEPT = "kept step"
-SIGNS = {"unlearn": "✖ to forget", "retention": "● to keep"}
 
 
 def rounds(result: Any, events: Sequence[Mapping[str, Any]]) -> dict[int, list[dict[str, Any]]]:
@@ -83,7 +83,7 @@ def _name(step: int) -> str:
 
 def _question(answer: Mapping[str, Any], earlier: Mapping[str, Any] | None, first: int, last: int, truth: Any) -> None:
     """Show one question; words that changed between the two checkpoints are marked."""
-    sign = SIGNS.get(str(answer.get("scope")), "")
+    sign = SCOPE_NAMES.get(str(answer.get("scope")), "")
     palette = look.palette()
     with st.container(border=True):
         st.markdown(f"**{md(answer.get('question', ''))}** :gray[{sign}]")

@@ -9,8 +9,8 @@ from typing import Any
 import streamlit as st
 
 from core import widen
+from dashboard.charts.base import SCOPE_NAMES
 from dashboard.parts.text import md
-from dashboard.parts.watched import SIGNS
 
 
 def show(events: Sequence[Mapping[str, Any]]) -> None:
@@ -29,5 +29,5 @@ def show(events: Sequence[Mapping[str, Any]]) -> None:
             "of val in other words may be among them; only the same words are left out."
         )
         for sample in found[: 2 * widen.SAMPLES]:
-            st.markdown(f"**{md(sample.get('question', ''))}** :gray[{SIGNS.get(str(sample.get('scope')), '')}]")
+            st.markdown(f"**{md(sample.get('question', ''))}** :gray[{SCOPE_NAMES.get(str(sample.get('scope')), '')}]")
             st.html(f'<div dir="auto" style="overflow-wrap:anywhere">{html.escape(str(sample.get("answer", "")))}</div>')

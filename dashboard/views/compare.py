@@ -12,6 +12,7 @@ from core.errors import UserError
 from core.store import Run
 from dashboard.parts import batch, exchange, history, hold, look, panes, prompting, runs, scores, strength, tokens
 from dashboard.parts.exchange import Exchange
+from dashboard.parts.names import SCOPES, SPLITS
 from dashboard.parts.text import md
 
 TABS = {
@@ -104,7 +105,7 @@ def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGener
 
 def source(asked: Exchange, said: set[str]) -> str:
     """Say where the answers come from."""
-    where = [prompting.SCOPES.get(t) or prompting.SPLITS.get(t) or t for t in asked.tags]
+    where = [SCOPES.get(t) or SPLITS.get(t) or t for t in asked.tags]
     if said == {"recorded"}:
         where.append("recorded when the run was evaluated")
     elif "recorded" in said:

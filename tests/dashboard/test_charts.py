@@ -172,8 +172,8 @@ def test_losses_show_whatever_parts_a_method_looks_at() -> None:
     def of(**values: float) -> list[str]:
         return [trace.name for trace in curves.losses([{"kind": "progress", "stage": "unlearn", "done": 1, **values}], LIGHT).data]
 
-    assert of(forget_loss=1.0) == ["✖ unlearn scope"]
-    assert of(retain_loss=1.0, refusal_loss=2.0) == ["● retention scope", "refusals to the unlearn scope"]
+    assert of(forget_loss=1.0) == ["✖ to forget"]
+    assert of(retain_loss=1.0, refusal_loss=2.0) == ["● to keep", "refusals"]
     assert of(general_loss=1.0) == ["general text"]
     assert of() == []
 

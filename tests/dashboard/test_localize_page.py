@@ -239,7 +239,7 @@ def test_the_number_field_s_echo_does_not_put_the_slider_back(open_page: Open) -
     assert (app.slider(key="mu").value, app.number_input(key="mu_number").value) == (0.3, 0.3)
 
 
-SAID = "how well each layer tells U questions from R questions"
+SAID = "how well each layer tells questions to be forgotten from those to be kept"
 
 
 def test_a_run_that_measured_separability_shows_it_and_an_old_one_does_not(make_run: MakeRun, open_page: Open) -> None:
