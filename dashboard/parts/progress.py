@@ -226,7 +226,7 @@ def table(run: Run) -> None:
     st.subheader("Scores")
     unbroken = [{name: text.replace(" %", "\u00a0%") for name, text in row.items()} for row in rows]
     st.table(unbroken, hide_index=True, alt="Scores before and after unlearning, and of the never-taught model")
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         scores.where_from(scores.facts(run))
         st.page_link("views/localize.py", label="Where it was kept", icon=":material/grid_on:", query_params={"run": run.id})
         st.page_link("views/compare.py", label="Ask it", icon=":material/compare:", query_params={"run": run.id})

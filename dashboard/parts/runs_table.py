@@ -177,7 +177,7 @@ def columns(shown: str) -> dict[str, Any]:
     kinds = st.column_config
     states = {"done": "green", "running": "orange", "queued": "gray", "cancelled": "gray", "failed": "red", "unreadable": "red"}
     found: dict[str, Any] = {
-        "Name": kinds.TextColumn(width=262, pinned=shown == "All", help="★: pinned"),
+        "Name": kinds.TextColumn(width=260, pinned=shown == "All", help="★: pinned"),
         "State": kinds.MultiselectColumn(width=80, options=list(states), color=list(states.values())),
         "Seconds": kinds.NumberColumn("Time", format="duration", width=110, help=HELP["Seconds"]),
         "Peak memory": kinds.NumberColumn(format="bytes", width=105, help=HELP["Peak memory"]),
@@ -185,7 +185,7 @@ def columns(shown: str) -> dict[str, Any]:
         "Age": kinds.DatetimeColumn(format="distance", width=96),
         "Tags": kinds.MultiselectColumn(color="gray", width=140),
         "Region": kinds.TextColumn(width=130, help=HELP["Region"]),
-        "Method": kinds.TextColumn(width=95), "Model": kinds.TextColumn(width=110), "Data": kinds.TextColumn(width=110),
+        "Method": kinds.TextColumn(width=82), "Model": kinds.TextColumn(width=110), "Data": kinds.TextColumn(width=110),
         "Id": kinds.TextColumn(width=220),
     }  # fmt: skip
     for column in (*SCORES, *KNEW):
