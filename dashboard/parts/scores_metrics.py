@@ -75,7 +75,7 @@ def metric_rows(found: Scores, name: str, split: str, voices: Sequence[str]) -> 
     missing = f" Missing: {'; '.join(reasons)}." if reasons else ""
     notes = own.get("notes")
     said = "".join(f" {text[:1].upper()}{text[1:]}." for text in map(str, notes)) if isinstance(notes, list) else ""
-    return [Row(title, note=f"{help_}.{said}{missing}"), *(Row(part_name(p), [written(found.value(name, v, p)) for v in voices]) for p in parts)]
+    return [Row(title, note=f"{help_}.{said}{missing}"), *(Row(part_name(p), [written(found.value(name, v, p), unit) for v in voices]) for p in parts)]
 
 
 def of_split(part: str, split: str) -> bool:
@@ -91,11 +91,11 @@ def part_name(part: str) -> str:
     return ", ".join(SCOPE_NAMES.get(word, word.replace("_", " ")) for word in words) or "all"
 
 
-def written(value: Value) -> Cell:
-    """Write a value with its interval."""
+def written(value: Value, unit: str) -> Cell:
+    """Write a value with its interval; percentages, which stand beside each other, all with one decimal."""
     if value.value is None:
         return Cell(title=value.reason)
-    half, digits = value.half, decimals(value.value)
+    half, digits = value.half, 1 if unit == "%" else decimals(value.value)
     ends = "" if half is None else f"95 % interval {value.low:.{digits}f} to {value.high:.{digits}f}"
     text = f"{value.value:.{digits}f}" if abs(value.value) < 10_000 else number(value.value)
     return Cell(text, "" if half is None else f"±{half:.{digits}f}", ends)
