@@ -10,6 +10,8 @@ from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette
 from dashboard.parts.text import chart_text, shorten
 
+NO_BAR = "unknown"
+"""in the place of a length: of length 0, which null is too, plotly draws a bar's ends, a cross in the point"""
 Ends = tuple[float, float] | None
 Box = tuple[float, float, float, float]
 """left, low, right, high"""
@@ -160,9 +162,8 @@ def _hover(point: Point) -> str:
 def _bars(values: Sequence[float], ends: Sequence[Ends], palette: Palette) -> dict[str, Any]:
     if not any(ends):
         return {"visible": False}
-    # Of length 0 a bar would still draw its ends, a cross in the point.
-    high = [max(0.0, pair[1] - v) if pair else None for v, pair in zip(values, ends, strict=True)]
-    low = [max(0.0, v - pair[0]) if pair else None for v, pair in zip(values, ends, strict=True)]
+    high = [max(0.0, pair[1] - v) if pair else NO_BAR for v, pair in zip(values, ends, strict=True)]
+    low = [max(0.0, v - pair[0]) if pair else NO_BAR for v, pair in zip(values, ends, strict=True)]
     return {"type": "data", "symmetric": False, "array": high, "arrayminus": low, "color": palette.accent, "thickness": 1, "width": 3}
 
 

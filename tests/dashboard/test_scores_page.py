@@ -373,7 +373,7 @@ def test_the_scatter_has_runs_references_front_and_bars() -> None:
         names = [trace.name for trace in fig.data]
         assert names == ["front", "published, 7B", "never taught", "before", "after unlearning"]
         runs = fig.data[-1]
-        assert (runs.error_x.array, runs.error_x.arrayminus) == ([4.0, None], [5.0, None])
+        assert (runs.error_x.array, runs.error_x.arrayminus) == ([4.0, tradeoff.NO_BAR], [5.0, tradeoff.NO_BAR])
         assert "<img" not in json.dumps(plain(fig))
         assert fig.layout.shapes[0].x0 == 60.0
 
