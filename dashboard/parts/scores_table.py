@@ -138,7 +138,7 @@ def published_rows(paper: str, palette: Palette) -> list[Row]:
     for line in found.tables[paper]:
         first = line.name.startswith("before")
         known = nothing | {key: Value(line.values[name]) for key, name in names.items()}
-        rows.append(Row(line.name[:1].upper() + line.name[1:], cells(known, None if first else nothing, palette), found.label,
+        rows.append(Row(line.name[:1].upper() + line.name[1:], cells(known, None if first else nothing, palette), "; ".join(filter(None, (found.label, line.note))),
                         "reference published" if first else "published"))  # fmt: skip
     return rows
 
