@@ -100,12 +100,15 @@ def _drawn(text: str, data: Mapping[str, Any]) -> Check:
 
 
 def _without_news(value: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return data without what versions differ in: remarks on metrics, and voices whose verdicts an earlier one did not count."""
+    """Return data without what versions differ in: remarks on metrics, and voices whose verdicts an earlier one did not count.
+
+    Nor membership: which attack speaks for it has changed, and the values of all of them are among the metrics.
+    """
     told = report.get("answers")
     voices = (
         {row.get("voice") for row in told.get("counts", ()) if isinstance(row, dict)} if isinstance(told, dict) else set()
     )
-    found = dict(value)
+    found = {key: part for key, part in value.items() if key != "membership"}
     if report.get("redacted"):  # an earlier version left other names out
         found |= {
             "run": mapping(value, "run") | {"id": "", "name": ""},

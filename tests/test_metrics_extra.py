@@ -14,7 +14,7 @@ import pytest
 from core.metrics import METRICS, Evidence, Score
 from core.metrics.extraction import strength
 from core.metrics.forget_quality import kolmogorov_smirnov
-from core.metrics.membership import wins
+from core.metrics.membership import strongest, wins
 from core.metrics.model_utility import utility
 from core.metrics.refusal import is_refusal
 from tests.test_metrics import ANSWERS, EXAMPLES, GENERAL, LEXICON, PARTS, mean, members, rouge_l
@@ -238,6 +238,18 @@ def test_the_reference_attack_on_the_reference_itself_is_a_coin() -> None:
     found = score("membership")
     assert found.values["never"]["reference"] == 0.5
     assert found.intervals["never"]["reference"] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("after", "name"),
+    [
+        ({"loss": 0.7, "loss/above_never": 0.2, "min_k": 0.6, "min_k/above_never": 0.25}, "min_k"),
+        ({"loss": 0.7, "loss/above_never": 0.2, "min_k": 0.1, "min_k/above_never": -0.25}, "min_k"),
+        ({"loss": 0.7, "min_k": 0.2, "min_k/above_never/else": 9.0}, "min_k"), ({"else": 1.0}, ""), ({}, ""),
+    ],
+)  # fmt: skip
+def test_the_strongest_attack_is_farthest_from_ignorance_on_either_side(after: dict[str, float], name: str) -> None:
+    assert strongest({"after": after, "before": {"loss": 1.0}}) == name
 
 
 def test_auc_counts_ties_as_half() -> None:

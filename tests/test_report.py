@@ -303,6 +303,19 @@ def test_probes_stand_in_it_without_their_texts(tmp_path: Path) -> None:
     assert words.leaks(made)[0].state == "leaks"
 
 
+@pytest.mark.parametrize("source", [PRIVACY, store.BUNDLED_RUNS / "privacy-fluent"], ids=lambda path: path.name)
+def test_report_and_probe_say_the_same_of_membership(source: Path, tmp_path: Path) -> None:
+    """Recorded or probed, the strongest attack speaks, and one rule judges it."""
+    probed, bare = (content.collect(run, made=0, folder=tmp_path) for run in (Run(source), copy(tmp_path, source=source)))
+    told = next(probe for probe in probed["probes"] if probe["name"] == "membership")
+    assert bare["membership"]["cells"] == told["cells"]
+    both = [[remark for remark in words.leaks(data) if remark.text.startswith("Was it taught?")] for data in (probed, bare)]
+    (state, text), (same, short) = (([r.state for r in found], found[0].text) for found in both)
+    assert state == same == ["leaks"]
+    assert text.startswith(short)
+    assert "the strongest of 5" in short
+
+
 def test_not_probed_is_said(tmp_path: Path) -> None:
     data = content.collect(copy(tmp_path), made=0)
     assert any(remark.state == "open" and "was not probed" in remark.text for remark in words.leaks(data))

@@ -12,13 +12,17 @@ U-train answer scores above a random never-seen one (assets/data/unseen.json, sc
 The two sets were not drawn from one pool: the never-seen questions were written later, to the same patterns. How far they differ
 for a reader who knows neither is the AUC of the *never-taught* model. So each value stands beside it, and
 `ATTACK/above_never` is the difference, sampled in pairs: that is what counts.
+
+Who attacks takes the strongest attack, so that one speaks for all (`strongest`). The best of five looks good by chance too: a verdict
+asks that the intervals of after and never taught do not meet (core/probes/scorecard.py), which two independent ones of equal width
+do once in 180 times, so five of them in less than 3 % of cases.
 """
 
 from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,6 +91,8 @@ ATTACKS: dict[str, tuple[Callable[[Answer], float], tuple[str, ...]]] = {
     "min_k_plus": (min_k_plus, ("logprob", "mean", "std")), "reference": (reference, ("logprob", "never")),
 }  # fmt: skip
 """name -> function, and the fields of an answer that it needs"""
+TITLES = {"loss": "loss", "zlib": "loss / zlib", "min_k": "min-k", "min_k_plus": "min-k++", "reference": "reference"}
+"""what people call them"""
 
 
 def compute(evidence: Evidence) -> Score:
@@ -123,6 +129,30 @@ def compute(evidence: Evidence) -> Score:
             f"the two sets differ in kind: the never-taught model tells them apart too (by {apart}), so little can be concluded"
         )
     return score
+
+
+def strongest(values: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the attack by which after lies farthest from the never-taught model, from chance where there is none; empty without any.
+
+    values: as those of a score. Far below counts as far above: who is pushed below ignorance can be told as well.
+    """
+    after = values.get("after", {})
+    away = {name: abs(after.get(f"{name}/above_never", after[name] - 0.5)) for name in ATTACKS if name in after}
+    return max(away, key=away.__getitem__, default="")
+
+
+def in_words(attack: str, tried: int, shares: Mapping[str, float]) -> str:
+    """Say how often a forgotten question scores above a never-taught one. tried: attacks; shares: voice -> percent of pairs."""
+    best = f", the strongest of {tried}" if tried > 1 else ""
+    beside = "".join(
+        f"{words} {shares[voice]:.0f} %; "
+        for voice, words in (("before", "before"), ("never", "never taught"))
+        if voice in shares
+    )
+    return (
+        f"By the {TITLES[attack]} attack{best}, a forgotten question scores above a never-taught one in {shares['after']:.0f} % "
+        f"of pairs ({beside}50 % is chance)."
+    )
 
 
 def differ(score: Score) -> str:

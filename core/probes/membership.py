@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from core.metrics import Evidence
     from core.probes.bench import Bench
 
+STRONGEST = "strongest"
+
 
 @dataclass(frozen=True)
 class Membership(Probe):
-    """The AUC of one attack in percent, and the two groups' scores of all attacks."""
+    """The AUC of one attack in percent, the strongest unless another is named, and the two groups' scores of all attacks."""
 
     name: ClassVar[str] = "membership"
     title: ClassVar[str] = "Was it taught?"
@@ -32,7 +34,11 @@ class Membership(Probe):
     source: ClassVar[str] = (
         "Yeom et al. 2018; Shi et al. 2023, min-k, arXiv 2310.16789; Zhang et al. 2024, min-k++, arXiv 2404.02936"
     )
-    attack: str = setting("min_k_plus", "which score the rate is of", choices=tuple(membership.ATTACKS))
+    attack: str = setting(
+        STRONGEST,
+        "which score the rate is of; strongest: that by which after lies farthest from the never-taught model",
+        choices=(STRONGEST, *membership.ATTACKS),
+    )
 
     def run(self, bench: Bench) -> Finding:
         """Compute from what the run recorded."""
@@ -40,21 +46,24 @@ class Membership(Probe):
         score = membership.compute(evidence)
         if not score.values:
             raise Unavailable(f"It cannot be computed: {'; '.join(score.reasons.values())}.")
-        rates = {voice: _rate(score, voice, self.attack, bench) for voice in VOICES}
-        if "value" not in rates["after"] or "value" not in rates["before"]:
-            raise Unavailable(f"The attack {self.attack} needs numbers that this run did not record.")
         scores = membership.scores(evidence)
-        apart = self.attack != "reference" and membership.apart(score.intervals.get("never", {}).get(self.attack))
-        n, others = (len(group) for group in scores["after"][self.attack])
+        attack, tried = (
+            (membership.strongest(score.values), len(scores["after"])) if self.attack == STRONGEST else (self.attack, 1)
+        )
+        rates = {voice: _rate(score, voice, attack, bench) for voice in VOICES}
+        if "value" not in rates["after"] or "value" not in rates["before"]:
+            raise Unavailable(f"The attack {attack} needs numbers that this run did not record.")
+        apart = attack != "reference" and membership.apart(score.intervals.get("never", {}).get(attack))
+        n, others = (len(group) for group in scores["after"][attack])
+        shares = {voice: rate["value"] for voice, rate in rates.items() if "value" in rate}
         return Finding(
-            sentence=f"A forgotten question scores above a never-taught one in {rates['after']['value']:.0f} % of pairs "
-            f"(before {rates['before']['value']:.0f} %{_beside(rates)}; 50 % is chance; {n} against {others} questions)."
+            sentence=f"{membership.in_words(attack, tried, shares)} {n} questions against {others}."
             + (" The two sets differ in kind: the never-taught model tells them apart too." if apart else ""),
             measure="area under the curve (%, 50 is chance): pairs in which the forgotten question's score is the higher one",
             n=n,
             rates=rates,
             detail={
-                "attack": self.attack,
+                "attack": attack,
                 "auc": score.values,
                 "intervals": score.intervals,
                 "scores": {
@@ -71,10 +80,6 @@ def _rate(score: Any, voice: str, attack: str, bench: Bench) -> dict[str, Any]:
         return {"reason": bench.reasons.get(voice) or score.reasons.get(voice) or "not recorded"}
     low, high = score.intervals.get(voice, {}).get(attack) or (0.0, 1.0)
     return {"value": 100.0 * value, "low": 100.0 * low, "high": 100.0 * high}
-
-
-def _beside(rates: dict[str, dict[str, Any]]) -> str:
-    return f", never taught {rates['never']['value']:.0f} %" if "value" in rates["never"] else ""
 
 
 def _evidence(bench: Bench) -> Evidence:

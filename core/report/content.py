@@ -18,6 +18,7 @@ from core.config import RunConfig, from_json
 from core.errors import UserError
 from core.methods import METHODS
 from core.own_method import OwnMethod
+from core.probes.base import VOICES
 from core.report import cover, numbers
 from core.report.maker import maker
 from core.report.picture import picture, significant
@@ -199,27 +200,25 @@ def _probes(run: Run, folder: Path | None) -> list[Data]:
     """Return what leak probes found: rates as cells, and how much came back; never the texts."""
     from core import probes
 
-    found = []
-    for name, finding in probes.read(run, folder).items():
-        known = probes.PROBES.get(name)
-        rates = finding.get("rates") or {}
-        cells = {
-            voice: {
-                "value": value,
-                "low": number(rates[voice].get("low")),
-                "high": number(rates[voice].get("high")),
-            }
-            for voice in ("before", "after", "never")
-            if isinstance(rates.get(voice), dict) and (value := number(rates[voice].get("value"))) is not None
-        }
-        found.append(
-            {"name": name, "title": known.title if known else name, "what": known.what if known else "",
-             "kind": known.kind if known else "leak", "floor": known.floor if known else 0.0, "both_ways": bool(known and known.both_ways), "unavailable": str(finding.get("unavailable") or ""),
-             "sentence": str(finding.get("sentence") or ""), "measure": str(finding.get("measure") or ""), "n": finding.get("n"),
-             "cells": {voice: cells.get(voice) for voice in ("before", "after", "never")}, "leaked": len(finding.get("leaked") or ()),
-             "made": str(finding.get("made") or ""), "stale": bool(finding.get("stale"))}
-        )  # fmt: skip
-    return found
+    return [_probe(name, finding) for name, finding in probes.read(run, folder).items()]
+
+
+def _probe(name: str, finding: Mapping[str, Any]) -> Data:
+    from core.probes import PROBES
+
+    known, rates = PROBES.get(name), finding.get("rates") or {}
+    cells = {
+        voice: {"value": value, "low": number(rates[voice].get("low")), "high": number(rates[voice].get("high"))}
+        for voice in VOICES
+        if isinstance(rates.get(voice), dict) and (value := number(rates[voice].get("value"))) is not None
+    }
+    return {
+        "name": name, "title": known.title if known else name, "what": known.what if known else "",
+        "kind": known.kind if known else "leak", "floor": known.floor if known else 0.0, "both_ways": bool(known and known.both_ways), "unavailable": str(finding.get("unavailable") or ""),
+        "sentence": str(finding.get("sentence") or ""), "measure": str(finding.get("measure") or ""), "n": finding.get("n"),
+        "cells": {voice: cells.get(voice) for voice in VOICES}, "leaked": len(finding.get("leaked") or ()),
+        "made": str(finding.get("made") or ""), "stale": bool(finding.get("stale")),
+    }  # fmt: skip
 
 
 def _by_hand(run: Run) -> dict[str, str]:
@@ -230,9 +229,18 @@ def _by_hand(run: Run) -> dict[str, str]:
 
 
 def _membership(run: Run) -> Data:
-    """Return the AUC of the loss attack by voice, and `above`: after's distance to never taught, with its paired interval."""
-    found: Data = {voice: numbers.value(run, "membership", voice, "loss") for voice in ("before", "after", "never")}
-    return {**found, "above": numbers.cell(run, "membership", "after", "loss/above_never")}
+    """Return what the run recorded as the leak probe of that name would tell it; empty where it recorded nothing."""
+    from core.metrics import membership
+
+    values = numbers.values(run, "membership")
+    attack = membership.strongest(values)
+    if not attack:
+        return {}
+    cells = {voice: cell for voice in VOICES if (cell := numbers.cell(run, "membership", voice, attack))}
+    rates = {voice: {end: None if at is None else 100.0 * at for end, at in cell.items()} for voice, cell in cells.items()}
+    tried = sum(name in values["after"] for name in membership.ATTACKS)
+    shares = {voice: 100.0 * values[voice][attack] for voice in rates}
+    return _probe("membership", {"rates": rates, "sentence": membership.in_words(attack, tried, shares)})
 
 
 def _method(run: Run, config: RunConfig) -> Data:

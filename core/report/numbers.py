@@ -68,10 +68,13 @@ def main(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def value(run: Run, metric: str, voice: str, part: str) -> float | None:
-    """Return one number of metrics.json, None where it is not there."""
-    cell = _cell(_metric(run, metric), voice, part)
-    return None if cell is None else cell["value"]
+def values(run: Run, metric: str) -> dict[str, dict[str, float]]:
+    """Return voice -> part -> value of a metric in metrics.json."""
+    found = mapping(_metric(run, metric), "values")
+    return {
+        voice: {part: of for part, value in mapping(parts).items() if (of := number(value)) is not None}
+        for voice, parts in found.items()
+    }
 
 
 def cell(run: Run, metric: str, voice: str, part: str) -> dict[str, float | None] | None:

@@ -135,18 +135,9 @@ def _below(data: Mapping[str, Any]) -> list[Remark]:
 
 
 def _member(data: Mapping[str, Any]) -> list[Remark]:
-    after, never, above = (data["membership"].get(key) for key in ("after", "never", "above"))
-    if after is None or never is None or not above:
-        return []
-    beside = f"AUC {after:.2f}, never taught {never:.2f}; 0.5 is chance"
-    if above["low"] is None or not above["low"] <= 0 <= above["high"]:
-        return [Remark("leaks", f"Who was in the data can be told from the model's losses ({beside}).")]
-    return [
-        Remark(
-            "quiet",
-            f"Who was in the data cannot be told from the model's losses otherwise than by a model never taught ({beside}).",
-        )
-    ]
+    """Judge what the run recorded of membership, unless the leak probe tells it."""
+    told = any(p["name"] == "membership" and p["cells"]["after"] and not p["stale"] for p in data["probes"])
+    return [] if told or not data["membership"] else [_probed(data["membership"])]
 
 
 def _probed(probe: Mapping[str, Any]) -> Remark:

@@ -11,6 +11,7 @@ import streamlit as st
 
 from core import answerer, fitting
 from core.errors import UserError
+from core.metrics.membership import TITLES
 from core.probes import PROBES
 from core.probes.lens import LogitLens
 from core.store import Run
@@ -25,7 +26,7 @@ X = {"n": "answers sampled", "step": "step", "layer": "layer", "questions": "que
 Y = {"value": "came back, %", "probability": "probability, %", "first": "true token first, %", "accuracy": "accuracy, %", "unlearn": "accuracy on U, %"}
 FEW = 12
 """leaked questions listed at first"""
-ATTACKS = {"loss": "Loss", "zlib": "Loss / zlib", "min_k": "Min-k", "min_k_plus": "Min-k++", "reference": "Reference"}
+ATTACKS = {name: title.capitalize() for name, title in TITLES.items()}
 
 
 def show(run: Run, name: str, finding: Mapping[str, Any]) -> None:
