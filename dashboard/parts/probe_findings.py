@@ -17,7 +17,7 @@ from core.probes.lens import LogitLens
 from core.store import Run
 from core.tolerant import mapping, number
 from dashboard.charts import probes as chart
-from dashboard.parts import look, probe_leaks, probe_read, runs
+from dashboard.parts import look, probe_read, runs
 from dashboard.parts.text import duration, md, shorten
 
 Where = Sequence[tuple[str, str]]
@@ -75,12 +75,12 @@ def about(finding: Mapping[str, Any]) -> None:
 
 def forms(name: str, found: Mapping[str, Any], source: Where) -> None:
     """Draw the rates of each way of asking, the worst first."""
-    rows = [row for form, rates in found.items() if (row := probe_leaks.rates_of(str(form), mapping(rates))).values]
+    rows = [row for form, rates in found.items() if (row := probe_read.rates_of(str(form), mapping(rates))).values]
     if len(rows) < 2:
         return
     rows.sort(key=lambda row: -row.values.get("after", (0.0, 0.0, 0.0))[0])
     told = "; ".join(f"{row.name} {row.values['after'][0]:.0f} %" for row in rows if "after" in row.values)
-    look.chart(chart.rates(rows, look.palette()), f"Rates by way of asking, after unlearning: {told}", f"probe_forms_{name}", facts=source, columns=probe_leaks.columns(rows))
+    look.chart(chart.rates(rows, look.palette()), f"Rates by way of asking, after unlearning: {told}", f"probe_forms_{name}", facts=source, columns=probe_read.columns(rows))
 
 
 def lines_of(curve: Any) -> tuple[list[chart.Line], str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -13,7 +13,7 @@ from core.probes import PROBES, job, scorecard
 from core.store import Run
 from core.tolerant import mapping, number
 from dashboard.charts import probes as chart
-from dashboard.parts import address, look, probe_findings, runs
+from dashboard.parts import address, look, probe_findings, probe_read, runs
 from dashboard.parts.progress import cancel
 from dashboard.parts.text import duration, md
 
@@ -82,14 +82,14 @@ def said(verdict: str) -> str:
 
 def pictures(run: Run, found: Mapping[str, Mapping[str, Any]], lines: Sequence[scorecard.Line], axis: str, key: str) -> None:
     """Show the rates of some probes, whose direction the axis tells."""
-    rows = [row for line in lines if (row := rates_of(line.title, mapping(found[line.probe].get("rates")))).values]
+    rows = [row for line in lines if (row := probe_read.rates_of(line.title, mapping(found[line.probe].get("rates")))).values]
     if not rows:
         return
     told = "; ".join(f"{row.name}: " + ", ".join(f"{chart.VOICES[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows)
     look.chart(chart.rates(rows, look.palette(), axis), f"Rates of {len(rows)} probes with 95 % intervals. {told}", key,
                facts=[("Run", run.id), ("File", "probes/*.json"), ("Computed as", "share of questions in which the truth came back, or what the probe's own measure says; "
                       "bars: 95 % bootstrap over questions, exact binomial bound where all agree")],
-               on_click=lambda name: choose(name, found), columns=columns(rows))  # fmt: skip
+               on_click=lambda name: choose(name, found), columns=probe_read.columns(rows))  # fmt: skip
 
 
 def title(name: str) -> str:
@@ -102,26 +102,6 @@ def choose(name: object, found: Mapping[str, Any]) -> None:
     for probe in found:
         if title(probe) == name:
             st.session_state["leak"] = probe
-
-
-def rates_of(name: str, rates: Mapping[str, Any]) -> chart.Rates:
-    """Return the rates that were measured, with their intervals."""
-    values = {}
-    for voice in chart.VOICES:
-        of = mapping(rates.get(voice))
-        value, low, high = (number(of.get(part)) for part in ("value", "low", "high"))
-        if value is not None:
-            values[voice] = (value, value if low is None else low, value if high is None else high)
-    return chart.Rates(name, values)
-
-
-def columns(rows: Sequence[chart.Rates]) -> dict[str, list[Any]]:
-    """Return what the CSV holds."""
-    parts = [(voice, place, part) for voice in chart.VOICES for place, part in enumerate(("", " low", " high"))]
-    nothing = (None, None, None)
-    return {"probe": [row.name for row in rows]} | {
-        f"{voice}{part}": [row.values.get(voice, nothing)[place] for row in rows] for voice, place, part in parts
-    }
 
 
 # -- starting and watching ---------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""What the page Probe reads of a run: every example with its verdicts, under the rules that the address spells."""
+"""What the page Probe reads of a run: every example with its verdicts, under the rules that the address spells, and rates of probes."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,10 @@ import streamlit as st
 from core import verdicts
 from core.errors import UserError
 from core.store import Run
+from core.tolerant import mapping, number
 from core.verdict_rules import DEFAULT, Rules, from_json
 from core.verdicts import Gathered
+from dashboard.charts import probes as chart
 from dashboard.parts import runs
 
 if TYPE_CHECKING:
@@ -85,6 +87,26 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def compare_link(run: Run, question: str, label: str, key_icon: str = ":material/compare:") -> None:
+def rates_of(name: str, rates: Mapping[str, Any]) -> chart.Rates:
+    """Return the rates that were measured, with their intervals."""
+    values = {}
+    for voice in chart.VOICES:
+        of = mapping(rates.get(voice))
+        value, low, high = (number(of.get(part)) for part in ("value", "low", "high"))
+        if value is not None:
+            values[voice] = (value, value if low is None else low, value if high is None else high)
+    return chart.Rates(name, values)
+
+
+def columns(rows: Sequence[chart.Rates]) -> dict[str, list[Any]]:
+    """Return what the CSV holds."""
+    parts = [(voice, place, part) for voice in chart.VOICES for place, part in enumerate(("", " low", " high"))]
+    nothing = (None, None, None)
+    return {"probe": [row.name for row in rows]} | {
+        f"{voice}{part}": [row.values.get(voice, nothing)[place] for row in rows] for voice, place, part in parts
+    }
+
+
+def compare_link(run: Run, question: str, label: str) -> None:
     """Show a link that opens a question in Compare."""
-    st.page_link("views/compare.py", label=label, icon=key_icon, query_params={"run": run.id, "q": question[:4000]})
+    st.page_link("views/compare.py", label=label, icon=":material/compare:", query_params={"run": run.id, "q": question[:4000]})
