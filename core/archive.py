@@ -95,7 +95,7 @@ def exportable(run: Run) -> None:
     """Raise UserError for a run that cannot be exported: one that lives, or is unreadable."""
     if problem := run.problem():
         raise UserError(problem, "An unreadable run cannot be exported.")
-    if run.status().get("state") in ("queued", "running"):
+    if run.status().get("state") in store.ALIVE:
         raise UserError(f"The run {run.id} is {run.status()['state']}.", "Export it when it has ended.")
 
 

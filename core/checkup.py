@@ -56,7 +56,7 @@ def of_run(run: Run) -> Iterator[Problem]:
             run.id, f"It is marked as {written.get('state')}, but its worker is gone.",
             "Repairing marks it as failed; it can then be resumed.", partial(store.write_json, run.path / "status.json", now),
         )  # fmt: skip
-    elif now["state"] in ("queued", "running"):
+    elif now["state"] in store.ALIVE:
         return  # its files are about to change
     if now["state"] == "done":
         yield from _files(run)

@@ -17,10 +17,10 @@ from core import fitting, store
 from core.config import FORMAT
 from core.errors import UserError, unknown
 from core.store import Run
+from core.voice_spec import VOICES
 from core.worker import Log, turn
 
 INSTALL = "Install it with: pip install lm-eval"
-VOICES = ("before", "after", "never")
 
 
 def run(of: Run, tasks: Sequence[str], voices: Sequence[str], limit: int | None) -> dict[str, dict[str, dict[str, float]]]:

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import access, living, store, trash
+from core import access, store, trash
 from core.store import Run
 from core.tolerant import mapping
 
@@ -116,5 +116,5 @@ def _notes(folder: Path) -> list[Run]:
     """Return the places of later work that has ended and left its results elsewhere: those of a bundled run's probes lie there."""
     places = [place for name in (".references", ".harness", ".probes", ".plans") for place in store.list_runs(folder / name)]
     return [
-        place for place in places if place.status().get("state") not in living.ALIVE and not (place.path / "probes").exists()
+        place for place in places if place.status().get("state") not in store.ALIVE and not (place.path / "probes").exists()
     ]

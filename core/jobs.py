@@ -134,7 +134,7 @@ def resume(run: Run) -> int:
     limits.starting(run.path.parent)
     with locks.alone(run, ".resume.lock"):  # of two who resume it at once, the second finds it queued
         state = run.status()["state"]
-        if state in ("queued", "running"):
+        if state in store.ALIVE:
             raise UserError(f"The run {run.id} is {state}.", "Wait for it, or cancel it first.")
         if whole := needed_by(run):
             command = "requests" if whole.kind == "requests" else "sweep"
@@ -177,7 +177,7 @@ def kill(run: Run) -> None:
     status = run.status()
     # A cluster ends the tasks of a manager that is gone; the worker itself may be on another machine.
     process = run.managing(status) or status
-    if status["state"] in ("queued", "running") and process.get("pid") and process.get("host") == os.uname().nodename:
+    if status["state"] in store.ALIVE and process.get("pid") and process.get("host") == os.uname().nodename:
         try:
             psutil.Process(int(process["pid"])).kill()
         except psutil.NoSuchProcess:

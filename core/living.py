@@ -14,7 +14,6 @@ from core.store import Run
 
 KINDS = {".sweeps": "sweep", ".references": "reference", ".probes": "probes", ".harness": "harness", ".plans": "estimate"}
 """folder beside the runs -> what is done in the places there"""
-ALIVE = ("queued", "running")
 
 
 @dataclass(frozen=True)
@@ -49,5 +48,5 @@ def work(folder: Path) -> list[Work]:
     found = [Work(run, "run", run.status()) for run in store.list_runs(folder)]
     for name, kind in KINDS.items():
         found += [Work(run, kind, run.status()) for run in store.list_runs(folder / name)]
-    alive = [one for one in found if one.status.get("state") in ALIVE and not one.status.get("sweep")]
+    alive = [one for one in found if one.status.get("state") in store.ALIVE and not one.status.get("sweep")]
     return sorted(alive, key=lambda one: (one.status.get("state") != "running", float(one.status.get("created") or 0)))

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from core import labels, presence
+from core import labels, presence, store
 from core.errors import UserError
 from core.labels import Label
 from core.store import Run
-from core.tolerant import mapping, moment, number
+from core.tolerant import mapping, moment, number, stamp
 
 FILES = "config.json status.json region.json metrics.json manifest.json label.json imported.json checkpoints"
 READ = (*FILES.split(), "")
@@ -63,8 +63,8 @@ class Overview:
 def overview(run: Run) -> Overview:
     """Return a run's row. Never raises for a damaged run: that one is `unreadable`, with the reason."""
     path = str(run.path)
-    found = _read(path, tuple(_stamp(f"{path}/{name}") for name in READ))
-    if found.state in ("queued", "running"):  # whether its worker still lives, no file says
+    found = _read(path, tuple(stamp(f"{path}/{name}") for name in READ))
+    if found.state in store.ALIVE:  # whether its worker still lives, no file says
         return _with_state(found, str(run.status().get("state")))
     return found
 
@@ -82,8 +82,8 @@ class Headline:
 def headline(run: Run) -> Headline:
     """Return a run's name, state and time: three files, where an overview looks at all of them."""
     path = str(run.path)
-    found = _headline(path, tuple(_stamp(f"{path}/{name}") for name in NAMED))
-    living = found.state in ("queued", "running")  # as far as files say
+    found = _headline(path, tuple(stamp(f"{path}/{name}") for name in NAMED))
+    living = found.state in store.ALIVE  # as far as files say
     return replace(found, state=str(run.status().get("state"))) if living else found
 
 
@@ -95,14 +95,6 @@ def _headline(path: str, stamps: tuple[tuple[int, int], ...]) -> Headline:
     return Headline(
         labels.read(run).name or str(config.get("name") or run.id), state, moment(mapping(status).get("created"))
     )
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return 0, 0
-    return found.st_mtime_ns, found.st_size
 
 
 def _with_state(found: Overview, state: str) -> Overview:

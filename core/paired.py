@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from core.corpus import SCOPES
 from core.errors import UserError
 from core.standings import t975
 
 DRAWS = 2000
 """bootstrap samples: the ends of a 95 % interval are then sure to about a twentieth of its width"""
-SCOPES = ("unlearn", "retention")
 
 
 @dataclass(frozen=True)

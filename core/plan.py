@@ -46,7 +46,7 @@ def place(config: RunConfig, folder: Path, data: str = "") -> Run:
 
 def start(plan: Run, config: RunConfig) -> None:
     """Measure, unless somebody is already at it. The process outlives whoever started it."""
-    if plan.status().get("state") in ("queued", "running"):
+    if plan.status().get("state") in store.ALIVE:
         return
     limits.starting(plan.path.parent.parent)
     store.prepare(plan, config, "plan.json", "worker.log")

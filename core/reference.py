@@ -52,7 +52,7 @@ def start(run: Run) -> Run:
     found = place(run)
     limits.starting(found.path.parent.parent)
     with locks.beginning(found):
-        if found.status().get("state") in ("queued", "running"):
+        if found.status().get("state") in store.ALIVE:
             raise UserError(f"The reference of {run.id} is being made already.", "Wait for it.")
         store.prepare(found, run.config())
         store.write_json(found.path / "status.json", store.fresh_status())

@@ -17,11 +17,11 @@ from core.corpus import Example
 from core.errors import NoNumbers, UserError
 from core.store import Run
 from core.verify import MATCH, MISMATCH, SKIPPED, Check
+from core.voice_spec import VOICES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-VOICES = ("before", "after", "never")
 NATS = {"bfloat16": 0.25, "autocast": 0.25, "float32": 0.01}
 """How far an example's mean log-probability a token may lie from what was recorded, by number format.
 

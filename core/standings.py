@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core import store
 from core.corpus import SPLITS
 from core.store import Run
 from core.sweep import Entry, Sweep
-from core.tolerant import mapping
+from core.tolerant import mapping, stamp
 
 T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
         2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
@@ -41,18 +42,10 @@ def row(entry: Entry, folder: Path | None = None) -> dict[str, Any]:
         "error": " ".join(filter(None, (status.get("error"), status.get("fix")))) if status.get("error") else "",
         "stage": status.get("stage", ""),
     }  # fmt: skip
-    return base | json.loads(_scores(str(run.path), tuple(_stamp(run.path / name) for name in FILES)))
+    return base | json.loads(_scores(str(run.path), tuple(stamp(run.path / name) for name in FILES)))
 
 
 FILES = ("metrics.json", "manifest.json", "unlearn.json")
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0
-    return found.st_mtime_ns, found.st_size
 
 
 @functools.lru_cache(maxsize=4096)
@@ -127,8 +120,8 @@ def overhead(sweep: Sweep) -> dict[str, float] | None:
             continue  # done before the sweep was resumed, or not by it
         for name, stage in mapping(entry.run.status().get("stages")).items():
             seconds = float(mapping(stage).get("seconds") or 0.0)
-            work += seconds if name in ("unlearn", "answers", "evaluate") else 0.0
-            shared += seconds if name not in ("unlearn", "answers", "evaluate") and stage.get("state") == "done" else 0.0
+            work += seconds if name in store.OWN else 0.0
+            shared += seconds if name not in store.OWN and stage.get("state") == "done" else 0.0
     wall = float(status["ended"]) - float(status["began"])
     return {"wall": wall, "work": work, "shared": shared, "percent": 100 * (wall - work - shared) / work if work else 0.0}
 

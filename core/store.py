@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STAGES = ("teach", "preflight", "localize", "region", "unlearn", "answers", "evaluate")
+OWN = STAGES[4:]
+"""stages whose result is a run's own: those before are shared by runs that differ in the method alone"""
+ALIVE = ("queued", "running")
 ENDED = ("done", "cancelled", "failed")
 ID = re.compile(r"\b(\d{8}-\d{6})-[a-z0-9-]+-([0-9a-f]{4})\b")
 """the id of a run that was made here: when, its name, and a few random digits"""
@@ -106,7 +109,7 @@ class Run:
         """Return state, stage, stages, pid, heartbeat, …; a worker that is gone makes the state "failed"."""
         value = self.json("status.json")
         status: dict[str, Any] = value if presence.readable(value) else {"state": "unreadable"}
-        if status.get("state") in ("queued", "running") and not presence.alive(status) and not self.managing(status):
+        if status.get("state") in ALIVE and not presence.alive(status) and not self.managing(status):
             status |= {"state": "failed", **presence.obituary(self.path, str(status.get("stage") or ""))}
         return status
 
@@ -117,7 +120,7 @@ class Run:
         sweep = paths.inside(self.path.parent / ".sweeps", str(status.get("sweep") or ""))
         place = Run(sweep) if sweep else self.manager
         value = place.json("status.json")
-        good = presence.readable(value) and value.get("state") in ("queued", "running") and presence.alive(value)
+        good = presence.readable(value) and value.get("state") in ALIVE and presence.alive(value)
         return value if good else {}
 
     def events(self) -> list[dict[str, Any]]:

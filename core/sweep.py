@@ -198,7 +198,7 @@ def cancel(sweep: Sweep) -> None:
 def reopen(sweep: Sweep) -> None:
     """Make everything that is not done ready to run again. Raises UserError while a worker is at it."""
     status = sweep.place.status()
-    if status.get("state") in ("queued", "running"):
+    if status.get("state") in store.ALIVE:
         raise UserError(f"The sweep {sweep.id} is {status['state']}.", "Wait for it, or cancel it first.")
     limits.starting(sweep.folder)
     (sweep.path / "cancel").unlink(missing_ok=True)

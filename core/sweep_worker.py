@@ -9,7 +9,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from core import access, imports, tickets
+from core import access, imports, store, tickets
 from core.config import RunConfig
 from core.errors import Cancelled, UserError
 from core.store import Run
@@ -69,7 +69,7 @@ def _claim(run: Run, sweep: Sweep) -> bool:
     """Make a run wait for this process; say whether there is anything to do for it."""
     status = run.status()
     # Somebody may have started one of the runs on its own meanwhile: it is left to that worker.
-    if status.get("state") == "done" or (status.get("state") in ("queued", "running") and status.get("pid")):
+    if status.get("state") == "done" or (status.get("state") in store.ALIVE and status.get("pid")):
         return False
     if run.path.is_dir():
         Log(run).write(sweep=sweep.id)  # it waits for this process

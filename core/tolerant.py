@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,15 @@ DAMAGED = (
 
 LAST_MOMENT = 4e9
 """seconds since 1970, in the year 2096: calendars fail at dates that are too large"""
+
+
+def stamp(path: str | Path) -> tuple[int, int]:
+    """Return what changes with a file (modified, in ns, and size), zeros where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def json_value(path: Path) -> Any:

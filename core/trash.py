@@ -52,7 +52,7 @@ def delete(run: Run) -> Deleted:
     access.changing()
     if run.bundled:
         raise UserError("The bundled run cannot be deleted.", "It ships with the project.")
-    if run.status().get("state") in ("queued", "running"):
+    if run.status().get("state") in store.ALIVE:
         raise UserError(f"The run {run.id} is {run.status()['state']}.", "Cancel it first, or wait for it.")
     if later := living.later(run):
         raise UserError(f"Work on the run {run.id} is under way: {later}.", "Cancel it first, or wait for it.")

@@ -22,13 +22,13 @@ from core.metrics.rouge import recall
 from core.store import Run
 from core.verdict_rules import DEFAULT, OF_SCOPE, VERDICTS, Evidence, Judged, Rules, judge
 from core.verdict_words import Truth
+from core.voice_spec import VOICES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["OF_SCOPE", "VERDICTS", "Evidence", "Judged", "Rules", "judge"]
 
-VOICES = ("before", "after", "never")
 FILE = "verdicts.json"
 FORMAT = 1
 ENOUGH = 10

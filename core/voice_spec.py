@@ -21,7 +21,7 @@ STRONGEST = 150
 """percent; a blend beyond after shows where the update leads, far beyond it is only noise"""
 LONGEST = 20_000
 """characters of a voice: a hand-picked region can be long, a mistake is longer"""
-PLAIN = ("before", "after", "never")
+VOICES = ("before", "after", "never")
 FIX = "Use before, after, never, step:N, blend:PERCENT or without:CELLS, with run:ID/ in front for another run."
 _RUN = re.compile(r"run:([A-Za-z0-9][A-Za-z0-9._-]{0,199})/(.*)", re.DOTALL)
 _PART = re.compile(r"layer=\d{1,5}|module=[\w.-]{1,200}|[\w.-]{1,300}")
@@ -79,7 +79,7 @@ def parse(text: str) -> Voice:
     found = _RUN.fullmatch(text)
     run, own = (found[1], found[2]) if found else ("", text)
     kind, colon, value = own.partition(":")
-    if kind in PLAIN and not colon:
+    if kind in VOICES and not colon:
         return Voice(kind, run)
     if kind == "step" and re.fullmatch(r"\d{1,7}", value):
         return Voice(kind, run, step=int(value))

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from core import answerer, jobs
+from core import answerer, jobs, store
 from core.config import preset
 from core.store import Run
 from tests.e2e.serving import Server
@@ -182,11 +182,11 @@ def train(server: Server, until: float) -> None:
         run = jobs.submit(preset("this-machine").with_setting("seed", number).with_setting("name", f"in the background {number}"), server.runs)
         with suppress(psutil.Error):
             psutil.Process(int(jobs._children[-1].pid)).nice(10)
-        while time.monotonic() < until and run.status()["state"] in ("queued", "running"):
+        while time.monotonic() < until and run.status()["state"] in store.ALIVE:
             time.sleep(1)
         if run.status()["state"] == "failed":
             raise SystemExit(f"The run in the background failed: {run.status()['error']}")
-        if run.status()["state"] in ("queued", "running"):
+        if run.status()["state"] in store.ALIVE:
             run.cancel()
             jobs._children[-1].wait(120)
 

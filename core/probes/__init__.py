@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 
 from core import imports, store
 from core.errors import UserError, unknown
-from core.probes.base import FORMAT, VOICES, Finding, Probe
+from core.probes.base import FORMAT, Finding, Probe
 from core.probes.benign import Benign
 from core.probes.few_shot import FewShot
 from core.probes.lens import LogitLens
@@ -33,6 +33,7 @@ from core.settings import converted
 from core.store import Run
 from core.summary import clean
 from core.tolerant import mapping, number
+from core.voice_spec import VOICES
 
 PROBES: dict[str, Probe] = {
     probe.name: probe

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from core.probes.bench import Bench
 
 FORMAT = 1
-VOICES = ("before", "after", "never")
 MOST_LEAKED = 200
 """questions that a finding lists"""
 

@@ -25,7 +25,7 @@ def place(run: Run, folder: Path | None = None) -> Run:
 
 def busy(run: Run, folder: Path | None = None) -> bool:
     """Say whether probes are being made for a run now."""
-    return place(run, folder).status().get("state") in ("queued", "running")
+    return place(run, folder).status().get("state") in store.ALIVE
 
 
 def start(run: Run, names: Sequence[str] = (), settings: Mapping[str, Any] | None = None, folder: Path | None = None) -> Run:

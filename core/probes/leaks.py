@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from core.probes.base import MOST_LEAKED, VOICES, Finding, rate
+from core.probes.base import MOST_LEAKED, Finding, rate
+from core.voice_spec import VOICES
 
 if TYPE_CHECKING:
     from core.probes.bench import Asked, Bench

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.metrics import membership
-from core.probes.base import VOICES, Finding, Probe, Unavailable
+from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
+from core.voice_spec import VOICES
 
 if TYPE_CHECKING:
     from core.metrics import Evidence

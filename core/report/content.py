@@ -25,6 +25,7 @@ from core.report.picture import picture, significant
 from core.store import Run
 from core.summary import clean
 from core.tolerant import moment, number
+from core.voice_spec import VOICES
 
 FORMAT = 1
 KIND = "forgetscope-report"
@@ -143,7 +144,7 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
     never = {str(row.get("example")): row.get("never") for row in rows}
     known = cover.secrets(rows)
     told = [_example(row, never.get(str(row["id"])), known) for row in frame.to_dict("records")]
-    judged = {voice: "verdict" if voice == "after" else f"verdict_{voice}" for voice in verdicts.VOICES}
+    judged = {voice: "verdict" if voice == "after" else f"verdict_{voice}" for voice in VOICES}
     counts = Counter(
         (str(row.scope), str(row.split), voice, str(getattr(row, column)))
         for row in frame.itertuples()

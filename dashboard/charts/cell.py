@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.corpus import SCOPES
 from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style, scope_marker
 from dashboard.charts.palette import Palette
-
-SCOPES = ("unlearn", "retention")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OF_ONE_RUN = ("region", "cell")
 """parameters of the address that make no sense with another run"""
-ALIVE = ("queued", "running")
+ALIVE = store.ALIVE
 ICONS = {
     "done": ":material/check_circle:", "running": ":material/progress_activity:", "queued": ":material/schedule:",
     "cancelled": ":material/block:", "failed": ":material/error:", "unreadable": ":material/help:",

@@ -73,7 +73,7 @@ def cost(run: Run, wanted: Sequence[Member]) -> str:
     if found is not None:
         return f"{many}. {found}"
     stages = mapping(mapping(run.json("manifest.json")).get("stages"))
-    each = sum(number(mapping(stages.get(name)).get("seconds")) or 0.0 for name in ("unlearn", "answers", "evaluate"))
+    each = sum(number(mapping(stages.get(name)).get("seconds")) or 0.0 for name in store.OWN)
     if not each:
         return f"{many}. How long they take cannot be said: this run recorded no seconds."
     said = f"{many}. This run took {forecast.duration(each)} to unlearn and score, so about {forecast.duration(each * len(wanted))}"

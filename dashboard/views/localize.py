@@ -288,7 +288,7 @@ def cost(run: Run) -> str:
     """Say what a run with another region re-uses and computes, and how long that took last time."""
     stages = (run.json("manifest.json") or {}).get("stages", {})
     seconds = {name: float(stage.get("seconds", 0)) for name, stage in stages.items()}
-    rest = sum(seconds.get(name, 0) for name in ("unlearn", "answers", "evaluate"))
+    rest = sum(seconds.get(name, 0) for name in store.OWN)
     took = f" The rest took {duration(rest)} there." if rest else ""
     if run.bundled:
         return f"Teaching and gradients are re-used where this machine computes as the bundled run's did.{took}"

@@ -39,7 +39,7 @@ def make_run() -> MakeRun:
         target = store.runs_folder() / name
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("before", "after", "checkpoints", "probes", *without))
         values = json.loads((target / "status.json").read_text()) | {"state": state} | status
-        if state in ("queued", "running"):
+        if state in store.ALIVE:
             mine = psutil.Process().create_time()
             values |= {"pid": os.getpid(), "host": os.uname().nodename, "started_process": mine, "heartbeat": time.time()}
         (target / "status.json").write_text(json.dumps(values))

@@ -142,8 +142,8 @@ def test_every_state_has_a_row_and_a_panel(state: str, make_run: MakeRun, open_p
     assert not app.exception
     assert app.dataframe[0].value["State"].tolist()[0] == [state]
     disabled = [b.label for b in app.button if b.disabled]
-    assert ("Delete" in disabled) == (state in ("queued", "running"))
-    assert any(b.label == "Cancel" for b in app.button) == (state in ("queued", "running"))
+    assert ("Delete" in disabled) == (state in store.ALIVE)
+    assert any(b.label == "Cancel" for b in app.button) == (state in store.ALIVE)
 
 
 def test_unreadable_and_future_runs_are_listed_with_the_reason(make_run: MakeRun, open_page: Open) -> None:
