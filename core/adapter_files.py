@@ -5,9 +5,8 @@ Nothing here knows a model; `core.adapters` puts the tensors on one.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -17,8 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from core import store
 from core.errors import UserError
+from core.plain_tensors import PREFIX, SUFFIX, cell_name, hash_of
 
-_KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+_KEY = re.compile(rf"{re.escape(PREFIX)}(.+)\.lora_([AB]){re.escape(SUFFIX)}")
 MERGE = "Merge it into its base (peft: merge_and_unload), save that, and give the folder."
 
 
@@ -39,19 +39,9 @@ def check_plain(config: LoraConfig, keys: Iterable[str], name: str) -> None:
         raise UserError(f"The adapter {name} is more than low-rank factors (DoRA or a bias).", MERGE)
 
 
-def cell_name(key: str) -> str:
-    """Return the cell that a saved tensor is."""
-    return re.sub(r"^base_model\.model\.", "", key).removesuffix(".weight")
-
-
-def content_hash(values: dict[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of tensors by name: order and storage format do not matter."""
-    digest = hashlib.sha256()
-    for name in sorted(values):
-        array = values[name].detach().float().cpu().contiguous()
-        digest.update(f"{name}{tuple(array.shape)}".encode())
-        digest.update(array.numpy().tobytes())
-    return digest.hexdigest()
+def content_hash(values: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of tensors by name, the same as plain_tensors.content_hash."""
+    return hash_of((name, values[name].detach().float().cpu().numpy()) for name in sorted(values))
 
 
 def write_tensors(values: dict[str, torch.Tensor], path: Path) -> None:

@@ -23,12 +23,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from core.adapter_files import cell_name, check_plain, content_hash, write_tensors
+from core.adapter_files import check_plain, content_hash, write_tensors
 from core.cells import place
 from core.errors import UserError, unknown
 from core.fused import fused, unfused
 from core.models import precision
 from core.placing import on_disk
+from core.plain_tensors import PREFIX, SUFFIX, cell_name
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ class Adapters:
         config = {**self.model.peft_config[adapter].to_dict(), "base_model_name_or_path": base, "inference_mode": True}
         text = json.dumps(config, indent=1, default=_listed, sort_keys=True)
         (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-        values = {f"base_model.model.{name}.weight": p.detach().cpu() for name, p in self.tensors(adapter).items()}
+        values = {f"{PREFIX}{name}{SUFFIX}": p.detach().cpu() for name, p in self.tensors(adapter).items()}
         write_tensors(values, folder / "adapter_model.safetensors")
 
     def _settle(self) -> None:
@@ -274,7 +275,7 @@ def _lora_layers(model: torch.nn.Module) -> dict[str, LoraLayer]:
     found: dict[str, LoraLayer] = {}
     for path, module in model.named_modules():
         if isinstance(module, LoraLayer) and len(module.lora_A):
-            path = path.removeprefix("base_model.model.")
+            path = path.removeprefix(PREFIX)
             if isinstance(module, ParamWrapper):
                 path = f"{path.replace('.base_layer', '')}.{module.parameter_name}"
             found[path] = module

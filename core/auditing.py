@@ -166,9 +166,7 @@ class Auditing:
     def _keep_adapters(self, adapters: Adapters, loaded: Loaded) -> None:
         """Write both adapters as a run's, so that everything that asks a run's model can ask this one's."""
         adapters.save("before", self.run.path / "before", self.config.model.name)
-        moved = [
-            c.name for c in adapters.cells if not adapters.tensor("before", c.name).equal(adapters.tensor("after", c.name))
-        ]
+        moved = adapters.moved()
         (self.run.path / "after").mkdir(exist_ok=True)
         tensors = {name: adapters.tensor("after", name).detach() for name in moved}
         adapter_files.write_tensors(tensors, self.run.path / "after" / "region.safetensors")

@@ -246,15 +246,20 @@ def _scored(logits: torch.Tensor, targets: torch.Tensor, top: int) -> list[_Row]
             "The model answers with values that are no numbers (NaN).",
             "Its weights are damaged, or the number format is too small for them.",
         )
-    words = torch.arange(logprobs.shape[-1], device=logprobs.device)[None]
-    # Ties are broken as argmax breaks them, by the lower index, so that rank 1 and argmax agree.
-    ranks = ((logprobs > true) | ((logprobs == true) & (words < targets[:, None]))).sum(-1) + 1
+    ranks = ranked(logprobs, true, targets)
     best = logprobs.topk(top, dim=-1)
     alternatives = [list(zip(*pair, strict=True)) for pair in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
     p = logprobs.exp()
     mean = torch.linalg.vecdot(p, logprobs)
     std = torch.linalg.vecdot(p, (logprobs - mean[:, None]).square_()).sqrt()
     return list(zip(true[:, 0].tolist(), ranks.tolist(), alternatives, mean.tolist(), std.tolist(), strict=True))
+
+
+def ranked(logprobs: torch.Tensor, true: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the rank (1: most probable) of each target: (N, words), its own log-probability (N, 1) and (N,) -> (N,)."""
+    words = torch.arange(logprobs.shape[-1], device=logprobs.device)[None]
+    # Ties are broken as argmax breaks them, by the lower index, so that rank 1 and argmax agree.
+    return ((logprobs > true) | ((logprobs == true) & (words < targets[:, None]))).sum(-1) + 1
 
 
 ROOM = 2048

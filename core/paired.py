@@ -15,6 +15,7 @@ import pandas as pd
 
 from core.corpus import SCOPES
 from core.errors import UserError
+from core.metrics import accuracy
 from core.standings import t975
 
 DRAWS = 2000
@@ -45,7 +46,7 @@ def success(tokens: pd.DataFrame, split: str, voice: str = "after") -> dict[str,
         mine = tokens[(tokens["scope"] == scope) & (tokens["split"] == split)]
         if mine.empty:
             raise UserError(f"There is no {scope} example in the split {split}.", "Compare on another split.")
-        right = 100.0 * (mine[f"rank_{voice}"] == 1).groupby(mine["example"]).mean()
+        right = pd.Series(accuracy.of_examples(mine, voice)).sort_index()
         found[scope] = 100.0 - right if scope == "unlearn" else right
     return found
 

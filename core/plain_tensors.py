@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,25 @@ def arrays(tensors: Raw) -> dict[str, Array]:
 
 def cells(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Return tensors of a peft file under the names of their cells."""
-    return {name.removeprefix(PREFIX).removesuffix(SUFFIX): of for name, of in tensors.items()}
+    return {cell_name(name): of for name, of in tensors.items()}
+
+
+def cell_name(key: str) -> str:
+    """Return the cell that a saved tensor is."""
+    return key.removeprefix(PREFIX).removesuffix(SUFFIX)
 
 
 def content_hash(values: Mapping[str, Array]) -> str:
-    """Return the same SHA-256 as core.adapter_files.content_hash: of names, shapes and contents, whatever the file's format."""
+    """Return the SHA-256 of tensors by name: order and storage format do not matter."""
+    return hash_of((name, values[name]) for name in sorted(values))
+
+
+def hash_of(named: Iterable[tuple[str, Array]]) -> str:
+    """Return the SHA-256 of names, shapes and contents, in this order; one array is looked at at a time."""
     digest = hashlib.sha256()
-    for name in sorted(values):
-        digest.update(f"{name}{tuple(values[name].shape)}".encode())
-        digest.update(np.ascontiguousarray(values[name]).tobytes())
+    for name, array in named:
+        digest.update(f"{name}{tuple(array.shape)}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

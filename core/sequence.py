@@ -52,7 +52,7 @@ def create(base: RunConfig, subjects: Sequence[str], folder: Path, name: str = "
 
 def updates(name: str, folder: Path) -> list[dict[str, torch.Tensor]]:
     """Return the updates (after − before, tensor by tensor) of a run and of all that it went on from, oldest first."""
-    from core.adapter_files import read_tensors
+    from core.adapter_files import read_adapter, read_tensors
     from core.fitting import unlearned
 
     found: list[dict[str, torch.Tensor]] = []
@@ -60,9 +60,9 @@ def updates(name: str, folder: Path) -> list[dict[str, torch.Tensor]]:
     while name and name not in seen:
         seen.add(name)
         run = store.known(name, folder)
-        before = read_tensors(run.path / "before" / "adapter_model.safetensors")
+        before = read_adapter(run.path / "before")
         after = read_tensors(unlearned(run))
-        found.insert(0, {cell: value - before[f"base_model.model.{cell}.weight"] for cell, value in after.items()})
+        found.insert(0, {cell: value - before[cell] for cell, value in after.items()})
         name = run.config().teach.from_run
     return found
 
@@ -70,9 +70,9 @@ def updates(name: str, folder: Path) -> list[dict[str, torch.Tensor]]:
 def measure(sweep: Sweep, run: Run, pipeline: Pipeline) -> None:
     """Ask every subject's questions after a request, and the taught and the never-taught model with the first one."""
     entry = next(one for one in sweep.entries() if one.run == run)
-    asked = {str(entry.coordinates["subject"]): "after"}
+    asked: dict[str, str | None] = {str(entry.coordinates["subject"]): "after"}
     if not run.config().teach.from_run:
-        asked = {TAUGHT: "before", **({NEVER: None} if pipeline.has_never else {}), **asked}  # type: ignore[dict-item]
+        asked = {TAUGHT: "before", **({NEVER: None} if pipeline.has_never else {}), **asked}
     value = read(sweep)
     for state, adapter in asked.items():
         value["states"] = [one for one in value["states"] if one["state"] != state]

@@ -79,8 +79,7 @@ class Speakers:
             self.adapters.revert(name, cells_of(voice.parts, places), before, after)
         elif voice.kind == "before":
             self.adapters.copy("before", name)
-            values = adapter_files.read_tensors(source.path / "before" / "adapter_model.safetensors")
-            self.adapters.set(name, {_cell(key): value for key, value in values.items()})
+            self.adapters.set(name, adapter_files.read_adapter(source.path / "before"))
         else:
             path = checkpoint(source, voice.step) if voice.kind == "step" else unlearned(source)
             values = adapter_files.read_tensors(path)
@@ -114,11 +113,6 @@ class Speakers:
                 f"The run {name} cannot be asked beside this one: {difference}.", "Make it the current run instead."
             )
         return other
-
-
-def _cell(key: str) -> str:
-    """Return the cell's name of a tensor in a file that peft wrote."""
-    return key.removeprefix("base_model.model.").removesuffix(".weight")
 
 
 def _changed(run: Run) -> float:

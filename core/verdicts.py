@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import access, store, verdict_words
 from core.errors import UserError, unknown
+from core.metrics import accuracy, probability
 from core.metrics.degenerate import noise
 from core.metrics.refusal import is_refusal
 from core.metrics.rouge import recall
@@ -268,10 +269,9 @@ def _known(run: Run) -> dict[str, dict[str, tuple[float | None, float | None]]]:
     found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
     for voice in VOICES:
         if {"example", f"logprob_{voice}", f"rank_{voice}"} <= set(table.columns):
-            first = (table[f"rank_{voice}"] == 1).groupby(table["example"], sort=False).mean()
-            mean = table[f"logprob_{voice}"].groupby(table["example"], sort=False).mean()
+            first = accuracy.shares(table, voice)
             found[voice] = {
-                str(i): (math.exp(p) if math.isfinite(p) else None, float(f))
-                for i, p, f in zip(mean.index, mean, first, strict=True)
+                i: (math.exp(p) if math.isfinite(p) else None, first[i])
+                for i, p in probability.log_of_examples(table, voice).items()
             }
     return found

@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def shares(tokens: pd.DataFrame, voice: str) -> dict[str, float]:
+    """Return example -> share (0 to 1) of its answer tokens that the voice has as its first choice."""
+    found = (tokens[f"rank_{voice}"] == 1).groupby(tokens["example"], sort=False).mean()
+    return {str(example): float(share) for example, share in found.items()}
+
+
 def of_examples(tokens: pd.DataFrame, voice: str) -> dict[str, float]:
-    """Return example -> share (%) of its answer tokens that the voice has as its first choice."""
-    shares = (tokens[f"rank_{voice}"] == 1).groupby(tokens["example"], sort=False).mean()
-    return {str(example): 100.0 * float(share) for example, share in shares.items()}
+    """Return the same in percent."""
+    return {example: 100.0 * share for example, share in shares(tokens, voice).items()}
 
 
 def mean(tokens: pd.DataFrame, voice: str, ids: Sequence[str]) -> float:

@@ -15,7 +15,7 @@ import torch
 
 from core.adapters import Adapters
 from core.batching import Batch
-from core.likelihood import answer_logits
+from core.likelihood import answer_logits, ranked
 from core.probes.base import Unavailable
 
 ROWS = 512
@@ -120,7 +120,7 @@ def lens_of(adapters: Adapters, batch: Batch) -> Lens:
 def read(lens: Lens, states: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return log-probability and rank (1: most probable) of the true token at every layer: two (layers, N).
 
-    states (layers, N, width), targets (N,). Ties count as core.likelihood.score counts them.
+    states (layers, N, width), targets (N,).
     """
     layers, count, width = states.shape
     flat, wanted = states.reshape(-1, width), targets.repeat(layers)
@@ -133,9 +133,7 @@ def scored(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, t
     """Return log-probability and rank of each target: (N, words) and (N,) -> two (N,)."""
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     true = logprobs.gather(1, targets[:, None])
-    words = torch.arange(logprobs.shape[-1], device=logits.device)[None]
-    ranks = ((logprobs > true) | ((logprobs == true) & (words < targets[:, None]))).sum(-1) + 1
-    return true[:, 0], ranks
+    return true[:, 0], ranked(logprobs, true, targets)
 
 
 def pieces(members: Sequence[Any], *arrays: torch.Tensor) -> Iterator[tuple[Any, tuple[torch.Tensor, ...]]]:

@@ -110,7 +110,5 @@ def comes_back(curve: list[dict[str, Any]], before: float, after: float) -> int 
 
 def changed(adapters: Adapters) -> list[int]:
     """Return the layers (from 1) in which after differs from before."""
-    differs = {
-        c.layer for c in adapters.cells if not adapters.tensor("before", c.name).equal(adapters.tensor("after", c.name))
-    }
-    return sorted(layer + 1 for layer in differs)
+    moved = set(adapters.moved())
+    return sorted({cell.layer + 1 for cell in adapters.cells if cell.name in moved})

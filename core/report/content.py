@@ -18,7 +18,6 @@ from core.config import RunConfig, from_json
 from core.errors import UserError
 from core.methods import METHODS
 from core.own_method import OwnMethod
-from core.probes.base import VOICES
 from core.report import cover, numbers
 from core.report.maker import maker
 from core.report.picture import picture, significant
