@@ -10,18 +10,17 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import torch
+
+from core import data, general, refusals
+from core.batching import Encoded, encode_all
+from core.bench_setup import Bench, prepare
 from core.config import preset
+from core.context import Context, Supply
 from core.methods import METHODS, Method
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
-
-if TYPE_CHECKING:
-    import torch
-
-    from core.batching import Encoded
-    from core.bench import Bench
-    from core.context import Context, Supply
 
 TIMES = 5
 """rounds of steps; a ratio is the median of the rounds'"""
@@ -38,10 +37,13 @@ class Plain(Method):
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the sum."""
-        import torch
-
         losses = [(-1 if stream == FORGET else 1) * context.part(stream).loss().mean() for stream in self.only]
         return torch.stack(losses).sum()
+
+
+def methods() -> dict[str, float]:
+    """Compare a step of every method with a plain step on the same examples."""
+    return measure(prepare())
 
 
 def measure(bench: Bench, names: Sequence[str] = ()) -> dict[str, float]:
@@ -60,10 +62,6 @@ def measure(bench: Bench, names: Sequence[str] = ()) -> dict[str, float]:
 
 def examples(bench: Bench) -> tuple[dict[str, list[Encoded]], Supply]:
     """Return one step's examples of every stream, and a supply that holds no others."""
-    from core import data, general, refusals
-    from core.batching import encode_all
-    from core.context import Supply
-
     corpus = data.load(preset("this-machine").data)
     forget, retain = corpus.select("unlearn", "train")[:FORGETS], corpus.select("retention", "train")[:RETAINS]
     texts = {
@@ -77,10 +75,6 @@ def examples(bench: Bench) -> tuple[dict[str, list[Encoded]], Supply]:
 
 def _compared(bench: Bench, method: Method, members: dict[str, list[Encoded]], supply: Supply) -> tuple[float, float, float]:
     """Return a method's three figures; the steps that are compared are made one after the other, round by round."""
-    import torch
-
-    from core.context import Context
-
     region = [cell.name for cell in bench.adapters.cells][::5]  # as in the benchmark of a step
     bench.adapters.copy("before", "after")
     with bench.adapters.trainable("after", region) as parameters, bench.adapters.active("after"):

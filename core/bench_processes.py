@@ -13,7 +13,7 @@ import sys
 import time
 
 from core import launch
-from core.bench import prepare
+from core.bench_setup import prepare
 from core.crew import meeting
 from core.progress import Reporter
 
@@ -48,14 +48,13 @@ def main() -> None:
     from core.localize import localize
     from core.stages import LocalizeConfig
 
-    bench, half = prepare(), 80
-    unlearn, retention = bench.encoded[:EXAMPLES], bench.encoded[half : half + EXAMPLES]
+    bench = prepare()
     times: list[tuple[float, float]] = []
     with meeting(launch.size(), cpu=True) as crew:
         for _ in range(TIMES + 1):
             began, busy = time.perf_counter(), time.process_time()
             localize(
-                bench.adapters, unlearn, retention, LocalizeConfig(),
+                bench.adapters, bench.unlearn[:EXAMPLES], bench.retention[:EXAMPLES], LocalizeConfig(),
                 pad=bench.pad, words=bench.words, seed=0, report=Reporter(), crew=crew,
             )  # fmt: skip
             times.append((time.perf_counter() - began, max(crew.gather(time.process_time() - busy))))

@@ -87,7 +87,7 @@ def _localized(of: tuple[Any, Any], examples: int, copies: int) -> tuple[float, 
     import torch
 
     from core import batching, data
-    from core.localize import _Counter, gradient, perturbed
+    from core.localize import Counter, gradient, perturbed
     from core.progress import Reporter
     from core.stages import DataConfig
 
@@ -102,7 +102,7 @@ def _localized(of: tuple[Any, Any], examples: int, copies: int) -> tuple[float, 
     targets = perturbed(part, config, words, 0)
 
     def run() -> None:
-        gradient(adapters, *targets, EXAMPLES[0], int(tokenizer.pad_token_id), _Counter(Reporter(), len(part)))
+        gradient(adapters, *targets, EXAMPLES[0], int(tokenizer.pad_token_id), Counter(Reporter(), len(part)))
 
     run()
     return float(sum(len(m.ids) for m in part)), min(_processor(run) for _ in range(REPEAT))

@@ -72,7 +72,7 @@ def localize(
     scopes = {"unlearn": perturbed(unlearn, config, words, seed), "retention": perturbed(retention, config, words, seed)}
     total = sum(len(members) for members, _ in scopes.values()) + len(scopes["unlearn"][0])
     total += len(prompts(unlearn)) + len(prompts(retention))
-    counter = _Counter(report, total, crew)
+    counter = Counter(report, total, crew)
     gradients = {
         scope: gradient(adapters, members, targets, config.batch_size, pad, counter)
         for scope, (members, targets) in scopes.items()
@@ -125,7 +125,7 @@ def _generator(example: Encoded, copy: int, seed: int) -> torch.Generator:
 
 
 def gradient(
-    adapters: Adapters, members: Sequence[Encoded], targets: Targets, size: int, pad: int, counter: _Counter
+    adapters: Adapters, members: Sequence[Encoded], targets: Targets, size: int, pad: int, counter: Counter
 ) -> dict[str, torch.Tensor]:
     """Return G per cell, in float32 on the model's device: the mean over examples of their mean losses' gradients."""
     names = [cell.name for cell in adapters.cells]
@@ -193,7 +193,7 @@ def example_shares(
     total: dict[str, torch.Tensor],
     size: int,
     pad: int,
-    counter: _Counter,
+    counter: Counter,
 ) -> pd.DataFrame:
     """Return each example's share of each cell's gradient: rows examples, columns cells; a column sums to 1.
 
@@ -281,7 +281,7 @@ def _one_by_one(
     cells: Sequence[str],
     pad: int,
     shares: dict[str, np.ndarray],
-    counter: _Counter,
+    counter: Counter,
 ) -> None:
     for member in members:
         counter.report.check()
@@ -307,13 +307,15 @@ def top_contributions(shares: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["name", "example", "share"])
 
 
-class _Counter:
+class Counter:
     """Counts examples over the passes of this stage, which the processes of a crew share."""
 
     def __init__(self, report: Reporter, total: int, crew: Crew = ALONE) -> None:
+        """Begin with nothing done. total: of all processes together."""
         self.report, self.total, self.crew, self.done = report, total, crew, 0
 
     def add(self, count: int, tokens: int) -> None:
+        """Count examples that went through one pass. Raises Cancelled where that is asked for."""
         self.report.check()
         self.done += count
         self.report.progress(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from core import bench_methods
-from core.bench import Bench
+from core.bench_setup import Bench
 from core.context import Context
 from core.methods import METHODS
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
@@ -19,7 +19,7 @@ def measured(bench: Tiny, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(bench_methods, "TIMES", 1)
     monkeypatch.setattr(bench_methods, "FORGETS", 2)
     monkeypatch.setattr(bench_methods, "RETAINS", 3)
-    return Bench(bench.adapters, bench.loaded.tokenizer, [], [], bench.words)
+    return Bench(bench.adapters, bench.loaded.tokenizer, [], [], [], bench.words)
 
 
 def test_every_method_has_its_three_figures(measured: Bench) -> None:
