@@ -19,7 +19,7 @@ from pathlib import Path
 
 from core import gguf_head, placing, weight_files
 from core.errors import UserError
-from core.model_bounds import free_memory
+from core.model_bounds import free_memory, needed
 from core.models import adapter_base
 from core.paths import given
 from core.stages import ModelConfig
@@ -58,9 +58,8 @@ def footprint(config: ModelConfig) -> Footprint | None:
     device = guessed_device(config.device)
     dtype = guessed_dtype(config.dtype, device)
     bits = placing.bits_while_loading(config, device) or (16 if dtype == "bfloat16" else 32)
-    needed = parameters * bits / 8 * 1.1 + 0.6e9
     room = None if config.device == "spread" else available(device)  # there the disk takes what is too much
-    return Footprint(parameters, needed, room, device, dtype)
+    return Footprint(parameters, needed(parameters, bits), room, device, dtype)
 
 
 def parameter_count(name: str) -> int | None:

@@ -18,6 +18,10 @@ from core.masking import masked
 
 MOST_LAYERS = 1000
 """of layers, or of experts in a layer; the largest models have some hundred. Each is built one by one, also without weights"""
+LIBRARIES = 0.6e9
+"""bytes that torch and its like take before there is any model"""
+BESIDE = 1.1
+"""weights with what stands beside them, over weights alone: a tenth for adapters and their gradients"""
 _REPEATED = re.compile(r"n(um)?_(\w+_)?(layers?|experts)|depth")
 """settings that say how often something is repeated, as the families of models call them"""
 
@@ -42,6 +46,11 @@ def parameters(source: str | Path, trust_remote_code: bool = False, **options: A
     except Exception as error:  # an unknown architecture, a broken file, no network: one sentence each
         raise failed(str(source), error) from error
     return sum(p.numel() for p in model.parameters())
+
+
+def needed(count: int, bits: int) -> float:
+    """Return the bytes that loading so many weights of so many bits takes; what batches take comes on top."""
+    return count * bits / 8 * BESIDE + LIBRARIES
 
 
 def free_memory() -> float:

