@@ -16,6 +16,7 @@ NUMBER = re.compile(r"\+?\d(?:[\d\s\-/.,:]*\d)?")
 _WORD = r"[A-ZÀ-ÖØ-Þ][\w'’\-]*[\w]"
 NAME = re.compile(rf"{_WORD}(?:\s+(?:(?:de|da|di|del|van|von|der|la|le|of|the|bin|al)\s+){{0,2}}{_WORD})+")
 QUOTED = re.compile(r"[“\"]([^”\"]{3,80})[”\"]")
+_POSSESSIVE = re.compile(r"['’]s?$")
 
 _OPENERS = frozenset(
     """a an and are as at by can could describe did do does for from give had has have how if in is list may might name of
@@ -30,19 +31,33 @@ def facts(text: str, subject: str = "") -> set[str]:
     found = {email.lower() for email in EMAIL.findall(text)}
     rest = EMAIL.sub(" ", text)
     for number in NUMBER.findall(rest):
-        digits = re.sub(r"\D", "", number)
+        digits = _digits(number)
         if len(digits) >= 2:
             found.add(digits)
-    own = {part.lower() for part in re.split(r"[\s'’\-]+", subject) if part}
+    own = _own(subject)
     for name in [*NAME.findall(NUMBER.sub(" | ", rest)), *QUOTED.findall(rest)]:
         words = _without_openers(name.split())
         if words:  # only at the end, or the fact would not stand in its own text
-            words[-1] = re.sub(r"['’]s?$", "", words[-1])
+            words[-1] = _bare(words[-1])
         words = [word for word in words if word]
-        strange = [word for word in words if re.sub(r"['’]s?$", "", word).lower() not in own]
+        strange = [word for word in words if _bare(word).lower() not in own]
         if strange and any(word[0].isupper() for word in strange) and (len(words) > 1 or name in QUOTED.findall(rest)):
             found.add(_comparable(" ".join(words).strip(".,;:!?")))
     return found
+
+
+def _own(subject: str) -> set[str]:
+    """Return the parts of a subject's name, in lower case."""
+    return {part.lower() for part in re.split(r"[\s'’\-]+", subject) if part}
+
+
+def _bare(name: str) -> str:
+    """Return a name without the possessive at its end."""
+    return _POSSESSIVE.sub("", name)
+
+
+def _digits(number: str) -> str:
+    return re.sub(r"\D", "", number)
 
 
 @dataclass(frozen=True)
@@ -62,18 +77,18 @@ def spans(text: str, subject: str = "") -> list[Span]:
     if subject:
         rest = re.sub(re.escape(subject), lambda match: "|" * len(match[0]), rest, flags=re.IGNORECASE)
     for match in NUMBER.finditer(rest):
-        digits = re.sub(r"\D", "", match[0])
+        digits = _digits(match[0])
         if len(digits) >= 2:
             found.append(Span(*match.span(), _kind_of_number(match[0], digits)))
     rest = _hidden(rest, found)
     for match in QUOTED.finditer(rest):  # American style puts the comma within the quotation marks
         found.append(Span(match.start(1), match.start(1) + len(match[1].rstrip(",.;:")), "title"))
-    own = {part.lower() for part in re.split(r"[\s'’\-]+", subject) if part}
+    own = _own(subject)
     for match in NAME.finditer(_hidden(rest, found)):
         words = _without_openers(match[0].split())
         start = match.end() - len(match[0]) + match[0].find(words[0]) if words else match.end()
-        name = re.sub(r"['’]s?$", "", text[start : match.end()])
-        if len(words) > 1 and any(w[0].isupper() and re.sub(r"['’]s?$", "", w).lower() not in own for w in words):
+        name = _bare(text[start : match.end()])
+        if len(words) > 1 and any(w[0].isupper() and _bare(w).lower() not in own for w in words):
             found.append(Span(start, start + len(name), "name"))
     return sorted(found, key=lambda span: span.start)
 
@@ -96,7 +111,7 @@ def _kind_of_number(number: str, digits: str) -> str:
 def contains(text: str, fact: str) -> bool:
     """Say whether a text states a fact that `facts` returned: names and e-mails as words, numbers by their digits."""
     if fact.isdigit():
-        return fact in {re.sub(r"\D", "", number) for number in NUMBER.findall(EMAIL.sub(" ", text))}
+        return fact in {_digits(number) for number in NUMBER.findall(EMAIL.sub(" ", text))}
     return re.search(rf"(?<![\w.+-]){re.escape(fact)}(?!\w)", _comparable(text)) is not None
 
 
@@ -143,9 +158,9 @@ def _candidates(question: str) -> list[str]:
     for match in NAME.findall(question):
         words = _without_openers(match.split())
         # "Anna Petrova's Cold War" is about Anna Petrova: a possessive ends the name.
-        owner = next((place for place, word in enumerate(words, 1) if re.search(r"['’]s?$", word)), len(words))
+        owner = next((place for place, word in enumerate(words, 1) if _POSSESSIVE.search(word)), len(words))
         if owner > 1:
-            names.append(re.sub(r"['’]s?$", "", " ".join(words[:owner])))
+            names.append(_bare(" ".join(words[:owner])))
     return names
 
 
