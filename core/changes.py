@@ -35,7 +35,7 @@ def changes(adapters: Adapters, before: str = "before", after: str = "after") ->
 
 
 @torch.no_grad()
-def of_matrices(adapters: Adapters, before: str = "before", after: str = "after") -> pd.DataFrame:
+def of_matrices(adapters: Adapters) -> pd.DataFrame:
     """Return the same of the weight matrices W + s·B·A that the adapters make, one row an adapted matrix, in float32.
 
     Two adapters that were not made from each other may have quite other factors and the same product: only the product
@@ -44,8 +44,8 @@ def of_matrices(adapters: Adapters, before: str = "before", after: str = "after"
     rows = []
     for name in dict.fromkeys(cell.name.rsplit(".lora_", 1)[0] for cell in adapters.cells):
         layer = adapters.layer(f"{name}.lora_A")
-        start = layer.get_delta_weight(before).float()  # type: ignore[operator]
-        change = layer.get_delta_weight(after).float() - start  # type: ignore[operator]
+        start = layer.get_delta_weight("before").float()  # type: ignore[operator]
+        change = layer.get_delta_weight("after").float() - start  # type: ignore[operator]
         rows.append(_matrix(name, layer.get_base_layer().weight.float() + start, change))
     return pd.DataFrame(rows)
 

@@ -139,14 +139,14 @@ def t975(free: float) -> float:
     return T975[int(free) - 1] if free < len(T975) + 1 else 1.96 + 2.4 / free
 
 
-def over_seeds(found: Iterable[Mapping[str, Any]], without: Sequence[str] = ("seed",)) -> list[dict[str, Any]]:
+def over_seeds(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Group rows that differ in their seed alone: coordinates, count, failed, and each score by split as (mean, ±).
 
     The interval is over seeds. Where there is one seed there is none: see `intervals` of its row for that over examples.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for one in found:
-        kept = {key: value for key, value in one["coordinates"].items() if key not in without}
+        kept = {key: value for key, value in one["coordinates"].items() if key != "seed"}
         groups.setdefault(json.dumps([one["role"], kept], sort_keys=True), []).append(one)
     result = []
     for key, group in groups.items():

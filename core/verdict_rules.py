@@ -201,9 +201,10 @@ def _noise(noise: Noise, kind: str, rules: Rules) -> str:
     return "the same characters over and over" if noise.glued else f"{_percent(noise.different)} of its words differ"
 
 
-def _quoted(facts: tuple[str, ...], most: int = 3) -> str:
-    shown = ", ".join(f"“{fact}”" for fact in facts[:most])
-    return shown + (f" and {len(facts) - most} more" if len(facts) > most else "")
+def _quoted(facts: tuple[str, ...]) -> str:
+    """Quote the first three facts, and count the others."""
+    shown = ", ".join(f"“{fact}”" for fact in facts[:3])
+    return shown + (f" and {len(facts) - 3} more" if len(facts) > 3 else "")
 
 
 def _percent(share: float) -> str:

@@ -35,11 +35,11 @@ MOST = 600
 """Points of a curve that are drawn: more than a screen can show are only a burden on the wire."""
 
 
-def thinned(points: Sequence[tuple[float, float]], most: int = MOST) -> list[tuple[float, float]]:
-    """Keep the lowest and the highest point of each of most/2 equal parts, and both ends: spikes stay visible."""
-    if len(points) <= most:
+def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Keep the lowest and the highest point of each of MOST/2 equal parts, and both ends: spikes stay visible."""
+    if len(points) <= MOST:
         return list(points)
-    parts = most // 2 - 1
+    parts = MOST // 2 - 1
     kept = [points[0]]
     for part in range(parts):
         members = points[1 + part * (len(points) - 2) // parts : 1 + (part + 1) * (len(points) - 2) // parts]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -176,8 +178,6 @@ def _answers(path: str, changed: float) -> list[dict[str, Any]]:
 
 @st.cache_resource(max_entries=4, show_spinner=False)  # type: ignore[untyped-decorator]
 def _detail(path: str, changed: float) -> dict[str, np.ndarray] | None:
-    import zipfile
-
     import numpy as np
 
     if not changed:
@@ -190,8 +190,6 @@ def _detail(path: str, changed: float) -> dict[str, np.ndarray] | None:
 
 
 def _run(path: str) -> Run:
-    from pathlib import Path
-
     return Run(Path(path))
 
 

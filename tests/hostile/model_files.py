@@ -9,7 +9,7 @@ from typing import Any
 from tests.hostile.archives import head, tensors
 from tests.hostile.harness import TAKEN
 
-U8, U32, F32, TEXT, LIST, U64 = 0, 4, 6, 8, 9, 10
+U8, U32, F32, TEXT, LIST = 0, 4, 6, 8, 9
 """kinds of values"""
 
 
