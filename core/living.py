@@ -40,7 +40,9 @@ class Work:
 def later(run: Run) -> str:
     """Say which later work on a run is queued or under way, an empty text where none is."""
     places = {kind: Run(run.path.parent / name / run.id) for name, kind in KINDS.items()}
-    return ", ".join(kind for kind, place in places.items() if place.path.is_dir() and place.status().get("state") in store.ALIVE)
+    return ", ".join(
+        kind for kind, place in places.items() if place.path.is_dir() and place.status().get("state") in store.ALIVE
+    )
 
 
 def work(folder: Path) -> list[Work]:

@@ -10,11 +10,12 @@ import contextlib
 import dataclasses
 import gc
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import adapter_files, audit, data, fitting, merging, models, weight_files
+from core import audit, data, fitting, merging, models, weight_files
 from core.answers import Request, Spelling, drawn, stream
 from core.batching import Encoded, encode, end_of_answer, prompt_ids, prompt_text
 from core.config import RunConfig
@@ -214,12 +215,10 @@ class Service:
             self.clear()
             self.loaded = models.load(self.config.model)
             dtype = models.pick_dtype(self.config.model.dtype, self.config.model.device)
-            self.adapters = merging.load(self.loaded.model, dtype, run.path)
+            self.adapters = merging.both(self.loaded.model, dtype, run.path, after)
         else:
             # A run of another rank does not fit the adapters in memory, so the base is wrapped anew.
-            self.adapters = merging.load(self.adapters.release(), self.adapters.dtype, run.path)
-        self.adapters.copy("before", "after")
-        self.adapters.set("after", adapter_files.read_tensors(after))
+            self.adapters = merging.both(self.adapters.release(), self.adapters.dtype, run.path, after)
         self.speakers = Speakers(self.adapters, run, folder)
         self.model, self.stamp = base, stamp
 
@@ -336,8 +335,5 @@ class Service:
 
     def _quadratic(self) -> int:
         """Count the modules of which both factors moved: there the product is quadratic in the strength."""
-        moved: dict[str, int] = {}
-        for cell in self.adapters.cells:
-            same = self.adapters.tensor("before", cell.name).equal(self.adapters.tensor("after", cell.name))
-            moved[cell.name.rsplit(".lora_", 1)[0]] = moved.get(cell.name.rsplit(".lora_", 1)[0], 0) + (not same)
-        return sum(count == 2 for count in moved.values())
+        moved = Counter(name.rsplit(".lora_", 1)[0] for name in self.adapters.moved())
+        return sum(factors == 2 for factors in moved.values())

@@ -39,8 +39,7 @@ def request(service: Service, op: str, **values: Any) -> list[dict[str, Any]]:
 
 def ends(run: Run) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Read before and after from the run's files."""
-    values = adapter_files.read_tensors(run.path / "before" / "adapter_model.safetensors")
-    before = {k.removeprefix("base_model.model.").removesuffix(".weight"): v for k, v in values.items()}
+    before = adapter_files.read_adapter(run.path / "before")
     return before, before | adapter_files.read_tensors(run.path / "after" / "region.safetensors")
 
 

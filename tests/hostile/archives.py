@@ -70,7 +70,7 @@ def patched(data: bytes, mark: bytes, offset: int, value: bytes) -> bytes:
     return bytes(made)
 
 
-CENTRAL, END = b"PK\x01\x02", b"PK\x05\x06"
+CENTRAL, LOCAL, END = b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06"
 
 
 def overlapping() -> bytes:
