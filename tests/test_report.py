@@ -193,6 +193,7 @@ def test_redaction_reaches_names_in_any_script_and_case_and_the_runs_own(tmp_pat
     assert whole["manifest"]["config"]["data"]["subjects"] == ["subject 1", "subject 2", "subject 3", "subject 4"]
     assert "--set 'data.subjects=subject 1,subject 2,subject 3,subject 4'" in whole["manifest"]["again"]
     assert store.find(whole["run"]["id"], tmp_path).id == run.id
+    assert cover.redacted("İlker, ilker-Öz", cover.aliases(["İlker Öz", "İlker"])) == f"subject 2, {cover.LEFT_OUT}"
     assert cover.redacted("他叫王伟。Ask other maren-tveitaskog", cover.aliases(["王伟", "Maren Tveitaskog"])) == "他叫subject 1。Ask other subject 2"
 
 

@@ -120,7 +120,7 @@ def _pattern(names: Iterable[str]) -> re.Pattern[str]:
 
 
 def _spelled(name: str) -> str:
-    return r"[\s_-]+".join(re.escape(word) for word in _plain(name).split())
+    return r"[\s_-]+".join(re.escape(word) for word in re.split(r"[\s_-]+", name) if word)  # lower case can be longer
 
 
 def _plain(text: str) -> str:
