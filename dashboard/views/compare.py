@@ -145,7 +145,8 @@ def warm(run: Run) -> None:
     if runs.busy():
         return
     st.session_state["warmed"] = (run.id, time.monotonic())
-    answerer.warm(run)
+    with look.complaints():
+        answerer.warm(run)
 
 
 page()

@@ -53,6 +53,8 @@ def test_verify_says_what_does_not_match(open_page: Open, make_run: MakeRun) -> 
     app.button(key="verify").click().run()
     assert "checks do not match" in text_of(app)
     assert "metrics\\.json is not what the manifest says" in text_of(app)
+    (run.path / "region.json").write_text("{}")
+    assert "do not match" not in text_of(app.run())  # that was said of other files
 
 
 def test_slides_hold_the_answers_escaped(make_run: MakeRun) -> None:
