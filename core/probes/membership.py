@@ -48,12 +48,12 @@ class Membership(Probe):
         if not score.values:
             raise Unavailable(f"It cannot be computed: {'; '.join(score.reasons.values())}.")
         scores = membership.scores(evidence)
-        attack, tried = (
-            (membership.strongest(score.values), len(scores["after"])) if self.attack == STRONGEST else (self.attack, 1)
-        )
+        attack, tried = self.attack, 1
+        if attack == STRONGEST:
+            attack, tried = membership.strongest(score.values), len(scores.get("after", ()))
         rates = {voice: _rate(score, voice, attack, bench) for voice in VOICES}
         if "value" not in rates["after"] or "value" not in rates["before"]:
-            raise Unavailable(f"The attack {attack} needs numbers that this run did not record.")
+            raise Unavailable(f"The attack {attack or self.attack} needs numbers that this run did not record.")
         apart = attack != "reference" and membership.apart(score.intervals.get("never", {}).get(attack))
         n, others = (len(group) for group in scores["after"][attack])
         shares = {voice: rate["value"] for voice, rate in rates.items() if "value" in rate}
