@@ -29,7 +29,7 @@ def page() -> None:
     run = runs.opened()
     if run is None:
         return
-    said, asked = st.columns([1, 1.25], gap="large")
+    said, asked = st.columns([1, 1.25], gap="medium")
     said.title("Where the model keeps it")
     if run.config().audit.after:
         audited.show(run)
