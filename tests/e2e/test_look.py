@@ -173,6 +173,7 @@ def test_by_hand_a_bar_takes_a_whole_layer(server: Server, page: Page) -> None:
     heading = page.get_by_role("heading", name=COUNT)
     before = heading.inner_text()
     bar = page.locator(".js-plotly-plot .barlayer .point path").first
+    bar.scroll_into_view_if_needed()
     box = bar.bounding_box()
     assert box
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 3)
