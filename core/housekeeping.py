@@ -48,7 +48,7 @@ def use(folder: Path) -> Use:
         "trash": [folder / trash.FOLDER],
         CACHE: [folder / CACHED],
         NOTES: [place.path for place in _notes(folder)],
-        UPLOADS: _uploads(folder),
+        UPLOADS: [folder / UPLOADED],
     }
     sizes = {part: sum(_bytes(place, seen) for place in places[part]) for part in PARTS}
     there = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
@@ -81,7 +81,7 @@ def clean(part: str, folder: Path) -> int:
             for place in _notes(folder):
                 shutil.rmtree(place.path, ignore_errors=True)
         elif part == UPLOADS:
-            for path in _uploads(folder):
+            for path in _unused(folder):
                 shutil.rmtree(path, ignore_errors=True)
         else:
             raise ValueError(f"no part to clean: {part}")
@@ -103,7 +103,7 @@ def _clean_cache(cache: Path) -> None:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _uploads(folder: Path) -> list[Path]:
+def _unused(folder: Path) -> list[Path]:
     """Return the folders of files that people uploaded and no run is made with, nor can be taken back."""
     runs = [*store.list_runs(folder), *(Run(item.path) for item in trash.content(folder))]
     # By name, which is a hash of the content: the folder itself may be reached, and written down, in several ways.

@@ -60,14 +60,19 @@ def _sentence(total: int, allowed: float) -> str:
     return f"The runs take {total / 1e9:.2f} GB of the {allowed / 1e9:g} GB that they may take{end}"
 
 
+def space(folder: Path) -> None:
+    """Raise UserError where the disk's quota is used up."""
+    total, allowed = _used(folder)
+    if total >= allowed:
+        raise UserError(_sentence(total, allowed), "Delete runs, empty the trash, or let an administrator clean up.")
+
+
 def starting(folder: Path) -> None:
     """Raise UserError where the acting person has enough in the queue, and where the disk's quota is used up.
 
     The command line may queue as much as it likes: whoever has a shell can start processes anyway.
     """
-    total, allowed = _used(folder)
-    if total >= allowed:
-        raise UserError(_sentence(total, allowed), "Delete runs, empty the trash, or let an administrator clean up.")
+    space(folder)
     owner = access.owner()
     if owner == access.SHELL:
         return

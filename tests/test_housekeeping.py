@@ -14,6 +14,7 @@ from core import access, housekeeping, jobs, limits, processes, store, trash
 from core.config import RunConfig
 from core.errors import UserError
 from core.store import Run
+from dashboard.parts import upload
 from tests.processes import until
 
 MB = 2**20
@@ -107,8 +108,8 @@ def test_uploads_count_and_go_once_no_run_is_made_with_them(folder: Path) -> Non
         if name == "thrown":
             store.write_json(run.path / "status.json", store.fresh_status() | {"state": "done"})
             trash.delete(run)
-    assert MB <= housekeeping.use(folder).sizes["uploads"] < 1.3 * MB
-    housekeeping.clean("uploads", folder)
+    assert 4 * MB <= housekeeping.use(folder).sizes["uploads"] < 4.3 * MB
+    assert MB <= housekeeping.clean("uploads", folder) < 1.3 * MB
     assert sorted(path.name for path in (folder / ".uploads").iterdir()) == ["new", "thrown", "used"]
 
 
@@ -146,6 +147,15 @@ def test_the_quota_warns_and_then_refuses(folder: Path, monkeypatch: pytest.Monk
     assert sorted(folder.rglob("*")) == before
     housekeeping.clean("cache", folder)
     limits.starting(folder)
+
+
+def test_a_full_quota_takes_no_new_upload(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORGETSCOPE_RUNS", str(folder))
+    kept = upload.save("data.json", b"[]")
+    monkeypatch.setenv(limits.DISK_QUOTA, f"{housekeeping.use(folder).total * 0.9 / 1e9:.9f}")
+    assert upload.save("data.json", b"[]") == kept
+    with pytest.raises(UserError, match="that they may take"):
+        upload.save("data.json", b"[ ]")
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "much", "nan", "inf", "1e9"])

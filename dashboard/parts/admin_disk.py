@@ -15,7 +15,7 @@ TITLES = {
     "runs": ("Runs", "Everything that runs hold. They are deleted one by one on the page Runs, and can be taken back there."),
     "trash": ("Trash", "Deleted runs. The page Runs offers to take them back until it is left; emptied, they are gone."),
     "cache": ("Cached stages", "Taught adapters and gradients that no run holds any more. Without them another run computes them again."),
-    "uploads": ("Uploaded files", "Data that people uploaded and no run is made with. What was uploaded within the last hour is not among it."),
+    "uploads": ("Uploaded files", "Data that people uploaded. What a run is made with stays, and so does what came within the last hour."),
     "notes": ("Notes of ended work", "What workers of references, probes, estimates and harnesses reported. Their results stand in the runs."),
 }
 """part of the folder of runs -> its name, and what becomes of it"""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from core import access, data, housekeeping, store
+from core import access, data, housekeeping, limits, store
 from core.data import Checked
 from core.errors import UserError
 from dashboard.parts import look
@@ -52,7 +52,7 @@ def usable(path: Path) -> bool:
 
 
 def save(name: str, content: bytes) -> Path:
-    """Keep an uploaded file in the runs folder, named by its content. Raises UserError for wrong ending or size, and where it is read-only."""
+    """Keep an uploaded file in the runs folder, named by its content. Raises UserError for wrong ending or size, on a full quota and where it is read-only."""
     access.changing()
     ending = name.rpartition(".")[2].lower()
     if ending not in ENDINGS:
@@ -67,6 +67,7 @@ def save(name: str, content: bytes) -> Path:
         if place.is_file() and place.stat().st_size == len(content):
             os.utime(place.parent)  # new again: see core/housekeeping.py
             return place
+        limits.space(store.runs_folder())
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
     except OSError as error:
