@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,15 @@ def unlearned_run(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.Te
         list(jobs.follow(run))
     assert run.status()["state"] == "done", run.status()
     return run
+
+
+@pytest.fixture
+def no_process_left(tmp_path: Path) -> Iterator[None]:
+    """End what a failed test leaves running in its folder."""
+    from tests.processes import end_all
+
+    yield
+    end_all(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from core import jobs, store
 from core.config import RunConfig, preset
@@ -63,6 +66,16 @@ def until(happened: Callable[[], object], what: str, seconds: float = 60) -> Non
     while not happened():
         assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
         time.sleep(0.05)
+
+
+def end_all(folder: Path) -> None:
+    """End every process that names a folder, or something in it, on its command line."""
+    left = [p for p in psutil.process_iter(["cmdline"]) if any(str(folder) in part for part in p.info["cmdline"] or ())]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, 10)
+    jobs.reap()
 
 
 def state(run: Run) -> str:

@@ -26,19 +26,7 @@ from tests import hub, processes
 from tests.e2e.serving import Server
 from tests.processes import ROOT, command, quick, state, until
 
-
-@pytest.fixture(autouse=True)
-def no_process_left() -> Iterator[None]:
-    """End what a failed test leaves running."""
-    yield
-    end_all()
-
-
-def end_all() -> None:
-    for child in jobs._children:
-        child.kill()
-        child.wait()
-    jobs.reap()
+pytestmark = pytest.mark.usefixtures("no_process_left")
 
 
 @pytest.fixture
@@ -52,7 +40,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     if not mounted or mounted.returncode:
         pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip() if mounted else 'no mount'}")
     yield place
-    end_all()
+    processes.end_all(place)
     subprocess.run(["umount", str(place)], check=True)
 
 

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from multiprocessing.connection import Listener
 from pathlib import Path
 from types import SimpleNamespace
@@ -183,13 +184,12 @@ def test_a_voice_that_fails_costs_only_itself(unlearned_run: Run) -> None:
 
 
 def test_warming_returns_at_once_and_the_model_is_there_later(unlearned_run: Run) -> None:
-    began = time.monotonic()
-    answerer.warm(unlearned_run)
-    assert time.monotonic() - began < 1
-    list(answerer.ask(unlearned_run, ["Who?"]))
-    began = time.monotonic()
-    answerer.warm(unlearned_run)
-    assert time.monotonic() - began < 1
+    times = [time.monotonic()]
+    for act in (answerer.warm, lambda run: list(answerer.ask(run, ["Who?"])), answerer.warm):
+        act(unlearned_run)
+        times.append(time.monotonic())
+    first, loading, again = (end - start for start, end in pairwise(times))
+    assert max(first, again) < loading / 2  # a busy machine slows all three
     assert answerer.leave()
 
 

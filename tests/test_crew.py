@@ -17,7 +17,7 @@ import pytest
 import torch
 import torch.distributed
 
-from core import jobs, localize, store
+from core import jobs, localize
 from core.crew import ALONE, Crew, Processes, cached, dealt
 from core.errors import UserError
 from core.progress import Reporter
@@ -28,19 +28,11 @@ from tests.naive import Bench
 from tests.processes import quick, state, until
 from tests.test_pipeline import execute
 
+pytestmark = pytest.mark.usefixtures("no_process_left")
+
 T = TypeVar("T")
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
-
-
-@pytest.fixture(autouse=True)
-def no_process_left(tmp_path: Path) -> object:
-    """End what a failed test leaves running."""
-    yield
-    for run in store.list_runs(tmp_path):
-        for process in at_work(run):
-            process.kill()
-    jobs.reap()
 
 
 def at_work(run: Run) -> list[psutil.Process]:

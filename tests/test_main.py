@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from core import jobs, store
+from core import store
 from core.store import Run
 from tests.processes import QUICK, ROOT, command, last_json, state, until
 
@@ -172,14 +172,6 @@ def only_run(folder: Path) -> Run | None:
 def in_unlearning(folder: Path) -> Callable[[], bool]:
     """Return a question that is true once the run has a checkpoint."""
     return lambda: any((folder).glob("*/checkpoints/*"))
-
-
-@pytest.fixture
-def no_process_left(tmp_path: Path) -> Iterator[None]:
-    """End what a failed test leaves running."""
-    yield
-    for run in store.list_runs(tmp_path):
-        jobs.kill(run)
 
 
 @pytest.mark.usefixtures("no_process_left")

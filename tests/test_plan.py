@@ -18,23 +18,11 @@ from core.context import Context
 from core.methods.grail import GRAIL
 from core.store import Run
 from core.timing import TIMED
-from tests.processes import ROOT, last_json, quick, state, until
+from tests.processes import ROOT, ended, last_json, quick, state, until
+
+pytestmark = pytest.mark.usefixtures("no_process_left")
 
 STAGES = ["load", "teach", "preflight", "localize", "unlearn", "answers", "evaluate"]
-
-
-@pytest.fixture(autouse=True)
-def no_process_left(tmp_path: Path) -> object:
-    yield
-    for run in [*store.list_runs(tmp_path), *(Run(p) for p in (tmp_path / ".plans").glob("*"))]:
-        jobs.kill(run)
-    jobs.reap()
-    jobs.reap()
-
-
-def ended(of: Run) -> str:
-    until(lambda: (jobs.reap(), state(of) in store.ENDED)[1], "the end", 90)
-    return state(of)
 
 
 def in_shell(config: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -311,7 +311,6 @@ def test_all_probes_on_a_tiny_run(run: Run) -> None:
         assert value.pop("stale") is False
         assert value == json.loads(json.dumps(found[name])), name
         assert value["sentence"]
-        assert value["seconds"] >= 0
     unavailable = {name: value["unavailable"] for name, value in read.items() if value["unavailable"]}
     # Random weights know nothing, nothing recorded how likely they find the true answers, and all facts are given away by
     # the few questions there are: the rest goes on.

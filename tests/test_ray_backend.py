@@ -26,6 +26,8 @@ from core.sweep import Member
 from tests.processes import ROOT, last_json, quick, state, until
 from tests.test_sweep import alone, same_result
 
+pytestmark = pytest.mark.usefixtures("no_process_left")
+
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed (make test-ray)")
 
 
@@ -95,15 +97,6 @@ def cluster() -> Iterator[Cluster]:
 def at_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setenv("FORGETSCOPE_RAY", cluster.address)
     return cluster
-
-
-@pytest.fixture(autouse=True)
-def no_process_left(tmp_path: Path) -> Iterator[None]:
-    """End what a failed test leaves running."""
-    yield
-    for run in [*store.list_runs(tmp_path), *(sweep.place for sweep in sweep_.list_sweeps(tmp_path / "runs"))]:
-        jobs.kill(run)
-    jobs.reap()
 
 
 def made_once(run: Run) -> bool:

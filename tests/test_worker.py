@@ -16,14 +16,7 @@ from core.errors import UserError
 from core.store import Run
 from tests.processes import ROOT, command, ended, last_json, quick, state, until
 
-
-@pytest.fixture(autouse=True)
-def no_process_left(tmp_path: Path) -> object:
-    """End what a failed test leaves running."""
-    yield
-    for run in store.list_runs(tmp_path):
-        jobs.kill(run)
-    jobs.reap()
+pytestmark = pytest.mark.usefixtures("no_process_left")
 
 
 def slow(model: Path, data: Path, folder: Path) -> Run:
