@@ -17,7 +17,7 @@ from core.config import from_json, preset
 from core.own_method import OwnMethod
 from core.store import Run
 from dashboard.charts.curves import thinned
-from dashboard.parts import configuration, follow, watched
+from dashboard.parts import configuration, estimate, follow, watched
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 GONE = ("*.parquet", "*.npz", "answers*", "metrics*", "region*", "unlearn*", "manifest*")
@@ -419,6 +419,12 @@ def test_what_a_link_asks_for_in_vain_is_said_until_it_is_set(open_page: Open) -
     assert len(app.warning) == 1
     app.number_input(key="this-machine.teach.epochs").set_value(3).run()
     assert not app.warning
+
+
+def test_a_run_that_goes_on_from_another_is_not_said_to_teach() -> None:
+    config, share = preset("this-machine"), {"unlearn": 40.0, "retention": 90.0}
+    assert "has to be taught" in estimate.knows(share, config)
+    assert estimate.knows(share, config.with_setting("teach.from_run", "earlier")).endswith("of those to keep.")
 
 
 def test_subjects_of_the_hub_are_part_of_the_link(open_page: Open) -> None:
