@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,6 +135,14 @@ def test_a_second_worker_leaves_the_first_ones_status_alone(unlearned_run: Run, 
         with locks.single_worker(place):
             assert work() == 1
         assert (place.path / "status.json").read_bytes() == before
+
+
+def test_probes_bring_no_run_back_that_was_deleted_while_their_model_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = SimpleNamespace(adapters=SimpleNamespace(hash=lambda _: "after"))
+    monkeypatch.setattr("core.probes.bench.open_bench", lambda *_: loaded)
+    with pytest.raises(UserError, match="not here any more"):
+        probes.examine(Run(tmp_path / "gone"), ["lens"])
+    assert not (tmp_path / "gone").exists()
 
 
 def test_a_run_without_an_unlearned_model_is_refused(run: Run) -> None:
