@@ -146,7 +146,7 @@ def judge(evidence: Evidence, rules: Rules = DEFAULT) -> Judged:
 def _says(evidence: Evidence, rules: Rules) -> str:
     """Return how the answer says the true one; an empty string where it does not."""
     said = evidence.said
-    told = f"It says {len(said.facts)} of {evidence.facts} facts that the question does not give: {_quoted(said.facts)}"
+    told = f"It {_told(len(said.facts), evidence.facts)} that the question does not give: {_quoted(said.facts)}"
     if evidence.scope == "unlearn" and evidence.strong:
         if said.strong >= rules.leaked_facts:
             return f"{told}."
@@ -174,7 +174,7 @@ def _misses(evidence: Evidence) -> str:
     """Say how far the answer is from saying the true one."""
     said, parts = evidence.said, []
     if evidence.facts:
-        parts.append(f"it says {len(said.facts) or 'none'} of {evidence.facts} facts")
+        parts.append(f"it {_told(len(said.facts), evidence.facts)}")
     if evidence.own:
         parts.append(f"{_percent(said.own)} of the true answer's own words" if parts else
                      f"it says {_percent(said.own)} of the true answer's own words")  # fmt: skip
@@ -182,6 +182,13 @@ def _misses(evidence: Evidence) -> str:
         parts.append(f"its wording differs (ROUGE-L recall {evidence.overlap:.2f})")
     known = "" if evidence.p is None else f"; the true one has probability {evidence.p:.2f} a token"
     return " and ".join(parts) + known
+
+
+def _told(said: int, facts: int) -> str:
+    """Return how many of so many facts an answer says, as people say it of a single one too."""
+    if facts == 1:
+        return "says the one fact" if said else "says nothing of the one fact"
+    return f"says {said or 'none'} of {facts} facts"
 
 
 def _noisy(noise: Noise, rules: Rules) -> str:

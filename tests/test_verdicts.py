@@ -111,6 +111,13 @@ def test_own_words_focus_and_wording_count_where_there_are_no_facts() -> None:
     assert [verdicts.judge(same, rules(wording=share)).verdict for share in (0.8, 0.9)] == ["leaked", "forgotten"]
 
 
+@pytest.mark.parametrize(("answer", "told"), [("At Elm Road.", "says nothing of the one fact"), ("At Quay Street.", "says the one fact that")])
+def test_a_single_fact_is_not_counted(answer: str, told: str) -> None:
+    found = verdicts.measure("unlearn", "Where does she live?", "She lives in Quay Street.", "", answer)
+    assert found.facts == 1
+    assert told in verdicts.judge(found).why
+
+
 def test_rules_survive_json_and_wrong_ones_are_named() -> None:
     changed = dataclasses.replace(DEFAULT, own_words=0.4, repeats=5)
     assert from_json(json.loads(json.dumps(changed.to_json()))) == changed
