@@ -122,4 +122,4 @@ def scope_marker(scope: str, size: int) -> dict[str, Any]:
 
 
 SCOPE_NAMES = {"unlearn": "✖ to forget", "retention": "● to keep"}
-"""the scopes as all pages call them"""
+"""the scopes as pictures and small print call them"""

@@ -28,7 +28,7 @@ def color(voice: str, palette: Palette) -> str:
     return {"before": palette.before, "never": palette.muted}.get(voice, palette.accent)
 
 
-def rates(rows: Sequence[Rates], palette: Palette, title: str = "came back, %") -> Figure:
+def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
     """Draw a line a probe: before, after and never taught as points with 95 % intervals."""
     fig = figure(palette, 92 + 40 * len(rows), showlegend=True, hovermode="closest", clickmode="event", margin={"t": 40})
     for place, voice in enumerate(VOICES):
@@ -46,7 +46,7 @@ def rates(rows: Sequence[Rates], palette: Palette, title: str = "came back, %") 
             customdata=[row.name for _, row in known], hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
     fig.update_layout(
-        xaxis=axis(palette, title, range=[-3, 103]), legend={"y": 1, "yref": "container", "yanchor": "top"},
+        xaxis=axis(palette, "rate, %", range=[-3, 103]), legend={"y": 1, "yref": "container", "yanchor": "top"},
         yaxis=axis(palette, range=[len(rows) - 0.5, -0.5], tickvals=list(range(len(rows))), showgrid=False,
                    ticktext=[chart_text(shorten(row.name, 26)) for row in rows]),
     )  # fmt: skip

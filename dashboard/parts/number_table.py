@@ -135,5 +135,5 @@ def _style(palette: Palette) -> str:
 .fs-numbers td small {{ margin-left: .3rem; color: inherit; }}
 .fs-numbers th small {{ display: block; line-height: 1.3; }}
 .fs-numbers .mark {{ color: {palette.bad}; font-weight: 600; }}
-@media (max-width: 700px) {{ .fs-numbers td small {{ display: none; }} .fs-numbers th, .fs-numbers td {{ padding: .38rem .4rem; }} }}
+@media (max-width: 700px) {{ .fs-numbers td small {{ display: block; margin-left: 0; }} .fs-numbers th, .fs-numbers td {{ padding: .38rem .4rem; }} }}
 """

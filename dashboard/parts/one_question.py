@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from dashboard.parts import look, runs
+from dashboard.parts import look, probe_read, runs
 from dashboard.parts.text import shorten
 
 if TYPE_CHECKING:
@@ -25,11 +25,10 @@ def show(run: Run) -> None:
     row = chosen(asked)
     if row is None:
         return
-    taught = "taught, then unlearned" if run.config().teach.enabled else "unlearned"
+    taught = "taught, then unlearned" if (run.path / "teach.json").is_file() else "unlearned"
     with st.container(gap="xxsmall"):
         st.html(markup(row, f"One of {len(asked)} questions that were {taught}", look.palette()))
-        st.page_link("views/compare.py", label="Compare the answers", icon=":material/compare:",
-                     query_params={"run": run.id, "q": str(row.get("question", ""))})  # fmt: skip
+        probe_read.compare_link(run, str(row.get("question", "")), "Compare the answers")
 
 
 def chosen(asked: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

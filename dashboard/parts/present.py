@@ -78,8 +78,9 @@ def answer(run: Run, asked: dict[str, Any]) -> None:
 
 def _interruptible(replies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Pass replies on; between two of them this script can be interrupted, so that whoever leaves waits for nothing."""
+    place = st.empty()
     for reply in replies:
-        st.empty()
+        place.empty()
         yield reply
 
 

@@ -28,6 +28,11 @@ ICONS = {
     "leaks": ":material/water_drop:", "perhaps": ":material/help:", "no leak seen": ":material/check_circle:",
     "use": ":material/visibility:", "look": ":material/visibility:", "unavailable": ":material/block:",
 }  # fmt: skip
+LEAKING = (
+    "Share of facts, answer tokens or pairs that each probe got out of the model. A leak is where after lies further right than "
+    "never taught, by more than chance explains."
+)
+BESIDE = "What these measure tells no leak by itself: right is what each of them says."
 FEW = 4
 """sentences up to which they stand open"""
 COLORS = {"leaks": "red", "perhaps": "orange", "no leak seen": "green"}
@@ -57,9 +62,9 @@ def results(run: Run, found: Mapping[str, Mapping[str, Any]]) -> None:
     for line in lines:
         titles.setdefault(f"{ICONS.get(line.verdict, '')} {said(line.verdict)}", []).append(md(line.title))
     st.markdown("  \n".join(f"{verdict}: {', '.join(names)}" for verdict, names in titles.items()))
-    pictures(run, found, [line for line in lines if line.verdict in COLORS], "the truth came back, %: a leak where after is right of never taught", "probe_rates")
-    pictures(run, found, [line for line in lines if line.verdict not in COLORS], "%, as each probe measures it: these tell no leak by themselves", "probe_rates_beside")
-    with st.expander("What each probe found, in words", icon=":material/notes:", expanded=len(lines) < FEW):
+    pictures(run, found, [line for line in lines if line.verdict in COLORS], LEAKING, "probe_rates")
+    pictures(run, found, [line for line in lines if line.verdict not in COLORS], BESIDE, "probe_rates_beside")
+    with st.expander("What each probe found, in words", icon=":material/notes:", expanded=len(lines) <= FEW):
         for line in lines:
             st.markdown(f"{said(line.verdict)} · **{md(line.title)}**: {md(line.sentence)}")
         st.caption("There is no overall grade: probes ask different things. “Leaks”: after is above never taught by more than chance explains.")
@@ -80,13 +85,14 @@ def said(verdict: str) -> str:
     return f"**{'not judged' if verdict in ('use', 'look') else verdict}**"
 
 
-def pictures(run: Run, found: Mapping[str, Mapping[str, Any]], lines: Sequence[scorecard.Line], axis: str, key: str) -> None:
-    """Show the rates of some probes, whose direction the axis tells."""
+def pictures(run: Run, found: Mapping[str, Mapping[str, Any]], lines: Sequence[scorecard.Line], caption: str, key: str) -> None:
+    """Show the rates of some probes under a caption that says how they are read."""
     rows = [row for line in lines if (row := probe_read.rates_of(line.title, mapping(found[line.probe].get("rates")))).values]
     if not rows:
         return
     told = "; ".join(f"{row.name}: " + ", ".join(f"{chart.VOICES[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows)
-    look.chart(chart.rates(rows, look.palette(), axis), f"Rates of {len(rows)} probes with 95 % intervals. {told}", key,
+    st.caption(caption)
+    look.chart(chart.rates(rows, look.palette()), f"Rates of {len(rows)} probes with 95 % intervals. {told}", key,
                facts=[("Run", run.id), ("File", "probes/*.json"), ("Computed as", "share of questions in which the truth came back, or what the probe's own measure says; "
                       "bars: 95 % bootstrap over questions, exact binomial bound where all agree")],
                on_click=lambda name: choose(name, found), columns=probe_read.columns(rows))  # fmt: skip

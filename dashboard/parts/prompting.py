@@ -61,7 +61,7 @@ def suggested(rows: Rows) -> str:
     split = row.segmented_control("Questions", present, format_func=SPLITS.get, default=present[0], key="split",
                                   required=True, label_visibility="collapsed", width="content", **follow)  # fmt: skip
     picking = row.container(width=430)
-    with row.popover("Search ●" if st.session_state.get("search") else "Search", icon=":material/search:"):
+    with row.popover("Search ●" if st.session_state.get("search", st.query_params.get("search")) else "Search", key="searching", icon=":material/search:"):
         words = st.text_input("Search questions, answers and subjects", key="search", placeholder="a name, a street, a word", **follow)
     found = [
         str(row.get("question", "")) for row in rows

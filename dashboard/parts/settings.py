@@ -26,7 +26,6 @@ SYMBOLS = {"mu": "μ", "sigma": "σ"}
 Changes = dict[str, Any]
 """path of a setting -> its new value"""
 
-
 _LEFT = "settings.not_taken"
 """place in the session of what an address asked for in vain: key of a setting -> (its name, the value)"""
 
@@ -37,15 +36,17 @@ def field(item: dict[str, Any], key: str) -> Any:
     asked = None if key in st.session_state else st.query_params.get(key)
     value, left = _widget(item, key), st.session_state.setdefault(_LEFT, {})
     if asked is not None and not _same(asked, value):
-        left[key] = (item["name"].replace("_", " "), asked)
+        left[key] = (_name(item), asked)
     elif key in left and value != _shown(item["value"]):
         del left[key]  # somebody has set it since
     return value
 
 
-def not_taken() -> str:
-    """Return what the address asked for and no setting could be, in words."""
-    return ", ".join(f"{name} = {value[:80]}" for name, value in st.session_state.get(_LEFT, {}).values())
+def not_taken(prefix: str) -> str:
+    """Return what the address asked for and no setting of a form that is shown could be, in words."""
+    left: dict[str, tuple[str, str]] = st.session_state.get(_LEFT, {})
+    shown = [one for key, one in left.items() if key.startswith(f"{prefix}.") and key in st.session_state]
+    return ", ".join(f"{name} = {value[:80]}" for name, value in shown)
 
 
 def _same(asked: str, value: Any) -> bool:
@@ -60,8 +61,7 @@ def _same(asked: str, value: Any) -> bool:
 def _widget(item: dict[str, Any], key: str) -> Any:
     value = item["value"]
     changed = st.session_state.get(key, _shown(value)) != _shown(value)
-    name = SYMBOLS.get(item["name"], item["name"].replace("_", " "))
-    label = f"{':orange[●] ' if changed else ''}{md(name)}"
+    label = f"{':orange[●] ' if changed else ''}{md(_name(item))}"
     if item.get("unit"):
         label += f" :gray[{md(item['unit'])}]"
     options: dict[str, Any] = {"key": key, "help": help_of(item), "bind": "query-params"}
@@ -77,6 +77,10 @@ def _widget(item: dict[str, Any], key: str) -> Any:
         low, high = _bound(item, "low", float), _bound(item, "high", float)
         return st.number_input(label, low, high, value, step=step, format="%g", **options)
     return st.text_input(label, _shown(value), **options)
+
+
+def _name(item: dict[str, Any]) -> str:
+    return str(SYMBOLS.get(item["name"], item["name"].replace("_", " ")))
 
 
 def help_of(item: dict[str, Any]) -> str:
@@ -133,7 +137,10 @@ def member(
     config = RunConfig().with_setting("region", start) if kind is Region else _with_method(start)
     stage = "region" if kind is Region else "unlearn"
     items = describe(start)
-    if isinstance(start, Located) and st.session_state.get(f"{prefix}.{name}.{stage}.thresholds", start.thresholds) != "published":
+    thresholds = f"{prefix}.{name}.{stage}.thresholds"
+    # Of an address that was just opened the widget, drawn below, does not know yet.
+    asked = st.session_state.get(thresholds, st.query_params.get(thresholds))
+    if isinstance(start, Located) and (asked or start.thresholds) != "published":
         items = [item for item in items if item["name"] != "published"]  # it says whose, where there are none
     for path, value in _block(stage, items, f"{prefix}.{name}").items():
         config = config.with_setting(path, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,8 @@ def compare(
         st.metric("Jaccard", f"{found.jaccard:.2f}", f"chance {found.chance:.2f}", delta_color="off", delta_arrow="off", help=JACCARD)
         st.metric("In both", f"{found.both}", f"of {found.first} and {found.second}", delta_color="off", delta_arrow="off")
         for label, column in (("Ranks: cosine", "cos"), ("Ranks: forget gradient", "mag_unlearn")):
-            st.metric(label, f"{rank_correlation(first.loc[live, column], second.loc[live, column]):.2f}", help=RANKS)
+            ranks = rank_correlation(first.loc[live, column], second.loc[live, column])
+            st.metric(label, "–" if math.isnan(ranks) else f"{ranks:.2f}", help=RANKS)
     st.markdown(verdict(found))
     kind = st.segmented_control("Difference of", list(differences.KINDS), format_func=differences.KINDS.get, default="cosine",
                                 key="difference", required=True, bind="query-params")  # fmt: skip

@@ -176,7 +176,7 @@ def _noted(problems: list[UserError]) -> Iterator[None]:
 def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | None, start: Start) -> None:
     """Say what will happen and what it needs, and start it."""
     name = st.text_input("Name", key="new.name", max_chars=80, placeholder="made from method and data if empty")
-    if left := settings.not_taken():
+    if left := settings.not_taken(start.form):
         st.warning(f"The address asks for what cannot be set, so it was left out: {md(left)}.", icon=":material/link_off:")
     if config is None or problem:
         if problem:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from dashboard.charts.palette import LIGHT
@@ -27,10 +25,7 @@ def test_what_a_model_said_stays_text() -> None:
 
 @pytest.mark.parametrize("taught", [True, False])
 def test_the_landing_page_says_what_was_unlearned(open_page: Open, make_run: MakeRun, taught: bool) -> None:
-    run = make_run("mine")
-    config = json.loads((run.path / "config.json").read_text())
-    config["teach"]["enabled"] = taught
-    (run.path / "config.json").write_text(json.dumps(config))
+    make_run("mine", without=() if taught else ("teach.json",))
     said = text_of(open_page("localize", "mine"))
     assert ("taught, then unlearned" in said) == taught
     assert "Where in Bergen does Maren Tveitaskog live?" in said

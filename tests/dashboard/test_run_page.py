@@ -421,6 +421,20 @@ def test_what_a_link_asks_for_in_vain_is_said_until_it_is_set(open_page: Open) -
     assert not app.warning
 
 
+def test_what_a_link_asked_for_in_vain_goes_with_its_form(open_page: Open) -> None:
+    app = open_page("run", **{"this-machine.unlearn.steps": "9999999"})
+    assert len(app.warning) == 1
+    app.segmented_control(key="new.preset").set_value("fluent").run()
+    assert not app.warning
+
+
+def test_a_link_says_whose_published_thresholds(open_page: Open) -> None:
+    region = "this-machine.rule.located.region"
+    app = open_page("run", **{f"{region}.thresholds": "published", f"{region}.published": "qwen1.5-7b:copyright"})
+    assert app.selectbox(key=f"{region}.published").value == "qwen1.5-7b:copyright"
+    assert not app.warning
+
+
 def test_a_run_that_goes_on_from_another_is_not_said_to_teach() -> None:
     config, share = preset("this-machine"), {"unlearn": 40.0, "retention": 90.0}
     assert "has to be taught" in estimate.knows(share, config)
