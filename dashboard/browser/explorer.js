@@ -215,7 +215,7 @@ function thresholdLines(plot, data, shared, commit, signal) {
   const label = document.createElement("output");
   label.className = "fs-live";
   label.hidden = true;
-  layer.append(corner, ...(data.draggable ? [mu, sigma] : []), label);
+  layer.append(...(data.draggable ? [corner, mu, sigma] : []), label);
   plot.append(layer);
   const place = () => {
     const { xaxis, yaxis, _size: size } = plot._fullLayout;

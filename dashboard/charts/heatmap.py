@@ -51,12 +51,12 @@ MEASURES = {
     ),
     "divergence": Measure(
         "Divergence", "divergence",
-        "(1 − cosine) × forget gradient: high where a cell matters for forgetting and little for keeping.",
+        "(1 − cosine) × forget gradient: high where the forget gradient is strong and points another way than the retain gradient.",
     ),
     "region": Measure("Region", "", "Which cells unlearning may change.", False),
     "change": Measure(
         "‖Δθ‖", "norm_change",
-        "How far unlearning moved each cell (Frobenius norm of after − before). Only outlined cells may differ from 0.",
+        "How far unlearning moved each cell (Frobenius norm of after − before): 0 outside the region that this run was made with.",
     ),
 }  # fmt: skip
 

@@ -13,15 +13,16 @@ from dashboard.parts.text import chart_text, number
 
 
 def scatter(
-    table: pd.DataFrame, region: Collection[str], mu: float, sigma: float, chosen: str | None, palette: Palette
+    table: pd.DataFrame, region: Collection[str], limits: tuple[float, float] | None, chosen: str | None, palette: Palette
 ) -> Figure:
-    """Draw all tensors that have a gradient with both threshold lines; the region is the upper left corner."""
+    """Draw all tensors that have a gradient, with those of the region marked.
+
+    limits: (μ, σ), drawn as lines around the upper left corner; None where something else selected the region.
+    """
     live = table[table["has_gradient"] & (table["mag_unlearn"] > 0)]
     inside = live["name"].isin(set(region))
     fig = figure(palette, 300, clickmode="event", dragmode="select")
     low, high = (live["mag_unlearn"].min(), live["mag_unlearn"].max()) if len(live) else (1e-6, 1.0)
-    corner = {"x0": -1.05, "x1": mu, "y0": max(sigma, low / 4), "y1": high * 2}
-    fig.add_shape(type="rect", **corner, fillcolor=palette.accent, opacity=0.07, line_width=0, layer="below")
     marks = {
         "symbol": ["x" if within else "circle" for within in inside],
         "color": [palette.accent if within else palette.before for within in inside],
@@ -38,7 +39,11 @@ def scatter(
     if not row.empty:
         ring = {"symbol": "circle-open", "size": 16, "color": palette.text, "line": {"width": 2.5}}
         fig.add_scatter(x=row["cos"], y=row["mag_unlearn"], mode="markers", marker=ring, hoverinfo="skip", name="chosen")
-    _limits(fig, mu, sigma, palette)
+    if limits is not None:
+        mu, sigma = limits
+        corner = {"x0": -1.05, "x1": mu, "y0": max(sigma, low / 4), "y1": high * 2}
+        fig.add_shape(type="rect", **corner, fillcolor=palette.accent, opacity=0.07, line_width=0, layer="below")
+        _limits(fig, mu, sigma, palette)
     left = min(-0.1, float(live["cos"].min()) - 0.05) if len(live) else -1
     fig.update_layout(
         margin={"t": 26}, newselection={"line": {"color": palette.text, "width": 1}},

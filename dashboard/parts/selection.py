@@ -44,6 +44,11 @@ def own(region: Region, tensors: Sequence[str]) -> Selection:
     return Selection(region) if type(region) is Located else Selection(Located(), tuple(tensors))
 
 
+def origin(selection: Selection, start: Selection, rule: Region) -> str:
+    """Say what selected the tensors where thresholds did not. start: what the run was made with; rule: the run's own."""
+    return f"chosen by the rule “{rule.name}”" if selection.hand == start.hand and not isinstance(rule, Cells) else "picked by hand"
+
+
 def write(selection: Selection, table: pd.DataFrame) -> str:
     """Write a selection for an address: `quantile:0.5:0.5`, or `hand:` with one bit a tensor in base64."""
     if selection.hand is None:

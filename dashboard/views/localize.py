@@ -41,22 +41,18 @@ def page() -> None:
     if not table["has_gradient"].any():
         st.warning("No tensor of this run has a gradient for both scopes, so nothing can be located.", icon=":material/block:")
         return
-    with said:
-        st.markdown(
-            "Each cell is one small weight matrix that was trained when the model learnt these facts. Outlined cells matter for "
-            "what must be **forgotten** and little for what must be **kept**: unlearning changes these and no others."
-        )
     with asked:
         one_question.show(run)
     start = selection.own(run.config().region, (run.json("region.json") or {}).get("tensors", ()))
     chosen = prepare(run, table, start)
-    region, rule = select(chosen, table)
+    region, source = select(chosen, table), None if chosen.hand is None else selection.origin(chosen, start, run.config().region)
+    said.markdown(opening(source))
     # Both plots are sent before the many controls, so that they are seen, or repainted, sooner.
     picture, side = st.columns([2.1, 1], gap="large")
     with picture:
         grid(run, table, region, chosen)
     with side:
-        cut(run, table, region, rule, chosen)
+        cut(run, table, region, chosen.rule, source)
         controls(run, table, region, start)
     with picture:
         st.subheader("One cell")
@@ -64,6 +60,18 @@ def page() -> None:
     drill_down(run, table, region)
     st.subheader("Against another run")
     versus.show(run, table, region)
+
+
+def opening(source: str | None) -> str:
+    """Say what is seen, and what is outlined. source: what selected the tensors, None for the thresholds."""
+    rule = (
+        "Outlined: gradients of what must be **forgotten** and **kept** point apart (cosine below μ); the former is strong (above σ), "
+        "the latter of any size."
+    )
+    return (
+        "Each cell is one small weight matrix that was trained when the model learnt these facts. "
+        f"{rule if source is None else f'Outlined cells were {md(source)}.'} Unlearning here changes these and no others."
+    )
 
 
 def with_changes(run: Run) -> pd.DataFrame | None:
@@ -112,11 +120,11 @@ def spelled() -> Selection:
     return Selection(thresholds.now(), tuple(state["hand"]) if state["by"] == "hand" else None)
 
 
-def select(chosen: Selection, table: pd.DataFrame) -> tuple[list[str], Located]:
+def select(chosen: Selection, table: pd.DataFrame) -> list[str]:
     """Apply the selection; an impossible one selects nothing."""
     with look.complaints():
-        return chosen.select(table), chosen.rule
-    return [], chosen.rule
+        return chosen.select(table)
+    return []
 
 
 def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) -> None:
@@ -146,16 +154,23 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) ->
         draggable=chosen.hand is None, palette=look.palette(), layers=layers, mu=mu, sigma=sigma, facts=facts(run, measure, found is not None), columns=as_columns(table, region),
         on_picked=lambda found: picked(found, table, shown), on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
     )  # fmt: skip
-    st.caption("  \n".join(legend(measure, chosen, found is not None)), help=separability_.HELP if found is not None else None)
+    also = also_changed(table, region) if measure == "change" else ""
+    st.caption("  \n".join(legend(measure, chosen, found is not None, also)), help=separability_.HELP if found is not None else None)
 
 
-def legend(measure: str, chosen: Selection, strip: bool) -> list[str]:
-    """Say below the picture what its colours, outlines and bars are."""
+def legend(measure: str, chosen: Selection, strip: bool, also: str) -> list[str]:
+    """Say below the picture what its colours, outlines and bars are. also: what there is to add about the colours."""
     of = heatmap_.MEASURES[measure]
     outlined = "Outlined: selected." if measure in heatmap_.WHOLE else "Outlined: selected; pale: not."
     handle = " The handle on the colour bar is μ." if measure == "cosine" and chosen.hand is None else ""
     line = f" {separability_.SAID}" if strip else ""
-    return [f"**{of.label}**: {of.help}", f"{outlined} Bars: selected cells of each layer and module.{handle}{line}"]
+    return [f"**{of.label}**: {of.help}{also}", f"{outlined} Bars: selected cells of each layer and module.{handle}{line}"]
+
+
+def also_changed(table: pd.DataFrame, region: list[str]) -> str:
+    """Say how many tensors the run changed that are not selected now; nothing where there is none."""
+    others = int(((table["norm_change"] > 0) & ~table["name"].isin(set(region))).sum())
+    return f" This run also changed {others} tensors that are not selected now." if others else ""
 
 
 FORMULAS = {
@@ -201,16 +216,18 @@ def picked(found: dict[str, Any], table: pd.DataFrame, shown: pd.DataFrame) -> N
         handpicked.toggle(names, table)
 
 
-def cut(run: Run, table: pd.DataFrame, region: list[str], rule: Located, chosen: Selection) -> None:
-    """Show what the thresholds cut out, with both lines to drag."""
+def cut(run: Run, table: pd.DataFrame, region: list[str], rule: Located, source: str | None) -> None:
+    """Show what the thresholds cut out, with both lines to drag; or, where something else selected it, the region alone."""
     with look.complaints():
         mu, sigma = rule.limits(table)
-        fig = scatter(table, region, mu, sigma, one_cell.chosen_cell(table, region), look.palette())
-        alt = f"{len(region)} tensors have a cosine below {mu:.2f} and a forget gradient above {number(sigma)}."
+        by_rule = source is None
+        fig = scatter(table, region, (mu, sigma) if by_rule else None, one_cell.chosen_cell(table, region), look.palette())
+        said = f"have a cosine below {mu:.2f} and a forget gradient above {number(sigma)}" if by_rule else f"were {source}"
+        alt = f"{len(region)} tensors {said}."
         place = cells_.layout(cells_.joined(table) if st.session_state.get("join") else table)
         keys = table.assign(factor=cells_.JOINED) if st.session_state.get("join") else table
         explorer.scatter(
-            fig, alt, link=run.id, draggable=chosen.hand is None, cells=explorer.statistics(table, *place.place(keys)), mu=mu,
+            fig, alt, link=run.id, draggable=by_rule, cells=explorer.statistics(table, *place.place(keys)), mu=mu,
             sigma=sigma, palette=look.palette(), facts=look.where(run, "localize", "localization.parquet", FORMULAS["cosine"]),
             on_picked=lambda found: picked(found, table, table),
             on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),

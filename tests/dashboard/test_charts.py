@@ -128,18 +128,21 @@ def test_names_in_hover_texts_are_escaped(table: pd.DataFrame) -> None:
 
 def test_scatter_parts_region_and_rest(table: pd.DataFrame) -> None:
     region = table["name"].tolist()[:4]
-    fig = scatter(table, region, 0.5, 0.3, region[0], LIGHT)
+    fig = scatter(table, region, (0.5, 0.3), region[0], LIGHT)
     assert [len(t.x) for t in fig.data] == [len(table), 1]
     marks = trace(fig, "tensors").marker
     assert [mark == "x" for mark in marks.symbol] == [name in region for name in table["name"]]
     assert set(marks.color) == {LIGHT.accent, LIGHT.before}
+    assert len(fig.layout.shapes) == 3
+    by_hand = scatter(table, region, None, region[0], LIGHT)
+    assert not by_hand.layout.get("shapes"), "thresholds that selected nothing are not drawn"
 
 
 def test_a_flat_or_empty_localization_still_draws(table: pd.DataFrame) -> None:
     table["mag_unlearn"] = 0.0
     table["has_gradient"] = False
     assert heatmap.heatmap(table, "forget", [], None, LIGHT).data
-    assert scatter(table, [], 0.5, 0.0, None, LIGHT).data is not None
+    assert scatter(table, [], (0.5, 0.0), None, LIGHT).data is not None
 
 
 def test_cell_is_cut_out_of_the_flat_arrays() -> None:
@@ -250,7 +253,7 @@ def test_every_chart_is_valid_plotly(table: pd.DataFrame) -> None:
     charts = [
         *(heatmap.heatmap(table, measure, region, region[0], LIGHT, join=join) for measure in heatmap.MEASURES for join in (0, 1)),
         heatmap.heatmap(table, "cosine", region, None, DARK, separability=probed()),
-        scatter(table, region, 0.5, 0.3, region[0], DARK), curves.checks(events, result["target"], LIGHT),
+        scatter(table, region, (0.5, 0.3), region[0], DARK), curves.checks(events, result["target"], LIGHT),
         curves.losses(events, LIGHT), curves.teaching(events, LIGHT), cell.histogram(inside, LIGHT), cell.profile(inside, "row", LIGHT),
         *(differences.difference(table, table, kind, (region, region[1:]), LIGHT) for kind in differences.KINDS),
         dial.scopes(rows, 75, LIGHT), dial.truth(rows, 75, LIGHT), dial.held(held, "layer 0", LIGHT),

@@ -253,3 +253,26 @@ def test_a_run_that_measured_separability_shows_it_and_an_old_one_does_not(make_
     app = open_page("localize", "mine")
     assert not app.exception
     assert SAID in text_of(app)
+
+
+def test_the_page_says_what_selected_the_outlined_cells(open_page: Open) -> None:
+    assert "cosine below μ" in text_of(open_page("", "privacy-memflex"))
+    late = text_of(open_page("", "privacy-fluent"))
+    assert "chosen by the rule “late”" in late
+    assert "cosine below μ" not in late.split("Each cell")[1].split("\n", maxsplit=1)[0]
+    hand = selection.write(Selection(Located(), tuple(bundled()["name"][:3])), bundled())
+    assert "picked by hand" in text_of(open_page("", "privacy-fluent", region=hand))
+
+
+def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Open, make_run: MakeRun) -> None:
+    run = make_run("mine")
+    table, mine = bundled(), set(run.json("region.json")["tensors"])
+    changes = pd.DataFrame({"name": table["name"], "norm_before": 2.0, "norm_change": table["name"].isin(mine).astype(float)})
+    changes.to_parquet(run.path / "changes.parquet")
+    app = open_page("", "mine")
+    app.segmented_control(key="measure").set_value("change").run()
+    assert "How far unlearning moved" in text_of(app)
+    assert "This run also changed" not in text_of(app)
+    app.slider(key="mu").set_value(0.1).run()
+    others = len(mine - set(Located("quantile", 0.1, 0.5).select(table)))
+    assert f"This run also changed {others} tensors" in text_of(app)
