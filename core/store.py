@@ -177,8 +177,12 @@ def _config(text: str) -> RunConfig | None:
 
 
 def create(config: RunConfig, folder: Path) -> Run:
-    """Make a new run directory with its configuration, queued. Raises UserError where nothing can be written."""
+    """Make a new run directory with its configuration, queued.
+
+    Raises UserError where nothing can be written, and for a region whose settings exclude each other.
+    """
     access.changing()
+    config.region.check()
     method, source = config.unlearn.method.label, Path(config.data.source).name
     name = config.name or f"{method} on {source} {config.data.subset}"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"

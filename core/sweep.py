@@ -114,6 +114,8 @@ def create(kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Mem
         raise UserError("This sweep has no run.", "Ask for at least one method, region and seed.")
     if len({member.config.model.device for member in members}) > 1:
         raise UserError("A sweep runs on one device.", "Start a sweep for each device.")
+    for member in members:
+        member.config.region.check()  # all of them before the first run is made
     limits.starting(folder)
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:30] or kind
     sweep = Sweep(home(folder) / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{uuid.uuid4().hex[:4]}")

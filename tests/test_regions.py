@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from core import store
+from core.config import RunConfig
 from core.errors import UserError
 from core.regions import (
     PUBLISHED,
@@ -265,6 +268,7 @@ def test_every_rule_can_be_written_in_words() -> None:
 def test_parsing_reads_ranges_and_lists() -> None:
     assert parse("layers:4-9", All()) == Layers(4, 9)
     assert parse("layers:4", All()) == Layers(4, 4)
+    assert parse("layers:4-", All()) == Layers(4)
     assert parse("modules:q_proj, v_proj", All()) == Modules(("q_proj", "v_proj"))
     assert parse("cells:a,b", All()) == Cells(("a", "b"))
     assert parse("top:80", All()) == Top("80")
@@ -278,10 +282,29 @@ def test_parsing_keeps_the_thresholds() -> None:
     assert (rule.thresholds, rule.mu, rule.sigma) == ("absolute", 0.9, 1e-4)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("text", ["layers", "layers:a-b", "layers:3-", "located-ish", "all:3", "late:x", "top:0%"])
+@pytest.mark.parametrize("text", ["layers", "layers:a-b", "layers:-3", "located-ish", "all:3", "late:x", "top:0%"])
 def test_unreadable_rule_is_an_error(text: str) -> None:
-    if text == "layers:3-":
-        assert parse(text, All()) == Layers(3, 3)
-        return
     with pytest.raises(UserError):
         parse(text, All())
+
+
+def test_advice_for_the_complement_is_the_other_way_round(table: pd.DataFrame) -> None:
+    strict, loose = {"thresholds": "absolute", "mu": -1.0, "sigma": 1.0}, {"thresholds": "absolute", "mu": 1.0, "sigma": 0.0}
+    for rule, advice in (
+        (Located(**strict), "Raise mu"), (Located(**loose), "Lower mu"),
+        (Complement(**strict), "Raise mu"), (Complement(**loose), "Lower mu"),
+    ):  # fmt: skip
+        with pytest.raises(UserError) as error:
+            choose(rule, table)
+        assert error.value.fix.startswith(advice)
+
+
+def test_quantiles_that_are_none_are_refused_when_a_run_is_made(tmp_path: Path) -> None:
+    for order in (("sigma", 2.0), ("thresholds", "absolute")), (("thresholds", "absolute"), ("sigma", 2.0)):
+        config = RunConfig()
+        for key, value in order:
+            config = config.with_setting(f"region.{key}", value)
+        config.region.check()
+    with pytest.raises(UserError, match="Quantiles lie between 0 and 1"):
+        store.create(config.with_setting("region.thresholds", "quantile"), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

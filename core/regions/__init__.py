@@ -48,10 +48,14 @@ def choose(rule: Region, table: pd.DataFrame) -> list[str]:
     """Apply a rule. Raises UserError when it selects nothing, or everything although it should locate."""
     chosen = rule.select(table)
     live = int(table["has_gradient"].sum())
+    # The complement holds what the thresholds leave: what widens every other rule narrows it.
+    takes, wider, narrower = "select", "Raise mu or lower sigma", "Lower mu or raise sigma"
+    if isinstance(rule, Complement):
+        takes, wider, narrower = "leave", narrower, wider
     if not chosen and isinstance(rule, Located):
-        raise UserError("The thresholds select no tensor.", "Raise mu or lower sigma, or choose another region rule.")
+        raise UserError(f"The thresholds {takes} no tensor.", f"{wider}, or choose another region rule.")
     if not chosen:
         raise UserError(f"The region “{rule.name}” holds no tensor with a gradient.", "Change it, or choose another rule.")
     if len(chosen) == live and isinstance(rule, Located):
-        raise UserError("The thresholds select every tensor.", "Lower mu or raise sigma, or choose the region “all”.")
+        raise UserError(f"The thresholds {takes} every tensor.", f"{narrower}, or choose the region “all”.")
     return chosen

@@ -19,6 +19,9 @@ class Region:
 
     name: ClassVar[str]
 
+    def check(self) -> None:
+        """Raise UserError for settings that exclude each other. Asked when a run is made: until then they come one by one."""
+
     def select(self, table: pd.DataFrame) -> list[str]:
         """Return the chosen tensor names, in table order."""
         raise NotImplementedError

@@ -52,15 +52,19 @@ class Located(Region):
             "can lie elsewhere."
         )
 
+    def check(self) -> None:
+        """Refuse quantiles that are none."""
+        if self.thresholds == "quantile" and not (0 <= self.mu <= 1 and 0 <= self.sigma <= 1):
+            raise UserError("Quantiles lie between 0 and 1.", "Choose mu and sigma there, or thresholds=absolute.")
+
     def limits(self, table: pd.DataFrame) -> tuple[float, float]:
         """Return mu and sigma as absolute values for this table."""
+        self.check()
         if self.thresholds == "published":
             model, _, subset = self.published.partition(":")
             return PUBLISHED[model, subset]
         if self.thresholds == "absolute":
             return self.mu, self.sigma
-        if not (0 <= self.mu <= 1 and 0 <= self.sigma <= 1):
-            raise UserError("Quantiles lie between 0 and 1.", "Choose mu and sigma there, or thresholds=absolute.")
         live = table[table["has_gradient"]]
         return float(live["cos"].quantile(self.mu)), float(live["mag_unlearn"].quantile(self.sigma))
 

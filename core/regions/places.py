@@ -40,9 +40,9 @@ class Layers(Region):
 
     @classmethod
     def read(cls, argument: str, current: Region) -> Self:
-        """Read `layers:4-9` or `layers:4`."""
-        found = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4})?)?", argument)
-        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        """Read `layers:4-9`, `layers:4`, or `layers:4-` for all from there on."""
+        found = re.fullmatch(r"([0-9]{1,4})(?:(-)([0-9]{1,4})?)?", argument)
+        first, last = (int(found[1]), int(found[3] or (cls.last if found[2] else found[1]))) if found else (1, 0)
         if first > last:
             raise UserError(f"“{cls.name}:{argument[:40]}” is not a range of layers.", "Write it as layers:4-9.")
         return cls(first, last)
