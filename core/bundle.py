@@ -27,7 +27,16 @@ RUNS = {
 }
 """id -> subset of the demo, preset, name; in the order in which they are made"""
 
-LEFT_OUT = {"worker.log", ".worker.lock", "cancel", "checkpoints", "label.json", ".label.lock", "regions.json"}
+LEFT_OUT = {
+    "worker.log",
+    ".worker.lock",
+    "cancel",
+    "checkpoints",
+    "label.json",
+    ".label.lock",
+    "regions.json",
+    ".regions.lock",
+}
 """Logs, what somebody wrote about the run, and the checkpoints: seven times the size of the result. Their scores and answers
 stay, in unlearn.json."""
 

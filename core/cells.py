@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 JOINED = "A+B"
+OUTSIDE = -1
+"""layer of a module that lies in none: OPT's project_in and project_out"""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Layout:
     def ticks(self) -> dict[str, list[Any]]:
         """Return where an axis of layers is labelled, and with what: every layer of a few, every fifth of many."""
         shown = range(0, len(self.layers), 1 if len(self.layers) <= 16 else 5)
-        return {"tickvals": list(shown), "ticktext": [str(self.layers[i]) for i in shown]}
+        return {"tickvals": list(shown), "ticktext": [number(self.layers[i]) for i in shown]}
 
     def place(self, cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return the x and y positions of cells."""
@@ -93,14 +95,22 @@ def joined(table: pd.DataFrame) -> pd.DataFrame:
     return out.reset_index()
 
 
-def share_selected(cells: pd.DataFrame, table: pd.DataFrame, region: Iterable[str]) -> np.ndarray:
-    """Return, for each cell shown, which share of its tensors is in the region (0, 0.5 or 1 where A and B are joined)."""
-    inside = table["name"].isin(set(region))
+def tensors_of(name: str, cells: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the tensors of the cell with a name: its own row, or those of all its factors where they are joined."""
+    row = table[table["name"] == name]
     if cells["factor"].iloc[0] != JOINED:
-        return cells["name"].isin(set(region)).to_numpy(float)
-    shares = inside.groupby([table["layer"], table["module"]]).mean()
-    keys = pd.MultiIndex.from_frame(cells[["layer", "module"]])
-    return shares.reindex(keys).to_numpy(float)
+        return row
+    return table[(table["layer"] == row["layer"].iloc[0]) & (table["module"] == row["module"].iloc[0])]
+
+
+def selected(cells: pd.DataFrame, table: pd.DataFrame, region: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return, for each cell shown, the factors of those of its tensors that are in the region: one, or up to two of a joined cell."""
+    by = ["layer", "module"] if cells["factor"].iloc[0] == JOINED else ["layer", "module", "factor"]
+    inside = table[table["name"].isin(set(region))]
+    found: dict[tuple[Any, ...], tuple[str, ...]] = {}
+    for key, factor in zip(inside[by].itertuples(index=False, name=None), inside["factor"], strict=True):
+        found[key] = (*found.get(key, ()), factor)
+    return [found.get(key, ()) for key in cells[by].itertuples(index=False, name=None)]
 
 
 def outline(inside: np.ndarray) -> tuple[list[float | None], list[float | None]]:
@@ -124,18 +134,39 @@ def outline(inside: np.ndarray) -> tuple[list[float | None], list[float | None]]
 
 def labels(modules: Iterable[str]) -> dict[str, str]:
     """Return the shortest end of each module's path that no other has: q_proj, but experts.0.w1 among other experts' w1."""
-    known = list(dict.fromkeys(modules))
+    known = {module: _plain(module) for module in modules}
     found: dict[str, str] = {}
-    for module in known:
-        parts = module.split(".")
+    for module, path in known.items():
+        parts = path.split(".")
         for length in range(1, len(parts) + 1):
             found[module] = ".".join(parts[-length:])
-            alone = not any(other != module and f".{other}".endswith(f".{found[module]}") for other in known)
+            alone = not any(other != path and f".{other}".endswith(f".{found[module]}") for other in known.values())
             if alone and not parts[-length].isdigit():
                 break
     return found
 
 
+def number(layer: int) -> str:
+    """Write a layer's number, a dash for what lies in none."""
+    return "–" if layer == OUTSIDE else str(layer)
+
+
+def at(layer: int) -> str:
+    """Say in which layer something lies."""
+    return "outside the layers" if layer == OUTSIDE else f"layer {layer}"
+
+
+def span(layers: pd.Series) -> str:
+    """Say over which layers things are spread."""
+    within = layers[layers != OUTSIDE]
+    return f"in layers {within.min()} to {within.max()}" if len(within) else at(OUTSIDE)
+
+
 def short(module: str) -> str:
     """Return the last part of a module path: q_proj."""
-    return module.rsplit(".", 1)[-1]
+    return _plain(module).rsplit(".", 1)[-1]
+
+
+def _plain(module: str) -> str:
+    """Return a path without the name of the tensor that some have at their end: the router gate of gate.weight."""
+    return module.removesuffix(".weight")

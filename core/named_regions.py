@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from core import access, store
+from core import access, locks, store
 from core.config import FORMAT
 from core.errors import UserError
 from core.store import Run
 
 LONGEST = 60
 MOST = 200
+PATIENCE = 10.0
+"""seconds for which a change waits for another one, which takes milliseconds"""
 
 
 def place(run: Run) -> Path:
@@ -31,28 +34,37 @@ def load(run: Run) -> dict[str, list[str]]:
 
 
 def save(run: Run, name: str, tensors: Sequence[str]) -> None:
-    """Add a region, or replace the one of that name. Raises UserError for an empty name or region, or too many."""
+    """Add a region. Raises UserError for an empty name or region, a name that another region has, too many, and a run that is gone."""
     name = " ".join(name.split())[:LONGEST]
     if not name:
         raise UserError("A region needs a name.", "Type one.")
     if not tensors:
         raise UserError("This region is empty.", "Choose cells before saving it.")
-    known = load(run)
-    if name not in known and len(known) >= MOST:
-        raise UserError(f"There are {MOST} saved regions.", "Delete one first.")
-    _write(run, {**known, name: list(tensors)})
+    with _changing(run) as known:
+        if known.get(name, list(tensors)) != list(tensors):
+            raise UserError(f"Another saved region is called “{name}”.", "Choose another name, or delete that one first.")
+        if name not in known and len(known) >= MOST:
+            raise UserError(f"There are {MOST} saved regions.", "Delete one first.")
+        known[name] = list(tensors)
 
 
 def delete(run: Run, name: str) -> None:
     """Remove a region; an unknown name is no error."""
-    _write(run, {key: tensors for key, tensors in load(run).items() if key != name})
+    with _changing(run) as known:
+        known.pop(name, None)
 
 
-def _write(run: Run, regions: dict[str, list[str]]) -> None:
+@contextlib.contextmanager
+def _changing(run: Run) -> Iterator[dict[str, list[str]]]:
+    """Give out the regions to be changed, and write them. Two who save at once wait for each other; a run that is gone stays so."""
     access.changing()
     path = place(run)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise store.disk_error(path, error) from error
-    store.write_json(path, {"format": FORMAT, "regions": regions})
+    if run.bundled:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise store.disk_error(path, error) from error
+    with locks.alone(Run(path.parent), ".regions.lock", PATIENCE):
+        known = load(run)
+        yield known
+        store.write_json(path, {"format": FORMAT, "regions": known})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core import named_regions
-from core.cells import labels
+from core.cells import labels, number
 from core.errors import UserError
 from core.store import Run
 from dashboard.parts import look, selection
@@ -34,7 +34,7 @@ def controls(table: pd.DataFrame) -> None:
     st.caption("Click a cell to add it or take it away; click a bar for a whole layer or module.")
     layers, modules = sorted(set(table["layer"])), list(dict.fromkeys(table["module"]))
     place = st.columns([1, 1], vertical_alignment="bottom")
-    layer = place[0].selectbox("Layer", layers, key="hand_layer")
+    layer = place[0].selectbox("Layer", layers, key="hand_layer", format_func=number)
     place[1].button("Add or remove", key="hand_layer_go", width="stretch", on_click=toggle,
                     args=(table.loc[table["layer"] == layer, "name"].tolist(), table), help="The whole layer")  # fmt: skip
     place = st.columns([1, 1], vertical_alignment="bottom")
@@ -102,8 +102,9 @@ def _drop(run: Run, name: str, tensors: list[str]) -> None:
 
 
 def _restore(run: Run) -> None:
-    _, name, tensors = st.session_state.pop("dropped_region")
+    _, name, tensors = st.session_state["dropped_region"]
     try:
         named_regions.save(run, name, tensors)
+        del st.session_state["dropped_region"]  # not before: it is kept where the name was taken meanwhile
     except UserError as error:
         look.complain(error)
