@@ -38,15 +38,17 @@ def separability(
 ) -> pd.DataFrame:
     """Return one row a depth: layer (which reads this hidden state), auc (mean of the folds), low and high (worst, best fold).
 
-    NaN where a scope has a single question. unlearn, retention: train questions;
+    NaN where a scope has a single question; no row where no adapted module lies in a layer. unlearn, retention: train questions;
     size: questions per forward pass; done: told (questions, tokens) after each.
     """
+    layers = sorted({cell.layer for cell in adapters.cells if cell.layer >= 0})
+    if not layers:
+        return pd.DataFrame(columns=["layer", "auc", "low", "high"], dtype=float)
     scopes = [prompts(members) for members in (unlearn, retention)]
     states = hidden_states(adapters, [m for members in scopes for m in members], size, pad, done, crew)
     is_unlearn = np.repeat([True, False], [len(members) for members in scopes])
     folds = split(is_unlearn, seed)
     rows = []
-    layers = sorted({cell.layer for cell in adapters.cells if cell.layer >= 0})
     for layer, features in zip([*layers, layers[-1] + 1], states, strict=True):
         found = fold_aucs(features.astype(float), is_unlearn, folds)
         worst, best = (min(found), max(found)) if found else (np.nan, np.nan)

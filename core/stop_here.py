@@ -7,10 +7,14 @@ was picked on val has no honest val score left, and everything that shows the ru
 
 from __future__ import annotations
 
+import dataclasses
+
 from core.config import RunConfig
 from core.errors import UserError
 from core.fitting import checkpoint
 from core.store import Run
+
+STOPPED = " · stopped at step "
 
 
 def config(run: Run, step: int, picked_on: str) -> RunConfig:
@@ -21,10 +25,16 @@ def config(run: Run, step: int, picked_on: str) -> RunConfig:
     if run.bundled:
         raise UserError("The bundled runs ship without checkpoints.", "Start it again: yours keeps them.")
     checkpoint(run, step)
-    own = run.config()
-    name = f"{own.name or run.id} · stopped at step {step}"
+    own = unpicked(run.config())
+    name = f"{own.name or run.id}{STOPPED}{step}"
     changed = own.with_setting("name", name[:80]).with_setting("unlearn.result_step", step)
     return changed.with_setting("unlearn.picked_on", picked_on)
+
+
+def unpicked(config: RunConfig) -> RunConfig:
+    """Return the settings without a picked checkpoint, for a run whose steps are others: that step means nothing there."""
+    unlearn = dataclasses.replace(config.unlearn, result_step=0, picked_on="")
+    return dataclasses.replace(config, unlearn=unlearn, name=config.name.partition(STOPPED)[0])
 
 
 def words(step: int, kept: int, picked_on: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -150,3 +151,8 @@ def test_only_train_questions_are_read(
     assert found["layer"].tolist() == [0, 1, 2]
     assert table["auc"].tolist() == [found["auc"][layer] for layer in table["layer"]]
     assert run.json("region.json")["rule"] == {"name": "separable", "amount": "1"}
+
+
+def test_an_adapter_outside_the_layers_has_no_depth_to_be_probed() -> None:
+    outside = SimpleNamespace(cells=[SimpleNamespace(layer=-1)])
+    assert separability(outside, [], [], size=1, pad=0, seed=0, done=lambda *_: None).empty

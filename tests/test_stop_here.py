@@ -61,3 +61,8 @@ def test_what_cannot_be_taken_is_said(original: tuple[Run, RunConfig]) -> None:
         stop_here.config(store.bundled_runs()[0], 4, "train")
     with pytest.raises(UserError, match="choice for picked_on"):
         stop_here.config(original[0], 2, "tomorrow")
+
+
+def test_with_other_steps_the_picked_one_means_nothing() -> None:
+    picked = RunConfig(name="mine · stopped at step 4").with_setting("unlearn.result_step", 4).with_setting("unlearn.picked_on", "val")
+    assert stop_here.unpicked(picked) == RunConfig(name="mine")
