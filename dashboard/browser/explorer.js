@@ -37,17 +37,16 @@ function trace(plot, name) {
 // each repaint. On release Python sends the figure that shows the same.
 function paintHeat(plot, cells, inside, data) {
   const z = plot.data[trace(plot, "all")].z, high = z.length, wide = z[0].length;
-  const share = new Float32Array(high * wide), of = new Float32Array(high * wide);
+  const count = new Float32Array(high * wide), of = new Float32Array(high * wide);
   for (let i = 0; i < inside.length; i++) {
     const at = cells.y[i] * wide + cells.x[i];
     of[at] += 1;
-    share[at] += inside[i];
+    count[at] += inside[i];
   }
-  for (let at = 0; at < of.length; at++) if (of[at]) share[at] /= of[at];
-  cover(plot, share, of, high, wide, data);
+  cover(plot, count, of, high, wide, data);
 }
 
-function cover(plot, share, of, high, wide, data) {
+function cover(plot, count, of, high, wide, data) {
   const { xaxis, yaxis, xaxis2, yaxis2 } = plot._fullLayout;
   const canvas = overlay(plot), pen = canvas.getContext("2d");
   const left = (c) => xaxis._offset + xaxis.d2p(c - 0.5), top = (r) => yaxis._offset + yaxis.d2p(r - 0.5);
@@ -60,9 +59,9 @@ function cover(plot, share, of, high, wide, data) {
   for (let r = 0; r < high; r++) {
     for (let c = 0; c < wide; c++) {
       const at = r * wide + c;
-      columns[c] += share[at];
-      rows[r] += share[at];
-      if (of[at] && !share[at]) pen.fillRect(left(c), top(r), left(c + 1) - left(c), top(r + 1) - top(r));
+      columns[c] += count[at];
+      rows[r] += count[at];
+      if (of[at] && !count[at]) pen.fillRect(left(c), top(r), left(c + 1) - left(c), top(r + 1) - top(r));
     }
   }
   pen.globalAlpha = 0.55;
@@ -79,7 +78,7 @@ function cover(plot, share, of, high, wide, data) {
   pen.strokeStyle = data.accent;
   pen.lineWidth = 1.6;
   pen.beginPath();
-  const on = (r, c) => r >= 0 && r < high && c >= 0 && c < wide && share[r * wide + c] > 0;
+  const on = (r, c) => r >= 0 && r < high && c >= 0 && c < wide && count[r * wide + c] > 0;
   const line = (x1, y1, x2, y2) => { pen.moveTo(x1, y1); pen.lineTo(x2, y2); };
   for (let r = 0; r < high; r++) {
     for (let c = 0; c < wide; c++) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,10 @@ import numpy as np
 from core.corpus import SCOPES
 from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style, scope_marker
 from dashboard.charts.palette import Palette
+from dashboard.parts.text import chart_text
+
+MOST_TICKS = 16
+"""heads that are named on the axis; a pointer tells the others"""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Inside:
     columns: Mapping[str, np.ndarray]
     heads: Mapping[str, np.ndarray]
     """root mean square per attention head; empty where the cell has none, or the run recorded none"""
+    head_labels: Sequence[str] = ()
+    """what each head is: 0, 1, … or, where queries, keys and values are made together, q0, k0, …"""
 
 
 def take(detail: Mapping[str, np.ndarray], number: int) -> Inside:
@@ -33,15 +39,15 @@ def take(detail: Mapping[str, np.ndarray], number: int) -> Inside:
         {s: detail[f"histogram_{s}"][number] for s in SCOPES},
         {s: detail[f"rows_{s}"][row[number] : row[number + 1]] for s in SCOPES},
         {s: detail[f"columns_{s}"][column[number] : column[number + 1]] for s in SCOPES},
-        _heads(detail, number),
+        *_heads(detail, number),
     )
 
 
-def _heads(detail: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
+def _heads(detail: Mapping[str, np.ndarray], number: int) -> tuple[dict[str, np.ndarray], list[str]]:
     if "head_offsets" not in detail:
-        return {}
+        return {}, []
     start, stop = detail["head_offsets"][number : number + 2]
-    return {s: detail[f"heads_{s}"][start:stop] for s in SCOPES}
+    return {s: detail[f"heads_{s}"][start:stop] for s in SCOPES}, detail["head_labels"][start:stop].tolist()
 
 
 def histogram(inside: Inside, palette: Palette) -> Figure:
@@ -65,6 +71,7 @@ def histogram(inside: Inside, palette: Palette) -> Figure:
 def profile(inside: Inside, side: str, palette: Palette) -> Figure:
     """Draw the root mean square gradient along the heads, rows or columns of a cell."""
     sides = {"row": inside.rows, "column": inside.columns, "head": inside.heads}
+    names = [chart_text(name) for name in inside.head_labels] if side == "head" else []
     fig = figure(palette, 200)
     for scope in SCOPES:
         values = sides[side][scope]
@@ -72,8 +79,10 @@ def profile(inside: Inside, side: str, palette: Palette) -> Figure:
         fig.add_scatter(
             x=np.arange(len(values)), y=values, mode="lines+markers" if few else "lines", name=SCOPE_NAMES[scope],
             line=line_style(palette, scope) | ({} if few else {"width": 1}),
-            marker=scope_marker(scope, 7),
-            hovertemplate=f"{side} %{{x}}: %{{y:.3g}}<extra></extra>",
+            marker=scope_marker(scope, 7), text=names,
+            hovertemplate=f"{side} %{{{'text' if names else 'x'}}}: %{{y:.3g}}<extra></extra>",
         )  # fmt: skip
-    fig.update_layout(xaxis=axis(palette, side), yaxis=axis(palette, exponentformat="power", nticks=4, rangemode="tozero"))
+    every = -(-len(names) // MOST_TICKS)
+    ticks = {"tickvals": list(range(0, len(names), every)), "ticktext": names[::every]} if names else {}
+    fig.update_layout(xaxis=axis(palette, side, **ticks), yaxis=axis(palette, exponentformat="power", nticks=4, rangemode="tozero"))
     return fig

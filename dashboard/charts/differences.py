@@ -41,7 +41,7 @@ def difference(
     else:
         top = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
         scale = {"colorscale": palette.signed, "zmin": -max(top, 1e-12), "zmax": max(top, 1e-12)}
-        bar = {"tickvals": [-top, 0, top], "ticktext": [number(-top), "0", number(top)]}
+        bar = {"tickvals": [-top, 0, top], "ticktext": [number(-top), "0", number(top)]} if top else {"tickvals": [0], "ticktext": ["0"]}
     fig.add_heatmap(
         z=place.matrix(first, values), text=labels, hovertemplate="%{text}<extra></extra>", xgap=1, ygap=1, hoverongaps=False, **scale,
         colorbar={"thickness": 8, "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted}, **bar}, name="difference",
@@ -55,6 +55,17 @@ def difference(
                    ticktext=list(rows.values())[:: 1 if few else 4]),
     )  # fmt: skip
     return fig
+
+
+def numbers(
+    first: pd.DataFrame, second: pd.DataFrame, kind: str, regions: tuple[Collection[str], Collection[str]]
+) -> pd.DataFrame:
+    """Return what the picture is drawn from, a row a tensor: both runs' values with their difference, and the two regions."""
+    found = first[["name", "layer", "module", "factor"]].assign(regions=_values(first, second, "region", regions)[1])
+    if kind == "region":
+        return found
+    column = MEASURES[kind].column
+    return found.assign(this=first[column], other=second[column], difference=_values(first, second, kind, regions)[0])
 
 
 def _values(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,18 +82,19 @@ def heatmap(
     """
     shown = cells_.joined(table) if join else table
     place = cells_.layout(shown)
-    shares = cells_.share_selected(shown, table, region)
-    values, scale = _values(shown, measure, shares, palette, ruler)
+    chosen_factors = cells_.selected(shown, table, region)
+    counts = np.array([len(factors) for factors in chosen_factors], float)
+    values, scale = _values(shown, measure, counts, palette, ruler)
     live = shown["has_gradient"].to_numpy(bool)
     values = np.where(live | (measure == "change"), values, np.nan)
-    inside = shares > 0
+    inside = counts > 0
     matrix = place.matrix(shown, values)
     kept = np.where(np.nan_to_num(place.matrix(shown, inside)) > 0, matrix, np.nan)
     height = (len(place.rows) + (0 if join else 1)) * (2 * ROW if join else ROW) + 150
     extra = separability_.HEIGHT if separability is not None else 0
     fig = figure(palette, min(height, TALLEST) + extra, dragmode=False, clickmode="event", bargap=0.25)
     gap = 2 if len(place.layers) <= 48 and height <= TALLEST else 0.5
-    names, texts = _labels(shown, place, inside)
+    names, texts = _labels(shown, place, chosen_factors)
     common = {**scale, "xgap": gap, "ygap": gap, "hoverongaps": False}
     fig.add_heatmap(z=matrix, opacity=1.0 if measure in WHOLE else FADED, showscale=False, name="all", customdata=names, text=texts,
                     hovertemplate="%{text}<extra></extra>", **common)  # fmt: skip
@@ -101,7 +102,7 @@ def heatmap(
                     hoverinfo="skip", **common)  # fmt: skip
     _hatch(fig, shown, place, live, palette)
     _lines(fig, np.nan_to_num(place.matrix(shown, inside)) > 0, palette.accent, 1.6, "outline")
-    _marginals(fig, shown, shares, place, palette)
+    _marginals(fig, shown, counts, place, palette)
     if chosen in set(shown["name"]):
         _lines(fig, np.nan_to_num(place.matrix(shown, shown["name"] == chosen)) > 0, palette.text, 3, "chosen")
     elif chosen is not None and join:
@@ -112,23 +113,23 @@ def heatmap(
     return _axes(fig, place, palette, join, below)
 
 
-def _labels(shown: pd.DataFrame, place: cells_.Layout, inside: np.ndarray) -> tuple[list[list[Any]], list[list[Any]]]:
+def _labels(shown: pd.DataFrame, place: cells_.Layout, inside: Sequence[tuple[str, ...]]) -> tuple[list[list[Any]], list[list[Any]]]:
     """Return the cells' names and hover texts as rows × layers."""
     height, width = max(place.rows.values()) + 1, len(place.layers)
     names: list[list[Any]] = [[None] * width for _ in range(height)]
     texts: list[list[Any]] = [[""] * width for _ in range(height)]
     x, y = place.place(shown)
     for row, within, column, line in zip(shown.to_dict("records"), inside, x, y, strict=True):
-        names[line][column], texts[line][column] = row["name"], _hover(row, bool(within))
+        names[line][column], texts[line][column] = row["name"], _hover(row, within)
     return names, texts
 
 
 def _values(
-    shown: pd.DataFrame, measure: str, shares: np.ndarray, palette: Palette, ruler: Ruler
+    shown: pd.DataFrame, measure: str, counts: np.ndarray, palette: Palette, ruler: Ruler
 ) -> tuple[np.ndarray, dict[str, Any]]:
     if measure == "region":
         two: Scale = [(0.0, palette.surface), (1.0, palette.accent)]
-        return shares, {"colorscale": two, "zmin": 0, "zmax": 1}
+        return counts, {"colorscale": two, "zmin": 0, "zmax": 2 if shown["factor"].iloc[0] == cells_.JOINED else 1}
     values = shown[MEASURES[measure].column].to_numpy(float)
     if measure == "cosine":
         return values, {"colorscale": palette.signed, "zmin": -1, "zmax": 1}
@@ -156,7 +157,9 @@ def _colorbar(values: np.ndarray, measure: str, palette: Palette, ruler: Ruler) 
     }  # fmt: skip
     if measure == "cosine":
         return bar | {"tickvals": [-1, 0, 1], "ticktext": ["−1", "0", "1"]}
-    low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0, 1)
+    if not np.isfinite(values).any():  # no cell changed
+        return bar | {"tickvals": []}
+    low, high = np.nanmin(values), np.nanmax(values)
     if not ruler.logarithmic:
         return bar | {"tickvals": [0, high], "ticktext": ["0", number(high)]}
     return bar | {"tickvals": [low, high], "ticktext": [number(10**low), number(10**high)]}
@@ -185,28 +188,34 @@ def _outline_joined(
         _lines(fig, np.nan_to_num(place.matrix(shown, same)) > 0, palette.text, 3, "chosen")
 
 
-def _marginals(fig: Figure, shown: pd.DataFrame, shares: np.ndarray, place: cells_.Layout, palette: Palette) -> None:
-    grid = place.matrix(shown, shares)
-    for counts, along in ((np.nansum(grid, 0), "layer"), (np.nansum(grid, 1), "row")):
-        positions = np.arange(len(counts))
+def _marginals(fig: Figure, shown: pd.DataFrame, counts: np.ndarray, place: cells_.Layout, palette: Palette) -> None:
+    grid = place.matrix(shown, counts)
+    for sums, along in ((np.nansum(grid, 0), "layer"), (np.nansum(grid, 1), "row")):
+        positions = np.arange(len(sums))
         # Not "skip": what plotly skips cannot be clicked, and a bar is a whole layer or module.
         common = {"marker": {"color": palette.accent, "opacity": 0.55}, "hoverinfo": "none"}
         if along == "layer":
-            fig.add_bar(x=positions, y=counts, yaxis="y2", name="layers", **common)
+            fig.add_bar(x=positions, y=sums, yaxis="y2", name="layers", **common)
         else:
-            fig.add_bar(x=counts, y=positions, xaxis="x2", orientation="h", name="modules", **common)
+            fig.add_bar(x=sums, y=positions, xaxis="x2", orientation="h", name="modules", **common)
 
 
-def _hover(row: Mapping[Any, Any], within: bool) -> str:
-    title = f"<b>layer {row['layer']} · {chart_text(row['module'])} · {chart_text(row['factor'])}</b><br>"
+def _hover(row: Mapping[Any, Any], within: Sequence[str]) -> str:
+    title = f"<b>{cells_.at(row['layer'])} · {chart_text(row['module'])} · {chart_text(row['factor'])}</b><br>"
     if not row["has_gradient"]:
         return f"{title}no gradient: cannot be chosen"
     return (
         f"{title}cosine {row['cos']:.3f}<br>forget gradient {number(row['mag_unlearn'])}<br>"
         f"retain gradient {number(row['mag_retain'])}<br>divergence {number(row['divergence'])}<br>"
         f"{_moved(row)}"
-        f"{'in the region' if within else 'outside the region'}"
+        f"{_membership(row, within)}"
     )
+
+
+def _membership(row: Mapping[Any, Any], within: Sequence[str]) -> str:
+    if row["factor"] == cells_.JOINED and len(within) == 1:
+        return f"only {chart_text(within[0])} in the region"
+    return "in the region" if within else "outside the region"
 
 
 def _moved(row: Mapping[Any, Any]) -> str:
@@ -238,9 +247,8 @@ def summary(table: pd.DataFrame, measure: str, region: Collection[str]) -> str:
     inside = table[table["name"].isin(set(region))]
     if inside.empty:
         return f"{MEASURES[measure].label} of {len(table)} adapter tensors by layer and module; the region is empty."
-    layers = inside["layer"]
     top = inside["module"].map(cells_.short).mode().iloc[0]
     return (
         f"{MEASURES[measure].label} of {len(table)} adapter tensors by layer and module. The region has {len(inside)} tensors "
-        f"in layers {layers.min()} to {layers.max()}, most of them {top}."
+        f"{cells_.span(inside['layer'])}, most of them {top}."
     )

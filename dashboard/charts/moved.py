@@ -28,7 +28,7 @@ def moved(table: pd.DataFrame, palette: Palette, *, relative: bool) -> Figure:
     x, y = place.place(table)
     for row, column, line in zip(table.to_dict("records"), x, y, strict=True):
         texts[line][column] = (
-            f"<b>layer {row['layer']} · {chart_text(row['module'])}</b><br>"
+            f"<b>{cells_.at(row['layer'])} · {chart_text(row['module'])}</b><br>"
             f"‖Δθ‖ {number(row['norm_change'])}<br>‖θ‖ before {number(row['norm_before'])}"
         )
     known = values[np.isfinite(values)]
@@ -38,7 +38,7 @@ def moved(table: pd.DataFrame, palette: Palette, *, relative: bool) -> Figure:
     fig.add_heatmap(
         z=place.matrix(table, values), text=texts, hovertemplate="%{text}<extra></extra>", hoverongaps=False, xgap=1, ygap=1,
         colorscale=palette.apart, zmin=low, zmax=max(high, low + 1e-9), name="change",
-        colorbar=bar | {"tickvals": [low, high], "ticktext": [number(10**low), number(10**high)]},
+        colorbar=bar | {"tickvals": [low, high] if len(known) else [], "ticktext": [number(10**low), number(10**high)]},
     )  # fmt: skip
     names = cells_.labels(module for _, module in place.rows)
     labels = [chart_text(names[module]) for _, module in place.rows]
@@ -56,6 +56,6 @@ def summary(table: pd.DataFrame) -> str:
         return f"None of {len(table)} weight matrices differs between the two models."
     top = changed.sort_values("norm_change").to_dict("records")[-1]
     return (
-        f"{len(changed)} of {len(table)} weight matrices differ between the two models, in layers {changed['layer'].min()} to "
-        f"{changed['layer'].max()}; most of all layer {top['layer']}, {cells_.short(str(top['module']))}."
+        f"{len(changed)} of {len(table)} weight matrices differ between the two models, {cells_.span(changed['layer'])}; "
+        f"most of all {cells_.at(top['layer'])}, {cells_.short(str(top['module']))}."
     )

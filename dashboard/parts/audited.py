@@ -13,6 +13,7 @@ from core.stages import AuditConfig
 from core.store import Run
 from dashboard.charts import moved
 from dashboard.parts import look, runs
+from dashboard.parts.plot import columns_of
 from dashboard.parts.text import md
 
 NAMES = {"before": "Before", "after": "After", "never": "Never taught"}
@@ -38,7 +39,7 @@ def show(run: Run) -> None:
     said = moved.summary(table)
     st.caption(md(said))
     facts = look.where(run, "answers", "changes.parquet", FORMULA, f"{len(table)} weight matrices")
-    look.chart(moved.moved(table, look.palette(), relative=bool(relative)), said, "audit.moved", facts=facts)
+    look.chart(moved.moved(table, look.palette(), relative=bool(relative)), said, "audit.moved", facts=facts, columns=columns_of(table))
 
 
 def _named(of: dict[str, Any]) -> str:

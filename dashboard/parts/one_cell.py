@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from core.cells import number as layer_number
 from core.cells import short
 from core.store import Run
 from dashboard.charts import cell as charts
@@ -44,7 +45,7 @@ def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -
     state["layer"], state["module"], state["factor"] = int(row["layer"]), row["module"], row["factor"]
     layer, module, factor = st.columns([1.25, 2, 1.1], gap="xsmall")
     choose: dict[str, Any] = {"on_change": by_name, "args": (table,)}
-    layer.selectbox("Layer", sorted(set(table["layer"])), key="layer", **choose)
+    layer.selectbox("Layer", sorted(set(table["layer"])), key="layer", format_func=layer_number, **choose)
     modules = list(dict.fromkeys(table["module"]))
     clear = len({short(name) for name in modules}) == len(modules)  # not so with experts
     module.selectbox("Module", modules, key="module", format_func=short if clear else str, **choose)
@@ -61,7 +62,8 @@ def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -
     shown += [("Retain gradient", number(row["mag_retain"]), "retain")]
     if "norm_change" in table:
         shown.append(("Change ‖Δθ‖", number(row["norm_change"]), "change"))
-        shown.append(("of its own norm", f"{100 * row['norm_change'] / max(row['norm_before'], 1e-30):.1f} %", "change"))
+        before = row["norm_before"]  # 0 of a factor that was never trained
+        shown.append(("of its own norm", f"{100 * row['norm_change'] / before:.1f} %" if before > 0 else "–", "change"))
     with st.grid("auto", min_column_width=130, gap="small"):
         for label, value, measure in shown:
             st.metric(label, value, help=MEASURES[measure].help)
@@ -108,7 +110,9 @@ def inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
 def questions(run: Run, chosen: str) -> None:
     """List the questions that drive a cell most."""
     st.subheader(
-        "What drives it", help="Share of this cell's forget gradient that comes from each question."
+        "What drives it",
+        help="Share of this cell's forget gradient that comes from each question. Others pull against it, so that those listed can add up "
+        "to more than 100 %.",
     )
     shares = runs.table(run, "contributions")
     mine = shares[shares["name"] == chosen] if shares is not None else None

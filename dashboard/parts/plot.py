@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dashboard.charts.base import Figure
 
 BROWSER = Path(__file__).resolve().parent.parent / "browser"
@@ -62,6 +64,11 @@ def chart(
         },
         on_clicked_change=clicked,
     )  # fmt: skip
+
+
+def columns_of(table: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return a table as the columns of a CSV; what was not measured is an empty field."""
+    return {str(c): [None if v != v else v for v in table[c].tolist()] for c in table}
 
 
 def plain(fig: Figure) -> dict[str, Any]:

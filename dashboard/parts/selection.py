@@ -53,7 +53,7 @@ def write(selection: Selection, table: pd.DataFrame) -> str:
     """Write a selection for an address: `quantile:0.5:0.5`, or `hand:` with one bit a tensor in base64."""
     if selection.hand is None:
         rule = selection.rule
-        return f"{rule.thresholds}:{rule.mu:g}:{rule.sigma:g}"
+        return f"{rule.thresholds}:{rule.mu:.15g}:{rule.sigma:.15g}"
     import numpy as np
 
     bits = np.packbits(table["name"].isin(set(selection.hand)).to_numpy())

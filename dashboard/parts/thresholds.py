@@ -18,6 +18,8 @@ FREE = "Set here"
 PAPER = {f"{model} {subset} (paper)": pair for (model, subset), pair in PUBLISHED.items()}
 ECHO = 1.0
 """Seconds after a move of a slider in which a change of its number field was not made by a person."""
+DIGITS = (3, 4, 5, 6)
+"""after the point, or significant ones of an absolute σ"""
 MODES = {"quantile": "Quantile", "absolute": "Absolute"}
 MU = ("μ: cosine below", "Take tensors in which the two scopes' gradients point apart. Lower is stricter.")
 SIGMA = ("σ: forget gradient above", "Take tensors that bear strongly on what is to be forgotten. Higher is stricter.")
@@ -129,11 +131,22 @@ def _change_unit(table: pd.DataFrame) -> None:
 
 
 def converted(rule: Located, mode: str, table: pd.DataFrame) -> Located:
-    """Return the nearest rule in the other unit, on the sliders' steps."""
-    live = table[table["has_gradient"]]
-    if mode == "absolute":
-        mu, sigma = rule.limits(table)
-        return Located("absolute", round(mu, 3), float(f"{sigma:.3g}"))
-    below = float((live["cos"] < rule.mu).mean()) if len(live) else 0.5
-    under = float((live["mag_unlearn"] <= rule.sigma).mean()) if len(live) else 0.5
-    return Located("quantile", round(below, 3), round(under, 3))
+    """Return the rule in the other unit, with as few digits as select the same tensors.
+
+    No quantile takes the largest cosine or the smallest gradient: a rule that does loses these.
+    """
+    mu, sigma = rule.limits(table) if mode == "absolute" else _quantiles(rule, table[table["has_gradient"]])
+    wanted = set(rule.select(table))
+    for digits in DIGITS:
+        short = Located(mode, round(mu, digits), round(sigma, digits) if mode == "quantile" else float(f"{sigma:.{digits}g}"))
+        if set(short.select(table)) == wanted:
+            return short
+    return Located(mode, mu, sigma)
+
+
+def _quantiles(rule: Located, live: pd.DataFrame) -> tuple[float, float]:
+    """Return the quantiles that lie halfway between the last tensor inside a threshold and the first one outside."""
+    gaps = max(len(live) - 1, 1)
+    below, under = int((live["cos"] < rule.mu).sum()), int((live["mag_unlearn"] <= rule.sigma).sum())
+    mu, sigma = (min(1.0, max(0.0, (count - 0.5) / gaps)) for count in (below, under))
+    return mu, sigma

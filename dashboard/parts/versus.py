@@ -14,6 +14,7 @@ from core.overlap import Overlap, aligned, overlap, rank_correlation
 from core.store import Run
 from dashboard.charts import differences
 from dashboard.parts import address, look, runs
+from dashboard.parts.plot import columns_of
 from dashboard.parts.text import md
 
 if TYPE_CHECKING:
@@ -65,11 +66,13 @@ def compare(
     st.markdown(verdict(found))
     kind = st.segmented_control("Difference of", list(differences.KINDS), format_func=differences.KINDS.get, default="cosine",
                                 key="difference", required=True, bind="query-params")  # fmt: skip
-    fig = differences.difference(first, second, kind, (region, their_region), look.palette())
+    both = (region, their_region)
+    fig = differences.difference(first, second, kind, both, look.palette())
     facts = look.where(run, "localize", "localization.parquet of both runs",
                        "this − other; magnitudes as log10 of their ratio" if kind != "region" else "membership in both regions")  # fmt: skip
     look.chart(fig, f"Difference of {differences.KINDS[kind]} between this run and {other.id}", "difference_map",
-               facts=[*facts, ("Other run", other.id)])  # fmt: skip
+               facts=[*facts, ("Other run", other.id)],
+               columns=columns_of(differences.numbers(first, second, kind, both)))  # fmt: skip
 
 
 def in_both(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:

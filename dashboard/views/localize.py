@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core import cells as cells_
-from core import jobs, regions, store
+from core import jobs, regions, stop_here, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.regions import Located
@@ -17,6 +17,7 @@ from dashboard.charts import heatmap as heatmap_
 from dashboard.charts import separability as separability_
 from dashboard.charts.scatter import scatter
 from dashboard.parts import audited, explorer, handpicked, look, one_cell, one_question, runs, selection, thresholds, versus
+from dashboard.parts.plot import columns_of
 from dashboard.parts.selection import Selection
 from dashboard.parts.text import duration, md, number
 
@@ -138,10 +139,10 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) ->
         scale = st.popover("Scale", icon=":material/tune:")
     with scale:
         join = st.toggle("Join A and B", key="join", bind="query-params",
-                         help="Each adapted module has two factors, A and B. Joined, they count as one long gradient.")  # fmt: skip
+                         help="Each adapted module has two factors, A and B. Joined, they count as one long gradient; a click takes both.")  # fmt: skip
         linear = st.toggle("Linear colours", key="linear", bind="query-params", help="Otherwise logarithmic. The cosine is always linear.")
         intensity = st.slider("Intensity", 0.2, 3.0, 1.0, 0.1, key="intensity", bind="query-params",
-                              help="Above 1 brings out small values, below 1 only the largest.")  # fmt: skip
+                              help="Above 1 brings out small values, below 1 only the largest. Not of the cosine.")  # fmt: skip
     measure = measure if measure in measures else "cosine"
     found = separability_.usable(runs.table(run, "separability"))
     fig = heatmap_.heatmap(table, measure, region, one_cell.chosen_cell(table, region), look.palette(), join=join,
@@ -164,7 +165,7 @@ def legend(measure: str, chosen: Selection, strip: bool, also: str) -> list[str]
     outlined = "Outlined: selected." if measure in heatmap_.WHOLE else "Outlined: selected; pale: not."
     handle = " The handle on the colour bar is μ." if measure == "cosine" and chosen.hand is None else ""
     line = f" {separability_.SAID}" if strip else ""
-    return [f"**{of.label}**: {of.help}{also}", f"{outlined} Bars: selected cells of each layer and module.{handle}{line}"]
+    return [f"**{of.label}**: {of.help}{also}", f"{outlined} Bars: selected tensors of each layer and module.{handle}{line}"]
 
 
 def also_changed(table: pd.DataFrame, region: list[str]) -> str:
@@ -191,8 +192,7 @@ def facts(run: Run, measure: str, strip: bool) -> list[tuple[str, str]]:
 
 def as_columns(table: pd.DataFrame, region: list[str]) -> dict[str, list[Any]]:
     """Return what the CSV of the heatmap holds: every tensor with every number."""
-    inside = table["name"].isin(set(region))
-    return {str(c): [None if v != v else v for v in table[c].tolist()] for c in table} | {"selected": inside.tolist()}
+    return columns_of(table.assign(selected=table["name"].isin(set(region))))
 
 
 def picked(found: dict[str, Any], table: pd.DataFrame, shown: pd.DataFrame) -> None:
@@ -201,7 +201,7 @@ def picked(found: dict[str, Any], table: pd.DataFrame, shown: pd.DataFrame) -> N
     known = set(table["name"])
     if found.get("cell") in known:
         st.session_state["cell"] = found["cell"]
-        names = [found["cell"]]
+        names = cells_.tensors_of(found["cell"], shown, table)["name"].tolist()
     elif "brushed" in found:
         st.session_state["brushed"] = [name for name in found["brushed"] if name in known]
         return
@@ -292,8 +292,9 @@ def offer_run(run: Run, config: RunConfig, by: str, table: pd.DataFrame) -> None
         return
     if st.button("Unlearn with this region", type="primary", width="stretch", icon=":material/play_arrow:"):
         with look.complaints():
+            own = stop_here.unpicked(config)
             new = jobs.submit(
-                dataclasses.replace(config, region=rule, name=f"{config.name} · new region"), store.runs_folder()
+                dataclasses.replace(own, region=rule, name=f"{own.name} · new region"), store.runs_folder()
             )
             runs.open_run(new.id)
             st.session_state["next_tab"] = "This run"

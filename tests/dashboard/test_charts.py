@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from core import cells, store
+from core.corpus import SCOPES
 from dashboard.charts import cell, curves, dial, differences, heatmap, separability, tokens
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.charts.scatter import scatter
@@ -271,3 +272,32 @@ def test_experts_with_modules_of_one_name_are_told_apart() -> None:
     assert found[experts[2]] == "experts.11.w1"
     assert found["w3"] == "w3"
     assert len(set(found.values())) == 6
+
+
+def test_joined_cells_say_which_factor_is_selected_and_bars_count_tensors(table: pd.DataFrame) -> None:
+    region = table["name"].tolist()[:3]
+    fig = heatmap.heatmap(table, "cosine", region, None, LIGHT, join=True)
+    texts = "".join(text for row in trace(fig, "all").text for text in row)
+    assert texts.count("<br>in the region") == texts.count("only A in the region") == 1
+    assert sum(trace(fig, "layers").y) == sum(trace(fig, "modules").x) == 3
+
+
+def test_what_is_the_same_everywhere_has_no_made_up_scale(table: pd.DataFrame) -> None:
+    still = heatmap.heatmap(table.assign(norm_change=0.0), "change", [], None, LIGHT)
+    assert trace(still, "inside").colorbar["tickvals"] == []
+    assert differences.difference(table, table, "cosine", ([], []), LIGHT).data[0].colorbar["ticktext"] == ["0"]
+
+
+def test_heads_are_called_what_they_are() -> None:
+    rms = {scope: np.ones(3) for scope in SCOPES}
+    fig = cell.profile(cell.Inside(1.0, {}, rms, rms, rms, ["q0", "k0", "v0"]), "head", LIGHT)
+    assert fig.layout.xaxis.ticktext == ["q0", "k0", "v0"]
+    assert fig.data[0].text == ["q0", "k0", "v0"]
+
+
+def test_the_table_behind_a_difference_has_both_values_of_every_tensor(table: pd.DataFrame) -> None:
+    names, other = table["name"].tolist(), table.assign(cos=table["cos"] - 0.25)
+    found = differences.numbers(table, other, "cosine", (names[:2], names[1:3]))
+    assert found["difference"].round(6).tolist() == [0.25] * len(table)
+    assert found["regions"].tolist()[:4] == ["only in this one", "in both", "only in the other", "in neither"]
+    assert "difference" not in differences.numbers(table, other, "region", (names[:2], names[1:3]))

@@ -276,3 +276,14 @@ def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Ope
     app.slider(key="mu").set_value(0.1).run()
     others = len(mine - set(Located("quantile", 0.1, 0.5).select(table)))
     assert f"This run also changed {others} tensors" in text_of(app)
+
+
+def test_another_region_drops_the_step_that_somebody_picked_for_the_first(open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, asked = make_run("mine"), []
+    run.config().with_setting("unlearn.result_step", 4).with_setting("unlearn.picked_on", "val").save(run.path / "config.json")
+    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or run)
+    pd.DataFrame({"name": bundled()["name"], "norm_before": 0.0, "norm_change": 0.5}).to_parquet(run.path / "changes.parquet")
+    app = open_page("", "mine")
+    assert next(m for m in app.metric if m.label == "of its own norm").value == "–"
+    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
+    assert (asked[0].unlearn.result_step, asked[0].unlearn.picked_on) == (0, "")
