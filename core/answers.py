@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,28 +50,28 @@ class Piece:
 
 
 def stream(
-    adapters: Adapters, requests: Sequence[Request], config: AnswersConfig, *, end: int, pad: int, seed: int = 0
+    adapters: Adapters, requests: Sequence[Request], config: AnswersConfig, *, ends: Collection[int], pad: int, seed: int = 0
 ) -> Iterator[list[Piece]]:
-    """Yield, step by step, the next token of every request that is not finished; the end token is never yielded.
+    """Yield, step by step, the next token of every request that is not finished; an end token is marked as the last one.
 
-    A request is finished by its end token or after config.max_new_tokens. Greedy at temperature 0, else sampled.
+    A request is finished by one of the end tokens or after config.max_new_tokens. Greedy at temperature 0, else sampled.
     """
     if adapters.mixable and requests:
-        yield from _batch(adapters, list(enumerate(requests)), config, end, pad, seed)
+        yield from _batch(adapters, list(enumerate(requests)), config, ends, pad, seed)
         return
     for name in dict.fromkeys(request.adapter for request in requests):
         own = [(i, request) for i, request in enumerate(requests) if request.adapter == name]
-        yield from _batch(adapters, own, config, end, pad, seed)
+        yield from _batch(adapters, own, config, ends, pad, seed)
 
 
 def generate(
-    adapters: Adapters, requests: Sequence[Request], config: AnswersConfig, *, end: int, pad: int, seed: int = 0
+    adapters: Adapters, requests: Sequence[Request], config: AnswersConfig, *, ends: Collection[int], pad: int, seed: int = 0
 ) -> list[list[int]]:
     """Return the answer tokens of every request, in order."""
     answers: list[list[int]] = [[] for _ in requests]
-    for pieces in stream(adapters, requests, config, end=end, pad=pad, seed=seed):
+    for pieces in stream(adapters, requests, config, ends=ends, pad=pad, seed=seed):
         for piece in pieces:
-            if not piece.last or piece.token != end:
+            if not piece.last or piece.token not in ends:
                 answers[piece.request].append(piece.token)
     return answers
 
@@ -96,7 +96,12 @@ class Spelling:
 
 @torch.no_grad()
 def _batch(
-    adapters: Adapters, numbered: list[tuple[int, Request]], config: AnswersConfig, end: int, pad: int, seed: int
+    adapters: Adapters,
+    numbered: list[tuple[int, Request]],
+    config: AnswersConfig,
+    ends: Collection[int],
+    pad: int,
+    seed: int,
 ) -> Iterator[list[Piece]]:
     # Rows of one adapter lie together, so that each adapter works on one slice.
     alive = sorted(numbered, key=lambda item: (item[1].adapter or "", item[0]))
@@ -116,7 +121,7 @@ def _batch(
                 step += 1
                 full = step >= config.max_new_tokens
                 pieces = [
-                    Piece(number, token, logprob, token == end or full)
+                    Piece(number, token, logprob, token in ends or full)
                     for (number, _), token, logprob in zip(alive, tokens.tolist(), logprobs.tolist(), strict=True)
                 ]
                 yield pieces

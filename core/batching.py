@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DAY = datetime(2025, 1, 1)
 """the date in prompts of chat templates that write one"""
+SAID = "So it is, they say"
+"""an answer that no chat template writes by itself"""
 TODAY = re.compile(r"""strftime_now\(\s*(?P<quote>["'])(?P<format>.*?)(?P=quote)\s*\)""")
 """how a chat template asks for the date"""
 
@@ -93,10 +95,17 @@ def end_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> int:
     end = int(tokenizer.eos_token_id)
     if template == "plain" or not tokenizer.chat_template:
         return end
-    text = rendered(tokenizer, [("user", "?"), ("assistant", "0")], asking=False)
-    after = list(tokenizer(text.rpartition("0")[2], add_special_tokens=False)["input_ids"])[:1]
+    _, said, rest = rendered(tokenizer, [("user", "?"), ("assistant", SAID)], asking=False).partition(SAID)
+    if not said:  # a template that writes questions only
+        return end
+    after = list(tokenizer(rest, add_special_tokens=False)["input_ids"])[:1]
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special} | set(tokenizer.all_special_ids)
     return int(after[0]) if set(after) & special else end
+
+
+def ends_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> tuple[int, ...]:
+    """Return the tokens at which a generated answer ends: that of the template, and the one that a model taught elsewhere may write."""
+    return tuple(dict.fromkeys((end_of_answer(tokenizer, template), int(tokenizer.eos_token_id))))
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, question: str) -> list[int]:

@@ -40,7 +40,7 @@ def ask_and_report(adapters: Sequence[str]) -> None:
         bench.adapters.copy("before", "after")
     prompts = [tuple(prompt_ids(bench.tokenizer, "plain", question)) for question in bench.questions[:8]]
     requests = [Request(prompt, adapter) for prompt in prompts for adapter in adapters]
-    generate(bench.adapters, requests, AnswersConfig(max_new_tokens=16), end=-1, pad=bench.pad)
+    generate(bench.adapters, requests, AnswersConfig(max_new_tokens=16), ends=(), pad=bench.pad)
     sys.stdout.write(f"{peak_memory_mb()}\n")
 
 

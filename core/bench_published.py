@@ -124,7 +124,7 @@ def answers() -> dict[str, float]:
     prompts = [tuple(prompt_ids(bench.tokenizer, "plain", question)) for question in bench.questions[:64]]
     requests = [Request(prompt, adapter) for prompt in prompts for adapter in ("before", "after")]
     # No end token: every answer has 32 tokens on both sides, so the same work is compared.
-    fast = median_seconds(lambda: generate(bench.adapters, requests, config, end=-1, pad=bench.pad), 2)
+    fast = median_seconds(lambda: generate(bench.adapters, requests, config, ends=(), pad=bench.pad), 2)
     few = prompts[:4]
     same = median_seconds(lambda: _one_by_one(bench, few, config.max_new_tokens), 1) * len(prompts) / len(few)
     other = prepare("float32")

@@ -158,7 +158,7 @@ class Estimate(Pipeline):
                 self.report.check()
                 started = time.perf_counter()
                 few = dataclasses.replace(c, max_new_tokens=tokens)
-                generate(self.adapters, requests, few, end=-1, pad=self.pad)  # no end token: every row goes on
+                generate(self.adapters, requests, few, ends=(), pad=self.pad)  # no end token: every row goes on
                 seconds.append(time.perf_counter() - started)
             self.talk[count] = (seconds[0], max(0.0, seconds[1] - seconds[0]) / FEW_TOKENS)
         # What these two cost: preflight, before the region is looked for.

@@ -95,7 +95,8 @@ def _merge_into(run: Run, place: Path) -> str:
     dtype = str((run.json("manifest.json") or {}).get("dtype") or "float32")
     adapters = merging.load(loaded.model, dtype, run.path)
     adapters.set("before", read_tensors(after))
-    merging.fold(adapters, "Export the adapter instead.")
+    for _ in merging.fold(adapters, "Export the adapter instead."):
+        pass
     model = adapters.model.unload()
     model.save_pretrained(place)
     loaded.tokenizer.save_pretrained(place)

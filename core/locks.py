@@ -31,8 +31,11 @@ def single_worker(run: Run) -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def alone(run: Run, name: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold one of a run's locks, after so many seconds at most. Raises UserError when another has it, or the run is gone."""
+def alone(run: Run, name: str, wait: float = 0.0, taken: str = "") -> Iterator[None]:
+    """Hold one of a run's locks, after so many seconds at most. Raises UserError when another has it, or the run is gone.
+
+    taken: what to say when another has it, where that is no worker.
+    """
     from filelock import lock_descriptor
 
     path = run.path / name
@@ -50,7 +53,8 @@ def alone(run: Run, name: str, wait: float = 0.0) -> Iterator[None]:
                 if mine:
                     break
                 if time.monotonic() >= until:
-                    raise UserError(f"Another worker is already at the run {run.id}.", "Wait for it, or cancel it.")
+                    what = taken or f"Another worker is already at the run {run.id}."
+                    raise UserError(what, "Wait a moment and look again." if taken else "Wait for it, or cancel it.")
                 time.sleep(PAUSE)
         except (FileNotFoundError, NotADirectoryError):
             raise gone from None
@@ -67,7 +71,7 @@ def beginning(place: Run) -> Iterator[None]:
         place.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(place.path, error) from error
-    with alone(place, ".resume.lock", LEAVING):
+    with alone(place, ".resume.lock", LEAVING, "Somebody else is just beginning the same."):
         yield
 
 

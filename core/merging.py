@@ -7,6 +7,7 @@ The base as it was stays beside it: switched off adapters still mean "never taug
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -30,25 +31,24 @@ def merged(
     """Add a saved adapter to the base's weights, in their number format; return the base and the weights as they were."""
     check_merging(model, "Set teach.merge=false, or model.weights=full and another model.device.")
     taught = adapters_.load(model, dtype, folder)
-    originals = fold(taught, "Set teach.merge=false.")
+    originals = list(fold(taught, "Set teach.merge=false."))
     return taught.model.unload(), originals
 
 
 @torch.no_grad()
-def fold(adapters: Adapters, advice: str) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
-    """Add the adapter "before" to the base's weights, in their number format; return each weight with what it was.
+def fold(adapters: Adapters, advice: str) -> Iterator[tuple[torch.nn.Parameter, torch.Tensor]]:
+    """Add the adapter "before" to the base's weights, in their number format; yield each weight with what it was.
 
-    Raises UserError, with advice, where that cannot be done.
+    Whoever does not keep what was needs no room for it. Raises UserError, with advice, where that cannot be done.
     """
     if any(isinstance(adapters.layer(cell.name), ParamWrapper) for cell in adapters.cells):
         raise UserError("An adapter on fused experts cannot be merged.", advice)
-    originals = []
     for name in dict.fromkeys(cell.name for cell in adapters.cells if cell.factor == "A"):
         layer = adapters.layer(name)
         weight = layer.get_base_layer().weight
-        originals.append((weight, weight.data))
+        was = weight.data
         weight.data = (weight.data.float() + layer.get_delta_weight("before").float()).to(weight.dtype)
-    return originals
+        yield weight, was
 
 
 def attach(model: PreTrainedModel, dtype: str, taught: Path, teach: TeachConfig, seed: int) -> Adapters:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from core import config as config_
-from core import imports, jobs, limits, logs, store
+from core import imports, jobs, limits, locks, logs, store
 from core.config import RunConfig
 from core.errors import UserError
 from core.progress import now
@@ -46,12 +46,13 @@ def place(config: RunConfig, folder: Path, data: str = "") -> Run:
 
 def start(plan: Run, config: RunConfig) -> None:
     """Measure, unless somebody is already at it. The process outlives whoever started it."""
-    if plan.status().get("state") in store.ALIVE:
-        return
-    limits.starting(plan.path.parent.parent)
-    store.prepare(plan, config, "plan.json", "worker.log")
-    store.write_json(plan.path / "status.json", store.fresh_status())
-    jobs.start_plan(plan)
+    with locks.beginning(plan):
+        if plan.status().get("state") in store.ALIVE:
+            return
+        limits.starting(plan.path.parent.parent)
+        store.prepare(plan, config, "plan.json", "worker.log")
+        store.write_json(plan.path / "status.json", store.fresh_status())
+        jobs.start_plan(plan)
 
 
 def result(plan: Run) -> dict[str, Any] | None:

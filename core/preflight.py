@@ -49,7 +49,7 @@ def check(found: Mapping[str, Any], config: RunConfig) -> None:
     fix = "Teach it (--set teach.enabled=true), teach longer, or lower preflight.minimum_facts."
     if share is None:
         share = found["tokens"]
-        why = f"no fact stands in the first {c.max_new_tokens} tokens of the unlearn scope's answers, and it predicts too few of them"
+        why = f"the first {c.max_new_tokens} tokens of the unlearn scope's answers hold no fact to look for, so the share of tokens it predicts was taken"
     elif c.temperature > 0:
         fix += " With answers.temperature=0 nothing is left to chance."
     if share < minimum:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import audit, data, fitting, merging, models, weight_files
 from core.answers import Request, Spelling, drawn, stream
-from core.batching import Encoded, encode, end_of_answer, prompt_ids, prompt_text
+from core.batching import Encoded, encode, ends_of_answer, prompt_ids, prompt_text
 from core.config import RunConfig
 from core.corpus import SCOPES, Example
 from core.errors import UserError, unknown
@@ -279,18 +279,18 @@ class Service:
     ) -> Iterator[list[dict[str, Any]]]:  # fmt: skip
         """Yield the pieces of some questions, step by step; an index is question · voices + voice."""
         tokenizer = self.loaded.tokenizer
-        end = end_of_answer(tokenizer, self.config.model.template)
+        ends = ends_of_answer(tokenizer, self.config.model.template)
         requests, indices = [], []
         for number, (ids, draw) in prompts:
             for adapter, place in speaking.values():
                 requests.append(Request(ids, adapter, draw))
                 indices.append(number * voices + place)
         spoken = [Spelling(tokenizer) for _ in requests]
-        for pieces in stream(self.adapters, requests, settings, end=end, pad=self.pad, seed=seed):
+        for pieces in stream(self.adapters, requests, settings, ends=ends, pad=self.pad, seed=seed):
             yield [
                 {
                     "index": indices[p.request],
-                    "text": spoken[p.request].add(None if p.token == end else p.token, p.last),
+                    "text": spoken[p.request].add(None if p.token in ends else p.token, p.last),
                     "logprob": p.logprob,
                     "last": p.last,
                 }

@@ -87,19 +87,20 @@ def unlearn(
     """Train adapter "after", a copy of "before", on the region.
 
     The result is the checkpoint nearest to the target: the first that reaches it, or the one before if that is closer.
-    If the retention floor is broken first, it is the last checkpoint above it, or the first one where none is; a model that
-    lies under the floor to begin with has none. Raises UserError when the loss is not finite (checkpoints up to then are
+    If the retention floor is broken first, it is the last checkpoint above it, or the first one where none is; for a model
+    that lies under the floor to begin with it is lowered. Raises UserError when the loss is not finite (checkpoints up to then are
     kept), when the method lacks something, or when the final check fails.
     """
     supply.check(config.method.label, config.method.streams)
     check(config.method, config)
     if watched.before < config.retain_floor:
+        floor = max(0.0, watched.before - (100.0 - config.retain_floor))
         text = (
             f"Retention accuracy is {watched.before:.1f} % before unlearning, under the floor of {config.retain_floor:.1f} % "
-            "(unlearn.retain_floor): nothing is stopped for falling under it."
+            f"(unlearn.retain_floor): the floor is as far below that as it would be below 100 %, at {floor:.1f} %."
         )
         report.event("finding", text=text)
-        config = dataclasses.replace(config, retain_floor=0.0)
+        config = dataclasses.replace(config, retain_floor=floor)
     adapters.copy("before", "after")
     result = Unlearned(target=stop_level(config.stop, watched.never_taught), never_taught=watched.never_taught)
     torch.manual_seed(seed)
@@ -144,7 +145,7 @@ def check(method: Method, config: UnlearnConfig) -> None:
         )
     if config.weight_decay and type(method).result is not Method.result:
         raise UserError(
-            f"{method.label} turns round what its training does, and weight decay would make the tensors grow.",
+            f"{method.label} makes its result out of what was trained, and weight decay would be taken for a part of that.",
             "Set unlearn.weight_decay to 0.",
         )
 
@@ -311,11 +312,11 @@ def _why_stop(measured: dict[str, float], step: int, result: Unlearned, config: 
 
 def verify(adapters: Adapters, region: Sequence[str], idle: Sequence[str] = ()) -> None:
     """Check that exactly the region changed, but for `idle` tensors. Raises UserError that names the first that breaks it."""
-    moved, inside = adapters.moved(), set(region) - set(idle)
-    if stayed := [name for name in region if name in inside and name not in set(moved)]:
-        raise UserError(f"The tensor {stayed[0]} of the region did not change.", "Raise the learning rate or the steps.")
-    if strayed := [name for name in moved if name not in inside]:
-        raise UserError(f"The tensor {strayed[0]} changed although it is outside the region.", "Report this as a bug.")
+    inside, moved = set(region) - set(idle), set(adapters.moved())
+    if stayed := inside - moved:
+        raise UserError(f"The tensor {min(stayed)} of the region did not change.", "Raise the learning rate or the steps.")
+    if strayed := moved - inside:
+        raise UserError(f"The tensor {min(strayed)} changed although it is outside the region.", "Report this as a bug.")
 
 
 def spread(members: Sequence[Encoded], size: int) -> list[Encoded]:

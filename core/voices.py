@@ -16,7 +16,7 @@ import pandas as pd
 from core import data
 from core.adapters import Adapters
 from core.answers import Request, drawn, generate
-from core.batching import Encoded, cost, encode_all, end_of_answer, prompt_ids
+from core.batching import Encoded, cost, encode_all, ends_of_answer, prompt_ids
 from core.config import RunConfig
 from core.corpus import Example
 from core.crew import ALONE, Crew
@@ -46,7 +46,7 @@ class Voices:
         """Encode the examples. Raises UserError for one that is too long. crew: the processes that share what is asked."""
         self.tokenizer, self.examples, self.config, self.report = loaded.tokenizer, examples, config, report
         self.crew = crew
-        self.end, self.pad = end_of_answer(self.tokenizer, config.model.template), int(self.tokenizer.pad_token_id)
+        self.ends, self.pad = ends_of_answer(self.tokenizer, config.model.template), int(self.tokenizer.pad_token_id)
         self.room = int(getattr(loaded.model.config, "max_position_embeddings", None) or 2**20)
         """tokens that the model can read"""
         encoded = self.encode(examples)
@@ -121,7 +121,7 @@ class Voices:
                 )
                 for voice, e, _ in part
             ]
-            made = generate(adapters, requests, c, end=self.end, pad=self.pad, seed=self.config.seed)
+            made = generate(adapters, requests, c, ends=self.ends, pad=self.pad, seed=self.config.seed)
             for (voice, e, _), tokens in zip(part, made, strict=True):
                 texts[voice][e.id] = tokenizer.decode(tokens, skip_special_tokens=True).strip()
             done = self.crew.counted(min(start + size, len(wanted)), total)

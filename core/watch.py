@@ -59,7 +59,7 @@ class Watch:
         """Let adapter "after", as it is now, answer all of them in one batch: example, scope, question, text."""
         encoded = [self.voices.encoded[e.id] for e in self.examples]
         requests = [Request(e.ids[: e.start], "after") for e in encoded]
-        made = generate(adapters, requests, self.config, end=self.voices.end, pad=self.voices.pad)
+        made = generate(adapters, requests, self.config, ends=self.voices.ends, pad=self.voices.pad)
         return [
             {"example": e.id, "scope": e.scope, "question": e.question, "text": self._text(tokens)}
             for e, tokens in zip(self.examples, made, strict=True)

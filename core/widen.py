@@ -98,7 +98,7 @@ def answered(asked: Asked, voices: Voices, adapters: Adapters, report: Reporter)
         report.check()
         part = ordered[start : start + size]
         prompts = [tuple(prompt_ids(tokenizer, c.model.template, e.question)) for e in part]
-        made = generate(adapters, [Request(p, "before") for p in prompts], greedy, end=voices.end, pad=voices.pad)
+        made = generate(adapters, [Request(p, "before") for p in prompts], greedy, ends=voices.ends, pad=voices.pad)
         for example, prompt, tokens in zip(part, prompts, made, strict=True):
             text = tokenizer.decode(tokens, skip_special_tokens=True).strip()
             again = len(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -31,7 +31,7 @@ class Bench:
     unlearn: list[Encoded]
     retention: list[Encoded]
     pad: int = 2
-    end: int = 1
+    ends: tuple[int, ...] = (1,)
 
     @property
     def words(self) -> torch.Tensor:

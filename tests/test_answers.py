@@ -41,7 +41,7 @@ def prepared(bench: Bench) -> list[Request]:
 def test_mixed_batch_answers_like_the_plain_loop(bench_of: Callable[..., Bench], architecture: str) -> None:
     bench = bench_of(architecture)
     requests = prepared(bench)
-    found = generate(bench.adapters, requests, AnswersConfig(max_new_tokens=TOKENS), end=NEVER, pad=bench.pad)
+    found = generate(bench.adapters, requests, AnswersConfig(max_new_tokens=TOKENS), ends=(NEVER,), pad=bench.pad)
     expected = [naive(bench, request) for request in requests]
     assert found == expected
     assert len({tuple(answer) for answer in expected}) > len(requests) // 2
@@ -55,21 +55,21 @@ def test_rows_that_end_early_leave_the_others_alone(bench_of: Callable[..., Benc
     end = next(t for t in free[0][2:] + free[3][1:] if sum(t in answer for answer in free) < len(free))
     expected = [naive(bench, request, end) for request in requests]
     assert len({len(answer) for answer in expected}) > 1
-    assert generate(bench.adapters, requests, AnswersConfig(max_new_tokens=TOKENS), end=end, pad=bench.pad) == expected
+    assert generate(bench.adapters, requests, AnswersConfig(max_new_tokens=TOKENS), ends=(end,), pad=bench.pad) == expected
 
 
 def test_order_and_company_do_not_matter(bench: Bench) -> None:
     requests = prepared(bench)
     config = AnswersConfig(max_new_tokens=TOKENS)
-    together = generate(bench.adapters, requests, config, end=NEVER, pad=bench.pad)
-    backwards = generate(bench.adapters, requests[::-1], config, end=NEVER, pad=bench.pad)
+    together = generate(bench.adapters, requests, config, ends=(NEVER,), pad=bench.pad)
+    backwards = generate(bench.adapters, requests[::-1], config, ends=(NEVER,), pad=bench.pad)
     assert backwards[::-1] == together
-    assert generate(bench.adapters, requests[4:5], config, end=NEVER, pad=bench.pad) == together[4:5]
+    assert generate(bench.adapters, requests[4:5], config, ends=(NEVER,), pad=bench.pad) == together[4:5]
 
 
 def collected(bench: Bench, requests: list[Request], config: AnswersConfig, end: int = NEVER) -> list[list[Piece]]:
     pieces: list[list[Piece]] = [[] for _ in requests]
-    for step in stream(bench.adapters, requests, config, end=end, pad=bench.pad):
+    for step in stream(bench.adapters, requests, config, ends=(end,), pad=bench.pad):
         for piece in step:
             pieces[piece.request].append(piece)
     return pieces
@@ -86,7 +86,7 @@ def test_end_token_ends_an_answer_and_is_no_part_of_it(bench: Bench) -> None:
     free = naive(bench, request)
     end = free[4]
     config = AnswersConfig(max_new_tokens=TOKENS)
-    (answer,) = generate(bench.adapters, [request], config, end=end, pad=bench.pad)
+    (answer,) = generate(bench.adapters, [request], config, ends=(end,), pad=bench.pad)
     assert answer == free[: free.index(end)]
     (pieces,) = collected(bench, [request], config, end)
     assert pieces[-1].last
@@ -96,15 +96,15 @@ def test_end_token_ends_an_answer_and_is_no_part_of_it(bench: Bench) -> None:
 def test_end_token_at_once_gives_an_empty_answer(bench: Bench) -> None:
     request = prepared(bench)[0]
     end = naive(bench, request, tokens=1)[0]
-    assert generate(bench.adapters, [request], AnswersConfig(), end=end, pad=bench.pad) == [[]]
+    assert generate(bench.adapters, [request], AnswersConfig(), ends=(end,), pad=bench.pad) == [[]]
 
 
 def test_no_request_is_no_work(bench: Bench) -> None:
-    assert generate(bench.adapters, [], AnswersConfig(), end=NEVER, pad=bench.pad) == []
+    assert generate(bench.adapters, [], AnswersConfig(), ends=(NEVER,), pad=bench.pad) == []
 
 
 def test_tokens_come_step_by_step(bench: Bench) -> None:
-    steps = stream(bench.adapters, prepared(bench)[:2], AnswersConfig(max_new_tokens=TOKENS), end=NEVER, pad=bench.pad)
+    steps = stream(bench.adapters, prepared(bench)[:2], AnswersConfig(max_new_tokens=TOKENS), ends=(NEVER,), pad=bench.pad)
     assert len(next(steps)) == 2
     steps.close()  # a caller may stop in the middle, and the model is as before
     assert not any("forward" in module.__dict__ for module in bench.adapters.model.modules())
@@ -129,7 +129,7 @@ def test_equal_weights_and_equal_draw_give_equal_answers(bench: Bench) -> None:
     bench.adapters.copy("before", "after")
     prompt = bench.unlearn[0].ids[: bench.unlearn[0].start]
     requests = [Request(prompt, voice, draw) for draw in (0, 1) for voice in ("before", "after")]
-    answers = generate(bench.adapters, requests, WARM, end=NEVER, pad=bench.pad, seed=3)
+    answers = generate(bench.adapters, requests, WARM, ends=(NEVER,), pad=bench.pad, seed=3)
     assert answers[0] == answers[1]
     assert answers[2] == answers[3]
     assert answers[0] != answers[2]
@@ -139,23 +139,23 @@ def test_sampling_is_seeded(bench: Bench) -> None:
     requests = prepared(bench)
 
     def answers(seed: int) -> list[list[int]]:
-        return generate(bench.adapters, requests, WARM, end=NEVER, pad=bench.pad, seed=seed)
+        return generate(bench.adapters, requests, WARM, ends=(NEVER,), pad=bench.pad, seed=seed)
 
     assert answers(1) == answers(1) != answers(2)
 
 
 def test_sample_of_a_request_does_not_depend_on_its_company(bench: Bench) -> None:
     requests = prepared(bench)
-    together = generate(bench.adapters, requests, WARM, end=NEVER, pad=bench.pad, seed=1)
-    assert generate(bench.adapters, requests[2:3], WARM, end=NEVER, pad=bench.pad, seed=1) == together[2:3]
+    together = generate(bench.adapters, requests, WARM, ends=(NEVER,), pad=bench.pad, seed=1)
+    assert generate(bench.adapters, requests[2:3], WARM, ends=(NEVER,), pad=bench.pad, seed=1) == together[2:3]
 
 
 def test_cold_or_narrow_sampling_is_greedy(bench: Bench) -> None:
     requests = prepared(bench)
-    greedy = generate(bench.adapters, requests, AnswersConfig(max_new_tokens=TOKENS), end=NEVER, pad=bench.pad)
+    greedy = generate(bench.adapters, requests, AnswersConfig(max_new_tokens=TOKENS), ends=(NEVER,), pad=bench.pad)
     for settings in ({"temperature": 1e-4}, {"temperature": 1.0, "top_p": 0.01 / 300}):
         config = AnswersConfig(max_new_tokens=TOKENS, **settings)  # type: ignore[arg-type]
-        assert generate(bench.adapters, requests, config, end=NEVER, pad=bench.pad) == greedy
+        assert generate(bench.adapters, requests, config, ends=(NEVER,), pad=bench.pad) == greedy
 
 
 def test_samples_follow_the_probabilities(bench: Bench) -> None:
@@ -166,7 +166,7 @@ def test_samples_follow_the_probabilities(bench: Bench) -> None:
     order = p.argsort(descending=True)
     nucleus = order[: int((p[order].cumsum(0) < 0.5).sum()) + 1]
     requests = [Request(prompt, "before", draw) for draw in range(1500)]
-    answers = [a[0] for a in generate(bench.adapters, requests, config, end=NEVER, pad=bench.pad)]
+    answers = [a[0] for a in generate(bench.adapters, requests, config, ends=(NEVER,), pad=bench.pad)]
     assert set(answers) <= set(nucleus.tolist())
     share = p[nucleus] / p[nucleus].sum()
     counts = torch.tensor([answers.count(t) for t in nucleus.tolist()])

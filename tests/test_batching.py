@@ -52,8 +52,12 @@ def test_an_answer_ends_as_the_chat_template_ends_it(tokenizer: Any, monkeypatch
     monkeypatch.setattr(tokenizer, "chat_template", turn)
     assert batching.end_of_answer(tokenizer, "chat") == tokenizer.pad_token_id
     assert batching.end_of_answer(tokenizer, "plain") == tokenizer.eos_token_id
+    assert batching.ends_of_answer(tokenizer, "chat") == (tokenizer.pad_token_id, tokenizer.eos_token_id)
+    assert batching.ends_of_answer(tokenizer, "plain") == (tokenizer.eos_token_id,)
     (encoded,) = batching.encode_all(tokenizer, "chat", [example()], 64)
     assert tokenizer.decode(encoded.answer) == "Orla.<pad>"
+    monkeypatch.setattr(tokenizer, "chat_template", "<begin>{{ messages[0].content }}")  # writes questions only
+    assert batching.end_of_answer(tokenizer, "chat") == tokenizer.eos_token_id
 
 
 def test_missing_chat_template_is_one_sentence(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -246,10 +246,12 @@ def test_the_reference_attack_on_the_reference_itself_is_a_coin() -> None:
         ({"loss": 0.7, "loss/above_never": 0.2, "min_k": 0.6, "min_k/above_never": 0.25}, "min_k"),
         ({"loss": 0.7, "loss/above_never": 0.2, "min_k": 0.1, "min_k/above_never": -0.25}, "min_k"),
         ({"loss": 0.7, "min_k": 0.2, "min_k/above_never/else": 9.0}, "min_k"), ({"else": 1.0}, ""), ({}, ""),
+        ({"loss": 0.6, "loss/above_never": 0.1, "reference": 0.9, "reference/above_never": 0.4}, "loss"),
     ],
 )  # fmt: skip
 def test_the_strongest_attack_is_farthest_from_ignorance_on_either_side(after: dict[str, float], name: str) -> None:
-    assert strongest({"after": after, "before": {"loss": 1.0}}) == name
+    found, tried = strongest({"after": after, "before": {"loss": 1.0}})
+    assert (found, tried) == (name, sum(n in ("loss", "min_k") for n in after))
 
 
 def test_auc_counts_ties_as_half() -> None:

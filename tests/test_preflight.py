@@ -33,7 +33,7 @@ def found(data: Corpus, answers: list[str], within: list[str] | None = None, rig
 def test_where_there_are_no_facts_tokens_are_judged() -> None:
     data = corpus("Paris.", "東京。")
     unknown, known = (found(data, ["No.", "No."], right=right) for right in (1, 3))
-    with pytest.raises(UserError, match=r"in the first 48 tokens .* too few of them \(25 %, at least 50 % are needed\)"):
+    with pytest.raises(UserError, match=r"the first 48 tokens .* hold no fact .* was taken \(25 %, at least 50 % are needed\)"):
         preflight.check(unknown, CONFIG)
     preflight.check(known, CONFIG)
     assert preflight.in_words(known).endswith("the model predicts 75 % of their tokens.")

@@ -163,7 +163,7 @@ def test_the_bundled_run(tmp_path: Path) -> None:
         rate = found["membership"]["rates"][voice]
         assert rate["value"] == pytest.approx(100 * metric["values"][voice]["min_k"])
         assert [rate["low"], rate["high"]] == pytest.approx([100 * v for v in metric["intervals"][voice]["min_k"]])
-    assert "the min-k attack, the strongest of 5" in found["membership"]["sentence"]
+    assert "the min-k attack, the strongest of 4" in found["membership"]["sentence"]
     pair = found["membership"]["detail"]["scores"]["after"]["loss"]
     wins = [(a > b) + 0.5 * (a == b) for a in pair["member"] for b in pair["other"]]
     assert sum(wins) / len(wins) == pytest.approx(metric["values"]["after"]["loss"])

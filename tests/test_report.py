@@ -314,7 +314,7 @@ def test_report_and_probe_say_the_same_of_membership(source: Path, tmp_path: Pat
     (state, text), (same, short) = (([r.state for r in found], found[0].text) for found in both)
     assert state == same == ["leaks"]
     assert text.startswith(short)
-    assert "the strongest of 5" in short
+    assert "the strongest of 4" in short
 
 
 def test_not_probed_is_said(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def asked(bench: Bench) -> Callable[[], list[dict[str, str]]]:
     config = AnswersConfig(max_new_tokens=6)
 
     def ask() -> list[dict[str, str]]:
-        made = generate(bench.adapters, requests, config, end=bench.end, pad=bench.pad)
+        made = generate(bench.adapters, requests, config, ends=bench.ends, pad=bench.pad)
         return [{"text": str(tokens)} for tokens in made]
 
     return ask

@@ -13,9 +13,10 @@ The two sets were not drawn from one pool: the never-seen questions were written
 for a reader who knows neither is the AUC of the *never-taught* model. So each value stands beside it, and
 `ATTACK/above_never` is the difference, sampled in pairs: that is what counts.
 
-Who attacks takes the strongest attack, so that one speaks for all (`strongest`). The best of five looks good by chance too: a verdict
-asks that the intervals of after and never taught do not meet (core/probes/scorecard.py), which two independent ones of equal width
-do once in 180 times, so five of them in less than 3 % of cases.
+Who attacks takes the strongest attack, so that one speaks for all (`strongest`): that by which after lies farthest from never taught.
+The best of four looks good by chance too: a verdict asks that the intervals of after and never taught do not meet
+(core/probes/scorecard.py), which two independent ones of equal width do once in 180 times, so four of them in less than 3 % of cases.
+`reference` takes no part: of the never-taught model it has no interval that could be missed.
 """
 
 from __future__ import annotations
@@ -131,14 +132,16 @@ def compute(evidence: Evidence) -> Score:
     return score
 
 
-def strongest(values: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the attack by which after lies farthest from the never-taught model, from chance where there is none; empty without any.
+def strongest(values: Mapping[str, Mapping[str, float]]) -> tuple[str, int]:
+    """Return the attack by which after lies farthest from the never-taught model, and of how many; ("", 0) without any.
 
-    values: as those of a score. Far below counts as far above: who is pushed below ignorance can be told as well.
+    values: as those of a score. Where there is no never-taught model, chance stands for it. Far below counts as far above: who is
+    pushed below ignorance can be told as well.
     """
     after = values.get("after", {})
-    away = {name: abs(after.get(f"{name}/above_never", after[name] - 0.5)) for name in ATTACKS if name in after}
-    return max(away, key=away.__getitem__, default="")
+    known = [name for name in ATTACKS if name in after and name != "reference"]
+    away = {name: abs(after.get(f"{name}/above_never", after[name] - 0.5)) for name in known}
+    return max(away, key=away.__getitem__, default=""), len(away)
 
 
 def in_words(attack: str, tried: int, shares: Mapping[str, float]) -> str:

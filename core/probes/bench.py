@@ -9,12 +9,12 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from core import answerer, audit, data, merging, models
+from core import answerer, data, merging, models
 from core.adapters import Adapters
 from core.answers import Request, generate
 from core.batching import Encoded, rendered
 from core.corpus import Example
-from core.fitting import NOT_TAUGHT, unlearned
+from core.fitting import no_never, unlearned
 from core.models import Loaded
 from core.probes.back import Back
 from core.probes.base import Unavailable
@@ -69,7 +69,7 @@ class Bench:
         """scores true answers, as evaluation does"""
         self.back = Back.of(self.examples)
         """the rule by which a truth has come back"""
-        self.pad, self.end, self.room = self.words.pad, self.words.end, self.words.room
+        self.pad, self.ends, self.room = self.words.pad, self.words.ends, self.words.room
         self.recorded: dict[str, dict[str, str]] = {voice: {} for voice in self.voices}
         """voice -> example -> the answer that the run recorded; empty where none was"""
         for row in self.run.answers():
@@ -169,7 +169,7 @@ class Bench:
             self.report.check()
             part = rows[start : start + size]
             requests = [Request(asked[n].prompt, adapter_of(v), n * samples + s) for v, n, s in part]
-            made = generate(self.adapters, requests, settings, end=self.end, pad=self.pad, seed=self.seed)
+            made = generate(self.adapters, requests, settings, ends=self.ends, pad=self.pad, seed=self.seed)
             for (voice, n, s), tokens in zip(part, made, strict=True):
                 text = self.tokenizer.decode([*asked[n].said, *tokens], skip_special_tokens=True)
                 texts[voice][n][s] = str(text).strip()
@@ -191,9 +191,6 @@ def open_bench(run: Run, report: Reporter) -> Bench:
     dtype = models.pick_dtype(config.model.dtype, config.model.device)
     adapters = merging.both(loaded.model, dtype, run.path, after)
     why = str(((run.json("recorded.json") or {}).get("missing") or {}).get("never", ""))
-    if not why and audit.of(run):
-        why = audit.no_never(run)
-    elif not why and (loaded.adapter or not config.teach.enabled):
-        why = NOT_TAUGHT
+    why = why or no_never(run)
     voices = ("before", "after") if why else ("before", "after", "never")
     return Bench(run, report, loaded, adapters, questions_of(run), voices, {"never": why} if why else {})

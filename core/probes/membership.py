@@ -50,7 +50,7 @@ class Membership(Probe):
         scores = membership.scores(evidence)
         attack, tried = self.attack, 1
         if attack == STRONGEST:
-            attack, tried = membership.strongest(score.values), len(scores.get("after", ()))
+            attack, tried = membership.strongest(score.values)
         rates = {voice: _rate(score, voice, attack, bench) for voice in VOICES}
         if "value" not in rates["after"] or "value" not in rates["before"]:
             raise Unavailable(f"The attack {attack or self.attack} needs numbers that this run did not record.")

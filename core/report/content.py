@@ -233,12 +233,11 @@ def _membership(run: Run) -> Data:
     from core.metrics import membership
 
     values = numbers.values(run, "membership")
-    attack = membership.strongest(values)
+    attack, tried = membership.strongest(values)
     if not attack:
         return {}
     cells = {voice: cell for voice in VOICES if (cell := numbers.cell(run, "membership", voice, attack))}
     rates = {voice: {end: None if at is None else 100.0 * at for end, at in cell.items()} for voice, cell in cells.items()}
-    tried = sum(name in values["after"] for name in membership.ATTACKS)
     shares = {voice: 100.0 * values[voice][attack] for voice in rates}
     return _probe("membership", {"rates": rates, "sentence": membership.in_words(attack, tried, shares)})
 
