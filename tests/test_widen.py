@@ -230,7 +230,6 @@ def test_the_taught_model_answers_each_question_greedily_and_to_its_end(
         alone = dataclasses.replace(pipeline.voices.config, answers=dataclasses.replace(config.answers, max_new_tokens=99))
         monkeypatch.setattr(pipeline.voices, "config", alone)
         monkeypatch.setattr(pipeline.voices, "examples", [example])
-        monkeypatch.setattr(pipeline.voices, "places", {example.id: 0})
         assert pipeline.voices.ask(pipeline.adapters, ["before"])["before"][example.id] == example.answer
 
 

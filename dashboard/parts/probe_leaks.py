@@ -32,7 +32,7 @@ LEAKING = (
     "Share of facts, answer tokens or pairs that each probe got out of the model. A leak is where after lies further right than "
     "never taught, by more than chance explains."
 )
-BESIDE = "What these measure tells no leak by itself: right is what each of them says."
+BESIDE = "These tell no leak by themselves; what each rate is of stands with the probe, below."
 FEW = 4
 """sentences up to which they stand open"""
 COLORS = {"leaks": "red", "perhaps": "orange", "no leak seen": "green"}

@@ -77,3 +77,24 @@ def text_of(app: AppTest) -> str:
         app.html,
     ]
     return "\n".join(str(element.value) for elements in parts for element in elements)
+
+
+@pytest.fixture
+def living(make_run: MakeRun) -> Run:
+    """A run in the middle of unlearning, with two rounds of watched questions and a log."""
+    from tests.dashboard.run_made import BAD, GONE, watch, write_events  # which reads pages as this module does
+
+    stage = {"state": "running", "done": 8, "total": 40, "unit": "steps", "rate": 0.3, "left": 107.0,
+             "tokens_per_second": 431.0, "peak_memory_mb": 2620}  # fmt: skip
+    stages = {"teach": {"state": "reused"}, "unlearn": stage}
+    run = make_run("living", "running", GONE, stage="unlearn", stages=stages, began=time.time() - 60)
+    steps = [
+        {"t": 1.0, "kind": "progress", "stage": "unlearn", "done": k, "total": 40, "forget_loss": 1.0, "retain_loss": 0.5}
+        for k in range(1, 9)
+    ]
+    steps[3] |= {"unlearn": 90.0, "retention": 99.0}
+    start = {"t": 0.0, "kind": "stage", "stage": "unlearn", "name": "unlearn", "state": "running"}
+    rounds = [watch(0, "At Quay Street.", "She paints."), watch(4, "At Elm Road.", "She paints.")]
+    write_events(run, [start, *steps, *rounds])
+    (run.path / "worker.log").write_text(f"old\n{BAD}\n", encoding="utf-8")
+    return run

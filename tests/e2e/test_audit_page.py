@@ -36,7 +36,7 @@ def test_two_models_are_audited_and_asked(
     rest(page)
     expect(page.get_by_text(audit.NO_HEATMAP)).to_be_visible()
     expect(page.get_by_text("14 of 14 weight matrices differ", exact=False).first).to_be_visible()
-    page.get_by_role("link", name="Compare").click()
+    page.get_by_role("link", name="Compare", exact=True).click()
     rest(page)
     page.get_by_role("button", name="Ask now").click()
     rest(page)

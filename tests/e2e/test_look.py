@@ -34,7 +34,7 @@ def test_first_visit_shows_a_finished_run_and_its_answers(server: Server, page: 
     expect(page.locator(".js-plotly-plot .heatmaplayer image").first).to_be_visible()
     expect(page.get_by_role("heading", name="86 of 420 tensors")).to_be_visible()
     assert "run=privacy-memflex" in page.url
-    page.get_by_role("link", name="Compare").click()
+    page.get_by_role("link", name="Compare", exact=True).click()
     expect(page.get_by_text("recorded when the run was evaluated")).to_be_visible()
     expect(page.get_by_text("Maren Tveitaskog lives at Tarelykta 17").first).to_be_visible()
 

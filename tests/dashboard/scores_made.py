@@ -1,0 +1,61 @@
+"""What the tests of the page Scores share: runs with scores, and names that hurt."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from streamlit.testing.v1 import AppTest
+
+from core import store
+from core.store import Run
+from dashboard.charts.tradeoff import Point
+from dashboard.parts import (
+    scores_table,
+)
+from dashboard.parts.scores_read import Scores
+from tests.dashboard.conftest import Open
+
+HOSTILE = "<img src=x onerror=alert(1)> **b** :red[r] $x$"
+TABS = ("Step by step", "By subject", "Controls", "Cost", "Settings that differ", "All metrics", "Methods")
+
+
+def bundled() -> Run:
+    return next(run for run in store.bundled_runs() if run.id.startswith("privacy"))
+
+
+def measured(run: Run, name: str = "a run") -> scores_table.Measured:
+    return scores_table.measured(run, name, "memflex · located", "demo privacy")
+
+
+def edit(run: Run, file: str, change: Any) -> None:
+    values = run.json(file)
+    change(values)
+    (run.path / file).write_text(json.dumps(values))
+
+
+def with_intervals(values: dict[str, Any]) -> None:
+    """Give accuracy and never-knew score intervals: 4 below, 6 above."""
+    for name in ("accuracy", "never_knew"):
+        found = values["metrics"][name]
+        found["intervals"] = {v: {p: [x - 4, x + 6] for p, x in parts.items()} for v, parts in found["values"].items()}
+
+
+def tab(open_page: Open, name: str, run: str = "", **query: str) -> AppTest:
+    return open_page("scores", run, part=name, **query)
+
+
+def accuracies(before: float, after: float, never: float | None, noise: float = 0.0) -> Scores:
+    values = {"before": {"unlearn/val": before, "retention/val": 99.0}, "after": {"unlearn/val": after, "retention/val": 80.0}}
+    if never is not None:
+        values["never"] = {"unlearn/val": never, "retention/val": 30.0}
+    return Scores({
+        "accuracy": {"values": values, "reasons": {"never": "nothing was taught"}},
+        "degenerate": {"values": {"after": {"unlearn/val": noise}, "never": {"unlearn/val": 10.0}}},
+    })  # fmt: skip
+
+
+def some_points(count: int, seed: int = 0) -> list[Point]:
+    draw = np.random.default_rng(seed)
+    return [Point(f"r{i}", f"run {i}", *map(float, draw.integers(0, 100, 2)), current=i == 0) for i in range(count)]
