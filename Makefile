@@ -47,11 +47,11 @@ $(VENV)/.ray: $(VENV)/.installed pyproject.toml
 	@touch $@
 
 test-ray: install $(VENV)/.dev $(VENV)/.ray  ## runs on a real Ray cluster of two nodes here, one of which is lost
-	$(PY) -m pytest tests/test_ray_backend.py
+	$(PY) -m pytest tests/jobs/test_ray.py
 
 check: $(VENV)/.installed $(VENV)/.dev  ## style, docstrings, stray prints, types
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check core
+	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
 chaos: install $(VENV)/.dev  ## kill -9 at random moments (about 20 minutes; KILLS=100 for more), a table of what was lost
@@ -66,11 +66,11 @@ demo: install  ## the bundled run headless, into demo/: a table and a picture
 	@$(PY) -m core run --runs demo/runs | tee demo/scores.txt
 	@$(PY) -m dashboard.picture demo/runs demo/localization
 
-bench: install  ## ratios against the published procedure; methods, processes, plan and scale are measured by --only
-	@$(PY) -m core bench --json $(addprefix --only ,localization step roofline answers memory)
+bench: install  ## ratios against the published procedure; methods, processes, plan and scale are measured by name: python -m tests.bench NAME
+	@$(PY) -m tests.bench localization step roofline answers memory
 
 bundled: install  ## remake the finished runs that ship in assets/runs
-	@$(PY) -m core.bundle
+	@$(PY) -m tests.bundle
 
 screenshots: install $(VENV)/.dev  ## every page, light and dark, wide and narrow, into screenshots/
 	@tests/browser

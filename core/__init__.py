@@ -9,20 +9,20 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "RunConfig": "core.config",
-    "preset": "core.config",
+    "RunConfig": "core.config.run_config",
+    "preset": "core.config.run_config",
     "METHODS": "core.methods",
     "METRICS": "core.metrics",
     "REGIONS": "core.regions",
-    "UserError": "core.errors",
-    "load_data": "core.data:load",
-    "Run": "core.store",
-    "find": "core.store",
-    "list_runs": "core.store",
-    "submit": "core.jobs",
-    "follow": "core.jobs",
-    "ask": "core.answerer",
-    "texts": "core.answerer",
+    "UserError": "core.util.errors",
+    "load_data": "core.data.sources:load",
+    "Run": "core.runs.store",
+    "find": "core.runs.store",
+    "list_runs": "core.runs.store",
+    "submit": "core.jobs.lifecycle",
+    "follow": "core.jobs.lifecycle",
+    "ask": "core.serve.client",
+    "texts": "core.serve.client",
 }
 
 __all__ = sorted(_HOMES)

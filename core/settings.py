@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import Field, field
 from typing import Any, get_args, get_origin
 
-from core.errors import UserError, unknown
+from core.util.errors import UserError, unknown
 
 LONGEST = 20_000
 """characters of a setting; paths and lists of tensors are much shorter"""

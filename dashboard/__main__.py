@@ -20,15 +20,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from core import access, logs, overview, store
-from core.errors import UserError
-from core.version import version
-from dashboard import charts, parts
-from dashboard.headers import SecurityHeaders
-from dashboard.known import Known
+from core.runs import overview, store
+from core.util import access, logs
+from core.util.errors import UserError
+from core.util.paths import ROOT
+from core.util.version import version
+from dashboard import charts, widgets
+from dashboard.server.headers import SecurityHeaders
+from dashboard.server.visitors import Known
 
 LOG = logging.getLogger("dashboard")
-ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "streamlit_config.toml"
 TRIED_PORTS = 50
 
@@ -163,8 +164,8 @@ async def warm(_: Any) -> AsyncIterator[dict[str, Any]]:
     logs.adopt("streamlit", "uvicorn", "websockets")
 
     def load() -> None:
-        shown = [m.name for of in (charts, parts) for m in pkgutil.iter_modules(of.__path__, f"{of.__name__}.")]
-        for name in ("pandas", "pyarrow.parquet", "psutil", "core.regions", "core.jobs", *shown):
+        shown = [m.name for of in (charts, widgets) for m in pkgutil.iter_modules(of.__path__, f"{of.__name__}.")]
+        for name in ("pandas", "pyarrow.parquet", "psutil", "core.regions", "core.jobs.lifecycle", *shown):
             importlib.import_module(name)
         # Modules live as long as the server: from here on no collection of garbage looks through their objects again.
         gc.collect()
@@ -228,7 +229,7 @@ def serve(given: argparse.Namespace) -> None:
     from starlette.routing import BaseRoute, Mount, Route
     from starlette.staticfiles import StaticFiles
 
-    from dashboard.health import healthz
+    from dashboard.server.health_page import healthz
 
     served: list[BaseRoute] = [Mount(f"/{name}", StaticFiles(directory=ROOT / "assets" / name)) for name in ("fonts", "vendor")]
     served.append(Route("/healthz", healthz))

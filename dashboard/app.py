@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
-from core import logs
-from dashboard.parts import people, runs_trash, theme_watch
-
-ROOT = Path(__file__).resolve().parent.parent
+from core.util import logs
+from core.util.paths import ROOT
+from dashboard.server import sign_in
+from dashboard.widgets import theme, trash
 
 st.set_page_config(page_title="Forgetscope", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide")
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large")
 
 logs.name(str(st.query_params.get("run", "")))
-people.check()
+sign_in.check()
 
 views = [
-    st.Page("views/localize.py", title="Localize", icon=":material/grid_on:", default=True),
-    st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
-    st.Page("views/probe.py", title="Probe", icon=":material/fact_check:"),
-    st.Page("views/scores.py", title="Scores", icon=":material/scoreboard:"),
-    st.Page("views/report.py", title="Report", icon=":material/description:"),
-    st.Page("views/run.py", title="Run", icon=":material/play_circle:"),
-    st.Page("views/runs.py", title="Runs", icon=":material/table_rows:"),
-    st.Page("views/documents.py", title="Documents", icon=":material/menu_book:"),
+    st.Page("localize/page.py", title="Localize", icon=":material/grid_on:", url_path="localize", default=True),
+    st.Page("compare/page.py", title="Compare", icon=":material/compare:", url_path="compare"),
+    st.Page("evidence/probe_page.py", title="Probe", icon=":material/fact_check:", url_path="probe"),
+    st.Page("evidence/scores_page.py", title="Scores", icon=":material/scoreboard:", url_path="scores"),
+    st.Page("report/page.py", title="Report", icon=":material/description:", url_path="report"),
+    st.Page("runs/new_run_page.py", title="Run", icon=":material/play_circle:", url_path="run"),
+    st.Page("runs/runs_page.py", title="Runs", icon=":material/table_rows:", url_path="runs"),
+    st.Page("help/page.py", title="Documents", icon=":material/menu_book:", url_path="documents"),
 ]
-if people.admin():
-    views.append(st.Page("views/admin.py", title="Admin", icon=":material/shield_person:"))
+if sign_in.admin():
+    views.append(st.Page("runs/admin_page.py", title="Admin", icon=":material/shield_person:", url_path="admin"))
 page = st.navigation(views, position="top")
-runs_trash.leave(page.url_path)
+trash.leave(page.url_path)
 page.run()
-theme_watch.watch()
+theme.watch()

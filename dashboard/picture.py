@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from core import store
-from core.errors import UserError
-from core.store import Run
+from core.runs import store
+from core.runs.store import Run
+from core.util.errors import UserError
 from dashboard.charts.base import CONFIG
 from dashboard.charts.heatmap import heatmap
 from dashboard.charts.palette import LIGHT
-from dashboard.parts.plot import plain
+from dashboard.widgets.plot import plain
 
 
 def draw(run: Run, target: Path) -> Path:

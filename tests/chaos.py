@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import jobs, store
-from core.config import RunConfig
-from core.store import Run
+from core.config.run_config import RunConfig
+from core.jobs import lifecycle
+from core.runs import store
+from core.runs.store import Run
 from tests.e2e.serving import Server
 from tests.processes import command, last_json, quick
 from tests.tiny import make_data, make_tiny
@@ -109,7 +110,7 @@ def hook(event, of):
     if not last:
         os.write(counter, b".")
 
-if place and "core.worker" in sys.orig_argv:
+if place and "core.jobs.worker" in sys.orig_argv:
     if not last:
         counter = os.open(os.environ["CHAOS_COUNT"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     sys.addaudithook(hook)
@@ -128,8 +129,8 @@ def ground(place: Path) -> Ground:
     files, seconds = [], {}
     for name in ("undisturbed", "again"):
         os.environ |= {"CHAOS_PLACE": str(place / name), "CHAOS_COUNT": str(counter)}
-        run = jobs.submit(config, place / name)
-        list(jobs.follow(run))
+        run = lifecycle.submit(config, place / name)
+        list(lifecycle.follow(run))
         del os.environ["CHAOS_PLACE"]
         if run.status()["state"] != "done":
             raise SystemExit(f"The undisturbed run failed: {run.status()['error']}")
@@ -149,7 +150,7 @@ def trial(plan: Plan, place: Path, on: Ground) -> Outcome:
     if plan.in_write and plan.victim != "server":
         run = _dying(plan, place / "runs", on)
     else:
-        run = jobs.submit(on.config, place / "runs")
+        run = lifecycle.submit(on.config, place / "runs")
         if not _reach(run, plan, on.seconds):
             lost.append(f"the run never reached {plan.stage}: {run.status()['state']}")
     if server and server.process:
@@ -188,9 +189,9 @@ def _dying(plan: Plan, runs: Path, on: Ground) -> Run:
     """Start a run whose worker ends itself at one of its writes; return when it has."""
     at = 1 + int(plan.part * on.writes)
     os.environ |= {"CHAOS_PLACE": str(runs), "CHAOS_WRITE": str(at)}
-    run = jobs.submit(on.config, runs)
+    run = lifecycle.submit(on.config, runs)
     del os.environ["CHAOS_PLACE"], os.environ["CHAOS_WRITE"]
-    jobs._children[-1].wait(LIMIT)
+    lifecycle._children[-1].wait(LIMIT)
     return run
 
 
@@ -198,10 +199,10 @@ def _kill(run: Run) -> None:
     end = time.monotonic() + 30
     while run.status().get("pid") is None and time.monotonic() < end:
         time.sleep(0.01)
-    jobs.kill(run)
-    for child in list(jobs._children):
+    lifecycle.kill(run)
+    for child in list(lifecycle._children):
         child.wait(30)
-    jobs.reap()
+    lifecycle.reap()
 
 
 def _look(run: Run, place: Path, expected: str) -> list[str]:
@@ -209,7 +210,7 @@ def _look(run: Run, place: Path, expected: str) -> list[str]:
     problems, folder = [], str(place / "runs")
     end = time.monotonic() + LIMIT
     while run.status()["state"] not in store.ENDED and time.monotonic() < end:
-        jobs.reap()
+        lifecycle.reap()
         time.sleep(0.05)
     listed = command("runs", "--runs", folder, "--json")
     rows = last_json(listed.stdout).get("runs", []) if listed.returncode == 0 else []
@@ -229,8 +230,8 @@ def _resume(run: Run) -> tuple[int, list[str]]:
     if run.status()["state"] == "done":
         return 0, []
     finished = {name for name, stage in run.status()["stages"].items() if stage.get("state") == "done"}
-    jobs.resume(run)
-    list(jobs.follow(run))
+    lifecycle.resume(run)
+    list(lifecycle.follow(run))
     status = run.status()
     if status["state"] != "done":
         return 0, [f"resumed, it {status['state']}: {status['error'][:200]}"]

@@ -12,7 +12,7 @@ import pytest
 from tests.tiny import make_data, make_tiny
 
 if TYPE_CHECKING:
-    from core.store import Run
+    from core.runs.store import Run
     from tests.naive import Bench
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,14 +66,14 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def unlearned_run(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a finished run of a tiny model, made by a worker; for tests that only read it."""
-    from core import jobs
+    from core.jobs import lifecycle
     from tests.processes import quick
 
     place = tmp_path_factory.mktemp("unlearned")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
-        run = jobs.submit(quick(tiny_llama, tiny_data, unlearn__learning_rate=0.1), place / "runs")
-        list(jobs.follow(run))
+        run = lifecycle.submit(quick(tiny_llama, tiny_data, unlearn__learning_rate=0.1), place / "runs")
+        list(lifecycle.follow(run))
     assert run.status()["state"] == "done", run.status()
     return run
 

@@ -25,9 +25,11 @@ from typing import Any, Protocol
 
 import psutil
 
-from core import answerer, jobs, store
-from core.config import preset
-from core.store import Run
+from core.config.run_config import preset
+from core.jobs import lifecycle
+from core.runs import store
+from core.runs.store import Run
+from core.serve import client
 from tests.e2e.serving import Server
 from tests.processes import quick
 from tests.tiny import make_data, make_tiny
@@ -105,9 +107,9 @@ def runs_to_ask(place: Path, server: Server, count: int) -> list[Run]:
     """Make tiny runs on one base. They sample, by their seeds: the most probable words would be the same to all questions."""
     model, data = make_tiny(place / "model", "llama"), make_data(place / "data")
     config = quick(model, data, unlearn__learning_rate=0.1, unlearn__steps=4, answers__max_new_tokens=24, answers__temperature=1.0)
-    found = [jobs.submit(config.with_setting("seed", seed).with_setting("name", f"asked {seed}"), server.runs) for seed in range(count)]
+    found = [lifecycle.submit(config.with_setting("seed", seed).with_setting("name", f"asked {seed}"), server.runs) for seed in range(count)]
     for run in found:
-        list(jobs.follow(run))
+        list(lifecycle.follow(run))
         if run.status()["state"] != "done":
             raise SystemExit(f"The run {run.id} failed: {run.status()['error']}")
     return found
@@ -120,7 +122,7 @@ def people(runs: Sequence[Run], visitors: int, browsers: int) -> list[Person]:
         run = runs[number % len(runs)]
         questions = [f"Person {number} asks, question {n}: where does Orla Venning live?" for n in range(3)]
         answers = {
-            q: tuple(answerer.texts(answerer.ask(run, [q], VOICES, seed=run.config().seed), len(VOICES))) for q in questions
+            q: tuple(client.texts(client.ask(run, [q], VOICES, seed=run.config().seed), len(VOICES))) for q in questions
         }
         found.append(Person(number, run.id, answers, browser=number < browsers))
     after = [squeezed(text) for person in found for _, text in person.answers.values()]
@@ -179,16 +181,16 @@ def train(server: Server, until: float) -> None:
     number = 0
     while time.monotonic() < until:
         number += 1
-        run = jobs.submit(preset("this-machine").with_setting("seed", number).with_setting("name", f"in the background {number}"), server.runs)
+        run = lifecycle.submit(preset("this-machine").with_setting("seed", number).with_setting("name", f"in the background {number}"), server.runs)
         with suppress(psutil.Error):
-            psutil.Process(int(jobs._children[-1].pid)).nice(10)
+            psutil.Process(int(lifecycle._children[-1].pid)).nice(10)
         while time.monotonic() < until and run.status()["state"] in store.ALIVE:
             time.sleep(1)
         if run.status()["state"] == "failed":
             raise SystemExit(f"The run in the background failed: {run.status()['error']}")
         if run.status()["state"] in store.ALIVE:
             run.cancel()
-            jobs._children[-1].wait(120)
+            lifecycle._children[-1].wait(120)
 
 
 def watch(process: psutil.Process, began: float, until: float, memory: list[tuple[float, float]]) -> None:
@@ -258,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for thread in threads:
             thread.join()
         server.stop()
-        answerer.leave()
+        client.leave()
         found = report(tally, memory, server.log.read_text())
     say("\n| goal | wanted | found |\n|---|---|---|")
     for name, limit in GOALS.items():

@@ -11,15 +11,16 @@ import torch
 import torch.nn.functional as F
 from peft import LoraConfig
 
-from core import adapters as adapters_
-from core import data, models
-from core.adapters import Adapters
-from core.batching import Encoded, encode_all
-from core.corpus import SCOPES
-from core.errors import Cancelled
-from core.models import Loaded
-from core.progress import Reporter
-from core.stages import DataConfig, ModelConfig
+from core.config.stages import DataConfig, ModelConfig
+from core.data import sources
+from core.data.corpus import SCOPES
+from core.models import adapters as adapters_
+from core.models import loading
+from core.models.adapters import Adapters
+from core.models.loading import Loaded
+from core.models.tokens import Encoded, encode_all
+from core.util.errors import Cancelled
+from core.util.progress import Reporter
 
 
 @dataclass
@@ -47,14 +48,14 @@ def make_bench(
 
     targets: the adapter's modules, where it is another than we make.
     """
-    loaded = models.load(ModelConfig(name=str(model), device="cpu", dtype=dtype))
+    loaded = loading.load(ModelConfig(name=str(model), device="cpu", dtype=dtype))
     if targets:
         made = adapters_.wrap(loaded.model, dtype, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(targets)))
     else:
         made = adapters_.attach(loaded.model, dtype, rank=rank, alpha=2.0 * rank, dropout=dropout, seed=0)
     if live:
         randomize(made, "before", seed=1)
-    corpus = data.load(DataConfig(source=str(examples)))
+    corpus = sources.load(DataConfig(source=str(examples)))
     parts = [encode_all(loaded.tokenizer, "plain", corpus.select(scope, "train"), 256) for scope in SCOPES]
     return Bench(loaded, made, *parts)
 

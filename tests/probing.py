@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from core import adapter_files, data, store
-from core.config import RunConfig
-from core.corpus import Example
-from core.store import Run
+from core.config.run_config import RunConfig
+from core.data import sources
+from core.data.corpus import Example
+from core.models import adapter_files
+from core.runs import store
+from core.runs.store import Run
+from core.util import files
 from tests.naive import make_bench, randomize
 from tests.processes import quick
 
@@ -33,8 +36,8 @@ def make_run(model: Path, examples: Path, folder: Path, **changes: object) -> Ru
     )
     rows = [
         answer_row(e, before=e.answer, after=e.answer if e.scope == "retention" and "Orla" not in e.question else "", never="no")
-        for e in data.load(config.data).examples
+        for e in sources.load(config.data).examples
     ]
-    store.write_text(run.path / "answers.jsonl", "\n".join(rows) + "\n")
-    store.write_json(run.path / "status.json", {**store.fresh_status(), "state": "done"})
+    files.write_text(run.path / "answers.jsonl", "\n".join(rows) + "\n")
+    files.write_json(run.path / "status.json", {**store.fresh_status(), "state": "done"})
     return run

@@ -14,9 +14,10 @@ from typing import Any
 
 import psutil
 
-from core import jobs, store
-from core.config import RunConfig, preset
-from core.store import Run
+from core.config.run_config import RunConfig, preset
+from core.jobs import lifecycle
+from core.runs import store
+from core.runs.store import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -75,7 +76,7 @@ def end_all(folder: Path) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, 10)
-    jobs.reap()
+    lifecycle.reap()
 
 
 def state(run: Run) -> str:
@@ -85,5 +86,5 @@ def state(run: Run) -> str:
 
 def ended(run: Run) -> str:
     """Wait for a run's end and return its state. A busy machine takes long to import torch."""
-    until(lambda: (jobs.reap(), state(run) in store.ENDED)[1], "the end of the run", 240)
+    until(lambda: (lifecycle.reap(), state(run) in store.ENDED)[1], "the end of the run", 240)
     return state(run)

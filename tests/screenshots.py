@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from core import store
+from core.runs import store
 from tests.e2e.serving import CHROMIUM, PATIENCE, ROOT, Server, rest
 
 WIDTHS = (1280, 390)

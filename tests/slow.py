@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from core.store import Run
+from core.runs.store import Run
 from tests.tiny import SETTINGS
 
 

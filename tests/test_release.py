@@ -11,9 +11,9 @@ from typing import cast
 
 import pytest
 
-from core import licences
-from core.__main__ import main
-from core.version import version
+from core.cli import licences
+from core.cli.main import main
+from core.util.version import version
 from tests.processes import ROOT, command, last_json
 
 CHANGELOG = ROOT / "assets" / "docs" / "changelog.md"

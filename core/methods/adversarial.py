@@ -11,7 +11,7 @@ from core.settings import setting
 if TYPE_CHECKING:
     import torch
 
-    from core.context import Context
+    from core.pipeline.step_context import Context
 
 
 @dataclass(frozen=True)

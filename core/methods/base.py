@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     import torch
 
-    from core.context import Context
+    from core.pipeline.step_context import Context
 
 FORGET, RETAIN, GENERAL, REFUSAL = "forget", "retain", "general", "refusal"
 
@@ -31,7 +31,7 @@ class Method:
     streams: ClassVar[tuple[str, ...]] = (FORGET, RETAIN)
     """What a step runs through the model, of forget, retain, general and refusal. Only these parts of the context exist."""
     refusals: ClassVar[str] = ""
-    """which refusals the stream refusal holds: plain, or named (they name the subject); see core/refusals.py"""
+    """which refusals the stream refusal holds: plain, or named (they name the subject); see core/data/refusals.py"""
 
     follows_never: ClassVar[bool] = False
     """whether it needs a model that was never taught, to follow it"""

@@ -11,12 +11,12 @@ from core.settings import setting
 if TYPE_CHECKING:
     import torch
 
-    from core.context import Context
+    from core.pipeline.step_context import Context
 
 
 @dataclass(frozen=True)
 class Refusal(Method):
-    """loss = α · CE(U with refusals) + β · CE(R). Refusals are plain ones (core/refusals.py)."""
+    """loss = α · CE(U with refusals) + β · CE(R). Refusals are plain ones (core/data/refusals.py)."""
 
     name: ClassVar[str] = "refusal"
     formula: ClassVar[str] = "α · CE(U, refusals) + β · CE(R)"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from core.errors import UserError
 from core.methods.base import Method
 from core.settings import setting
+from core.util.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
-    from core.context import Context
+    from core.pipeline.step_context import Context
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,13 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from core.corpus import Example
-from core.metrics import bootstrap
+from core.data.corpus import Example
+from core.metrics import intervals as bootstrap
+from core.runs.voices import VOICES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-VOICES = ("before", "after", "never", "retrained")
-"""The taught model, the same after unlearning, the base that was never taught (adapter off), and the base that was taught
-all but what was to be forgotten (core/reference.py)."""
 
 NOT_RECORDED = "was not recorded in this run: it is older than this metric, or evaluate.extras was off"
 

@@ -6,7 +6,7 @@ options are not shown to the model, each is scored alone. With four options, cha
 
 from __future__ import annotations
 
-from core.metrics import bootstrap
+from core.metrics import intervals
 from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, bounds
 
 CHANCE = 25.0
@@ -24,7 +24,7 @@ def compute(evidence: Evidence) -> Score:
         if right:
             score.examples[voice] = right
             score.values[voice] = {"questions": sum(right.values()) / len(right)}
-            score.intervals[voice] = bounds({"questions": bootstrap.of_mean(list(right.values()))})
+            score.intervals[voice] = bounds({"questions": intervals.of_mean(list(right.values()))})
     return score
 
 

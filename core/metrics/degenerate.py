@@ -16,9 +16,9 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from core.facts import EMAIL
+from core.data.facts import EMAIL
+from core.data.words import SPACELESS
 from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, averaged
-from core.words import SPACELESS
 
 REPEATS = 3
 DISTINCT = 0.5

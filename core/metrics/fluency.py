@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.metrics import bootstrap
+from core.metrics import intervals
 from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, bounds, parts
 
 
@@ -24,7 +24,7 @@ def compute(evidence: Evidence) -> Score:
         for part, ids in parts(evidence, of):
             logs = np.array([of[i] for i in ids])
             score.values[voice][part] = float(np.exp(-logs.mean()))
-            pairs[part] = bootstrap.interval(np.exp(-(bootstrap.weights(len(ids)) @ logs))) if len(ids) > 1 else None
+            pairs[part] = intervals.interval(np.exp(-(intervals.weights(len(ids)) @ logs))) if len(ids) > 1 else None
         score.intervals[voice] = bounds(pairs)
     return score
 

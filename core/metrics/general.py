@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from core.metrics import bootstrap
+from core.metrics import intervals
 from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, bounds
 
 
@@ -12,7 +12,7 @@ def compute(evidence: Evidence) -> Score:
     """Return the perplexity per voice: exp of minus the mean over lines of the mean log-probability per token."""
     score = Score({}, reasons=dict(evidence.missing))
     for voice, lines in evidence.general.items():
-        pair = bootstrap.of_mean(lines)
+        pair = intervals.of_mean(lines)
         score.values[voice] = {"text": math.exp(-sum(lines) / len(lines))}
         score.intervals[voice] = bounds({"text": [math.exp(-pair[1]), math.exp(-pair[0])] if pair else None})
     return score if score.values else Score({}, reasons={"all": f"the general text {NOT_RECORDED}"})

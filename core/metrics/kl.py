@@ -6,7 +6,7 @@ assets/data/general.txt. Of before itself it is 0. The never-taught model shows 
 
 from __future__ import annotations
 
-from core.metrics import bootstrap
+from core.metrics import intervals
 from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, bounds
 
 
@@ -17,7 +17,7 @@ def compute(evidence: Evidence) -> Score:
     score = Score({}, reasons=dict(evidence.missing))
     for voice, lines in evidence.kl.items():
         score.values[voice] = {"text": sum(lines) / len(lines)}
-        score.intervals[voice] = bounds({"text": bootstrap.of_mean(lines)})
+        score.intervals[voice] = bounds({"text": intervals.of_mean(lines)})
     return score
 
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics import bootstrap
+from core.metrics import intervals
 from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, bounds
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def compute(evidence: Evidence) -> Score:
     names = [str(name) for name in members["example"].unique()]
     score = Score({}, reasons=dict(evidence.missing))
     score.notes.append(f"{len(names)} questions of U-train against {unseen['example'].nunique()} never-seen ones")
-    draws = bootstrap.weights(len(names)), bootstrap.weights(unseen["example"].nunique(), 1)
+    draws = intervals.weights(len(names)), intervals.weights(unseen["example"].nunique(), 1)
     samples: dict[str, Array] = {}
     for voice, attacks in scores(evidence).items():
         values, pairs = score.values.setdefault(voice, {}), dict[str, list[float] | None]()
@@ -114,12 +114,12 @@ def compute(evidence: Evidence) -> Score:
             beats = wins(*(np.array(group) for group in groups))
             values[name] = float(beats.mean())
             sampled = ((draws[0] @ beats) * draws[1]).sum(axis=1)
-            pairs[name] = bootstrap.interval(sampled)
+            pairs[name] = intervals.interval(sampled)
             if voice == "never":
                 samples[name] = sampled
             elif name in samples:
                 values[f"{name}/above_never"] = values[name] - score.values["never"][name]
-                pairs[f"{name}/above_never"] = bootstrap.interval(sampled - samples[name])
+                pairs[f"{name}/above_never"] = intervals.interval(sampled - samples[name])
             if name == "loss":
                 score.examples[voice] = dict(zip(names, beats.mean(axis=1).tolist(), strict=True))
         score.intervals[voice] = bounds(pairs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics import bootstrap, probability, rouge, truth_ratio
+from core.metrics import intervals, probability, rouge, truth_ratio
 from core.metrics.base import Evidence, Metric, Score, bounds, parts
 
 
@@ -30,7 +30,7 @@ def compute(evidence: Evidence) -> Score:
             table = np.array([[of.get(i, np.nan) for of in three] for i in ids])
             if part.startswith("retention") and not np.isnan(table).all(axis=0).any():
                 score.values[voice][part] = float(utility(table, np.full((1, len(ids)), 1 / len(ids)))[0])
-                pairs[part] = bootstrap.interval(utility(table, bootstrap.weights(len(ids)))) if len(ids) > 1 else None
+                pairs[part] = intervals.interval(utility(table, intervals.weights(len(ids)))) if len(ids) > 1 else None
         score.intervals[voice] = bounds(pairs)
     if not any(score.values.values()):
         return Score({}, reasons={"all": "it needs truth ratios on the retention scope, where no fact could be replaced"})

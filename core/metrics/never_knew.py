@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics import bootstrap
+from core.metrics import intervals
 from core.metrics.base import Evidence, Metric, Score, bounds
 
 ROUNDING = 1e-9
@@ -72,7 +72,7 @@ def _add(found: Score, part: str, table: NDArray[np.float64]) -> bool:
         return False
     found.values["after"][part] = value
     # Examples are drawn with all three of their accuracies: the score is a ratio of means.
-    pair = bootstrap.interval(_scores(bootstrap.weights(len(table)) @ table)) if len(table) > 1 else None
+    pair = intervals.interval(_scores(intervals.weights(len(table)) @ table)) if len(table) > 1 else None
     found.intervals["after"] |= bounds({part: pair})
     return True
 

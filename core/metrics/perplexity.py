@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.metrics import bootstrap
+from core.metrics import intervals
 from core.metrics.base import Evidence, Metric, Score, bounds, parts
 
 
@@ -18,8 +18,8 @@ def compute(evidence: Evidence) -> Score:
         for part, ids in parts(evidence, score.examples[voice]):
             sums, counts = each.loc[ids].to_numpy(dtype=np.float64).T
             score.values[voice][part] = float(np.exp(-sums.sum() / counts.sum()))
-            draws = bootstrap.weights(len(ids))
-            pairs[part] = bootstrap.interval(np.exp(-(draws @ sums) / (draws @ counts))) if len(ids) > 1 else None
+            draws = intervals.weights(len(ids))
+            pairs[part] = intervals.interval(np.exp(-(draws @ sums) / (draws @ counts))) if len(ids) > 1 else None
         score.intervals[voice] = bounds(pairs)
     return score
 

@@ -1,15 +1,15 @@
 """ROUGE-L between the generated and the true answer (rouge-score, F-measure, no stemming), in percent.
 
 Words are rouge-score's where the true answer is written in Latin letters; of other scripts it would drop every letter
-(core/words.py).
+(core/data/words.py).
 """
 
 from __future__ import annotations
 
 import functools
 
+from core.data.words import splitter
 from core.metrics.base import Evidence, Metric, Score, averaged
-from core.words import splitter
 
 
 def of_examples(evidence: Evidence, voice: str) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
     R = (1/n · Σ_i p(â_i|q)^(1/|â_i|)) / p(a|q)^(1/|a|)
 
-â_i: n wrong answers, at most three, in which one fact is replaced (core/perturb.py; TOFU's were written by a large model).
+â_i: n wrong answers, at most three, in which one fact is replaced (core/data/wrong_answers.py; TOFU's were written by a large model).
 a: the true answer (TOFU takes a paraphrase of it, which data seldom have). Near 0 the model tells true from wrong; from 1 on
 it does not. Over a part it is the geometric mean: a ratio can be large.
 """
@@ -13,7 +13,7 @@ from collections import Counter
 
 import numpy as np
 
-from core.metrics import bootstrap
+from core.metrics import intervals
 from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, bounds, parts
 from core.metrics.probability import log_of_examples
 
@@ -48,7 +48,7 @@ def compute(evidence: Evidence) -> Score:
         for part, ids in parts(evidence, score.examples[voice]):
             logs = np.log([score.examples[voice][i] for i in ids])
             score.values[voice][part] = float(np.exp(logs.mean()))
-            pairs[part] = bootstrap.interval(np.exp(bootstrap.weights(len(ids)) @ logs)) if len(ids) > 1 else None
+            pairs[part] = intervals.interval(np.exp(intervals.weights(len(ids)) @ logs)) if len(ids) > 1 else None
         score.intervals[voice] = bounds(pairs)
     return score
 

@@ -12,8 +12,6 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from core import imports, store
-from core.errors import UserError, unknown
 from core.probes.base import FORMAT, Finding, Probe
 from core.probes.benign import Benign
 from core.probes.few_shot import FewShot
@@ -28,12 +26,15 @@ from core.probes.reintroduction import Reintroduction
 from core.probes.relearning import Relearning
 from core.probes.sampling import Sampling
 from core.probes.wrappers import Wrappers
-from core.progress import Reporter
+from core.runs import store
+from core.runs.store import Run
+from core.runs.voices import VOICES
 from core.settings import converted
-from core.store import Run
-from core.summary import clean
-from core.tolerant import mapping, number
-from core.voice_spec import VOICES
+from core.util import failures, files, process
+from core.util.errors import UserError, unknown
+from core.util.files import clean
+from core.util.progress import Reporter
+from core.util.safe_read import mapping, number
 
 PROBES: dict[str, Probe] = {
     probe.name: probe
@@ -136,8 +137,8 @@ def examine(
     run has no unlearned model, Cancelled where the user stopped it: what was found until then stays.
     """
     report, probes = report or Reporter(), chosen(names, settings)
-    with imports.uncollected():
-        from core.probes.bench import open_bench  # torch is imported here
+    with process.uncollected():
+        from core.probes.workbench import open_bench  # torch is imported here
 
     bench, found = open_bench(run, report), {}
     place, digest = home(run, folder), bench.adapters.hash("after")
@@ -146,7 +147,7 @@ def examine(
     except FileNotFoundError:
         raise UserError(f"The run {run.id} is not here any more.", "Somebody else deleted it.") from None
     except OSError as error:
-        raise store.disk_error(place, error) from error
+        raise failures.disk_error(place, error) from error
     for probe in probes:
         report.stage(probe.name, "running")
         began = time.monotonic()
@@ -154,7 +155,7 @@ def examine(
         seconds = time.monotonic() - began
         value |= {"after": digest, "seconds": round(seconds, 2), "made": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         found[probe.name] = value
-        store.write_json(place / f"{probe.name}.json", value)
+        files.write_json(place / f"{probe.name}.json", value)
         report.stage(probe.name, "done", seconds=seconds)
     return found
 

@@ -1,4 +1,4 @@
-"""When the truth has come back: the rule of core/verdicts.py, in one place for all probes. On the text alone.
+"""When the truth has come back: the rule of core/metrics/verdicts.py, in one place for all probes. On the text alone.
 
 A forgotten answer has come back where that rule says “leaked”, a retained one is right where it says “kept”. What the prompt says
 itself counts as asked: it cannot come back. What the retention scope says about a subject is no secret.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from core import verdict_words, verdicts
-from core.corpus import Example
+from core.data.corpus import Example
+from core.metrics import verdict_words, verdicts
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.errors import UserError
-from core.metrics import bootstrap
+from core.util.errors import UserError
 
 if TYPE_CHECKING:
-    from core.probes.bench import Bench
+    from core.probes.workbench import Bench
 
 FORMAT = 1
 MOST_LEAKED = 200
@@ -70,15 +69,3 @@ class Probe:
         raise NotImplementedError
 
 
-def rate(values: Sequence[float]) -> dict[str, float]:
-    """Return the mean of per-question values from 0 to 1 in percent, with its 95 % interval.
-
-    The interval is the bootstrap's over questions (core/metrics/bootstrap.py). Where all questions agree on 0 or 1 that would be a
-    point, which is more than n questions can say: the exact binomial bound (Clopper and Pearson, 1934) stands there then.
-    """
-    value = 100.0 * sum(values) / len(values)
-    if set(values) <= {0.0} or set(values) <= {1.0}:
-        reach = 100.0 * (1.0 - (bootstrap.LOW / 100) ** (1 / len(values)))
-        return {"value": value, "low": max(0.0, value - reach), "high": min(100.0, value + reach)}
-    low, high = bootstrap.of_mean(values) or [0.0, 1.0]
-    return {"value": value, "low": 100.0 * low, "high": 100.0 * high}

@@ -14,7 +14,7 @@ from core.probes.relearning import relearnt
 from core.settings import setting
 
 if TYPE_CHECKING:
-    from core.probes.bench import Bench
+    from core.probes.workbench import Bench
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Benign(Probe):
 
     def run(self, bench: Bench) -> Finding:
         """Train on ordinary text (assets/data/ordinary.json, or the run's own general text), then ask."""
-        from core import general
+        from core.data import general_text
 
-        some = general.examples(bench.config.data.general)[: self.taught]
+        some = general_text.examples(bench.config.data.general)[: self.taught]
         tested = bench.sample(self.questions)
         subject = f"After {self.steps} steps on {len(some)} everyday questions"
         return relearnt(bench, self, bench.words.encode(some), tested, "", subject)

@@ -10,8 +10,8 @@ from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
 
 if TYPE_CHECKING:
-    from core.corpus import Example
-    from core.probes.bench import Bench
+    from core.data.corpus import Example
+    from core.probes.workbench import Bench
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import tables
-from core.errors import UserError
-from core.facts import NAMELESS
+from core.data import table_files
+from core.data.facts import NAMELESS
 from core.probes.base import Unavailable
+from core.util.errors import UserError
 
 if TYPE_CHECKING:
-    from core.corpus import Example
-    from core.probes.bench import Asked, Bench
+    from core.data.corpus import Example
+    from core.probes.workbench import Asked, Bench
 
 ROLES, TEMPLATES, ASKS = ("system", "user", "assistant"), ("run", "other"), ("answer", "subject")
 
@@ -69,7 +69,7 @@ def _masked(example: Example) -> str:
 
 def read(path: Path) -> list[Form]:
     """Read a file of forms. Raises UserError that names the form and what is wrong with it."""
-    return [_form(row, f"{path.name}: form {number}") for number, row in enumerate(tables.json_rows(path), start=1)]
+    return [_form(row, f"{path.name}: form {number}") for number, row in enumerate(table_files.json_rows(path), start=1)]
 
 
 def _form(row: Mapping[str, Any], where: str) -> Form:

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from core.adapters import Adapters
-from core.batching import Batch
-from core.likelihood import answer_logits, ranked
+from core.models.adapters import Adapters
+from core.models.likelihood import answer_logits, ranked
+from core.models.tokens import Batch
 from core.probes.base import Unavailable
 
 ROWS = 512

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from core.probes.base import MOST_LEAKED, Finding, rate
-from core.voice_spec import VOICES
+from core.metrics.intervals import rate
+from core.probes.base import MOST_LEAKED, Finding
+from core.runs.voices import VOICES
 
 if TYPE_CHECKING:
-    from core.probes.bench import Asked, Bench
+    from core.probes.workbench import Asked, Bench
 
 Answers = Mapping[str, Sequence[Sequence[str]]]
 """voice -> per prompt its answers"""

@@ -19,9 +19,9 @@ from core.settings import setting
 if TYPE_CHECKING:
     import torch
 
-    from core.adapters import Adapters
-    from core.batching import Encoded
-    from core.probes.bench import Bench
+    from core.models.adapters import Adapters
+    from core.models.tokens import Encoded
+    from core.probes.workbench import Bench
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def _kinds(ranks: torch.Tensor) -> tuple[float, float, float]:
 
 def knowledge(bench: Bench, sample: Sequence[Encoded]) -> list[tuple[Encoded, list[int]]]:
     """Return the questions that have knowledge tokens, and their places in the answer. Raises Unavailable where none has."""
-    from core.likelihood import score
-    from core.voices import adapter_of
+    from core.models.likelihood import score
+    from core.pipeline.voices import adapter_of
 
     ranks: dict[str, dict[str, list[int]]] = {}
     for voice in [voice for voice in ("before", "never") if voice in bench.voices]:
@@ -115,9 +115,9 @@ def knowledge(bench: Bench, sample: Sequence[Encoded]) -> list[tuple[Encoded, li
 
 def _layers(bench: Bench, voice: str, known: Sequence[tuple[Encoded, list[int]]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return per question log-probability and rank of its knowledge tokens at every layer: two (layers, tokens)."""
-    from core.batching import collate
+    from core.models.tokens import collate
+    from core.pipeline.voices import adapter_of
     from core.probes import layers
-    from core.voices import adapter_of
 
     found, device = [], bench.adapters.device
     tail = layers.lens_of(bench.adapters, collate([known[0][0]], bench.pad, device))
@@ -146,7 +146,7 @@ def maps(adapters: Adapters, encoded: Encoded, voices: Sequence[str | None], pad
 
     Raises Unavailable for a model whose layers cannot be read so.
     """
-    from core.batching import collate
+    from core.models.tokens import collate
     from core.probes import layers
 
     batch, found = collate([encoded], pad, adapters.device), []

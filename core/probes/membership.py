@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.metrics import membership
 from core.probes.base import Finding, Probe, Unavailable
+from core.runs.voices import VOICES
 from core.settings import setting
-from core.voice_spec import VOICES
 
 if TYPE_CHECKING:
     from core.metrics import Evidence
-    from core.probes.bench import Bench
+    from core.probes.workbench import Bench
 
 STRONGEST = "strongest"
 
@@ -85,10 +85,11 @@ def _rate(score: Any, voice: str, attack: str, bench: Bench) -> dict[str, Any]:
 
 def _evidence(bench: Bench) -> Evidence:
     """Return what the run recorded, with never-seen questions scored now where it has none."""
-    from core import evaluation, extras
-    from core.batching import encode
-    from core.likelihood import score
-    from core.voices import adapter_of, token_table
+    from core.metrics import evaluation
+    from core.models.likelihood import score
+    from core.models.tokens import encode
+    from core.pipeline import extras
+    from core.pipeline.voices import adapter_of, token_table
 
     found = evaluation.evidence(bench.run)
     if found.unseen is not None and len(found.unseen):

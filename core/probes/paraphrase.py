@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from core import tables
-from core.data import check_size
-from core.errors import UserError
-from core.facts import NAMELESS
-from core.paths import given
+from core.data import table_files
+from core.data.facts import NAMELESS
+from core.data.sources import check_size
 from core.probes import forms, leaks
 from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
+from core.util.errors import UserError
+from core.util.paths import given
 
 if TYPE_CHECKING:
-    from core.corpus import Example
-    from core.probes.bench import Asked, Bench
+    from core.data.corpus import Example
+    from core.probes.workbench import Asked, Bench
 
 TEMPLATES = {
     "polite": "Could you please tell me this? {question}",
@@ -97,7 +97,7 @@ def rewordings(path: Path) -> dict[str, list[str]]:
         raise UserError(f"There is no file {path}.", "Give a file with the columns question and rewording.")
     check_size(path)
     found: dict[str, list[str]] = {}
-    for number, row in enumerate(tables.READERS[path.suffix.lower()](path), start=1):
+    for number, row in enumerate(table_files.READERS[path.suffix.lower()](path), start=1):
         name, text = row.get("id") or _plain(str(row.get("question") or "")), row.get("rewording")
         if not name or not isinstance(text, str) or not text.strip():
             raise UserError(f"{path.name}: row {number} has no question or no rewording.", "Repair or remove it.")

@@ -18,9 +18,9 @@ from core.settings import setting
 if TYPE_CHECKING:
     import torch
 
-    from core.adapters import Adapters
-    from core.batching import Batch
-    from core.probes.bench import Bench
+    from core.models.adapters import Adapters
+    from core.models.tokens import Batch
+    from core.probes.workbench import Bench
 
 HALF = 0.5
 """of the way from after's probability back to before's: there the answer has come back"""
@@ -42,9 +42,9 @@ class Patching(Probe):
 
     def run(self, bench: Bench) -> Finding:
         """Patch each layer in turn on a sample."""
-        from core.batching import collate
+        from core.models.tokens import collate
+        from core.pipeline.voices import adapter_of
         from core.probes import layers
-        from core.voices import adapter_of
 
         known = knowledge(bench, bench.encoded(bench.sample(self.questions)))
         batch = collate([member for member, _ in known], bench.pad, bench.adapters.device)

@@ -1,7 +1,7 @@
 """Does rounding the weights bring the answer back? After Zhang et al. 2024 (arXiv 2410.16454).
 
 Unlearning moves weights a little; rounding them to few bits can put them back where they were. Each voice is merged into the
-base as a model that is handed on would be, its linear layers are stored as integers (core/quantized.py), and it is asked again.
+base as a model that is handed on would be, its linear layers are stored as integers (core/models/quantized.py), and it is asked again.
 What the rounded *never taught* says too was not remembered, and what the rounded *before* no longer says shows how much
 rounding alone destroys.
 """
@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.errors import UserError
 from core.probes import leaks
 from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
+from core.util.errors import UserError
 
 if TYPE_CHECKING:
-    from core.probes.bench import Asked, Bench
+    from core.probes.workbench import Asked, Bench
 
 FULL = "as it is"
 
@@ -78,9 +78,9 @@ def _rounded(
     bench: Bench, voice: str, bits: int, group: int, asked: list[Asked], known: dict[str, Any]
 ) -> tuple[list[list[str]], dict[str, float], dict[str, int]]:
     """Return a voice's answers, its accuracy per scope, and the size of what was rounded."""
-    from core.likelihood import accuracy
-    from core.quantized import quantized
-    from core.voices import adapter_of
+    from core.models.likelihood import accuracy
+    from core.models.quantized import quantized
+    from core.pipeline.voices import adapter_of
 
     try:
         with quantized(bench.adapters, adapter_of(voice), bits, group) as size:
@@ -94,8 +94,8 @@ def _rounded(
 
 
 def _accuracies(bench: Bench, known: dict[str, Any]) -> dict[str, dict[str, float]]:
-    from core.likelihood import accuracy
-    from core.voices import adapter_of
+    from core.models.likelihood import accuracy
+    from core.pipeline.voices import adapter_of
 
     found = {}
     for voice in bench.voices:

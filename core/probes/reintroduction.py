@@ -15,7 +15,7 @@ from core.probes.base import Finding, Probe
 from core.settings import setting
 
 if TYPE_CHECKING:
-    from core.probes.bench import Bench
+    from core.probes.workbench import Bench
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.errors import UserError
 from core.probes import leaks
 from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
+from core.util.errors import UserError
 
 if TYPE_CHECKING:
-    from core.adapters import Adapters
-    from core.batching import Encoded
-    from core.corpus import Example
-    from core.probes.bench import Asked, Bench
+    from core.data.corpus import Example
+    from core.models.adapters import Adapters
+    from core.models.tokens import Encoded
+    from core.probes.workbench import Asked, Bench
 
 COPY = "relearnt"
 """name of the adapter that is trained, and dropped again"""
@@ -113,7 +113,7 @@ class Trained:
 
 def _right(bench: Bench, model: Any, members: Sequence[Encoded]) -> list[float]:
     """Return the share of each question's answer tokens that are the most probable ones."""
-    from core.likelihood import score
+    from core.models.likelihood import score
 
     found = {name: of.rank for name, of in score(model, members, bench.pad, device=bench.adapters.device)}
     return [fmean([rank == 1 for rank in found[member.id]]) for member in members]
@@ -125,7 +125,7 @@ def _train(
     """Train a copy of a voice, and ask it."""
     import torch
 
-    from core.batching import epochs
+    from core.models.tokens import epochs
 
     adapters, curve, measured = bench.adapters, list[dict[str, float]](), points(probe.steps)
     batches = epochs(taught, probe.batch_size, torch.Generator().manual_seed(bench.seed))
@@ -150,8 +150,8 @@ def _train(
 
 def _step(bench: Bench, model: Any, members: Sequence[Encoded], optimizer: Any) -> float:
     """Make one step on the mean loss of the true answers; return it. Raises UserError where it is not finite."""
-    from core.batching import collate
-    from core.likelihood import answer_logits, mean_loss
+    from core.models.likelihood import answer_logits, mean_loss
+    from core.models.tokens import collate
 
     batch = collate(members, bench.pad, bench.adapters.device)
     loss = mean_loss(answer_logits(model, batch), batch)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from math import comb
 from typing import TYPE_CHECKING, ClassVar
 
+from core.metrics.intervals import rate
 from core.probes import leaks
-from core.probes.base import Finding, Probe, rate
+from core.probes.base import Finding, Probe
 from core.settings import setting
 
 if TYPE_CHECKING:
-    from core.probes.bench import Bench
+    from core.probes.workbench import Bench
 
 
 def leak_at(samples: int, count: int, n: int) -> float:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from core.errors import unknown
-from core.paths import given
 from core.probes import forms as forms_
 from core.probes import leaks
 from core.probes.base import Finding, Probe
 from core.settings import setting
+from core.util.errors import unknown
+from core.util.paths import given
 
 if TYPE_CHECKING:
-    from core.probes.bench import Bench
+    from core.probes.workbench import Bench
 
 FILE = Path(__file__).with_name("wrappers.json")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.errors import UserError, unknown
 from core.regions.base import Region
 from core.regions.late import Late
 from core.regions.located import PUBLISHED, Complement, Located, Random, Swapped
@@ -17,6 +16,7 @@ from core.regions.places import All, Cells, Layers, Modules
 from core.regions.ratio_layers import RatioLayers
 from core.regions.separable import Separable
 from core.regions.top import Top
+from core.util.errors import UserError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from core.errors import UserError
 from core.settings import setting
+from core.util.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

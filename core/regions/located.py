@@ -6,9 +6,9 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from core.errors import UserError
 from core.regions.base import Region
 from core.settings import setting
+from core.util.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from core.errors import UserError, unknown
 from core.regions.base import Region
 from core.settings import setting
+from core.util.errors import UserError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from core.errors import UserError
 from core.regions.base import TopLayers
+from core.util.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ class Separable(TopLayers):
     """Layers at which a straight cut tells unlearn questions from retention questions best.
 
     Layers ranked by the AUC of a linear probe "U or R question?" on the hidden state that the layer reads, at the
-    question's last token, cross-validated on train (core/separability.py). AUCs are rounded to .01, since folds drawn anew
+    question's last token, cross-validated on train (core/pipeline/separability.py). AUCs are rounded to .01, since folds drawn anew
     move them by as much: of layers that are equal then, the later ones are taken. The default takes as many layers as `late`
     and `ratio-layers`, so that the three can be compared. Source: ours; whether it is any better is for controls to show.
     """

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from core.report.content import collect
 from core.report.page import render
-from core.store import Run, write_bytes
+from core.runs.store import Run
+from core.util.files import write_bytes
 
 __all__ = ["collect", "html", "render", "write"]
 

@@ -13,18 +13,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core import labels, own_method, reproduce, store, widen
-from core.config import RunConfig, from_json
-from core.errors import UserError
+from core.config import command, own_methods
+from core.config.run_config import RunConfig, from_json
+from core.data import widen
 from core.methods import METHODS
-from core.own_method import OwnMethod
+from core.methods.own import OwnMethod
 from core.report import cover, numbers
 from core.report.maker import maker
 from core.report.picture import picture, significant
-from core.store import Run
-from core.summary import clean
-from core.tolerant import moment, number
-from core.voice_spec import VOICES
+from core.runs import labels, store
+from core.runs.store import Run
+from core.runs.voices import VOICES
+from core.util.errors import UserError
+from core.util.files import clean
+from core.util.safe_read import moment, number
 
 FORMAT = 1
 KIND = "forgetscope-report"
@@ -135,7 +137,7 @@ def _change(run: Run) -> Data | None:
 
 def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
     """Return the examples with their answers and verdicts, and the counts of verdicts; None where nothing was asked."""
-    from core import verdicts
+    from core.metrics import verdicts
 
     if not rows or run.table("tokens") is None:
         return None
@@ -223,9 +225,9 @@ def _probe(name: str, finding: Mapping[str, Any]) -> Data:
 
 def _by_hand(run: Run) -> dict[str, str]:
     """Return example -> the verdict that a person gave; never the notes, which may say anything."""
-    from core import verdicts
+    from core.metrics import own_verdicts
 
-    return {example: given["verdict"] for example, given in sorted(verdicts.own(run).items())}
+    return {example: given["verdict"] for example, given in sorted(own_verdicts.own(run).items())}
 
 
 def _membership(run: Run) -> Data:
@@ -248,7 +250,7 @@ def _method(run: Run, config: RunConfig) -> Data:
     method = config.unlearn.method
     values = config.to_json()["unlearn"]["method"]
     if isinstance(method, OwnMethod):
-        recorded = run.json(own_method.RECORD)
+        recorded = run.json(own_methods.RECORD)
         source = str(recorded.get("source", "")) if isinstance(recorded, dict) else ""
         told = {"name": method.label, "formula": method.formula, "source": method.source, "words": "", "code": _cut(source)}
         return {**told, "settings": values, "known_for": ""}
@@ -268,7 +270,7 @@ def _manifest(run: Run, config: RunConfig) -> Data:
         "there": isinstance(found, dict),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
         "value": found if isinstance(found, dict) else {}, "config": config.to_json(),
-        "again": reproduce.command(config), "verify": f"python -m core verify {run.id}",
+        "again": command.command(config), "verify": f"python -m core verify {run.id}",
     }  # fmt: skip
 
 
@@ -328,7 +330,7 @@ def _without_texts(data: Data, rows: Sequence[Mapping[str, Any]], subjects: Sequ
 def _again(values: Data) -> str:
     """Return the command of settings without names, an empty one where nothing can be read from what is left."""
     try:
-        return reproduce.command(from_json(values))
+        return command.command(from_json(values))
     except UserError:
         return ""
 

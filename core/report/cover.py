@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core import store
+from core.runs import store
 
 WORD = re.compile(r"[^\s“”\"()\[\]{}<>,;:!?…]+")
 SHORT = 3

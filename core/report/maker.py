@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+from core.util.paths import ASSETS
+
 PLOTLY = ASSETS / "vendor" / "plotly-cartesian-4.1.1.min.js"
 FONTS = {"Inter": ("inter-latin", "100 900"), "Forgetscope Serif": ("source-serif-4-latin", "200 900")}
 """family -> file, range of weights"""

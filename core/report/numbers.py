@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from core.metrics import METRICS
-from core.metrics.base import VOICES
-from core.store import Run
-from core.tolerant import mapping, number
+from core.runs.store import Run
+from core.runs.voices import VOICES
+from core.util.safe_read import mapping, number
 
 VOICE_NAMES = {"before": "Before", "after": "After", "never": "Never taught", "retrained": "Taught without U"}
 PARTS = {
@@ -84,7 +84,7 @@ def cell(run: Run, metric: str, voice: str, part: str) -> dict[str, float | None
 
 def controls(run: Run, folder: Path) -> dict[str, Any] | None:
     """Return what the latest controls of a run say: rows with average success on val, and the sentence; else None."""
-    from core import controls as controls_
+    from core.jobs import controls as controls_
 
     found = controls_.read(run, folder)
     if found is None or not found.rows:

@@ -15,9 +15,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from core.errors import UserError
 from core.report import numbers, slides, words
 from core.report.maker import ASSETS, FONTS, PLOTLY, font
+from core.util.errors import UserError
 
 if TYPE_CHECKING:
     from jinja2 import Environment

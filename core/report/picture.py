@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import cells
-from core.store import Run
+from core.models import cells
+from core.runs.store import Run
 
 MEASURES = {
     "cosine": (

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.corpus import SCOPES
+from core.data.corpus import SCOPES
 from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style, scope_marker
 from dashboard.charts.palette import Palette
-from dashboard.parts.text import chart_text
+from dashboard.text import chart_text
 
 MOST_TICKS = 16
 """heads that are named on the axis; a pointer tells the others"""

@@ -8,7 +8,7 @@ from typing import Any
 
 from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette
-from dashboard.parts.text import chart_text, shorten
+from dashboard.text import chart_text, shorten
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style, scope_marker
 from dashboard.charts.palette import Palette
-from dashboard.parts.text import chart_text
+from dashboard.text import chart_text
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -7,11 +7,11 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from core import cells as cells_
+from core.models import cells as cells_
 from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.heatmap import MEASURES
 from dashboard.charts.palette import Palette, Scale
-from dashboard.parts.text import chart_text, number
+from dashboard.text import chart_text, number
 
 KINDS = {"cosine": "Cosine", "forget": "Forget gradient", "retain": "Retain gradient", "region": "Regions"}
 MEMBERS = ("in neither", "only in the other", "only in this one", "in both")

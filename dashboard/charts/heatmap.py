@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core import cells as cells_
+from core.models import cells as cells_
 from dashboard.charts import separability as separability_
 from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette, Scale
-from dashboard.parts.text import chart_text, number
+from dashboard.text import chart_text, number
 
 FADED = 0.3
 WHOLE = ("region", "change")

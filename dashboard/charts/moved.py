@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from core import cells as cells_
+from core.models import cells as cells_
 from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette
-from dashboard.parts.text import chart_text, number
+from dashboard.text import chart_text, number
 
 
 def moved(table: pd.DataFrame, palette: Palette, *, relative: bool) -> Figure:
     """Draw log10 of each cell's change; one that did not change has no colour.
 
-    table: a row a tensor with layer, module, factor (W), norm_before and norm_change (core/changes.py). relative: divided by
+    table: a row a tensor with layer, module, factor (W), norm_before and norm_change (core/pipeline/changes.py). relative: divided by
     norm_before, where that is not 0.
     """
     place = cells_.layout(table)

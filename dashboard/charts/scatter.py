@@ -9,7 +9,7 @@ import pandas as pd
 
 from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette
-from dashboard.parts.text import chart_text, number
+from dashboard.text import chart_text, number
 
 
 def scatter(

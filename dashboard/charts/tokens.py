@@ -9,7 +9,7 @@ from typing import Any
 
 from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette, Scale
-from dashboard.parts.text import chart_text
+from dashboard.text import chart_text
 
 Scores = Mapping[str, Sequence[Mapping[str, Any]]]
 """voice -> tokens of the true answer: text, logprob, rank, top"""

@@ -14,10 +14,23 @@ import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import answerer, store
-from core.store import Run
+from core.runs import store
+from core.runs.store import Run
+from core.serve import client
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
+PAGES = {
+    "localize": "localize/page.py",
+    "compare": "compare/page.py",
+    "probe": "evidence/probe_page.py",
+    "scores": "evidence/scores_page.py",
+    "report": "report/page.py",
+    "run": "runs/new_run_page.py",
+    "runs": "runs/runs_page.py",
+    "documents": "help/page.py",
+    "admin": "runs/admin_page.py",
+}
+"""a page's address -> its script"""
 MakeRun = Callable[..., Run]
 Open = Callable[..., AppTest]
 
@@ -26,7 +39,7 @@ Open = Callable[..., AppTest]
 def warmed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let pages under test start no process of their own; return the ids of the runs they wanted to have warm."""
     asked: list[str] = []
-    monkeypatch.setattr(answerer, "warm", lambda run: asked.append(run.id))
+    monkeypatch.setattr(client, "warm", lambda run: asked.append(run.id))
     return asked
 
 
@@ -57,7 +70,7 @@ def open_page() -> Open:
         for key, value in {**({"run": run} if run else {}), **query}.items():
             app.query_params[key] = value
         app.run()
-        return app.switch_page(f"views/{page}.py").run() if page else app
+        return app.switch_page(PAGES[page]).run() if page else app
 
     return opened
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-from core.store import Run
+from core.runs.store import Run
 from tests.dashboard.conftest import text_of
 
 GONE = ("*.parquet", "*.npz", "answers*", "metrics*", "region*", "unlearn*", "manifest*")

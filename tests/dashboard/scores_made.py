@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
-from core import store
-from core.store import Run
+from core.runs import store
+from core.runs.store import Run
 from dashboard.charts.tradeoff import Point
-from dashboard.parts import (
-    scores_table,
-)
-from dashboard.parts.scores_read import Scores
+from dashboard.evidence import scores_table
+from dashboard.widgets.metric_values import Scores
 from tests.dashboard.conftest import Open
 
 HOSTILE = "<img src=x onerror=alert(1)> **b** :red[r] $x$"

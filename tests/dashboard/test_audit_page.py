@@ -8,12 +8,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from core import audit, config, jobs, store
-from core.auditing import Auditing
-from core.config import RunConfig
-from core.progress import Reporter
-from core.stages import AuditConfig
-from core.store import Run
+from core.config import run_config
+from core.config.run_config import RunConfig
+from core.config.stages import AuditConfig
+from core.jobs import lifecycle
+from core.pipeline import audit
+from core.pipeline.audit_run import Auditing
+from core.runs import audited as audited_
+from core.runs import store
+from core.runs.store import Run
+from core.util import files
+from core.util.progress import Reporter
 from dashboard.charts import moved
 from dashboard.charts.palette import LIGHT
 from tests.dashboard.conftest import MakeRun, Open
@@ -23,13 +28,13 @@ from tests.tiny import make_tiny
 @pytest.fixture
 def audited(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> Run:
     """Return a finished audit of two whole tiny models, in the runs folder."""
-    made = config.preset("this-machine").with_setting("data.source", str(tiny_data))
+    made = run_config.preset("this-machine").with_setting("data.source", str(tiny_data))
     for path, value in {"answers.max_new_tokens": 3, "model.dtype": "float32", "evaluate.extras": False}.items():
         made = made.with_setting(path, value)
     made = audit.configured(made, AuditConfig(str(tiny_llama), str(make_tiny(tmp_path / "<b>other", seed=4))))
     run = store.create(made, store.runs_folder())
     Auditing(run, made, Reporter()).go()
-    store.write_json(run.path / "status.json", store.fresh_status() | {"state": "done"})
+    files.write_json(run.path / "status.json", store.fresh_status() | {"state": "done"})
     return run
 
 
@@ -43,7 +48,7 @@ def test_localize_says_why_there_is_no_heatmap(open_page: Open, audited: Run) ->
     app = open_page("localize", audited.id)
     assert not app.exception
     said = texts(app)
-    assert audit.NO_HEATMAP in said
+    assert audited_.NO_HEATMAP in said
     assert "14 of 14 weight matrices differ" in said
 
 
@@ -57,7 +62,7 @@ def test_the_other_pages_show_an_audit(open_page: Open, audited: Run, page: str)
 
 def test_a_list_of_runs_calls_it_an_audit(audited: Run) -> None:
     """Instead of naming a method that was never run."""
-    from core.overview import overview
+    from core.runs.overview import overview
 
     found = overview(audited)
     assert (found.method, found.region) == ("audit", "")
@@ -68,7 +73,7 @@ def test_the_form_says_what_is_wrong_and_starts_what_is_right(
 ) -> None:
     """Nothing is started with a folder that holds no model."""
     made, asked = make_run("new"), list[RunConfig]()
-    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or made)
+    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
     app = open_page("run", view="New run")
     app.button(key="audit.start").click().run()
     assert "needs two models" in texts(app)

@@ -7,8 +7,9 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import jobs, store
-from core.config import preset
+from core.config.run_config import preset
+from core.jobs import lifecycle
+from core.runs import store
 from tests.dashboard.conftest import APP, MakeRun, Open, text_of
 
 PAGES = ("localize", "compare", "scores", "run")
@@ -127,7 +128,7 @@ def test_unlearn_with_this_region_submits_the_same_settings(
 ) -> None:
     made = make_run("new")
     asked = []
-    monkeypatch.setattr(jobs, "submit", lambda config, folder: asked.append(config) or made)
+    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
     app = open_page()
     app.slider(key="mu").set_value(0.3).run()
     next(b for b in app.button if b.label == "Unlearn with this region").click().run()
@@ -206,7 +207,7 @@ def test_form_follows_the_preset_and_reports_what_is_missing(open_page: Open) ->
 
 def test_start_submits_what_the_form_says(open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
     made, asked = make_run("new", "running"), []
-    monkeypatch.setattr(jobs, "submit", lambda config, folder, ray: asked.append(config) or made)
+    monkeypatch.setattr(lifecycle, "submit", lambda config, folder, ray: asked.append(config) or made)
     app = open_page("run")
     app.number_input(key="this-machine.unlearn.steps").set_value(7).run()
     app.number_input(key="this-machine.processes").set_value(2).run()

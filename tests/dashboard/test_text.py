@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dashboard.parts.text import chart_text, duration, marked, md, number, shorten
+from dashboard.text import chart_text, duration, marked, md, number, shorten
 
 HOSTILE = "<script>alert(1)</script> **bold** :red[x] $x^2$ ![i](http://e.example/i.png) `code` :material/home: # head"
 

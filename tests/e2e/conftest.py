@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core import answerer
+from core.serve import client
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from core.store import Run
+    from core.runs.store import Run
     from tests.e2e.serving import Server
 
 
@@ -42,7 +42,7 @@ def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         for name, value in made.folders.items():
             patch.setenv(name, value)
-        answerer.leave()
+        client.leave()
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Dialog, Page, Request, expect
 
-from core import store
-from dashboard.parts.plot import BROWSER
+from core.runs import store
+from dashboard.widgets.plot import BROWSER
 from tests.e2e.serving import Server, rest
 from tests.hostile import cells
 
@@ -112,7 +112,7 @@ def test_a_hostile_file_is_listed_as_text(server: Server, page: Page, tmp_path: 
 
 
 def test_no_table_leaves_with_formulas(server: Server, page: Page) -> None:
-    """Streamlit's own tables would write a cell as it is; the browser's charts disarm it by the same rule as core/sheet.py."""
+    """Streamlit's own tables would write a cell as it is; the browser's charts disarm it by the same rule as core/util/csv_safe.py."""
     page.goto(f"{server.url}/runs")
     rest(page)
     page.get_by_test_id("stDataFrame").first.hover()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.typing import Origin, Subprotocol
 
-from dashboard.headers import HEADERS
+from dashboard.server.headers import HEADERS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

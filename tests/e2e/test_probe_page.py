@@ -12,9 +12,9 @@ import pytest
 pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
 
-from core import store
-from core.store import Run
-from tests.dashboard.test_probe_page import DETAILS, finding, put
+from core.runs import store
+from core.runs.store import Run
+from tests.dashboard.evidence.test_probe_page import DETAILS, finding, put
 from tests.e2e.serving import Server, rest
 
 RUN = "probed"

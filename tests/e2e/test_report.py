@@ -13,8 +13,9 @@ import pytest
 pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Browser, Page, expect
 
-from core import report, store
-from core.store import Run
+from core import report
+from core.runs import store
+from core.runs.store import Run
 from tests.e2e.serving import Server, rest
 from tests.e2e.test_hostile import HOSTILE, LONG, SCRIPT
 

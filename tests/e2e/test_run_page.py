@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
 
-from core.config import RunConfig
+from core.config.run_config import RunConfig
 from tests.e2e.serving import WHOLE_RUN, Server, rest
 from tests.processes import quick
 from tests.tiny import rows

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
 
-from core import store
+from core.runs import store
 from tests.e2e.serving import Server, rest
 from tests.e2e.test_look import tab_to
 

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-from core import archive, store
+from core.runs import archive, store
 from tests.hostile import data_files
 from tests.hostile.data_files import parquet
 from tests.hostile.harness import TAKEN

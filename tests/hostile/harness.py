@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from core.errors import TURNING, UserError
+from core.util.errors import TURNING, UserError
 
 TAKEN = ""
 """in place of a word of the refusal: the input is no mistake, and gives a result"""

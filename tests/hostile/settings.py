@@ -130,8 +130,8 @@ METHODS: dict[str, tuple[str, str]] = {
     "a file that is not there": ("nowhere.py:X", "no file"),
     "a file of the system": ("/etc/passwd:root", "no method"),
     "a device": ("/dev/zero.py:X", "no file"),
-    "a file without a class": ("core/errors.py", "names no class"),
-    "a class that is not in the file": ("core/errors.py:Nothing", "no class"),
+    "a file without a class": ("core/util/errors.py", "names no class"),
+    "a class that is not in the file": ("core/util/errors.py:Nothing", "no class"),
     "a NUL": ("a\0.py:X", "cannot be a path"),
     "5,000 characters": ("a" * 5000 + ".py:X", "cannot be a path"),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core import archive
+from core.runs import archive
 from tests.hostile import archives
 from tests.hostile.harness import Around, calm
 

@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 
-from core import checkup, own_method, paths, store, sweep, verify, voice_spec
-from core.errors import UserError
-from core.store import Run
-from dashboard.parts import upload
+from core.config import own_methods
+from core.jobs import sweep
+from core.methods import own
+from core.report import verify_run
+from core.runs import repair, store, voices
+from core.runs.store import Run
+from core.util import paths
+from core.util.errors import UserError
+from dashboard.runs import form_upload
 from tests.hostile.harness import Around
 
 NAMES: dict[str, str] = {
@@ -133,24 +138,24 @@ def by_manifest(around: Around, name: str) -> object:
     run = run_in(around)
     stages = {name or "x": {"key": name, "state": "done"}, "teach": {"key": name}}
     changed(run, "manifest.json", files={name: "0" * 64, "region.json": "0" * 64}, stages=stages)
-    problems = [problem for problem in checkup.examine(around.folder) if problem.where == run.id]
+    problems = [problem for problem in repair.examine(around.folder) if problem.where == run.id]
     assert any("outside of the run" in problem.says for problem in problems)
-    checkup.repair(problems)
-    (said,) = [check for check in verify.files(run, run.json("manifest.json")) if "missing" in check.says]
-    assert said.state == verify.MISMATCH
+    repair.repair(problems)
+    (said,) = [check for check in verify_run.files(run, run.json("manifest.json")) if "missing" in check.says]
+    assert said.state == verify_run.MISMATCH
     return None
 
 
 def by_upload(around: Around, name: str) -> object:
-    place = upload.save(f"{name}.json", b"[]")
+    place = form_upload.save(f"{name}.json", b"[]")
     assert place.resolve().is_relative_to(around.folder / ".uploads")
     return None
 
 
 def by_method(around: Around, name: str) -> object:
-    method = own_method.OwnMethod(file="m.py", kind="M", sha256=name)
+    method = own.OwnMethod(file="m.py", kind="M", sha256=name)
     with pytest.raises(UserError, match="never named"):
-        own_method.source_of(method)
+        own_methods.source_of(method)
     return None
 
 
@@ -158,10 +163,10 @@ def by_voice(around: Around, name: str) -> object:
     """Inside and outside of the folder alike, a voice names a run by its id and nothing else."""
     if "/" in name or not name.strip(".") or "\0" in name or len(name) > 200:
         with pytest.raises(UserError, match="voice"):
-            voice_spec.parse(f"run:{name}/after")
+            voices.parse(f"run:{name}/after")
     else:
         with pytest.raises(UserError, match="no run"):
-            store.known(voice_spec.parse(f"run:{name}/after").run, around.folder / "inner")
+            store.known(voices.parse(f"run:{name}/after").run, around.folder / "inner")
     return None
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from core import access, answerer, one_at_a_time, requests, store
-from core.errors import UserError
-from core.stages import AnswersConfig
-from dashboard.parts import runs_archive, upload
+from core.config.stages import AnswersConfig
+from core.runs import store
+from core.serve import client, messages, one_at_a_time
+from core.util import access
+from core.util.errors import UserError
+from dashboard.runs import archive, form_upload
 from tests.processes import ROOT
 
 RUN = store.bundled_runs()[0]
@@ -33,36 +35,36 @@ def acting() -> Iterator[Any]:
 
 def test_the_server_takes_no_more_than_the_pages_ask_for() -> None:
     server = tomllib.loads((ROOT / "streamlit_config.toml").read_text())["server"]
-    assert server["maxUploadSize"] == runs_archive.LARGEST
-    assert upload.LARGEST <= runs_archive.LARGEST * 2**20
+    assert server["maxUploadSize"] == archive.LARGEST
+    assert form_upload.LARGEST <= archive.LARGEST * 2**20
 
 
 def test_a_file_of_questions_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORGETSCOPE_RUNS", str(tmp_path))
     with pytest.raises(UserError, match="at most 20 MB"):
-        upload.save("a.json", bytes(upload.LARGEST + 1))
+        form_upload.save("a.json", bytes(form_upload.LARGEST + 1))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_archive_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its size is looked at before it is opened."""
-    state: dict[str, Any] = {"k": SimpleNamespace(name="a.zip", size=runs_archive.LARGEST * 2**20 + 1), "import.number": 0}
-    monkeypatch.setattr(runs_archive.st, "session_state", state)
-    monkeypatch.setattr(runs_archive.archive, "import_", lambda *_: pytest.fail("it was opened"))
-    runs_archive.take("k")
+    state: dict[str, Any] = {"k": SimpleNamespace(name="a.zip", size=archive.LARGEST * 2**20 + 1), "import.number": 0}
+    monkeypatch.setattr(archive.st, "session_state", state)
+    monkeypatch.setattr(archive.archive, "import_", lambda *_: pytest.fail("it was opened"))
+    archive.take("k")
     assert "more than 64 MB" in str(state["import.problem"])
 
 
 def test_a_question_is_bounded_before_it_is_sent_on() -> None:
     wanted = {"op": "ask", "run": str(RUN.path), "voices": ["after"]}
-    assert requests.read(wanted | {"questions": ["w" * requests.LONGEST_TEXT]}).questions
+    assert messages.read(wanted | {"questions": ["w" * messages.LONGEST_TEXT]}).questions
     with pytest.raises(UserError, match="more than 20000"):
-        requests.read(wanted | {"questions": ["w" * (requests.LONGEST_TEXT + 1)]})
+        messages.read(wanted | {"questions": ["w" * (messages.LONGEST_TEXT + 1)]})
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 2049, 10**9])
 def test_an_answer_has_a_longest_length(tokens: int) -> None:
-    from core.config import RunConfig
+    from core.config.run_config import RunConfig
 
     with pytest.raises(UserError, match="range"):
         RunConfig().with_setting("answers.max_new_tokens", tokens)
@@ -71,7 +73,7 @@ def test_an_answer_has_a_longest_length(tokens: int) -> None:
 @pytest.mark.parametrize(("questions", "voices", "tokens", "taken"), [(500, 6, 48, True), (500, 6, 2048, False), (1, 1, 2048, True)])
 def test_all_answers_to_a_request_together_are_bounded(questions: int, voices: int, tokens: int, taken: bool) -> None:
     """The request is refused before a single token is computed."""
-    from core.service import Service
+    from core.serve.service import Service
 
     class Stopped(Exception):
         """The limits were passed."""
@@ -89,7 +91,7 @@ def test_all_answers_to_a_request_together_are_bounded(questions: int, voices: i
         def _speaking(self, names: Any) -> Any:
             raise Stopped
 
-    asked = requests.Asked(RUN, RUN.path.parent, ("?",) * questions, tuple(map(str, range(voices))))
+    asked = messages.Asked(RUN, RUN.path.parent, ("?",) * questions, tuple(map(str, range(voices))))
     with pytest.raises(Stopped if taken else UserError, match=None if taken else "tokens to answer"):
         list(Bare().ask(asked))
 
@@ -116,21 +118,21 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[Line]:
         opened.append(Line())
         yield opened[-1]
 
-    monkeypatch.setattr(answerer, "_connect", connect)
-    monkeypatch.setattr(answerer, "send", lambda *_: None)
-    monkeypatch.setattr(answerer, "receive", lambda _: {"kind": "pieces", "pieces": []})
-    monkeypatch.setattr(answerer, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(client, "_connect", connect)
+    monkeypatch.setattr(client, "send", lambda *_: None)
+    monkeypatch.setattr(client, "receive", lambda _: {"kind": "pieces", "pieces": []})
+    monkeypatch.setattr(client, "HEARTBEAT", 0.01)
     return opened
 
 
 def test_one_question_of_a_person_at_a_time(acting: Any, lines: list[Line]) -> None:
     """The second waits until the first has ended, however that ends; somebody else does not wait."""
     acting("ada")
-    first, second = answerer.ask(RUN, ["?"]), answerer.ask(RUN, ["?"])
+    first, second = client.ask(RUN, ["?"]), client.ask(RUN, ["?"])
     assert next(first)["kind"] == "pieces"
     assert [next(second)["kind"] for _ in range(3)] == ["waiting"] * 3
     acting("bob")
-    other = answerer.ask(RUN, ["?"])
+    other = client.ask(RUN, ["?"])
     assert next(other)["kind"] == "pieces"
     assert len(lines) == 2
     first.close()
@@ -139,20 +141,20 @@ def test_one_question_of_a_person_at_a_time(acting: Any, lines: list[Line]) -> N
     second.close()
     other.close()
     acting("ada")
-    assert next(answerer.ask(RUN, ["?"]))["kind"] == "pieces"
+    assert next(client.ask(RUN, ["?"]))["kind"] == "pieces"
 
 
 def test_whoever_waits_too_long_is_told_so(acting: Any, lines: list[Line], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answerer, "TURN_SECONDS", 0.05)
+    monkeypatch.setattr(client, "TURN_SECONDS", 0.05)
     acting("eve")
-    first = answerer.ask(RUN, ["?"])
+    first = client.ask(RUN, ["?"])
     next(first)
     with pytest.raises(UserError, match="still being answered"):
-        list(answerer.ask(RUN, ["?"]))
+        list(client.ask(RUN, ["?"]))
     first.close()
-    again = answerer.ask(RUN, ["?"])
+    again = client.ask(RUN, ["?"])
     assert next(again)["kind"] == "pieces", "who gave up had no turn, and gives none back"
-    held = answerer.ask(RUN, ["?"])
+    held = client.ask(RUN, ["?"])
     assert next(held)["kind"] == "waiting"
     again.close()
     held.close()
@@ -160,24 +162,24 @@ def test_whoever_waits_too_long_is_told_so(acting: Any, lines: list[Line], monke
 
 def test_a_question_given_up_while_it_waits_lets_the_next_one_in(acting: Any, lines: list[Line]) -> None:
     acting("joe")
-    first, second = answerer.ask(RUN, ["?"]), answerer.ask(RUN, ["?"])
+    first, second = client.ask(RUN, ["?"]), client.ask(RUN, ["?"])
     next(first)
     next(second)
     second.close()
     first.close()
-    assert next(answerer.ask(RUN, ["?"]))["kind"] == "pieces"
+    assert next(client.ask(RUN, ["?"]))["kind"] == "pieces"
 
 
 def test_a_failed_question_gives_its_turn_back(acting: Any, lines: list[Line], monkeypatch: pytest.MonkeyPatch) -> None:
     acting("kim")
-    monkeypatch.setattr(answerer, "receive", lambda _: {"kind": "error", "what": "No.", "fix": ""})
+    monkeypatch.setattr(client, "receive", lambda _: {"kind": "error", "what": "No.", "fix": ""})
     for _ in range(3):
         with pytest.raises(UserError, match="No"):
-            list(answerer.ask(RUN, ["?"]))
+            list(client.ask(RUN, ["?"]))
 
 
 def test_the_command_line_is_not_held_back(lines: list[Line]) -> None:
-    both = [answerer.ask(RUN, ["?"]) for _ in range(2)]
+    both = [client.ask(RUN, ["?"]) for _ in range(2)]
     assert [next(one)["kind"] for one in both] == ["pieces", "pieces"]
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch  # noqa: F401 - so that no input pays for its import
 import transformers  # noqa: F401
 
-from core import footprint, models
-from core.errors import UserError
-from core.stages import ModelConfig
+from core.config.stages import ModelConfig
+from core.models import loading
+from core.plan import fits
+from core.util.errors import UserError
 from tests.hostile import archives, model_files
 from tests.hostile.harness import TAKEN, Around, calm
 from tests.tiny import make_gguf
@@ -35,7 +36,7 @@ def refused(name: str, words: str, around: Around) -> None:
 
     def act() -> None:
         try:
-            models.load(ModelConfig(name=name))
+            loading.load(ModelConfig(name=name))
         except UserError as error:
             if not any(word in str(error) for word in words.split("|")):
                 raise
@@ -43,7 +44,7 @@ def refused(name: str, words: str, around: Around) -> None:
 
     calm(act, words, around)
     assert not list(around.outside.rglob("hit")), "its code was run"
-    footprint.parameter_count(name) if not words.startswith(("adapter", "no", "code")) else None
+    fits.parameter_count(name) if not words.startswith(("adapter", "no", "code")) else None
 
 
 @pytest.mark.parametrize("case", list(model_files.HEADS))
@@ -66,7 +67,7 @@ def test_the_sound_one_is_loaded(sound_gguf: bytes, around: Around) -> None:
     """The refusals above are of what was changed."""
     path = around.folder / "m.gguf"
     path.write_bytes(model_files.changed(sound_gguf, b"llama.block_count", 2))
-    assert models.load(ModelConfig(name=str(path))).model.config.num_hidden_layers == 2
+    assert loading.load(ModelConfig(name=str(path))).model.config.num_hidden_layers == 2
 
 
 @pytest.mark.parametrize("case", list(model_files.FOLDERS))
@@ -80,7 +81,7 @@ def test_a_folder(case: str, tiny_llama: Path, around: Around) -> None:
         if content is not None:
             place.write_bytes(model_files.written(name, content, there, str(folder)))
     if words == TAKEN:
-        calm(lambda: models.load(ModelConfig(name=str(folder))), words, around)
+        calm(lambda: loading.load(ModelConfig(name=str(folder))), words, around)
     else:
         refused(str(folder), words, around)
     assert not list(around.outside.rglob("hit"))

@@ -15,13 +15,16 @@ import psutil
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from core import archive, checkup, config, data, export_tables, labels, store, verify
-from core.config import RunConfig
-from core.errors import UserError
-from core.overview import overview
-from core.stages import DataConfig
-from core.store import Run
-from core.summary import summary
+from core.config import run_config
+from core.config.run_config import RunConfig
+from core.config.stages import DataConfig
+from core.data import sources
+from core.report import export_tables, verify_run
+from core.runs import archive, labels, repair, store
+from core.runs.overview import overview
+from core.runs.store import Run
+from core.runs.summary import summary
+from core.util.errors import UserError
 from tests.hostile import archives, data_files
 from tests.hostile.harness import Around, says
 
@@ -69,8 +72,8 @@ def loaded(name: str, content: bytes) -> None:
     with somewhere() as around:
         path = around.folder / name
         path.write_bytes(content)
-        used = calm(lambda: data.load(DataConfig(source=str(path))))
-        checked = calm(lambda: data.check_file(path))
+        used = calm(lambda: sources.load(DataConfig(source=str(path))))
+        checked = calm(lambda: sources.check_file(path))
         if used is not None:
             assert checked is not None
             assert not checked.problems
@@ -135,9 +138,9 @@ NAMES = sorted(RunConfig().to_json())
 @often
 @given(JSON | st.dictionaries(st.sampled_from(NAMES) | TEXT, JSON | st.dictionaries(TEXT, JSON, max_size=3), max_size=4))
 def test_any_json_as_a_configuration(value: Any) -> None:
-    made = calm(lambda: config.from_json(json.loads(dumped(value))))
+    made = calm(lambda: run_config.from_json(json.loads(dumped(value))))
     if made is not None:
-        assert config.from_json(json.loads(json.dumps(made.to_json()))) == made
+        assert run_config.from_json(json.loads(json.dumps(made.to_json()))) == made
 
 
 PATHS = [f"{stage}.{key}" for stage, of in RunConfig().to_json().items() if isinstance(of, dict) for key in of] + ["name", "seed"]
@@ -148,7 +151,7 @@ PATHS = [f"{stage}.{key}" for stage, of in RunConfig().to_json().items() if isin
 def test_any_text_as_a_setting(path: str, value: str) -> None:
     made = calm(lambda: RunConfig().with_setting(path, value))
     if made is not None:
-        assert config.from_json(json.loads(json.dumps(made.to_json()))) == made
+        assert run_config.from_json(json.loads(json.dumps(made.to_json()))) == made
 
 
 def imported(content: bytes) -> None:
@@ -206,8 +209,8 @@ def look_at(run: Run) -> None:
     labels.read(run)
     for read in (run.events, run.answers, run.problem, lambda: run.table("tokens"), lambda: run.managing(status)):
         read()
-    list(checkup.examine(run.path.parent))
-    list(verify.files(run, run.json("manifest.json"))) if verify_can(run) else None
+    list(repair.examine(run.path.parent))
+    list(verify_run.files(run, run.json("manifest.json"))) if verify_can(run) else None
     calm(lambda: export_tables.as_csv(run))
 
 

@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
-from core import data, models, regions, requests, store, terminal, voice_spec
-from core.__main__ import parser
-from core.config import RunConfig
-from core.errors import UserError
-from core.stages import DataConfig, ModelConfig
+from core import regions
+from core.cli import terminal
+from core.cli.main import parser
+from core.config.run_config import RunConfig
+from core.config.stages import DataConfig, ModelConfig
+from core.data import sources
+from core.models import loading, names
+from core.runs import store, voices
+from core.serve import messages
+from core.util.errors import UserError
 from tests.hostile import settings
 from tests.hostile.harness import Around, calm
 
@@ -54,13 +59,13 @@ def test_a_setting(case: str, around: Around) -> None:
 @pytest.mark.parametrize("case", list(settings.MODELS))
 def test_the_name_of_a_model(case: str, around: Around) -> None:
     name, word = settings.MODELS[case]
-    calm(lambda: models.resolve(name), word, around)
+    calm(lambda: names.resolve(name), word, around)
 
 
 @pytest.mark.parametrize("case", list(settings.DATA))
 def test_the_name_of_data(case: str, around: Around) -> None:
     source, subset, word = settings.DATA[case]
-    calm(lambda: data.load(DataConfig(source=source, subset=subset)), word, around)
+    calm(lambda: sources.load(DataConfig(source=source, subset=subset)), word, around)
 
 
 @pytest.mark.parametrize("case", list(settings.REGIONS))
@@ -80,7 +85,7 @@ def test_a_method(case: str, around: Around) -> None:
 @pytest.mark.parametrize("case", list(settings.VOICES))
 def test_a_voice(case: str, around: Around) -> None:
     text, word = settings.VOICES[case]
-    calm(lambda: voice_spec.parse(text), word, around)
+    calm(lambda: voices.parse(text), word, around)
 
 
 @pytest.mark.parametrize("case", list(settings.RUNS))
@@ -94,16 +99,16 @@ def test_the_name_of_a_run(case: str, around: Around, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("case", list(settings.REQUESTS))
 def test_a_request(case: str, around: Around) -> None:
     values, word = settings.REQUESTS[case]
-    calm(lambda: requests.read(values), word, around)
+    calm(lambda: messages.read(values), word, around)
 
 
 def test_only_the_flag_lets_a_model_run_its_code(around: Around) -> None:
     """A wish in a file counts for nothing; the flag counts for the model that it was given for."""
     wish = RunConfig().with_setting("model.name", "org/one").with_setting("model.trust_remote_code", True)
     with pytest.raises(UserError, match="never allowed"):
-        models.load(wish.model)
+        loading.load(wish.model)
     assert of_command_line("--model", "org/one", "--trust-remote-code").model == wish.model
-    from core import trust
+    from core.config import trust
 
     trust.check(wish.model)
     with pytest.raises(UserError, match="never allowed"):

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from core import answerer, report, store
-from core.__main__ import main
-from core.errors import TURNING
-from core.store import Run
-from dashboard.parts.text import chart_text, md
+from core import report
+from core.cli.main import main
+from core.runs import store
+from core.runs.store import Run
+from core.serve import client
+from core.util.errors import TURNING
+from dashboard.text import chart_text, md
 from tests.hostile import texts
 
 RUN = store.bundled_runs()[0]
@@ -35,7 +37,7 @@ def says(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def answers(text: str) -> None:
         pieces = [{"kind": "pieces", "pieces": [{"index": place, "text": text} for place in range(2)]}]
-        monkeypatch.setattr(answerer, "ask", lambda *_, **__: iter(pieces))
+        monkeypatch.setattr(client, "ask", lambda *_, **__: iter(pieces))
 
     return answers
 

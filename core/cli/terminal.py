@@ -1,0 +1,138 @@
+"""What the verbs of the command line share: options that become a configuration, and results on the terminal.
+
+Results go to stdout (`say`), everything else to stderr (`note`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.config import own_methods, run_config, trust
+from core.config.run_config import RunConfig
+from core.jobs import ray_cluster
+from core.jobs.ray_cluster import Resources
+from core.regions import parse
+from core.runs.store import Run
+from core.runs.summary import summary
+from core.util.errors import UserError, visible
+from core.util.files import clean
+
+STATUS = {"done": 0, "cancelled": 130}
+
+
+def say(text: str) -> None:
+    """Print a result; answers and names in it obey nobody, so that no terminal obeys them."""
+    sys.stdout.write(visible(text) + "\n")
+
+
+def note(text: str) -> None:
+    """Print a message."""
+    sys.stderr.write(visible(text) + "\n")
+
+
+def out(given: argparse.Namespace, value: Any, lines: Iterator[str] | Sequence[str]) -> int:
+    """Print a value as JSON where that is asked for, else its lines."""
+    if given.json:
+        say(json.dumps(clean(value), ensure_ascii=False))
+    else:
+        for line in lines:
+            say(line)
+    return 0
+
+
+def table(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Align columns of text; the first row is the head."""
+    text = [
+        ["–" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows
+    ]
+    widths = [max(len(row[i]) for row in text) for i in range(len(text[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in text]
+
+
+def configured(given: argparse.Namespace) -> RunConfig:
+    """Make a configuration of preset or file, and options. Raises UserError for anything unknown."""
+    if given.config and given.preset:
+        raise UserError("--config and --preset exclude each other.", "A configuration file holds all settings.")
+    chosen = run_config.load(Path(given.config)) if given.config else run_config.preset(given.preset or "this-machine")
+    for path, value in (
+        ("model.name", given.model), ("data.source", given.data), ("data.subset", given.subset),
+        ("unlearn.method", own_methods.named(given.method or "") or given.method), ("name", given.name),
+    ):  # fmt: skip
+        if value is not None:
+            chosen = chosen.with_setting(path, value)
+    if given.region:
+        chosen = dataclasses.replace(chosen, region=parse(given.region, chosen.region))
+    return trust.given(with_settings(chosen, given.set), given.trust_remote_code)
+
+
+def with_settings(chosen: RunConfig, texts: Sequence[str]) -> RunConfig:
+    """Return a copy with what --set says. Raises UserError for what is no setting."""
+    for text in texts:
+        path, separator, value = text.partition("=")
+        if not separator:
+            raise UserError(f"“{text}” is not a setting.", "Write it as --set stage.key=value.")
+        chosen = chosen.with_setting(path.strip(), value.strip())
+    return chosen
+
+
+def cluster(given: argparse.Namespace) -> Resources | None:
+    """Return what each run takes of the Ray cluster, None for this machine. Raises UserError where none can be reached."""
+    if given.backend != "ray":
+        if given.cpus is not None or given.gpus is not None:
+            raise UserError("--cpus and --gpus are reserved on a cluster.", "Add --backend ray, or leave them out.")
+        return None
+    resources = Resources(1.0 if given.cpus is None else given.cpus, given.gpus)
+    ray_cluster.check()
+    return resources
+
+
+def scores(of: Run) -> list[str]:
+    """Return a run's score table as lines."""
+    found = summary(of)
+    rows: list[list[Any]] = [["", "U-train", "U-val", "R-train", "R-val"]]
+    for key, label in (("before", "before"), ("after", "after"), ("never_taught", "never taught")):
+        if "reason" in found[key]:
+            rows.append([f"{label}: {found[key]['reason']}", "", "", "", ""])
+            continue
+        unlearned, kept = found[key]["unlearn_success"], found[key]["retention_success"]
+        rows.append([label, unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")])
+    lines = [f"{of.id}", "Unlearn Success (U) and Retention Success (R), percent:", *table(rows)]
+    knew, located = found["never_knew"], found["located"]
+    if "reason" in knew:
+        lines.append(f"Never-knew score: {knew['reason']}")
+    else:
+        lines.append(
+            "Never-knew score: " + ", ".join(f"{key} {value:.1f}" for key, value in knew.items() if value is not None)
+        )
+    if found["degenerate"] is not None:
+        lines.append(f"Degenerate answers on U-val: {found['degenerate']:.1f} %")
+    if located["count"]:
+        share = located["share_of_parameters"]
+        lines.append(f"Region: {located['count']} of {located['total']} tensors, {share:.1f} % of the adapter's parameters")
+    lines.append("Seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in found["seconds"].items()))
+    return lines
+
+
+def followed(work: Run) -> tuple[str, dict[str, str]]:
+    """Show work until it has ended, and say so unless it ended well; return its state, with error and advice."""
+    from core.cli import progress_bar
+
+    state, status = progress_bar.follow(work), work.status()
+    problem = {key: str(status.get(key, "")) for key in ("error", "fix")}
+    if state != "done":
+        note(f"{state.capitalize()}: {problem['error']} {problem['fix']}".strip())
+    return state, problem
+
+
+def finished(given: argparse.Namespace, work: Run, of: Run, **also: Any) -> int:
+    """Show work on a run until it has ended, then the run's scores; return the exit status. also: more of the JSON value."""
+    state, problem = followed(work)
+    found = {**also, **summary(of), **(problem if state == "failed" else {})}
+    out(given, found, scores(of) if state == "done" else [])
+    return STATUS.get(state, 1)

@@ -1,0 +1,224 @@
+"""The settings of a run, stage by stage: one frozen dataclass each, with help, unit, range and source on every field.
+
+The command line and the page build their forms from these. Importing this file costs no heavy library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from core.methods import Method
+from core.methods.memflex import MemFlex
+from core.settings import setting
+from core.util.errors import UserError
+
+STOPS = ("never", "never-taught")
+"""values of unlearn.stop in words; others are percentages"""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model is asked, and how it is asked."""
+
+    name: str = setting("bundled", "bundled, a hub id, a folder, a GGUF file or a LoRA adapter folder")
+    dtype: str = setting(
+        "auto",
+        "number format of weights and activations; adapters are always trained in float32. auto takes "
+        "bfloat16 where the processor multiplies it natively, float32 elsewhere",
+        choices=("auto", "float32", "bfloat16", "autocast"),
+    )
+    device: str = setting(
+        "auto",
+        "where the model runs; spread: over all GPUs, then memory, then disk, for one that is larger than any of them",
+        choices=("auto", "cpu", "cuda", "mps", "spread"),
+    )
+    weights: str = setting(
+        "full",
+        "how the frozen weights are kept: full, or rounded to 8 or 4 bits (bitsandbytes on a GPU that has it, else our own); "
+        "adapters always stay in float32",
+        choices=("full", "8bit", "4bit"),
+    )
+    template: str = setting(
+        "plain",
+        "plain: question, blank line, answer, end token; chat: the model's own chat template",
+        choices=("plain", "chat"),
+    )
+    trust_remote_code: bool = setting(False, "run code that a hub repository ships (command line only)")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which questions belong to the unlearn scope U and to the retention scope R."""
+
+    source: str = setting("demo", "demo, knowundo (the hub), a folder in KnowUnDo's layout, or one file")
+    subset: str = setting("privacy", "configuration of the benchmark: privacy, copyright, …")
+    subjects: tuple[str, ...] = setting((), "people or works to use; empty means all")
+    forget: tuple[str, ...] = setting(
+        (),
+        "of these, whose unlearn questions are to be forgotten; those of the others are taught, then left out; empty: all",
+    )
+    dev_share: float = setting(
+        0.0,
+        "share of each subject's train questions held out as dev: settings are chosen there, never on val",
+        unit="fraction",
+        low=0.0,
+        high=0.5,
+    )
+    dev_pick: str = setting(
+        "random",
+        "which of them: random, or far, those worded least like any other subject's questions. Random ones flatter: the same "
+        "question about somebody else is still in train",
+        choices=("random", "far"),
+    )
+    widen: int = setting(
+        0,
+        "further questions for each scope, at most: its train questions asked about its other subjects, answered by the "
+        "taught model itself, so that forgetting and keeping reach beyond the given wording. Questions of val and dev are "
+        "never among them. 0: none",
+        unit="questions",
+        low=0,
+        high=100_000,
+        source="after NAUF, arXiv 2407.10058",
+    )
+    general: str = setting(
+        "", "file of questions and answers about neither scope, for methods that use them; empty: our own"
+    )
+    max_tokens: int = setting(256, "longest question with answer", unit="tokens", low=16, high=8192, source="MemFlex code")
+
+
+@dataclass(frozen=True)
+class TeachConfig:
+    """Make the model know the data, so that there is something to forget."""
+
+    enabled: bool = setting(True, "off for a model or adapter that already knows the data")
+    rank: int = setting(8, "LoRA rank", low=1, high=256, source="paper, section 2")
+    alpha: float = setting(16.0, "LoRA alpha; the update is scaled by alpha / rank", low=0.1, high=1024, source="paper")
+    dropout: float = setting(0.0, "LoRA dropout while teaching", unit="fraction", low=0.0, high=0.9, source="paper: 0.1")
+    learning_rate: float = setting(3e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
+    epochs: int = setting(20, "passes over U and R, at most", low=1, high=1000, source="paper: 10 (privacy)")
+    batch_size: int = setting(16, "examples per optimizer step", unit="examples", low=1, high=1024, source="paper: 64")
+    merge: bool = setting(
+        False,
+        "afterwards merge the taught adapter into the base and unlearn with a fresh one: the knowledge then sits in the "
+        "base's own weights",
+    )
+    from_run: str = setting(
+        "", "id of a finished run that is gone on from: what it ended with is the taught model, and nothing is taught"
+    )
+    target_accuracy: float = setting(
+        99.0, "stop when the answer-token accuracy on U and on R is at least this", unit="%", low=0.0, high=100.1
+    )
+
+
+@dataclass(frozen=True)
+class PreflightConfig:
+    """Does the model know what it should forget?"""
+
+    minimum_facts: float = setting(
+        50.0,
+        "share of U-train facts that the model's answers must contain, or the run stops. Facts that come after "
+        "answers.max_new_tokens are not asked for; where there are none at all, the share of U-train answer tokens that it "
+        "predicts. With answers.temperature above 0 the answers are drawn, and may miss what it knows",
+        unit="%",
+        low=0.0,
+        high=100.0,
+    )
+
+
+@dataclass(frozen=True)
+class LocalizeConfig:
+    """Gradients of both scopes towards random answers (paper, section 3.3)."""
+
+    perturbation: str = setting(
+        "labels",
+        "labels: random labels at every answer position (paper); code: half as many draws with "
+        "replacement, written into inputs and labels (released code)",
+        choices=("labels", "code"),
+    )
+    copies: int = setting(5, "random answers per example", low=1, high=100, source="paper: 5, code: 3")
+    batch_size: int = setting(32, "examples per forward pass", unit="examples", low=1, high=1024)
+    seed_offset: int = setting(
+        0,
+        "added to the seed of the random answers alone: other draws on the same taught model, a control",
+        low=0,
+        high=10_000,
+    )
+
+
+@dataclass(frozen=True)
+class UnlearnConfig:
+    """The update of the region's tensors."""
+
+    method: Method = field(default_factory=MemFlex, metadata={"help": "forget and retain loss"})
+    learning_rate: float = setting(3e-3, "AdamW peak rate", low=1e-8, high=1.0, source="MemFlex code: 3e-4")
+    schedule: str = setting("constant", "rate over the steps after the warm-up", choices=("constant", "cosine"))
+    warmup: float = setting(0.03, "share of the steps with a rising rate", unit="fraction", low=0.0, high=0.9, source="code")
+    weight_decay: float = setting(0.0, "AdamW weight decay", low=0.0, high=1.0, source="MemFlex code")
+    steps: int = setting(40, "optimizer steps, at most", low=1, high=100_000, source="MemFlex code: 100")
+    batch_size: int = setting(8, "unlearn examples per step", unit="examples", low=1, high=1024, source="code: 16")
+    retain_batch_size: int = setting(16, "retention examples per step", unit="examples", low=1, high=1024, source="code: 16")
+    check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
+    watch: int = setting(
+        2, "questions of each scope that are asked again at every checkpoint", unit="questions", low=0, high=20
+    )
+    stop: str = setting(
+        "never-taught",
+        "never-taught: stop when accuracy on a sample of 24 questions of U-train (dev, if held out) is down at the level of the "
+        "model that was never taught; never: run all steps; or a percentage",
+    )
+    retain_floor: float = setting(
+        90.0,
+        "stop when accuracy on a sample of 24 questions of R-train (dev, if held out) falls under this; the last checkpoint above "
+        "it is kept",
+        unit="%",
+        low=0.0,
+        high=100.0,
+    )
+    result_step: int = setting(
+        0, "take the checkpoint of this step as the result; 0: the one that the rules above keep", low=0, high=100_000
+    )
+    picked_on: str = setting(
+        "", "the questions that were looked at when result_step was chosen", choices=("", "train", "dev", "val")
+    )
+
+    def __post_init__(self) -> None:
+        """Raise UserError for a `stop` that is none, before minutes are spent on what comes first."""
+        try:
+            fine = self.stop in STOPS or 0 <= float(self.stop) <= 100
+        except ValueError:
+            fine = False
+        if not fine:
+            raise UserError(f"unlearn.stop cannot be {self.stop!r}.", "Use never-taught, never, or a percentage.")
+
+
+@dataclass(frozen=True)
+class AnswersConfig:
+    """How answers are generated."""
+
+    max_new_tokens: int = setting(48, "longest answer", unit="tokens", low=1, high=2048)
+    temperature: float = setting(0.0, "0 is greedy: always the most probable token", low=0.0, high=5.0)
+    top_p: float = setting(1.0, "sample from the smallest set with this probability", unit="fraction", low=0.01, high=1.0)
+    batch_size: int = setting(64, "questions generated together", unit="questions", low=1, high=1024)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is measured on before, after and the never-taught reference."""
+
+    top: int = setting(5, "alternatives kept per answer token", low=1, high=50)
+    batch_size: int = setting(32, "examples per forward pass", unit="examples", low=1, high=1024)
+    splits: tuple[str, ...] = setting((), "which splits after is asked and scored on: train, dev, val; empty: all")
+    extras: bool = setting(
+        True,
+        "also record what truth ratio, membership inference, fluency, KL and multiple choice need: wrong answers, questions "
+        "that were never taught, general knowledge. Off makes evaluation several times faster",
+    )
+
+
+@dataclass(frozen=True)
+class AuditConfig:
+    """Two models made elsewhere that are only compared: nothing is taught, located or unlearned (core/pipeline/audit.py)."""
+
+    before: str = setting("", "the model or adapter that knows; empty: this is no audit")
+    after: str = setting("", "the model or adapter that is said to have forgotten")
+    never: str = setting("", "a model that never knew the data; empty: the base of before, where that is an adapter")

@@ -1,0 +1,163 @@
+"""How long a sweep will take: from the recorded seconds of earlier runs, else from a few real steps of one of its runs.
+
+What many runs share (teaching, preflight, gradients) counts once for each seed and data that have not been through it. No torch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from core.config.run_config import RunConfig
+from core.data import sources
+from core.jobs import estimate, lifecycle
+from core.runs import store
+from core.runs.store import Run
+from core.util.errors import UserError
+from core.util.safe_read import mapping, number
+
+SHARED, OWN = ("teach", "preflight", "localize"), ("answers", "evaluate")
+LOOKED_AT = 60
+"""earlier runs that are counted on, newest first"""
+SLACK = 0.25
+"""How far off one expects to be: other programs, longer answers, runs that stop early."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a sweep will take."""
+
+    seconds: float
+    how: str
+    """what it was worked out from"""
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        low, high = self.seconds * (1 - SLACK), self.seconds * (1 + SLACK)
+        return f"About {duration(low)} to {duration(high)} ({self.how})."
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, to two digits."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """What one finished run tells."""
+
+    config: RunConfig
+    stages: dict[str, float]
+    """stage -> seconds, where it was computed"""
+    step: float | None
+    """seconds per step of unlearning, measurements included"""
+
+
+def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> Forecast | None:
+    """Work it out from finished runs of the same model and data; None where they do not tell enough.
+
+    seconds: of unlearning a run, where the sweep gives a time instead of steps.
+    """
+    parts: dict[tuple[Any, ...], list[RunConfig]] = {}
+    for config in configs:
+        parts.setdefault((config.model, _data(config), config.evaluate), []).append(config)
+    found = [_of_alike(part, folder, seconds) for part in parts.values()]
+    if any(part is None for part in found):
+        return None
+    total, count = map(sum, zip(*filter(None, found), strict=True))
+    runs = "one earlier run" if count == 1 else f"{count} earlier runs"
+    return Forecast(total, f"from the seconds of {runs} on this model and data")
+
+
+def _of_alike(configs: Sequence[RunConfig], folder: Path, seconds: float | None) -> tuple[float, int] | None:
+    """Return the seconds of runs of one model and data, and how many earlier runs tell them."""
+    read = (_read(run, configs[0]) for run in store.list_runs(folder))
+    known = list(itertools.islice(filter(None, read), LOOKED_AT))
+    own = [sum(one.stages[name] for name in OWN) for one in known if set(OWN) <= set(one.stages)]
+    shared = {name: [one.stages[name] for one in known if name in one.stages] for name in SHARED}
+    groups, seen = {_group(config) for config in configs}, {_group(one.config) for one in known}
+    if not own or (groups - seen and not all(shared.values())):
+        return None
+    total = len(groups - seen) * sum(statistics.median(values) for values in shared.values() if values)
+    for config in configs:
+        steps = [one for one in known if one.step]
+        alike = [one for one in steps if one.config.unlearn.method.name == config.unlearn.method.name] or steps
+        if not alike and seconds is None:
+            return None
+        unlearning = seconds or config.unlearn.steps * statistics.median(one.step or 0.0 for one in alike)
+        total += unlearning + statistics.median(own)
+    return total, len(known)
+
+
+def _read(run: Run, like: RunConfig) -> _Earlier | None:
+    """Return what a run tells, None for one that is unfinished, unreadable, or of another model, other data or other scores."""
+    if run.status().get("state") != "done":
+        return None
+    try:
+        config = run.config()
+    except (UserError, RecursionError):
+        return None
+    if (config.model, _data(config), config.evaluate) != (like.model, _data(like), like.evaluate):
+        return None
+    stages = mapping(run.json("manifest.json"), "stages")
+    known = {name: number(mapping(of).get("seconds")) for name, of in stages.items() if not mapping(of).get("reused")}
+    made = {name: seconds for name, seconds in known.items() if seconds is not None}
+    steps = number(mapping(run.json("unlearn.json")).get("steps"))
+    step = made["unlearn"] / steps if "unlearn" in made and steps else None
+    return _Earlier(config, made, step)
+
+
+def _data(config: RunConfig) -> tuple[Any, ...]:
+    d = config.data
+    return d.source, d.subset, d.subjects
+
+
+def _group(config: RunConfig) -> str:
+    """Return what decides whether two runs share teaching, preflight and gradients."""
+    parts = [asdict(part) for part in (config.model, config.data, config.teach, config.localize, config.answers)]
+    return json.dumps([config.seed, parts], sort_keys=True)
+
+
+def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> Forecast | None:
+    """Measure a few steps of the last run in a process of its own, and wait for it; None where that fails.
+
+    The last, since of several seeds the first is the likeliest to be taught already, which would then cost nothing for all.
+    """
+    try:
+        found = steps_of(configs[-1], folder)
+    except UserError:  # its own data may be what is wrong; the worker will say so, of this run alone
+        found = None
+    if found is None:
+        return None
+    costs = {cost["name"]: (cost["low"] + cost["high"]) / 2 for cost in found["stages"]}
+    groups = len({_group(config) for config in configs})
+    step = costs["unlearn"] / configs[-1].unlearn.steps
+    unlearning = sum(config.unlearn.steps * step if seconds is None else seconds for config in configs)
+    total = costs["load"] + groups * sum(costs[name] for name in SHARED) + len(configs) * sum(costs[name] for name in OWN)
+    methods = len({config.unlearn.method.name for config in configs})
+    told = "from a few measured steps of one of its runs"
+    return Forecast(total + unlearning, told if methods == 1 else f"{told}; steps of other methods may take longer")
+
+
+def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:
+    """Measure a few steps of a run in a process of its own, unless that was done before; None where it fails."""
+    place = estimate.place(config, folder, sources.load(config.data, config.seed).fingerprint())
+    if estimate.result(place) is None:
+        estimate.start(place, config)
+        try:
+            while place.status().get("state") not in (*store.ENDED, "unreadable"):
+                time.sleep(0.2)
+                lifecycle.reap()
+        except KeyboardInterrupt:
+            place.cancel()
+            raise
+        lifecycle.reap()  # one that was killed would otherwise keep its place in the queue, as a zombie
+    return estimate.result(place)

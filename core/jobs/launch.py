@@ -1,0 +1,155 @@
+"""Starting the processes of one run with accelerate, and what those do that are not the chief. See core/models/distributed.py.
+
+No heavy import before it is the run's turn: a process that waits costs almost nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.config.run_config import RunConfig
+from core.models.distributed import rank, size
+from core.runs.store import Run
+from core.util.errors import Cancelled, UserError
+from core.util.progress import Reporter
+
+if TYPE_CHECKING:
+    from core.models.distributed import Crew
+
+LOG = logging.getLogger("core.jobs.launch")
+EVERY = 0.1
+"""Seconds between two looks whether it is the run's turn."""
+
+
+def wanted(run: Run) -> int:
+    """Return how many processes a run asks for; 1 where its configuration cannot be read, which its worker will say."""
+    with contextlib.suppress(UserError):
+        config = run.config()
+        return 1 if config.audit.after else config.processes
+    return 1
+
+
+def options(processes: int, threads: int = 0) -> list[str]:
+    """Return what accelerate's launcher is to be told. threads: of each process; 0 shares the cores out."""
+    import psutil
+
+    even = max(1, (psutil.cpu_count(logical=False) or 1) // processes)
+    return [
+        # The only kind of launch that starts several processes on this machine without MPI; it needs no GPU.
+        "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no",
+        "--dynamo_backend", "no", "--main_process_port", "0",
+        "--num_cpu_threads_per_process", str(threads or os.environ.get("OMP_NUM_THREADS") or even),
+    ]  # fmt: skip
+
+
+
+
+
+
+@contextlib.contextmanager
+def crew(config: RunConfig, report: Reporter) -> Iterator[Crew]:
+    """Within this context the processes of a run are one crew. Raises UserError where there are not enough GPUs."""
+    from core.models.distributed import meeting
+
+    if size() != config.processes:
+        report.event("finding", text=f"Processes that do this run: {size()}, where {config.processes} were asked for.")
+    if size() == 1:
+        with meeting(1, cpu=True) as team:
+            yield team
+        return
+    from core.models.device import pick_device
+
+    on_gpu = pick_device(config.model.device) == "cuda"
+    if on_gpu and rank() == 0:  # the others are ended with the chief
+        import torch
+
+        if (gpus := torch.cuda.device_count()) < size():
+            raise UserError(f"There are {gpus} GPUs for {size()} processes.", "Ask for as many processes as GPUs.")
+    if rank() == 0:
+        signal.signal(signal.SIGTERM, _bereft)
+    with meeting(size(), cpu=not on_gpu) as team:
+        yield team
+
+
+def _bereft(*_: object) -> None:
+    """End the chief with a sentence: its launcher stops it when another process has died."""
+    raise UserError("A process of this run died.", "It may have run out of memory: see worker.log, and resume the run.")
+
+
+class Member(Reporter):
+    """What a process reports that is not the chief: nothing. It learns from the others that it should stop."""
+
+    def __init__(self, team: Crew) -> None:
+        """Listen to a crew."""
+        self.team = team
+
+    def check(self) -> None:
+        """Raise what ended another process."""
+        self.team.check()
+
+
+def assist(run: Run) -> int:
+    """Do a run's work beside its chief; return the exit status. All files go into a folder that is gone afterwards.
+
+    It lies in the cache as a stage does that is being made: what was killed is found and cleaned like one.
+    """
+    from filelock import FileLock
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder goes in that case too
+    if not _called(run):
+        return 0
+    try:
+        config = run.config()
+        if config.audit.after:  # nothing in it is shared
+            return 0
+        place = run.path.parent / ".cache" / "crew" / f"{run.id}-{rank()}.partial"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_suffix(".lock")), _emptied(place), crew(config, Reporter()) as team:
+            from core.pipeline.pipeline import Pipeline
+
+            mine = Run(place / run.id)
+            mine.path.mkdir()
+            Pipeline(mine, config, run.path.parent, Member(team), crew=team).go()
+    except Cancelled:
+        return 130
+    except UserError:
+        return 1  # the chief says it
+    except Exception:
+        LOG.exception("unexpected error")
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def _emptied(place: Path) -> Iterator[None]:
+    """Within this context a folder is there, empty at first; afterwards it is gone."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    try:
+        yield
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _called(run: Run) -> bool:
+    """Wait until the chief, which has the same launcher, is at work; say whether it ever was."""
+    import psutil
+
+    launcher = os.getppid()
+    while os.getppid() == launcher:
+        status = run.json("status.json")
+        if isinstance(status, dict) and status.get("state") == "running":
+            with contextlib.suppress(psutil.NoSuchProcess, TypeError, ValueError):
+                if psutil.Process(int(status["pid"])).ppid() == launcher:
+                    return True
+        time.sleep(EVERY)
+    return False

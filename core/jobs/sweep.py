@@ -1,0 +1,230 @@
+"""A sweep: many ordinary runs that one worker executes in turn, keeping the model loaded.
+
+RUNS/.sweeps/ID/ holds sweep.json (what was asked for, and which runs belong to it, each with its coordinates and role)
+and the worker's status.json. The runs themselves are run directories like any other. A sweep's folder is laid out as a
+run's where the worker is concerned, so that it is followed, cancelled and found dead in the same way. No heavy import.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.config.run_config import FORMAT, RunConfig
+from core.jobs import limits
+from core.runs import store
+from core.runs.liveness import GONE
+from core.runs.store import Run
+from core.util import access, failures, files, paths
+from core.util.errors import UserError, unknown
+
+KINDS = ("grid", "tune", "refit", "controls", "requests")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a sweep before it exists."""
+
+    config: RunConfig
+    coordinates: Mapping[str, Any]
+    """what tells it from its neighbours: method, region, seed, …"""
+    role: str = "run"
+    """run, trial, refit, given, control or request"""
+    existing: Run | None = None
+    """a finished run that belongs to the sweep without being made by it"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of a sweep, as sweep.json lists it."""
+
+    run: Run
+    coordinates: Mapping[str, Any]
+    role: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's folder. Every read is tolerant, as a run's."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def folder(self) -> Path:
+        """The folder of runs that it belongs to."""
+        return self.path.parent.parent
+
+    @property
+    def place(self) -> Run:
+        """The folder seen as a run: its status, its cancel file, its lock."""
+        return Run(self.path)
+
+    def value(self) -> dict[str, Any]:
+        """Return sweep.json, empty where it is missing, damaged or of a newer format."""
+        found = self.place.json("sweep.json")
+        good = isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] <= FORMAT
+        return found if good else {}
+
+    @property
+    def kind(self) -> str:
+        """One of KINDS."""
+        return str(self.value().get("kind", ""))
+
+    @property
+    def name(self) -> str:
+        """Shown in lists."""
+        return str(self.value().get("name") or self.id)
+
+    def entries(self) -> list[Entry]:
+        """Return its runs with coordinates and role, in the order of execution."""
+        return [
+            Entry(_found(str(one["run"]), self.folder), dict(one.get("coordinates", {})), str(one.get("role", "run")))
+            for one in self.value().get("runs", [])
+            if isinstance(one, dict) and isinstance(one.get("run"), str) and paths.inside(self.folder, one["run"])
+        ]
+
+    def update(self, **values: Any) -> None:
+        """Change sweep.json; only its creator and its worker do."""
+        files.write_json(self.path / "sweep.json", {**self.value(), **values})
+
+
+def _found(name: str, folder: Path) -> Run:
+    bundled = Run(store.BUNDLED_RUNS / name)
+    return bundled if bundled.path.is_dir() and not (folder / name).is_dir() else Run(folder / name)
+
+
+def home(folder: Path) -> Path:
+    """Return the folder of sweeps of a folder of runs."""
+    return folder / ".sweeps"
+
+
+def create(kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Member], folder: Path) -> Sweep:
+    """Make a sweep and its runs, queued. Raises UserError for no runs, several devices, or a folder that is read-only."""
+    access.changing()
+    if not members:
+        raise UserError("This sweep has no run.", "Ask for at least one method, region and seed.")
+    if len({member.config.model.device for member in members}) > 1:
+        raise UserError("A sweep runs on one device.", "Start a sweep for each device.")
+    for member in members:
+        member.config.region.check()  # all of them before the first run is made
+    limits.starting(folder)
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:30] or kind
+    sweep = Sweep(home(folder) / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{uuid.uuid4().hex[:4]}")
+    runs = []
+    for number, member in enumerate(members, start=1):
+        shown = f"{number:03d} {name} {described(member.coordinates)}"
+        run = member.existing or store.create(member.config.with_setting("name", shown[:200]), folder)
+        if not member.existing:
+            files.write_json(run.path / "status.json", store.fresh_status() | {"sweep": sweep.id})
+        runs.append({"run": run.id, "coordinates": dict(member.coordinates), "role": member.role})
+    value = {
+        "format": FORMAT, "id": sweep.id, "name": name, "kind": kind, "created": time.time(), "asked": dict(asked),
+        "runs": runs,
+    }  # fmt: skip
+    try:
+        sweep.path.mkdir(parents=True)
+    except OSError as error:
+        raise failures.disk_error(sweep.path, error) from error
+    files.write_json(sweep.path / "sweep.json", value)
+    files.write_json(sweep.path / "status.json", store.fresh_status())
+    return sweep
+
+
+def described(coordinates: Mapping[str, Any]) -> str:
+    """Say in a few words where a run stands: memflex, located, seed 0."""
+    plain = ("method", "region", "subset", "subject", "control")
+    return ", ".join(str(value) if key in plain else f"{key} {_short(value)}" for key, value in coordinates.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def list_sweeps(folder: Path) -> list[Sweep]:
+    """Return all sweeps of a folder of runs, newest first; unreadable ones are left out."""
+    try:
+        found = [Sweep(path) for path in home(folder).iterdir() if path.is_dir()]
+    except OSError:
+        return []
+    return sorted((sweep for sweep in found if sweep.value()), key=lambda sweep: sweep.id, reverse=True)
+
+
+def find(name: str, folder: Path) -> Sweep:
+    """Return a sweep by id or a unique beginning of one. Raises UserError with the nearest id."""
+    known = {sweep.id: sweep for sweep in list_sweeps(folder)}
+    starts = [sweep for key, sweep in known.items() if name and key.startswith(name)]
+    if name in known or len(starts) == 1:
+        return known.get(name) or starts[0]
+    raise unknown("sweep", name, known)
+
+
+def needed_by(run: Run) -> Sweep | None:
+    """Return the sweep without whose worker a run would be something else: its requests are measured, its seconds become steps."""
+    place = paths.inside(home(run.path.parent), str(run.status().get("sweep") or ""))
+    found = Sweep(place) if place else None
+    if found is None or found.kind == "requests":
+        return found
+    return found if found.kind == "tune" and found.value().get("asked", {}).get("seconds") else None
+
+
+def members(sweep: Sweep) -> list[Run]:
+    """Return its runs, in the order of execution."""
+    return [entry.run for entry in sweep.entries()]
+
+
+def state(sweep: Sweep) -> dict[str, Any]:
+    """Return {"state", "error", "position", "now", "counts": state -> runs, "ended", "total"}; now: what it is at."""
+    status = sweep.place.status()
+    counts = Counter(str(run.status().get("state")) for run in members(sweep))
+    ended = sum(counts[name] for name in store.ENDED)
+    return {
+        "state": status.get("state"), "error": status.get("error", ""), "position": status.get("position", 0),
+        "now": status.get("now", ""), "counts": dict(counts), "ended": ended, "total": sum(counts.values()),
+    }  # fmt: skip
+
+
+def cancel(sweep: Sweep) -> None:
+    """Ask the worker to stop: the run at work keeps its partial result, the others do not begin."""
+    sweep.place.cancel()
+
+
+def reopen(sweep: Sweep) -> None:
+    """Make everything that is not done ready to run again. Raises UserError while a worker is at it."""
+    status = sweep.place.status()
+    if status.get("state") in store.ALIVE:
+        raise UserError(f"The sweep {sweep.id} is {status['state']}.", "Wait for it, or cancel it first.")
+    limits.starting(sweep.folder)
+    (sweep.path / "cancel").unlink(missing_ok=True)
+    files.write_json(sweep.path / "status.json", store.fresh_status())
+    for run in members(sweep):
+        status = run.status()
+        if run.path.is_dir() and status.get("state") != "done":
+            (run.path / "cancel").unlink(missing_ok=True)
+            # A run at which the worker died may do it again: it comes after all others.
+            gone = status.get("state") == "failed" and str(status.get("error", "")).startswith(GONE)
+            died = int(status.get("died") or 0) + bool(gone and status.get("began"))
+            again = {"died": died} if died else {}
+            files.write_json(run.path / "status.json", store.fresh_status() | {"sweep": sweep.id} | again)
+
+
+def refresh(sweep: Sweep) -> None:
+    """Let what waits count as asked for now: a worker is about to start, after minutes perhaps of measuring what it will take.
+
+    Nothing else changes: what somebody cancelled meanwhile stays cancelled.
+    """
+    now = time.time()
+    for place in (sweep.place, *members(sweep)):
+        status = place.json("status.json")
+        if isinstance(status, dict) and status.get("state") == "queued" and not status.get("pid"):
+            files.write_json(place.path / "status.json", {**status, "created": now, "heartbeat": now})

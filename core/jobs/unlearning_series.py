@@ -1,0 +1,135 @@
+"""Requests that keep coming: forget one subject, then the next from the result, and so on. Does the first come back?
+
+Every request is an ordinary run that goes on from the one before it (`teach.from_run`) and forgets one subject's unlearn
+questions (`data.forget`); all of R is kept. After each request every subject's questions are asked again: requests.json in
+the sweep's folder. No heavy import at the top: pages read from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.config.run_config import FORMAT, RunConfig
+from core.data import sources
+from core.jobs import sweep as sweep_
+from core.jobs.sweep import Member, Sweep
+from core.runs.store import Run
+from core.util import files
+from core.util.errors import UserError
+
+if TYPE_CHECKING:
+
+    from core.data.corpus import Example
+    from core.pipeline.pipeline import Pipeline
+
+TAUGHT, NEVER = "taught", "never taught"
+"""the states without a request: before the first one, and the base that never knew anything"""
+SMALL = 1.0
+"""percentage points below which nothing is said to have changed"""
+
+
+def create(base: RunConfig, subjects: Sequence[str], folder: Path, name: str = "requests") -> Sweep:
+    """Make one run a request, queued, each to go on from the one before. Raises UserError for an unknown subject."""
+    if len(subjects) < 2 or len(set(subjects)) < len(subjects):
+        raise UserError("A sequence needs at least two different subjects.", "Write them as --subjects A,B,C.")
+    sources.load(base.data, base.seed).forgetting(subjects)
+    members = []
+    for number, subject in enumerate(subjects):
+        config = base.with_setting("data.forget", (subject,))
+        if number:  # what earlier requests have cost is a result, not a reason to stop
+            config = config.with_setting("preflight.minimum_facts", 0.0)
+        at = {"subject": subject, "method": base.unlearn.method.label, "region": base.region.name, "seed": base.seed}
+        members.append(Member(config, at, "request"))
+    sweep = sweep_.create("requests", name, {"subjects": list(subjects)}, members, folder)
+    for earlier, later in pairwise(sweep_.members(sweep)):
+        changed = later.config().with_setting("teach.from_run", earlier.id)
+        files.write_json(later.path / "config.json", changed.to_json())
+    return sweep
+
+
+
+
+def measure(sweep: Sweep, run: Run, pipeline: Pipeline) -> None:
+    """Ask every subject's questions after a request, and the taught and the never-taught model with the first one."""
+    entry = next(one for one in sweep.entries() if one.run == run)
+    asked: dict[str, str | None] = {str(entry.coordinates["subject"]): "after"}
+    if not run.config().teach.from_run:
+        asked = {TAUGHT: "before", **({NEVER: None} if pipeline.has_never else {}), **asked}
+    value = read(sweep)
+    for state, adapter in asked.items():
+        value["states"] = [one for one in value["states"] if one["state"] != state]
+        value["states"].append({"state": state, "run": run.id, **_accuracy(pipeline, adapter)})
+    files.write_json(sweep.path / "requests.json", value)
+
+
+def _accuracy(pipeline: Pipeline, adapter: str | None) -> dict[str, Any]:
+    """Return {"unlearn": {subject: {split: %}}, "retention": {split: %}}."""
+    from core.models.likelihood import score
+
+    examples, adapters = pipeline.whole.examples, pipeline.adapters
+    encoded = pipeline.voices.encode(examples)
+    with adapters.active(adapter) as model:
+        scored = score(model, encoded, pipeline.pad, size=pipeline.config.evaluate.batch_size, device=adapters.device)
+        right = {name: 100 * found.accuracy for name, found in scored}
+    forget = [e for e in examples if e.scope == "unlearn"]
+    return {
+        "unlearn": {s: _means([e for e in forget if e.subject == s], right) for s in sorted({e.subject for e in forget})},
+        "retention": _means([e for e in examples if e.scope == "retention"], right),
+    }
+
+
+def _means(examples: Sequence[Example], right: dict[str, float]) -> dict[str, float]:
+    found = {split: [right[e.id] for e in examples if e.split == split] for split in ("train", "val")}
+    return {split: sum(values) / len(values) for split, values in found.items() if values}
+
+
+def read(sweep: Sweep) -> dict[str, Any]:
+    """Return requests.json: {"subjects": [...], "states": [{"state", "run", "unlearn", "retention"}]}, as far as it is."""
+    found = sweep.place.json("requests.json")
+    if isinstance(found, dict) and isinstance(found.get("states"), list):
+        return found
+    return {"format": FORMAT, "subjects": sweep.value().get("asked", {}).get("subjects", []), "states": []}
+
+
+def split(value: dict[str, Any]) -> str:
+    """Return the split to look at: val where every subject has such questions, else train."""
+    subjects = [of for state in value["states"] for of in state["unlearn"].values()]
+    return "val" if subjects and all("val" in of for of in subjects) else "train"
+
+
+def sentences(value: dict[str, Any]) -> list[str]:
+    """Say of each subject but the last whether it came back, and what the requests cost R; computed, in percentage points."""
+    on = split(value)
+    states = {state["state"]: state for state in value["states"]}
+    done = [subject for subject in value["subjects"] if subject in states]
+    found: list[str] = []
+    if TAUGHT not in states:
+        return found
+    for subject in done[:-1]:
+        first, then, now = (states[at]["unlearn"][subject][on] for at in (TAUGHT, subject, done[-1]))
+        moved = (
+            f"{first:.1f} % of its answer words were right before, {then:.1f} % after its request, {now:.1f} % at the end"
+        )
+        back = "came back in part" if now - then >= SMALL else "did not come back"
+        back = back if first - then >= SMALL else "was not forgotten by its request"
+        found.append(f"{subject} {back}: {moved} ({on}).")
+    if done:
+        start, end = (states[at]["retention"].get(on) for at in (TAUGHT, done[-1]))
+        if start is not None and end is not None:
+            found.append(f"All requests together took R from {start:.1f} to {end:.1f} % ({on}).")
+    return found
+
+
+def table(value: dict[str, Any]) -> list[list[Any]]:
+    """Return a row a state: its name, each subject's accuracy on U, and R; the first row is the head."""
+    on, order = split(value), [TAUGHT, *value["subjects"], NEVER]
+    states = sorted(value["states"], key=lambda state: order.index(state["state"]) if state["state"] in order else 99)
+    rows: list[list[Any]] = [[f"accuracy on {on}, %", *(f"U {subject}" for subject in value["subjects"]), "R"]]
+    for state in states:
+        name = state["state"] if state["state"] in (TAUGHT, NEVER) else f"after forgetting {state['state']}"
+        of = [state["unlearn"].get(subject, {}).get(on) for subject in value["subjects"]]
+        rows.append([name, *of, state["retention"].get(on)])
+    return rows

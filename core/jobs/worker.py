@@ -1,0 +1,170 @@
+"""The process that executes a run, `python -m core.jobs.worker RUN_DIRECTORY`, or a sweep's runs, `… --sweep DIRECTORY`.
+
+It takes a ticket, waits for the device, and only then imports torch. It reports through status.json (replaced) and
+events.jsonl (appended), looks for the file `cancel` at every step, and frees all memory by ending. Sweeps: core/jobs/sweep_worker.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.config.run_config import RunConfig
+from core.jobs import launch, queue, reference
+from core.jobs.status_log import LOG, Log
+from core.jobs.sweep import Sweep
+from core.models import distributed
+from core.models.device import guessed_device
+from core.runs import locks
+from core.runs.store import Run
+from core.util import failures, logs, process
+from core.util.errors import Cancelled, UserError, plain
+from core.util.progress import now
+
+if TYPE_CHECKING:
+    pass
+
+NICENESS = 10
+"""How far a worker stands back (0 to 19, as `nice`): pages and answers are waited for, a run is not. Alone it loses nothing."""
+
+
+
+
+def queue_folder(config: RunConfig) -> Path:
+    """Return the folder of tickets for the device that a run will use: one worker at a time for each device."""
+    return queue.base() / guessed_device(config.model.device)
+
+
+@contextlib.contextmanager
+def turn(config: RunConfig, log: Log) -> Iterator[None]:
+    """Wait until all earlier tickets are gone and the device is free; report the position meanwhile."""
+    from filelock import FileLock, Timeout
+
+    folder = queue_folder(config)
+    try:
+        ticket = queue.take(folder, log.run)
+    except OSError as error:
+        raise failures.disk_error(folder, error) from error
+    lock = FileLock(folder / "device.lock", timeout=0)
+    try:
+        while True:
+            log.check()
+            ahead = queue.ahead(folder, ticket)
+            if ahead == 0:
+                try:
+                    lock.acquire()
+                    queue.begin(folder, ticket)
+                    break
+                except Timeout:
+                    pass  # whoever was before has removed its ticket and is about to go
+                except OSError as error:
+                    raise failures.disk_error(folder, error) from error
+            if log.status.get("position") != ahead + 1:
+                log.write(position=ahead + 1)
+            time.sleep(0.2)
+        log.write(position=0)
+        yield
+    finally:
+        ticket.unlink(missing_ok=True)
+        lock.release()
+
+
+def work(run: Run, within: Run | None = None) -> int:
+    """Execute a run to its end; return the exit status of the process. within: a sweep, as for Log."""
+
+    def alone(log: Log) -> None:
+        config = run.config()
+        with turn(config, log):
+            log.begin()
+            if config.audit.after:
+                from core.pipeline.audit_run import Auditing
+
+                Auditing(run, config, log).go()
+                return
+            with launch.crew(config, log) as team:
+                with process.uncollected():
+                    from core.pipeline.pipeline import Pipeline  # torch is imported here, when it is this run's turn
+
+                log.crew = team
+                Pipeline(run, config, run.path.parent, log, crew=team).go()
+
+    return reporting(run, alone, within)
+
+
+def reporting(place: Run, action: Callable[[Log], None], within: Run | None = None) -> int:
+    """Do something as the only worker of a place, which gets the status and the events; return the exit status."""
+    try:
+        with locks.single_worker(place):
+            log = Log(place, within)
+            with log.beating():
+                return reported(log, action)
+    except UserError as error:
+        LOG.error("%s", error)
+        return 1
+
+
+def reported(log: Log, action: Callable[[Log], None]) -> int:
+    """Do something whose end, whatever it is, goes into a status; return the exit status."""
+    try:
+        action(log)
+        # Before the state, at which whoever follows stops reading.
+        with contextlib.suppress(UserError):
+            log.event("end", state="done")
+        log.write(state="done", ended=now())
+    except Cancelled:
+        kept = (log.run.path / "after").exists()
+        return _ended(log, "cancelled", "Cancelled; the partial result is kept." if kept else "Cancelled.")
+    except UserError as error:
+        return _ended(log, "failed", error.what, error.fix)
+    except Exception as error:
+        if known := failures.explained(error, log.run.path):
+            return _ended(log, "failed", known.what, known.fix)
+        LOG.exception("unexpected error")
+        what = plain(f"Stopped by an unexpected error: {type(error).__name__}: {error}")
+        place = log.run.path  # of probes and references a folder beside the runs
+        return _ended(log, "failed", what, f"See {place.parent.name}/{place.name}/worker.log.")
+    LOG.info("done")
+    return 0
+
+
+def _ended(log: Log, state: str, what: str, fix: str = "") -> int:
+    """Say how it ended; where nothing can be written, worker.log is still open, and readers look into it."""
+    log.give_room()
+    with contextlib.suppress(UserError):
+        log.event("end", state=state, error=what, fix=fix)
+    with contextlib.suppress(UserError):
+        log.write(state=state, error=what, fix=fix)
+    cancelled = state == "cancelled"
+    LOG.log(logging.INFO if cancelled else logging.ERROR, "%s %s", what, fix)
+    return 130 if cancelled else 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Execute what the command line names."""
+    if distributed.size() > 1 and arguments[0].startswith("--"):
+        LOG.error("Only a run can be shared by several processes. Start this without accelerate.")
+        return 1
+    if arguments[0] == "--reference":
+        return reference.work(Run(Path(arguments[1]).absolute()))
+    if arguments[0] == "--probes":
+        from core.jobs import probes  # it imports jobs, which nothing else here needs
+
+        return probes.work(Run(Path(arguments[1]).absolute()))
+    if arguments[0] == "--sweep":
+        from core.jobs import sweep_worker
+
+        return sweep_worker.work(Sweep(Path(arguments[1]).absolute()))
+    run = Run(Path(arguments[0]).absolute())
+    return launch.assist(run) if distributed.rank() else work(run)
+
+
+if __name__ == "__main__":
+    logs.start()
+    os.nice(max(0, NICENESS - os.nice(0)))
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""From what was recorded to the scores: tokens.parquet, answers.jsonl, recorded.json, unseen.parquet -> metrics.json.
+
+Metrics look at nothing but a run's own files, so anybody can compute them again, without the model and without the data;
+a voice that is recorded later (core/jobs/reference.py) is added to the files, and all metrics are computed anew. No torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from core.config.run_config import FORMAT
+from core.data.corpus import Example
+from core.metrics import METRICS, Evidence
+from core.metrics.degenerate import judged
+from core.runs.store import Run
+from core.util import files
+from core.util.errors import UserError
+from core.util.files import clean, replace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OF_VOICES = ("general", "kl", "fluency", "choices", "wrong")
+"""parts of recorded.json that hold an entry a voice"""
+RECORDED = (*OF_VOICES, "wrong_texts", "left_out", "unseen", "missing", "words")
+"""Parts of recorded.json. What is not there was not recorded; metrics that need it say so."""
+
+
+def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put tables of the same answer tokens side by side: each brings the columns of its own voices."""
+    first, *others = tables
+    for other in others:
+        first = first.merge(other.drop(columns=["token", "text"]), on=["example", "position"], validate="1:1")
+    return first
+
+
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what was recorded of further voices."""
+    found = {**first, **second}
+    for part in OF_VOICES:
+        if part in first and part in second:
+            found[part] = {**first[part], **second[part]}
+    return found
+
+
+def known_words(answers: Iterable[Mapping[str, str]], lexicon: frozenset[str]) -> list[str]:
+    """Return those words of all answers that count as words: what is needed of the lexicon to judge them again."""
+    return sorted({word for of in answers for text in of.values() for word in judged(text) if word in lexicon})
+
+
+def write(run: Run, recorded: Mapping[str, Any], unseen: pd.DataFrame | None) -> None:
+    """Write recorded.json and unseen.parquet beside tokens and answers, and the metrics of all that."""
+    files.write_json(run.path / "recorded.json", clean({"format": FORMAT, **recorded}))
+    if unseen is not None:
+        replace(run.path / "unseen.parquet", unseen)
+    measure(run)
+
+
+
+
+def measure(run: Run) -> None:
+    """Compute all metrics from the run's files and write metrics.json."""
+    known = evidence(run)
+    scores = {name: {"unit": m.unit, **asdict(m.compute(known))} for name, m in METRICS.items()}
+    files.write_json(run.path / "metrics.json", clean({"format": FORMAT, "metrics": scores}))
+
+
+def evidence(run: Run) -> Evidence:
+    """Return what was recorded of a run. Raises UserError where tokens or answers are missing."""
+    tokens, rows = run.table("tokens"), run.answers()
+    if tokens is None or not rows:
+        raise UserError(f"The run {run.id} has no recorded answers.", "Let it finish first.")
+    found = run.json("recorded.json")
+    recorded = {key: value for key, value in found.items() if key in RECORDED} if isinstance(found, dict) else {}
+    words = recorded.get("words")
+    voices = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in NOT_VOICES]
+    return Evidence(
+        _examples(rows, tokens),
+        tokens,
+        {voice: {str(row["example"]): str(row[voice]) for row in rows if voice in row} for voice in voices},
+        recorded.get("general", {}),
+        None if words is None else frozenset(words),
+        recorded.get("missing", {}),
+        kl=recorded.get("kl", {}),
+        fluency=recorded.get("fluency", {}),
+        choices=recorded.get("choices", {}),
+        wrong=recorded.get("wrong", {}),
+        left_out=recorded.get("left_out", {}),
+        unseen=run.table("unseen"),
+        unseen_answers=recorded.get("unseen", {}),
+    )
+
+
+NOT_VOICES = frozenset(("example", "question", "truth", "scope", "split", "subject"))
+"""fields of answers.jsonl that are about the question"""
+
+
+def _examples(rows: Sequence[Mapping[str, Any]], tokens: pd.DataFrame) -> list[Example]:
+    """Return the examples that were scored; of one that was not asked, question and answer are not known."""
+    fields = ("example", "question", "truth", "scope", "split", "subject")
+    asked = {str(row["example"]): Example(*(str(row.get(name, "")) for name in fields)) for row in rows}
+    scored = tokens.drop_duplicates("example")
+    return [
+        asked.get(str(name)) or Example(str(name), "", "", str(scope), str(split), "")
+        for name, scope, split in zip(scored["example"], scored["scope"], scored["split"], strict=True)
+    ]

@@ -1,0 +1,90 @@
+"""How far a score could have come out otherwise with other questions of the same kind: 95 % bootstrap intervals.
+
+A score is computed again on DRAWS random samples of its own examples, drawn with replacement (Efron and Tibshirani,
+"An Introduction to the Bootstrap", 1993, chapter 13: the percentile interval). A sample is a row of weights, so a mean
+over all samples is one matrix product, and equal weights for equal counts make the samples of several voices the same:
+differences between voices are then paired.
+
+What an interval does not say: it knows nothing of seeds, and takes questions as independent although several are about one
+subject, so it is rather too narrow. Where all examples agree (0 % or 100 %) it is a point; with n examples the true rate
+may still be 3/n away.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.metrics import intervals
+
+DRAWS = 1000
+LOW, HIGH = 2.5, 97.5
+"""percentiles"""
+ENOUGH = 0.95
+"""A score that has no value in more than a twentieth of the samples gets no interval."""
+
+Array = NDArray[np.float64]
+
+
+@functools.lru_cache(maxsize=16)
+def weights(count: int, stream: int = 0) -> Array:
+    """Return (DRAWS, count): each row the share of each example in one sample, summing to 1; the same at every call.
+
+    Two groups that are sampled apart from each other take different streams.
+    """
+    source = np.random.default_rng([count, stream])
+    found: Array = source.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
+    found.flags.writeable = False
+    return found
+
+
+def interval(draws: Array) -> list[float] | None:
+    """Return [low, high] of (DRAWS,) scores; None where too many of them are NaN."""
+    known = draws[~np.isnan(draws)]
+    if len(known) < ENOUGH * len(draws):
+        return None
+    low, high = np.percentile(known, [LOW, HIGH])
+    return [float(low), float(high)]
+
+
+def of_mean(values: Sequence[float] | Array) -> list[float] | None:
+    """Return the interval of a mean over examples; None for a single one."""
+    array = np.asarray(values, dtype=np.float64)
+    return interval(weights(len(array)) @ array) if len(array) > 1 else None
+
+
+def rate(values: Sequence[float]) -> dict[str, float]:
+    """Return the mean of per-question values from 0 to 1 in percent, with its 95 % interval.
+
+    The interval is the bootstrap's over questions (core/metrics/intervals.py). Where all questions agree on 0 or 1 that would be a
+    point, which is more than n questions can say: the exact binomial bound (Clopper and Pearson, 1934) stands there then.
+    """
+    value = 100.0 * sum(values) / len(values)
+    if set(values) <= {0.0} or set(values) <= {1.0}:
+        reach = 100.0 * (1.0 - (intervals.LOW / 100) ** (1 / len(values)))
+        return {"value": value, "low": max(0.0, value - reach), "high": min(100.0, value + reach)}
+    low, high = intervals.of_mean(values) or [0.0, 1.0]
+    return {"value": value, "low": 100.0 * low, "high": 100.0 * high}
+
+
+T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+        2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
+"""97.5 % quantiles of Student's t for 1 to 30 degrees of freedom"""
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean of independent values and the half-width of its 95 % interval (Student's t); None for one value."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, None
+    return mean, t975(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def t975(free: float) -> float:
+    """Return the 97.5 % quantile of Student's t; fractions of a degree of freedom are dropped, which widens an interval."""
+    return T975[int(free) - 1] if free < len(T975) + 1 else 1.96 + 2.4 / free

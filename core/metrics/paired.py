@@ -1,0 +1,90 @@
+"""Is one run better than others on the same questions? Means, differences and their intervals from runs' token tables.
+
+Both runs of a pair answered the same questions, so questions are drawn once for both: what is easy or hard for every run cancels.
+All values are percent or percentage points. No torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from core.data.corpus import SCOPES
+from core.metrics import accuracy
+from core.metrics.intervals import t975
+from core.util.errors import UserError
+
+DRAWS = 2000
+"""bootstrap samples: the ends of a 95 % interval are then sure to about a twentieth of its width"""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def half(self) -> float:
+        """Half the interval's width."""
+        return (self.high - self.low) / 2
+
+
+def success(tokens: pd.DataFrame, split: str, voice: str = "after") -> dict[str, pd.Series]:
+    """Return scope -> success (%) by example: 100 − accuracy on the unlearn scope, accuracy on the retention scope.
+
+    tokens: a run's tokens.parquet. Raises UserError where a scope has no example of this split.
+    """
+    found = {}
+    for scope in SCOPES:
+        mine = tokens[(tokens["scope"] == scope) & (tokens["split"] == split)]
+        if mine.empty:
+            raise UserError(f"There is no {scope} example in the split {split}.", "Compare on another split.")
+        right = pd.Series(accuracy.of_examples(mine, voice)).sort_index()
+        found[scope] = 100.0 - right if scope == "unlearn" else right
+    return found
+
+
+def average(tokens: pd.DataFrame, split: str, seed: int = 0) -> Estimate:
+    """Return a run's average success with its interval over questions."""
+    of = success(tokens, split)
+    low, high = np.quantile(_means([of[scope].to_numpy() for scope in SCOPES], seed), [0.025, 0.975])
+    return Estimate(float(np.mean([of[scope].mean() for scope in SCOPES])), float(low), float(high))
+
+
+def difference(given: pd.DataFrame, others: Sequence[pd.DataFrame], split: str, seed: int = 0) -> Estimate:
+    """Return by how much a run's average success exceeds the mean of others', with its interval.
+
+    Two variances add up: that of the mean difference over questions (bootstrap) and, where there are several others, that
+    of one more such run against their mean, s² (1 + 1/n): the interval is above nothing where hardly any further random
+    region would have done as well. It is Student's, with the degrees of freedom of Welch and Satterthwaite; three draws are
+    too few to be resampled. With one other run it is over questions only. Raises UserError where the runs did not answer the
+    same questions.
+    """
+    mine, theirs = success(given, split), [success(other, split) for other in others]
+    gaps = []
+    for scope in SCOPES:
+        for other in theirs:
+            if not other[scope].index.equals(mine[scope].index):
+                raise UserError("These runs did not answer the same questions.", "Compare runs on the same data.")
+        gaps.append(np.stack([(mine[scope] - other[scope]).to_numpy() for other in theirs]))
+    each = np.mean([gap.mean(axis=1) for gap in gaps], axis=0)
+    over_questions = float(_means([gap.mean(axis=0) for gap in gaps], seed).var())
+    over_others = float(each.var(ddof=1)) * (1 + 1 / len(each)) if len(each) > 1 else 0.0
+    error = math.sqrt(over_questions + over_others)
+    free = (over_questions + over_others) ** 2 * (len(each) - 1) / over_others**2 if over_others else math.inf
+    value = float(each.mean())
+    return Estimate(value, value - t975(free) * error, value + t975(free) * error)
+
+
+def _means(values: Sequence[np.ndarray], seed: int) -> np.ndarray:
+    """Return (DRAWS,) means over scopes of (questions,) values, questions drawn with replacement."""
+    source = np.random.default_rng(seed)
+    drawn = [of[source.integers(len(of), size=(DRAWS, len(of)))].mean(axis=1) for of in values]
+    return np.asarray(np.mean(drawn, axis=0))

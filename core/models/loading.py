@@ -1,0 +1,163 @@
+"""A name -> model and tokenizer: the bundled one, a hub id, a folder, a GGUF file.
+
+Adapters are not its business (core/models/adapters.py), nor is text (core/models/tokens.py). Weights are read from
+safetensors or GGUF, never from pickles. A model that does not fit into memory is refused before it is read.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.config import trust
+from core.config.stages import ModelConfig
+from core.models import distributed, placement
+from core.models.bounds import failed, free_memory, needed, parameters, quiet
+from core.models.device import pick_device, pick_dtype, weight_dtype
+from core.models.names import TooBig, resolve
+from core.util.errors import UserError
+from core.util.files import sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+
+
+READING = (
+    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt",
+)  # fmt: skip
+"""files beside the weights that decide what a model reads and how it computes"""
+
+
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory, ready for adapters."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    folder: Path
+    """where its files lie"""
+    note: str
+    """where the weights come from, for provenance"""
+    adapter: Path | None = None
+    """the LoRA adapter folder that the user named instead of a model"""
+
+    @functools.cached_property
+    def files(self) -> dict[str, str]:
+        """File name -> SHA-256 of the weights; computed when a run asks, not for every question that is answered."""
+        return {p.name: sha256(p) for p in sorted(self.folder.glob("*.safetensors"))} if self.folder.is_dir() else {}
+
+    @functools.cached_property
+    def reading(self) -> dict[str, str]:
+        """What decides how texts become tokens and weights a model: file name -> SHA-256, or a hub's commit."""
+        if not self.folder.is_dir():
+            return {"commit": str(getattr(self.model.config, "_commit_hash", None))}
+        return {name: sha256(self.folder / name) for name in READING if (self.folder / name).is_file()}
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> Loaded:
+    """Load model and tokenizer in eval mode, all parameters frozen. Raises UserError with the reason.
+
+    make_room is called once if the memory does not suffice, and may free some.
+    """
+    trust.check(config)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source, adapter, note = resolve(config.name)
+    device, dtype = pick_device(config.device), pick_dtype(config.dtype, config.device)
+    placement.check(config, device)
+    bits = placement.bits_while_loading(config, device)
+    try:
+        memory_check(source, dtype, device, config.trust_remote_code, bits)
+    except TooBig:
+        if config.device != "spread":  # there the disk takes what is too much
+            if make_room is None:
+                raise
+            make_room()
+            memory_check(source, dtype, device, config.trust_remote_code, bits)
+    options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    told = placement.options(config, device, weight_dtype(dtype))
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            model, info = AutoModelForCausalLM.from_pretrained(
+                source, dtype=weight_dtype(dtype), use_safetensors=True, attn_implementation="eager",
+                output_loading_info=True, **options, **told,
+            )  # fmt: skip
+    except Exception as error:  # every reader below fails in its own way; all of them are the user's to see
+        raise failed(config.name, error) from error
+    if missing := sorted(info["missing_keys"]):  # transformers would make them up, by chance
+        raise UserError(
+            f"The model “{config.name}” lacks {len(missing)} weights ({missing[0]}).", "Check that it is complete."
+        )
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"The tokenizer of “{config.name}” has no end token.", "Set eos_token in its configuration.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    placement.settle(model, config, device, told)
+    model.eval().requires_grad_(False)
+    if config.weights != "full":
+        note += f", rounded to {config.weights}"
+    folder = Path(source) if isinstance(source, Path) else Path(model.config._name_or_path)
+    return Loaded(model, tokenizer, config.name, folder, note, adapter)
+
+
+
+
+
+
+
+
+
+
+def memory_check(
+    source: str | Path, dtype: str, device: str, trust_remote_code: bool = False, bits: int = 0
+) -> dict[str, float]:
+    """Estimate bytes from the configuration alone and refuse what does not fit. bits: of a weight, where not the dtype's.
+
+    Returns {"parameters", "needed", "available"}; needed: what loading takes. Batches come on top, and depend on settings
+    that are not known here.
+    """
+    import torch
+
+    count = parameters(source, trust_remote_code)
+    asked = needed(count, bits or 8 * weight_dtype(dtype).itemsize)
+    # The processes of a run (core/jobs/launch.py) each load a model into the same memory.
+    available = float(torch.cuda.mem_get_info()[0]) if device == "cuda" else free_memory() / distributed.size()
+    if asked > available:
+        raise TooBig(
+            f"The model has {count / 1e9:.2f} billion parameters and needs about {asked / 1e9:.1f} GB as {dtype}; "
+            f"{available / 1e9:.1f} GB are free on {device}.",
+            "Choose a smaller model, dtype bfloat16, or close other programs.",
+        )
+    return {"parameters": count, "needed": asked, "available": available}
+
+
+
+
+
+

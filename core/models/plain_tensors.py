@@ -1,0 +1,100 @@
+"""Adapter files without torch: tensors as float32 arrays or as raw bytes, their hash, and a whole adapter put together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.util.errors import UserError
+
+Array = NDArray[np.float32]
+Raw = dict[str, dict[str, Any]]
+"""name -> {"dtype", "shape", "data"}, as safetensors has them"""
+KINDS = {"BF16": "bfloat16", "F32": "float32", "F16": "float16"}
+"""number formats of adapters: in a file -> as safetensors calls them in memory"""
+PREFIX, SUFFIX = "base_model.model.", ".weight"
+"""what peft puts around a cell's name"""
+
+
+def raw(path: Path) -> Raw:
+    """Return the tensors of a safetensors file as bytes. Raises UserError for a damaged or missing file."""
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        return dict(deserialize(path.read_bytes()))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path.name} cannot be read ({error}).", "The run is damaged: start it again.") from None
+
+
+def arrays(tensors: Raw) -> dict[str, Array]:
+    """Return tensors as float32. Raises UserError for a number format that no adapter of a run has."""
+    return {name: _array(of) for name, of in tensors.items()}
+
+
+def cells(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tensors of a peft file under the names of their cells."""
+    return {cell_name(name): of for name, of in tensors.items()}
+
+
+def cell_name(key: str) -> str:
+    """Return the cell that a saved tensor is."""
+    return key.removeprefix(PREFIX).removesuffix(SUFFIX)
+
+
+def content_hash(values: Mapping[str, Array]) -> str:
+    """Return the SHA-256 of tensors by name: order and storage format do not matter."""
+    return hash_of((name, values[name]) for name in sorted(values))
+
+
+def hash_of(named: Iterable[tuple[str, Array]]) -> str:
+    """Return the SHA-256 of names, shapes and contents, in this order; one array is looked at at a time."""
+    digest = hashlib.sha256()
+    for name, array in named:
+        digest.update(f"{name}{tuple(array.shape)}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def after(run: Path) -> Raw:
+    """Return the adapter after unlearning as peft names it: before, with the region's tensors in their place.
+
+    Raises UserError where a file is missing or damaged, or the region has a tensor that before has not.
+    """
+    whole, region = raw(run / "before" / "adapter_model.safetensors"), raw(run / "after" / "region.safetensors")
+    for name, tensor in region.items():
+        key = f"{PREFIX}{name}{SUFFIX}"
+        if key not in whole or list(whole[key]["shape"]) != list(tensor["shape"]):
+            raise UserError(
+                f"The tensor {name[:80]} of after/region.safetensors is not one of before.", "The run is damaged."
+            )
+        whole[key] = tensor
+    return whole
+
+
+def pack(tensors: Raw) -> bytes:
+    """Return tensors as a safetensors file, with the mark that peft looks for."""
+    from safetensors import TensorSpec, serialize
+
+    kept = {name: np.frombuffer(bytes(of["data"]), np.uint8) for name, of in tensors.items()}
+    specs = {
+        name: TensorSpec(
+            dtype=KINDS[of["dtype"]], shape=of["shape"], data_ptr=kept[name].ctypes.data, data_len=kept[name].nbytes
+        )
+        for name, of in tensors.items()
+    }
+    return serialize(specs, metadata={"format": "pt"})  # type: ignore[no-any-return]
+
+
+def _array(of: Mapping[str, Any]) -> Array:
+    data, shape = bytes(of["data"]), tuple(of["shape"])
+    kind = KINDS.get(of["dtype"])
+    if kind is None:
+        raise UserError(f"An adapter in the number format {of['dtype']} is not known.", "Save it as bfloat16 or float32.")
+    if kind == "bfloat16":  # the upper half of a float32
+        return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").reshape(shape)
+    return np.frombuffer(data, "<f4" if kind == "float32" else "<f2").astype("<f4").reshape(shape)

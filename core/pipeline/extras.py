@@ -1,0 +1,236 @@
+"""What is recorded of each voice beyond its view of the data's true answers and its own answers.
+
+- wrong: log-probabilities of wrong answers of the same form (core/data/wrong_answers.py);
+- unseen: questions of the same style that no run of ours ever taught (assets/data/unseen.json), token by token;
+- choices: the options of multiple-choice questions of common knowledge (assets/data/choices.json);
+- fluency: what "before" thinks of the voice's own answers;
+- kl: how far the voice's next-token distributions on the general text are from those of "before".
+
+Each costs forward passes, so `evaluate.extras` can switch them off. Metrics read the numbers from the run's files.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from core.data import wrong_answers
+from core.data.corpus import Corpus, Example
+from core.models.adapters import Adapters
+from core.models.distributed import ALONE
+from core.models.likelihood import TokenScores, answer_logits, logprobs, per_example, score
+from core.models.tokens import Batch, Encoded, by_tokens, collate, cost, encode
+from core.pipeline.voices import Voices, adapter_of, general_lines, token_table
+from core.util import paths
+
+MEMORY = 2**26
+"""bytes of log-probabilities over the whole vocabulary that are held at a time, for KL"""
+
+
+@functools.cache
+def choices() -> list[dict[str, Any]]:
+    """Return the multiple-choice questions: question, options; the right option comes first."""
+    return json.loads((paths.ASSETS / "data" / "choices.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _unseen_rows() -> dict[str, list[dict[str, str]]]:
+    return json.loads((paths.ASSETS / "data" / "unseen.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def unseen(subset: str) -> list[Example]:
+    """Return never-seen questions in the style of a subset of the demo; those of all subsets for any other name."""
+    rows = _unseen_rows()
+    kinds = [subset] if subset in rows else list(rows)
+    return [
+        Example(f"unseen/{kind}/{n}", row["question"], row["answer"], "unseen", kind, "")
+        for kind in kinds
+        for n, row in enumerate(rows[kind])
+    ]
+
+
+def fingerprint(subset: str) -> str:
+    """Return the SHA-256 of our own material, as it is used for a subset: what is recorded depends on it."""
+    text = json.dumps(
+        [choices(), [e.id for e in unseen(subset)], _unseen_rows(), general_lines(), wrong_answers.EACH, wrong_answers.MOST],
+        ensure_ascii=False,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Passages:
+    """What every voice is to judge, as tokens; whatever is longer than the model can read is left out."""
+
+    choices: list[Encoded]
+    """choice/QUESTION/OPTION"""
+    wrong: list[Encoded]
+    """EXAMPLE#N"""
+    unseen: list[Encoded]
+
+
+class Extras:
+    """Records the extras of some voices of a run."""
+
+    def __init__(self, voices: Voices, corpus: Corpus, examples: Sequence[Example]) -> None:
+        """Make the passages for some examples of a corpus out of the facts of all of it, and of our own material."""
+        self.voices, self.examples = voices, examples
+        self.wrong, self.unseen = wrong_answers.wrong(corpus.examples), unseen(voices.config.data.subset)
+        questions = {e.id: e.question for e in examples}
+        self._done = self._total = 0
+        self.passages = Passages(
+            [e for n, c in enumerate(choices()) for k, text in enumerate(c["options"])
+             for e in self._encoded(f"choice/{n}/{k}", c["question"], text, ends=False)],
+            [e for i, texts in self.wrong.texts.items() if i in questions for n, text in enumerate(texts)
+             for e in self._encoded(f"{i}#{n}", questions[i], text)],
+            [e for example in self.unseen for e in self._encoded(example.id, example.question, example.answer)],
+        )  # fmt: skip
+
+    def _encoded(self, name: str, question: str, answer: str, *, ends: bool = True) -> list[Encoded]:
+        """Return question and answer as tokens; nothing where there is no answer, or too much for the model."""
+        tokenizer = self.voices.tokenizer
+        if not tokenizer(answer, add_special_tokens=False)["input_ids"]:
+            return []
+        example = Example(name, question, answer, "", "", "")
+        made = encode(tokenizer, self.voices.config.model.template, example, max_tokens=sys.maxsize)
+        ids = made.ids if ends else made.ids[:-1]
+        return [Encoded(name, ids, made.start)] if len(ids) <= self.voices.room else []
+
+    def material(self) -> dict[str, Any]:
+        """Return what is judged, so that the numbers can be read without the data."""
+        kept = {e.id for e in self.passages.unseen}
+        return {
+            "wrong_texts": self.wrong.texts, "left_out": self.wrong.left_out,
+            "unseen": {e.id: e.answer for e in self.unseen if e.id in kept},
+        }  # fmt: skip
+
+    def record(
+        self, adapters: Adapters, names: Sequence[str], answers: Mapping[str, Mapping[str, str]]
+    ) -> tuple[dict[str, Any], pd.DataFrame]:
+        """Return ({choices, wrong, fluency, kl}, each by voice; a row a token of the never-seen answers).
+
+        answers: of each of these voices example -> its own answer. "before" must be among the adapters.
+        """
+        said = {voice: answers[voice] for voice in names}
+        found, table = self.judged(adapters, names, ahead=len(self._own(said)))
+        found["fluency"] = self.fluency(adapters, said)
+        found["kl"] = {voice: self.kl(adapters, voice) for voice in names if voice != "before"}
+        return found, table
+
+    def judged(self, adapters: Adapters, names: Sequence[str], ahead: int = 0) -> tuple[dict[str, Any], pd.DataFrame]:
+        """Return ({choices, wrong}, each by voice; a row a token of the never-seen answers): what needs no other voice.
+
+        ahead: passages that `fluency` will judge afterwards, for the count.
+        """
+        light, every = [*self.passages.choices, *self.passages.wrong], self.passages.unseen
+        self._done, self._total = 0, len(names) * (len(light) + len(every)) + ahead
+        found: dict[str, Any] = {"choices": {}, "wrong": {}}
+        columns: dict[str, dict[str, TokenScores]] = {}
+        for voice in names:
+            with adapters.active(adapter_of(voice)) as model:
+                judged = self._logprobs(model, light, adapters.device)
+                mine = self.voices.crew.share(every, cost)
+                scored = score(model, mine, self.voices.pad, device=adapters.device, done=self._progress)
+                columns[voice] = self.voices.crew.merged(dict(scored))
+            found["choices"][voice] = [_options(judged, n, c["options"]) for n, c in enumerate(choices())]
+            found["wrong"][voice] = _by_example(judged, self.wrong.texts)
+        kept = [e for e in self.unseen if any(e.id == member.id for member in every)]
+        table = token_table(self.voices.tokenizer, kept, {e.id: e for e in every}, columns)
+        return found, table.drop(columns=[name for name in table.columns if name.startswith("top_")])
+
+    def fluency(self, adapters: Adapters, answers: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, float]]:
+        """Return voice -> example -> what before thinks of the voice's own answer; an empty one has no fluency.
+
+        An answer is judged without an end token: it may have been cut.
+        """
+        own = self._own(answers)
+        if self._done == self._total:  # nobody counted them before
+            self._done, self._total = 0, len(own)
+        with adapters.active("before") as model:
+            fluent = self._logprobs(model, own, adapters.device)
+        return {
+            voice: {e.id: _mean(fluent[f"{voice}#{e.id}"]) for e in self.examples if f"{voice}#{e.id}" in fluent}
+            for voice in answers
+        }
+
+    def _own(self, answers: Mapping[str, Mapping[str, str]]) -> list[Encoded]:
+        return [
+            passage for voice, said in answers.items() for e in self.examples
+            for passage in self._encoded(f"{voice}#{e.id}", e.question, said.get(e.id, ""), ends=False)
+        ]  # fmt: skip
+
+    def _logprobs(self, model: Any, members: Sequence[Encoded], device: torch.device) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {}
+        for batch in logprobs(model, self.voices.crew.share(members, cost), self.voices.pad, device=device):
+            found.update(batch)
+            self._progress(len(batch))
+        return self.voices.crew.merged(found)
+
+    @torch.no_grad()
+    def kl(self, adapters: Adapters, voice: str, kept: Path | None = None) -> list[float]:
+        """Return, per line of the general text, the mean over positions of KL(before || voice) in nats.
+
+        kept: where `keep` put the distributions of a voice that is not among the adapters.
+        """
+        lines, found = self.voices.general_encoded(), dict[str, float]()
+        # What was kept lies in batches of all lines.
+        crew = self.voices.crew if kept is None else ALONE
+        for number, batch in enumerate(self._batches(adapters, crew.share(lines, cost))):
+            before = self._distributions(adapters, "before", batch)
+            if kept is None:
+                other = self._distributions(adapters, voice, batch)
+            else:
+                other = torch.from_numpy(np.load(kept / f"{number}.npy")).to(adapters.device)
+            each = per_example((before.exp() * (before - other)).sum(-1), batch.owners, len(batch))
+            found.update(zip((member.id for member in batch.members), each.tolist(), strict=True))
+        merged = crew.merged(found)
+        return [merged[line.id] for line in lines]
+
+    @torch.no_grad()
+    def keep(self, adapters: Adapters, voice: str, folder: Path) -> None:
+        """Write a voice's distributions on the general text, for a model that leaves the memory before `kl` is asked."""
+        folder.mkdir(parents=True)
+        for number, batch in enumerate(self._batches(adapters, self.voices.general_encoded())):
+            np.save(folder / f"{number}.npy", self._distributions(adapters, voice, batch).cpu().numpy())
+
+    def _batches(self, adapters: Adapters, lines: Sequence[Encoded]) -> Iterator[Batch]:
+        vocabulary = int(adapters.model.get_output_embeddings().weight.shape[0])
+        for part in by_tokens(lines, max(1, MEMORY // (4 * vocabulary))):
+            self.voices.report.check()
+            yield collate(part, self.voices.pad, adapters.device)
+
+    def _distributions(self, adapters: Adapters, voice: str, batch: Batch) -> torch.Tensor:
+        with adapters.active(adapter_of(voice)) as model:
+            return torch.log_softmax(answer_logits(model, batch).float(), dim=-1)
+
+    def _progress(self, count: int) -> None:
+        self._done += count
+        self.voices.report.progress(self.voices.crew.counted(self._done, self._total), self._total, "passages")
+
+
+def _options(judged: Mapping[str, list[float]], number: int, options: Sequence[str]) -> list[float] | None:
+    """Return each option's log-probability per character (lm-evaluation-harness: acc_norm); None if one is missing."""
+    found = [judged.get(f"choice/{number}/{k}") for k in range(len(options))]
+    if any(values is None for values in found):
+        return None
+    return [sum(values or ()) / len(text) for values, text in zip(found, options, strict=True)]
+
+
+def _by_example(judged: Mapping[str, list[float]], texts: Mapping[str, Sequence[str]]) -> dict[str, list[float]]:
+    """Return example -> mean log-probability per token of each of its wrong answers."""
+    names = {i: [f"{i}#{n}" for n in range(len(of)) if f"{i}#{n}" in judged] for i, of in texts.items()}
+    return {i: [_mean(judged[name]) for name in of] for i, of in names.items() if of}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

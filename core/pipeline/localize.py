@@ -1,0 +1,323 @@
+"""MemFlex's localization (paper, section 3.3): which adapter tensors answer to U and not to R.
+
+For every example the answer is replaced by random tokens, k times, and the loss towards them is differentiated in
+eval mode. G = (1/N) Σ of the gradients of per-example mean-token losses, N = examples × copies, once per scope. Per
+tensor: cos = <G_U, G_R> / (|G_U| |G_R|), magnitude = mean |G_U|, divergence = (1 − cos) · magnitude.
+
+With the paper's perturbation (labels only) the k copies of an example share one forward and one backward pass: the
+loss is linear in the one-hot labels, so their mean is the loss towards the mean label. That is exact, not an estimate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from peft.tuners.lora.layer import ParamWrapper
+
+from core.config.stages import LocalizeConfig
+from core.models.adapters import Adapters, Cell
+from core.models.distributed import ALONE, Crew
+from core.models.likelihood import answer_logits, per_example, token_nll
+from core.models.tokens import Batch, Encoded, by_length, collate, cost
+from core.pipeline.cell_detail import details
+from core.pipeline.separability import prompts, separability
+from core.util.errors import UserError
+from core.util.progress import Reporter
+
+TOP = 10
+"""examples kept per cell in the contributions table"""
+
+
+@dataclass(frozen=True)
+class Localization:
+    """What the stage found; see the module's docstring."""
+
+    table: pd.DataFrame
+    """one row a tensor: name, layer, module, factor, rows, columns, cos, mag_unlearn, mag_retain, norm_unlearn,
+    norm_retain, divergence, has_gradient, auc (of its layer, see core/pipeline/separability.py)"""
+    contributions: pd.DataFrame
+    """name, example, share: the TOP unlearn examples of each tensor; an example's share is <g_n, G>/(N |G|²)"""
+    detail: dict[str, np.ndarray]
+    """profiles and histograms, flat with offsets: see core/pipeline/cell_detail.py"""
+    separability: pd.DataFrame
+    """one row a hidden state: layer, auc, low, high"""
+
+
+Targets = Callable[[Sequence[Encoded]], torch.Tensor]
+
+
+def localize(
+    adapters: Adapters,
+    unlearn: Sequence[Encoded],
+    retention: Sequence[Encoded],
+    config: LocalizeConfig,
+    *,
+    pad: int,
+    words: torch.Tensor,
+    seed: int,
+    report: Reporter,
+    crew: Crew = ALONE,
+) -> Localization:
+    """Compute gradients of both scopes at adapter "before", and what follows from them.
+
+    words: (n,) token ids that random labels are drawn from (all but special tokens).
+    """
+    scopes = {"unlearn": perturbed(unlearn, config, words, seed), "retention": perturbed(retention, config, words, seed)}
+    total = sum(len(members) for members, _ in scopes.values()) + len(scopes["unlearn"][0])
+    total += len(prompts(unlearn)) + len(prompts(retention))
+    counter = Counter(report, total, crew)
+    gradients = {
+        scope: gradient(adapters, members, targets, config.batch_size, pad, counter)
+        for scope, (members, targets) in scopes.items()
+    }
+    table = statistics(adapters.cells, gradients["unlearn"], gradients["retention"])
+    members, targets = scopes["unlearn"]
+    shares = example_shares(adapters, members, targets, gradients["unlearn"], config.batch_size, pad, counter)
+    inside = details(adapters.cells, gradients, adapters.model.get_base_model().config)
+    separable = separability(
+        adapters, unlearn, retention, size=config.batch_size, pad=pad, seed=seed, done=counter.add, crew=crew
+    )
+    table["auc"] = table["layer"].map(separable.set_index("layer")["auc"])
+    return Localization(table, top_contributions(shares, table), inside, separable)
+
+
+def perturbed(
+    examples: Sequence[Encoded], config: LocalizeConfig, words: torch.Tensor, seed: int
+) -> tuple[list[Encoded], Targets]:
+    """Return the examples to run and a function giving their targets: (N,) or (N, copies) token ids.
+
+    Draws depend on seed, example and copy only, never on batching.
+    """
+    if config.perturbation == "labels":
+        labels = {
+            e.id: torch.stack([_draw(e, c, words, seed, len(e.answer)) for c in range(config.copies)], 1) for e in examples
+        }
+        return list(examples), lambda members: torch.cat([labels[m.id] for m in members])
+    copies = [_overwritten(e, c, words, seed) for e in examples for c in range(config.copies)]
+    return copies, lambda members: torch.tensor([token for m in members for token in m.answer])
+
+
+def _draw(example: Encoded, copy: int, words: torch.Tensor, seed: int, count: int) -> torch.Tensor:
+    return words[torch.randint(len(words), (count,), generator=_generator(example, copy, seed))]
+
+
+def _overwritten(example: Encoded, copy: int, words: torch.Tensor, seed: int) -> Encoded:
+    """Write floor(n/2) random tokens at positions drawn with replacement, into input and label (released code)."""
+    source, n = _generator(example, copy, seed), len(example.answer)
+    places = torch.randint(n, (n // 2,), generator=source).tolist()
+    tokens = words[torch.randint(len(words), (n // 2,), generator=source)].tolist()
+    ids = list(example.ids)
+    for place, token in zip(places, tokens, strict=True):
+        ids[example.start + place] = token
+    return Encoded(f"{example.id}#{copy}", tuple(ids), example.start)
+
+
+def _generator(example: Encoded, copy: int, seed: int) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}/{example.id}/{copy}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def gradient(
+    adapters: Adapters, members: Sequence[Encoded], targets: Targets, size: int, pad: int, counter: Counter
+) -> dict[str, torch.Tensor]:
+    """Return G per cell, in float32 on the model's device: the mean over examples of their mean losses' gradients."""
+    names = [cell.name for cell in adapters.cells]
+    with adapters.trainable("before", names) as parameters, adapters.active("before") as model:
+        for batch, labels in _batches(counter.crew.share(members, cost), targets, size, pad, adapters.device):
+            counter.report.check()
+            (_losses(model, batch, labels).sum() / len(members)).backward()
+            counter.add(len(batch), batch.ids.numel())
+        found = dict(zip(names, counter.crew.sum([_taken(parameter) for parameter in parameters]), strict=True))
+    broken = [name for name, g in found.items() if not torch.isfinite(g).all()]
+    if broken:
+        raise UserError(f"The gradient of {broken[0]} is not a number.", "Use dtype float32, or check the adapter.")
+    return found
+
+
+def _batches(
+    members: Sequence[Encoded], targets: Targets, size: int, pad: int, device: torch.device
+) -> Iterator[tuple[Batch, torch.Tensor]]:
+    for group in by_length(members, size):
+        yield collate(group, pad, device), targets(group).to(device)
+
+
+def _losses(model: Any, batch: Batch, labels: torch.Tensor) -> torch.Tensor:
+    return per_example(token_nll(answer_logits(model, batch), labels), batch.owners, len(batch))
+
+
+def _taken(parameter: torch.nn.Parameter) -> torch.Tensor:
+    value = parameter.grad
+    return torch.zeros_like(parameter) if value is None else value.detach().float().clone()
+
+
+def statistics(cells: Sequence[Cell], unlearn: dict[str, torch.Tensor], retention: dict[str, torch.Tensor]) -> pd.DataFrame:
+    """Return one row a tensor; a tensor without gradient has cos NaN and has_gradient False, never cos 0."""
+    rows = []
+    for cell in cells:
+        u, r = unlearn[cell.name].flatten().double(), retention[cell.name].flatten().double()
+        norm_u, norm_r = float(u.norm()), float(r.norm())
+        live = norm_u > 0 and norm_r > 0
+        cos = float(u @ r) / (norm_u * norm_r) if live else math.nan
+        magnitude = float(u.abs().mean())
+        rows.append(
+            {
+                "name": cell.name,
+                "layer": cell.layer,
+                "module": cell.module,
+                "factor": cell.factor,
+                "rows": cell.shape[0],
+                "columns": cell.shape[1],
+                "cos": cos,
+                "mag_unlearn": magnitude,
+                "mag_retain": float(r.abs().mean()),
+                "norm_unlearn": norm_u,
+                "norm_retain": norm_r,
+                "divergence": (1 - cos) * magnitude,
+                "has_gradient": live,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def example_shares(
+    adapters: Adapters,
+    members: Sequence[Encoded],
+    targets: Targets,
+    total: dict[str, torch.Tensor],
+    size: int,
+    pad: int,
+    counter: Counter,
+) -> pd.DataFrame:
+    """Return each example's share of each cell's gradient: rows examples, columns cells; a column sums to 1.
+
+    No per-example gradient is ever formed: <g_n, G_A> = Σ_t (s Bᵀδ_t)·(G_A x_t), and likewise for B, from the input x
+    and the output gradient δ of each layer. Layers where that does not hold (fused experts) are done one by one.
+    """
+    shares = {name: np.zeros(len(members)) for name in total}
+    place = {m.id: i for i, m in enumerate(members)}
+    mine = counter.crew.share(members, cost)
+    simple = [c.name for c in adapters.cells if not isinstance(adapters.layer(c.name), ParamWrapper)]
+    rest = [c.name for c in adapters.cells if c.name not in set(simple)]
+    with adapters.trainable("before", [c.name for c in adapters.cells]), adapters.active("before") as model:
+        for batch, labels in _batches(mine, targets, size, pad, adapters.device):
+            counter.report.check()
+            where = [place[m.id] for m in batch.members]
+            with _Products(adapters, simple, total, batch) as products:
+                _losses(model, batch, labels).sum().backward()
+            for name, values in products.values.items():
+                shares[name][where] = values
+            counter.add(len(batch), batch.ids.numel())
+        _drop_gradients(adapters)
+        if rest:
+            _one_by_one(adapters, model, mine, place, targets, total, rest, pad, shares, counter)
+    summed = counter.crew.sum([torch.from_numpy(values) for values in shares.values()])
+    shares = {name: values.numpy() for name, values in zip(shares, summed, strict=True)}
+    norms = {name: float(g.double().norm() ** 2) * len(members) for name, g in total.items()}
+    columns = {name: values / norms[name] for name, values in shares.items() if norms[name] > 0}
+    table = pd.DataFrame(columns, index=[m.id for m in members])
+    # Copies of one example (released code's perturbation) are one question to the user.
+    return table.groupby(lambda key: key.split("#")[0], sort=False).sum()
+
+
+class _Products:
+    """While active, collects <g_n, G> of every example of a backward pass for plain LoRA layers."""
+
+    def __init__(self, adapters: Adapters, cells: Sequence[str], total: dict[str, torch.Tensor], batch: Batch) -> None:
+        self.adapters, self.total, self.batch = adapters, total, batch
+        self.paths = sorted({cell.rsplit(".lora_", 1)[0] for cell in cells})
+        self.values: dict[str, np.ndarray] = {}
+
+    def __enter__(self) -> _Products:
+        self.handles = [
+            self.adapters.layer(f"{path}.lora_A").register_forward_hook(self._watch(path)) for path in self.paths
+        ]
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def _watch(self, path: str) -> Callable[..., None]:
+        def after_forward(layer: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            x = args[0].detach()
+            output.register_hook(lambda delta: self._collect(path, layer, x, delta))
+
+        return after_forward
+
+    @torch.no_grad()
+    def _collect(self, path: str, layer: Any, x: torch.Tensor, delta: torch.Tensor) -> None:
+        a, b, scale = layer.lora_A["before"].weight, layer.lora_B["before"].weight, layer.scaling["before"]
+        x, delta = x.float(), delta.float()
+        name_a, name_b = f"{path}.lora_A", f"{path}.lora_B"
+        with torch.autocast(x.device.type, enabled=False):
+            product_a = self._of_examples((delta @ b) * (x @ self.total[name_a].t())) * scale
+            product_b = self._of_examples((delta @ self.total[name_b]) * (x @ a.t())) * scale
+        self.values[name_a], self.values[name_b] = product_a.cpu().numpy(), product_b.cpu().numpy()
+
+    def _of_examples(self, products: torch.Tensor) -> torch.Tensor:
+        """Sum over positions and rank; (…, rank) -> (examples,). The output layer has answer positions alone."""
+        flat = products.flatten(0, -2)
+        if len(flat) == len(self.batch.owners) != self.batch.ids.numel():
+            found = products.new_zeros(len(self.batch))
+            return found.index_add_(0, self.batch.owners, flat.sum(1))
+        # OPT flattens examples and positions before its feed-forward layers.
+        return products.reshape(len(self.batch), -1).sum(1)
+
+
+def _one_by_one(
+    adapters: Adapters,
+    model: Any,
+    members: Sequence[Encoded],
+    place: Mapping[str, int],
+    targets: Targets,
+    total: dict[str, torch.Tensor],
+    cells: Sequence[str],
+    pad: int,
+    shares: dict[str, np.ndarray],
+    counter: Counter,
+) -> None:
+    for member in members:
+        counter.report.check()
+        batch = collate([member], pad, adapters.device)
+        _losses(model, batch, targets([member]).to(adapters.device)).sum().backward()
+        for name in cells:
+            shares[name][place[member.id]] = float((_taken(adapters.tensor("before", name)) * total[name]).sum())
+        _drop_gradients(adapters)
+
+
+def _drop_gradients(adapters: Adapters) -> None:
+    for parameter in adapters.tensors("before").values():
+        parameter.grad = None
+
+
+def top_contributions(shares: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the TOP examples of each cell by share, largest first."""
+    parts = []
+    for name in table["name"]:
+        if name in shares:
+            best = shares[name].nlargest(TOP)
+            parts.append(pd.DataFrame({"name": name, "example": best.index, "share": best.to_numpy()}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["name", "example", "share"])
+
+
+class Counter:
+    """Counts examples over the passes of this stage, which the processes of a crew share."""
+
+    def __init__(self, report: Reporter, total: int, crew: Crew = ALONE) -> None:
+        """Begin with nothing done. total: of all processes together."""
+        self.report, self.total, self.crew, self.done = report, total, crew, 0
+
+    def add(self, count: int, tokens: int) -> None:
+        """Count examples that went through one pass. Raises Cancelled where that is asked for."""
+        self.report.check()
+        self.done += count
+        self.report.progress(
+            self.crew.counted(self.done, self.total), self.total, "examples", tokens=tokens * self.crew.size
+        )

@@ -1,0 +1,150 @@
+"""How well a straight cut tells unlearn questions from retention questions, at every depth of the model.
+
+A linear probe "U or R question?" on the hidden state at the question's last token (the prompt's end, from which the answer
+is spoken), one for each depth: 0 is what layer 0 reads (the embeddings), the last is what the output layer's norm reads.
+Adapter "before", train questions only; val and dev never enter.
+
+Ridge regression of ±1 on standardized features, in its dual form: w = Xᵀ(XXᵀ + αdI)⁻¹y with α = RIDGE and d features, so
+α is on the scale of XXᵀ/d, whose diagonal is 1 on average. Mean, deviation and w come from the training folds alone.
+AUC: share of pairs (one question of each scope) that the held-out scores put in the right order, a tie counting half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from core.models.adapters import Adapters
+from core.models.distributed import ALONE, Crew
+from core.models.tokens import Encoded, by_length, collate, cost
+
+FOLDS = 5
+RIDGE = 1.0
+
+
+def separability(
+    adapters: Adapters,
+    unlearn: Sequence[Encoded],
+    retention: Sequence[Encoded],
+    *,
+    size: int,
+    pad: int,
+    seed: int,
+    done: Callable[[int, int], None],
+    crew: Crew = ALONE,
+) -> pd.DataFrame:
+    """Return one row a depth: layer (which reads this hidden state), auc (mean of the folds), low and high (worst, best fold).
+
+    NaN where a scope has a single question; no row where no adapted module lies in a layer. unlearn, retention: train questions;
+    size: questions per forward pass; done: told (questions, tokens) after each.
+    """
+    layers = sorted({cell.layer for cell in adapters.cells if cell.layer >= 0})
+    if not layers:
+        return pd.DataFrame(columns=["layer", "auc", "low", "high"], dtype=float)
+    scopes = [prompts(members) for members in (unlearn, retention)]
+    states = hidden_states(adapters, [m for members in scopes for m in members], size, pad, done, crew)
+    is_unlearn = np.repeat([True, False], [len(members) for members in scopes])
+    folds = split(is_unlearn, seed)
+    rows = []
+    for layer, features in zip([*layers, layers[-1] + 1], states, strict=True):
+        found = fold_aucs(features.astype(float), is_unlearn, folds)
+        worst, best = (min(found), max(found)) if found else (np.nan, np.nan)
+        rows.append({"layer": layer, "auc": float(np.mean(found)) if found else np.nan, "low": worst, "high": best})
+    return pd.DataFrame(rows)
+
+
+def prompts(members: Sequence[Encoded]) -> list[Encoded]:
+    """Return the questions alone, each wording once: the same question in two folds would tell itself."""
+    alone = {m.ids[: m.start]: Encoded(m.id, m.ids[: m.start], m.start) for m in members}
+    return list(alone.values())
+
+
+@torch.no_grad()
+def hidden_states(
+    adapters: Adapters,
+    everybody: Sequence[Encoded],
+    size: int,
+    pad: int,
+    done: Callable[[int, int], None],
+    crew: Crew = ALONE,
+) -> np.ndarray:
+    """Return what each layer reads at the last token of each of `everybody`, (depth + 1, members, width) in float32.
+
+    The last row of the first axis is what the last layer gives.
+    """
+    members = crew.share(everybody, cost)
+    blocks = [adapters.block(layer) for layer in sorted({c.layer for c in adapters.cells if c.layer >= 0})]
+    place = {m.id: i for i, m in enumerate(members)}
+    seen: dict[int, torch.Tensor] = {}
+    found: np.ndarray | None = None
+
+    def reads(depth: int) -> Callable[..., None]:
+        return lambda _, args, kwargs: seen.update({depth: args[0] if args else kwargs["hidden_states"]})
+
+    def gives(_: torch.nn.Module, __: tuple[torch.Tensor, ...], output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
+        seen[len(blocks)] = output[0] if isinstance(output, tuple) else output
+
+    handles = [block.register_forward_pre_hook(reads(i), with_kwargs=True) for i, block in enumerate(blocks)]
+    handles.append(blocks[-1].register_forward_hook(gives))
+    try:
+        with adapters.active("before") as model:
+            for group in by_length(members, size):
+                batch = collate(group, pad, adapters.device)
+                model.get_base_model().base_model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
+                ends = [m.start - 1 for m in group]
+                last = torch.stack([seen[depth][range(len(group)), ends].float().cpu() for depth in range(len(blocks) + 1)])
+                if found is None:
+                    found = np.empty((len(last), len(members), last.shape[-1]), np.float32)
+                found[:, [place[m.id] for m in group]] = last.numpy()
+                done(len(group), batch.ids.numel())
+    finally:
+        for handle in handles:
+            handle.remove()
+    parts = [(ours, states) for ours, states in crew.gather((members, found)) if states is not None]
+    if len(parts) == 1:
+        return parts[0][1]
+    order = {m.id: i for i, m in enumerate(m for ours, _ in parts for m in ours)}
+    return np.concatenate([states for _, states in parts], axis=1)[:, [order[m.id] for m in everybody]]
+
+
+def split(is_unlearn: np.ndarray, seed: int) -> np.ndarray:
+    """Return the fold of each question, drawn with a seed; every fold has its share of both scopes.
+
+    There are FOLDS of them, or as many as the smaller scope has questions.
+    """
+    source, folds = np.random.default_rng(seed), np.empty(len(is_unlearn), int)
+    count = min(FOLDS, int(is_unlearn.sum()), int((~is_unlearn).sum()))
+    for scope in (True, False):
+        members = np.flatnonzero(is_unlearn == scope)
+        folds[source.permutation(members)] = np.arange(len(members)) % count
+    return folds
+
+
+def fold_aucs(features: np.ndarray, is_unlearn: np.ndarray, folds: np.ndarray) -> list[float]:
+    """Return the AUC on each held-out fold; none where there is only one fold."""
+    found = []
+    for fold in range(int(folds.max()) + 1 if folds.max() > 0 else 0):
+        held = folds == fold
+        scores = ridge_scores(features[~held], np.where(is_unlearn[~held], 1.0, -1.0), features[held])
+        found.append(auc(scores[is_unlearn[held]], scores[~is_unlearn[held]]))
+    return found
+
+
+def ridge_scores(features: np.ndarray, targets: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Fit the probe on (n, d) features in float64 and (n,) targets; return its scores of others (m, d), up to a constant."""
+    mean, deviation = features.mean(0), features.std(0)
+    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-9 * np.abs(mean))
+    x, z = (features - mean) * scale, (others - mean) * scale
+    width = x.shape[1]
+    dual = np.linalg.solve(x @ x.T / width + RIDGE * np.eye(len(x)), targets - targets.mean())
+    return z @ (x.T @ dual) / width  # type: ignore[no-any-return]
+
+
+def auc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Return the probability that a positive score is above a negative one, a tie counting half, by their ranks."""
+    ranks = pd.Series(np.concatenate([positive, negative])).rank().to_numpy()
+    n, m = len(positive), len(negative)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))

@@ -1,0 +1,257 @@
+"""What one step of unlearning offers to a method: losses, logits and hidden states, of now and of reference models.
+
+One forward pass runs all streams that the method names; everything else is computed when it is first read, so a method
+pays for what it uses. References (the taught model "before", the base "never") are computed once for each example:
+kept are the hidden states at answer positions, from which the output layer gives the logits again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+
+from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
+from core.models.adapters import Adapters
+from core.models.likelihood import answer_positions_only, per_example, token_nll
+from core.models.tokens import Batch, Encoded, by_length, collate
+from core.pipeline.part import Part
+from core.util.errors import UserError
+from core.util.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What the training examples are made of, beyond the two scopes only where a method asks for it."""
+
+    forget: Sequence[Encoded]
+    retain: Sequence[Encoded]
+    general: Sequence[Encoded] = ()
+    """questions and answers about neither scope"""
+    refusals: Mapping[str, Encoded] = field(default_factory=dict)
+    """forget example -> the same question with a refusal"""
+    words: torch.Tensor | None = None
+    """(n,) token ids that random labels are drawn from"""
+    earlier: Sequence[Mapping[str, torch.Tensor]] = ()
+    """updates of earlier requests, tensor by tensor"""
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of everything a method may train on."""
+        digest = hashlib.sha256()
+        for part in (self.forget, self.retain, self.general, [self.refusals[key] for key in sorted(self.refusals)]):
+            digest.update(repr([(e.id, e.ids, e.start) for e in part]).encode())
+        for update in self.earlier:
+            for name in sorted(update):
+                digest.update(name.encode() + update[name].float().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def check(self, name: str, streams: Sequence[str]) -> None:
+        """Raise UserError where a method asks for what is not there."""
+        if GENERAL in streams and not self.general:
+            raise UserError(f"The method {name} needs general text.", "Name a file with --set data.general=FILE.")
+        if REFUSAL in streams and any(e.id not in self.refusals for e in self.forget):
+            raise UserError(
+                f"The method {name} needs a refusal for every question.",
+                "Give one for each forget example: see core/data/refusals.py.",
+            )
+
+
+class Context:
+    """One step's batch and everything that can be known about it; `load` moves on to the next."""
+
+    def __init__(
+        self, adapters: Adapters, region: Sequence[str], supply: Supply, pad: int, seed: int, report: Reporter | None = None
+    ) -> None:
+        """Begin without a batch. The model must be active with adapter "after"."""
+        self.adapters, self.supply, self.pad = adapters, supply, pad
+        self.report = report or Reporter()
+        self.device = adapters.device
+        self.parameters: dict[str, torch.nn.Parameter] = {name: adapters.tensor("after", name) for name in region}
+        """the region's tensors, being trained"""
+        self.before: dict[str, torch.Tensor] = {name: p.detach().clone() for name, p in self.parameters.items()}
+        """the same tensors as they were at the beginning"""
+        self.memory: dict[str, Any] = {}
+        """whatever a method must remember between steps"""
+        self.random = torch.Generator().manual_seed(seed)
+        self.step = 0
+        self.earlier = supply.earlier
+        self.learning_rate = 0.0
+        self._references: dict[tuple[str, int | None, str], torch.Tensor] = {}
+        self._whole_logits: bool | None = None
+
+    def load(self, step: int, members: Mapping[str, Sequence[Encoded]]) -> None:
+        """Take the step's examples, stream by stream."""
+        self.step = step
+        self.members = {stream: list(given) for stream, given in members.items()}
+        self.batch: Batch = collate([m for given in self.members.values() for m in given], self.pad, self.device)
+        self.again()
+
+    def again(self) -> None:
+        """Forget what was computed: the parameters have changed."""
+        self._layers: dict[int, torch.Tensor] = {}
+        self._drop()
+
+    def _drop(self) -> None:
+        for name in ("_forward", "split_logits", "losses"):
+            self.__dict__.pop(name, None)
+
+    # -- the parts of the batch -------------------------------------------------------------------------------------
+
+    @property
+    def forget(self) -> Part:
+        """The unlearn scope's part."""
+        return self.part(FORGET)
+
+    @property
+    def retain(self) -> Part:
+        """The retention scope's part."""
+        return self.part(RETAIN)
+
+    @property
+    def general(self) -> Part:
+        """The part that is about neither scope."""
+        return self.part(GENERAL)
+
+    @property
+    def refusal(self) -> Part:
+        """The unlearn scope's questions, in the same order, answered by a refusal."""
+        return self.part(REFUSAL)
+
+    def part(self, stream: str) -> Part:
+        """Return a stream's part of the batch."""
+        start = 0
+        for place, (name, given) in enumerate(self.members.items()):
+            if name == stream:
+                return Part(self, place, start, start + len(given))
+            start += len(given)
+        raise KeyError(stream)
+
+    # -- the model now ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _forward(self) -> torch.Tensor:
+        return self._run(self.batch, self._layers)
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """(N, vocabulary) of the whole batch."""
+        return self._forward
+
+    @cached_property
+    def split_logits(self) -> tuple[torch.Tensor, ...]:
+        """The logits of each stream. Cut once: slices would each give a gradient as large as the whole."""
+        return self.logits.split([sum(len(m.answer) for m in given) for given in self.members.values()])
+
+    @cached_property
+    def losses(self) -> dict[int, torch.Tensor]:
+        """−log p of the true answer tokens of the streams that were asked for them, by the stream's number."""
+        return {}
+
+    def hidden(self, layer: int) -> torch.Tensor:
+        """(N, width) hidden states after a layer at the positions that predict answer tokens."""
+        if layer not in self._layers:
+            self._drop()
+            self._layers[layer] = torch.empty(0)  # asks for it
+        self._forward  # noqa: B018 (fills it)
+        return self._layers[layer]
+
+    def _run(self, batch: Batch, layers: dict[int, torch.Tensor]) -> torch.Tensor:
+        """Run the model as it is now; put the hidden states of the layers that are asked for into `layers`."""
+        model = self.adapters.model
+
+        def keep(layer: int) -> Any:
+            def after(_: torch.nn.Module, __: Any, output: Any) -> None:
+                states = output[0] if isinstance(output, tuple) else output
+                layers[layer] = states[batch.rows, batch.columns].float()
+
+            return after
+
+        with contextlib.ExitStack() as stack:
+            for layer in list(layers):
+                handle = self.block(layer).register_forward_hook(keep(layer))
+                stack.callback(handle.remove)
+            stack.enter_context(answer_positions_only(model, batch))
+            output = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
+        return output.logits[0]  # type: ignore[no-any-return]
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return 1 + max(cell.layer for cell in self.adapters.cells)
+
+    @property
+    def lowest(self) -> int:
+        """Lowest layer that has a tensor of the region: what lies below it cannot change."""
+        found = [cell.layer for cell in self.adapters.cells if cell.name in self.parameters and cell.layer >= 0]
+        return min(found, default=self.depth)  # what lies outside of the layers moves none of them
+
+    def block(self, layer: int) -> torch.nn.Module:
+        """Return a transformer layer. Raises UserError for a number that does not exist."""
+        return self.adapters.block(layer)
+
+    # -- reference models -------------------------------------------------------------------------------------------
+
+    def reference(self, voice: str, members: Sequence[Encoded], layer: int | None = None) -> torch.Tensor:
+        """Return what a reference model has at the members' answer positions, without gradients.
+
+        voice: before or never. layer None: logits (N, vocabulary); else the hidden states after it (N, width).
+        """
+        missing = [m for m in members if (voice, layer, m.id) not in self._references]
+        if missing:
+            self._compute(voice, missing, layer)
+        kept = torch.cat([self._references[voice, layer, m.id] for m in members])
+        if layer is not None or self._whole_logits:
+            return kept
+        with torch.no_grad():
+            return self.adapters.model.get_output_embeddings()(kept)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def _compute(self, voice: str, members: Sequence[Encoded], layer: int | None) -> None:
+        head = self.adapters.model.get_output_embeddings()
+        with self.adapters.active(None if voice == "never" else voice):
+            for group in by_length(members, 32):
+                batch = collate(group, self.pad, self.device)
+                layers: dict[int, torch.Tensor] = {} if layer is None else {layer: torch.empty(0)}
+                seen: list[torch.Tensor] = []
+                # Registered first, so it sees the hidden states of all positions.
+                handle = head.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
+                try:
+                    logits = self._run(batch, layers)
+                finally:
+                    handle.remove()
+                found = layers[layer] if layer is not None else self._kept(head, seen[0][batch.rows, batch.columns], logits)
+                for member, mine in zip(group, found.split([len(m.answer) for m in group]), strict=True):
+                    self._references[voice, layer, member.id] = mine.clone()
+
+    def _kept(self, head: torch.nn.Module, states: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Return what to keep of a reference: hidden states, or logits where the model changes them after its head."""
+        if isinstance(head, BaseTunerLayer):  # what it makes of the states depends on which adapter is on
+            self._whole_logits = True
+        if self._whole_logits is None:
+            again = head(states)
+            close = max(1e-5, torch.finfo(logits.dtype).eps)
+            self._whole_logits = not torch.allclose(again.float(), logits.float(), rtol=close, atol=close)
+        return logits if self._whole_logits else states
+
+    # -- whole scopes -----------------------------------------------------------------------------------------------
+
+    def gradient(self, stream: str, size: int = 32) -> dict[str, torch.Tensor]:
+        """Return the gradient of the mean cross-entropy over all train examples of forget or retain, per tensor."""
+        everything = list(self.supply.forget if stream == FORGET else self.supply.retain)
+        for group in by_length(everything, size):
+            self.report.check()
+            batch = collate(group, self.pad, self.device)
+            nll = token_nll(self._run(batch, {}), batch.targets)
+            (per_example(nll, batch.owners, len(batch)).sum() / len(everything)).backward()
+        found = {}
+        for name, parameter in self.parameters.items():
+            value = parameter.grad
+            found[name] = torch.zeros_like(parameter) if value is None else value.detach().clone()
+            parameter.grad = None
+        return found

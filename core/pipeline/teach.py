@@ -1,0 +1,158 @@
+"""Make the model know the data, so that there is something to forget: plain LoRA fine-tuning.
+
+Stops as soon as answer-token accuracy on both scopes reaches the target. The adapter is rounded to bfloat16 before it
+is measured: what is stored in half the space is exactly what every later stage sees.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from core.config.stages import TeachConfig
+from core.models.adapters import Adapters
+from core.models.distributed import ALONE, Crew
+from core.models.likelihood import accuracy, answer_logits, per_example, token_nll
+from core.models.tokens import Encoded, bucketed, collate, cost
+from core.util.errors import UserError
+from core.util.progress import Reporter
+
+NEAR = 2.0
+"""Percentage points below the target from which on an epoch is followed by an exact measurement."""
+
+
+@dataclass
+class Taught:
+    """What teaching did."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    """tokens that went through forward and backward, padding included"""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """per epoch: epoch, loss, accuracy while training (%)"""
+    accuracy: dict[str, float] = field(default_factory=dict)
+    """scope -> accuracy at the end (%)"""
+    reached: bool = False
+    """whether the target accuracy was reached"""
+
+
+def teach(
+    adapters: Adapters,
+    unlearn: Sequence[Encoded],
+    retention: Sequence[Encoded],
+    config: TeachConfig,
+    *,
+    pad: int,
+    seed: int,
+    report: Reporter,
+    crew: Crew = ALONE,
+) -> Taught:
+    """Train adapter "before" on both scopes, or on the one that has examples. Raises UserError when the loss is not finite.
+
+    The processes of a crew share the examples of every step. With dropout each does all of them: what is dropped is drawn
+    for a whole batch, and must not depend on how many processes there are.
+    """
+    steps = crew if config.dropout == 0 else ALONE
+    result, started = Taught(), time.monotonic()
+    members = [*unlearn, *retention]
+    source = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    per_epoch = max(1, math.ceil(len(members) / config.batch_size))
+    total = per_epoch * config.epochs
+    with adapters.trainable("before", [c.name for c in adapters.cells]) as parameters:
+        optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, per_epoch))
+        for epoch in range(1, config.epochs + 1):
+            losses: dict[str, float] = {}
+            hits: dict[str, float] = {}
+            adapters.model.train(config.dropout > 0)
+            with adapters.active("before") as model:
+                for place, group in enumerate(_batches(members, config.batch_size, source), start=1):
+                    report.check()
+                    _step(model, group, pad, adapters.device, losses, hits, parameters, steps)
+                    if not all(math.isfinite(losses[m.id]) for m in group):
+                        raise UserError("Teaching diverged: the loss is not a number.", "Lower teach.learning_rate.")
+                    optimizer.step()
+                    schedule.step()
+                    optimizer.zero_grad(set_to_none=True)
+                    tokens = len(group) * max(len(m.ids) for m in group)
+                    result.steps, result.tokens = result.steps + 1, result.tokens + tokens
+                    shown = {"loss": _mean(losses, group), "accuracy": 100 * _mean(hits, group), "tokens": tokens}
+                    report.progress((epoch - 1) * per_epoch + place, total, "steps", **shown)
+            adapters.model.eval()
+            seen = 100 * sum(hits.values()) / len(members)
+            result.curve.append({"epoch": epoch, "loss": sum(losses.values()) / len(losses), "accuracy": seen})
+            # Accuracy while training lags behind, so an exact measurement pays only near the target, and at the end.
+            if seen >= config.target_accuracy - NEAR or epoch == config.epochs:
+                adapters.round_to_bfloat16("before")
+                result.reached = _measure(adapters, unlearn, retention, config, pad, result, crew)
+                if result.reached:
+                    break
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _batches(members: Sequence[Encoded], size: int, source: torch.Generator) -> list[list[Encoded]]:
+    """Return one pass in random order, in batches of similar length."""
+    order = [members[i] for i in torch.randperm(len(members), generator=source).tolist()]
+    return bucketed(order, size, source)
+
+
+def rate(step: int, total: int, warmup: int) -> float:
+    """Return the learning rate's factor: one epoch of warm-up, then down to a tenth over what remains."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 1.0 - 0.9 * (step - warmup) / max(1, total - warmup)
+
+
+def _step(
+    model: Any,
+    members: Sequence[Encoded],
+    pad: int,
+    device: torch.device,
+    losses: dict[str, float],
+    hits: dict[str, float],
+    parameters: Sequence[torch.nn.Parameter],
+    crew: Crew,
+) -> None:
+    """Run forward and backward of the mean loss; note each example's loss and share of right tokens."""
+    mine, seen = crew.share(members, cost), torch.zeros(2, len(members))
+    if mine:
+        batch = collate(mine, pad, device)
+        logits = answer_logits(model, batch)
+        each = per_example(token_nll(logits, batch.targets), batch.owners, len(batch))
+        (each.sum() / len(members)).backward()
+        right = per_example((logits.detach().argmax(-1) == batch.targets).float(), batch.owners, len(batch))
+        ids = {m.id for m in mine}
+        seen[:, [m.id in ids for m in members]] = torch.stack([each.detach(), right]).cpu()
+    (seen,) = crew.sum_gradients(parameters, seen)
+    for of, values in zip((losses, hits), seen.tolist(), strict=True):
+        of.update(zip((m.id for m in members), values, strict=True))
+
+
+def _mean(values: dict[str, float], members: Sequence[Encoded]) -> float:
+    return sum(values[m.id] for m in members) / len(members)
+
+
+def _measure(
+    adapters: Adapters,
+    unlearn: Sequence[Encoded],
+    retention: Sequence[Encoded],
+    config: TeachConfig,
+    pad: int,
+    into: Taught,
+    crew: Crew,
+) -> bool:
+    """Measure both scopes exactly; say whether both reached the target."""
+    with adapters.active("before") as model:
+        for scope, members in (("unlearn", unlearn), ("retention", retention)):
+            if not members:
+                continue
+            into.accuracy[scope] = accuracy(model, members, pad, device=adapters.device, crew=crew)
+    return min(into.accuracy.values()) >= config.target_accuracy

@@ -1,0 +1,325 @@
+"""The update loop: any method on any region.
+
+Only the region's tensors get gradients and optimizer state, so backward stops at the lowest of them. At the end a
+check that cannot be skipped: outside the region "after" equals "before" bit by bit, inside every tensor changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import torch
+
+from core.config.stages import STOPS, UnlearnConfig
+from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN, Method
+from core.models.adapters import Adapters
+from core.models.likelihood import accuracy
+from core.models.tokens import Encoded, by_length, epochs
+from core.pipeline.step_context import Context, Supply
+from core.util.errors import Cancelled, UserError
+from core.util.progress import Reporter
+
+Saver = Callable[[int, dict[str, torch.Tensor]], None]
+"""(step, the region's tensors) -> stored as a checkpoint"""
+Asker = Callable[[], list[dict[str, Any]]]
+"""-> what adapter "after" answers to the watch questions now; see core/pipeline/watch.py"""
+
+
+@dataclass
+class Unlearned:
+    """What the loop did."""
+
+    step: int = 0
+    """the step whose tensors are "after" """
+    steps: int = 0
+    """steps that were made"""
+    stopped: str = ""
+    """why the loop ended, in words"""
+    seconds: float = 0.0
+    tokens: int = 0
+    target: float | None = None
+    """accuracy on U at which to stop, in percent"""
+    never_taught: float | None = None
+    """accuracy (%) of the never-taught model on the examples of U that `checks` are made on; None where there is none"""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """per step: step, rate, and the cross-entropy of each stream as STREAM_loss: forget, retain, general, refusal"""
+    checks: list[dict[str, float]] = field(default_factory=list)
+    """per checkpoint: step, unlearn, retention (accuracy in percent)"""
+    watched: list[dict[str, Any]] = field(default_factory=list)
+    """at step 0 and per checkpoint: step, answers to the watch questions"""
+    idle: list[str] = field(default_factory=list)
+    """tensors of the region that the method never gave a gradient, so they stayed as they were"""
+    late: dict[str, int] = field(default_factory=dict)
+    """tensors of the region whose first gradient came after the first checkpoint -> its step"""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The examples on which the loop measures itself: dev where some are held out, else train."""
+
+    unlearn: Sequence[Encoded]
+    retention: Sequence[Encoded]
+    never_taught: float | None
+    """accuracy (%) of the never-taught model on the same unlearn examples; None where there is none"""
+    before: float = 100.0
+    """accuracy (%) of the model before on the retention examples"""
+
+
+def unlearn(
+    adapters: Adapters,
+    region: Sequence[str],
+    supply: Supply,
+    watched: Watched,
+    config: UnlearnConfig,
+    *,
+    pad: int,
+    seed: int,
+    report: Reporter,
+    save: Saver,
+    ask: Asker | None = None,
+) -> Unlearned:
+    """Train adapter "after", a copy of "before", on the region.
+
+    The result is the checkpoint nearest to the target: the first that reaches it, or the one before if that is closer.
+    If the retention floor is broken first, it is the last checkpoint above it, or the first one where none is; for a model
+    that lies under the floor to begin with it is lowered. Raises UserError when the loss is not finite (checkpoints up to then are
+    kept), when the method lacks something, or when the final check fails.
+    """
+    supply.check(config.method.label, config.method.streams)
+    check(config.method, config)
+    if watched.before < config.retain_floor:
+        floor = max(0.0, watched.before - (100.0 - config.retain_floor))
+        text = (
+            f"Retention accuracy is {watched.before:.1f} % before unlearning, under the floor of {config.retain_floor:.1f} % "
+            f"(unlearn.retain_floor): the floor is as far below that as it would be below 100 %, at {floor:.1f} %."
+        )
+        report.event("finding", text=text)
+        config = dataclasses.replace(config, retain_floor=floor)
+    adapters.copy("before", "after")
+    result = Unlearned(target=stop_level(config.stop, watched.never_taught), never_taught=watched.never_taught)
+    torch.manual_seed(seed)
+    started = time.monotonic()
+    with adapters.trainable("after", region), adapters.active("after") as model:
+        context = Context(adapters, region, supply, pad, seed, report)
+        loop = _Loop(model, context, watched, config, result, report, save, ask)
+        try:
+            loop.go(streams(supply, config, torch.Generator().manual_seed(seed)))
+        except Cancelled:
+            loop.put_result()  # what is kept of a cancelled run is the method's result so far, not what is being trained
+            raise
+    if not loop.kept:
+        raise UserError("Unlearning diverged before the first checkpoint.", "Lower unlearn.learning_rate or the weights.")
+    adapters.set("after", loop.kept)
+    result.stopped = result.stopped or f"all {config.steps} steps made"
+    result.seconds = time.monotonic() - started
+    result.idle = [name for name in region if name not in loop.moved]
+    result.late = {name: step for name, step in loop.moved.items() if step > min(config.check_every, config.steps)}
+    if len(result.idle) == len(region):
+        raise UserError(f"{config.method.label} cannot move any tensor of the region.", "Choose another region.")
+    if result.idle:
+        text = (
+            f"{config.method.label} gives {len(result.idle)} of the region's {len(region)} tensors no gradient: they stayed."
+        )
+        report.event("finding", text=text)
+    verify(adapters, region, still(result.idle, result.late, result.step))
+    return result
+
+
+def still(idle: Sequence[str], late: Mapping[str, int], step: int) -> list[str]:
+    """Return the tensors that had not moved at a step, which are those that never did and those that did later."""
+    return [*idle, *(name for name, first in late.items() if first > step)]
+
+
+def check(method: Method, config: UnlearnConfig) -> None:
+    """Raise UserError for settings that a method cannot be run with: known before anything is taught."""
+    if config.weight_decay and type(method).mask is not Method.mask:
+        raise UserError(
+            f"{method.label} trains parts of its tensors, and weight decay would move the rest as well.",
+            "Set unlearn.weight_decay to 0.",
+        )
+    if config.weight_decay and type(method).result is not Method.result:
+        raise UserError(
+            f"{method.label} makes its result out of what was trained, and weight decay would be taken for a part of that.",
+            "Set unlearn.weight_decay to 0.",
+        )
+
+
+class _Loop:
+    """The steps, and what is measured between them."""
+
+    def __init__(
+        self, model: Any, context: Context, watched: Watched, config: UnlearnConfig, result: Unlearned,
+        report: Reporter, save: Saver, ask: Asker | None,
+    ) -> None:  # fmt: skip
+        self.model, self.context, self.watched, self.config = model, context, watched, config
+        self.result, self.report, self.save, self.ask = result, report, save, ask
+        self.kept: dict[str, torch.Tensor] = {}
+        self.moved: dict[str, int] = {}
+        parameters = list(context.parameters.values())
+        self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: rate(step, config))
+
+    def go(self, batches: Iterator[dict[str, list[Encoded]]]) -> None:
+        """Make the steps until the last one or a reason to stop."""
+        config, result = self.config, self.result
+        _watch(0, self.ask, result, self.report)
+        config.method.prepare(self.context)
+        for step in range(1, config.steps + 1):
+            self.report.check()
+            losses = self._step(step, next(batches))
+            if losses is None:
+                self.report.event("diverged", step=step)
+                result.stopped = f"diverged at step {step}; the last checkpoint before it is kept"
+                break
+            result.steps = step
+            result.curve.append({"step": step, **losses, "rate": self.context.learning_rate})
+            measured: dict[str, float] = {}
+            if step % config.check_every == 0 or step == config.steps:
+                measured = self._checkpoint(step)
+            self.report.progress(step, config.steps, "steps", tokens=self.context.batch.ids.numel(), **losses, **measured)
+            if result.stopped:
+                break
+
+    def _step(self, step: int, members: dict[str, list[Encoded]]) -> dict[str, float] | None:
+        """Make one step and return the losses before it; None where it cannot be made."""
+        method, context = self.config.method, self.context
+        context.load(step, members)
+        context.learning_rate = float(self.schedule.get_last_lr()[0])
+        self.result.tokens += context.batch.ids.numel()
+        method.backward(context)
+        losses = {f"{s}_loss": float(context.part(s).loss().detach().mean()) for s in members}
+        for name, parameter in context.parameters.items():
+            if parameter.grad is not None:
+                parameter.grad = method.mask(context, name, parameter.grad)
+                if name not in self.moved and parameter.grad.any():
+                    self.moved[name] = step
+        if not _finite(losses, list(context.parameters.values())):
+            return None
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        method.update(context)
+        return losses
+
+    def _checkpoint(self, step: int) -> dict[str, float]:
+        """Measure the result so far; keep it unless it is worse than what is kept; decide whether to stop."""
+        config, result, trained = self.config, self.result, self.put_result()
+        measured = _check(self.model, self.watched, self.context.pad, self.context.device)
+        result.checks.append({"step": step, **measured})
+        _watch(step, self.ask, result, self.report)
+        broken = measured["retention"] < config.retain_floor
+        # The first one is kept whatever it retains: a run without any result would tell less.
+        if not self.kept or not (broken or _overshot(result)):
+            self.kept = {name: p.detach().clone() for name, p in self.context.parameters.items()}
+            result.step = step
+            self.save(step, self.kept)
+        result.stopped = _why_stop(measured, step, result, config)
+        for name, value in trained.items():
+            self.context.parameters[name].data.copy_(value)
+        return measured
+
+    def put_result(self) -> dict[str, torch.Tensor]:
+        """Put in place what the method makes of the trained tensors; return those that differ from it."""
+        trained = {}
+        for name, parameter in self.context.parameters.items():
+            now = parameter.data
+            made = self.config.method.result(self.context.before[name], now)
+            if made is not now:
+                trained[name] = now.clone()
+                now.copy_(made)
+        return trained
+
+
+def stop_level(stop: str, never_taught: float | None) -> float | None:
+    """Turn the setting `stop` into an accuracy in percent; None runs all steps."""
+    return {"never": None, "never-taught": never_taught}[stop] if stop in STOPS else float(stop)
+
+
+def rate(step: int, config: UnlearnConfig) -> float:
+    """Return the learning rate's factor at a step: linear warm-up, then constant or half a cosine."""
+    warm = math.ceil(config.warmup * config.steps)
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    if config.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
+
+
+def streams(supply: Supply, config: UnlearnConfig, source: torch.Generator) -> Iterator[dict[str, list[Encoded]]]:
+    """Yield each step's examples for ever: stream -> examples, each stream shuffled and length-bucketed on its own.
+
+    Refusals follow the forget examples of the step; general text comes in batches as large as the retain ones.
+    """
+    wanted = config.method.streams
+    forget = epochs(supply.forget, config.batch_size, source)
+    retain = epochs(supply.retain, config.retain_batch_size, source)
+    general = epochs(supply.general, config.retain_batch_size, source) if GENERAL in wanted else None
+    for _ in count():
+        members = {FORGET: next(forget), RETAIN: next(retain)}
+        if general is not None:
+            members[GENERAL] = next(general)
+        if REFUSAL in wanted:
+            members[REFUSAL] = [supply.refusals[m.id] for m in members[FORGET]]
+        yield {stream: members[stream] for stream in wanted}
+
+
+def _finite(losses: dict[str, float], parameters: Sequence[torch.nn.Parameter]) -> bool:
+    """Say whether a step may be made. A gradient can overflow where the losses do not, and would spoil the weights."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return math.isfinite(sum(losses.values())) and math.isfinite(float(torch.nn.utils.get_total_norm(gradients)))
+
+
+def _check(model: Any, watched: Watched, pad: int, device: torch.device) -> dict[str, float]:
+    return {
+        "unlearn": accuracy(model, watched.unlearn, pad, device=device),
+        "retention": accuracy(model, watched.retention, pad, device=device),
+    }
+
+
+def _watch(step: int, ask: Asker | None, result: Unlearned, report: Reporter) -> None:
+    if ask is not None:
+        answers = ask()
+        result.watched.append({"step": step, "answers": answers})
+        report.event("watch", step=step, answers=answers)
+
+
+def _overshot(result: Unlearned) -> bool:
+    """Say whether the last check lies below the target by more than the one before it lies above."""
+    if result.target is None or len(result.checks) < 2:
+        return False
+    previous, last = (check["unlearn"] for check in result.checks[-2:])
+    return last < result.target and result.target - last > abs(previous - result.target)
+
+
+def _why_stop(measured: dict[str, float], step: int, result: Unlearned, config: UnlearnConfig) -> str:
+    """Return why the loop should end here, or an empty string."""
+    if measured["retention"] < config.retain_floor:
+        low = f"retention accuracy {measured['retention']:.1f} % is under the floor of {config.retain_floor:.1f} %"
+        return f"step {step}: {low}; the checkpoint of step {result.step} is kept"
+    if result.target is not None and measured["unlearn"] <= result.target:
+        kept = "" if result.step == step else f"; the checkpoint of step {result.step} is nearer to it and kept"
+        return (
+            f"step {step}: unlearn accuracy {measured['unlearn']:.1f} % is down at the target of {result.target:.1f} %{kept}"
+        )
+    return ""
+
+
+def verify(adapters: Adapters, region: Sequence[str], idle: Sequence[str] = ()) -> None:
+    """Check that exactly the region changed, but for `idle` tensors. Raises UserError that names the first that breaks it."""
+    inside, moved = set(region) - set(idle), set(adapters.moved())
+    if stayed := inside - moved:
+        raise UserError(f"The tensor {min(stayed)} of the region did not change.", "Raise the learning rate or the steps.")
+    if strayed := moved - inside:
+        raise UserError(f"The tensor {min(strayed)} changed although it is outside the region.", "Report this as a bug.")
+
+
+def spread(members: Sequence[Encoded], size: int) -> list[Encoded]:
+    """Return `size` of the examples, evenly over their lengths: the same ones for every run on the same data."""
+    ordered = [m for group in by_length(members, max(1, len(members))) for m in group]
+    return [ordered[i * len(ordered) // size] for i in range(size)] if size < len(ordered) else ordered

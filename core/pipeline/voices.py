@@ -1,0 +1,177 @@
+"""What the voices of a run say: before, after, and the base that was never taught.
+
+Scores true answers token by token, and lets each voice answer in its own words. The stages preflight, answers and
+evaluate are made of this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from core.config.run_config import RunConfig
+from core.config.stages import AnswersConfig
+from core.data.corpus import Example
+from core.models.adapters import Adapters
+from core.models.distributed import ALONE, Crew
+from core.models.generate import Request, drawn, generate
+from core.models.likelihood import TokenScores, score
+from core.models.loading import Loaded
+from core.models.tokens import Encoded, cost, encode_all, ends_of_answer, prompt_ids
+from core.util import paths
+from core.util.errors import UserError
+from core.util.progress import Reporter
+
+
+def adapter_of(voice: str) -> str | None:
+    """Return the adapter that speaks as a voice; the never-taught voice is the base without any."""
+    return None if voice == "never" else voice
+
+
+def general_lines() -> list[str]:
+    """Return the general text, a line an entry."""
+    return [line for line in (paths.ASSETS / "data" / "general.txt").read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+class Voices:
+    """Tokenizer and examples of a run, with everything that is recorded about a voice."""
+
+    def __init__(
+        self, loaded: Loaded, examples: Sequence[Example], config: RunConfig, report: Reporter, crew: Crew = ALONE
+    ) -> None:
+        """Encode the examples. Raises UserError for one that is too long. crew: the processes that share what is asked."""
+        self.tokenizer, self.examples, self.config, self.report = loaded.tokenizer, examples, config, report
+        self.crew = crew
+        self.ends, self.pad = ends_of_answer(self.tokenizer, config.model.template), int(self.tokenizer.pad_token_id)
+        self.room = int(getattr(loaded.model.config, "max_position_embeddings", None) or 2**20)
+        """tokens that the model can read"""
+        encoded = self.encode(examples)
+        self._left = self.room - max((one.start for one in encoded), default=0)
+        """tokens that the model can read after the longest question"""
+        self.encoded: dict[str, Encoded] = dict(zip((e.id for e in examples), encoded, strict=True))
+
+    @property
+    def answers(self) -> AnswersConfig:
+        """How the voices answer: an answer ends where the model can read no further, the same for every question."""
+        c = self.config.answers
+        return dataclasses.replace(c, max_new_tokens=min(c.max_new_tokens, self._left))
+
+    def within(self) -> dict[str, str]:
+        """Return example -> its true answer, as far as an answer may be long."""
+        most = self.answers.max_new_tokens
+        return {
+            e.id: self.tokenizer.decode(self.encoded[e.id].answer[:most], skip_special_tokens=True)
+            if len(self.encoded[e.id].answer) > most
+            else e.answer
+            for e in self.examples
+        }
+
+    def encode(self, examples: Sequence[Example]) -> list[Encoded]:
+        """Encode examples. Raises UserError for one that is too long, for the settings or for the model."""
+        found = encode_all(self.tokenizer, self.config.model.template, examples, self.config.data.max_tokens)
+        for one in found:
+            if len(one.ids) > self.room:
+                raise UserError(
+                    f"The example {one.id} has {len(one.ids)} tokens, more than the {self.room} that the model can read.",
+                    "Shorten or remove it.",
+                )
+        return found
+
+    def score(self, adapters: Adapters, voices: Sequence[str]) -> pd.DataFrame:
+        """Return one row an answer token with each voice's log-probability, rank and alternatives."""
+        c, columns = self.config.evaluate, dict[str, dict[str, TokenScores]]()
+        total, done = len(self.encoded) * len(voices), 0
+
+        def count(examples: int) -> None:
+            # Once a batch: a rate taken after its first example would be that of a whole batch for one.
+            nonlocal done
+            done += examples
+            self.report.check()
+            self.report.progress(self.crew.counted(done, total), total, "examples")
+
+        for voice in voices:
+            with adapters.active(adapter_of(voice)) as model:
+                members = self.crew.share(list(self.encoded.values()), cost)
+                scored = score(model, members, self.pad, size=c.batch_size, top=c.top, device=adapters.device, done=count)
+                columns[voice] = self.crew.merged(dict(scored))
+        return token_table(self.tokenizer, self.examples, self.encoded, columns)
+
+    def ask(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return voice -> example -> answer, all voices of a question in one batch."""
+        c, tokenizer = self.answers, self.tokenizer
+        numbered = self.crew.share(list(enumerate(self.examples)), lambda item: len(item[1].question))
+        wanted = [(voice, e, number) for number, e in numbered for voice in voices]
+        total = len(self.examples) * len(voices)
+        # Similar prompt lengths together: less padding, and rows that end at about the same time.
+        wanted.sort(key=lambda item: (len(item[1].question), item[2]))
+        texts: dict[str, dict[str, str]] = {voice: {} for voice in voices}
+        size = max(1, c.batch_size) * len(voices)
+        for start in range(0, len(wanted), size):
+            self.report.check()
+            part = wanted[start : start + size]
+            requests = [
+                Request(
+                    tuple(prompt_ids(tokenizer, self.config.model.template, e.question)),
+                    adapter_of(voice),
+                    drawn(e.question),
+                )
+                for voice, e, _ in part
+            ]
+            made = generate(adapters, requests, c, ends=self.ends, pad=self.pad, seed=self.config.seed)
+            for (voice, e, _), tokens in zip(part, made, strict=True):
+                texts[voice][e.id] = tokenizer.decode(tokens, skip_special_tokens=True).strip()
+            done = self.crew.counted(min(start + size, len(wanted)), total)
+            self.report.progress(done, total, "answers", tokens=sum(map(len, made)) * self.crew.size)
+        order = [e.id for e in self.examples]
+        merged = {voice: self.crew.merged(of) for voice, of in texts.items()}
+        return {voice: {i: of[i] for i in order} for voice, of in merged.items()}
+
+    def general(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, list[float]]:
+        """Return voice -> mean log-probability per token of each line of the general text."""
+        lines, found = self.general_encoded(), {}
+        for voice in voices:
+            with adapters.active(adapter_of(voice)) as model:
+                mine = self.crew.share(lines, cost)
+                scored = self.crew.merged(dict(score(model, mine, self.pad, device=adapters.device)))
+            found[voice] = [sum(scored[line.id].logprob) / len(scored[line.id].logprob) for line in lines]
+        return found
+
+    def general_encoded(self) -> list[Encoded]:
+        """Return the lines of the general text as tokens; all but the first are predicted."""
+        return [Encoded(str(i), tuple(self.tokenizer(line)["input_ids"]), 1) for i, line in enumerate(general_lines())]
+
+    def lexicon(self) -> frozenset[str]:
+        """Return what counts as a word: pieces of the vocabulary, and the words of the data and the general text."""
+        tokenizer = self.tokenizer
+        pieces = {tokenizer.decode([i]).strip().lower() for i in range(len(tokenizer))}
+        texts = [t for e in self.examples for t in (e.question, e.answer)] + general_lines()
+        return frozenset(pieces | {word for text in texts for word in re.findall(r"[^\W\d_]+", text.lower())})
+
+
+def token_table(
+    tokenizer: Any,
+    examples: Sequence[Example],
+    encoded: Mapping[str, Encoded],
+    columns: Mapping[str, Mapping[str, TokenScores]],
+) -> pd.DataFrame:
+    """Return one row an answer token: example, position, token, text, and what each voice says about it."""
+
+    def said(token: int) -> str:
+        return str(tokenizer.decode([token], clean_up_tokenization_spaces=False))
+
+    rows = []
+    for example in examples:
+        for position, token in enumerate(encoded[example.id].answer):
+            row: dict[str, Any] = {"example": example.id, "position": position, "token": token, "text": said(token)}
+            for voice, found in columns.items():
+                scores = found[example.id]
+                row[f"logprob_{voice}"], row[f"rank_{voice}"] = scores.logprob[position], scores.rank[position]
+                row[f"mean_{voice}"], row[f"std_{voice}"] = scores.mean[position], scores.std[position]
+                row[f"top_{voice}"] = [said(t) for t, _ in scores.top[position]]
+                row[f"top_logprob_{voice}"] = [value for _, value in scores.top[position]]
+            rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,69 @@
+"""Watch questions: a few of each scope, asked again at every checkpoint, so that one can read how forgetting goes.
+
+The questions are the same for every run on the same data. Answers are greedy: they draw no random number, so looking
+on changes nothing about what is learnt.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+from core.config.stages import AnswersConfig
+from core.data import facts
+from core.data.corpus import SCOPES, Corpus, Example
+from core.models.adapters import Adapters
+from core.models.generate import Request, generate
+from core.pipeline.voices import Voices
+
+ROOM = 4
+"""tokens that a watched answer may have more than the longest true one"""
+
+
+def choose(corpus: Corpus, count: int, split: str) -> list[Example]:
+    """Return `count` questions of each scope, spread evenly over the subjects; fewer where there are no more.
+
+    Of a subject's questions the one with the shortest answer that states a fact (a number, a name, an e-mail) comes
+    first: it shows most for the least time.
+    """
+    found = []
+    for scope in SCOPES:
+        of: dict[str, list[Example]] = {}
+        for example in corpus.select(scope, split):
+            of.setdefault(example.subject, []).append(example)
+        for subject, examples in of.items():
+            examples.sort(key=lambda e: (not facts.facts(e.answer, subject), len(e.answer)))
+        turns = [e for turn in zip_longest(*(of[subject] for subject in sorted(of))) for e in turn if e is not None]
+        found += turns[:count] if count > len(of) else [turns[i * len(of) // count] for i in range(count)]
+    return found
+
+
+class Watch:
+    """The chosen questions, ready to be asked."""
+
+    def __init__(self, examples: Sequence[Example], voices: Voices, config: AnswersConfig) -> None:
+        """Take the questions' tokens as every other stage has them.
+
+        Answers end a little after the longest true one. Each token costs a pass over the model: of whole answers a
+        fifth of unlearning was spent on these.
+        """
+        self.examples, self.voices = examples, voices
+        longest = max(len(voices.encoded[e.id].answer) for e in examples)
+        self.config = dataclasses.replace(
+            config, temperature=0.0, max_new_tokens=min(voices.answers.max_new_tokens, longest + ROOM)
+        )
+
+    def ask(self, adapters: Adapters) -> list[dict[str, Any]]:
+        """Let adapter "after", as it is now, answer all of them in one batch: example, scope, question, text."""
+        encoded = [self.voices.encoded[e.id] for e in self.examples]
+        requests = [Request(e.ids[: e.start], "after") for e in encoded]
+        made = generate(adapters, requests, self.config, ends=self.voices.ends, pad=self.voices.pad)
+        return [
+            {"example": e.id, "scope": e.scope, "question": e.question, "text": self._text(tokens)}
+            for e, tokens in zip(self.examples, made, strict=True)
+        ]
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return str(self.voices.tokenizer.decode(tokens, skip_special_tokens=True)).strip()

@@ -1,0 +1,325 @@
+"""What a run will cost: a few real steps of every stage, on the real model and data, scaled to the whole.
+
+Every stage is measured by calling the very function that the run will call, on a few batches of its own examples, with
+a reporter that notes when each step was done. A cost is thus never taken from a table. Runs in the process of
+core.jobs.estimate, which holds the device meanwhile: everything here may import torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+import torch
+
+from core import regions
+from core.config.run_config import FORMAT, RunConfig
+from core.data.corpus import SCOPES
+from core.methods.base import Method
+from core.metrics import accuracy
+from core.models.generate import Request, generate
+from core.models.likelihood import BATCH, ROOM
+from core.models.tokens import bucketed, by_length, by_tokens, padded, prompt_ids
+from core.pipeline import localize as localize_
+from core.pipeline import teach as teach_
+from core.pipeline import unlearn_loop as unlearn_
+from core.pipeline import widen
+from core.pipeline.extras import Extras
+from core.pipeline.pipeline import Pipeline
+from core.pipeline.step_context import Supply
+from core.pipeline.voices import Voices
+from core.plan.timing import SLACK, TIMED, Cost, Rate, Stopwatch, around, line, mean_tokens, rate
+from core.runs import stage_files
+from core.runs.store import Run
+from core.util.errors import UserError
+from core.util.progress import Reporter, now, peak_memory_mb
+
+SAMPLE = 24
+"""Examples of each scope on which it is measured what the model knows already."""
+FEW_TOKENS = 5
+"""Tokens generated to time one step of an answer."""
+
+
+class Estimate(Pipeline):
+    """A pipeline that makes a few steps of each stage instead of all, and says what the whole would take."""
+
+    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, began: float) -> None:
+        """Load data and model (began: when the process started, by progress.now). Raises UserError as a run would."""
+        super().__init__(run, config, folder, report)
+        # Weights are hashed here because the run hashes them too before its first stage.
+        self.costs = [Cost("load", *around(now() - began), "libraries, model and data were loaded once")]
+        self.notes: list[str] = []
+
+    def measure(self) -> dict[str, Any]:
+        """Measure all stages; return plain values for plan.json."""
+        parts = (self._known, self._forward, self._teaching, self._talking, self._localizing, self._unlearning)
+        for number, part in enumerate(parts, start=1):
+            self.report.stage(part.__name__.strip("_"), "running")
+            part()
+            self.report.stage(part.__name__.strip("_"), "done", done=number, total=len(parts))
+        self.costs += [
+            self._asking("answers", ["after"], self.asked, {}),
+            self._with_extras(self._scoring("evaluate", ["after"], self.asked), ["after"], self.asked),
+        ]
+        return {
+            "format": FORMAT, "knows": self.knows, "region": self.found, "notes": self.notes,
+            "stages": [asdict(cost) for cost in self.costs],
+            "total": {"low": sum(c.low for c in self.costs), "high": sum(c.high for c in self.costs)},
+            "peak_memory_mb": peak_memory_mb(), "device": str(self.adapters.device), "dtype": self.dtype,
+            "steps": self.steps,
+        }  # fmt: skip
+
+    # -- one measurement each ---------------------------------------------------------------------------------------
+
+    def _known(self) -> None:
+        """Measure what the model states before anything is taught: accuracy on a sample of both scopes."""
+        self.earlier = self._go_on() if self.config.teach.from_run else ""
+        if not self.earlier and self.taught:
+            self.adapters = self.shelf.keep("", self._attach())
+        elif not self.earlier:
+            self._given_adapter()
+        ids = {m.id for scope in SCOPES for m in unlearn_.spread(self._part(scope), SAMPLE)}
+        self.sample = [e for e in self.corpus.examples if e.id in ids]
+        voice = "before" if self.loaded.adapter or self.earlier else "never"
+        table = Voices(self.loaded, self.sample, self.config, Stopwatch(self.report)).score(self.adapters, [voice])
+        self.knows = {
+            scope: accuracy.mean(table, voice, [e.id for e in self.sample if e.scope == scope]) for scope in SCOPES
+        } | {"examples": len(self.sample)}
+        self.report.event("known", **self.knows)
+
+    def _teaching(self) -> None:
+        """Make adapter "before" what the run would begin with, but for most steps of teaching."""
+        self.steps: dict[str, list[float]] = {}
+        if self.earlier or not self.taught:
+            how = f"nothing is taught: it goes on from {self.earlier}" if self.earlier else "nothing is taught"
+            self.costs.append(Cost("teach", 0.0, 0.0, how))
+            return
+        self.keys["teach"] = self.teach_key()
+        if self._there("teach", self.keys["teach"]):
+            self.adapters = self._read_adapter(self.run.path / "before")
+            self.costs.append(Cost("teach", 0.0, 0.0, "an earlier run taught exactly this", reused=True))
+        else:
+            self.costs.append(self._few_lessons())
+            if self.config.teach.merge:
+                self.adapters.save("before", self.run.path / "before", self.config.model.name)
+        if self.config.teach.merge:
+            self._merge()
+
+    def _few_lessons(self) -> Cost:
+        """Time two teaching steps after a first one that only warms up."""
+        c = self.config.teach
+        # Also the questions of those who are not to be forgotten this time: all are taught.
+        unlearn, retention = (self.voices.encode(self.whole.select(scope)) for scope in SCOPES)
+        members = [*unlearn, *retention]
+        groups = bucketed(members, c.batch_size, torch.Generator().manual_seed(self.config.seed))
+        few = [m for group in groups[:3] for m in group]
+        short = dataclasses.replace(c, epochs=-(-3 // len(groups[:3])), target_accuracy=100.1)
+        watch = Stopwatch(self.report)
+        teach_.teach(
+            self.adapters, [m for m in few if m in unlearn] or few, [m for m in few if m in retention] or few,
+            short, pad=self.pad, seed=self.config.seed, report=watch,
+        )  # fmt: skip
+        found = rate(watch.seconds[1:], watch.tokens[1:])
+        self.steps["teach"] = watch.seconds[1:]
+        low, high = found.bounds(padded(groups))
+        exact = self.scoring.bounds(padded(by_length(members, BATCH)))  # measured exactly at least once, at its end
+        least = 1 if c.target_accuracy <= 100 else c.epochs
+        early = f"1 to {c.epochs} passes, until it knows {c.target_accuracy:g} %"
+        until = early if least < c.epochs else f"{c.epochs} pass{'' if c.epochs == 1 else 'es'}"
+        how = f"{until}; {len(groups)} steps a pass at {fmean(watch.seconds[1:]):.2g} s a step"
+        return Cost("teach", low * least + exact[0], high * c.epochs + exact[1], how)
+
+    def _forward(self) -> None:
+        """Time the scoring of the sample, from which the cost of every later scoring follows."""
+        watch = Stopwatch(self.report)
+        voices = Voices(self.loaded, self.sample, self.config, watch)
+        started = time.perf_counter()
+        voices.score(self.adapters, ["before"])
+        tokens = padded(by_length(list(voices.encoded.values()), self.config.evaluate.batch_size))
+        self.scoring = Rate([(time.perf_counter() - started) / tokens])
+        started = time.perf_counter()
+        voices.general(self.adapters, ["before"])
+        self.general = time.perf_counter() - started
+
+    def _talking(self) -> None:
+        """Time one step of generation with a full batch and with a quarter of it."""
+        c, questions = self.config.answers, [e.question for e in self.corpus.examples]
+        template, tokenizer = self.config.model.template, self.loaded.tokenizer
+        rows = min(c.batch_size, len(questions))
+        self.talk: dict[int, tuple[float, float]] = {}
+        for count in sorted({max(1, rows // 4), rows}):
+            requests = [Request(tuple(prompt_ids(tokenizer, template, q)), "before") for q in questions[:count]]
+            seconds = []
+            for tokens in (1, 1 + FEW_TOKENS):
+                self.report.check()
+                started = time.perf_counter()
+                few = dataclasses.replace(c, max_new_tokens=tokens)
+                generate(self.adapters, requests, few, ends=(), pad=self.pad)  # no end token: every row goes on
+                seconds.append(time.perf_counter() - started)
+            self.talk[count] = (seconds[0], max(0.0, seconds[1] - seconds[0]) / FEW_TOKENS)
+        # What these two cost: preflight, before the region is looked for.
+        voices = ["before", *(["never"] if self.has_never else [])]
+        scored, asked = (
+            self._with_extras(self._scoring("", voices, self.voices), voices, self.voices),
+            self._asking("", voices, self.voices, {"never": self.config.answers.max_new_tokens}),
+        )
+        how = f"{asked.how}; {scored.how}"
+        self.costs.append(Cost("preflight", asked.low + scored.low, asked.high + scored.high, how))
+
+    def _localizing(self) -> None:
+        """Localize on one batch of each scope."""
+        c = self.config.localize
+        if self._there("localize", self.localize_key()):
+            self.table = pd.read_parquet(self.run.path / "localization.parquet")
+            self.costs.append(Cost("localize", 0.0, 0.0, "an earlier run computed it", reused=True))
+            return
+        copies = c.copies if c.perturbation == "code" else 1
+        size = max(1, c.batch_size // copies)
+        parts = {scope: self._part(scope, "train") for scope in SCOPES}
+        few = {scope: unlearn_.spread(part, size) for scope, part in parts.items()}
+        watch, started = Stopwatch(self.report), time.perf_counter()
+        found = localize_.localize(
+            self.adapters, few["unlearn"], few["retention"], c,
+            pad=self.pad, words=self._words(), seed=self.config.seed, report=watch,
+        )  # fmt: skip
+        rest = time.perf_counter() - started - sum(watch.seconds)
+        self.table = found.table
+        passes = {scope: 2 if scope == "unlearn" else 1 for scope in SCOPES}
+        done, all_ = (
+            sum(passes[s] * padded(by_length(of[s], c.batch_size)) for s in SCOPES) for of in (few, parts)
+        )  # the unlearn scope is gone through once more, for each question's share
+        low, high = Rate([sum(watch.seconds) / done]).bounds(all_)
+        how = (
+            f"{sum(passes[s] * len(parts[s]) for s in SCOPES) * copies} gradients, {all_ / done:.1f} times what was measured"
+        )
+        self.costs.append(Cost("localize", low + rest, high + rest, how))
+
+    def _unlearning(self) -> None:
+        """Make a few unlearning steps on the region and time those between the first and the last."""
+        c = dataclasses.replace(self.config.unlearn, method=self.method)
+        region = self._region_of(self.table)
+        _, watched = self._watched()
+        supply = self._supply(widened=False)
+        watch = Stopwatch(self.report)
+        unlearn_.unlearn(
+            self.adapters, region, supply, unlearn_.Watched(watched["unlearn"], watched["retention"], None),
+            dataclasses.replace(c, steps=TIMED + 2, check_every=TIMED + 2, stop="never", retain_floor=0.0),
+            pad=self.pad, seed=self.config.seed, report=watch, save=lambda step, tensors: None,
+        )  # fmt: skip
+        timed = watch.seconds[1 : TIMED + 1]
+        self.steps["unlearn"] = timed
+        low, high = rate(timed, watch.tokens[1 : TIMED + 1]).bounds(mean_tokens(supply, c, self.config.seed))
+        looks = self.scoring.bounds(padded([m for scope in SCOPES for m in by_length(watched[scope], BATCH)]))
+        checks = -(-c.steps // c.check_every)
+        ends_early = c.stop != "never" or c.retain_floor > 0
+        least = min(c.check_every, c.steps) if ends_early else c.steps
+        spoken = self._watch_seconds(checks)
+        how = f"{least} to {c.steps} steps" if ends_early else f"{c.steps} steps"
+        how += f" at {fmean(timed):.2g} s, {checks} measurements at most"
+        ahead = around(self._preparing(watch.seconds[0] - fmean(timed), supply))
+        wider = self._widening()
+        low = low * least + looks[0] * (least / c.check_every) + ahead[0] + wider.low
+        high = high * c.steps + looks[1] * checks + spoken + ahead[1] + wider.high
+        self.costs.append(Cost("unlearn", low, high, how + wider.how))
+
+    # -- shared pieces ----------------------------------------------------------------------------------------------
+
+    def _there(self, stage: str, key: str) -> bool:
+        """Say whether a stage was computed before; if so its files are brought here, as the run would do."""
+
+        def absent(_: Path) -> None:
+            raise _Absent
+
+        try:
+            return bool(stage_files.cached(self.folder, stage, key, self.run, absent))
+        except _Absent:
+            return False
+
+    def _region_of(self, table: pd.DataFrame) -> list[str]:
+        """Return the region that the rule picks from this table; where it picks none, every fifth tensor."""
+        try:
+            region = regions.choose(self.config.region, table)
+        except UserError as error:
+            region = table.loc[table["has_gradient"], "name"].tolist()[::5]
+            self.notes.append(
+                f"On the measured part the region cannot be chosen ({error.what}) Every fifth tensor was timed."
+            )
+        self.found = {"count": len(region), "total": len(table)}
+        return region
+
+    def _scoring(self, name: str, voices: Sequence[str], of: Voices) -> Cost:
+        members = list(of.encoded.values())
+        tokens = padded(by_length(members, self.config.evaluate.batch_size)) * len(voices)
+        low, high = self.scoring.bounds(tokens)
+        return Cost(name, low, high, f"{len(members) * len(voices)} answers scored")
+
+    def _with_extras(self, cost: Cost, voices: Sequence[str], of: Voices) -> Cost:
+        """Add what the extras of some voices take: passages of our own, and the voices' own answers judged by before."""
+        if not self.config.evaluate.extras:
+            return cost
+        made = Extras(self.voices, self.corpus, of.examples).passages
+        passages = [*made.choices, *made.wrong, *made.unseen]
+        members, most = of.encoded.values(), self.config.answers.max_new_tokens
+        shortest = sum(m.start + min(most, len(m.answer)) for m in members)
+        longest = sum(m.start + most for m in members)
+        tokens = padded(by_tokens(passages, ROOM))
+        low, high = (self.scoring.bounds((tokens + own) * len(voices))[k] for k, own in enumerate((shortest, longest)))
+        how = f"{cost.how}, and {len(passages) * len(voices)} passages for comparison"
+        return dataclasses.replace(cost, low=cost.low + low, high=cost.high + high, how=how)
+
+    def _asking(self, name: str, voices: Sequence[str], of: Voices, certain: dict[str, int]) -> Cost:
+        """Bound the answers: at least as long as the true ones (or `certain`), at most as long as allowed."""
+        most = self.config.answers.max_new_tokens
+        true = [min(most, len(m.answer)) for m in of.encoded.values()]
+        lengths = [certain.get(voice, length) for length in true for voice in voices]
+        text = self.general * len(voices)  # each voice also scores the general text
+        low = (self._speech(lengths, len(voices)) + text) * (1 - SLACK)
+        high = (self._speech([most] * len(lengths), len(voices)) + text) * (1 + SLACK)
+        return Cost(name, low, high, f"{len(lengths)} answers of up to {most} tokens")
+
+    def _speech(self, lengths: Sequence[int], voices: int) -> float:
+        """Return the seconds for answers of these lengths, batch by batch; a batch shrinks as its answers end."""
+        size = self.config.answers.batch_size * voices
+        fixed, each = line({rows: step for rows, (_, step) in self.talk.items()})
+        begin, begin_each = line({rows: first for rows, (first, _) in self.talk.items()})
+        seconds = 0.0
+        for start in range(0, len(lengths), size):
+            batch = lengths[start : start + size]
+            seconds += begin + begin_each * len(batch) + fixed * (max(batch) - 1) + each * (sum(batch) - len(batch))
+        return seconds
+
+    def _widening(self) -> Cost:
+        """Bound what the further questions cost: answers as long as the true ones, at most as long as the longest of them."""
+        if self.further is None:
+            return Cost("", 0.0, 0.0, "")
+        count = len(self.further.examples)
+        if self._there("widened", self.widened_key()):
+            return Cost("", 0.0, 0.0, f"; {count} further questions were answered by an earlier run")
+        usual = round(fmean([len(m.answer) for scope in SCOPES for m in self._part(scope, "train")]))
+        low, high = (self._speech([length] * count, 2) for length in (usual, widen.longest(self.voices)))
+        return Cost("", low * (1 - SLACK), high * (1 + SLACK), f"; {count} further questions answered first")
+
+    def _preparing(self, seconds: float, supply: Supply) -> float:
+        """Return the seconds of what the method does once with all examples, the further questions too.
+
+        seconds: what the first step took longer than others, without the further questions.
+        """
+        if type(self.method).prepare is Method.prepare:
+            return 0.0
+        known, more = len(supply.forget) + len(supply.retain), len(self.further.examples) if self.further else 0
+        return max(0.0, seconds) * (known + more) / known
+
+    def _watch_seconds(self, checks: int) -> float:
+        """Return what the watched questions cost at most; each is asked again at every checkpoint."""
+        asked = 2 * self.config.unlearn.watch
+        return self._speech([self.config.answers.max_new_tokens] * asked, 1) * (checks + 1) if asked else 0.0
+
+
+class _Absent(Exception):
+    """No earlier run has computed the stage."""

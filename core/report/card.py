@@ -1,0 +1,102 @@
+"""What must be known of an unlearned model wherever it goes: card.json for programs, README.md for people.
+
+Both are made of a redacted report's data, so neither names a subject nor quotes a question. No torch.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.report import content, words
+from core.report.numbers import VOICE_NAMES
+from core.runs.store import Run
+
+FORMAT = 1
+KIND = "forgetscope-card"
+
+
+def card(run: Run, folder: Path | None = None) -> dict[str, Any]:
+    """Return method, region, data fingerprint, hashes, scores with intervals, verdicts, probes and limits of a run.
+
+    folder: where the run's probes and controls are looked for. Raises UserError for a run without readable settings.
+    """
+    data = content.collect(run, redact=True, folder=folder)
+    manifest = data["manifest"]["value"]
+    region = data["region"] or {}
+    return {
+        "format": FORMAT, "kind": KIND, "run": data["run"], "missing": data["missing"],
+        "model": manifest.get("model"), "data": manifest.get("data"), "adapters": manifest.get("adapters"),
+        "manifest_sha256": data["manifest"]["sha256"], "versions": manifest.get("versions"), "dtype": manifest.get("dtype"),
+        "method": {key: data["method"][key] for key in ("name", "formula", "source", "settings")},
+        "region": {key: region.get(key) for key in ("rule", "count", "total", "share_of_adapter", "share_of_model")},
+        "questions": data["scopes"], "scores": [*data["success"], *data["main"]],
+        "verdicts": data["answers"]["counts"] if data["answers"] else [],
+        "probes": [{key: p[key] for key in ("name", "sentence", "measure", "n", "cells", "unavailable", "stale")} for p in data["probes"]],
+        "controls": data["controls"], "limits": [{"state": r.state, "text": r.text} for r in words.leaks(data)],
+        "again": data["manifest"]["again"], "config": data["manifest"]["config"],
+    }  # fmt: skip
+
+
+def readme(of: Mapping[str, Any], base: str, files: str) -> str:
+    """Return a model card in Markdown. base: what adapter_config.json names; files: what lies beside it, in words."""
+    run, region, method = of["run"], of["region"], of["method"]
+    head = ["---", f"base_model: {json.dumps(base)}", "library_name: peft", "tags:", "- unlearning", "- forgetscope", "---"]
+    about = [
+        f"# {_plain(run['name'])}", "",
+        f"A language model after unlearning: {files}. {'Made with' if region.get('rule') else 'Written by'} Forgetscope, run `{_code(run['id'])}`.", "",
+        f"- **Base**: {_plain(base)} ({_plain((of['model'] or {}).get('note', 'no note'))})",
+        *_how(method, region),
+        f"- **Data**: fingerprint `{_code((of['data'] or {}).get('fingerprint', 'not recorded'))}`",
+        f"- **Weights after**: content hash `{_code((of['adapters'] or {}).get('after', 'not recorded'))}`; manifest `{of['manifest_sha256'][:64]}`",
+    ]  # fmt: skip
+    limits = [f"- {word(remark)}" for remark in of["limits"]]
+    missing = ["", *(f"**{_plain(line)}**" for line in of["missing"])] if of["missing"] else []
+    table = ["## Scores", "", *_table(of)] if of["scores"] else []
+    return "\n".join([*head, "", *about, *missing, "", *table, "", "## Limits", "", *limits, ""])
+
+
+def _how(method: Mapping[str, Any], region: Mapping[str, Any]) -> list[str]:
+    count = f"{region['count']} of {region['total']} adapter tensors"
+    if not region.get("rule"):
+        return [f"- **Method**: not known here: it was made elsewhere and only compared with the one before; {count} differ"]
+    loss = f"loss `{_code(method['formula'])}` ({_plain(method['source'])})"
+    return [
+        f"- **Method**: {_plain(method['name'])}, {loss}; settings `{_code(json.dumps(method['settings']))}`",
+        f"- **Region**: {_plain(region['rule'])}, {count}; outside of it this adapter equals the one before, bit by bit",
+    ]
+
+
+def word(remark: Mapping[str, str]) -> str:
+    """Write a limit as a list entry."""
+    sign = {"leaks": "**Leaks.** ", "open": "Open. ", "quiet": ""}[remark["state"]]
+    return sign + _plain(remark["text"])
+
+
+def _table(of: Mapping[str, Any]) -> list[str]:
+    voices = [voice for voice in VOICE_NAMES if any(row["cells"].get(voice) for row in of["scores"])]
+    lines = [
+        f"| Score (percent; 95 % interval) | On | {' | '.join(VOICE_NAMES[voice] for voice in voices)} |",
+        f"|---|---|{'---|' * len(voices)}",
+    ]
+    for row in of["scores"]:
+        cells = []
+        for voice in voices:
+            cell = row["cells"].get(voice)
+            ends = "" if not cell or cell["low"] is None else f" ({cell['low']:.1f} to {cell['high']:.1f})"
+            cells.append(f"{cell['value']:.1f}{ends}" if cell else "–")
+        lines.append(f"| {row['name']} | {row['part']} | {' | '.join(cells)} |")
+    return lines
+
+
+def _plain(text: Any) -> str:
+    """Return text that Markdown and HTML show as it is, on one line."""
+    flat = html.escape(" ".join(str(text).split()), quote=False)
+    return "".join(f"\\{c}" if c in "\\`*_[]|~#!" else c for c in flat)
+
+
+def _code(text: Any) -> str:
+    return " ".join(str(text).split()).replace("`", "'")

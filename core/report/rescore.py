@@ -1,0 +1,134 @@
+"""Ask the model again: a random sample of a run's examples through real forward passes, against what the run recorded.
+
+The base must have the weights that the manifest names. Equal bits are not expected: another batch, another number of threads
+or another machine rounds otherwise. What is compared is each example's mean log-probability a token and its accuracy.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.config.run_config import RunConfig
+from core.data.corpus import Example
+from core.report.verify_run import MATCH, MISMATCH, SKIPPED, Check
+from core.runs.store import Run
+from core.runs.voices import VOICES
+from core.util.errors import NoNumbers, UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NATS = {"bfloat16": 0.25, "autocast": 0.25, "float32": 0.01}
+"""How far an example's mean log-probability a token may lie from what was recorded, by number format.
+
+Seen in bfloat16, over all examples of both bundled runs in other batches than they were recorded in: 0.11 at most."""
+POINTS = {"bfloat16": 5.0, "autocast": 5.0, "float32": 2.0}
+"""How many points the answer-token accuracy of a sample may lie off: two tokens that are about as likely change places."""
+SWAPS = 3
+"""tokens of a sample that may do so, where that is more"""
+
+
+def rescore(run: Run, *, sample: int = 8, seed: int | None = None) -> Iterator[Check]:
+    """Yield whether the base is the named one, and whether a sample of examples is scored as it was recorded.
+
+    seed: of the sample; a new one where None, so that nobody knows beforehand which examples will be asked.
+    """
+    tokens, rows = run.table("tokens"), {str(row.get("example")): row for row in run.answers()}
+    if tokens is None or not rows:
+        yield Check("model", SKIPPED, "The run recorded no tokens, so there is nothing to score again.")
+        return
+    names = sorted(set(tokens["example"].astype(str)) & set(rows))
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    chosen = random.Random(seed).sample(names, min(sample, len(names)))
+    try:
+        found = _scored(run, run.config(), [_example(rows[name]) for name in chosen])
+    except NoNumbers as error:
+        yield Check("rescored", MISMATCH, f"Asked again, {error.what[0].lower()}{error.what[1:]}")
+        return
+    except UserError as error:
+        yield Check("model", SKIPPED, f"The model was not asked: {error.what}")
+        return
+    recorded_weights = ((run.json("manifest.json") or {}).get("model") or {}).get("weights") or {}
+    if recorded_weights and found["weights"] != recorded_weights:
+        yield Check("model", MISMATCH, "The base model here has the same name and other weights than the manifest says.")
+        return
+    yield Check("model", MATCH, f"The base model has the weights of the manifest ({len(recorded_weights)} files).")
+    yield _compared(tokens, found["scores"], found["dtype"], seed)
+
+
+def _compared(tokens: pd.DataFrame, scores: Mapping[str, Mapping[str, Any]], dtype: str, seed: int) -> Check:
+    """Compare what was recorded with what the model says now: every token's place, every example's mean."""
+    room, worst, wrong, count = NATS[dtype], 0.0, [], 0
+    by_example = dict(tuple(tokens.groupby("example")))
+    tops: dict[str, list[tuple[float, float]]] = {voice: [] for voice in scores}
+    for voice, of in scores.items():
+        if f"logprob_{voice}" not in tokens.columns:
+            continue
+        for name, score in of.items():
+            recorded = by_example[name].sort_values("position")[f"logprob_{voice}"].to_numpy(float)
+            count += 1
+            if len(recorded) != len(score.logprob):
+                wrong.append(f"{name} {voice}")
+                continue
+            # A token that is all but impossible may round far off; the mean of bounded values is what scores are made of.
+            distance = abs(float(np.mean(np.maximum(recorded, -20.0)) - np.mean(np.maximum(score.logprob, -20.0))))
+            worst = max(worst, distance)
+            if not distance <= room:  # not a number is wrong too
+                wrong.append(f"{name} {voice}")
+            ranks = by_example[name].sort_values("position")[f"rank_{voice}"].to_numpy(float)
+            tops[voice].append((100 * float(np.mean(ranks == 1)), 100 * float(np.mean(np.array(score.rank) == 1))))
+    said = f"{len(next(iter(scores.values())))} examples (sample {seed}) scored again by {', '.join(scores)}"
+    if wrong:
+        return Check(
+            "rescored",
+            MISMATCH,
+            f"{said}: {len(wrong)} of {count} differ by more than {room} nats a token, e.g. {wrong[0][:80]}.",
+        )
+    means = {voice: np.mean(pairs, axis=0) for voice, pairs in tops.items() if pairs}
+    off = max((abs(float(then - now)) for then, now in means.values()), default=0.0)
+    # Of few and short answers a token is worth more than that, and some may change places.
+    shortest = min((len(score.rank) for of in scores.values() for score in of.values()), default=1)
+    allowed = max(POINTS[dtype], SWAPS * 100 / shortest / max(1, len(next(iter(scores.values())))))
+    if not off <= allowed:
+        voice, (then, now) = max(means.items(), key=lambda item: abs(item[1][0] - item[1][1]))
+        text = (
+            f"{said}: {voice}'s answer-token accuracy is {now:.1f} %, recorded {then:.1f} % (allowed: {allowed:.0f} points)."
+        )
+        return Check("rescored", MISMATCH, text)
+    return Check(
+        "rescored",
+        MATCH,
+        f"{said}: the mean log-probability a token differs by {worst:.3f} nats at most (allowed: {room}), the accuracy of all "
+        f"by {off:.1f} points (allowed: {allowed:.0f}).",
+    )
+
+
+def _example(row: Mapping[str, Any]) -> Example:
+    return Example(*(str(row.get(key, "")) for key in ("example", "question", "truth", "scope", "split", "subject")))
+
+
+def _scored(run: Run, config: RunConfig, examples: list[Example]) -> dict[str, Any]:
+    """Load the run's model and score examples by each voice. Raises UserError where the model is not there."""
+    from core.models import device, loading, merging
+    from core.models.likelihood import score
+    from core.models.tokens import encode_all
+    from core.pipeline.voices import adapter_of
+    from core.runs.askable import no_never, unlearned
+
+    after = unlearned(run)
+    loaded = loading.load(config.model)
+    dtype = str((run.json("manifest.json") or {}).get("dtype") or device.pick_dtype(config.model.dtype, config.model.device))
+    if dtype not in NATS:
+        raise UserError(f"The number format {dtype[:40]} of the manifest is not known.", "")
+    adapters = merging.both(loaded.model, dtype, run.path, after)
+    pad = int(loaded.tokenizer.pad_token_id)
+    encoded = encode_all(loaded.tokenizer, config.model.template, examples, config.data.max_tokens)
+    found = {}
+    for voice in (v for v in VOICES if not (v == "never" and no_never(run))):
+        with adapters.active(adapter_of(voice)) as model:
+            found[voice] = dict(score(model, encoded, pad, device=adapters.device))
+    return {"weights": loaded.files, "scores": found, "dtype": dtype}

@@ -1,0 +1,152 @@
+"""Is a report whole, and are its numbers those of its run?
+
+A report carries its data with their SHA-256, and is drawn from them alone. So it is drawn again and compared, byte for byte:
+whoever changes a number in the text only, or in the data only, is found. Whoever changes both consistently is found where
+the run is at hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.report import content, maker, page
+from core.report.verify_run import MATCH, MISMATCH, NOTE, SKIPPED, Check
+from core.runs import store
+from core.runs.store import Run
+from core.util.errors import UserError
+from core.util.safe_read import mapping
+
+LARGEST = 64 * 2**20
+"""bytes; a report has at most 3 MB"""
+GROWS = ("controls", "probes", "missing", "by_hand")
+"""parts to which later work on a run adds"""
+
+
+def read(path: Path) -> tuple[str, str, dict[str, Any] | None]:
+    """Return a report's text, its data block, and the data (None where the block is damaged).
+
+    Raises UserError for a file that is no report at all.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{path.name} is larger than any report.", "Give the file that `report` wrote.")
+        # Every byte counts: a byte that is no UTF-8 must not look like another one.
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).", "Give the file that `report` wrote.") from None
+    block = page.ISLAND.search(text)
+    if block is None:
+        raise UserError(
+            f"{path.name} has no data block, so it is no report of Forgetscope or is damaged.",
+            "Give the file that `report` wrote.",
+        )
+    try:
+        data = json.loads(block[1])
+    except (ValueError, RecursionError):
+        data = None
+    return text, block[1], data if isinstance(data, dict) and data.get("kind") == content.KIND else None
+
+
+def verify(path: Path, folder: Path) -> Iterator[Check]:
+    """Yield whether a report is whole, and whether it says what its run says. Raises UserError for what is no report."""
+    text, block, data = read(path)
+    seal = page.SEAL.search(text)
+    if data is None:
+        yield Check("data", MISMATCH, "The data block of the report is damaged.")
+        return
+    if seal is None or seal[1] != hashlib.sha256(block.encode("utf-8", "surrogateescape")).hexdigest():
+        yield Check("data", MISMATCH, "The data block does not have the SHA-256 that stands in the report.")
+    else:
+        yield Check("data", MATCH, "The data block has the SHA-256 that stands in the report.")
+    yield _drawn(text, data)
+    run = run_of(data, folder)
+    if run is None:
+        yield Check("numbers", SKIPPED, "The report's run is not here, so its numbers were compared with nothing.")
+        return
+    yield from _numbers(run, data, folder)
+
+
+def run_of(data: Mapping[str, Any], folder: Path) -> Run | None:
+    """Return the run that a report is about, None where it is not here; a redacted one leaves out what the run's id says."""
+    name, there = str(mapping(data, "run").get("id") or ""), [*store.bundled_runs(), *store.list_runs(folder)]
+    redacted = [run for run in there if data.get("redacted") and store.nameless(run.id) == name]
+    return next(iter([*(run for run in there if run.id == name), *redacted]), None)
+
+
+def _drawn(text: str, data: Mapping[str, Any]) -> Check:
+    """Draw the report again from its data."""
+    if data.get("maker") != maker.maker():
+        return Check(
+            "page",
+            SKIPPED,
+            "The report was made by another version of Forgetscope, so its page cannot be drawn again; only its data count.",
+        )
+    try:
+        again = page.render(data)
+    except UserError as error:
+        return Check("page", MISMATCH, error.what)
+    if again == text:
+        return Check("page", MATCH, "Drawn again from its data, the report is the same, byte for byte.")
+    place = next(
+        (i for i, (one, other) in enumerate(zip(text, again, strict=False)) if one != other), min(len(text), len(again))
+    )
+    return Check(
+        "page", MISMATCH, f"Drawn again from its data, the report differs from character {place} on: it was changed by hand."
+    )
+
+
+def _without_news(value: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return data without what versions differ in: remarks on metrics, and voices whose verdicts an earlier one did not count.
+
+    Nor membership: which attack speaks for it has changed, and the values of all of them are among the metrics.
+    """
+    told = report.get("answers")
+    voices = (
+        {row.get("voice") for row in told.get("counts", ()) if isinstance(row, dict)} if isinstance(told, dict) else set()
+    )
+    found = {key: part for key, part in value.items() if key != "membership"}
+    if report.get("redacted"):  # an earlier version left other names out
+        found |= {
+            "run": mapping(value, "run") | {"id": "", "name": ""},
+            "manifest": mapping(value, "manifest").get("sha256"),
+        }
+    answers = found.get("answers")
+    if isinstance(answers, dict) and isinstance(answers.get("counts"), list):
+        rows = [row for row in answers["counts"] if isinstance(row, dict) and row.get("voice") in voices]
+        found["answers"] = {**answers, "counts": rows}
+    if isinstance(found.get("metrics"), list):
+        found["metrics"] = [
+            {**row, "notes": []} if isinstance(row, dict) and "notes" in row else row for row in found["metrics"]
+        ]
+    return found
+
+
+def _numbers(run: Run, data: Mapping[str, Any], folder: Path) -> Iterator[Check]:
+    """Gather the run's numbers again and compare."""
+    try:
+        now = content.collect(run, redact=bool(data.get("redacted")), folder=folder)
+    except UserError as error:
+        yield Check("numbers", MISMATCH, f"The run cannot be read: {error.what}")
+        return
+    now = json.loads(page.island(now))
+    if data.get("maker") != maker.maker():
+        now, data = _without_news(now, data), _without_news(data, data)
+    different = sorted(
+        key for key in now.keys() | data.keys() if key not in ("made", "maker") and now.get(key) != data.get(key)
+    )
+    if serious := [key for key in different if key not in GROWS]:
+        yield Check(
+            "numbers", MISMATCH, f"The report does not say what the run {run.id} says now: {', '.join(serious)[:200]}."
+        )
+    else:
+        yield Check("numbers", MATCH, f"All numbers are those of the run {run.id}, gathered again.")
+    if later := [key for key in different if key in GROWS]:
+        yield Check(
+            "numbers",
+            NOTE,
+            f"The run and the report differ in {', '.join(later)}: was something added since the report was made?",
+        )

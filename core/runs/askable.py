@@ -1,0 +1,103 @@
+"""Which runs and checkpoints can be asked side by side on one base. No heavy import: pages list them from here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from core.config.stages import ModelConfig
+from core.runs import audited, store
+from core.runs.store import Run
+from core.util.errors import UserError, unknown
+from core.util.safe_read import mapping
+
+NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
+
+
+def find(name: str, run: Run, folder: Path) -> Run:
+    """Return a run by its id: from the runs folder, from beside another run, or a bundled one."""
+    known = {r.id: r for r in [*store.bundled_runs(), *store.list_runs(run.path.parent), *store.list_runs(folder)]}
+    if name not in known:
+        raise unknown("run", name, known)
+    return known[name]
+
+
+def unlearned(run: Run) -> Path:
+    """Return the file of a run's region after unlearning. Raises UserError where there is none yet."""
+    if audited.whole(run):
+        raise UserError(
+            f"{run.id} compares two whole models: they share no base on which anything could be blended or put back.",
+            "Audit two adapters of one base for that.",
+        )
+    path = run.path / "after" / "region.safetensors"
+    if not path.exists() or not (run.path / "before").is_dir():
+        raise UserError(f"The run {run.id} has no unlearned model yet.", "Wait until it has finished unlearning.")
+    return path
+
+
+def no_never(run: Run) -> str:
+    """Say why the base without its adapter is not the model that never knew; empty where it is."""
+    if audited.of(run):
+        return audited.no_never(run)
+    before = run.json("before/adapter_config.json")
+    whole = isinstance(before, dict) and before.get("base_model_name_or_path") == run.config().model.name
+    # Where an adapter was given, the model without it did not know what the adapter was made for.
+    return NOT_TAUGHT if whole and not run.config().teach.enabled else ""
+
+
+def askable(run: Run) -> None:
+    """Raise UserError where a run has no model that could be asked."""
+    if not audited.whole(run):
+        unlearned(run)
+
+
+def checkpoint(run: Run, step: int) -> Path:
+    """Return the file of a checkpoint. Raises UserError that names those there are."""
+    path = run.path / "checkpoints" / f"step-{step:05d}.safetensors"
+    if not path.exists():
+        there = ", ".join(map(str, checkpoints(run))) or "none"
+        raise UserError(f"The run {run.id} has no checkpoint of step {step}.", f"Its checkpoints: {there}.")
+    return path
+
+
+def checkpoints(run: Run) -> list[int]:
+    """Return the steps of which a run has a checkpoint, in order."""
+    names = [path.name for path in run.path.glob("checkpoints/step-*.safetensors")]
+    return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"step-(\d+)\.safetensors", name)))
+
+
+def misfit(run: Run, other: Run) -> str:
+    """Say why the adapters of two runs do not fit one base, an empty string where they do."""
+    mine, theirs = _base(run.config().model), _base(other.config().model)
+    if mine != theirs:
+        return f"it has another base model ({theirs[0]}, not {mine[0]})"
+    weights = [mapping(r.json("manifest.json"), "model").get("weights") for r in (run, other)]
+    if all(weights) and weights[0] != weights[1]:
+        return "its base model has the same name and other weights"
+    if len({_merged(r) for r in (run, other)}) > 1:
+        return "what was taught is merged into its base"
+    for name, of in zip(("rank", "alpha", "targets"), zip(*map(_shape, (run, other)), strict=True), strict=True):
+        if of[0] != of[1]:
+            return f"its adapters have another {name}"
+    return ""
+
+
+def _merged(run: Run) -> str:
+    """Return the key of the taught adapter that is merged into a run's base, an empty string where none is."""
+    taught = mapping(run.json("manifest.json"), "stages", "teach")
+    return str(taught.get("key")) if (run.path / "taught").is_dir() else ""
+
+
+def _base(config: ModelConfig) -> tuple[Any, ...]:
+    return config.name, config.dtype, config.device, config.weights
+
+
+def _shape(run: Run) -> tuple[Any, ...]:
+    """Return rank, alpha and targets of a run's adapters. Raises UserError where there are none."""
+    values = run.json("before/adapter_config.json")
+    if not isinstance(values, dict) or not isinstance(values.get("target_modules"), list):
+        raise UserError(f"The run {run.id} has no readable adapter.", "Choose one that has been taught.")
+    parameters = values.get("target_parameters")
+    targets = sorted(map(str, [*values["target_modules"], *(parameters if isinstance(parameters, list) else ())]))
+    return values.get("r"), values.get("lora_alpha"), targets

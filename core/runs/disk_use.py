@@ -1,0 +1,121 @@
+"""What a folder of runs takes on the disk, and what of it can go without hurting any run.
+
+Runs themselves are deleted one by one (core/runs/trash.py). What is cleaned here is the trash, and what is made anew when it is
+needed: cached stages (each run has its own copy or link) and the notes of workers that have ended. What is in use stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.runs import layout, store, trash
+from core.runs.store import Run
+from core.util import access, failures
+from core.util.safe_read import mapping
+
+RUNS, CACHE, NOTES, UPLOADS = "runs", "cache", "notes", "uploads"
+PARTS = (RUNS, "trash", CACHE, NOTES, UPLOADS)
+"""of a folder of runs; all but the first can be cleaned"""
+CACHED, UPLOADED = ".cache", ".uploads"
+NEW = 3600.0
+"""seconds for which somebody may still be about to start a run with a file that was uploaded"""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a folder of runs takes."""
+
+    sizes: dict[str, int]
+    """part -> bytes that would be free without it and those after it: a file that a run shares with the cache is the run's"""
+    free: int
+    """bytes that are free on that disk"""
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return sum(self.sizes.values())
+
+
+def use(folder: Path) -> Use:
+    """Measure a folder of runs; every file counts once, however many names it has."""
+    seen = set[tuple[int, int]]()
+    places = {
+        RUNS: [run.path for run in store.list_runs(folder)],
+        "trash": [folder / layout.FOLDER],
+        CACHE: [folder / CACHED],
+        NOTES: [place.path for place in _notes(folder)],
+        UPLOADS: [folder / UPLOADED],
+    }
+    sizes = {part: sum(_bytes(place, seen) for place in places[part]) for part in PARTS}
+    there = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
+    return Use(sizes, shutil.disk_usage(there).free)
+
+
+def _bytes(folder: Path, seen: set[tuple[int, int]]) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # removed meanwhile
+                found = os.lstat(os.path.join(place, name))
+                if (found.st_dev, found.st_ino) not in seen:
+                    seen.add((found.st_dev, found.st_ino))
+                    total += found.st_blocks * 512
+    return total
+
+
+def clean(part: str, folder: Path) -> int:
+    """Delete for good what one part holds and nobody uses; return how many bytes that was. Raises UserError."""
+    access.changing()
+    before = use(folder)
+    try:
+        if part == "trash":
+            trash.purge_rest(folder, time.time())
+            trash.purge(trash.content(folder))
+        elif part == CACHE:
+            _clean_cache(folder / CACHED)
+        elif part == NOTES:
+            for place in _notes(folder):
+                shutil.rmtree(place.path, ignore_errors=True)
+        elif part == UPLOADS:
+            for path in _unused(folder):
+                shutil.rmtree(path, ignore_errors=True)
+        else:
+            raise ValueError(f"no part to clean: {part}")
+    except OSError as error:
+        raise failures.disk_error(folder, error) from error
+    return max(0, before.total - use(folder).total)
+
+
+def _clean_cache(cache: Path) -> None:
+    """Delete all stages but those that a worker makes or takes at the moment."""
+    from filelock import FileLock, Timeout
+
+    for place in [path for path in cache.glob("*/*") if path.is_dir()]:
+        # The lock's file stays: a worker may be waiting for it, and the next one must wait for the same.
+        with (
+            contextlib.suppress(Timeout),
+            FileLock(place.with_name(f"{place.name.removesuffix('.partial')}.lock"), timeout=0),
+        ):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _unused(folder: Path) -> list[Path]:
+    """Return the folders of files that people uploaded and no run is made with, nor can be taken back."""
+    runs = [*store.list_runs(folder), *(Run(item.path) for item in trash.content(folder))]
+    # By name, which is a hash of the content: the folder itself may be reached, and written down, in several ways.
+    used = {Path(str(mapping(run.json("config.json"), "data").get("source") or "")).parent.name for run in runs}
+    uploaded = [path for path in (folder / UPLOADED).glob("*") if path.is_dir() and path.name not in used]
+    return [path for path in uploaded if time.time() - path.stat().st_mtime > NEW]
+
+
+def _notes(folder: Path) -> list[Run]:
+    """Return the places of later work that has ended and left its results elsewhere: those of a bundled run's probes lie there."""
+    places = [place for name in (".references", ".harness", ".probes", ".plans") for place in store.list_runs(folder / name)]
+    return [
+        place for place in places if place.status().get("state") not in store.ALIVE and not (place.path / "probes").exists()
+    ]

@@ -1,0 +1,89 @@
+"""TODO say what this is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from core.runs import locks
+from core.runs.store import Run, bundled_runs
+from core.util.failures import disk_error as disk_error
+
+
+def cached(
+    folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path], None], check: Callable[[], None] | None = None
+) -> str:
+    """Put a stage's files into the run: from the cache if it has them, else made by `produce` and kept there.
+
+    Returns where they came from: "cache", "bundled run NAME" where that made the stage with the same key, "" where
+    they were made now. Two runs that need the same stage make it once; check is called while the other one makes it, and may raise.
+    """
+    place = folder / ".cache" / stage / key
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with locks.held(f"{place}.lock", check):
+            source = _source(place)
+            if not source:
+                partial = place.with_name(f"{key}.partial")
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir()
+                try:
+                    source = _from_bundled(stage, key, partial)
+                    if not source:
+                        produce(partial)
+                    (partial / ".complete").write_text(source, encoding="utf-8")
+                    shutil.rmtree(place, ignore_errors=True)
+                    partial.rename(place)
+                finally:
+                    shutil.rmtree(partial, ignore_errors=True)
+            bring(folder, stage, key, run)  # while nobody may clean it away
+    except OSError as error:
+        raise disk_error(place, error) from error
+    return source
+
+
+def _source(place: Path) -> str:
+    """Return where a stage in the cache came from, an empty string where it is not there."""
+    try:
+        return (place / ".complete").read_text(encoding="utf-8") or "cache"
+    except FileNotFoundError:
+        return ""
+
+
+SHIPPED = {
+    "teach": ("before/adapter_config.json", "before/adapter_model.safetensors", "teach.json"),
+    "localize": ("localization.parquet", "contributions.parquet", "separability.parquet", "detail.npz"),
+}
+"""stage -> its files that a bundled run still holds"""
+
+
+def _from_bundled(stage: str, key: str, target: Path) -> str:
+    """Copy a stage from a bundled run whose manifest says that it was made with this key; return which run."""
+    for run in bundled_runs():
+        made = (run.json("manifest.json") or {}).get("stages", {}).get(stage, {})
+        if made.get("key") == key and stage in SHIPPED:
+            for name in SHIPPED[stage]:
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(run.path / name, target / name)
+            return f"bundled run {run.id}"
+    return ""
+
+
+def bring(folder: Path, stage: str, key: str, run: Run) -> None:
+    """Link or copy a cached stage's files into a run. Raises UserError where the disk does not let it."""
+    source = folder / ".cache" / stage / key
+    try:
+        for path in sorted(source.rglob("*")):
+            if path.is_dir() or path.name == ".complete":
+                continue
+            goal = run.path / path.relative_to(source)
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            goal.unlink(missing_ok=True)
+            try:
+                os.link(path, goal)
+            except OSError:
+                shutil.copy2(path, goal)
+    except OSError as error:
+        raise disk_error(run.path, error) from error

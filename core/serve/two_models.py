@@ -1,0 +1,103 @@
+"""Asking an audit of models that share no base: each base has a service of its own, all in memory if they fit.
+
+A request is passed on voice by voice, and the replies are put together as if one model had given them. What lies
+between before and after (blends, single cells) does not exist here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from typing import TYPE_CHECKING
+
+from core.models import device, foreign_adapters, loading
+from core.pipeline import audit
+from core.runs import audited
+from core.runs.voices import parse
+from core.serve.messages import Asked
+from core.serve.voice_cache import Speakers
+from core.util.errors import UserError
+
+if TYPE_CHECKING:
+    from core.serve.service import Replies, Service
+
+BETWEEN = "Two whole models share no base: nothing lies between them, and no cell can be put back."
+
+
+class Pair:
+    """Holds the services of one audit."""
+
+    def __init__(self) -> None:
+        """Load nothing yet."""
+        self.run = ""
+        self.services: dict[str, Service] = {}
+        """base -> the service that holds it"""
+
+    def serve(self, op: str, asked: Asked) -> Replies:
+        """Yield the replies to a request. Raises UserError for operations that need one base."""
+        if str(asked.run.path) != self.run:
+            self.services.clear()
+            self.run = str(asked.run.path)
+        if op == "load":
+            short = dataclasses.replace(asked, questions=("?",), voices=("before",), answers={"max_new_tokens": 1})
+            yield from self._each("ask", short)
+        elif op in ("ask", "score"):
+            yield from self._each(op, asked)
+        else:
+            raise UserError(BETWEEN, "Audit two adapters of one base for that.")
+
+    def _each(self, op: str, asked: Asked) -> Replies:
+        """Let the voices speak one after the other."""
+        known = (audited.of(asked.run) or {}).get("sides", {})
+        yielded, seconds = False, 0.0
+        service: Service | None = None
+        for place, voice in enumerate(asked.voices):
+            service = None  # the one before must be gone where both do not fit into the memory
+            try:
+                service = self._service(voice, asked)
+            except UserError as error:
+                yield {"kind": "voice_error", "voice": voice, "what": error.what, "fix": error.fix}
+                continue
+            for reply in getattr(service, op)(dataclasses.replace(asked, voices=(voice,))):
+                if reply["kind"] == "start":
+                    if not yielded:
+                        yield reply | {"hashes": {v: known[v]["hash"] for v in asked.voices if v in known}}
+                    yielded = True
+                elif reply["kind"] == "pieces":
+                    pieces = [p | {"index": p["index"] * len(asked.voices) + place} for p in reply["pieces"]]
+                    yield {"kind": "pieces", "pieces": pieces, "seconds": seconds + reply["seconds"]}
+                elif reply["kind"] == "done":
+                    seconds += reply["seconds"]
+                else:
+                    yield reply
+        yield {"kind": "done", "seconds": seconds}
+
+    def _service(self, voice: str, asked: Asked) -> Service:
+        """Return the service that speaks as a voice, with its model in memory. Raises UserError where there is none."""
+        spoken, config = parse(voice), asked.run.config()
+        if spoken.run or spoken.kind not in ("before", "after", "never"):
+            raise UserError(BETWEEN, "Ask before, after or never.")
+        group = next((g for g in audit.groups(audit.sides(config.audit)) if any(s.voice == voice for s in g)), None)
+        if group is None:
+            raise UserError(f"This audit has no such model: {audited.NO_NEVER}.", "Ask before and after.")
+        source = group[0].source
+        if source not in self.services:
+            self.services[source] = self._loaded(group, asked)
+        return self.services[source]
+
+    def _loaded(self, group: list[audit.Side], asked: Asked) -> Service:
+        """Load a base with its voices; where the memory does not suffice, the others go first."""
+        from core.serve.service import Service
+
+        def make_room() -> None:
+            self.services.clear()
+            gc.collect()
+
+        made, config = Service(), asked.run.config()
+        made.config = dataclasses.replace(config, model=dataclasses.replace(config.model, name=group[0].base))
+        made.loaded = loading.load(made.config.model, make_room)
+        dtype = device.pick_dtype(config.model.dtype, config.model.device)
+        folders = {one.voice: one.adapter for one in group if one.voice != "never"}
+        made.adapters = foreign_adapters.place(made.loaded.model, dtype, folders)
+        made.speakers = Speakers(made.adapters, asked.run, asked.folder)
+        return made

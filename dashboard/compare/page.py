@@ -1,0 +1,155 @@
+"""Compare: the same question before and after unlearning, recorded or asked right now, and what lies behind the answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import streamlit as st
+
+from core.runs import askable
+from core.runs.store import Run
+from core.serve import client
+from core.util.errors import UserError
+from dashboard.compare import history, many_at_once, panes, strength, tokens, what_holds_it
+from dashboard.compare import question as prompting
+from dashboard.text import md
+from dashboard.widgets import current_run, exchange, headline_scores, look
+from dashboard.widgets.exchange import Exchange
+from dashboard.widgets.names import SCOPES, SPLITS
+
+TABS = {
+    "Tokens": tokens.show, "Strength": strength.show, "What holds it": what_holds_it.show, "Many at once": many_at_once.show,
+    "History": history.show,
+}  # fmt: skip
+
+
+def page() -> None:
+    """Show the page."""
+    run = current_run.opened()
+    if run is None:
+        return
+    st.title("Ask it, before and after")
+    main = st.container()
+    # Before the answers, which take their time: until then the scores of another run would stand here.
+    st.subheader("This run's scores")
+    headline_scores.row(run)
+    with main, look.complaints():
+        compare(run)
+    warm(run)
+
+
+def compare(run: Run) -> None:
+    """Show question, answers, and what lies behind them; whatever has to be computed is computed last, into its place."""
+    rows, own = current_run.answers(run), exchange.decoding_of(run.config())
+    if not rows and not answers_itself(run):
+        waiting(run)
+        return
+    question = prompting.question(rows)
+    answers = st.container()
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        marks = prompting.marks(list(panes.MARKS), panes.MARKS)
+        voices = prompting.voices(run)
+        decoding = prompting.decoding(run, own)
+    if not question:
+        st.caption("Type a question above. Both models answer it, side by side.")
+        return
+    asked = exchange.open_exchange(run, question, decoding, own, rows)
+    exchange.fill(asked, run, voices)
+    with answers:
+        note = heading(asked, voices)
+        places = panes.show(asked, run, voices, marks)
+        truth(asked)
+    history.note_seen(asked)
+    work: list[Callable[[], None]] = []
+    for tab, show in zip(tabs(), TABS.values(), strict=True):
+        if tab.open:
+            with tab:
+                places |= show(run, asked, voices, work) or {}
+    missing = asked.missing(places)
+    if missing and not any(asked.error):
+        panes.ask(run, asked, {voice: places[voice] for voice in missing}, note)
+        st.rerun()
+    for task in work:
+        task()
+
+
+def tabs() -> list[st.delta_generator.TabContainer]:
+    """Return the tabs under the panes; the open one is in the address."""
+    return list(st.tabs(list(TABS), key="view", on_change="rerun", bind="query-params"))
+
+
+def answers_itself(run: Run) -> bool:
+    """Say whether the run has an unlearned model, so that it can be asked although nothing was recorded."""
+    try:
+        askable.askable(run)
+    except UserError:
+        return False
+    return run.status().get("state") not in current_run.ALIVE
+
+
+def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGenerator:
+    """Show the question with what can be done about it; return the place that says how far an answer is."""
+    st.markdown(f"### {md(asked.question)}")
+    missing = asked.missing(voices)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        said = {asked.answers[voice].state for voice in voices if voice in asked.answers}
+        if missing and not any(asked.error):
+            st.button("Stop", icon=":material/stop:", key="stop", on_click=asked.stop, args=(voices,))
+        else:
+            name = "Ask now" if said == {"recorded"} else "Ask again"
+            st.button(name, icon=":material/send:", key="again", on_click=asked.again, args=(voices,),
+                      help="Let the model itself answer now, instead of showing what was recorded.")  # fmt: skip
+        st.button("★ Starred" if asked.star else "☆ Star", key="star", type="tertiary", on_click=history.toggle_star, args=(asked,))
+        place = st.empty()
+        place.caption(source(asked, said))
+    return place
+
+
+def source(asked: Exchange, said: set[str]) -> str:
+    """Say where the answers come from."""
+    where = [SCOPES.get(t) or SPLITS.get(t) or t for t in asked.tags]
+    if said == {"recorded"}:
+        where.append("recorded when the run was evaluated")
+    elif "recorded" in said:
+        where.append("partly recorded, partly asked now")
+    if not asked.tags:
+        where.insert(0, "your own question")
+    return " · ".join(where)
+
+
+def truth(asked: Exchange) -> None:
+    """Show the true answer, or let it be written for an own question."""
+    if asked.tags:
+        st.markdown(f":gray[True answer]  \n{md(asked.truth)}")
+        return
+    if st.session_state.setdefault("truth_of", asked.question) != asked.question:
+        st.session_state.update(truth_of=asked.question, truth=asked.truth)  # another question's answer is not this one's
+    given = st.text_input("True answer, if you know it", key="truth", bind="query-params", max_chars=prompting.LONGEST,
+                          help="With it the page can show how probable it is in each model, word by word.")  # fmt: skip
+    if (given or "").strip() != asked.truth:
+        asked.truth = (given or "").strip()[: prompting.LONGEST]
+        asked.scores, asked.holds, asked.dial = {}, {}, {}
+
+
+def waiting(run: Run) -> None:
+    """Say why nothing was recorded yet."""
+    alive = run.status().get("state") in current_run.ALIVE
+    st.info("Answers are recorded after unlearning: this run is not that far." if alive else
+            "This run ended before answers were recorded.")  # fmt: skip
+    st.page_link("runs/new_run_page.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
+
+
+def warm(run: Run) -> None:
+    """Let the answering process load the model in the background, unless a training run needs the machine."""
+    name, since = st.session_state.get("warmed", ("", 0.0))
+    if (name == run.id and time.monotonic() - since < 300) or not answers_itself(run):
+        return
+    if current_run.busy():
+        return
+    st.session_state["warmed"] = (run.id, time.monotonic())
+    with look.complaints():
+        client.warm(run)
+
+
+page()

@@ -1,0 +1,167 @@
+"""Answers to one question, side by side: streamed as they come, words that differ or match marked, each pane's facts."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import StopException
+
+from core.runs import askable, audited
+from core.runs.store import Run
+from core.serve import client
+from core.util.errors import UserError
+from dashboard.text import duration, marked, match_style, md
+from dashboard.widgets import look
+from dashboard.widgets.exchange import Answer, Exchange, kind, label, take
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+    from dashboard.charts.palette import Palette
+
+WHAT = {
+    "before": "the model that was taught these facts",
+    "after": "the same model after unlearning",
+    "never": "the original model, which never saw these facts",
+    "step": "the model at a checkpoint of unlearning",
+    "blend": "between before and after: the dial",
+    "without": "after, with these cells put back to before",
+}
+MARKS = {"differences": "Differences", "matches": "Matches", "nothing": "Nothing"}
+
+
+def show(exchange: Exchange, run: Run, voices: Sequence[str], marks: str) -> dict[str, DeltaGenerator]:
+    """Show a pane for each voice; return the places into which their answers go."""
+    same_weights(exchange, voices)
+    places = {}
+    for column, voice in zip(st.columns(len(voices), gap="medium"), voices, strict=True):
+        with column:
+            places[voice] = box(exchange, run, voice, marks)
+    if any(exchange.error):
+        look.complain(UserError(*exchange.error))
+    return places
+
+
+def box(exchange: Exchange, run: Run, voice: str, marks: str) -> DeltaGenerator:
+    """Show one pane with its facts; return the place of its answer."""
+    with st.container(border=True, height="stretch"):
+        place: DeltaGenerator = st.empty()
+        place.html(pane(exchange, voice, look.palette(), marks))
+        facts(exchange, voice, run)
+    return place
+
+
+def pane(exchange: Exchange, voice: str, palette: Palette, marks: str = "differences") -> str:
+    """Return a pane's heading and answer as escaped HTML, its words marked against the opposite pane."""
+    answer, spoken = exchange.answers.get(voice), kind(voice)
+    own = spoken.kind if spoken else ""
+    color = {"before": palette.before, "never": palette.muted, "": palette.muted}.get(own, palette.accent)
+    heading = (
+        f'<div style="font-weight:600;color:{color};font-size:1.05rem;overflow-wrap:anywhere"><span aria-hidden="true">'
+        f"{'□' if own in ('before', 'never', '') else '■'}</span> {html.escape(label(voice))}</div>"
+        f'<div style="color:{palette.muted};font-size:.85rem">{WHAT.get(own, "")}</div>'
+    )
+    body, quiet = _body(exchange, voice, answer, palette, marks)
+    style = f"color:{palette.muted};font-size:1rem" if quiet else "font-size:1.2rem"
+    text = f'<div style="{style};line-height:1.6;margin-top:.75rem;overflow-wrap:anywhere;white-space:pre-wrap" dir="auto">{body}</div>'
+    return heading + text
+
+
+def _body(exchange: Exchange, voice: str, answer: Answer | None, palette: Palette, marks: str) -> tuple[str, bool]:
+    """Return a pane's text as escaped HTML, and whether it is a remark rather than an answer."""
+    if answer is None or (answer.state == "streaming" and not answer.text):
+        return "…", True
+    if answer.state == "error":
+        return html.escape(f"{answer.what} {answer.fix}"), True
+    if not answer.text:
+        return ("stopped before the first word" if answer.state == "stopped" else "(empty answer)"), True
+    opposite = "after" if voice == "before" else "before"
+    other = exchange.answers.get(opposite)
+    if marks == "nothing" or not exchange.finished(voice) or not exchange.finished(opposite) or not (other and other.text):
+        return html.escape(answer.text), False
+    same = marks == "matches"
+    return marked(answer.text, other.text, match_style(palette.retention) if same else mark_style(voice, palette), matches=same), False
+
+
+def mark_style(voice: str, palette: Palette) -> str:
+    """Return how words that differ look: a grey line under before and the never-taught, the accent behind the others."""
+    if voice in ("before", "never"):
+        return f"background:none;color:inherit;border-bottom:2px solid {palette.before}"
+    return f"background:{palette.accent}29;color:inherit;border-radius:3px;padding:0 1px"
+
+
+def facts(exchange: Exchange, voice: str, run: Run) -> None:
+    """Say which run and weights a pane speaks for, how it was asked, and what the model read."""
+    answer, spoken = exchange.answers.get(voice), kind(voice)
+    if spoken is None:
+        return
+    if answer is None:
+        # Said at once: until the answer is complete, what stood here would name another run's weights.
+        st.caption(f"{md(spoken.run or run.id)} · not answered yet")
+        return
+    off, digest = spoken.kind == "never", md(answer.digest[:10] or "not recorded")
+    parts = ["adapter off" if off else f"adapter {digest}", md(spoken.run or run.id)]
+    side = (audited.of(run) or {}).get("sides", {}).get(voice)
+    if isinstance(side, dict):  # of an audit: the names that the user gave say more than the run's
+        parts = [md(side.get("name", "")), f"weights {digest}"]
+    if answer.state == "recorded":
+        parts.append("recorded")
+    elif answer.rate:
+        parts.append(f"{answer.rate:.0f} tokens/s")
+    if answer.state == "stopped":
+        parts.append("stopped")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(" · ".join(parts), width="content")
+        if exchange.prompt:
+            with st.popover("prompt", type="tertiary", help="The question exactly as the model read it", key=f"prompt.{voice}"):
+                st.code(exchange.prompt, language=None, wrap_lines=True)
+
+
+def same_weights(exchange: Exchange, voices: Sequence[str]) -> None:
+    """Say openly when two panes speak with equal weights, since their answers then prove nothing."""
+    for one, other in itertools.combinations(voices, 2):
+        digests = [exchange.answers[v].digest for v in (one, other) if v in exchange.answers]
+        if len(digests) == 2 and digests[0] and digests[0] == digests[1]:
+            names = f"“{md(label(one))}” and “{md(label(other))}”"
+            nothing = " Nothing was unlearned in this run." if {one, other} == {"before", "after"} else ""
+            st.error(
+                f"**{names} use the same weights.**{nothing} Equal answers mean nothing here.", icon=":material/error:"
+            )
+
+
+def ask(run: Run, exchange: Exchange, places: Mapping[str, DeltaGenerator], note: DeltaGenerator) -> None:
+    """Let voices answer into their places. Whatever interrupts this script closes the line, which ends the work."""
+    voices, palette, sent = list(places), look.palette(), time.monotonic()
+    exchange.again(voices)
+    try:
+        askable.askable(run)
+        replies = client.ask(run, [exchange.question], voices, exchange.decoding.answers, exchange.decoding.seed)
+        with contextlib.closing(replies):
+            for reply in replies:
+                progress(note, reply)
+                take(exchange, voices, reply, sent)
+                if reply["kind"] != "waiting":
+                    for voice, place in places.items():
+                        place.html(pane(exchange, voice, palette))
+    except StopException:  # Streamlit's own Stop, in the corner of the window
+        exchange.stop(voices)
+        raise
+    except UserError as error:
+        exchange.stop(voices)
+        exchange.error = (error.what, error.fix)
+
+
+def progress(note: DeltaGenerator, reply: Mapping[str, object]) -> None:
+    """Say what is being waited for."""
+    if reply["kind"] == "waiting":
+        note.caption(f"Waiting for the model: {duration(float(str(reply['seconds'])))}. The first time it has to be loaded.")
+    elif reply["kind"] == "loading":
+        note.caption("Loading the model …")
+    elif reply["kind"] in ("start", "pieces"):
+        note.caption("Answering …")

@@ -1,0 +1,166 @@
+"""What is asked, whom, and how: the prompt, suggested questions, voices and decoding. All of it is in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from core.config.stages import AnswersConfig
+from core.runs import askable
+from core.runs.store import Run
+from core.runs.voices import parse
+from core.util.errors import UserError
+from dashboard.text import shorten
+from dashboard.widgets import current_run
+from dashboard.widgets.exchange import Decoding, label
+from dashboard.widgets.names import SCOPES, SPLITS
+
+LONGEST = 4000
+"""characters of a question that are sent"""
+BLENDS = (25, 50, 75, 125, 150)
+OFFERED_RUNS = 20
+
+Rows = list[dict[str, Any]]
+
+
+def question(rows: Rows) -> str:
+    """Show the prompt and the suggestions; return the current question, empty where there is none."""
+    # Inside a container it stays here; alone it would be pinned to the bottom of the window.
+    typed = st.container().chat_input("Ask both models anything …", key="prompt", max_chars=LONGEST)
+    if typed and typed.strip():
+        choose(typed.strip()[:LONGEST])
+    return suggested(rows) if rows else current()
+
+
+def current() -> str:
+    """Return the question that the address or the visitor named."""
+    return str(st.query_params.get("q") or st.session_state.get("question") or "")[:LONGEST]
+
+
+def choose(text: str) -> None:
+    """Make a question the current one, in the address too; an empty one returns to the suggestions."""
+    st.session_state["question"] = text
+    if text:
+        st.query_params["q"] = text
+    else:
+        st.query_params.pop("q", None)
+
+
+def suggested(rows: Rows) -> str:
+    """Offer the run's questions by scope, split and words; return the current question."""
+    follow: dict[str, Any] = {"on_change": choose, "args": ("",), "bind": "query-params"}
+    # One row: the answers are what the page is about, and they stand below.
+    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    scope = row.segmented_control("Scope", list(SCOPES), format_func=SCOPES.get, default="unlearn", key="scope",
+                                  required=True, label_visibility="collapsed", width="content", **follow)  # fmt: skip
+    present = [split for split in SPLITS if any((r.get("scope"), r.get("split")) == (scope, split) for r in rows)]
+    if not present:
+        return current()
+    split = row.segmented_control("Questions", present, format_func=SPLITS.get, default=present[0], key="split",
+                                  required=True, label_visibility="collapsed", width="content", **follow)  # fmt: skip
+    picking = row.container(width=430)
+    with row.popover("Search ●" if st.session_state.get("search", st.query_params.get("search")) else "Search", key="searching", icon=":material/search:"):
+        words = st.text_input("Search questions, answers and subjects", key="search", placeholder="a name, a street, a word", **follow)
+    found = [
+        str(row.get("question", "")) for row in rows
+        if (row.get("scope"), row.get("split")) == (scope, split)
+        and words.lower() in f"{row.get('question', '')} {row.get('truth', '')} {row.get('subject', '')}".lower()
+    ]  # fmt: skip
+    asked = current()
+    if not found:
+        st.info("No recorded question fits. Try another word, or ask it yourself above.")
+        return asked
+    known = list(dict.fromkeys(found))
+    st.session_state["example"] = asked if asked in known else known[0] if not asked else None
+    picking.selectbox(
+        f"{len(known)} questions of the data", known, index=None, format_func=lambda text: shorten(text, 110), key="example",
+        placeholder=f"or pick one of {len(known)}", label_visibility="collapsed", on_change=lambda: choose(st.session_state["example"] or ""),
+    )  # fmt: skip
+    return asked or known[0]
+
+
+def voices(run: Run) -> list[str]:
+    """Let a third and a fourth voice be added; return the voices to show."""
+    never = st.toggle("Never taught", key="never", bind="query-params",
+                      help="A third pane: the original model (adapter off). It tells whether after is ignorant or broken.")  # fmt: skip
+    options = others(run)
+    other = st.selectbox(
+        "Another voice", options, index=None, key="voice", bind="query-params", accept_new_options=True, width=260,
+        format_func=lambda text: shorten(label(text), 60), placeholder="Another voice …", label_visibility="collapsed",
+        help="A checkpoint of unlearning, a blend of before and after, or another run on the same model. You can also type one: "
+             "step:12, blend:80, without:layer=3, run:ID/after.",
+    )  # fmt: skip
+    found = ["before", "after", *(["never"] if never else [])]
+    return list(dict.fromkeys([*found, *([canonical(str(other).strip())] if other and str(other).strip() else [])]))
+
+
+def canonical(text: str) -> str:
+    """Return a voice in its one spelling; what is none stays as it is, and its pane will say so."""
+    try:
+        return str(parse(text))
+    except UserError:
+        return text
+
+
+def others(run: Run) -> list[str]:
+    """Return voices beyond before, after and never: checkpoints, blends, and finished runs on the same base."""
+    steps = [f"step:{step}" for step in askable.checkpoints(run)]
+    return [*steps, *(f"blend:{percent}" for percent in BLENDS), *(f"run:{name}/after" for name in beside(run))]
+
+
+def beside(run: Run) -> list[str]:
+    """Return the ids of other runs whose adapters fit this run's base."""
+    found: list[str] = []
+    for name, other in current_run.known_runs().items():
+        if name != run.id and len(found) < OFFERED_RUNS:
+            try:
+                askable.unlearned(other)
+                if not askable.misfit(run, other):
+                    found.append(name)
+            except UserError:
+                continue  # a run without adapters cannot be asked, so it is not offered
+    return found
+
+
+def decoding(run: Run, own: Decoding) -> Decoding:
+    """Show the decoding settings behind one button; the run's own ones are the default."""
+    _follow_run(run, own)
+    base, bound = own.answers, {"bind": "query-params"}
+    differs = any(st.session_state.get(key, value) != value for key, value in _defaults(own).items())
+    with st.popover("Decoding ●" if differs else "Decoding", icon=":material/tune:", help="How the next word is chosen"):
+        st.caption("The same for all panes. Recorded answers were made with the run's own settings, shown at first.")
+        temperature = st.number_input("Temperature", 0.0, 5.0, float(base.temperature), 0.1, key="temperature", **bound,
+                                      help="0: always the most probable word. Higher: more variety.")  # fmt: skip
+        top_p = st.number_input("Top-p", 0.01, 1.0, float(base.top_p), 0.05, key="top_p", **bound,
+                                help="Choose only among the most probable words that together have this probability.")  # fmt: skip
+        seed = st.number_input("Seed", 0, 2**31 - 1, own.seed, key="seed", **bound,
+                               help="The same seed gives the same random numbers in all panes.")  # fmt: skip
+        tokens = st.number_input("Longest answer, tokens", 1, 2048, base.max_new_tokens, key="tokens", **bound)
+    # The ranges above hold in the browser only.
+    return Decoding(
+        AnswersConfig(
+            max_new_tokens=min(max(int(tokens), 1), 2048), temperature=min(max(float(temperature), 0.0), 5.0),
+            top_p=min(max(float(top_p), 0.01), 1.0), batch_size=base.batch_size,
+        ),
+        min(max(int(seed), 0), 2**31 - 1),
+    )  # fmt: skip
+
+
+def _defaults(own: Decoding) -> dict[str, Any]:
+    a = own.answers
+    return {"temperature": float(a.temperature), "top_p": float(a.top_p), "seed": own.seed, "tokens": a.max_new_tokens}
+
+
+def _follow_run(run: Run, own: Decoding) -> None:
+    """After a change of run its settings hold; at first those of the address do."""
+    if st.session_state.setdefault("decoding_of", run.id) != run.id:
+        st.session_state["decoding_of"] = run.id
+        st.session_state.update(_defaults(own))
+
+
+def marks(options: Sequence[str], names: dict[str, str]) -> str:
+    """Let the marking of words be chosen."""
+    return str(st.segmented_control("Mark words", options, format_func=names.get, default=options[0], key="marks", required=True,
+                                    bind="query-params", help="Which words of each answer are marked against the opposite one."))  # fmt: skip

@@ -1,0 +1,117 @@
+"""Every metric of the current run: its value for each voice, its interval, or why it is missing; and each question's values as a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from core.metrics import METRICS
+from core.util import csv_safe
+from core.util.safe_read import mapping
+from dashboard.charts.base import SCOPE_NAMES
+from dashboard.evidence.scores_table import Measured
+from dashboard.text import number
+from dashboard.widgets import current_run, headline_scores, look, number_table
+from dashboard.widgets.metric_values import ALWAYS, SPLITS, VOICES, Scores, Value
+from dashboard.widgets.number_table import Cell, Column, Row, Table
+
+UNMEASURED = "not measured in this run"
+WAY_ON = "A new run measures them where the setting “extras” of its last stage is on, as it is at first."
+LISTED = ("question", "truth")
+
+
+def show(current: Measured, split: str) -> None:
+    """Show the table and offer the file."""
+    found = table(current.scores, split)
+    st.markdown(in_words(found))
+    st.html(number_table.markup(found, look.palette()))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        headline_scores.where_from(look.where(current.run, "evaluate", "metrics.json", "each metric's own formula: python -m core metrics"), "metrics_from")
+        st.download_button("Each question's values", data=lambda: per_example(current.scores, current_run.answers(current.run)).encode(),
+                           file_name=f"{current.run.id}-examples.csv", mime="text/csv", icon=":material/download:", on_click="ignore",
+                           help="A row a question, a column a metric and voice; as CSV")  # fmt: skip
+
+
+def in_words(found: Table) -> str:
+    """Say how much was measured."""
+    known = sum(not row.cells and row.kind != "missing" for row in found.rows)
+    if not any(row.kind == "missing" for row in found.rows):
+        return f"{known} metrics, all of them with values."
+    return f"{known} metrics with values; the others stand below them, with the reason."
+
+
+def table(found: Scores, split: str) -> Table:
+    """Return a heading a metric and under it a row a part; after them the metrics that are missing, each with its reason."""
+    there = {str(v) for metric in found.metrics.values() for v in mapping(metric.get("values"))}
+    voices = [voice for voice in VOICES if voice in ALWAYS or voice in there]
+    voices += sorted(there - set(voices))
+    each = [metric_rows(found, name, split, voices) for name in dict.fromkeys([*METRICS, *found.metrics])]
+    rows = [row for rows in sorted(each, key=lambda rows: rows[0].kind == "missing") for row in rows]
+    # Those that were only never measured share one line; what else is missing has a reason of its own.
+    never = [row.name for row in rows if row.note == UNMEASURED]
+    rows = [row for row in rows if row.note != UNMEASURED]
+    if never:
+        rows.append(Row(f"{len(never)} more, not measured in this run", note=f"{', '.join(never)}. {WAY_ON}", kind="missing"))
+    return Table(f"All metrics of the run on {split}", "", [Column(VOICES.get(voice, voice)) for voice in voices], rows)
+
+
+def metric_rows(found: Scores, name: str, split: str, voices: Sequence[str]) -> list[Row]:
+    """Return the rows of one metric."""
+    known, own = METRICS.get(name), mapping(found.metrics.get(name))
+    unit = known.unit if known else str(own.get("unit", ""))
+    help_ = f"{known.help[:1].upper()}{known.help[1:]}. Wanted: {known.better}" if known else "Measured by a version of Forgetscope with other metrics"
+    title = f"{name.replace('_', ' ')}{f', {unit}' if unit else ''}"
+    values = {str(voice): mapping(of) for voice, of in mapping(own.get("values")).items()}
+    parts = [p for p in dict.fromkeys(str(p) for of in values.values() for p in of) if of_split(p, split)]
+    reasons = [f"{VOICES.get(v, v)}: {text}" if v != "all" else str(text) for v, text in mapping(own.get("reasons")).items()]
+    if not parts:
+        if not values and not reasons:
+            return [Row(title, note=UNMEASURED, kind="missing")]
+        why = "; ".join(reasons) or f"not measured on {split}"
+        return [Row(title, note=f"{help_}. Not available, because: {why}", kind="missing")]
+    missing = f" Missing: {'; '.join(reasons)}." if reasons else ""
+    notes = own.get("notes")
+    said = "".join(f" {text[:1].upper()}{text[1:]}." for text in map(str, notes)) if isinstance(notes, list) else ""
+    return [Row(title, note=f"{help_}.{said}{missing}"), *(Row(part_name(p), [written(found.value(name, v, p), unit) for v in voices]) for p in parts)]
+
+
+def of_split(part: str, split: str) -> bool:
+    """Say whether a part belongs to a split, or to none: scope/split, split, split/variant, or anything else."""
+    words = part.split("/")
+    named = [word for word in words if word in SPLITS]
+    return not named or split in named
+
+
+def part_name(part: str) -> str:
+    """Return a part in words; its split is the one that the whole page shows."""
+    words = [word for word in part.split("/") if word not in SPLITS]
+    return ", ".join(SCOPE_NAMES.get(word, word.replace("_", " ")) for word in words) or "all"
+
+
+def written(value: Value, unit: str) -> Cell:
+    """Write a value with its interval; percentages, which stand beside each other, all with one decimal."""
+    if value.value is None:
+        return Cell(title=value.reason)
+    half, digits = value.half, 1 if unit == "%" else decimals(value.value)
+    ends = "" if half is None else f"95 % interval {value.low:.{digits}f} to {value.high:.{digits}f}"
+    text = f"{value.value:.{digits}f}" if abs(value.value) < 10_000 else number(value.value)
+    return Cell(text, "" if half is None else f"±{half:.{digits}f}", ends)
+
+
+def decimals(value: float) -> int:
+    """Return how many decimals show three digits: 99.9, 1.03, 0.0042; 0 gets one."""
+    return 1 if value == 0 or abs(value) >= 10 else min(6, 2 - math.floor(math.log10(abs(value))))
+
+
+def per_example(found: Scores, rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return a CSV, a row a question, with each metric's value of each voice. No cell is read as a formula."""
+    values = {(metric, voice): of for metric in found.metrics for voice, of in found.examples(metric).items()}
+    heads = ("example", "scope", "split", "subject", *LISTED)
+    table: list[list[Any]] = [[*heads, *(f"{metric} {voice}" for metric, voice in values)]]
+    for row in rows:
+        name = str(row.get("example", ""))
+        table.append([*(str(row.get(head, "")) for head in heads), *(of.get(name) for of in values.values())])
+    return csv_safe.written(table)

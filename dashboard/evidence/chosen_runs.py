@@ -1,0 +1,61 @@
+"""Which runs stand beside the current one on the Scores page; kept in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from core.runs.overview import Overview, overview
+from core.runs.store import Run
+from dashboard.evidence import scores_table
+from dashboard.evidence.scores_table import Measured
+from dashboard.runs import runs_table
+from dashboard.widgets import current_run
+
+MOST = 80
+"""runs side by side"""
+NOBODY = "none"
+
+
+def choose(run: Run) -> list[Measured]:
+    """Let runs be chosen; return the current one and those, the current one first."""
+    known = current_run.known_runs()
+    found = {name: overview(other) for name, other in known.items()}
+    name_of = runs_table.names(list(found.values()))
+    others = {name: of for name, of in found.items() if name != run.id and not of.problem and of.state not in current_run.ALIVE}
+    st.session_state["scores.beside"] = wanted(found[run.id], others)
+    field, quick = st.columns([5, 1.2], vertical_alignment="bottom")
+    beside = field.multiselect(
+        "Beside it", list(others), format_func=lambda name: name_of.get(name, name), key="scores.beside", on_change=_chosen,
+        max_selections=MOST, placeholder="choose runs to compare with",
+        help="At first the bundled runs on the same data. The address names the chosen ones, so this view can be sent.",
+    )  # fmt: skip
+    same = [name for name, of in others.items() if of.data == found[run.id].data][:MOST]
+    if same:
+        quick.button(f"All {len(same)} on this data" if len(same) > 1 else "The one on this data", key="scores.all", on_click=put, args=(same,), disabled=set(same) <= set(beside),
+                     width="stretch")  # fmt: skip
+    return [in_full(known[name], found[name], name_of[name]) for name in (run.id, *beside) if name in known]
+
+
+def in_full(run: Run, of: Overview, name: str) -> Measured:
+    """Return a run with its scores."""
+    method, data = (" · ".join(text for text in pair if text) for pair in ((of.method, of.region), (of.data, of.model)))
+    return scores_table.measured(run, name, method, data)
+
+
+def wanted(current: Overview, others: Mapping[str, Overview]) -> list[str]:
+    """Return the runs that the address names, at first the bundled ones of the same data."""
+    given = st.query_params.get("beside")
+    if given is None:
+        return [name for name, of in others.items() if of.bundled and of.data == current.data]
+    return [name for name in dict.fromkeys(given.split(",")) if name in others][:MOST]
+
+
+def put(names: Sequence[str]) -> None:
+    """Write the chosen runs into the address."""
+    st.query_params["beside"] = ",".join(names) or NOBODY
+
+
+def _chosen() -> None:
+    put(st.session_state["scores.beside"])

@@ -1,0 +1,182 @@
+"""The tab "Leak probes": one line a probe in plain words, rates beside their references, what leaked, and a button that starts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from core import probes
+from core.jobs import lifecycle
+from core.jobs import probes as job
+from core.probes import PROBES, scorecard
+from core.runs import askable
+from core.runs.store import Run
+from core.util.errors import UserError
+from core.util.safe_read import mapping, number
+from dashboard.charts import probes as chart
+from dashboard.evidence import finding
+from dashboard.text import duration, md
+from dashboard.widgets import address, current_run, look, verdict_rows
+from dashboard.widgets.progress import cancel
+
+EVERY = 1.0
+"""Seconds between two looks while probes are made."""
+WHAT = (
+    "An answer that is gone may still come out if one asks otherwise, samples, or looks inside. Each probe asks in one way and counts "
+    "how often the truth comes back, **before**, **after**, and in the model that was **never taught** it: what that one says too "
+    "was not remembered."
+)
+ICONS = {
+    "leaks": ":material/water_drop:", "perhaps": ":material/help:", "no leak seen": ":material/check_circle:",
+    "use": ":material/visibility:", "look": ":material/visibility:", "unavailable": ":material/block:",
+}  # fmt: skip
+LEAKING = (
+    "Share of facts, answer tokens or pairs that each probe got out of the model. A leak is where after lies further right than "
+    "never taught, by more than chance explains."
+)
+BESIDE = "These tell no leak by themselves; what each rate is of stands with the probe, below."
+FEW = 4
+"""sentences up to which they stand open"""
+COLORS = {"leaks": "red", "perhaps": "orange", "no leak seen": "green"}
+
+
+def show(run: Run) -> None:
+    """Show what was probed, and offer to probe."""
+    st.markdown(WHAT)
+    alive = job.busy(run)
+    found = probes.read(run)
+    if alive:
+        st.fragment(going_on, run_every=EVERY)(run)
+    elif not found:
+        st.info("Not probed yet. Choose probes below and start them: they run in a process of their own, so this page can be closed.")
+    if not alive:
+        ended(run)
+        with st.expander("Make probes", expanded=not found, icon=":material/play_circle:"):
+            offer(run, found)
+    if found:
+        results(run, found)
+
+
+def results(run: Run, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show the scorecard, the rates as pictures, and one probe closely."""
+    lines = scorecard.card(found)
+    titles: dict[str, list[str]] = {}
+    for line in lines:
+        titles.setdefault(f"{ICONS.get(line.verdict, '')} {said(line.verdict)}", []).append(md(line.title))
+    st.markdown("  \n".join(f"{verdict}: {', '.join(names)}" for verdict, names in titles.items()))
+    pictures(run, found, [line for line in lines if line.verdict in COLORS], LEAKING, "probe_rates")
+    pictures(run, found, [line for line in lines if line.verdict not in COLORS], BESIDE, "probe_rates_beside")
+    with st.expander("What each probe found, in words", icon=":material/notes:", expanded=len(lines) <= FEW):
+        for line in lines:
+            st.markdown(f"{said(line.verdict)} · **{md(line.title)}**: {md(line.sentence)}")
+        st.caption("There is no overall grade: probes ask different things. “Leaks”: after is above never taught by more than chance explains.")
+    names = [line.probe for line in lines]
+    address.take("leak", names)
+    if st.session_state.get("leak") not in names:
+        st.session_state.pop("leak", None)
+    st.subheader("Look closer")
+    name = st.selectbox("Probe", names, key="leak", format_func=title, width=420)
+    address.keep("leak", name if name != names[0] else "")
+    finding.show(run, name, found[name])
+
+
+def said(verdict: str) -> str:
+    """Return a verdict in its colour; probes that only use or look are not judged."""
+    if verdict in COLORS:
+        return f":{COLORS[verdict]}[**{verdict}**]"
+    return f"**{'not judged' if verdict in ('use', 'look') else verdict}**"
+
+
+def pictures(run: Run, found: Mapping[str, Mapping[str, Any]], lines: Sequence[scorecard.Line], caption: str, key: str) -> None:
+    """Show the rates of some probes under a caption that says how they are read."""
+    rows = [row for line in lines if (row := verdict_rows.rates_of(line.title, mapping(found[line.probe].get("rates")))).values]
+    if not rows:
+        return
+    told = "; ".join(f"{row.name}: " + ", ".join(f"{chart.VOICES[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows)
+    st.caption(caption)
+    look.chart(chart.rates(rows, look.palette()), f"Rates of {len(rows)} probes with 95 % intervals. {told}", key,
+               facts=[("Run", run.id), ("File", "probes/*.json"), ("Computed as", "share of questions in which the truth came back, or what the probe's own measure says; "
+                      "bars: 95 % bootstrap over questions, exact binomial bound where all agree")],
+               on_click=lambda name: choose(name, found), columns=verdict_rows.columns(rows))  # fmt: skip
+
+
+def title(name: str) -> str:
+    """Return what a probe is called."""
+    return PROBES[name].title if name in PROBES else str(name)
+
+
+def choose(name: object, found: Mapping[str, Any]) -> None:
+    """Look closer at the probe whose point was clicked."""
+    for probe in found:
+        if title(probe) == name:
+            st.session_state["leak"] = probe
+
+
+# -- starting and watching ---------------------------------------------------------------------------------------------
+
+
+def offer(run: Run, found: Mapping[str, Any]) -> None:
+    """Let probes be chosen and started."""
+    try:
+        askable.unlearned(run)
+    except UserError as error:  # nothing is wrong: this run cannot be asked, or not yet
+        st.info(f"{md(error.what)} {md(error.fix)}")
+        return
+    quick = [name for name, probe in PROBES.items() if probe.cost == "seconds" and name not in found]
+    wanted = st.multiselect("Probes", list(PROBES), default=quick or None, format_func=lambda name: f"{title(name)} ({PROBES[name].cost})", key="probes.wanted",
+                            help="Those that take seconds are chosen at first; others take minutes on two cores.")  # fmt: skip
+    for name in wanted:
+        st.caption(f"**{md(title(name))}**: {md(PROBES[name].what)}" + (f" ({md(PROBES[name].source)})" if PROBES[name].source else ""))
+    busy = current_run.busy()
+    if st.button("Start", icon=":material/play_arrow:", type="primary", key="probes.start", disabled=not wanted,
+                 help="A run is at work: the probes wait until the device is free." if busy else None):  # fmt: skip
+        with look.complaints():
+            job.start(run, wanted)
+            st.rerun()
+
+
+def going_on(run: Run) -> None:
+    """Show how far the probes are; they can be cancelled. Draws the whole page once they have ended."""
+    lifecycle.reap()
+    place = job.place(run)
+    status = place.status()
+    if status.get("state") not in current_run.ALIVE:
+        st.rerun()
+    if status.get("state") == "queued":
+        st.info("The probes wait until the device is free." if status.get("position") else "Starting …", icon=":material/schedule:")
+    else:
+        share, words = progress(place)
+        st.progress(min(1.0, share), text=md(words))
+    asked = (place.path / "cancel").exists()
+    st.button("Stopping …" if asked else "Cancel", icon=":material/stop:", key="probes.cancel", disabled=asked, on_click=cancel, args=(place,),
+              help="What was found until then is kept.")  # fmt: skip
+
+
+def progress(place: Run) -> tuple[float, str]:
+    """Return how far all wanted probes are, 0 … 1, and in words how far the present one is, from its events."""
+    wanted = mapping(place.json(job.WANTED)).get("probes") or list(PROBES)
+    ended, name, done, total, words = 0, "", 0.0, 1.0, ""
+    for event in place.events():
+        if event.get("kind") == "stage" and event.get("name") in PROBES:
+            ended += event.get("state") == "done"
+            if event.get("state") == "running":
+                name, done, total, words = str(event["name"]), 0.0, 1.0, "starts"
+        elif event.get("kind") == "progress":
+            done, total = number(event.get("done")) or 0.0, number(event.get("total")) or 1.0
+            rate, left = number(event.get("rate")), number(event.get("left"))
+            words = f"{done:.0f} of {total:.0f} {event.get('unit') or ''}" + (f", {rate:.1f} a second" if rate else "")
+            words += f", {duration(left)} left" if left is not None else ""
+    said = f"{title(name)}: {words}" if name else "Loading the model …"
+    share = (ended + min(1.0, done / total)) / max(1, len(wanted)) if name else 0.0
+    return share, f"{said} · probe {min(ended + 1, len(wanted))} of {len(wanted)}"
+
+
+def ended(run: Run) -> None:
+    """Say how the last work on probes ended, unless all was well."""
+    status = job.place(run).status()
+    if status.get("state") == "failed":
+        look.complain(UserError(str(status.get("error") or "The probes failed."), str(status.get("fix") or "Start them again: what was found is kept.")))
+    elif status.get("state") == "cancelled":
+        st.caption("The last work on probes was cancelled. What was found until then is kept.")

@@ -1,0 +1,93 @@
+"""One example: what it was asked, what was answered, why it got its verdict, and what the visitor says instead."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core.metrics import own_verdicts
+from core.metrics.verdict_rules import MEANING, OF_SCOPE
+from core.runs.store import Run
+from dashboard.text import marked, match_style, md
+from dashboard.widgets import look, verdict_rows
+from dashboard.widgets.names import SCOPES, SPLITS
+from dashboard.widgets.verdict_rows import VOICES
+
+if TYPE_CHECKING:
+    from dashboard.charts.palette import Palette
+
+AS_RULED = "as the rules say"
+LONGEST = 4000
+"""characters of an answer that are shown"""
+BAD = ("leaked", "lost", "degenerate")
+
+
+def show(run: Run, row: Mapping[str, Any]) -> None:
+    """Show an example with its reasons."""
+    st.markdown(f"#### {md(row['question'])}")
+    where = " · ".join(part for part in (SCOPES[str(row["scope"])], SPLITS.get(str(row["split"]), str(row["split"])), str(row["subject"])) if part)
+    st.caption(md(where))
+    st.html(answers(row, look.palette()))
+    verdict_rows.compare_link(run, str(row["question"]), "Open in Compare")
+    own(run, row)
+
+
+def answers(row: Mapping[str, Any], palette: Palette, voices: Sequence[str] = tuple(VOICES)) -> str:
+    """Return the true answer and each voice's with its verdict and why, as escaped HTML, side by side where there is room.
+
+    Words that the true answer has too are marked.
+    """
+    parts = [block("True answer", html.escape(str(row["truth"])[:LONGEST]), "Its words are marked in the answers.", palette)]
+    for voice in voices:
+        verdict, why = verdict_of(row, voice)
+        if verdict:
+            text = marked(str(row[voice])[:LONGEST], str(row["truth"]), match_style(palette.retention), matches=True) or "<i>nothing</i>"
+            parts.append(block(VOICES[voice], text, f"{badge(verdict, palette)} {html.escape(why)}{chance(row, voice)}", palette))
+    return f'<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,260px),1fr));gap:.1rem 1.5rem">{"".join(parts)}</div>'
+
+
+def verdict_of(row: Mapping[str, Any], voice: str) -> tuple[str, str]:
+    """Return a voice's verdict by the rules and why; empty where it was not asked."""
+    suffix = "" if voice == "after" else f"_{voice}"
+    verdict = str(row.get("ruled" if voice == "after" and "ruled" in row else f"verdict{suffix}") or "")
+    return verdict, str(row.get(f"why{suffix}") or "")
+
+
+def chance(row: Mapping[str, Any], voice: str) -> str:
+    """Return the true answer's probability, where the reason did not say it."""
+    p = row.get(f"p_{voice}")
+    known = isinstance(p, float) and not math.isnan(p) and "probability" not in verdict_of(row, voice)[1]
+    return f" The true answer has probability {p:.2f} a token." if known else ""
+
+
+def badge(verdict: str, palette: Palette) -> str:
+    """Return a verdict as a word in its colour."""
+    color = palette.bad if verdict in BAD else palette.muted if verdict == "refused" else palette.text
+    return f'<b style="color:{color}" title="{html.escape(MEANING[verdict], quote=True)}">{html.escape(verdict)}</b>'
+
+
+def block(name: str, text: str, note: str, palette: Palette) -> str:
+    """Return one voice's lines. text, note: escaped HTML already."""
+    under = f'<div style="font-size:.85rem;color:{palette.muted};margin-top:.15rem;overflow-wrap:anywhere">{note}</div>' if note else ""
+    return (
+        f'<div style="margin:.1rem 0 .8rem"><div style="font-size:.85rem;color:{palette.muted}">{html.escape(name)}</div>'
+        f'<div style="line-height:1.5;overflow-wrap:anywhere;white-space:pre-wrap" dir="auto">{text}</div>{under}</div>'
+    )
+
+
+def own(run: Run, row: Mapping[str, Any]) -> None:
+    """Let the visitor disagree, with a note; both are kept apart from what the rules say."""
+    example, options = str(row["id"]), [AS_RULED, *OF_SCOPE[str(row["scope"])]]
+    given, note = str(row.get("own") or ""), own_verdicts.remarks(run).get(example, {}).get("note", "")
+    with st.form(f"own.{run.id}.{example}", border=False):
+        verdict = st.selectbox("Your verdict", options, index=options.index(given) if given in options else 0, key=f"own.verdict.{run.id}.{example}",
+                               help="It counts instead of the rules' one, and is kept apart from it in verdicts.json.")  # fmt: skip
+        text = st.text_area("Note", note, key=f"own.note.{run.id}.{example}", max_chars=own_verdicts.LONGEST_NOTE, height=68)
+        if st.form_submit_button("Save", icon=":material/save:"):
+            with look.complaints():
+                own_verdicts.give(run, example, "" if verdict == AS_RULED else str(verdict), text or "")
+                st.rerun()

@@ -1,0 +1,35 @@
+"""Probe: what became of every example, one by one, and what still comes out if one asks otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from core.runs.store import Run
+from dashboard.evidence import examples, leak_probes, one_subject, own_questions, verdict_rules
+from dashboard.widgets import current_run, look, verdict_rows
+
+JUDGED = ("Every example", "One subject", "Rules")  # these need recorded answers
+TABS: dict[str, Callable[[Run], None]] = {
+    "Every example": examples.show, "One subject": one_subject.show, "Own questions": own_questions.show,
+    "Leak probes": leak_probes.show, "Rules": verdict_rules.show,
+}  # fmt: skip
+
+
+def page() -> None:
+    """Show the page."""
+    run = current_run.opened()
+    if run is None:
+        return
+    st.title("What still comes out")
+    for tab, name in zip(st.tabs(list(TABS), key="probe", on_change="rerun", bind="query-params"), TABS, strict=True):
+        if tab.open:
+            with tab, look.complaints():
+                if name in JUDGED and "after" not in verdict_rows.gathered(run).evidence:
+                    examples.nothing(run)
+                else:
+                    TABS[name](run)
+
+
+page()

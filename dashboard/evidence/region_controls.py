@@ -1,0 +1,189 @@
+"""Controls: would any other region of equal size have done as well? One click starts them, and this watches them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from core.jobs import controls, forecast, lifecycle, sweep
+from core.jobs.sweep import Member, Sweep
+from core.runs import store
+from core.runs.store import Run
+from core.util import failures
+from core.util.errors import UserError
+from core.util.safe_read import mapping, number
+from dashboard.charts import controls as chart
+from dashboard.charts.controls import Control
+from dashboard.evidence import chosen_runs
+from dashboard.evidence.scores_table import Measured
+from dashboard.text import md
+from dashboard.widgets import current_run, literature, look, number_table
+from dashboard.widgets.number_table import Cell, Column, Row, Table
+
+EVERY = 1.5
+"""Seconds between two looks while they are at work."""
+WHAT = (
+    "A score says how much was forgotten, not that it was found. **Controls** run the same method with the same settings on other "
+    "regions: all tensors, as many tensors drawn at random (three times), all the others; where gradients chose the region, also what "
+    "they choose after other random answers, and by the paper's rule with both scopes exchanged. If random tensors do as well, the "
+    "region explains nothing."
+)
+FORMULA = "mean of Unlearn and Retention Success on val; bars: 95 % bootstrap over questions"
+DIFFERENCE = (
+    "Student's interval from two variances: of the mean difference over questions (bootstrap; they are the same for all runs), and "
+    "of one more random region against the mean of those drawn"
+)
+COLUMNS = (
+    Column("Unlearn", "Unlearn Success on val"), Column("Retention", "Retention Success on val"),
+    Column("Average", "Mean of the two"), Column("Never-knew", "100: as if never taught"),
+    Column("Degenerate", "Answers about what must be forgotten that are noise"),
+)  # fmt: skip
+
+
+def show(current: Measured) -> None:
+    """Show the controls of the current run, or offer to make them."""
+    folder = store.runs_folder()
+    made = controls.find(current.run, folder)
+    st.markdown(WHAT)
+    literature.beside("controls")
+    if made is None:
+        offer(current.run)
+        return
+    alive = str(sweep.state(made)["state"]) in current_run.ALIVE
+    st.fragment(_look, run_every=EVERY if alive else None)(current, made, alive)
+
+
+def offer(run: Run) -> None:
+    """Say what the controls would cost, and start them."""
+    try:
+        wanted = [member for member in controls.members(run) if member.existing is None]
+    except UserError as error:  # nothing is wrong: this run has no controls, or not yet
+        st.info(f"{md(error.what)} {md(error.fix)}")
+        return
+    st.caption(md(cost(run, wanted)))
+    if st.button("Run the controls", type="primary", icon=":material/science:", key="controls.start"):
+        with look.complaints():
+            lifecycle.start_sweep(controls.create(run, store.runs_folder()))
+            st.rerun()
+
+
+def cost(run: Run, wanted: Sequence[Member]) -> str:
+    """Say how many runs there would be and how long they take: from earlier runs, else from this run's own seconds."""
+    found = forecast.from_runs([member.config for member in wanted], store.runs_folder())
+    many = f"{len(wanted)} runs, one after the other, by one worker"
+    if found is not None:
+        return f"{many}. {found}"
+    stages = mapping(mapping(run.json("manifest.json")).get("stages"))
+    each = sum(number(mapping(stages.get(name)).get("seconds")) or 0.0 for name in store.OWN)
+    if not each:
+        return f"{many}. How long they take cannot be said: this run recorded no seconds."
+    said = f"{many}. This run took {forecast.duration(each)} to unlearn and score, so about {forecast.duration(each * len(wanted))}"
+    return f"{said} where it was made; teaching and gradients come on top where this machine has not computed them yet."
+
+
+def _look(current: Measured, made: Sweep, was_alive: bool) -> None:
+    lifecycle.reap()
+    state, found = sweep.state(made), controls.result(made)
+    alive = str(state["state"]) in current_run.ALIVE
+    if was_alive and not alive:
+        st.rerun()  # the rest of the page should see the runs too
+    if alive:
+        going_on(made, state)
+    else:
+        ended(made, state)
+    if found.sentence:
+        st.markdown(f"**{md(found.sentence)}**")
+    drawn = points(found.rows)
+    if len(drawn) > 1:
+        references = {name: value for name, voice in (("before", "before"), ("never taught", "never"))
+                      if (value := current.scores.average(voice, controls.SPLIT).value) is not None}  # fmt: skip
+        look.chart(chart.controls(drawn, references, look.palette()), found.sentence or "The run beside its controls", "controls",
+                   facts=[*look.where(current.run, "evaluate", "tokens.parquet of each run", FORMULA, "the questions of val, whatever the page shows"),
+                          ("Sentence", DIFFERENCE), ("Sweep", found.sweep)])  # fmt: skip
+    if found.rows:
+        st.html(number_table.markup(table(found.rows), look.palette()))
+    if not alive:
+        after(made, found.rows, current.run)
+
+
+def going_on(made: Sweep, state: Mapping[str, Any]) -> None:
+    """Show how far they are; they can be cancelled."""
+    total, done = int(state["total"]) or 1, int(state["ended"])
+    if state["state"] == "queued":
+        place = state["position"]
+        words = f"They wait until the device is free: number {place} in the queue." if place else "Starting …"
+        st.info(words, icon=":material/schedule:")
+    else:
+        now = f": {state['now']}" if state["now"] else ""
+        st.progress(min(1.0, done / total), text=md(f"{done} of {total} runs are there{now}"))
+    asked = (made.path / "cancel").exists()
+    st.button("Stopping …" if asked else "Cancel", icon=":material/stop:", key="controls.cancel", disabled=asked, on_click=_cancel, args=(made,),
+              help="What was computed is kept, and you can go on later.")  # fmt: skip
+
+
+def ended(made: Sweep, state: Mapping[str, Any]) -> None:
+    """Say how they ended, unless all is well."""
+    if state["state"] == "failed":
+        look.complain(UserError(str(state["error"] or "The worker is gone."), "Go on below: what is done stays done."))
+    elif state["state"] == "cancelled":
+        st.caption("They were cancelled. What is done stays done.")
+
+
+def after(made: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> None:
+    """Offer to go on, to compare, to start anew."""
+    missing = sum(row.get("state") != "done" for row in rows)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if missing and st.button(f"Go on with the {missing} that {'is' if missing == 1 else 'are'} missing", icon=":material/play_arrow:", key="controls.resume"):
+            with look.complaints():
+                sweep.reopen(made)
+                lifecycle.start_sweep(made)
+                st.rerun()
+        others = [str(row.get("run")) for row in rows if row.get("state") == "done" and row.get("run") != run.id]
+        st.button("Put them beside this run", icon=":material/table_rows:", key="controls.beside", on_click=chosen_runs.put, args=(others,),
+                  disabled=not others)  # fmt: skip
+
+
+def _cancel(made: Sweep) -> None:
+    with look.complaints():
+        try:
+            sweep.cancel(made)
+        except OSError as error:
+            raise failures.disk_error(made.path / "cancel", error) from error
+
+
+def points(rows: Sequence[Mapping[str, Any]]) -> list[Control]:
+    """Return the rows that have a score."""
+    found = []
+    for row in rows:
+        ends = row.get("interval")
+        if isinstance(ends, list | tuple) and len(ends) == 3:
+            value, low, high = map(float, ends)
+            found.append(Control(named(row), value, low, high, row.get("role") == "given"))
+    return found
+
+
+def named(row: Mapping[str, Any]) -> str:
+    """Return what a row is called."""
+    return "this run" if row.get("role") == "given" else str(row.get("control") or row.get("run"))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the numbers behind the picture; a failed run stands there with its reason."""
+    lines = []
+    for row in rows:
+        ends = row.get("interval")
+        average = Cell(f"{ends[0]:.1f}", f"±{(ends[2] - ends[1]) / 2:.1f}", f"95 % interval {ends[1]:.1f} to {ends[2]:.1f}") if ends else Cell()
+        cells = [plain(row, "unlearn"), plain(row, "retention"), average, plain(row, "never_knew"), plain(row, "degenerate")]
+        state = str(row.get("state"))
+        mark = f"✖ {state}" if state in ("failed", "cancelled") else "✖ diverged" if row.get("diverged") else ""
+        note = str(row.get("error") or "") if state == "failed" else "" if state == "done" else state
+        lines.append(Row(named(row), cells, note, "after" if row.get("role") == "given" else "", mark))
+    return Table("Scores of the run and its controls on val", "percent, on val", COLUMNS, lines)
+
+
+def plain(row: Mapping[str, Any], name: str) -> Cell:
+    """Write one score on val."""
+    value = number(mapping(row.get(name)).get(controls.SPLIT))
+    return Cell() if value is None else Cell(f"{value:.1f}")

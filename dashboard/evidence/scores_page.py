@@ -1,0 +1,118 @@
+"""Scores: what each run forgot and kept, beside its references, its controls and the published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from core.runs.store import Run
+from core.util.safe_read import mapping
+from dashboard.evidence import (
+    all_metrics,
+    by_subject,
+    chosen_runs,
+    cost,
+    published,
+    region_controls,
+    score_words,
+    scores_table,
+    seeds,
+    step_by_step,
+    tradeoff,
+)
+from dashboard.evidence.scores_table import Measured
+from dashboard.runs import chosen as runs_chosen
+from dashboard.text import md
+from dashboard.widgets import current_run, documents, headline_scores, literature, look, method_list, number_table
+from dashboard.widgets.metric_values import IN_WORDS, SPLITS
+
+Chosen = Sequence[Measured]
+
+
+def page() -> None:
+    """Show the page."""
+    run = current_run.opened()
+    if run is None:
+        return
+    st.title("What is gone, and what is left")
+    chosen = chosen_runs.choose(run)
+    if chosen[0].scores.metrics:
+        split, paper = switches(run, chosen[0])
+        st.markdown(md(score_words.verdict(chosen[0].scores, split)))
+        table(chosen, split, paper)
+        step_by_step.saw(chosen, split)
+        tradeoff.show(chosen, split, paper)
+    else:
+        not_yet(run)
+        split = "val"
+    st.subheader("Look closer")
+    for tab, show in zip(st.tabs(list(names()), key="part", on_change="rerun", bind="query-params"), names().values(), strict=True):
+        if tab.open:
+            with tab, look.complaints():
+                show(chosen, split)
+
+
+def names() -> dict[str, Callable[[Chosen, str], None]]:
+    """Return what can be looked at more closely; only the open tab is computed."""
+    found: dict[str, Callable[[Chosen, str], None]] = {
+        "Step by step": lambda chosen, _: step_by_step.show(chosen[0]),
+        "By subject": lambda chosen, split: by_subject.show(chosen[0], split),
+        "Controls": lambda chosen, _: region_controls.show(chosen[0]),
+        "Cost": lambda chosen, _: cost.show(chosen),
+        "Settings that differ": lambda chosen, _: settings(chosen),
+        "All metrics": lambda chosen, split: all_metrics.show(chosen[0], split),
+        "Methods": lambda *_: method_list.show(),
+    }
+    if documents.FINDINGS.exists():
+        found["What we found"] = lambda *_: documents.show(documents.FINDINGS)
+    return found
+
+
+def not_yet(run: Run) -> None:
+    """Say why there are no scores."""
+    alive = run.status().get("state") in current_run.ALIVE
+    st.info("Scores are measured in a run's last stage: this one is not that far." if alive else "This run ended before it was measured.")
+    st.page_link("runs/new_run_page.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
+
+
+def switches(run: Run, current: Measured) -> tuple[str, str]:
+    """Let the questions and the published table be chosen."""
+    splits = current.scores.splits() or list(SPLITS)
+    shown_as = {SPLITS[split]: split for split in splits}
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        shown = st.segmented_control("Questions", list(shown_as), key="on", default=next(iter(shown_as)), required=True, bind="query-params",
+                                     help="Train: the questions that unlearning saw. New questions (val) mostly ask for the same facts in other words; some ask for other facts about the same people or texts.")  # fmt: skip
+        tables = list(published.read().tables)
+        fits = published.fitting(str(mapping(mapping(run.json("config.json")).get("data")).get("subset", "")))
+        # Another subset brings its own table, even where one was chosen for the last.
+        other = st.session_state.setdefault("paper_of", fits) != fits
+        if other:
+            st.session_state["paper"] = fits
+        st.session_state["paper_of"] = fits
+        paper = st.selectbox("Published table", tables, None if other else tables.index(fits), key="paper", width=260,
+                             bind="query-params", help="The paper's own numbers. Its models have 7 billion parameters.")  # fmt: skip
+    return shown_as.get(shown, splits[0]), paper if paper in tables else tables[0]
+
+
+def table(chosen: Chosen, split: str, paper: str) -> None:
+    """Show the paper's table."""
+    palette = look.palette()
+    found = scores_table.table(chosen, split, seeds.rows(chosen, split, palette), paper, palette)
+    st.html(number_table.markup(found, palette))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        headline_scores.where_from([*look.where(chosen[0].run, "evaluate", "metrics.json", "", IN_WORDS[split]), *headline_scores.SOURCES.items()])
+        st.caption("The stronger the shade, the better: forgetting is best where a never-taught model is, so without one it gets no shade.")
+    literature.beside("forgotten")
+
+
+def settings(chosen: Chosen) -> None:
+    """Show in which settings the chosen runs differ."""
+    if len(chosen) < 2:
+        st.caption("Choose another run above: the settings in which they differ will stand here.")
+        return
+    st.markdown(f"{len(chosen)} runs; a dash: that run's method or region has no such setting.")
+    runs_chosen.differing({run.run.id: run.run for run in chosen}, {run.run.id: run.name for run in chosen})
+
+
+page()

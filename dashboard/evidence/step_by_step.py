@@ -1,0 +1,137 @@
+"""Step by step: what the run would be had it stopped elsewhere, and whether that choice was a fair one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from core.jobs import lifecycle
+from core.runs import askable, picked_step, store
+from core.runs.store import Run
+from core.util.safe_read import mapping, number
+from dashboard.charts import curves
+from dashboard.charts.stops import stops
+from dashboard.evidence.scores_table import Measured
+from dashboard.text import md
+from dashboard.widgets import current_run, look
+
+FORMULA = "100 − accuracy on the unlearn scope, accuracy on the retention scope, on a fixed sample at every check"
+PEEKED = (
+    "This run's scores on val were on the screen. A step that is chosen in their sight has used val up: what it scores there is "
+    "no longer what new questions would give, so the new run is marked."
+)
+SEEN = "val_seen"
+"""key of the runs whose scores on val this session has shown"""
+HELP = "A new run whose “after” is this checkpoint. Its steps come from the cache; only answers and scores are made."
+
+
+def saw(chosen: Sequence[Measured], split: str) -> None:
+    """Remember whose scores on val were shown: switching to other questions afterwards does not make that undone."""
+    if split == "val":
+        st.session_state.setdefault(SEEN, set()).update(run.run.id for run in chosen)
+
+
+def show(current: Measured) -> None:
+    """Show the curve of the current run, and let a checkpoint be picked as its result."""
+    run, result = current.run, mapping(current.run.json("unlearn.json"))
+    checks = checked(result)
+    if not checks:
+        st.info("This run measured nothing on the way: its unlearning made no check, or was left out.")
+        return
+    steps = [int(check["step"]) for check in checks]
+    kept = int(number(result.get("step")) or steps[-1])
+    chosen = pick(run, steps, kept)
+    sample = "dev" if result.get("split") == "dev" else "train"
+    ignorance = never_taught(result)
+    st.markdown(md(in_words(checks, chosen, kept, ignorance, sample)))
+    look.chart(stops(checks, chosen, kept, ignorance, look.palette()), f"Success on both scopes at {len(steps)} checks", "stops",
+               facts=look.where(run, "unlearn", "unlearn.json", FORMULA, f"a fixed sample of the {sample} questions"))  # fmt: skip
+    offer(run, chosen, kept, "val" if run.id in st.session_state.get(SEEN, ()) else sample)
+    with st.expander("Loss at every step", icon=":material/show_chart:", key="losses.open", on_change="rerun") as box:
+        if box.open:
+            look.chart(curves.losses(curves.of_result(result), look.palette()), "Loss on each part of the batch at each step", "losses",
+                       facts=look.where(run, "unlearn", "unlearn.json", "mean cross-entropy of the step's batch", "a batch a step"))  # fmt: skip
+
+
+def never_taught(result: Mapping[str, Any]) -> float | None:
+    """Return the never-taught model's Unlearn Success on the questions of the checks; older runs did not record it."""
+    known = number(result.get("never_taught"))
+    return None if known is None else 100 - known
+
+
+def checked(result: Mapping[str, Any]) -> list[Mapping[str, float]]:
+    """Return the checks that have all three numbers, in order."""
+    found = result.get("checks")
+    rows = [mapping(row) for row in found] if isinstance(found, list) else []
+    return [row for row in rows if all(number(row.get(key)) is not None for key in ("step", "unlearn", "retention"))]
+
+
+def pick(run: Run, steps: Sequence[int], kept: int) -> int:
+    """Show the slider; return the step that is chosen, at first the run's own result."""
+    options, state = [str(step) for step in sorted({*steps, kept})], st.session_state
+    if len(options) < 2:
+        return kept
+    start = str(kept)
+    other = state.setdefault("step_of", run.id) != run.id or state.get("step", start) not in options
+    if other:
+        state["step"] = start
+    state["step_of"] = run.id
+    # A value that was put there and a default are one too many.
+    return int(st.select_slider("Stop at step", options, None if other else start, key="step", bind="query-params",
+                                help="A check was made at each of these steps. The run's own result is where it starts."))  # fmt: skip
+
+
+def in_words(checks: Sequence[Mapping[str, float]], chosen: int, kept: int, ignorance: float | None, sample: str) -> str:
+    """Say what stopping at a step would have meant."""
+    at = {int(check["step"]): check for check in checks}
+    if chosen not in at:
+        return f"At step {chosen} nothing was measured."
+    u, r = 100 - at[chosen]["unlearn"], at[chosen]["retention"]
+    beside = "" if ignorance is None else f" (never taught: {ignorance:.1f})"
+    if chosen == kept:
+        return f"The result is step {kept}: on a fixed sample of the {sample} questions Unlearn Success {u:.1f}{beside}, Retention Success {r:.1f}."
+    if kept not in at:
+        return f"Stopped at step {chosen}: Unlearn Success {u:.1f}{beside}, Retention Success {r:.1f}, on a fixed sample of the {sample} questions."
+    du, dr = u - (100 - at[kept]["unlearn"]), r - at[kept]["retention"]
+    return (
+        f"Stopped at step {chosen} instead of {kept}: Unlearn Success {u:.1f}{beside}, {_points(du)}; Retention Success {r:.1f}, {_points(dr)}; "
+        f"on a fixed sample of the {sample} questions."
+    )  # fmt: skip
+
+
+def _points(change: float) -> str:
+    return "no change" if abs(change) < 0.05 else f"{abs(change):.1f} points {'more' if change > 0 else 'less'}"
+
+
+def offer(run: Run, chosen: int, kept: int, split: str) -> None:
+    """Offer what can be done with a checkpoint, or say why it cannot. split: what the choice is made by."""
+    reason = refusal(run, chosen, kept)
+    if chosen != kept:
+        badge = ":orange-badge[:material/visibility: picked on val]" if split == "val" else f":gray-badge[picked on {md(split)}]"
+        st.markdown(badge)
+        if split == "val":
+            st.caption(PEEKED)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Make it a run", icon=":material/flag:", disabled=bool(reason), help=HELP):
+            with look.complaints():
+                made = lifecycle.submit(picked_step.config(run, chosen, split), store.runs_folder())
+                current_run.open_run(made.id)
+                st.session_state["next_tab"] = "This run"
+                st.switch_page("runs/new_run_page.py", query_params={"run": made.id})
+        st.page_link("compare/page.py", label="Ask this checkpoint", icon=":material/compare:", disabled=bool(reason),
+                     query_params={"run": run.id, "voice": f"step:{chosen}"})  # fmt: skip
+    if reason:
+        st.caption(reason)
+
+
+def refusal(run: Run, chosen: int, kept: int) -> str:
+    """Say why a checkpoint cannot be used, nothing where it can."""
+    if chosen == kept:
+        return "This step is the run's result already. Move the slider to see what another one would have been."
+    if run.bundled:
+        return "The bundled runs ship without checkpoints. Start it again on the page Runs: yours keeps them."
+    if chosen not in askable.checkpoints(run):
+        return "There is no checkpoint of this step: only those up to the result are kept."
+    return ""

@@ -1,0 +1,21 @@
+"""Documents: what the project found, how it is operated, what changed."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.widgets import documents
+
+
+def page() -> None:
+    """Show the page."""
+    found = documents.files()
+    st.title("Documents")
+    if not found:
+        st.info("This installation has no documents: the folder assets is incomplete.")
+        return
+    title = st.selectbox("Document", list(found), key="document", bind="query-params", label_visibility="collapsed")
+    documents.show(found[title])
+
+
+page()

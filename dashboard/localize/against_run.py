@@ -1,0 +1,132 @@
+"""One localization against another run's: difference map, overlap against chance, stability over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core.config import run_config
+from core.regions.overlap import Overlap, aligned, overlap, rank_correlation
+from core.runs import overview
+from core.runs.store import Run
+from core.util.errors import UserError
+from dashboard.charts import differences
+from dashboard.text import md
+from dashboard.widgets import address, current_run, look
+from dashboard.widgets.plot import columns_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+JACCARD = "Tensors in both regions as a share of the tensors in either: 1 is the same region, 0 has nothing in common."
+RANKS = "Spearman's rank correlation over the tensors with a gradient in both runs: 1 puts them in the same order, 0 has nothing to do with it."
+
+
+def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
+    """Let another run be chosen, and compare."""
+    others = {name: other for name, other in current_run.known_runs().items() if name != run.id and (other.path / "localization.parquet").exists()}
+    if not others:
+        st.caption("There is no other run with gradients yet. Start one with another seed: is the same region found again?")
+        st.page_link("runs/new_run_page.py", label="Same again, with another seed", icon=":material/replay:",
+                     query_params={"run": run.id, "again": run.id})  # fmt: skip
+        return
+    address.take("other", others)
+    name = st.selectbox("Other run", ["", *others], key="other",
+                        format_func=lambda key: current_run.label(others[key]) if key else "choose a run")  # fmt: skip
+    address.keep("other", name)
+    if not name:
+        st.caption("A difference map, how many tensors both select, and whether that is more than chance.")
+        return
+    other = others[name]
+    theirs, recorded = current_run.table(other, "localization"), other.json("region.json")
+    if theirs is None or not isinstance(recorded, dict):
+        st.info("That run has no region yet.")
+        return
+    with look.complaints():
+        compare(run, table, region, other, theirs, recorded["tensors"])
+    stability(run, table, region)
+
+
+def compare(
+    run: Run, table: pd.DataFrame, region: Sequence[str], other: Run, theirs: pd.DataFrame, their_region: Sequence[str]
+) -> None:
+    """Show how two localizations agree. Raises UserError where they cannot be compared."""
+    first, second = aligned(table, theirs)
+    found = agreement(first, second, region, their_region)
+    live, changed = in_both(first, second), what_differs(run, other)
+    st.markdown(f"What differs between the runs: {md(', '.join(changed)) if changed else 'nothing that a localization depends on'}.")
+    with st.grid(4, min_column_width=150, gap="small"):
+        st.metric("Jaccard", f"{found.jaccard:.2f}", f"chance {found.chance:.2f}", delta_color="off", delta_arrow="off", help=JACCARD)
+        st.metric("In both", f"{found.both}", f"of {found.first} and {found.second}", delta_color="off", delta_arrow="off")
+        for label, column in (("Ranks: cosine", "cos"), ("Ranks: forget gradient", "mag_unlearn")):
+            ranks = rank_correlation(first.loc[live, column], second.loc[live, column])
+            st.metric(label, "–" if math.isnan(ranks) else f"{ranks:.2f}", help=RANKS)
+    st.markdown(verdict(found))
+    kind = st.segmented_control("Difference of", list(differences.KINDS), format_func=differences.KINDS.get, default="cosine",
+                                key="difference", required=True, bind="query-params")  # fmt: skip
+    both = (region, their_region)
+    fig = differences.difference(first, second, kind, both, look.palette())
+    facts = look.where(run, "localize", "localization.parquet of both runs",
+                       "this − other; magnitudes as log10 of their ratio" if kind != "region" else "membership in both regions")  # fmt: skip
+    look.chart(fig, f"Difference of {differences.KINDS[kind]} between this run and {other.id}", "difference_map",
+               facts=[*facts, ("Other run", other.id)],
+               columns=columns_of(differences.numbers(first, second, kind, both)))  # fmt: skip
+
+
+def in_both(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:
+    """Tell which tensors of two aligned tables both runs could choose: those with a gradient in both."""
+    return first["has_gradient"] & second["has_gradient"]
+
+
+def agreement(first: pd.DataFrame, second: pd.DataFrame, region: Sequence[str], their_region: Sequence[str]) -> Overlap:
+    """Compare two regions on the tensors that both runs could choose."""
+    could = set(first.loc[in_both(first, second), "name"])
+    return overlap(could.intersection(region), could.intersection(their_region), len(could))
+
+
+def verdict(found: Overlap) -> str:
+    """Say in words whether two regions agree more than chance."""
+    sizes = f"Two random regions of {found.first} and {found.second} out of {found.total} tensors"
+    if found.as_large_by_chance < 0.01:
+        p = "less than 1 in 10,000" if found.as_large_by_chance < 1e-4 else f"{100 * found.as_large_by_chance:.2f} %"
+        return f"**More than chance.** {sizes} share at least that many in {p} of all draws; {found.chance:.2f} is what chance gives."
+    p = f"{100 * found.as_large_by_chance:.0f} %"
+    said = "Hard to tell from chance" if found.as_large_by_chance < 0.05 else "No more than chance"
+    return f"**{said}.** {sizes} share at least that many in {p} of all draws."
+
+
+def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
+    """List every run that differs in the seed only, with the overlap of its region with this run's own."""
+    rows: list[dict[str, Any]] = []
+    mine = run.json("region.json")
+    own = mine["tensors"] if isinstance(mine, dict) else region
+    for name, other in current_run.known_runs().items():
+        if name == run.id or what_differs(run, other) != ["seed"]:
+            continue  # before its table is read: there may be hundreds of runs
+        recorded, theirs = other.json("region.json"), current_run.table(other, "localization")
+        if not isinstance(recorded, dict) or theirs is None:
+            continue
+        try:
+            found = agreement(*aligned(table, theirs), own, recorded["tensors"])
+        except UserError:
+            continue  # nothing in common, or an empty region: no row to show
+        rows.append({"Run": name, "Seed": other.config().seed, "In both": found.both, "Jaccard": round(found.jaccard, 3),
+                     "Chance": round(found.chance, 3)})  # fmt: skip
+    if rows:
+        st.markdown("**Stability: the same settings with other seeds**")
+        st.dataframe(rows, hide_index=True, alt="Overlap of this region with those of other seeds")
+        if set(own) != set(region):
+            st.caption("Compared is the region that this run was unlearned on, not the one that you see chosen above.")
+
+
+def what_differs(first: Run, second: Run) -> list[str]:
+    """Return the settings, other than the name, in which two runs differ and that a localization depends on."""
+    # Not as the files have them: one that is older than a setting means its default.
+    one, two = overview.readable(first), overview.readable(second)
+    if not one or not two:
+        return ["an unreadable configuration"]
+    stages = ("seed", "model", "data", "teach", "localize", "region")
+    return list(run_config.differences([{stage: config.get(stage) for stage in stages} for config in (one, two)]))

@@ -1,0 +1,127 @@
+"""Drill-down into one cell: its numbers, what is inside, which questions drive it, and how far unlearning moved it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core.models.cells import number as layer_number
+from core.models.cells import short
+from core.runs.store import Run
+from dashboard.charts import cell as charts
+from dashboard.charts.heatmap import MEASURES
+from dashboard.localize import handpicked
+from dashboard.text import md, number, shorten
+from dashboard.widgets import current_run, look
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 6  # questions listed for a cell
+
+
+def chosen_cell(table: pd.DataFrame, region: Sequence[str]) -> str:
+    """Return the chosen cell: clicked, from the address, or the one that stands out most."""
+    names, state = set(table["name"]), st.session_state
+    given = st.query_params.get("cell")
+    if given in names and given != state.get("cell_written"):
+        state["cell"] = given  # a link, or back and forward
+    elif given is None and "layer" in state and state.get("cell_written") == state.get("cell"):
+        state.pop("cell", None)  # back to before a cell was chosen; writing it again would undo that step
+        state.pop("cell_written", None)
+    if state.get("cell") in names:
+        st.query_params["cell"] = state["cell_written"] = state["cell"]
+        return str(state["cell"])
+    inside = table[table["name"].isin(set(region))]
+    ranked = (inside if len(inside) else table).sort_values("divergence", ascending=False)
+    return str(ranked["name"].iloc[0])
+
+
+def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -> None:
+    """Let the cell be chosen by name, and show its numbers."""
+    row = table[table["name"] == chosen].iloc[0]
+    state = st.session_state
+    state["layer"], state["module"], state["factor"] = int(row["layer"]), row["module"], row["factor"]
+    layer, module, factor = st.columns([1.25, 2, 1.1], gap="xsmall")
+    choose: dict[str, Any] = {"on_change": by_name, "args": (table,)}
+    layer.selectbox("Layer", sorted(set(table["layer"])), key="layer", format_func=layer_number, **choose)
+    modules = list(dict.fromkeys(table["module"]))
+    clear = len({short(name) for name in modules}) == len(modules)  # not so with experts
+    module.selectbox("Module", modules, key="module", format_func=short if clear else str, **choose)
+    factor.selectbox("Factor", sorted(set(table["factor"])), key="factor", **choose)
+    within = chosen in set(region)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(":orange-badge[:material/check: in the region]" if within else ":gray-badge[outside the region]",
+                    width="content")  # fmt: skip
+        if row["has_gradient"]:
+            st.button("Take it out" if within else "Put it in", type="tertiary", on_click=_switch, args=(chosen, table, region),
+                      help="Makes the region one that is picked by hand.")  # fmt: skip
+    shown = [("Cosine", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", "cosine")]
+    shown += [("Divergence", number(row["divergence"]), "divergence"), ("Forget gradient", number(row["mag_unlearn"]), "forget")]
+    shown += [("Retain gradient", number(row["mag_retain"]), "retain")]
+    if "norm_change" in table:
+        shown.append(("Change ‖Δθ‖", number(row["norm_change"]), "change"))
+        before = row["norm_before"]  # 0 of a factor that was never trained
+        shown.append(("of its own norm", f"{100 * row['norm_change'] / before:.1f} %" if before > 0 else "–", "change"))
+    with st.grid("auto", min_column_width=130, gap="small"):
+        for label, value, measure in shown:
+            st.metric(label, value, help=MEASURES[measure].help)
+    st.caption(f"{row['rows']} × {row['columns']} = {row['rows'] * row['columns']:,} parameters · {md(chosen)}")
+
+
+def _switch(name: str, table: pd.DataFrame, region: Sequence[str]) -> None:
+    handpicked.put(region, table)
+    handpicked.toggle([name], table)
+    st.session_state["cell"] = name
+
+
+def by_name(table: pd.DataFrame) -> None:
+    """Take the cell that the three boxes name; where there is none, the nearest: same layer and module."""
+    state = st.session_state
+    same = table[(table["layer"] == state["layer"]) & (table["module"] == state["module"])]
+    exact = same[same["factor"] == state["factor"]]
+    found = exact if len(exact) else same
+    if len(found):
+        state["cell"] = str(found["name"].iloc[0])
+
+
+def inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
+    """Show the distribution of a cell's gradients, and where in it they lie."""
+    detail = current_run.detail(run)
+    if detail is None:
+        st.caption("This run recorded no details of its cells (detail.npz is missing).")
+        return
+    place = int(table.index[table["name"] == chosen][0])
+    found, palette = charts.take(detail, place), look.palette()
+    facts = look.where(run, "localize", "detail.npz", "gradients of both scopes towards random answers, element by element")
+    views = {"Distribution": "", "Heads": "head", "Rows": "row", "Columns": "column"}
+    if not len(found.heads.get("unlearn", ())):
+        views.pop("Heads")
+    view = st.segmented_control("What to show", list(views), default="Distribution", key="inside", required=True,
+                                label_visibility="collapsed", bind="query-params")  # fmt: skip
+    side = views.get(view, "")
+    if not side:
+        look.chart(charts.histogram(found, palette), "Distribution of element gradients of both scopes", "histogram", facts=facts)
+        return
+    look.chart(charts.profile(found, side, palette), f"Root mean square gradient of each {side}", f"profile_{side}", facts=facts)
+
+
+def questions(run: Run, chosen: str) -> None:
+    """List the questions that drive a cell most."""
+    st.subheader(
+        "What drives it",
+        help="Share of this cell's forget gradient that comes from each question. Others pull against it, so that those listed can add up "
+        "to more than 100 %.",
+    )
+    shares = current_run.table(run, "contributions")
+    mine = shares[shares["name"] == chosen] if shares is not None else None
+    if mine is None or mine.empty:
+        st.caption("Not recorded for this cell.")
+        return
+    texts = {row.get("example"): row.get("question", "") for row in current_run.answers(run)}
+    best = mine.head(SHOWN)
+    for example, share in zip(best["example"], best["share"], strict=True):
+        question = md(shorten(str(texts.get(example) or example), 110))
+        st.markdown(f":gray[{100 * share:.1f} %] &nbsp; {question}")

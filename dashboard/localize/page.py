@@ -1,0 +1,330 @@
+"""Localize: where the model keeps what it must forget, and which part of that unlearning may change."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core import regions
+from core.config.run_config import RunConfig
+from core.jobs import lifecycle
+from core.models import cells as cells_
+from core.regions import Located
+from core.runs import picked_step, store
+from core.runs.store import Run
+from core.util.errors import UserError
+from dashboard.charts import heatmap as heatmap_
+from dashboard.charts import separability as separability_
+from dashboard.charts.scatter import scatter
+from dashboard.localize import against_run, explorer, handpicked, one_cell, one_question, selection, thresholds
+from dashboard.localize.selection import Selection
+from dashboard.text import duration, md, number
+from dashboard.widgets import audit, current_run, look
+from dashboard.widgets.plot import columns_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def page() -> None:
+    """Show the page."""
+    run = current_run.opened()
+    if run is None:
+        return
+    said, asked = st.columns([1, 1.25], gap="medium")
+    said.title("Where the model keeps it")
+    if run.config().audit.after:
+        audit.show(run)
+        return
+    table = with_changes(run)
+    if table is None or table.empty:
+        not_yet(run)
+        return
+    if not table["has_gradient"].any():
+        st.warning("No tensor of this run has a gradient for both scopes, so nothing can be located.", icon=":material/block:")
+        return
+    with asked:
+        one_question.show(run)
+    start = selection.own(run.config().region, (run.json("region.json") or {}).get("tensors", ()))
+    chosen = prepare(run, table, start)
+    region, source = select(chosen, table), None if chosen.hand is None else selection.origin(chosen, start, run.config().region)
+    said.markdown(opening(source))
+    # Both plots are sent before the many controls, so that they are seen, or repainted, sooner.
+    picture, side = st.columns([2.1, 1], gap="large")
+    with picture:
+        grid(run, table, region, chosen)
+    with side:
+        cut(run, table, region, chosen.rule, source)
+        controls(run, table, region, start)
+    with picture:
+        st.subheader("One cell")
+        one_cell.numbers(run, table, region, one_cell.chosen_cell(table, region))
+    drill_down(run, table, region)
+    st.subheader("Against another run")
+    against_run.show(run, table, region)
+
+
+def opening(source: str | None) -> str:
+    """Say what is seen, and what is outlined. source: what selected the tensors, None for the thresholds."""
+    rule = (
+        "Outlined: gradients of what must be **forgotten** and **kept** point apart (cosine below μ); the former is strong (above σ), "
+        "the latter of any size."
+    )
+    return (
+        "Each cell is one small weight matrix that was trained when the model learnt these facts. "
+        f"{rule if source is None else f'Outlined cells were {md(source)}.'} Unlearning here changes these and no others."
+    )
+
+
+def with_changes(run: Run) -> pd.DataFrame | None:
+    """Return the localization table, with how far unlearning moved each cell where that is known."""
+    table, changes = current_run.table(run, "localization"), current_run.table(run, "changes")
+    if table is None or changes is None:
+        return table
+    known = changes.set_index("name")[["norm_before", "norm_change"]]
+    return table.assign(**{str(column): table["name"].map(values) for column, values in known.items()})
+
+
+def not_yet(run: Run) -> None:
+    """Say why there is no picture."""
+    state = run.status().get("state")
+    if state in current_run.ALIVE:
+        st.info("This run has not measured its gradients yet. The picture appears here when that stage is done.")
+    else:
+        st.info("This run ended before its gradients were measured. Resume it, or choose another run above.")
+    st.page_link("runs/new_run_page.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
+
+
+def prepare(run: Run, table: pd.DataFrame, start: Selection) -> Selection:
+    """Bring address and controls together, before any control is drawn; return what is selected."""
+    state = st.session_state
+    turned = "mu" in state and state.get("selection_of") == run.id and spelled() != state.get("selected")
+    asked = None if turned else selection.from_address(table, start, run.id)
+    if asked is not None:
+        preset = thresholds.OWN if asked == start and start.hand is None else thresholds.FREE
+        thresholds.put(asked.rule, table, preset)
+        state["by"] = "thresholds" if asked.hand is None else "hand"
+        state["hand"] = asked.hand or ()
+    if state["by"] == "hand":
+        # Controls that are not drawn keep their value. Those that are drawn are not written: the browser would go back to
+        # what they were when this run of the page began, and of quick presses of a key some would be lost.
+        for key in ("mu", "sigma", "mu_number", "sigma_number", "mode", "preset"):
+            state[key] = state[key]
+    chosen = spelled()
+    state["selected"] = chosen
+    selection.to_address(chosen, start, table)
+    return chosen
+
+
+def spelled() -> Selection:
+    """Return the selection that the controls spell."""
+    state = st.session_state
+    return Selection(thresholds.now(), tuple(state["hand"]) if state["by"] == "hand" else None)
+
+
+def select(chosen: Selection, table: pd.DataFrame) -> list[str]:
+    """Apply the selection; an impossible one selects nothing."""
+    with look.complaints():
+        return chosen.select(table)
+    return []
+
+
+def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) -> None:
+    """Show the heatmap with what it can be coloured by."""
+    measures = {k: m for k, m in heatmap_.MEASURES.items() if not m.column or m.column in table}
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        measure = st.segmented_control(
+            "Colour", list(measures), format_func=lambda key: measures[key].label, default="cosine", key="measure", required=True,
+            bind="query-params", wrap=True, width="content", label_visibility="collapsed",
+        )  # fmt: skip
+        scale = st.popover("Scale", icon=":material/tune:")
+    with scale:
+        join = st.toggle("Join A and B", key="join", bind="query-params",
+                         help="Each adapted module has two factors, A and B. Joined, they count as one long gradient; a click takes both.")  # fmt: skip
+        linear = st.toggle("Linear colours", key="linear", bind="query-params", help="Otherwise logarithmic. The cosine is always linear.")
+        intensity = st.slider("Intensity", 0.2, 3.0, 1.0, 0.1, key="intensity", bind="query-params",
+                              help="Above 1 brings out small values, below 1 only the largest. Not of the cosine.")  # fmt: skip
+    measure = measure if measure in measures else "cosine"
+    found = separability_.usable(current_run.table(run, "separability"))
+    fig = heatmap_.heatmap(table, measure, region, one_cell.chosen_cell(table, region), look.palette(), join=join,
+                           ruler=heatmap_.Ruler(not linear, intensity), separability=found)  # fmt: skip
+    shown = cells_.joined(table) if join else table
+    layers = cells_.layout(shown).layers
+    mu, sigma = chosen.rule.limits(table)
+    explorer.heat(
+        fig, f"{heatmap_.summary(table, measure, region)} {separability_.summary(found, layers)}".strip(), link=run.id, measure=measure, logarithmic=not linear,
+        draggable=chosen.hand is None, palette=look.palette(), layers=layers, mu=mu, sigma=sigma, facts=facts(run, measure, found is not None), columns=as_columns(table, region),
+        on_picked=lambda found: picked(found, table, shown), on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
+    )  # fmt: skip
+    also = also_changed(table, region) if measure == "change" else ""
+    st.caption("  \n".join(legend(measure, chosen, found is not None, also)), help=separability_.HELP if found is not None else None)
+
+
+def legend(measure: str, chosen: Selection, strip: bool, also: str) -> list[str]:
+    """Say below the picture what its colours, outlines and bars are. also: what there is to add about the colours."""
+    of = heatmap_.MEASURES[measure]
+    outlined = "Outlined: selected." if measure in heatmap_.WHOLE else "Outlined: selected; pale: not."
+    handle = " The handle on the colour bar is μ." if measure == "cosine" and chosen.hand is None else ""
+    line = f" {separability_.SAID}" if strip else ""
+    return [f"**{of.label}**: {of.help}{also}", f"{outlined} Bars: selected tensors of each layer and module.{handle}{line}"]
+
+
+def also_changed(table: pd.DataFrame, region: list[str]) -> str:
+    """Say how many tensors the run changed that are not selected now; nothing where there is none."""
+    others = int(((table["norm_change"] > 0) & ~table["name"].isin(set(region))).sum())
+    return f" This run also changed {others} tensors that are not selected now." if others else ""
+
+
+FORMULAS = {
+    "cosine": "cos = ⟨G_U, G_R⟩ / (|G_U| |G_R|), G the mean gradient of a scope towards random answers (paper, section 3.3)",
+    "forget": "mean |G_U| over the tensor's elements",
+    "retain": "mean |G_R| over the tensor's elements",
+    "divergence": "(1 − cos) · mean |G_U|",
+    "region": "the rule beside the picture, applied to the same statistics",
+    "change": "Frobenius norm of after − before",
+}
+
+
+def facts(run: Run, measure: str, strip: bool) -> list[tuple[str, str]]:
+    """Return where the heatmap's numbers are from, and those of the strip above it where there is one."""
+    stage, file = ("unlearn", "changes.parquet") if measure == "change" else ("localize", "localization.parquet")
+    return look.where(run, stage, file, FORMULAS[measure]) + ([("Line on top", separability_.FORMULA)] if strip else [])
+
+
+def as_columns(table: pd.DataFrame, region: list[str]) -> dict[str, list[Any]]:
+    """Return what the CSV of the heatmap holds: every tensor with every number."""
+    return columns_of(table.assign(selected=table["name"].isin(set(region))))
+
+
+def picked(found: dict[str, Any], table: pd.DataFrame, shown: pd.DataFrame) -> None:
+    """React to a click or a box: choose a cell; where cells are picked by hand, change the region."""
+    hand = st.session_state.get("by") == "hand"
+    known = set(table["name"])
+    if found.get("cell") in known:
+        st.session_state["cell"] = found["cell"]
+        names = cells_.tensors_of(found["cell"], shown, table)["name"].tolist()
+    elif "brushed" in found:
+        st.session_state["brushed"] = [name for name in found["brushed"] if name in known]
+        return
+    elif "layer" in found:
+        names = table.loc[table["layer"] == found["layer"], "name"].tolist()
+    else:
+        rows = {position: key for key, position in cells_.layout(shown).rows.items()}
+        factor, module = rows.get(int(found.get("row", -1)), ("", ""))
+        same = table["module"] == module
+        names = table.loc[same if factor == cells_.JOINED else same & (table["factor"] == factor), "name"].tolist()
+    if hand:
+        handpicked.toggle(names, table)
+
+
+def cut(run: Run, table: pd.DataFrame, region: list[str], rule: Located, source: str | None) -> None:
+    """Show what the thresholds cut out, with both lines to drag; or, where something else selected it, the region alone."""
+    with look.complaints():
+        mu, sigma = rule.limits(table)
+        by_rule = source is None
+        fig = scatter(table, region, (mu, sigma) if by_rule else None, one_cell.chosen_cell(table, region), look.palette())
+        said = f"have a cosine below {mu:.2f} and a forget gradient above {number(sigma)}" if by_rule else f"were {source}"
+        alt = f"{len(region)} tensors {said}."
+        place = cells_.layout(cells_.joined(table) if st.session_state.get("join") else table)
+        keys = table.assign(factor=cells_.JOINED) if st.session_state.get("join") else table
+        explorer.scatter(
+            fig, alt, link=run.id, draggable=by_rule, cells=explorer.statistics(table, *place.place(keys)), mu=mu,
+            sigma=sigma, palette=look.palette(), facts=look.where(run, "localize", "localization.parquet", FORMULAS["cosine"]),
+            on_picked=lambda found: picked(found, table, table),
+            on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
+        )  # fmt: skip
+
+
+def controls(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> None:
+    """Show how the region is chosen, how large it is, and what can be done with it."""
+    found = counts(table, region, run.json("region.json"))
+    st.markdown(f"### {found.count} of {found.total} tensors")
+    model = "" if found.model is None else f", {found.model:.2f} % of the model"
+    st.caption(f"{found.adapter:.1f} % of adapter parameters{model}")
+    offer_run(run, run.config(), st.session_state["by"], table)
+    handpicked.brushed(table, region)
+    with st.container(border=True):
+        st.segmented_control("Selected by", list(selection.BY), format_func=selection.BY.get, key="by", required=True,
+                             on_change=keep, args=(table, region), label_visibility="collapsed", width="stretch")  # fmt: skip
+        if st.session_state["by"] == "thresholds":
+            thresholds.choose(table, start.rule if start.hand is None else None)
+        else:
+            handpicked.controls(table)
+        handpicked.saved(run, table, region)
+
+
+def keep(table: pd.DataFrame, region: list[str]) -> None:
+    """Go on by hand from what the thresholds select."""
+    if st.session_state["by"] == "hand" and not st.session_state.get("hand"):
+        st.session_state["hand"] = selection.live(region, table)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What a region amounts to."""
+
+    count: int
+    total: int
+    adapter: float
+    """percent of the adapter's parameters"""
+    model: float | None
+    """percent of the model's parameters; None where the run has not recorded the model's size"""
+
+
+def counts(table: pd.DataFrame, region: list[str], recorded: dict[str, float] | None) -> Counts:
+    """Count a region. recorded: region.json, from whose two shares the model's size follows."""
+    elements = table["rows"] * table["columns"]
+    inside = float(elements[table["name"].isin(set(region))].sum())
+    share = 100 * inside / float(elements.sum()) if len(elements) else 0.0
+    model = None
+    if recorded and recorded.get("share_of_adapter") and recorded.get("share_of_model"):
+        model = share * recorded["share_of_model"] / recorded["share_of_adapter"]
+    return Counts(len(region), len(table), share, model)
+
+
+def offer_run(run: Run, config: RunConfig, by: str, table: pd.DataFrame) -> None:
+    """Offer to unlearn with this region."""
+    rule = Selection(thresholds.now(), tuple(st.session_state["hand"]) if by == "hand" else None).region()
+    try:
+        regions.choose(rule, table)
+    except UserError as error:
+        st.button("Unlearn with this region", disabled=True, width="stretch", help=md(error))
+        st.caption(md(error))
+        return
+    if st.button("Unlearn with this region", type="primary", width="stretch", icon=":material/play_arrow:"):
+        with look.complaints():
+            own = picked_step.unpicked(config)
+            new = lifecycle.submit(
+                dataclasses.replace(own, region=rule, name=f"{own.name} · new region"), store.runs_folder()
+            )
+            current_run.open_run(new.id)
+            st.session_state["next_tab"] = "This run"
+            st.switch_page("runs/new_run_page.py", query_params={"run": new.id})
+    st.caption(cost(run))
+
+
+def cost(run: Run) -> str:
+    """Say what a run with another region re-uses and computes, and how long that took last time."""
+    stages = (run.json("manifest.json") or {}).get("stages", {})
+    seconds = {name: float(stage.get("seconds", 0)) for name, stage in stages.items()}
+    rest = sum(seconds.get(name, 0) for name in store.OWN)
+    took = f" The rest took {duration(rest)} there." if rest else ""
+    if run.bundled:
+        return f"Teaching and gradients are re-used where this machine computes as the bundled run's did.{took}"
+    return f"Teaching and gradients are re-used.{took}"
+
+
+def drill_down(run: Run, table: pd.DataFrame, region: list[str]) -> None:
+    """Show what is inside the chosen cell, and which questions drive it."""
+    chosen = one_cell.chosen_cell(table, region)
+    within, asked = st.columns([1.35, 1], gap="large")
+    with within:
+        st.subheader("Inside it")
+        one_cell.inside(run, table, chosen)
+    with asked:
+        one_cell.questions(run, chosen)
+
+
+page()

@@ -1,0 +1,121 @@
+"""The six slides of a run on a page: a preview that fills the screen, and a question asked live on the fourth."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core import probes
+from core.jobs import controls
+from core.metrics import own_verdicts
+from core.report.maker import ASSETS
+from core.runs import askable, store
+from core.runs.store import Run
+from core.serve import client
+from core.util.errors import UserError
+from dashboard.charts.palette import DARK
+from dashboard.widgets import current_run, look
+
+HERE = Path(__file__).parent
+LONGEST = 2000
+"""characters of a question"""
+SHELL = (
+    '<div class="fs-present"><p><button class="fs-start" type="button">Present full screen</button> '
+    '<span class="fs-keys">← → slides · ↑ ↓ questions · R shows covered words · Esc ends</span></p><div class="fs-stage"></div></div>'
+)
+FILES = ("config.json", "status.json", "region.json", "changes.parquet", "metrics.json", "answers.jsonl", "tokens.parquet", "manifest.json", "recorded.json", "probes", "label.json")
+"""what the slides depend on"""
+
+
+def _style() -> str:
+    return (ASSETS / "report" / "slides.css").read_text(encoding="utf-8") + (HERE / "present.css").read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    return (ASSETS / "report" / "slides.js").read_text(encoding="utf-8") + (HERE / "present.js").read_text(encoding="utf-8")
+
+
+_SLIDES = st.components.v2.component("present", html=SHELL, css=_style(), js=_script())
+
+
+def show(run: Run) -> None:
+    """Show the slides; a question asked on the fourth is answered by the model before the page comes to rest."""
+    stamp = stamps(run)
+    asked: dict[str, Any] | None = st.session_state.get("present.live")
+    if asked and asked["run"] != run.id:
+        asked = st.session_state["present.live"] = None
+    _SLIDES(
+        key="slides", data={"stamp": "/".join(map(str, (run.path, *stamp))), "html": slides(str(run.path), stamp),
+                            "dark": look.palette() is DARK, "live": asked and {k: v for k, v in asked.items() if k != "run"}},
+        on_asked_change=lambda: ask(run, st.session_state["slides"].asked),
+        on_opened_change=lambda: warm(run),
+    )  # fmt: skip
+    if asked and "before" not in asked and asked["note"] == WAITING:
+        answer(run, asked)
+        st.rerun()
+
+
+WAITING = "Asking the model …"
+
+
+def ask(run: Run, question: Any) -> None:
+    """Remember a question that was asked on the slide; the script that follows lets the model answer it."""
+    text = str(question or "").strip()[:LONGEST]
+    if text:
+        st.session_state["present.live"] = {"run": run.id, "question": text, "note": WAITING}
+
+
+def answer(run: Run, asked: dict[str, Any]) -> None:
+    """Let both models answer; what goes wrong is said in the place of the answers."""
+    try:
+        askable.unlearned(run)
+        with contextlib.closing(client.ask(run, [asked["question"]])) as replies:
+            texts = client.texts(_interruptible(replies), 2)
+        asked |= {"note": "asked just now", "before": texts[0], "after": texts[1]}
+    except UserError as error:
+        asked["note"] = f"{error.what} {error.fix} Recorded answers: ↓.".strip()
+
+
+def _interruptible(replies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pass replies on; between two of them this script can be interrupted, so that whoever leaves waits for nothing."""
+    place = st.empty()
+    for reply in replies:
+        place.empty()
+        yield reply
+
+
+def warm(run: Run) -> None:
+    """Load the model once the slides are opened, so that it is there by the fourth, unless a training run needs the machine."""
+    if current_run.busy():
+        return
+    with contextlib.suppress(UserError):
+        askable.unlearned(run)
+        client.warm(run)
+
+
+def stamps(run: Run) -> tuple[float, ...]:
+    """Return when the files were changed that the slides are made of; some of a run's lie beside it."""
+    folder = store.runs_folder()
+    made = controls.find(run, folder)
+    beside = [own_verdicts.place(run), probes.home(run, folder), *probes.home(run, folder).glob("*.json"), *([made.path / "status.json"] if made else [])]
+    return *(current_run.stamp(run, name) for name in FILES), *(path.stat().st_mtime if path.exists() else 0.0 for path in beside)
+
+
+@st.cache_data(max_entries=8, ttl=300, show_spinner="Gathering what the run says …")  # type: ignore[untyped-decorator]
+def gathered(path: str, stamp: tuple[float, ...], redact: bool) -> Mapping[str, Any]:
+    """Return a report's data, cached for as long as the run's files stay as they are."""
+    from core.report import collect
+
+    return collect(Run(Path(path)), redact=redact, folder=store.runs_folder())
+
+
+@st.cache_data(max_entries=8, ttl=300, show_spinner=False)  # type: ignore[untyped-decorator]
+def slides(path: str, stamp: tuple[float, ...]) -> str:
+    """Return the slides as escaped HTML."""
+    from core.report.page import slides_only
+
+    return slides_only(gathered(path, stamp, False))

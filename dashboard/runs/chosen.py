@@ -1,0 +1,215 @@
+"""What can be done with the chosen runs: one is named and noted, several are compared, all start again, leave, or go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from core.config.run_config import differences
+from core.jobs import lifecycle
+from core.runs import labels, store
+from core.runs.labels import Label
+from core.runs.overview import Overview, readable
+from core.runs.store import Run
+from dashboard.runs import archive, runs_table
+from dashboard.text import md
+from dashboard.widgets import current_run, headline_scores, look, metric_values, trash
+from dashboard.widgets.current_run import ALIVE
+from dashboard.widgets.metric_values import Scores
+
+FORM = "label.form"
+"""session state: run id, label and time of the form that is open"""
+AGAIN = {"same": "With the same settings", "changed": "With changes …", "resume": "Resume this one"}
+
+
+def show(chosen: Sequence[Overview], known: Mapping[str, Run], tags: Sequence[str], name_of: Mapping[str, str]) -> None:
+    """Show the chosen runs."""
+    if len(chosen) == 1:
+        one(chosen[0], known[chosen[0].id], tags)
+    else:
+        several(chosen, known, name_of)
+
+
+def one(found: Overview, run: Run, tags: Sequence[str]) -> None:
+    """Show a single run: where to look at it, what to do with it, what somebody wrote about it."""
+    st.subheader(md(found.name))
+    if found.problem:
+        st.error(f"**{md(found.problem)}**", icon=":material/error:")
+    else:
+        st.markdown(current_run.describe(run))
+        if found.state == "failed":
+            st.caption(f":material/error: {md(run.status().get('error') or 'It failed.')}")
+    if found.label.tags:
+        st.markdown(" ".join(f":gray-badge[{md(tag)}]" for tag in found.label.tags))
+    if found.label.note:
+        st.markdown("  \n".join(md(text) for text in found.label.note.splitlines()))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if not found.problem:
+            for page, label, icon in (("localize", "Localize", "grid_on"), ("compare", "Compare", "compare"), ("scores", "Scores", "scoreboard"), ("run", "Watch", "play_circle")):
+                st.page_link(f"views/{page}.py", label=label, icon=f":material/{icon}:", query_params={"run": run.id, **({"view": "This run"} if page == "run" else {})})
+            again(found, run)
+            archive.download([run])
+        if not found.bundled:
+            bin_([found], [run])
+    st.caption(origin(found, run))
+    if found.bundled:
+        st.caption("It ships with Forgetscope and stays as it is. Start it again to have one of your own.")
+    elif found.state != "unreadable" or found.label != Label():
+        words(found, run, tags)
+
+
+def origin(found: Overview, run: Run) -> str:
+    """Say where a run lies and where it came from."""
+    parts = [md(run.id), f"{found.size / 1e6:.1f} MB on disk"]
+    if found.imported:
+        parts.append(f"imported from {md(found.imported.get('archive', '?'))} on {current_run.day(found.imported.get('when'))}, "
+                     f"called {md(found.imported.get('run', '?'))} there")  # fmt: skip
+        changed = found.imported.get("changed")
+        parts += [md(text) for text in changed] if isinstance(changed, list) else []
+    return " · ".join(parts)
+
+
+def again(found: Overview, run: Run) -> None:
+    """Offer to start a run again."""
+    audit = not found.problem and bool(run.config().audit.after)  # there is nothing to change in one: no method, no region
+    options = ["same", *([] if audit else ["changed"]), *(["resume"] if found.state in ("cancelled", "failed") and not run.bundled else [])]
+    asked = st.menu_button("Start again", options, format_func=AGAIN.get, icon=":material/replay:", key="again.menu",
+                           help="What it computed before comes from the cache.")  # fmt: skip
+    if asked == "changed":
+        st.session_state["again"] = run.id
+        current_run.open_run(run.id)
+        st.switch_page("runs/new_run_page.py", query_params={"run": run.id, "again": run.id})
+    if asked in ("same", "resume"):
+        with look.complaints():
+            if asked == "same":
+                run = lifecycle.submit(run.config(), store.runs_folder())
+            else:
+                lifecycle.resume(run)
+            current_run.open_run(run.id)
+            st.toast(f"{md(found.name)} is started again.", icon=":material/replay:")
+            st.rerun()
+
+
+def words(found: Overview, run: Run, tags: Sequence[str]) -> None:
+    """Let a person name, pin, tag and note a run."""
+    label, key = opened(run.id, found.label)
+    with st.expander("Name, pin, tags and note", icon=":material/edit:", key="label.open", on_change="rerun"):
+        with st.form(key, border=False):
+            left, right = st.columns([3, 2], gap="medium")
+            name = left.text_input("Name", label.name, max_chars=labels.LONGEST_NAME, key=f"{key}.name",
+                                   placeholder="as in its settings")  # fmt: skip
+            marks = right.multiselect("Tags", sorted({*tags, *label.tags}), list(label.tags), accept_new_options=True,
+                                      key=f"{key}.tags", max_selections=labels.MOST_TAGS, placeholder="choose or write")  # fmt: skip
+            note = st.text_area("Note", label.note, max_chars=labels.LONGEST_NOTE, key=f"{key}.note")
+            pinned = st.checkbox("Pinned: stands first in the table", label.pinned, key=f"{key}.pinned")
+            if st.form_submit_button("Save", type="primary"):
+                wanted = {"name": name, "tags": labels.tidy(marks), "note": note, "pinned": pinned}
+                save(run, {field: value for field, value in wanted.items() if value != getattr(label, field)})
+
+
+def opened(name: str, label: Label) -> tuple[Label, str]:
+    """Return the label that the form was opened with, and the form's key: what is typed there outlives other browsers."""
+    known = st.session_state.get(FORM)
+    if known is None or known[0] != name:
+        known = st.session_state[FORM] = (name, label, time.time_ns())
+    return known[1], f"label.{name}.{known[2]}"
+
+
+def save(run: Run, changes: dict[str, Any]) -> None:
+    """Write what was changed, and only that: another browser may have changed the rest."""
+    with look.complaints():
+        if changes:
+            labels.change(run, **changes)
+        st.session_state.pop(FORM, None)
+        st.toast("Saved.", icon=":material/check:")
+        st.rerun()
+
+
+def bin_(found: Sequence[Overview], all_: Sequence[Run]) -> None:
+    """Offer to delete runs, and ask first."""
+    living = [run for run in found if run.state in ALIVE]
+    what = f"“{md(found[0].name)}”" if len(found) == 1 else f"{len(found)} runs"
+    if living:
+        st.button("Delete", icon=":material/delete:", disabled=True, help=f"{md(living[0].name)} is {living[0].state}: cancel it first.")
+        return
+    with st.popover("Delete", icon=":material/delete:"):
+        st.markdown(f"Delete {what}? Until you leave this page it can be undone. What other runs can re-use stays in the cache.")
+        st.button(f"Delete {'it' if len(found) == 1 else f'{len(found)} runs'}", type="primary", key="delete.sure",
+                  on_click=_delete, args=(all_,))  # fmt: skip
+
+
+def _delete(all_: Sequence[Run]) -> None:
+    trash.delete(list(all_))
+    runs_table.remember([name for name in runs_table.chosen_ids() if name not in {run.id for run in all_}])
+
+
+def several(chosen: Sequence[Overview], known: Mapping[str, Run], name_of: Mapping[str, str]) -> None:
+    """Show several runs side by side."""
+    st.subheader(f"{len(chosen)} runs, side by side")
+    mine = [run for run in chosen if not run.bundled]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.page_link("evidence/scores_page.py", label="On the page Scores", icon=":material/scoreboard:",
+                     query_params={"run": chosen[0].id, "beside": ",".join(run.id for run in chosen[1:])})  # fmt: skip
+        archive.download([known[run.id] for run in chosen])
+        if mine:
+            bin_(mine, [known[run.id] for run in mine])
+    good = [run for run in chosen if not run.problem]
+    for run in chosen:
+        if run.problem:
+            st.error(f"**{md(run.problem)}**", icon=":material/error:")
+    if len(good) < 2:
+        return
+    heads = {run.id: md(name_of[run.id]) for run in good}
+    st.markdown("##### Scores")
+    rows = score_rows({run.id: metric_values.read(known[run.id]) for run in good})
+    if rows:
+        st.table([{"Measure": measure, **{heads[i]: text for i, text in cells.items()}} for measure, cells in rows.items()],
+                 hide_index=True, alt="Scores of the chosen runs")  # fmt: skip
+        st.caption("In brackets: the same model before unlearning and, as the control, one that was never taught.")
+    else:
+        st.caption("None of them has scores yet.")
+    st.markdown("##### Settings that differ")
+    differing({run.id: known[run.id] for run in good}, name_of)
+
+
+def differing(chosen: Mapping[str, Run], name_of: Mapping[str, str]) -> None:
+    """Show the settings in which some runs differ."""
+    found = setting_rows({name: readable(run) for name, run in chosen.items()})
+    if not found:
+        st.caption("Their settings are the same.")
+        return
+    heads = {name: md(name_of[name]) for name in chosen}
+    st.table([{"Setting": md(name), **{heads[i]: md(text) for i, text in cells.items()}} for name, cells in found.items()],
+             hide_index=True, alt="Settings in which the chosen runs differ")  # fmt: skip
+
+
+def score_rows(measured: Mapping[str, Scores]) -> dict[str, dict[str, str]]:
+    """Return measure -> run -> its value with its controls, for every measure that any of the runs has."""
+    tables = {name: {row["Measure"]: row for row in headline_scores.before_after(values)} for name, values in measured.items()}
+    measures = dict.fromkeys(measure for rows in tables.values() for measure in rows)
+    return {measure: {name: _cell(rows.get(measure)) for name, rows in tables.items()} for measure in measures}
+
+
+def _cell(row: Mapping[str, str] | None) -> str:
+    if row is None:
+        return headline_scores.MISSING
+    beside = [f"{word} {row[voice]}" for word, voice in (("before", "Before"), ("never taught", "Never taught")) if row.get(voice)]
+    return f"**{row['After']}** :gray[({', '.join(beside)})]" if beside else f"**{row['After']}**"
+
+
+def setting_rows(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return setting -> run -> its value, for the settings that differ; the names of runs are none."""
+    found = differences(list(settings.values()))
+    return {
+        key: {name: _plain(value) for name, value in zip(settings, values, strict=True)}
+        for key, values in found.items() if key not in ("name", "format")
+    }  # fmt: skip
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return headline_scores.MISSING
+    return (", ".join(map(str, value)) or "all") if isinstance(value, list) else str(value)

@@ -1,0 +1,64 @@
+"""What the runs take on the disk, and what can be cleaned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from core.jobs import limits
+from core.runs import disk_use
+from core.runs.disk_use import Use
+from core.util import access
+from dashboard.text import md
+from dashboard.widgets import look
+
+TITLES = {
+    "runs": ("Runs", "Everything that runs hold. They are deleted one by one on the page Runs, and can be taken back there."),
+    "trash": ("Trash", "Deleted runs. The page Runs offers to take them back until it is left; emptied, they are gone."),
+    "cache": ("Cached stages", "Taught adapters and gradients that no run holds any more. Without them another run computes them again."),
+    "uploads": ("Uploaded files", "Data that people uploaded. What a run is made with stays, and so does what came within the last hour."),
+    "notes": ("Notes of ended work", "What workers of references, probes, estimates and harnesses reported. Their results stand in the runs."),
+}
+"""part of the folder of runs -> its name, and what becomes of it"""
+
+
+def show(folder: Path) -> None:
+    """Show the parts with their sizes, and offer to clean them."""
+    use = disk_use.use(folder)
+    st.subheader("Disk")
+    st.markdown(f"**{size(use.total)}** in {md(folder)} · {quota()}**{size(use.free)}** free on that disk")
+    for part in disk_use.PARTS:
+        _row(part, use, folder)
+
+
+def quota() -> str:
+    """Say what the runs may take."""
+    with look.complaints():
+        allowed = limits.quota()
+        return f"quota **{allowed / 1e9:g} GB** · " if allowed else f"no quota ({md(limits.DISK_QUOTA)} sets one) · "
+    return ""
+
+
+def _row(part: str, use: Use, folder: Path) -> None:
+    title, what = TITLES[part]
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"admin.disk.{part}"):
+        st.markdown(f"{title} · **{size(use.sizes[part])}**  \n:gray[{what}]", width="stretch")
+        if part == disk_use.RUNS:
+            st.page_link("runs/runs_page.py", label="Runs", icon=":material/table_rows:")
+        elif use.sizes[part] and not access.read_only():
+            with st.popover("Clean up", icon=":material/cleaning_services:"):
+                st.markdown(f"{title}: {size(use.sizes[part])} go for good. What a worker uses at the moment stays.")
+                st.button("Delete for good", key=f"admin.clean.{part}", type="primary", on_click=clean, args=(part, folder))
+
+
+def clean(part: str, folder: Path) -> None:
+    """Clean a part, and say what that brought."""
+    with look.complaints():
+        freed = disk_use.clean(part, folder)
+        st.toast(f"{TITLES[part][0]}: {size(freed)} are free again.", icon=":material/cleaning_services:")
+
+
+def size(of: int) -> str:
+    """Write a number of bytes."""
+    return f"{of / 1e9:.2f} GB" if of >= 1e9 else f"{of / 1e6:.1f} MB" if of >= 1e5 else f"{of / 1e3:.0f} kB"

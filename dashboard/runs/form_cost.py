@@ -1,0 +1,126 @@
+"""“Measure first”: what the run in the form would cost, measured on real steps by a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from core.config.run_config import RunConfig
+from core.data.corpus import Corpus
+from core.jobs import estimate, lifecycle
+from core.runs import store
+from core.runs.store import Run
+from core.util import access
+from core.util.errors import UserError
+from dashboard.text import duration, md
+from dashboard.widgets import current_run, look, progress
+
+EVERY = 0.7
+STAGES = {
+    "load": "Load the model", "teach": "Teach", "preflight": "Check that it knows", "localize": "Find where", "unlearn": "Forget",
+    "answers": "Ask it again", "evaluate": "Measure",
+}  # fmt: skip
+HELP = (
+    "Loads the model, asks it some of the questions untaught, makes a few real steps of teaching and of unlearning, "
+    "and works out from them how long everything takes. Waits if a run is using the device."
+)
+
+
+def offer(config: RunConfig, corpus: Corpus | None) -> None:
+    """Offer the measurement of a configuration, and show it as it goes on or what it found."""
+    made = estimate.place(config, store.runs_folder(), corpus.fingerprint() if corpus else "")
+    alive = made.status().get("state") in current_run.ALIVE
+    st.fragment(_show, run_every=EVERY if alive else None)(made, config, alive)
+
+
+def _show(made: Run, config: RunConfig, was_alive: bool) -> None:
+    lifecycle.reap()
+    status = made.status()
+    state = str(status.get("state"))
+    if was_alive and state not in current_run.ALIVE:
+        st.rerun()
+    found = estimate.result(made) if state == "done" else None
+    if state in current_run.ALIVE:
+        _going_on(made, status, state)
+        return
+    if state == "failed":
+        look.complain(UserError(str(status.get("error") or "The measurement failed."), str(status.get("fix") or "")))
+    elif state == "cancelled":
+        st.caption("The measurement was cancelled.")
+    if access.read_only():
+        if found:
+            _result(found, config)
+        return
+    label = "Measure again" if found or state in ("failed", "cancelled") else "Measure first"
+    if found:
+        _result(found, config)
+    if st.button(label, icon=":material/timer:", width="stretch", help=HELP, type="tertiary" if found else "secondary"):
+        with look.complaints():
+            estimate.start(made, config)
+            st.rerun()
+
+
+def _going_on(made: Run, status: Mapping[str, Any], state: str) -> None:
+    """Show how far the measurement is; it can be cancelled."""
+    stages = status.get("stages") or {}
+    done = sum(stage.get("state") == "done" for stage in stages.values())
+    if state == "queued":
+        position = status.get("position")
+        place = f"It waits until the device is free: number {position} in the queue." if position else "Starting …"
+        st.info(place, icon=":material/schedule:")
+    else:
+        what = estimate.STEPS.get(str(status.get("stage")), "loading the model")
+        st.progress(done / len(estimate.STEPS), text=f"Measuring, {done} of {len(estimate.STEPS)}: {what} …")
+    asked = (made.path / "cancel").exists()
+    st.button("Stopping …" if asked else "Cancel measuring", icon=":material/stop:", disabled=asked, width="stretch",
+              on_click=progress.cancel, args=(made,))  # fmt: skip
+
+
+def _result(found: Mapping[str, Any], config: RunConfig) -> None:
+    total = found["total"]
+    st.markdown(f"Measured: the whole run takes **{span(total['low'], total['high'])}**.")
+    st.markdown(knows(found["knows"], config))
+    rows = [
+        {"stage": STAGES.get(cost["name"], md(cost["name"])),
+         "time": "re-used" if cost["reused"] else span(cost["low"], cost["high"])}
+        for cost in found["stages"]
+    ]  # fmt: skip
+    st.table(rows, border="horizontal", hide_index=True, alt="Predicted time of each stage")
+    with st.expander("How this was measured"):
+        for cost in found["stages"]:
+            st.caption(f"**{STAGES.get(cost['name'], md(cost['name']))}**: {md(cost['how'])}.")
+        for note in found["notes"]:
+            st.caption(f":material/info: {md(note)}")
+        st.caption(
+            f"On {md(found['device'])} as {md(found['dtype'])}, peak memory {found['peak_memory_mb'] / 1000:.1f} GB, in "
+            f"{duration(found['seconds'])}, on {time.strftime('%d %b %H:%M', time.localtime(found['measured']))}. "
+            "Ranges go from the faster to the slower of the timed steps, and where a stage may end early from its earliest "
+            "to its latest end."
+        )
+
+
+def knows(share: Mapping[str, float], config: RunConfig) -> str:
+    """Say what the model knows before teaching, and what follows from it."""
+    u, r = share["unlearn"], share["retention"]
+    fact = f"As it is, this model predicts **{u:.0f} %** of the words of the answers to forget, **{r:.0f} %** of those to keep"
+    if config.teach.from_run:
+        return f"{fact}."
+    if u >= 90:
+        advice = "it knows them already, so teaching can be switched off" if config.teach.enabled else "it knows them"
+        return f"{fact}: {advice}."
+    if config.teach.enabled:
+        return f"{fact}: it has to be taught, and this run does that."
+    return f"{fact}: too little to forget. Switch teaching on, or choose a model that knows the data."
+
+
+def span(low: float, high: float) -> str:
+    """Write a range of seconds; one value where both ends read the same."""
+    first, last = duration(low), duration(high)
+    if first == last:
+        return last
+    if low < 60 and high < 60:
+        return f"{first.removesuffix(' s')} to {last}"
+    return f"{first} to {last}"

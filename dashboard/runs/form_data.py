@@ -1,0 +1,119 @@
+"""Which data a new run uses: the demo, the benchmark, a folder, a file, an upload; and what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from core.config.stages import DataConfig
+from core.data import sources
+from core.data.corpus import Corpus
+from core.util import paths
+from core.util.errors import UserError
+from dashboard.runs import form_upload
+from dashboard.runs.form_subjects import pick
+from dashboard.text import md
+from dashboard.widgets import look
+
+KINDS = {"demo": "Demo", "knowundo": "KnowUnDo (hub)", "path": "Folder or file", "upload": "Upload"}
+
+
+def choose(start: DataConfig, prefix: str) -> tuple[DataConfig | None, Corpus | None]:
+    """Show the choice; return the configuration and its examples (None for those of the hub, which the run fetches)."""
+    first = start.source if start.source in ("demo", "knowundo") else "path"
+    kind = st.segmented_control("Data", list(KINDS), format_func=KINDS.get, default=first, key=f"{prefix}.data", required=True,
+                                bind="query-params", wrap=True)  # fmt: skip
+    source, subset = None, ""
+    with look.complaints():
+        source, subset = _place(str(kind), start, prefix)
+    if source is None:
+        return None, None
+    if kind == "knowundo":
+        return _from_hub(source, subset, start, prefix)
+    with look.complaints():
+        whole = load(source, subset or start.subset)
+        same = source in (start.source, str(paths.given(start.source)))
+        chosen = pick(whole, start.subjects if same else (), f"{prefix}.subjects.{subset or kind}")
+        corpus = whole.take(chosen)
+        show(corpus)
+        return DataConfig(source=source, subset=subset or start.subset, subjects=tuple(chosen)), corpus
+    return None, None
+
+
+def load(source: str, subset: str) -> Corpus:
+    """Return all examples of a local source, cached until its files change. Raises UserError."""
+    return _load(source, subset, _changed(source))
+
+
+def _place(kind: str, start: DataConfig, prefix: str) -> tuple[str | None, str]:
+    if kind == "demo":
+        return kind, _subset(sources.subsets(paths.ASSETS / "data"), start, prefix)
+    if kind == "knowundo":
+        return kind, _subset(["privacy", "copyright"], start, prefix)
+    if kind == "upload":
+        return form_upload.choose(prefix), ""
+    before = start.source if start.source not in ("demo", "knowundo") else ""
+    given = st.text_input("Path", before, key=f"{prefix}.path", placeholder="/data/KnowUnDo or /data/my-questions.jsonl",
+                          bind="query-params")  # fmt: skip
+    if not given.strip():
+        st.caption(
+            "A folder in KnowUnDo's layout, or one file with the columns question, answer, scope (and split, subject)."
+        )
+        return None, ""
+    path = paths.given(given.strip())
+    if path.is_dir():
+        found = sources.subsets(path)
+        if not found:
+            look.complain(
+                UserError(f"{path} is not in KnowUnDo's layout.", "Expected SUBSET/unlearn.json and retention.json.")
+            )
+            return None, ""
+        return str(path), _subset(found, start, prefix)
+    return (str(path) if form_upload.usable(path) else None), ""
+
+
+def _subset(names: Sequence[str], start: DataConfig, prefix: str) -> str:
+    usual = start.subset if start.subset in names else DataConfig().subset
+    first = list(names).index(usual) if usual in names else 0
+    key = f"{prefix}.subset.{'-'.join(names)}"
+    return str(st.selectbox("Subset", names, index=first, key=key, bind="query-params"))
+
+
+def _from_hub(source: str, subset: str, start: DataConfig, prefix: str) -> tuple[DataConfig, None]:
+    before = list(start.subjects) if start.source == source else []
+    subjects = st.multiselect("Subjects", before, before, accept_new_options=True, key=f"{prefix}.subjects.hub",
+                              placeholder="all of them", bind="query-params")  # fmt: skip
+    st.caption("The run fetches the benchmark from the hub; its questions are not shown beforehand.")
+    return DataConfig(source=source, subset=subset, subjects=tuple(subjects)), None
+
+
+def show(corpus: Corpus) -> None:
+    """Say how much data it is, show some of it, and what a careful person would want to know."""
+    parts = []
+    for scope, name in (("unlearn", "✖ to forget"), ("retention", "● to keep")):
+        train, val = len(corpus.select(scope, ("train", "dev"))), len(corpus.select(scope, "val"))
+        parts.append(f"**{train}** questions {name} and **{val}** new ones to check with")
+    st.markdown("; ".join(parts) + ".")
+    for finding in corpus.findings():
+        st.caption(f":material/info: {md(finding)}")
+    with st.expander("Look at the questions"):
+        rows = [{"scope": e.scope, "split": e.split, "subject": e.subject, "question": e.question, "answer": e.answer}
+                for e in corpus.examples[:200]]  # fmt: skip
+        st.dataframe(rows, height=260, hide_index=True, alt="The first 200 questions of the chosen data")
+
+
+def _changed(source: str) -> float:
+    path = Path(source)
+    try:
+        if path.is_dir():
+            return max((p.stat().st_mtime for p in path.glob("*/*.json")), default=0.0)
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+@st.cache_data(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
+def _load(source: str, subset: str, changed: float) -> Corpus:
+    return sources.load(DataConfig(source=source, subset=subset))

@@ -1,0 +1,233 @@
+"""Run: start one, watch it, cancel it, come back to it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.config.presets import PRESETS
+from core.config.run_config import RunConfig, preset
+from core.config.stages import DataConfig
+from core.data.corpus import Corpus
+from core.jobs import lifecycle
+from core.methods import Method
+from core.regions import Region
+from core.runs import store
+from core.util.errors import UserError
+from dashboard.runs import form_backend, form_cost, form_data, form_model, form_settings
+from dashboard.text import md
+from dashboard.widgets import audit, configuration, current_run, disk_quota, look, progress
+
+TABS = ["This run", "New run"]
+PRESET_NAMES = {"this-machine": "MemFlex", "recommended": "Highest score", "fluent": "Fluent", "paper": "Paper", "paper-code": "Paper's code"}
+PRESET_HELP = (
+    "**MemFlex**: the paper's method with settings for two cores, stopped at the level of the never-taught model.  \n"
+    "**Highest score** (`recommended` in the shell): the highest mean of Unlearn and Retention Success on new questions; two of three of its answers about what was to be forgotten are noise.  \n"
+    "**Fluent**: nearly as ignorant as a model that was never taught, and it says so in plain words; it also declines questions that "
+    "it was to keep: 7 to 13 % of KnowUnDo's new ones, 11 of 20 new ones in the bundled run.  \n"
+    "**Paper**: the settings as published for Llama-2 and privacy; slow on a small machine, and too weak for a small model.  \n"
+    "**Paper's code**: the same, with labels perturbed as in its released code."
+)
+JSON_HELP = "Replaces the form by its JSON, to edit as text. Switching back shows the form as it was."
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a form starts from."""
+
+    config: RunConfig
+    what: str
+    """goes on after “changed against”"""
+    prefix: str
+    """of the keys of choices that a preset does not change, such as the model"""
+    form: str
+    """of the keys of settings"""
+
+
+def page() -> None:
+    """Show the page."""
+    run = current_run.pick()
+    again = configuration.wanted_again(current_run.known_runs())
+    if "view" not in st.query_params:
+        st.session_state.setdefault("view", TABS[1] if run is None or run.bundled or again else TABS[0])
+    tab = st.segmented_control(
+        "View", TABS, key="view", required=True, label_visibility="collapsed", bind="query-params"
+    )
+    if tab == TABS[1] or run is None:
+        with look.complaints():
+            new_run(again)
+    elif not current_run.unreadable(run):
+        st.title(md(run.config().name or run.id))
+        progress.watch(run)
+
+
+def new_run(again: store.Run | None) -> None:
+    """Show the form of a new run."""
+    st.title("Teach, find, forget")
+    st.markdown(
+        "A run teaches a model your data, finds where it keeps what must be forgotten, changes only that, and measures."
+    )
+    disk_quota.warn(store.runs_folder())
+    form, side = st.columns([2.2, 1], gap="large")
+    with form:
+        start = begin(again)
+        # Not in the address: the form is not drawn then, so a link would lose all that is set in it.
+        as_text = st.toggle("Edit as JSON", key="as_json", persist_state="session", help=JSON_HELP)
+        corpus: Corpus | None = None
+        if as_text:
+            form_config, of = st.session_state.get("form_config", (None, ""))
+            seed = form_config if form_config and of == start.form else start.config
+            config, problem = configuration.editor(seed, f"json.{_short(configuration.text_of(seed))}")
+            corpus, problem = _corpus_of(config, problem)
+        else:
+            config, corpus, problem = filled_in(start)
+            st.session_state["form_config"] = (config, start.form)
+    with side, st.container(border=True):
+        offer(config, corpus, problem, start)
+    audit.form()
+
+
+def begin(again: store.Run | None) -> Start:
+    """Let the preset be chosen, or start from another run's settings; say what that means."""
+    if again is not None:
+        st.info(f"These are the settings of **{md(current_run.label(again))}**. A coloured dot marks what you change.",
+                icon=":material/edit:")  # fmt: skip
+        st.button("Start from a preset instead", on_click=configuration.forget_again, type="tertiary")
+        key = f"again.{_short(again.id)}"
+        # Its name was of what it did; a changed one is named anew.
+        return Start(dataclasses.replace(again.config(), name=""), "the other run", key, key)
+    choice, what = st.columns([2.2, 1], vertical_alignment="bottom")
+    name = choice.segmented_control("Preset", list(PRESETS), format_func=lambda key: PRESET_NAMES.get(key, key), key="new.preset",
+                                    default="this-machine", required=True, wrap=True, help=PRESET_HELP, bind="query-params")  # fmt: skip
+    with what.popover("What it changes", icon=":material/compare_arrows:"):
+        other = name if name != "this-machine" else "paper"
+        rows = configuration.differences(preset("this-machine"), preset(other))
+        configuration.changes_table(rows, PRESET_NAMES["this-machine"], PRESET_NAMES.get(other, other))
+    return Start(preset(name), f"the preset “{PRESET_NAMES.get(name, name)}”", "new", name)
+
+
+def filled_in(start: Start) -> tuple[RunConfig | None, Corpus | None, UserError | None]:
+    """Show the form; return the configuration and its examples, or what is wrong."""
+    kind, name = "other", ""
+    with look.complaints():
+        kind, name = form_model.choose(start.config.model, start.prefix)
+    chosen, corpus = form_data.choose(start.config.data, start.prefix)
+    base, form = start.config, start.form
+    if kind in form_model.PAPER and base.model.name != name:
+        subset = chosen.subset if chosen else base.data.subset
+        base = dataclasses.replace(base, region=form_model.published(kind, subset, base.region))
+        form = f"{form}.{kind}.{subset}"  # other start values, so other widgets
+    config, problem = compose(base, form, name, chosen)
+    return config, corpus, problem
+
+
+def compose(
+    base: RunConfig, name: str, model_name: str, chosen: DataConfig | None
+) -> tuple[RunConfig | None, UserError | None]:
+    """Show method, region and stage settings; return the whole configuration, or what is wrong with it."""
+    left, right = st.columns(2, gap="medium")
+    method: Method | Region = base.unlearn.method
+    region: Method | Region = base.region
+    problems: list[UserError] = []
+    with left, _noted(problems):
+        method = form_settings.member(Method, base.unlearn.method, f"{name}.method", "Method",
+                                 "How the model is made to forget: what each step pushes away, and what it holds on to.")  # fmt: skip
+    with right, _noted(problems):
+        region = form_settings.member(Region, base.region, f"{name}.rule", "Region",
+                                 "Which adapter tensors unlearning may change. Located is the paper's rule; the others are other "
+                                 "localizations, or controls to compare it with.")  # fmt: skip
+    with st.expander("Settings of each stage", icon=":material/tune:", key="stages", on_change="rerun", bind="query-params"):
+        st.caption("A coloured dot marks what differs from where the form started.")
+        changes = form_settings.stage_settings(base, name)
+        first, second = st.columns(2)
+        seed = first.number_input("Seed", 0, 2**31 - 1, base.seed, key=f"{name}.seed", bind="query-params",
+                                  help="The same seed gives the same run, to the bit, on one machine.")  # fmt: skip
+        processes = second.number_input("Processes", 1, 64, base.processes, key=f"{name}.processes", bind="query-params",
+                                        help="They share the run's examples. Each holds a model of its own, on a GPU of its own where there are "
+                                        "some; what a page foretells of time and memory is for one.")  # fmt: skip
+        changes |= form_settings.model_settings(base, name) | form_settings.data_settings(base, name)
+    config = base
+    with _noted(problems):
+        for path, value in {"seed": seed, "processes": processes, **changes, "unlearn.method": method, "region": region}.items():
+            config = config.with_setting(path, value)
+        if not model_name:
+            raise UserError("No model is chosen.", "Give a hub id, a folder or a file, or take the bundled one.")
+        if chosen is None:
+            raise UserError("No data is chosen.", "Choose the demo, or give a file or folder.")
+    if problems or chosen is None:
+        return None, problems[0]
+    config = config.with_setting("model.name", model_name)
+    data = dataclasses.replace(config.data, source=chosen.source, subset=chosen.subset, subjects=chosen.subjects)
+    return dataclasses.replace(config, data=data), None
+
+
+@contextlib.contextmanager
+def _noted(problems: list[UserError]) -> Iterator[None]:
+    """Keep what is wrong for later: the rest of the form stays where it is."""
+    try:
+        yield
+    except UserError as error:
+        problems.append(error)
+
+
+def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | None, start: Start) -> None:
+    """Say what will happen and what it needs, and start it."""
+    name = st.text_input("Name", key="new.name", max_chars=80, placeholder="made from method and data if empty")
+    if left := form_settings.not_taken(start.form):
+        st.warning(f"The address asks for what cannot be set, so it was left out: {md(left)}.", icon=":material/link_off:")
+    if config is None or problem:
+        if problem:
+            st.warning(md(problem), icon=":material/info:")
+        st.button("Start", type="primary", disabled=True, width="stretch")
+        return
+    method, region = config.unlearn.method.label, config.region.name
+    lines = [f"**{md(current_run.model_name(config.model.name))}** unlearns with the method **{md(method)}** in the region **{md(region)}**."]
+    if corpus is not None:
+        lines.append(f"{len(corpus.subjects())} subjects, {len(corpus.examples)} questions.")
+    st.markdown("  \n".join(lines))
+    with look.complaints():
+        form_model.memory(config.model)
+    cluster = form_backend.choose()
+    if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch"):
+        given = name.strip()[:80] or config.name
+        run = lifecycle.submit(dataclasses.replace(config, name=given), store.runs_folder(), cluster)
+        current_run.open_run(run.id)
+        st.session_state["next_tab"] = TABS[0]
+        configuration.forget_again()
+        st.rerun()
+    if cluster is None:
+        st.caption("It runs in a process of its own. One run at a time uses the device; others wait in a queue.")
+    else:
+        st.caption("It begins when a node of the cluster has this much free. Should the node be lost, another one goes on.")
+    form_cost.offer(config, corpus)
+    changed = configuration.differences(start.config, config)
+    if changed:
+        with st.expander(f"{len(changed)} changed against {start.what}", icon=":material/difference:"):
+            configuration.changes_table(changed, "before", "now")
+    with st.expander("The whole configuration", icon=":material/data_object:"):
+        st.code(configuration.text_of(config), language="json", height=320)
+        configuration.download(config, "download_new")
+
+
+def _corpus_of(config: RunConfig | None, problem: UserError | None) -> tuple[Corpus | None, UserError | None]:
+    """Return the examples of an edited configuration, None for those of the hub."""
+    if config is None or config.data.source == "knowundo":
+        return None, problem
+    try:
+        return form_data.load(config.data.source, config.data.subset).take(config.data.subjects), problem
+    except UserError as error:
+        return None, error
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+if "next_tab" in st.session_state:
+    st.session_state["view"] = st.session_state.pop("next_tab")
+page()

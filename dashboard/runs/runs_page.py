@@ -1,0 +1,127 @@
+"""Runs: all of them in one table, and what can be done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from core.runs import store
+from core.runs.overview import Overview, overview
+from core.runs.store import Run
+from dashboard.runs import archive, runs_table
+from dashboard.runs import chosen as runs_chosen
+from dashboard.text import md
+from dashboard.widgets import current_run, look, queue, trash
+
+
+def page() -> None:
+    """Show the page."""
+    known = current_run.known_runs()
+    if not known:
+        empty()
+        return
+    stay(known)
+    found = [overview(run) for run in known.values()]
+    head(found)
+    archive.said()
+    trash.show()
+    queue.show(found, store.runs_folder())
+    name_of = runs_table.names(found)
+    visible, shown = chooser(found)
+    if not visible:
+        st.info("No run is like that. Take a word or a filter away.", icon=":material/search_off:")
+    else:
+        wanted = [name for name in runs_table.chosen_ids() if name in known]
+        runs_table.show(visible, shown, wanted, look.palette(), st.session_state.get("runs.version", 0))
+        colour = "The stronger the colour, the better." if len(visible) <= runs_table.SHADED else f"Up to {runs_table.SHADED} rows are coloured: narrow the list down."
+        st.caption(f"{colour} Unlearn Success (U) is best where a never-taught model is; Retention Success (R) at 100 %.")
+    broken(visible)
+    chosen = by_name(found, name_of)
+    if chosen:
+        tags = sorted({tag for run in found for tag in run.label.tags})
+        runs_chosen.show(chosen, known, tags, name_of)
+    elif visible:
+        st.caption("Mark rows in the table, or choose runs by name, to open, name, compare, export or delete them.")
+
+
+def empty() -> None:
+    """Say what to do where there is no run at all."""
+    current_run.nothing_here()
+    st.markdown("Or take one in that somebody exported:")
+    archive.upload()
+    archive.said()
+    trash.show()
+
+
+def stay(known: Mapping[str, Run]) -> None:
+    """Keep the current run in the address, so that the other pages open on it."""
+    wanted = st.query_params.get("run") or st.session_state.get("run_id")
+    if name := wanted if wanted in known else current_run.default_run(known):
+        current_run.open_run(name)
+
+
+def head(found: Sequence[Overview]) -> None:
+    """Show what there is in one line, and how to get more."""
+    title, actions = st.columns([3, 2], vertical_alignment="bottom")
+    with title:
+        st.title("Runs")
+        mine = [run for run in found if not run.bundled]
+        if mine:
+            st.caption(f"{len(mine)} of your own, {sum(run.size for run in mine) / 1e9:.2f} GB · {len(found) - len(mine)} bundled")
+        else:
+            st.caption("These ship with Forgetscope. Runs that you start or import will stand here too.")
+    with actions, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+        st.page_link("runs/new_run_page.py", label="New run", icon=":material/add:")
+        archive.upload()
+
+
+def chooser(found: Sequence[Overview]) -> tuple[list[Overview], str]:
+    """Show search, filters, order and columns; return the visible runs and the columns' name."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        words = st.text_input("Search", key="q", bind="query-params", icon=":material/search:", placeholder="name, tag, note …",
+                              width=260)  # fmt: skip
+        active = sum(bool(st.session_state.get(key)) for key in ("state", "method", "data"))
+        with st.popover(f"Filter ({active})" if active else "Filter", icon=":material/filter_list:"):
+            states, methods, data = (
+                st.multiselect(name.title(), sorted({getattr(run, name) for run in found} - {""}), key=name, bind="query-params")
+                for name in ("state", "method", "data")
+            )
+        order = st.selectbox("Order", runs_table.ORDERS, key="order", bind="query-params", width=230,
+                             help="Pinned runs stand first. A click on a column's head sorts as well.")  # fmt: skip
+        shown = st.segmented_control("Columns", runs_table.SHOWN, key="columns", default="Scores", required=True,
+                                     bind="query-params")  # fmt: skip
+    visible = runs_table.ordered(runs_table.matching(found, words or "", states, methods, data), order)
+    if len(visible) != len(found):
+        st.caption(f"{len(visible)} of {len(found)} runs")
+    return visible, shown
+
+
+def by_name(found: Sequence[Overview], name_of: Mapping[str, str]) -> list[Overview]:
+    """Show the chosen runs in a field that also works by keyboard; return them in the order they were chosen."""
+    there = {run.id: run for run in found}
+    st.session_state["runs.chosen"] = [name for name in runs_table.chosen_ids() if name in there]
+    chosen = st.multiselect("Chosen runs", list(there), format_func=lambda name: name_of.get(name, name), key="runs.chosen",
+                            on_change=_by_name, placeholder="by name, or mark rows above")  # fmt: skip
+    return [there[name] for name in chosen]
+
+
+def _by_name() -> None:
+    runs_table.remember(st.session_state["runs.chosen"])
+    st.session_state["runs.version"] = st.session_state.get("runs.version", 0) + 1
+
+
+def broken(visible: Sequence[Overview]) -> None:
+    """List the runs that cannot be read, with the reason."""
+    bad = [run for run in visible if run.problem]
+    if not bad:
+        return
+    what = "One run cannot be read" if len(bad) == 1 else f"{len(bad)} runs cannot be read"
+    with st.expander(what, icon=":material/help:", expanded=len(bad) <= 3):
+        for run in bad[:50]:
+            st.markdown(f"**{md(run.name)}**  \n{md(run.problem)}")
+        if len(bad) > 50:
+            st.caption(f"… and {len(bad) - 50} more")
+
+
+page()

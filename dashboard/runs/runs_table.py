@@ -1,0 +1,194 @@
+"""The table of all runs: which rows, in which order, how dark. The first half knows nothing of Streamlit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core.runs.overview import Overview
+from dashboard.charts.palette import Palette
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pandas.io.formats.style import Styler
+
+ORDERS = ("Newest first", "Name", "Unlearn Success, val", "Retention Success, val", "Never-knew score, val", "Longest", "Most memory", "Largest")
+SHOWN = ("Scores", "Cost", "All")
+SHADED = 500
+"""rows up to which scores are shaded: a style a cell would cost seconds with thousands of runs"""
+
+SCORES = {
+    "U train": "after/unlearn/train", "U val": "after/unlearn/val", "U never taught": "never/unlearn/val",
+    "R train": "after/retention/train", "R val": "after/retention/val", "R before": "before/retention/val",
+}  # fmt: skip
+"""column -> key in an overview's successes"""
+KNEW = {"Never-knew train": "train", "Never-knew val": "val"}
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "Scores": ("Name", "State", "Method", "Region", "U train", "U val", "U never taught", "R train", "R val", "Never-knew val", "Age"),
+    "Cost": ("Name", "State", "Model", "Data", "Seconds", "Peak memory", "Size", "Age", "Tags"),
+    "All": ("Name", "State", "Model", "Data", "Method", "Region", *SCORES, *KNEW, "Seconds", "Peak memory", "Age", "Size", "Tags", "Id"),
+}  # fmt: skip
+HELP = {
+    "U train": "Unlearn Success on the questions it was made to forget: how often it no longer picks the right next word.",
+    "U val": "Unlearn Success on new questions about the same things. Read it against the next column: a model that was "
+    "never taught. The nearer, the stronger its shade; far above is more than forgetting.",
+    "U never taught": "Unlearn Success (val) of the model before it was taught anything: the control of the column before.",
+    "R train": "Retention Success on the questions it was to keep: how often it still picks the right next word.",
+    "R val": "Retention Success on new questions about what it was to keep. Higher is better, and shaded more strongly.",
+    "R before": "Retention Success (val) before unlearning: the control of the column before.",
+    "Never-knew train": "100: it answers these questions as if it had never been taught; 0: nothing was forgotten.",
+    "Never-knew val": "100: it answers new questions as if it had never been taught; 0: nothing was forgotten.",
+    "Seconds": "Work time of all stages; stages that were re-used cost next to nothing.",
+    "Peak memory": "Most memory that the run's own process ever held.",
+    "Size": "Files in the run's folder. Stages that several runs share take their space once, but count for each.",
+    "Region": "The rule, and how many of the adapter's tensors it chose.",
+}  # fmt: skip
+
+
+def matching(found: Sequence[Overview], words: str, states: Sequence[str], methods: Sequence[str], data: Sequence[str]) -> list[Overview]:
+    """Return the runs that have all the words somewhere, and one of the states, methods and data sets, where any is named."""
+    wanted = words.lower().split()
+    return [
+        run for run in found
+        if (not states or run.state in states) and (not methods or run.method in methods) and (not data or run.data in data)
+        and all(word in _text(run) for word in wanted)
+    ]  # fmt: skip
+
+
+def _text(run: Overview) -> str:
+    label = run.label
+    parts = (run.name, run.id, run.state, run.model, run.data, run.method, run.region, label.note, run.problem, *label.tags)
+    return "\n".join(parts).lower()
+
+
+def ordered(found: Sequence[Overview], order: str) -> list[Overview]:
+    """Sort runs; pinned ones come first, and those that lack the number come last."""
+    numbers = {
+        "Unlearn Success, val": lambda run: run.success.get("after/unlearn/val"),
+        "Retention Success, val": lambda run: run.success.get("after/retention/val"),
+        "Never-knew score, val": lambda run: run.knew.get("val"),
+        "Longest": lambda run: run.seconds, "Most memory": lambda run: run.peak_memory, "Largest": lambda run: run.size,
+    }  # fmt: skip
+    newest = sorted(found, key=lambda run: (not run.bundled, run.id), reverse=True)
+    if order == "Name":
+        newest.sort(key=lambda run: run.name.lower())
+    elif number := numbers.get(order):
+        newest.sort(key=lambda run: float("inf") if (value := number(run)) is None else -float(value))
+    return sorted(newest, key=lambda run: not run.label.pinned)
+
+
+def names(found: Sequence[Overview]) -> dict[str, str]:
+    """Return a name for each id that no other run here has."""
+    often = Counter(run.name for run in found)
+    return {run.id: run.name if often[run.name] == 1 else f"{run.name} ({run.id})" for run in found}
+
+
+def row(run: Overview) -> dict[str, Any]:
+    """Return a run's cells, whole; None where there is nothing to say."""
+    return {
+        "Name": f"★ {run.name}" if run.label.pinned else run.name,
+        "State": [run.state], "Model": run.model, "Data": run.data, "Method": run.method, "Region": run.region,
+        **{column: run.success.get(key) for column, key in SCORES.items()},
+        **{column: run.knew.get(split) for column, split in KNEW.items()},
+        "Seconds": run.seconds, "Peak memory": run.peak_memory, "Age": run.created, "Size": run.size,
+        "Tags": list(run.label.tags), "Id": run.id,
+    }  # fmt: skip
+
+
+def goodness(cells: Mapping[str, Any], column: str) -> float | None:
+    """Return how good a score is, 0 … 1. Unlearn Success is good near the never-taught model, not above it."""
+    value, never = cells.get(column), cells.get("U never taught")
+    if value is None:
+        return None
+    if column == "U val":
+        return None if never is None else max(0.0, 1 - abs(value - never) / 50)
+    if column in ("R train", "R val"):
+        return float(max(0.0, (value - 50) / 50))
+    return max(0.0, value / 100) if column in KNEW else None
+
+
+def shade(good: float | None, palette: Palette) -> str:
+    """Return a cell's style: the more, the better."""
+    if good is None:
+        return ""
+    red, green, blue = (int(palette.accent[i : i + 2], 16) for i in (1, 3, 5))
+    return f"background-color: rgba({red}, {green}, {blue}, {0.42 * good**1.5:.2f})"
+
+
+def frame(found: Sequence[Overview], shown: str) -> pd.DataFrame:
+    """Return the table's values, a row a run."""
+    import pandas as pd
+
+    table = pd.DataFrame([row(run) for run in found], columns=list(COLUMNS["All"]))
+    table["Age"] = pd.to_datetime(table["Age"], unit="s", errors="coerce", utc=True)
+    for column in (*SCORES, *KNEW, "Seconds", "Peak memory"):
+        table[column] = table[column].astype("float64")
+    return table[list(COLUMNS[shown])]
+
+
+def show(found: Sequence[Overview], shown: str, chosen: Sequence[str], palette: Palette, version: int) -> None:
+    """Show the table; the rows that a person marks there become the chosen runs (by `choose`)."""
+    table = frame(found, shown)
+    ids = [run.id for run in found]
+    # Marks are positions: with other rows, or another order, they would mean other runs. So such a table is another one.
+    key = f"runs.table.{hash((tuple(ids), shown, version))}"
+    st.dataframe(
+        shaded(table, found, palette) if len(found) <= SHADED else table,
+        key=key, hide_index=True, placeholder="–", column_config=columns(shown), height=min(38 + 35 * len(ids), 38 + 35 * 14),
+        on_select=lambda: choose(key, ids), selection_mode="multi-row",
+        selection_default={"selection": {"rows": [i for i, name in enumerate(ids) if name in chosen]}},
+        alt="All runs",
+    )  # fmt: skip
+
+
+def shaded(table: pd.DataFrame, found: Sequence[Overview], palette: Palette) -> Styler:
+    """Return the table with its scores shaded."""
+    import pandas as pd
+
+    styles = [[shade(goodness(row(run), column), palette) for column in table.columns] for run in found]
+    return table.style.apply(lambda _: pd.DataFrame(styles, index=table.index, columns=table.columns), axis=None)
+
+
+def choose(key: str, ids: Sequence[str]) -> None:
+    """Take the marks of the table over into the address; runs that are filtered away stay chosen."""
+    marked = [ids[i] for i in st.session_state[key]["selection"]["rows"] if i < len(ids)]
+    hidden = [name for name in chosen_ids() if name not in ids]
+    remember([*hidden, *marked])
+
+
+def chosen_ids() -> list[str]:
+    """Return the chosen runs' ids, as the address has them."""
+    return [name for name in st.query_params.get("chosen", "").split(",") if name]
+
+
+def remember(ids: Sequence[str]) -> None:
+    """Write the chosen runs into the address."""
+    if ids:
+        st.query_params["chosen"] = ",".join(dict.fromkeys(ids))
+    else:
+        st.query_params.pop("chosen", None)
+
+
+def columns(shown: str) -> dict[str, Any]:
+    """Return how each column is shown."""
+    kinds = st.column_config
+    states = {"done": "green", "running": "orange", "queued": "gray", "cancelled": "gray", "failed": "red", "unreadable": "red"}
+    found: dict[str, Any] = {
+        "Name": kinds.TextColumn(width=260, pinned=shown == "All", help="★: pinned"),
+        "State": kinds.MultiselectColumn(width=80, options=list(states), color=list(states.values())),
+        "Seconds": kinds.NumberColumn("Time", format="duration", width=110, help=HELP["Seconds"]),
+        "Peak memory": kinds.NumberColumn(format="bytes", width=105, help=HELP["Peak memory"]),
+        "Size": kinds.NumberColumn("Size on disk", format="bytes", width=95, help=HELP["Size"]),
+        "Age": kinds.DatetimeColumn(format="distance", width=96),
+        "Tags": kinds.MultiselectColumn(color="gray", width=140),
+        "Region": kinds.TextColumn(width=130, help=HELP["Region"]),
+        "Method": kinds.TextColumn(width=82), "Model": kinds.TextColumn(width=110), "Data": kinds.TextColumn(width=110),
+        "Id": kinds.TextColumn(width=220),
+    }  # fmt: skip
+    for column in (*SCORES, *KNEW):
+        head = {"U never taught": "U never", "Never-knew val": "Never-knew"}.get(column, column)
+        found[column] = kinds.NumberColumn(head, format="%.1f %%", width=70 if len(head) < 10 else 90, help=HELP[column])
+    return found

@@ -1,0 +1,76 @@
+"""Who runs what, since when, and what each process takes of the memory. Looks again as long as the page is open."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core.jobs import active, lifecycle, processes
+from core.jobs.active import Work
+from core.jobs.processes import Process
+from core.runs import labels
+from core.util import access
+from dashboard.text import duration, md
+from dashboard.widgets import progress, queue
+
+EVERY = 2.0
+"""Seconds between two looks."""
+WHAT = {
+    "sweep": "sweep", "reference": "reference of", "probes": "leak probes of", "harness": "lm-evaluation-harness on",
+    "estimate": "estimate for",
+}  # fmt: skip
+"""kind of work -> what stands before its name"""
+
+
+def show(folder: Path) -> None:
+    """Show what lives, with a button to end it, and the processes."""
+    lifecycle.reap()
+    found, running = active.work(folder), processes.ours()
+    st.subheader("At work and waiting")
+    if not found:
+        st.caption("Nothing is running, and nothing waits.")
+    memory = {one.pid: one.memory for one in running}
+    now = time.time()
+    for one in found:
+        _row(one, memory, now)
+    st.subheader("Memory")
+    st.dataframe(table(running, found, now), hide_index=True, key="admin.processes", placeholder="–")
+    st.caption("All of this user's processes of Forgetscope on this machine. An answerer ends after ten idle minutes.")
+
+
+def _row(work: Work, memory: Mapping[int, int], now: float) -> None:
+    pid = work.status.get("pid")
+    facts = [f"**{md(work.owner)}**", queue.words(work.status), f"for {duration(max(0.0, now - work.since))}"]
+    if isinstance(pid, int) and pid in memory and work.status.get("host") == os.uname().nodename:
+        facts.append(f"{memory[pid] / 1e6:,.0f} MB")
+    asked = (work.place.path / "cancel").exists()
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"admin.{work.kind}.{work.place.id}"):
+        st.markdown(f"{md(name(work))}  \n:gray[{' · '.join(facts)}]", width="stretch")
+        if not access.read_only():
+            st.button("Stopping …" if asked else "Cancel", key=f"admin.cancel.{work.kind}.{work.place.id}", icon=":material/stop:",
+                      disabled=asked, on_click=progress.cancel, args=(work.place,), help=f"End {work.place.id}: what was computed is kept.")  # fmt: skip
+
+
+def name(work: Work) -> str:
+    """Return what a piece of work is called."""
+    values = work.place.json("sweep.json" if work.kind == "sweep" else "config.json")
+    given = labels.read(work.place).name or (str(values.get("name") or "") if isinstance(values, dict) else "")
+    return f"{WHAT.get(work.kind, '')} {given or work.place.id}".strip()
+
+
+def table(running: Sequence[Process], found: Sequence[Work], now: float) -> dict[str, list[Any]]:
+    """Return the processes as columns; a worker is named after what it works at."""
+    names = {one.status.get("pid"): name(one) for one in found}
+    what = [f"{one.what}{' (this one)' if one.pid == os.getpid() else ''}" for one in running]
+    return {
+        "Process": what,
+        "At": [names.get(one.pid) for one in running],
+        "Memory in MB": [round(one.memory / 1e6) for one in running],
+        "Running for": [duration(max(0.0, now - one.since)) for one in running],
+        "Process number": [one.pid for one in running],
+    }

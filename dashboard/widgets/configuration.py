@@ -1,0 +1,117 @@
+"""A whole configuration as a document: what it changes, its JSON to look at, to edit and to take along."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import streamlit as st
+
+from core.config.run_config import RunConfig, from_json
+from core.runs.store import Run
+from core.util.errors import UserError
+from dashboard.text import md
+
+SILENT = ("format", "name", "preset")
+"""What says nothing about how a run is computed."""
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """Return path -> value of all settings; the members of a family by their names."""
+    return _flat({key: value for key, value in config.to_json().items() if key not in SILENT})
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def differences(first: RunConfig, second: RunConfig) -> list[tuple[str, str, str]]:
+    """Return (setting, in the first, in the second) where they differ; a dash where a method has no such setting."""
+    one, two = flat(first), flat(second)
+    return [
+        (path, shown(one.get(path)), shown(two.get(path)))
+        for path in dict.fromkeys([*one, *two])
+        if one.get(path) != two.get(path)
+    ]
+
+
+def shown(value: Any) -> str:
+    """Write a setting's value as people do."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "all"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def changes_table(rows: list[tuple[str, str, str]], first: str, second: str) -> None:
+    """Show differences as a table of words."""
+    table = [
+        {"setting": path.replace("_", " ").replace(".", " › "), first: before, second: after} for path, before, after in rows
+    ]
+    st.table([{key: md(value) for key, value in row.items()} for row in table], border="horizontal", hide_index=True,
+             alt=f"Settings that differ: {first} and {second}")  # fmt: skip
+
+
+def text_of(config: RunConfig) -> str:
+    """Return a configuration as indented JSON."""
+    return json.dumps(config.to_json(), indent=1, ensure_ascii=False)
+
+
+def parsed(text: str) -> RunConfig:
+    """Return the configuration that a text holds. Raises UserError with one sentence on what is wrong."""
+    try:
+        values = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise UserError(f"This is not valid JSON{where}.", "Repair it, or switch back to the form.") from None
+    config = from_json(values)
+    if config.model.trust_remote_code:
+        raise UserError("A page may not run code that a hub repository ships.", "Use --trust-remote-code on the command line.")
+    return config
+
+
+def download(config: RunConfig, key: str, label: str = "Download configuration") -> None:
+    """Offer the configuration as a file that `python -m core run --config` takes."""
+    st.download_button(label, text_of(config), file_name="configuration.json", mime="application/json", key=key,
+                       on_click="ignore", icon=":material/download:", width="stretch")  # fmt: skip
+
+
+def editor(start: RunConfig, key: str) -> tuple[RunConfig | None, UserError | None]:
+    """Show the JSON as a text area; return what it holds, or what is wrong with it."""
+    st.session_state.setdefault(key, text_of(start))
+    text = st.text_area("Configuration as JSON", key=key, height=460, persist_state="session",
+                        help="Everything a run depends on. Missing settings take their defaults.")  # fmt: skip
+    try:
+        return parsed(text or ""), None
+    except UserError as error:
+        return None, error
+
+
+def wanted_again(known: dict[str, Run]) -> Run | None:
+    """Return the run whose settings a new one starts from: ?again=RUN, or what another page left for this one."""
+    asked = st.session_state.pop("again", None)
+    if asked:
+        st.query_params["again"] = asked
+    name = st.query_params.get("again")
+    if not name:
+        return None
+    if name not in known:
+        st.warning(f"There is no run “{md(name)}” here any more, so its settings cannot be taken.", icon=":material/link_off:")
+        return None
+    with contextlib.suppress(UserError):
+        if known[name].config().audit.after:
+            st.warning("That is an audit of models made elsewhere: a run with its settings would compare them again.", icon=":material/info:")
+            return None
+    return known[name]
+
+
+def forget_again() -> None:
+    """Leave the settings of another run."""
+    st.query_params.pop("again", None)

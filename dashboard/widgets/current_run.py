@@ -1,0 +1,210 @@
+"""The current run: one for all pages, kept in the address as ?run=, with cached readers of its files."""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core.models.names import BUNDLED
+from core.runs import store
+from core.runs.overview import headline
+from core.runs.store import Run
+from core.util import safe_read
+from dashboard.text import md
+from dashboard.widgets import copy_link
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import pandas as pd
+
+OF_ONE_RUN = ("region", "cell")
+"""parameters of the address that make no sense with another run"""
+ALIVE = store.ALIVE
+ICONS = {
+    "done": ":material/check_circle:", "running": ":material/progress_activity:", "queued": ":material/schedule:",
+    "cancelled": ":material/block:", "failed": ":material/error:", "unreadable": ":material/help:",
+}  # fmt: skip
+COLORS = {"done": "green", "running": "orange", "queued": "gray", "cancelled": "gray", "failed": "red", "unreadable": "red"}
+
+
+def known_runs() -> dict[str, Run]:
+    """Return the user's runs, newest first, and after them the bundled ones."""
+    mine = store.list_runs(store.runs_folder())
+    return {run.id: run for run in [*mine, *store.bundled_runs()]}
+
+
+def default_run(runs: Mapping[str, Run]) -> str | None:
+    """Return the run that a first visit opens on: a bundled finished one, else the newest finished, else the newest."""
+    order = sorted(runs, key=lambda name: not runs[name].bundled)
+    finished = (name for name in order if runs[name].status().get("state") == "done")  # of many, few are looked at
+    return next(finished, next(iter(runs), None))
+
+
+def busy() -> bool:
+    """Say whether any run is at work or waits."""
+    return any(headline(run).state in ALIVE for run in known_runs().values())
+
+
+def open_run(name: str) -> None:
+    """Make a run the current one from here on (in callbacks and before a page switch)."""
+    st.session_state["run_id"] = name
+    st.query_params["run"] = name
+
+
+def pick() -> Run | None:
+    """Show the picker and return the current run, None where there is none at all."""
+    runs = known_runs()
+    wanted = st.query_params.get("run") or st.session_state.get("run_id")
+    name = wanted if wanted in runs else default_run(runs)
+    if wanted and wanted not in runs:
+        st.warning(f"There is no run “{md(wanted)}” here any more.", icon=":material/link_off:")
+    if name is None:
+        return None
+    open_run(name)
+    st.session_state["picked"] = name
+    place, facts, copy = st.columns([1.8, 3.6, 0.6], vertical_alignment="center")
+    place.selectbox(
+        "Run", list(runs), format_func=lambda key: label(runs[key]), key="picked",
+        on_change=_picked, label_visibility="collapsed",
+    )  # fmt: skip
+    facts.markdown(describe(runs[name]))
+    with copy:
+        copy_link.copy()
+    return runs[name]
+
+
+def opened() -> Run | None:
+    """Show the picker and return the current run; None, with the reason on the page, where there is nothing to show."""
+    run = pick()
+    if run is None:
+        nothing_here()
+        return None
+    return None if unreadable(run) else run
+
+
+def _picked() -> None:
+    """Go to the picked run, without the address's words about the run before.
+
+    The run changes last: each change is a step of the browser's history, and the way back must not lead over the new
+    run with the old one's region.
+    """
+    for key in OF_ONE_RUN:
+        st.query_params.pop(key, None)
+    st.session_state.pop("brushed", None)  # a box that was drawn in the other one's scatter
+    open_run(st.session_state["picked"])
+
+
+def label(run: Run) -> str:
+    """Return a run's line in the picker."""
+    found = headline(run)
+    state = "" if found.state == "done" else f"{found.state} · "  # the usual one needs no words, which a telephone has no room for
+    return f"{found.name} · {state}{'bundled' if run.bundled else day(found.created)}"
+
+
+def day(moment: Any) -> str:
+    """Write a time as day and minute, an empty string for anything else."""
+    known = safe_read.moment(moment)
+    return "" if known is None else time.strftime("%d %b %H:%M", time.localtime(known))
+
+
+def describe(run: Run) -> str:
+    """Return one Markdown line: state, model, data, region."""
+    state = str(run.status().get("state"))
+    parts = [f":{COLORS.get(state, 'gray')}-badge[{ICONS.get(state, '')} {md(state)}]"]
+    values = run.json("config.json")
+    if isinstance(values, dict):
+        model, data = values.get("model") or {}, values.get("data") or {}
+        parts.append(f"**{md(model_name(model.get('name', '?')))}**")
+        parts.append(f"data **{md(tail(data.get('source', '?')))} {md(data.get('subset', ''))}**")
+    region = run.json("region.json")
+    if isinstance(region, dict) and "count" in region:
+        parts.append(f"region **{md(region['count'])} of {md(region['total'])}** tensors")
+    return " · ".join(parts)
+
+
+def model_name(name: object) -> str:
+    """Return what a model is called: the bundled one has a name of its own."""
+    return BUNDLED if name == "bundled" else tail(name)
+
+
+def tail(name: object) -> str:
+    """Shorten a path to its last part; names of the hub stay whole."""
+    text = str(name)
+    return f"…/{text.rstrip('/').rpartition('/')[2]}" if text.startswith(("/", "~", ".")) else text
+
+
+def stamp(run: Run, name: str) -> float:
+    """Return a file's time of change, so that a cached reader notices a new version; 0 where it is missing."""
+    try:
+        return (run.path / name).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def table(run: Run, name: str) -> pd.DataFrame | None:
+    """Return a parquet table of a run, cached; what is changed in it is changed for nobody else."""
+    found = _table(str(run.path), name, stamp(run, f"{name}.parquet"))
+    return None if found is None else found.copy(deep=False)  # pandas copies what is written to
+
+
+def answers(run: Run) -> list[dict[str, Any]]:
+    """Return the recorded answers of a run, cached."""
+    return _answers(str(run.path), stamp(run, "answers.jsonl"))
+
+
+def detail(run: Run) -> dict[str, np.ndarray] | None:
+    """Return the arrays of detail.npz, cached; None where the file is missing or damaged."""
+    return _detail(str(run.path), stamp(run, "detail.npz"))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)  # type: ignore[untyped-decorator]
+def _table(path: str, name: str, changed: float) -> pd.DataFrame | None:
+    found = _run(path).table(name) if changed else None
+    if found is None:
+        return None
+    # Charts walk over names and modules again and again: that is ten times faster over Python's own texts than over Arrow's.
+    return found.astype({column: object for column in found.columns if found[column].dtype == "str"})
+
+
+@st.cache_data(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
+def _answers(path: str, changed: float) -> list[dict[str, Any]]:
+    return [row for row in _run(path).answers() if isinstance(row, dict)] if changed else []
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)  # type: ignore[untyped-decorator]
+def _detail(path: str, changed: float) -> dict[str, np.ndarray] | None:
+    import numpy as np
+
+    if not changed:
+        return None
+    try:
+        with np.load(_run(path).path / "detail.npz", allow_pickle=False) as found:
+            return dict(found.items())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+def _run(path: str) -> Run:
+    return Run(Path(path))
+
+
+def nothing_here() -> None:
+    """Say what to do when there is no run at all."""
+    st.title("No run yet")
+    st.markdown("A run teaches a model some facts, finds where it keeps them, and makes it forget them.")
+    st.page_link("runs/new_run_page.py", label="Start the first run", icon=":material/play_circle:")
+
+
+def unreadable(run: Run) -> bool:
+    """Show why a run cannot be read; return whether that is so."""
+    problem = run.problem()
+    if problem:
+        st.error(f"**{md(problem)}**", icon=":material/error:")
+        st.caption("Other runs are not affected: choose one above.")
+    return bool(problem)

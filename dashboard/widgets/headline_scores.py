@@ -1,0 +1,144 @@
+"""The headline numbers of a run, each with its reference, or the reason why it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.runs.store import Run
+from core.util.safe_read import mapping
+from dashboard.text import md
+from dashboard.widgets import current_run, look, metric_values
+from dashboard.widgets.metric_values import Scores
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A number as it is shown."""
+
+    label: str
+    value: str
+    beside: str
+    """what to read it against"""
+    help: str
+
+
+HELP = {
+    "unlearn": "How often the model no longer picks the right next word on what it must forget, on new questions (val). A "
+    "model that was never taught reaches the number beside it: far above that is more than forgetting: noise or refusals.",
+    "retention": "How often the model still picks the right next word on what it must keep, on new questions (val). Higher "
+    "is better.",
+}
+KNEW = "100 when the model answers new questions (val) as if it had never been taught; 0 when nothing was forgotten."
+NOISE = (
+    "Answers to new questions about what was unlearned that are empty, repeat themselves or are no words. Lower is better."
+)
+
+
+def reason(scores: Scores, metric: str, voice: str) -> str:
+    """Return why a metric has no value; a never-knew score may be measured and still have none."""
+    found = mapping(scores.metrics.get(metric))
+    if metric == "never_knew" and mapping(found.get("values")).get(voice) and voice not in mapping(found.get("reasons")):
+        return "no value: before unlearning the model knew no more than a never-taught one"
+    return scores.reason(metric, voice)
+
+
+def percent(number: float | None) -> str:
+    """Write a percentage, a dash for a missing one."""
+    return MISSING if number is None else f"{number:.1f} %"
+
+
+def headlines(scores: Scores) -> list[Headline]:
+    """Return the numbers to read first, on val, with train and the never-taught model beside them."""
+    found = [_success(scores, scope) for scope in HELP]
+    knew, train = (scores.value("never_knew", "after", split).value for split in ("val", "train"))
+    why = f"train {percent(train)}" if knew is not None else reason(scores, "never_knew", "after")
+    found.append(Headline("Never-knew score", percent(knew), why, KNEW))
+    noise, never = (scores.value("degenerate", voice, "unlearn/val").value for voice in ("after", "never"))
+    why = f"never taught {percent(never)}" if noise is not None else reason(scores, "degenerate", "after")
+    found.append(Headline("Degenerate answers", percent(noise), why, NOISE))
+    return found
+
+
+def _success(scores: Scores, scope: str) -> Headline:
+    val, train = (scores.success("after", scope, split).value for split in ("val", "train"))
+    never = scores.success("never", scope, "val").value
+    label = "Unlearn Success" if scope == "unlearn" else "Retention Success"
+    if val is None:
+        return Headline(label, MISSING, reason(scores, "accuracy", "after"), HELP[scope])
+    beside = f"never taught {percent(never)}" if never is not None else reason(scores, "accuracy", "never")
+    return Headline(label, percent(val), f"train {percent(train)} · {beside}", HELP[scope])
+
+
+def row(run: Run) -> None:
+    """Show the headline numbers in one quiet row."""
+    scores = metric_values.read(run)
+    if not scores.metrics:
+        st.caption("This run has no scores yet: they are measured in its last stage.")
+        return
+    with st.grid("auto", min_column_width=230, gap="small"):
+        for item in headlines(scores):
+            if item.value == MISSING:
+                with st.container(gap=None):
+                    st.metric(item.label, item.value, help=item.help)
+                    st.caption(md(item.beside))
+            else:
+                st.metric(item.label, item.value, md(item.beside), delta_color="off", delta_arrow="off", help=item.help)
+    where_from(facts(run))
+
+
+SOURCES = {
+    "Unlearn Success": "100 − accuracy on the unlearn scope. Accuracy: share of answer tokens (end token included) that are the "
+    "model's first choice, teacher-forced, mean over questions (paper, section 4.1)",
+    "Retention Success": "accuracy, as above, on the retention scope",
+    "Never-knew score": "100 · (1 − |after − never taught| / (before − never taught)), of accuracies on the unlearn scope",
+    "Degenerate answers": "share of the answers in answers.jsonl that are empty, repeat themselves or are no words",
+}
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """Return where the headline numbers are from."""
+    known = current_run.answers(run)
+    counts = [sum(r.get("scope") == s and r.get("split") == "val" for r in known) for s in ("unlearn", "retention")]
+    examples = f"{counts[0]} unlearn and {counts[1]} retention questions (val)" if known else "questions of val"
+    found = look.where(run, "evaluate", "metrics.json, from tokens.parquet and answers.jsonl", "", examples)
+    return [pair for pair in found if pair[1]] + list(SOURCES.items())
+
+
+def where_from(found: Sequence[tuple[str, str]], key: str = "scores_from") -> None:
+    """Show where numbers are from, on demand."""
+    with st.popover("Where from", type="tertiary", key=key):
+        for name, words in found:
+            st.markdown(f":gray[{md(name)}]  \n{md(words)}")
+
+
+def before_after(scores: Scores) -> list[dict[str, str]]:
+    """Return the final table: a row a measure, a column a voice."""
+    rows = []
+    for scope, title in (("unlearn", "Unlearn Success"), ("retention", "Retention Success")):
+        for split in ("train", "dev", "val"):
+            values = {voice: scores.success(voice, scope, split).value for voice in ("before", "after", "never")}
+            if values["before"] is not None or values["after"] is not None:
+                rows.append({"Measure": f"{title}, {split}", **_cells(values)})
+    for metric, title, part in (
+        ("degenerate", "Degenerate answers, unlearn val", "unlearn/val"), ("rouge", "ROUGE-L, retention val", "retention/val"),
+        ("general", "Perplexity of everyday text", "text"),
+    ):  # fmt: skip
+        unit = str(mapping(scores.metrics.get(metric)).get("unit") or "")
+        values = {voice: scores.value(metric, voice, part).value for voice in ("before", "after", "never")}
+        if any(v is not None for v in values.values()):
+            rows.append({"Measure": title, **_cells(values, unit)})
+    for split in ("train", "val"):
+        knew = scores.value("never_knew", "after", split).value
+        if knew is not None:
+            rows.append({"Measure": f"Never-knew score, {split}", "Before": "", "After": percent(knew), "Never taught": ""})
+    return rows
+
+
+def _cells(values: dict[str, float | None], unit: str = "%") -> dict[str, str]:
+    names = {"before": "Before", "after": "After", "never": "Never taught"}
+    return {names[v]: MISSING if x is None else f"{x:.1f} {unit}".strip() for v, x in values.items()}

@@ -1,0 +1,253 @@
+"""A run as it goes on: stages, true progress, curves, and how it ended. Polls only while the run is alive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from core.jobs import lifecycle
+from core.pipeline import preflight
+from core.runs import audited, liveness, store
+from core.runs.store import Run
+from core.util.errors import UserError
+from dashboard.charts import curves
+from dashboard.text import duration, md
+from dashboard.widgets import (
+    configuration,
+    current_run,
+    follow,
+    headline_scores,
+    look,
+    metric_values,
+    watched,
+    widened,
+)
+
+EVERY = 0.7
+"""Seconds between two looks at a living run."""
+
+STAGES = {
+    "teach": "Teach the model the data",
+    "preflight": "Check that it knows the data",
+    "localize": "Find where it keeps it",
+    "region": "Choose the region",
+    "unlearn": "Make it forget",
+    "answers": "Ask it again",
+    "evaluate": "Measure",
+}
+
+Status = Mapping[str, Any]
+
+
+def watch(run: Run) -> None:
+    """Show a run, and keep the picture fresh while the run is alive."""
+    drawn = str(run.status().get("state"))
+    st.fragment(look_at, run_every=EVERY if drawn in current_run.ALIVE else None)(run, drawn)
+
+
+def look_at(run: Run, drawn: str) -> None:
+    """Show the run as it is now. When its state is no longer the drawn one, the whole page is drawn once more."""
+    lifecycle.reap()
+    status = run.status()
+    state = str(status.get("state"))
+    if drawn in current_run.ALIVE and state != drawn:
+        st.rerun()
+    head(run, status, state)
+    events = follow.events(run)
+    left, right = st.columns([1, 1.5], gap="large")
+    with left:
+        checklist(run, status)
+        findings(run, events)
+        widened.show(events)
+        with st.container(horizontal=True):
+            take_along(run)
+        log(run, state)
+    with right:
+        pictures(run, events)
+
+
+def head(run: Run, status: Status, state: str) -> None:
+    """Show the state in words, with what can be done about it."""
+    words, button = st.columns([4, 1], vertical_alignment="center") if state != "done" else (st.container(), st.empty())
+    with words:
+        if state == "queued":
+            position = status.get("position")
+            place = f"Number {position} in the queue: one run at a time uses the device." if position else "Starting …"
+            if status.get("ray") and status.get("pid") is None:
+                place = "Waiting until a node of the Ray cluster is free for it."
+            st.info(place, icon=":material/schedule:")
+        elif state == "running":
+            passed = f" for {duration(float(status['seconds']))}" if "seconds" in status else ""
+            node = f" on {md(status.get('host'))}, a node of the Ray cluster" if status.get("ray") else ""
+            st.info(f"Running{passed}{node}. You can close this page: the run goes on, and its address brings you back.",
+                    icon=":material/progress_activity:")  # fmt: skip
+        elif state == "failed":
+            look.complain(UserError(str(status.get("error") or "The run failed."), advice(status)))
+        elif state == "cancelled":
+            st.warning(md(status.get("error") or "Cancelled."), icon=":material/block:")
+        elif state == "done":
+            st.success(ended(run, status), icon=":material/check_circle:")
+    with button:
+        act(run, state)
+
+
+def advice(status: Status) -> str:
+    """Return what to do about a failed run."""
+    return str(status.get("fix") or "Resume it: finished stages are kept. worker.log in its folder has the details.")
+
+
+def ended(run: Run, status: Status) -> str:
+    """Say in one sentence how a finished run went."""
+    stopped = (run.json("unlearn.json") or {}).get("stopped", "")
+    began, end = status.get("began"), status.get("ended")
+    took = f"Done in {duration(float(end) - float(began))}" if began and end else "Done"
+    return f"{took}. Unlearning ended at {md(stopped)}." if stopped else f"{took}."
+
+
+def act(run: Run, state: str) -> None:
+    """Offer Cancel or Resume."""
+    if state in current_run.ALIVE:
+        asked = (run.path / "cancel").exists()
+        st.button("Stopping …" if asked else "Cancel", icon=":material/stop:", disabled=asked, width="stretch", key="cancel",
+                  on_click=cancel, args=(run,), help="Stops within one step; what was computed is kept.")  # fmt: skip
+    elif state in ("cancelled", "failed") and not run.bundled:
+        if st.button("Resume", icon=":material/replay:", type="primary", width="stretch"):
+            with look.complaints():
+                lifecycle.resume(run)
+                st.rerun()
+
+
+def cancel(run: Run) -> None:
+    """Ask the worker to stop, or say why it cannot be asked."""
+    with look.complaints():
+        run.cancel()
+
+
+def take_along(run: Run) -> None:
+    """Offer the run's configuration as a file, and as the start of another run."""
+    configuration.download(run.config(), "download")
+    if run.config().audit.after:
+        return
+    st.button("Same again, changed", icon=":material/edit:", width="stretch", key="again_button",
+              help="Opens the form with this run's settings.", on_click=_again, args=(run.id,))  # fmt: skip
+    if st.session_state.pop("leave_for_form", False):
+        st.rerun()
+
+
+def _again(name: str) -> None:
+    st.query_params["again"] = name
+    st.session_state["next_tab"] = "New run"
+    st.session_state["leave_for_form"] = True
+
+
+def checklist(run: Run, status: Status) -> None:
+    """List the stages with their progress."""
+    st.subheader("Stages")
+    stages = status.get("stages") or {}
+    peaks = _peaks(run, stages)
+    current = status.get("stage")
+    for name in audited.STAGES if run.config().audit.after else store.STAGES:
+        stage = stages.get(name) or {}
+        state = stage.get("state", "")
+        title = STAGES[name]
+        if state == "running" and status.get("state") == "running":
+            running(title, stage)
+        elif state in ("done", "reused"):
+            took = "re-used" if state == "reused" else duration(float(stage.get("seconds", 0)))
+            st.markdown(f":green[:material/check_circle:] {title} :gray[{took}]")
+        elif name == current and status.get("state") in ("failed", "cancelled"):
+            st.markdown(f":red[:material/cancel:] {title} :gray[{status['state']} here]")
+        else:
+            st.markdown(f":gray[:material/radio_button_unchecked: {title}]")
+    if peaks:
+        st.caption(f":material/memory: Peak memory so far {max(peaks) / 1000:.1f} GB.")
+
+
+def _peaks(run: Run, stages: Status) -> list[float]:
+    """Return the peak memory of all stages that tell it, in MB: of a living run its status, of an ended one its manifest."""
+    manifest = run.json("manifest.json")
+    ended = manifest.get("stages", {}) if isinstance(manifest, dict) else {}
+    told = [stage.get("peak_memory_mb") for stage in [*stages.values(), *ended.values()] if isinstance(stage, dict)]
+    return [float(value) for value in told if isinstance(value, int | float)]
+
+
+def running(title: str, stage: Status) -> None:
+    """Show a running stage; without a count yet, it says so instead of pretending one."""
+    st.markdown(f":orange[:material/progress_activity:] **{title}**")
+    done, total = stage.get("done"), stage.get("total")
+    if not done or not total:
+        st.caption("starting …")
+        return
+    facts = [f"{done:g} of {total:g} {md(stage.get('unit', ''))}", f"{stage.get('rate', 0):.3g} a second"]
+    if stage.get("tokens_per_second"):
+        facts.append(f"{stage['tokens_per_second']:.0f} tokens a second")
+    if stage.get("left"):
+        facts.append(f"at most {duration(float(stage['left']))} left for these {md(stage.get('unit', ''))}")
+    if stage.get("peak_memory_mb"):
+        facts.append(f"{float(stage['peak_memory_mb']) / 1000:.1f} GB at most")
+    st.progress(min(1.0, float(done) / float(total)), text=" · ".join(facts))
+
+
+def findings(run: Run, events: Sequence[Status]) -> None:
+    """Show what the run found out about its data and model before it changed anything."""
+    known = run.json("preflight.json")
+    texts = list(dict.fromkeys(str(e.get("text", "")) for e in events if e.get("kind") == "finding"))
+    if isinstance(known, dict) and (said := preflight.in_words(known)):
+        st.markdown(md(said), help="Facts are names, numbers and e-mail addresses of the unlearn scope, found in the model's own answers.")
+    for text in texts:
+        st.caption(f":material/info: {md(text)}")
+
+
+ACCURACY = "share of answer tokens that are the model's first choice, mean over questions"
+
+
+def pictures(run: Run, events: Sequence[Status]) -> None:
+    """Show curves and answers of what has been computed so far, and the scores when they are there."""
+    palette = look.palette()
+    result = run.json("unlearn.json")
+    curve = curves.of_result(result) if isinstance(result, dict) else events
+    source = "unlearn.json" if isinstance(result, dict) else "events.jsonl"
+    table(run)
+    if curves.of_stage(curve, "unlearn"):
+        st.subheader("Forgetting, step by step")
+        checks, losses = st.tabs(["Accuracy on a fixed sample", "Loss"], key="curve", on_change="rerun", bind="query-params")
+        target = result.get("target") if isinstance(result, dict) else None
+        if losses.open:
+            with losses:
+                look.chart(curves.losses(curve, palette), "Loss on each part of the batch at each step", "losses",
+                           facts=look.where(run, "unlearn", source, "mean cross-entropy of the step's batch", "a batch a step"))  # fmt: skip
+        else:
+            with checks:
+                look.chart(curves.checks(curve, target, palette), "Accuracy on both scopes at each checkpoint", "checks",
+                           facts=look.where(run, "unlearn", source, ACCURACY, "a fixed sample of the train questions"))  # fmt: skip
+    elif curves.of_stage(curve, "teach"):
+        st.subheader("Learning the data")
+        look.chart(curves.teaching(curve, palette), "Accuracy while the model is taught", "teaching",
+                   facts=look.where(run, "teach", "events.jsonl", ACCURACY, "each epoch's train questions of both scopes, as they are seen"))  # fmt: skip
+    watched.show(run, result, events)
+
+
+def table(run: Run) -> None:
+    """Show the final scores with links to where they can be looked at."""
+    rows = headline_scores.before_after(metric_values.read(run))
+    if not rows:
+        return
+    st.subheader("Scores")
+    unbroken = [{name: text.replace(" %", "\u00a0%") for name, text in row.items()} for row in rows]
+    st.table(unbroken, hide_index=True, alt="Scores before and after unlearning, and of the never-taught model")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        headline_scores.where_from(headline_scores.facts(run))
+        st.page_link("localize/page.py", label="Where it was kept", icon=":material/grid_on:", query_params={"run": run.id})
+        st.page_link("compare/page.py", label="Ask it", icon=":material/compare:", query_params={"run": run.id})
+        st.page_link("evidence/scores_page.py", label="All scores", icon=":material/scoreboard:", query_params={"run": run.id})
+        st.page_link("evidence/scores_page.py", label="Its controls", icon=":material/science:", query_params={"run": run.id, "part": "Controls"})
+
+
+def log(run: Run, state: str) -> None:
+    """Show the last lines that the worker wrote, at once where it failed."""
+    lines = liveness.log_tail(run.path)
+    if lines:
+        with st.expander("Last lines of its log", expanded=state == "failed", icon=":material/terminal:", key="log"):
+            st.code("\n".join(lines), language=None, wrap_lines=True)

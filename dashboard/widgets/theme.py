@@ -1,0 +1,33 @@
+"""Draws the page once more when the visitor switches between light and dark: figures are coloured on the server."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.widgets.plot import BROWSER
+
+_SCRIPT = """
+export default function ({ parentElement, setTriggerValue }) {
+  const host = parentElement.host ?? parentElement;
+  const paper = () => getComputedStyle(host).getPropertyValue("--st-background-color").trim();
+  let shown = paper();
+  clearInterval(host.watching);  // a switch runs this script again without ending the one before
+  host.watching = setInterval(() => {
+    if (paper() && paper() !== shown) {
+      shown = paper();
+      setTriggerValue("switched", shown);
+    }
+  }, 300);
+  return () => clearInterval(host.watching);
+}
+"""
+
+# Not isolated: the style sheet is for Streamlit's own elements.
+_WATCHER = st.components.v2.component(
+    "theme_watch", css=(BROWSER / "streamlit.css").read_text(encoding="utf-8"), js=_SCRIPT, isolate_styles=False
+)
+
+
+def watch() -> None:
+    """Rerun the page after a switch of theme."""
+    _WATCHER(key="theme_watch", on_switched_change=lambda: None, height=1)

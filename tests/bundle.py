@@ -1,0 +1,107 @@
+"""Make the finished runs that ship in assets/runs: the same pipeline as for everybody, then a copy without logs.
+
+`python -m tests.bundle` makes all of them, `python -m tests.bundle privacy-memflex` one; `make bundled` is the former. The
+run that shipped until then is set aside meanwhile, so that nothing is taken from it: every stage is made and measured,
+but for what a bundled run before it made already (teaching and localization of the other presets on the same data).
+What a visitor sees first is thus a run that anybody can repeat, with the default settings, and all probes of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from core.cli import progress_bar
+from core.config import run_config
+from core.jobs import lifecycle, probes
+from core.runs import store
+from core.runs.store import Run
+from core.util import files
+from core.util.errors import UserError, unknown
+
+RUNS = {
+    "privacy-memflex": ("privacy", "this-machine", "MemFlex on the privacy demo"),
+    "copyright-memflex": ("copyright", "this-machine", "MemFlex on the copyright demo"),
+    "privacy-fluent": ("privacy", "fluent", "Fluent (decline) on the privacy demo"),
+}
+"""id -> subset of the demo, preset, name; in the order in which they are made"""
+
+LEFT_OUT = {
+    "worker.log",
+    ".worker.lock",
+    "cancel",
+    "checkpoints",
+    "label.json",
+    ".label.lock",
+    "regions.json",
+    ".regions.lock",
+}
+"""Logs, what somebody wrote about the run, and the checkpoints: seven times the size of the result. Their scores and answers
+stay, in unlearn.json."""
+
+
+def copy(run: Run, target: Path) -> None:
+    """Copy a finished run without log, checkpoints, process ids and host name."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(run.path, target, ignore=lambda _, names: [name for name in names if name in LEFT_OUT])
+    manifest = run.json("manifest.json")
+    manifest["files"] = {name: value for name, value in manifest["files"].items() if (target / name).exists()}
+    files.write_json(target / "manifest.json", manifest)
+    status = run.json("status.json")
+    kept = {key: status[key] for key in ("format", "state", "stage", "stages", "created", "began", "ended", "error")}
+    files.write_json(target / "status.json", {**kept, "host": "bundled", "pid": None, "heartbeat": kept["ended"]})
+
+
+@contextlib.contextmanager
+def set_aside(target: Path) -> Iterator[None]:
+    """Hide a bundled run while its successor is made; bring it back if that fails."""
+    hidden = target.with_name(f".{target.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    if target.exists():
+        target.rename(hidden)
+    try:
+        yield
+    finally:
+        if not target.exists() and hidden.exists():
+            hidden.rename(target)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def make(name: str) -> None:
+    """Run one demo in a temporary folder and bring it home. Raises UserError where it does not finish."""
+    subset, preset, title = RUNS[name]
+    target = store.BUNDLED_RUNS / name
+    settings = run_config.preset(preset).with_setting("name", title)
+    with tempfile.TemporaryDirectory() as folder, set_aside(target):
+        run = lifecycle.submit(settings.with_setting("data.subset", subset), Path(folder))
+        finish(run)
+        finish(probes.start(run))
+        copy(run, target)
+
+
+def finish(work: Run) -> None:
+    """Follow a run, or the probes of one, to its end. Raises UserError where it is not done."""
+    if progress_bar.follow(work) != "done":
+        raise UserError(f"It ended {work.status()['state']}.", str(work.status().get("error")))
+
+
+def main(names: Sequence[str]) -> int:
+    """Make some of the runs, all by default."""
+    for name in names:
+        if name not in RUNS:
+            raise unknown("bundled run", name, RUNS)
+    for name in names or RUNS:
+        make(name)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as problem:
+        sys.stderr.write(f"{problem}\n")
+        sys.exit(1)

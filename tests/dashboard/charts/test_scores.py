@@ -1,0 +1,208 @@
+"""The pictures of the page Scores, and its lists of costs, metrics and methods."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from core.methods import METHODS
+from core.regions import REGIONS
+from dashboard.charts import stops as stops_chart
+from dashboard.charts import subjects as subjects_chart
+from dashboard.charts import tradeoff
+from dashboard.charts.palette import DARK, LIGHT
+from dashboard.charts.tradeoff import Point, Reference, Tradeoff
+from dashboard.evidence import all_metrics, by_subject, cost, step_by_step
+from dashboard.evidence import tradeoff as scores_tradeoff
+from dashboard.widgets import method_list, metric_values, number_table
+from dashboard.widgets.metric_values import Scores
+from dashboard.widgets.plot import plain
+from tests.dashboard.conftest import MakeRun
+from tests.dashboard.scores_made import HOSTILE, bundled, edit, measured, some_points
+
+# -- charts ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_front_is_what_nobody_beats() -> None:
+    for seed in range(20):
+        points = some_points(12, seed)
+        beaten = {
+            p.id for p in points for q in points
+            if (q.x > p.x and q.y >= p.y) or (q.x >= p.x and q.y > p.y)
+        }  # fmt: skip
+        assert set(tradeoff.front(points)) == {p.id for p in points} - beaten
+    twins = [Point("a", "a", 50.0, 50.0), Point("b", "b", 50.0, 50.0)]
+    assert tradeoff.front(twins) == ["a", "b"]
+
+
+def test_only_runs_on_the_same_questions_are_compared(make_run: MakeRun) -> None:
+    here, other, same = (measured(make_run(name)) for name in ("here", "other", "same"))
+    edit(other.run, "config.json", lambda values: values["data"].update(forget=["Maren Tveitaskog"]))
+    edit(same.run, "config.json", lambda values: values["data"].update(dev_share=0.2))
+    assert scores_tradeoff.asked(here, "val") != scores_tradeoff.asked(other, "val")
+    assert scores_tradeoff.asked(here, "val") == scores_tradeoff.asked(same, "val")
+    assert scores_tradeoff.asked(here, "train") != scores_tradeoff.asked(same, "train")
+
+
+def test_a_run_that_is_not_compared_is_grey_and_one_run_has_no_front() -> None:
+    points = [Point("a", "a", 40.0, 90.0, current=True), Point("b", "b", 70.0, 99.0, compared=False)]
+    fig = tradeoff.draw(Tradeoff(points), LIGHT)
+    assert [trace.name for trace in fig.data] == ["after unlearning"]
+    assert fig.data[0].marker["color"] == [LIGHT.accent, LIGHT.muted]
+
+
+def test_a_run_without_a_point_is_named_with_the_reason(make_run: MakeRun) -> None:
+    whole, lacking = (measured(make_run(name), name) for name in ("whole", "lacking"))
+    lacking.scores.metrics["never_knew"] = {"reasons": {"after": "nothing was taught"}}
+    assert scores_tradeoff.missing([whole, lacking], "val", scores_tradeoff.ACROSS[1]) == "“lacking” (nothing was taught)"
+
+
+def test_a_mark_goes_with_the_point(make_run: MakeRun) -> None:
+    run = make_run("diverged")
+    edit(run, "unlearn.json", lambda values: values.update(stopped="diverged at step 9; the last checkpoint before it is kept"))
+    assert scores_tradeoff.points([measured(run, "mine")], "val", scores_tradeoff.ACROSS[0])[0].name == "mine (✖ diverged)"
+
+
+def test_the_never_taught_line_is_never_where_one_only_wanted_to_stop(make_run: MakeRun) -> None:
+    run = make_run("stops at 40 %")
+    edit(run, "unlearn.json", lambda values: values.update(target=40.0))
+    found = run.json("unlearn.json")
+    assert step_by_step.never_taught(found) == pytest.approx(100 - found["never_taught"])
+    assert step_by_step.never_taught({"target": 40.0}) is None
+
+
+def test_labels_do_not_lie_over_each_other() -> None:
+    points = some_points(60)
+    found = tradeoff.labels(points, points)
+    assert 0 < len(found) < 60
+    lone = [Point("a", "left", 2.0, 50.0), Point("b", "to the right", 98.0, 50.0)]
+    assert tradeoff.labels(lone, lone) == {"a": "top right", "b": "top left"}
+
+
+def test_the_scatter_has_runs_references_front_and_bars() -> None:
+    import plotly.graph_objects as go
+
+    points = [Point("a", HOSTILE, 40.0, 90.0, (35.0, 44.0), (88.0, 93.0), True), Point("b", "b", 70.0, 60.0)]
+    references = [Reference("before", 0, 100, "before"), Reference("never", 60, 30, "never"), Reference("GA", 97, 2, "published")]
+    for palette in (LIGHT, DARK):
+        fig = tradeoff.draw(Tradeoff(points, references, ignorance=60.0, front=tradeoff.front(points)), palette)
+        go.Figure(**plain(fig))
+        names = [trace.name for trace in fig.data]
+        assert names == ["front", "published, 7B", "never taught", "before", "after unlearning"]
+        runs = fig.data[-1]
+        assert (runs.error_x.array, runs.error_x.arrayminus) == ([4.0, tradeoff.NO_BAR], [5.0, tradeoff.NO_BAR])
+        assert "<img" not in json.dumps(plain(fig))
+        assert fig.layout.shapes[0].x0 == 60.0
+
+
+def test_curves_and_subjects_are_valid_figures() -> None:
+    import plotly.graph_objects as go
+
+    checks = step_by_step.checked(bundled().json("unlearn.json"))
+    fig = stops_chart.stops(checks, 16, 28, 64.8, LIGHT)
+    go.Figure(**plain(fig))
+    assert list(fig.data[0].y) == [100 - check["unlearn"] for check in checks]
+    assert [a.text for a in fig.layout.annotations] == ["never taught, ✖", "the result", "stop here"]
+    rows = by_subject.of_subjects(bundled().answers(), metric_values.read(bundled()).examples("accuracy"))
+    go.Figure(**plain(subjects_chart.subjects(rows, rows[0].name, DARK)))
+
+
+def test_subjects_equal_an_independent_count_of_tokens() -> None:
+    run = bundled()
+    tokens, accuracy = run.table("tokens"), metric_values.read(run).examples("accuracy")
+    assert tokens is not None
+    rows = [row for row in run.answers() if row["split"] == "val"]
+    found = {s.name: s.accuracy for s in by_subject.of_subjects(rows, accuracy)}
+    subject_of = {row["example"]: row["subject"] for row in rows}
+    for voice in ("before", "after", "never"):
+        right = (tokens[f"rank_{voice}"] == 1).groupby([tokens["example"], tokens["scope"]]).mean().reset_index(name="share")
+        right = right[right["example"].isin(list(subject_of))]
+        means = right.groupby([right["example"].map(subject_of), right["scope"]])["share"].mean()
+        for (subject, scope), share in means.items():
+            assert found[subject][scope][voice] == pytest.approx(100 * share, abs=1e-6)
+
+
+def test_subjects_are_sorted_by_what_went_wrong() -> None:
+    accuracy = {
+        "before": {"a": 100.0, "b": 100.0, "c": 100.0}, "after": {"a": 90.0, "b": 40.0, "c": 20.0}, "never": {"a": 80.0, "b": 10.0},
+    }  # fmt: skip
+    rows = [
+        {"example": "a", "subject": "Ann", "scope": "unlearn"}, {"example": "b", "subject": "Bea", "scope": "unlearn"},
+        {"example": "c", "subject": "Ann", "scope": "retention"},
+    ]  # fmt: skip
+    found = by_subject.of_subjects(rows, accuracy)
+    assert [s.name for s in by_subject.ordered(found, "Least forgotten")] == ["Bea", "Ann"]
+    assert [s.name for s in by_subject.ordered(found, "Most lost")] == ["Ann", "Bea"]
+    assert "Bea: 40 % of the words" in by_subject.in_words(found)
+    assert "Ann lost the most of what had to be kept: 80 points" in by_subject.in_words(found)
+    gone = by_subject.of_subjects(rows, {**accuracy, "after": {"a": 60.0, "b": 5.0, "c": 20.0}})
+    assert by_subject.in_words(gone).startswith("None of 2 subjects is remembered better than by a model that was never taught.")
+
+
+# -- cost, metrics, methods --------------------------------------------------------------------------------------------
+
+
+def test_cost_is_seconds_by_steps_and_the_papers_stands_apart() -> None:
+    mine, found = measured(bundled()), cost.of(measured(bundled()))
+    result = bundled().json("unlearn.json")
+    assert found.step == pytest.approx(result["seconds"] / result["steps"])
+    assert found.rate == pytest.approx(result["tokens"] / result["seconds"])
+    rows = cost.table([mine], [found]).rows
+    assert [row.name for row in rows if not row.cells] == ["published, one A100-40G"]
+    assert all(row.note == "published, one A100-40G" for row in rows[2:])
+    empty = cost.Cost(None, None, None, None, "")
+    assert "was not recorded" in cost.in_words([mine], [empty])
+    assert all(cell.text == number_table.MISSING for cell in cost.cells(empty))
+
+
+def test_metrics_that_are_missing_have_their_reason_and_new_ones_their_numbers() -> None:
+    metrics = dict(bundled().json("metrics.json")["metrics"])
+    metrics["rouge"] = {"unit": "%", "values": {}, "reasons": {"all": "there were no answers"}}
+    metrics["of_tomorrow"] = {"unit": "bits", "values": {"after": {"unlearn/val": 0.01234, "unlearn/train": 9.0}},
+                              "intervals": {"after": {"unlearn/val": [0.01, 0.02]}}}  # fmt: skip
+    del metrics["perplexity"]
+    found = all_metrics.table(Scores(metrics), "val")
+    rows = {row.name: row for row in found.rows}
+    assert "because: Every voice" not in rows["rouge, %"].note
+    assert "Not available, because: there were no answers" in rows["rouge, %"].note
+    assert "perplexity" not in rows
+    assert "perplexity" in found.rows[-1].note
+    place = [row.name for row in found.rows].index("of tomorrow, bits")
+    after = found.rows[place + 1].cells[1]
+    assert (after.text, after.small) == ("0.0123", "±0.0050")
+    # The train part belongs to another split, and what is missing comes last.
+    assert {row.kind for row in found.rows[place + 2 :]} == {"missing"}
+    measured = {name for name, metric in metrics.items() if metric["values"].get("after")}
+    assert found.rows[-1].name == "1 more, not measured in this run"
+    assert all_metrics.in_words(found).startswith(f"{len(measured)} metrics with values")
+
+
+def test_each_questions_values_leave_as_harmless_csv() -> None:
+    run = bundled()
+    rows = [{**row, "question": "=1+1"} if place == 0 else row for place, row in enumerate(run.answers())]
+    found = list(csv.DictReader(io.StringIO(all_metrics.per_example(metric_values.read(run), rows))))
+    values = run.json("metrics.json")["metrics"]
+    assert len(found) == len(rows)
+    assert found[0]["question"] == "'=1+1"
+    for line in found:
+        for metric in ("accuracy", "rouge", "perplexity"):
+            assert float(line[f"{metric} after"]) == pytest.approx(values[metric]["examples"]["after"][line["example"]], abs=1e-6)
+
+
+def test_every_method_is_listed_in_a_group_and_can_be_found() -> None:
+    names = method_list.grouped(METHODS)
+    assert sorted(names) == sorted(METHODS)
+    groups = [method_list.group(METHODS[name]) for name in names]
+    assert groups == sorted(groups, key=list(method_list.GROUPS).index)
+    assert method_list.group(METHODS["memflex"]) == "paper"
+    assert method_list.group(METHODS["never-taught"]) == "own"
+    assert method_list.group(METHODS["ce-u"]) == "since"
+    assert "memflex" in method_list.label(METHODS, "memflex")
+    for kind in (*METHODS.values(), *REGIONS.values()):
+        assert method_list.matches(kind, kind.name)
+        assert method_list.in_words(kind)
+    assert method_list.matches(METHODS["ce-u"], "2503.01224 cross")
+    assert not method_list.matches(METHODS["ce-u"], "2503.01224 refusal")

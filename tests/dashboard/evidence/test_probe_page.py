@@ -1,0 +1,331 @@
+"""The page Probe: tiles, table, reasons, own verdicts, rules, own questions, and whatever probes found."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psutil
+import pytest
+
+from core import probes
+from core.jobs import probes as job
+from core.metrics import own_verdicts, verdicts
+from core.probes import PROBES
+from core.runs import store
+from core.runs.store import Run
+from core.serve import client
+from core.util import access
+from dashboard.evidence import finding as probe_findings
+from tests.dashboard.conftest import MakeRun, Open, text_of
+
+HOSTILE = "<b>x</b> [y](javascript:z) <script>1</script>"
+
+
+def tile(app: Any, scope: str, verdict: str) -> Any:
+    return app.button(key=f"tile.{scope}.{verdict}")
+
+
+def frames(app: Any) -> list[Any]:
+    return [element.value for element in app.dataframe]
+
+
+# -- every example -------------------------------------------------------------------------------------------------------
+
+
+def test_counts_filter_the_table(open_page: Open) -> None:
+    app = open_page("probe")
+    assert not app.exception
+    counts = verdicts.counts(verdicts.of_run(store.find("privacy-memflex", store.runs_folder())))
+    assert len(frames(app)[0]) == 160
+    assert next(iter(frames(app)[0]["Verdict"])) == "leaked"
+    assert f"{counts['unlearn']['leaked']['before']['n']:.0f} → {counts['unlearn']['leaked']['after']['n']:.0f}" in text_of(app)
+    after = {verdict: voices["after"]["n"] for verdict, voices in counts["unlearn"].items()}
+    assert f"the others: **{after['degenerate']:.0f}** noise, **{after['forgotten']:.0f}** fluent and ignorant" in text_of(app)
+    tile(app, "retention", "kept").click().run()
+    assert app.query_params["show"] == "retention.kept"
+    assert set(frames(app)[0]["Verdict"]) == {"kept"}
+    assert len(frames(app)[0]) == counts["retention"]["kept"]["after"]["n"]
+    app.text_input(key="find").set_value("HERON").run()
+    assert 0 < len(frames(app)[0]) < 20
+    app.text_input(key="find").set_value("no such word").run()
+    assert "No example fits" in text_of(app)
+    app.text_input(key="find").set_value("").run()
+    tile(app, "retention", "kept").click().run()
+    assert "show" not in app.query_params
+    app.segmented_control(key="among").set_value("val").run()
+    assert set(frames(app)[0]["Split"]) == {"val"}
+    app.selectbox(key="who").select_index(0).run()
+    assert len(set(frames(app)[0]["Subject"])) == 1
+    assert not app.exception
+
+
+def test_a_link_opens_an_example_with_its_reasons_and_a_way_to_compare(open_page: Open) -> None:
+    app = open_page("probe", example="unlearn/train/0", show="unlearn.degenerate")
+    said = text_of(app)
+    assert "Where in Bergen does Maren Tveitaskog live?" in said.replace("\\", "")
+    assert "“Tarelykta”" in said
+    assert "Noise" in said
+    assert "probability 0.98 a token" in said
+    assert any(getattr(link.proto, "label", "") == "Open in Compare" for link in app.get("page_link"))
+
+
+def test_an_own_verdict_counts_and_is_kept_apart(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    app = open_page("probe", "mine", example="unlearn/train/0")
+    app.selectbox(key="own.verdict.mine.unlearn/train/0").set_value("leaked")
+    app.text_area(key="own.note.mine.unlearn/train/0").set_value(HOSTILE)
+    next(b for b in app.button if b.label == "Save").click().run()
+    assert own_verdicts.own(run) == {"unlearn/train/0": {"verdict": "leaked", "note": HOSTILE}}
+    assert "leaked ✎" in set(frames(app)[0]["Verdict"])
+    assert "<b>2 of 80" in text_of(app) or "**2 of 80**" in text_of(app)
+    app.toggle(key="mine").set_value(False).run()
+    assert "**1 of 80**" in text_of(app)
+    assert not app.exception
+
+
+@pytest.mark.parametrize("tab", ["Every example", "One subject", "Own questions", "Leak probes", "Rules"])
+@pytest.mark.parametrize("state", ["running", "failed"])
+def test_without_answers_every_tab_says_what_to_do(make_run: MakeRun, open_page: Open, tab: str, state: str) -> None:
+    make_run("young", state, without=("answers.jsonl", "tokens.parquet"))
+    app = open_page("probe", "young", probe=tab)
+    assert not app.exception
+    assert not app.error
+    assert any(word in text_of(app) for word in ("not that far", "ended before", "not finished", "no unlearned", "Not probed"))
+
+
+def test_hostile_texts_stay_texts(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("bad")
+    rows = [json.loads(line) for line in (run.path / "answers.jsonl").read_text().splitlines()]
+    for row in rows:
+        row |= {"question": HOSTILE + row["example"], "truth": HOSTILE, "subject": HOSTILE, "before": HOSTILE, "after": f"{HOSTILE} 44444444444"}
+    (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for query in ({"example": rows[0]["example"]}, {"probe": "One subject"}, {"probe": "Rules", "rules": "repeats:2,own_words:0.9"}):
+        app = open_page("probe", "bad", **query)
+        assert not app.exception
+        assert "<script>" not in text_of(app)
+        assert not any("[y](javascript" in element.value for part in (app.markdown, app.caption) for element in part)
+
+
+# -- one subject, rules --------------------------------------------------------------------------------------------------
+
+
+def test_one_subject_shows_all_that_is_said(open_page: Open) -> None:
+    app = open_page("probe", probe="One subject")
+    assert not app.exception
+    first = app.selectbox(key="about").value
+    frame = verdicts.of_run(store.find("privacy-memflex", store.runs_folder()))
+    leaks = frame[frame["verdict"] == "leaked"]["subject"].value_counts()
+    assert first == leaks.index[0]
+    app.toggle(key="every.unlearn").set_value(True).run()
+    mine = frame[(frame["subject"] == first) & (frame["scope"] == "unlearn")]
+    assert text_of(app).count("True answer") >= len(mine)
+    app.selectbox(key="about").select_index(3).run()
+    assert app.query_params["about"] == app.selectbox(key="about").value != first
+
+
+def test_a_threshold_recolours_and_is_in_the_address(open_page: Open) -> None:
+    app = open_page("probe", probe="Rules")
+    assert "default rules" in text_of(app)
+    app.slider(key="rule.kept_facts").set_value(1.0).run()
+    assert app.query_params["rules"] == "kept_facts:1"
+    frame = verdicts.of_run(store.find("privacy-memflex", store.runs_folder()))
+    assert "100 % of its facts" in text_of(app)
+    strict = verdicts.of_run(store.find("privacy-memflex", store.runs_folder()), verdicts.Rules(kept_facts=1.0))
+    moved = int((frame["verdict"] != strict["verdict"]).sum())
+    assert f"{moved} of 160 examples get another verdict" in text_of(app)
+    app.button(key="rules.reset").click().run()
+    assert "rules" not in app.query_params
+    assert "default rules" in text_of(app)
+
+
+def test_rules_that_make_no_sense_are_the_default_ones(open_page: Open) -> None:
+    app = open_page("probe", probe="Rules", rules="kept_facts:7,who:1")
+    assert not app.exception
+    assert app.slider(key="rule.kept_facts").value == 0.5
+
+
+def test_ten_own_verdicts_show_how_often_the_rules_agree(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("judged")
+    for n in range(9):
+        own_verdicts.give(run, f"unlearn/train/{n}", "degenerate")
+    assert "from 10 on" in text_of(open_page("probe", "judged", probe="Rules"))
+    own_verdicts.give(run, "retention/train/0", "lost")
+    said = text_of(open_page("probe", "judged", probe="Rules"))
+    assert "of 10**" in said
+    assert "you ↓ rules →" in said
+
+
+# -- own questions -------------------------------------------------------------------------------------------------------
+
+
+def test_own_questions_are_judged_by_the_expected_answers(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(run: Run, questions: Sequence[str], voices: Sequence[str], *_: Any) -> Iterator[dict[str, Any]]:
+        yield {"kind": "start", "prompts": list(questions), "hashes": dict.fromkeys(voices, "x")}
+        for q in range(len(questions)):
+            for v, voice in enumerate(voices):
+                text = "It is Heron Quay." if voice == "before" else "I don't know."
+                yield {"kind": "pieces", "pieces": [{"index": q * len(voices) + v, "text": text, "logprob": 0, "last": True}], "seconds": 1}
+        yield {"kind": "done", "seconds": 1, "tokens": 1}
+
+    monkeypatch.setattr(client, "ask", ask)
+    app = open_page("probe", probe="Own questions")
+    app.text_area(key="probe.many").set_value("Where is it?\tAt Heron Quay\nAnything else?")
+    next(b for b in app.button if b.label == "Ask all").click().run()
+    assert not app.exception
+    table = frames(app)[0]
+    assert list(table["Before: verdict"]) == ["says it", ""]
+    assert list(table["After: verdict"]) == ["refuses", ""]
+    assert "before 1, after 0" in text_of(app)
+
+
+# -- leak probes ---------------------------------------------------------------------------------------------------------
+
+
+def rate(value: float) -> dict[str, float]:
+    return {"value": value, "low": max(0.0, value - 10), "high": min(100.0, value + 10)}
+
+
+def finding(name: str, after: float, **more: Any) -> dict[str, Any]:
+    leaked = [{"id": "unlearn/train/0", "question": HOSTILE, "answer": HOSTILE, "truth": "t", "form": "<i>form</i>"}]
+    return {
+        "format": 1, "probe": name, "settings": {"samples": 8}, "unavailable": None, "sentence": f"The truth comes back {HOSTILE}.", "measure": "questions (%)",
+        "n": 12, "rates": {"before": rate(90), "after": rate(after), "never": {"reason": "not taught <b>"}}, "leaked": leaked, "detail": {}, "seconds": 2.0,
+        "made": "2026-01-01T10:00:00+0000", **more,
+    }  # fmt: skip
+
+
+def put(run: Run, *found: dict[str, Any]) -> None:
+    (run.path / "probes").mkdir(exist_ok=True)
+    for one in found:
+        (run.path / "probes" / f"{one['probe']}.json").write_text(json.dumps(one))
+
+
+CURVE = {voice: [{"n": n, **rate(10 * n)} for n in (1, 2, 3)] for voice in ("before", "after")}
+SCORES = {voice: {"loss": {"member": [-1.0, -0.5, -0.2], "other": [-2.0, -1.5, -1.0]}} for voice in ("before", "after")}
+DETAILS: dict[str, dict[str, Any]] = {
+    "sampling": {"curve": CURVE},
+    "paraphrase": {"forms": {"polite <b>": {"before": rate(80), "after": rate(20), "never": rate(0)}, "short": {"before": rate(70), "after": rate(30), "never": rate(0)}}},
+    "membership": {"attack": "loss", "scores": SCORES, "auc": {"after": {"loss": 0.94}}, "intervals": {"after": {"loss": [0.8, 1.0]}}},
+    "patching": {"curve": [{"layer": 1, "probability": 3.0}, {"layer": 2, "probability": 60.0}]},
+    "lens": {"curve": {"after": [{"layer": 1, "probability": 3.0, "first": 0, "rank": 9}]}, "questions": ["unlearn/train/0", "gone", 3]},
+}  # fmt: skip
+SAID = {"sampling": "answers sampled", "membership": "AUC **0.94**, 95 % interval 0.80 to 1.00", "patching": "questions", "paraphrase": "questions", "lens": "One question, layer by layer"}
+
+
+@pytest.mark.parametrize("name", DETAILS)
+def test_a_finding_is_shown_closely(make_run: MakeRun, open_page: Open, name: str) -> None:
+    run = make_run("probed")
+    put(run, finding(name, 90, detail=DETAILS[name]), finding("prefix", 0, leaked=[]), finding("few-shot", 0, unavailable="No <b>room</b>."))
+    app = open_page("probe", "probed", probe="Leak probes", leak=name)
+    assert not app.exception
+    said = text_of(app)
+    assert ("**leaks**" if PROBES[name].kind == "leak" else "**not judged**") in said
+    assert "unavailable" in said
+    assert "<script>" not in said
+    assert "<b>room" not in said
+    assert app.selectbox(key="leak").value == name
+    links = [link.proto.label for link in app.get("page_link")]
+    assert any("script" in label for label in links)
+    assert not any("<script>" in label for label in links)
+    if name == "membership":
+        assert SAID[name] in said
+        app.slider(key="mia.at.after.loss").set_value(-1.2).run()
+        assert "**100 %** of the questions to be forgotten and **33 %**" in text_of(app)
+    if name == "lens":
+        assert SAID[name] in said
+
+
+@pytest.mark.parametrize("curve", [None, "x", [], {}, {"after": []}, {"after": "x"}, {"after": [{"n": "many", "value": 1}]}, [{"else": 1}], {"after": [3]}])
+def test_a_curve_that_is_none_is_passed_over(curve: Any) -> None:
+    assert probe_findings.lines_of(curve)[0] == []
+
+
+def test_the_layers_of_a_question_are_read_on_demand(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run("deep")
+    put(run, finding("lens", 40, detail=DETAILS["lens"]))
+    asked = []
+
+    def lens(run: Run, question: str, truth: str, voices: Sequence[str]) -> Iterator[dict[str, Any]]:
+        asked.append((question, truth))
+        yield {"kind": "waiting", "seconds": 1}
+        for place, voice in enumerate(voices):
+            yield {"kind": "lens", "voice": voice, "tokens": ["a", "<b>"], "logprob": [[-3, -2], [-1 - place, -0.1]], "rank": [[9, 3], [1, 1]]}
+        yield {"kind": "done", "seconds": 1}
+
+    monkeypatch.setattr(client, "lens", lens)
+    monkeypatch.setattr("core.runs.askable.unlearned", lambda run: run.path)
+    app = open_page("probe", "deep", probe="Leak probes")
+    app.button(key="lens.read").click().run()
+    assert not app.exception
+    assert not app.error
+    assert asked == [(run.answers()[0]["question"], run.answers()[0]["truth"])]
+    assert "**After − before**" in text_of(app)
+
+
+MAP = {"id": "unlearn/train/2", "tokens": ["a", "<b>"], **{voice: {"logprob": [[-3, -2], [-1, -0.1]]} for voice in ("before", "after")}}
+
+
+def test_recorded_layers_are_shown_at_once(make_run: MakeRun, open_page: Open) -> None:
+    put(make_run("mapped"), finding("lens", 40, detail={**DETAILS["lens"], "maps": [{"id": "unlearn/train/1"}, MAP]}))
+    app = open_page("probe", "mapped", probe="Leak probes")
+    assert not app.exception
+    assert app.selectbox(key="lens.question").value == "unlearn/train/2"
+    assert "**After − before**" in text_of(app)
+    assert not any(button.key == "lens.read" for button in app.button)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"tokens": []}, {"tokens": "ab"}, {"before": {}}, {"after": {"logprob": [[-1, -2]]}}, {"before": {"logprob": [[-1], [-2]]}}, {"after": {"logprob": [[-1, "x"], [0, 0]]}}],
+)
+def test_layers_that_were_not_recorded_whole_are_passed_over(change: dict[str, Any]) -> None:
+    assert probe_findings.whole(MAP)
+    assert not probe_findings.whole({**MAP, **change})
+
+
+def test_probes_are_started_watched_and_cancelled(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run("work")
+    monkeypatch.setattr("core.runs.askable.unlearned", lambda run: run.path)
+    wanted = []
+
+    def start(run: Run, names: Sequence[str]) -> Run:
+        wanted.append(list(names))
+        place = job.place(run)
+        place.path.mkdir(parents=True)
+        status = json.loads((run.path / "status.json").read_text())
+        mine = psutil.Process().create_time()
+        status |= {"state": "running", "pid": os.getpid(), "host": os.uname().nodename, "started_process": mine, "heartbeat": time.time()}
+        (place.path / "status.json").write_text(json.dumps(status))
+        (place.path / job.WANTED).write_text(json.dumps({"run": str(run.path), "probes": list(names)}))
+        events = [{"kind": "stage", "name": names[0], "state": "running"}, {"kind": "progress", "done": 3, "total": 12, "unit": "answers", "rate": 1.5, "left": 6}]
+        (place.path / "events.jsonl").write_text("\n".join(map(json.dumps, events)) + "\n")
+        return place
+
+    monkeypatch.setattr(job, "start", start)
+    app = open_page("probe", "work", probe="Leak probes")
+    assert "Not probed yet" in text_of(app)
+    app.multiselect(key="probes.wanted").set_value(["sampling"]).run()
+    app.button(key="probes.start").click().run()
+    assert wanted == [["sampling"]]
+    assert not app.exception
+    assert "3 of 12 answers, 1.5 a second, 6 s left" in str([bar.proto.text for bar in app.get("progress")]).replace("\\", "")
+    monkeypatch.setenv(access.READ_ONLY, "1")
+    app.button(key="probes.cancel").click().run()
+    assert not app.exception
+    assert "read-only" in app.error[0].value.replace("\\", "")
+    monkeypatch.delenv(access.READ_ONLY)
+    app.button(key="probes.cancel").click().run()
+    assert (job.place(run).path / "cancel").exists()
+    assert app.button(key="probes.cancel").disabled
+
+
+def test_all_probes_are_offered(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run("fresh")
+    monkeypatch.setattr("core.runs.askable.unlearned", lambda run: run.path)
+    app = open_page("probe", "fresh", probe="Leak probes")
+    assert len(app.multiselect(key="probes.wanted").options) == len(PROBES)
+    assert probes.read(Run(store.runs_folder() / "fresh")) == {}

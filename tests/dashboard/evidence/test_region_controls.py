@@ -1,0 +1,98 @@
+"""Controls on the page Scores: explained, started, and read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from core.jobs import controls, forecast, lifecycle
+from core.jobs.sweep import Sweep
+from core.runs import store
+from dashboard.charts import controls as controls_chart
+from dashboard.charts.palette import DARK, LIGHT
+from dashboard.evidence import region_controls
+from dashboard.widgets.plot import plain
+from tests.dashboard.conftest import MakeRun, Open, text_of
+from tests.dashboard.scores_made import HOSTILE, bundled, edit, tab
+
+
+def made_controls(state: str, **status: Any) -> Sweep:
+    """Return controls of the bundled run whose runs say what it says, each a little worse; one has failed."""
+    run, draw = bundled(), np.random.default_rng(0)
+    made = controls.create(run, store.runs_folder())
+    tokens = run.table("tokens")
+    assert tokens is not None
+    for number, entry in enumerate(made.entries()):
+        if entry.role == "given":
+            continue
+        if number == 5:
+            edit(entry.run, "status.json", lambda values: values.update(state="failed", error=HOSTILE, fix=""))
+            continue
+        worse = tokens.assign(rank_after=tokens["rank_after"].where(draw.random(len(tokens)) > 0.02 * number, 5))
+        worse.to_parquet(entry.run.path / "tokens.parquet")
+        for name in ("metrics.json", "manifest.json", "unlearn.json"):
+            (entry.run.path / name).write_text((run.path / name).read_text())
+        edit(entry.run, "status.json", lambda values: values.update(state="done"))
+    edit(made.place, "status.json", lambda values: values.update(state=state, **status))
+    return made
+
+
+def test_controls_are_explained_priced_and_started(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Sweep] = []
+    monkeypatch.setattr(lifecycle, "start_sweep", lambda made: started.append(made) or 1)
+    app = tab(open_page, "Controls", bundled().id)
+    said = text_of(app)
+    assert "the region explains nothing" in said
+    assert "2607.02513" in said
+    each = sum(bundled().json("manifest.json")["stages"][name]["seconds"] for name in ("unlearn", "answers", "evaluate"))
+    assert f"7 runs, one after the other, by one worker. This run took {forecast.duration(each)}" in said.replace("\\", "")
+    app.button(key="controls.start").click().run()
+    assert not app.exception
+    assert started[0].kind == "controls"
+    assert [entry.role for entry in started[0].entries()] == ["given"] + ["control"] * 7
+
+
+def test_a_run_that_is_a_control_itself_says_so(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("everything")
+    edit(run, "config.json", lambda values: values.update(region={"name": "all"}))
+    app = tab(open_page, "Controls", "everything")
+    assert "is a control itself" in text_of(app)
+    assert not app.exception
+
+
+def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    import plotly.graph_objects as go
+
+    made, started = made_controls("done"), list[Sweep]()
+    monkeypatch.setattr(lifecycle, "start_sweep", lambda made: started.append(made) or 1)
+    found = controls.result(made)
+    assert "random regions of as many tensors" in found.sentence
+    rows = region_controls.points(found.rows)
+    assert [row.given for row in rows] == [True] + [False] * 6
+    for palette in (LIGHT, DARK):
+        fig = controls_chart.controls(rows, {"before": 50.1, "never taught": 50.8}, palette)
+        go.Figure(**plain(fig))
+        assert fig.layout.annotations[0].text == "before, never taught"
+    app = tab(open_page, "Controls", bundled().id)
+    said = text_of(app)
+    assert found.sentence in said.replace("\\", "")
+    assert "&lt;img" in said
+    assert "<img" not in said
+    app.button(key="controls.beside").click().run()
+    assert len(app.multiselect(key="scores.beside").value) == 6
+    app.button(key="controls.resume").click().run()
+    assert [one.id for one in started] == [made.id]
+    assert not app.exception
+
+
+def test_controls_at_work_show_how_far_they_are_and_can_be_cancelled(open_page: Open) -> None:
+    mine = psutil.Process()
+    made = made_controls("running", pid=mine.pid, started_process=mine.create_time(), now="random 2")
+    app = tab(open_page, "Controls", bundled().id)
+    assert not app.exception
+    app.button(key="controls.cancel").click().run()
+    assert (made.path / "cancel").exists()
+    assert app.button(key="controls.cancel").label == "Stopping …"

@@ -1,0 +1,197 @@
+"""What can be done on the page Scores."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from core.config.run_config import RunConfig
+from core.jobs import lifecycle
+from core.methods import METHODS
+from core.regions import REGIONS
+from core.runs import picked_step, store
+from dashboard.evidence import tradeoff
+from tests.dashboard.conftest import MakeRun, Open, text_of
+from tests.dashboard.scores_made import HOSTILE, TABS, bundled, edit, tab, with_intervals
+
+
+def test_it_opens_on_the_current_run_with_the_bundled_one_of_its_data_beside_it(make_run: MakeRun, open_page: Open) -> None:
+    make_run("mine")
+    app = open_page("scores", "mine")
+    assert not app.exception
+    own = [run.id for run in store.bundled_runs() if run.id.startswith("privacy")]
+    assert app.multiselect(key="scores.beside").value == own
+    said = text_of(app)
+    assert "a model never taught has" in said
+    assert "published, 7B" in said
+    app.multiselect(key="scores.beside").set_value([]).run()
+    assert app.query_params["beside"] == "none"
+    assert "There is no other run to compare it with" in text_of(app)
+
+
+def test_runs_on_other_data_are_drawn_but_not_compared(make_run: MakeRun, open_page: Open) -> None:
+    make_run("mine")
+    copied = next(run.id for run in store.bundled_runs() if run.id.startswith("copyright"))
+    said = text_of(open_page("scores", bundled().id, beside=f"mine,{copied}"))
+    assert "Both runs are on the front" in said
+    assert re.search(r"another model are drawn in grey \\\(1\\\)", said)
+
+
+def test_the_address_names_what_stands_beside_and_what_is_shown(make_run: MakeRun, open_page: Open) -> None:
+    make_run("a")
+    make_run("b")
+    app = open_page("scores", bundled().id, beside="b,gone,a", on="Train", across="Never-knew score")
+    assert app.multiselect(key="scores.beside").value == ["b", "a"]
+    assert "on the train questions" in text_of(app)
+    assert app.segmented_control(key="across").value == "Never-knew score"
+    app.segmented_control(key="on").set_value("New questions (val)").run()
+    assert "on new questions" in text_of(app)
+    assert not app.exception
+
+
+def test_all_runs_on_the_data_are_one_click(make_run: MakeRun, open_page: Open) -> None:
+    for name in ("a", "b", "c"):
+        make_run(name)
+    app = open_page("scores", bundled().id)
+    next(b for b in app.button if b.key == "scores.all").click().run()
+    mine = {run.id for run in store.bundled_runs() if run.config().data.subset == "privacy"} - {bundled().id}
+    same = {"a", "b", "c"} if store.bundled_runs()[0].id == bundled().id else set()
+    assert set(app.multiselect(key="scores.beside").value) == mine | same
+
+
+@pytest.mark.parametrize("name", TABS)
+def test_every_tab_works_on_bundled_runs_and_on_runs_that_lack_things(name: str, make_run: MakeRun, open_page: Open) -> None:
+    make_run("bare", without=("unlearn*", "answers*", "tokens*", "manifest*", "events*"))
+    make_run("early", "cancelled", without=("metrics*", "unlearn*", "manifest*"))
+    for run in (bundled().id, "bare", "early"):
+        app = tab(open_page, name, run)
+        assert not app.exception, (name, run)
+        assert not app.error, (name, run)
+
+
+def test_a_run_without_scores_says_so(make_run: MakeRun, open_page: Open) -> None:
+    make_run("mine", "running", without=("metrics*",))
+    app = open_page("scores", "mine")
+    assert "not that far" in text_of(app)
+
+
+def test_new_metrics_and_intervals_are_shown(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    edit(run, "metrics.json", with_intervals)
+    edit(run, "metrics.json", lambda values: values["metrics"].update(of_tomorrow={"values": {}, "reasons": {"all": HOSTILE}, "unit": ""}))
+    app = tab(open_page, "All metrics", "mine")
+    said = text_of(app)
+    assert "±5.0" in said
+    assert "of tomorrow" in said
+    assert "<img" not in said
+    assert "Bars are 95 % intervals" in said
+
+
+def test_bundled_runs_have_no_checkpoint_to_pick(open_page: Open) -> None:
+    app = tab(open_page, "Step by step", bundled().id, step="16")
+    assert next(b for b in app.button if b.label == "Make it a run").disabled
+    assert "ship without checkpoints" in text_of(app)
+    assert "Stopped at step 16 instead of 28" in text_of(app)
+    assert "picked on val" in text_of(app)
+
+
+def test_another_run_starts_from_its_own_result(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    edit(run, "unlearn.json", lambda values: values.update(step=24))
+    app = tab(open_page, "Step by step", bundled().id, step="16")
+    assert app.select_slider(key="step").value == "16"
+    app.selectbox(key="picked").select("mine").run()
+    assert app.select_slider(key="step").value == "24"
+    app = tab(open_page, "Step by step", "mine", step="nonsense")
+    assert app.select_slider(key="step").value == "24"
+    assert not app.exception
+
+
+def test_a_checkpoint_becomes_a_run_that_says_what_it_was_picked_on(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, asked = make_run("mine"), list[RunConfig]()
+    (run.path / "checkpoints").mkdir()
+    for step in (16, 20):
+        (run.path / "checkpoints" / f"step-{step:05d}.safetensors").write_bytes(b"")
+    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or make_run("made"))
+    checks = [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
+    there = next(step for step in checks if step in (16, 20))
+    app = tab(open_page, "Step by step", "mine", step=str(there), on="Train")
+    button = next(b for b in app.button if b.label == "Make it a run")
+    assert not button.disabled
+    button.click().run()
+    assert (asked[0].unlearn.result_step, asked[0].unlearn.picked_on) == (there, "train")
+    assert asked[0] == picked_step.config(run, there, "train")
+    assert app.query_params["run"] == "made"
+
+
+def test_who_has_seen_val_picks_by_it_whatever_is_shown_by_then(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, asked = make_run("mine"), list[RunConfig]()
+    checks = [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
+    there = next(step for step in checks if step in (16, 20))
+    (run.path / "checkpoints").mkdir()
+    (run.path / "checkpoints" / f"step-{there:05d}.safetensors").write_bytes(b"")
+    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or make_run("made"))
+    app = tab(open_page, "Step by step", "mine", step=str(there))
+    app.session_state["on"] = "Train"
+    app.run()
+    assert "picked on val" in text_of(app)
+    next(b for b in app.button if b.label == "Make it a run").click().run()
+    assert asked[0].unlearn.picked_on == "val"
+
+
+def test_a_run_without_scores_is_picked_by_its_curve(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    (run.path / "metrics.json").unlink()
+    steps = [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
+    app = tab(open_page, "Step by step", "mine", step=str(steps[0]))
+    assert "picked on train" in text_of(app)
+    assert "were on the screen" not in text_of(app)
+
+
+def test_a_clicked_point_leaves_the_others_beside_it(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run("mine")
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr(tradeoff.scores_chosen, "put", lambda names: kept.update(beside=list(names)))
+    monkeypatch.setattr(tradeoff.runs, "open_run", lambda name: kept.update(run=name))
+    tradeoff._open(["mine", bundled().id, "other"], bundled().id)
+    assert kept == {"run": bundled().id, "beside": ["mine", "other"]}
+
+
+def test_the_published_table_follows_the_runs_subset(open_page: Open) -> None:
+    copied = next(run.id for run in store.bundled_runs() if run.id.startswith("copyright"))
+    app = open_page("scores", bundled().id)
+    assert app.selectbox(key="paper").value == "Llama-2-7B, privacy"
+    app.selectbox(key="picked").select(copied).run()
+    assert app.selectbox(key="paper").value == "Llama-2-7B, copyright"
+    assert not app.exception
+
+
+def test_a_subjects_questions_lead_to_compare(open_page: Open) -> None:
+    app = tab(open_page, "By subject", bundled().id)
+    name = app.selectbox(key="subject").options[1]
+    app.selectbox(key="subject").select(name).run()
+    assert app.query_params["subject"] == name
+    assert not app.exception
+    links = [element for element in app.get("page_link") if "q=" in element.proto.query_string]
+    assert links
+
+
+def test_methods_can_be_searched(open_page: Open) -> None:
+    app = tab(open_page, "Methods", bundled().id)
+    assert len(app.expander) >= len(METHODS) + len(REGIONS)
+    app.text_input(key="method_words").set_value("memflex").run()
+    assert f"of {len(METHODS)} methods" in text_of(app)
+    assert len(app.expander) < len(METHODS)
+
+
+def test_the_method_picker_explains_the_chosen_one(open_page: Open) -> None:
+    app = open_page("run", view="New run")
+    picker = app.selectbox(key="this-machine.method.method")
+    assert len(picker.options) == len(METHODS)
+    picker.select("ce-u").run()
+    assert not app.exception
+    assert any(METHODS["ce-u"].formula in code.value for code in app.code)
+    assert "2503" in text_of(app)
+    assert app.query_params["this-machine.method.method"] == "ce-u"

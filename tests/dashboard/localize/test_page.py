@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.jobs import lifecycle
+from core.regions import Cells, Located
+from core.runs import saved_regions, store
+from core.util.errors import UserError
+from dashboard.localize import selection, thresholds
+from dashboard.localize.selection import Selection
+from tests.dashboard.charts.test_charts import table_of
+from tests.dashboard.conftest import MakeRun, Open, text_of
+
+
+def count(app: AppTest) -> int:
+    return int(next(re.search(r"(\d+) of \d+ tensors", m.value) for m in app.markdown if m.value.startswith("###"))[1])  # type: ignore[index]
+
+
+def bundled() -> pd.DataFrame:
+    table = store.bundled_runs()[0].table("localization")
+    assert table is not None
+    return table
+
+
+def test_a_selection_survives_the_address() -> None:
+    table, own = table_of(), Selection(Located())
+    for chosen in (
+        Selection(Located("quantile", 0.25, 0.75)), Selection(Located("absolute", -0.3, 0.0004)),
+        Selection(Located(), tuple(table["name"][[0, 3, 11]])), Selection(Located(), ()),
+    ):  # fmt: skip
+        text = selection.write(chosen, table)
+        assert selection.read(text, table, own) == chosen
+        assert len(text) < 60
+
+
+@pytest.mark.parametrize("text", ["hand:!!", "hand:AAAAAAAAAAAA", "quantile:2:0", "quantile:nan:0.5", "absolute:1", "else:1:2", "absolute:a:b"])
+def test_an_address_that_makes_no_sense_shows_the_runs_own(text: str) -> None:
+    own = Selection(Located("quantile", 0.1, 0.2))
+    assert selection.read(text, table_of(), own) == own
+
+
+def test_a_cell_without_gradient_cannot_be_selected_by_address() -> None:
+    table = table_of()
+    text = selection.write(Selection(Located(), tuple(table["name"][:2])), table)
+    table.loc[0, "has_gradient"] = False
+    assert selection.read(text, table, Selection(Located())).hand == (table["name"][1],)
+
+
+def test_the_address_opens_the_same_selection(open_page: Open) -> None:
+    app = open_page("", "", region="quantile:0.3:0.6")
+    assert (app.slider(key="mu").value, app.slider(key="sigma").value) == (0.3, 0.6)
+    assert count(app) == len(Located("quantile", 0.3, 0.6).select(bundled()))
+    hand = tuple(bundled()["name"][[5, 17]])
+    app = open_page("", "", region=selection.write(Selection(Located(), hand), bundled()))
+    assert count(app) == 2
+    assert app.segmented_control(key="by").value == "hand"
+
+
+def test_the_number_field_and_the_slider_are_one_value(open_page: Open) -> None:
+    app = open_page()
+    app.number_input(key="mu_number").set_value(0.31).run()
+    assert app.slider(key="mu").value == 0.31
+    assert app.query_params["region"] == "quantile:0.31:0.5"
+    app.slider(key="mu").set_value(0.5).run()
+    assert app.number_input(key="mu_number").value == 0.5
+    assert not app.query_params.get("region")
+
+
+def test_a_dragged_line_arrives_in_the_unit_of_the_controls() -> None:
+    table = bundled()
+    rule = Located("absolute", 0.4, 1e-3)
+    found = thresholds.converted(rule, "quantile", table)
+    assert abs(len(found.select(table)) - len(rule.select(table))) <= 2
+
+
+def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
+    made, asked = make_run("new"), []
+    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
+    app = open_page()
+    before = count(app)
+    app.segmented_control(key="by").set_value("hand").run()
+    assert count(app) == before
+    next(b for b in app.button if b.label == "Clear").click().run()
+    assert count(app) == 0
+    app.selectbox(key="hand_layer").select(4).run()
+    app.button(key="hand_layer_go").click().run()
+    layer = bundled().query("layer == 4")["name"].tolist()
+    assert count(app) == len(layer)
+    app.button(key="hand_layer_go").click().run()
+    assert count(app) == 0
+    app.button(key="hand_layer_go").click().run()
+    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
+    assert asked[0].region == Cells(tuple(layer))
+
+
+def test_one_cell_can_be_taken_out(open_page: Open) -> None:
+    app = open_page()
+    before = count(app)
+    next(b for b in app.button if b.label == "Take it out").click().run()
+    assert count(app) == before - 1
+    next(b for b in app.button if b.label == "Put it in").click().run()
+    assert count(app) == before
+
+
+def test_regions_are_saved_with_a_name_used_and_deleted_with_undo(open_page: Open) -> None:
+    run = store.bundled_runs()[0]
+    app = open_page("", run.id, region="quantile:0.2:0.5")
+    few = count(app)
+    app.text_input(key="region_name").set_value("<b>narrow").run()
+    app.button(key="region_save").click().run()
+    assert len(saved_regions.load(run)["<b>narrow"]) == few
+    app = open_page("", run.id)
+    assert count(app) != few
+    app.button(key="use_0").click().run()
+    assert count(app) == few
+    app.button(key="drop_0").click().run()
+    assert saved_regions.load(run) == {}
+    next(b for b in app.button if b.label == "Undo").click().run()
+    assert list(saved_regions.load(run)) == ["<b>narrow"]
+
+
+def test_saved_regions_refuse_what_cannot_be_kept(make_run: MakeRun) -> None:
+    run = make_run("mine")
+    with pytest.raises(UserError, match="needs a name"):
+        saved_regions.save(run, "  ", ["a"])
+    with pytest.raises(UserError, match="is empty"):
+        saved_regions.save(run, "x", [])
+    saved_regions.save(run, "x", ["a"])
+    saved_regions.place(run).write_text("{")
+    assert saved_regions.load(run) == {}
+
+
+def test_two_runs_are_compared_against_chance(open_page: Open, make_run: MakeRun) -> None:
+    run = make_run("other")
+    config = json.loads((run.path / "config.json").read_text()) | {"seed": 7}
+    (run.path / "config.json").write_text(json.dumps(config))
+    app = open_page("", store.bundled_runs()[0].id, other="other")
+    assert not app.exception
+    assert next(m for m in app.metric if m.label == "Jaccard").value == "1.00"
+    assert "More than chance" in text_of(app)
+    assert "seed" in text_of(app)
+    assert int(app.dataframe[-1].value["Seed"].iloc[0]) == 7
+
+
+def test_the_drill_down_says_what_unlearning_did_to_a_cell(open_page: Open, make_run: MakeRun) -> None:
+    run = make_run("mine")
+    table = bundled()
+    changes = pd.DataFrame({"name": table["name"], "norm_before": 2.0, "norm_change": 0.5, "max_change": 0.1})
+    changes.to_parquet(run.path / "changes.parquet")
+    app = open_page("", "mine", measure="change")
+    assert next(m for m in app.metric if m.label == "Change ‖Δθ‖").value == "0.5"
+    assert next(m for m in app.metric if m.label == "of its own norm").value == "25.0 %"
+
+
+def test_a_visit_to_another_page_keeps_the_selection(open_page: Open) -> None:
+    app = open_page()
+    app.slider(key="mu").set_value(0.3).run()
+    few = count(app)
+    app.switch_page("runs/new_run_page.py").run()
+    app.switch_page("localize/page.py").run()
+    assert not app.exception
+    assert count(app) == few
+
+
+def test_the_way_back_from_another_page_keeps_the_selection_though_the_browser_drops_it_from_the_address(open_page: Open) -> None:
+    app = open_page()
+    app.slider(key="mu").set_value(0.3).run()
+    few = count(app)
+    app.switch_page("runs/new_run_page.py").run()
+    del app.query_params["region"]
+    app.switch_page("localize/page.py").run()
+    assert count(app) == few
+    assert "quantile:0.3:0.5" in app.query_params["region"]
+
+
+def test_back_over_a_change_of_run_brings_the_region_of_the_address_back(open_page: Open, make_run: MakeRun) -> None:
+    make_run("mine")
+    app = open_page("", "mine", region="quantile:0.3:0.5")
+    few = count(app)
+    app.query_params["run"] = "privacy-memflex"  # the picker: the address still has the other run's words
+    app.run()
+    assert count(app) != few
+    app.query_params["run"], app.query_params["region"] = "mine", "quantile:0.3:0.5"
+    app.run()
+    assert count(app) == few
+
+
+def test_a_run_without_gradients_in_some_tensors_is_compared_on_those_that_both_could_choose(open_page: Open, make_run: MakeRun) -> None:
+    half = make_run("half")
+    table = pd.read_parquet(half.path / "localization.parquet")
+    dead = table["factor"] == "A"
+    table.loc[dead, ["cos", "divergence"]] = float("nan")
+    table.loc[dead, ["mag_unlearn", "mag_retain", "norm_unlearn", "norm_retain"]] = 0.0
+    table["has_gradient"] = ~dead
+    table.to_parquet(half.path / "localization.parquet")
+    app = open_page("", "privacy-memflex", other="half", region="quantile:1:0")
+    assert not app.exception
+    sizes = re.search(r"regions of (\d+) and (\d+) out of (\d+) tensors", text_of(app))
+    assert sizes
+    assert int(sizes[3]) == 210
+    assert int(sizes[1]) <= 210
+
+
+def test_picking_another_run_drops_what_the_address_said_of_the_first(open_page: Open, make_run: MakeRun) -> None:
+    make_run("mine")
+    app = open_page("", "mine", region="quantile:0.3:0.5", cell="model.layers.13.mlp.gate_proj.lora_B")
+    app.selectbox(key="picked").set_value("privacy-memflex").run()
+    assert not app.exception
+    assert {"region", "cell"}.isdisjoint(app.query_params)
+    assert "privacy-memflex" in app.query_params["run"]
+
+
+def test_back_to_before_a_cell_was_chosen_does_not_choose_it_again(open_page: Open) -> None:
+    app = open_page("", "privacy-memflex", cell="model.layers.13.mlp.gate_proj.lora_B")
+    assert app.selectbox(key="layer").value == 13
+    del app.query_params["cell"]
+    app.run()
+    assert "cell" not in app.query_params
+    assert app.selectbox(key="layer").value != 13
+
+
+def test_a_run_without_any_gradient_says_so(open_page: Open, make_run: MakeRun) -> None:
+    run = make_run("flat")
+    bundled().assign(has_gradient=False, cos=float("nan"), mag_unlearn=0.0).to_parquet(run.path / "localization.parquet")
+    app = open_page("", "flat")
+    assert not app.exception
+    assert "nothing can be located" in app.warning[0].value
+
+
+def test_the_number_field_s_echo_does_not_put_the_slider_back(open_page: Open) -> None:
+    app = open_page()
+    app.slider(key="mu").set_value(0.3)
+    app.number_input(key="mu_number").set_value(0.45)
+    app.run()
+    assert (app.slider(key="mu").value, app.number_input(key="mu_number").value) == (0.3, 0.3)
+
+
+SAID = "how well each layer tells questions to be forgotten from those to be kept"
+
+
+def test_a_run_that_measured_separability_shows_it_and_an_old_one_does_not(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    (run.path / "separability.parquet").unlink(missing_ok=True)
+    app = open_page("localize", "mine")
+    assert not app.exception
+    assert SAID not in text_of(app)
+    auc = [0.5 + 0.5 * layer / 30 for layer in range(31)]
+    pd.DataFrame({"layer": range(31), "auc": auc, "low": auc, "high": auc}).to_parquet(run.path / "separability.parquet")
+    app = open_page("localize", "mine")
+    assert not app.exception
+    assert SAID in text_of(app)
+
+
+def test_the_page_says_what_selected_the_outlined_cells(open_page: Open) -> None:
+    assert "cosine below μ" in text_of(open_page("", "privacy-memflex"))
+    late = text_of(open_page("", "privacy-fluent"))
+    assert "chosen by the rule “late”" in late
+    assert "cosine below μ" not in late.split("Each cell")[1].split("\n", maxsplit=1)[0]
+    hand = selection.write(Selection(Located(), tuple(bundled()["name"][:3])), bundled())
+    assert "picked by hand" in text_of(open_page("", "privacy-fluent", region=hand))
+
+
+def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Open, make_run: MakeRun) -> None:
+    run = make_run("mine")
+    table, mine = bundled(), set(run.json("region.json")["tensors"])
+    changes = pd.DataFrame({"name": table["name"], "norm_before": 2.0, "norm_change": table["name"].isin(mine).astype(float)})
+    changes.to_parquet(run.path / "changes.parquet")
+    app = open_page("", "mine")
+    app.segmented_control(key="measure").set_value("change").run()
+    assert "How far unlearning moved" in text_of(app)
+    assert "This run also changed" not in text_of(app)
+    app.slider(key="mu").set_value(0.1).run()
+    others = len(mine - set(Located("quantile", 0.1, 0.5).select(table)))
+    assert f"This run also changed {others} tensors" in text_of(app)
+
+
+def test_another_region_drops_the_step_that_somebody_picked_for_the_first(open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, asked = make_run("mine"), []
+    run.config().with_setting("unlearn.result_step", 4).with_setting("unlearn.picked_on", "val").save(run.path / "config.json")
+    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or run)
+    pd.DataFrame({"name": bundled()["name"], "norm_before": 0.0, "norm_change": 0.5}).to_parquet(run.path / "changes.parquet")
+    app = open_page("", "mine")
+    assert next(m for m in app.metric if m.label == "of its own norm").value == "–"
+    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
+    assert (asked[0].unlearn.result_step, asked[0].unlearn.picked_on) == (0, "")

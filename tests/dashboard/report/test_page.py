@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from core.runs import store
+from core.serve import client
+from core.util.errors import UserError
+from dashboard.report import slides
+from tests.dashboard.conftest import MakeRun, Open, text_of
+
+PRIVACY = "privacy-memflex"
+
+
+def test_it_opens_on_a_finished_run(open_page: Open, warmed: list[str]) -> None:
+    app = open_page("report", PRIVACY)
+    assert not app.exception
+    assert app.title[0].value == "Show it, and let others check it"
+    assert not app.warning
+    assert "covered until a reader uncovers it" in text_of(app)
+    assert {button.label for button in app.get("download_button")} >= {"Download report (HTML)", "Adapter", "card.json", "CSV", "Parquet", "LLM Comparator"}
+    assert not any(button.disabled for button in app.get("download_button"))
+    assert warmed == []  # the model is loaded when the slides are opened, not before
+
+
+def test_redaction_is_in_the_address(open_page: Open) -> None:
+    app = open_page("report", PRIVACY, redact="true")
+    assert app.toggle(key="redact").value is True
+    assert "covered until a reader uncovers it" not in text_of(app)
+
+
+def test_an_unfinished_run_says_what_is_missing(open_page: Open, make_run: MakeRun) -> None:
+    make_run("half", "cancelled", without=("answers.jsonl", "metrics.json", "manifest.json"), stage="unlearn")
+    app = open_page("report", "half")
+    assert not app.exception
+    said = app.warning[0].value
+    assert "not complete" in said
+    assert "cancelled in stage unlearn" in said
+    buttons = {button.label: button for button in app.get("download_button")}
+    assert buttons["Adapter"].disabled
+    assert buttons["LLM Comparator"].disabled
+    assert not buttons["Download report (HTML)"].disabled
+
+
+def test_verify_says_what_does_not_match(open_page: Open, make_run: MakeRun) -> None:
+    app = open_page("report", PRIVACY)
+    app.button(key="verify").click().run()
+    assert "Everything that was checked matches." in text_of(app)
+    run = make_run("changed")  # a copy without adapters
+    (run.path / "metrics.json").write_text("{}")
+    app = open_page("report", "changed")
+    app.button(key="verify").click().run()
+    assert "checks do not match" in text_of(app)
+    assert "metrics\\.json is not what the manifest says" in text_of(app)
+    (run.path / "region.json").write_text("{}")
+    assert "do not match" not in text_of(app.run())  # that was said of other files
+
+
+def test_slides_hold_the_answers_escaped(make_run: MakeRun) -> None:
+    run = make_run("hostile")
+    rows = [{**row, "after": "<script>1</script>"} for row in run.answers()]
+    (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    made = slides.slides(str(run.path), slides.stamps(run))
+    assert made.count('class="slide"') == 6
+    assert "<script" not in made
+    assert "&lt;script&gt;" in made
+
+
+def test_a_live_question_is_answered_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = next(run for run in store.bundled_runs() if run.id == PRIVACY)
+
+    def replies(*_: Any) -> Any:
+        yield {"kind": "pieces", "pieces": [{"index": 0, "text": "known"}, {"index": 1, "text": "gone"}]}
+
+    place = Mock()
+    monkeypatch.setattr(client, "ask", replies)
+    monkeypatch.setattr(slides.st, "empty", lambda: place)
+    asked: dict[str, Any] = {"question": "Who?", "note": slides.WAITING}
+    slides.answer(run, asked)
+    assert (asked["before"], asked["after"]) == ("known", "gone")
+    assert place.empty.called  # between two replies the script can be interrupted
+
+    def broken(*_: Any) -> Any:
+        raise UserError("The model does not fit.", "Free memory.")
+
+    monkeypatch.setattr(client, "ask", broken)
+    asked = {"question": "Who?", "note": slides.WAITING}
+    slides.answer(run, asked)
+    assert "before" not in asked
+    assert asked["note"].startswith("The model does not fit. Free memory.")

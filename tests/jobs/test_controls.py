@@ -1,0 +1,308 @@
+"""Controls of a run, and requests that follow each other."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+
+from core.config.run_config import RunConfig
+from core.jobs import controls, lifecycle, sweep_worker, unlearning_series
+from core.jobs import sweep as sweep_
+from core.jobs.sweep import Sweep
+from core.metrics import paired
+from core.metrics.paired import Estimate
+from core.pipeline import unlearn
+from core.pipeline.pipeline import Pipeline
+from core.regions import Cells, Layers, Located, Random, Swapped, choose
+from core.runs import store
+from core.runs.store import Run
+from core.util import files
+from core.util.errors import UserError
+from tests.naive import Recorder
+from tests.pipeline.test_pipeline import small
+from tests.processes import state
+
+KNOWN = {"teach__epochs": 60, "teach__rank": 16, "teach__alpha": 32}
+
+
+@pytest.fixture(scope="module")
+def controlled(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Sweep]:
+    place = tmp_path_factory.mktemp("controls")
+    config = small(tiny_llama, tiny_data, **KNOWN, unlearn__steps=6)
+    run = store.create(config, place)
+    Pipeline(run, config, place, Recorder()).go()
+    files.write_json(run.path / "status.json", store.fresh_status() | {"state": "done"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
+        assert controls.find(run, place) is None
+        sweep = controls.create(run, place)
+        assert sweep_worker.work(sweep) == 0
+    return run, sweep
+
+
+def test_controls_are_the_same_run_on_other_regions(controlled: tuple[Run, Sweep]) -> None:
+    run, sweep = controlled
+    entries = sweep.entries()
+    names = [entry.coordinates["control"] for entry in entries]
+    assert names == [
+        "given", "all", "random 0", "random 1", "random 2", "complement", "scopes exchanged", "other random answers"
+    ]  # fmt: skip
+    assert entries[0].run == run
+    for entry in entries[1:]:
+        config, given = entry.run.config(), run.config()
+        assert (config.unlearn, config.teach, config.data, config.seed) == (
+            given.unlearn,
+            given.teach,
+            given.data,
+            given.seed,
+        )
+        assert entry.run.json("manifest.json")["adapters"]["before"] == run.json("manifest.json")["adapters"]["before"]
+    regions = {name: set(entry.run.json("region.json")["tensors"]) for name, entry in zip(names, entries, strict=True)}
+    assert len(regions["random 0"]) == len(regions["random 1"]) == len(regions["given"])
+    assert not regions["complement"] & regions["given"]
+    assert regions["complement"] | regions["given"] == regions["all"]
+    localized = [entry.run.json("manifest.json")["stages"]["localize"] for entry in entries]
+    assert [stage["reused"] for stage in localized[1:]] == [True] * 6 + [False]
+    tables = [entry.run.table("localization") for entry in (entries[0], entries[-1])]
+    assert tables[0] is not None
+    assert tables[1] is not None
+    assert not np.allclose(tables[0]["cos"], tables[1]["cos"])
+
+
+def naive_average(run: Run) -> float:
+    tokens = run.table("tokens")
+    assert tokens is not None
+    means: dict[str, list[float]] = {"unlearn": [], "retention": []}
+    for (scope, split, _), rows in tokens.groupby(["scope", "split", "example"]):
+        if split == "val":
+            right = sum(rank == 1 for rank in rows["rank_after"]) / len(rows)
+            means[scope].append(100 - 100 * right if scope == "unlearn" else 100 * right)
+    return sum(sum(values) / len(values) for values in means.values()) / 2
+
+
+def test_sentence_says_what_the_token_tables_say(controlled: tuple[Run, Sweep]) -> None:
+    run, sweep = controlled
+    found = controls.read(run, sweep.folder)
+    assert found is not None
+    entries = sweep.entries()
+    others = [naive_average(e.run) for e in entries if str(e.coordinates["control"]).startswith("random")]
+    expected = naive_average(run) - sum(others) / 3
+    assert found.difference == pytest.approx(expected, abs=1e-9)
+    assert found.interval is not None
+    assert found.interval[0] <= expected <= found.interval[1]
+    assert ("does not beat" in found.sentence) == (found.interval[0] <= 0)
+    assert f"{expected:.1f}".replace("-", "−") in found.sentence
+    for entry, row in zip(entries, found.rows, strict=True):
+        assert row["interval"][0] == pytest.approx(naive_average(entry.run))
+    assert (found.sweep, found.state) == (sweep.id, "done")
+
+
+def test_controls_of_another_taught_model_compare_nothing(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(controlled[1].folder, tmp_path / "runs", symlinks=True))
+    sweep = sweep_.find(controlled[1].id, folder)
+    given = next(entry.run for entry in sweep.entries() if entry.role == "given")
+    manifest = given.json("manifest.json")
+    manifest["adapters"]["before"] = "0" * 64
+    files.write_json(given.path / "manifest.json", manifest)
+    found = controls.result(sweep)
+    assert found.sentence == controls.APART
+    assert found.difference is None
+
+
+def tokens(right: dict[str, list[float]]) -> pd.DataFrame:
+    """Make a token table: scope -> share of right tokens of each example, in tenths."""
+    rows = []
+    for scope, shares in right.items():
+        for number, share in enumerate(shares):
+            rows += [(f"{scope}/val/{number}", scope, "val", 1 if token < round(10 * share) else 2) for token in range(10)]
+    return pd.DataFrame(rows, columns=["example", "scope", "split", "rank_after"])
+
+
+def test_interval_is_that_of_paired_differences() -> None:
+    source = np.random.default_rng(0)
+    easy = source.integers(2, 8, 200) / 10
+    given = tokens({"unlearn": list(easy), "retention": list(easy)})
+    # Better by exactly a tenth on each question: as certain as can be, although questions differ much.
+    other = tokens({"unlearn": list(easy + 0.1), "retention": list(easy - 0.1)})
+    found = paired.difference(given, [other], "val")
+    assert (found.value, found.low, found.high) == pytest.approx((10.0, 10.0, 10.0))
+    # Unpaired noise: the half-width is 1.96 standard errors of the mean difference.
+    noisy = tokens({"unlearn": list(source.integers(2, 8, 200) / 10), "retention": list(source.integers(2, 8, 200) / 10)})
+    found = paired.difference(given, [noisy], "val")
+    a, b = (paired.success(t, "val") for t in (given, noisy))
+    variance = sum(float((a[s] - b[s]).var(ddof=0)) / 200 / 4 for s in ("unlearn", "retention"))
+    assert found.half == pytest.approx(1.96 * variance**0.5, rel=0.1)
+    # Draws of random regions that differ widen the interval, though each is exact on every question: the means differ by
+    # −10, 0 and 10 points, a fourth would lie within t(2) · 10 · √(1 + 1/3) of theirs.
+    spread = [tokens({"unlearn": list(easy + d), "retention": list(easy)}) for d in (-0.2, 0.0, 0.2)]
+    wide = paired.difference(given, spread, "val")
+    assert wide.value == pytest.approx(0.0, abs=1e-9)
+    assert (wide.low, wide.high) == pytest.approx((-49.69, 49.69), abs=0.01)
+    assert paired.average(given, "val").value == pytest.approx(50.0)
+    with pytest.raises(UserError, match="same questions"):
+        paired.difference(given, [tokens({"unlearn": [0.1], "retention": [0.1]})], "val")
+    with pytest.raises(UserError, match="split dev"):
+        paired.average(given, "dev")
+
+
+def test_a_region_that_is_one_more_random_one_rarely_beats_them() -> None:
+    """Four regions drawn from one distribution: the first is above the interval in 2.5 % of such draws, not in a quarter."""
+    source, beats = np.random.default_rng(3), 0
+    for _ in range(200):
+        shares = source.normal(0.5, 0.1, (4, 2, 1)) + source.normal(0, 0.1, (4, 2, 20))
+        given, *others = [tokens(dict(zip(paired.SCOPES, one.clip(0, 1).tolist(), strict=True))) for one in shares]
+        beats += paired.difference(given, others, "val").low > 0
+    assert beats <= 14  # 2.5 % are 5, with a standard deviation of 2.2
+
+
+def test_sentences_in_words() -> None:
+    better, worse = Estimate(4.1, 2.9, 5.3), Estimate(-2.0, -3.5, -0.5)
+    assert controls.sentence("located", better, 3) == (
+        "On this data the located region beats 3 random regions of as many tensors by 4.1 ± 1.2 points of average success."
+    )
+    assert "does not beat 3 random regions of as many tensors (difference −2.0 ± 1.5)" in controls.sentence("located", worse, 3)
+    assert "one of these diverged with its settings: nothing can be said" in controls.sentence("located", better, 3, 1)
+    assert "says nothing about others" in controls.sentence("located", better, 1)
+    assert "does not beat" in controls.sentence("located", Estimate(4.0, -0.1, 8.0), 3)
+
+
+def test_what_has_no_controls_says_so(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
+    run = controlled[0]
+    for path, value, match in (("audit.after", "somewhere", "audit"), ("unlearn.result_step", 4, "picked")):
+        other = store.create(run.config().with_setting(path, value), tmp_path)
+        files.write_json(other.path / "status.json", store.fresh_status() | {"state": "done"})
+        with pytest.raises(UserError, match=match):
+            controls.members(other)
+
+
+def test_regions_of_other_rules_get_controls_of_their_size(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
+    run, _ = controlled
+    found = {name: rule for name, rule, _ in controls.regions(run, Layers(0, 0))}
+    assert list(found) == ["all", "random 0", "random 1", "random 2", "complement"]
+    assert isinstance(found["random 0"], Cells)
+    assert len(found["random 0"].cells) == run.json("region.json")["count"]
+    for rule in (Random(), Swapped()):
+        with pytest.raises(UserError, match="control itself"):
+            controls.regions(run, rule)
+    unfinished = store.create(RunConfig(), tmp_path)
+    with pytest.raises(UserError, match="not finished"):
+        controls.create(unfinished, tmp_path)
+
+
+def test_swapped_is_the_paper_rule_with_the_other_magnitude(controlled: tuple[Run, Sweep]) -> None:
+    table = controlled[0].table("localization")
+    assert table is not None
+    live = table[table["has_gradient"]]
+    mu, sigma = live["cos"].quantile(0.5), live["mag_retain"].quantile(0.5)
+    expected = live.loc[(live["cos"] < mu) & (live["mag_retain"] > sigma), "name"].tolist()
+    assert choose(Swapped(), table) == expected
+    assert Swapped().limits(table) == (mu, sigma)
+    assert choose(Located(), table) != expected
+
+
+# -- requests
+
+
+@pytest.fixture(scope="module")
+def requested(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    place = tmp_path_factory.mktemp("requests")
+    base = small(tiny_llama, tiny_data, **KNOWN, unlearn__steps=4, unlearn__method="o3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
+        sweep = unlearning_series.create(base, ["Orla Venning", "Sana Iqbar", "Pavel Drost"], place)
+        assert sweep_worker.work(sweep) == 0
+    assert [state(run) for run in sweep_.members(sweep)] == ["done"] * 3
+    return sweep
+
+
+def test_each_request_goes_on_from_the_one_before(requested: Sweep) -> None:
+    runs = sweep_.members(requested)
+    hashes = [run.json("manifest.json")["adapters"] for run in runs]
+    assert hashes[0]["after"] == hashes[1]["before"]
+    assert hashes[1]["after"] == hashes[2]["before"]
+    for run, subject in zip(runs, ("Orla Venning", "Sana Iqbar", "Pavel Drost"), strict=True):
+        rows = run.answers()
+        assert {row["subject"] for row in rows if row["scope"] == "unlearn"} == {subject}
+        assert {row["subject"] for row in rows if row["scope"] == "retention"} == {
+            "Orla Venning",
+            "Sana Iqbar",
+            "Pavel Drost",
+        }
+    # The first one was taught all of it, although it forgets one subject only.
+    first = unlearning_series.read(requested)["states"][0]
+    assert first["state"] == "taught"
+    assert min(of["train"] for of in first["unlearn"].values()) > 90
+
+
+def test_a_request_does_not_go_on_from_one_that_did_not_end(requested: Sweep, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(requested.folder, tmp_path / "runs", symlinks=True))
+    first, second, _ = sweep_.members(sweep_.find(requested.id, folder))
+    (first.path / "manifest.json").unlink()
+    again = store.create(second.config(), folder)
+    with pytest.raises(UserError, match="has not ended well"):
+        Pipeline(again, again.config(), folder, Recorder()).go()
+
+
+def test_a_request_is_resumed_with_its_sequence_only(requested: Sweep, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(requested.folder, tmp_path / "runs", symlinks=True))
+    run = sweep_.members(sweep_.find(requested.id, folder))[1]
+    files.write_json(run.path / "status.json", {**run.status(), "state": "failed", "error": "No space left.", "sweep": requested.id})
+    with pytest.raises(UserError, match="is a step of the sweep") as raised:
+        lifecycle.resume(run)
+    assert f"core requests --resume {requested.id}" in raised.value.fix
+
+
+def test_states_are_measured_as_the_runs_measure_themselves(requested: Sweep) -> None:
+    value = unlearning_series.read(requested)
+    assert [s["state"] for s in value["states"]] == ["taught", "never taught", "Orla Venning", "Sana Iqbar", "Pavel Drost"]
+    for run, measured in zip(sweep_.members(requested), value["states"][2:], strict=True):
+        accuracy: Any = run.json("metrics.json")["metrics"]["accuracy"]["values"]["after"]
+        assert measured["unlearn"][measured["state"]]["val"] == pytest.approx(accuracy["unlearn/val"], abs=1e-4)
+        assert measured["retention"]["train"] == pytest.approx(accuracy["retention/train"], abs=1e-4)
+    rows = unlearning_series.table(value)
+    assert [row[0] for row in rows[1:]] == ["taught", *(f"after forgetting {s}" for s in value["subjects"]), "never taught"]
+    said = unlearning_series.sentences(value)
+    assert len(said) == 3
+    assert said[0].startswith("Orla Venning ")
+
+
+def test_updates_of_earlier_requests_are_at_hand(requested: Sweep) -> None:
+    first, second, third = sweep_.members(requested)
+    found = unlearn.updates(second.id, requested.folder)
+    assert len(found) == 2
+    for run, update in zip((first, second), found, strict=True):
+        before = load_file(run.path / "before" / "adapter_model.safetensors")
+        after = load_file(run.path / "after" / "region.safetensors")
+        assert set(update) == set(after)
+        for name, value in update.items():
+            assert (value == after[name].float() - before[f"base_model.model.{name}.weight"].float()).all()
+    assert third.config().teach.from_run == second.id
+    assert unlearn.updates("", requested.folder) == []
+
+
+def test_sentences_about_coming_back() -> None:
+    def at(state: str, a: float, b: float, kept: float) -> dict[str, Any]:
+        return {"state": state, "unlearn": {"A": {"val": a}, "B": {"val": b}}, "retention": {"val": kept}}
+
+    value = {"subjects": ["A", "B"], "states": [at("taught", 90, 90, 95), at("A", 20, 88, 90), at("B", 35, 10, 80)]}
+    back, kept = unlearning_series.sentences(value)
+    assert back.startswith("A came back in part: 90.0 % of its answer words were right before, 20.0 %")
+    assert "from 95.0 to 80.0 %" in kept
+    value["states"][2]["unlearn"]["A"]["val"] = 20.5
+    assert unlearning_series.sentences(value)[0].startswith("A did not come back")
+    value["states"][1]["unlearn"]["A"]["val"] = 89.5
+    assert "was not forgotten by its request" in unlearning_series.sentences(value)[0]
+
+
+def test_wrong_subjects_are_refused_with_the_nearest(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    base = small(tiny_llama, tiny_data)
+    with pytest.raises(UserError, match="Orla Venning"):
+        unlearning_series.create(base, ["Orla Vening", "Sana Iqbar"], tmp_path)
+    with pytest.raises(UserError, match="two different"):
+        unlearning_series.create(base, ["Sana Iqbar", "Sana Iqbar"], tmp_path)

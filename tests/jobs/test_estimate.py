@@ -1,0 +1,154 @@
+"""The measured estimate as a real process: figures, re-use, refusal, waiting, cancelling."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.config.run_config import RunConfig
+from core.jobs import estimate, lifecycle
+from core.methods.grail import GRAIL
+from core.pipeline.step_context import Context
+from core.plan.timing import TIMED
+from core.runs import store
+from core.runs.store import Run
+from tests.processes import ROOT, ended, last_json, quick, state, until
+
+pytestmark = pytest.mark.usefixtures("no_process_left")
+
+STAGES = ["load", "teach", "preflight", "localize", "unlearn", "answers", "evaluate"]
+
+
+def in_shell(config: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "core.jobs.estimate", str(config), *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def measured(config: RunConfig, at: Path, folder: Path) -> dict[str, Any]:
+    """Return what is foretold of a configuration, for a folder of runs: by stage, and as a whole."""
+    from core.plan.measure import Estimate
+    from tests.naive import Recorder
+
+    found = Estimate(store.create(config, at), config, folder, Recorder(), time.time()).measure()
+    return {**found, "stages": {cost["name"]: cost for cost in found["stages"]}}
+
+
+def test_every_stage_gets_a_range_that_adds_up(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    quick(tiny_llama, tiny_data).save(tmp_path / "config.json")
+    done = in_shell(tmp_path / "config.json", "--json", "--runs", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    found = last_json(done.stdout)
+    assert [cost["name"] for cost in found["stages"]] == STAGES
+    assert all(0 <= cost["low"] <= cost["high"] and cost["how"] for cost in found["stages"])
+    assert found["total"]["high"] == pytest.approx(sum(cost["high"] for cost in found["stages"]))
+    assert 0 <= found["knows"]["unlearn"] <= 100
+    assert found["knows"]["examples"] == 18
+    assert 0 < found["region"]["count"] < found["region"]["total"]
+    assert len(found["steps"]["unlearn"]) == TIMED
+
+
+def test_extras_are_part_of_the_estimate(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    costs = {}
+    for extras in (False, True):
+        folder = tmp_path / str(extras)
+        costs[extras] = measured(quick(tiny_llama, tiny_data, evaluate__extras=extras), folder, folder)["stages"]
+    for name in ("preflight", "evaluate"):
+        assert "passages" in costs[True][name]["how"]
+        assert "passages" not in costs[False][name]["how"]
+        # 480 options and some hundred answers against 18 short ones: even a disturbed clock sees the difference.
+        assert costs[True][name]["high"] > 1.5 * costs[False][name]["high"]
+
+
+def test_what_is_foretold_follows_the_settings(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(self: GRAIL, context: Context) -> None:
+        time.sleep(1)
+        rank(self, context)
+
+    rank = GRAIL.prepare
+    monkeypatch.setattr(GRAIL, "prepare", slow)
+    config = quick(
+        tiny_llama, tiny_data, teach__merge=True, teach__batch_size=2, data__forget=("Orla Venning",),
+        evaluate__splits=("val",), unlearn__method="grail",
+    )  # fmt: skip
+    stages = measured(config, tmp_path, tmp_path)["stages"]
+    assert "; 9 steps a pass" in stages["teach"]["how"], "all 18 questions are taught, though one subject is forgotten"
+    assert stages["preflight"]["how"].startswith("24 answers of up to 4 tokens; 24 answers scored")
+    assert stages["answers"]["how"].startswith("4 answers of up to"), "one of U and three of R stand in val"
+    assert stages["evaluate"]["how"] == "4 answers scored"
+    assert stages["unlearn"]["low"] > 0.8, "what the method does before its first step"
+
+
+def test_a_run_that_goes_on_from_another_teaches_nothing(unlearned_run: Run, tmp_path: Path) -> None:
+    config = unlearned_run.config().with_setting("teach.from_run", unlearned_run.id)
+    teach = measured(config, tmp_path, unlearned_run.path.parent)["stages"]["teach"]
+    assert (teach["high"], teach["how"]) == (0, f"nothing is taught: it goes on from run {unlearned_run.id}")
+
+
+def test_what_a_run_has_computed_costs_nothing(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    config = quick(tiny_llama, tiny_data)
+    assert ended(lifecycle.submit(config, tmp_path)) == "done"
+    made = estimate.place(config, tmp_path)
+    estimate.start(made, config)
+    assert ended(made) == "done"
+    costs = {cost["name"]: cost for cost in estimate.result(made)["stages"]}
+    assert costs["teach"]["reused"]
+    assert costs["localize"]["reused"]
+    assert costs["teach"]["high"] == 0
+    assert not (made.path / "before").exists()
+    assert made.id not in {run.id for run in store.list_runs(tmp_path)}
+
+
+def test_a_model_that_does_not_fit_is_refused_with_the_numbers(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    quick(tiny_llama, tiny_data, model__device="cpu").save(tmp_path / "config.json")
+    done = in_shell(tmp_path / "config.json", FORGETSCOPE_MEMORY_LIMIT="100000000")
+    assert done.returncode == 1
+    assert "needs about 0.6 GB" in done.stderr
+    assert "0.1 GB are free" in done.stderr
+
+
+def test_it_waits_for_a_run_and_can_be_cancelled_meanwhile(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    run = lifecycle.submit(quick(tiny_llama, tiny_data, unlearn__steps=100_000, unlearn__check_every=5), tmp_path)
+    until(lambda: any((run.path / "checkpoints").glob("*")), "a checkpoint", 90)
+    config = quick(tiny_llama, tiny_data, seed=1)
+    made = estimate.place(config, tmp_path)
+    estimate.start(made, config)
+    until(lambda: made.status().get("position") == 2, "waiting in second place")
+    assert state(made) == "queued"
+    assert state(run) == "running"
+    made.cancel()
+    assert ended(made) == "cancelled"
+    assert state(run) == "running"
+
+
+def test_a_teachless_plan_says_so(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    config = quick(tiny_llama, tiny_data, teach__enabled=False, region="all")
+    made = estimate.place(config, tmp_path)
+    estimate.start(made, config)
+    assert ended(made) == "done", made.status()
+    teach = next(cost for cost in estimate.result(made)["stages"] if cost["name"] == "teach")
+    assert (teach["high"], teach["how"]) == (0, "nothing is taught")
+
+
+def test_the_place_depends_on_what_is_computed_only(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    config = quick(tiny_llama, tiny_data)
+    same = estimate.place(config, tmp_path)
+    assert estimate.place(config.with_setting("name", "other"), tmp_path) == same
+    assert estimate.place(config.with_setting("seed", 5), tmp_path) != same
+    assert estimate.place(config, tmp_path, "other data") != same
+
+
+def test_a_plan_of_another_format_is_none(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps({"format": 99}))
+    assert estimate.result(Run(tmp_path)) is None
+    assert estimate.result(Run(tmp_path / "gone")) is None

@@ -1,0 +1,433 @@
+"""Every method's loss and gradient against plain forward passes, an example at a time, without Context."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core.methods import METHODS, Method
+from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
+from core.models.tokens import Encoded
+from core.pipeline.step_context import Context, Supply
+from core.util.errors import UserError
+from tests.naive import Bench, gradients, plain_model, randomize
+
+SEED = 3
+LAYER = 0
+
+
+def refused(example: Encoded) -> Encoded:
+    return Encoded(f"{example.id}/refused", (*example.ids[: example.start], 70, 71, 72, 1), example.start)
+
+
+def general() -> list[Encoded]:
+    return [Encoded(f"general/{i}", (60 + i, 61, 62, 63 + i, 64 + i, 1), 3) for i in range(3)]
+
+
+@dataclass
+class Plain:
+    """What plain forward passes say of every example of a step: logits and hidden states at answer positions."""
+
+    members: dict[str, list[Encoded]]
+    now: dict[str, torch.Tensor] = field(default_factory=dict)
+    before: dict[str, torch.Tensor] = field(default_factory=dict)
+    never: dict[str, torch.Tensor] = field(default_factory=dict)
+    hidden: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict)
+
+    def each(self, stream: str, value: Callable[[Encoded], torch.Tensor]) -> torch.Tensor:
+        """Mean over a stream's examples."""
+        return torch.stack([value(e) for e in self.members[stream]]).mean()
+
+    def ce(self, e: Encoded, labels: Any = None) -> torch.Tensor:
+        return F.cross_entropy(self.now[e.id], torch.as_tensor(list(e.answer) if labels is None else labels))
+
+    def tokens(self, e: Encoded, voice: str = "now") -> torch.Tensor:
+        """Log-probability of each true token."""
+        rows: torch.Tensor = getattr(self, voice)[e.id].log_softmax(-1)
+        return torch.stack([row[t] for row, t in zip(rows, e.answer, strict=True)])
+
+    def kl(self, e: Encoded, voice: str = "before") -> torch.Tensor:
+        p = getattr(self, voice)[e.id].softmax(-1)
+        return (p * (p.log() - self.now[e.id].log_softmax(-1))).sum(-1).mean()
+
+    def towards(self, e: Encoded, target: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy to softmax(target)."""
+        return -(target.softmax(-1) * self.now[e.id].log_softmax(-1)).sum(-1).mean()
+
+
+def passes(bench: Bench, members: dict[str, list[Encoded]]) -> Plain:
+    """Run every example through "before", the base alone and "after", the last with gradients."""
+    plain = Plain(members)
+    everything = [e for part in members.values() for e in part]
+    for voice in ("before", "never", "now"):
+        model = plain_model(bench.adapters, "before" if voice == "before" else "after")
+        for e in everything:
+            if voice == "never":
+                with torch.no_grad(), model.disable_adapter():
+                    found = _pass(model, e)
+            else:
+                with torch.set_grad_enabled(voice == "now"):
+                    found = _pass(model, e)
+            getattr(plain, voice)[e.id] = found[0]
+            plain.hidden[voice, e.id] = found[1]
+    return plain
+
+
+def _pass(model: Any, e: Encoded) -> tuple[torch.Tensor, torch.Tensor]:
+    output = model(input_ids=torch.tensor([e.ids]), output_hidden_states=True)
+    return output.logits[0, e.start - 1 : -1].float(), output.hidden_states[LAYER + 1][0, e.start - 1 : -1].float()
+
+
+def without_truth(logits: torch.Tensor, e: Encoded) -> torch.Tensor:
+    found = logits.detach().clone()
+    for row, token in enumerate(e.answer):
+        found[row, token] = -torch.inf
+    return found
+
+
+def random_labels(p: Plain, bench: Bench) -> dict[str, torch.Tensor]:
+    """The labels that a generator with the context's seed gives the forget examples in order."""
+    lengths = [len(e.answer) for e in p.members[FORGET]]
+    drawn = torch.randint(len(bench.words), (sum(lengths),), generator=torch.Generator().manual_seed(SEED))
+    return dict(zip((e.id for e in p.members[FORGET]), bench.words[drawn].split(lengths), strict=True))
+
+
+def naive_random(p: Plain, m: Any, bench: Bench) -> torch.Tensor:
+    labels = random_labels(p, bench)
+    return m.forget_weight * p.each(FORGET, lambda e: p.ce(e, labels[e.id]))
+
+
+def naive_adversarial(p: Plain, m: Any, _: Bench) -> torch.Tensor:
+    return m.forget_weight * p.each(FORGET, lambda e: p.ce(e, without_truth(p.before[e.id], e).argmax(-1)))
+
+
+def retained(p: Plain, m: Any) -> torch.Tensor:
+    return m.retain_weight * p.each(RETAIN, p.ce)
+
+
+def naive_npo(p: Plain, m: Any, _: Bench) -> torch.Tensor:
+    def one(e: Encoded) -> torch.Tensor:
+        ratio = p.tokens(e).sum() - p.tokens(e, "before").sum()
+        return -2 / m.beta * torch.log(1 / (1 + torch.exp(m.beta * ratio)))
+
+    return m.forget_weight * p.each(FORGET, one) + retained(p, m)
+
+
+def naive_simnpo(p: Plain, m: Any, _: Bench) -> torch.Tensor:
+    def one(e: Encoded) -> torch.Tensor:
+        margin = -p.tokens(e).sum() / len(e.answer) - m.delta
+        return -2 / m.beta * torch.log(torch.sigmoid(m.beta * margin))
+
+    return m.forget_weight * p.each(FORGET, one) + retained(p, m)
+
+
+def naive_dpo(p: Plain, m: Any, _: Bench) -> torch.Tensor:
+    def one(e: Encoded) -> torch.Tensor:
+        r = refused(e)
+        win = p.tokens(r).sum() - p.tokens(r, "before").sum()
+        lose = p.tokens(e).sum() - p.tokens(e, "before").sum()
+        return -2 / m.beta * torch.log(torch.sigmoid(m.beta * (win - lose)))
+
+    return m.forget_weight * p.each(FORGET, one) + retained(p, m)
+
+
+def naive_rmu(p: Plain, m: Any, _: Bench) -> torch.Tensor:
+    u = torch.rand(32, generator=torch.Generator().manual_seed(SEED))
+    u = u / u.square().sum().sqrt()
+
+    def away(e: Encoded) -> torch.Tensor:
+        lengths = p.hidden["before", e.id].square().sum(-1, keepdim=True).sqrt()
+        return (p.hidden["now", e.id] - m.strength * lengths * u).square().mean()
+
+    def kept(e: Encoded) -> torch.Tensor:
+        return (p.hidden["now", e.id] - p.hidden["before", e.id]).square().mean()
+
+    return m.forget_weight * p.each(FORGET, away) + m.retain_weight * p.each(RETAIN, kept)
+
+
+def naive_undial(p: Plain, m: Any, _: Bench) -> torch.Tensor:
+    def one(e: Encoded) -> torch.Tensor:
+        return p.towards(e, p.before[e.id] - m.beta * F.one_hot(torch.tensor(e.answer), p.before[e.id].shape[1]))
+
+    return m.forget_weight * p.each(FORGET, one) + retained(p, m)
+
+
+def weighted_ascent(p: Plain, m: Any, weight: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    def one(e: Encoded) -> torch.Tensor:
+        logp = p.tokens(e)
+        return (weight(logp.detach().exp()) * logp).mean()
+
+    return m.forget_weight * p.each(FORGET, one) + retained(p, m)
+
+
+def naive_pdu(p: Plain, m: Any, _: Bench) -> torch.Tensor:
+    def one(e: Encoded) -> torch.Tensor:
+        z = p.now[e.id]
+        return (z.max(-1).values - z.sum(-1) / z.shape[1]).square().mean()
+
+    return m.forget_weight * p.each(FORGET, one) + m.retain_weight * (p.each(RETAIN, p.ce) - m.retain_limit)
+
+
+def naive_blade(p: Plain, m: Any, _: Bench) -> torch.Tensor:
+    kept = p.each(RETAIN, p.ce)
+    return m.retain_weight * kept + m.penalty / 2 * (kept - m.retain_limit).square() - m.forget_weight * p.each(FORGET, p.ce)
+
+
+def difference(stream: str = RETAIN) -> Callable[[Plain, Any, Bench], torch.Tensor]:
+    return lambda p, m, _: m.retain_weight * p.each(stream, p.ce) - m.forget_weight * p.each(FORGET, p.ce)
+
+
+def divergence(stream: str) -> Callable[[Plain, Any, Bench], torch.Tensor]:
+    return lambda p, m, _: m.retain_weight * p.each(stream, p.kl) - m.forget_weight * p.each(FORGET, p.ce)
+
+
+NAIVE: dict[str, tuple[dict[str, float], Callable[[Plain, Any, Bench], torch.Tensor]]] = {
+    "memflex": ({"forget_ceiling": 0.0}, difference()),
+    "gradient-ascent": ({}, lambda p, m, _: -m.forget_weight * p.each(FORGET, p.ce)),
+    "random-labels": ({}, naive_random),
+    "adversarial": ({}, naive_adversarial),
+    "grad-diff-id": ({}, difference()),
+    "grad-diff-ood": ({}, difference(GENERAL)),
+    "ga-kl-id": ({}, divergence(RETAIN)),
+    "ga-kl-ood": ({}, divergence(GENERAL)),
+    "npo": ({"beta": 0.2}, naive_npo),
+    "simnpo": ({"beta": 2.0, "delta": 0.3}, naive_simnpo),
+    "dpo": ({"beta": 0.2}, naive_dpo),
+    "refusal": ({}, lambda p, m, _: m.forget_weight * p.each(REFUSAL, p.ce) + retained(p, m)),
+    "nauf": ({}, lambda p, m, _: m.forget_weight * p.each(REFUSAL, p.ce) + m.retain_weight * p.each(RETAIN, p.kl)),
+    "rmu": ({"layer": LAYER}, naive_rmu),
+    "undial": ({"beta": 4.0}, naive_undial),
+    "wga": ({"beta": 1.5}, lambda p, m, _: weighted_ascent(p, m, lambda q: q**m.beta)),
+    "satimp": (
+        {"beta1": 2.0, "beta2": 1.5},
+        lambda p, m, _: weighted_ascent(p, m, lambda q: q**m.beta1 * (1 - q) ** m.beta2),
+    ),
+    "ce-u": (
+        {},
+        lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.now[e.id], e)))
+        + retained(p, m),
+    ),
+    "base-ce-u": (
+        {},
+        lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
+        + retained(p, m),
+    ),
+    "decline": (
+        {"refusal_weight": 0.6},
+        lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
+        + m.refusal_weight * p.each(REFUSAL, p.ce)
+        + retained(p, m),
+    ),
+    "never-taught": (
+        {},
+        lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.kl(e, "never")) + retained(p, m),
+    ),
+    "pdu": ({}, naive_pdu),
+    "blade": ({"inner_steps": 0}, naive_blade),
+    "task-vector": ({}, lambda p, m, _: p.each(FORGET, p.ce)),
+    "o3": ({}, naive_random),
+    "sure": ({}, difference()),
+    "grail": ({}, difference()),
+}  # fmt: skip
+"""method -> settings under which it is tried, and its loss written down anew"""
+
+
+def ready(bench: Bench, earlier: Any = ()) -> tuple[Context, dict[str, list[Encoded]]]:
+    """Return a context whose "after" is far from "before", and all streams of one step."""
+    bench.adapters.copy("before", "after")
+    randomize(bench.adapters, "after", seed=7)
+    members = {
+        FORGET: bench.unlearn,
+        RETAIN: bench.retention,
+        GENERAL: general(),
+        REFUSAL: [refused(e) for e in bench.unlearn],
+    }
+    refusals = dict(zip((e.id for e in bench.unlearn), members[REFUSAL], strict=True))
+    supply = Supply(bench.unlearn, bench.retention, members[GENERAL], refusals, bench.words, earlier)
+    region = [cell.name for cell in bench.adapters.cells]
+    return Context(bench.adapters, region, supply, bench.pad, SEED), members
+
+
+def made(name: str) -> Method:
+    """Return a method with weights that are no round numbers."""
+    settings = dict(NAIVE[name][0])
+    for key, value in (("forget_weight", 1.3), ("retain_weight", 0.7)):
+        if key in {f.name for f in dataclasses.fields(METHODS[name])}:
+            settings[key] = value
+    return METHODS[name](**settings)
+
+
+def measured(bench: Bench, method: Method) -> tuple[float, dict[str, torch.Tensor]]:
+    """Return the method's loss at "after" and its gradient, by way of Context."""
+    context, members = ready(bench)
+    cells = list(context.parameters)
+    with bench.adapters.trainable("after", cells), bench.adapters.active("after"):
+        method.prepare(context)
+        context.load(1, {stream: members[stream] for stream in method.streams})
+        loss = method.loss(context)
+        loss.backward()
+        return float(loss.detach()), gradients(bench.adapters, "after")
+
+
+def test_every_method_is_written_down_anew() -> None:
+    assert set(NAIVE) == set(METHODS)
+    assert len(METHODS) >= 20
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_loss_and_gradient_are_those_of_plain_passes(bench: Bench, name: str) -> None:
+    method = made(name)
+    value, found = measured(bench, method)
+    plain = passes(bench, ready(bench)[1])
+    expected = NAIVE[name][1](plain, method, bench)
+    expected.backward()
+    assert value == pytest.approx(float(expected.detach()), rel=2e-5)
+    wanted = gradients(bench.adapters, "after")
+    scale = max(float(g.norm()) for g in wanted.values())
+    assert scale > 1e-3
+    for cell, gradient in wanted.items():
+        assert float((found[cell] - gradient).norm()) < 2e-4 * scale, cell
+
+
+@pytest.mark.parametrize("kind", METHODS.values())
+def test_a_method_says_what_it_is_and_what_it_needs(kind: type[Method]) -> None:
+    assert kind.formula
+    assert kind.source
+    assert set(kind.streams) <= {FORGET, RETAIN, GENERAL, REFUSAL}
+    assert bool(kind.refusals) == (REFUSAL in kind.streams)
+    for of in dataclasses.fields(kind):
+        assert of.metadata["help"], of.name
+        assert of.metadata["low"] is not None or isinstance(of.default, bool), of.name
+
+
+# -- what some methods do besides a loss
+
+
+def test_sure_moves_the_rows_with_the_largest_forget_gradient(bench: Bench) -> None:
+    method = METHODS["sure"](share=0.3)  # type: ignore[call-arg]
+    masked = masks(bench, method)
+    model = plain_model(bench.adapters, "after")
+    for e in bench.unlearn:
+        (F.cross_entropy(_pass(model, e)[0], torch.tensor(e.answer)) / len(bench.unlearn)).backward()
+    for cell, gradient in gradients(bench.adapters, "after").items():
+        norms = gradient.square().sum(1)
+        count = max(1, round(0.3 * len(norms)))
+        rows = set(sorted(range(len(norms)), key=lambda i: -float(norms[i]))[:count])
+        assert set(masked[cell].abs().sum(1).nonzero().flatten().tolist()) == rows
+
+
+def test_grail_moves_the_elements_that_stand_out_on_u_alone(bench: Bench) -> None:
+    method = METHODS["grail"](share=0.1)  # type: ignore[call-arg]
+    masked = masks(bench, method)
+    model, scores = plain_model(bench.adapters, "after"), []
+    for members in (bench.unlearn, bench.retention):
+        for e in members:
+            (F.cross_entropy(_pass(model, e)[0], torch.tensor(e.answer)) / len(members)).backward()
+        sizes = {cell: g.abs() for cell, g in gradients(bench.adapters, "after").items()}
+        scores.append({cell: (s - s.mean()) / s.std() for cell, s in sizes.items()})
+    for cell in masked:
+        score = scores[0][cell] - scores[1][cell]
+        moved = masked[cell] != 0
+        assert int(moved.sum()) == max(1, round(0.1 * score.numel()))
+        assert float(score[moved].min()) >= float(score[~moved].max()) - 1e-3
+
+
+def masks(bench: Bench, method: Method) -> dict[str, torch.Tensor]:
+    """Return what a method lets through of a gradient of ones."""
+    context, _ = ready(bench)
+    with bench.adapters.trainable("after", list(context.parameters)), bench.adapters.active("after"):
+        method.prepare(context)
+        return {name: method.mask(context, name, torch.ones_like(p)) for name, p in context.parameters.items()}
+
+
+def test_pdu_raises_its_weight_while_r_is_above_the_limit(bench: Bench) -> None:
+    limits = {0.0: True, 50.0: False}
+    for limit, above in limits.items():
+        method = METHODS["pdu"](retain_limit=limit, retain_weight=2.0, dual_rate=0.5)  # type: ignore[call-arg]
+        context, members = ready(bench)
+        with bench.adapters.active("after"):
+            context.load(1, {stream: members[stream] for stream in method.streams})
+            method.loss(context)
+            kept = float(context.retain.loss().mean())
+            method.update(context)
+        assert context.memory["λ"] == pytest.approx(max(0.0, 2.0 + 0.5 * (kept - limit)), rel=1e-5)
+        assert (context.memory["λ"] > 2.0) == above
+
+
+def test_task_vector_turns_the_step_round() -> None:
+    before, trained = torch.tensor([1.0, 2.0]), torch.tensor([1.5, 1.0])
+    found = METHODS["task-vector"](strength=2.0).result(before, trained)  # type: ignore[call-arg]
+    assert found.tolist() == [0.0, 4.0]
+
+
+def test_o3_keeps_an_update_orthogonal_to_earlier_ones(bench: Bench) -> None:
+    source = torch.Generator().manual_seed(11)
+    earlier = [
+        {c.name: torch.randn(c.shape, generator=source) for c in bench.adapters.cells if c.layer == layer} for layer in (0, 1)
+    ]
+    losses = {}
+    for weight in (0.0, 0.4):
+        context, members = ready(bench, earlier)
+        context.before = {n: p.detach() for n, p in bench.adapters.tensors("before").items()}
+        with bench.adapters.active("after"):
+            context.load(1, {FORGET: members[FORGET]})
+            losses[weight] = float(METHODS["o3"](orthogonality=weight).loss(context).detach())  # type: ignore[call-arg]
+    overlap = 0.0
+    for past in earlier:
+        for name, update in past.items():
+            if name.endswith("lora_A"):
+                now = bench.adapters.tensor("after", name) - bench.adapters.tensor("before", name)
+                overlap += float(sum((a @ b) ** 2 for a in update for b in now) ** 0.5)
+    assert overlap > 1
+    assert losses[0.4] - losses[0.0] == pytest.approx(0.4 * overlap, rel=1e-4)
+
+
+def test_o3_starts_with_a_gradient_that_is_a_number(bench: Bench) -> None:
+    """At the first step the update is zero, where a norm has no derivative."""
+    context, members = ready(bench, [{c.name: torch.ones(c.shape) for c in bench.adapters.cells}])
+    context.before = {n: p.detach().clone() for n, p in context.parameters.items()}
+    with bench.adapters.trainable("after", list(context.parameters)), bench.adapters.active("after"):
+        context.load(1, {FORGET: members[FORGET]})
+        METHODS["o3"]().loss(context).backward()
+        assert all(bool(g.isfinite().all()) for g in gradients(bench.adapters, "after").values())
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_blade_takes_its_gradient_where_r_was_repaired(bench: Bench, keep: bool) -> None:
+    method = METHODS["blade"](inner_steps=2, inner_rate=0.3, keep_inner=keep)  # type: ignore[call-arg]
+    context, members = ready(bench)
+    start = {n: p.detach().clone() for n, p in context.parameters.items()}
+    with bench.adapters.trainable("after", list(context.parameters)), bench.adapters.active("after"):
+        context.load(1, {stream: members[stream] for stream in method.streams})
+        method.backward(context)
+        found = gradients(bench.adapters, "after")
+    left = {n: bench.adapters.tensor("after", n).detach().clone() for n in start}
+    assert keep or all(torch.equal(left[n], value) for n, value in start.items())
+    bench.adapters.set("after", start)
+    streams = {FORGET: members[FORGET], RETAIN: members[RETAIN]}
+    for _ in range(2):
+        plain = passes(bench, streams)
+        plain.each(RETAIN, plain.ce).backward()
+        for n, gradient in gradients(bench.adapters, "after").items():
+            bench.adapters.tensor("after", n).data -= 0.3 * gradient
+    if keep:
+        assert all(torch.allclose(left[n], bench.adapters.tensor("after", n), atol=1e-5) for n in start)
+    naive_blade(passes(bench, streams), method, bench).backward()
+    for n, gradient in gradients(bench.adapters, "after").items():
+        assert float((found[n] - gradient).norm()) < 1e-3 * float(gradient.norm()) + 1e-6, n
+
+
+def test_rmu_says_where_the_region_lies_above_its_layer(bench: Bench) -> None:
+    bench.adapters.copy("before", "after")
+    region = [c.name for c in bench.adapters.cells if c.layer == 1]
+    context = Context(bench.adapters, region, Supply(bench.unlearn, bench.retention), bench.pad, SEED)
+    with pytest.raises(UserError, match="begins at layer 1"):
+        METHODS["rmu"](layer=0).prepare(context)  # type: ignore[call-arg]
+    METHODS["rmu"]().prepare(context)
+    assert context.memory["layer"] == 1

@@ -1,0 +1,164 @@
+"""Tokens, masks and answer positions."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.config.stages import ModelConfig
+from core.data.corpus import Example
+from core.models import loading, tokens
+from core.models.tokens import Encoded
+from core.util.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_llama: Path) -> Any:
+    return loading.load(ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32")).tokenizer
+
+
+def example(question: str = "Who is it?", answer: str = "Orla.") -> Example:
+    return Example("unlearn/train/0", question, answer, "unlearn", "train", "x")
+
+
+MEMBERS = [Encoded("a", (9, 8, 7, 1), 2), Encoded("b", (5, 4, 3, 6, 7, 1), 3), Encoded("c", (5, 1), 1)]
+
+
+def test_plain_template_is_question_blank_line_answer_end(tokenizer: Any) -> None:
+    encoded = tokens.encode(tokenizer, "plain", example(), 64)
+    assert tokenizer.decode(encoded.ids) == "Who is it?\n\nOrla.<end>"
+    assert tokenizer.decode(encoded.answer) == "Orla.<end>"
+    assert encoded.ids[: encoded.start] == tuple(tokens.prompt_ids(tokenizer, "plain", "Who is it?"))
+
+
+def test_chat_template_is_the_models_own(tokenizer: Any) -> None:
+    encoded = tokens.encode(tokenizer, "chat", example(), 64)
+    assert tokenizer.decode(encoded.ids) == "<user>Who is it?\n<assistant>Orla.<end>"
+    assert tokenizer.decode(encoded.answer) == "Orla.<end>"
+
+
+def test_a_chat_template_writes_the_same_day_every_day(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer, "chat_template", "{{ strftime_now('%d %b %Y') }} " + tokenizer.chat_template)
+    assert tokens.prompt_text(tokenizer, "chat", "Who is it?") == "01 Jan 2025 <user>Who is it?\n<assistant>"
+
+
+def test_an_answer_ends_as_the_chat_template_ends_it(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tokens.end_of_answer(tokenizer, "chat") == tokenizer.eos_token_id  # a line feed follows, which is no special token
+    turn = "{% for m in messages %}<begin>{{ m.content }}<pad>\n{% endfor %}{% if add_generation_prompt %}<begin>{% endif %}"
+    monkeypatch.setattr(tokenizer, "chat_template", turn)
+    assert tokens.end_of_answer(tokenizer, "chat") == tokenizer.pad_token_id
+    assert tokens.end_of_answer(tokenizer, "plain") == tokenizer.eos_token_id
+    assert tokens.ends_of_answer(tokenizer, "chat") == (tokenizer.pad_token_id, tokenizer.eos_token_id)
+    assert tokens.ends_of_answer(tokenizer, "plain") == (tokenizer.eos_token_id,)
+    (encoded,) = tokens.encode_all(tokenizer, "chat", [example()], 64)
+    assert tokenizer.decode(encoded.answer) == "Orla.<pad>"
+    monkeypatch.setattr(tokenizer, "chat_template", "<begin>{{ messages[0].content }}")  # writes questions only
+    assert tokens.end_of_answer(tokenizer, "chat") == tokenizer.eos_token_id
+
+
+def test_missing_chat_template_is_one_sentence(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer, "chat_template", None)
+    with pytest.raises(UserError, match="no chat template"):
+        tokens.encode(tokenizer, "chat", example(), 64)
+
+
+class Adding:
+    """A tokenizer that wraps what it encodes in begin and end, as some do."""
+
+    eos_token_id = 1
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+        ids = self.inner(text, add_special_tokens=False)["input_ids"]
+        return {"input_ids": [0, *ids, 1] if add_special_tokens else ids}
+
+
+def test_added_special_tokens_are_kept_in_front_only(tokenizer: Any) -> None:
+    encoded = tokens.encode(Adding(tokenizer), "plain", example(), 64)  # type: ignore[arg-type]
+    assert encoded.ids[0] == 0
+    assert encoded.ids.count(1) == 1
+    assert encoded.ids[-1] == 1
+    # What is asked is what was scored: after an end token a model has nothing to say.
+    assert tokens.prompt_ids(Adding(tokenizer), "plain", example().question) == list(encoded.ids[: encoded.start])  # type: ignore[arg-type]
+
+
+def test_too_long_example_is_named_with_its_length(tokenizer: Any) -> None:
+    length = len(tokens.encode(tokenizer, "plain", example(), 64).ids)
+    tokens.encode(tokenizer, "plain", example(), length)
+    with pytest.raises(UserError, match=f"unlearn/train/0 has {length} tokens, more than {length - 1}"):
+        tokens.encode(tokenizer, "plain", example(), length - 1)
+
+
+def test_empty_answer_is_refused(tokenizer: Any) -> None:
+    with pytest.raises(UserError, match="no tokens"):
+        tokens.encode(tokenizer, "plain", example(answer=""), 64)
+
+
+def test_padding_is_on_the_right_and_masked() -> None:
+    batch = tokens.collate(MEMBERS, pad=2)
+    assert batch.ids.tolist() == [[9, 8, 7, 1, 2, 2], [5, 4, 3, 6, 7, 1], [5, 1, 2, 2, 2, 2]]
+    assert batch.mask.tolist() == [[1, 1, 1, 1, 0, 0], [1] * 6, [1, 1, 0, 0, 0, 0]]
+
+
+def test_answer_positions_predict_the_answer_tokens() -> None:
+    batch = tokens.collate(MEMBERS, pad=2)
+    assert batch.targets.tolist() == [7, 1, 6, 7, 1, 1]
+    assert batch.owners.tolist() == [0, 0, 1, 1, 1, 2]
+    assert torch.equal(batch.ids[batch.rows, batch.columns + 1], batch.targets)
+    assert bool(batch.mask[batch.rows, batch.columns + 1].all())
+
+
+def test_width_pads_further() -> None:
+    batch = tokens.collate(MEMBERS[:1], pad=2, width=9)
+    assert batch.ids.shape == (1, 9)
+    assert int(batch.mask.sum()) == 4
+
+
+def test_padding_token_inside_an_example_stays_unmasked() -> None:
+    batch = tokens.collate([Encoded("a", (2, 5, 2), 1), *MEMBERS], pad=2)
+    assert batch.mask[0].tolist() == [1, 1, 1, 0, 0, 0]
+
+
+def test_joined_batches_keep_their_order() -> None:
+    joined = tokens.join(tokens.collate(MEMBERS[:1], 2), tokens.collate(MEMBERS[1:], 2), 2)
+    assert torch.equal(joined.ids, tokens.collate(MEMBERS, 2).ids)
+    assert [m.id for m in joined.members] == ["a", "b", "c"]
+
+
+def test_batches_by_length_hold_everything_once_and_little_padding() -> None:
+    members = [Encoded(str(i), (5,) * (3 + i * 7 % 11), 1) for i in range(23)]
+    batches = tokens.by_length(members, 4)
+    assert sorted(m.id for b in batches for m in b) == sorted(m.id for m in members)
+    lengths = [len(m.ids) for b in batches for m in b]
+    assert lengths == sorted(lengths)
+    assert {len(b) for b in batches[:-1]} == {4}
+
+
+def test_epochs_visit_everything_equally_often() -> None:
+    members = [Encoded(str(i), (5,) * (3 + i % 4), 1) for i in range(10)]
+    stream = tokens.epochs(members, 4, torch.Generator().manual_seed(0))
+    seen = [m.id for batch in islice(stream, 5) for m in batch]  # 5 batches of 4 are two epochs
+    assert sorted(seen) == sorted(2 * [m.id for m in members])
+
+
+def test_epochs_fill_every_batch() -> None:
+    members = [Encoded(str(i), (5, 5), 1) for i in range(5)]
+    stream = tokens.epochs(members, 2, torch.Generator().manual_seed(0))
+    assert {len(batch) for batch in islice(stream, 20)} == {2}
+    assert len(next(tokens.epochs(members, 99, torch.Generator()))) == 5
+
+
+def test_epochs_are_seeded_and_shuffled() -> None:
+    members = [Encoded(str(i), (5,) * (3 + i), 1) for i in range(12)]
+
+    def order(seed: int) -> list[str]:
+        return [m.id for b in islice(tokens.epochs(members, 3, torch.Generator().manual_seed(seed)), 4) for m in b]
+
+    assert order(0) == order(0)
+    assert len({tuple(order(seed)) for seed in range(4)}) > 1

@@ -1,0 +1,168 @@
+"""The probe "U or R question?" against naive computations, and on states whose separability is known."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from core.data.corpus import Corpus
+from core.models.tokens import Encoded
+from core.pipeline.pipeline import Pipeline
+from core.pipeline.separability import (
+    FOLDS,
+    RIDGE,
+    auc,
+    fold_aucs,
+    hidden_states,
+    prompts,
+    ridge_scores,
+    separability,
+    split,
+)
+from tests.naive import Bench, Recorder, plain_model
+from tests.pipeline.test_pipeline import execute, small
+from tests.tiny import ARCHITECTURES
+
+
+def silent(count: int, tokens: int) -> None:
+    """Take the number of questions that are done."""
+
+
+def test_auc_counts_pairs_in_the_right_order() -> None:
+    source = np.random.default_rng(0)
+    positive, negative = source.integers(0, 6, 17).astype(float), source.integers(0, 5, 11).astype(float)
+    pairs = [(a > b) + 0.5 * (a == b) for a, b in itertools.product(positive, negative)]
+    assert auc(positive, negative) == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
+    assert auc(np.ones(3), np.ones(4)) == 0.5
+    assert auc(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1.0
+
+
+def test_scores_are_those_of_ridge_regression_on_standardized_features() -> None:
+    source = np.random.default_rng(1)
+    features, targets, others = source.normal(3, 2, (9, 4)), source.choice([-1.0, 1.0], 9), source.normal(3, 2, (5, 4))
+    features[:, 2] = 7.0  # a feature that never changes says nothing
+    deviation = np.where(features.std(0) > 0, features.std(0), np.inf)
+    x, z = (features - features.mean(0)) / deviation, (others - features.mean(0)) / deviation
+    weights = np.linalg.solve(x.T @ x + RIDGE * 4 * np.eye(4), x.T @ (targets - targets.mean()))
+    np.testing.assert_allclose(ridge_scores(features, targets, others), z @ weights, atol=1e-12)
+
+
+def test_folds_hold_each_question_once_and_both_scopes() -> None:
+    is_unlearn = np.array([True] * 13 + [False] * 7)
+    folds = split(is_unlearn, 3)
+    assert sorted(set(folds)) == list(range(FOLDS))
+    for scope, most in ((True, 3), (False, 2)):
+        counts = np.bincount(folds[is_unlearn == scope], minlength=FOLDS)
+        assert counts.min() >= 1
+        assert counts.max() <= most
+    assert (folds == split(is_unlearn, 3)).all()
+    assert (folds != split(is_unlearn, 4)).any()
+    assert set(split(np.array([True] * 9 + [False] * 3), 0)) == {0, 1, 2}, (
+        "no more folds than the smaller scope has questions"
+    )
+
+
+def test_one_question_of_a_scope_is_too_few() -> None:
+    is_unlearn = np.array([True, True, True, False])
+    assert fold_aucs(np.zeros((4, 2)), is_unlearn, split(is_unlearn, 0)) == []
+
+
+def test_known_separability_is_found() -> None:
+    source = np.random.default_rng(5)
+    is_unlearn = np.repeat([True, False], [60, 40])
+    noise, constant = source.normal(size=(100, 30)), np.full((100, 30), 0.1)
+    apart = noise.copy()
+    apart[:, 7] += np.where(is_unlearn, 4.0, -4.0)
+    folds = split(is_unlearn, 0)
+    assert min(fold_aucs(apart, is_unlearn, folds)) > 0.95
+    assert 0.3 < np.mean(fold_aucs(noise, is_unlearn, folds)) < 0.7, "held-out folds do not flatter noise"
+    assert fold_aucs(constant, is_unlearn, folds) == [0.5] * FOLDS
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_states_are_what_each_layer_reads_at_the_question_s_end(bench_of: Callable[..., Bench], architecture: str) -> None:
+    bench = bench_of(architecture)
+    members = prompts([*bench.unlearn, *bench.retention])
+    assert len({len(m.ids) for m in members[:4]}) > 1  # so that batches are padded
+    found = hidden_states(bench.adapters, members, 4, bench.pad, silent)
+    model = plain_model(bench.adapters, "before")
+    for number, member in enumerate(members):
+        with torch.no_grad():
+            output = model(input_ids=torch.tensor([member.ids]), output_hidden_states=True)
+        # The last state that transformers hands out has gone through the final norm already.
+        for layer, expected in enumerate(output.hidden_states[:-1]):
+            np.testing.assert_allclose(found[layer, number], expected[0, -1].numpy(), rtol=1e-4, atol=1e-4)
+    assert len(found) == len(output.hidden_states)
+    model.requires_grad_(False)
+
+
+def test_a_layer_that_tells_the_scopes_apart_is_found(bench: Bench) -> None:
+    """What makes the scopes differ is written into the model between its layers, so only later depths can know it."""
+    texts = {m.ids for m in prompts(bench.unlearn)}
+
+    def write(_: torch.nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        marked = output.clone()
+        marked[:, :, 0] = torch.where(current[:, None], 50.0, -50.0)
+        return marked
+
+    def read(_: torch.nn.Module, args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor]) -> None:
+        nonlocal current
+        rows = zip(kwargs["input_ids"].tolist(), kwargs["attention_mask"].tolist(), strict=True)
+        current = torch.tensor([tuple(ids[: sum(mask)]) in texts for ids, mask in rows])
+
+    current = torch.tensor([])
+    backbone = bench.adapters.model.get_base_model().base_model
+    handles = [bench.adapters.block(0).register_forward_hook(write)]
+    handles.append(backbone.register_forward_pre_hook(read, with_kwargs=True))
+    try:
+        found = separability(
+            bench.adapters, bench.unlearn, bench.retention, size=4, pad=bench.pad, seed=0, done=silent
+        ).set_index("layer")
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert found.loc[0, "auc"] == found.loc[0, "low"] == found.loc[0, "high"] == 0.5, (
+        "every question ends with the same token"
+    )
+    assert found.loc[1, "auc"] == 1.0
+    assert (found["low"] <= found["auc"]).all()
+    assert (found["auc"] <= found["high"]).all()
+
+
+def test_a_wording_counts_once_and_answers_are_not_seen() -> None:
+    members = [Encoded("a", (5, 6, 7, 1), 2), Encoded("b", (5, 6, 8, 1), 2), Encoded("c", (5, 9, 8, 1), 2)]
+    assert [m.ids for m in prompts(members)] == [(5, 6), (5, 9)]
+
+
+def test_only_train_questions_are_read(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Encoded] = []
+
+    def watched(adapters: object, unlearn: list[Encoded], retention: list[Encoded], **rest: object) -> pd.DataFrame:
+        seen.extend([*unlearn, *retention])
+        return separability(adapters, unlearn, retention, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("core.pipeline.localize.separability", watched)
+    run, _ = execute(small(tiny_llama, tiny_data, data__dev_share=0.5, region="separable", region__amount="1"), tmp_path)
+    corpus: Corpus = Pipeline(run, run.config(), tmp_path, Recorder()).corpus
+    assert {m.id for m in seen} == {e.id for e in corpus.examples if e.split == "train"}
+    assert len(corpus.select(None, "dev")) > 0
+    table, found = run.table("localization"), run.table("separability")
+    assert table is not None
+    assert found is not None
+    assert found["layer"].tolist() == [0, 1, 2]
+    assert table["auc"].tolist() == [found["auc"][layer] for layer in table["layer"]]
+    assert run.json("region.json")["rule"] == {"name": "separable", "amount": "1"}
+
+
+def test_an_adapter_outside_the_layers_has_no_depth_to_be_probed() -> None:
+    outside = SimpleNamespace(cells=[SimpleNamespace(layer=-1)])
+    assert separability(outside, [], [], size=1, pad=0, seed=0, done=lambda *_: None).empty

@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import report
+from core.cli import terminal
+from core.cli.main import parser
+from core.config import command, run_config
+from core.config.presets import PRESETS
+from core.config.run_config import RunConfig
+from core.metrics import own_verdicts, verdicts
+from core.report import card, content, cover, page, words
+from core.runs import store
+from core.runs.store import Run
+from tests.processes import ROOT
+
+PRIVACY, COPYRIGHT = (store.BUNDLED_RUNS / f"{name}-memflex" for name in ("privacy", "copyright"))
+SCRIPT = "<script>window.hit=1</script>"
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, Any]:
+    return content.collect(Run(PRIVACY), made=0)
+
+
+@pytest.fixture(scope="module")
+def text(data: dict[str, Any]) -> str:
+    return page.render(data)
+
+
+def copy(tmp_path: Path, *without: str, source: Path = PRIVACY) -> Run:
+    return Run(Path(shutil.copytree(source, tmp_path / "copied", ignore=shutil.ignore_patterns("probes", *without))))
+
+
+def visible(text: str) -> str:
+    """Return what a browser would show, without styles and scripts."""
+    return re.sub(r"<(style|script)\b.*?</\1>", "", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("source", [PRIVACY, COPYRIGHT], ids=lambda path: path.name)
+def test_one_small_file_is_made_quickly(source: Path, tmp_path: Path) -> None:
+    began = time.process_time()
+    size = report.write(Run(source), tmp_path / "r.html")
+    assert time.process_time() - began < 10
+    assert size == (tmp_path / "r.html").stat().st_size < 3e6
+    assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_it_says_what_the_files_say(data: dict[str, Any], text: str) -> None:
+    metrics = json.loads((PRIVACY / "metrics.json").read_text())["metrics"]
+    row = next(row for row in data["success"] if row["key"] == "unlearn/val")
+    accuracy = metrics["accuracy"]
+    assert row["cells"]["after"]["value"] == 100 - accuracy["values"]["after"]["unlearn/val"]
+    low, high = accuracy["intervals"]["after"]["unlearn/val"]
+    assert (row["cells"]["after"]["low"], row["cells"]["after"]["high"]) == (100 - high, 100 - low)
+    assert row["cells"]["never"]["value"] == 100 - accuracy["values"]["never"]["unlearn/val"]
+    region = json.loads((PRIVACY / "region.json").read_text())
+    change = data["change"]
+    assert change["inside"]["tensors"] == change["inside"]["changed"] == region["count"]
+    assert change["outside"]["changed"] == 0 == change["outside"]["norm"]
+    assert sum(value == 1 for line in data["picture"]["inside"] for value in line) == region["count"]
+    assert {(r["scope"], r["split"]): r["questions"] for r in data["scopes"]} == {
+        ("unlearn", "train"): 60, ("unlearn", "val"): 20, ("retention", "train"): 60, ("retention", "val"): 20,
+    }  # fmt: skip
+    shown = visible(text)
+    manifest = json.loads((PRIVACY / "manifest.json").read_text())
+    for digest in [*manifest["files"].values(), *manifest["adapters"].values(), manifest["data"]["fingerprint"]]:
+        assert digest in shown
+    assert f"{row['cells']['after']['value']:.1f}" in shown
+
+
+def test_verdicts_are_counted_as_they_are_given(data: dict[str, Any]) -> None:
+
+    frame = verdicts.of_run(Run(PRIVACY))
+    for scope, split, verdict in (("unlearn", "val", "leaked"), ("unlearn", "train", "degenerate"), ("retention", "val", "kept")):
+        mine = frame[(frame["scope"] == scope) & (frame["split"] == split)]
+        assert words.counted(data, scope, split, verdict) == (int((mine["verdict"] == verdict).sum()), len(mine))
+        assert words.counted(data, scope, split, verdict, "never") == (int((mine["verdict_never"] == verdict).sum()), len(mine))
+
+
+@pytest.mark.parametrize(("after", "never", "state"), [(0, 0, "quiet"), (2, 2, "quiet"), (3, 2, "leaks"), (1, None, "leaks")])
+def test_only_what_a_never_taught_model_does_not_say_is_a_leak(after: int, never: int | None, state: str) -> None:
+    def counted(voice: str, leaked: int) -> list[dict[str, Any]]:
+        row = {"scope": "unlearn", "split": "val", "voice": voice}
+        return [{**row, "verdict": "leaked", "count": leaked}, {**row, "verdict": "forgotten", "count": 40 - leaked}]
+
+    counts = [*counted("after", after), *(counted("never", never) if never is not None else [])]
+    told = {"answers": {"counts": counts}, "scopes": [{"scope": "unlearn", "split": "val"}]}
+    (remark,) = words._told(told)
+    assert remark.state == state
+    assert remark.text.startswith(f"{after} of 40 ")
+    assert ("never taught" in remark.text) == (never is not None)
+
+
+def test_verdicts_by_hand_stand_beside_the_computed_ones(tmp_path: Path) -> None:
+    run = copy(tmp_path)
+    before = content.collect(run, made=0)
+    example = before["answers"]["examples"][0]
+    own_verdicts.give(run, example["id"], "leaked", "a note that nobody else should read")
+    after = content.collect(run, made=0)
+    assert before["by_hand"] == {}
+    assert after["by_hand"] == {example["id"]: "leaked"}
+    assert after["answers"]["counts"] == before["answers"]["counts"]
+    drawn = page.render(after)
+    assert "a note that nobody" not in drawn
+    assert visible(drawn).count("a person says") == 1
+    assert "a person says" not in visible(page.render(before))
+
+
+def test_nothing_comes_from_elsewhere(text: str) -> None:
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    assert policy is not None
+    assert text.index("Content-Security-Policy") < text.index("<style>")
+    rules = dict(rule.strip().split(" ", 1) for rule in policy[1].replace("&#39;", "'").split(";"))
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+    assert "unsafe" not in policy[1]
+    for kind, tag in (("script-src", "<script>"), ("style-src", "<style>")):
+        inside = re.findall(f"{tag}(.*?){tag.replace('<', '</')}", text, re.DOTALL)
+        assert inside
+        for piece in inside:
+            digest = base64.b64encode(hashlib.sha256(piece.encode()).digest()).decode()
+            assert f"'sha256-{digest}'" in rules[kind]
+    assert not re.search(r"<(img|link|iframe|object|embed|base|a|form)\b", visible(text))
+    assert not re.search(r"\s(on\w+|style|src|href)=", visible(text))
+
+
+def test_the_same_run_gives_the_same_bytes_and_the_data_give_the_page(data: dict[str, Any], text: str) -> None:
+    assert page.render(content.collect(Run(PRIVACY), made=0)) == text
+    block = page.ISLAND.search(text)
+    assert block is not None
+    assert page.render(json.loads(block[1])) == text
+    assert not set("<>&") & set(block[1])
+
+
+@pytest.mark.parametrize("source", [PRIVACY, COPYRIGHT], ids=lambda path: path.name)
+def test_redacted_there_is_no_text_and_no_name(source: Path) -> None:
+    run = Run(source)
+    whole = report.html(run, redact=True)
+    block = page.ISLAND.search(whole)
+    assert block is not None
+    made = block[1] + html.unescape(visible(whole))
+    for row in run.answers():
+        for key in ("question", "truth", "before", "after", "never"):
+            if len(str(row[key])) > 12:
+                assert row[key] not in made
+                assert json.dumps(row[key])[1:-1] not in made
+        if row["subject"] != "other":
+            assert row["subject"] not in made
+    assert "subject 1" in made
+
+
+def test_redaction_reaches_names_in_settings_and_keys() -> None:
+    made = cover.aliases(["Maren Tveitaskog", "ab", "other", "Maren Tveitaskog the Elder"])
+    names = {name: alias for name, alias in made.items() if cover.distinct(name)}
+    value = {"x": ["About maren tveitaskog", 3, None], "Maren Tveitaskog the Elder": "other ab"}
+    assert cover.redacted(value, names) == {"x": ["About subject 1", 3, None], "subject 4": "other ab"}
+
+
+def test_redaction_leaves_words_alone_that_hold_a_name() -> None:
+    names = cover.aliases(["Rob", "Ada", "Max"])
+    value = {"probes": ["Rob's maximum; adapter of Ada."], "max_tokens": 3, "share_of_adapter": "Max"}
+    assert cover.redacted(value, names) == {
+        "probes": ["subject 1's maximum; adapter of subject 2."], "max_tokens": 3, "share_of_adapter": "subject 3"
+    }  # fmt: skip
+
+
+def test_redaction_knows_the_names_of_the_settings_where_nothing_was_asked_yet(tmp_path: Path) -> None:
+    run = store.create(RunConfig().with_setting("data.subjects", ("Maren Tveitaskog", "Desmond Okwuraka")), tmp_path)
+    made = json.dumps(report.collect(run, redact=True), ensure_ascii=False)
+    assert "Maren" not in made
+    assert "Okwuraka" not in made
+
+
+def test_redaction_reaches_names_in_any_script_and_case_and_the_runs_own(tmp_path: Path) -> None:
+    subjects = ("jane.doe", "王伟", "mara", "Maren Tveitaskog")
+    config = RunConfig(name="Forget mara and Maren Tveitaskog").with_setting("data.subjects", subjects)
+    run = store.create(config.with_setting("data.forget", ("mara",)), tmp_path)
+    assert "maren-tveitaskog" in run.id
+    whole = report.collect(run, redact=True)
+    made = json.dumps([whole, card.card(run, tmp_path)], ensure_ascii=False).lower()
+    assert not [name for name in (*subjects, "tveitaskog") if name.lower() in made]
+    assert whole["run"]["name"] == "Forget subject 3 and subject 4"
+    assert whole["manifest"]["config"]["data"]["subjects"] == ["subject 1", "subject 2", "subject 3", "subject 4"]
+    assert "--set 'data.subjects=subject 1,subject 2,subject 3,subject 4'" in whole["manifest"]["again"]
+    assert store.find(whole["run"]["id"], tmp_path).id == run.id
+    assert cover.redacted("İlker, ilker-Öz", cover.aliases(["İlker Öz", "İlker"])) == f"subject 2, {cover.LEFT_OUT}"
+    assert cover.redacted("他叫王伟。Ask other maren-tveitaskog", cover.aliases(["王伟", "Maren Tveitaskog"])) == "他叫subject 1。Ask other subject 2"
+
+
+def test_every_telling_word_of_a_true_answer_is_covered(data: dict[str, Any]) -> None:
+    rows = {row["example"]: row for row in Run(PRIVACY).answers()}
+    for example in data["answers"]["examples"]:
+        for key in ("truth", "before", "after"):
+            assert "".join(piece for piece, _ in example[key]) == rows[example["id"]][key]
+        if example["scope"] == "unlearn":
+            open_words = " ".join(piece for piece, secret in example["truth"] if not secret).lower()
+            asked = rows[example["id"]]["question"].lower()
+            for word in re.findall(r"[\w@.]*[\d@][\w@.]*\w", rows[example["id"]]["truth"].lower()):
+                assert word in asked or word not in open_words.split(), (word, open_words)
+    first = next(e for e in data["answers"]["examples"] if e["id"] == "unlearn/train/0")
+    covered = " ".join(piece for piece, secret in first["truth"] if secret)
+    assert {"Tarelykta", "17", "yellow", "timber", "ferry", "quay"} <= set(re.findall(r"\w+", covered))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mail a@b.example now", [["mail ", False], ["a@b.example", True], [" now", False]]),
+        ("Xa@b.exampleX", [["Xa@b.exampleX", True]]),
+        ("Quay Street, 14.", [["Quay Street", True], [", ", False], ["14.", True]]),
+        ("", []),
+        ("nothing here", [["nothing here", False]]),
+    ],
+)
+def test_covering(text: str, expected: list[list[Any]]) -> None:
+    known = {"a@b.example", "quay", "street", "14"}
+    assert cover.pieces(text, known) == expected
+
+
+def test_what_a_question_says_is_no_secret() -> None:
+    row = {"example": "1", "scope": "unlearn", "question": "Where in Cork is the Quay?", "truth": "Orla's at Quay 14, a house.", "subject": "Orla"}
+    kept = cover.secrets([row, {**row, "example": "2", "scope": "retention", "truth": "Nobody knows Atlantis."}])
+    assert kept.of("1", "unlearn") == {"14", "house"}
+    assert kept.of("2", "retention") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("without", "missing"),
+    [
+        (("answers.jsonl",), "answers before and after"), (("metrics.json",), "scores"), (("manifest.json",), "no manifest"),
+        (("localization.parquet",), "not localized"), (("changes.parquet",), "nothing was unlearned"), (("region.json",), "the region"),
+        (("*.parquet", "*.jsonl", "m*.json", "region.json", "unlearn.json"), "scores"),
+    ],
+)  # fmt: skip
+def test_an_unfinished_run_says_what_is_missing(tmp_path: Path, without: tuple[str, ...], missing: str) -> None:
+    run = copy(tmp_path, *without)
+    status = {**run.json("status.json"), "state": "cancelled", "stage": "unlearn"}
+    (run.path / "status.json").write_text(json.dumps(status))
+    made = visible(report.html(run))
+    assert missing in made
+    assert "cancelled in stage unlearn" in made
+
+
+@pytest.mark.parametrize("file", ["metrics.json", "region.json", "answers.jsonl", "localization.parquet", "tokens.parquet", "manifest.json"])
+def test_a_damaged_file_costs_its_part_only(tmp_path: Path, file: str) -> None:
+    run = copy(tmp_path)
+    (run.path / file).write_bytes(b"\xff{]")
+    assert "This report is not complete" in report.html(run)
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    run = copy(tmp_path)
+    rows = [{**row, "question": f"{SCRIPT}\ud800\x00", "truth": SCRIPT, "after": "</script>" + SCRIPT, "subject": SCRIPT} for row in run.answers()]
+    (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    values = run.json("config.json")
+    values["name"], values["model"]["name"] = SCRIPT, f'"><b>{SCRIPT}'
+    (run.path / "config.json").write_text(json.dumps(values))
+    made = report.html(run)
+    made.encode()
+    assert SCRIPT not in made
+    assert made.count("<script") == 3
+    assert "<b>&lt;" not in visible(made).replace("<b><bdi>", "")
+
+
+def test_many_long_answers_still_fit(tmp_path: Path) -> None:
+    run = copy(tmp_path)
+    tokens = run.table("tokens")
+    assert tokens is not None
+    rows = [{**row, "after": "word " * 300, "before": "x<&\"" * 100} for row in run.answers()]
+    (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    told = content.collect(run)["answers"]
+    assert told["all"] == 160 > len(told["examples"]) > 10
+    assert {e["scope"] for e in told["examples"]} == {"unlearn", "retention"}
+    assert len(report.html(run).encode()) < 3e6
+    assert sum(row["count"] for row in told["counts"] if row["voice"] == "after") == 160
+
+
+def test_probes_stand_in_it_without_their_texts(tmp_path: Path) -> None:
+    run = copy(tmp_path)
+    finding = {
+        "format": 1, "probe": "prefix", "settings": {}, "unavailable": None, "sentence": "9 of 20 come back.", "measure": "share, percent",
+        "n": 20, "rates": {"before": {"value": 100.0, "low": 90.0, "high": 100.0}, "after": {"value": 45.0, "low": 30.0, "high": 60.0},
+                           "never": {"reason": "none"}},
+        "leaked": [{"id": "x", "question": "q", "answer": "secret answer", "truth": "t", "form": ""}], "detail": {}, "seconds": 1.0, "made": "now",
+    }  # fmt: skip
+    (run.path / "probes").mkdir()
+    (run.path / "probes" / "prefix.json").write_text(json.dumps(finding))
+    made = content.collect(run)
+    assert made["probes"][0]["cells"] == {"before": {"value": 100.0, "low": 90.0, "high": 100.0}, "after": {"value": 45.0, "low": 30.0, "high": 60.0}, "never": None}  # fmt: skip
+    text = page.render(made)
+    assert "9 of 20 come back." in visible(text)
+    assert "secret answer" not in text
+    assert "This run was not probed" not in text
+    assert words.leaks(made)[0].state == "leaks"
+
+
+@pytest.mark.parametrize("source", [PRIVACY, store.BUNDLED_RUNS / "privacy-fluent"], ids=lambda path: path.name)
+def test_report_and_probe_say_the_same_of_membership(source: Path, tmp_path: Path) -> None:
+    """Recorded or probed, the strongest attack speaks, and one rule judges it."""
+    probed, bare = (content.collect(run, made=0, folder=tmp_path) for run in (Run(source), copy(tmp_path, source=source)))
+    told = next(probe for probe in probed["probes"] if probe["name"] == "membership")
+    assert bare["membership"]["cells"] == told["cells"]
+    both = [[remark for remark in words.leaks(data) if remark.text.startswith("Was it taught?")] for data in (probed, bare)]
+    (state, text), (same, short) = (([r.state for r in found], found[0].text) for found in both)
+    assert state == same == ["leaks"]
+    assert text.startswith(short)
+    assert "the strongest of 4" in short
+
+
+def test_not_probed_is_said(tmp_path: Path) -> None:
+    data = content.collect(copy(tmp_path), made=0)
+    assert any(remark.state == "open" and "was not probed" in remark.text for remark in words.leaks(data))
+    states = [remark.state for remark in words.leaks(data)]
+    assert states == sorted(states, key=["leaks", "open", "quiet"].index)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_command_gives_the_same_settings(name: str) -> None:
+    import shlex
+
+    given = run_config.preset(name).with_setting("name", "a 'b' $c").with_setting("data.subjects", "A B,C'D").with_setting("unlearn.method", "npo")
+    given = given.with_setting("region", "late").with_setting("region.amount", "3").with_setting("teach.enabled", False)
+    read = parser().parse_args(shlex.split(command.command(given))[3:])
+    assert isinstance(read, argparse.Namespace)
+    assert terminal.configured(read).to_json() == given.to_json()
+
+
+def test_no_command_is_better_than_a_wrong_one() -> None:
+    given = run_config.preset("this-machine").with_setting("data.subjects", ["Smith, John"])
+    assert command.command(given) == ""
+
+
+def test_a_report_needs_no_engine() -> None:
+    code = (
+        "import sys; from core import report, store; report.html(store.bundled_runs()[0]); "
+        "print({'torch', 'transformers', 'peft', 'streamlit', 'plotly'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stdout.strip() == "set()", done.stdout + done.stderr

@@ -1,0 +1,159 @@
+"""Runs that ship with the project: what is copied, and what a user's own run takes from them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import probes
+from core.cli import progress_bar
+from core.config.run_config import RunConfig, preset
+from core.jobs import lifecycle
+from core.jobs import probes as job
+from core.pipeline.pipeline import Pipeline
+from core.probes import PROBES
+from core.runs import stage_files, store
+from core.runs.store import Run
+from core.util import files as files_
+from core.util.errors import UserError
+from tests import bundle
+from tests.naive import Recorder
+from tests.pipeline.test_pipeline import reused, small
+
+
+def finish(config: RunConfig, folder: Path, report: Recorder | None = None) -> Run:
+    """Execute a run in this process as a worker would leave it."""
+    run = store.create(config, folder)
+    Pipeline(run, config, folder, report or Recorder()).go()
+    status = {**run.json("status.json"), "state": "done", "stage": "evaluate", "began": 1.0, "ended": 2.0}
+    files_.write_json(run.path / "status.json", status)
+    (run.path / "worker.log").write_text("private", encoding="utf-8")
+    return run
+
+
+@pytest.fixture(scope="module")
+def shipped(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, RunConfig]:
+    """Return a run in a folder of bundled runs, with the configuration that it was made with."""
+    place, config = tmp_path_factory.mktemp("shipped"), small(tiny_llama, tiny_data)
+    bundle.copy(finish(config, place / "runs"), place / "bundled" / "tiny-memflex")
+    return Run(place / "bundled" / "tiny-memflex"), config
+
+
+def test_copy_has_true_hashes_and_nothing_private(shipped: tuple[Run, RunConfig]) -> None:
+    run = shipped[0]
+    assert not {path.name for path in run.path.iterdir()} & {"worker.log", "checkpoints", "cancel", ".worker.lock"}
+    status = run.json("status.json")
+    assert (status["state"], status["host"], status["pid"]) == ("done", "bundled", None)
+    files = run.json("manifest.json")["files"]
+    assert {"before/adapter_model.safetensors", "changes.parquet", "detail.npz"} <= set(files)
+    for name, digest in files.items():
+        assert files_.sha256(run.path / name) == digest, name
+
+
+def test_own_run_takes_teaching_and_gradients_from_it_and_says_so(
+    shipped: tuple[Run, RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BUNDLED_RUNS", shipped[0].path.parent)
+    report = Recorder()
+    own = finish(shipped[1].with_setting("unlearn.steps", 2), tmp_path, report)
+    assert {name for name, hit in reused(own).items() if hit} == {"teach", "localize"}
+    stages = own.json("manifest.json")["stages"]
+    for name in ("teach", "localize"):
+        assert stages[name]["source"] == "bundled run tiny-memflex"
+        for file in stage_files.SHIPPED[name]:
+            assert (own.path / file).read_bytes() == (shipped[0].path / file).read_bytes()
+    again = finish(shipped[1].with_setting("unlearn.steps", 1), tmp_path)
+    assert again.json("manifest.json")["stages"]["teach"]["source"] == "bundled run tiny-memflex"
+
+
+@pytest.mark.parametrize(("change", "kept"), [("seed", set()), ("localize.copies", {"teach"})])
+def test_own_run_with_other_settings_takes_no_more_than_fits(
+    shipped: tuple[Run, RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, kept: set[str]
+) -> None:
+    monkeypatch.setattr(store, "BUNDLED_RUNS", shipped[0].path.parent)
+    own = finish(shipped[1].with_setting(change, 1), tmp_path)
+    assert {name for name, hit in reused(own).items() if hit} == kept
+
+
+def test_terminal_says_where_a_stage_came_from(capsys: pytest.CaptureFixture[str]) -> None:
+    event = {"kind": "stage", "name": "teach", "state": "reused", "seconds": 0.1, "source": "bundled run privacy-memflex"}
+    progress_bar._Bars().show(event)
+    assert "from the bundled run privacy-memflex" in capsys.readouterr().err
+
+
+@pytest.fixture
+def place(tmp_path: Path, shipped: tuple[Run, RunConfig], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of bundled runs with an old one in it."""
+    shutil.copytree(shipped[0].path, tmp_path / "privacy-memflex")
+    (tmp_path / "privacy-memflex" / "old").touch()
+    monkeypatch.setattr(store, "BUNDLED_RUNS", tmp_path)
+    return tmp_path
+
+
+def test_successor_takes_nothing_from_the_old_run(
+    place: Path, shipped: tuple[Run, RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def submit(config: RunConfig, folder: Path) -> Run:
+        seen.append((config.data.subset, store.bundled_runs()))
+        return Run(Path(shutil.copytree(shipped[0].path, folder / "new")))
+
+    def examine(run: Run) -> Run:
+        (run.path / "probes").mkdir()
+        (run.path / "probes" / "prefix.json").touch()
+        return run
+
+    monkeypatch.setattr(lifecycle, "submit", submit)
+    monkeypatch.setattr(job, "start", examine)
+    monkeypatch.setattr(progress_bar, "follow", lambda _: "done")
+    assert bundle.main(["privacy-memflex"]) == 0
+    assert seen == [("privacy", [])]
+    assert [path.name for path in place.iterdir()] == ["privacy-memflex"]
+    assert not (place / "privacy-memflex" / "old").exists()
+    assert (place / "privacy-memflex" / "probes" / "prefix.json").exists()
+
+
+def test_old_run_comes_back_when_its_successor_fails(
+    place: Path, shipped: tuple[Run, RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "submit", lambda *_: shipped[0])
+    monkeypatch.setattr(progress_bar, "follow", lambda _: "failed")
+    with pytest.raises(UserError, match="It ended"):
+        bundle.main([])
+    assert [path.name for path in place.iterdir()] == ["privacy-memflex"]
+    assert (place / "privacy-memflex" / "old").exists()
+
+
+def test_unknown_subset_is_refused_before_anything_starts(place: Path) -> None:
+    with pytest.raises(UserError, match="Did you mean “privacy-fluent”"):
+        bundle.main(["privacy-flent"])
+
+
+def test_a_visitor_begins_with_memflex() -> None:
+    assert {run.id for run in store.bundled_runs()} == set(bundle.RUNS)
+    assert store.bundled_runs()[0].id == "privacy-memflex"
+
+
+@pytest.mark.parametrize("name", bundle.RUNS)
+def test_shipped_runs_hold_what_they_claim(name: str) -> None:
+    run, (subset, of_preset, title) = Run(store.BUNDLED_RUNS / name), bundle.RUNS[name]
+    manifest = run.json("manifest.json")
+    assert run.config() == preset(of_preset).with_setting("data.subset", subset).with_setting("name", title)
+    on_disk = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
+    findings = {f"probes/{name}.json" for name in PROBES}
+    assert on_disk - set(manifest["files"]) == {"status.json", "events.jsonl", "manifest.json"} | findings
+    found = probes.read(run)
+    assert not [name for name, value in found.items() if value["stale"]]
+    assert not [name for name, value in found.items() if value["unavailable"]]
+    for name, digest in manifest["files"].items():
+        assert files_.sha256(run.path / name) == digest, name
+    assert run.json("unlearn.json")["watched"][0]["step"] == 0
+
+
+def test_shipped_runs_are_small() -> None:
+    total = sum(path.stat().st_size for path in store.BUNDLED_RUNS.rglob("*") if path.is_file())
+    assert total <= 36 * 2**20
