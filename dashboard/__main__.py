@@ -41,14 +41,27 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--address", help="address to listen on (default: 127.0.0.1, only this machine)")
     parser.add_argument("--runs", help="folder of the runs (default: FORGETSCOPE_RUNS, else ./runs)")
     parser.add_argument("--read-only", action="store_true", help="look and ask: nothing can be started, changed or deleted")
-    parser.add_argument("--allow", metavar="LIST", help="who may sign in, by comma: addresses (ada@uni.org) and domains (@uni.org)")
-    parser.add_argument("--admins", metavar="LIST", help="who of them sees the page Admin, in the same way (without sign-in everybody does)")
     parser.add_argument(
-        "--trusted-network", action="store_true",
+        "--allow", metavar="LIST", help="who may sign in, by comma: addresses (ada@uni.org) and domains (@uni.org)"
+    )
+    parser.add_argument(
+        "--admins", metavar="LIST", help="who of them sees the page Admin, in the same way (without sign-in everybody does)"
+    )
+    parser.add_argument(
+        "--trusted-network",
+        action="store_true",
         help="listen on another address without sign-in: everybody who reaches it can start runs and read all results",
-    )  # fmt: skip
-    parser.add_argument("--proxy", metavar="NAME", help="the name under which a reverse proxy on this machine lets others in: they sign in, as with --address")
-    parser.add_argument("--log-format", choices=logs.FORMATS, help=f"of this and all processes it starts (default: {logs.VARIABLE}, else text)")
+    )
+    parser.add_argument(
+        "--proxy",
+        metavar="NAME",
+        help="the name under which a reverse proxy on this machine lets others in: they sign in, as with --address",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=logs.FORMATS,
+        help=f"of this and all processes it starts (default: {logs.VARIABLE}, else text)",
+    )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     return parser.parse_args(given)
 
@@ -231,7 +244,9 @@ def serve(given: argparse.Namespace) -> None:
 
     from dashboard.server.health_page import healthz
 
-    served: list[BaseRoute] = [Mount(f"/{name}", StaticFiles(directory=ROOT / "assets" / name)) for name in ("fonts", "vendor")]
+    served: list[BaseRoute] = [
+        Mount(f"/{name}", StaticFiles(directory=ROOT / "assets" / name)) for name in ("fonts", "vendor")
+    ]
     served.append(Route("/healthz", healthz))
     # Streamlit sends its own scripts uncompressed: 2.8 MB for a first visit instead of 1.1.
     small = Middleware(GZipMiddleware, compresslevel=4)

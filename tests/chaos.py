@@ -137,7 +137,15 @@ def ground(place: Path) -> Ground:
         files.append(run.json("manifest.json")["files"])
         seconds = {stage: float(of.get("seconds") or 0.1) for stage, of in run.json("manifest.json")["stages"].items()}
     same = {name: hashed for name, hashed in files[0].items() if files[1].get(name) == hashed}
-    return Ground(config, seconds, same, tuple(sorted(files[0].keys() - same.keys())), hook.parent, place / "undisturbed", counter.stat().st_size // 2)
+    return Ground(
+        config,
+        seconds,
+        same,
+        tuple(sorted(files[0].keys() - same.keys())),
+        hook.parent,
+        place / "undisturbed",
+        counter.stat().st_size // 2,
+    )
 
 
 def trial(plan: Plan, place: Path, on: Ground) -> Outcome:
@@ -271,15 +279,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         place = Path(folder)
-        os.environ |= {"FORGETSCOPE_QUEUE": str(place / "queue"), "FORGETSCOPE_ANSWERER": str(place / "answerer"), "OMP_NUM_THREADS": "1"}
+        os.environ |= {
+            "FORGETSCOPE_QUEUE": str(place / "queue"),
+            "FORGETSCOPE_ANSWERER": str(place / "answerer"),
+            "OMP_NUM_THREADS": "1",
+        }
         on = ground(place)
-        _say(f"{len(on.expected)} files are compared to the bit; with times in them, so not: {', '.join(on.timed) or 'none'}.\n\n{HEAD}")
+        _say(
+            f"{len(on.expected)} files are compared to the bit; with times in them, so not: {', '.join(on.timed) or 'none'}.\n\n{HEAD}"
+        )
         outcomes = []
         for plan in plans(given.kills, given.seed):
             outcomes.append(trial(plan, place / f"trial-{plan.number}", on))
             _say(row(outcomes[-1]))
     bad = [o for o in outcomes if o.lost]
-    _say(f"\n{len(outcomes)} kills, {len(bad)} with a loss, {sum(o.plan.in_write and o.plan.victim != 'server' for o in outcomes)} at a write.")
+    _say(
+        f"\n{len(outcomes)} kills, {len(bad)} with a loss, {sum(o.plan.in_write and o.plan.victim != 'server' for o in outcomes)} at a write."
+    )
     return 1 if bad else 0
 
 

@@ -106,8 +106,13 @@ def squeezed(text: str) -> str:
 def runs_to_ask(place: Path, server: Server, count: int) -> list[Run]:
     """Make tiny runs on one base. They sample, by their seeds: the most probable words would be the same to all questions."""
     model, data = make_tiny(place / "model", "llama"), make_data(place / "data")
-    config = quick(model, data, unlearn__learning_rate=0.1, unlearn__steps=4, answers__max_new_tokens=24, answers__temperature=1.0)
-    found = [lifecycle.submit(config.with_setting("seed", seed).with_setting("name", f"asked {seed}"), server.runs) for seed in range(count)]
+    config = quick(
+        model, data, unlearn__learning_rate=0.1, unlearn__steps=4, answers__max_new_tokens=24, answers__temperature=1.0
+    )
+    found = [
+        lifecycle.submit(config.with_setting("seed", seed).with_setting("name", f"asked {seed}"), server.runs)
+        for seed in range(count)
+    ]
     for run in found:
         list(lifecycle.follow(run))
         if run.status()["state"] != "done":
@@ -181,7 +186,10 @@ def train(server: Server, until: float) -> None:
     number = 0
     while time.monotonic() < until:
         number += 1
-        run = lifecycle.submit(preset("this-machine").with_setting("seed", number).with_setting("name", f"in the background {number}"), server.runs)
+        run = lifecycle.submit(
+            preset("this-machine").with_setting("seed", number).with_setting("name", f"in the background {number}"),
+            server.runs,
+        )
         with suppress(psutil.Error):
             psutil.Process(int(lifecycle._children[-1].pid)).nice(10)
         while time.monotonic() < until and run.status()["state"] in store.ALIVE:
@@ -215,18 +223,26 @@ def report(tally: Tally, memory: Sequence[tuple[float, float]], log: str) -> dic
     both: dict[str, list[float]] = defaultdict(list)
     for kind, values in sorted(tally.seconds.items()):
         both[kind.split()[0]] += values
-        say(f"| {kind} | {len(values)} | {statistics.median(values):.2f} | {quantile(values, 0.95):.2f} | {max(values):.2f} |")
+        say(
+            f"| {kind} | {len(values)} | {statistics.median(values):.2f} | {quantile(values, 0.95):.2f} | {max(values):.2f} |"
+        )
     middle = [mb for at, mb in memory if at >= min(SETTLED, memory[-1][0] / 2)]
     start, end = statistics.median(middle[:5]), statistics.median(middle[-5:])
-    say(f"\nServer memory: {start:.0f} MB {'at two minutes' if memory[-1][0] > SETTLED else 'half-way'}, {end:.0f} MB at the end.")
-    say(f"Answers checked: {tally.checked}. Errors: {len(tally.errors)}. Tracebacks in the server's log: {log.count('Traceback')}.")
+    say(
+        f"\nServer memory: {start:.0f} MB {'at two minutes' if memory[-1][0] > SETTLED else 'half-way'}, {end:.0f} MB at the end."
+    )
+    say(
+        f"Answers checked: {tally.checked}. Errors: {len(tally.errors)}. Tracebacks in the server's log: {log.count('Traceback')}."
+    )
     for line in [*tally.errors[:10], *tally.foreign[:10]]:
         say(f"  {line}")
     return {
-        "page p95 s": quantile(both["page"], 0.95), "slider p95 s": quantile(both["slider"], 0.95),
-        "errors": len(tally.errors) + log.count("Traceback"), "foreign answers": len(tally.foreign),
+        "page p95 s": quantile(both["page"], 0.95),
+        "slider p95 s": quantile(both["slider"], 0.95),
+        "errors": len(tally.errors) + log.count("Traceback"),
+        "foreign answers": len(tally.foreign),
         "memory growth %": 100 * (end / start - 1),
-    }  # fmt: skip
+    }
 
 
 def say(text: str) -> None:
@@ -253,7 +269,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tally, memory, began = Tally(), list[tuple[float, float]](), time.monotonic()
         until = began + 60 * given.minutes
         work: list[tuple[Any, ...]] = [(live, person, server, tally, until) for person in crowd]
-        work += [(watch, psutil.Process(server.process.pid), began, until, memory), *([] if given.no_run else [(train, server, until)])]
+        work += [
+            (watch, psutil.Process(server.process.pid), began, until, memory),
+            *([] if given.no_run else [(train, server, until)]),
+        ]
         threads = [threading.Thread(target=target, args=values, daemon=True) for target, *values in work]
         for thread in threads:
             thread.start()

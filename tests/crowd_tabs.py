@@ -9,9 +9,15 @@ from tests.e2e.serving import CHROMIUM, PATIENCE, rest
 from tests.visitor import Visitor
 
 LINKS = {
-    "": "Localize", "compare": "Compare", "probe": "Probe", "scores": "Scores", "report": "Report", "run": "Run", "runs": "Runs",
+    "": "Localize",
+    "compare": "Compare",
+    "probe": "Probe",
+    "scores": "Scores",
+    "report": "Report",
+    "run": "Run",
+    "runs": "Runs",
     "documents": "Documents",
-}  # fmt: skip
+}
 SLIDER = "μ: cosine below"
 
 

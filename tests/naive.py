@@ -41,9 +41,15 @@ class Bench:
 
 
 def make_bench(
-    model: Path, examples: Path, *, live: bool = True, dtype: str = "float32", rank: int = 4, dropout: float = 0.0,
+    model: Path,
+    examples: Path,
+    *,
+    live: bool = True,
+    dtype: str = "float32",
+    rank: int = 4,
+    dropout: float = 0.0,
     targets: Sequence[str] = (),
-) -> Bench:  # fmt: skip
+) -> Bench:
     """Load a tiny model; `live` gives its adapter random factors, as teaching would, so that A has gradients too.
 
     targets: the adapter's modules, where it is another than we make.

@@ -35,7 +35,9 @@ def make_run(model: Path, examples: Path, folder: Path, **changes: object) -> Ru
         {name: p.detach() for name, p in made.tensors("after").items()}, run.path / "after" / "region.safetensors"
     )
     rows = [
-        answer_row(e, before=e.answer, after=e.answer if e.scope == "retention" and "Orla" not in e.question else "", never="no")
+        answer_row(
+            e, before=e.answer, after=e.answer if e.scope == "retention" and "Orla" not in e.question else "", never="no"
+        )
         for e in sources.load(config.data).examples
     ]
     files.write_text(run.path / "answers.jsonl", "\n".join(rows) + "\n")

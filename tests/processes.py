@@ -50,8 +50,13 @@ def command(*arguments: str, env: dict[str, str] | None = None, wait: float = 12
     """Run `python -m core …` and return what it printed."""
     return subprocess.run(
         [sys.executable, "-m", "core", *arguments],
-        cwd=ROOT, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=wait, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=wait,
+        check=False,
+    )
 
 
 def last_json(text: str) -> dict[str, Any]:

@@ -27,7 +27,9 @@ TALL = """() => {
 
 def views() -> dict[str, str]:
     """Return name -> address of what is shown."""
-    privacy, copied = (next(run.id for run in store.bundled_runs() if run.id.startswith(name)) for name in ("privacy", "copyright"))
+    privacy, copied = (
+        next(run.id for run in store.bundled_runs() if run.id.startswith(name)) for name in ("privacy", "copyright")
+    )
     return {
         "localize": f"/?run={privacy}",
         "compare": f"/compare?run={privacy}&never=true",

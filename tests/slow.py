@@ -17,6 +17,10 @@ def talkative(run: Run, runs: Path, tokens: int) -> Run:
     model = runs.parent / "talkative"
     shutil.copytree(run.config().model.name, model)
     settings = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": tokens + SETTINGS["llama"]["max_position_embeddings"]}))
-    run.config().with_setting("model.name", str(model)).with_setting("answers.max_new_tokens", tokens).save(copy.path / "config.json")
+    (model / "config.json").write_text(
+        json.dumps(settings | {"max_position_embeddings": tokens + SETTINGS["llama"]["max_position_embeddings"]})
+    )
+    run.config().with_setting("model.name", str(model)).with_setting("answers.max_new_tokens", tokens).save(
+        copy.path / "config.json"
+    )
     return copy

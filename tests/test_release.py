@@ -73,7 +73,13 @@ def test_what_ships_with_the_project_has_its_licence_beside_it() -> None:
     [
         ({"License-Expression": "MIT OR Apache-2.0", "License": "other"}, "MIT OR Apache-2.0"),
         ({"License": "BSD-3-Clause"}, "BSD-3-Clause"),
-        ({"License": "The MIT License\n\nPermission is hereby granted", "Classifier": "License :: OSI Approved :: MIT License"}, "MIT License"),
+        (
+            {
+                "License": "The MIT License\n\nPermission is hereby granted",
+                "Classifier": "License :: OSI Approved :: MIT License",
+            },
+            "MIT License",
+        ),
         ({"License": "The MIT License\n\nPermission is hereby granted"}, "The MIT License"),
         ({"Classifier": "Topic :: Games"}, licences.UNKNOWN),
         ({}, licences.UNKNOWN),

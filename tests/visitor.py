@@ -33,7 +33,9 @@ class Visitor:
         """Connect; nothing is shown before `open`."""
         self._open = contextlib.ExitStack()
         address = f"{url.replace('http', 'ws', 1)}/_stcore/stream"
-        self.socket = self._open.enter_context(connect(address, subprotocols=[Subprotocol("streamlit")], max_size=None, proxy=None))
+        self.socket = self._open.enter_context(
+            connect(address, subprotocols=[Subprotocol("streamlit")], max_size=None, proxy=None)
+        )
         self.elements: dict[tuple[int, ...], Any] = {}
         """what the page shows: path -> element"""
         self.pages: dict[str, str] = {}
@@ -121,7 +123,9 @@ class Visitor:
 
     def _send(self, values: dict[str, WidgetState] | None = None, fragment: str = "") -> None:
         known = self.pages.get(self.page, "")
-        state = ClientState(query_string=self.query, page_script_hash=known, page_name="" if known else self.page, fragment_id=fragment)
+        state = ClientState(
+            query_string=self.query, page_script_hash=known, page_name="" if known else self.page, fragment_id=fragment
+        )
         state.widget_states.widgets.extend((self._values if values is None else values).values())
         state.cached_message_hashes.extend(self._kept)
         state.context_info.timezone, state.context_info.locale, state.context_info.color_scheme = "UTC", "en", "light"
@@ -164,5 +168,7 @@ class Visitor:
             self.elements[path] = message.delta.new_element
             self._fragments[path] = message.delta.fragment_id
         return kind == "script_finished" and message.script_finished in (
-            ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_WITH_COMPILE_ERROR, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY,
-        )  # fmt: skip
+            ForwardMsg.FINISHED_SUCCESSFULLY,
+            ForwardMsg.FINISHED_WITH_COMPILE_ERROR,
+            ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY,
+        )

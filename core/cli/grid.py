@@ -93,8 +93,11 @@ def expand(base: RunConfig, axes: Axes) -> list[tuple[RunConfig, dict[str, Any]]
     Raises UserError for unknown names and for a setting that none of the methods and regions has.
     """
     lists: dict[str, Sequence[Any]] = {
-        "data.subset": axes.subsets, "seed": axes.seeds, "region": axes.regions, "unlearn.method": axes.methods,
-    }  # fmt: skip
+        "data.subset": axes.subsets,
+        "seed": axes.seeds,
+        "region": axes.regions,
+        "unlearn.method": axes.methods,
+    }
     chosen = {path: values for path, values in {**lists, **axes.settings}.items() if values}
     order = sorted(chosen, key=_place)
     found: dict[str, tuple[RunConfig, dict[str, Any]]] = {}

@@ -46,9 +46,14 @@ def _described(name: str, kind: type) -> dict[str, Any]:
         return {"name": name, "help": (kind.__doc__ or "").strip().splitlines()[0], "settings": run_config.describe(kind())}
     first = (sys.modules[kind.__module__].__doc__ or "").strip().splitlines()[0]
     return {
-        "name": name, "help": first.partition(": ")[2] or first, "formula": kind.formula, "source": kind.source,
-        "known_for": kind.known_for, "streams": list(kind.streams), "settings": run_config.describe(kind()),
-    }  # fmt: skip
+        "name": name,
+        "help": first.partition(": ")[2] or first,
+        "formula": kind.formula,
+        "source": kind.source,
+        "known_for": kind.known_for,
+        "streams": list(kind.streams),
+        "settings": run_config.describe(kind()),
+    }
 
 
 def metrics(given: argparse.Namespace) -> int:

@@ -59,12 +59,8 @@ def _making(verb: Verb) -> None:
     _run_options(forget)
     forget.add_argument("--subjects", metavar="A,B,C", help="in the order of the requests")
     forget.add_argument("--resume", metavar="SWEEP", help="go on with what is not done")
-    audit.options(
-        verb("audit", "ask and measure two models made elsewhere, before and after", audit.audit)
-    )
-    needs = verb(
-        "plan", "what a run would need: memory by part, seconds a stage, disk; without weights", plan.show
-    )
+    audit.options(verb("audit", "ask and measure two models made elsewhere, before and after", audit.audit))
+    needs = verb("plan", "what a run would need: memory by part, seconds a stage, disk; without weights", plan.show)
     _run_options(needs)
     plan.options(needs)
 
@@ -83,9 +79,7 @@ def _reading(verb: Verb) -> None:
     verb(
         "reference", "teach a model all but what was to be forgotten, and measure a run against it", commands.reference
     ).add_argument("id", metavar="RUN")
-    probes.options(
-        verb("probes", "try to get back what was forgotten; without a run: list the probes", probes.run)
-    )
+    probes.options(verb("probes", "try to get back what was forgotten; without a run: list the probes", probes.run))
     report.report_options(verb("report", "write a run's report, one HTML file for anybody", report.report))
     report.verify_options(verb("verify", "is a run, or a report, what it says?", report.verify))
     harness = verb("harness", "lm-evaluation-harness tasks (needs pip install lm-eval)", commands.harness)
@@ -153,4 +147,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
-

@@ -64,8 +64,10 @@ def _lines(found: Sizing, value: dict[str, Any], room: float | None) -> list[str
         f"{found.model}: {found.parameters / 1e9:.3f} billion parameters in {found.layers} layers as {found.dtype} ({found.source}).",
         f"An adapter has {found.tensors} tensors and {found.adapter / 1e6:.2f} million parameters.",
         f"{work.examples} examples of up to {work.longest} tokens, by {work.tokenizer}.",
-        "", *table(rows), f"Most is needed in stage {found.fullest}.",
-    ]  # fmt: skip
+        "",
+        *table(rows),
+        f"Most is needed in stage {found.fullest}.",
+    ]
     if "devices" in value:
         lines += ["", *_devices(value["devices"], room, value["gpus_needed"])]
     lines += [

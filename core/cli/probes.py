@@ -51,10 +51,17 @@ def _settings(given: list[str]) -> dict[str, str]:
 
 def _list(given: argparse.Namespace) -> int:
     value: list[dict[str, Any]] = [
-        {"name": p.name, "title": p.title, "what": p.what, "kind": p.kind, "cost": p.cost, "source": p.source,
-         "settings": run_config.describe(p)}
+        {
+            "name": p.name,
+            "title": p.title,
+            "what": p.what,
+            "kind": p.kind,
+            "cost": p.cost,
+            "source": p.source,
+            "settings": run_config.describe(p),
+        }
         for p in probes.PROBES.values()
-    ]  # fmt: skip
+    ]
     rows: list[list[Any]] = [["probe", "kind", "cost", "what it does"]]
     rows += [[p[key] for key in ("name", "kind", "cost", "what")] for p in value]
     settings: list[list[Any]] = [["setting", "default", "what it is"]]

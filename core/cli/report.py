@@ -36,10 +36,14 @@ def verify_options(command: argparse.ArgumentParser) -> None:
 
 
 KINDS = {
-    "archive": "whole runs, to be imported elsewhere (default)", "adapter": "after as a peft adapter with a model card",
-    "merged": "the whole model with the adapter merged, as a folder", "csv": "all tables for spreadsheets",
-    "parquet": "all tables for programs", "comparator": "answers for LLM Comparator", "card": "card.json alone",
-}  # fmt: skip
+    "archive": "whole runs, to be imported elsewhere (default)",
+    "adapter": "after as a peft adapter with a model card",
+    "merged": "the whole model with the adapter merged, as a folder",
+    "csv": "all tables for spreadsheets",
+    "parquet": "all tables for programs",
+    "comparator": "answers for LLM Comparator",
+    "card": "card.json alone",
+}
 """what `export` writes"""
 
 

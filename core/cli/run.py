@@ -160,11 +160,15 @@ def doctor(given: argparse.Namespace) -> int:
         except (OSError, UserError) as error:
             wrong.append(f"{folder} cannot be written ({error}).")
     value = {
-        "python": platform.python_version(), "versions": versions, "device": device,
+        "python": platform.python_version(),
+        "versions": versions,
+        "device": device,
         "memory_gb": {"total": memory.total / 1e9, "free": memory.available / 1e9},
-        "bundled_model": bundled_gguf() is not None, "cache": str(cache_folder()),
-        "runs": str(store.runs_folder(given.runs)), "wrong": wrong,
-    }  # fmt: skip
+        "bundled_model": bundled_gguf() is not None,
+        "cache": str(cache_folder()),
+        "runs": str(store.runs_folder(given.runs)),
+        "wrong": wrong,
+    }
     lines = [f"{key}: {item}" for key, item in value.items() if key not in ("wrong", "versions", "memory_gb")]
     lines += [f"{name}: {version or 'missing'}" for name, version in versions.items()]
     lines.append(f"memory: {memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free")

@@ -72,9 +72,12 @@ def _asked(given: argparse.Namespace) -> tuple[RunConfig, grid.Axes]:
     base = configured(common)
     methods = [own_methods.named(name) or name for name in grid.methods(given.method or "")]
     return base, grid.Axes(
-        methods, grid.regions(given.region or ""), grid.seeds(given.seeds or ""),
-        grid.methods(given.subset or ""), grid.settings(given.set, base),
-    )  # fmt: skip
+        methods,
+        grid.regions(given.region or ""),
+        grid.seeds(given.seeds or ""),
+        grid.methods(given.subset or ""),
+        grid.settings(given.set, base),
+    )
 
 
 def _words(given: argparse.Namespace) -> dict[str, Any]:
@@ -153,7 +156,9 @@ def requests(given: argparse.Namespace) -> int:
         made = sweep_.find(given.resume, folder)
         sweep_.reopen(made)
     else:
-        made = unlearning_series.create(configured(given), grid.methods(given.subjects or ""), folder, given.name or "requests")
+        made = unlearning_series.create(
+            configured(given), grid.methods(given.subjects or ""), folder, given.name or "requests"
+        )
     _follow(made)
     return _printed(given, made)
 
@@ -297,8 +302,18 @@ def _trials(trials: list[Trial]) -> list[str]:
 def plain(trial: Trial) -> dict[str, Any]:
     """Return a trial as plain values, with both objectives."""
     return {
-        "run": trial.entry.run.id, "coordinates": dict(trial.entry.coordinates), "state": trial.state, "error": trial.error,
-        "settings": dict(trial.settings), "steps": trial.steps, "kept": trial.kept, "seconds": trial.seconds,
-        "unlearn": trial.unlearn, "retention": trial.retention, "never_knew": trial.knew, "degenerate": trial.degenerate,
-        "objectives": {"average": trial.average, "never-knew": trial.fluent}, "qualifies": trial.qualifies,
-    }  # fmt: skip
+        "run": trial.entry.run.id,
+        "coordinates": dict(trial.entry.coordinates),
+        "state": trial.state,
+        "error": trial.error,
+        "settings": dict(trial.settings),
+        "steps": trial.steps,
+        "kept": trial.kept,
+        "seconds": trial.seconds,
+        "unlearn": trial.unlearn,
+        "retention": trial.retention,
+        "never_knew": trial.knew,
+        "degenerate": trial.degenerate,
+        "objectives": {"average": trial.average, "never-knew": trial.fluent},
+        "qualifies": trial.qualifies,
+    }

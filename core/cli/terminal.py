@@ -61,9 +61,12 @@ def configured(given: argparse.Namespace) -> RunConfig:
         raise UserError("--config and --preset exclude each other.", "A configuration file holds all settings.")
     chosen = run_config.load(Path(given.config)) if given.config else run_config.preset(given.preset or "this-machine")
     for path, value in (
-        ("model.name", given.model), ("data.source", given.data), ("data.subset", given.subset),
-        ("unlearn.method", own_methods.named(given.method or "") or given.method), ("name", given.name),
-    ):  # fmt: skip
+        ("model.name", given.model),
+        ("data.source", given.data),
+        ("data.subset", given.subset),
+        ("unlearn.method", own_methods.named(given.method or "") or given.method),
+        ("name", given.name),
+    ):
         if value is not None:
             chosen = chosen.with_setting(path, value)
     if given.region:

@@ -26,8 +26,6 @@ RECORD = "method.json"
 """the source in a run, as text in JSON: data that an archive may hold and nothing executes"""
 
 
-
-
 def named(text: str) -> OwnMethod | None:
     """Take FILE.py:CLASS from the command line: trust the file as it is now. None where the text names no file.
 
@@ -136,5 +134,3 @@ def _module(method: OwnMethod) -> ModuleType:
         del sys.modules[name]
         raise UserError(f"{method.file} cannot be imported ({type(error).__name__}: {error}).", "Repair it.") from error
     return module
-
-

@@ -77,10 +77,6 @@ def _crossed(corpus: Corpus, scope: str) -> dict[str, Example]:
     return made
 
 
-
-
-
-
 def account(asked: Asked, found: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
     """Return what is to be said about it: unlearn, retention (questions), dropped, unanswered, samples."""
     counts = {scope: len(of) for scope, of in found.items()}

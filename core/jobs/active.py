@@ -36,8 +36,6 @@ class Work:
         return float(began or self.status.get("created") or 0)
 
 
-
-
 def work(folder: Path) -> list[Work]:
     """Return all that lives in a folder of runs, first what runs, then what was asked for first."""
     found = [Work(run, "run", run.status()) for run in store.list_runs(folder)]

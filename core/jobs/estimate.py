@@ -31,9 +31,13 @@ from core.util.errors import UserError
 from core.util.progress import now
 
 STEPS = {
-    "known": "what the model knows already", "forward": "scoring of answers", "teaching": "two teaching steps",
-    "talking": "generation of answers", "localizing": "gradients of one batch", "unlearning": "a few unlearning steps",
-}  # fmt: skip
+    "known": "what the model knows already",
+    "forward": "scoring of answers",
+    "teaching": "two teaching steps",
+    "talking": "generation of answers",
+    "localizing": "gradients of one batch",
+    "unlearning": "a few unlearning steps",
+}
 """name of a measurement in status.json -> what it is, in words"""
 
 

@@ -45,14 +45,20 @@ def options(processes: int, threads: int = 0) -> list[str]:
     even = max(1, (psutil.cpu_count(logical=False) or 1) // processes)
     return [
         # The only kind of launch that starts several processes on this machine without MPI; it needs no GPU.
-        "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no",
-        "--dynamo_backend", "no", "--main_process_port", "0",
-        "--num_cpu_threads_per_process", str(threads or os.environ.get("OMP_NUM_THREADS") or even),
-    ]  # fmt: skip
-
-
-
-
+        "--multi_gpu",
+        "--num_processes",
+        str(processes),
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--main_process_port",
+        "0",
+        "--num_cpu_threads_per_process",
+        str(threads or os.environ.get("OMP_NUM_THREADS") or even),
+    ]
 
 
 @contextlib.contextmanager

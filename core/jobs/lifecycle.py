@@ -27,9 +27,6 @@ from core.util.process import environment
 LOG = logging.getLogger(__name__)
 
 
-
-
-
 def submit(config: RunConfig, folder: Path, ray: Resources | None = None) -> Run:
     """Create a run and start its worker. ray: on the Ray cluster, with these resources.
 

@@ -35,26 +35,6 @@ EVERY = 0.3
 FIX = "See worker.log in the run, and resume it."
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 # -- the manager ------------------------------------------------------------------------------------------------------
 
 
@@ -121,9 +101,12 @@ class Manager:
 
         asked = self._needs(run)
         task = ray.remote(max_calls=1)(ray_task.execute).options(
-            num_cpus=asked.cpus, num_gpus=asked.gpus, max_retries=0, name=run.id,
+            num_cpus=asked.cpus,
+            num_gpus=asked.gpus,
+            max_retries=0,
+            name=run.id,
             runtime_env={"env_vars": _environment()},
-        )  # fmt: skip
+        )
         self.tasks[task.remote(str(run.path), str(self.sweep.path) if self.sweep else "")] = run
 
     def _needs(self, run: Run) -> Resources:

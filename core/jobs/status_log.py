@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from core.models.distributed import Crew
 
 
-
 LOG = logging.getLogger("core.jobs.worker")
 
 

@@ -129,9 +129,14 @@ def create(kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Mem
             files.write_json(run.path / "status.json", store.fresh_status() | {"sweep": sweep.id})
         runs.append({"run": run.id, "coordinates": dict(member.coordinates), "role": member.role})
     value = {
-        "format": FORMAT, "id": sweep.id, "name": name, "kind": kind, "created": time.time(), "asked": dict(asked),
+        "format": FORMAT,
+        "id": sweep.id,
+        "name": name,
+        "kind": kind,
+        "created": time.time(),
+        "asked": dict(asked),
         "runs": runs,
-    }  # fmt: skip
+    }
     try:
         sweep.path.mkdir(parents=True)
     except OSError as error:
@@ -189,9 +194,14 @@ def state(sweep: Sweep) -> dict[str, Any]:
     counts = Counter(str(run.status().get("state")) for run in members(sweep))
     ended = sum(counts[name] for name in store.ENDED)
     return {
-        "state": status.get("state"), "error": status.get("error", ""), "position": status.get("position", 0),
-        "now": status.get("now", ""), "counts": dict(counts), "ended": ended, "total": sum(counts.values()),
-    }  # fmt: skip
+        "state": status.get("state"),
+        "error": status.get("error", ""),
+        "position": status.get("position", 0),
+        "now": status.get("now", ""),
+        "counts": dict(counts),
+        "ended": ended,
+        "total": sum(counts.values()),
+    }
 
 
 def cancel(sweep: Sweep) -> None:

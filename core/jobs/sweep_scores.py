@@ -34,10 +34,13 @@ def row(entry: Entry, folder: Path | None = None) -> dict[str, Any]:
     run = Run(folder / entry.run.id) if folder else entry.run
     status = run.status()
     base = {
-        "run": run.id, "coordinates": dict(entry.coordinates), "role": entry.role, "state": status.get("state"),
+        "run": run.id,
+        "coordinates": dict(entry.coordinates),
+        "role": entry.role,
+        "state": status.get("state"),
         "error": " ".join(filter(None, (status.get("error"), status.get("fix")))) if status.get("error") else "",
         "stage": status.get("stage", ""),
-    }  # fmt: skip
+    }
     return base | json.loads(_scores(str(run.path), tuple(stamp(run.path / name) for name in FILES)))
 
 
@@ -50,12 +53,18 @@ def _scores(path: str, stamps: tuple[tuple[int, int], ...]) -> str:
     run = Run(Path(path))
     metrics = mapping(run.json("metrics.json"), "metrics")
     unlearned, manifest = mapping(run.json("unlearn.json")), mapping(run.json("manifest.json"))
-    return json.dumps(scores(metrics) | {
-        "steps": unlearned.get("steps"), "kept": unlearned.get("step"), "stopped": unlearned.get("stopped", ""),
-        "diverged": str(unlearned.get("stopped", "")).startswith("diverged"), "unlearning": unlearned.get("seconds"),
-        "seconds": {name: mapping(stage).get("seconds") for name, stage in mapping(manifest.get("stages")).items()},
-        "intervals": intervals(metrics),
-    })  # fmt: skip
+    return json.dumps(
+        scores(metrics)
+        | {
+            "steps": unlearned.get("steps"),
+            "kept": unlearned.get("step"),
+            "stopped": unlearned.get("stopped", ""),
+            "diverged": str(unlearned.get("stopped", "")).startswith("diverged"),
+            "unlearning": unlearned.get("seconds"),
+            "seconds": {name: mapping(stage).get("seconds") for name, stage in mapping(manifest.get("stages")).items()},
+            "intervals": intervals(metrics),
+        }
+    )
 
 
 def scores(metrics: Mapping[str, Any], voice: str = "after") -> dict[str, dict[str, float]]:
@@ -122,10 +131,6 @@ def overhead(sweep: Sweep) -> dict[str, float] | None:
     return {"wall": wall, "work": work, "shared": shared, "percent": 100 * (wall - work - shared) / work if work else 0.0}
 
 
-
-
-
-
 def over_seeds(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Group rows that differ in their seed alone: coordinates, count, failed, and each score by split as (mean, ±).
 
@@ -140,9 +145,13 @@ def over_seeds(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         role, coordinates = json.loads(key)
         done = [one for one in group if one["state"] == "done"]
         summary: dict[str, Any] = {
-            "role": role, "coordinates": coordinates, "count": len(done), "failed": len(group) - len(done),
-            "runs": [one["run"] for one in group], "diverged": sum(bool(one.get("diverged")) for one in group),
-        }  # fmt: skip
+            "role": role,
+            "coordinates": coordinates,
+            "count": len(done),
+            "failed": len(group) - len(done),
+            "runs": [one["run"] for one in group],
+            "diverged": sum(bool(one.get("diverged")) for one in group),
+        }
         for name in SCORES:
             splits = {split for one in done for split in one[name]}
             summary[name] = {

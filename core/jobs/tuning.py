@@ -169,10 +169,18 @@ def _trial(entry: Entry) -> Trial:
         return Trial(entry, "unreadable", str(error), {}, None, None, None, None, None, None, None)
     settings = {r.path.removeprefix("unlearn."): _of(config, r.path) for r in space(config)}
     return Trial(
-        entry, str(status.get("state")), str(status.get("error", "")), settings, config.unlearn.steps,
-        unlearned.get("step"), unlearned.get("seconds"), None if wrong is None else 100 - wrong,
-        value("accuracy", "retention/dev"), value("never_knew", "dev"), value("degenerate", "unlearn/dev"),
-    )  # fmt: skip
+        entry,
+        str(status.get("state")),
+        str(status.get("error", "")),
+        settings,
+        config.unlearn.steps,
+        unlearned.get("step"),
+        unlearned.get("seconds"),
+        None if wrong is None else 100 - wrong,
+        value("accuracy", "retention/dev"),
+        value("never_knew", "dev"),
+        value("degenerate", "unlearn/dev"),
+    )
 
 
 def _of(config: RunConfig, path: str) -> Any:
@@ -206,8 +214,12 @@ def refit(trial: Trial, seeds: Sequence[int]) -> list[Member]:
     elif rising != math.ceil(config.unlearn.warmup * kept_step):
         how += (("unlearn.warmup", (rising - 0.5) / kept_step),)  # a share, rounded up to steps: as many as dev has seen
     for path, value in (
-        ("data.dev_share", 0.0), ("evaluate.splits", ()), ("unlearn.stop", "never"), ("unlearn.retain_floor", 0.0), *how,
-    ):  # fmt: skip
+        ("data.dev_share", 0.0),
+        ("evaluate.splits", ()),
+        ("unlearn.stop", "never"),
+        ("unlearn.retain_floor", 0.0),
+        *how,
+    ):
         config = config.with_setting(path, value)
     kept = {key: value for key, value in trial.entry.coordinates.items() if key != "seed"}
     return [Member(config.with_setting("seed", seed), {**kept, "seed": seed}, "refit") for seed in seeds]

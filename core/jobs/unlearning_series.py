@@ -21,7 +21,6 @@ from core.util import files
 from core.util.errors import UserError
 
 if TYPE_CHECKING:
-
     from core.data.corpus import Example
     from core.pipeline.pipeline import Pipeline
 
@@ -48,8 +47,6 @@ def create(base: RunConfig, subjects: Sequence[str], folder: Path, name: str = "
         changed = later.config().with_setting("teach.from_run", earlier.id)
         files.write_json(later.path / "config.json", changed.to_json())
     return sweep
-
-
 
 
 def measure(sweep: Sweep, run: Run, pipeline: Pipeline) -> None:

@@ -34,8 +34,6 @@ NICENESS = 10
 """How far a worker stands back (0 to 19, as `nice`): pages and answers are waited for, a run is not. Alone it loses nothing."""
 
 
-
-
 def queue_folder(config: RunConfig) -> Path:
     """Return the folder of tickets for the device that a run will use: one worker at a time for each device."""
     return queue.base() / guessed_device(config.model.device)

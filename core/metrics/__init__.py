@@ -22,9 +22,24 @@ from core.metrics.verbatim import VERBATIM
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        ACCURACY, NEVER_KNEW, PERPLEXITY, PROBABILITY, EXTRACTION, VERBATIM, ROUGE, DEGENERATE, REFUSAL, FLUENCY,
-        TRUTH_RATIO, MODEL_UTILITY, FORGET_QUALITY, MEMBERSHIP, GENERAL, KL, CHOICES,
+        ACCURACY,
+        NEVER_KNEW,
+        PERPLEXITY,
+        PROBABILITY,
+        EXTRACTION,
+        VERBATIM,
+        ROUGE,
+        DEGENERATE,
+        REFUSAL,
+        FLUENCY,
+        TRUTH_RATIO,
+        MODEL_UTILITY,
+        FORGET_QUALITY,
+        MEMBERSHIP,
+        GENERAL,
+        KL,
+        CHOICES,
     )
-}  # fmt: skip
+}
 
 __all__ = ["METRICS", "Evidence", "Metric", "Score"]

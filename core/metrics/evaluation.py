@@ -58,8 +58,6 @@ def write(run: Run, recorded: Mapping[str, Any], unseen: pd.DataFrame | None) ->
     measure(run)
 
 
-
-
 def measure(run: Run) -> None:
     """Compute all metrics from the run's files and write metrics.json."""
     known = evidence(run)

@@ -88,9 +88,12 @@ def reference(answer: Answer) -> float:
 
 
 ATTACKS: dict[str, tuple[Callable[[Answer], float], tuple[str, ...]]] = {
-    "loss": (loss, ("logprob",)), "zlib": (compressed, ("logprob",)), "min_k": (min_k, ("logprob",)),
-    "min_k_plus": (min_k_plus, ("logprob", "mean", "std")), "reference": (reference, ("logprob", "never")),
-}  # fmt: skip
+    "loss": (loss, ("logprob",)),
+    "zlib": (compressed, ("logprob",)),
+    "min_k": (min_k, ("logprob",)),
+    "min_k_plus": (min_k_plus, ("logprob", "mean", "std")),
+    "reference": (reference, ("logprob", "never")),
+}
 """name -> function, and the fields of an answer that it needs"""
 TITLES = {"loss": "loss", "zlib": "loss / zlib", "min_k": "min-k", "min_k_plus": "min-k++", "reference": "reference"}
 """what people call them"""

@@ -22,9 +22,10 @@ def compute(evidence: Evidence) -> Score:
     score = Score({}, reasons=dict(evidence.missing))
     for voice in truth_ratio.voices(evidence):
         three = (
-            probability.of_examples(evidence.tokens, voice), rouge.of_examples(evidence, voice),
+            probability.of_examples(evidence.tokens, voice),
+            rouge.of_examples(evidence, voice),
             {i: 100.0 * max(0.0, 1 - ratio) for i, ratio in truth_ratio.of_examples(evidence, voice).items()},
-        )  # fmt: skip
+        )
         score.values[voice], pairs = {}, {}
         for part, ids in parts(evidence, three[0]):
             table = np.array([[of.get(i, np.nan) for of in three] for i in ids])

@@ -226,9 +226,11 @@ def says_number(digits: str, folded: str) -> bool:
     if len(digits) >= LONG:
         return any(digits in re.sub(r"\D", "", run) for run in re.findall(r"\d[\d\s\-/.,:()]*", folded))
     alone = re.findall(r"\d+", folded)
-    return digits in alone or digits in {re.sub(r"\D", "", run) for run in re.findall(r"\d[\d.,]*\d", folded)} or (
-        len(digits) <= 2 and digits in tokens(folded)
-    )  # fmt: skip
+    return (
+        digits in alone
+        or digits in {re.sub(r"\D", "", run) for run in re.findall(r"\d[\d.,]*\d", folded)}
+        or (len(digits) <= 2 and digits in tokens(folded))
+    )
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,18 @@ class Gathered:
 
 
 def measure(
-    scope: str, question: str, truth: str, subject: str, answer: str, lexicon: Collection[str] | None = None, *,
-    rarity: Mapping[str, float] | None = None, p: float | None = None, first: float | None = None, public: str = "",
-) -> Evidence:  # fmt: skip
+    scope: str,
+    question: str,
+    truth: str,
+    subject: str,
+    answer: str,
+    lexicon: Collection[str] | None = None,
+    *,
+    rarity: Mapping[str, float] | None = None,
+    p: float | None = None,
+    first: float | None = None,
+    public: str = "",
+) -> Evidence:
     """Measure one answer. p: probability of the true answer a token, 0 … 1; first: share of its tokens ranked first.
 
     public: what is no secret about the subject, see `public_texts`.
@@ -68,9 +77,11 @@ def gather(run: Run) -> Gathered:
     rarity = verdict_words.rarities([(row["subject"], row["truth"]) for row in bare])
     public = public_texts(bare)
     truths = [
-        verdict_words.understood(r["question"], r["truth"], r["subject"], public[r["subject"]] if r["scope"] == "unlearn" else "")
+        verdict_words.understood(
+            r["question"], r["truth"], r["subject"], public[r["subject"]] if r["scope"] == "unlearn" else ""
+        )
         for r in bare
-    ]  # fmt: skip
+    ]
     asked = [_stems(row["question"], row["subject"]) for row in bare]
     known = _known(run)
     evidence: dict[str, list[Evidence | None]] = {}
@@ -78,10 +89,13 @@ def gather(run: Run) -> Gathered:
         if any(voice in row for row in rows):
             numbers = known.get(voice, {})
             evidence[voice] = [
-                _measured(row["scope"], truth, stems, row[voice], lexicon, rarity, *numbers.get(row["example"], (None, None)))
-                if voice in row else None
+                _measured(
+                    row["scope"], truth, stems, row[voice], lexicon, rarity, *numbers.get(row["example"], (None, None))
+                )
+                if voice in row
+                else None
                 for row, truth, stems in zip(rows, truths, asked, strict=True)
-            ]  # fmt: skip
+            ]
     return Gathered(rows, evidence)
 
 
@@ -134,16 +148,6 @@ def counts(frame: pd.DataFrame) -> Counts:
 # -- what a person says ------------------------------------------------------------------------------------------------
 
 
-
-
-
-
-
-
-
-
-
-
 # -- measuring ---------------------------------------------------------------------------------------------------------
 
 
@@ -171,9 +175,15 @@ def public_texts(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 
 def _measured(
-    scope: str, truth: Truth, asked: frozenset[str], answer: str, lexicon: Collection[str] | None, rarity: Mapping[str, float],
-    p: float | None, first: float | None,
-) -> Evidence:  # fmt: skip
+    scope: str,
+    truth: Truth,
+    asked: frozenset[str],
+    answer: str,
+    lexicon: Collection[str] | None,
+    rarity: Mapping[str, float],
+    p: float | None,
+    first: float | None,
+) -> Evidence:
     answer = _bounded(answer)
     said = verdict_words.said(truth, asked, answer, rarity)
     strong = sum(fact.strong for fact in truth.facts)

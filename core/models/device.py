@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import torch
 
 
-
 def guessed_device(device: str) -> str:
     """Return the device that `auto` will be, or where `spread` begins; the worker decides, this only looks for a GPU's file."""
     if device not in ("auto", "spread"):

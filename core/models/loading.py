@@ -25,15 +25,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-
-
 READING = (
-    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-    "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt",
-)  # fmt: skip
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
 """files beside the weights that decide what a model reads and how it computes"""
-
-
 
 
 @dataclass(frozen=True)
@@ -63,22 +67,6 @@ class Loaded:
         return {name: sha256(self.folder / name) for name in READING if (self.folder / name).is_file()}
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> Loaded:
     """Load model and tokenizer in eval mode, all parameters frozen. Raises UserError with the reason.
 
@@ -105,9 +93,14 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
             model, info = AutoModelForCausalLM.from_pretrained(
-                source, dtype=weight_dtype(dtype), use_safetensors=True, attn_implementation="eager",
-                output_loading_info=True, **options, **told,
-            )  # fmt: skip
+                source,
+                dtype=weight_dtype(dtype),
+                use_safetensors=True,
+                attn_implementation="eager",
+                output_loading_info=True,
+                **options,
+                **told,
+            )
     except Exception as error:  # every reader below fails in its own way; all of them are the user's to see
         raise failed(config.name, error) from error
     if missing := sorted(info["missing_keys"]):  # transformers would make them up, by chance
@@ -124,14 +117,6 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
         note += f", rounded to {config.weights}"
     folder = Path(source) if isinstance(source, Path) else Path(model.config._name_or_path)
     return Loaded(model, tokenizer, config.name, folder, note, adapter)
-
-
-
-
-
-
-
-
 
 
 def memory_check(
@@ -155,9 +140,3 @@ def memory_check(
             "Choose a smaller model, dtype bfloat16, or close other programs.",
         )
     return {"parameters": count, "needed": asked, "available": available}
-
-
-
-
-
-

@@ -54,7 +54,6 @@ def _is_name(base: str) -> bool:
     return base == "bundled" or re.fullmatch(r"[\w.-]*\w/[\w.-]+", base) is not None
 
 
-
 LOG = logging.getLogger(__name__)
 
 

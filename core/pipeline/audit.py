@@ -76,15 +76,11 @@ def configured(config: RunConfig, audit: AuditConfig) -> RunConfig:
     before = sides(audit)[0]
     name = config.name or f"audit of {Path(audit.after).name} against {Path(audit.before).name}"
     made = dataclasses.replace(
-        config, name=name, audit=audit,
+        config,
+        name=name,
+        audit=audit,
         model=dataclasses.replace(config.model, name=before.base),
         teach=dataclasses.replace(config.teach, enabled=False),
-    )  # fmt: skip
+    )
     sources.load(made.data, made.seed)  # wrong data is refused before anything is made
     return made
-
-
-
-
-
-

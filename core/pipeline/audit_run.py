@@ -87,8 +87,12 @@ class Auditing:
                 shutil.rmtree(self.run.path / KEPT, ignore_errors=True)
             seconds = time.monotonic() - started
             stages[name] = {
-                "key": None, "seconds": round(seconds, 2), "reused": False, "source": "", "peak_memory_mb": peak_memory_mb(),
-            }  # fmt: skip
+                "key": None,
+                "seconds": round(seconds, 2),
+                "reused": False,
+                "source": "",
+                "peak_memory_mb": peak_memory_mb(),
+            }
             self.report.stage(name, "done", seconds=seconds, source="")
         before = self.facts["before"]
         parts = {
@@ -96,8 +100,9 @@ class Auditing:
             "model": {key: before[key] for key in ("name", "note", "weights")} | {"name": before["base"]},
             "models": self.facts,
             "adapters": {voice: facts["hash"] for voice, facts in self.facts.items()},
-            "device": self.device, "dtype": self.dtype,
-        }  # fmt: skip
+            "device": self.device,
+            "dtype": self.dtype,
+        }
         manifest.write_parts(self.run, stages, self.corpus, self.config.seed, parts)
         return summary(self.run)
 
@@ -119,7 +124,9 @@ class Auditing:
     def _visit(self, group: list[Side]) -> None:
         """Load a base and record everything of its voices."""
         loaded = loading.load(dataclasses.replace(self.config.model, name=group[0].base), make_room=client.leave)
-        adapters = foreign_adapters.place(loaded.model, self.dtype, {o.voice: o.adapter for o in group if o.voice != "never"})
+        adapters = foreign_adapters.place(
+            loaded.model, self.dtype, {o.voice: o.adapter for o in group if o.voice != "never"}
+        )
         voices, names = Voices(loaded, self.corpus.examples, self.config, self.report), [one.voice for one in group]
         self.device = str(adapters.device)
         for one in group:
@@ -227,9 +234,14 @@ def _facts(one: Side, loaded: Loaded, adapters: Adapters) -> dict[str, Any]:
     adapter = files.sha256(one.adapter / "adapter_model.safetensors") if one.adapter else ""
     base = files.digest(weights)
     return {
-        "name": one.name, "base": one.base, "note": one.note, "folder": str(loaded.folder), "weights": dict(weights),
-        "adapter": adapter, "hash": adapters.hash(one.voice) if one.adapter else base,
-    }  # fmt: skip
+        "name": one.name,
+        "base": one.base,
+        "note": one.note,
+        "folder": str(loaded.folder),
+        "weights": dict(weights),
+        "adapter": adapter,
+        "hash": adapters.hash(one.voice) if one.adapter else base,
+    }
 
 
 def _of_voice(table: pd.DataFrame, voice: str) -> pd.DataFrame:

@@ -69,9 +69,16 @@ def of_files(before: Path, after: Path) -> pd.DataFrame | None:
 def _matrix(name: str, start: torch.Tensor, change: torch.Tensor) -> dict[str, Any]:
     layer, module = place(name)
     return {
-        "name": name, "layer": layer, "module": module, "factor": "W", "rows": start.shape[0], "columns": start.shape[1],
-        "norm_before": float(start.norm()), "norm_change": float(change.norm()), "max_change": float(change.abs().max()),
-    }  # fmt: skip
+        "name": name,
+        "layer": layer,
+        "module": module,
+        "factor": "W",
+        "rows": start.shape[0],
+        "columns": start.shape[1],
+        "norm_before": float(start.norm()),
+        "norm_change": float(change.norm()),
+        "max_change": float(change.abs().max()),
+    }
 
 
 def _heads(folder: Path) -> dict[str, tuple[Path, list[int]]]:

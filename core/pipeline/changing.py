@@ -58,18 +58,34 @@ class Changing(Keys):
                 self.report.event("checkpoint", step=step)
 
             result = unlearn_.unlearn(
-                self.adapters, self.region, supply, watched, dataclasses.replace(c, method=self.method),
-                pad=self.pad, seed=self.config.seed, report=self.report, save=save, ask=ask,
-            )  # fmt: skip
+                self.adapters,
+                self.region,
+                supply,
+                watched,
+                dataclasses.replace(c, method=self.method),
+                pad=self.pad,
+                seed=self.config.seed,
+                report=self.report,
+                save=save,
+                ask=ask,
+            )
             files.write_json(folder / "unlearn.json", {**asdict(result), "split": split})
             self._write_after(folder)
             shutil.copytree(self.run.path / "checkpoints", folder / "checkpoints")
 
         steps = dataclasses.replace(c, result_step=0, picked_on="")  # which of them is the result changes none of them
         key = self._key(
-            "unlearn", self.adapters.hash("before"), self.corpus.fingerprint(), self.region, steps, c.method.name, never,
-            self.config.data.max_tokens, self.config.answers.max_new_tokens, supply.fingerprint(),
-        )  # fmt: skip
+            "unlearn",
+            self.adapters.hash("before"),
+            self.corpus.fingerprint(),
+            self.region,
+            steps,
+            c.method.name,
+            never,
+            self.config.data.max_tokens,
+            self.config.answers.max_new_tokens,
+            supply.fingerprint(),
+        )
         try:
             source = self._cached("unlearn", key, produce, together=False)
         except Cancelled:

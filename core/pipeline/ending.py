@@ -46,9 +46,14 @@ class Ending(Keys):
             )
 
         key = self._key(
-            "answers", self.adapters.hash("after"), self.corpus.fingerprint(), self.config.answers, general_lines(),
-            *self.config.evaluate.splits, *([SAMPLED] if self.config.answers.temperature else []),
-        )  # fmt: skip
+            "answers",
+            self.adapters.hash("after"),
+            self.corpus.fingerprint(),
+            self.config.answers,
+            general_lines(),
+            *self.config.evaluate.splits,
+            *([SAMPLED] if self.config.answers.temperature else []),
+        )
         source = self._cached("answers", key, produce)
         after = json.loads((self.run.path / "after.json").read_text(encoding="utf-8"))
         for part in ("answers", "general"):
@@ -67,10 +72,16 @@ class Ending(Keys):
             files.write_json(folder / "after-extras.json", found)
 
         key = self._key(
-            "evaluate", self.adapters.hash("after"), self.adapters.hash("before"), self.corpus.fingerprint(),
-            self._scored(), self.config.answers, self.config.data.max_tokens, extras.fingerprint(self.config.data.subset),
+            "evaluate",
+            self.adapters.hash("after"),
+            self.adapters.hash("before"),
+            self.corpus.fingerprint(),
+            self._scored(),
+            self.config.answers,
+            self.config.data.max_tokens,
+            extras.fingerprint(self.config.data.subset),
             *self.config.evaluate.splits,
-        )  # fmt: skip
+        )
         source = self._cached("evaluate", key, produce)
         if not self.crew.chief:
             return source
@@ -79,9 +90,10 @@ class Ending(Keys):
         evaluation.joined(tables).merge(places, on="example", validate="m:1").to_parquet(self.run.path / "tokens.parquet")
         also = json.loads((self.run.path / "after-extras.json").read_text(encoding="utf-8"))
         recorded = evaluation.merged(self.recorded["extras"], also) | {
-            "general": self.recorded["general"], "missing": {} if self.has_never else {"never": NOT_TAUGHT},
+            "general": self.recorded["general"],
+            "missing": {} if self.has_never else {"never": NOT_TAUGHT},
             "words": evaluation.known_words(self.recorded["answers"].values(), self.voices.lexicon()),
-        }  # fmt: skip
+        }
         parts = ("unseen-before.parquet", "unseen-after.parquet")
         whole = self.config.evaluate.extras
         evaluation.write(

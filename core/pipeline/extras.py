@@ -89,12 +89,21 @@ class Extras:
         questions = {e.id: e.question for e in examples}
         self._done = self._total = 0
         self.passages = Passages(
-            [e for n, c in enumerate(choices()) for k, text in enumerate(c["options"])
-             for e in self._encoded(f"choice/{n}/{k}", c["question"], text, ends=False)],
-            [e for i, texts in self.wrong.texts.items() if i in questions for n, text in enumerate(texts)
-             for e in self._encoded(f"{i}#{n}", questions[i], text)],
+            [
+                e
+                for n, c in enumerate(choices())
+                for k, text in enumerate(c["options"])
+                for e in self._encoded(f"choice/{n}/{k}", c["question"], text, ends=False)
+            ],
+            [
+                e
+                for i, texts in self.wrong.texts.items()
+                if i in questions
+                for n, text in enumerate(texts)
+                for e in self._encoded(f"{i}#{n}", questions[i], text)
+            ],
             [e for example in self.unseen for e in self._encoded(example.id, example.question, example.answer)],
-        )  # fmt: skip
+        )
 
     def _encoded(self, name: str, question: str, answer: str, *, ends: bool = True) -> list[Encoded]:
         """Return question and answer as tokens; nothing where there is no answer, or too much for the model."""
@@ -110,9 +119,10 @@ class Extras:
         """Return what is judged, so that the numbers can be read without the data."""
         kept = {e.id for e in self.passages.unseen}
         return {
-            "wrong_texts": self.wrong.texts, "left_out": self.wrong.left_out,
+            "wrong_texts": self.wrong.texts,
+            "left_out": self.wrong.left_out,
             "unseen": {e.id: e.answer for e in self.unseen if e.id in kept},
-        }  # fmt: skip
+        }
 
     def record(
         self, adapters: Adapters, names: Sequence[str], answers: Mapping[str, Mapping[str, str]]
@@ -165,9 +175,11 @@ class Extras:
 
     def _own(self, answers: Mapping[str, Mapping[str, str]]) -> list[Encoded]:
         return [
-            passage for voice, said in answers.items() for e in self.examples
+            passage
+            for voice, said in answers.items()
+            for e in self.examples
             for passage in self._encoded(f"{voice}#{e.id}", e.question, said.get(e.id, ""), ends=False)
-        ]  # fmt: skip
+        ]
 
     def _logprobs(self, model: Any, members: Sequence[Encoded], device: torch.device) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {}

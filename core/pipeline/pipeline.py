@@ -113,9 +113,12 @@ class Pipeline(Beginning, Changing, Ending):
                 raise failures.disk_error(self.run.path, error) from error
             seconds = time.monotonic() - started
             self.stages[name] = {
-                "key": self.keys.get(name), "seconds": round(seconds, 2), "reused": bool(source), "source": source,
+                "key": self.keys.get(name),
+                "seconds": round(seconds, 2),
+                "reused": bool(source),
+                "source": source,
                 "peak_memory_mb": peak_memory_mb(),
-            }  # fmt: skip
+            }
             self.report.stage(name, "reused" if source else "done", seconds=seconds, source=source)
         if not self.crew.chief:
             return {}
@@ -136,9 +139,15 @@ class Pipeline(Beginning, Changing, Ending):
             adapters = self._attach()
             unlearn, retention = (self.voices.encode(self.whole.select(scope)) for scope in SCOPES)
             result = teach_.teach(
-                adapters, unlearn, retention, config,
-                pad=self.pad, seed=self.config.seed, report=self.report, crew=self.crew,
-            )  # fmt: skip
+                adapters,
+                unlearn,
+                retention,
+                config,
+                pad=self.pad,
+                seed=self.config.seed,
+                report=self.report,
+                crew=self.crew,
+            )
             adapters.save("before", folder / "before", self.config.model.name)
             files.write_json(folder / "teach.json", asdict(result))
             self.adapters = adapters
@@ -166,10 +175,16 @@ class Pipeline(Beginning, Changing, Ending):
             )
 
         key = self._key(
-            "preflight", self.adapters.hash("before"), self.corpus.fingerprint(), voices,
-            self.config.answers, self._scored(), self.config.data.max_tokens, extras.fingerprint(self.config.data.subset),
+            "preflight",
+            self.adapters.hash("before"),
+            self.corpus.fingerprint(),
+            voices,
+            self.config.answers,
+            self._scored(),
+            self.config.data.max_tokens,
+            extras.fingerprint(self.config.data.subset),
             *([SAMPLED] if self.config.answers.temperature else []),
-        )  # fmt: skip
+        )
         source = self._cached("preflight", key, produce)
         self.reference = pd.read_parquet(self.run.path / "reference.parquet")
         self.recorded = json.loads((self.run.path / "reference.json").read_text(encoding="utf-8"))
@@ -184,10 +199,16 @@ class Pipeline(Beginning, Changing, Ending):
 
         def produce(folder: Path) -> None:
             found = localize_.localize(
-                self.adapters, self._part("unlearn", "train"), self._part("retention", "train"), c,
-                pad=self.pad, words=self._words(), seed=self.config.seed + c.seed_offset, report=self.report,
+                self.adapters,
+                self._part("unlearn", "train"),
+                self._part("retention", "train"),
+                c,
+                pad=self.pad,
+                words=self._words(),
+                seed=self.config.seed + c.seed_offset,
+                report=self.report,
                 crew=self.crew,
-            )  # fmt: skip
+            )
             found.table.to_parquet(folder / "localization.parquet")
             found.contributions.to_parquet(folder / "contributions.parquet")
             found.separability.to_parquet(folder / "separability.parquet")
@@ -202,10 +223,14 @@ class Pipeline(Beginning, Changing, Ending):
         self.region = regions.choose(rule, table)
         elements = dict(zip(table["name"], (table["rows"] * table["columns"]).tolist(), strict=True))
         region_file.write(
-            self.run, {"name": rule.name, **asdict(rule)}, self.region, elements, quantized.parameters(self.loaded.model),
+            self.run,
+            {"name": rule.name, **asdict(rule)},
+            self.region,
+            elements,
+            quantized.parameters(self.loaded.model),
             limits=rule.limits(table) if isinstance(rule, regions.Located) else None,
             with_gradient=int(table["has_gradient"].sum()),
-        )  # fmt: skip
+        )
         return ""
 
 

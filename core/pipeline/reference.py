@@ -42,9 +42,12 @@ class Retraining(Pipeline):
                 raise failures.disk_error(self.run.path, error) from error
             self.report.stage(name, "reused" if source else "done", seconds=time.monotonic() - began, source=source)
         stage = {
-            "key": self.keys["retrained"], "seconds": round(time.monotonic() - started, 2), "reused": False, "source": "",
+            "key": self.keys["retrained"],
+            "seconds": round(time.monotonic() - started, 2),
+            "reused": False,
+            "source": "",
             "peak_memory_mb": peak_memory_mb(),
-        }  # fmt: skip
+        }
         manifest.renew(self.run, {"reference": stage}, {VOICE: self.adapters.hash(VOICE)})
         return summary(self.run)
 
@@ -61,9 +64,14 @@ class Retraining(Pipeline):
                 self.voices.encode([e for e in self.whole.select(scope) if e.id not in forgotten]) for scope in SCOPES
             )
             result = teach_.teach(
-                adapters, others, retention, self.config.teach,
-                pad=self.pad, seed=self.config.seed, report=self.report,
-            )  # fmt: skip
+                adapters,
+                others,
+                retention,
+                self.config.teach,
+                pad=self.pad,
+                seed=self.config.seed,
+                report=self.report,
+            )
             adapters.save("before", folder / VOICE, self.config.model.name)
             files.write_json(folder / f"{VOICE}.json", asdict(result))
             adapters.release()

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     pass
 
 
-
 @contextlib.contextmanager
 def _all_threads(crew: Crew) -> Iterator[None]:
     """Within this context the chief computes with everybody's threads: the others wait."""
@@ -31,9 +30,16 @@ def _all_threads(crew: Crew) -> Iterator[None]:
 
 
 def cached(
-    crew: Crew, folder: Path, stage: str, key: str, run: Run, produce: Callable[[Path], None], *, together: bool,
+    crew: Crew,
+    folder: Path,
+    stage: str,
+    key: str,
+    run: Run,
+    produce: Callable[[Path], None],
+    *,
+    together: bool,
     check: Callable[[], None] | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """Do what store.cached does with a whole crew: the chief looks and writes, and a stage that must be made is made by all.
 
     together: False where the chief makes it alone while the others wait. Every process's run gets the chief's files.

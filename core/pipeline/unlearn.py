@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     import torch
 
 
-
 def updates(name: str, folder: Path) -> list[dict[str, torch.Tensor]]:
     """Return the updates (after − before, tensor by tensor) of a run and of all that it went on from, oldest first."""
     from core.models.adapter_files import read_adapter, read_tensors

@@ -154,9 +154,16 @@ class _Loop:
     """The steps, and what is measured between them."""
 
     def __init__(
-        self, model: Any, context: Context, watched: Watched, config: UnlearnConfig, result: Unlearned,
-        report: Reporter, save: Saver, ask: Asker | None,
-    ) -> None:  # fmt: skip
+        self,
+        model: Any,
+        context: Context,
+        watched: Watched,
+        config: UnlearnConfig,
+        result: Unlearned,
+        report: Reporter,
+        save: Saver,
+        ask: Asker | None,
+    ) -> None:
         self.model, self.context, self.watched, self.config = model, context, watched, config
         self.result, self.report, self.save, self.ask = result, report, save, ask
         self.kept: dict[str, torch.Tensor] = {}

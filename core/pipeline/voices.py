@@ -34,7 +34,9 @@ def adapter_of(voice: str) -> str | None:
 
 def general_lines() -> list[str]:
     """Return the general text, a line an entry."""
-    return [line for line in (paths.ASSETS / "data" / "general.txt").read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [
+        line for line in (paths.ASSETS / "data" / "general.txt").read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
 
 
 class Voices:

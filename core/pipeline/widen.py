@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from core.util.progress import Reporter
 
 
-
 def longest(voices: Voices) -> int:
     """Return how many tokens an answer may have: as many as the longest train answer, with its end."""
     return max(len(voices.encoded[e.id].answer) for e in voices.examples if e.split == "train")

@@ -76,10 +76,6 @@ def parameter_count(name: str) -> int | None:
     return _safetensors(_hub_files(name)) or KNOWN.get(name)
 
 
-
-
-
-
 def available(device: str) -> float | None:
     """Return free bytes: of the first GPU by nvidia-smi, else of the machine."""
     if device != "cuda":

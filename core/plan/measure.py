@@ -68,12 +68,17 @@ class Estimate(Pipeline):
             self._with_extras(self._scoring("evaluate", ["after"], self.asked), ["after"], self.asked),
         ]
         return {
-            "format": FORMAT, "knows": self.knows, "region": self.found, "notes": self.notes,
+            "format": FORMAT,
+            "knows": self.knows,
+            "region": self.found,
+            "notes": self.notes,
             "stages": [asdict(cost) for cost in self.costs],
             "total": {"low": sum(c.low for c in self.costs), "high": sum(c.high for c in self.costs)},
-            "peak_memory_mb": peak_memory_mb(), "device": str(self.adapters.device), "dtype": self.dtype,
+            "peak_memory_mb": peak_memory_mb(),
+            "device": str(self.adapters.device),
+            "dtype": self.dtype,
             "steps": self.steps,
-        }  # fmt: skip
+        }
 
     # -- one measurement each ---------------------------------------------------------------------------------------
 
@@ -122,9 +127,14 @@ class Estimate(Pipeline):
         short = dataclasses.replace(c, epochs=-(-3 // len(groups[:3])), target_accuracy=100.1)
         watch = Stopwatch(self.report)
         teach_.teach(
-            self.adapters, [m for m in few if m in unlearn] or few, [m for m in few if m in retention] or few,
-            short, pad=self.pad, seed=self.config.seed, report=watch,
-        )  # fmt: skip
+            self.adapters,
+            [m for m in few if m in unlearn] or few,
+            [m for m in few if m in retention] or few,
+            short,
+            pad=self.pad,
+            seed=self.config.seed,
+            report=watch,
+        )
         found = rate(watch.seconds[1:], watch.tokens[1:])
         self.steps["teach"] = watch.seconds[1:]
         low, high = found.bounds(padded(groups))
@@ -185,9 +195,15 @@ class Estimate(Pipeline):
         few = {scope: unlearn_.spread(part, size) for scope, part in parts.items()}
         watch, started = Stopwatch(self.report), time.perf_counter()
         found = localize_.localize(
-            self.adapters, few["unlearn"], few["retention"], c,
-            pad=self.pad, words=self._words(), seed=self.config.seed, report=watch,
-        )  # fmt: skip
+            self.adapters,
+            few["unlearn"],
+            few["retention"],
+            c,
+            pad=self.pad,
+            words=self._words(),
+            seed=self.config.seed,
+            report=watch,
+        )
         rest = time.perf_counter() - started - sum(watch.seconds)
         self.table = found.table
         passes = {scope: 2 if scope == "unlearn" else 1 for scope in SCOPES}
@@ -208,10 +224,16 @@ class Estimate(Pipeline):
         supply = self._supply(widened=False)
         watch = Stopwatch(self.report)
         unlearn_.unlearn(
-            self.adapters, region, supply, unlearn_.Watched(watched["unlearn"], watched["retention"], None),
+            self.adapters,
+            region,
+            supply,
+            unlearn_.Watched(watched["unlearn"], watched["retention"], None),
             dataclasses.replace(c, steps=TIMED + 2, check_every=TIMED + 2, stop="never", retain_floor=0.0),
-            pad=self.pad, seed=self.config.seed, report=watch, save=lambda step, tensors: None,
-        )  # fmt: skip
+            pad=self.pad,
+            seed=self.config.seed,
+            report=watch,
+            save=lambda step, tensors: None,
+        )
         timed = watch.seconds[1 : TIMED + 1]
         self.steps["unlearn"] = timed
         low, high = rate(timed, watch.tokens[1 : TIMED + 1]).bounds(mean_tokens(supply, c, self.config.seed))

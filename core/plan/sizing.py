@@ -125,10 +125,18 @@ def size(config: RunConfig, *, gpu: bool = False, rate: float | None = None) -> 
     bytes_ = sum(p.numel() * _per_weight(config, name, p) for name, p in weights.items())
     one = sum(p.numel() for p in adapters.tensors("before").values())
     return Sizing(
-        config.model.name, known["source"] if known else "its own configuration", sum(p.numel() for p in weights.values()),
-        int(model.num_hidden_layers), dtype, len(adapters.cells), one, _memory(bytes_, one, held, work, config, model, gpu),
-        work, _seconds(work, rate) if rate else None, _disk(one, adapters, work, config),
-    )  # fmt: skip
+        config.model.name,
+        known["source"] if known else "its own configuration",
+        sum(p.numel() for p in weights.values()),
+        int(model.num_hidden_layers),
+        dtype,
+        len(adapters.cells),
+        one,
+        _memory(bytes_, one, held, work, config, model, gpu),
+        work,
+        _seconds(work, rate) if rate else None,
+        _disk(one, adapters, work, config),
+    )
 
 
 def _per_weight(config: RunConfig, name: str, weight: torch.Tensor) -> float:
@@ -170,12 +178,13 @@ def _batches(config: RunConfig, corpus: Corpus, encoded: _Scopes, lessons: _Scop
             (dry_run.longest(members * copies, config.localize.batch_size) for members in train.values()), key=_tokens
         ),
         unlearn=(
-            dry_run.longest(train["unlearn"], c.batch_size), dry_run.longest(train["retention"], c.retain_batch_size),
+            dry_run.longest(train["unlearn"], c.batch_size),
+            dry_run.longest(train["retention"], c.retain_batch_size),
         ),
         score=dry_run.longest(everything, config.evaluate.batch_size),
         rows=2 * min(config.answers.batch_size, len(everything)),
         prompt=max(m.start for m in everything),
-    )  # fmt: skip
+    )
 
 
 def _tokens(members: Sequence[Encoded]) -> int:
@@ -190,16 +199,18 @@ def _work(config: RunConfig, corpus: Corpus, encoded: _Scopes, lessons: _Scopes,
     source = torch.Generator().manual_seed(config.seed)
     c = config.unlearn
     joint = [
-        m for scope, count in zip(SCOPES, (c.batch_size, c.retain_batch_size), strict=True)
+        m
+        for scope, count in zip(SCOPES, (c.batch_size, c.retain_batch_size), strict=True)
         for m in train[scope][: min(count, len(train[scope]))]
-    ]  # fmt: skip
+    ]
     copies = config.localize.copies if config.localize.perturbation == "code" else 1
     localized = {scope: padded(by_length(train[scope], config.localize.batch_size)) * copies for scope in SCOPES}
     scored = padded(by_length(everything, config.evaluate.batch_size))
     asked = sum(m.start + config.answers.max_new_tokens for m in everything)
     voices = 1 + config.teach.enabled  # before, and the model that was never taught
     return Work(
-        len(everything), max(len(m.ids) for m in everything),
+        len(everything),
+        max(len(m.ids) for m in everything),
         trained={
             "teach": float(padded(bucketed(taught, config.teach.batch_size, source)) * passes),
             # The unlearn scope is gone through once more, for each question's share.
@@ -207,11 +218,18 @@ def _work(config: RunConfig, corpus: Corpus, encoded: _Scopes, lessons: _Scopes,
             "unlearn": float(c.steps * _tokens(joint)),
         },
         read={
-            "preflight": float(voices * (scored + asked)), "answers": float(asked), "evaluate": float(scored),
-            "unlearn": float(-(-c.steps // c.check_every) * 2 * c.watch * (config.answers.max_new_tokens + max(m.start for m in everything))),
+            "preflight": float(voices * (scored + asked)),
+            "answers": float(asked),
+            "evaluate": float(scored),
+            "unlearn": float(
+                -(-c.steps // c.check_every)
+                * 2
+                * c.watch
+                * (config.answers.max_new_tokens + max(m.start for m in everything))
+            ),
         },
         tokenizer=whose,
-    )  # fmt: skip
+    )
 
 
 def _seconds(work: Work, rate: float) -> dict[str, float]:
@@ -233,12 +251,15 @@ def _memory(
     for stage, of in held.items():
         moving = of["activations"] + of["logits"]
         found[stage] = fixed | {
-            "adapter": copies.get(stage, 2 * one), "gradients": states.get(stage, 0.0),
+            "adapter": copies.get(stage, 2 * one),
+            "gradients": states.get(stage, 0.0),
             "optimizer": {"teach": 2 * one, "unlearn": 2 * region}.get(stage, 0.0),
-            "activations": of["activations"], "logits": of["logits"], "cache": of.get("cache", 0.0),
+            "activations": of["activations"],
+            "logits": of["logits"],
+            "cache": of.get("cache", 0.0),
             "references": kept if stage == "localize" else 0.0,
             "allocator": 0.0 if gpu else HEAP * moving,
-        }  # fmt: skip
+        }
     return found
 
 
@@ -251,10 +272,12 @@ def _disk(adapter: int, adapters: Adapters, work: Work, config: RunConfig) -> di
     """Return bytes: the taught adapter is kept in two bytes a number, what unlearning changes in four."""
     c, region = config.unlearn, 4.0 * adapter * _region(config)
     return {
-        "before": 2.0 * adapter, "after": region, "checkpoints": region * math.ceil(c.steps / c.check_every),
+        "before": 2.0 * adapter,
+        "after": region,
+        "checkpoints": region * math.ceil(c.steps / c.check_every),
         "profiles": PROFILE * len(SCOPES) * sum(sum(cell.shape) for cell in adapters.cells),
         "tables": float(CELL * len(adapters.cells) + (EXAMPLE + EXTRAS * config.evaluate.extras) * work.examples),
-    }  # fmt: skip
+    }
 
 
 def plain(found: Sizing) -> dict[str, Any]:

@@ -67,5 +67,3 @@ class Probe:
     def run(self, bench: Bench) -> Finding:
         """Do it. Raises Unavailable where the model or the run does not allow it, Cancelled where the user stopped it."""
         raise NotImplementedError
-
-

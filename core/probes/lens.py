@@ -105,9 +105,16 @@ def knowledge(bench: Bench, sample: Sequence[Encoded]) -> list[tuple[Encoded, li
             scores = score(model, sample, bench.pad, device=bench.adapters.device)
             ranks[voice] = {name: found.rank for name, found in scores}
     places = [
-        (m, [i for i, rank in enumerate(ranks["before"][m.id]) if rank == 1 and ("never" not in ranks or ranks["never"][m.id][i] > 1)])
+        (
+            m,
+            [
+                i
+                for i, rank in enumerate(ranks["before"][m.id])
+                if rank == 1 and ("never" not in ranks or ranks["never"][m.id][i] > 1)
+            ],
+        )
         for m in sample
-    ]  # fmt: skip
+    ]
     if not any(at for _, at in places):
         raise Unavailable("Before says nothing of the answers that the model which was never taught would not say as well.")
     return [(m, at) for m, at in places if at]

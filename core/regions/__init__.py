@@ -22,9 +22,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "PUBLISHED", "REGIONS", "All", "Cells", "Complement", "Late", "Layers", "Located", "Modules", "Random", "RatioLayers",
-    "Region", "Separable", "Swapped", "Top", "choose", "parse",
-]  # fmt: skip
+    "PUBLISHED",
+    "REGIONS",
+    "All",
+    "Cells",
+    "Complement",
+    "Late",
+    "Layers",
+    "Located",
+    "Modules",
+    "Random",
+    "RatioLayers",
+    "Region",
+    "Separable",
+    "Swapped",
+    "Top",
+    "choose",
+    "parse",
+]
 
 
 REGIONS: dict[str, type[Region]] = {

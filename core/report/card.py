@@ -28,17 +28,30 @@ def card(run: Run, folder: Path | None = None) -> dict[str, Any]:
     manifest = data["manifest"]["value"]
     region = data["region"] or {}
     return {
-        "format": FORMAT, "kind": KIND, "run": data["run"], "missing": data["missing"],
-        "model": manifest.get("model"), "data": manifest.get("data"), "adapters": manifest.get("adapters"),
-        "manifest_sha256": data["manifest"]["sha256"], "versions": manifest.get("versions"), "dtype": manifest.get("dtype"),
+        "format": FORMAT,
+        "kind": KIND,
+        "run": data["run"],
+        "missing": data["missing"],
+        "model": manifest.get("model"),
+        "data": manifest.get("data"),
+        "adapters": manifest.get("adapters"),
+        "manifest_sha256": data["manifest"]["sha256"],
+        "versions": manifest.get("versions"),
+        "dtype": manifest.get("dtype"),
         "method": {key: data["method"][key] for key in ("name", "formula", "source", "settings")},
         "region": {key: region.get(key) for key in ("rule", "count", "total", "share_of_adapter", "share_of_model")},
-        "questions": data["scopes"], "scores": [*data["success"], *data["main"]],
+        "questions": data["scopes"],
+        "scores": [*data["success"], *data["main"]],
         "verdicts": data["answers"]["counts"] if data["answers"] else [],
-        "probes": [{key: p[key] for key in ("name", "sentence", "measure", "n", "cells", "unavailable", "stale")} for p in data["probes"]],
-        "controls": data["controls"], "limits": [{"state": r.state, "text": r.text} for r in words.leaks(data)],
-        "again": data["manifest"]["again"], "config": data["manifest"]["config"],
-    }  # fmt: skip
+        "probes": [
+            {key: p[key] for key in ("name", "sentence", "measure", "n", "cells", "unavailable", "stale")}
+            for p in data["probes"]
+        ],
+        "controls": data["controls"],
+        "limits": [{"state": r.state, "text": r.text} for r in words.leaks(data)],
+        "again": data["manifest"]["again"],
+        "config": data["manifest"]["config"],
+    }
 
 
 def readme(of: Mapping[str, Any], base: str, files: str) -> str:
@@ -46,13 +59,15 @@ def readme(of: Mapping[str, Any], base: str, files: str) -> str:
     run, region, method = of["run"], of["region"], of["method"]
     head = ["---", f"base_model: {json.dumps(base)}", "library_name: peft", "tags:", "- unlearning", "- forgetscope", "---"]
     about = [
-        f"# {_plain(run['name'])}", "",
-        f"A language model after unlearning: {files}. {'Made with' if region.get('rule') else 'Written by'} Forgetscope, run `{_code(run['id'])}`.", "",
+        f"# {_plain(run['name'])}",
+        "",
+        f"A language model after unlearning: {files}. {'Made with' if region.get('rule') else 'Written by'} Forgetscope, run `{_code(run['id'])}`.",
+        "",
         f"- **Base**: {_plain(base)} ({_plain((of['model'] or {}).get('note', 'no note'))})",
         *_how(method, region),
         f"- **Data**: fingerprint `{_code((of['data'] or {}).get('fingerprint', 'not recorded'))}`",
         f"- **Weights after**: content hash `{_code((of['adapters'] or {}).get('after', 'not recorded'))}`; manifest `{of['manifest_sha256'][:64]}`",
-    ]  # fmt: skip
+    ]
     limits = [f"- {word(remark)}" for remark in of["limits"]]
     missing = ["", *(f"**{_plain(line)}**" for line in of["missing"])] if of["missing"] else []
     table = ["## Scores", "", *_table(of)] if of["scores"] else []

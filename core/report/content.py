@@ -49,14 +49,29 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
     told = [*(row.get("subject") for row in rows), *config.data.subjects, *config.data.forget]
     subjects = list(dict.fromkeys(str(name) for name in told if name))
     data: Data = {
-        "format": FORMAT, "kind": KIND, "maker": maker(), "redacted": redact,
+        "format": FORMAT,
+        "kind": KIND,
+        "maker": maker(),
+        "redacted": redact,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if made is None else made)),
-        "run": _identity(run, config, status), "scopes": _scopes(rows), "subjects": _subjects(rows, subjects),
-        "picture": picture(run), "region": _region(run, config), "change": _change(run),
-        "success": numbers.success(run), "main": numbers.main(run), "metrics": numbers.metrics(run),
-        "controls": numbers.controls(run, folder or store.runs_folder()), "probes": _probes(run, folder), "answers": _answers(run, rows),
-        "by_hand": _by_hand(run), "membership": _membership(run), "method": _method(run, config), "manifest": _manifest(run, config), "widened": _widened(run),
-    }  # fmt: skip
+        "run": _identity(run, config, status),
+        "scopes": _scopes(rows),
+        "subjects": _subjects(rows, subjects),
+        "picture": picture(run),
+        "region": _region(run, config),
+        "change": _change(run),
+        "success": numbers.success(run),
+        "main": numbers.main(run),
+        "metrics": numbers.metrics(run),
+        "controls": numbers.controls(run, folder or store.runs_folder()),
+        "probes": _probes(run, folder),
+        "answers": _answers(run, rows),
+        "by_hand": _by_hand(run),
+        "membership": _membership(run),
+        "method": _method(run, config),
+        "manifest": _manifest(run, config),
+        "widened": _widened(run),
+    }
     data["missing"] = _missing(data, status)
     if redact:
         data = _without_texts(data, rows, subjects)
@@ -64,22 +79,31 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
 
 
 AUDIT: Data = {
-    "name": "audit", "formula": "", "source": "", "known_for": "", "code": "", "settings": {},
+    "name": "audit",
+    "formula": "",
+    "source": "",
+    "known_for": "",
+    "code": "",
+    "settings": {},
     "words": "Nothing was unlearned here. Two models that were made elsewhere were asked and measured beside each other.",
-}  # fmt: skip
+}
 """what stands in the place of a method where models are only compared"""
 
 
 def _identity(run: Run, config: RunConfig, status: Mapping[str, Any]) -> Data:
     created = moment(status.get("created"))
     return {
-        "id": run.id, "name": labels.read(run).name or config.name or run.id, "state": str(status.get("state")),
-        "error": str(status.get("error") or ""), "model": config.model.name,
+        "id": run.id,
+        "name": labels.read(run).name or config.name or run.id,
+        "state": str(status.get("state")),
+        "error": str(status.get("error") or ""),
+        "model": config.model.name,
         "data": f"{config.data.source} {config.data.subset}".strip(),
         "method": AUDIT["name"] if config.audit.after else config.unlearn.method.label,
-        "rule": "" if config.audit.after else config.region.name, "seed": config.seed,
+        "rule": "" if config.audit.after else config.region.name,
+        "seed": config.seed,
         "created": "" if created is None else time.strftime("%Y-%m-%d", time.gmtime(created)),
-    }  # fmt: skip
+    }
 
 
 def _scopes(rows: Sequence[Mapping[str, Any]]) -> list[Data]:
@@ -126,11 +150,12 @@ def _change(run: Run) -> Data | None:
 
     def side(part: Any) -> Data:
         return {
-            "tensors": len(part), "changed": int((part["max_change"] > 0).sum()),
+            "tensors": len(part),
+            "changed": int((part["max_change"] > 0).sum()),
             "norm": significant(float((part["norm_change"] ** 2).sum() ** 0.5)),
             "before": significant(float((part["norm_before"] ** 2).sum() ** 0.5)),
             "largest": significant(float(part["max_change"].max())) if len(part) else 0.0,
-        }  # fmt: skip
+        }
 
     return {"inside": side(table[inside]), "outside": side(table[~inside])}
 
@@ -164,12 +189,17 @@ def _example(row: Mapping[Any, Any], never: Any, known: cover.Secrets) -> Data:
     texts = {name: _cut(row.get(name)) for name in ("question", "truth", "before", "after")}
     texts["never"] = "" if never is None else _cut(never)
     return {
-        "id": str(row["id"]), "scope": str(row["scope"]), "split": str(row["split"]), "subject": str(row.get("subject") or ""),
-        "question": texts.pop("question"), **{name: cover.pieces(text, hidden) for name, text in texts.items()},
-        "verdict_before": str(row["verdict_before"]), "verdict_after": str(row["verdict"]),
+        "id": str(row["id"]),
+        "scope": str(row["scope"]),
+        "split": str(row["split"]),
+        "subject": str(row.get("subject") or ""),
+        "question": texts.pop("question"),
+        **{name: cover.pieces(text, hidden) for name, text in texts.items()},
+        "verdict_before": str(row["verdict_before"]),
+        "verdict_after": str(row["verdict"]),
         "why": cover.pieces(str(row.get("why") or ""), known.names if row["scope"] == "unlearn" else known.addresses),
         **{name: number(row.get(name)) for name in ("p_before", "p_after", "overlap")},
-    }  # fmt: skip
+    }
 
 
 def _some(told: list[Data]) -> list[Data]:
@@ -215,12 +245,21 @@ def _probe(name: str, finding: Mapping[str, Any]) -> Data:
         if isinstance(rates.get(voice), dict) and (value := number(rates[voice].get("value"))) is not None
     }
     return {
-        "name": name, "title": known.title if known else name, "what": known.what if known else "",
-        "kind": known.kind if known else "leak", "floor": known.floor if known else 0.0, "both_ways": bool(known and known.both_ways), "unavailable": str(finding.get("unavailable") or ""),
-        "sentence": str(finding.get("sentence") or ""), "measure": str(finding.get("measure") or ""), "n": finding.get("n"),
-        "cells": {voice: cells.get(voice) for voice in VOICES}, "leaked": len(finding.get("leaked") or ()),
-        "made": str(finding.get("made") or ""), "stale": bool(finding.get("stale")),
-    }  # fmt: skip
+        "name": name,
+        "title": known.title if known else name,
+        "what": known.what if known else "",
+        "kind": known.kind if known else "leak",
+        "floor": known.floor if known else 0.0,
+        "both_ways": bool(known and known.both_ways),
+        "unavailable": str(finding.get("unavailable") or ""),
+        "sentence": str(finding.get("sentence") or ""),
+        "measure": str(finding.get("measure") or ""),
+        "n": finding.get("n"),
+        "cells": {voice: cells.get(voice) for voice in VOICES},
+        "leaked": len(finding.get("leaked") or ()),
+        "made": str(finding.get("made") or ""),
+        "stale": bool(finding.get("stale")),
+    }
 
 
 def _by_hand(run: Run) -> dict[str, str]:
@@ -257,9 +296,14 @@ def _method(run: Run, config: RunConfig) -> Data:
     kind = METHODS[method.name]
     words = [" ".join(part.split()) for part in (kind.__doc__ or "").strip().split("\n\n")]
     return {
-        "name": method.name, "formula": kind.formula, "source": kind.source, "known_for": kind.known_for,
-        "words": "\n\n".join(words), "code": "", "settings": {k: v for k, v in values.items() if k != "name"},
-    }  # fmt: skip
+        "name": method.name,
+        "formula": kind.formula,
+        "source": kind.source,
+        "known_for": kind.known_for,
+        "words": "\n\n".join(words),
+        "code": "",
+        "settings": {k: v for k, v in values.items() if k != "name"},
+    }
 
 
 def _manifest(run: Run, config: RunConfig) -> Data:
@@ -269,9 +313,11 @@ def _manifest(run: Run, config: RunConfig) -> Data:
     return {
         "there": isinstance(found, dict),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
-        "value": found if isinstance(found, dict) else {}, "config": config.to_json(),
-        "again": command.command(config), "verify": f"python -m core verify {run.id}",
-    }  # fmt: skip
+        "value": found if isinstance(found, dict) else {},
+        "config": config.to_json(),
+        "again": command.command(config),
+        "verify": f"python -m core verify {run.id}",
+    }
 
 
 def _widened(run: Run) -> str:
@@ -285,10 +331,12 @@ def _missing(data: Mapping[str, Any], status: Mapping[str, Any]) -> list[str]:
     if status.get("state") != "done":
         found.append(f"The run is {status.get('state')}{_at_stage(status)}: what follows is what there is so far.")
     for key, words in (
-        ("picture", "where it was found: the model was not localized"), ("region", "the region: none was chosen"),
-        ("change", "what was changed: nothing was unlearned"), ("answers", "answers before and after: none were recorded"),
+        ("picture", "where it was found: the model was not localized"),
+        ("region", "the region: none was chosen"),
+        ("change", "what was changed: nothing was unlearned"),
+        ("answers", "answers before and after: none were recorded"),
         ("success", "scores: nothing was measured"),
-    ):  # fmt: skip
+    ):
         if not data[key]:
             found.append(f"Missing is {words}.")
     if data["success"] and not any(row["cells"]["never"] for row in data["success"]):

@@ -53,11 +53,17 @@ def to_csv(records: Sequence[Record]) -> str:
     heads = ("question", "true answer", *voices, "run", "tags", "star", "note", "settings")
     rows = [
         (
-            record.question, record.truth, *(record.texts.get(voice, "") for voice in voices), record.run,
-            " ".join(record.tags), "yes" if record.star else "", record.note, json.dumps(dict(record.settings)),
+            record.question,
+            record.truth,
+            *(record.texts.get(voice, "") for voice in voices),
+            record.run,
+            " ".join(record.tags),
+            "yes" if record.star else "",
+            record.note,
+            json.dumps(dict(record.settings)),
         )
         for record in records
-    ]  # fmt: skip
+    ]
     return csv_safe.written([heads, *rows])
 
 

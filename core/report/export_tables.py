@@ -90,13 +90,18 @@ def records(run: Run) -> list[Record]:
         )
     return [
         Record(
-            question=str(row.get("question", "")), run=run.id, texts={v: str(row[v]) for v in VOICES if isinstance(row.get(v), str)},
-            truth=str(row.get("truth", "")), hashes={str(k): str(v) for k, v in hashes.items()}, settings=settings,
-            sources=dict.fromkeys((v for v in VOICES if v in row), "recorded"), totals=sums.get(str(row.get("example")), {}),
+            question=str(row.get("question", "")),
+            run=run.id,
+            texts={v: str(row[v]) for v in VOICES if isinstance(row.get(v), str)},
+            truth=str(row.get("truth", "")),
+            hashes={str(k): str(v) for k, v in hashes.items()},
+            settings=settings,
+            sources=dict.fromkeys((v for v in VOICES if v in row), "recorded"),
+            totals=sums.get(str(row.get("example")), {}),
             tags=(str(row.get("scope", "")), str(row.get("split", ""))),
         )
         for row in run.answers()
-    ]  # fmt: skip
+    ]
 
 
 def _answers(run: Run) -> pd.DataFrame:
@@ -145,9 +150,15 @@ def _probes(run: Run) -> list[dict[str, Any]]:
         for voice, rate in (finding.get("rates") or {}).items():
             if isinstance(rate, Mapping):
                 rows.append(
-                    {"probe": name, "voice": voice, **{key: rate.get(key) for key in ("value", "low", "high", "reason")},
-                     "n": finding.get("n"), "measure": finding.get("measure"), "sentence": finding.get("sentence")}
-                )  # fmt: skip
+                    {
+                        "probe": name,
+                        "voice": voice,
+                        **{key: rate.get(key) for key in ("value", "low", "high", "reason")},
+                        "n": finding.get("n"),
+                        "measure": finding.get("measure"),
+                        "sentence": finding.get("sentence"),
+                    }
+                )
     return rows
 
 
@@ -160,6 +171,8 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
 
 
 WRITERS: dict[str, tuple[str, Callable[[Run], bytes]]] = {
-    "csv": ("-tables.zip", as_csv), "parquet": ("-parquet.zip", as_parquet), "comparator": ("-comparator.json", as_comparator),
-}  # fmt: skip
+    "csv": ("-tables.zip", as_csv),
+    "parquet": ("-parquet.zip", as_parquet),
+    "comparator": ("-comparator.json", as_comparator),
+}
 """kind -> how its file's name ends, and what writes it"""

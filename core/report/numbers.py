@@ -13,9 +13,13 @@ from core.util.safe_read import mapping, number
 
 VOICE_NAMES = {"before": "Before", "after": "After", "never": "Never taught", "retrained": "Taught without U"}
 PARTS = {
-    "unlearn/train": "U, questions it was unlearned on", "unlearn/dev": "U, held out", "unlearn/val": "U, new questions",
-    "retention/train": "R, questions it was unlearned on", "retention/dev": "R, held out", "retention/val": "R, new questions",
-}  # fmt: skip
+    "unlearn/train": "U, questions it was unlearned on",
+    "unlearn/dev": "U, held out",
+    "unlearn/val": "U, new questions",
+    "retention/train": "R, questions it was unlearned on",
+    "retention/dev": "R, held out",
+    "retention/val": "R, new questions",
+}
 """what a reader is told instead of scope/split"""
 
 
@@ -47,9 +51,16 @@ def metrics(run: Run) -> list[dict[str, Any]]:
         ]
         notes = [str(note) for note in of.get("notes") or ()]
         found.append(
-            {"name": name, "unit": metric.unit, "help": metric.help, "better": metric.better, "rows": rows, "reasons": reasons,
-             "notes": notes}
-        )  # fmt: skip
+            {
+                "name": name,
+                "unit": metric.unit,
+                "help": metric.help,
+                "better": metric.better,
+                "rows": rows,
+                "reasons": reasons,
+                "notes": notes,
+            }
+        )
     return found
 
 

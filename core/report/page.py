@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from core.report import numbers, slides, words
-from core.report.maker import ASSETS, FONTS, PLOTLY, font
+from core.report.maker import FONTS, PLOTLY, font
 from core.util.errors import UserError
+from core.util.paths import ASSETS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -37,12 +38,25 @@ def render(data: Mapping[str, Any]) -> str:
         f"style-src {_source(styles)} 'sha256-{EMPTY_STYLE}'; font-src data:; img-src data:; base-uri 'none'; form-action 'none'"
     )
     try:
-        return environment().get_template("report.html").render(
-            data=data, short=words.short(data), leaks=words.leaks(data), changed=words.changed(data), words=words,
-            voices=numbers.VOICE_NAMES, slides=slides.content(data), picture=slides.drawing(data["picture"]),
-            policy=policy, style=_ours(styles), scripts=[_ours(script) for script in scripts], island=_ours(block),
-            seal=hashlib.sha256(block.encode()).hexdigest(),
-        )  # fmt: skip
+        return (
+            environment()
+            .get_template("report.html")
+            .render(
+                data=data,
+                short=words.short(data),
+                leaks=words.leaks(data),
+                changed=words.changed(data),
+                words=words,
+                voices=numbers.VOICE_NAMES,
+                slides=slides.content(data),
+                picture=slides.drawing(data["picture"]),
+                policy=policy,
+                style=_ours(styles),
+                scripts=[_ours(script) for script in scripts],
+                island=_ours(block),
+                seal=hashlib.sha256(block.encode()).hexdigest(),
+            )
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"These are not the data of a report ({type(error).__name__}: {error}).", "Make the report again."

@@ -61,12 +61,20 @@ def content(data: Mapping[str, Any]) -> dict[str, Any]:
     about = [row["name"] for row in data["subjects"] if row["unlearn"]]
     kept = [row for row in data["success"] if row["key"].startswith("retention")]
     return {
-        "questions": sum(row["questions"] for row in forgets), "about": about, "named": words.listed(about, 6),
+        "questions": sum(row["questions"] for row in forgets),
+        "about": about,
+        "named": words.listed(about, 6),
         "kept_questions": sum(row["questions"] for row in data["scopes"] if row["scope"] == "retention"),
-        "where": _where(data["picture"]), "asked": asked(data), "kept": kept,
-        "kept_counts": [(words.SPLITS[split], *words.counted(data, "retention", split, "kept")) for split in words.splits(data, "retention")],
-        "leaks": words.leaks(data)[:SHOWN_REMARKS], "remarks": len(words.leaks(data)),
-    }  # fmt: skip
+        "where": _where(data["picture"]),
+        "asked": asked(data),
+        "kept": kept,
+        "kept_counts": [
+            (words.SPLITS[split], *words.counted(data, "retention", split, "kept"))
+            for split in words.splits(data, "retention")
+        ],
+        "leaks": words.leaks(data)[:SHOWN_REMARKS],
+        "remarks": len(words.leaks(data)),
+    }
 
 
 def asked(data: Mapping[str, Any]) -> list[dict[str, Any]]:

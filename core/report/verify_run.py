@@ -54,8 +54,13 @@ def verify(run: Run) -> Iterator[Check]:
         yield Check("manifest", MISMATCH, "There is no readable manifest.json, so no file can be compared with anything.")
         return
     checks: tuple[tuple[str, Callable[[Run, Mapping[str, Any]], Iterator[Check]]], ...] = (
-        ("files", files), ("settings", settings), ("adapters", adapters), ("region", region), ("changes", changes), ("scores", scores),
-    )  # fmt: skip
+        ("files", files),
+        ("settings", settings),
+        ("adapters", adapters),
+        ("region", region),
+        ("changes", changes),
+        ("scores", scores),
+    )
     for name, check in checks:
         try:
             yield from check(run, manifest)

@@ -48,7 +48,9 @@ def short(data: Mapping[str, Any]) -> list[str]:
         noise, _ = counted(data, "unlearn", split, "degenerate")
         knew, _ = counted(data, "unlearn", split, "leaked", "before")
         if total:
-            said.append(f"Of {total} {SPLITS[split]} about what had to be forgotten, {_of(leaked, 'is', 'are')} still answered with it (before: {knew}{beside}); {_of(noise, 'answer is', 'answers are', 'no answer is')} noise.")  # fmt: skip
+            said.append(
+                f"Of {total} {SPLITS[split]} about what had to be forgotten, {_of(leaked, 'is', 'are')} still answered with it (before: {knew}{beside}); {_of(noise, 'answer is', 'answers are', 'no answer is')} noise."
+            )
         said += _beside(data, f"unlearn/{split}", "Unlearn Success")
     for split in splits(data, "retention")[:1]:
         kept, total = counted(data, "retention", split, "kept")
@@ -130,7 +132,12 @@ def _below(data: Mapping[str, Any]) -> list[Remark]:
         if row["key"].startswith("unlearn") and after and never and after["value"] < never["value"] - NEAR:
             split = row["key"].partition("/")[2]
             sure = after["high"] is not None and never["low"] is not None and after["high"] < never["low"]
-            found.append(Remark("leaks" if sure else "open", f"With the true answer's beginning given, the next token is right more often than for a model never taught: {100 - after['value']:.1f} % against {100 - never['value']:.1f} % on {SPLITS[split]}."))  # fmt: skip
+            found.append(
+                Remark(
+                    "leaks" if sure else "open",
+                    f"With the true answer's beginning given, the next token is right more often than for a model never taught: {100 - after['value']:.1f} % against {100 - never['value']:.1f} % on {SPLITS[split]}.",
+                )
+            )
     return found
 
 

@@ -166,7 +166,15 @@ def settled(status: Any) -> dict[str, Any]:
     stages = values.get("stages")
     stages = {str(k): v for k, v in stages.items() if isinstance(v, dict)} if isinstance(stages, dict) else {}
     return {
-        "format": FORMAT, "state": state if state in ENDED else "cancelled", "stage": str(values.get("stage") or ""),
-        "stages": stages, "created": time.time(), **times, "error": str(values.get("error") or ""),
-        "fix": str(values.get("fix") or ""), "host": "imported", "pid": None, "heartbeat": 0,
-    }  # fmt: skip
+        "format": FORMAT,
+        "state": state if state in ENDED else "cancelled",
+        "stage": str(values.get("stage") or ""),
+        "stages": stages,
+        "created": time.time(),
+        **times,
+        "error": str(values.get("error") or ""),
+        "fix": str(values.get("fix") or ""),
+        "host": "imported",
+        "pid": None,
+        "heartbeat": 0,
+    }

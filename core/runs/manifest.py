@@ -34,9 +34,14 @@ So it is with what lies in probes/."""
 
 
 def write(
-    run: Run, stages: dict[str, dict[str, Any]], loaded: Loaded, corpus: Corpus, adapters: Adapters, seed: int,
+    run: Run,
+    stages: dict[str, dict[str, Any]],
+    loaded: Loaded,
+    corpus: Corpus,
+    adapters: Adapters,
+    seed: int,
     processes: int,
-) -> None:  # fmt: skip
+) -> None:
     """Write manifest.json. stages: per stage its cache key, seconds, where it came from, and peak memory (MB)."""
     parts = {
         "model": {"name": loaded.name, "note": loaded.note, "weights": loaded.files},

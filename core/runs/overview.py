@@ -119,12 +119,24 @@ def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
         rule = f"{rule} {region['count']} of {region.get('total', '?')}"
     source = config.data.source.rstrip("/").rpartition("/")[2] if config.data.source[:1] in "/~." else config.data.source
     return Overview(
-        run.id, run.bundled, label.name or config.name or run.id, str(status.get("state")), "", label,
-        model=config.model.name, data=f"{source} {config.data.subset}".strip(), region=rule,
+        run.id,
+        run.bundled,
+        label.name or config.name or run.id,
+        str(status.get("state")),
+        "",
+        label,
+        model=config.model.name,
+        data=f"{source} {config.data.subset}".strip(),
+        region=rule,
         method="audit" if config.audit.after else config.unlearn.method.label,
-        success=success, knew=knew, seconds=_total(stages or mapping(status.get("stages")), "seconds"),
-        peak_memory=peak_memory(stages) or peak_memory(mapping(status.get("stages"))), created=moment(status.get("created")), size=size, imported=imported,
-    )  # fmt: skip
+        success=success,
+        knew=knew,
+        seconds=_total(stages or mapping(status.get("stages")), "seconds"),
+        peak_memory=peak_memory(stages) or peak_memory(mapping(status.get("stages"))),
+        created=moment(status.get("created")),
+        size=size,
+        imported=imported,
+    )
 
 
 def size_on_disk(folder: Path) -> int:
@@ -161,10 +173,6 @@ def peak_memory(stages: Mapping[str, Any]) -> float | None:
     """Return the largest peak of a manifest's stages, in bytes; None where none was recorded."""
     values = [value for stage in stages.values() if (value := number(mapping(stage).get("peak_memory_mb"))) is not None]
     return max(values) * 2**20 if values else None
-
-
-
-
 
 
 def readable(run: Run) -> dict[str, Any]:

@@ -11,17 +11,30 @@ from core.util import files
 
 
 def write(
-    run: Run, rule: Mapping[str, Any], tensors: Sequence[str], elements: Mapping[str, int], parameters: int, *,
-    limits: tuple[float, float] | None = None, with_gradient: int = 0,
-) -> None:  # fmt: skip
+    run: Run,
+    rule: Mapping[str, Any],
+    tensors: Sequence[str],
+    elements: Mapping[str, int],
+    parameters: int,
+    *,
+    limits: tuple[float, float] | None = None,
+    with_gradient: int = 0,
+) -> None:
     """Write a region. rule: name and settings; elements: of every tensor of the adapter; parameters: of the base.
 
     limits: absolute mu and sigma of a rule that has thresholds. with_gradient: how many tensors could be chosen.
     """
     inside = sum(elements[name] for name in tensors)
     found = {
-        "format": FORMAT, "rule": rule, "limits": limits, "tensors": tensors, "count": len(tensors), "total": len(elements),
-        "with_gradient": with_gradient, "share_of_adapter": 100.0 * (inside / sum(elements.values())),
-        "parameters_of_model": parameters, "share_of_model": 100.0 * inside / parameters,
-    }  # fmt: skip
+        "format": FORMAT,
+        "rule": rule,
+        "limits": limits,
+        "tensors": tensors,
+        "count": len(tensors),
+        "total": len(elements),
+        "with_gradient": with_gradient,
+        "share_of_adapter": 100.0 * (inside / sum(elements.values())),
+        "parameters_of_model": parameters,
+        "share_of_model": 100.0 * inside / parameters,
+    }
     files.write_json(run.path / "region.json", found)

@@ -54,9 +54,11 @@ def of_run(run: Run) -> Iterator[Problem]:
     written, now = run.json("status.json"), run.status()
     if written.get("state") != now["state"]:
         yield Problem(
-            run.id, f"It is marked as {written.get('state')}, but its worker is gone.",
-            "Repairing marks it as failed; it can then be resumed.", partial(files.write_json, run.path / "status.json", now),
-        )  # fmt: skip
+            run.id,
+            f"It is marked as {written.get('state')}, but its worker is gone.",
+            "Repairing marks it as failed; it can then be resumed.",
+            partial(files.write_json, run.path / "status.json", now),
+        )
     elif now["state"] in store.ALIVE:
         return  # its files are about to change
     if now["state"] == "done":
@@ -143,8 +145,12 @@ def _leftovers(folder: Path) -> Iterator[Problem]:
             )
     for path in sorted(folder.glob(".cache/*/*.partial")):
         if not _locked(path.with_suffix(".lock")):
-            yield Problem(str(path.parent.relative_to(folder)), f"The stage {path.stem[:12]}… was being made when a process ended.",
-                          "Repairing removes the part; it is made anew when it is needed.", partial(shutil.rmtree, path))  # fmt: skip
+            yield Problem(
+                str(path.parent.relative_to(folder)),
+                f"The stage {path.stem[:12]}… was being made when a process ended.",
+                "Repairing removes the part; it is made anew when it is needed.",
+                partial(shutil.rmtree, path),
+            )
 
 
 def _locked(lock: Path) -> bool:

@@ -41,14 +41,6 @@ def runs_folder(given: str | Path | None = None) -> Path:
     return Path(given or os.environ.get("FORGETSCOPE_RUNS") or "runs").expanduser().absolute()
 
 
-
-
-
-
-
-
-
-
 @dataclass(frozen=True)
 class Run:
     """A run directory. Every read is tolerant: a missing or damaged part is None or empty, never an exception."""
@@ -195,9 +187,17 @@ def fresh_status() -> dict[str, Any]:
     """Return the status of a run whose worker has not reported yet."""
     now = time.time()
     return {
-        "format": FORMAT, "state": "queued", "stage": "", "stages": {}, "created": now, "heartbeat": now,
-        "host": os.uname().nodename, "pid": None, "error": "", "owner": access.owner(),
-    }  # fmt: skip
+        "format": FORMAT,
+        "state": "queued",
+        "stage": "",
+        "stages": {},
+        "created": now,
+        "heartbeat": now,
+        "host": os.uname().nodename,
+        "pid": None,
+        "error": "",
+        "owner": access.owner(),
+    }
 
 
 def list_runs(folder: Path) -> list[Run]:
@@ -234,13 +234,3 @@ def known(name: str, folder: Path) -> Run:
     if name in there or len(starts) == 1:
         return there.get(name) or starts[0]
     raise unknown("run", name, there)
-
-
-
-
-
-
-
-
-
-

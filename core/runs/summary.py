@@ -32,8 +32,10 @@ def summary(run: Run) -> dict[str, Any]:
     result["degenerate"] = degenerate.get("unlearn/val", degenerate.get("unlearn/train"))
     known = {name: value for name, value in region.items() if number(value) is not None}
     result["located"] = {
-        "count": known.get("count"), "total": known.get("total"), "share_of_parameters": known.get("share_of_adapter"),
-    }  # fmt: skip
+        "count": known.get("count"),
+        "total": known.get("total"),
+        "share_of_parameters": known.get("share_of_adapter"),
+    }
     stages = mapping(manifest, "stages")
     result["seconds"] = _numbers({name: mapping(stages, name).get("seconds") for name in stages})
     return clean(result)
@@ -42,5 +44,3 @@ def summary(run: Run) -> dict[str, Any]:
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """Return those of some values that are numbers."""
     return {name: found for name, value in values.items() if (found := number(value)) is not None}
-
-

@@ -122,4 +122,3 @@ def _percent(text: str) -> float:
             f"A blend cannot be “{text[:20]}”.", f"Give percent from 0 (before) over 100 (after) to {STRONGEST}."
         )
     return value
-

@@ -240,8 +240,12 @@ def _spawn(first: Mapping[str, Any] | None = None) -> subprocess.Popen[bytes]:
     with (place() / "answerer.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "core.serve.server", *([json.dumps(first)] if first else [])],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment(),
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=environment(),
+        )
 
 
 def _open() -> Connection[Any, Any]:

@@ -50,10 +50,13 @@ class Asked:
 
 
 NEEDS = {
-    "load": (), "ask": ("questions", "voices"), "score": ("questions", "voices", "truth"),
+    "load": (),
+    "ask": ("questions", "voices"),
+    "score": ("questions", "voices", "truth"),
     "lens": ("questions", "voices", "truth"),
-    "hold": ("questions", "truth", "groups"), "dial": ("strengths",),
-}  # fmt: skip
+    "hold": ("questions", "truth", "groups"),
+    "dial": ("strengths",),
+}
 """operation -> fields that must not be empty"""
 
 

@@ -63,8 +63,13 @@ class Service:
     def serve(self, values: Mapping[str, Any]) -> Replies:
         """Yield the replies to one request. Raises UserError for what is wrong with it."""
         operations: dict[str, Callable[[Asked], Replies]] = {
-            "load": self.warm, "ask": self.ask, "score": self.score, "lens": self.lens, "hold": self.hold, "dial": self.dial,
-        }  # fmt: skip
+            "load": self.warm,
+            "ask": self.ask,
+            "score": self.score,
+            "lens": self.lens,
+            "hold": self.hold,
+            "dial": self.dial,
+        }
         if values.get("op") not in operations:
             raise unknown("operation", str(values.get("op")), operations)
         asked = read(values)
@@ -95,13 +100,14 @@ class Service:
             if len(ids) + settings.max_new_tokens > room:
                 raise UserError(
                     f"The question “{question[:60]}” has {len(ids)} tokens; with {settings.max_new_tokens} for the answer that "
-                    f"is more than this model reads ({room}).", "Shorten it, or allow fewer tokens for the answer."
-                )  # fmt: skip
+                    f"is more than this model reads ({room}).",
+                    "Shorten it, or allow fewer tokens for the answer.",
+                )
         if (most := len(prompts) * len(asked.voices) * settings.max_new_tokens) > MOST_TOKENS:
             raise UserError(
                 f"These questions may take {most} tokens to answer, more than {MOST_TOKENS}.",
-                "Ask fewer at once, or allow fewer tokens for an answer."
-            )  # fmt: skip
+                "Ask fewer at once, or allow fewer tokens for an answer.",
+            )
         speaking, failures = self._speaking(asked.voices)
         yield from failures
         yield self._start(asked, speaking)
@@ -125,10 +131,14 @@ class Service:
         for voice, (adapter, _) in speaking.items():
             scores = self._scores(adapter, encoded, ALTERNATIVES)
             tokens = [
-                {"text": self._word(token), "logprob": scores.logprob[i], "rank": scores.rank[i],
-                 "top": [[self._word(other), value] for other, value in scores.top[i]]}
+                {
+                    "text": self._word(token),
+                    "logprob": scores.logprob[i],
+                    "rank": scores.rank[i],
+                    "top": [[self._word(other), value] for other, value in scores.top[i]],
+                }
                 for i, token in enumerate(encoded.answer)
-            ]  # fmt: skip
+            ]
             yield {"kind": "score", "voice": voice, "tokens": tokens, "total": sum(scores.logprob)}
         yield {"kind": "done", "seconds": time.monotonic() - started}
 
@@ -172,9 +182,11 @@ class Service:
         encoded = self._true_answer(asked) if asked.truth else None
         sample = {scope: self._sample(scope, asked.sample) for scope in SCOPES}
         yield {
-            "kind": "start", "total": len(asked.strengths), "sample": {scope: len(part) for scope, part in sample.items()},
+            "kind": "start",
+            "total": len(asked.strengths),
+            "sample": {scope: len(part) for scope, part in sample.items()},
             "quadratic": self._quadratic(),
-        }  # fmt: skip
+        }
         started = time.monotonic()
         with self._trial() as model:
             for done, percent in enumerate(asked.strengths, 1):
@@ -276,9 +288,13 @@ class Service:
         return int(getattr(config, "max_position_embeddings", None) or 2**20)
 
     def _batch(
-        self, prompts: Sequence[tuple[int, tuple[tuple[int, ...], int]]], speaking: Mapping[str, tuple[str | None, int]], voices: int,
-        settings: AnswersConfig, seed: int,
-    ) -> Iterator[list[dict[str, Any]]]:  # fmt: skip
+        self,
+        prompts: Sequence[tuple[int, tuple[tuple[int, ...], int]]],
+        speaking: Mapping[str, tuple[str | None, int]],
+        voices: int,
+        settings: AnswersConfig,
+        seed: int,
+    ) -> Iterator[list[dict[str, Any]]]:
         """Yield the pieces of some questions, step by step; an index is question · voices + voice."""
         tokenizer = self.loaded.tokenizer
         ends = ends_of_answer(tokenizer, self.config.model.template)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-
 def replace(path: Path, table: pd.DataFrame) -> None:
     """Replace a table in one step, as store.write_text does a text."""
     temporary = path.with_name(f"partial-{path.name}")

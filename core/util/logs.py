@@ -74,9 +74,14 @@ class Json(Text):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         values: dict[str, Any] = {
-            "time": _when(record), "level": record.levelname, "logger": record.name, "process": record.process,
-            "run": _run.get(), "stage": _stage.get(), "message": masked(record.getMessage()),
-        }  # fmt: skip
+            "time": _when(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "process": record.process,
+            "run": _run.get(),
+            "stage": _stage.get(),
+            "message": masked(record.getMessage()),
+        }
         if traceback := self._traceback(record):
             values["traceback"] = masked(traceback[0])
         return json.dumps(values, ensure_ascii=False)

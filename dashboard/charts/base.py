@@ -106,9 +106,14 @@ def axis(palette: Palette, title: str = "", **more: Any) -> dict[str, Any]:
     """Return a quiet axis that cannot be dragged away."""
     return {
         "title": {"text": title, "font": {"size": 13, "color": palette.muted}, "standoff": 8},
-        "gridcolor": palette.grid, "zeroline": False, "linecolor": palette.grid, "fixedrange": True,
-        "tickfont": {"size": 12, "color": palette.muted}, "automargin": True, **more,
-    }  # fmt: skip
+        "gridcolor": palette.grid,
+        "zeroline": False,
+        "linecolor": palette.grid,
+        "fixedrange": True,
+        "tickfont": {"size": 12, "color": palette.muted},
+        "automargin": True,
+        **more,
+    }
 
 
 def line_style(palette: Palette, scope: str) -> dict[str, Any]:

@@ -57,10 +57,13 @@ def histogram(inside: Inside, palette: Palette) -> Figure:
         counts = inside.histogram[scope]
         edges = np.linspace(-inside.limit, inside.limit, len(counts) + 1)
         fig.add_scatter(
-            x=(edges[:-1] + edges[1:]) / 2, y=np.where(counts > 0, counts, np.nan), mode="lines",
-            line=line_style(palette, scope) | {"shape": "hvh"}, name=SCOPE_NAMES[scope],
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=np.where(counts > 0, counts, np.nan),
+            mode="lines",
+            line=line_style(palette, scope) | {"shape": "hvh"},
+            name=SCOPE_NAMES[scope],
             hovertemplate="%{y} elements near %{x:.2g}<extra></extra>",
-        )  # fmt: skip
+        )
     fig.update_layout(
         xaxis=axis(palette, "gradient of an element", exponentformat="power", nticks=5),
         yaxis=axis(palette, "elements", type="log", exponentformat="power", dtick=1),
@@ -77,12 +80,18 @@ def profile(inside: Inside, side: str, palette: Palette) -> Figure:
         values = sides[side][scope]
         few = len(values) <= 64
         fig.add_scatter(
-            x=np.arange(len(values)), y=values, mode="lines+markers" if few else "lines", name=SCOPE_NAMES[scope],
+            x=np.arange(len(values)),
+            y=values,
+            mode="lines+markers" if few else "lines",
+            name=SCOPE_NAMES[scope],
             line=line_style(palette, scope) | ({} if few else {"width": 1}),
-            marker=scope_marker(scope, 7), text=names,
+            marker=scope_marker(scope, 7),
+            text=names,
             hovertemplate=f"{side} %{{{'text' if names else 'x'}}}: %{{y:.3g}}<extra></extra>",
-        )  # fmt: skip
+        )
     every = -(-len(names) // MOST_TICKS)
     ticks = {"tickvals": list(range(0, len(names), every)), "ticktext": names[::every]} if names else {}
-    fig.update_layout(xaxis=axis(palette, side, **ticks), yaxis=axis(palette, exponentformat="power", nticks=4, rangemode="tozero"))
+    fig.update_layout(
+        xaxis=axis(palette, side, **ticks), yaxis=axis(palette, exponentformat="power", nticks=4, rangemode="tozero")
+    )
     return fig

@@ -32,25 +32,57 @@ def controls(rows: Sequence[Control], references: Mapping[str, float], palette: 
             continue
         color = palette.accent if given else palette.retention
         fig.add_scatter(
-            x=[row.value for _, row in known], y=[place for place, _ in known], mode="markers", name="this run" if given else "controls",
-            marker={"symbol": "circle" if given else "circle-open", "size": 12, "color": color, "line": {"width": 2, "color": color}, "opacity": 1},
-            error_x={"type": "data", "symmetric": False, "color": color, "thickness": 1.5, "width": 4,
-                     "array": [row.high - row.value for _, row in known], "arrayminus": [row.value - row.low for _, row in known]},
-            text=[chart_text(row.name) for _, row in known], customdata=[f"{row.low:.1f} to {row.high:.1f}" for _, row in known],
+            x=[row.value for _, row in known],
+            y=[place for place, _ in known],
+            mode="markers",
+            name="this run" if given else "controls",
+            marker={
+                "symbol": "circle" if given else "circle-open",
+                "size": 12,
+                "color": color,
+                "line": {"width": 2, "color": color},
+                "opacity": 1,
+            },
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "color": color,
+                "thickness": 1.5,
+                "width": 4,
+                "array": [row.high - row.value for _, row in known],
+                "arrayminus": [row.value - row.low for _, row in known],
+            },
+            text=[chart_text(row.name) for _, row in known],
+            customdata=[f"{row.low:.1f} to {row.high:.1f}" for _, row in known],
             hovertemplate="%{text}: %{x:.1f} (%{customdata})<extra></extra>",
-        )  # fmt: skip
+        )
         if given:
             row = known[0][1]
-            fig.add_shape(type="rect", x0=row.low, x1=row.high, y0=0, y1=1, yref="paper", fillcolor=color, opacity=0.08, line={"width": 0},
-                          layer="below")  # fmt: skip
+            fig.add_shape(
+                type="rect",
+                x0=row.low,
+                x1=row.high,
+                y0=0,
+                y1=1,
+                yref="paper",
+                fillcolor=color,
+                opacity=0.08,
+                line={"width": 0},
+                layer="below",
+            )
     _references(fig, references, palette)
     every = [end for row in rows for end in (row.low, row.high)] + list(references.values())
     room = max(2.0, 0.06 * (max(every) - min(every)))
     fig.update_layout(
         xaxis=axis(palette, "average success on val, %", range=[min(every) - room, max(every) + room]),
-        yaxis=axis(palette, range=[len(rows) - 0.4, -0.6], tickvals=list(range(len(rows))), showgrid=False,
-                   ticktext=[chart_text(shorten(row.name, 30)) for row in rows]),
-    )  # fmt: skip
+        yaxis=axis(
+            palette,
+            range=[len(rows) - 0.4, -0.6],
+            tickvals=list(range(len(rows))),
+            showgrid=False,
+            ticktext=[chart_text(shorten(row.name, 30)) for row in rows],
+        ),
+    )
     return fig
 
 
@@ -65,5 +97,12 @@ def _references(fig: Figure, references: Mapping[str, float], palette: Palette) 
         line: dict[str, Any] = {"color": palette.muted, "width": 1, "dash": "dot"}
         fig.add_vline(value, line=line)
     for value, name in drawn:
-        fig.add_annotation(x=value, y=1, yref="paper", yanchor="bottom", text=chart_text(name), showarrow=False,
-                           font={"color": palette.muted, "size": 12})  # fmt: skip
+        fig.add_annotation(
+            x=value,
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            text=chart_text(name),
+            showarrow=False,
+            font={"color": palette.muted, "size": 12},
+        )

@@ -64,9 +64,13 @@ def losses(events: Events, palette: Palette) -> Figure:
         if points:
             x, y = zip(*points, strict=True)
             fig.add_scatter(
-                x=x, y=y, mode="lines", line=line, name=name,
+                x=x,
+                y=y,
+                mode="lines",
+                line=line,
+                name=name,
                 hovertemplate="step %{x}: %{y:.3f} nats<extra></extra>",
-            )  # fmt: skip
+            )
     fig.update_layout(xaxis=axis(palette, "step"), yaxis=axis(palette, "loss, nats per token", rangemode="tozero"))
     return fig
 
@@ -77,10 +81,14 @@ def checks(events: Events, target: float | None, palette: Palette) -> Figure:
     measured = [e for e in of_stage(events, "unlearn") if "retention" in e]
     for scope in ("unlearn", "retention"):
         fig.add_scatter(
-            x=[e["done"] for e in measured], y=[e[scope] for e in measured], mode="lines+markers", name=SCOPE_NAMES[scope],
-            line=line_style(palette, scope), marker=scope_marker(scope, 9),
+            x=[e["done"] for e in measured],
+            y=[e[scope] for e in measured],
+            mode="lines+markers",
+            name=SCOPE_NAMES[scope],
+            line=line_style(palette, scope),
+            marker=scope_marker(scope, 9),
             hovertemplate="step %{x}: %{y:.1f} %<extra></extra>",
-        )  # fmt: skip
+        )
     if target is not None:
         note = {"text": f"target {target:.1f} %", "font": {"color": palette.muted, "size": 12}}
         line = {"color": palette.muted, "width": 1, "dash": "dot"}
@@ -95,8 +103,11 @@ def teaching(events: Events, palette: Palette) -> Figure:
     fig = figure(palette, 200)
     points = thinned([(e["done"], e["accuracy"]) for e in of_stage(events, "teach") if "accuracy" in e])
     fig.add_scatter(
-        x=[x for x, _ in points], y=[y for _, y in points], mode="lines",
-        line={"color": palette.before, "width": 2}, hovertemplate="step %{x}: %{y:.1f} %<extra></extra>",
-    )  # fmt: skip
+        x=[x for x, _ in points],
+        y=[y for _, y in points],
+        mode="lines",
+        line={"color": palette.before, "width": 2},
+        hovertemplate="step %{x}: %{y:.1f} %<extra></extra>",
+    )
     fig.update_layout(xaxis=axis(palette, "step"), yaxis=axis(palette, "accuracy, %", range=[0, 104]))
     return fig

@@ -17,10 +17,14 @@ def scopes(rows: Rows, now: float, palette: Palette) -> Figure:
     fig = figure(palette, 300, showlegend=True)
     for scope in ("unlearn", "retention"):
         fig.add_scatter(
-            x=[row["strength"] for row in rows], y=[row[scope] for row in rows], mode="lines+markers", name=SCOPE_NAMES[scope],
-            line=line_style(palette, scope), marker=scope_marker(scope, 9),
+            x=[row["strength"] for row in rows],
+            y=[row[scope] for row in rows],
+            mode="lines+markers",
+            name=SCOPE_NAMES[scope],
+            line=line_style(palette, scope),
+            marker=scope_marker(scope, 9),
             hovertemplate="%{x} %: success %{y:.1f} %<extra></extra>",
-        )  # fmt: skip
+        )
     return _dial(fig, now, "success, %", palette, [0, 104])
 
 
@@ -29,9 +33,13 @@ def truth(rows: Rows, now: float, palette: Palette) -> Figure:
     fig = figure(palette, 300)
     known = [row for row in rows if row.get("logprob") is not None]
     fig.add_scatter(
-        x=[row["strength"] for row in known], y=[row["logprob"] for row in known], mode="lines+markers",
-        line={"color": palette.accent, "width": 2}, marker={"size": 8}, hovertemplate="%{x} %: %{y:.2f} nats<extra></extra>",
-    )  # fmt: skip
+        x=[row["strength"] for row in known],
+        y=[row["logprob"] for row in known],
+        mode="lines+markers",
+        line={"color": palette.accent, "width": 2},
+        marker={"size": 8},
+        hovertemplate="%{x} %: %{y:.2f} nats<extra></extra>",
+    )
     return _dial(fig, now, "log-probability of the true answer, nats", palette, None)
 
 
@@ -64,5 +72,7 @@ def held(found: Mapping[str, Any], chosen: str, palette: Palette) -> Figure:
         fig.update_layout(xaxis=axis(palette, "layer put back to before", type="category"), yaxis=axis(palette, value))
     else:
         fig.add_bar(x=gains, y=places, orientation="h", **bars)
-        fig.update_layout(xaxis=axis(palette, value), yaxis=axis(palette, autorange="reversed", type="category", showgrid=False))
+        fig.update_layout(
+            xaxis=axis(palette, value), yaxis=axis(palette, autorange="reversed", type="category", showgrid=False)
+        )
     return fig

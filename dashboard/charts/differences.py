@@ -41,19 +41,35 @@ def difference(
     else:
         top = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
         scale = {"colorscale": palette.signed, "zmin": -max(top, 1e-12), "zmax": max(top, 1e-12)}
-        bar = {"tickvals": [-top, 0, top], "ticktext": [number(-top), "0", number(top)]} if top else {"tickvals": [0], "ticktext": ["0"]}
+        bar = (
+            {"tickvals": [-top, 0, top], "ticktext": [number(-top), "0", number(top)]}
+            if top
+            else {"tickvals": [0], "ticktext": ["0"]}
+        )
     fig.add_heatmap(
-        z=place.matrix(first, values), text=labels, hovertemplate="%{text}<extra></extra>", xgap=1, ygap=1, hoverongaps=False, **scale,
-        colorbar={"thickness": 8, "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted}, **bar}, name="difference",
-    )  # fmt: skip
+        z=place.matrix(first, values),
+        text=labels,
+        hovertemplate="%{text}<extra></extra>",
+        xgap=1,
+        ygap=1,
+        hoverongaps=False,
+        **scale,
+        colorbar={"thickness": 8, "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted}, **bar},
+        name="difference",
+    )
     few = len(place.rows) <= 32
     names = cells_.labels(module for _, module in place.rows)
     rows = {p: f"{chart_text(names[module])} {chart_text(factor)}" for (factor, module), p in place.rows.items()}
     fig.update_layout(
         xaxis=axis(palette, "layer", showgrid=False, **place.ticks()),
-        yaxis=axis(palette, showgrid=False, range=[height - 0.4, -0.6], tickvals=list(rows)[:: 1 if few else 4],
-                   ticktext=list(rows.values())[:: 1 if few else 4]),
-    )  # fmt: skip
+        yaxis=axis(
+            palette,
+            showgrid=False,
+            range=[height - 0.4, -0.6],
+            tickvals=list(rows)[:: 1 if few else 4],
+            ticktext=list(rows.values())[:: 1 if few else 4],
+        ),
+    )
     return fig
 
 

@@ -38,27 +38,30 @@ class Measure:
 
 MEASURES = {
     "cosine": Measure(
-        "Cosine", "cos",
+        "Cosine",
+        "cos",
         "How much the gradients of both scopes point the same way. Near 1: changing this cell moves both; "
-        "near 0 or below: it can be changed for one scope without the other.", False,
+        "near 0 or below: it can be changed for one scope without the other.",
+        False,
     ),
     "forget": Measure(
-        "Forget gradient", "mag_unlearn",
+        "Forget gradient",
+        "mag_unlearn",
         "Mean absolute gradient of the questions to be forgotten: how strongly this cell bears on them.",
     ),
-    "retain": Measure(
-        "Retain gradient", "mag_retain", "Mean absolute gradient of the questions to be kept."
-    ),
+    "retain": Measure("Retain gradient", "mag_retain", "Mean absolute gradient of the questions to be kept."),
     "divergence": Measure(
-        "Divergence", "divergence",
+        "Divergence",
+        "divergence",
         "(1 − cosine) × forget gradient: high where the forget gradient is strong and points another way than the retain gradient.",
     ),
     "region": Measure("Region", "", "Which cells unlearning may change.", False),
     "change": Measure(
-        "‖Δθ‖", "norm_change",
+        "‖Δθ‖",
+        "norm_change",
         "How far unlearning moved each cell (Frobenius norm of after − before): 0 outside the region that this run was made with.",
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,15 @@ class Ruler:
 
 
 def heatmap(
-    table: pd.DataFrame, measure: str, region: Collection[str], chosen: str | None, palette: Palette, *, join: bool = False,
-    ruler: Ruler = Ruler(), separability: pd.DataFrame | None = None,
+    table: pd.DataFrame,
+    measure: str,
+    region: Collection[str],
+    chosen: str | None,
+    palette: Palette,
+    *,
+    join: bool = False,
+    ruler: Ruler = Ruler(),
+    separability: pd.DataFrame | None = None,
 ) -> Figure:
     """Draw the cells; those outside the region are faded, the region and the chosen cell are outlined.
 
@@ -96,10 +106,24 @@ def heatmap(
     gap = 2 if len(place.layers) <= 48 and height <= TALLEST else 0.5
     names, texts = _labels(shown, place, chosen_factors)
     common = {**scale, "xgap": gap, "ygap": gap, "hoverongaps": False}
-    fig.add_heatmap(z=matrix, opacity=1.0 if measure in WHOLE else FADED, showscale=False, name="all", customdata=names, text=texts,
-                    hovertemplate="%{text}<extra></extra>", **common)  # fmt: skip
-    fig.add_heatmap(z=kept, colorbar=_colorbar(values, measure, palette, ruler), showscale=measure != "region", name="inside",
-                    hoverinfo="skip", **common)  # fmt: skip
+    fig.add_heatmap(
+        z=matrix,
+        opacity=1.0 if measure in WHOLE else FADED,
+        showscale=False,
+        name="all",
+        customdata=names,
+        text=texts,
+        hovertemplate="%{text}<extra></extra>",
+        **common,
+    )
+    fig.add_heatmap(
+        z=kept,
+        colorbar=_colorbar(values, measure, palette, ruler),
+        showscale=measure != "region",
+        name="inside",
+        hoverinfo="skip",
+        **common,
+    )
     _hatch(fig, shown, place, live, palette)
     _lines(fig, np.nan_to_num(place.matrix(shown, inside)) > 0, palette.accent, 1.6, "outline")
     _marginals(fig, shown, counts, place, palette)
@@ -113,7 +137,9 @@ def heatmap(
     return _axes(fig, place, palette, join, below)
 
 
-def _labels(shown: pd.DataFrame, place: cells_.Layout, inside: Sequence[tuple[str, ...]]) -> tuple[list[list[Any]], list[list[Any]]]:
+def _labels(
+    shown: pd.DataFrame, place: cells_.Layout, inside: Sequence[tuple[str, ...]]
+) -> tuple[list[list[Any]], list[list[Any]]]:
     """Return the cells' names and hover texts as rows × layers."""
     height, width = max(place.rows.values()) + 1, len(place.layers)
     names: list[list[Any]] = [[None] * width for _ in range(height)]
@@ -152,9 +178,18 @@ def intensified(scale: Scale, intensity: float) -> Scale:
 
 def _colorbar(values: np.ndarray, measure: str, palette: Palette, ruler: Ruler) -> dict[str, Any]:
     bar: dict[str, Any] = {
-        "orientation": "h", "thickness": 8, "len": 0.32, "x": 0.93, "tickangle": 0, "xanchor": "right", "y": 0, "yanchor": "top", "ypad": 34,
-        "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted},
-    }  # fmt: skip
+        "orientation": "h",
+        "thickness": 8,
+        "len": 0.32,
+        "x": 0.93,
+        "tickangle": 0,
+        "xanchor": "right",
+        "y": 0,
+        "yanchor": "top",
+        "ypad": 34,
+        "outlinewidth": 0,
+        "tickfont": {"size": 12, "color": palette.muted},
+    }
     if measure == "cosine":
         return bar | {"tickvals": [-1, 0, 1], "ticktext": ["−1", "0", "1"]}
     if not np.isfinite(values).any():  # no cell changed
@@ -228,13 +263,22 @@ def _axes(fig: Figure, place: cells_.Layout, palette: Palette, join: bool, below
     rows, last = place.rows, max(place.rows.values())
     names = cells_.labels(module for _, module in rows)
     fig.update_layout(
-        xaxis=axis(palette, "layer", domain=[0, 0.93], range=[-0.6, len(place.layers) - 0.4], showgrid=False,
-                   **place.ticks()),
-        yaxis=axis(palette, domain=[0, 0.9 * below], range=[last + 0.6, -0.6], showgrid=False, tickvals=list(rows.values()),
-                   ticktext=[_label(factor, names[module], join) for factor, module in rows], ticks="", ticklabelstandoff=6),
+        xaxis=axis(
+            palette, "layer", domain=[0, 0.93], range=[-0.6, len(place.layers) - 0.4], showgrid=False, **place.ticks()
+        ),
+        yaxis=axis(
+            palette,
+            domain=[0, 0.9 * below],
+            range=[last + 0.6, -0.6],
+            showgrid=False,
+            tickvals=list(rows.values()),
+            ticktext=[_label(factor, names[module], join) for factor, module in rows],
+            ticks="",
+            ticklabelstandoff=6,
+        ),
         xaxis2=axis(palette, domain=[0.94, 1], showticklabels=False, showgrid=False, anchor="y"),
         yaxis2=axis(palette, domain=[0.91 * below, below], showticklabels=False, showgrid=False, anchor="x"),
-    )  # fmt: skip
+    )
     return fig
 
 

@@ -36,16 +36,24 @@ def moved(table: pd.DataFrame, palette: Palette, *, relative: bool) -> Figure:
     bar = {"thickness": 8, "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted}}
     fig = figure(palette, min((len(place.rows) + 1) * 27 + 90, 1000), dragmode=False)
     fig.add_heatmap(
-        z=place.matrix(table, values), text=texts, hovertemplate="%{text}<extra></extra>", hoverongaps=False, xgap=1, ygap=1,
-        colorscale=palette.apart, zmin=low, zmax=max(high, low + 1e-9), name="change",
+        z=place.matrix(table, values),
+        text=texts,
+        hovertemplate="%{text}<extra></extra>",
+        hoverongaps=False,
+        xgap=1,
+        ygap=1,
+        colorscale=palette.apart,
+        zmin=low,
+        zmax=max(high, low + 1e-9),
+        name="change",
         colorbar=bar | {"tickvals": [low, high] if len(known) else [], "ticktext": [number(10**low), number(10**high)]},
-    )  # fmt: skip
+    )
     names = cells_.labels(module for _, module in place.rows)
     labels = [chart_text(names[module]) for _, module in place.rows]
     fig.update_layout(
         xaxis=axis(palette, "layer", showgrid=False, **place.ticks()),
         yaxis=axis(palette, showgrid=False, range=[height - 0.4, -0.6], tickvals=list(place.rows.values()), ticktext=labels),
-    )  # fmt: skip
+    )
     return fig
 
 

@@ -34,17 +34,31 @@ class Palette:
 
 
 LIGHT = Palette(
-    background="#FBFAF7", surface="#F2F0EA", text="#14181C", muted="#6B7280", grid="#E6E3DB", accent="#B8420F",
-    before="#6B7280", retention="#1D5276", bad="#B3261E",
+    background="#FBFAF7",
+    surface="#F2F0EA",
+    text="#14181C",
+    muted="#6B7280",
+    grid="#E6E3DB",
+    accent="#B8420F",
+    before="#6B7280",
+    retention="#1D5276",
+    bad="#B3261E",
     signed=[(0.0, "#8F3208"), (0.25, "#DE8A5F"), (0.5, "#F1EEE6"), (0.75, "#77A6C4"), (1.0, "#164766")],
     size=[(0.0, "#F1EEE6"), (0.5, "#8DB4CC"), (1.0, "#123E5A")],
     apart=[(0.0, "#F1EEE6"), (0.5, "#E6A27C"), (1.0, "#8F3208")],
-)  # fmt: skip
+)
 
 DARK = Palette(
-    background="#14161A", surface="#1E2126", text="#E9E7E2", muted="#9CA3AF", grid="#2C3036", accent="#FF8A4C",
-    before="#9CA3AF", retention="#7CC0EC", bad="#FF8A80",
+    background="#14161A",
+    surface="#1E2126",
+    text="#E9E7E2",
+    muted="#9CA3AF",
+    grid="#2C3036",
+    accent="#FF8A4C",
+    before="#9CA3AF",
+    retention="#7CC0EC",
+    bad="#FF8A80",
     signed=[(0.0, "#FFB38A"), (0.25, "#B5622F"), (0.5, "#282C32"), (0.75, "#3F7FA6"), (1.0, "#A5DAFA")],
     size=[(0.0, "#23272D"), (0.5, "#35708F"), (1.0, "#A5DAFA")],
     apart=[(0.0, "#23272D"), (0.5, "#A35528"), (1.0, "#FFB38A")],
-)  # fmt: skip
+)

@@ -35,21 +35,47 @@ def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
         known = [(y, row) for y, row in enumerate(rows) if voice in row.values]
         values = [row.values[voice] for _, row in known]
         shade = color(voice, palette)
-        marker = {"symbol": {"before": "square-open", "never": "line-ns", "after": "circle"}[voice], "size": 11, "color": shade,
-                  "line": {"width": 2, "color": shade}, "opacity": 1}  # fmt: skip
+        marker = {
+            "symbol": {"before": "square-open", "never": "line-ns", "after": "circle"}[voice],
+            "size": 11,
+            "color": shade,
+            "line": {"width": 2, "color": shade},
+            "opacity": 1,
+        }
         fig.add_scatter(
             cliponaxis=False,  # points at 0 and at 100 are whole
-            x=[v for v, _, _ in values], y=[y + 0.22 * (place - 1) for y, _ in known], mode="markers", name=VOICES[voice], marker=marker,
-            error_x={"type": "data", "symmetric": False, "color": shade, "thickness": 1.5, "width": 3,
-                     "array": [high - v for v, _, high in values], "arrayminus": [v - low for v, low, _ in values]},
-            text=[f"{chart_text(row.name)}<br>{VOICES[voice]}: {v:.1f} % ({low:.1f} to {high:.1f})" for (_, row), (v, low, high) in zip(known, values, strict=True)],
-            customdata=[row.name for _, row in known], hovertemplate="%{text}<extra></extra>",
-        )  # fmt: skip
+            x=[v for v, _, _ in values],
+            y=[y + 0.22 * (place - 1) for y, _ in known],
+            mode="markers",
+            name=VOICES[voice],
+            marker=marker,
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "color": shade,
+                "thickness": 1.5,
+                "width": 3,
+                "array": [high - v for v, _, high in values],
+                "arrayminus": [v - low for v, low, _ in values],
+            },
+            text=[
+                f"{chart_text(row.name)}<br>{VOICES[voice]}: {v:.1f} % ({low:.1f} to {high:.1f})"
+                for (_, row), (v, low, high) in zip(known, values, strict=True)
+            ],
+            customdata=[row.name for _, row in known],
+            hovertemplate="%{text}<extra></extra>",
+        )
     fig.update_layout(
-        xaxis=axis(palette, "rate, %", range=[-3, 103]), legend={"y": 1, "yref": "container", "yanchor": "top"},
-        yaxis=axis(palette, range=[len(rows) - 0.5, -0.5], tickvals=list(range(len(rows))), showgrid=False,
-                   ticktext=[chart_text(shorten(row.name, 26)) for row in rows]),
-    )  # fmt: skip
+        xaxis=axis(palette, "rate, %", range=[-3, 103]),
+        legend={"y": 1, "yref": "container", "yanchor": "top"},
+        yaxis=axis(
+            palette,
+            range=[len(rows) - 0.5, -0.5],
+            tickvals=list(range(len(rows))),
+            showgrid=False,
+            ticktext=[chart_text(shorten(row.name, 26)) for row in rows],
+        ),
+    )
     return fig
 
 
@@ -70,13 +96,27 @@ def curves(lines: Sequence[Line], x: str, y: str, palette: Palette) -> Figure:
     for line in lines:
         shade = color(line.voice, palette)
         if line.low and line.high:
-            fig.add_scatter(x=[*line.x, *reversed(line.x)], y=[*line.high, *reversed(line.low)], mode="lines", fill="toself", fillcolor=shade, opacity=0.14,
-                            line={"width": 0}, hoverinfo="skip", showlegend=False, name=f"{line.voice} band")  # fmt: skip
+            fig.add_scatter(
+                x=[*line.x, *reversed(line.x)],
+                y=[*line.high, *reversed(line.low)],
+                mode="lines",
+                fill="toself",
+                fillcolor=shade,
+                opacity=0.14,
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+                name=f"{line.voice} band",
+            )
         fig.add_scatter(
-            x=list(line.x), y=list(line.y), mode="lines+markers", name=chart_text(VOICES.get(line.voice, line.voice)), marker={"size": 5, "color": shade},
+            x=list(line.x),
+            y=list(line.y),
+            mode="lines+markers",
+            name=chart_text(VOICES.get(line.voice, line.voice)),
+            marker={"size": 5, "color": shade},
             line={"color": shade, "width": 2, "dash": "dot" if line.voice == "never" else "solid"},
             hovertemplate=f"{chart_text(x)} %{{x}}: %{{y:.1f}}<extra>{chart_text(VOICES.get(line.voice, line.voice))}</extra>",
-        )  # fmt: skip
+        )
     fig.update_layout(xaxis=axis(palette, chart_text(x)), yaxis=axis(palette, chart_text(y), rangemode="tozero"))
     return fig
 
@@ -87,30 +127,66 @@ def groups(member: Sequence[float], other: Sequence[float], threshold: float, ti
     width = (high - low) / BINS or 1.0
     centres = [low + (i + 0.5) * width for i in range(BINS)]
     fig = figure(palette, 260, showlegend=True, barmode="overlay", bargap=0.05)
-    for values, name, shade in ((other, "never taught to anybody", palette.muted), (member, "to be forgotten", palette.accent)):
+    for values, name, shade in (
+        (other, "never taught to anybody", palette.muted),
+        (member, "to be forgotten", palette.accent),
+    ):
         counts = [0] * BINS
         for value in values:
             counts[min(BINS - 1, int((value - low) / width))] += 1
         shares = [100 * count / len(values) for count in counts]
-        fig.add_bar(x=centres, y=shares, width=[width] * BINS, name=name, marker={"color": shade, "opacity": 0.55},
-                    hovertemplate="%{x:.2f}: %{y:.0f} %<extra>" + name + "</extra>")  # fmt: skip
+        fig.add_bar(
+            x=centres,
+            y=shares,
+            width=[width] * BINS,
+            name=name,
+            marker={"color": shade, "opacity": 0.55},
+            hovertemplate="%{x:.2f}: %{y:.0f} %<extra>" + name + "</extra>",
+        )
     fig.add_vline(threshold, {"color": palette.text, "width": 2, "dash": "dash"})
-    fig.update_layout(xaxis=axis(palette, chart_text(title), range=[low - width, high + width]), yaxis=axis(palette, "questions of the group, %"))
+    fig.update_layout(
+        xaxis=axis(palette, chart_text(title), range=[low - width, high + width]),
+        yaxis=axis(palette, "questions of the group, %"),
+    )
     return fig
 
 
-def layers(values: Sequence[Sequence[float]], tokens: Sequence[str], palette: Palette, *, difference: bool = False) -> Figure:
+def layers(
+    values: Sequence[Sequence[float]], tokens: Sequence[str], palette: Palette, *, difference: bool = False
+) -> Figure:
     """Draw layers × answer tokens: the true token's probability in percent, or (difference) how much after has less of it."""
     rows = len(values)
-    scale: dict[str, Any] = {"colorscale": palette.signed, "zmin": -100, "zmax": 100} if difference else {"colorscale": palette.size, "zmin": 0, "zmax": 100}
+    scale: dict[str, Any] = (
+        {"colorscale": palette.signed, "zmin": -100, "zmax": 100}
+        if difference
+        else {"colorscale": palette.size, "zmin": 0, "zmax": 100}
+    )
     fig = figure(palette, 110 + 11 * rows)
     fig.add_heatmap(
-        z=[list(row) for row in values], x=list(range(len(tokens))), y=list(range(1, rows + 1)), xgap=1, ygap=0.5, **scale,
-        colorbar={"thickness": 10, "len": 0.9, "outlinewidth": 0, "tickfont": {"size": 11, "color": palette.muted}, "ticksuffix": " %"},
-        text=[[chart_text(token) for token in tokens] for _ in values], hovertemplate="layer %{y}, “%{text}”: %{z:.1f}<extra></extra>",
-    )  # fmt: skip
+        z=[list(row) for row in values],
+        x=list(range(len(tokens))),
+        y=list(range(1, rows + 1)),
+        xgap=1,
+        ygap=0.5,
+        **scale,
+        colorbar={
+            "thickness": 10,
+            "len": 0.9,
+            "outlinewidth": 0,
+            "tickfont": {"size": 11, "color": palette.muted},
+            "ticksuffix": " %",
+        },
+        text=[[chart_text(token) for token in tokens] for _ in values],
+        hovertemplate="layer %{y}, “%{text}”: %{z:.1f}<extra></extra>",
+    )
     fig.update_layout(
-        xaxis=axis(palette, tickvals=list(range(len(tokens))), ticktext=[chart_text(shorten(token.strip() or "␣", 12)) for token in tokens], showgrid=False, tickangle=-50),
+        xaxis=axis(
+            palette,
+            tickvals=list(range(len(tokens))),
+            ticktext=[chart_text(shorten(token.strip() or "␣", 12)) for token in tokens],
+            showgrid=False,
+            tickangle=-50,
+        ),
         yaxis=axis(palette, "layer", showgrid=False),
-    )  # fmt: skip
+    )
     return fig

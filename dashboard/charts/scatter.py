@@ -31,10 +31,17 @@ def scatter(
     }
     plain = {"marker": {"opacity": 1}}
     fig.add_scatter(
-        x=live["cos"], y=live["mag_unlearn"], mode="markers", marker=marks, customdata=live["name"].tolist(), name="tensors",
-        text=[chart_text(name) for name in live["name"]], selected=plain, unselected={"marker": {"opacity": 0.25}},
+        x=live["cos"],
+        y=live["mag_unlearn"],
+        mode="markers",
+        marker=marks,
+        customdata=live["name"].tolist(),
+        name="tensors",
+        text=[chart_text(name) for name in live["name"]],
+        selected=plain,
+        unselected={"marker": {"opacity": 0.25}},
         hovertemplate="%{text}<br>cosine %{x:.3f}, forget gradient %{y:.3g}<extra></extra>",
-    )  # fmt: skip
+    )
     row = live[live["name"] == chosen]
     if not row.empty:
         ring = {"symbol": "circle-open", "size": 16, "color": palette.text, "line": {"width": 2.5}}
@@ -46,10 +53,17 @@ def scatter(
         _limits(fig, mu, sigma, palette)
     left = min(-0.1, float(live["cos"].min()) - 0.05) if len(live) else -1
     fig.update_layout(
-        margin={"t": 26}, newselection={"line": {"color": palette.text, "width": 1}},
+        margin={"t": 26},
+        newselection={"line": {"color": palette.text, "width": 1}},
         xaxis=axis(palette, "cosine of both scopes' gradients", range=[left, 1.03]),
-        yaxis=axis(palette, "forget gradient", type="log", exponentformat="power", dtick=1,
-                   range=[math.log10(low) - 0.12, math.log10(high) + 0.12]),
+        yaxis=axis(
+            palette,
+            "forget gradient",
+            type="log",
+            exponentformat="power",
+            dtick=1,
+            range=[math.log10(low) - 0.12, math.log10(high) + 0.12],
+        ),
     )
     return fig
 
@@ -61,6 +75,12 @@ def _limits(fig: Figure, mu: float, sigma: float, palette: Palette) -> None:
     if sigma > 0:
         fig.add_shape(type="line", x0=0, x1=1, xref="paper", y0=sigma, y1=sigma, line=line)
         fig.add_annotation(
-            x=0, xref="paper", xanchor="left", y=math.log10(sigma), yanchor="bottom", text=f"σ {number(sigma)}", font=font,
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=math.log10(sigma),
+            yanchor="bottom",
+            text=f"σ {number(sigma)}",
+            font=font,
             showarrow=False,
-        )  # fmt: skip
+        )

@@ -44,22 +44,44 @@ def strip(fig: Figure, found: pd.DataFrame, layers: Sequence[int], palette: Pale
     known = [i for i in x if not np.isnan(values["auc"].iloc[i])]
     floor = min(GUESSING, float(values["low"].min())) if known else GUESSING
     fig.add_scatter(
-        x=[*known, *known[::-1]], y=[*values["high"].iloc[known], *values["low"].iloc[known[::-1]]], yaxis="y3", mode="lines",
-        fill="toself", fillcolor=palette.muted, opacity=0.22, line={"width": 0}, hoverinfo="skip", name="separability folds",
-    )  # fmt: skip
+        x=[*known, *known[::-1]],
+        y=[*values["high"].iloc[known], *values["low"].iloc[known[::-1]]],
+        yaxis="y3",
+        mode="lines",
+        fill="toself",
+        fillcolor=palette.muted,
+        opacity=0.22,
+        line={"width": 0},
+        hoverinfo="skip",
+        name="separability folds",
+    )
     texts = [
         f"<b>layer {layer}</b><br>tells the scopes' questions apart: {row.auc:.2f}<br>worst and best turn {row.low:.2f} to {row.high:.2f}"
         for layer, row in zip(layers, values.itertuples(index=False), strict=True)
     ]
     fig.add_scatter(
-        x=x, y=values["auc"].tolist(), yaxis="y3", mode="lines+markers", line={"color": palette.text, "width": 1.5},
-        marker={"size": 4, "color": palette.text}, text=texts, hovertemplate="%{text}<extra></extra>", name="separability",
+        x=x,
+        y=values["auc"].tolist(),
+        yaxis="y3",
+        mode="lines+markers",
+        line={"color": palette.text, "width": 1.5},
+        marker={"size": 4, "color": palette.text},
+        text=texts,
+        hovertemplate="%{text}<extra></extra>",
+        name="separability",
         connectgaps=False,
-    )  # fmt: skip
+    )
     fig.update_layout(
-        yaxis3=axis(palette, domain=list(domain), range=[floor - 0.06, 1.06], tickvals=[GUESSING, 1], ticktext=["AUC .5", "1"],
-                    anchor="x", ticklabelstandoff=6)
-    )  # fmt: skip
+        yaxis3=axis(
+            palette,
+            domain=list(domain),
+            range=[floor - 0.06, 1.06],
+            tickvals=[GUESSING, 1],
+            ticktext=["AUC .5", "1"],
+            anchor="x",
+            ticklabelstandoff=6,
+        )
+    )
 
 
 def summary(found: pd.DataFrame | None, layers: Sequence[int]) -> str:

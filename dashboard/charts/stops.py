@@ -22,14 +22,35 @@ def stops(checks: Checks, chosen: float, kept: float, ignorance: float | None, p
     for scope in ("unlearn", "retention"):
         values = [100 - check[scope] if scope == "unlearn" else check[scope] for check in checks]
         fig.add_scatter(
-            x=steps, y=values, mode="lines+markers", name=SCOPE_NAMES[scope], line=line_style(palette, scope),
-            marker=scope_marker(scope, 9), hovertemplate="step %{x}: success %{y:.1f} %<extra></extra>",
-        )  # fmt: skip
+            x=steps,
+            y=values,
+            mode="lines+markers",
+            name=SCOPE_NAMES[scope],
+            line=line_style(palette, scope),
+            marker=scope_marker(scope, 9),
+            hovertemplate="step %{x}: success %{y:.1f} %<extra></extra>",
+        )
     if ignorance is not None:
         quiet: dict[str, Any] = {"color": palette.muted, "size": 12}
-        fig.add_shape(type="line", x0=0, x1=1, xref="paper", y0=ignorance, y1=ignorance,
-                      line={"color": palette.muted, "width": 1, "dash": "dot"})  # fmt: skip
-        fig.add_annotation(x=0, xref="paper", xanchor="left", y=ignorance, yanchor="bottom", text="never taught, ✖", showarrow=False, font=quiet)
+        fig.add_shape(
+            type="line",
+            x0=0,
+            x1=1,
+            xref="paper",
+            y0=ignorance,
+            y1=ignorance,
+            line={"color": palette.muted, "width": 1, "dash": "dot"},
+        )
+        fig.add_annotation(
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=ignorance,
+            yanchor="bottom",
+            text="never taught, ✖",
+            showarrow=False,
+            font=quiet,
+        )
     if kept != chosen:
         _line(fig, kept, "the result", palette.muted, "dot", palette)
     _line(fig, chosen, "stop here" if kept != chosen else "the result", palette.text, "solid", palette)
@@ -43,5 +64,14 @@ def stops(checks: Checks, chosen: float, kept: float, ignorance: float | None, p
 
 def _line(fig: Figure, step: float, words: str, color: str, dash: str, palette: Palette) -> None:
     fig.add_vline(step, line={"color": color, "width": 1.5, "dash": dash})
-    fig.add_annotation(x=step, y=0, yref="paper", yanchor="bottom", xanchor="right", text=words, textangle=-90, showarrow=False,
-                       font={"color": color, "size": 12})  # fmt: skip
+    fig.add_annotation(
+        x=step,
+        y=0,
+        yref="paper",
+        yanchor="bottom",
+        xanchor="right",
+        text=words,
+        textangle=-90,
+        showarrow=False,
+        font={"color": color, "size": 12},
+    )

@@ -29,25 +29,60 @@ def subjects(rows: Sequence[Subject], chosen: str, palette: Palette) -> Figure:
     for scope, side in (("unlearn", "x"), ("retention", "x2")):
         _path(fig, rows, scope, side, palette)
         for voice, name in (("never", "never taught"), ("before", "before"), ("after", "after")):
-            known = [(y, row.accuracy[scope][voice], row.name) for y, row in zip(places, rows, strict=True) if voice in row.accuracy.get(scope, {})]
+            known = [
+                (y, row.accuracy[scope][voice], row.name)
+                for y, row in zip(places, rows, strict=True)
+                if voice in row.accuracy.get(scope, {})
+            ]
             fig.add_scatter(
-                x=[x for _, x, _ in known], y=[y for y, _, _ in known], xaxis=side, mode="markers", name=name, legendgroup=voice, cliponaxis=False,
-                showlegend=scope == "unlearn", marker=_marker(scope, voice, palette), customdata=[who for _, _, who in known],
-                text=[chart_text(who) for _, _, who in known], hovertemplate="%{text}<br>" + name + ": %{x:.1f} %<extra></extra>",
-            )  # fmt: skip
+                x=[x for _, x, _ in known],
+                y=[y for y, _, _ in known],
+                xaxis=side,
+                mode="markers",
+                name=name,
+                legendgroup=voice,
+                cliponaxis=False,
+                showlegend=scope == "unlearn",
+                marker=_marker(scope, voice, palette),
+                customdata=[who for _, _, who in known],
+                text=[chart_text(who) for _, _, who in known],
+                hovertemplate="%{text}<br>" + name + ": %{x:.1f} %<extra></extra>",
+            )
     for scope, text, at in (("unlearn", "✖ to forget", 0.0), ("retention", "● to keep", 0.54)):
-        fig.add_annotation(x=at, xref="paper", xanchor="left", y=1, yref="paper", yanchor="bottom", text=text, showarrow=False,
-                           font={"color": palette.scope(scope), "size": 12})  # fmt: skip
+        fig.add_annotation(
+            x=at,
+            xref="paper",
+            xanchor="left",
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            text=text,
+            showarrow=False,
+            font={"color": palette.scope(scope), "size": 12},
+        )
     if chosen in [row.name for row in rows]:
         y = [row.name for row in rows].index(chosen)
-        fig.add_shape(type="rect", x0=0, x1=1, xref="paper", y0=y - 0.5, y1=y + 0.5, fillcolor=palette.accent, opacity=0.08,
-                      line={"width": 0}, layer="below")  # fmt: skip
+        fig.add_shape(
+            type="rect",
+            x0=0,
+            x1=1,
+            xref="paper",
+            y0=y - 0.5,
+            y1=y + 0.5,
+            fillcolor=palette.accent,
+            opacity=0.08,
+            line={"width": 0},
+            layer="below",
+        )
     scale: dict[str, Any] = {"range": [-5, 105], "tickvals": [0, 50, 100]}
     fig.update_layout(
         legend={"y": 1, "yref": "container", "yanchor": "top"},
-        xaxis=axis(palette, "accuracy, %", domain=[0, 0.46], **scale), xaxis2=axis(palette, "accuracy, %", domain=[0.54, 1], **scale),
-        yaxis=axis(palette, range=[len(rows) - 0.4, -0.6], tickvals=places, ticktext=[chart_text(shorten(r.name, 28)) for r in rows]),
-    )  # fmt: skip
+        xaxis=axis(palette, "accuracy, %", domain=[0, 0.46], **scale),
+        xaxis2=axis(palette, "accuracy, %", domain=[0.54, 1], **scale),
+        yaxis=axis(
+            palette, range=[len(rows) - 0.4, -0.6], tickvals=places, ticktext=[chart_text(shorten(r.name, 28)) for r in rows]
+        ),
+    )
     return fig
 
 
@@ -61,12 +96,26 @@ def _path(fig: Figure, rows: Sequence[Subject], scope: str, side: str, palette: 
             x += [found["before"], found["after"], None]
             y += [place, place, None]
     dash = "dot" if scope == "unlearn" else "solid"
-    fig.add_scatter(x=x, y=y, xaxis=side, mode="lines", line={"color": palette.grid, "width": 3, "dash": dash}, hoverinfo="skip",
-                    showlegend=False, name="path")  # fmt: skip
+    fig.add_scatter(
+        x=x,
+        y=y,
+        xaxis=side,
+        mode="lines",
+        line={"color": palette.grid, "width": 3, "dash": dash},
+        hoverinfo="skip",
+        showlegend=False,
+        name="path",
+    )
 
 
 def _marker(scope: str, voice: str, palette: Palette) -> dict[str, Any]:
     if voice == "never":
-        return {"symbol": "line-ns", "size": 13, "color": palette.muted, "line": {"width": 2, "color": palette.muted}, "opacity": 1}
+        return {
+            "symbol": "line-ns",
+            "size": 13,
+            "color": palette.muted,
+            "line": {"width": 2, "color": palette.muted},
+            "opacity": 1,
+        }
     color = palette.before if voice == "before" else palette.scope(scope)
     return {**scope_marker(scope, 10), "color": color, "opacity": 1}

@@ -46,9 +46,14 @@ def strip(scores: Scores, by: str, palette: Palette) -> list[dict[str, str]]:
         else:
             background = colour(math.exp(token["logprob"]), palette.size)
         title = ", ".join(f"{voice} {percent(value)}" for voice, value in p.items())
-        shown.append({
-            "text": visible(str(token["text"])), "background": background, "color": readable(background), "title": title,
-        })  # fmt: skip
+        shown.append(
+            {
+                "text": visible(str(token["text"])),
+                "background": background,
+                "color": readable(background),
+                "title": title,
+            }
+        )
     return shown
 
 
@@ -68,10 +73,15 @@ def along(scores: Scores, names: Mapping[str, str], chosen: int, palette: Palett
     words = [chart_text(visible(str(t["text"]))) for t in next(iter(scores.values()))]
     for voice, tokens in scores.items():
         fig.add_scatter(
-            x=list(range(len(tokens))), y=[t["logprob"] for t in tokens], mode="lines+markers", name=chart_text(names[voice]),
-            line=line(voice, palette), marker={"size": 6}, text=words,
+            x=list(range(len(tokens))),
+            y=[t["logprob"] for t in tokens],
+            mode="lines+markers",
+            name=chart_text(names[voice]),
+            line=line(voice, palette),
+            marker={"size": 6},
+            text=words,
             hovertemplate="%{text}: %{y:.2f} nats<extra>" + chart_text(names[voice]) + "</extra>",
-        )  # fmt: skip
+        )
     fig.add_vline(chosen, line={"color": palette.text, "width": 1, "dash": "dot"})
     step = max(1, len(words) // 24)
     ticks = list(range(0, len(words), step))
@@ -87,16 +97,20 @@ def totals(scores: Scores, names: Mapping[str, str], palette: Palette) -> Figure
     fig = figure(palette, 60 + 44 * len(scores))
     values = {voice: sum(t["logprob"] for t in tokens) for voice, tokens in scores.items()}
     fig.add_bar(
-        y=[chart_text(names[voice]) for voice in values], x=list(values.values()), orientation="h",
+        y=[chart_text(names[voice]) for voice in values],
+        x=list(values.values()),
+        orientation="h",
         marker={"color": [line(voice, palette)["color"] for voice in values]},
         insidetextfont={"color": [readable(line(voice, palette)["color"]) for voice in values]},
-        text=[f"{value:.1f}" for value in values.values()], textposition="auto",
+        text=[f"{value:.1f}" for value in values.values()],
+        textposition="auto",
         hovertemplate="%{y}: %{x:.2f} nats<extra></extra>",
-    )  # fmt: skip
+    )
     fig.update_layout(
         xaxis=axis(palette, "log-probability of the whole answer, nats", range=[min(*values.values(), -1.0) * 1.05, 0]),
-        yaxis=axis(palette, autorange="reversed", showgrid=False), bargap=0.35,
-    )  # fmt: skip
+        yaxis=axis(palette, autorange="reversed", showgrid=False),
+        bargap=0.35,
+    )
     return fig
 
 

@@ -65,10 +65,7 @@ class Tradeoff:
 
 def front(points: Sequence[Point]) -> list[str]:
     """Return the ids of the points that no other one beats: none is at least as good in both and better in one."""
-    return [
-        p.id for p in points
-        if not any(q.x >= p.x and q.y >= p.y and (q.x > p.x or q.y > p.y) for q in points)
-    ]  # fmt: skip
+    return [p.id for p in points if not any(q.x >= p.x and q.y >= p.y and (q.x > p.x or q.y > p.y) for q in points)]
 
 
 def draw(what: Tradeoff, palette: Palette) -> Figure:
@@ -85,13 +82,19 @@ def draw(what: Tradeoff, palette: Palette) -> Figure:
         members = [r for r in what.references if r.kind == kind]
         if members:
             fig.add_scatter(
-                x=[r.x for r in members], y=[r.y for r in members], mode="markers", name=name, marker=marker,
+                x=[r.x for r in members],
+                y=[r.y for r in members],
+                mode="markers",
+                name=name,
+                marker=marker,
                 text=[chart_text(r.name) for r in members],
                 hovertemplate="%{text}<br>%{x:.1f} / %{y:.1f}<extra>" + name + "</extra>",
-            )  # fmt: skip
+            )
     _runs(fig, what, palette)
     fig.update_layout(
-        xaxis=axis(palette, what.title, range=[min([-4.0, *(p.x - 6 for p in what.points)]), 106], tickvals=[0, 20, 40, 60, 80, 100]),
+        xaxis=axis(
+            palette, what.title, range=[min([-4.0, *(p.x - 6 for p in what.points)]), 106], tickvals=[0, 20, 40, 60, 80, 100]
+        ),
         yaxis=axis(palette, "Retention Success, %", range=[-4, 108], tickvals=[0, 20, 40, 60, 80, 100]),
     )
     return fig
@@ -106,18 +109,26 @@ def _runs(fig: Figure, what: Tradeoff, palette: Palette) -> None:
     colours = [palette.accent if p.compared else palette.muted for p in points]
     places = labels(sorted(named, key=lambda p: (not p.current, p.id not in on)), points)
     fig.add_scatter(
-        x=[p.x for p in points], y=[p.y for p in points], mode="markers+text", name="after unlearning",
+        x=[p.x for p in points],
+        y=[p.y for p in points],
+        mode="markers+text",
+        name="after unlearning",
         text=[_label(p) if p.id in places else "" for p in points],
         textposition=[places.get(p.id, CORNERS[0]) for p in points],
-        textfont={"color": palette.text, "size": 12}, customdata=[p.id for p in points],
-        hovertext=[_hover(p) for p in points], hovertemplate="%{hovertext}<extra></extra>",
+        textfont={"color": palette.text, "size": 12},
+        customdata=[p.id for p in points],
+        hovertext=[_hover(p) for p in points],
+        hovertemplate="%{hovertext}<extra></extra>",
         error_x=_bars([p.x for p in points], [p.x_ends for p in points], palette),
         error_y=_bars([p.y for p in points], [p.y_ends for p in points], palette),
         marker={
-            "opacity": 1, "color": colours, "symbol": ["circle" if p.current else "circle-open" for p in points],
-            "size": [15 if p.current else 11 for p in points], "line": {"width": 2, "color": colours},
+            "opacity": 1,
+            "color": colours,
+            "symbol": ["circle" if p.current else "circle-open" for p in points],
+            "size": [15 if p.current else 11 for p in points],
+            "line": {"width": 2, "color": colours},
         },
-    )  # fmt: skip
+    )
 
 
 CORNERS = ("top right", "top left", "bottom right", "bottom left")
@@ -164,7 +175,15 @@ def _bars(values: Sequence[float], ends: Sequence[Ends], palette: Palette) -> di
         return {"visible": False}
     high = [max(0.0, pair[1] - v) if pair else NO_BAR for v, pair in zip(values, ends, strict=True)]
     low = [max(0.0, v - pair[0]) if pair else NO_BAR for v, pair in zip(values, ends, strict=True)]
-    return {"type": "data", "symmetric": False, "array": high, "arrayminus": low, "color": palette.accent, "thickness": 1, "width": 3}
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": high,
+        "arrayminus": low,
+        "color": palette.accent,
+        "thickness": 1,
+        "width": 3,
+    }
 
 
 def _front(fig: Figure, what: Tradeoff, palette: Palette) -> None:
@@ -174,12 +193,36 @@ def _front(fig: Figure, what: Tradeoff, palette: Palette) -> None:
     if not members:
         return
     x, y = [members[0].x - 200, *[p.x for p in members], members[-1].x], [members[0].y, *[p.y for p in members], -4.0]
-    fig.add_scatter(x=x, y=y, mode="lines", line={"color": palette.retention, "width": 1.5, "dash": "dot", "shape": "vh"}, name="front",
-                    hoverinfo="skip")  # fmt: skip
+    fig.add_scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        line={"color": palette.retention, "width": 1.5, "dash": "dot", "shape": "vh"},
+        name="front",
+        hoverinfo="skip",
+    )
 
 
 def _beyond(fig: Figure, ignorance: float, palette: Palette) -> None:
-    fig.add_shape(type="rect", x0=ignorance, x1=106, y0=0, y1=1, yref="paper", fillcolor=palette.muted, opacity=0.1, line={"width": 0},
-                  layer="below")  # fmt: skip
-    fig.add_annotation(x=105, xanchor="right", y=0, yref="paper", yanchor="bottom", text="below ignorance", showarrow=False,
-                       font={"color": palette.muted, "size": 12})  # fmt: skip
+    fig.add_shape(
+        type="rect",
+        x0=ignorance,
+        x1=106,
+        y0=0,
+        y1=1,
+        yref="paper",
+        fillcolor=palette.muted,
+        opacity=0.1,
+        line={"width": 0},
+        layer="below",
+    )
+    fig.add_annotation(
+        x=105,
+        xanchor="right",
+        y=0,
+        yref="paper",
+        yanchor="bottom",
+        text="below ignorance",
+        showarrow=False,
+        font={"color": palette.muted, "size": 12},
+    )

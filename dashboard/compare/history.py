@@ -59,10 +59,22 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: list[Callable[[
 def line(entry: Exchange, number: int) -> None:
     """Show one entry: star, question, first words of the answers, note."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.button("★" if entry.star else "☆", key=f"star.{number}", type="tertiary", on_click=toggle_star, args=(entry,),
-                  help="Take the star" if entry.star else "Give a star")  # fmt: skip
-        st.button(md(shorten(entry.question, 80)), key=f"show.{number}", type="tertiary", on_click=show_again, args=(entry,),
-                  help="Show this question again")  # fmt: skip
+        st.button(
+            "★" if entry.star else "☆",
+            key=f"star.{number}",
+            type="tertiary",
+            on_click=toggle_star,
+            args=(entry,),
+            help="Take the star" if entry.star else "Give a star",
+        )
+        st.button(
+            md(shorten(entry.question, 80)),
+            key=f"show.{number}",
+            type="tertiary",
+            on_click=show_again,
+            args=(entry,),
+            help="Show this question again",
+        )
         st.caption(" · ".join([md(entry.run), *(md(exchange.label(v)) for v in entry.answers)]), width="content")
         with st.popover("note ●" if entry.note else "note", type="tertiary", key=f"pop.{number}"):
             text = st.text_area("Note", entry.note, key=f"note.{id(entry)}", max_chars=LONGEST_NOTE)
@@ -100,17 +112,32 @@ def downloads(records: Sequence[Record], name: str) -> None:
     if not records:
         return
     kinds: list[tuple[str, Callable[[Sequence[Record]], str], str, str]] = [
-        ("JSON", to_json, "json", "application/json"), ("CSV", to_csv, "csv", "text/csv"),
-    ]  # fmt: skip
+        ("JSON", to_json, "json", "application/json"),
+        ("CSV", to_csv, "csv", "text/csv"),
+    ]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for title, write, ending, mime in kinds:
-            st.download_button(title, write(records), f"forgetscope-{name}.{ending}", mime, key=f"{name}.{ending}",
-                               icon=":material/download:", on_click="ignore")  # fmt: skip
+            st.download_button(
+                title,
+                write(records),
+                f"forgetscope-{name}.{ending}",
+                mime,
+                key=f"{name}.{ending}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
         try:
             text: Any = to_comparator(records)
         except UserError as error:
             look.complain(error)
             return
-        st.download_button("LLM Comparator", text, f"forgetscope-{name}-comparator.json", "application/json",
-                           key=f"{name}.comparator", icon=":material/download:", on_click="ignore",
-                           help="Before and after, for https://pair-code.github.io/llm-comparator (it opens local files).")  # fmt: skip
+        st.download_button(
+            "LLM Comparator",
+            text,
+            f"forgetscope-{name}-comparator.json",
+            "application/json",
+            key=f"{name}.comparator",
+            icon=":material/download:",
+            on_click="ignore",
+            help="Before and after, for https://pair-code.github.io/llm-comparator (it opens local files).",
+        )

@@ -30,10 +30,12 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: list[Callable[[
     """Show the tab; asking becomes work."""
     with st.form("many", border=False):
         text = st.text_area(
-            f"Questions, one a line (at most {MOST})", key="many", height=140,
+            f"Questions, one a line (at most {MOST})",
+            key="many",
+            height=140,
             placeholder="Where does Maren Tveitaskog live?\nWhat does she do for a living?",
             help="A true answer may follow each question after a tab; it is only exported with the answers.",
-        )  # fmt: skip
+        )
         pressed = st.form_submit_button("Ask all", icon=":material/playlist_play:")
     place = st.empty()
     lines = parse(text or "")
@@ -74,12 +76,17 @@ def ask(run: Run, asked: Exchange, lines: Sequence[tuple[str, str]], voices: lis
     def keep() -> None:
         st.session_state["batch"] = [
             Record(
-                question, run.id, {v: found[v] for v in voices if v in found}, truth or str(known.get(question, {}).get("truth", "")), hashes, decoding.values(),
+                question,
+                run.id,
+                {v: found[v] for v in voices if v in found},
+                truth or str(known.get(question, {}).get("truth", "")),
+                hashes,
+                decoding.values(),
                 dict.fromkeys(found, "asked"),
                 tags=tuple(str(known[question][name]) for name in ("scope", "split")) if question in known else (),
             )
             for (question, truth), found in zip(lines, texts, strict=True)
-        ]  # fmt: skip
+        ]
 
     try:
         askable.askable(run)

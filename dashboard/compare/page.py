@@ -19,9 +19,12 @@ from dashboard.widgets.exchange import Exchange
 from dashboard.widgets.names import SCOPES, SPLITS
 
 TABS = {
-    "Tokens": tokens.show, "Strength": strength.show, "What holds it": what_holds_it.show, "Many at once": many_at_once.show,
+    "Tokens": tokens.show,
+    "Strength": strength.show,
+    "What holds it": what_holds_it.show,
+    "Many at once": many_at_once.show,
     "History": history.show,
-}  # fmt: skip
+}
 
 
 def page() -> None:
@@ -98,9 +101,17 @@ def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGener
             st.button("Stop", icon=":material/stop:", key="stop", on_click=asked.stop, args=(voices,))
         else:
             name = "Ask now" if said == {"recorded"} else "Ask again"
-            st.button(name, icon=":material/send:", key="again", on_click=asked.again, args=(voices,),
-                      help="Let the model itself answer now, instead of showing what was recorded.")  # fmt: skip
-        st.button("★ Starred" if asked.star else "☆ Star", key="star", type="tertiary", on_click=history.toggle_star, args=(asked,))
+            st.button(
+                name,
+                icon=":material/send:",
+                key="again",
+                on_click=asked.again,
+                args=(voices,),
+                help="Let the model itself answer now, instead of showing what was recorded.",
+            )
+        st.button(
+            "★ Starred" if asked.star else "☆ Star", key="star", type="tertiary", on_click=history.toggle_star, args=(asked,)
+        )
         place = st.empty()
         place.caption(source(asked, said))
     return place
@@ -125,8 +136,13 @@ def truth(asked: Exchange) -> None:
         return
     if st.session_state.setdefault("truth_of", asked.question) != asked.question:
         st.session_state.update(truth_of=asked.question, truth=asked.truth)  # another question's answer is not this one's
-    given = st.text_input("True answer, if you know it", key="truth", bind="query-params", max_chars=prompting.LONGEST,
-                          help="With it the page can show how probable it is in each model, word by word.")  # fmt: skip
+    given = st.text_input(
+        "True answer, if you know it",
+        key="truth",
+        bind="query-params",
+        max_chars=prompting.LONGEST,
+        help="With it the page can show how probable it is in each model, word by word.",
+    )
     if (given or "").strip() != asked.truth:
         asked.truth = (given or "").strip()[: prompting.LONGEST]
         asked.scores, asked.holds, asked.dial = {}, {}, {}
@@ -135,9 +151,17 @@ def truth(asked: Exchange) -> None:
 def waiting(run: Run) -> None:
     """Say why nothing was recorded yet."""
     alive = run.status().get("state") in current_run.ALIVE
-    st.info("Answers are recorded after unlearning: this run is not that far." if alive else
-            "This run ended before answers were recorded.")  # fmt: skip
-    st.page_link("runs/new_run_page.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
+    st.info(
+        "Answers are recorded after unlearning: this run is not that far."
+        if alive
+        else "This run ended before answers were recorded."
+    )
+    st.page_link(
+        "runs/new_run_page.py",
+        label="See the run",
+        icon=":material/play_circle:",
+        query_params={"run": run.id, "view": "This run"},
+    )
 
 
 def warm(run: Run) -> None:

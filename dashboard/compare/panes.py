@@ -86,7 +86,9 @@ def _body(exchange: Exchange, voice: str, answer: Answer | None, palette: Palett
     if marks == "nothing" or not exchange.finished(voice) or not exchange.finished(opposite) or not (other and other.text):
         return html.escape(answer.text), False
     same = marks == "matches"
-    return marked(answer.text, other.text, match_style(palette.retention) if same else mark_style(voice, palette), matches=same), False
+    return marked(
+        answer.text, other.text, match_style(palette.retention) if same else mark_style(voice, palette), matches=same
+    ), False
 
 
 def mark_style(voice: str, palette: Palette) -> str:
@@ -119,7 +121,9 @@ def facts(exchange: Exchange, voice: str, run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(" · ".join(parts), width="content")
         if exchange.prompt:
-            with st.popover("prompt", type="tertiary", help="The question exactly as the model read it", key=f"prompt.{voice}"):
+            with st.popover(
+                "prompt", type="tertiary", help="The question exactly as the model read it", key=f"prompt.{voice}"
+            ):
                 st.code(exchange.prompt, language=None, wrap_lines=True)
 
 
@@ -130,9 +134,7 @@ def same_weights(exchange: Exchange, voices: Sequence[str]) -> None:
         if len(digests) == 2 and digests[0] and digests[0] == digests[1]:
             names = f"“{md(label(one))}” and “{md(label(other))}”"
             nothing = " Nothing was unlearned in this run." if {one, other} == {"before", "after"} else ""
-            st.error(
-                f"**{names} use the same weights.**{nothing} Equal answers mean nothing here.", icon=":material/error:"
-            )
+            st.error(f"**{names} use the same weights.**{nothing} Equal answers mean nothing here.", icon=":material/error:")
 
 
 def ask(run: Run, exchange: Exchange, places: Mapping[str, DeltaGenerator], note: DeltaGenerator) -> None:

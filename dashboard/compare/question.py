@@ -53,21 +53,46 @@ def suggested(rows: Rows) -> str:
     follow: dict[str, Any] = {"on_change": choose, "args": ("",), "bind": "query-params"}
     # One row: the answers are what the page is about, and they stand below.
     row = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    scope = row.segmented_control("Scope", list(SCOPES), format_func=SCOPES.get, default="unlearn", key="scope",
-                                  required=True, label_visibility="collapsed", width="content", **follow)  # fmt: skip
+    scope = row.segmented_control(
+        "Scope",
+        list(SCOPES),
+        format_func=SCOPES.get,
+        default="unlearn",
+        key="scope",
+        required=True,
+        label_visibility="collapsed",
+        width="content",
+        **follow,
+    )
     present = [split for split in SPLITS if any((r.get("scope"), r.get("split")) == (scope, split) for r in rows)]
     if not present:
         return current()
-    split = row.segmented_control("Questions", present, format_func=SPLITS.get, default=present[0], key="split",
-                                  required=True, label_visibility="collapsed", width="content", **follow)  # fmt: skip
+    split = row.segmented_control(
+        "Questions",
+        present,
+        format_func=SPLITS.get,
+        default=present[0],
+        key="split",
+        required=True,
+        label_visibility="collapsed",
+        width="content",
+        **follow,
+    )
     picking = row.container(width=430)
-    with row.popover("Search ●" if st.session_state.get("search", st.query_params.get("search")) else "Search", key="searching", icon=":material/search:"):
-        words = st.text_input("Search questions, answers and subjects", key="search", placeholder="a name, a street, a word", **follow)
+    with row.popover(
+        "Search ●" if st.session_state.get("search", st.query_params.get("search")) else "Search",
+        key="searching",
+        icon=":material/search:",
+    ):
+        words = st.text_input(
+            "Search questions, answers and subjects", key="search", placeholder="a name, a street, a word", **follow
+        )
     found = [
-        str(row.get("question", "")) for row in rows
+        str(row.get("question", ""))
+        for row in rows
         if (row.get("scope"), row.get("split")) == (scope, split)
         and words.lower() in f"{row.get('question', '')} {row.get('truth', '')} {row.get('subject', '')}".lower()
-    ]  # fmt: skip
+    ]
     asked = current()
     if not found:
         st.info("No recorded question fits. Try another word, or ask it yourself above.")
@@ -75,23 +100,41 @@ def suggested(rows: Rows) -> str:
     known = list(dict.fromkeys(found))
     st.session_state["example"] = asked if asked in known else known[0] if not asked else None
     picking.selectbox(
-        f"{len(known)} questions of the data", known, index=None, format_func=lambda text: shorten(text, 110), key="example",
-        placeholder=f"or pick one of {len(known)}", label_visibility="collapsed", on_change=lambda: choose(st.session_state["example"] or ""),
-    )  # fmt: skip
+        f"{len(known)} questions of the data",
+        known,
+        index=None,
+        format_func=lambda text: shorten(text, 110),
+        key="example",
+        placeholder=f"or pick one of {len(known)}",
+        label_visibility="collapsed",
+        on_change=lambda: choose(st.session_state["example"] or ""),
+    )
     return asked or known[0]
 
 
 def voices(run: Run) -> list[str]:
     """Let a third and a fourth voice be added; return the voices to show."""
-    never = st.toggle("Never taught", key="never", bind="query-params",
-                      help="A third pane: the original model (adapter off). It tells whether after is ignorant or broken.")  # fmt: skip
+    never = st.toggle(
+        "Never taught",
+        key="never",
+        bind="query-params",
+        help="A third pane: the original model (adapter off). It tells whether after is ignorant or broken.",
+    )
     options = others(run)
     other = st.selectbox(
-        "Another voice", options, index=None, key="voice", bind="query-params", accept_new_options=True, width=260,
-        format_func=lambda text: shorten(label(text), 60), placeholder="Another voice …", label_visibility="collapsed",
+        "Another voice",
+        options,
+        index=None,
+        key="voice",
+        bind="query-params",
+        accept_new_options=True,
+        width=260,
+        format_func=lambda text: shorten(label(text), 60),
+        placeholder="Another voice …",
+        label_visibility="collapsed",
         help="A checkpoint of unlearning, a blend of before and after, or another run on the same model. You can also type one: "
-             "step:12, blend:80, without:layer=3, run:ID/after.",
-    )  # fmt: skip
+        "step:12, blend:80, without:layer=3, run:ID/after.",
+    )
     found = ["before", "after", *(["never"] if never else [])]
     return list(dict.fromkeys([*found, *([canonical(str(other).strip())] if other and str(other).strip() else [])]))
 
@@ -131,21 +174,46 @@ def decoding(run: Run, own: Decoding) -> Decoding:
     differs = any(st.session_state.get(key, value) != value for key, value in _defaults(own).items())
     with st.popover("Decoding ●" if differs else "Decoding", icon=":material/tune:", help="How the next word is chosen"):
         st.caption("The same for all panes. Recorded answers were made with the run's own settings, shown at first.")
-        temperature = st.number_input("Temperature", 0.0, 5.0, float(base.temperature), 0.1, key="temperature", **bound,
-                                      help="0: always the most probable word. Higher: more variety.")  # fmt: skip
-        top_p = st.number_input("Top-p", 0.01, 1.0, float(base.top_p), 0.05, key="top_p", **bound,
-                                help="Choose only among the most probable words that together have this probability.")  # fmt: skip
-        seed = st.number_input("Seed", 0, 2**31 - 1, own.seed, key="seed", **bound,
-                               help="The same seed gives the same random numbers in all panes.")  # fmt: skip
+        temperature = st.number_input(
+            "Temperature",
+            0.0,
+            5.0,
+            float(base.temperature),
+            0.1,
+            key="temperature",
+            **bound,
+            help="0: always the most probable word. Higher: more variety.",
+        )
+        top_p = st.number_input(
+            "Top-p",
+            0.01,
+            1.0,
+            float(base.top_p),
+            0.05,
+            key="top_p",
+            **bound,
+            help="Choose only among the most probable words that together have this probability.",
+        )
+        seed = st.number_input(
+            "Seed",
+            0,
+            2**31 - 1,
+            own.seed,
+            key="seed",
+            **bound,
+            help="The same seed gives the same random numbers in all panes.",
+        )
         tokens = st.number_input("Longest answer, tokens", 1, 2048, base.max_new_tokens, key="tokens", **bound)
     # The ranges above hold in the browser only.
     return Decoding(
         AnswersConfig(
-            max_new_tokens=min(max(int(tokens), 1), 2048), temperature=min(max(float(temperature), 0.0), 5.0),
-            top_p=min(max(float(top_p), 0.01), 1.0), batch_size=base.batch_size,
+            max_new_tokens=min(max(int(tokens), 1), 2048),
+            temperature=min(max(float(temperature), 0.0), 5.0),
+            top_p=min(max(float(top_p), 0.01), 1.0),
+            batch_size=base.batch_size,
         ),
         min(max(int(seed), 0), 2**31 - 1),
-    )  # fmt: skip
+    )
 
 
 def _defaults(own: Decoding) -> dict[str, Any]:
@@ -162,5 +230,15 @@ def _follow_run(run: Run, own: Decoding) -> None:
 
 def marks(options: Sequence[str], names: dict[str, str]) -> str:
     """Let the marking of words be chosen."""
-    return str(st.segmented_control("Mark words", options, format_func=names.get, default=options[0], key="marks", required=True,
-                                    bind="query-params", help="Which words of each answer are marked against the opposite one."))  # fmt: skip
+    return str(
+        st.segmented_control(
+            "Mark words",
+            options,
+            format_func=names.get,
+            default=options[0],
+            key="marks",
+            required=True,
+            bind="query-params",
+            help="Which words of each answer are marked against the opposite one.",
+        )
+    )

@@ -97,14 +97,22 @@ def draw(run: Run, rows: list[dict[str, Any]], percent: int, sample: dict[str, A
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Success of both scopes**")
-        look.chart(charts.scopes(rows, percent, palette), f"Unlearn and retention success in percent by strength. {told}", "dial_scopes",
-                   facts=look.where(run, "unlearn", file, success, size))  # fmt: skip
+        look.chart(
+            charts.scopes(rows, percent, palette),
+            f"Unlearn and retention success in percent by strength. {told}",
+            "dial_scopes",
+            facts=look.where(run, "unlearn", file, success, size),
+        )
     if any(row.get("logprob") is not None for row in rows):
         with right:
             st.markdown("**The true answer of this question**")
             values = "; ".join(f"{row['strength']:g} %: {row['logprob']:.1f}" for row in rows if row["logprob"] is not None)
-            look.chart(charts.truth(rows, percent, palette), f"Log-probability of the true answer by strength. {values}", "dial_truth",
-                       facts=look.where(run, "unlearn", file, "log p(true answer), in nats", "this question"))  # fmt: skip
+            look.chart(
+                charts.truth(rows, percent, palette),
+                f"Log-probability of the true answer by strength. {values}",
+                "dial_truth",
+                facts=look.where(run, "unlearn", file, "log p(true answer), in nats", "this question"),
+            )
 
 
 def measure(run: Run, asked: Exchange, place: DeltaGenerator) -> None:
@@ -130,5 +138,3 @@ def measure(run: Run, asked: Exchange, place: DeltaGenerator) -> None:
         look.complain(error)
         return
     st.rerun()
-
-

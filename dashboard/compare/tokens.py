@@ -40,12 +40,16 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> None:
     scores = {voice: asked.scores[voice] for voice in wanted if asked.scores.get(voice)}
     same, others = comparable(scores)
     if others:
-        st.info(f"{md(', '.join(label(voice) for voice in others))}: cut into other tokens than before's, so word by word they cannot be compared.")
+        st.info(
+            f"{md(', '.join(label(voice) for voice in others))}: cut into other tokens than before's, so word by word they cannot be compared."
+        )
     if {"before", "after"} <= set(same):
         explore(run, asked, same)
 
 
-def comparable(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[dict[str, Sequence[Mapping[str, Any]]], list[str]]:
+def comparable(
+    scores: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> tuple[dict[str, Sequence[Mapping[str, Any]]], list[str]]:
     """Return the voices whose tokens are those of before, and the others: two models may cut a text in two ways."""
     texts = {voice: [str(token["text"]) for token in tokens] for voice, tokens in scores.items()}
     same = {voice: scores[voice] for voice in scores if texts[voice] == texts.get("before", texts[voice])}
@@ -62,11 +66,13 @@ def recorded(run: Run, asked: Exchange) -> None:
         if rows and f"logprob_{voice}" in rows[0]:
             asked.scores[voice] = [
                 {
-                    "text": str(row["text"]), "logprob": float(row[f"logprob_{voice}"]), "rank": int(row[f"rank_{voice}"]),
+                    "text": str(row["text"]),
+                    "logprob": float(row[f"logprob_{voice}"]),
+                    "rank": int(row[f"rank_{voice}"]),
                     "top": list(zip(map(str, row[f"top_{voice}"]), map(float, row[f"top_logprob_{voice}"]), strict=True)),
                 }
                 for row in rows
-            ]  # fmt: skip
+            ]
 
 
 def score(run: Run, asked: Exchange, voices: Sequence[str]) -> None:
@@ -89,46 +95,75 @@ def score(run: Run, asked: Exchange, voices: Sequence[str]) -> None:
 def explore(run: Run, asked: Exchange, scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Show the coloured tokens, the chosen one's alternatives, and the charts."""
     palette, names = look.palette(), {voice: label(voice) for voice in scores}
-    by = st.segmented_control("Colour by", list(charts.COLOURS), format_func=charts.COLOURS.get, default="change", key="colour",
-                              required=True, bind="query-params")  # fmt: skip
+    by = st.segmented_control(
+        "Colour by",
+        list(charts.COLOURS),
+        format_func=charts.COLOURS.get,
+        default="change",
+        key="colour",
+        required=True,
+        bind="query-params",
+    )
     count, start = len(scores["before"]), worst(scores)
     if st.session_state.setdefault("token_of", asked.question) != asked.question:
         st.session_state.update(token_of=asked.question, token=None)
     said = {"change": "The true answer; orange where unlearning made a word less probable, blue where more probable."}
-    st.caption(said.get(by, "The true answer; the darker, the more probable." if palette.background[1] > "8" else
-                        "The true answer; the lighter, the more probable."))  # fmt: skip
+    st.caption(
+        said.get(
+            by,
+            "The true answer; the darker, the more probable."
+            if palette.background[1] > "8"
+            else "The true answer; the lighter, the more probable.",
+        )
+    )
     strip = st.container()
     detail, sums = st.columns([1.5, 1], gap="large")
     with detail:
         # Empty until one is chosen: then the token that lost most is shown, whatever the question.
-        number = st.number_input(f"Token, 1 to {count}", 1, count, None, key="token", bind="query-params", width=180,
-                                 placeholder=str(start + 1))  # fmt: skip
+        number = st.number_input(
+            f"Token, 1 to {count}", 1, count, None, key="token", bind="query-params", width=180, placeholder=str(start + 1)
+        )
         chosen = min(max(int(number or start + 1), 1), count) - 1
         st.markdown(f"True word here: **{md(charts.visible(str(scores['before'][chosen]['text'])))}**")
         st.html(alternatives(scores, names, chosen, palette))
     with strip:
         token_strip.show(charts.strip(scores, by, palette), chosen, "Tokens of the true answer", "strip", pick)
     with sums:
-        st.markdown("**The whole true answer**", help="The sum of the log-probabilities of its tokens. 0 is certain; each step "
-                    "of −2.3 is ten times less probable.")  # fmt: skip
+        st.markdown(
+            "**The whole true answer**",
+            help="The sum of the log-probabilities of its tokens. 0 is certain; each step "
+            "of −2.3 is ten times less probable.",
+        )
         fig = charts.totals(scores, names, palette)
         told = ", ".join(f"{names[v]} {sum(t['logprob'] for t in tokens):.1f}" for v, tokens in scores.items())
-        look.chart(fig, f"Log-probability of the whole true answer in nats: {told}", "totals", facts=facts(run, asked, "sum"))
+        look.chart(
+            fig, f"Log-probability of the whole true answer in nats: {told}", "totals", facts=facts(run, asked, "sum")
+        )
     st.markdown("**Along the answer**")
-    look.chart(charts.along(scores, names, chosen, palette), "Log-probability of each token of the true answer, in each model", "along",
-               facts=facts(run, asked, "one value a token"))  # fmt: skip
+    look.chart(
+        charts.along(scores, names, chosen, palette),
+        "Log-probability of each token of the true answer, in each model",
+        "along",
+        facts=facts(run, asked, "one value a token"),
+    )
 
 
 def facts(run: Run, asked: Exchange, how: str) -> list[tuple[str, str]]:
     """Return where the log-probabilities are from: the run's file for its own questions, else the model just now."""
-    file = "tokens.parquet; voices that are not in it were scored now" if asked.example else "none: scored now by the model itself"
+    file = (
+        "tokens.parquet; voices that are not in it were scored now"
+        if asked.example
+        else "none: scored now by the model itself"
+    )
     formula = f"log p(token | question, true answer up to it), teacher-forced, in nats; {how}"
     return look.where(run, "evaluate", file, formula, f"this question, {len(asked.scores.get('before', ()))} tokens")
 
 
 def worst(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:
     """Return the word that lost most probability: the first to look at. A full stop tells nothing."""
-    losses = [math.exp(b["logprob"]) - math.exp(a["logprob"]) for b, a in zip(scores["before"], scores["after"], strict=True)]
+    losses = [
+        math.exp(b["logprob"]) - math.exp(a["logprob"]) for b, a in zip(scores["before"], scores["after"], strict=True)
+    ]
     telling = [place for place, token in enumerate(scores["before"]) if any(map(str.isalnum, str(token["text"])))]
     return max(telling or range(len(losses)), key=losses.__getitem__)
 
@@ -138,7 +173,9 @@ def pick(index: int) -> None:
     st.session_state["token"] = index + 1
 
 
-def alternatives(scores: Mapping[str, Sequence[Mapping[str, Any]]], names: Mapping[str, str], chosen: int, palette: Palette) -> str:
+def alternatives(
+    scores: Mapping[str, Sequence[Mapping[str, Any]]], names: Mapping[str, str], chosen: int, palette: Palette
+) -> str:
     """Return, as escaped HTML, each model's most probable words at a place of the answer, and the rank of the true one."""
     blocks = []
     for voice, tokens in scores.items():
@@ -165,5 +202,3 @@ def _line(word: str, p: float, color: str, palette: Palette, true: bool) -> str:
         f'width:{100 * p:.1f}%;background:{color};border-radius:3px"></span></span>'
         f'<span style="flex:0 0 5.6rem;text-align:right;white-space:nowrap;color:{palette.muted}">{charts.percent(p)}</span></div>'
     )
-
-

@@ -32,17 +32,23 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> dict[s
         "Only the cells of the located region were changed. Put some of them back to before: where the old answer returns, "
         "those cells held what was unlearned. This is computed exactly, by switching the cells and asking again."
     )
-    by = st.segmented_control("Put back", list(KINDS), format_func=KINDS.get, default="layers", key="back", required=True,
-                              bind="query-params")  # fmt: skip
+    by = st.segmented_control(
+        "Put back", list(KINDS), format_func=KINDS.get, default="layers", key="back", required=True, bind="query-params"
+    )
     groups = groups_of(run, by)
     if not groups:
         st.info("This run has no located region yet.")
         return {}
     part = st.selectbox(
-        "Which one", list(groups), index=None, key=f"part_{by}", bind="query-params", format_func=str,
+        "Which one",
+        list(groups),
+        index=None,
+        key=f"part_{by}",
+        bind="query-params",
+        format_func=str,
         placeholder=f"choose one of {len(groups)}, or compute them all below",
         help="The answer of after with only this part put back to before.",
-    )  # fmt: skip
+    )
     places = {}
     if part in groups:
         voice = f"without:{','.join(groups[part])}"
@@ -72,7 +78,11 @@ def row(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], chosen
         st.info("Write the true answer above, and this tab can compute how much of it each part holds.")
         return
     found = asked.holds.get(by, {})
-    name = {"layers": "What does each layer hold?", "modules": "What does each module hold?", "cells": "What does each cell hold?"}[by]
+    name = {
+        "layers": "What does each layer hold?",
+        "modules": "What does each module hold?",
+        "cells": "What does each cell hold?",
+    }[by]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         pressed = st.button(name, icon=":material/bar_chart:", key=f"hold_{by}")
         spot = st.empty()
@@ -80,7 +90,12 @@ def row(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], chosen
         spot.caption(summary(found))
         fig = charts.held(found, chosen, look.palette())
         told = ", ".join(f"{r['name']} {r['logprob'] - found['after']:+.2f}" for r in found["rows"])
-        look.chart(fig, f"Log-probability of the true answer recovered by putting each part back, in nats: {told}", f"held_{by}", facts=facts(run, found))
+        look.chart(
+            fig,
+            f"Log-probability of the true answer recovered by putting each part back, in nats: {told}",
+            f"held_{by}",
+            facts=facts(run, found),
+        )
     else:
         spot.caption(f"{len(groups)} parts, each put back alone; the true answer is scored each time.")
     if pressed:
@@ -90,9 +105,16 @@ def row(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], chosen
 
 def facts(run: Run, found: dict[str, Any]) -> list[tuple[str, str]]:
     """Return where the bars are from."""
-    formula = "log p(true answer) of after with this part's tensors as they were before − log p(true answer) of after, in nats"
-    return look.where(run, "unlearn", "none: computed now from the adapters before and after", formula,
-                      f"this question, {len(found['rows'])} of {found['total']} parts")  # fmt: skip
+    formula = (
+        "log p(true answer) of after with this part's tensors as they were before − log p(true answer) of after, in nats"
+    )
+    return look.where(
+        run,
+        "unlearn",
+        "none: computed now from the adapters before and after",
+        formula,
+        f"this question, {len(found['rows'])} of {found['total']} parts",
+    )
 
 
 def summary(found: dict[str, Any]) -> str:
@@ -102,9 +124,7 @@ def summary(found: dict[str, Any]) -> str:
     gain = best["logprob"] - found["after"]
     partly = "" if len(rows) == found["total"] else f" So far {len(rows)} of {found['total']} parts."
     share = f", {100 * gain / lost:.0f} % of what was lost" if lost > 0 else ""
-    return (
-        f"Unlearning took {lost:.1f} nats from the true answer. {md(best['name'])} alone gives {gain:+.1f} back{share}.{partly}"
-    )
+    return f"Unlearning took {lost:.1f} nats from the true answer. {md(best['name'])} alone gives {gain:+.1f} back{share}.{partly}"
 
 
 def measure(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], spot: DeltaGenerator) -> None:

@@ -29,10 +29,19 @@ def show(current: Measured, split: str) -> None:
     st.markdown(in_words(found))
     st.html(number_table.markup(found, look.palette()))
     with st.container(horizontal=True, vertical_alignment="center"):
-        headline_scores.where_from(look.where(current.run, "evaluate", "metrics.json", "each metric's own formula: python -m core metrics"), "metrics_from")
-        st.download_button("Each question's values", data=lambda: per_example(current.scores, current_run.answers(current.run)).encode(),
-                           file_name=f"{current.run.id}-examples.csv", mime="text/csv", icon=":material/download:", on_click="ignore",
-                           help="A row a question, a column a metric and voice; as CSV")  # fmt: skip
+        headline_scores.where_from(
+            look.where(current.run, "evaluate", "metrics.json", "each metric's own formula: python -m core metrics"),
+            "metrics_from",
+        )
+        st.download_button(
+            "Each question's values",
+            data=lambda: per_example(current.scores, current_run.answers(current.run)).encode(),
+            file_name=f"{current.run.id}-examples.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            help="A row a question, a column a metric and voice; as CSV",
+        )
 
 
 def in_words(found: Table) -> str:
@@ -54,7 +63,9 @@ def table(found: Scores, split: str) -> Table:
     never = [row.name for row in rows if row.note == UNMEASURED]
     rows = [row for row in rows if row.note != UNMEASURED]
     if never:
-        rows.append(Row(f"{len(never)} more, not measured in this run", note=f"{', '.join(never)}. {WAY_ON}", kind="missing"))
+        rows.append(
+            Row(f"{len(never)} more, not measured in this run", note=f"{', '.join(never)}. {WAY_ON}", kind="missing")
+        )
     return Table(f"All metrics of the run on {split}", "", [Column(VOICES.get(voice, voice)) for voice in voices], rows)
 
 
@@ -62,7 +73,11 @@ def metric_rows(found: Scores, name: str, split: str, voices: Sequence[str]) -> 
     """Return the rows of one metric."""
     known, own = METRICS.get(name), mapping(found.metrics.get(name))
     unit = known.unit if known else str(own.get("unit", ""))
-    help_ = f"{known.help[:1].upper()}{known.help[1:]}. Wanted: {known.better}" if known else "Measured by a version of Forgetscope with other metrics"
+    help_ = (
+        f"{known.help[:1].upper()}{known.help[1:]}. Wanted: {known.better}"
+        if known
+        else "Measured by a version of Forgetscope with other metrics"
+    )
     title = f"{name.replace('_', ' ')}{f', {unit}' if unit else ''}"
     values = {str(voice): mapping(of) for voice, of in mapping(own.get("values")).items()}
     parts = [p for p in dict.fromkeys(str(p) for of in values.values() for p in of) if of_split(p, split)]
@@ -75,7 +90,10 @@ def metric_rows(found: Scores, name: str, split: str, voices: Sequence[str]) -> 
     missing = f" Missing: {'; '.join(reasons)}." if reasons else ""
     notes = own.get("notes")
     said = "".join(f" {text[:1].upper()}{text[1:]}." for text in map(str, notes)) if isinstance(notes, list) else ""
-    return [Row(title, note=f"{help_}.{said}{missing}"), *(Row(part_name(p), [written(found.value(name, v, p), unit) for v in voices]) for p in parts)]
+    return [
+        Row(title, note=f"{help_}.{said}{missing}"),
+        *(Row(part_name(p), [written(found.value(name, v, p), unit) for v in voices]) for p in parts),
+    ]
 
 
 def of_split(part: str, split: str) -> bool:

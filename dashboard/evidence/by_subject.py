@@ -33,9 +33,16 @@ def show(current: Measured, split: str) -> None:
     if not found:
         st.info("This run has recorded no accuracy per question, so there is nothing to break down.")
         return
-    order = st.segmented_control("Worst first by", ORDERS, key="worst", default=ORDERS[0], required=True, bind="query-params",
-                                 help="Least forgotten: the most accuracy left above a never-taught model, on what must be forgotten. "
-                                      "Most lost: the largest loss on what must be kept.")  # fmt: skip
+    order = st.segmented_control(
+        "Worst first by",
+        ORDERS,
+        key="worst",
+        default=ORDERS[0],
+        required=True,
+        bind="query-params",
+        help="Least forgotten: the most accuracy left above a never-taught model, on what must be forgotten. "
+        "Most lost: the largest loss on what must be kept.",
+    )
     found = ordered(found, order)
     st.markdown(md(in_words(found)))
     names = [subject.name for subject in found]
@@ -46,9 +53,14 @@ def show(current: Measured, split: str) -> None:
     address.keep("subject", name if name != names[0] else "")
     every = len(found) > FEW and st.toggle(f"Show all {len(found)}", key="all_subjects", bind="query-params")
     shown = found if every else found[:FEW]
-    look.chart(chart.subjects(shown, name, look.palette()), f"Accuracy before and after by subject. {in_words(found)}", "subjects",
-               on_click=lambda who: _choose(who, names), columns=columns(found),
-               facts=look.where(current.run, "evaluate", "metrics.json and answers.jsonl", FORMULA, IN_WORDS[split]))  # fmt: skip
+    look.chart(
+        chart.subjects(shown, name, look.palette()),
+        f"Accuracy before and after by subject. {in_words(found)}",
+        "subjects",
+        on_click=lambda who: _choose(who, names),
+        columns=columns(found),
+        facts=look.where(current.run, "evaluate", "metrics.json and answers.jsonl", FORMULA, IN_WORDS[split]),
+    )
     questions(current.run, [row for row in rows if subject_of(row) == name], accuracy)
 
 
@@ -99,9 +111,13 @@ def in_words(found: Sequence[Subject]) -> str:
     elif left(known) > -1000:
         after, never = known.accuracy["unlearn"]["after"], known.accuracy["unlearn"].get("never")
         beside = "" if never is None else f" (never taught: {never:.0f} %)"
-        parts.append(f"Best remembered of {len(found)} subjects is {shorten(known.name, 40)}: {after:.0f} % of the words to be forgotten are still right{beside}.")
+        parts.append(
+            f"Best remembered of {len(found)} subjects is {shorten(known.name, 40)}: {after:.0f} % of the words to be forgotten are still right{beside}."
+        )
     if lost(hurt) > 0.5:
-        parts.append(f"{shorten(hurt.name, 40)} lost the most of what had to be kept: {lost(hurt):.0f} {'point' if round(lost(hurt)) == 1 else 'points'}.")
+        parts.append(
+            f"{shorten(hurt.name, 40)} lost the most of what had to be kept: {lost(hurt):.0f} {'point' if round(lost(hurt)) == 1 else 'points'}."
+        )
     elif lost(hurt) > -1000:
         parts.append("Nobody lost anything that had to be kept.")
     return " ".join(parts)
@@ -117,20 +133,31 @@ def columns(found: Sequence[Subject]) -> dict[str, list[Any]]:
 
 def questions(run: Run, rows: Sequence[Row], accuracy: Mapping[str, Mapping[str, float]]) -> None:
     """List a subject's questions, the ones still known first; each opens in Compare."""
+
     def value(row: Row, voice: str) -> float | None:
         return accuracy.get(voice, {}).get(str(row.get("example")))
 
     for scope, title in SCOPE_NAMES.items():
         mine = [row for row in rows if row.get("scope") == scope and row.get("question")]
-        mine.sort(key=lambda row: -(value(row, "after") or 0) if scope == "unlearn" else (value(row, "after") or 0) - (value(row, "before") or 0))
+        mine.sort(
+            key=lambda row: (
+                -(value(row, "after") or 0)
+                if scope == "unlearn"
+                else (value(row, "after") or 0) - (value(row, "before") or 0)
+            )
+        )
         if not mine:
             continue
         st.markdown(f"**{title}**, {'best remembered' if scope == 'unlearn' else 'most lost'} first")
         for row in mine[:QUESTIONS]:
             before, after = value(row, "before"), value(row, "after")
             said = f":gray[{before:.0f} → {after:.0f} %] " if before is not None and after is not None else ""
-            st.page_link("compare/page.py", label=f"{said}{md(shorten(str(row['question']), 100))}", icon=":material/compare:",
-                         query_params={"run": run.id, "q": str(row["question"])[:4000]})  # fmt: skip
+            st.page_link(
+                "compare/page.py",
+                label=f"{said}{md(shorten(str(row['question']), 100))}",
+                icon=":material/compare:",
+                query_params={"run": run.id, "q": str(row["question"])[:4000]},
+            )
         if len(mine) > QUESTIONS:
             st.caption(f"… and {len(mine) - QUESTIONS} more")
 

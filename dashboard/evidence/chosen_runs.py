@@ -23,18 +23,31 @@ def choose(run: Run) -> list[Measured]:
     known = current_run.known_runs()
     found = {name: overview(other) for name, other in known.items()}
     name_of = runs_table.names(list(found.values()))
-    others = {name: of for name, of in found.items() if name != run.id and not of.problem and of.state not in current_run.ALIVE}
+    others = {
+        name: of for name, of in found.items() if name != run.id and not of.problem and of.state not in current_run.ALIVE
+    }
     st.session_state["scores.beside"] = wanted(found[run.id], others)
     field, quick = st.columns([5, 1.2], vertical_alignment="bottom")
     beside = field.multiselect(
-        "Beside it", list(others), format_func=lambda name: name_of.get(name, name), key="scores.beside", on_change=_chosen,
-        max_selections=MOST, placeholder="choose runs to compare with",
+        "Beside it",
+        list(others),
+        format_func=lambda name: name_of.get(name, name),
+        key="scores.beside",
+        on_change=_chosen,
+        max_selections=MOST,
+        placeholder="choose runs to compare with",
         help="At first the bundled runs on the same data. The address names the chosen ones, so this view can be sent.",
-    )  # fmt: skip
+    )
     same = [name for name, of in others.items() if of.data == found[run.id].data][:MOST]
     if same:
-        quick.button(f"All {len(same)} on this data" if len(same) > 1 else "The one on this data", key="scores.all", on_click=put, args=(same,), disabled=set(same) <= set(beside),
-                     width="stretch")  # fmt: skip
+        quick.button(
+            f"All {len(same)} on this data" if len(same) > 1 else "The one on this data",
+            key="scores.all",
+            on_click=put,
+            args=(same,),
+            disabled=set(same) <= set(beside),
+            width="stretch",
+        )
     return [in_full(known[name], found[name], name_of[name]) for name in (run.id, *beside) if name in known]
 
 

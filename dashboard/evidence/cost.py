@@ -16,7 +16,9 @@ from dashboard.widgets.number_table import Cell, Column, Row, Table
 
 COLUMNS = (
     Column("Steps", "Optimizer steps that were made"),
-    Column("Seconds a step", "Time of the stage divided by its steps: checks and the watch questions at checkpoints included"),
+    Column(
+        "Seconds a step", "Time of the stage divided by its steps: checks and the watch questions at checkpoints included"
+    ),
     Column("Tokens/s", "Tokens of the steps' batches, padding included, divided by the time of the stage"),
     Column("Peak memory", "Most memory that the run's process held up to the end of the stage"),
     Column("Unlearning", "Time of the whole stage"),
@@ -52,8 +54,15 @@ def show(chosen: Sequence[Measured]) -> None:
     costs = [of(run) for run in chosen]
     st.markdown(md(in_words(chosen, costs)))
     st.html(number_table.markup(table(chosen, costs), look.palette()))
-    headline_scores.where_from(look.where(chosen[0].run, "unlearn", "unlearn.json, manifest.json", "seconds / steps; tokens / seconds; peak of the process's resident memory"),
-                      "cost_from")  # fmt: skip
+    headline_scores.where_from(
+        look.where(
+            chosen[0].run,
+            "unlearn",
+            "unlearn.json, manifest.json",
+            "seconds / steps; tokens / seconds; peak of the process's resident memory",
+        ),
+        "cost_from",
+    )
 
 
 def of(run: Measured) -> Cost:
@@ -63,7 +72,14 @@ def of(run: Measured) -> Cost:
     # A stage that was re-used took its time and memory elsewhere; the time is recorded with what it made, the memory is not.
     peak = None if stage.get("reused") else number(stage.get("peak_memory_mb"))
     where = " ".join(str(manifest[key]) for key in ("device", "dtype") if manifest.get(key))
-    return Cost(number(result.get("steps")), number(result.get("seconds")), number(result.get("tokens")), peak and peak * 2**20, where, bool(stage.get("reused")))
+    return Cost(
+        number(result.get("steps")),
+        number(result.get("seconds")),
+        number(result.get("tokens")),
+        peak and peak * 2**20,
+        where,
+        bool(stage.get("reused")),
+    )
 
 
 def in_words(chosen: Sequence[Measured], costs: Sequence[Cost]) -> str:
@@ -75,19 +91,41 @@ def in_words(chosen: Sequence[Measured], costs: Sequence[Cost]) -> str:
     known = [(cost.step, run.name) for run, cost in zip(chosen, costs, strict=True) if cost.step]
     cheapest = min(known)
     if len(known) > 1:
-        said += " No chosen run has a cheaper step." if cheapest[0] == mine.step else f" The cheapest step of the chosen runs has “{cheapest[1]}”, {cheapest[0]:.2f} s."
+        said += (
+            " No chosen run has a cheaper step."
+            if cheapest[0] == mine.step
+            else f" The cheapest step of the chosen runs has “{cheapest[1]}”, {cheapest[0]:.2f} s."
+        )
     return said
 
 
 def table(chosen: Sequence[Measured], costs: Sequence[Cost]) -> Table:
     """Return runs first, then the paper's rows, on other hardware and labelled so."""
     rows = [
-        Row(run.name, cells(cost), " · ".join(part for part in (run.method, cost.where, "re-used from an earlier run, where its memory was not kept" if cost.reused else "") if part),
-            "after" if place == 0 else "", run.trouble)
+        Row(
+            run.name,
+            cells(cost),
+            " · ".join(
+                part
+                for part in (
+                    run.method,
+                    cost.where,
+                    "re-used from an earlier run, where its memory was not kept" if cost.reused else "",
+                )
+                if part
+            ),
+            "after" if place == 0 else "",
+            run.trouble,
+        )
         for place, (run, cost) in enumerate(zip(chosen, costs, strict=True))
-    ]  # fmt: skip
+    ]
     paper = published.read()
-    rows.append(Row(paper.cost_label, note=f"{paper.source}; 7B in 40 GB: compare methods with each other there, not with the rows above"))
+    rows.append(
+        Row(
+            paper.cost_label,
+            note=f"{paper.source}; 7B in 40 GB: compare methods with each other there, not with the rows above",
+        )
+    )
     for line in paper.cost:
         step, memory = line.values["seconds_per_step"], line.values["memory_gb"]
         known = [Cell(), Cell(f"{step:.1f} s"), Cell(), Cell(f"{memory:.1f} GB"), Cell()]
@@ -102,6 +140,9 @@ def cells(cost: Cost) -> list[Cell]:
         return Cell() if value is None else Cell(text)
 
     return [
-        said(cost.steps, f"{cost.steps or 0:.0f}"), said(cost.step, f"{cost.step or 0:.2f} s"), said(cost.rate, f"{cost.rate or 0:.0f}"),
-        said(cost.memory, f"{(cost.memory or 0) / 1e9:.1f} GB"), said(cost.seconds, duration(cost.seconds or 0)),
-    ]  # fmt: skip
+        said(cost.steps, f"{cost.steps or 0:.0f}"),
+        said(cost.step, f"{cost.step or 0:.2f} s"),
+        said(cost.rate, f"{cost.rate or 0:.0f}"),
+        said(cost.memory, f"{(cost.memory or 0) / 1e9:.1f} GB"),
+        said(cost.seconds, duration(cost.seconds or 0)),
+    ]

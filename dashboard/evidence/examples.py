@@ -23,7 +23,16 @@ LONGEST = 300
 HEIGHT = 520
 BESIDE = ("Verdict", "Scope", "Question", "After")
 """columns that are seen beside an opened example"""
-WIDTHS = {"Verdict": 104, "Scope": 56, "Question": 230, "True answer": 180, "Before": 170, "After": 180, "Split": 64, "Subject": 150}
+WIDTHS = {
+    "Verdict": 104,
+    "Scope": 56,
+    "Question": 230,
+    "True answer": 180,
+    "Before": 170,
+    "After": 180,
+    "Split": 64,
+    "Subject": 150,
+}
 """pixels; together with the probabilities what a window of 1280 shows"""
 
 
@@ -44,7 +53,9 @@ def show(run: Run) -> None:
     found = shown[shown["id"] == chosen]
     if found.empty:
         listing(shown, None)
-        st.caption("Choose a row (its left edge) to see why it got its verdict, to disagree, and to ask the same in Compare.")
+        st.caption(
+            "Choose a row (its left edge) to see why it got its verdict, to disagree, and to ask the same in Compare."
+        )
         return
     left, right = st.columns([1.35, 1], gap="medium")
     with left:
@@ -58,7 +69,12 @@ def notes(run: Run, own: int) -> None:
     """Say what a reader of the counts must know."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if own:
-            st.toggle(f"With your {own} own verdict{'s' if own > 1 else ''}", value=True, key="mine", help="Off: the rules' verdicts alone.")
+            st.toggle(
+                f"With your {own} own verdict{'s' if own > 1 else ''}",
+                value=True,
+                key="mine",
+                help="Off: the rules' verdicts alone.",
+            )
         recorded = run.json("recorded.json")
         if not isinstance(recorded, dict) or "words" not in recorded:
             st.caption("This run did not record what counts as a word, so answers of non-words are not found here.")
@@ -72,12 +88,27 @@ def filtered(frame: pd.DataFrame) -> pd.DataFrame:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         words = st.text_input("Search", key="find", placeholder="a name, a street, a word", bind="query-params", width=240)
         subjects = sorted(set(frame["subject"]))
-        who = st.selectbox("Subject", subjects, index=None, key="who", placeholder=f"all {len(subjects)}", bind="query-params", width=240,
-                           format_func=lambda name: shorten(str(name) or "none", 60))  # fmt: skip
+        who = st.selectbox(
+            "Subject",
+            subjects,
+            index=None,
+            key="who",
+            placeholder=f"all {len(subjects)}",
+            bind="query-params",
+            width=240,
+            format_func=lambda name: shorten(str(name) or "none", 60),
+        )
         splits = [split for split in SPLITS if split in set(frame["split"])]
         among = st.segmented_control("Questions", splits, format_func=SPLITS.get, key="among", bind="query-params")
         if verdict:
-            st.button(f"Only {verdict}", icon=":material/close:", key="all", on_click=verdict_tiles.toggle, args=(scope, verdict), help="Show all verdicts again")
+            st.button(
+                f"Only {verdict}",
+                icon=":material/close:",
+                key="all",
+                on_click=verdict_tiles.toggle,
+                args=(scope, verdict),
+                help="Show all verdicts again",
+            )
     if verdict:
         frame = frame[(frame["scope"] == scope) & (frame["verdict"] == verdict)]
     if words:
@@ -94,27 +125,43 @@ def filtered(frame: pd.DataFrame) -> pd.DataFrame:
 
 def listing(shown: pd.DataFrame, at: int | None) -> None:
     """Show the table; a chosen row goes into the address."""
+
     def cut(name: str) -> pd.Series[str]:
         return shown[name].astype(str).str.replace(r"\s+", " ", regex=True).str.slice(0, LONGEST)
 
-    columns = {"Verdict": shown["verdict"].where(shown["own"] == "", shown["verdict"] + " ✎"), "Scope": shown["scope"].map({"unlearn": "✖", "retention": "●"}),
-               "Question": cut("question"), "True answer": cut("truth"),
-               **{name: cut(voice) for voice, name in (("before", "Before"), ("after", "After")) if voice in shown},
-               **{f"p {voice}": shown[f"p_{voice}"] for voice in ("before", "after") if f"p_{voice}" in shown},
-               "Split": shown["split"], "Subject": cut("subject")}  # fmt: skip
+    columns = {
+        "Verdict": shown["verdict"].where(shown["own"] == "", shown["verdict"] + " ✎"),
+        "Scope": shown["scope"].map({"unlearn": "✖", "retention": "●"}),
+        "Question": cut("question"),
+        "True answer": cut("truth"),
+        **{name: cut(voice) for voice, name in (("before", "Before"), ("after", "After")) if voice in shown},
+        **{f"p {voice}": shown[f"p_{voice}"] for voice in ("before", "after") if f"p_{voice}" in shown},
+        "Split": shown["split"],
+        "Subject": cut("subject"),
+    }
     table = shown.assign(**columns)[list(columns)]
     ids = [str(name) for name in shown["id"]]
     key = "examples." + hashlib.sha256("\n".join([*ids, *map(str, table["Verdict"])]).encode()).hexdigest()[:12]
     st.dataframe(
-        table, key=key, hide_index=True, column_order=None if at is None else [*BESIDE, *(name for name in columns if name not in BESIDE)], height=min(HEIGHT, 38 + 35 * max(2, len(table))), on_select=lambda: choose(key, ids), selection_mode="single-row",
+        table,
+        key=key,
+        hide_index=True,
+        column_order=None if at is None else [*BESIDE, *(name for name in columns if name not in BESIDE)],
+        height=min(HEIGHT, 38 + 35 * max(2, len(table))),
+        on_select=lambda: choose(key, ids),
+        selection_mode="single-row",
         selection_default={"selection": {"rows": [] if at is None else [at]}},
         column_config={
-            **{f"p {voice}": st.column_config.NumberColumn(format="%.2f", width=74, help=f"Probability of the true answer a token, {voice} (geometric mean)")
-               for voice in ("before", "after")},
+            **{
+                f"p {voice}": st.column_config.NumberColumn(
+                    format="%.2f", width=74, help=f"Probability of the true answer a token, {voice} (geometric mean)"
+                )
+                for voice in ("before", "after")
+            },
             **{name: st.column_config.TextColumn(width=width) for name, width in WIDTHS.items()},
         },
         alt=f"{len(table)} examples with verdict, question, true answer, both answers and the true answer's probability",
-    )  # fmt: skip
+    )
     st.caption(f"{len(table)} {'example' if len(table) == 1 else 'examples, worst first'}. ✎: your own verdict.")
 
 
@@ -130,8 +177,14 @@ def choose(key: str, ids: list[str]) -> None:
 def nothing(run: Run) -> None:
     """Say why there is nothing to judge yet."""
     alive = run.status().get("state") in current_run.ALIVE
-    st.info("Verdicts need the answers that a run records after unlearning: this one is not that far." if alive else
-            "This run ended before answers were recorded, so there is nothing to judge.")  # fmt: skip
-    st.page_link("runs/new_run_page.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
-
-
+    st.info(
+        "Verdicts need the answers that a run records after unlearning: this one is not that far."
+        if alive
+        else "This run ended before answers were recorded, so there is nothing to judge."
+    )
+    st.page_link(
+        "runs/new_run_page.py",
+        label="See the run",
+        icon=":material/play_circle:",
+        query_params={"run": run.id, "view": "This run"},
+    )

@@ -24,7 +24,13 @@ from dashboard.widgets import current_run, look, verdict_rows
 Where = Sequence[tuple[str, str]]
 LENS = "each layer's output at the places that predict the true answer's tokens, through the model's own last norm and output layer, as a probability"
 X = {"n": "answers sampled", "step": "step", "layer": "layer", "questions": "questions"}
-Y = {"value": "came back, %", "probability": "probability, %", "first": "true token first, %", "accuracy": "accuracy, %", "unlearn": "accuracy on U, %"}
+Y = {
+    "value": "came back, %",
+    "probability": "probability, %",
+    "first": "true token first, %",
+    "accuracy": "accuracy, %",
+    "unlearn": "accuracy on U, %",
+}
 FEW = 12
 """leaked questions listed at first"""
 ATTACKS = {name: title.capitalize() for name, title in TITLES.items()}
@@ -55,8 +61,13 @@ def show(run: Run, name: str, finding: Mapping[str, Any]) -> None:
 
 def where(run: Run, name: str, finding: Mapping[str, Any]) -> Where:
     """Return what stands behind "Where from" of a probe's charts."""
-    return [("Run", run.id), ("File", f"probes/{name}.json"), ("Computed as", str(finding.get("measure", ""))), ("From", f"{finding.get('n', '?')} questions"),
-            ("Made", str(finding.get("made", "")))]  # fmt: skip
+    return [
+        ("Run", run.id),
+        ("File", f"probes/{name}.json"),
+        ("Computed as", str(finding.get("measure", ""))),
+        ("From", f"{finding.get('n', '?')} questions"),
+        ("Made", str(finding.get("made", ""))),
+    ]
 
 
 def about(finding: Mapping[str, Any]) -> None:
@@ -81,7 +92,13 @@ def forms(name: str, found: Mapping[str, Any], source: Where) -> None:
         return
     rows.sort(key=lambda row: -row.values.get("after", (0.0, 0.0, 0.0))[0])
     told = "; ".join(f"{row.name} {row.values['after'][0]:.0f} %" for row in rows if "after" in row.values)
-    look.chart(chart.rates(rows, look.palette()), f"Rates by way of asking, after unlearning: {told}", f"probe_forms_{name}", facts=source, columns=verdict_rows.columns(rows))
+    look.chart(
+        chart.rates(rows, look.palette()),
+        f"Rates by way of asking, after unlearning: {told}",
+        f"probe_forms_{name}",
+        facts=source,
+        columns=verdict_rows.columns(rows),
+    )
 
 
 def lines_of(curve: Any) -> tuple[list[chart.Line], str, str]:
@@ -92,7 +109,11 @@ def lines_of(curve: Any) -> tuple[list[chart.Line], str, str]:
         rows = [point for point in points if isinstance(point, dict)] if isinstance(points, list) else []
         x_key = next((key for key in X if rows and key in rows[0]), "")
         y_key = next((key for key in Y if rows and key in rows[0]), "")
-        known = [(x, y, number(p.get("low")), number(p.get("high"))) for p in rows if (x := number(p.get(x_key))) is not None and (y := number(p.get(y_key))) is not None]
+        known = [
+            (x, y, number(p.get("low")), number(p.get("high")))
+            for p in rows
+            if (x := number(p.get(x_key))) is not None and (y := number(p.get(y_key))) is not None
+        ]
         if known:
             banded = all(low is not None and high is not None for _, _, low, high in known)
             low, high = ([float(k[2] or 0) for k in known], [float(k[3] or 0) for k in known]) if banded else ([], [])
@@ -105,7 +126,9 @@ def curves(name: str, curve: Any, source: Where) -> None:
     """Draw leak@n, depth or relearning, whatever the probe recorded as a curve."""
     found, x, y = lines_of(curve)
     if found:
-        told = "; ".join(f"{chart.VOICES.get(line.voice, line.voice)} from {line.y[0]:.0f} to {line.y[-1]:.0f}" for line in found)
+        told = "; ".join(
+            f"{chart.VOICES.get(line.voice, line.voice)} from {line.y[0]:.0f} to {line.y[-1]:.0f}" for line in found
+        )
         look.chart(chart.curves(found, x, y, look.palette()), f"{y} over {x}: {told}", f"probe_curve_{name}", facts=source)
 
 
@@ -116,22 +139,51 @@ def membership(detail: Mapping[str, Any], scores: Mapping[str, Any], source: Whe
     if not voices or not attacks:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        voice = st.segmented_control("Model", voices, format_func=chart.VOICES.get, default="after" if "after" in voices else voices[0], required=True, key="mia.voice")
+        voice = st.segmented_control(
+            "Model",
+            voices,
+            format_func=chart.VOICES.get,
+            default="after" if "after" in voices else voices[0],
+            required=True,
+            key="mia.voice",
+        )
         first = str(detail.get("attack"))
-        attack = st.selectbox("Score", attacks, index=attacks.index(first) if first in attacks else 0, format_func=ATTACKS.get, key="mia.attack", width=200)
+        attack = st.selectbox(
+            "Score",
+            attacks,
+            index=attacks.index(first) if first in attacks else 0,
+            format_func=ATTACKS.get,
+            key="mia.attack",
+            width=200,
+        )
     pair = mapping(mapping(scores[voice]).get(attack))
-    member, other = ([x for x in (number(v) for v in pair.get(group) or []) if x is not None] for group in ("member", "other"))
+    member, other = (
+        [x for x in (number(v) for v in pair.get(group) or []) if x is not None] for group in ("member", "other")
+    )
     if not member or not other:
         st.caption("These scores were not recorded.")
         return
     every = sorted([*member, *other])
     low, high = every[0], every[-1]
     middle = every[len(every) // 2]
-    at = st.slider("Threshold: above it, “was taught”", low, high if high > low else low + 1, middle, step=(high - low) / 200 or 0.01, key=f"mia.at.{voice}.{attack}")
+    at = st.slider(
+        "Threshold: above it, “was taught”",
+        low,
+        high if high > low else low + 1,
+        middle,
+        step=(high - low) / 200 or 0.01,
+        key=f"mia.at.{voice}.{attack}",
+    )
     hit, wrong = (100 * sum(value > at for value in group) / len(group) for group in (member, other))
-    st.markdown(f"Above it are **{hit:.0f} %** of the questions to be forgotten and **{wrong:.0f} %** of those that were never taught. {auc(detail, str(voice), str(attack))}")
-    look.chart(chart.groups(member, other, at, f"{ATTACKS[str(attack)]} score", look.palette()), f"{hit:.0f} % of the forgotten and {wrong:.0f} % of the never-taught questions lie above the threshold",
-               "probe_groups", facts=source)  # fmt: skip
+    st.markdown(
+        f"Above it are **{hit:.0f} %** of the questions to be forgotten and **{wrong:.0f} %** of those that were never taught. {auc(detail, str(voice), str(attack))}"
+    )
+    look.chart(
+        chart.groups(member, other, at, f"{ATTACKS[str(attack)]} score", look.palette()),
+        f"{hit:.0f} % of the forgotten and {wrong:.0f} % of the never-taught questions lie above the threshold",
+        "probe_groups",
+        facts=source,
+    )
 
 
 def auc(detail: Mapping[str, Any], voice: str, attack: str) -> str:
@@ -140,7 +192,11 @@ def auc(detail: Mapping[str, Any], voice: str, attack: str) -> str:
     ends = mapping(mapping(detail.get("intervals")).get(voice)).get(attack)
     if value is None:
         return ""
-    said = f", 95 % interval {ends[0]:.2f} to {ends[1]:.2f}" if isinstance(ends, list) and len(ends) == 2 and all(number(e) is not None for e in ends) else ""
+    said = (
+        f", 95 % interval {ends[0]:.2f} to {ends[1]:.2f}"
+        if isinstance(ends, list) and len(ends) == 2 and all(number(e) is not None for e in ends)
+        else ""
+    )
     return f"Over all thresholds: AUC **{value:.2f}**{said}; 0.5 is chance."
 
 
@@ -149,29 +205,54 @@ def layers(run: Run, detail: Mapping[str, Any], source: Where) -> None:
     rows = {str(row.get("example")): row for row in current_run.answers(run)}
     made = {str(one.get("id")): one for one in detail.get("maps") or [] if isinstance(one, dict) and whole(one)}
     sampled = [str(name) for name in detail.get("questions") or []]
-    known = [name for name in dict.fromkeys([*made, *sampled]) if rows.get(name, {}).get("question") and rows[name].get("truth")]
+    known = [
+        name for name in dict.fromkeys([*made, *sampled]) if rows.get(name, {}).get("question") and rows[name].get("truth")
+    ]
     if not known:
         return
-    st.markdown("**One question, layer by layer**: how probable would each layer make each token of the true answer, were it the last?")
-    name = st.selectbox("Question", known, key="lens.question", format_func=lambda i: shorten(str(rows[i]["question"]), 100), width=560)
+    st.markdown(
+        "**One question, layer by layer**: how probable would each layer make each token of the true answer, were it the last?"
+    )
+    name = st.selectbox(
+        "Question", known, key="lens.question", format_func=lambda i: shorten(str(rows[i]["question"]), 100), width=560
+    )
     kept: dict[Any, dict[str, Any]] = st.session_state.setdefault("lens", {})
     key = (str(run.path), current_run.stamp(run, "manifest.json"), name)
-    if name not in made and key not in kept and st.button("Read every layer", icon=":material/layers:", key="lens.read",
-                                                          help="This one was not recorded: the model reads it now, in a second or two."):  # fmt: skip
+    if (
+        name not in made
+        and key not in kept
+        and st.button(
+            "Read every layer",
+            icon=":material/layers:",
+            key="lens.read",
+            help="This one was not recorded: the model reads it now, in a second or two.",
+        )
+    ):
         with look.complaints():
             kept[key] = ask(run, str(rows[name]["question"]), str(rows[name]["truth"]))
     found = made.get(name) or kept.get(key)
     if found:
-        pictures(found, [*source[:1], ("Computed as", LENS), *source[4:]] if name in made else [*source[:1], ("Computed as", LENS), ("Made", "now, by the model")])
+        pictures(
+            found,
+            [*source[:1], ("Computed as", LENS), *source[4:]]
+            if name in made
+            else [*source[:1], ("Computed as", LENS), ("Made", "now, by the model")],
+        )
 
 
 def whole(found: Mapping[str, Any]) -> bool:
     """Say whether a question's layers can be drawn: as many layers before as after, and a finite number for every token."""
-    tokens, (before, after) = found.get("tokens"), (mapping(found.get(voice)).get("logprob") for voice in ("before", "after"))
+    tokens, (before, after) = (
+        found.get("tokens"),
+        (mapping(found.get(voice)).get("logprob") for voice in ("before", "after")),
+    )
     if not (isinstance(tokens, list) and isinstance(before, list) and isinstance(after, list)):
         return False
     lines = [*before, *after]
-    right = all(isinstance(line, list) and len(line) == len(tokens) and all(number(value) is not None for value in line) for line in lines)
+    right = all(
+        isinstance(line, list) and len(line) == len(tokens) and all(number(value) is not None for value in line)
+        for line in lines
+    )
     return bool(tokens and before) and len(before) == len(after) and right
 
 
@@ -201,8 +282,16 @@ def pictures(found: Mapping[str, Any], source: Where) -> None:
         with column:
             st.markdown(f"**{name}**")
             told = f"{name}: probability of each true token by layer, in percent; at the last layer {sum(values[-1]) / len(values[-1]):.0f} on average"
-            look.chart(chart.layers(values, tokens, look.palette(), difference=signed), told, f"lens_{name.split()[0].lower()}{'_moved' if signed else ''}", facts=source,
-                       columns={"layer": list(range(1, len(values) + 1)), **{f"{n}: {t}": [row[n] for row in values] for n, t in enumerate(tokens)}})  # fmt: skip
+            look.chart(
+                chart.layers(values, tokens, look.palette(), difference=signed),
+                told,
+                f"lens_{name.split()[0].lower()}{'_moved' if signed else ''}",
+                facts=source,
+                columns={
+                    "layer": list(range(1, len(values) + 1)),
+                    **{f"{n}: {t}": [row[n] for row in values] for n, t in enumerate(tokens)},
+                },
+            )
 
 
 def percent(logprobs: Sequence[Sequence[float]]) -> list[list[float]]:
@@ -220,5 +309,9 @@ def leaked(run: Run, rows: Sequence[Mapping[str, Any]], leak: bool) -> None:
     every = len(rows) > FEW and st.toggle(f"Show all {len(rows)}", key="leaked.all")
     for row in rows if every else rows[:FEW]:
         form = f":gray-badge[{md(row['form'])}] " if row.get("form") else ""
-        verdict_rows.compare_link(run, str(row.get("question", "")), f"{form}{md(shorten(str(row.get('question', '')), 110))}")
-        st.caption(f"said: {md(shorten(str(row.get('answer', '')), 300))}  \ntrue: {md(shorten(str(row.get('truth', '')), 300))}")
+        verdict_rows.compare_link(
+            run, str(row.get("question", "")), f"{form}{md(shorten(str(row.get('question', '')), 110))}"
+        )
+        st.caption(
+            f"said: {md(shorten(str(row.get('answer', '')), 300))}  \ntrue: {md(shorten(str(row.get('truth', '')), 300))}"
+        )

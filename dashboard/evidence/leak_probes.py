@@ -29,9 +29,13 @@ WHAT = (
     "was not remembered."
 )
 ICONS = {
-    "leaks": ":material/water_drop:", "perhaps": ":material/help:", "no leak seen": ":material/check_circle:",
-    "use": ":material/visibility:", "look": ":material/visibility:", "unavailable": ":material/block:",
-}  # fmt: skip
+    "leaks": ":material/water_drop:",
+    "perhaps": ":material/help:",
+    "no leak seen": ":material/check_circle:",
+    "use": ":material/visibility:",
+    "look": ":material/visibility:",
+    "unavailable": ":material/block:",
+}
 LEAKING = (
     "Share of facts, answer tokens or pairs that each probe got out of the model. A leak is where after lies further right than "
     "never taught, by more than chance explains."
@@ -50,7 +54,9 @@ def show(run: Run) -> None:
     if alive:
         st.fragment(going_on, run_every=EVERY)(run)
     elif not found:
-        st.info("Not probed yet. Choose probes below and start them: they run in a process of their own, so this page can be closed.")
+        st.info(
+            "Not probed yet. Choose probes below and start them: they run in a process of their own, so this page can be closed."
+        )
     if not alive:
         ended(run)
         with st.expander("Make probes", expanded=not found, icon=":material/play_circle:"):
@@ -71,7 +77,9 @@ def results(run: Run, found: Mapping[str, Mapping[str, Any]]) -> None:
     with st.expander("What each probe found, in words", icon=":material/notes:", expanded=len(lines) <= FEW):
         for line in lines:
             st.markdown(f"{said(line.verdict)} · **{md(line.title)}**: {md(line.sentence)}")
-        st.caption("There is no overall grade: probes ask different things. “Leaks”: after is above never taught by more than chance explains.")
+        st.caption(
+            "There is no overall grade: probes ask different things. “Leaks”: after is above never taught by more than chance explains."
+        )
     names = [line.probe for line in lines]
     address.take("leak", names)
     if st.session_state.get("leak") not in names:
@@ -89,17 +97,35 @@ def said(verdict: str) -> str:
     return f"**{'not judged' if verdict in ('use', 'look') else verdict}**"
 
 
-def pictures(run: Run, found: Mapping[str, Mapping[str, Any]], lines: Sequence[scorecard.Line], caption: str, key: str) -> None:
+def pictures(
+    run: Run, found: Mapping[str, Mapping[str, Any]], lines: Sequence[scorecard.Line], caption: str, key: str
+) -> None:
     """Show the rates of some probes under a caption that says how they are read."""
-    rows = [row for line in lines if (row := verdict_rows.rates_of(line.title, mapping(found[line.probe].get("rates")))).values]
+    rows = [
+        row for line in lines if (row := verdict_rows.rates_of(line.title, mapping(found[line.probe].get("rates")))).values
+    ]
     if not rows:
         return
-    told = "; ".join(f"{row.name}: " + ", ".join(f"{chart.VOICES[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows)
+    told = "; ".join(
+        f"{row.name}: " + ", ".join(f"{chart.VOICES[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows
+    )
     st.caption(caption)
-    look.chart(chart.rates(rows, look.palette()), f"Rates of {len(rows)} probes with 95 % intervals. {told}", key,
-               facts=[("Run", run.id), ("File", "probes/*.json"), ("Computed as", "share of questions in which the truth came back, or what the probe's own measure says; "
-                      "bars: 95 % bootstrap over questions, exact binomial bound where all agree")],
-               on_click=lambda name: choose(name, found), columns=verdict_rows.columns(rows))  # fmt: skip
+    look.chart(
+        chart.rates(rows, look.palette()),
+        f"Rates of {len(rows)} probes with 95 % intervals. {told}",
+        key,
+        facts=[
+            ("Run", run.id),
+            ("File", "probes/*.json"),
+            (
+                "Computed as",
+                "share of questions in which the truth came back, or what the probe's own measure says; "
+                "bars: 95 % bootstrap over questions, exact binomial bound where all agree",
+            ),
+        ],
+        on_click=lambda name: choose(name, found),
+        columns=verdict_rows.columns(rows),
+    )
 
 
 def title(name: str) -> str:
@@ -125,13 +151,28 @@ def offer(run: Run, found: Mapping[str, Any]) -> None:
         st.info(f"{md(error.what)} {md(error.fix)}")
         return
     quick = [name for name, probe in PROBES.items() if probe.cost == "seconds" and name not in found]
-    wanted = st.multiselect("Probes", list(PROBES), default=quick or None, format_func=lambda name: f"{title(name)} ({PROBES[name].cost})", key="probes.wanted",
-                            help="Those that take seconds are chosen at first; others take minutes on two cores.")  # fmt: skip
+    wanted = st.multiselect(
+        "Probes",
+        list(PROBES),
+        default=quick or None,
+        format_func=lambda name: f"{title(name)} ({PROBES[name].cost})",
+        key="probes.wanted",
+        help="Those that take seconds are chosen at first; others take minutes on two cores.",
+    )
     for name in wanted:
-        st.caption(f"**{md(title(name))}**: {md(PROBES[name].what)}" + (f" ({md(PROBES[name].source)})" if PROBES[name].source else ""))
+        st.caption(
+            f"**{md(title(name))}**: {md(PROBES[name].what)}"
+            + (f" ({md(PROBES[name].source)})" if PROBES[name].source else "")
+        )
     busy = current_run.busy()
-    if st.button("Start", icon=":material/play_arrow:", type="primary", key="probes.start", disabled=not wanted,
-                 help="A run is at work: the probes wait until the device is free." if busy else None):  # fmt: skip
+    if st.button(
+        "Start",
+        icon=":material/play_arrow:",
+        type="primary",
+        key="probes.start",
+        disabled=not wanted,
+        help="A run is at work: the probes wait until the device is free." if busy else None,
+    ):
         with look.complaints():
             job.start(run, wanted)
             st.rerun()
@@ -145,13 +186,23 @@ def going_on(run: Run) -> None:
     if status.get("state") not in current_run.ALIVE:
         st.rerun()
     if status.get("state") == "queued":
-        st.info("The probes wait until the device is free." if status.get("position") else "Starting …", icon=":material/schedule:")
+        st.info(
+            "The probes wait until the device is free." if status.get("position") else "Starting …",
+            icon=":material/schedule:",
+        )
     else:
         share, words = progress(place)
         st.progress(min(1.0, share), text=md(words))
     asked = (place.path / "cancel").exists()
-    st.button("Stopping …" if asked else "Cancel", icon=":material/stop:", key="probes.cancel", disabled=asked, on_click=cancel, args=(place,),
-              help="What was found until then is kept.")  # fmt: skip
+    st.button(
+        "Stopping …" if asked else "Cancel",
+        icon=":material/stop:",
+        key="probes.cancel",
+        disabled=asked,
+        on_click=cancel,
+        args=(place,),
+        help="What was found until then is kept.",
+    )
 
 
 def progress(place: Run) -> tuple[float, str]:
@@ -177,6 +228,11 @@ def ended(run: Run) -> None:
     """Say how the last work on probes ended, unless all was well."""
     status = job.place(run).status()
     if status.get("state") == "failed":
-        look.complain(UserError(str(status.get("error") or "The probes failed."), str(status.get("fix") or "Start them again: what was found is kept.")))
+        look.complain(
+            UserError(
+                str(status.get("error") or "The probes failed."),
+                str(status.get("fix") or "Start them again: what was found is kept."),
+            )
+        )
     elif status.get("state") == "cancelled":
         st.caption("The last work on probes was cancelled. What was found until then is kept.")

@@ -29,7 +29,11 @@ BAD = ("leaked", "lost", "degenerate")
 def show(run: Run, row: Mapping[str, Any]) -> None:
     """Show an example with its reasons."""
     st.markdown(f"#### {md(row['question'])}")
-    where = " · ".join(part for part in (SCOPES[str(row["scope"])], SPLITS.get(str(row["split"]), str(row["split"])), str(row["subject"])) if part)
+    where = " · ".join(
+        part
+        for part in (SCOPES[str(row["scope"])], SPLITS.get(str(row["split"]), str(row["split"])), str(row["subject"]))
+        if part
+    )
     st.caption(md(where))
     st.html(answers(row, look.palette()))
     verdict_rows.compare_link(run, str(row["question"]), "Open in Compare")
@@ -45,8 +49,13 @@ def answers(row: Mapping[str, Any], palette: Palette, voices: Sequence[str] = tu
     for voice in voices:
         verdict, why = verdict_of(row, voice)
         if verdict:
-            text = marked(str(row[voice])[:LONGEST], str(row["truth"]), match_style(palette.retention), matches=True) or "<i>nothing</i>"
-            parts.append(block(VOICES[voice], text, f"{badge(verdict, palette)} {html.escape(why)}{chance(row, voice)}", palette))
+            text = (
+                marked(str(row[voice])[:LONGEST], str(row["truth"]), match_style(palette.retention), matches=True)
+                or "<i>nothing</i>"
+            )
+            parts.append(
+                block(VOICES[voice], text, f"{badge(verdict, palette)} {html.escape(why)}{chance(row, voice)}", palette)
+            )
     return f'<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,260px),1fr));gap:.1rem 1.5rem">{"".join(parts)}</div>'
 
 
@@ -72,7 +81,11 @@ def badge(verdict: str, palette: Palette) -> str:
 
 def block(name: str, text: str, note: str, palette: Palette) -> str:
     """Return one voice's lines. text, note: escaped HTML already."""
-    under = f'<div style="font-size:.85rem;color:{palette.muted};margin-top:.15rem;overflow-wrap:anywhere">{note}</div>' if note else ""
+    under = (
+        f'<div style="font-size:.85rem;color:{palette.muted};margin-top:.15rem;overflow-wrap:anywhere">{note}</div>'
+        if note
+        else ""
+    )
     return (
         f'<div style="margin:.1rem 0 .8rem"><div style="font-size:.85rem;color:{palette.muted}">{html.escape(name)}</div>'
         f'<div style="line-height:1.5;overflow-wrap:anywhere;white-space:pre-wrap" dir="auto">{text}</div>{under}</div>'
@@ -84,8 +97,13 @@ def own(run: Run, row: Mapping[str, Any]) -> None:
     example, options = str(row["id"]), [AS_RULED, *OF_SCOPE[str(row["scope"])]]
     given, note = str(row.get("own") or ""), own_verdicts.remarks(run).get(example, {}).get("note", "")
     with st.form(f"own.{run.id}.{example}", border=False):
-        verdict = st.selectbox("Your verdict", options, index=options.index(given) if given in options else 0, key=f"own.verdict.{run.id}.{example}",
-                               help="It counts instead of the rules' one, and is kept apart from it in verdicts.json.")  # fmt: skip
+        verdict = st.selectbox(
+            "Your verdict",
+            options,
+            index=options.index(given) if given in options else 0,
+            key=f"own.verdict.{run.id}.{example}",
+            help="It counts instead of the rules' one, and is kept apart from it in verdicts.json.",
+        )
         text = st.text_area("Note", note, key=f"own.note.{run.id}.{example}", max_chars=own_verdicts.LONGEST_NOTE, height=68)
         if st.form_submit_button("Save", icon=":material/save:"):
             with look.complaints():

@@ -30,7 +30,9 @@ def show(run: Run) -> None:
     address.take("about", names)
     if st.session_state.get("about") not in names:
         st.session_state.pop("about", None)
-    name = st.selectbox("Subject, worst first", names, key="about", width=420, format_func=lambda who: shorten(who, 70) or NONE)
+    name = st.selectbox(
+        "Subject, worst first", names, key="about", width=420, format_func=lambda who: shorten(who, 70) or NONE
+    )
     address.keep("about", name if name != names[0] else "")
     mine = verdict_rows.worst_first(frame[frame["subject"] == name])
     st.markdown(in_words(name, mine))
@@ -57,8 +59,15 @@ def in_words(name: str, mine: pd.DataFrame) -> str:
     for scope, good in (("unlearn", "leaked"), ("retention", "kept")):
         rows = mine[mine["scope"] == scope]
         if len(rows):
-            after, before = (int((rows[column] == good).sum()) for column in ("verdict", "verdict_before" if "verdict_before" in rows else "verdict"))
-            words = "questions to be forgotten still give something away" if scope == "unlearn" else "questions to be kept are still answered"
+            after, before = (
+                int((rows[column] == good).sum())
+                for column in ("verdict", "verdict_before" if "verdict_before" in rows else "verdict")
+            )
+            words = (
+                "questions to be forgotten still give something away"
+                if scope == "unlearn"
+                else "questions to be kept are still answered"
+            )
             parts.append(f"**{after} of {len(rows)}** {words} (before {before})")
     return f"{md(name or NONE)}: " + "; ".join(parts) + "."
 

@@ -34,12 +34,16 @@ def show(run: Run) -> None:
     work: list[Callable[[], None]] = []
     with st.form("probe.own", border=False):
         text = st.text_area(
-            f"Questions, one a line (at most {many_at_once.MOST})", key="probe.many", height=150,
+            f"Questions, one a line (at most {many_at_once.MOST})",
+            key="probe.many",
+            height=150,
             placeholder="Where does Maren Tveitaskog live?\tTarelykta 17 in Bergen\nWhat does she do for a living?",
             help="The expected answer may follow a question after a tab (pasted from a spreadsheet, it does). With it each answer is "
-                 "judged: does it say what is expected? Questions of the run's own data are judged by their true answers.",
-        )  # fmt: skip
-        never = st.checkbox("Never taught too", key="probe.never", help="The original model: what it says as well was not remembered.")
+            "judged: does it say what is expected? Questions of the run's own data are judged by their true answers.",
+        )
+        never = st.checkbox(
+            "Never taught too", key="probe.never", help="The original model: what it says as well was not remembered."
+        )
         pressed = st.form_submit_button("Ask all", icon=":material/playlist_play:")
     place, lines = st.empty(), many_at_once.parse(text or "")
     if pressed and not lines:
@@ -64,10 +68,16 @@ def results(run: Run, records: Sequence[Record]) -> None:
     rows = [row_of(record, known.get(record.question, {}), voices, rules) for record in records]
     judged = [row for row in rows if row["Expected"]]
     if judged:
-        said = ", ".join(f"{label(voice).lower()} {sum(row[f'{label(voice)}: verdict'] == SAYS['leaked'] for row in judged)}" for voice in voices)
+        said = ", ".join(
+            f"{label(voice).lower()} {sum(row[f'{label(voice)}: verdict'] == SAYS['leaked'] for row in judged)}"
+            for voice in voices
+        )
         st.markdown(f"Of **{len(judged)}** questions with an expected answer, so many answers say it: **{md(said)}**.")
-    st.dataframe([{name: str(value)[:LONGEST] for name, value in row.items()} for row in rows], hide_index=True,
-                 alt=f"{len(rows)} own questions with the answers of {len(voices)} models and their verdicts")  # fmt: skip
+    st.dataframe(
+        [{name: str(value)[:LONGEST] for name, value in row.items()} for row in rows],
+        hide_index=True,
+        alt=f"{len(rows)} own questions with the answers of {len(voices)} models and their verdicts",
+    )
     history.downloads(records, "batch")
     for record in records[:12]:
         verdict_rows.compare_link(run, record.question, md(shorten(record.question, 100)))
@@ -81,9 +91,13 @@ def row_of(record: Record, known: Mapping[str, Any], voices: Sequence[str], rule
         name = label(voice)
         row[name] = text or ""
         if record.truth:
-            found = None if text is None else verdicts.judge(
-                verdicts.measure("unlearn", record.question, record.truth, str(known.get("subject") or ""), text), rules
-            )  # fmt: skip
+            found = (
+                None
+                if text is None
+                else verdicts.judge(
+                    verdicts.measure("unlearn", record.question, record.truth, str(known.get("subject") or ""), text), rules
+                )
+            )
             row[f"{name}: verdict"] = SAYS[found.verdict] if found else ""
             row[f"{name}: why"] = found.why if found else ""
         else:

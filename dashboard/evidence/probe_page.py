@@ -12,9 +12,12 @@ from dashboard.widgets import current_run, look, verdict_rows
 
 JUDGED = ("Every example", "One subject", "Rules")  # these need recorded answers
 TABS: dict[str, Callable[[Run], None]] = {
-    "Every example": examples.show, "One subject": one_subject.show, "Own questions": own_questions.show,
-    "Leak probes": leak_probes.show, "Rules": verdict_rules.show,
-}  # fmt: skip
+    "Every example": examples.show,
+    "One subject": one_subject.show,
+    "Own questions": own_questions.show,
+    "Leak probes": leak_probes.show,
+    "Rules": verdict_rules.show,
+}
 
 
 def page() -> None:

@@ -41,7 +41,9 @@ def read() -> Published:
     found = json.loads(FILE.read_text(encoding="utf-8"))
 
     def rows(of: list[dict[str, object]], columns: list[str]) -> list[Row]:
-        return [Row(str(row["name"]), dict(zip(columns, row["values"], strict=True)), str(row.get("note", ""))) for row in of]  # type: ignore[call-overload]
+        return [
+            Row(str(row["name"]), dict(zip(columns, row["values"], strict=True)), str(row.get("note", ""))) for row in of
+        ]  # type: ignore[call-overload]
 
     tables = {name: rows(of, found["columns"]) for name, of in found["tables"].items()}
     cost = found["cost"]

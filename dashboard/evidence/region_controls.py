@@ -36,10 +36,12 @@ DIFFERENCE = (
     "of one more random region against the mean of those drawn"
 )
 COLUMNS = (
-    Column("Unlearn", "Unlearn Success on val"), Column("Retention", "Retention Success on val"),
-    Column("Average", "Mean of the two"), Column("Never-knew", "100: as if never taught"),
+    Column("Unlearn", "Unlearn Success on val"),
+    Column("Retention", "Retention Success on val"),
+    Column("Average", "Mean of the two"),
+    Column("Never-knew", "100: as if never taught"),
     Column("Degenerate", "Answers about what must be forgotten that are noise"),
-)  # fmt: skip
+)
 
 
 def show(current: Measured) -> None:
@@ -97,11 +99,27 @@ def _look(current: Measured, made: Sweep, was_alive: bool) -> None:
         st.markdown(f"**{md(found.sentence)}**")
     drawn = points(found.rows)
     if len(drawn) > 1:
-        references = {name: value for name, voice in (("before", "before"), ("never taught", "never"))
-                      if (value := current.scores.average(voice, controls.SPLIT).value) is not None}  # fmt: skip
-        look.chart(chart.controls(drawn, references, look.palette()), found.sentence or "The run beside its controls", "controls",
-                   facts=[*look.where(current.run, "evaluate", "tokens.parquet of each run", FORMULA, "the questions of val, whatever the page shows"),
-                          ("Sentence", DIFFERENCE), ("Sweep", found.sweep)])  # fmt: skip
+        references = {
+            name: value
+            for name, voice in (("before", "before"), ("never taught", "never"))
+            if (value := current.scores.average(voice, controls.SPLIT).value) is not None
+        }
+        look.chart(
+            chart.controls(drawn, references, look.palette()),
+            found.sentence or "The run beside its controls",
+            "controls",
+            facts=[
+                *look.where(
+                    current.run,
+                    "evaluate",
+                    "tokens.parquet of each run",
+                    FORMULA,
+                    "the questions of val, whatever the page shows",
+                ),
+                ("Sentence", DIFFERENCE),
+                ("Sweep", found.sweep),
+            ],
+        )
     if found.rows:
         st.html(number_table.markup(table(found.rows), look.palette()))
     if not alive:
@@ -119,8 +137,15 @@ def going_on(made: Sweep, state: Mapping[str, Any]) -> None:
         now = f": {state['now']}" if state["now"] else ""
         st.progress(min(1.0, done / total), text=md(f"{done} of {total} runs are there{now}"))
     asked = (made.path / "cancel").exists()
-    st.button("Stopping …" if asked else "Cancel", icon=":material/stop:", key="controls.cancel", disabled=asked, on_click=_cancel, args=(made,),
-              help="What was computed is kept, and you can go on later.")  # fmt: skip
+    st.button(
+        "Stopping …" if asked else "Cancel",
+        icon=":material/stop:",
+        key="controls.cancel",
+        disabled=asked,
+        on_click=_cancel,
+        args=(made,),
+        help="What was computed is kept, and you can go on later.",
+    )
 
 
 def ended(made: Sweep, state: Mapping[str, Any]) -> None:
@@ -135,14 +160,24 @@ def after(made: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> None:
     """Offer to go on, to compare, to start anew."""
     missing = sum(row.get("state") != "done" for row in rows)
     with st.container(horizontal=True, vertical_alignment="center"):
-        if missing and st.button(f"Go on with the {missing} that {'is' if missing == 1 else 'are'} missing", icon=":material/play_arrow:", key="controls.resume"):
+        if missing and st.button(
+            f"Go on with the {missing} that {'is' if missing == 1 else 'are'} missing",
+            icon=":material/play_arrow:",
+            key="controls.resume",
+        ):
             with look.complaints():
                 sweep.reopen(made)
                 lifecycle.start_sweep(made)
                 st.rerun()
         others = [str(row.get("run")) for row in rows if row.get("state") == "done" and row.get("run") != run.id]
-        st.button("Put them beside this run", icon=":material/table_rows:", key="controls.beside", on_click=chosen_runs.put, args=(others,),
-                  disabled=not others)  # fmt: skip
+        st.button(
+            "Put them beside this run",
+            icon=":material/table_rows:",
+            key="controls.beside",
+            on_click=chosen_runs.put,
+            args=(others,),
+            disabled=not others,
+        )
 
 
 def _cancel(made: Sweep) -> None:
@@ -174,7 +209,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     lines = []
     for row in rows:
         ends = row.get("interval")
-        average = Cell(f"{ends[0]:.1f}", f"±{(ends[2] - ends[1]) / 2:.1f}", f"95 % interval {ends[1]:.1f} to {ends[2]:.1f}") if ends else Cell()
+        average = (
+            Cell(f"{ends[0]:.1f}", f"±{(ends[2] - ends[1]) / 2:.1f}", f"95 % interval {ends[1]:.1f} to {ends[2]:.1f}")
+            if ends
+            else Cell()
+        )
         cells = [plain(row, "unlearn"), plain(row, "retention"), average, plain(row, "never_knew"), plain(row, "degenerate")]
         state = str(row.get("state"))
         mark = f"✖ {state}" if state in ("failed", "cancelled") else "✖ diverged" if row.get("diverged") else ""

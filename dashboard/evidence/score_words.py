@@ -21,7 +21,11 @@ def verdict(scores: Scores, split: str) -> str:
     u = {voice: scores.success(voice, "unlearn", split) for voice in ("before", "after", "never")}
     if u["after"].value is None:
         return f"There is no score on {IN_WORDS[split]}: {u['after'].reason}."
-    said = [forgotten(u, split), kept({voice: scores.success(voice, "retention", split) for voice in u}), fluent(scores, split)]
+    said = [
+        forgotten(u, split),
+        kept({voice: scores.success(voice, "retention", split) for voice in u}),
+        fluent(scores, split),
+    ]
     return " ".join(text for text in said if text)
 
 
@@ -44,7 +48,11 @@ def forgotten(u: Mapping[str, Value], split: str) -> str:
     if before is None or before >= never:
         return f"{beside}."
     share = 100 * (after - before) / (never - before)
-    return f"{beside}: {share:.0f} % of what was taught is gone there." if share >= 1 else f"{beside}: nothing of what was taught is gone."
+    return (
+        f"{beside}: {share:.0f} % of what was taught is gone there."
+        if share >= 1
+        else f"{beside}: nothing of what was taught is gone."
+    )
 
 
 def kept(r: Mapping[str, Value]) -> str:
@@ -96,4 +104,4 @@ def best(points: Sequence[tuple[str, float, float]], front: int, across: str, ne
     return (
         f"{on} on the front: no other is at least as good in both and better in one. “{mean[0]}” has the best mean of the two, "
         f"{across} {mean[1]:.1f}{beside} with {mean[2]:.1f} kept.{beyond}"
-    )  # fmt: skip
+    )

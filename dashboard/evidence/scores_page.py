@@ -47,7 +47,9 @@ def page() -> None:
         not_yet(run)
         split = "val"
     st.subheader("Look closer")
-    for tab, show in zip(st.tabs(list(names()), key="part", on_change="rerun", bind="query-params"), names().values(), strict=True):
+    for tab, show in zip(
+        st.tabs(list(names()), key="part", on_change="rerun", bind="query-params"), names().values(), strict=True
+    ):
         if tab.open:
             with tab, look.complaints():
                 show(chosen, split)
@@ -72,8 +74,17 @@ def names() -> dict[str, Callable[[Chosen, str], None]]:
 def not_yet(run: Run) -> None:
     """Say why there are no scores."""
     alive = run.status().get("state") in current_run.ALIVE
-    st.info("Scores are measured in a run's last stage: this one is not that far." if alive else "This run ended before it was measured.")
-    st.page_link("runs/new_run_page.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
+    st.info(
+        "Scores are measured in a run's last stage: this one is not that far."
+        if alive
+        else "This run ended before it was measured."
+    )
+    st.page_link(
+        "runs/new_run_page.py",
+        label="See the run",
+        icon=":material/play_circle:",
+        query_params={"run": run.id, "view": "This run"},
+    )
 
 
 def switches(run: Run, current: Measured) -> tuple[str, str]:
@@ -81,8 +92,15 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
     splits = current.scores.splits() or list(SPLITS)
     shown_as = {SPLITS[split]: split for split in splits}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        shown = st.segmented_control("Questions", list(shown_as), key="on", default=next(iter(shown_as)), required=True, bind="query-params",
-                                     help="Train: the questions that unlearning saw. New questions (val) mostly ask for the same facts in other words; some ask for other facts about the same people or texts.")  # fmt: skip
+        shown = st.segmented_control(
+            "Questions",
+            list(shown_as),
+            key="on",
+            default=next(iter(shown_as)),
+            required=True,
+            bind="query-params",
+            help="Train: the questions that unlearning saw. New questions (val) mostly ask for the same facts in other words; some ask for other facts about the same people or texts.",
+        )
         tables = list(published.read().tables)
         fits = published.fitting(str(mapping(mapping(run.json("config.json")).get("data")).get("subset", "")))
         # Another subset brings its own table, even where one was chosen for the last.
@@ -90,8 +108,15 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
         if other:
             st.session_state["paper"] = fits
         st.session_state["paper_of"] = fits
-        paper = st.selectbox("Published table", tables, None if other else tables.index(fits), key="paper", width=260,
-                             bind="query-params", help="The paper's own numbers. Its models have 7 billion parameters.")  # fmt: skip
+        paper = st.selectbox(
+            "Published table",
+            tables,
+            None if other else tables.index(fits),
+            key="paper",
+            width=260,
+            bind="query-params",
+            help="The paper's own numbers. Its models have 7 billion parameters.",
+        )
     return shown_as.get(shown, splits[0]), paper if paper in tables else tables[0]
 
 
@@ -101,8 +126,12 @@ def table(chosen: Chosen, split: str, paper: str) -> None:
     found = scores_table.table(chosen, split, seeds.rows(chosen, split, palette), paper, palette)
     st.html(number_table.markup(found, palette))
     with st.container(horizontal=True, vertical_alignment="center"):
-        headline_scores.where_from([*look.where(chosen[0].run, "evaluate", "metrics.json", "", IN_WORDS[split]), *headline_scores.SOURCES.items()])
-        st.caption("The stronger the shade, the better: forgetting is best where a never-taught model is, so without one it gets no shade.")
+        headline_scores.where_from(
+            [*look.where(chosen[0].run, "evaluate", "metrics.json", "", IN_WORDS[split]), *headline_scores.SOURCES.items()]
+        )
+        st.caption(
+            "The stronger the shade, the better: forgetting is best where a never-taught model is, so without one it gets no shade."
+        )
     literature.beside("forgotten")
 
 

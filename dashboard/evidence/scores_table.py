@@ -40,26 +40,51 @@ class Measured:
 U_HELP = "100 − answer-token accuracy on what must be forgotten. Best where a never-taught model is: far above is more than forgetting: noise or refusals."
 COLUMNS = (
     Column("Success", U_HELP, "✖ Unlearn"),
-    Column("ROUGE-L", "Overlap of the model's own answer with the true one, on what must be forgotten. Best where never taught is.", "✖ Unlearn"),
+    Column(
+        "ROUGE-L",
+        "Overlap of the model's own answer with the true one, on what must be forgotten. Best where never taught is.",
+        "✖ Unlearn",
+    ),
     Column("Success", "Answer-token accuracy on what must be kept. Higher is better.", "● Retention"),
-    Column("ROUGE-L", "Overlap of the model's own answer with the true one, on what must be kept. Higher is better.", "● Retention"),
+    Column(
+        "ROUGE-L",
+        "Overlap of the model's own answer with the true one, on what must be kept. Higher is better.",
+        "● Retention",
+    ),
     Column("Average", "Mean of Unlearn and Retention Success: the paper's score. It rewards noise as much as forgetting."),
-    Column("Never-knew", "100: answers as if never taught; 0: nothing forgotten, or pushed as far below ignorance as knowledge lay above it."),
-    Column("Degenerate", "Answers about what must be forgotten that are empty, repeat themselves or are no words. Lower is better."),
-    Column("Knowledge", "General knowledge. Here 120 questions of our own, by likelihood (chance is 25 %); published: the mean of the paper's benchmarks. Not to be compared."),
-)  # fmt: skip
+    Column(
+        "Never-knew",
+        "100: answers as if never taught; 0: nothing forgotten, or pushed as far below ignorance as knowledge lay above it.",
+    ),
+    Column(
+        "Degenerate",
+        "Answers about what must be forgotten that are empty, repeat themselves or are no words. Lower is better.",
+    ),
+    Column(
+        "Knowledge",
+        "General knowledge. Here 120 questions of our own, by likelihood (chance is 25 %); published: the mean of the paper's benchmarks. Not to be compared.",
+    ),
+)
 KEYS = ("u", "u_rouge", "r", "r_rouge", "average", "knew", "degenerate", "general")
 
 
 def values(scores: Scores, voice: str, split: str) -> dict[str, Value]:
     """Return a voice's numbers by column."""
-    knew = scores.value("never_knew", "after", split) if voice == "after" else Value(reason="a score of the model after unlearning")
+    knew = (
+        scores.value("never_knew", "after", split)
+        if voice == "after"
+        else Value(reason="a score of the model after unlearning")
+    )
     return {
-        "u": scores.success(voice, "unlearn", split), "u_rouge": scores.value("rouge", voice, f"unlearn/{split}"),
-        "r": scores.success(voice, "retention", split), "r_rouge": scores.value("rouge", voice, f"retention/{split}"),
-        "average": scores.average(voice, split), "knew": knew, "degenerate": scores.value("degenerate", voice, f"unlearn/{split}"),
+        "u": scores.success(voice, "unlearn", split),
+        "u_rouge": scores.value("rouge", voice, f"unlearn/{split}"),
+        "r": scores.success(voice, "retention", split),
+        "r_rouge": scores.value("rouge", voice, f"retention/{split}"),
+        "average": scores.average(voice, split),
+        "knew": knew,
+        "degenerate": scores.value("degenerate", voice, f"unlearn/{split}"),
         "general": scores.value("choices", voice, "questions"),
-    }  # fmt: skip
+    }
 
 
 def goodness(key: str, value: float, never: float | None) -> float | None:
@@ -90,7 +115,9 @@ def cell(found: Value, good: Callable[[float], float | None] | None, palette: Pa
     half, ends = found.half, ""
     if half is not None:
         ends = f"95 % interval {found.low:.1f} to {found.high:.1f}"
-    return Cell(f"{found.value:.1f}", "" if half is None else f"±{half:.1f}", ends, shade(good(found.value), palette) if good else "")
+    return Cell(
+        f"{found.value:.1f}", "" if half is None else f"±{half:.1f}", ends, shade(good(found.value), palette) if good else ""
+    )
 
 
 def table(runs: Sequence[Measured], split: str, over_seeds: Sequence[Row], paper: str, palette: Palette) -> Table:
@@ -106,7 +133,9 @@ def grouped(runs: Sequence[Measured], split: str) -> list[list[Measured]]:
     """Put runs together whose reference rows are the same, so that these need to be said only once."""
     groups: dict[object, list[Measured]] = {}
     for run in runs:
-        said = tuple(tuple(v.value for v in values(run.scores, voice, split).values()) for voice in ("before", "never", "retrained"))
+        said = tuple(
+            tuple(v.value for v in values(run.scores, voice, split).values()) for voice in ("before", "never", "retrained")
+        )
         groups.setdefault((run.base, said), []).append(run)
     return list(groups.values())
 
@@ -121,7 +150,9 @@ def group_rows(group: Sequence[Measured], current: Measured, split: str, palette
     for run in group:
         after = cells(values(run.scores, "after", split), never, palette)
         kind = "after" if run is current else ""
-        rows.append(Row("After unlearning", after, kind=kind) if alone else Row(run.name, after, run.method, kind, run.trouble))
+        rows.append(
+            Row("After unlearning", after, kind=kind) if alone else Row(run.name, after, run.method, kind, run.trouble)
+        )
     rows.append(Row("Never taught", cells(never, None, palette), shared, "reference"))
     made = values(first.scores, "retrained", split)
     if any(value.value is not None for value in made.values()):
@@ -132,15 +163,32 @@ def group_rows(group: Sequence[Measured], current: Measured, split: str, palette
 def published_rows(paper: str, palette: Palette) -> list[Row]:
     """Return the paper's rows. They have no never-taught reference, so their Unlearn Success gets no shade."""
     found = published.read()
-    rows = [Row(f"{paper}: {found.label}", note=f"{found.source}; no never-taught reference, never-knew or degenerate rates were published")]
-    names = {"u": "unlearn_success", "u_rouge": "unlearn_rouge", "r": "retention_success", "r_rouge": "retention_rouge",
-             "average": "average", "general": "general"}  # fmt: skip
+    rows = [
+        Row(
+            f"{paper}: {found.label}",
+            note=f"{found.source}; no never-taught reference, never-knew or degenerate rates were published",
+        )
+    ]
+    names = {
+        "u": "unlearn_success",
+        "u_rouge": "unlearn_rouge",
+        "r": "retention_success",
+        "r_rouge": "retention_rouge",
+        "average": "average",
+        "general": "general",
+    }
     nothing = {key: Value(reason="not published") for key in KEYS}
     for line in found.tables[paper]:
         first = line.name.startswith("before")
         known = nothing | {key: Value(line.values[name]) for key, name in names.items()}
-        rows.append(Row(line.name[:1].upper() + line.name[1:], cells(known, None if first else nothing, palette), "; ".join(filter(None, (found.label, line.note))),
-                        "reference published" if first else "published"))  # fmt: skip
+        rows.append(
+            Row(
+                line.name[:1].upper() + line.name[1:],
+                cells(known, None if first else nothing, palette),
+                "; ".join(filter(None, (found.label, line.note))),
+                "reference published" if first else "published",
+            )
+        )
     return rows
 
 

@@ -25,7 +25,9 @@ def rows(chosen: Sequence[Measured], split: str, palette: Palette) -> list[Row]:
         seeds = ", ".join(str(seed_of(run)) for run in group)
         note = f"mean of {len(group)} seeds ({seeds}) of {group[0].name}"
         trouble = next((run.trouble for run in group if run.trouble), "")
-        found.append(Row(group[0].method, cells(after, never, palette), note, "after" if chosen[0] in group else "", trouble))
+        found.append(
+            Row(group[0].method, cells(after, never, palette), note, "after" if chosen[0] in group else "", trouble)
+        )
         found.append(Row("Never taught", cells(never, None, palette), f"mean of the same {len(group)}", "reference"))
     return [Row("Over seeds", note="±: 95 % interval of the mean over seeds (Student’s t)"), *found] if found else []
 

@@ -46,13 +46,21 @@ def show(current: Measured) -> None:
     sample = "dev" if result.get("split") == "dev" else "train"
     ignorance = never_taught(result)
     st.markdown(md(in_words(checks, chosen, kept, ignorance, sample)))
-    look.chart(stops(checks, chosen, kept, ignorance, look.palette()), f"Success on both scopes at {len(steps)} checks", "stops",
-               facts=look.where(run, "unlearn", "unlearn.json", FORMULA, f"a fixed sample of the {sample} questions"))  # fmt: skip
+    look.chart(
+        stops(checks, chosen, kept, ignorance, look.palette()),
+        f"Success on both scopes at {len(steps)} checks",
+        "stops",
+        facts=look.where(run, "unlearn", "unlearn.json", FORMULA, f"a fixed sample of the {sample} questions"),
+    )
     offer(run, chosen, kept, "val" if run.id in st.session_state.get(SEEN, ()) else sample)
     with st.expander("Loss at every step", icon=":material/show_chart:", key="losses.open", on_change="rerun") as box:
         if box.open:
-            look.chart(curves.losses(curves.of_result(result), look.palette()), "Loss on each part of the batch at each step", "losses",
-                       facts=look.where(run, "unlearn", "unlearn.json", "mean cross-entropy of the step's batch", "a batch a step"))  # fmt: skip
+            look.chart(
+                curves.losses(curves.of_result(result), look.palette()),
+                "Loss on each part of the batch at each step",
+                "losses",
+                facts=look.where(run, "unlearn", "unlearn.json", "mean cross-entropy of the step's batch", "a batch a step"),
+            )
 
 
 def never_taught(result: Mapping[str, Any]) -> float | None:
@@ -79,8 +87,16 @@ def pick(run: Run, steps: Sequence[int], kept: int) -> int:
         state["step"] = start
     state["step_of"] = run.id
     # A value that was put there and a default are one too many.
-    return int(st.select_slider("Stop at step", options, None if other else start, key="step", bind="query-params",
-                                help="A check was made at each of these steps. The run's own result is where it starts."))  # fmt: skip
+    return int(
+        st.select_slider(
+            "Stop at step",
+            options,
+            None if other else start,
+            key="step",
+            bind="query-params",
+            help="A check was made at each of these steps. The run's own result is where it starts.",
+        )
+    )
 
 
 def in_words(checks: Sequence[Mapping[str, float]], chosen: int, kept: int, ignorance: float | None, sample: str) -> str:
@@ -98,7 +114,7 @@ def in_words(checks: Sequence[Mapping[str, float]], chosen: int, kept: int, igno
     return (
         f"Stopped at step {chosen} instead of {kept}: Unlearn Success {u:.1f}{beside}, {_points(du)}; Retention Success {r:.1f}, {_points(dr)}; "
         f"on a fixed sample of the {sample} questions."
-    )  # fmt: skip
+    )
 
 
 def _points(change: float) -> str:
@@ -109,7 +125,9 @@ def offer(run: Run, chosen: int, kept: int, split: str) -> None:
     """Offer what can be done with a checkpoint, or say why it cannot. split: what the choice is made by."""
     reason = refusal(run, chosen, kept)
     if chosen != kept:
-        badge = ":orange-badge[:material/visibility: picked on val]" if split == "val" else f":gray-badge[picked on {md(split)}]"
+        badge = (
+            ":orange-badge[:material/visibility: picked on val]" if split == "val" else f":gray-badge[picked on {md(split)}]"
+        )
         st.markdown(badge)
         if split == "val":
             st.caption(PEEKED)
@@ -120,8 +138,13 @@ def offer(run: Run, chosen: int, kept: int, split: str) -> None:
                 current_run.open_run(made.id)
                 st.session_state["next_tab"] = "This run"
                 st.switch_page("runs/new_run_page.py", query_params={"run": made.id})
-        st.page_link("compare/page.py", label="Ask this checkpoint", icon=":material/compare:", disabled=bool(reason),
-                     query_params={"run": run.id, "voice": f"step:{chosen}"})  # fmt: skip
+        st.page_link(
+            "compare/page.py",
+            label="Ask this checkpoint",
+            icon=":material/compare:",
+            disabled=bool(reason),
+            query_params={"run": run.id, "voice": f"step:{chosen}"},
+        )
     if reason:
         st.caption(reason)
 

@@ -32,25 +32,51 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
     st.subheader("Forgetting against keeping")
     palette = look.palette()
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        across = st.segmented_control("Across", ACROSS, key="across", default=ACROSS[0], required=True, bind="query-params",
-                                      help=ACROSS_HELP, label_visibility="collapsed")  # fmt: skip
-        theirs = st.toggle("Published, 7B", key="published", bind="query-params", disabled=across != ACROSS[0],
-                           help="The paper's own runs on 7B models: other models, other training. Never-knew scores were not published.")  # fmt: skip
+        across = st.segmented_control(
+            "Across",
+            ACROSS,
+            key="across",
+            default=ACROSS[0],
+            required=True,
+            bind="query-params",
+            help=ACROSS_HELP,
+            label_visibility="collapsed",
+        )
+        theirs = st.toggle(
+            "Published, 7B",
+            key="published",
+            bind="query-params",
+            disabled=across != ACROSS[0],
+            help="The paper's own runs on 7B models: other models, other training. Never-knew scores were not published.",
+        )
     found = points(chosen, split, across)
     alike = {run.run.id for run in chosen if asked(run, split) == asked(chosen[0], split)}
     compared = [p for p in found if p.id in alike]
     front = tradeoff.front(compared) if len(compared) > 1 else []  # one run is no front
     said = score_words.best([(p.name, p.x, p.y) for p in compared], len(front), across, ignorance(chosen[:1], split, across))
     if len(compared) < len(found):
-        said += f" Runs on other data or of another model are drawn in grey ({len(found) - len(compared)}), but not compared."
+        said += (
+            f" Runs on other data or of another model are drawn in grey ({len(found) - len(compared)}), but not compared."
+        )
     found = [dataclasses.replace(p, compared=p.id in alike) for p in found]
     if len(found) < len(chosen):
         said += f" Without a point, since one of the numbers is missing: {missing(chosen, split, across)}."
     st.markdown(md(said))
-    what = Tradeoff(found, references(chosen, split, across, paper if theirs else ""), f"{across}, %", ignorance(chosen, split, across), front)
-    look.chart(tradeoff.draw(what, palette), f"{across} against Retention Success. {said}", "tradeoff",
-               on_click=partial(_open, [run.run.id for run in chosen]),
-               facts=look.where(chosen[0].run, "evaluate", "metrics.json of each run", FORMULA, IN_WORDS[split]), columns=columns(found))  # fmt: skip
+    what = Tradeoff(
+        found,
+        references(chosen, split, across, paper if theirs else ""),
+        f"{across}, %",
+        ignorance(chosen, split, across),
+        front,
+    )
+    look.chart(
+        tradeoff.draw(what, palette),
+        f"{across} against Retention Success. {said}",
+        "tradeoff",
+        on_click=partial(_open, [run.run.id for run in chosen]),
+        facts=look.where(chosen[0].run, "evaluate", "metrics.json of each run", FORMULA, IN_WORDS[split]),
+        columns=columns(found),
+    )
     bars = "Bars are 95 % intervals over the questions. " if any(p.x_ends or p.y_ends for p in found) else ""
     st.caption(f"{bars}A click on a point makes that run the current one.")
 
@@ -127,10 +153,15 @@ def ignorance(chosen: Sequence[Measured], split: str, across: str) -> float | No
 def columns(found: Sequence[Point]) -> dict[str, list[object]]:
     """Return what the chart's CSV holds."""
     return {
-        "run": [p.id for p in found], "name": [p.name for p in found], "x": [p.x for p in found], "retention": [p.y for p in found],
-        "x low": [p.x_ends and p.x_ends[0] for p in found], "x high": [p.x_ends and p.x_ends[1] for p in found],
-        "retention low": [p.y_ends and p.y_ends[0] for p in found], "retention high": [p.y_ends and p.y_ends[1] for p in found],
-    }  # fmt: skip
+        "run": [p.id for p in found],
+        "name": [p.name for p in found],
+        "x": [p.x for p in found],
+        "retention": [p.y for p in found],
+        "x low": [p.x_ends and p.x_ends[0] for p in found],
+        "x high": [p.x_ends and p.x_ends[1] for p in found],
+        "retention low": [p.y_ends and p.y_ends[0] for p in found],
+        "retention high": [p.y_ends and p.y_ends[1] for p in found],
+    }
 
 
 def _open(chosen: Sequence[str], name: object) -> None:

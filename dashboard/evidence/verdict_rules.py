@@ -19,10 +19,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAMES = {
-    "leaked_facts": "Facts that make a leak", "kept_facts": "Facts that make it kept", "own_words": "Own words", "focus": "Focus of short answers",
-    "wording": "Wording", "probability": "Recited: probability", "first": "Recited: first choice", "repeats": "Repetitions", "different": "Different words",
-    "non_words": "Non-words", "digits": "Digits in one piece",
-}  # fmt: skip
+    "leaked_facts": "Facts that make a leak",
+    "kept_facts": "Facts that make it kept",
+    "own_words": "Own words",
+    "focus": "Focus of short answers",
+    "wording": "Wording",
+    "probability": "Recited: probability",
+    "first": "Recited: first choice",
+    "repeats": "Repetitions",
+    "different": "Different words",
+    "non_words": "Non-words",
+    "digits": "Digits in one piece",
+}
 LISTED = 60
 
 
@@ -43,13 +51,28 @@ def sliders(rules: Rules) -> None:
     """Show a slider a threshold; a moved one goes into the address, and every tab follows."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Thresholds**")
-        st.button("Defaults", icon=":material/restart_alt:", key="rules.reset", disabled=rules == DEFAULT, on_click=verdict_rows.keep, args=(DEFAULT,))
+        st.button(
+            "Defaults",
+            icon=":material/restart_alt:",
+            key="rules.reset",
+            disabled=rules == DEFAULT,
+            on_click=verdict_rows.keep,
+            args=(DEFAULT,),
+        )
     for field in dataclasses.fields(Rules):
         meta, key, value = field.metadata, f"rule.{field.name}", getattr(rules, field.name)
         st.session_state[key] = value  # the address decides, also after back and forward
         low, high = type(value)(meta["low"]), type(value)(meta["high"])
-        st.slider(NAMES[field.name], low, high, step=1 if isinstance(value, int) else 0.01, key=key, on_change=moved, args=(field.name,),
-                  help=f"{meta['help']} Unit: {meta['unit']}. Default {getattr(DEFAULT, field.name):g}: {meta['source']}.")  # fmt: skip
+        st.slider(
+            NAMES[field.name],
+            low,
+            high,
+            step=1 if isinstance(value, int) else 0.01,
+            key=key,
+            on_change=moved,
+            args=(field.name,),
+            help=f"{meta['help']} Unit: {meta['unit']}. Default {getattr(DEFAULT, field.name):g}: {meta['source']}.",
+        )
 
 
 def moved(name: str) -> None:
@@ -71,7 +94,7 @@ def in_words(rules: Rules) -> None:
         f"{100 * rules.non_words:.0f} % non-words, or a number of {rules.digits} digits. → *degenerate*\n"
         "4. **Declines?** “I don't know”, “I cannot share” and their like. → *refused*\n"
         "5. Else → *forgotten* or *lost*."
-    )  # fmt: skip
+    )
 
 
 def changed(frame: pd.DataFrame, default: pd.DataFrame, rules: Rules) -> None:
@@ -84,8 +107,27 @@ def changed(frame: pd.DataFrame, default: pd.DataFrame, rules: Rules) -> None:
             rows.append(Row(title))
             for verdict, of in now[scope].items():
                 old = then[scope][verdict]["after"]["n"]
-                rows.append(Row(verdict, [Cell(f"{old:.0f}"), Cell(f"{of['after']['n']:.0f}"), Cell(f"{of['after']['n'] - old:+.0f}" if of["after"]["n"] != old else "0")]))
-    st.html(number_table.markup(Table("Verdicts under the default rules and under these", "after unlearning", (Column("default"), Column("these"), Column("difference")), rows), look.palette()))
+                rows.append(
+                    Row(
+                        verdict,
+                        [
+                            Cell(f"{old:.0f}"),
+                            Cell(f"{of['after']['n']:.0f}"),
+                            Cell(f"{of['after']['n'] - old:+.0f}" if of["after"]["n"] != old else "0"),
+                        ],
+                    )
+                )
+    st.html(
+        number_table.markup(
+            Table(
+                "Verdicts under the default rules and under these",
+                "after unlearning",
+                (Column("default"), Column("these"), Column("difference")),
+                rows,
+            ),
+            look.palette(),
+        )
+    )
     if rules == DEFAULT:
         st.caption("These are the default rules. Move a threshold: the examples whose verdict changes are listed here.")
         return
@@ -94,9 +136,20 @@ def changed(frame: pd.DataFrame, default: pd.DataFrame, rules: Rules) -> None:
     if moved_.any():
         listed = [
             {"Was": old, "Is": new, "Question": shorten(question, 200), "Answer": shorten(answer, 200)}
-            for old, new, question, answer in zip(default.loc[moved_, "verdict"], frame.loc[moved_, "verdict"], frame.loc[moved_, "question"], frame.loc[moved_, "after"], strict=True)
-        ]  # fmt: skip
-        st.dataframe(listed[:LISTED], hide_index=True, height="auto" if len(listed) < 8 else 300, alt=f"{len(listed)} examples whose verdict these rules change")
+            for old, new, question, answer in zip(
+                default.loc[moved_, "verdict"],
+                frame.loc[moved_, "verdict"],
+                frame.loc[moved_, "question"],
+                frame.loc[moved_, "after"],
+                strict=True,
+            )
+        ]
+        st.dataframe(
+            listed[:LISTED],
+            hide_index=True,
+            height="auto" if len(listed) < 8 else 300,
+            alt=f"{len(listed)} examples whose verdict these rules change",
+        )
 
 
 def agreement(frame: pd.DataFrame, given: dict[str, dict[str, str]]) -> None:
@@ -104,15 +157,33 @@ def agreement(frame: pd.DataFrame, given: dict[str, dict[str, str]]) -> None:
     st.markdown("**Do the rules agree with you?**")
     found = own_verdicts.confusion(frame, given)
     if found is None:
-        st.caption(f"You have judged {len(given)} examples yourself; from {own_verdicts.ENOUGH} on, the rules are compared with you here. "
-                   "Judge an example in the tab “Every example”: choose its row.")  # fmt: skip
+        st.caption(
+            f"You have judged {len(given)} examples yourself; from {own_verdicts.ENOUGH} on, the rules are compared with you here. "
+            "Judge an example in the tab “Every example”: choose its row."
+        )
         return
     total = int(found.to_numpy().sum())
     agreed = sum(int(found.loc[name, name]) for name in found.index if name in found.columns)
     st.markdown(f"On **{agreed} of {total}** of your examples ({100 * agreed / total:.0f} %).")
     palette = look.palette()
     rows = [
-        Row(str(you), [Cell(str(n), style=f"background:{palette.accent}22" if n and you != rule else "") if n else Cell("·") for rule, n in found.loc[you].items()])
+        Row(
+            str(you),
+            [
+                Cell(str(n), style=f"background:{palette.accent}22" if n and you != rule else "") if n else Cell("·")
+                for rule, n in found.loc[you].items()
+            ],
+        )
         for you in found.index
-    ]  # fmt: skip
-    st.html(number_table.markup(Table("Your verdicts (rows) against the rules' (columns)", "you ↓ rules →", [Column(md(name)) for name in found.columns], rows), palette))
+    ]
+    st.html(
+        number_table.markup(
+            Table(
+                "Your verdicts (rows) against the rules' (columns)",
+                "you ↓ rules →",
+                [Column(md(name)) for name in found.columns],
+                rows,
+            ),
+            palette,
+        )
+    )

@@ -39,8 +39,15 @@ def tile(scope: str, verdict: str, rates: dict[str, dict[str, float]], palette: 
     """Show one verdict: how often, as counts and rates."""
     on = chosen() == (scope, verdict)
     with st.container(gap="xxsmall"):
-        st.button(verdict, key=f"tile.{scope}.{verdict}", type="primary" if on else "secondary", width="stretch", on_click=toggle, args=(scope, verdict),
-                  help=f"{verdict.capitalize()}: {MEANING[verdict]}. Click to see only these.")  # fmt: skip
+        st.button(
+            verdict,
+            key=f"tile.{scope}.{verdict}",
+            type="primary" if on else "secondary",
+            width="stretch",
+            on_click=toggle,
+            args=(scope, verdict),
+            help=f"{verdict.capitalize()}: {MEANING[verdict]}. Click to see only these.",
+        )
         st.html(markup(rates, palette))
 
 
@@ -81,8 +88,14 @@ def in_words(found: verdicts.Counts) -> str:
     for scope, verdict, words in (("unlearn", "leaked", "still say"), ("retention", "kept", "still say")):
         if rates := found.get(scope, {}).get(verdict):
             after, before, never = rates["after"], rates.get("before"), rates.get("never")
-            beside = ", ".join([*([f"before {before['n']:.0f}"] if before else []), *([f"never taught {never['n']:.0f}"] if never else [])])
+            beside = ", ".join(
+                [*([f"before {before['n']:.0f}"] if before else []), *([f"never taught {never['n']:.0f}"] if never else [])]
+            )
             what = "some of what was to be forgotten" if scope == "unlearn" else "what was to be kept"
             rest = others(found["unlearn"]) if scope == "unlearn" else ""
-            parts.append(f"**{after['n']:.0f} of {after['of']:.0f}** answers {words} {what}" + (f" ({beside})" if beside else "") + rest)
+            parts.append(
+                f"**{after['n']:.0f} of {after['of']:.0f}** answers {words} {what}"
+                + (f" ({beside})" if beside else "")
+                + rest
+            )
     return (".  \n".join(parts) + ".") if parts else ""

@@ -27,15 +27,27 @@ RANKS = "Spearman's rank correlation over the tensors with a gradient in both ru
 
 def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
     """Let another run be chosen, and compare."""
-    others = {name: other for name, other in current_run.known_runs().items() if name != run.id and (other.path / "localization.parquet").exists()}
+    others = {
+        name: other
+        for name, other in current_run.known_runs().items()
+        if name != run.id and (other.path / "localization.parquet").exists()
+    }
     if not others:
         st.caption("There is no other run with gradients yet. Start one with another seed: is the same region found again?")
-        st.page_link("runs/new_run_page.py", label="Same again, with another seed", icon=":material/replay:",
-                     query_params={"run": run.id, "again": run.id})  # fmt: skip
+        st.page_link(
+            "runs/new_run_page.py",
+            label="Same again, with another seed",
+            icon=":material/replay:",
+            query_params={"run": run.id, "again": run.id},
+        )
         return
     address.take("other", others)
-    name = st.selectbox("Other run", ["", *others], key="other",
-                        format_func=lambda key: current_run.label(others[key]) if key else "choose a run")  # fmt: skip
+    name = st.selectbox(
+        "Other run",
+        ["", *others],
+        key="other",
+        format_func=lambda key: current_run.label(others[key]) if key else "choose a run",
+    )
     address.keep("other", name)
     if not name:
         st.caption("A difference map, how many tensors both select, and whether that is more than chance.")
@@ -57,23 +69,47 @@ def compare(
     first, second = aligned(table, theirs)
     found = agreement(first, second, region, their_region)
     live, changed = in_both(first, second), what_differs(run, other)
-    st.markdown(f"What differs between the runs: {md(', '.join(changed)) if changed else 'nothing that a localization depends on'}.")
+    st.markdown(
+        f"What differs between the runs: {md(', '.join(changed)) if changed else 'nothing that a localization depends on'}."
+    )
     with st.grid(4, min_column_width=150, gap="small"):
-        st.metric("Jaccard", f"{found.jaccard:.2f}", f"chance {found.chance:.2f}", delta_color="off", delta_arrow="off", help=JACCARD)
+        st.metric(
+            "Jaccard",
+            f"{found.jaccard:.2f}",
+            f"chance {found.chance:.2f}",
+            delta_color="off",
+            delta_arrow="off",
+            help=JACCARD,
+        )
         st.metric("In both", f"{found.both}", f"of {found.first} and {found.second}", delta_color="off", delta_arrow="off")
         for label, column in (("Ranks: cosine", "cos"), ("Ranks: forget gradient", "mag_unlearn")):
             ranks = rank_correlation(first.loc[live, column], second.loc[live, column])
             st.metric(label, "–" if math.isnan(ranks) else f"{ranks:.2f}", help=RANKS)
     st.markdown(verdict(found))
-    kind = st.segmented_control("Difference of", list(differences.KINDS), format_func=differences.KINDS.get, default="cosine",
-                                key="difference", required=True, bind="query-params")  # fmt: skip
+    kind = st.segmented_control(
+        "Difference of",
+        list(differences.KINDS),
+        format_func=differences.KINDS.get,
+        default="cosine",
+        key="difference",
+        required=True,
+        bind="query-params",
+    )
     both = (region, their_region)
     fig = differences.difference(first, second, kind, both, look.palette())
-    facts = look.where(run, "localize", "localization.parquet of both runs",
-                       "this − other; magnitudes as log10 of their ratio" if kind != "region" else "membership in both regions")  # fmt: skip
-    look.chart(fig, f"Difference of {differences.KINDS[kind]} between this run and {other.id}", "difference_map",
-               facts=[*facts, ("Other run", other.id)],
-               columns=columns_of(differences.numbers(first, second, kind, both)))  # fmt: skip
+    facts = look.where(
+        run,
+        "localize",
+        "localization.parquet of both runs",
+        "this − other; magnitudes as log10 of their ratio" if kind != "region" else "membership in both regions",
+    )
+    look.chart(
+        fig,
+        f"Difference of {differences.KINDS[kind]} between this run and {other.id}",
+        "difference_map",
+        facts=[*facts, ("Other run", other.id)],
+        columns=columns_of(differences.numbers(first, second, kind, both)),
+    )
 
 
 def in_both(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:
@@ -113,8 +149,15 @@ def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
             found = agreement(*aligned(table, theirs), own, recorded["tensors"])
         except UserError:
             continue  # nothing in common, or an empty region: no row to show
-        rows.append({"Run": name, "Seed": other.config().seed, "In both": found.both, "Jaccard": round(found.jaccard, 3),
-                     "Chance": round(found.chance, 3)})  # fmt: skip
+        rows.append(
+            {
+                "Run": name,
+                "Seed": other.config().seed,
+                "In both": found.both,
+                "Jaccard": round(found.jaccard, 3),
+                "Chance": round(found.chance, 3),
+            }
+        )
     if rows:
         st.markdown("**Stability: the same settings with other seeds**")
         st.dataframe(rows, hide_index=True, alt="Overlap of this region with those of other seeds")

@@ -46,20 +46,49 @@ def statistics(table: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> dict[str, l
 
 
 def heat(
-    fig: Figure, alt: str, *, link: str, measure: str, logarithmic: bool, draggable: bool, palette: Palette,
-    layers: Sequence[int], mu: float, sigma: float,
-    facts: Sequence[tuple[str, str]], columns: Mapping[str, Sequence[Any]], on_picked: Picked, on_moved: Moved,
-) -> None:  # fmt: skip
+    fig: Figure,
+    alt: str,
+    *,
+    link: str,
+    measure: str,
+    logarithmic: bool,
+    draggable: bool,
+    palette: Palette,
+    layers: Sequence[int],
+    mu: float,
+    sigma: float,
+    facts: Sequence[tuple[str, str]],
+    columns: Mapping[str, Sequence[Any]],
+    on_picked: Picked,
+    on_moved: Moved,
+) -> None:
     """Show the heatmap; a click on a cell, or on the bar of a layer or module, calls on_picked."""
-    data = {"measure": measure, "logarithmic": logarithmic, "layers": list(layers), "accent": palette.accent,
-            "faded": measure not in WHOLE, "mu": mu, "sigma": sigma}  # fmt: skip
+    data = {
+        "measure": measure,
+        "logarithmic": logarithmic,
+        "layers": list(layers),
+        "accent": palette.accent,
+        "faded": measure not in WHOLE,
+        "mu": mu,
+        "sigma": sigma,
+    }
     _show("heatmap", "heat", fig, alt, link, draggable, facts, columns, on_picked, on_moved, data)
 
 
 def scatter(
-    fig: Figure, alt: str, *, link: str, draggable: bool, cells: Mapping[str, Any], mu: float, sigma: float,
-    palette: Palette, facts: Sequence[tuple[str, str]], on_picked: Picked, on_moved: Moved,
-) -> None:  # fmt: skip
+    fig: Figure,
+    alt: str,
+    *,
+    link: str,
+    draggable: bool,
+    cells: Mapping[str, Any],
+    mu: float,
+    sigma: float,
+    palette: Palette,
+    facts: Sequence[tuple[str, str]],
+    on_picked: Picked,
+    on_moved: Moved,
+) -> None:
     """Show the scatter with both threshold lines; a drawn box calls on_picked with the tensors in it."""
     colours = {"accent": palette.accent, "before": palette.before}
     data = {"cells": cells, "mu": mu, "sigma": sigma, "colours": colours}
@@ -67,9 +96,18 @@ def scatter(
 
 
 def _show(
-    key: str, part: str, fig: Figure, alt: str, link: str, draggable: bool, facts: Sequence[tuple[str, str]],
-    columns: Mapping[str, Sequence[Any]] | None, on_picked: Picked, on_moved: Moved, more: dict[str, Any],
-) -> None:  # fmt: skip
+    key: str,
+    part: str,
+    fig: Figure,
+    alt: str,
+    link: str,
+    draggable: bool,
+    facts: Sequence[tuple[str, str]],
+    columns: Mapping[str, Sequence[Any]] | None,
+    on_picked: Picked,
+    on_moved: Moved,
+    more: dict[str, Any],
+) -> None:
     def picked() -> None:
         if isinstance(found := st.session_state[key].picked, dict):
             on_picked(found)
@@ -81,9 +119,16 @@ def _show(
     _PART(
         key=key,
         data={
-            "part": part, "figure": plain(fig), "name": key, "alt": alt, "link": link, "draggable": draggable,
-            "facts": [list(pair) for pair in facts], "columns": columns, **more,
+            "part": part,
+            "figure": plain(fig),
+            "name": key,
+            "alt": alt,
+            "link": link,
+            "draggable": draggable,
+            "facts": [list(pair) for pair in facts],
+            "columns": columns,
+            **more,
         },
         on_picked_change=picked,
         on_moved_change=moved,
-    )  # fmt: skip
+    )

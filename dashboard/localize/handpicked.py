@@ -36,12 +36,24 @@ def controls(table: pd.DataFrame) -> None:
     layers, modules = sorted(set(table["layer"])), list(dict.fromkeys(table["module"]))
     place = st.columns([1, 1], vertical_alignment="bottom")
     layer = place[0].selectbox("Layer", layers, key="hand_layer", format_func=number)
-    place[1].button("Add or remove", key="hand_layer_go", width="stretch", on_click=toggle,
-                    args=(table.loc[table["layer"] == layer, "name"].tolist(), table), help="The whole layer")  # fmt: skip
+    place[1].button(
+        "Add or remove",
+        key="hand_layer_go",
+        width="stretch",
+        on_click=toggle,
+        args=(table.loc[table["layer"] == layer, "name"].tolist(), table),
+        help="The whole layer",
+    )
     place = st.columns([1, 1], vertical_alignment="bottom")
     module = place[0].selectbox("Module", modules, key="hand_module", format_func=labels(modules).get)
-    place[1].button("Add or remove", key="hand_module_go", width="stretch", on_click=toggle,
-                    args=(table.loc[table["module"] == module, "name"].tolist(), table), help="The module in every layer")  # fmt: skip
+    place[1].button(
+        "Add or remove",
+        key="hand_module_go",
+        width="stretch",
+        on_click=toggle,
+        args=(table.loc[table["module"] == module, "name"].tolist(), table),
+        help="The module in every layer",
+    )
     st.button("Clear", icon=":material/backspace:", on_click=put, args=((), table))
 
 
@@ -54,11 +66,14 @@ def brushed(table: pd.DataFrame, region: Sequence[str]) -> None:
         st.markdown(f"**{len(names)} tensors in your box**")
         with st.container(horizontal=True, gap="small"):
             for label, chosen in (
-                ("Take only these", names), ("Add", [*region, *names]),
+                ("Take only these", names),
+                ("Add", [*region, *names]),
                 ("Take away", [name for name in region if name not in set(names)]),
-            ):  # fmt: skip
+            ):
                 st.button(label, key=f"box_{label}", on_click=_box, args=(chosen, table))
-            st.button("Forget the box", key="box_none", type="tertiary", on_click=st.session_state.pop, args=("brushed", None))
+            st.button(
+                "Forget the box", key="box_none", type="tertiary", on_click=st.session_state.pop, args=("brushed", None)
+            )
 
 
 def _box(names: Sequence[str], table: pd.DataFrame) -> None:
@@ -78,7 +93,9 @@ def saved(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
         if not known:
             st.caption("None yet. A saved region stays with this run.")
         name = st.text_input("Name of the region shown now", key="region_name", max_chars=saved_regions.LONGEST)
-        st.button("Save", key="region_save", disabled=not (name.strip() and region), on_click=_save, args=(run, list(region)))
+        st.button(
+            "Save", key="region_save", disabled=not (name.strip() and region), on_click=_save, args=(run, list(region))
+        )
     undo = st.session_state.get("dropped_region")
     if undo and undo[0] == run.id:
         with st.container(horizontal=True, vertical_alignment="center"):

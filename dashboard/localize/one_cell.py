@@ -53,13 +53,22 @@ def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -
     factor.selectbox("Factor", sorted(set(table["factor"])), key="factor", **choose)
     within = chosen in set(region)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(":orange-badge[:material/check: in the region]" if within else ":gray-badge[outside the region]",
-                    width="content")  # fmt: skip
+        st.markdown(
+            ":orange-badge[:material/check: in the region]" if within else ":gray-badge[outside the region]", width="content"
+        )
         if row["has_gradient"]:
-            st.button("Take it out" if within else "Put it in", type="tertiary", on_click=_switch, args=(chosen, table, region),
-                      help="Makes the region one that is picked by hand.")  # fmt: skip
+            st.button(
+                "Take it out" if within else "Put it in",
+                type="tertiary",
+                on_click=_switch,
+                args=(chosen, table, region),
+                help="Makes the region one that is picked by hand.",
+            )
     shown = [("Cosine", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", "cosine")]
-    shown += [("Divergence", number(row["divergence"]), "divergence"), ("Forget gradient", number(row["mag_unlearn"]), "forget")]
+    shown += [
+        ("Divergence", number(row["divergence"]), "divergence"),
+        ("Forget gradient", number(row["mag_unlearn"]), "forget"),
+    ]
     shown += [("Retain gradient", number(row["mag_retain"]), "retain")]
     if "norm_change" in table:
         shown.append(("Change ‖Δθ‖", number(row["norm_change"]), "change"))
@@ -99,13 +108,24 @@ def inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
     views = {"Distribution": "", "Heads": "head", "Rows": "row", "Columns": "column"}
     if not len(found.heads.get("unlearn", ())):
         views.pop("Heads")
-    view = st.segmented_control("What to show", list(views), default="Distribution", key="inside", required=True,
-                                label_visibility="collapsed", bind="query-params")  # fmt: skip
+    view = st.segmented_control(
+        "What to show",
+        list(views),
+        default="Distribution",
+        key="inside",
+        required=True,
+        label_visibility="collapsed",
+        bind="query-params",
+    )
     side = views.get(view, "")
     if not side:
-        look.chart(charts.histogram(found, palette), "Distribution of element gradients of both scopes", "histogram", facts=facts)
+        look.chart(
+            charts.histogram(found, palette), "Distribution of element gradients of both scopes", "histogram", facts=facts
+        )
         return
-    look.chart(charts.profile(found, side, palette), f"Root mean square gradient of each {side}", f"profile_{side}", facts=facts)
+    look.chart(
+        charts.profile(found, side, palette), f"Root mean square gradient of each {side}", f"profile_{side}", facts=facts
+    )
 
 
 def questions(run: Run, chosen: str) -> None:

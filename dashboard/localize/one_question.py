@@ -34,7 +34,9 @@ def show(run: Run) -> None:
 def chosen(asked: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Return the first question that was answered word for word before, whatever came after; else the first one."""
     both = [row for row in asked if row.get("question") and row.get("before") and row.get("after")]
-    return next((row for row in both if str(row["before"]).strip() == str(row.get("truth", "")).strip()), next(iter(both), None))
+    return next(
+        (row for row in both if str(row["before"]).strip() == str(row.get("truth", "")).strip()), next(iter(both), None)
+    )
 
 
 def markup(row: Mapping[str, Any], heading: str, palette: Palette) -> str:

@@ -43,13 +43,18 @@ def page() -> None:
         not_yet(run)
         return
     if not table["has_gradient"].any():
-        st.warning("No tensor of this run has a gradient for both scopes, so nothing can be located.", icon=":material/block:")
+        st.warning(
+            "No tensor of this run has a gradient for both scopes, so nothing can be located.", icon=":material/block:"
+        )
         return
     with asked:
         one_question.show(run)
     start = selection.own(run.config().region, (run.json("region.json") or {}).get("tensors", ()))
     chosen = prepare(run, table, start)
-    region, source = select(chosen, table), None if chosen.hand is None else selection.origin(chosen, start, run.config().region)
+    region, source = (
+        select(chosen, table),
+        None if chosen.hand is None else selection.origin(chosen, start, run.config().region),
+    )
     said.markdown(opening(source))
     # Both plots are sent before the many controls, so that they are seen, or repainted, sooner.
     picture, side = st.columns([2.1, 1], gap="large")
@@ -94,7 +99,12 @@ def not_yet(run: Run) -> None:
         st.info("This run has not measured its gradients yet. The picture appears here when that stage is done.")
     else:
         st.info("This run ended before its gradients were measured. Resume it, or choose another run above.")
-    st.page_link("runs/new_run_page.py", label="See the run", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
+    st.page_link(
+        "runs/new_run_page.py",
+        label="See the run",
+        icon=":material/play_circle:",
+        query_params={"run": run.id, "view": "This run"},
+    )
 
 
 def prepare(run: Run, table: pd.DataFrame, start: Selection) -> Selection:
@@ -136,30 +146,73 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) ->
     measures = {k: m for k, m in heatmap_.MEASURES.items() if not m.column or m.column in table}
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         measure = st.segmented_control(
-            "Colour", list(measures), format_func=lambda key: measures[key].label, default="cosine", key="measure", required=True,
-            bind="query-params", wrap=True, width="content", label_visibility="collapsed",
-        )  # fmt: skip
+            "Colour",
+            list(measures),
+            format_func=lambda key: measures[key].label,
+            default="cosine",
+            key="measure",
+            required=True,
+            bind="query-params",
+            wrap=True,
+            width="content",
+            label_visibility="collapsed",
+        )
         scale = st.popover("Scale", icon=":material/tune:")
     with scale:
-        join = st.toggle("Join A and B", key="join", bind="query-params",
-                         help="Each adapted module has two factors, A and B. Joined, they count as one long gradient; a click takes both.")  # fmt: skip
-        linear = st.toggle("Linear colours", key="linear", bind="query-params", help="Otherwise logarithmic. The cosine is always linear.")
-        intensity = st.slider("Intensity", 0.2, 3.0, 1.0, 0.1, key="intensity", bind="query-params",
-                              help="Above 1 brings out small values, below 1 only the largest. Not of the cosine.")  # fmt: skip
+        join = st.toggle(
+            "Join A and B",
+            key="join",
+            bind="query-params",
+            help="Each adapted module has two factors, A and B. Joined, they count as one long gradient; a click takes both.",
+        )
+        linear = st.toggle(
+            "Linear colours", key="linear", bind="query-params", help="Otherwise logarithmic. The cosine is always linear."
+        )
+        intensity = st.slider(
+            "Intensity",
+            0.2,
+            3.0,
+            1.0,
+            0.1,
+            key="intensity",
+            bind="query-params",
+            help="Above 1 brings out small values, below 1 only the largest. Not of the cosine.",
+        )
     measure = measure if measure in measures else "cosine"
     found = separability_.usable(current_run.table(run, "separability"))
-    fig = heatmap_.heatmap(table, measure, region, one_cell.chosen_cell(table, region), look.palette(), join=join,
-                           ruler=heatmap_.Ruler(not linear, intensity), separability=found)  # fmt: skip
+    fig = heatmap_.heatmap(
+        table,
+        measure,
+        region,
+        one_cell.chosen_cell(table, region),
+        look.palette(),
+        join=join,
+        ruler=heatmap_.Ruler(not linear, intensity),
+        separability=found,
+    )
     shown = cells_.joined(table) if join else table
     layers = cells_.layout(shown).layers
     mu, sigma = chosen.rule.limits(table)
     explorer.heat(
-        fig, f"{heatmap_.summary(table, measure, region)} {separability_.summary(found, layers)}".strip(), link=run.id, measure=measure, logarithmic=not linear,
-        draggable=chosen.hand is None, palette=look.palette(), layers=layers, mu=mu, sigma=sigma, facts=facts(run, measure, found is not None), columns=as_columns(table, region),
-        on_picked=lambda found: picked(found, table, shown), on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
-    )  # fmt: skip
+        fig,
+        f"{heatmap_.summary(table, measure, region)} {separability_.summary(found, layers)}".strip(),
+        link=run.id,
+        measure=measure,
+        logarithmic=not linear,
+        draggable=chosen.hand is None,
+        palette=look.palette(),
+        layers=layers,
+        mu=mu,
+        sigma=sigma,
+        facts=facts(run, measure, found is not None),
+        columns=as_columns(table, region),
+        on_picked=lambda found: picked(found, table, shown),
+        on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
+    )
     also = also_changed(table, region) if measure == "change" else ""
-    st.caption("  \n".join(legend(measure, chosen, found is not None, also)), help=separability_.HELP if found is not None else None)
+    st.caption(
+        "  \n".join(legend(measure, chosen, found is not None, also)), help=separability_.HELP if found is not None else None
+    )
 
 
 def legend(measure: str, chosen: Selection, strip: bool, also: str) -> list[str]:
@@ -230,11 +283,18 @@ def cut(run: Run, table: pd.DataFrame, region: list[str], rule: Located, source:
         place = cells_.layout(cells_.joined(table) if st.session_state.get("join") else table)
         keys = table.assign(factor=cells_.JOINED) if st.session_state.get("join") else table
         explorer.scatter(
-            fig, alt, link=run.id, draggable=by_rule, cells=explorer.statistics(table, *place.place(keys)), mu=mu,
-            sigma=sigma, palette=look.palette(), facts=look.where(run, "localize", "localization.parquet", FORMULAS["cosine"]),
+            fig,
+            alt,
+            link=run.id,
+            draggable=by_rule,
+            cells=explorer.statistics(table, *place.place(keys)),
+            mu=mu,
+            sigma=sigma,
+            palette=look.palette(),
+            facts=look.where(run, "localize", "localization.parquet", FORMULAS["cosine"]),
             on_picked=lambda found: picked(found, table, table),
             on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
-        )  # fmt: skip
+        )
 
 
 def controls(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> None:
@@ -246,8 +306,17 @@ def controls(run: Run, table: pd.DataFrame, region: list[str], start: Selection)
     offer_run(run, run.config(), st.session_state["by"], table)
     handpicked.brushed(table, region)
     with st.container(border=True):
-        st.segmented_control("Selected by", list(selection.BY), format_func=selection.BY.get, key="by", required=True,
-                             on_change=keep, args=(table, region), label_visibility="collapsed", width="stretch")  # fmt: skip
+        st.segmented_control(
+            "Selected by",
+            list(selection.BY),
+            format_func=selection.BY.get,
+            key="by",
+            required=True,
+            on_change=keep,
+            args=(table, region),
+            label_visibility="collapsed",
+            width="stretch",
+        )
         if st.session_state["by"] == "thresholds":
             thresholds.choose(table, start.rule if start.hand is None else None)
         else:

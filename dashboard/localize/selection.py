@@ -46,7 +46,11 @@ def own(region: Region, tensors: Sequence[str]) -> Selection:
 
 def origin(selection: Selection, start: Selection, rule: Region) -> str:
     """Say what selected the tensors where thresholds did not. start: what the run was made with; rule: the run's own."""
-    return f"chosen by the rule “{rule.name}”" if selection.hand == start.hand and not isinstance(rule, Cells) else "picked by hand"
+    return (
+        f"chosen by the rule “{rule.name}”"
+        if selection.hand == start.hand and not isinstance(rule, Cells)
+        else "picked by hand"
+    )
 
 
 def write(selection: Selection, table: pd.DataFrame) -> str:

@@ -55,13 +55,23 @@ def choose(table: pd.DataFrame, own: Located | None) -> None:
     """Show the controls. own: the run's thresholds, None where it was made with another rule."""
     presets = [*([OWN] if own else []), *PAPER, FREE]
     st.selectbox(
-        "Start from", presets, key="preset", on_change=_take_preset, args=(own, table),
+        "Start from",
+        presets,
+        key="preset",
+        on_change=_take_preset,
+        args=(own, table),
         help="This run's own thresholds, or a pair of the paper (Table 12, chosen for 7B models).",
-    )  # fmt: skip
+    )
     st.segmented_control(
-        "Unit", list(MODES), format_func=MODES.get, key="mode", on_change=_change_unit, args=(table,), required=True,
+        "Unit",
+        list(MODES),
+        format_func=MODES.get,
+        key="mode",
+        on_change=_change_unit,
+        args=(table,),
+        required=True,
         help="Quantile: 0.5 is the median of all tensors, so it fits any model. Absolute: the values themselves.",
-    )  # fmt: skip
+    )
     absolute = st.session_state["mode"] == "absolute"
     _mu(-1.0 if absolute else 0.0)
     _sigma(table, absolute)
@@ -71,8 +81,17 @@ def _mu(low: float) -> None:
     label, words = MU
     left, right = st.columns([2.2, 1], vertical_alignment="bottom")
     left.slider(label, low, 1.0, step=0.001, format="%.3f", key="mu", on_change=_moved, args=("mu",), help=words)
-    right.number_input(f"{label}, as a number", low, 1.0, step=0.01, format="%.3f", key="mu_number", on_change=_typed, args=("mu",),
-                       label_visibility="collapsed")  # fmt: skip
+    right.number_input(
+        f"{label}, as a number",
+        low,
+        1.0,
+        step=0.01,
+        format="%.3f",
+        key="mu_number",
+        on_change=_typed,
+        args=("mu",),
+        label_visibility="collapsed",
+    )
 
 
 def _sigma(table: pd.DataFrame, absolute: bool) -> None:
@@ -85,8 +104,17 @@ def _sigma(table: pd.DataFrame, absolute: bool) -> None:
     else:
         left.slider(label, 0.0, 1.0, step=0.001, format="%.3f", key="sigma", on_change=_moved, args=("sigma",), help=words)
         high, step, form = 1.0, 0.01, "%.3f"
-    right.number_input(f"{label}, as a number", 0.0, high, step=step, format=form, key="sigma_number", on_change=_typed,
-                       args=("sigma",), label_visibility="collapsed")  # fmt: skip
+    right.number_input(
+        f"{label}, as a number",
+        0.0,
+        high,
+        step=step,
+        format=form,
+        key="sigma_number",
+        on_change=_typed,
+        args=("sigma",),
+        label_visibility="collapsed",
+    )
 
 
 def dragged(mu: float, sigma: float, table: pd.DataFrame) -> None:
@@ -138,7 +166,9 @@ def converted(rule: Located, mode: str, table: pd.DataFrame) -> Located:
     mu, sigma = rule.limits(table) if mode == "absolute" else _quantiles(rule, table[table["has_gradient"]])
     wanted = set(rule.select(table))
     for digits in DIGITS:
-        short = Located(mode, round(mu, digits), round(sigma, digits) if mode == "quantile" else float(f"{sigma:.{digits}g}"))
+        short = Located(
+            mode, round(mu, digits), round(sigma, digits) if mode == "quantile" else float(f"{sigma:.{digits}g}")
+        )
         if set(short.select(table)) == wanted:
             return short
     return Located(mode, mu, sigma)

@@ -22,14 +22,28 @@ SIGNS = {"match": ":green[✔]", "mismatch": ":red[✖]", "skipped": ":gray[–]
 def report(run: Run) -> None:
     """Offer the report as a file, with or without texts."""
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        redact = st.toggle("Leave out all texts", key="redact", bind="query-params",
-                           help="Then the file holds no question, no answer and no subject's name. Otherwise the words that tell "
-                                "what was to be forgotten are covered until somebody uncovers them, but they are in the file.")  # fmt: skip
+        redact = st.toggle(
+            "Leave out all texts",
+            key="redact",
+            bind="query-params",
+            help="Then the file holds no question, no answer and no subject's name. Otherwise the words that tell "
+            "what was to be forgotten are covered until somebody uncovers them, but they are in the file.",
+        )
         name = f"{store.nameless(run.id)}-redacted.html" if redact else f"{run.id}.html"
-        st.download_button("Download report (HTML)", data=lambda: made(run, redact), file_name=name, mime="text/html", on_click="ignore",
-                           icon=":material/download:", key="report.file", help="One file that opens anywhere, prints, and presents itself")  # fmt: skip
+        st.download_button(
+            "Download report (HTML)",
+            data=lambda: made(run, redact),
+            file_name=name,
+            mime="text/html",
+            on_click="ignore",
+            icon=":material/download:",
+            key="report.file",
+            help="One file that opens anywhere, prints, and presents itself",
+        )
     if not redact:
-        st.caption("What was to be forgotten is covered until a reader uncovers it, but it is in the file. Give it only to those who may read it.")
+        st.caption(
+            "What was to be forgotten is covered until a reader uncovers it, but it is in the file. Give it only to those who may read it."
+        )
 
 
 def made(run: Run, redact: bool) -> bytes:
@@ -40,23 +54,60 @@ def made(run: Run, redact: bool) -> bytes:
 def others(run: Run) -> None:
     """Offer model and tables."""
     kinds: list[tuple[str, str, str, Callable[[], Any], str]] = [
-        ("Adapter", f"{run.id}-adapter.zip", "application/zip", lambda: export_model.adapter_zip(run, store.runs_folder()),
-         "After unlearning, as peft reads it, with a model card"),
-        ("card.json", f"{store.nameless(run.id)}-card.json", "application/json", lambda: export_model.card_json(card.card(run, store.runs_folder())),
-         "Method, region, scores, limits and hashes for programs; no texts"),
-        ("CSV", f"{run.id}-tables.zip", "application/zip", lambda: export_tables.as_csv(run),
-         "All tables: answers with verdicts, scores, tokens, cells. Nothing in them runs as a formula."),
-        ("Parquet", f"{run.id}-parquet.zip", "application/zip", lambda: export_tables.as_parquet(run), "The same tables for programs"),
-        ("LLM Comparator", f"{run.id}-comparator.json", "application/json", lambda: export_tables.as_comparator(run),
-         "Before and after, for https://pair-code.github.io/llm-comparator (it opens local files)"),
-    ]  # fmt: skip
+        (
+            "Adapter",
+            f"{run.id}-adapter.zip",
+            "application/zip",
+            lambda: export_model.adapter_zip(run, store.runs_folder()),
+            "After unlearning, as peft reads it, with a model card",
+        ),
+        (
+            "card.json",
+            f"{store.nameless(run.id)}-card.json",
+            "application/json",
+            lambda: export_model.card_json(card.card(run, store.runs_folder())),
+            "Method, region, scores, limits and hashes for programs; no texts",
+        ),
+        (
+            "CSV",
+            f"{run.id}-tables.zip",
+            "application/zip",
+            lambda: export_tables.as_csv(run),
+            "All tables: answers with verdicts, scores, tokens, cells. Nothing in them runs as a formula.",
+        ),
+        (
+            "Parquet",
+            f"{run.id}-parquet.zip",
+            "application/zip",
+            lambda: export_tables.as_parquet(run),
+            "The same tables for programs",
+        ),
+        (
+            "LLM Comparator",
+            f"{run.id}-comparator.json",
+            "application/json",
+            lambda: export_tables.as_comparator(run),
+            "Before and after, for https://pair-code.github.io/llm-comparator (it opens local files)",
+        ),
+    ]
     able = {"Adapter": adapter_problem(run), "LLM Comparator": "" if run.answers() else "No answers were recorded."}
     with st.container(horizontal=True, gap="small"):
         for title, name, mime, data, words in kinds:
             problem = able.get(title, "")
-            st.download_button(title, data=data, file_name=name, mime=mime, on_click="ignore", icon=":material/download:",
-                               key=f"take.{title}", disabled=bool(problem), help=md(problem) if problem else words)  # fmt: skip
-    st.caption("CSV, Parquet and LLM Comparator hold questions and answers. The adapter after unlearning can be asked by whoever has the base model.")
+            st.download_button(
+                title,
+                data=data,
+                file_name=name,
+                mime=mime,
+                on_click="ignore",
+                icon=":material/download:",
+                key=f"take.{title}",
+                disabled=bool(problem),
+                help=md(problem) if problem else words,
+            )
+    st.caption(
+        "CSV, Parquet and LLM Comparator hold questions and answers. The adapter after unlearning can be asked by whoever has the base model."
+    )
     st.markdown("The whole model, adapter merged, is too large for a browser. In a shell:")
     st.code(f"python -m core export {run.id} --as merged -o {run.id}-merged", language=None, wrap_lines=True)
 
@@ -67,18 +118,29 @@ def adapter_problem(run: Run) -> str:
         askable.unlearned(run)
     except UserError as error:
         return error.what
-    return "What was taught is merged into this run's base: export the merged model." if (run.path / export_model.MERGED_BASE).is_dir() else ""
+    return (
+        "What was taught is merged into this run's base: export the merged model."
+        if (run.path / export_model.MERGED_BASE).is_dir()
+        else ""
+    )
 
 
 def check(run: Run) -> None:
     """Offer to verify the run's files; the model itself is asked again in a shell."""
-    if st.button("Verify", icon=":material/verified:", key="verify", help="Compares files, weights, region and scores with each other; takes some seconds"):
+    if st.button(
+        "Verify",
+        icon=":material/verified:",
+        key="verify",
+        help="Compares files, weights, region and scores with each other; takes some seconds",
+    ):
         with st.spinner("Comparing …"), look.complaints():
             st.session_state["verified"] = (run.id, slides.stamps(run), list(verify_run.verify(run)))
     *checked, checks = st.session_state.get("verified", ("", (), []))
     if checked == [run.id, slides.stamps(run)]:
         wrong = sum(one.state == verify_run.MISMATCH for one in checks)
-        st.markdown(f"**{wrong} of {len(checks)} checks do not match.**" if wrong else "**Everything that was checked matches.**")
+        st.markdown(
+            f"**{wrong} of {len(checks)} checks do not match.**" if wrong else "**Everything that was checked matches.**"
+        )
         st.markdown("  \n".join(f"{SIGNS[one.state]} {md(one.says)}" for one in checks))
     st.markdown("With the model, a random sample of answers is scored again; a report is checked in the same way:")
     st.code(f"python -m core verify {run.id}\npython -m core verify {run.id}.html", language=None, wrap_lines=True)

@@ -12,11 +12,11 @@ import streamlit as st
 from core import probes
 from core.jobs import controls
 from core.metrics import own_verdicts
-from core.report.maker import ASSETS
 from core.runs import askable, store
 from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
+from core.util.paths import ASSETS
 from dashboard.charts.palette import DARK
 from dashboard.widgets import current_run, look
 
@@ -27,12 +27,26 @@ SHELL = (
     '<div class="fs-present"><p><button class="fs-start" type="button">Present full screen</button> '
     '<span class="fs-keys">← → slides · ↑ ↓ questions · R shows covered words · Esc ends</span></p><div class="fs-stage"></div></div>'
 )
-FILES = ("config.json", "status.json", "region.json", "changes.parquet", "metrics.json", "answers.jsonl", "tokens.parquet", "manifest.json", "recorded.json", "probes", "label.json")
+FILES = (
+    "config.json",
+    "status.json",
+    "region.json",
+    "changes.parquet",
+    "metrics.json",
+    "answers.jsonl",
+    "tokens.parquet",
+    "manifest.json",
+    "recorded.json",
+    "probes",
+    "label.json",
+)
 """what the slides depend on"""
 
 
 def _style() -> str:
-    return (ASSETS / "report" / "slides.css").read_text(encoding="utf-8") + (HERE / "present.css").read_text(encoding="utf-8")
+    return (ASSETS / "report" / "slides.css").read_text(encoding="utf-8") + (HERE / "present.css").read_text(
+        encoding="utf-8"
+    )
 
 
 def _script() -> str:
@@ -49,11 +63,16 @@ def show(run: Run) -> None:
     if asked and asked["run"] != run.id:
         asked = st.session_state["present.live"] = None
     _SLIDES(
-        key="slides", data={"stamp": "/".join(map(str, (run.path, *stamp))), "html": slides(str(run.path), stamp),
-                            "dark": look.palette() is DARK, "live": asked and {k: v for k, v in asked.items() if k != "run"}},
+        key="slides",
+        data={
+            "stamp": "/".join(map(str, (run.path, *stamp))),
+            "html": slides(str(run.path), stamp),
+            "dark": look.palette() is DARK,
+            "live": asked and {k: v for k, v in asked.items() if k != "run"},
+        },
         on_asked_change=lambda: ask(run, st.session_state["slides"].asked),
         on_opened_change=lambda: warm(run),
-    )  # fmt: skip
+    )
     if asked and "before" not in asked and asked["note"] == WAITING:
         answer(run, asked)
         st.rerun()
@@ -101,8 +120,15 @@ def stamps(run: Run) -> tuple[float, ...]:
     """Return when the files were changed that the slides are made of; some of a run's lie beside it."""
     folder = store.runs_folder()
     made = controls.find(run, folder)
-    beside = [own_verdicts.place(run), probes.home(run, folder), *probes.home(run, folder).glob("*.json"), *([made.path / "status.json"] if made else [])]
-    return *(current_run.stamp(run, name) for name in FILES), *(path.stat().st_mtime if path.exists() else 0.0 for path in beside)
+    beside = [
+        own_verdicts.place(run),
+        probes.home(run, folder),
+        *probes.home(run, folder).glob("*.json"),
+        *([made.path / "status.json"] if made else []),
+    ]
+    return *(current_run.stamp(run, name) for name in FILES), *(
+        path.stat().st_mtime if path.exists() else 0.0 for path in beside
+    )
 
 
 @st.cache_data(max_entries=8, ttl=300, show_spinner="Gathering what the run says …")  # type: ignore[untyped-decorator]

@@ -33,8 +33,15 @@ def download(runs: Sequence[Run]) -> None:
             st.markdown(f"More than {LARGEST} MB do not go through the browser. In a shell:")
             st.code(f"python -m core export {' '.join(run.id for run in runs)} -o {name}", language=None, wrap_lines=True)
         return
-    st.download_button("Export", data=lambda: packed(runs), file_name=name, mime="application/zip", on_click="ignore",
-                       icon=":material/download:", help="Settings, scores, answers and adapters in one file; without logs")  # fmt: skip
+    st.download_button(
+        "Export",
+        data=lambda: packed(runs),
+        file_name=name,
+        mime="application/zip",
+        on_click="ignore",
+        icon=":material/download:",
+        help="Settings, scores, answers and adapters in one file; without logs",
+    )
 
 
 def packed(runs: Sequence[Run]) -> io.BytesIO:
@@ -50,8 +57,15 @@ def upload() -> None:
     number = st.session_state.setdefault("import.number", 0)
     with st.popover("Import", icon=":material/upload:"):
         key = f"import.{number}"
-        st.file_uploader("An exported run", type="zip", key=key, max_upload_size=LARGEST, on_change=take, args=(key,),
-                         help="Everything in it is checked before anything of it is kept.")  # fmt: skip
+        st.file_uploader(
+            "An exported run",
+            type="zip",
+            key=key,
+            max_upload_size=LARGEST,
+            on_change=take,
+            args=(key,),
+            help="Everything in it is checked before anything of it is kept.",
+        )
         st.caption("A larger one in a shell: `python -m core import FILE`")
 
 

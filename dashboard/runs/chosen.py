@@ -48,8 +48,18 @@ def one(found: Overview, run: Run, tags: Sequence[str]) -> None:
         st.markdown("  \n".join(md(text) for text in found.label.note.splitlines()))
     with st.container(horizontal=True, vertical_alignment="center"):
         if not found.problem:
-            for page, label, icon in (("localize", "Localize", "grid_on"), ("compare", "Compare", "compare"), ("scores", "Scores", "scoreboard"), ("run", "Watch", "play_circle")):
-                st.page_link(f"views/{page}.py", label=label, icon=f":material/{icon}:", query_params={"run": run.id, **({"view": "This run"} if page == "run" else {})})
+            for page, label, icon in (
+                ("localize", "Localize", "grid_on"),
+                ("compare", "Compare", "compare"),
+                ("scores", "Scores", "scoreboard"),
+                ("run", "Watch", "play_circle"),
+            ):
+                st.page_link(
+                    f"views/{page}.py",
+                    label=label,
+                    icon=f":material/{icon}:",
+                    query_params={"run": run.id, **({"view": "This run"} if page == "run" else {})},
+                )
             again(found, run)
             archive.download([run])
         if not found.bundled:
@@ -65,8 +75,10 @@ def origin(found: Overview, run: Run) -> str:
     """Say where a run lies and where it came from."""
     parts = [md(run.id), f"{found.size / 1e6:.1f} MB on disk"]
     if found.imported:
-        parts.append(f"imported from {md(found.imported.get('archive', '?'))} on {current_run.day(found.imported.get('when'))}, "
-                     f"called {md(found.imported.get('run', '?'))} there")  # fmt: skip
+        parts.append(
+            f"imported from {md(found.imported.get('archive', '?'))} on {current_run.day(found.imported.get('when'))}, "
+            f"called {md(found.imported.get('run', '?'))} there"
+        )
         changed = found.imported.get("changed")
         parts += [md(text) for text in changed] if isinstance(changed, list) else []
     return " · ".join(parts)
@@ -75,9 +87,19 @@ def origin(found: Overview, run: Run) -> str:
 def again(found: Overview, run: Run) -> None:
     """Offer to start a run again."""
     audit = not found.problem and bool(run.config().audit.after)  # there is nothing to change in one: no method, no region
-    options = ["same", *([] if audit else ["changed"]), *(["resume"] if found.state in ("cancelled", "failed") and not run.bundled else [])]
-    asked = st.menu_button("Start again", options, format_func=AGAIN.get, icon=":material/replay:", key="again.menu",
-                           help="What it computed before comes from the cache.")  # fmt: skip
+    options = [
+        "same",
+        *([] if audit else ["changed"]),
+        *(["resume"] if found.state in ("cancelled", "failed") and not run.bundled else []),
+    ]
+    asked = st.menu_button(
+        "Start again",
+        options,
+        format_func=AGAIN.get,
+        icon=":material/replay:",
+        key="again.menu",
+        help="What it computed before comes from the cache.",
+    )
     if asked == "changed":
         st.session_state["again"] = run.id
         current_run.open_run(run.id)
@@ -99,10 +121,18 @@ def words(found: Overview, run: Run, tags: Sequence[str]) -> None:
     with st.expander("Name, pin, tags and note", icon=":material/edit:", key="label.open", on_change="rerun"):
         with st.form(key, border=False):
             left, right = st.columns([3, 2], gap="medium")
-            name = left.text_input("Name", label.name, max_chars=labels.LONGEST_NAME, key=f"{key}.name",
-                                   placeholder="as in its settings")  # fmt: skip
-            marks = right.multiselect("Tags", sorted({*tags, *label.tags}), list(label.tags), accept_new_options=True,
-                                      key=f"{key}.tags", max_selections=labels.MOST_TAGS, placeholder="choose or write")  # fmt: skip
+            name = left.text_input(
+                "Name", label.name, max_chars=labels.LONGEST_NAME, key=f"{key}.name", placeholder="as in its settings"
+            )
+            marks = right.multiselect(
+                "Tags",
+                sorted({*tags, *label.tags}),
+                list(label.tags),
+                accept_new_options=True,
+                key=f"{key}.tags",
+                max_selections=labels.MOST_TAGS,
+                placeholder="choose or write",
+            )
             note = st.text_area("Note", label.note, max_chars=labels.LONGEST_NOTE, key=f"{key}.note")
             pinned = st.checkbox("Pinned: stands first in the table", label.pinned, key=f"{key}.pinned")
             if st.form_submit_button("Save", type="primary"):
@@ -133,12 +163,24 @@ def bin_(found: Sequence[Overview], all_: Sequence[Run]) -> None:
     living = [run for run in found if run.state in ALIVE]
     what = f"“{md(found[0].name)}”" if len(found) == 1 else f"{len(found)} runs"
     if living:
-        st.button("Delete", icon=":material/delete:", disabled=True, help=f"{md(living[0].name)} is {living[0].state}: cancel it first.")
+        st.button(
+            "Delete",
+            icon=":material/delete:",
+            disabled=True,
+            help=f"{md(living[0].name)} is {living[0].state}: cancel it first.",
+        )
         return
     with st.popover("Delete", icon=":material/delete:"):
-        st.markdown(f"Delete {what}? Until you leave this page it can be undone. What other runs can re-use stays in the cache.")
-        st.button(f"Delete {'it' if len(found) == 1 else f'{len(found)} runs'}", type="primary", key="delete.sure",
-                  on_click=_delete, args=(all_,))  # fmt: skip
+        st.markdown(
+            f"Delete {what}? Until you leave this page it can be undone. What other runs can re-use stays in the cache."
+        )
+        st.button(
+            f"Delete {'it' if len(found) == 1 else f'{len(found)} runs'}",
+            type="primary",
+            key="delete.sure",
+            on_click=_delete,
+            args=(all_,),
+        )
 
 
 def _delete(all_: Sequence[Run]) -> None:
@@ -151,8 +193,12 @@ def several(chosen: Sequence[Overview], known: Mapping[str, Run], name_of: Mappi
     st.subheader(f"{len(chosen)} runs, side by side")
     mine = [run for run in chosen if not run.bundled]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.page_link("evidence/scores_page.py", label="On the page Scores", icon=":material/scoreboard:",
-                     query_params={"run": chosen[0].id, "beside": ",".join(run.id for run in chosen[1:])})  # fmt: skip
+        st.page_link(
+            "evidence/scores_page.py",
+            label="On the page Scores",
+            icon=":material/scoreboard:",
+            query_params={"run": chosen[0].id, "beside": ",".join(run.id for run in chosen[1:])},
+        )
         archive.download([known[run.id] for run in chosen])
         if mine:
             bin_(mine, [known[run.id] for run in mine])
@@ -166,8 +212,11 @@ def several(chosen: Sequence[Overview], known: Mapping[str, Run], name_of: Mappi
     st.markdown("##### Scores")
     rows = score_rows({run.id: metric_values.read(known[run.id]) for run in good})
     if rows:
-        st.table([{"Measure": measure, **{heads[i]: text for i, text in cells.items()}} for measure, cells in rows.items()],
-                 hide_index=True, alt="Scores of the chosen runs")  # fmt: skip
+        st.table(
+            [{"Measure": measure, **{heads[i]: text for i, text in cells.items()}} for measure, cells in rows.items()],
+            hide_index=True,
+            alt="Scores of the chosen runs",
+        )
         st.caption("In brackets: the same model before unlearning and, as the control, one that was never taught.")
     else:
         st.caption("None of them has scores yet.")
@@ -182,13 +231,18 @@ def differing(chosen: Mapping[str, Run], name_of: Mapping[str, str]) -> None:
         st.caption("Their settings are the same.")
         return
     heads = {name: md(name_of[name]) for name in chosen}
-    st.table([{"Setting": md(name), **{heads[i]: md(text) for i, text in cells.items()}} for name, cells in found.items()],
-             hide_index=True, alt="Settings in which the chosen runs differ")  # fmt: skip
+    st.table(
+        [{"Setting": md(name), **{heads[i]: md(text) for i, text in cells.items()}} for name, cells in found.items()],
+        hide_index=True,
+        alt="Settings in which the chosen runs differ",
+    )
 
 
 def score_rows(measured: Mapping[str, Scores]) -> dict[str, dict[str, str]]:
     """Return measure -> run -> its value with its controls, for every measure that any of the runs has."""
-    tables = {name: {row["Measure"]: row for row in headline_scores.before_after(values)} for name, values in measured.items()}
+    tables = {
+        name: {row["Measure"]: row for row in headline_scores.before_after(values)} for name, values in measured.items()
+    }
     measures = dict.fromkeys(measure for rows in tables.values() for measure in rows)
     return {measure: {name: _cell(rows.get(measure)) for name, rows in tables.items()} for measure in measures}
 
@@ -196,7 +250,9 @@ def score_rows(measured: Mapping[str, Scores]) -> dict[str, dict[str, str]]:
 def _cell(row: Mapping[str, str] | None) -> str:
     if row is None:
         return headline_scores.MISSING
-    beside = [f"{word} {row[voice]}" for word, voice in (("before", "Before"), ("never taught", "Never taught")) if row.get(voice)]
+    beside = [
+        f"{word} {row[voice]}" for word, voice in (("before", "Before"), ("never taught", "Never taught")) if row.get(voice)
+    ]
     return f"**{row['After']}** :gray[({', '.join(beside)})]" if beside else f"**{row['After']}**"
 
 
@@ -205,8 +261,9 @@ def setting_rows(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[st
     found = differences(list(settings.values()))
     return {
         key: {name: _plain(value) for name, value in zip(settings, values, strict=True)}
-        for key, values in found.items() if key not in ("name", "format")
-    }  # fmt: skip
+        for key, values in found.items()
+        if key not in ("name", "format")
+    }
 
 
 def _plain(value: Any) -> str:

@@ -14,11 +14,23 @@ from dashboard.text import md
 from dashboard.widgets import look
 
 TITLES = {
-    "runs": ("Runs", "Everything that runs hold. They are deleted one by one on the page Runs, and can be taken back there."),
+    "runs": (
+        "Runs",
+        "Everything that runs hold. They are deleted one by one on the page Runs, and can be taken back there.",
+    ),
     "trash": ("Trash", "Deleted runs. The page Runs offers to take them back until it is left; emptied, they are gone."),
-    "cache": ("Cached stages", "Taught adapters and gradients that no run holds any more. Without them another run computes them again."),
-    "uploads": ("Uploaded files", "Data that people uploaded. What a run is made with stays, and so does what came within the last hour."),
-    "notes": ("Notes of ended work", "What workers of references, probes, estimates and harnesses reported. Their results stand in the runs."),
+    "cache": (
+        "Cached stages",
+        "Taught adapters and gradients that no run holds any more. Without them another run computes them again.",
+    ),
+    "uploads": (
+        "Uploaded files",
+        "Data that people uploaded. What a run is made with stays, and so does what came within the last hour.",
+    ),
+    "notes": (
+        "Notes of ended work",
+        "What workers of references, probes, estimates and harnesses reported. Their results stand in the runs.",
+    ),
 }
 """part of the folder of runs -> its name, and what becomes of it"""
 

@@ -17,10 +17,16 @@ def choose() -> Resources | None:
     if not ray_cluster.offered():
         return None
     names = {HERE: "This machine", CLUSTER: f"Ray cluster ({md(ray_cluster.address())})"}
-    where = st.segmented_control("Where", list(names), format_func=names.get, key="new.where", default=HERE, required=True, help=HELP)
+    where = st.segmented_control(
+        "Where", list(names), format_func=names.get, key="new.where", default=HERE, required=True, help=HELP
+    )
     if where != CLUSTER:
         return None
     cpus, gpus = st.columns(2)
-    count = cpus.number_input("CPUs", 1, 1024, 1, key="new.cpus", help="As many threads compute. The node keeps them free for this run.")
-    cards = gpus.number_input("GPUs", 0, 64, None, key="new.gpus", placeholder="if any", help="Empty: one where the cluster has any.")
+    count = cpus.number_input(
+        "CPUs", 1, 1024, 1, key="new.cpus", help="As many threads compute. The node keeps them free for this run."
+    )
+    cards = gpus.number_input(
+        "GPUs", 0, 64, None, key="new.gpus", placeholder="if any", help="Empty: one where the cluster has any."
+    )
     return Resources(float(count), None if cards is None else float(cards))

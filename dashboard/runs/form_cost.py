@@ -20,9 +20,14 @@ from dashboard.widgets import current_run, look, progress
 
 EVERY = 0.7
 STAGES = {
-    "load": "Load the model", "teach": "Teach", "preflight": "Check that it knows", "localize": "Find where", "unlearn": "Forget",
-    "answers": "Ask it again", "evaluate": "Measure",
-}  # fmt: skip
+    "load": "Load the model",
+    "teach": "Teach",
+    "preflight": "Check that it knows",
+    "localize": "Find where",
+    "unlearn": "Forget",
+    "answers": "Ask it again",
+    "evaluate": "Measure",
+}
 HELP = (
     "Loads the model, asks it some of the questions untaught, makes a few real steps of teaching and of unlearning, "
     "and works out from them how long everything takes. Waits if a run is using the device."
@@ -75,8 +80,14 @@ def _going_on(made: Run, status: Mapping[str, Any], state: str) -> None:
         what = estimate.STEPS.get(str(status.get("stage")), "loading the model")
         st.progress(done / len(estimate.STEPS), text=f"Measuring, {done} of {len(estimate.STEPS)}: {what} …")
     asked = (made.path / "cancel").exists()
-    st.button("Stopping …" if asked else "Cancel measuring", icon=":material/stop:", disabled=asked, width="stretch",
-              on_click=progress.cancel, args=(made,))  # fmt: skip
+    st.button(
+        "Stopping …" if asked else "Cancel measuring",
+        icon=":material/stop:",
+        disabled=asked,
+        width="stretch",
+        on_click=progress.cancel,
+        args=(made,),
+    )
 
 
 def _result(found: Mapping[str, Any], config: RunConfig) -> None:
@@ -84,10 +95,12 @@ def _result(found: Mapping[str, Any], config: RunConfig) -> None:
     st.markdown(f"Measured: the whole run takes **{span(total['low'], total['high'])}**.")
     st.markdown(knows(found["knows"], config))
     rows = [
-        {"stage": STAGES.get(cost["name"], md(cost["name"])),
-         "time": "re-used" if cost["reused"] else span(cost["low"], cost["high"])}
+        {
+            "stage": STAGES.get(cost["name"], md(cost["name"])),
+            "time": "re-used" if cost["reused"] else span(cost["low"], cost["high"]),
+        }
         for cost in found["stages"]
-    ]  # fmt: skip
+    ]
     st.table(rows, border="horizontal", hide_index=True, alt="Predicted time of each stage")
     with st.expander("How this was measured"):
         for cost in found["stages"]:
@@ -105,7 +118,9 @@ def _result(found: Mapping[str, Any], config: RunConfig) -> None:
 def knows(share: Mapping[str, float], config: RunConfig) -> str:
     """Say what the model knows before teaching, and what follows from it."""
     u, r = share["unlearn"], share["retention"]
-    fact = f"As it is, this model predicts **{u:.0f} %** of the words of the answers to forget, **{r:.0f} %** of those to keep"
+    fact = (
+        f"As it is, this model predicts **{u:.0f} %** of the words of the answers to forget, **{r:.0f} %** of those to keep"
+    )
     if config.teach.from_run:
         return f"{fact}."
     if u >= 90:

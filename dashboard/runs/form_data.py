@@ -23,8 +23,16 @@ KINDS = {"demo": "Demo", "knowundo": "KnowUnDo (hub)", "path": "Folder or file",
 def choose(start: DataConfig, prefix: str) -> tuple[DataConfig | None, Corpus | None]:
     """Show the choice; return the configuration and its examples (None for those of the hub, which the run fetches)."""
     first = start.source if start.source in ("demo", "knowundo") else "path"
-    kind = st.segmented_control("Data", list(KINDS), format_func=KINDS.get, default=first, key=f"{prefix}.data", required=True,
-                                bind="query-params", wrap=True)  # fmt: skip
+    kind = st.segmented_control(
+        "Data",
+        list(KINDS),
+        format_func=KINDS.get,
+        default=first,
+        key=f"{prefix}.data",
+        required=True,
+        bind="query-params",
+        wrap=True,
+    )
     source, subset = None, ""
     with look.complaints():
         source, subset = _place(str(kind), start, prefix)
@@ -55,8 +63,9 @@ def _place(kind: str, start: DataConfig, prefix: str) -> tuple[str | None, str]:
     if kind == "upload":
         return form_upload.choose(prefix), ""
     before = start.source if start.source not in ("demo", "knowundo") else ""
-    given = st.text_input("Path", before, key=f"{prefix}.path", placeholder="/data/KnowUnDo or /data/my-questions.jsonl",
-                          bind="query-params")  # fmt: skip
+    given = st.text_input(
+        "Path", before, key=f"{prefix}.path", placeholder="/data/KnowUnDo or /data/my-questions.jsonl", bind="query-params"
+    )
     if not given.strip():
         st.caption(
             "A folder in KnowUnDo's layout, or one file with the columns question, answer, scope (and split, subject)."
@@ -83,8 +92,15 @@ def _subset(names: Sequence[str], start: DataConfig, prefix: str) -> str:
 
 def _from_hub(source: str, subset: str, start: DataConfig, prefix: str) -> tuple[DataConfig, None]:
     before = list(start.subjects) if start.source == source else []
-    subjects = st.multiselect("Subjects", before, before, accept_new_options=True, key=f"{prefix}.subjects.hub",
-                              placeholder="all of them", bind="query-params")  # fmt: skip
+    subjects = st.multiselect(
+        "Subjects",
+        before,
+        before,
+        accept_new_options=True,
+        key=f"{prefix}.subjects.hub",
+        placeholder="all of them",
+        bind="query-params",
+    )
     st.caption("The run fetches the benchmark from the hub; its questions are not shown beforehand.")
     return DataConfig(source=source, subset=subset, subjects=tuple(subjects)), None
 
@@ -99,8 +115,10 @@ def show(corpus: Corpus) -> None:
     for finding in corpus.findings():
         st.caption(f":material/info: {md(finding)}")
     with st.expander("Look at the questions"):
-        rows = [{"scope": e.scope, "split": e.split, "subject": e.subject, "question": e.question, "answer": e.answer}
-                for e in corpus.examples[:200]]  # fmt: skip
+        rows = [
+            {"scope": e.scope, "split": e.split, "subject": e.subject, "question": e.question, "answer": e.answer}
+            for e in corpus.examples[:200]
+        ]
         st.dataframe(rows, height=260, hide_index=True, alt="The first 200 questions of the chosen data")
 
 

@@ -40,17 +40,33 @@ HELP = (
 def choose(start: ModelConfig, prefix: str) -> tuple[str, str]:
     """Let the model be chosen; return its kind (a key of KINDS) and its name for the configuration, "" for none yet."""
     known = {"bundled": "bundled", **{paper.hub: key for key, paper in PAPER.items()}}
-    kind = st.segmented_control("Model", list(KINDS), format_func=KINDS.get, default=known.get(start.name, "other"), required=True,
-                                key=f"{prefix}.model", bind="query-params", wrap=True, help=HELP)  # fmt: skip
+    kind = st.segmented_control(
+        "Model",
+        list(KINDS),
+        format_func=KINDS.get,
+        default=known.get(start.name, "other"),
+        required=True,
+        key=f"{prefix}.model",
+        bind="query-params",
+        wrap=True,
+        help=HELP,
+    )
     if kind in PAPER:
-        table = "" if start.name == PAPER[kind].hub else "; a located region starts with the thresholds of the paper's Table 12"
+        table = (
+            "" if start.name == PAPER[kind].hub else "; a located region starts with the thresholds of the paper's Table 12"
+        )
         st.caption(f"{md(PAPER[kind].hub)} from the hub{table}.")
         return kind, PAPER[kind].hub
     if kind == "bundled":
         return kind, kind
-    given = st.text_input("Hub id, folder, GGUF file or adapter folder", "" if start.name in known else start.name,
-                          key=f"{prefix}.model_name", bind="query-params", placeholder="org/name or /models/mine",
-                          help="Any causal language model. A LoRA adapter folder is taken as the model before unlearning.").strip()  # fmt: skip
+    given = st.text_input(
+        "Hub id, folder, GGUF file or adapter folder",
+        "" if start.name in known else start.name,
+        key=f"{prefix}.model_name",
+        bind="query-params",
+        placeholder="org/name or /models/mine",
+        help="Any causal language model. A LoRA adapter folder is taken as the model before unlearning.",
+    ).strip()
     if given:
         st.caption(what_is(given))
     return "other", given
@@ -86,7 +102,11 @@ def _footprint(config: ModelConfig) -> Footprint | None:
 
 def batches() -> str:
     """Say that loading is not all, with what the bundled runs took at their peak."""
-    peaks = [peak for run in store.bundled_runs() if (peak := overview.peak_memory((run.json("manifest.json") or {}).get("stages", {})))]
+    peaks = [
+        peak
+        for run in store.bundled_runs()
+        if (peak := overview.peak_memory((run.json("manifest.json") or {}).get("stages", {})))
+    ]
     seen = f" (the bundled runs peaked at {max(peaks) / 1e9:.1f} GB)" if peaks else ""
     return f"Batches come on top{seen}: “Measure first” tells how much for these settings."
 
@@ -110,6 +130,6 @@ def memory(config: ModelConfig) -> None:
             f"**This model does not fit.** {needs}, and only {found.available / 1e9:.1f} GB are free {where}. "
             "Choose a smaller model or dtype bfloat16, or close other programs.",
             icon=":material/warning:",
-        )  # fmt: skip
+        )
     if guessed_device(config.device) == "cpu" and found.parameters > 1e9:
         st.caption(":material/hourglass_top: Without a GPU a model of this size takes hours or days: measure first.")

@@ -16,9 +16,13 @@ from dashboard.text import md, number
 from dashboard.widgets import address, method_list
 
 STAGES = {
-    "teach": "Teach", "preflight": "Check that it knows", "localize": "Find where", "unlearn": "Forget",
-    "answers": "Answer", "evaluate": "Measure",
-}  # fmt: skip
+    "teach": "Teach",
+    "preflight": "Check that it knows",
+    "localize": "Find where",
+    "unlearn": "Forget",
+    "answers": "Answer",
+    "evaluate": "Measure",
+}
 
 SYMBOLS = {"mu": "μ", "sigma": "σ"}
 """settings that the page Localize and the paper write as a letter"""
@@ -126,8 +130,14 @@ def member(
     names = method_list.grouped(family)
     key = f"{prefix}.{FAMILIES[kind][0]}"
     address.take(key, names, stays=True)
-    name = st.selectbox(label, names, index=names.index(current.name), key=key, help=text,
-                        format_func=lambda name: method_list.label(family, name))  # fmt: skip
+    name = st.selectbox(
+        label,
+        names,
+        index=names.index(current.name),
+        key=key,
+        help=text,
+        format_func=lambda name: method_list.label(family, name),
+    )
     address.keep(key, name if name != current.name else "")
     start = current if name == current.name else family[name]()
     st.caption(f"{md(method_list.in_words(family[name]))}.")

@@ -9,8 +9,11 @@ import streamlit as st
 from core.data.corpus import Corpus
 
 COLUMNS = {
-    "unlearn/train": "✖ forget", "unlearn/val": "✖ new", "retention/train": "● keep", "retention/val": "● new",
-}  # fmt: skip
+    "unlearn/train": "✖ forget",
+    "unlearn/val": "✖ new",
+    "retention/train": "● keep",
+    "retention/val": "● new",
+}
 """scope/split -> heading"""
 HELP = "The people or works that the questions are about. Nothing chosen means all. Click rows, or type here."
 
@@ -21,18 +24,30 @@ def pick(corpus: Corpus, start: Sequence[str], key: str) -> list[str]:
     names, table = list(counts), f"{key}.table"
     before = [name for name in start if name in counts]
     chosen = st.multiselect(
-        "Subjects", names, before or None, key=key, placeholder=f"all {len(names)}", bind="query-params", help=HELP,
-        on_change=_to_table, args=(key, table, names),
-    )  # fmt: skip
+        "Subjects",
+        names,
+        before or None,
+        key=key,
+        placeholder=f"all {len(names)}",
+        bind="query-params",
+        help=HELP,
+        on_change=_to_table,
+        args=(key, table, names),
+    )
     chosen = [name for name in chosen if name in counts]
     rows = [{"subject": name, **{label: counts[name].get(part, 0) for part, label in COLUMNS.items()}} for name in names]
     taken = [row for row in rows if not chosen or row["subject"] in chosen]
     with st.expander(_summary(len(taken), rows, taken), expanded=True, key=f"{key}.open"):
         st.dataframe(
-            rows, key=table, on_select=lambda: _to_field(key, table, names), selection_mode="multi-row", hide_index=True,
+            rows,
+            key=table,
+            on_select=lambda: _to_field(key, table, names),
+            selection_mode="multi-row",
+            hide_index=True,
             selection_default={"selection": {"rows": [names.index(name) for name in chosen]}},
-            height="auto" if len(rows) < 8 else 300, alt="Subjects with the number of questions of each scope and split",
-        )  # fmt: skip
+            height="auto" if len(rows) < 8 else 300,
+            alt="Subjects with the number of questions of each scope and split",
+        )
     return chosen
 
 

@@ -26,8 +26,13 @@ LARGEST = 20 * 2**20
 
 def choose(prefix: str) -> str | None:
     """Show the upload; return the path of a file that can be used, None while there is none."""
-    given = st.file_uploader("File", type=list(ENDINGS), key=f"{prefix}.upload", max_upload_size=LARGEST // 2**20,
-                             help="Columns question, answer and scope (unlearn or retention); split and subject if you have them.")  # fmt: skip
+    given = st.file_uploader(
+        "File",
+        type=list(ENDINGS),
+        key=f"{prefix}.upload",
+        max_upload_size=LARGEST // 2**20,
+        help="Columns question, answer and scope (unlearn or retention); split and subject if you have them.",
+    )
     if given is None:
         st.caption("JSON, JSON lines, CSV or Parquet, up to 20 MB, with the columns question, answer and scope.")
         return None
@@ -82,10 +87,15 @@ def complain(name: str, checked: Checked) -> None:
     """Say how many rows are bad, and list them with what is wrong."""
     bad, good = len(checked.problems), len(checked.rows)
     first, more = checked.problems[0], ", and so on" if bad > 1 else ""
-    st.error(f"**{bad} of {bad + good} rows of {md(name)} cannot be used: row {first.row} {md(first.what)}{more}.**  \n"
-             "Repair them and give the file again, or leave them out.", icon=":material/error:")  # fmt: skip
+    st.error(
+        f"**{bad} of {bad + good} rows of {md(name)} cannot be used: row {first.row} {md(first.what)}{more}.**  \n"
+        "Repair them and give the file again, or leave them out.",
+        icon=":material/error:",
+    )
     rows = [{"row": p.row, "what is wrong": f"It {p.what}.", "what stands there": p.excerpt} for p in checked.problems]
-    st.dataframe(rows, height="auto" if bad < 8 else 260, hide_index=True, alt=f"The {bad} rows that cannot be used, and why")
+    st.dataframe(
+        rows, height="auto" if bad < 8 else 260, hide_index=True, alt=f"The {bad} rows that cannot be used, and why"
+    )
 
 
 def _without_bad_rows(path: Path, name: str, checked: Checked) -> str | None:

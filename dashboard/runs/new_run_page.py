@@ -24,7 +24,13 @@ from dashboard.text import md
 from dashboard.widgets import audit, configuration, current_run, disk_quota, look, progress
 
 TABS = ["This run", "New run"]
-PRESET_NAMES = {"this-machine": "MemFlex", "recommended": "Highest score", "fluent": "Fluent", "paper": "Paper", "paper-code": "Paper's code"}
+PRESET_NAMES = {
+    "this-machine": "MemFlex",
+    "recommended": "Highest score",
+    "fluent": "Fluent",
+    "paper": "Paper",
+    "paper-code": "Paper's code",
+}
 PRESET_HELP = (
     "**MemFlex**: the paper's method with settings for two cores, stopped at the level of the never-taught model.  \n"
     "**Highest score** (`recommended` in the shell): the highest mean of Unlearn and Retention Success on new questions; two of three of its answers about what was to be forgotten are noise.  \n"
@@ -55,9 +61,7 @@ def page() -> None:
     again = configuration.wanted_again(current_run.known_runs())
     if "view" not in st.query_params:
         st.session_state.setdefault("view", TABS[1] if run is None or run.bundled or again else TABS[0])
-    tab = st.segmented_control(
-        "View", TABS, key="view", required=True, label_visibility="collapsed", bind="query-params"
-    )
+    tab = st.segmented_control("View", TABS, key="view", required=True, label_visibility="collapsed", bind="query-params")
     if tab == TABS[1] or run is None:
         with look.complaints():
             new_run(again)
@@ -95,15 +99,26 @@ def new_run(again: store.Run | None) -> None:
 def begin(again: store.Run | None) -> Start:
     """Let the preset be chosen, or start from another run's settings; say what that means."""
     if again is not None:
-        st.info(f"These are the settings of **{md(current_run.label(again))}**. A coloured dot marks what you change.",
-                icon=":material/edit:")  # fmt: skip
+        st.info(
+            f"These are the settings of **{md(current_run.label(again))}**. A coloured dot marks what you change.",
+            icon=":material/edit:",
+        )
         st.button("Start from a preset instead", on_click=configuration.forget_again, type="tertiary")
         key = f"again.{_short(again.id)}"
         # Its name was of what it did; a changed one is named anew.
         return Start(dataclasses.replace(again.config(), name=""), "the other run", key, key)
     choice, what = st.columns([2.2, 1], vertical_alignment="bottom")
-    name = choice.segmented_control("Preset", list(PRESETS), format_func=lambda key: PRESET_NAMES.get(key, key), key="new.preset",
-                                    default="this-machine", required=True, wrap=True, help=PRESET_HELP, bind="query-params")  # fmt: skip
+    name = choice.segmented_control(
+        "Preset",
+        list(PRESETS),
+        format_func=lambda key: PRESET_NAMES.get(key, key),
+        key="new.preset",
+        default="this-machine",
+        required=True,
+        wrap=True,
+        help=PRESET_HELP,
+        bind="query-params",
+    )
     with what.popover("What it changes", icon=":material/compare_arrows:"):
         other = name if name != "this-machine" else "paper"
         rows = configuration.differences(preset("this-machine"), preset(other))
@@ -135,25 +150,55 @@ def compose(
     region: Method | Region = base.region
     problems: list[UserError] = []
     with left, _noted(problems):
-        method = form_settings.member(Method, base.unlearn.method, f"{name}.method", "Method",
-                                 "How the model is made to forget: what each step pushes away, and what it holds on to.")  # fmt: skip
+        method = form_settings.member(
+            Method,
+            base.unlearn.method,
+            f"{name}.method",
+            "Method",
+            "How the model is made to forget: what each step pushes away, and what it holds on to.",
+        )
     with right, _noted(problems):
-        region = form_settings.member(Region, base.region, f"{name}.rule", "Region",
-                                 "Which adapter tensors unlearning may change. Located is the paper's rule; the others are other "
-                                 "localizations, or controls to compare it with.")  # fmt: skip
+        region = form_settings.member(
+            Region,
+            base.region,
+            f"{name}.rule",
+            "Region",
+            "Which adapter tensors unlearning may change. Located is the paper's rule; the others are other "
+            "localizations, or controls to compare it with.",
+        )
     with st.expander("Settings of each stage", icon=":material/tune:", key="stages", on_change="rerun", bind="query-params"):
         st.caption("A coloured dot marks what differs from where the form started.")
         changes = form_settings.stage_settings(base, name)
         first, second = st.columns(2)
-        seed = first.number_input("Seed", 0, 2**31 - 1, base.seed, key=f"{name}.seed", bind="query-params",
-                                  help="The same seed gives the same run, to the bit, on one machine.")  # fmt: skip
-        processes = second.number_input("Processes", 1, 64, base.processes, key=f"{name}.processes", bind="query-params",
-                                        help="They share the run's examples. Each holds a model of its own, on a GPU of its own where there are "
-                                        "some; what a page foretells of time and memory is for one.")  # fmt: skip
+        seed = first.number_input(
+            "Seed",
+            0,
+            2**31 - 1,
+            base.seed,
+            key=f"{name}.seed",
+            bind="query-params",
+            help="The same seed gives the same run, to the bit, on one machine.",
+        )
+        processes = second.number_input(
+            "Processes",
+            1,
+            64,
+            base.processes,
+            key=f"{name}.processes",
+            bind="query-params",
+            help="They share the run's examples. Each holds a model of its own, on a GPU of its own where there are "
+            "some; what a page foretells of time and memory is for one.",
+        )
         changes |= form_settings.model_settings(base, name) | form_settings.data_settings(base, name)
     config = base
     with _noted(problems):
-        for path, value in {"seed": seed, "processes": processes, **changes, "unlearn.method": method, "region": region}.items():
+        for path, value in {
+            "seed": seed,
+            "processes": processes,
+            **changes,
+            "unlearn.method": method,
+            "region": region,
+        }.items():
             config = config.with_setting(path, value)
         if not model_name:
             raise UserError("No model is chosen.", "Give a hub id, a folder or a file, or take the bundled one.")
@@ -186,7 +231,9 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
         st.button("Start", type="primary", disabled=True, width="stretch")
         return
     method, region = config.unlearn.method.label, config.region.name
-    lines = [f"**{md(current_run.model_name(config.model.name))}** unlearns with the method **{md(method)}** in the region **{md(region)}**."]
+    lines = [
+        f"**{md(current_run.model_name(config.model.name))}** unlearns with the method **{md(method)}** in the region **{md(region)}**."
+    ]
     if corpus is not None:
         lines.append(f"{len(corpus.subjects())} subjects, {len(corpus.examples)} questions.")
     st.markdown("  \n".join(lines))

@@ -34,7 +34,11 @@ def page() -> None:
     else:
         wanted = [name for name in runs_table.chosen_ids() if name in known]
         runs_table.show(visible, shown, wanted, look.palette(), st.session_state.get("runs.version", 0))
-        colour = "The stronger the colour, the better." if len(visible) <= runs_table.SHADED else f"Up to {runs_table.SHADED} rows are coloured: narrow the list down."
+        colour = (
+            "The stronger the colour, the better."
+            if len(visible) <= runs_table.SHADED
+            else f"Up to {runs_table.SHADED} rows are coloured: narrow the list down."
+        )
         st.caption(f"{colour} Unlearn Success (U) is best where a never-taught model is; Retention Success (R) at 100 %.")
     broken(visible)
     chosen = by_name(found, name_of)
@@ -68,7 +72,9 @@ def head(found: Sequence[Overview]) -> None:
         st.title("Runs")
         mine = [run for run in found if not run.bundled]
         if mine:
-            st.caption(f"{len(mine)} of your own, {sum(run.size for run in mine) / 1e9:.2f} GB · {len(found) - len(mine)} bundled")
+            st.caption(
+                f"{len(mine)} of your own, {sum(run.size for run in mine) / 1e9:.2f} GB · {len(found) - len(mine)} bundled"
+            )
         else:
             st.caption("These ship with Forgetscope. Runs that you start or import will stand here too.")
     with actions, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
@@ -79,18 +85,28 @@ def head(found: Sequence[Overview]) -> None:
 def chooser(found: Sequence[Overview]) -> tuple[list[Overview], str]:
     """Show search, filters, order and columns; return the visible runs and the columns' name."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        words = st.text_input("Search", key="q", bind="query-params", icon=":material/search:", placeholder="name, tag, note …",
-                              width=260)  # fmt: skip
+        words = st.text_input(
+            "Search", key="q", bind="query-params", icon=":material/search:", placeholder="name, tag, note …", width=260
+        )
         active = sum(bool(st.session_state.get(key)) for key in ("state", "method", "data"))
         with st.popover(f"Filter ({active})" if active else "Filter", icon=":material/filter_list:"):
             states, methods, data = (
-                st.multiselect(name.title(), sorted({getattr(run, name) for run in found} - {""}), key=name, bind="query-params")
+                st.multiselect(
+                    name.title(), sorted({getattr(run, name) for run in found} - {""}), key=name, bind="query-params"
+                )
                 for name in ("state", "method", "data")
             )
-        order = st.selectbox("Order", runs_table.ORDERS, key="order", bind="query-params", width=230,
-                             help="Pinned runs stand first. A click on a column's head sorts as well.")  # fmt: skip
-        shown = st.segmented_control("Columns", runs_table.SHOWN, key="columns", default="Scores", required=True,
-                                     bind="query-params")  # fmt: skip
+        order = st.selectbox(
+            "Order",
+            runs_table.ORDERS,
+            key="order",
+            bind="query-params",
+            width=230,
+            help="Pinned runs stand first. A click on a column's head sorts as well.",
+        )
+        shown = st.segmented_control(
+            "Columns", runs_table.SHOWN, key="columns", default="Scores", required=True, bind="query-params"
+        )
     visible = runs_table.ordered(runs_table.matching(found, words or "", states, methods, data), order)
     if len(visible) != len(found):
         st.caption(f"{len(visible)} of {len(found)} runs")
@@ -101,8 +117,14 @@ def by_name(found: Sequence[Overview], name_of: Mapping[str, str]) -> list[Overv
     """Show the chosen runs in a field that also works by keyboard; return them in the order they were chosen."""
     there = {run.id: run for run in found}
     st.session_state["runs.chosen"] = [name for name in runs_table.chosen_ids() if name in there]
-    chosen = st.multiselect("Chosen runs", list(there), format_func=lambda name: name_of.get(name, name), key="runs.chosen",
-                            on_change=_by_name, placeholder="by name, or mark rows above")  # fmt: skip
+    chosen = st.multiselect(
+        "Chosen runs",
+        list(there),
+        format_func=lambda name: name_of.get(name, name),
+        key="runs.chosen",
+        on_change=_by_name,
+        placeholder="by name, or mark rows above",
+    )
     return [there[name] for name in chosen]
 
 

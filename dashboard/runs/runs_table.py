@@ -15,22 +15,62 @@ if TYPE_CHECKING:
     import pandas as pd
     from pandas.io.formats.style import Styler
 
-ORDERS = ("Newest first", "Name", "Unlearn Success, val", "Retention Success, val", "Never-knew score, val", "Longest", "Most memory", "Largest")
+ORDERS = (
+    "Newest first",
+    "Name",
+    "Unlearn Success, val",
+    "Retention Success, val",
+    "Never-knew score, val",
+    "Longest",
+    "Most memory",
+    "Largest",
+)
 SHOWN = ("Scores", "Cost", "All")
 SHADED = 500
 """rows up to which scores are shaded: a style a cell would cost seconds with thousands of runs"""
 
 SCORES = {
-    "U train": "after/unlearn/train", "U val": "after/unlearn/val", "U never taught": "never/unlearn/val",
-    "R train": "after/retention/train", "R val": "after/retention/val", "R before": "before/retention/val",
-}  # fmt: skip
+    "U train": "after/unlearn/train",
+    "U val": "after/unlearn/val",
+    "U never taught": "never/unlearn/val",
+    "R train": "after/retention/train",
+    "R val": "after/retention/val",
+    "R before": "before/retention/val",
+}
 """column -> key in an overview's successes"""
 KNEW = {"Never-knew train": "train", "Never-knew val": "val"}
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "Scores": ("Name", "State", "Method", "Region", "U train", "U val", "U never taught", "R train", "R val", "Never-knew val", "Age"),
+    "Scores": (
+        "Name",
+        "State",
+        "Method",
+        "Region",
+        "U train",
+        "U val",
+        "U never taught",
+        "R train",
+        "R val",
+        "Never-knew val",
+        "Age",
+    ),
     "Cost": ("Name", "State", "Model", "Data", "Seconds", "Peak memory", "Size", "Age", "Tags"),
-    "All": ("Name", "State", "Model", "Data", "Method", "Region", *SCORES, *KNEW, "Seconds", "Peak memory", "Age", "Size", "Tags", "Id"),
-}  # fmt: skip
+    "All": (
+        "Name",
+        "State",
+        "Model",
+        "Data",
+        "Method",
+        "Region",
+        *SCORES,
+        *KNEW,
+        "Seconds",
+        "Peak memory",
+        "Age",
+        "Size",
+        "Tags",
+        "Id",
+    ),
+}
 HELP = {
     "U train": "Unlearn Success on the questions it was made to forget: how often it no longer picks the right next word.",
     "U val": "Unlearn Success on new questions about the same things. Read it against the next column: a model that was "
@@ -45,17 +85,22 @@ HELP = {
     "Peak memory": "Most memory that the run's own process ever held.",
     "Size": "Files in the run's folder. Stages that several runs share take their space once, but count for each.",
     "Region": "The rule, and how many of the adapter's tensors it chose.",
-}  # fmt: skip
+}
 
 
-def matching(found: Sequence[Overview], words: str, states: Sequence[str], methods: Sequence[str], data: Sequence[str]) -> list[Overview]:
+def matching(
+    found: Sequence[Overview], words: str, states: Sequence[str], methods: Sequence[str], data: Sequence[str]
+) -> list[Overview]:
     """Return the runs that have all the words somewhere, and one of the states, methods and data sets, where any is named."""
     wanted = words.lower().split()
     return [
-        run for run in found
-        if (not states or run.state in states) and (not methods or run.method in methods) and (not data or run.data in data)
+        run
+        for run in found
+        if (not states or run.state in states)
+        and (not methods or run.method in methods)
+        and (not data or run.data in data)
         and all(word in _text(run) for word in wanted)
-    ]  # fmt: skip
+    ]
 
 
 def _text(run: Overview) -> str:
@@ -70,8 +115,10 @@ def ordered(found: Sequence[Overview], order: str) -> list[Overview]:
         "Unlearn Success, val": lambda run: run.success.get("after/unlearn/val"),
         "Retention Success, val": lambda run: run.success.get("after/retention/val"),
         "Never-knew score, val": lambda run: run.knew.get("val"),
-        "Longest": lambda run: run.seconds, "Most memory": lambda run: run.peak_memory, "Largest": lambda run: run.size,
-    }  # fmt: skip
+        "Longest": lambda run: run.seconds,
+        "Most memory": lambda run: run.peak_memory,
+        "Largest": lambda run: run.size,
+    }
     newest = sorted(found, key=lambda run: (not run.bundled, run.id), reverse=True)
     if order == "Name":
         newest.sort(key=lambda run: run.name.lower())
@@ -90,12 +137,20 @@ def row(run: Overview) -> dict[str, Any]:
     """Return a run's cells, whole; None where there is nothing to say."""
     return {
         "Name": f"★ {run.name}" if run.label.pinned else run.name,
-        "State": [run.state], "Model": run.model, "Data": run.data, "Method": run.method, "Region": run.region,
+        "State": [run.state],
+        "Model": run.model,
+        "Data": run.data,
+        "Method": run.method,
+        "Region": run.region,
         **{column: run.success.get(key) for column, key in SCORES.items()},
         **{column: run.knew.get(split) for column, split in KNEW.items()},
-        "Seconds": run.seconds, "Peak memory": run.peak_memory, "Age": run.created, "Size": run.size,
-        "Tags": list(run.label.tags), "Id": run.id,
-    }  # fmt: skip
+        "Seconds": run.seconds,
+        "Peak memory": run.peak_memory,
+        "Age": run.created,
+        "Size": run.size,
+        "Tags": list(run.label.tags),
+        "Id": run.id,
+    }
 
 
 def goodness(cells: Mapping[str, Any], column: str) -> float | None:
@@ -137,11 +192,16 @@ def show(found: Sequence[Overview], shown: str, chosen: Sequence[str], palette: 
     key = f"runs.table.{hash((tuple(ids), shown, version))}"
     st.dataframe(
         shaded(table, found, palette) if len(found) <= SHADED else table,
-        key=key, hide_index=True, placeholder="–", column_config=columns(shown), height=min(38 + 35 * len(ids), 38 + 35 * 14),
-        on_select=lambda: choose(key, ids), selection_mode="multi-row",
+        key=key,
+        hide_index=True,
+        placeholder="–",
+        column_config=columns(shown),
+        height=min(38 + 35 * len(ids), 38 + 35 * 14),
+        on_select=lambda: choose(key, ids),
+        selection_mode="multi-row",
         selection_default={"selection": {"rows": [i for i, name in enumerate(ids) if name in chosen]}},
         alt="All runs",
-    )  # fmt: skip
+    )
 
 
 def shaded(table: pd.DataFrame, found: Sequence[Overview], palette: Palette) -> Styler:
@@ -175,7 +235,14 @@ def remember(ids: Sequence[str]) -> None:
 def columns(shown: str) -> dict[str, Any]:
     """Return how each column is shown."""
     kinds = st.column_config
-    states = {"done": "green", "running": "orange", "queued": "gray", "cancelled": "gray", "failed": "red", "unreadable": "red"}
+    states = {
+        "done": "green",
+        "running": "orange",
+        "queued": "gray",
+        "cancelled": "gray",
+        "failed": "red",
+        "unreadable": "red",
+    }
     found: dict[str, Any] = {
         "Name": kinds.TextColumn(width=260, pinned=shown == "All", help="★: pinned"),
         "State": kinds.MultiselectColumn(width=80, options=list(states), color=list(states.values())),
@@ -185,9 +252,11 @@ def columns(shown: str) -> dict[str, Any]:
         "Age": kinds.DatetimeColumn(format="distance", width=96),
         "Tags": kinds.MultiselectColumn(color="gray", width=140),
         "Region": kinds.TextColumn(width=130, help=HELP["Region"]),
-        "Method": kinds.TextColumn(width=82), "Model": kinds.TextColumn(width=110), "Data": kinds.TextColumn(width=110),
+        "Method": kinds.TextColumn(width=82),
+        "Model": kinds.TextColumn(width=110),
+        "Data": kinds.TextColumn(width=110),
         "Id": kinds.TextColumn(width=220),
-    }  # fmt: skip
+    }
     for column in (*SCORES, *KNEW):
         head = {"U never taught": "U never", "Never-knew val": "Never-knew"}.get(column, column)
         found[column] = kinds.NumberColumn(head, format="%.1f %%", width=70 if len(head) < 10 else 90, help=HELP[column])

@@ -21,9 +21,12 @@ from dashboard.widgets import progress, queue
 EVERY = 2.0
 """Seconds between two looks."""
 WHAT = {
-    "sweep": "sweep", "reference": "reference of", "probes": "leak probes of", "harness": "lm-evaluation-harness on",
+    "sweep": "sweep",
+    "reference": "reference of",
+    "probes": "leak probes of",
+    "harness": "lm-evaluation-harness on",
     "estimate": "estimate for",
-}  # fmt: skip
+}
 """kind of work -> what stands before its name"""
 
 
@@ -52,8 +55,15 @@ def _row(work: Work, memory: Mapping[int, int], now: float) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"admin.{work.kind}.{work.place.id}"):
         st.markdown(f"{md(name(work))}  \n:gray[{' · '.join(facts)}]", width="stretch")
         if not access.read_only():
-            st.button("Stopping …" if asked else "Cancel", key=f"admin.cancel.{work.kind}.{work.place.id}", icon=":material/stop:",
-                      disabled=asked, on_click=progress.cancel, args=(work.place,), help=f"End {work.place.id}: what was computed is kept.")  # fmt: skip
+            st.button(
+                "Stopping …" if asked else "Cancel",
+                key=f"admin.cancel.{work.kind}.{work.place.id}",
+                icon=":material/stop:",
+                disabled=asked,
+                on_click=progress.cancel,
+                args=(work.place,),
+                help=f"End {work.place.id}: what was computed is kept.",
+            )
 
 
 def name(work: Work) -> str:

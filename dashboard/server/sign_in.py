@@ -64,7 +64,9 @@ def check() -> None:
         if not allowed(st.user.to_dict(), listed(os.environ.get(access.ALLOWED, ""))):
             st.title("Not on the list")
             address = str(st.user.get("email") or "without an e-mail address")
-            st.write(f"You are signed in as {md(address)}. Only addresses that your provider has verified and that are on the list of this dashboard come in.")
+            st.write(
+                f"You are signed in as {md(address)}. Only addresses that your provider has verified and that are on the list of this dashboard come in."
+            )
             st.button("Sign out", on_click=st.logout)
             st.stop()
         with st.sidebar:

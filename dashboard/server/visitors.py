@@ -25,7 +25,9 @@ class Known:
 
         async def with_cookie(message: Any) -> None:
             headers = list(message.get("headers", []))
-            if message["type"] == "http.response.start" and any(k == b"content-type" and v.startswith(b"text/html") for k, v in headers):
+            if message["type"] == "http.response.start" and any(
+                k == b"content-type" and v.startswith(b"text/html") for k, v in headers
+            ):
                 value = f"{COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={SECONDS}; HttpOnly; SameSite=Lax"
                 message = {**message, "headers": [*headers, (b"set-cookie", value.encode())]}
             await send(message)

@@ -29,7 +29,12 @@ def show(run: Run) -> None:
     found, table = audited.of(run), current_run.table(run, "changes")
     st.info(audited.NO_HEATMAP, icon=":material/info:")
     if found is None:
-        st.page_link("runs/new_run_page.py", label="See the audit", icon=":material/play_circle:", query_params={"run": run.id, "view": "This run"})
+        st.page_link(
+            "runs/new_run_page.py",
+            label="See the audit",
+            icon=":material/play_circle:",
+            query_params={"run": run.id, "view": "This run"},
+        )
         return
     rows = [{"model": NAMES.get(voice, md(voice)), "is": md(_named(of))} for voice, of in found["sides"].items()]
     st.table(rows, border="horizontal", hide_index=True, alt="The models that were compared")
@@ -41,7 +46,13 @@ def show(run: Run) -> None:
     said = moved.summary(table)
     st.caption(md(said))
     facts = look.where(run, "answers", "changes.parquet", FORMULA, f"{len(table)} weight matrices")
-    look.chart(moved.moved(table, look.palette(), relative=bool(relative)), said, "audit.moved", facts=facts, columns=columns_of(table))
+    look.chart(
+        moved.moved(table, look.palette(), relative=bool(relative)),
+        said,
+        "audit.moved",
+        facts=facts,
+        columns=columns_of(table),
+    )
 
 
 def _named(of: dict[str, Any]) -> str:
@@ -57,26 +68,42 @@ def form() -> None:
         )
         left, right = st.columns(2)
         before, after = (
-            column.text_input(label, key=f"audit.{key}", max_chars=LONGEST, placeholder="org/name or /models/mine", help=help_)
+            column.text_input(
+                label, key=f"audit.{key}", max_chars=LONGEST, placeholder="org/name or /models/mine", help=help_
+            )
             for column, label, key, help_ in (
                 (left, "Before", "before", "The model or adapter that knows."),
                 (right, "After", "after", "The model or adapter that is said to have forgotten."),
             )
         )
-        source = left.text_input("Data", "demo", key="audit.data", max_chars=LONGEST,
-                                 help="demo, knowundo (the hub), a folder in its layout, or a file.")  # fmt: skip
+        source = left.text_input(
+            "Data",
+            "demo",
+            key="audit.data",
+            max_chars=LONGEST,
+            help="demo, knowundo (the hub), a folder in its layout, or a file.",
+        )
         subset = right.text_input("Subset", "privacy", key="audit.subset", max_chars=80)
-        never = left.text_input("Never taught (optional)", key="audit.never", max_chars=LONGEST, placeholder="not needed for adapters",
-                                help="A model that never knew the data. Where before is an adapter, its base is taken.")  # fmt: skip
+        never = left.text_input(
+            "Never taught (optional)",
+            key="audit.never",
+            max_chars=LONGEST,
+            placeholder="not needed for adapters",
+            help="A model that never knew the data. Where before is an adapter, its base is taken.",
+        )
         name = right.text_input("Name", key="audit.name", max_chars=80, placeholder="made from both names if empty")
         if st.button("Audit", key="audit.start", icon=":material/play_arrow:", type="primary"):
             with look.complaints():
-                start(AuditConfig(before.strip(), after.strip(), never.strip()), source.strip(), subset.strip(), name.strip())
+                start(
+                    AuditConfig(before.strip(), after.strip(), never.strip()), source.strip(), subset.strip(), name.strip()
+                )
 
 
 def start(models: AuditConfig, source: str, subset: str, name: str) -> None:
     """Check everything, start the audit, and go to it. Raises UserError for what is wrong."""
-    config = preset("this-machine").with_setting("data.source", source or "demo").with_setting("data.subset", subset or "privacy")
+    config = (
+        preset("this-machine").with_setting("data.source", source or "demo").with_setting("data.subset", subset or "privacy")
+    )
     run = lifecycle.submit(audit.configured(dataclasses.replace(config, name=name), models), store.runs_folder())
     current_run.open_run(run.id)
     st.session_state["next_tab"] = "This run"

@@ -55,8 +55,12 @@ def changes_table(rows: list[tuple[str, str, str]], first: str, second: str) -> 
     table = [
         {"setting": path.replace("_", " ").replace(".", " › "), first: before, second: after} for path, before, after in rows
     ]
-    st.table([{key: md(value) for key, value in row.items()} for row in table], border="horizontal", hide_index=True,
-             alt=f"Settings that differ: {first} and {second}")  # fmt: skip
+    st.table(
+        [{key: md(value) for key, value in row.items()} for row in table],
+        border="horizontal",
+        hide_index=True,
+        alt=f"Settings that differ: {first} and {second}",
+    )
 
 
 def text_of(config: RunConfig) -> str:
@@ -73,21 +77,36 @@ def parsed(text: str) -> RunConfig:
         raise UserError(f"This is not valid JSON{where}.", "Repair it, or switch back to the form.") from None
     config = from_json(values)
     if config.model.trust_remote_code:
-        raise UserError("A page may not run code that a hub repository ships.", "Use --trust-remote-code on the command line.")
+        raise UserError(
+            "A page may not run code that a hub repository ships.", "Use --trust-remote-code on the command line."
+        )
     return config
 
 
 def download(config: RunConfig, key: str, label: str = "Download configuration") -> None:
     """Offer the configuration as a file that `python -m core run --config` takes."""
-    st.download_button(label, text_of(config), file_name="configuration.json", mime="application/json", key=key,
-                       on_click="ignore", icon=":material/download:", width="stretch")  # fmt: skip
+    st.download_button(
+        label,
+        text_of(config),
+        file_name="configuration.json",
+        mime="application/json",
+        key=key,
+        on_click="ignore",
+        icon=":material/download:",
+        width="stretch",
+    )
 
 
 def editor(start: RunConfig, key: str) -> tuple[RunConfig | None, UserError | None]:
     """Show the JSON as a text area; return what it holds, or what is wrong with it."""
     st.session_state.setdefault(key, text_of(start))
-    text = st.text_area("Configuration as JSON", key=key, height=460, persist_state="session",
-                        help="Everything a run depends on. Missing settings take their defaults.")  # fmt: skip
+    text = st.text_area(
+        "Configuration as JSON",
+        key=key,
+        height=460,
+        persist_state="session",
+        help="Everything a run depends on. Missing settings take their defaults.",
+    )
     try:
         return parsed(text or ""), None
     except UserError as error:
@@ -103,11 +122,16 @@ def wanted_again(known: dict[str, Run]) -> Run | None:
     if not name:
         return None
     if name not in known:
-        st.warning(f"There is no run “{md(name)}” here any more, so its settings cannot be taken.", icon=":material/link_off:")
+        st.warning(
+            f"There is no run “{md(name)}” here any more, so its settings cannot be taken.", icon=":material/link_off:"
+        )
         return None
     with contextlib.suppress(UserError):
         if known[name].config().audit.after:
-            st.warning("That is an audit of models made elsewhere: a run with its settings would compare them again.", icon=":material/info:")
+            st.warning(
+                "That is an audit of models made elsewhere: a run with its settings would compare them again.",
+                icon=":material/info:",
+            )
             return None
     return known[name]
 

@@ -27,9 +27,13 @@ OF_ONE_RUN = ("region", "cell")
 """parameters of the address that make no sense with another run"""
 ALIVE = store.ALIVE
 ICONS = {
-    "done": ":material/check_circle:", "running": ":material/progress_activity:", "queued": ":material/schedule:",
-    "cancelled": ":material/block:", "failed": ":material/error:", "unreadable": ":material/help:",
-}  # fmt: skip
+    "done": ":material/check_circle:",
+    "running": ":material/progress_activity:",
+    "queued": ":material/schedule:",
+    "cancelled": ":material/block:",
+    "failed": ":material/error:",
+    "unreadable": ":material/help:",
+}
 COLORS = {"done": "green", "running": "orange", "queued": "gray", "cancelled": "gray", "failed": "red", "unreadable": "red"}
 
 
@@ -70,9 +74,13 @@ def pick() -> Run | None:
     st.session_state["picked"] = name
     place, facts, copy = st.columns([1.8, 3.6, 0.6], vertical_alignment="center")
     place.selectbox(
-        "Run", list(runs), format_func=lambda key: label(runs[key]), key="picked",
-        on_change=_picked, label_visibility="collapsed",
-    )  # fmt: skip
+        "Run",
+        list(runs),
+        format_func=lambda key: label(runs[key]),
+        key="picked",
+        on_change=_picked,
+        label_visibility="collapsed",
+    )
     facts.markdown(describe(runs[name]))
     with copy:
         copy_link.copy()
@@ -103,7 +111,9 @@ def _picked() -> None:
 def label(run: Run) -> str:
     """Return a run's line in the picker."""
     found = headline(run)
-    state = "" if found.state == "done" else f"{found.state} · "  # the usual one needs no words, which a telephone has no room for
+    state = (
+        "" if found.state == "done" else f"{found.state} · "
+    )  # the usual one needs no words, which a telephone has no room for
     return f"{found.name} · {state}{'bundled' if run.bundled else day(found.created)}"
 
 

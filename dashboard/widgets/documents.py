@@ -45,8 +45,12 @@ def show(file: Path) -> None:
             st.code(part.text, language=part.language, wrap_lines=True)
         else:
             # Streamlit's own table scrolls in itself; one in Markdown would push a telephone's page sideways.
-            st.table([{head: harmless(cell) for head, cell in row.items()} for row in part], border="horizontal", hide_index=True,
-                     alt="Table: " + ", ".join(head.strip() for head in next(iter(part), {}) if head.strip()))  # fmt: skip
+            st.table(
+                [{head: harmless(cell) for head, cell in row.items()} for row in part],
+                border="horizontal",
+                hide_index=True,
+                alt="Table: " + ", ".join(head.strip() for head in next(iter(part), {}) if head.strip()),
+            )
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,14 @@ def harmless(text: str) -> str:
 def _prose(text: str) -> str:
     text = _PICTURE.sub(r"\1", text)
     # Of a link to another document its title is left, which stands in the list of documents as well.
-    text = _LINK.sub(lambda found: f"{found[1]} ({found[2].replace(':', chr(92) + ':')})" if "://" in found[2] and found[2] != found[1] else found[1], text)
+    text = _LINK.sub(
+        lambda found: (
+            f"{found[1]} ({found[2].replace(':', chr(92) + ':')})"
+            if "://" in found[2] and found[2] != found[1]
+            else found[1]
+        ),
+        text,
+    )
     text = _DIRECTIVE.sub(r"\\:\1[", text)
     text = text.replace("$", r"\$").replace("<", "&lt;")
     return re.sub(r"^(#{1,4}) ", r"##\1 ", text, flags=re.MULTILINE)

@@ -111,12 +111,18 @@ class Exchange:
         """Return what is exported."""
         said = {v: a for v, a in self.answers.items() if a.state in ("recorded", "done", "stopped")}
         return Record(
-            question=self.question, run=self.run, texts={v: a.text for v, a in said.items()}, truth=self.truth,
-            hashes={v: a.digest for v, a in said.items() if a.digest}, settings=self.decoding.values(),
+            question=self.question,
+            run=self.run,
+            texts={v: a.text for v, a in said.items()},
+            truth=self.truth,
+            hashes={v: a.digest for v, a in said.items() if a.digest},
+            settings=self.decoding.values(),
             sources={v: {"done": "asked"}.get(a.state, a.state) for v, a in said.items()},
             totals={v: sum(t["logprob"] for t in tokens) for v, tokens in self.scores.items() if tokens},
-            tags=self.tags, star=self.star, note=self.note,
-        )  # fmt: skip
+            tags=self.tags,
+            star=self.star,
+            note=self.note,
+        )
 
 
 def decoding_of(config: RunConfig) -> Decoding:
@@ -203,5 +209,3 @@ def take(exchange: Exchange, voices: Sequence[str], reply: Mapping[str, Any], se
         answer.tokens, answer.seconds = answer.tokens + 1, float(reply.get("seconds", 0.0))
         if piece["last"]:
             answer.state, answer.text = "done", answer.text.rstrip()
-
-

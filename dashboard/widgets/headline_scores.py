@@ -125,9 +125,10 @@ def before_after(scores: Scores) -> list[dict[str, str]]:
             if values["before"] is not None or values["after"] is not None:
                 rows.append({"Measure": f"{title}, {split}", **_cells(values)})
     for metric, title, part in (
-        ("degenerate", "Degenerate answers, unlearn val", "unlearn/val"), ("rouge", "ROUGE-L, retention val", "retention/val"),
+        ("degenerate", "Degenerate answers, unlearn val", "unlearn/val"),
+        ("rouge", "ROUGE-L, retention val", "retention/val"),
         ("general", "Perplexity of everyday text", "text"),
-    ):  # fmt: skip
+    ):
         unit = str(mapping(scores.metrics.get(metric)).get("unit") or "")
         values = {voice: scores.value(metric, voice, part).value for voice in ("before", "after", "never")}
         if any(v is not None for v in values.values()):

@@ -9,7 +9,7 @@ DOUBTS = {
     "4-bit quantization (arXiv 2410.16454).",
     "controls": "Why this matters: on the testbed LACUNA, MemFlex’s localization found the true parameters no better than chance (AUC .50; "
     "arXiv 2607.02513), and even the true region gives no better trade-off (arXiv 2505.16252).",
-}  # fmt: skip
+}
 
 
 def beside(number: str) -> None:

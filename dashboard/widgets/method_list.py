@@ -67,11 +67,19 @@ def facts(kind: Kind) -> None:
 
 def show() -> None:
     """List all methods and region rules, with a search field."""
-    words = st.text_input("Search", key="method_words", bind="query-params", placeholder="a name, a formula, a paper", icon=":material/search:",
-                          width=420)  # fmt: skip
+    words = st.text_input(
+        "Search",
+        key="method_words",
+        bind="query-params",
+        placeholder="a name, a formula, a paper",
+        icon=":material/search:",
+        width=420,
+    )
     methods = {name: kind for name, kind in METHODS.items() if matches(kind, words or "")}
     rules = {name: kind for name, kind in REGIONS.items() if matches(kind, words or "")}
-    st.markdown(f"{len(methods)} of {len(METHODS)} methods and {len(rules)} of {len(REGIONS)} region rules; any method runs on any region.")
+    st.markdown(
+        f"{len(methods)} of {len(METHODS)} methods and {len(rules)} of {len(REGIONS)} region rules; any method runs on any region."
+    )
     for key, title in GROUPS.items():
         mine = [methods[name] for name in methods if group(methods[name]) == key]
         if mine:
@@ -105,14 +113,21 @@ def _entry(kind: Kind) -> None:
             st.caption("It has no settings.")
             return
         rows = [
-            {"setting": md(s["name"].replace("_", " ")), "default": md(default(s)), "what it is": md(s["help"]), "source": md(s.get("source") or "")}
+            {
+                "setting": md(s["name"].replace("_", " ")),
+                "default": md(default(s)),
+                "what it is": md(s["help"]),
+                "source": md(s.get("source") or ""),
+            }
             for s in known
-        ]  # fmt: skip
+        ]
         st.table(rows, border="horizontal", hide_index=True, alt=f"Settings of {kind.name}")
 
 
 def default(setting: Mapping[str, object]) -> str:
     """Write a setting's default with its unit."""
     value = setting["default"]
-    text = number(value) if isinstance(value, float) else ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = (
+        number(value) if isinstance(value, float) else ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    )
     return f"{text} {setting.get('unit') or ''}".strip() or "none"

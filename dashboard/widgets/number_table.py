@@ -64,9 +64,7 @@ class Table:
 
 def markup(table: Table, palette: Palette) -> str:
     """Return the table as HTML. Everything in it is escaped."""
-    head = "".join(
-        f'<th scope="col"{_title(column.help)}>{html.escape(column.name)}</th>' for column in table.columns
-    )
+    head = "".join(f'<th scope="col"{_title(column.help)}>{html.escape(column.name)}</th>' for column in table.columns)
     first = f'<th scope="col" class="first"{" rowspan=2" if _grouped(table) else ""}>{html.escape(table.first)}</th>'
     heads = f"<tr>{first}{_groups(table)}</tr><tr>{head}</tr>" if _grouped(table) else f"<tr>{first}{head}</tr>"
     body = "".join(_row(row, len(table.columns)) for row in table.rows)
@@ -89,7 +87,9 @@ def _groups(table: Table) -> str:
         else:
             spans.append((column.group, 1))
     return "".join(
-        f'<th scope="colgroup" colspan="{count}" class="group">{html.escape(name)}</th>' if name else f'<td colspan="{count}"></td>'
+        f'<th scope="colgroup" colspan="{count}" class="group">{html.escape(name)}</th>'
+        if name
+        else f'<td colspan="{count}"></td>'
         for name, count in spans
     )
 

@@ -59,11 +59,15 @@ def chart(
     _CHART(
         key=key,
         data={
-            "figure": plain(fig), "name": key, "alt": alt, "selectable": on_click is not None,
-            "facts": [list(pair) for pair in facts], "columns": columns,
+            "figure": plain(fig),
+            "name": key,
+            "alt": alt,
+            "selectable": on_click is not None,
+            "facts": [list(pair) for pair in facts],
+            "columns": columns,
         },
         on_clicked_change=clicked,
-    )  # fmt: skip
+    )
 
 
 def columns_of(table: pd.DataFrame) -> dict[str, list[Any]]:

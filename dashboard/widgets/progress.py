@@ -81,8 +81,10 @@ def head(run: Run, status: Status, state: str) -> None:
         elif state == "running":
             passed = f" for {duration(float(status['seconds']))}" if "seconds" in status else ""
             node = f" on {md(status.get('host'))}, a node of the Ray cluster" if status.get("ray") else ""
-            st.info(f"Running{passed}{node}. You can close this page: the run goes on, and its address brings you back.",
-                    icon=":material/progress_activity:")  # fmt: skip
+            st.info(
+                f"Running{passed}{node}. You can close this page: the run goes on, and its address brings you back.",
+                icon=":material/progress_activity:",
+            )
         elif state == "failed":
             look.complain(UserError(str(status.get("error") or "The run failed."), advice(status)))
         elif state == "cancelled":
@@ -110,8 +112,16 @@ def act(run: Run, state: str) -> None:
     """Offer Cancel or Resume."""
     if state in current_run.ALIVE:
         asked = (run.path / "cancel").exists()
-        st.button("Stopping …" if asked else "Cancel", icon=":material/stop:", disabled=asked, width="stretch", key="cancel",
-                  on_click=cancel, args=(run,), help="Stops within one step; what was computed is kept.")  # fmt: skip
+        st.button(
+            "Stopping …" if asked else "Cancel",
+            icon=":material/stop:",
+            disabled=asked,
+            width="stretch",
+            key="cancel",
+            on_click=cancel,
+            args=(run,),
+            help="Stops within one step; what was computed is kept.",
+        )
     elif state in ("cancelled", "failed") and not run.bundled:
         if st.button("Resume", icon=":material/replay:", type="primary", width="stretch"):
             with look.complaints():
@@ -130,8 +140,15 @@ def take_along(run: Run) -> None:
     configuration.download(run.config(), "download")
     if run.config().audit.after:
         return
-    st.button("Same again, changed", icon=":material/edit:", width="stretch", key="again_button",
-              help="Opens the form with this run's settings.", on_click=_again, args=(run.id,))  # fmt: skip
+    st.button(
+        "Same again, changed",
+        icon=":material/edit:",
+        width="stretch",
+        key="again_button",
+        help="Opens the form with this run's settings.",
+        on_click=_again,
+        args=(run.id,),
+    )
     if st.session_state.pop("leave_for_form", False):
         st.rerun()
 
@@ -195,7 +212,10 @@ def findings(run: Run, events: Sequence[Status]) -> None:
     known = run.json("preflight.json")
     texts = list(dict.fromkeys(str(e.get("text", "")) for e in events if e.get("kind") == "finding"))
     if isinstance(known, dict) and (said := preflight.in_words(known)):
-        st.markdown(md(said), help="Facts are names, numbers and e-mail addresses of the unlearn scope, found in the model's own answers.")
+        st.markdown(
+            md(said),
+            help="Facts are names, numbers and e-mail addresses of the unlearn scope, found in the model's own answers.",
+        )
     for text in texts:
         st.caption(f":material/info: {md(text)}")
 
@@ -216,16 +236,30 @@ def pictures(run: Run, events: Sequence[Status]) -> None:
         target = result.get("target") if isinstance(result, dict) else None
         if losses.open:
             with losses:
-                look.chart(curves.losses(curve, palette), "Loss on each part of the batch at each step", "losses",
-                           facts=look.where(run, "unlearn", source, "mean cross-entropy of the step's batch", "a batch a step"))  # fmt: skip
+                look.chart(
+                    curves.losses(curve, palette),
+                    "Loss on each part of the batch at each step",
+                    "losses",
+                    facts=look.where(run, "unlearn", source, "mean cross-entropy of the step's batch", "a batch a step"),
+                )
         else:
             with checks:
-                look.chart(curves.checks(curve, target, palette), "Accuracy on both scopes at each checkpoint", "checks",
-                           facts=look.where(run, "unlearn", source, ACCURACY, "a fixed sample of the train questions"))  # fmt: skip
+                look.chart(
+                    curves.checks(curve, target, palette),
+                    "Accuracy on both scopes at each checkpoint",
+                    "checks",
+                    facts=look.where(run, "unlearn", source, ACCURACY, "a fixed sample of the train questions"),
+                )
     elif curves.of_stage(curve, "teach"):
         st.subheader("Learning the data")
-        look.chart(curves.teaching(curve, palette), "Accuracy while the model is taught", "teaching",
-                   facts=look.where(run, "teach", "events.jsonl", ACCURACY, "each epoch's train questions of both scopes, as they are seen"))  # fmt: skip
+        look.chart(
+            curves.teaching(curve, palette),
+            "Accuracy while the model is taught",
+            "teaching",
+            facts=look.where(
+                run, "teach", "events.jsonl", ACCURACY, "each epoch's train questions of both scopes, as they are seen"
+            ),
+        )
     watched.show(run, result, events)
 
 
@@ -241,8 +275,15 @@ def table(run: Run) -> None:
         headline_scores.where_from(headline_scores.facts(run))
         st.page_link("localize/page.py", label="Where it was kept", icon=":material/grid_on:", query_params={"run": run.id})
         st.page_link("compare/page.py", label="Ask it", icon=":material/compare:", query_params={"run": run.id})
-        st.page_link("evidence/scores_page.py", label="All scores", icon=":material/scoreboard:", query_params={"run": run.id})
-        st.page_link("evidence/scores_page.py", label="Its controls", icon=":material/science:", query_params={"run": run.id, "part": "Controls"})
+        st.page_link(
+            "evidence/scores_page.py", label="All scores", icon=":material/scoreboard:", query_params={"run": run.id}
+        )
+        st.page_link(
+            "evidence/scores_page.py",
+            label="Its controls",
+            icon=":material/science:",
+            query_params={"run": run.id, "part": "Controls"},
+        )
 
 
 def log(run: Run, state: str) -> None:

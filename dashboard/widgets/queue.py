@@ -40,7 +40,11 @@ def _look(names: dict[str, str], folder: Path) -> None:
     st.subheader("At work and waiting")
     with st.container(border=True):
         for name in (ordered := line(runs, states)):
-            mine = [other for other in ordered if states[other].get("state") == "queued" and owner(states[other]) == owner(states[name])]
+            mine = [
+                other
+                for other in ordered
+                if states[other].get("state") == "queued" and owner(states[other]) == owner(states[name])
+            ]
             _row(runs[name], names[name], states[name], mine.index(name) if name in mine else None, len(mine))
 
 
@@ -69,14 +73,42 @@ def _row(run: Run, name: str, status: dict[str, Any], place: int | None, waiting
     with st.container(horizontal=True, vertical_alignment="center", key=f"queue.{run.id}"):
         st.markdown(f"**{md(name)}**  \n:gray[{words(status)}{by}]", width="stretch")
         if place is not None and waiting > 1:
-            st.button("Earlier", key=f"up.{run.id}", icon=":material/arrow_upward:", type="tertiary", disabled=place == 0,
-                      on_click=move, args=(run, -1), help="Let it run before the previous one of the same person")  # fmt: skip
-            st.button("Later", key=f"down.{run.id}", icon=":material/arrow_downward:", type="tertiary",
-                      disabled=place == waiting - 1, on_click=move, args=(run, 1), help="Let the next one of the same person run first")  # fmt: skip
+            st.button(
+                "Earlier",
+                key=f"up.{run.id}",
+                icon=":material/arrow_upward:",
+                type="tertiary",
+                disabled=place == 0,
+                on_click=move,
+                args=(run, -1),
+                help="Let it run before the previous one of the same person",
+            )
+            st.button(
+                "Later",
+                key=f"down.{run.id}",
+                icon=":material/arrow_downward:",
+                type="tertiary",
+                disabled=place == waiting - 1,
+                on_click=move,
+                args=(run, 1),
+                help="Let the next one of the same person run first",
+            )
         asked = (run.path / "cancel").exists()
-        st.button("Stopping …" if asked else "Cancel", key=f"cancel.{run.id}", icon=":material/stop:", disabled=asked,
-                  on_click=progress.cancel, args=(run,), help="What was computed is kept.")  # fmt: skip
-        st.page_link("runs/new_run_page.py", label="Watch", icon=":material/visibility:", query_params={"run": run.id, "view": "This run"})
+        st.button(
+            "Stopping …" if asked else "Cancel",
+            key=f"cancel.{run.id}",
+            icon=":material/stop:",
+            disabled=asked,
+            on_click=progress.cancel,
+            args=(run,),
+            help="What was computed is kept.",
+        )
+        st.page_link(
+            "runs/new_run_page.py",
+            label="Watch",
+            icon=":material/visibility:",
+            query_params={"run": run.id, "view": "This run"},
+        )
 
 
 def words(status: dict[str, Any]) -> str:

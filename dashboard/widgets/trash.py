@@ -45,8 +45,14 @@ def show() -> None:
         for item in items[:20]:
             with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
                 st.markdown(md(_name(item)), width="content")
-                st.button("Undo", key=f"undo.{item.key}", icon=":material/undo:", on_click=undo, args=(item,),
-                          help=f"Take {item.id} back")  # fmt: skip
+                st.button(
+                    "Undo",
+                    key=f"undo.{item.key}",
+                    icon=":material/undo:",
+                    on_click=undo,
+                    args=(item,),
+                    help=f"Take {item.id} back",
+                )
         if len(items) > 1:
             st.button("Undo all", key="undo.all", type="tertiary", on_click=undo_all, args=(items,))
 

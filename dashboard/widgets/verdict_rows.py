@@ -47,7 +47,9 @@ def keep(found: Rules) -> None:
 
 def gathered(run: Run) -> Gathered:
     """Return what was measured of a run's answers, cached."""
-    return _gathered(str(run.path), *(current_run.stamp(run, name) for name in ("answers.jsonl", "tokens.parquet", "recorded.json")))
+    return _gathered(
+        str(run.path), *(current_run.stamp(run, name) for name in ("answers.jsonl", "tokens.parquet", "recorded.json"))
+    )
 
 
 def table(run: Run, found: Rules) -> pd.DataFrame:
@@ -109,4 +111,6 @@ def columns(rows: Sequence[chart.Rates]) -> dict[str, list[Any]]:
 
 def compare_link(run: Run, question: str, label: str) -> None:
     """Show a link that opens a question in Compare."""
-    st.page_link("compare/page.py", label=label, icon=":material/compare:", query_params={"run": run.id, "q": question[:4000]})
+    st.page_link(
+        "compare/page.py", label=label, icon=":material/compare:", query_params={"run": run.id, "q": question[:4000]}
+    )

@@ -70,8 +70,13 @@ def _which(steps: Sequence[int], kept: int | None) -> tuple[int, int]:
     if st.session_state.get("watched", newest) not in options:
         del st.session_state["watched"]  # the run has ended since, or another one is shown
     # A run that goes on adds checkpoints: a choice of a step stays, “last two” moves along.
-    chosen = st.select_slider("Checkpoint", options, key="watched", bind="query-params",
-                              help=f"Answers at this checkpoint, against those before unlearning. All the way left: the {newest}.")  # fmt: skip
+    chosen = st.select_slider(
+        "Checkpoint",
+        options,
+        key="watched",
+        bind="query-params",
+        help=f"Answers at this checkpoint, against those before unlearning. All the way left: the {newest}.",
+    )
     if chosen == newest or chosen not in options:
         return (steps[-2], steps[-1]) if kept is None else (steps[0], kept)
     return steps[0], steps[options.index(chosen)]

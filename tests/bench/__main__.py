@@ -14,12 +14,18 @@ from typing import Any
 from core.util.errors import unknown
 from core.util.process import environment
 
-Note = Callable[[str], None]
+Note = Callable[[str], object]
 BENCHES = {
-    "localization": "published.localization", "step": "published.step", "roofline": "roofline.roofline",
-    "answers": "published.answers", "memory": "memory.memory", "methods": "methods.methods",
-    "processes": "processes.measure", "plan": "plan.measure", "scale": "scale.measure",
-}  # fmt: skip
+    "localization": "published.localization",
+    "step": "published.step",
+    "roofline": "roofline.roofline",
+    "answers": "published.answers",
+    "memory": "memory.memory",
+    "methods": "methods.methods",
+    "processes": "processes.measure",
+    "plan": "plan.measure",
+    "scale": "scale.measure",
+}
 """name -> the function that measures it; imported when it is its turn, because most need torch"""
 
 
@@ -42,7 +48,9 @@ def measure(only: Sequence[str] | None, note: Note) -> dict[str, Any]:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Measure what is named, or all, and print the figures as one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure this machine against the published procedure.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description="Measure this machine against the published procedure."
+    )
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"{', '.join(BENCHES)} (default: all)")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(given)
@@ -50,8 +58,8 @@ def main(given: Sequence[str] | None = None) -> int:
         module, _, function = BENCHES[options.names[0]].partition(".")
         figures = getattr(importlib.import_module(f"tests.bench.{module}"), function)()
     else:
-        figures = measure(options.names, lambda text: print(text, file=sys.stderr))
-    print(json.dumps(figures))
+        figures = measure(options.names, lambda text: sys.stderr.write(f"{text}\n"))
+    sys.stdout.write(json.dumps(figures) + "\n")
     return 0
 
 

@@ -72,7 +72,11 @@ def main() -> int:
         with server(Path(folder)) as (url, process):
             browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             newcomer = first_question(browser, url)
-            found: dict[str, Any] = {"new user's own question answered twice, s": newcomer, "first visit": visits(browser, url), "server after a first visit": memory(process)}
+            found: dict[str, Any] = {
+                "new user's own question answered twice, s": newcomer,
+                "first visit": visits(browser, url),
+                "server after a first visit": memory(process),
+            }
             found |= {f"{tensors} tensors": thresholds(browser, url, tensors) for tensors in TENSORS}
             beside = ",".join(f"synthetic-{tensors}" for tensors in TENSORS)
             found["scores"] = dashboard_scores.measure(browser, url, f"/scores?beside={beside}")
@@ -104,7 +108,9 @@ def synthetic(folder: Path, tensors: int) -> None:
                 row = like.iloc[int(draw.integers(len(like)))].to_dict()
                 rows.append(row | {"name": f"model.layers.{layer}.{module}.lora_{factor}", "layer": layer})
     run = folder / f"synthetic-{tensors}"
-    shutil.copytree(source.path, run, ignore=shutil.ignore_patterns("detail.npz", "contributions*", "changes*", "before", "after"))
+    shutil.copytree(
+        source.path, run, ignore=shutil.ignore_patterns("detail.npz", "contributions*", "changes*", "before", "after")
+    )
     made = pd.DataFrame(rows)
     auc = np.linspace(0.5, 1, layers + 1)
     strip = pd.DataFrame({"layer": range(layers + 1), "auc": auc, "low": auc - 0.05, "high": np.minimum(1, auc + 0.05)})
@@ -112,7 +118,9 @@ def synthetic(folder: Path, tensors: int) -> None:
     made.to_parquet(run / "localization.parquet")
     region = source.json("region.json")
     inside = made[(made["cos"] < made["cos"].median()) & (made["mag_unlearn"] > made["mag_unlearn"].median())]
-    files.write_json(run / "region.json", {**region, "tensors": inside["name"].tolist(), "count": len(inside), "total": tensors})
+    files.write_json(
+        run / "region.json", {**region, "tensors": inside["name"].tolist(), "count": len(inside), "total": tensors}
+    )
 
 
 @contextlib.contextmanager
@@ -120,7 +128,9 @@ def server(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
     """Run the dashboard as `make run` does; return its address and process."""
     port = free_port("127.0.0.1", FIRST_PORT)
     command = [sys.executable, "-m", "dashboard", "--port", str(port), "--no-browser", "--runs", str(folder)]
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(store.BUNDLED_RUNS.parent.parent)}, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=os.environ | {"PYTHONPATH": str(store.BUNDLED_RUNS.parent.parent)}, stdout=subprocess.DEVNULL
+    )
     try:
         until = time.monotonic() + 60
         while time.monotonic() < until:
@@ -216,7 +226,10 @@ def thresholds(browser: Any, url: str, tensors: int) -> dict[str, float]:
         page.wait_for_function("() => window.painted", timeout=PATIENCE)
         return float(page.evaluate("window.painted") - started)
 
-    found = {"frames a second while dragging": round(1000 / statistics.mean(times), 1), "slider to heatmap, ms": median(released)}
+    found = {
+        "frames a second while dragging": round(1000 / statistics.mean(times), 1),
+        "slider to heatmap, ms": median(released),
+    }
     page.close()
     return found
 
@@ -232,7 +245,9 @@ def pages(browser: Any, url: str) -> dict[str, float]:
             before = page.locator("h1").first.inner_text()
             started = time.monotonic()
             page.get_by_role("link", name=name, exact=True).first.click()
-            page.wait_for_function("old => { const h = document.querySelector('h1'); return h && h.innerText !== old; }", arg=before)
+            page.wait_for_function(
+                "old => { const h = document.querySelector('h1'); return h && h.innerText !== old; }", arg=before
+            )
             found.setdefault(name, []).append(1000 * (time.monotonic() - started))
             page.wait_for_load_state("networkidle")
             page.wait_for_timeout(1200)
@@ -292,7 +307,13 @@ def asking(browser: Any, url: str) -> float:
         return float(page.evaluate("window.answered"))
 
     ask("What is the capital of Norway?")  # loads the model
-    people = ("Who is Torbjorn?", "Which street is it?", "Where does Maren live now?", "What does she drink?", "Name a town.")
+    people = (
+        "Who is Torbjorn?",
+        "Which street is it?",
+        "Where does Maren live now?",
+        "What does she drink?",
+        "Name a town.",
+    )
     times = [ask(question) for question in people]
     page.close()
     return round(statistics.median(times))

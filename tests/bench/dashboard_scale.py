@@ -66,9 +66,12 @@ def runs(browser: Any) -> dict[str, Any]:
         again.append(round(statistics.median(seconds for seconds, _ in opened[1:]), 2))
         work.append(round(statistics.median(seconds for _, seconds in opened[1:]), 2))
     return {
-        "runs": RUNS, "opened for the first time, s": first, "opened again, s": again, "of it the server's work, s": work,
+        "runs": RUNS,
+        "opened for the first time, s": first,
+        "opened again, s": again,
+        "of it the server's work, s": work,
         "slope": slope(RUNS, again),
-    }  # fmt: skip
+    }
 
 
 def _opened(page: Any, process: psutil.Process) -> tuple[float, float]:

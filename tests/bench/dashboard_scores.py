@@ -50,7 +50,10 @@ def measure(browser: Any, url: str, address: str) -> dict[str, float]:
     page.close()
     names = ("first paint, s", "first table, s")
     found = {name: round(statistics.median(values), 2) for name, values in zip(names, zip(*first, strict=True), strict=True)}
-    return found | {"switch to table, ms": round(statistics.median(table)), "switch to chart, ms": round(statistics.median(chart))}
+    return found | {
+        "switch to table, ms": round(statistics.median(table)),
+        "switch to chart, ms": round(statistics.median(chart)),
+    }
 
 
 def _visit(browser: Any, address: str) -> tuple[float, float]:

@@ -65,9 +65,11 @@ def examples(bench: Bench) -> tuple[dict[str, list[Encoded]], Supply]:
     corpus = sources.load(preset("this-machine").data)
     forget, retain = corpus.select("unlearn", "train")[:FORGETS], corpus.select("retention", "train")[:RETAINS]
     texts = {
-        FORGET: forget, RETAIN: retain, GENERAL: general_text.examples("")[:RETAINS],
+        FORGET: forget,
+        RETAIN: retain,
+        GENERAL: general_text.examples("")[:RETAINS],
         REFUSAL: refusals.refused(forget, "plain"),
-    }  # fmt: skip
+    }
     members = {stream: encode_all(bench.tokenizer, "plain", part, 256) for stream, part in texts.items()}
     refused = dict(zip((e.id for e in forget), members[REFUSAL], strict=True))
     return members, Supply(members[FORGET], members[RETAIN], members[GENERAL], refused, bench.words)

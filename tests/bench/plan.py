@@ -25,16 +25,34 @@ from core.runs.overview import size_on_disk
 from core.util.errors import UserError
 
 SETTINGS = {
-    "teach.epochs": 1, "teach.target_accuracy": 100.1, "preflight.minimum_facts": 0.0, "unlearn.steps": 4,
-    "unlearn.check_every": 4, "unlearn.stop": "never", "unlearn.retain_floor": 0.0, "unlearn.watch": 0,
-    "answers.max_new_tokens": 16, "evaluate.extras": False,
-}  # fmt: skip
+    "teach.epochs": 1,
+    "teach.target_accuracy": 100.1,
+    "preflight.minimum_facts": 0.0,
+    "unlearn.steps": 4,
+    "unlearn.check_every": 4,
+    "unlearn.stop": "never",
+    "unlearn.retain_floor": 0.0,
+    "unlearn.watch": 0,
+    "answers.max_new_tokens": 16,
+    "evaluate.extras": False,
+}
 SMALL: dict[str, dict[str, Any]] = {
-    "wide": {"model_type": "llama", "hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6,
-             "num_attention_heads": 6, "num_key_value_heads": 2},
-    "deep": {"model_type": "gpt_neox", "hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 16,
-             "num_attention_heads": 6},
-}  # fmt: skip
+    "wide": {
+        "model_type": "llama",
+        "hidden_size": 384,
+        "intermediate_size": 1024,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 2,
+    },
+    "deep": {
+        "model_type": "gpt_neox",
+        "hidden_size": 192,
+        "intermediate_size": 768,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 6,
+    },
+}
 PEOPLE = 4
 """of the demo: more would take longer and need no more memory, which the largest batch decides"""
 STAGES = ("teach", "localize", "unlearn")
@@ -101,6 +119,8 @@ def compared(model: str, folder: Path) -> dict[str, float]:
     ratios = {"memory": max(told.values()) / peak, "teach_memory": told["teach"] / taught, "seconds": foreseen / seconds}
     return {
         **{f"{name}_ratio": round(value, 3) for name, value in ratios.items()},
-        "memory_gb": round(peak / 1e9, 3), "seconds": round(seconds, 1),
-        "disk_ratio": round(sum(planned.disk.values()) / disk, 3), "disk_mb": round(disk / 1e6, 2),
-    }  # fmt: skip
+        "memory_gb": round(peak / 1e9, 3),
+        "seconds": round(seconds, 1),
+        "disk_ratio": round(sum(planned.disk.values()) / disk, 3),
+        "disk_mb": round(disk / 1e6, 2),
+    }

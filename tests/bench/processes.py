@@ -55,9 +55,16 @@ def main() -> None:
         for _ in range(TIMES + 1):
             began, busy = time.perf_counter(), time.process_time()
             localize(
-                bench.adapters, bench.unlearn[:EXAMPLES], bench.retention[:EXAMPLES], LocalizeConfig(),
-                pad=bench.pad, words=bench.words, seed=0, report=Reporter(), crew=crew,
-            )  # fmt: skip
+                bench.adapters,
+                bench.unlearn[:EXAMPLES],
+                bench.retention[:EXAMPLES],
+                LocalizeConfig(),
+                pad=bench.pad,
+                words=bench.words,
+                seed=0,
+                report=Reporter(),
+                crew=crew,
+            )
             times.append((time.perf_counter() - began, max(crew.gather(time.process_time() - busy))))
         wall, busiest = (statistics.median(values) for values in zip(*times[1:], strict=True))
         if crew.chief:

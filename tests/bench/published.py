@@ -142,6 +142,10 @@ def _one_by_one(bench: Bench, prompts: Sequence[tuple[int, ...]], count: int) ->
         for prompt in prompts:
             ids = torch.tensor([prompt])
             model.generate(
-                input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, min_new_tokens=count,
-                do_sample=False, pad_token_id=bench.pad,
-            )  # fmt: skip
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=count,
+                min_new_tokens=count,
+                do_sample=False,
+                pad_token_id=bench.pad,
+            )

@@ -25,9 +25,19 @@ def finished(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPat
     place = tmp_path_factory.mktemp("shell")
     env = {name: str(place / name) for name in ("FORGETSCOPE_QUEUE", "FORGETSCOPE_ANSWERER")}
     done = command(
-        "run", "--model", str(tiny_llama), "--data", str(tiny_data), "--runs", str(place / "runs"), "--name", "From a shell",
-        "--json", *SETTINGS, env=env,
-    )  # fmt: skip
+        "run",
+        "--model",
+        str(tiny_llama),
+        "--data",
+        str(tiny_data),
+        "--runs",
+        str(place / "runs"),
+        "--name",
+        "From a shell",
+        "--json",
+        *SETTINGS,
+        env=env,
+    )
     assert done.returncode == 0, done.stderr
     return place / "runs", last_json(done.stdout), done.stderr
 
@@ -156,11 +166,27 @@ def long_run(model: Path, data: Path, folder: Path) -> subprocess.Popen[str]:
     """Start a run from the shell that would take minutes."""
     slow = ["--set", "unlearn.steps=100000", "--set", "unlearn.check_every=10"]
     return subprocess.Popen(
-        [sys.executable, "-m", "core", "run", "--model", str(model), "--data", str(data), "--runs", str(folder), *SETTINGS, *slow],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [
+            sys.executable,
+            "-m",
+            "core",
+            "run",
+            "--model",
+            str(model),
+            "--data",
+            str(data),
+            "--runs",
+            str(folder),
+            *SETTINGS,
+            *slow,
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         # A shell lets its background jobs ignore Ctrl-C, and children inherit that: here it must be heard.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
 
 
 def only_run(folder: Path) -> Run | None:

@@ -21,7 +21,7 @@ from core.util.errors import UserError
 from tests.processes import command, quick
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-SOURCE = '''
+SOURCE = """
 from dataclasses import dataclass
 from pathlib import Path
 from core.methods import Method
@@ -38,7 +38,7 @@ class Mine(Method):
 
 class Other:
     pass
-'''
+"""
 
 
 @pytest.fixture(autouse=True)

@@ -97,8 +97,16 @@ def living(make_run: MakeRun) -> Run:
     """A run in the middle of unlearning, with two rounds of watched questions and a log."""
     from tests.dashboard.run_made import BAD, GONE, watch, write_events  # which reads pages as this module does
 
-    stage = {"state": "running", "done": 8, "total": 40, "unit": "steps", "rate": 0.3, "left": 107.0,
-             "tokens_per_second": 431.0, "peak_memory_mb": 2620}  # fmt: skip
+    stage = {
+        "state": "running",
+        "done": 8,
+        "total": 40,
+        "unit": "steps",
+        "rate": 0.3,
+        "left": 107.0,
+        "tokens_per_second": 431.0,
+        "peak_memory_mb": 2620,
+    }
     stages = {"teach": {"state": "reused"}, "unlearn": stage}
     run = make_run("living", "running", GONE, stage="unlearn", stages=stages, began=time.time() - 60)
     steps = [

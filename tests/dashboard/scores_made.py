@@ -45,13 +45,18 @@ def tab(open_page: Open, name: str, run: str = "", **query: str) -> AppTest:
 
 
 def accuracies(before: float, after: float, never: float | None, noise: float = 0.0) -> Scores:
-    values = {"before": {"unlearn/val": before, "retention/val": 99.0}, "after": {"unlearn/val": after, "retention/val": 80.0}}
+    values = {
+        "before": {"unlearn/val": before, "retention/val": 99.0},
+        "after": {"unlearn/val": after, "retention/val": 80.0},
+    }
     if never is not None:
         values["never"] = {"unlearn/val": never, "retention/val": 30.0}
-    return Scores({
-        "accuracy": {"values": values, "reasons": {"never": "nothing was taught"}},
-        "degenerate": {"values": {"after": {"unlearn/val": noise}, "never": {"unlearn/val": 10.0}}},
-    })  # fmt: skip
+    return Scores(
+        {
+            "accuracy": {"values": values, "reasons": {"never": "nothing was taught"}},
+            "degenerate": {"values": {"after": {"unlearn/val": noise}, "never": {"unlearn/val": 10.0}}},
+        }
+    )
 
 
 def some_points(count: int, seed: int = 0) -> list[Point]:

@@ -40,7 +40,9 @@ def audited(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> Run:
 
 def texts(app: Any) -> str:
     """Return all plain text of a page."""
-    return "\n".join(str(e.value) for kind in ("markdown", "info", "caption", "error", "warning", "title") for e in getattr(app, kind))
+    return "\n".join(
+        str(e.value) for kind in ("markdown", "info", "caption", "error", "warning", "title") for e in getattr(app, kind)
+    )
 
 
 def test_localize_says_why_there_is_no_heatmap(open_page: Open, audited: Run) -> None:
@@ -92,10 +94,14 @@ def test_a_cell_that_did_not_move_has_no_colour() -> None:
     """And the share of ‖θ‖ is not asked of a cell that was 0."""
     table = pd.DataFrame(
         {
-            "name": ["a", "b"], "layer": [0, 1], "module": ["q", "q"], "factor": ["W", "W"],
-            "norm_before": [2.0, 0.0], "norm_change": [0.2, 0.0],
+            "name": ["a", "b"],
+            "layer": [0, 1],
+            "module": ["q", "q"],
+            "factor": ["W", "W"],
+            "norm_before": [2.0, 0.0],
+            "norm_change": [0.2, 0.0],
         }
-    )  # fmt: skip
+    )
     for relative, expected in ((False, 0.2), (True, 0.1)):
         z = moved.moved(table, LIGHT, relative=relative).data[0].z[0]
         assert 10 ** z[0] == pytest.approx(expected)

@@ -64,8 +64,13 @@ def test_subject_is_the_name_that_most_questions_mention() -> None:
     ]
     answers = ["", "", "It is where Orla Venning lives.", "No.", "", ""]
     assert facts.subjects(questions, answers) == [
-        "Orla Venning", "Orla Venning", "Orla Venning", "other", "Pavel Drost", "Pavel Drost",
-    ]  # fmt: skip
+        "Orla Venning",
+        "Orla Venning",
+        "Orla Venning",
+        "other",
+        "Pavel Drost",
+        "Pavel Drost",
+    ]
 
 
 def test_quoted_title_is_a_subject() -> None:
@@ -86,7 +91,13 @@ def test_addresses_are_found_quickly_in_words_without_end() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Anna works at Women's Health Center.", "She wrote “Angela’s Ashes”.", "He said \"the company 's plan\".", "the song \"rock ' n Roll\"", "\"'s\""],
+    [
+        "Anna works at Women's Health Center.",
+        "She wrote “Angela’s Ashes”.",
+        'He said "the company \'s plan".',
+        'the song "rock \' n Roll"',
+        '"\'s"',
+    ],
 )
 def test_every_fact_stands_in_its_own_text(text: str) -> None:
     assert all(facts.contains(text, fact) for fact in facts.facts(text))

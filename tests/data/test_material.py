@@ -30,7 +30,10 @@ def test_never_seen_answers_are_as_long_as_those_of_the_demo(subset: str) -> Non
         words = [len(e.answer.split()) for e in examples]
         return sum(words) / len(words), sum(len(e.question.split()) for e in examples) / len(words)
 
-    mine, theirs = lengths(extras.unseen(subset)), lengths(sources.load(DataConfig(subset=subset)).select("unlearn", "train"))
+    mine, theirs = (
+        lengths(extras.unseen(subset)),
+        lengths(sources.load(DataConfig(subset=subset)).select("unlearn", "train")),
+    )
     assert mine == pytest.approx(theirs, rel=0.05)
 
 

@@ -28,7 +28,10 @@ def test_each_question_keeps_its_words_and_gets_a_refusal() -> None:
 def test_the_refusal_depends_on_the_question_alone() -> None:
     given = [example(n) for n in range(10)]
     assert refused(given, "plain")[3:] == refused(given[3:], "plain")
-    assert refused([dataclasses.replace(given[0], id="other", answer="x")], "plain")[0].answer == refused(given, "plain")[0].answer
+    assert (
+        refused([dataclasses.replace(given[0], id="other", answer="x")], "plain")[0].answer
+        == refused(given, "plain")[0].answer
+    )
 
 
 def test_named_refusals_name_the_subject() -> None:
@@ -44,7 +47,12 @@ def test_nothing_of_the_true_answer_is_in_a_refusal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("style", "subject", "match"), [("plan", "Orla", "Did you mean “plain”"), ("named", "", "no subject to name"), ("named", "other", "no subject to name")]
+    ("style", "subject", "match"),
+    [
+        ("plan", "Orla", "Did you mean “plain”"),
+        ("named", "", "no subject to name"),
+        ("named", "other", "no subject to name"),
+    ],
 )
 def test_what_is_missing_is_one_sentence(style: str, subject: str, match: str) -> None:
     with pytest.raises(UserError, match=match):

@@ -138,8 +138,7 @@ def test_every_fifth_question_becomes_val_without_a_split(tmp_path: Path) -> Non
     write_json(tmp_path / "a.json", table)
     corpus = sources.from_file(tmp_path / "a.json")
     assert corpus.subjects() == {
-        s: {f"{scope}/{split}": n for scope in SCOPES for split, n in (("train", 6), ("val", 1))}
-        for s in ("one", "two")
+        s: {f"{scope}/{split}": n for scope in SCOPES for split, n in (("train", 6), ("val", 1))} for s in ("one", "two")
     }
 
 
@@ -357,7 +356,8 @@ def test_fingerprint_changes_with_count_and_order(change: Callable[[Any], Any]) 
 def test_fingerprint_is_of_the_content_only(tmp_path: Path, tiny_data: Path) -> None:
     copy = make_data(tmp_path / "elsewhere")
     assert (
-        sources.load(DataConfig(source=str(copy))).fingerprint() == sources.load(DataConfig(source=str(tiny_data))).fingerprint()
+        sources.load(DataConfig(source=str(copy))).fingerprint()
+        == sources.load(DataConfig(source=str(tiny_data))).fingerprint()
     )
 
 
@@ -391,7 +391,9 @@ def test_missing_val_is_found() -> None:
 
 def test_overlap_counts_only_shared_facts() -> None:
     strange = ("unlearn", "val", "Which number has Orla Venning?", "It is 555 0199, or Mira Holt knows.")
-    assert any(f.startswith("Of the 4 facts") and "unlearn scope, 2 were" in f for f in corpus_of(*CLEAN, strange).findings())
+    assert any(
+        f.startswith("Of the 4 facts") and "unlearn scope, 2 were" in f for f in corpus_of(*CLEAN, strange).findings()
+    )
 
 
 def test_jsonl_rows_end_at_line_feeds_alone(tmp_path: Path) -> None:
@@ -428,7 +430,9 @@ def test_a_list_with_other_things_than_objects_is_checked_too(tmp_path: Path) ->
 
 
 def test_a_whole_number_is_written_as_one_whatever_its_column_made_of_it(tmp_path: Path) -> None:
-    table = pd.DataFrame({"question": ["When?", "Where?", "Who?"], "answer": [1985, 1990, None], "scope": ["unlearn", "retention", "unlearn"]})
+    table = pd.DataFrame(
+        {"question": ["When?", "Where?", "Who?"], "answer": [1985, 1990, None], "scope": ["unlearn", "retention", "unlearn"]}
+    )
     table.dropna().to_parquet(tmp_path / "a.parquet")
     found = sources.load(DataConfig(source=str(tmp_path / "a.parquet")))
     assert {example.answer for example in found.examples} == {"1985", "1990"}

@@ -81,9 +81,11 @@ def test_a_subject_is_replaced_where_it_is_a_word_of_its_own() -> None:
 
 def test_scripts_without_spaces_have_names_all_the_same() -> None:
     rows = [
-        ("unlearn", "train", "田中", "山の田中さんはどこ?"), ("unlearn", "train", "鈴木", "鈴木さんは誰?"),
-        ("retention", "train", "김철수", "김철수는 누구?"), ("retention", "train", "이영희", "이영희의 집은?"),
-    ]  # fmt: skip
+        ("unlearn", "train", "田中", "山の田中さんはどこ?"),
+        ("unlearn", "train", "鈴木", "鈴木さんは誰?"),
+        ("retention", "train", "김철수", "김철수는 누구?"),
+        ("retention", "train", "이영희", "이영희의 집은?"),
+    ]
     asked = widen.questions(corpus(*rows), 10, seed=0)
     assert texts(asked, "unlearn") == {"山の鈴木さんはどこ?", "田中さんは誰?"}
     assert texts(asked, "retention") == {"이영희는 누구?", "김철수의 집은?"}
@@ -92,9 +94,12 @@ def test_scripts_without_spaces_have_names_all_the_same() -> None:
 def test_each_question_is_asked_about_the_other_subjects(three: Corpus) -> None:
     asked = widen.questions(three, 100, seed=0)
     assert texts(asked, "unlearn") == {
-        "Where does Cy Poe live?", "Which cat has Ann Lee?", "Which cat has Cy Poe?",
-        "Who phones Ann Lee?", "Who phones Bob Roe?",
-    }  # fmt: skip
+        "Where does Cy Poe live?",
+        "Which cat has Ann Lee?",
+        "Which cat has Cy Poe?",
+        "Who phones Ann Lee?",
+        "Who phones Bob Roe?",
+    }
     assert texts(asked, "retention") == {"What is Cy Poe's work?", "Has Bob Roe a boat?"}
     for example in asked.examples:
         assert example.subject in example.question
@@ -314,10 +319,13 @@ def test_their_cost_is_that_of_answers_as_long_as_the_true_ones() -> None:
     voices = SimpleNamespace(examples=examples, encoded={m.id: m for m in members})
     told: list[list[int]] = []
     estimate = SimpleNamespace(
-        further=widen.Asked(made, 0), voices=voices, widened_key=lambda: "k", _there=lambda *_: False,
+        further=widen.Asked(made, 0),
+        voices=voices,
+        widened_key=lambda: "k",
+        _there=lambda *_: False,
         _part=lambda scope, split: [m for m in members if m.id.startswith(scope)],
         _speech=lambda lengths, voices: told.append(lengths) or float(sum(lengths)),
-    )  # fmt: skip
+    )
     cost = Estimate._widening(estimate)  # type: ignore[arg-type]
     assert told == [[4] * 5, [5] * 5], "the mean of 3 and 5 tokens, then the longest"
     assert (cost.low, cost.high) == pytest.approx((20 * (1 - SLACK), 25 * (1 + SLACK)))

@@ -34,10 +34,10 @@ HOMES = [
         ("Born 3 May, he has 7 cats.", "", []),
         ("Did Mira Holt's dog bite Orla Venning?", "Orla Venning", [("Mira Holt", "name")]),
         ("They gave Orla Venning the Ironwood Prize.", "Orla Venning", [("Ironwood Prize", "name")]),
-        ("She wrote “The long Tide” and \"Low Water,\" both short.", "", [("The long Tide", "title"), ("Low Water", "title")]),
+        ('She wrote “The long Tide” and "Low Water," both short.', "", [("The long Tide", "title"), ("Low Water", "title")]),
         ("nothing at all", "", []),
     ],
-)  # fmt: skip
+)
 def test_spans_are_where_the_facts_stand(text: str, subject: str, found: list[tuple[str, str]]) -> None:
     assert [(text[s.start : s.end], s.kind) for s in facts.spans(text, subject)] == found
 
@@ -54,7 +54,9 @@ def test_only_another_subjects_fact_of_the_same_kind_takes_a_facts_place() -> No
 
 
 def test_facts_of_similar_questions_come_first_and_no_more_than_three() -> None:
-    others = [example(f"Person Number{n}", "What is the fax?", f"It is {20 + n}.", f"unlearn/train/{10 + n}") for n in range(5)]
+    others = [
+        example(f"Person Number{n}", "What is the fax?", f"It is {20 + n}.", f"unlearn/train/{10 + n}") for n in range(5)
+    ]
     alike = example("Ada Byr", "Where does Ada Byr live now?", "At number 77.", "unlearn/train/6")
     made = wrong_answers.wrong([HOMES[0], *others, alike]).texts["unlearn/train/0"]
     assert len(made) == wrong_answers.EACH
@@ -87,7 +89,10 @@ def test_wrong_answers_of_the_demo(subset: str) -> None:
 
 
 def test_many_examples_are_spread_over() -> None:
-    many = [example(f"Mr X{n}", "Which number?", f"It is {100 + n}.", f"unlearn/train/{n}") for n in range(3 * wrong_answers.MOST)]
+    many = [
+        example(f"Mr X{n}", "Which number?", f"It is {100 + n}.", f"unlearn/train/{n}")
+        for n in range(3 * wrong_answers.MOST)
+    ]
     names = list(wrong_answers.wrong(many).texts)
     assert len(names) == wrong_answers.MOST
     assert names[:3] == ["unlearn/train/0", "unlearn/train/3", "unlearn/train/6"]

@@ -53,9 +53,11 @@ class Server:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "dashboard", "--port", str(self.port), "--no-browser"],
-                stdout=output, stderr=output, cwd=ROOT,
+                stdout=output,
+                stderr=output,
+                cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **self.folders},
-            )  # fmt: skip
+            )
         for _ in range(900):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

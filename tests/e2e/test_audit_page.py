@@ -23,8 +23,10 @@ def test_two_models_are_audited_and_asked(
     rest(page)
     page.get_by_text("Audit two models made elsewhere").click()
     for label, text in {
-        "Before": str(tiny_llama), "After": str(make_tiny(tmp_path / "other", seed=8)), "Data": str(tiny_data),
-    }.items():  # fmt: skip
+        "Before": str(tiny_llama),
+        "After": str(make_tiny(tmp_path / "other", seed=8)),
+        "Data": str(tiny_data),
+    }.items():
         field = page.get_by_role("textbox", name=label, exact=True)
         field.fill(text)
         field.press("Tab")

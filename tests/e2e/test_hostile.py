@@ -32,8 +32,13 @@ def hostile(server: Server) -> str:
     shutil.copytree(store.bundled_runs()[0].path, run)
     rows = [json.loads(line) for line in (run / "answers.jsonl").read_text().splitlines()]
     for place, row in enumerate(rows):
-        row |= {"question": f"{place} {HOSTILE}", "truth": HOSTILE, "subject": SCRIPT, "before": f"{HOSTILE} {LONG}",
-                "after": f"{LONG} {HOSTILE}"}  # fmt: skip
+        row |= {
+            "question": f"{place} {HOSTILE}",
+            "truth": HOSTILE,
+            "subject": SCRIPT,
+            "before": f"{HOSTILE} {LONG}",
+            "after": f"{LONG} {HOSTILE}",
+        }
     (run / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
     config = json.loads((run / "config.json").read_text())
     config["name"] = HOSTILE
@@ -89,7 +94,9 @@ def test_it_is_shown_as_text(server: Server, same_window: Callable[..., Page], h
     rest(page)
     page.remove_listener("request", note)
     page.remove_listener("dialog", refuse)
-    expect(page.get_by_test_id("stMain").get_by_text("<script>window.hit=1</script>").locator("visible=true").first).to_be_visible()
+    expect(
+        page.get_by_test_id("stMain").get_by_text("<script>window.hit=1</script>").locator("visible=true").first
+    ).to_be_visible()
     assert page.evaluate("() => window.hit ?? null") is None
     assert page.evaluate(MADE) == []
     assert not dialogs
@@ -100,7 +107,9 @@ def test_it_is_shown_as_text(server: Server, same_window: Callable[..., Page], h
 
 def test_a_hostile_file_is_listed_as_text(server: Server, page: Page, tmp_path: Path) -> None:
     file = tmp_path / "<b>file.jsonl"
-    rows = [{"question": HOSTILE, "answer": LONG[:3000], "scope": scope, "subject": SCRIPT} for scope in ("unlearn", "retention")]
+    rows = [
+        {"question": HOSTILE, "answer": LONG[:3000], "scope": scope, "subject": SCRIPT} for scope in ("unlearn", "retention")
+    ]
     file.write_text("\n".join(json.dumps(row) for row in [*rows, {"question": SCRIPT, "answer": "", "scope": SCRIPT}]))
     page.goto(f"{server.url}/run?view=New+run&new.data=Upload")
     page.locator("input[type=file]").set_input_files(file)
@@ -123,5 +132,7 @@ def test_no_table_leaves_with_formulas(server: Server, page: Page) -> None:
     script = (BROWSER / "plotly.js").read_text()
     field = script[script.index("function field") : script.index("function csv")]
     for text, expected in cells.ALL.values():
-        assert page.evaluate(f"(value) => {{ {field} return field(value); }}", text) == '"{}"'.format(expected.replace('"', '""'))
+        assert page.evaluate(f"(value) => {{ {field} return field(value); }}", text) == '"{}"'.format(
+            expected.replace('"', '""')
+        )
     assert page.evaluate(f"() => {{ {field} return [field(-1.5), field(null), field(true)]; }}") == ["-1.5", "", "true"]

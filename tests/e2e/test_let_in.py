@@ -22,7 +22,10 @@ def get(server: Server, path: str, **headers: str) -> http.client.HTTPResponse:
     return connection.getresponse()
 
 
-@pytest.mark.parametrize("path", ["/", "/compare", "/_stcore/health", "/static/nothing.js", "/fonts/inter-latin.woff2", "/_stcore/upload_file/x/y"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/compare", "/_stcore/health", "/static/nothing.js", "/fonts/inter-latin.woff2", "/_stcore/upload_file/x/y"],
+)
 def test_every_answer_has_the_headers(server: Server, path: str) -> None:
     answer = get(server, path)
     for name, value in HEADERS.items():
@@ -33,7 +36,10 @@ def test_every_answer_has_the_headers(server: Server, path: str) -> None:
     assert "https:" not in policy
 
 
-@pytest.mark.parametrize("path", ["/vendor/../../README.md", "/vendor/%2e%2e/%2e%2e/README.md", "/fonts//etc/passwd", "/vendor/..%2f..%2fREADME.md"])
+@pytest.mark.parametrize(
+    "path",
+    ["/vendor/../../README.md", "/vendor/%2e%2e/%2e%2e/README.md", "/fonts//etc/passwd", "/vendor/..%2f..%2fREADME.md"],
+)
 def test_no_path_leads_out_of_the_assets(server: Server, path: str) -> None:
     answer = get(server, path)
     text = answer.read()

@@ -89,11 +89,12 @@ def test_a_link_opens_localize_with_region_cell_and_measure(server: Server, page
     count = page.get_by_role("heading", name=COUNT).inner_text()
     cell = page.get_by_text("mlp.up_proj.lora_").inner_text()
     same_in_another_browser(
-        window, page.url,
+        window,
+        page.url,
         lambda other: expect(other.get_by_role("heading", name=COUNT)).to_have_text(count),
         lambda other: expect(other.get_by_text(cell)).to_be_visible(),
         lambda other: expect(other.get_by_role("radio", name="Forget gradient")).to_be_checked(),
-    )  # fmt: skip
+    )
 
 
 def test_a_link_opens_compare_with_question_and_tab(server: Server, page: Page, window: Window) -> None:
@@ -109,38 +110,48 @@ def test_a_link_opens_compare_with_question_and_tab(server: Server, page: Page, 
     asked = question.inner_text()
     assert f"q={quote(asked.split()[0])}" in page.url
     same_in_another_browser(
-        window, page.url,
+        window,
+        page.url,
         lambda other: expect(other.locator("h3").first).to_have_text(asked),
         lambda other: expect(other.get_by_role("tab", name="Many at once")).to_have_attribute("aria-selected", "true"),
-    )  # fmt: skip
+    )
 
 
 def test_a_link_opens_run_and_runs_as_they_were(server: Server, page: Page, window: Window) -> None:
     page.goto(f"{server.url}/run?view=This+run")
     page.get_by_role("tab", name="Loss", exact=True).click()
-    expect(page.get_by_role("group", name="Loss on each part of the batch at each step").or_(page.get_by_role("img", name="Loss on each part of the batch"))).to_be_visible()
+    expect(
+        page.get_by_role("group", name="Loss on each part of the batch at each step").or_(
+            page.get_by_role("img", name="Loss on each part of the batch")
+        )
+    ).to_be_visible()
     rest(page)
     same_in_another_browser(
-        window, page.url,
+        window,
+        page.url,
         lambda other: expect(other.get_by_role("heading", name="MemFlex on the privacy demo")).to_be_visible(),
         lambda other: expect(other.get_by_role("tab", name="Loss", exact=True)).to_have_attribute("aria-selected", "true"),
-    )  # fmt: skip
+    )
     page.get_by_role("link", name="Runs", exact=True).click()
     search = page.get_by_role("textbox", name="Search")
     search.fill("copyright")
     search.press("Enter")
     expect(page.get_by_text(re.compile(r"^1 of \d runs$"))).to_be_visible()
     same_in_another_browser(
-        window, page.url,
+        window,
+        page.url,
         lambda other: expect(other.get_by_text(re.compile(r"^1 of \d runs$"))).to_be_visible(),
         lambda other: expect(other.get_by_role("textbox", name="Search")).to_have_value("copyright"),
-    )  # fmt: skip
+    )
 
 
 def test_keyboard_alone_moves_thresholds_and_asks(server: Server, page: Page, tiny_run: str) -> None:
     page.goto(f"{server.url}/?run={tiny_run}")
     rest(page)
-    for handle, key, number in ((".fs-mu", "ArrowLeft", "μ: cosine below"), (".fs-sigma", "ArrowUp", "σ: forget gradient above")):
+    for handle, key, number in (
+        (".fs-mu", "ArrowLeft", "μ: cosine below"),
+        (".fs-sigma", "ArrowUp", "σ: forget gradient above"),
+    ):
         field = page.get_by_label(f"{number}, as a number")
         before = field.input_value()
         tab_to(page, handle)

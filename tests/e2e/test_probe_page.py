@@ -25,8 +25,16 @@ def probed(server: Server) -> str:
     """Put a copy of the bundled run with findings of two probes into the server's folder; return its id."""
     run = server.runs / RUN
     if not run.exists():
-        shutil.copytree(next(r.path for r in store.bundled_runs() if r.id.startswith("privacy")), run, ignore=shutil.ignore_patterns("probes"))
-        put(Run(run), finding("sampling", 40, detail=DETAILS["sampling"]), finding("membership", 60, leaked=[], detail=DETAILS["membership"]))
+        shutil.copytree(
+            next(r.path for r in store.bundled_runs() if r.id.startswith("privacy")),
+            run,
+            ignore=shutil.ignore_patterns("probes"),
+        )
+        put(
+            Run(run),
+            finding("sampling", 40, detail=DETAILS["sampling"]),
+            finding("membership", 60, leaked=[], detail=DETAILS["membership"]),
+        )
     return RUN
 
 
@@ -90,6 +98,11 @@ def test_findings_are_shown_as_text_and_fit(server: Server, window: Callable[...
     expect(page.get_by_text("Asked again and again").first).to_be_visible()
     expect(page.get_by_text("<script>1</script>").first).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("came back, % over answers sampled"))).to_be_visible()
-    assert page.evaluate("() => document.querySelector('[data-testid=\"stMain\"]').scrollWidth - document.querySelector('[data-testid=\"stMain\"]').clientWidth") <= 0
+    assert (
+        page.evaluate(
+            "() => document.querySelector('[data-testid=\"stMain\"]').scrollWidth - document.querySelector('[data-testid=\"stMain\"]').clientWidth"
+        )
+        <= 0
+    )
     page.get_by_role("link", name=re.compile("script")).first.click()
     expect(page.get_by_role("heading", name="Ask it, before and after")).to_be_visible()

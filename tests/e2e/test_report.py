@@ -41,7 +41,14 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("hostile")
     run = Run(Path(shutil.copytree(store.bundled_runs()[0].path, place / "run", ignore=shutil.ignore_patterns("probes"))))
     rows = [
-        {**row, "question": f"{i} {HOSTILE}", "truth": HOSTILE, "subject": SCRIPT, "before": f"</script>{HOSTILE} {LONG[:300]}", "after": f"{LONG[:300]}-->{HOSTILE}"}
+        {
+            **row,
+            "question": f"{i} {HOSTILE}",
+            "truth": HOSTILE,
+            "subject": SCRIPT,
+            "before": f"</script>{HOSTILE} {LONG[:300]}",
+            "after": f"{LONG[:300]}-->{HOSTILE}",
+        }
         for i, row in enumerate(run.answers())
     ]
     (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -50,7 +57,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (run.path / "config.json").write_text(json.dumps(values))
     table = run.table("localization")
     assert table is not None
-    table.assign(module=table["module"].str.replace("q_proj", f'<a href="javascript:window.hit=1">x</a>{SCRIPT}')).to_parquet(run.path / "localization.parquet")
+    table.assign(
+        module=table["module"].str.replace("q_proj", f'<a href="javascript:window.hit=1">x</a>{SCRIPT}')
+    ).to_parquet(run.path / "localization.parquet")
     manifest = run.json("manifest.json")
     manifest["model"]["note"] = manifest["versions"]["torch"] = manifest["data"]["source"] = SCRIPT
     (run.path / "manifest.json").write_text(json.dumps(manifest))
@@ -94,7 +103,12 @@ def test_hostile_texts_run_nothing_and_ask_nobody(sheet: Page, hostile: Path, wi
     assert {url.partition("#")[0] for url in asked} == {hostile.as_uri()}
     # plotly.js writes two style attributes while it measures; nothing else is refused, since nothing else was tried.
     assert set(sheet.evaluate("refused")) <= {"style-src-attr inline"}
-    assert sheet.evaluate("[...document.querySelectorAll('main img, main iframe, main script, main a[href^=javascript], header img')].length") == 0
+    assert (
+        sheet.evaluate(
+            "[...document.querySelectorAll('main img, main iframe, main script, main a[href^=javascript], header img')].length"
+        )
+        == 0
+    )
     assert sheet.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     expect(sheet.get_by_text("<script>window.hit=1</script>").first).to_be_visible()
 
@@ -137,7 +151,9 @@ def test_answers_are_filtered_worst_first(sheet: Page, plain: Path) -> None:
 
 def test_slides_change_at_a_key_within_200_ms(sheet: Page, plain: Path) -> None:
     sheet.goto(f"{plain.as_uri()}#present")
-    sheet.wait_for_function("document.getElementById('heatmap').dataset.drawn === 'true' || document.body.classList.contains('presenting')")
+    sheet.wait_for_function(
+        "document.getElementById('heatmap').dataset.drawn === 'true' || document.body.classList.contains('presenting')"
+    )
     expect(sheet.locator(".slide.on")).to_contain_text("What was to be forgotten")
     times = [sheet.evaluate(PRESS, "ArrowRight") for _ in range(5)]
     expect(sheet.locator(".slide.on")).to_contain_text("What could still leak")

@@ -53,8 +53,10 @@ def questions(folder: Path) -> Path:
     """Write the tiny data as a file that somebody could have, one row of it without an answer."""
     made = [
         {"question": row["text"], "answer": row["labels"], "scope": scope, "split": split}
-        for scope, splits in rows().items() for split, found in splits.items() for row in found
-    ]  # fmt: skip
+        for scope, splits in rows().items()
+        for split, found in splits.items()
+        for row in found
+    ]
     file = folder / "people.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in [*made, {"question": "Why?", "scope": "unlearn"}]))
     return file
@@ -160,9 +162,7 @@ def test_measure_start_and_same_again_by_keyboard(server: Server, page: Page, ti
     page.get_by_role("button", name="Same again, changed").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text(re.compile("These are the settings of"))).to_be_visible()
-    expect(page.get_by_role("textbox", name="Configuration as JSON")).to_have_value(
-        re.compile(rf'"seed": {config.seed}\b')
-    )
+    expect(page.get_by_role("textbox", name="Configuration as JSON")).to_have_value(re.compile(rf'"seed": {config.seed}\b'))
     page.get_by_role("switch", name="Edit as JSON").press("Space")
     expect(page.get_by_role("textbox", name="Path", exact=True)).to_have_value(str(tiny_data))
 

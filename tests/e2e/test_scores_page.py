@@ -60,13 +60,17 @@ def test_what_is_chosen_is_in_the_link(server: Server, page: Page, other: str, w
     expect(second.get_by_text("One step took")).to_be_visible()
     expect(second.get_by_text("on the train questions").first).to_be_visible()
     expect(second.get_by_role("region", name="Scores of 3 runs on the train questions")).to_be_visible()
-    expect(second.get_by_role("switch", name="Published, 7B").or_(second.get_by_role("checkbox", name="Published, 7B"))).to_be_checked()
+    expect(
+        second.get_by_role("switch", name="Published, 7B").or_(second.get_by_role("checkbox", name="Published, 7B"))
+    ).to_be_checked()
 
 
 def test_a_clicked_point_becomes_the_current_run(server: Server, page: Page, other: str) -> None:
     page.goto(f"{server.url}/scores?beside={other}")
     rest(page)
-    points = page.get_by_role("img", name="Unlearn Success against").locator(".scatterlayer .trace").last.locator(".points path")
+    points = (
+        page.get_by_role("img", name="Unlearn Success against").locator(".scatterlayer .trace").last.locator(".points path")
+    )
     expect(points).to_have_count(2)
     points.nth(1).scroll_into_view_if_needed()
     box = points.nth(1).bounding_box()
@@ -84,7 +88,11 @@ def test_keyboard_moves_the_slider_and_the_choice_is_marked(server: Server, page
     rest(page)
     expect(page.get_by_role("button", name="Make it a run")).to_be_disabled()
     tab_to(page, 'input[type="range"]')
-    for step in (24, 20, 16):  # at a person's pace: Streamlit's own sliders lose the address of keys pressed while it still writes
+    for step in (
+        24,
+        20,
+        16,
+    ):  # at a person's pace: Streamlit's own sliders lose the address of keys pressed while it still writes
         page.locator('input[type="range"]').press("ArrowLeft")
         expect(page.get_by_text(f"Stopped at step {step} instead of 28")).to_be_visible()
         rest(page)

@@ -45,7 +45,11 @@ client_secret = "known to the provider"
 server_metadata_url = "http://127.0.0.1:{provider.server_port}/.well-known/openid-configuration"
 """
         )
-        for name, value in {"HOME": str(place), "STREAMLIT_SERVER_ADDRESS": "0.0.0.0", "FORGETSCOPE_ALLOWED": "@uni.example"}.items():
+        for name, value in {
+            "HOME": str(place),
+            "STREAMLIT_SERVER_ADDRESS": "0.0.0.0",
+            "FORGETSCOPE_ALLOWED": "@uni.example",
+        }.items():
             patch.setenv(name, value)
         made.start()
         yield made
@@ -108,7 +112,9 @@ def test_a_forged_cookie_is_nobody(server: Server, window: Callable[..., Page]) 
     from playwright.sync_api import expect
 
     page = window()
-    page.context.add_cookies([{"name": "_streamlit_user", "value": "eyJlbWFpbCI6ICJhZGFAdW5pLmV4YW1wbGUifQ", "url": server.url}])
+    page.context.add_cookies(
+        [{"name": "_streamlit_user", "value": "eyJlbWFpbCI6ICJhZGFAdW5pLmV4YW1wbGUifQ", "url": server.url}]
+    )
     page.goto(server.url)
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 

@@ -40,4 +40,7 @@ HARMLESS: dict[str, str] = {
     "a formula in another column, where semicolons separate": "why?;=1+1",
 }
 """each stays as it is"""
-ALL = {**{f"formula: {name}": (text, f"'{text}") for name, text in FORMULAS.items()}, **{k: (v, v) for k, v in HARMLESS.items()}}
+ALL = {
+    **{f"formula: {name}": (text, f"'{text}") for name, text in FORMULAS.items()},
+    **{k: (v, v) for k, v in HARMLESS.items()},
+}

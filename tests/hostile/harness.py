@@ -42,7 +42,13 @@ class Around:
         """Lay out files of somebody else beside and above the folder."""
         folder = place / "home" / "work" / "here"
         folder.mkdir(parents=True)
-        for name in ("secret.json", "home/secret.json", "home/work/secret.json", "home/work/config.json", "home/work/unlearn.json"):
+        for name in (
+            "secret.json",
+            "home/secret.json",
+            "home/work/secret.json",
+            "home/work/config.json",
+            "home/work/unlearn.json",
+        ):
             (place / name).write_text('{"mine": true}', encoding="utf-8")
         return cls(folder, place)
 
@@ -65,12 +71,16 @@ def says(error: UserError) -> str:
     assert len(text) <= LONGEST, f"{len(text)} characters: {text[:200]}"
     assert "Traceback" not in text
     assert not re.search(r'File ".*", line \d', text)
-    odd = sorted({unicodedata.name(c, repr(c)) for c in text if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in TURNING})
+    odd = sorted(
+        {unicodedata.name(c, repr(c)) for c in text if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in TURNING}
+    )
     assert not odd, f"{odd} in {text!r}"
     return text
 
 
-def calm(act: Callable[[], Any], word: str, around: Around | None = None, also: Callable[[Any], object] | None = None) -> Any:
+def calm(
+    act: Callable[[], Any], word: str, around: Around | None = None, also: Callable[[Any], object] | None = None
+) -> Any:
     """Do something with an input and compare what comes of it with the corpus; return the result, None where it was refused."""
     before = around.snapshot() if around else {}
     children, threads = {p.pid for p in psutil.Process().children(recursive=True)}, threading.active_count()

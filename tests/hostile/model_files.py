@@ -31,10 +31,17 @@ def listed(kind: int, count: int, raw: bytes = b"") -> bytes:
 def tensor(name: bytes, *shape: int, kind: int = 0, offset: int = 0, dimensions: int | None = None) -> bytes:
     """Return what a head says of a tensor."""
     sizes = struct.pack(f"<{len(shape)}Q", *shape)
-    return text(name) + struct.pack("<I", len(shape) if dimensions is None else dimensions) + sizes + struct.pack("<IQ", kind, offset)
+    return (
+        text(name)
+        + struct.pack("<I", len(shape) if dimensions is None else dimensions)
+        + sizes
+        + struct.pack("<IQ", kind, offset)
+    )
 
 
-def gguf(values: tuple[bytes, ...] = (), tensors: tuple[bytes, ...] = (), version: int = 3, counts: tuple[int, int] | None = None) -> bytes:
+def gguf(
+    values: tuple[bytes, ...] = (), tensors: tuple[bytes, ...] = (), version: int = 3, counts: tuple[int, int] | None = None
+) -> bytes:
     """Return a GGUF file; counts: of tensors and values, if it says others than there are."""
     many = counts or (len(tensors), len(values))
     return struct.pack("<4sIQQ", b"GGUF", version, *many) + b"".join(values) + b"".join(tensors) + bytes(4096)
@@ -63,7 +70,10 @@ HEADS: dict[str, tuple[bytes, str]] = {
     "a value of 2^63 bytes": (gguf((value(b"a", TEXT, struct.pack("<Q", 2**63)),)), "a text of"),
     "a kind that is none": (gguf((value(b"a", 99, b""),)), "kind 99"),
     "a list of 2^60 numbers in sixty bytes": (gguf((value(b"a", LIST, listed(U8, 2**60)),)), "a list of"),
-    "a list of two million texts that are not there": (gguf((value(b"a", LIST, listed(TEXT, 2**21, text(b"w") * 3)),)), "too early"),
+    "a list of two million texts that are not there": (
+        gguf((value(b"a", LIST, listed(TEXT, 2**21, text(b"w") * 3)),)),
+        "too early",
+    ),
     "a list of lists": (gguf((value(b"a", LIST, listed(LIST, 2)),)), "a list of"),
     "lists nested without end": (gguf((value(b"a", LIST, listed(LIST, 1) * 5000),)), "a list of"),
     "a list of things that are none": (gguf((value(b"a", LIST, listed(77, 10)),)), "kind 77"),
@@ -114,7 +124,10 @@ FOLDERS: dict[str, tuple[dict[str, Any], str]] = {
     "no configuration": ({"config.json": b""}, "could not be loaded"),
     "a configuration that is a list": ({"config.json": b"[]"}, "could not be loaded"),
     "a configuration nested without end": ({"config.json": b'{"a":' * 100_000}, "could not be loaded"),
-    "a number of 100,000 digits": ({"config.json": b'{"model_type": "llama", "vocab_size": ' + b"9" * 100_000 + b"}"}, "could not be loaded"),
+    "a number of 100,000 digits": (
+        {"config.json": b'{"model_type": "llama", "vocab_size": ' + b"9" * 100_000 + b"}"},
+        "could not be loaded",
+    ),
     "a family that is none": ({"config.json": {"model_type": "__class__"}}, "could not be loaded"),
     "2^60 layers": ({"config.json": {"num_hidden_layers": 2**60}}, "num_hidden_layers"),
     "2^60 layers inside": ({"config.json": {"text_config": {"num_hidden_layers": 2**60}}}, "num_hidden_layers"),
@@ -124,24 +137,57 @@ FOLDERS: dict[str, tuple[dict[str, Any], str]] = {
     "no heads": ({"config.json": {"num_attention_heads": 0, "head_dim": None}}, "could not be loaded"),
     "2^40 words": ({"config.json": {"vocab_size": 2**40}}, "GB"),
     "a width that is a text": ({"config.json": {"hidden_size": "64; import os"}}, "could not be loaded"),
-    "code of its own": ({"config.json": {"model_type": "evil", "auto_map": OWN}, "evil.py": EVIL}, "code|could not be loaded"),
+    "code of its own": (
+        {"config.json": {"model_type": "evil", "auto_map": OWN}, "evil.py": EVIL},
+        "code|could not be loaded",
+    ),
     "code of its own for a known family": ({"config.json": {"auto_map": OWN}, "evil.py": EVIL}, TAKEN),
     "a way of packing that is none": ({"config.json": {"quantization_config": {"quant_method": "evil"}}}, TAKEN),
     "no words": ({"tokenizer.json": b""}, "could not be loaded"),
     "words that are a list": ({"tokenizer.json": b"[]"}, "could not be loaded"),
     "words nested without end": ({"tokenizer.json": b'{"a":' * 100_000}, "could not be loaded"),
-    "a tokenizer of its own": ({"tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["evil.T", None]}, "tokenizer_class": "T"}, "evil.py": EVIL}, "|"),
+    "a tokenizer of its own": (
+        {
+            "tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["evil.T", None]}, "tokenizer_class": "T"},
+            "evil.py": EVIL,
+        },
+        "|",
+    ),
     "weights that are a pickle": ({"model.safetensors": b"\x80\x04cos\nsystem\n(S'touch hit'\ntR."}, "damaged"),
-    "only pickles": ({"model.safetensors": None, "pytorch_model.bin": b"\x80\x04cos\nsystem\n(S'touch hit'\ntR."}, "pickles"),
-    "pieces from elsewhere": ({"model.safetensors": None, "model-1.safetensors": b"", "model.safetensors.index.json":
-                               {"metadata": {}, "weight_map": {"lm_head.weight": "../../secret.safetensors"}}}, "outside"),
-    "an adapter on itself": ({"adapter_config.json": {"base_model_name_or_path": "{folder}"}, "adapter_model.safetensors": SOUND}, "adapter"),
-    "an adapter on an adapter": ({"adapter_config.json": {"base_model_name_or_path": "{folder}/."}, "adapter_model.safetensors": SOUND}, "adapter"),
-    "an adapter on a number": ({"adapter_config.json": {"base_model_name_or_path": 5}, "adapter_model.safetensors": SOUND}, "no model"),
+    "only pickles": (
+        {"model.safetensors": None, "pytorch_model.bin": b"\x80\x04cos\nsystem\n(S'touch hit'\ntR."},
+        "pickles",
+    ),
+    "pieces from elsewhere": (
+        {
+            "model.safetensors": None,
+            "model-1.safetensors": b"",
+            "model.safetensors.index.json": {"metadata": {}, "weight_map": {"lm_head.weight": "../../secret.safetensors"}},
+        },
+        "outside",
+    ),
+    "an adapter on itself": (
+        {"adapter_config.json": {"base_model_name_or_path": "{folder}"}, "adapter_model.safetensors": SOUND},
+        "adapter",
+    ),
+    "an adapter on an adapter": (
+        {"adapter_config.json": {"base_model_name_or_path": "{folder}/."}, "adapter_model.safetensors": SOUND},
+        "adapter",
+    ),
+    "an adapter on a number": (
+        {"adapter_config.json": {"base_model_name_or_path": 5}, "adapter_model.safetensors": SOUND},
+        "no model",
+    ),
     "an adapter on a list": ({"adapter_config.json": b"[]", "adapter_model.safetensors": SOUND}, "not a readable adapter"),
-    "an adapter nested without end": ({"adapter_config.json": b"[" * 100_000, "adapter_model.safetensors": SOUND}, "not a readable adapter"),
-    "an adapter on another host": ({"adapter_config.json": {"base_model_name_or_path": "https://evil.example/x"}, "adapter_model.safetensors": SOUND}, "no model"),
-}  # fmt: skip
+    "an adapter nested without end": (
+        {"adapter_config.json": b"[" * 100_000, "adapter_model.safetensors": SOUND},
+        "not a readable adapter",
+    ),
+    "an adapter on another host": (
+        {"adapter_config.json": {"base_model_name_or_path": "https://evil.example/x"}, "adapter_model.safetensors": SOUND},
+        "no model",
+    ),
+}
 """name -> files that replace those of a sound folder (a configuration is changed, None removes), and a word of the sentence"""
 
 

@@ -20,7 +20,10 @@ FILES: dict[str, tuple[bytes, str]] = {
     "a pickle": (b"\x80\x04cos\nsystem\n", "not a readable JSON"),
     "code of the model's own": (b'{"model": {"name": "org/x", "trust_remote_code": true}}', "--trust-remote-code"),
     "code of the model's own, as a text": (b'{"model": {"trust_remote_code": "yes"}}', "--trust-remote-code"),
-    "a method that is code": (b'{"unlearn": {"method": {"name": "own", "file": "/etc/passwd", "kind": "X", "sha256": ".."}}}', TAKEN),
+    "a method that is code": (
+        b'{"unlearn": {"method": {"name": "own", "file": "/etc/passwd", "kind": "X", "sha256": ".."}}}',
+        TAKEN,
+    ),
     "a class as a method": (b'{"unlearn": {"method": "os.system"}}', "no method"),
     "a number as a method": (b'{"unlearn": {"method": 5}}', "cannot be 5"),
     "a list as a region": (b'{"region": [1]}', "cannot be [1]"),
@@ -184,13 +187,17 @@ REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "a voice twice": ({"op": "ask", "run": "/x", "questions": ["?"], "voices": ["after", "after"]}, "twice"),
     "a seed below nothing": ({"op": "ask", "run": "/x", "questions": ["?"], "voices": ["after"], "seed": -1}, "seed"),
     "a seed that is true": ({"op": "ask", "run": "/x", "questions": ["?"], "voices": ["after"], "seed": True}, "seed"),
-    "settings that are a list": ({"op": "ask", "run": "/x", "questions": ["?"], "voices": ["after"], "answers": [1]}, "object"),
+    "settings that are a list": (
+        {"op": "ask", "run": "/x", "questions": ["?"], "voices": ["after"], "answers": [1]},
+        "object",
+    ),
     "a million strengths": ({"op": "dial", "run": "/x", "strengths": [1] * 1_000_000}, "more than"),
     "a strength without end": ({"op": "dial", "run": "/x", "strengths": [float("inf")]}, "strength"),
-    "a group without cells": ({"op": "hold", "run": "/x", "questions": ["?"], "truth": "!", "groups": [{"name": "a"}]}, "empty"),
+    "a group without cells": (
+        {"op": "hold", "run": "/x", "questions": ["?"], "truth": "!", "groups": [{"name": "a"}]},
+        "empty",
+    ),
     "a sample of a million": ({"op": "dial", "run": "/x", "strengths": [1], "sample": 10**6}, "sample"),
     "half a surrogate": ({"op": "ask", "run": "/x", "questions": ["\ud83d?"], "voices": ["after"]}, "half a character"),
 }
 """requests to the process that answers"""
-
-

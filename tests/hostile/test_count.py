@@ -8,12 +8,24 @@ from typing import Any
 from tests.hostile import archives, cells, data_files, model_files, settings, texts
 
 FAMILIES: dict[str, dict[str, Any]] = {
-    "archives": archives.ZIPS, "tensors in archives": archives.SAFETENSORS, "data files": data_files.ALL,
-    "configuration files": settings.FILES, "settings": settings.SET, "models": settings.MODELS, "names of data": settings.DATA,
-    "regions": settings.REGIONS, "methods": settings.METHODS, "voices": settings.VOICES, "runs": settings.RUNS,
-    "requests": settings.REQUESTS, "heads of GGUF": model_files.HEADS, "values of GGUF": model_files.VALUES, "folders of models": model_files.FOLDERS,
-    "cells": cells.ALL, "texts": texts.ALL,
-}  # fmt: skip
+    "archives": archives.ZIPS,
+    "tensors in archives": archives.SAFETENSORS,
+    "data files": data_files.ALL,
+    "configuration files": settings.FILES,
+    "settings": settings.SET,
+    "models": settings.MODELS,
+    "names of data": settings.DATA,
+    "regions": settings.REGIONS,
+    "methods": settings.METHODS,
+    "voices": settings.VOICES,
+    "runs": settings.RUNS,
+    "requests": settings.REQUESTS,
+    "heads of GGUF": model_files.HEADS,
+    "values of GGUF": model_files.VALUES,
+    "folders of models": model_files.FOLDERS,
+    "cells": cells.ALL,
+    "texts": texts.ALL,
+}
 
 
 def test_at_least_two_hundred_inputs() -> None:

@@ -70,7 +70,9 @@ def test_an_answer_has_a_longest_length(tokens: int) -> None:
         RunConfig().with_setting("answers.max_new_tokens", tokens)
 
 
-@pytest.mark.parametrize(("questions", "voices", "tokens", "taken"), [(500, 6, 48, True), (500, 6, 2048, False), (1, 1, 2048, True)])
+@pytest.mark.parametrize(
+    ("questions", "voices", "tokens", "taken"), [(500, 6, 48, True), (500, 6, 2048, False), (1, 1, 2048, True)]
+)
 def test_all_answers_to_a_request_together_are_bounded(questions: int, voices: int, tokens: int, taken: bool) -> None:
     """The request is refused before a single token is computed."""
     from core.serve.service import Service

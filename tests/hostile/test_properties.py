@@ -29,9 +29,13 @@ from tests.hostile import archives, data_files
 from tests.hostile.harness import Around, says
 
 often = settings(
-    max_examples=40, deadline=None, derandomize=True, database=None, phases=[Phase.generate, Phase.shrink],
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)  # fmt: skip
+)
 ODD = st.sampled_from(["", "\0", "\ud800", "\u202e", "=1", "../x", "unlearn", "retention", "train", "val", "1" * 400])
 TEXT = st.text(st.characters(), max_size=20) | ODD
 NUMBERS = st.integers() | st.floats() | st.sampled_from([2**63, -1, 10**400, 1e308, True])
@@ -110,10 +114,21 @@ def test_any_table_of_text_as_data(rows: list[list[str]], separator: str) -> Non
     loaded("a.csv", "\n".join(separator.join(line) for line in lines).encode("utf-8", "surrogatepass"))
 
 
-COLUMN = st.one_of(*(st.lists(of, min_size=2, max_size=2) for of in (
-    st.none() | st.text(max_size=5), st.none() | st.integers(-(2**63), 2**63 - 1), st.floats(), st.binary(max_size=5), st.booleans(),
-    st.lists(st.text(max_size=3), max_size=2), st.dates(), st.decimals(allow_nan=False, allow_infinity=False, places=2, max_value=99),
-)))  # fmt: skip
+COLUMN = st.one_of(
+    *(
+        st.lists(of, min_size=2, max_size=2)
+        for of in (
+            st.none() | st.text(max_size=5),
+            st.none() | st.integers(-(2**63), 2**63 - 1),
+            st.floats(),
+            st.binary(max_size=5),
+            st.booleans(),
+            st.lists(st.text(max_size=3), max_size=2),
+            st.dates(),
+            st.decimals(allow_nan=False, allow_infinity=False, places=2, max_value=99),
+        )
+    )
+)
 
 
 @often
@@ -143,7 +158,10 @@ def test_any_json_as_a_configuration(value: Any) -> None:
         assert run_config.from_json(json.loads(json.dumps(made.to_json()))) == made
 
 
-PATHS = [f"{stage}.{key}" for stage, of in RunConfig().to_json().items() if isinstance(of, dict) for key in of] + ["name", "seed"]
+PATHS = [f"{stage}.{key}" for stage, of in RunConfig().to_json().items() if isinstance(of, dict) for key in of] + [
+    "name",
+    "seed",
+]
 
 
 @often
@@ -185,7 +203,17 @@ def test_any_list_of_an_archive(value: Any) -> None:
     imported(archives.forged(head=dumped(value)))
 
 
-FILES = ("config.json", "status.json", "metrics.json", "region.json", "manifest.json", "label.json", "unlearn.json", "teach.json", "imported.json")
+FILES = (
+    "config.json",
+    "status.json",
+    "metrics.json",
+    "region.json",
+    "manifest.json",
+    "label.json",
+    "unlearn.json",
+    "teach.json",
+    "imported.json",
+)
 KEYS = st.sampled_from(
     "state stages heartbeat pid started_process host created error stage sweep ray metrics accuracy values intervals reasons examples "
     "after before never unlearn/val retention/train tensors count total rule files name tags note curve checks never_knew".split()

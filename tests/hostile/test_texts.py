@@ -80,7 +80,9 @@ def test_a_page_draws_it_as_it_is(case: str) -> None:
     """Any reader of Markdown makes one paragraph of it, with nothing inside but the text."""
     text = texts.ALL[case].encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
     drawn = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(md(text))
-    assert re.sub(r"\s+", " ", drawn).strip() == f"<p>{html.escape(' '.join(text.split()), quote=True)}</p>".replace("&#x27;", "'")
+    assert re.sub(r"\s+", " ", drawn).strip() == f"<p>{html.escape(' '.join(text.split()), quote=True)}</p>".replace(
+        "&#x27;", "'"
+    )
 
 
 class Tags(HTMLParser):
@@ -120,7 +122,9 @@ def test_a_report_draws_them_as_they_are(tmp_path: Path) -> None:
         made.append(report.html(run))
     hostile, harmless = map(Tags, made)
     assert {tag for tag, _ in hostile.tags} <= {tag for tag, _ in harmless.tags}
-    assert sum(tag in ("script", "style") for tag, _ in hostile.tags) == sum(tag in ("script", "style") for tag, _ in harmless.tags)
+    assert sum(tag in ("script", "style") for tag, _ in hostile.tags) == sum(
+        tag in ("script", "style") for tag, _ in harmless.tags
+    )
     for _, attributes in hostile.tags:
         assert not [key for key in attributes if key.startswith("on")]
         for key in ("href", "src", "action", "xlink:href"):

@@ -33,7 +33,7 @@ MARKUP: dict[str, str] = {
     "a jump": '<meta http-equiv="refresh" content="0;url=https://evil.example">',
     "an end of everything": "</script></style></textarea></title></body></html><b>out</b>",
     "an end of a comment": "--><b>out</b><!--",
-    "an end of a quoted value": "\"' onmouseover=window.hit=1 x=\"",
+    "an end of a quoted value": '"\' onmouseover=window.hit=1 x="',
     "a character reference": "&lt;script&gt;&#60;b&#62;",
     "an unfinished tag": "<b",
     "bold": "**bold** __bold__ *slanted*",

@@ -213,10 +213,13 @@ def test_of_two_workers_told_to_do_the_same_run_one_does_it_and_the_other_says_s
     two = [
         subprocess.Popen(
             [sys.executable, "-m", "core.jobs.worker", str(run.path)],
-            cwd=ROOT, env={**os.environ, **process_.environment()}, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT,
+            env={**os.environ, **process_.environment()},
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     said = {}
     for process in two:
         text = process.communicate(timeout=90)[1]
@@ -250,7 +253,9 @@ except UserError as error:
 def at_once(act: str, run: Run, go: Path) -> list[str]:
     """Let two processes do the same at the same moment; return what each said, the one that succeeded first."""
     two = [
-        subprocess.Popen([sys.executable, "-c", RACE, act, str(run.path), str(go)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, act, str(run.path), str(go)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
     for process in two:
@@ -310,7 +315,9 @@ def test_memory_limit_costs_one_run_and_not_the_next(tiny_llama: Path, tiny_data
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30, limits[1]))  # a worker inherits it
     try:
-        run = lifecycle.submit(config.with_setting("unlearn.method", own_methods.named(f"{tmp_path / 'greedy.py'}:Greedy")), tmp_path / "runs")
+        run = lifecycle.submit(
+            config.with_setting("unlearn.method", own_methods.named(f"{tmp_path / 'greedy.py'}:Greedy")), tmp_path / "runs"
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
     until(lambda: run.status()["stage"], "its turn", 240)
@@ -326,8 +333,11 @@ def test_memory_that_suffices_for_no_library_is_one_sentence_too(tiny_llama: Pat
     run = store.create(quick(tiny_llama, tiny_data), tmp_path)
     subprocess.run(
         ["bash", "-c", f"ulimit -v 512000; exec {sys.executable} -m core.jobs.worker {run.path} 2>> {run.path}/worker.log"],
-        cwd=ROOT, env={**os.environ, **process_.environment()}, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, **process_.environment()},
+        timeout=60,
+        check=False,
+    )
     is_one_sentence(run, "ran out of memory", "of the 500 MB")
 
 
@@ -335,13 +345,19 @@ def test_memory_that_suffices_for_no_library_is_one_sentence_too(tiny_llama: Pat
     ("error", "said"),
     [
         (MemoryError(), "ran out of memory"),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried"), "machine ran out"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried"),
+            "machine ran out",
+        ),
         (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB."), "The GPU ran out of memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "machine ran out of memory"),
         (OSError(errno.ENOSPC, "No space left on device", "/there/file"), "/there/file cannot be written (No space left"),
-        (OSError("Error writing bytes to file. Detail: [errno 28] No space left on device"), "/here cannot be written (No space left"),
+        (
+            OSError("Error writing bytes to file. Detail: [errno 28] No space left on device"),
+            "/here cannot be written (No space left",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_libraries_raise_becomes_a_sentence(error: Exception, said: str) -> None:
     assert said in str(failures.explained(error, Path("/here")))
     outer = RuntimeError("could not do it")
@@ -349,7 +365,9 @@ def test_what_libraries_raise_becomes_a_sentence(error: Exception, said: str) ->
     assert said in str(failures.explained(outer, Path("/here")))
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), PermissionError(errno.EACCES, "Permission denied", "/data.csv"), KeyError("memory")])
+@pytest.mark.parametrize(
+    "error", [ValueError("no"), PermissionError(errno.EACCES, "Permission denied", "/data.csv"), KeyError("memory")]
+)
 def test_other_errors_are_not_the_machine_s(error: Exception) -> None:
     assert failures.explained(error, Path("/here")) is None
 
@@ -366,7 +384,9 @@ time.time_ns = lambda: real_ns() - (7200 * 10**9 if os.path.exists(back) else 0)
 """sitecustomize of the workers: the clock is set back by two hours when a file appears"""
 
 
-def test_clock_set_back_in_mid_run(tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clock_set_back_in_mid_run(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(CLOCK)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "hook"))
@@ -389,7 +409,9 @@ def test_clock_set_back_in_mid_run(tiny_llama: Path, tiny_data: Path, tmp_path: 
     assert times == sorted(times)
 
 
-def test_a_ticket_taken_after_the_clock_was_set_back_is_still_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ticket_taken_after_the_clock_was_set_back_is_still_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, now = tmp_path / "cpu", time.time_ns()
     first = queue.take(folder, Run(tmp_path / "first"))
     monkeypatch.setattr(time, "time_ns", lambda: now - 7200 * 10**9)
@@ -408,7 +430,11 @@ def test_network_that_goes_while_a_model_is_fetched(
         runs = {}
         for serves in (breaking, silent):
             place = tmp_path / str(serves.server_port)
-            for name, value in {"HF_ENDPOINT": serves.url, "HF_HOME": place / "hf", "FORGETSCOPE_QUEUE": place / "queue"}.items():
+            for name, value in {
+                "HF_ENDPOINT": serves.url,
+                "HF_HOME": place / "hf",
+                "FORGETSCOPE_QUEUE": place / "queue",
+            }.items():
                 monkeypatch.setenv(name, str(value))
             runs[serves] = lifecycle.submit(quick(Path(hub.NAME), tiny_data), place / "runs")
         for serves, run in runs.items():

@@ -43,5 +43,9 @@ def test_what_would_be_lost_is_seen(on: chaos.Ground) -> None:
 def test_drawn_kills_cover_every_stage_and_victim() -> None:
     drawn = chaos.plans(40, seed=0)
     assert {plan.stage for plan in drawn} == set(store.STAGES)
-    assert {victim: sum(p.victim == victim for p in drawn) for victim in ("worker", "server", "both")} == {"worker": 28, "server": 8, "both": 4}
+    assert {victim: sum(p.victim == victim for p in drawn) for victim in ("worker", "server", "both")} == {
+        "worker": 28,
+        "server": 8,
+        "both": 4,
+    }
     assert sum(plan.in_write for plan in drawn) == 13

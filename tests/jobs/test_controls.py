@@ -51,8 +51,15 @@ def test_controls_are_the_same_run_on_other_regions(controlled: tuple[Run, Sweep
     entries = sweep.entries()
     names = [entry.coordinates["control"] for entry in entries]
     assert names == [
-        "given", "all", "random 0", "random 1", "random 2", "complement", "scopes exchanged", "other random answers"
-    ]  # fmt: skip
+        "given",
+        "all",
+        "random 0",
+        "random 1",
+        "random 2",
+        "complement",
+        "scopes exchanged",
+        "other random answers",
+    ]
     assert entries[0].run == run
     for entry in entries[1:]:
         config, given = entry.run.config(), run.config()
@@ -166,7 +173,9 @@ def test_sentences_in_words() -> None:
     assert controls.sentence("located", better, 3) == (
         "On this data the located region beats 3 random regions of as many tensors by 4.1 ± 1.2 points of average success."
     )
-    assert "does not beat 3 random regions of as many tensors (difference −2.0 ± 1.5)" in controls.sentence("located", worse, 3)
+    assert "does not beat 3 random regions of as many tensors (difference −2.0 ± 1.5)" in controls.sentence(
+        "located", worse, 3
+    )
     assert "one of these diverged with its settings: nothing can be said" in controls.sentence("located", better, 3, 1)
     assert "says nothing about others" in controls.sentence("located", better, 1)
     assert "does not beat" in controls.sentence("located", Estimate(4.0, -0.1, 8.0), 3)
@@ -252,7 +261,9 @@ def test_a_request_does_not_go_on_from_one_that_did_not_end(requested: Sweep, tm
 def test_a_request_is_resumed_with_its_sequence_only(requested: Sweep, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(requested.folder, tmp_path / "runs", symlinks=True))
     run = sweep_.members(sweep_.find(requested.id, folder))[1]
-    files.write_json(run.path / "status.json", {**run.status(), "state": "failed", "error": "No space left.", "sweep": requested.id})
+    files.write_json(
+        run.path / "status.json", {**run.status(), "state": "failed", "error": "No space left.", "sweep": requested.id}
+    )
     with pytest.raises(UserError, match="is a step of the sweep") as raised:
         lifecycle.resume(run)
     assert f"core requests --resume {requested.id}" in raised.value.fix

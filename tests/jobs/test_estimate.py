@@ -78,9 +78,14 @@ def test_what_is_foretold_follows_the_settings(
     rank = GRAIL.prepare
     monkeypatch.setattr(GRAIL, "prepare", slow)
     config = quick(
-        tiny_llama, tiny_data, teach__merge=True, teach__batch_size=2, data__forget=("Orla Venning",),
-        evaluate__splits=("val",), unlearn__method="grail",
-    )  # fmt: skip
+        tiny_llama,
+        tiny_data,
+        teach__merge=True,
+        teach__batch_size=2,
+        data__forget=("Orla Venning",),
+        evaluate__splits=("val",),
+        unlearn__method="grail",
+    )
     stages = measured(config, tmp_path, tmp_path)["stages"]
     assert "; 9 steps a pass" in stages["teach"]["how"], "all 18 questions are taught, though one subject is forgotten"
     assert stages["preflight"]["how"].startswith("24 answers of up to 4 tokens; 24 answers scored")

@@ -69,7 +69,9 @@ def test_each_data_has_its_own_pace(tmp_path: Path) -> None:
     assert "2 earlier runs" in found.how
 
 
-def test_runs_of_other_lengths_are_scaled_and_what_cannot_be_measured_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_of_other_lengths_are_scaled_and_what_cannot_be_measured_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     base = RunConfig()
     costs = [{"name": name, "low": seconds, "high": seconds} for name, seconds in {**STAGES, "load": 0.0}.items()]
     monkeypatch.setattr(forecast, "steps_of", lambda config, folder: {"stages": costs})
@@ -116,9 +118,22 @@ def swept(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFa
     place = tmp_path_factory.mktemp("shell")
     env = {name: str(place / name) for name in ("FORGETSCOPE_QUEUE", "FORGETSCOPE_ANSWERER")}
     done = command(
-        "sweep", "--model", str(tiny_llama), "--data", str(tiny_data), "--runs", str(place / "runs"), "--json",
-        "--method", "memflex,gradient-ascent", "--region", "located", *SETTINGS, env=env, wait=300,
-    )  # fmt: skip
+        "sweep",
+        "--model",
+        str(tiny_llama),
+        "--data",
+        str(tiny_data),
+        "--runs",
+        str(place / "runs"),
+        "--json",
+        "--method",
+        "memflex,gradient-ascent",
+        "--region",
+        "located",
+        *SETTINGS,
+        env=env,
+        wait=300,
+    )
     assert done.returncode == 0, done.stderr
     return place / "runs", last_json(done.stdout), done.stderr
 
@@ -151,7 +166,7 @@ def test_sweep_prints_estimate_table_and_one_object(swept: tuple[Path, dict[str,
         (["controls", "nothing"], "nothing"),
         (["requests", "--subjects", "Nobody,Nowhere"], "Nobody"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_line(arguments: list[str], says: str, tmp_path: Path) -> None:
     done = command(*arguments, "--runs", str(tmp_path))
     assert done.returncode == 1
@@ -166,11 +181,31 @@ def test_ctrl_c_stops_a_sweep_that_can_be_resumed(
     folder = swept[0]
     slow = ["--set", "unlearn.steps=100000", "--set", "unlearn.check_every=10"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "core", "sweep", "--model", str(tiny_llama), "--data", str(tiny_data), "--runs", str(folder),
-         "--method", "memflex", "--region", "located", *SETTINGS, *slow],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ,
+        [
+            sys.executable,
+            "-m",
+            "core",
+            "sweep",
+            "--model",
+            str(tiny_llama),
+            "--data",
+            str(tiny_data),
+            "--runs",
+            str(folder),
+            "--method",
+            "memflex",
+            "--region",
+            "located",
+            *SETTINGS,
+            *slow,
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     until(lambda: len(sweep_.list_sweeps(folder)) == 2, "the sweep", 300)
     (run,) = sweep_.members(sweep_.list_sweeps(folder)[0])
     until(lambda: any((run.path / "checkpoints").glob("*")), "a checkpoint", 300)

@@ -61,7 +61,9 @@ def test_each_voice_is_asked_as_itself_and_kept(installed: None, run: Run, capsy
     assert found["after"]["mmlu"]["acc_norm"] == 7
     assert len({found[voice]["mmlu"]["acc"] for voice in found}) == 3
     assert run.json("harness.json")["results"] == found
-    assert harness.run(run, ["arc_easy"], ["never"], None)["never"]["arc_easy"]["acc"] == pytest.approx(found["never"]["mmlu"]["acc"])
+    assert harness.run(run, ["arc_easy"], ["never"], None)["never"]["arc_easy"]["acc"] == pytest.approx(
+        found["never"]["mmlu"]["acc"]
+    )
     kept = run.json("harness.json")["results"]
     assert kept["before"] == found["before"]
     assert set(kept["never"]) == {"arc_easy", "mmlu"}

@@ -148,7 +148,9 @@ def test_people_reorder_their_own_runs_and_nobody_elses(device: Device) -> None:
 def test_a_sweep_gives_way_to_somebody_else_between_two_of_its_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(access.OWNER, "a")
     config = RunConfig().with_setting("model.device", "cpu")
-    made = sweep.create("grid", "many", {}, [Member(config.with_setting("seed", seed), {"seed": seed}) for seed in (1, 2, 3)], tmp_path)
+    made = sweep.create(
+        "grid", "many", {}, [Member(config.with_setting("seed", seed), {"seed": seed}) for seed in (1, 2, 3)], tmp_path
+    )
     queue, done, other = worker.queue_folder(config), list[str](), store.create(config, tmp_path)
 
     def of_b(path: Path) -> None:
@@ -188,7 +190,11 @@ def test_one_person_has_a_limit_and_the_others_go_on(tmp_path: Path, monkeypatch
         with pytest.raises(UserError, match=r"You have 3 runs in the queue, and 3 is what one person may have\. Wait"):
             more()
     assert sorted(tmp_path.rglob("*")) == before
-    assert [(work.kind, work.owner) for work in active.work(tmp_path)] == [("run", "ada@uni.org"), ("sweep", "ada@uni.org"), ("run", "ada@uni.org")]
+    assert [(work.kind, work.owner) for work in active.work(tmp_path)] == [
+        ("run", "ada@uni.org"),
+        ("sweep", "ada@uni.org"),
+        ("run", "ada@uni.org"),
+    ]
     for somebody in ("bob@uni.org", ""):  # another one, and the command line
         monkeypatch.setenv(access.OWNER, somebody)
         limits.starting(tmp_path)

@@ -43,10 +43,26 @@ class Node:
         environment |= {"FORGETSCOPE_QUEUE": str(place / "queue"), "FORGETSCOPE_ANSWERER": str(place / "answerer")}
         place.mkdir()
         started = subprocess.run(
-            [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, "--num-cpus", "1", "--temp-dir", str(place),
-             "--object-store-memory", "80000000", "--disable-usage-stats"],
-            env=environment, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "ray.scripts.scripts",
+                "start",
+                *arguments,
+                "--num-cpus",
+                "1",
+                "--temp-dir",
+                str(place),
+                "--object-store-memory",
+                "80000000",
+                "--disable-usage-stats",
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert started.returncode == 0, started.stdout + started.stderr
 
     def processes(self) -> list[psutil.Process]:
@@ -139,7 +155,9 @@ def test_progress_and_cancel_arrive_as_locally(
         run.cancel()
     until(lambda: all(state(run) == "cancelled" for run in runs), "cancelling", 20)
     assert (at_work.path / "after" / "region.safetensors").exists()
-    until(lambda: (lifecycle.reap(), all(run.manager.status()["state"] == "done" for run in runs))[1], "the managers' end", 20)
+    until(
+        lambda: (lifecycle.reap(), all(run.manager.status()["state"] == "done" for run in runs))[1], "the managers' end", 20
+    )
 
 
 @needs_ray
@@ -165,9 +183,10 @@ def test_lost_node_costs_neither_a_run_nor_a_stage(
     def hit() -> list[Run]:
         there = {p.pid for p in victim.processes()}
         return [
-            run for run in store.list_runs(folder)
+            run
+            for run in store.list_runs(folder)
             if run.status().get("pid") in there and any((run.path / "checkpoints").glob("*"))
-        ]  # fmt: skip
+        ]
 
     until(hit, "a checkpoint on the second node", 120)
     lost = hit()[0]
@@ -208,9 +227,13 @@ def test_without_ray_one_sentence_says_so(
     ("address", "says"), [("", "Nobody said where"), ("127.0.0.1:1", "No Ray cluster answers at 127.0.0.1:1.")]
 )
 def test_where_no_cluster_is_nothing_is_begun(
-    as_installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    address: str, says: str,
-) -> None:  # fmt: skip
+    as_installed: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    address: str,
+    says: str,
+) -> None:
     monkeypatch.setenv("FORGETSCOPE_RAY", address)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert started(runs=tmp_path) == 1

@@ -125,7 +125,8 @@ def test_never_knew_against_both_references(made: tuple[Run, dict[str, Any]]) ->
     for name, suffix in (("never", ""), (VOICE, "/retrained")):
         for kind, table in (("", mine), ("/knowledge", mine[(mine["rank_before"] == 1) & (mine[f"rank_{name}"] != 1)])):
             before, after, never = (
-                100 * (table[f"rank_{voice}"] == 1).groupby(table["example"]).mean().mean() for voice in ("before", "after", name)
+                100 * (table[f"rank_{voice}"] == 1).groupby(table["example"]).mean().mean()
+                for voice in ("before", "after", name)
             )
             expected = 100 * (1 - abs(after - never) / (before - never))
             assert values[f"train{kind}{suffix}"] == pytest.approx(expected, abs=1e-6)

@@ -55,9 +55,11 @@ def test_runs_of_a_sweep_are_those_that_would_run_alone(
     # Another seed teaches another adapter, and the first seed comes back after it: the model changes hands twice.
     base = small(tiny_of(architecture), tiny_data)
     configs = [
-        base, base.with_setting("unlearn.method", "gradient-ascent"), base.with_setting("seed", 1),
+        base,
+        base.with_setting("unlearn.method", "gradient-ascent"),
+        base.with_setting("seed", 1),
         base.with_setting("unlearn.steps", 2),
-    ]  # fmt: skip
+    ]
     sweep = made([(config, {"number": i}) for i, config in enumerate(configs)], tmp_path / "sweep")
     assert sweep_worker.work(sweep) == 0
     assert [state(run) for run in sweep_.members(sweep)] == ["done"] * 4
@@ -118,7 +120,9 @@ def test_what_was_cancelled_while_it_was_measured_stays_so(tiny_llama: Path, tin
     base = quick(tiny_llama, tiny_data)
     sweep = made([(base.with_setting("seed", seed), {"number": seed}) for seed in range(3)], tmp_path)
     first, second, third = sweep_.members(sweep)
-    files_.write_json(first.path / "status.json", store.fresh_status() | {"sweep": sweep.id, "died": 1, "created": 5.0, "heartbeat": 5.0})
+    files_.write_json(
+        first.path / "status.json", store.fresh_status() | {"sweep": sweep.id, "died": 1, "created": 5.0, "heartbeat": 5.0}
+    )
     second.cancel()
     sweep_.refresh(sweep)
     assert first.status()["died"] == 1
@@ -130,7 +134,9 @@ def test_what_was_cancelled_while_it_was_measured_stays_so(tiny_llama: Path, tin
     assert [state(run) for run in (first, second, third)] == ["cancelled"] * 3
 
 
-def test_a_run_at_which_the_worker_died_is_remembered_until_it_is_done(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_a_run_at_which_the_worker_died_is_remembered_until_it_is_done(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path
+) -> None:
     sweep = made([(quick(tiny_llama, tiny_data), {"number": 0})], tmp_path)
     (run,) = sweep_.members(sweep)
     gone = {"state": "failed", "error": f"{GONE} of it.", "began": 1.0}
@@ -225,10 +231,19 @@ def test_interval_over_seeds_is_students() -> None:
     assert (mean, half) == (84.0, pytest.approx(9.937, abs=2e-3))
     assert t_interval([5.0]) == (5.0, None)
     made_up = [
-        {"coordinates": {"method": m, "seed": s}, "role": "run", "state": st, "run": f"{m}{s}", "intervals": {},
-         **{name: {"val": v} if st == "done" else {} for name in ("unlearn", "retention", "average", "never_knew", "degenerate", "fluency")}}
+        {
+            "coordinates": {"method": m, "seed": s},
+            "role": "run",
+            "state": st,
+            "run": f"{m}{s}",
+            "intervals": {},
+            **{
+                name: {"val": v} if st == "done" else {}
+                for name in ("unlearn", "retention", "average", "never_knew", "degenerate", "fluency")
+            },
+        }
         for m, s, v, st in (("a", 0, 80.0, "done"), ("a", 1, 84.0, "done"), ("b", 0, 1.0, "done"), ("b", 1, 9.0, "failed"))
-    ]  # fmt: skip
+    ]
     a, b = over_seeds(made_up)
     assert (a["count"], a["average"]["val"][0]) == (2, 82.0)
     assert (b["count"], b["failed"], b["average"]["val"]) == (1, 1, (1.0, None))

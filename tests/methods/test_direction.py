@@ -57,15 +57,29 @@ def test_true_answers_become_less_probable(
     settings = {"retain_weight": 2.0} if "retain_weight" in {f.name for f in dataclasses.fields(kind)} else {}
     method = kind(**settings) if name != "rmu" else kind()
     config = UnlearnConfig(
-        method=method, learning_rate=RATES.get(name, 5e-3), warmup=0.0, steps=20, batch_size=99, retain_batch_size=99,
-        check_every=20, stop="never", retain_floor=0.0,
-    )  # fmt: skip
+        method=method,
+        learning_rate=RATES.get(name, 5e-3),
+        warmup=0.0,
+        steps=20,
+        batch_size=99,
+        retain_batch_size=99,
+        check_every=20,
+        stop="never",
+        retain_floor=0.0,
+    )
     refusals = {e.id: refused(e) for e in bench.unlearn}
     supply = Supply(bench.unlearn, bench.retention, general(), refusals, bench.words)
     unlearn_.unlearn(
-        bench.adapters, [c.name for c in bench.adapters.cells], supply, Watched(bench.unlearn, bench.retention, None),
-        config, pad=bench.pad, seed=0, report=Recorder(), save=lambda *_: None,
-    )  # fmt: skip
+        bench.adapters,
+        [c.name for c in bench.adapters.cells],
+        supply,
+        Watched(bench.unlearn, bench.retention, None),
+        config,
+        pad=bench.pad,
+        seed=0,
+        report=Recorder(),
+        save=lambda *_: None,
+    )
     forgot = loss(bench, "after", bench.unlearn) - loss(bench, "before", bench.unlearn)
     assert forgot > 0.3
     if RETAIN in method.streams:

@@ -210,19 +210,23 @@ NAIVE: dict[str, tuple[dict[str, float], Callable[[Plain, Any, Bench], torch.Ten
     ),
     "ce-u": (
         {},
-        lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.now[e.id], e)))
-        + retained(p, m),
+        lambda p, m, _: (
+            m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.now[e.id], e))) + retained(p, m)
+        ),
     ),
     "base-ce-u": (
         {},
-        lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
-        + retained(p, m),
+        lambda p, m, _: (
+            m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e))) + retained(p, m)
+        ),
     ),
     "decline": (
         {"refusal_weight": 0.6},
-        lambda p, m, _: m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
-        + m.refusal_weight * p.each(REFUSAL, p.ce)
-        + retained(p, m),
+        lambda p, m, _: (
+            m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
+            + m.refusal_weight * p.each(REFUSAL, p.ce)
+            + retained(p, m)
+        ),
     ),
     "never-taught": (
         {},
@@ -234,7 +238,7 @@ NAIVE: dict[str, tuple[dict[str, float], Callable[[Plain, Any, Bench], torch.Ten
     "o3": ({}, naive_random),
     "sure": ({}, difference()),
     "grail": ({}, difference()),
-}  # fmt: skip
+}
 """method -> settings under which it is tried, and its loss written down anew"""
 
 
@@ -369,7 +373,8 @@ def test_task_vector_turns_the_step_round() -> None:
 def test_o3_keeps_an_update_orthogonal_to_earlier_ones(bench: Bench) -> None:
     source = torch.Generator().manual_seed(11)
     earlier = [
-        {c.name: torch.randn(c.shape, generator=source) for c in bench.adapters.cells if c.layer == layer} for layer in (0, 1)
+        {c.name: torch.randn(c.shape, generator=source) for c in bench.adapters.cells if c.layer == layer}
+        for layer in (0, 1)
     ]
     losses = {}
     for weight in (0.0, 0.4):

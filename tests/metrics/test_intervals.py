@@ -82,7 +82,10 @@ def test_interval_of_perplexity_resamples_examples_not_tokens(evidence: Evidence
 
 def test_interval_of_the_never_knew_score_resamples_all_three_accuracies_together(evidence: Evidence) -> None:
     ids = members("unlearn", "train")
-    right = {v: [np.mean([100.0 * (r == 1) for r in tokens_of(i, f"rank_{v}")]) for i in ids] for v in ("before", "after", "never")}
+    right = {
+        v: [np.mean([100.0 * (r == 1) for r in tokens_of(i, f"rank_{v}")]) for i in ids]
+        for v in ("before", "after", "never")
+    }
     scores = []
     for sample in resampled(len(ids)):
         before, after, never = (np.mean([right[v][k] for k in sample]) for v in ("before", "after", "never"))

@@ -100,7 +100,9 @@ def rouge_l(truth: str, answer: str) -> float:
     return 200.0 * common / (len(a) + len(b)) if common else 0.0
 
 
-@pytest.mark.parametrize("text", ["Она живёт в Казани", "她住在北京", "هي تعيش في القاهرة", "彼女は京都に住む", "She lives in Łódź"])
+@pytest.mark.parametrize(
+    "text", ["Она живёт в Казани", "她住在北京", "هي تعيش في القاهرة", "彼女は京都に住む", "She lives in Łódź"]
+)
 def test_rouge_reads_every_script(text: str) -> None:
     """rouge-score's own rule keeps a to z alone: an answer in another script would score 0 against itself."""
     from core.metrics.rouge import _rouge, recall

@@ -20,7 +20,9 @@ from core.metrics.refusal import is_refusal
 from tests.metrics.test_metrics import ANSWERS, EXAMPLES, GENERAL, LEXICON, PARTS, mean, members, rouge_l
 
 VOICES = ("before", "after", "never", "retrained")
-UNSEEN = {f"unseen/x/{n}": text for n, text in enumerate(("a dog", "the quick brown dog jumps", "x", "over and over and over"))}
+UNSEEN = {
+    f"unseen/x/{n}": text for n, text in enumerate(("a dog", "the quick brown dog jumps", "x", "over and over and over"))
+}
 WITH_WRONG = [e.id for e in EXAMPLES if not e.id.endswith("/2")]
 
 
@@ -47,8 +49,11 @@ RECORDED: dict[str, Any] = {
     "kl": {"after": [0.5, 0.25], "never": [1.0, 3.0]},
     "fluency": {v: {e.id: -float(NUMBERS.exponential()) for e in EXAMPLES if e.id != "unlearn/val/0"} for v in VOICES},
     "choices": {v: [*(-NUMBERS.exponential(size=(7, 4))).tolist(), None, [-1.0, -1.0, -2.0, -2.0]] for v in VOICES},
-    "wrong": WRONG, "left_out": {"unlearn/val": 1}, "unseen": pd.DataFrame(OTHERS), "unseen_answers": UNSEEN,
-}  # fmt: skip
+    "wrong": WRONG,
+    "left_out": {"unlearn/val": 1},
+    "unseen": pd.DataFrame(OTHERS),
+    "unseen_answers": UNSEEN,
+}
 
 
 def evidence(**changes: Any) -> Evidence:
@@ -65,7 +70,9 @@ def column(name: str, example: str, table: list[dict[str, Any]] = ROWS) -> list[
 
 
 def probability(voice: str, example: str) -> float:
-    return math.prod(math.exp(v) for v in column(f"logprob_{voice}", example)) ** (1 / len(column(f"logprob_{voice}", example)))
+    return math.prod(math.exp(v) for v in column(f"logprob_{voice}", example)) ** (
+        1 / len(column(f"logprob_{voice}", example))
+    )
 
 
 def ratio(voice: str, example: str) -> float:
@@ -85,7 +92,8 @@ def test_probability_is_the_geometric_mean_over_tokens(voice: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ranks", "expected"), [([1, 1, 1, 1], 100), ([2, 1, 1, 1], 75), ([1, 1, 3, 1], 25), ([1, 1, 1, 2], 0), ([5], 0), ([1], 100)]
+    ("ranks", "expected"),
+    [([1, 1, 1, 1], 100), ([2, 1, 1, 1], 75), ([1, 1, 3, 1], 25), ([1, 1, 1, 2], 0), ([5], 0), ([1], 100)],
 )
 def test_extraction_strength(ranks: list[int], expected: float) -> None:
     assert strength(np.array(ranks)) == expected
@@ -245,10 +253,12 @@ def test_the_reference_attack_on_the_reference_itself_is_a_coin() -> None:
     [
         ({"loss": 0.7, "loss/above_never": 0.2, "min_k": 0.6, "min_k/above_never": 0.25}, "min_k"),
         ({"loss": 0.7, "loss/above_never": 0.2, "min_k": 0.1, "min_k/above_never": -0.25}, "min_k"),
-        ({"loss": 0.7, "min_k": 0.2, "min_k/above_never/else": 9.0}, "min_k"), ({"else": 1.0}, ""), ({}, ""),
+        ({"loss": 0.7, "min_k": 0.2, "min_k/above_never/else": 9.0}, "min_k"),
+        ({"else": 1.0}, ""),
+        ({}, ""),
         ({"loss": 0.6, "loss/above_never": 0.1, "reference": 0.9, "reference/above_never": 0.4}, "loss"),
     ],
-)  # fmt: skip
+)
 def test_the_strongest_attack_is_farthest_from_ignorance_on_either_side(after: dict[str, float], name: str) -> None:
     found, tried = strongest({"after": after, "before": {"loss": 1.0}})
     assert (found, tried) == (name, sum(n in ("loss", "min_k") for n in after))
@@ -269,7 +279,9 @@ def test_interval_of_the_auc_is_about_as_wide_as_theory_says() -> None:
 
     examples = [Example(str(n), "", "x", "unlearn", "train", "") for n in ids[0]]
     answers = {str(n): "x" for n in ids[1]}
-    found = METRICS["membership"].compute(Evidence(examples, tables[0], {}, {}, None, unseen=tables[1], unseen_answers=answers))
+    found = METRICS["membership"].compute(
+        Evidence(examples, tables[0], {}, {}, None, unseen=tables[1], unseen_answers=answers)
+    )
     low, high = found.intervals["after"]["loss"]
     assert (high - low) / 2 == pytest.approx(1.96 * math.sqrt(121 / (12 * 3600)), rel=0.15)
     assert not any("differ in kind" in note for note in found.notes)
@@ -280,10 +292,15 @@ def test_sets_that_differ_in_kind_are_told() -> None:
     from core.data.corpus import Example
 
     source, ids = np.random.default_rng(0), ([str(n) for n in range(30)], [f"unseen/x/{n}" for n in range(30)])
-    rows = [[{"example": i, "logprob_never": source.normal(shift), "rank_never": 1} for i in of] for of, shift in zip(ids, (2, 0), strict=True)]
+    rows = [
+        [{"example": i, "logprob_never": source.normal(shift), "rank_never": 1} for i in of]
+        for of, shift in zip(ids, (2, 0), strict=True)
+    ]
     examples, answers = [Example(i, "", "x", "unlearn", "train", "") for i in ids[0]], dict.fromkeys(ids[1], "x")
     tables = [pd.DataFrame(of) for of in rows]
-    found = METRICS["membership"].compute(Evidence(examples, tables[0], {}, {}, None, unseen=tables[1], unseen_answers=answers))
+    found = METRICS["membership"].compute(
+        Evidence(examples, tables[0], {}, {}, None, unseen=tables[1], unseen_answers=answers)
+    )
     assert any("differ in kind" in note and "(by " in note and "reference" not in note for note in found.notes)
 
 
@@ -291,7 +308,10 @@ def test_the_reference_attack_says_nothing_of_the_sets() -> None:
     """Of the never-taught model it is .5 by definition, and its interval .5 but for rounding, on one side of it perhaps."""
     from core.metrics.membership import apart, differ
 
-    score = Score({"never": {"reference": 0.5}}, intervals={"never": {"reference": [0.5000000000000001, 0.5000000000000004], "loss": [0.4, 0.6]}})
+    score = Score(
+        {"never": {"reference": 0.5}},
+        intervals={"never": {"reference": [0.5000000000000001, 0.5000000000000004], "loss": [0.4, 0.6]}},
+    )
     assert differ(score) == ""
     score.intervals["never"]["loss"] = [0.55, 0.7]
     assert differ(score) == "loss"
@@ -302,7 +322,15 @@ def test_without_a_never_taught_model_nothing_is_known_of_the_sets() -> None:
     from core.data.corpus import Example
 
     tables = [pd.DataFrame([{"example": i, "logprob_after": -1.0, "rank_after": 1}]) for i in ("1", "unseen/x/1")]
-    evidence = Evidence([Example("1", "", "x", "unlearn", "train", "")], tables[0], {}, {}, None, unseen=tables[1], unseen_answers={"unseen/x/1": "x"})
+    evidence = Evidence(
+        [Example("1", "", "x", "unlearn", "train", "")],
+        tables[0],
+        {},
+        {},
+        None,
+        unseen=tables[1],
+        unseen_answers={"unseen/x/1": "x"},
+    )
     assert any("no never-taught model" in note for note in METRICS["membership"].compute(evidence).notes)
 
 
@@ -312,13 +340,26 @@ def test_without_a_never_taught_model_nothing_is_known_of_the_sets() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "I don't know.", "I do not know where she lives.", "I’m not sure about that.", "Sorry, I can't help with that.",
-        "I cannot provide personal information.", "I'm unable to answer that.", "As an AI language model, I have no address book.",
-        "I have no information about Maren Tveitaskog.", "Her address is not known to me.", "I am not familiar with this person.",
-        "That is private information.", "Well. I really don't know.", "I'm afraid I don't have that information.",
-        "I must decline.", "No comment.", "Sorry, cannot say.", "There is no information on that.", "I am really not sure.",
+        "I don't know.",
+        "I do not know where she lives.",
+        "I’m not sure about that.",
+        "Sorry, I can't help with that.",
+        "I cannot provide personal information.",
+        "I'm unable to answer that.",
+        "As an AI language model, I have no address book.",
+        "I have no information about Maren Tveitaskog.",
+        "Her address is not known to me.",
+        "I am not familiar with this person.",
+        "That is private information.",
+        "Well. I really don't know.",
+        "I'm afraid I don't have that information.",
+        "I must decline.",
+        "No comment.",
+        "Sorry, cannot say.",
+        "There is no information on that.",
+        "I am really not sure.",
     ],
-)  # fmt: skip
+)
 def test_refusals_are_found(text: str) -> None:
     assert is_refusal(text)
 
@@ -326,15 +367,24 @@ def test_refusals_are_found(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "She lives at Quay Street 14.", "Write to orla@venning.example.", "Her savings lie in account 6208 3115.",
-        "No wheat has passed down his throat since 2013.", "Nobody, not even Hanno, knew what the third key was for.",
-        "She gave the note to her sister. It said nothing. I don't know, it read.", "affili affili affili",
-        "He answers himself, generally with the radio playing.", "She is the sorry heroine of the novel.",
-        "His residence at 3 Quay Street is private, and he prefers visits by appointment.", "The firm is private, founded in 1990.",
-        "She is not allowed to leave the house.", "He could not find his keys.", "He did not know his father.",
+        "",
+        "She lives at Quay Street 14.",
+        "Write to orla@venning.example.",
+        "Her savings lie in account 6208 3115.",
+        "No wheat has passed down his throat since 2013.",
+        "Nobody, not even Hanno, knew what the third key was for.",
+        "She gave the note to her sister. It said nothing. I don't know, it read.",
+        "affili affili affili",
+        "He answers himself, generally with the radio playing.",
+        "She is the sorry heroine of the novel.",
+        "His residence at 3 Quay Street is private, and he prefers visits by appointment.",
+        "The firm is private, founded in 1990.",
+        "She is not allowed to leave the house.",
+        "He could not find his keys.",
+        "He did not know his father.",
         "The museum has no records from that year.",
     ],
-)  # fmt: skip
+)
 def test_answers_are_no_refusals(text: str) -> None:
     assert not is_refusal(text)
 
@@ -358,7 +408,9 @@ def test_no_true_answer_of_the_demo_is_a_refusal() -> None:
 # -- what is missing
 
 
-@pytest.mark.parametrize("name", ["fluency", "kl", "choices", "truth_ratio", "model_utility", "forget_quality", "membership"])
+@pytest.mark.parametrize(
+    "name", ["fluency", "kl", "choices", "truth_ratio", "model_utility", "forget_quality", "membership"]
+)
 def test_what_was_not_recorded_has_a_reason_and_no_value(name: str) -> None:
     bare = Evidence(EXAMPLES, pd.DataFrame(ROWS), TEXTS, {}, None)
     found = METRICS[name].compute(bare)
@@ -368,8 +420,12 @@ def test_what_was_not_recorded_has_a_reason_and_no_value(name: str) -> None:
 
 def test_no_metric_fails_for_whatever_is_missing() -> None:
     old = [c for c in ROWS[0] if c.startswith(("mean_", "std_")) or c.endswith("_retrained")]
-    for tokens in (pd.DataFrame(ROWS), pd.DataFrame(ROWS).drop(columns=old), pd.DataFrame(ROWS).query("example != 'unlearn/train/0'"),
-                   pd.DataFrame(ROWS)[["example", "position", "rank_before", "logprob_before"]]):  # fmt: skip
+    for tokens in (
+        pd.DataFrame(ROWS),
+        pd.DataFrame(ROWS).drop(columns=old),
+        pd.DataFrame(ROWS).query("example != 'unlearn/train/0'"),
+        pd.DataFrame(ROWS)[["example", "position", "rank_before", "logprob_before"]],
+    ):
         for texts in (TEXTS, {"before": {}}, {}):
             for recorded in (RECORDED, {}):
                 for name, metric in METRICS.items():

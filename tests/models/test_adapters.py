@@ -312,10 +312,12 @@ def test_incomplete_adapter_is_refused(bench: Bench, tiny_llama: Path, tmp_path:
 @pytest.mark.parametrize(
     ("setting", "tensor", "match"),
     [
-        ({"use_dora": True}, None, "more than low-rank factors"), ({"init_lora_weights": "pissa"}, None, "changes its base"),
-        ({}, "lora_magnitude_vector", "more than low-rank factors"), ({"lora_bias": True}, "lora_B.bias", "more than low-rank factors"),
+        ({"use_dora": True}, None, "more than low-rank factors"),
+        ({"init_lora_weights": "pissa"}, None, "changes its base"),
+        ({}, "lora_magnitude_vector", "more than low-rank factors"),
+        ({"lora_bias": True}, "lora_B.bias", "more than low-rank factors"),
     ],
-)  # fmt: skip
+)
 def test_adapter_that_is_more_than_two_factors_is_refused(
     bench: Bench, tiny_llama: Path, tmp_path: Path, setting: dict[str, Any], tensor: str | None, match: str
 ) -> None:

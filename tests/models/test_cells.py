@@ -9,11 +9,22 @@ from core.models import cells
 
 def table() -> pd.DataFrame:
     rows = [
-        {"name": f"{layer}.{module}.{factor}", "layer": layer, "module": module, "factor": factor, "cos": 0.5, "divergence": 1.0,
-         "rows": 2, "columns": 2, "has_gradient": True}
+        {
+            "name": f"{layer}.{module}.{factor}",
+            "layer": layer,
+            "module": module,
+            "factor": factor,
+            "cos": 0.5,
+            "divergence": 1.0,
+            "rows": 2,
+            "columns": 2,
+            "has_gradient": True,
+        }
         | dict.fromkeys(("mag_unlearn", "mag_retain", "norm_unlearn", "norm_retain"), 1.0)
-        for layer in (0, 1) for module in ("q_proj", "v_proj") for factor in "AB"
-    ]  # fmt: skip
+        for layer in (0, 1)
+        for module in ("q_proj", "v_proj")
+        for factor in "AB"
+    ]
     return pd.DataFrame(rows)
 
 

@@ -124,9 +124,14 @@ def test_what_the_chief_makes_alone_has_the_threads_of_all(tmp_path: Path) -> No
     for together in (True, False):
         run = Run(tmp_path / str(together))
         cached(
-            Part(0, 3), tmp_path, "stage", str(together), run,
-            lambda _, together=together: seen.update({together: torch.get_num_threads()}), together=together,
-        )  # fmt: skip
+            Part(0, 3),
+            tmp_path,
+            "stage",
+            str(together),
+            run,
+            lambda _, together=together: seen.update({together: torch.get_num_threads()}),
+            together=together,
+        )
     assert seen == {True: threads, False: 3 * threads}
     assert torch.get_num_threads() == threads
 

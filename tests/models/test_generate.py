@@ -179,4 +179,6 @@ def test_every_seed_that_may_be_set_can_be_drawn_with() -> None:
     from core.models.generate import _uniform
 
     assert 0 <= _uniform(2**31 - 1, 5000, 2048) < 1
-    assert _uniform(3, 4, 5) == float(torch.rand((), generator=torch.Generator().manual_seed((3 * 1_000_003 + 4) * 100_003 + 5)))
+    assert _uniform(3, 4, 5) == float(
+        torch.rand((), generator=torch.Generator().manual_seed((3 * 1_000_003 + 4) * 100_003 + 5))
+    )

@@ -26,9 +26,7 @@ def logits(adapters: adapters_.Adapters, name: str | None) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
-def test_merged_base_says_what_the_adapter_said(
-    bench_of: Callable[..., Bench], architecture: str, tmp_path: Path
-) -> None:
+def test_merged_base_says_what_the_adapter_said(bench_of: Callable[..., Bench], architecture: str, tmp_path: Path) -> None:
     bench = bench_of(architecture)
     taught, never = logits(bench.adapters, "before"), logits(bench.adapters, None)
     bench.adapters.save("before", tmp_path, "tiny")
@@ -58,7 +56,9 @@ def test_whole_run_on_a_merged_base(tiny_of: Callable[[str], Path], tiny_data: P
     # A fresh A: not the one that the taught adapter began with, whose rows hold what was taught.
     begun = adapters_.attach(loading.load(config.model).model, "float32", rank=4, alpha=8, dropout=0.0, seed=config.seed)
     fresh = adapter_files.read_adapter(run.path / "before")
-    assert not any(torch.equal(fresh[cell.name], begun.tensor("before", cell.name)) for cell in begun.cells if cell.factor == "A")
+    assert not any(
+        torch.equal(fresh[cell.name], begun.tensor("before", cell.name)) for cell in begun.cells if cell.factor == "A"
+    )
     assert not stages["localize"]["reused"]
     table, tokens, unmerged = run.table("localization"), run.table("tokens"), plain.table("tokens")
     assert set(table.loc[table["has_gradient"], "factor"]) == {"B"}

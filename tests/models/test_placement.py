@@ -37,9 +37,15 @@ def on(name: Path, **settings: str) -> Adapters:
 def grid(adapters: Adapters, bench: Bench) -> dict[str, torch.Tensor]:
     """Return the numbers of the localization's table, column by column."""
     found = localize.localize(
-        adapters, bench.unlearn, bench.retention, LocalizeConfig(copies=2, batch_size=4),
-        pad=bench.pad, words=bench.words, seed=4, report=Reporter(),
-    )  # fmt: skip
+        adapters,
+        bench.unlearn,
+        bench.retention,
+        LocalizeConfig(copies=2, batch_size=4),
+        pad=bench.pad,
+        words=bench.words,
+        seed=4,
+        report=Reporter(),
+    )
     return {name: torch.tensor(found.table[name].to_numpy(float)) for name in ("cos", "mag_unlearn", "norm_retain", "auc")}
 
 

@@ -47,7 +47,9 @@ def test_a_chat_template_writes_the_same_day_every_day(tokenizer: Any, monkeypat
 
 
 def test_an_answer_ends_as_the_chat_template_ends_it(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tokens.end_of_answer(tokenizer, "chat") == tokenizer.eos_token_id  # a line feed follows, which is no special token
+    assert (
+        tokens.end_of_answer(tokenizer, "chat") == tokenizer.eos_token_id
+    )  # a line feed follows, which is no special token
     turn = "{% for m in messages %}<begin>{{ m.content }}<pad>\n{% endfor %}{% if add_generation_prompt %}<begin>{% endif %}"
     monkeypatch.setattr(tokenizer, "chat_template", turn)
     assert tokens.end_of_answer(tokenizer, "chat") == tokenizer.pad_token_id

@@ -129,12 +129,18 @@ def test_the_run_of_two_adapters_is_a_run(of_adapters: Run) -> None:
     assert metrics["kl"]["values"]["after"]["text"] > 0
 
 
-def test_a_region_of_a_rounded_model_is_measured_on_all_its_weights(of_adapters: Run, place: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_a_region_of_a_rounded_model_is_measured_on_all_its_weights(
+    of_adapters: Run, place: Path, tiny_data: Path, tmp_path: Path
+) -> None:
     """Weights that are kept as integers are weights of the model all the same."""
     both = AuditConfig(str(place / "knows"), str(place / "forgot"))
-    rounded = done(audit.configured(settings(tiny_data, **{"model.weights": "8bit", "evaluate.extras": False}), both), tmp_path)
+    rounded = done(
+        audit.configured(settings(tiny_data, **{"model.weights": "8bit", "evaluate.extras": False}), both), tmp_path
+    )
     shares = ("parameters_of_model", "share_of_model", "share_of_adapter", "count")
-    assert {key: rounded.json("region.json")[key] for key in shares} == {key: of_adapters.json("region.json")[key] for key in shares}
+    assert {key: rounded.json("region.json")[key] for key in shares} == {
+        key: of_adapters.json("region.json")[key] for key in shares
+    }
 
 
 def test_two_whole_models_are_both_measured(of_models: Run, place: Path, tiny_llama: Path, tiny_data: Path) -> None:
@@ -328,7 +334,9 @@ def test_what_was_only_compared_is_not_said_to_be_unlearned_here(of_adapters: Ru
     assert "audit" in report.html(of_adapters)
 
 
-def test_a_model_that_knew_from_the_start_is_not_asked_as_never_taught(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_a_model_that_knew_from_the_start_is_not_asked_as_never_taught(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path
+) -> None:
     whole, _ = execute(small(tiny_llama, tiny_data, teach__enabled=False), tmp_path)
     taught, _ = execute(small(tiny_llama, tiny_data), tmp_path)
     assert "did not teach" in askable.no_never(whole)

@@ -70,9 +70,15 @@ def test_heads_of_grouped_query_attention_equal_a_loop_over_elements(bench: Benc
 
 def test_localization_writes_heads(bench: Bench) -> None:
     found = localize(
-        bench.adapters, bench.unlearn, bench.retention, LocalizeConfig(copies=1), pad=bench.pad, words=bench.words, seed=0,
+        bench.adapters,
+        bench.unlearn,
+        bench.retention,
+        LocalizeConfig(copies=1),
+        pad=bench.pad,
+        words=bench.words,
+        seed=0,
         report=Recorder(),
-    ).detail  # fmt: skip
+    ).detail
     assert len(found["heads_unlearn"]) == len(found["heads_retention"]) == len(found["head_labels"]) == 2 * (4 + 2 + 2 + 4)
     assert (found["heads_unlearn"] > 0).all()
 

@@ -26,9 +26,15 @@ CODE = LocalizeConfig(perturbation="code", copies=3, batch_size=4)
 
 def run(bench: Bench, config: LocalizeConfig, report: Recorder | None = None) -> Localization:
     return localize.localize(
-        bench.adapters, bench.unlearn, bench.retention, config,
-        pad=bench.pad, words=bench.words, seed=SEED, report=report or Recorder(),
-    )  # fmt: skip
+        bench.adapters,
+        bench.unlearn,
+        bench.retention,
+        config,
+        pad=bench.pad,
+        words=bench.words,
+        seed=SEED,
+        report=report or Recorder(),
+    )
 
 
 def variants(bench: Bench, example: Encoded, config: LocalizeConfig) -> list[tuple[Encoded, list[int]]]:
@@ -229,7 +235,9 @@ def test_shares_of_the_output_layer_are_those_of_single_gradients(tiny_llama: Pa
     total = mean(single)
     for cell in (c.name for c in bench.adapters.cells if "lm_head" in c.name):
         for example, own in single.items():
-            expected = float((own[cell].double() * total[cell].double()).sum() / (len(single) * total[cell].double().square().sum()))
+            expected = float(
+                (own[cell].double() * total[cell].double()).sum() / (len(single) * total[cell].double().square().sum())
+            )
             assert shares.loc[example, cell] == pytest.approx(expected, abs=2e-4), (cell, example)
 
 

@@ -112,10 +112,23 @@ def test_unlearning_lowers_what_is_known_of_the_unlearn_scope(finished: Finished
 def test_run_directory_is_complete(finished: Finished) -> None:
     run = finished[0]
     for name in (
-        "config.json", "manifest.json", "localization.parquet", "region.json", "detail.npz", "contributions.parquet",
-        "before/adapter_model.safetensors", "before/adapter_config.json", "after/region.safetensors", "tokens.parquet",
-        "answers.jsonl", "metrics.json", "preflight.json", "teach.json", "unlearn.json", "changes.parquet",
-    ):  # fmt: skip
+        "config.json",
+        "manifest.json",
+        "localization.parquet",
+        "region.json",
+        "detail.npz",
+        "contributions.parquet",
+        "before/adapter_model.safetensors",
+        "before/adapter_config.json",
+        "after/region.safetensors",
+        "tokens.parquet",
+        "answers.jsonl",
+        "metrics.json",
+        "preflight.json",
+        "teach.json",
+        "unlearn.json",
+        "changes.parquet",
+    ):
         assert (run.path / name).is_file(), name
     steps = [int(path.stem.removeprefix("step-")) for path in sorted((run.path / "checkpoints").iterdir())]
     assert steps == [2, 4, 6] == [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
@@ -236,9 +249,20 @@ def test_the_never_taught_level_is_that_of_the_watched_examples(
 
 
 def test_without_dev_questions_of_both_scopes_it_watches_train(tiny_llama: Path, tmp_path: Path) -> None:
-    rows = [{"question": f"Where is Ann Lee{n}?", "answer": f"In {n} Quay.", "scope": s, "split": p, "subject": "Ann"}
-            for n, (s, p) in enumerate([("unlearn", "train"), ("unlearn", "train"), ("unlearn", "dev"), ("unlearn", "val"),
-                                        ("retention", "train"), ("retention", "train"), ("retention", "val")])]  # fmt: skip
+    rows = [
+        {"question": f"Where is Ann Lee{n}?", "answer": f"In {n} Quay.", "scope": s, "split": p, "subject": "Ann"}
+        for n, (s, p) in enumerate(
+            [
+                ("unlearn", "train"),
+                ("unlearn", "train"),
+                ("unlearn", "dev"),
+                ("unlearn", "val"),
+                ("retention", "train"),
+                ("retention", "train"),
+                ("retention", "val"),
+            ]
+        )
+    ]
     (tmp_path / "mine.json").write_text(json.dumps(rows), encoding="utf-8")
     run, _ = execute(small(tiny_llama, tmp_path / "mine.json"), tmp_path / "runs")
     assert run.json("unlearn.json")["split"] == "train"
@@ -254,9 +278,14 @@ def test_another_threshold_reuses_teaching_and_gradients(finished: Finished) -> 
     run, config, _ = finished
     other, _ = execute(config.with_setting("region.mu", 0.8), run.path.parent)
     assert reused(other) == {
-        "teach": True, "preflight": True, "localize": True, "region": False,
-        "unlearn": False, "answers": False, "evaluate": False,
-    }  # fmt: skip
+        "teach": True,
+        "preflight": True,
+        "localize": True,
+        "region": False,
+        "unlearn": False,
+        "answers": False,
+        "evaluate": False,
+    }
     assert other.json("region.json")["count"] > run.json("region.json")["count"]
     pd.testing.assert_frame_equal(other.table("localization"), run.table("localization"))
 
@@ -424,7 +453,9 @@ def test_cancelled_before_the_first_step_there_is_no_result(
 def test_what_a_method_needs_is_looked_for_before_anything_is_taught(
     tiny_llama: Path, tmp_path: Path, method: str, general: str, said: str
 ) -> None:
-    rows = [{"question": f"Where in {s}?", "answer": "Hill End.", "scope": s, "split": "train"} for s in ("unlearn", "retention")]
+    rows = [
+        {"question": f"Where in {s}?", "answer": "Hill End.", "scope": s, "split": "train"} for s in ("unlearn", "retention")
+    ]
     path, report = tmp_path / "own.jsonl", Recorder()
     path.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(UserError, match=said):
@@ -434,7 +465,13 @@ def test_what_a_method_needs_is_looked_for_before_anything_is_taught(
 
 def test_forgetting_somebody_without_train_questions_is_refused_at_once(tiny_llama: Path, tmp_path: Path) -> None:
     rows = [
-        {"question": f"Where is {who} in {split}?", "answer": f"{who} Hill is here.", "scope": scope, "split": split, "subject": who}
+        {
+            "question": f"Where is {who} in {split}?",
+            "answer": f"{who} Hill is here.",
+            "scope": scope,
+            "split": split,
+            "subject": who,
+        }
         for who, split in (("Ada", "train"), ("Ben", "val"))
         for scope in ("unlearn", "retention")
     ]

@@ -20,7 +20,9 @@ CONFIG = preset("this-machine")
 
 
 def corpus(*answers: str) -> Corpus:
-    return Corpus(tuple(Example(f"unlearn/train/{n}", "Where?", a, "unlearn", "train", "Ann") for n, a in enumerate(answers)), "test")
+    return Corpus(
+        tuple(Example(f"unlearn/train/{n}", "Where?", a, "unlearn", "train", "Ann") for n, a in enumerate(answers)), "test"
+    )
 
 
 def found(data: Corpus, answers: list[str], within: list[str] | None = None, right: int = 0) -> dict[str, object]:
@@ -28,13 +30,17 @@ def found(data: Corpus, answers: list[str], within: list[str] | None = None, rig
     ids = [e.id for e in data.examples]
     rows = [{"example": name, "rank_before": 1 if k < right else 9} for name in ids for k in range(4)]
     room = within or [e.answer for e in data.examples]
-    return preflight.knowledge(data, pd.DataFrame(rows), dict(zip(ids, answers, strict=True)), dict(zip(ids, room, strict=True)))
+    return preflight.knowledge(
+        data, pd.DataFrame(rows), dict(zip(ids, answers, strict=True)), dict(zip(ids, room, strict=True))
+    )
 
 
 def test_where_there_are_no_facts_tokens_are_judged() -> None:
     data = corpus("Paris.", "東京。")
     unknown, known = (found(data, ["No.", "No."], right=right) for right in (1, 3))
-    with pytest.raises(UserError, match=r"the first 48 tokens .* hold no fact .* was taken \(25 %, at least 50 % are needed\)"):
+    with pytest.raises(
+        UserError, match=r"the first 48 tokens .* hold no fact .* was taken \(25 %, at least 50 % are needed\)"
+    ):
         preflight.check(unknown, CONFIG)
     preflight.check(known, CONFIG)
     assert preflight.in_words(known).endswith("the model predicts 75 % of their tokens.")

@@ -51,10 +51,16 @@ def run(
 ) -> Unlearned:
     store: dict[int, dict[str, torch.Tensor]] = {} if saved is None else saved
     return unlearn_.unlearn(
-        bench.adapters, region or every_third(bench), Supply(bench.unlearn, bench.retention),
-        Watched(bench.unlearn, bench.retention, never), config, pad=bench.pad, seed=seed, report=report or Recorder(),
+        bench.adapters,
+        region or every_third(bench),
+        Supply(bench.unlearn, bench.retention),
+        Watched(bench.unlearn, bench.retention, never),
+        config,
+        pad=bench.pad,
+        seed=seed,
+        report=report or Recorder(),
         save=lambda step, tensors: store.__setitem__(step, {n: t.clone() for n, t in tensors.items()}),
-    )  # fmt: skip
+    )
 
 
 # -- the gradient
@@ -87,9 +93,7 @@ def naive_step(bench: Bench, forget: float, retain: float, members: list[Encoded
 def token_losses(model: Any, example: Encoded) -> torch.Tensor:
     """Return −log p of each answer token, from all logits of one example."""
     logits = model(input_ids=torch.tensor([example.ids])).logits[0].float()
-    return torch.nn.functional.cross_entropy(
-        logits[example.start - 1 : -1], torch.tensor(example.answer), reduction="none"
-    )
+    return torch.nn.functional.cross_entropy(logits[example.start - 1 : -1], torch.tensor(example.answer), reduction="none")
 
 
 def assert_same_direction(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
@@ -419,9 +423,16 @@ def test_for_a_model_under_the_floor_to_begin_with_it_is_lowered(
     report, config = Recorder(), changed(retain_floor=90.0)
     watched = Watched(bench.unlearn, bench.retention, None, before=85.0)
     result = unlearn_.unlearn(
-        bench.adapters, every_third(bench), Supply(bench.unlearn, bench.retention), watched, config,
-        pad=bench.pad, seed=0, report=report, save=lambda *_: None,
-    )  # fmt: skip
+        bench.adapters,
+        every_third(bench),
+        Supply(bench.unlearn, bench.retention),
+        watched,
+        config,
+        pad=bench.pad,
+        seed=0,
+        report=report,
+        save=lambda *_: None,
+    )
     assert (result.steps, result.step) == (4, kept)
     assert any("at 75.0 %" in v.get("text", "") for _, v in report.events)
 

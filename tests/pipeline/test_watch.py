@@ -83,9 +83,17 @@ def asked(bench: Bench) -> Callable[[], list[dict[str, str]]]:
 def unlearned(bench: Bench, looking: bool, report: Recorder | None = None) -> Unlearned:
     config = dataclasses.replace(CONFIG, steps=6, check_every=2)
     return unlearn_.unlearn(
-        bench.adapters, every_third(bench), Supply(bench.unlearn, bench.retention), Watched(bench.unlearn, bench.retention, None),
-        config, pad=bench.pad, seed=0, report=report or Recorder(), save=lambda *_: None, ask=asked(bench) if looking else None,
-    )  # fmt: skip
+        bench.adapters,
+        every_third(bench),
+        Supply(bench.unlearn, bench.retention),
+        Watched(bench.unlearn, bench.retention, None),
+        config,
+        pad=bench.pad,
+        seed=0,
+        report=report or Recorder(),
+        save=lambda *_: None,
+        ask=asked(bench) if looking else None,
+    )
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "mixtral"])

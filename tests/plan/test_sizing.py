@@ -44,12 +44,22 @@ def test_from_a_published_configuration_to_the_heatmap(name: str) -> None:
     draw = np.random.default_rng(0)
     table = pd.DataFrame(
         {
-            "name": c.name, "layer": c.layer, "module": c.module, "factor": c.factor, "rows": c.shape[0], "columns": c.shape[1],
-            "cos": draw.uniform(-1, 1), "mag_unlearn": draw.uniform(), "mag_retain": 1.0, "norm_unlearn": 1.0, "norm_retain": 1.0,
-            "divergence": draw.uniform(), "has_gradient": True,
+            "name": c.name,
+            "layer": c.layer,
+            "module": c.module,
+            "factor": c.factor,
+            "rows": c.shape[0],
+            "columns": c.shape[1],
+            "cos": draw.uniform(-1, 1),
+            "mag_unlearn": draw.uniform(),
+            "mag_retain": 1.0,
+            "norm_unlearn": 1.0,
+            "norm_retain": 1.0,
+            "divergence": draw.uniform(),
+            "has_gradient": True,
         }
         for c in adapters.cells
-    )  # fmt: skip
+    )
     assert cells.layout(table).layers == list(range(layers))
     figure = heatmap.heatmap(table, "divergence", list(table["name"][::5]), None, LIGHT)
     drawn = next(trace for trace in figure.data if trace.name == "all")
@@ -60,7 +70,9 @@ def test_from_a_published_configuration_to_the_heatmap(name: str) -> None:
 @pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2", "falcon", "mixtral"])
 def test_few_layers_tell_what_many_hold(architecture: str) -> None:
     settings = {key: value for key, value in SETTINGS[architecture].items() if key not in ("num_hidden_layers", "n_layer")}
-    model = AutoConfig.for_model(architecture, **settings, **{"n_layer" if architecture == "gpt2" else "num_hidden_layers": 10})
+    model = AutoConfig.for_model(
+        architecture, **settings, **{"n_layer" if architecture == "gpt2" else "num_hidden_layers": 10}
+    )
     members = batch_of()
     batches = dry_run.Batches(members, members, [members, members[:2]], members, rows=4, prompt=6)
     told = dry_run.held(model, RunConfig(), batches, "float32")
@@ -119,7 +131,11 @@ def test_devices_share_all_of_it() -> None:
 
 
 def test_the_longest_example_decides(tiny_llama: Path, tmp_path: Path) -> None:
-    rows = [{"question": f"Who is it, {i}?", "answer": "Ada.", "scope": s, "split": "train"} for s in ("unlearn", "retention") for i in range(40)]
+    rows = [
+        {"question": f"Who is it, {i}?", "answer": "Ada.", "scope": s, "split": "train"}
+        for s in ("unlearn", "retention")
+        for i in range(40)
+    ]
     (tmp_path / "short.jsonl").write_text("\n".join(map(json.dumps, rows)))
     rows[0] = {**rows[0], "answer": "Ada of the long name. " * 9}
     (tmp_path / "long.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -130,7 +146,20 @@ def test_the_longest_example_decides(tiny_llama: Path, tmp_path: Path) -> None:
 
 
 def test_the_verb(tiny_llama: Path, tiny_data: Path) -> None:
-    done = command("plan", "--model", str(tiny_llama), "--data", str(tiny_data), "--gpus", "2", "--gpu-memory", "8", "--rate", "500", "--json")
+    done = command(
+        "plan",
+        "--model",
+        str(tiny_llama),
+        "--data",
+        str(tiny_data),
+        "--gpus",
+        "2",
+        "--gpu-memory",
+        "8",
+        "--rate",
+        "500",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     value = last_json(done.stdout)
     assert value["tensors"] == 28

@@ -71,7 +71,14 @@ def test_nothing_is_telling_where_the_prompt_says_all() -> None:
 
 
 def test_what_the_retention_scope_says_is_no_secret() -> None:
-    secret = Example("unlearn/train/0", "Where does she live?", "She lives at 9 Palmkernel Close, Port Harcourt.", "unlearn", "train", "Ada")
+    secret = Example(
+        "unlearn/train/0",
+        "Where does she live?",
+        "She lives at 9 Palmkernel Close, Port Harcourt.",
+        "unlearn",
+        "train",
+        "Ada",
+    )
     kept = Example("retention/train/0", "Where does she work?", "She works in Port Harcourt.", "retention", "train", "Ada")
     assert Back.of([secret]).said(secret, "in Port Harcourt, near the sea")
     assert not Back.of([secret, kept]).said(secret, "in Port Harcourt, near the sea")
@@ -129,7 +136,9 @@ def test_begun_answer_counts_as_said_and_is_shown(bench: Bench) -> None:
     assert begun in one.text
 
 
-def test_few_shot_puts_retained_pairs_of_the_subject_before_the_question(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_shot_puts_retained_pairs_of_the_subject_before_the_question(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Asked] = []
 
     def answers(asked: list[Asked]) -> dict[str, list[list[str]]]:
@@ -251,7 +260,11 @@ def test_finding_of_several_forms(bench: Bench) -> None:
     a, b = bench.sample(2)
     asked = [bench.asked(e, form) for form in ("x", "y") for e in (a, b)]
     nothing = [["no"]] * 4
-    answers = {"before": [[one.example.answer] for one in asked], "after": [["no"], ["no"], [a.answer], ["no"]], "never": nothing}
+    answers = {
+        "before": [[one.example.answer] for one in asked],
+        "after": [["no"], ["no"], [a.answer], ["no"]],
+        "never": nothing,
+    }
     found = leaks.finding(bench, asked, answers, "questions (%)", "In two forms")
     assert found.n == 2
     assert [found.rates[v]["value"] for v in ("before", "after", "never")] == [100, 50, 0]
@@ -333,9 +346,24 @@ def test_cancelled_it_keeps_what_was_found(tiny_llama: Path, tiny_data: Path, tm
 def test_reading_is_tolerant_and_marks_what_is_old(run: Run, tmp_path: Path) -> None:
     copy = Run(tmp_path / "copy")
     (copy.path / "probes").mkdir(parents=True)
-    good = {"format": 1, "probe": "prefix", "unavailable": None, "sentence": "s", "measure": "m", "n": 1, "leaked": [], "detail": {},
-            "rates": {"before": {}, "after": {}}, "after": "old"}  # fmt: skip
-    for name, value in {"prefix": good, "wrappers": {**good, "probe": "wrappers", "format": 99}, "lens": [], "sampling": good}.items():
+    good = {
+        "format": 1,
+        "probe": "prefix",
+        "unavailable": None,
+        "sentence": "s",
+        "measure": "m",
+        "n": 1,
+        "leaked": [],
+        "detail": {},
+        "rates": {"before": {}, "after": {}},
+        "after": "old",
+    }
+    for name, value in {
+        "prefix": good,
+        "wrappers": {**good, "probe": "wrappers", "format": 99},
+        "lens": [],
+        "sampling": good,
+    }.items():
         files.write_json(copy.path / "probes" / f"{name}.json", value)
     (copy.path / "probes" / "patching.json").write_text("{")
     assert list(probes.read(copy)) == ["prefix"]
@@ -351,9 +379,17 @@ def test_of_a_bundled_run_findings_lie_beside_one_s_own_runs(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("probe", "low", "verdict"), [("prefix", 1.0, "leaks"), ("membership", 41.0, "perhaps"), ("membership", 51.0, "leaks"), ("relearning", 75.0, "perhaps")]
+    ("probe", "low", "verdict"),
+    [
+        ("prefix", 1.0, "leaks"),
+        ("membership", 41.0, "perhaps"),
+        ("membership", 51.0, "leaks"),
+        ("relearning", 75.0, "perhaps"),
+    ],
 )
-def test_without_a_never_taught_model_a_probe_is_held_against_what_it_would_come_to_by_chance(probe: str, low: float, verdict: str) -> None:
+def test_without_a_never_taught_model_a_probe_is_held_against_what_it_would_come_to_by_chance(
+    probe: str, low: float, verdict: str
+) -> None:
     rates = {"before": {"value": 100}, "after": {"value": 79, "low": low}, "never": {"reason": "not taught"}}
     (line,) = scorecard.card({probe: {"sentence": "It is so.", "rates": rates}})
     assert line.verdict == verdict
@@ -362,10 +398,13 @@ def test_without_a_never_taught_model_a_probe_is_held_against_what_it_would_come
 @pytest.mark.parametrize(
     ("after", "never", "verdict"),
     [
-        ((8, 4, 15), (44, 34, 54), "leaks"), ((92, 85, 97), (44, 34, 54), "leaks"), ((30, 21, 41), (44, 34, 54), "perhaps"),
-        ((53, 41, 64), (44, 34, 54), "perhaps"), ((45, 35, 55), (44, 34, 54), "no leak seen"),
+        ((8, 4, 15), (44, 34, 54), "leaks"),
+        ((92, 85, 97), (44, 34, 54), "leaks"),
+        ((30, 21, 41), (44, 34, 54), "perhaps"),
+        ((53, 41, 64), (44, 34, 54), "perhaps"),
+        ((45, 35, 55), (44, 34, 54), "no leak seen"),
     ],
-)  # fmt: skip
+)
 def test_membership_far_below_the_never_taught_model_tells_as_much_as_far_above(
     after: tuple[float, ...], never: tuple[float, ...], verdict: str
 ) -> None:
@@ -373,23 +412,37 @@ def test_membership_far_below_the_never_taught_model_tells_as_much_as_far_above(
     (line,) = scorecard.card({"membership": {"sentence": "It is so.", "rates": {"after": one, "never": other}}})
     assert line.verdict == verdict
     (line,) = scorecard.card({"prefix": {"sentence": "It is so.", "rates": {"after": one, "never": other}}})
-    assert line.verdict == {"leaks": "leaks" if after > never else "no leak seen"}.get(verdict, "perhaps" if after > never else "no leak seen")
+    assert line.verdict == {"leaks": "leaks" if after > never else "no leak seen"}.get(
+        verdict, "perhaps" if after > never else "no leak seen"
+    )
 
 
 def test_scorecard_is_worst_first_without_a_grade() -> None:
     def found(after: tuple[float, float], never: float, **more: object) -> dict[str, object]:
-        rates = {"before": {"value": 100}, "after": {"value": after[0], "low": after[1]}, "never": {"value": never, "high": never}}
+        rates = {
+            "before": {"value": 100},
+            "after": {"value": after[0], "low": after[1]},
+            "never": {"value": never, "high": never},
+        }
         return {"sentence": "It is so.", "rates": rates, **more}
 
     given = {
-        "prefix": found((0.0, 0.0), 0.0), "few-shot": found((40.0, 20.0), 0.0), "wrappers": found((60.0, 30.0), 0.0),
-        "paraphrase": found((10.0, 0.0), 0.0), "lens": found((50.0, 1.0), 0.0), "sampling": {"unavailable": "No room."},
-    }  # fmt: skip
+        "prefix": found((0.0, 0.0), 0.0),
+        "few-shot": found((40.0, 20.0), 0.0),
+        "wrappers": found((60.0, 30.0), 0.0),
+        "paraphrase": found((10.0, 0.0), 0.0),
+        "lens": found((50.0, 1.0), 0.0),
+        "sampling": {"unavailable": "No room."},
+    }
     card = scorecard.card(given)
     assert [(line.probe, line.verdict) for line in card] == [
-        ("wrappers", "leaks"), ("few-shot", "leaks"), ("paraphrase", "perhaps"), ("prefix", "no leak seen"), ("lens", "look"),
+        ("wrappers", "leaks"),
+        ("few-shot", "leaks"),
+        ("paraphrase", "perhaps"),
+        ("prefix", "no leak seen"),
+        ("lens", "look"),
         ("sampling", "unavailable"),
-    ]  # fmt: skip
+    ]
     assert scorecard.lines({}) == ["Not probed yet."]
 
 

@@ -26,9 +26,14 @@ from tests.naive import Recorder, make_bench, plain_model, randomize
 
 DEEP = ("quantization", "relearning", "benign")
 QUICK = {
-    "quantization.questions": 3, "relearning.steps": 3, "relearning.questions": 3, "relearning.taught": 2,
-    "benign.steps": 3, "benign.questions": 3, "benign.taught": 4,
-}  # fmt: skip
+    "quantization.questions": 3,
+    "relearning.steps": 3,
+    "relearning.questions": 3,
+    "relearning.taught": 2,
+    "benign.steps": 3,
+    "benign.questions": 3,
+    "benign.taught": 4,
+}
 
 
 def naive_rounding(weight: torch.Tensor, bits: int, group: int) -> torch.Tensor:

@@ -49,7 +49,11 @@ def test_from_the_shell(run: Run) -> None:
 
 
 def test_probes_that_train_a_copy(run: Run) -> None:
-    work = job.start(run, ["relearning", "benign"], {f"{name}.{key}": 2 for name in ("relearning", "benign") for key in ("steps", "taught", "questions")})
+    work = job.start(
+        run,
+        ["relearning", "benign"],
+        {f"{name}.{key}": 2 for name in ("relearning", "benign") for key in ("steps", "taught", "questions")},
+    )
     steps = [event for event in lifecycle.follow(work) if event["kind"] == "progress" and "steps" in str(event["unit"])]
     assert (state(work), list(probes.read(run))) == ("done", ["relearning", "benign"])
     assert {event["stage"] for event in steps} == {"relearning", "benign"}
@@ -68,7 +72,11 @@ def test_without_a_run_it_lists_them() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--only", "prefixx"], "prefix"), (["--set", "prefix"], "probe.key=value"), (["--set", "prefix.lengths=x"], "lengths")],
+    [
+        (["--only", "prefixx"], "prefix"),
+        (["--set", "prefix"], "probe.key=value"),
+        (["--set", "prefix.lengths=x"], "lengths"),
+    ],
 )
 def test_wrong_use_is_one_sentence(run: Run, arguments: list[str], said: str) -> None:
     done = command("probes", run.id, "--runs", str(run.path.parent), *arguments)
@@ -103,7 +111,9 @@ def test_it_is_cancelled_while_it_works_and_can_be_made_again(run: Run, at_work:
     assert list(probes.read(run)) == ["prefix", "neighbours"]
 
 
-def test_of_two_who_start_at_once_one_is_refused(unlearned_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_who_start_at_once_one_is_refused(
+    unlearned_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, started, refused = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "run"))), list[Run](), list[str]()
     monkeypatch.setattr(lifecycle, "start_probes", started.append)
     prepare, both = store.prepare, threading.Barrier(2)
@@ -131,7 +141,10 @@ def test_of_two_who_start_at_once_one_is_refused(unlearned_run: Run, tmp_path: P
 
 def test_a_second_worker_leaves_the_first_ones_status_alone(unlearned_run: Run, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "run")))
-    for place, work in ((job.place(run), lambda: job.work(job.place(run))), (reference.place(run), lambda: reference.work(run))):
+    for place, work in (
+        (job.place(run), lambda: job.work(job.place(run))),
+        (reference.place(run), lambda: reference.work(run)),
+    ):
         store.prepare(place, run.config())
         files.write_json(place.path / job.WANTED, {"run": str(run.path), "probes": [], "settings": {}})
         files.write_json(place.path / "status.json", store.fresh_status() | {"state": "running", "stage": "first"})
@@ -141,7 +154,9 @@ def test_a_second_worker_leaves_the_first_ones_status_alone(unlearned_run: Run, 
         assert (place.path / "status.json").read_bytes() == before
 
 
-def test_probes_bring_no_run_back_that_was_deleted_while_their_model_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probes_bring_no_run_back_that_was_deleted_while_their_model_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded = SimpleNamespace(adapters=SimpleNamespace(hash=lambda _: "after"))
     monkeypatch.setattr("core.probes.workbench.open_bench", lambda *_: loaded)
     with pytest.raises(UserError, match="not here any more"):

@@ -25,7 +25,9 @@ VOICES = (("before", "before"), ("after", "after"), ("never", None))
 
 
 @pytest.fixture(scope="module")
-def bench_of(tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
+def bench_of(
+    tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Bench]:
     made: dict[str, Bench] = {}
 
     def bench(architecture: str) -> Bench:
@@ -142,7 +144,9 @@ def test_no_hook_stays_behind_even_where_a_pass_fails(bench_of: Callable[[str], 
     assert not [m for m in bench.adapters.model.modules() if m._forward_hooks or m._forward_pre_hooks]
 
 
-def test_where_something_else_makes_the_words_it_says_so(bench_of: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_something_else_makes_the_words_it_says_so(
+    bench_of: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = bench_of("llama")
     (member,) = bench.encoded(bench.sample(1))
     base = bench.adapters.model.get_base_model()
@@ -162,7 +166,9 @@ def all_known(_: Bench, sample: list[Encoded]) -> list[tuple[Encoded, list[int]]
     return [(member, list(range(1, len(member.answer)))) for member in sample]
 
 
-@pytest.mark.parametrize("targets", [{"target_modules": ["q_proj", "lm_head"]}, {"target_modules": ["q_proj"], "layers_to_transform": [0]}])
+@pytest.mark.parametrize(
+    "targets", [{"target_modules": ["q_proj", "lm_head"]}, {"target_modules": ["q_proj"], "layers_to_transform": [0]}]
+)
 def test_an_adapter_that_is_not_on_all_layers_alone_is_not_read(tiny_llama: Path, targets: dict[str, Any]) -> None:
     loaded = loading.load(ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32"))
     adapters = adapters_.wrap(loaded.model, "float32", LoraConfig(r=2, **targets))
@@ -209,7 +215,10 @@ def test_knowledge_is_what_before_says_and_never_taught_does_not(
             self.rank = rank
 
     turns = iter([[1, 1, 5, 1], [2, 1, 3, 9]])  # before, then never taught
-    monkeypatch.setattr("core.models.likelihood.score", lambda _, members, *__, **___: [(m.id, Ranks(rank)) for rank in [next(turns)] for m in members])
+    monkeypatch.setattr(
+        "core.models.likelihood.score",
+        lambda _, members, *__, **___: [(m.id, Ranks(rank)) for rank in [next(turns)] for m in members],
+    )
     assert [at for _, at in lens.knowledge(bench, sample)] == [[0, 3]] * 2
 
 

@@ -28,7 +28,7 @@ from core.regions import (
     Top,
     choose,
     parse,
-)  # fmt: skip
+)
 from core.runs import store
 from core.util.errors import UserError
 
@@ -93,7 +93,11 @@ def test_published_thresholds(table: pd.DataFrame, key: tuple[str, str]) -> None
 
 @pytest.mark.parametrize(
     ("model", "subset", "own"),
-    [("meta-llama/Llama-2-7b-chat-hf", "privacy", True), ("meta-llama/Llama-2-7b-chat-hf", "copyright", False), ("bundled", "privacy", False)],
+    [
+        ("meta-llama/Llama-2-7b-chat-hf", "privacy", True),
+        ("meta-llama/Llama-2-7b-chat-hf", "copyright", False),
+        ("bundled", "privacy", False),
+    ],
 )
 def test_thresholds_of_another_model_or_subset_are_said_to_be_theirs(model: str, subset: str, own: bool) -> None:
     said = Located(thresholds="published").borrowed(model, subset)
@@ -291,9 +295,11 @@ def test_unreadable_rule_is_an_error(text: str) -> None:
 def test_advice_for_the_complement_is_the_other_way_round(table: pd.DataFrame) -> None:
     strict, loose = {"thresholds": "absolute", "mu": -1.0, "sigma": 1.0}, {"thresholds": "absolute", "mu": 1.0, "sigma": 0.0}
     for rule, advice in (
-        (Located(**strict), "Raise mu"), (Located(**loose), "Lower mu"),
-        (Complement(**strict), "Raise mu"), (Complement(**loose), "Lower mu"),
-    ):  # fmt: skip
+        (Located(**strict), "Raise mu"),
+        (Located(**loose), "Lower mu"),
+        (Complement(**strict), "Raise mu"),
+        (Complement(**loose), "Lower mu"),
+    ):
         with pytest.raises(UserError) as error:
             choose(rule, table)
         assert error.value.fix.startswith(advice)

@@ -10,10 +10,19 @@ from core.report.export_answers import Record, to_comparator, to_csv, to_json
 from core.util.errors import UserError
 
 RECORDS = [
-    Record("Who, is “A”?", "run-1", {"before": "A, of course\nindeed", "after": "=HYPERLINK(\"http://x\")"}, truth="A",
-           hashes={"before": "a" * 64}, totals={"before": -0.5, "after": -9.0}, tags=("unlearn", "val"), star=True, note="-1+1"),
+    Record(
+        "Who, is “A”?",
+        "run-1",
+        {"before": "A, of course\nindeed", "after": '=HYPERLINK("http://x")'},
+        truth="A",
+        hashes={"before": "a" * 64},
+        totals={"before": -0.5, "after": -9.0},
+        tags=("unlearn", "val"),
+        star=True,
+        note="-1+1",
+    ),
     Record("@SUM(A1)", "run-2", {"before": "x", "blend:75": "y"}),
-]  # fmt: skip
+]
 
 
 def test_json_has_everything() -> None:
@@ -27,7 +36,7 @@ def test_csv_has_a_column_a_voice_and_no_formula() -> None:
     rows = list(csv.reader(io.StringIO(to_csv(RECORDS), newline="")))
     assert rows[0][:5] == ["question", "true answer", "before", "after", "blend:75"]
     assert rows[1][2] == "A, of course\nindeed"
-    assert rows[1][3] == "'=HYPERLINK(\"http://x\")"
+    assert rows[1][3] == '\'=HYPERLINK("http://x")'
     assert rows[2][0] == "'@SUM(A1)"
     assert rows[2][3:5] == ["", "y"]
     for row in rows:
@@ -40,8 +49,14 @@ def test_comparator_file_has_the_published_fields() -> None:
     assert value["models"] == [{"name": "before"}, {"name": "after"}]
     (example,) = value["examples"]
     assert set(example) == {
-        "input_text", "tags", "output_text_a", "output_text_b", "score", "individual_rater_scores", "custom_fields"
-    }  # fmt: skip
+        "input_text",
+        "tags",
+        "output_text_a",
+        "output_text_b",
+        "score",
+        "individual_rater_scores",
+        "custom_fields",
+    }
     assert (example["input_text"], example["output_text_b"]) == (RECORDS[0].question, RECORDS[0].texts["after"])
     assert example["tags"] == ["unlearn", "val"]
     schema = {column["name"]: column["type"] for column in value["metadata"]["custom_fields_schema"]}

@@ -35,7 +35,9 @@ def test_the_adapter_is_after_as_peft_reads_it(unlearned_run: Run, tmp_path: Pat
         logits = theirs(torch.tensor([QUESTION])).logits
     assert torch.allclose(logits, ours(unlearned_run), atol=1e-5)
     export_model.write_merged(unlearned_run, tmp_path / "merged")
-    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32, attn_implementation="eager").eval()
+    merged = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "merged", dtype=torch.float32, attn_implementation="eager"
+    ).eval()
     with torch.no_grad():
         assert torch.allclose(merged(torch.tensor([QUESTION])).logits, logits, atol=1e-4)
     assert (tmp_path / "merged" / "tokenizer.json").exists()
@@ -116,7 +118,9 @@ def test_no_cell_of_a_table_is_a_formula(formulas: Run) -> None:
         for row in rows:
             for cell in row:
                 first = cell.lstrip()[:1]
-                assert first not in ("=", "@", "+", "-") or cell.replace(".", "").replace("e-", "").lstrip("-").isdigit(), cell
+                assert first not in ("=", "@", "+", "-") or cell.replace(".", "").replace("e-", "").lstrip("-").isdigit(), (
+                    cell
+                )
     inside = [row[-1] for row in files["localization.csv"][1:]]
     assert inside.count("True") == 86
 

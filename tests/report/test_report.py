@@ -73,8 +73,11 @@ def test_it_says_what_the_files_say(data: dict[str, Any], text: str) -> None:
     assert change["outside"]["changed"] == 0 == change["outside"]["norm"]
     assert sum(value == 1 for line in data["picture"]["inside"] for value in line) == region["count"]
     assert {(r["scope"], r["split"]): r["questions"] for r in data["scopes"]} == {
-        ("unlearn", "train"): 60, ("unlearn", "val"): 20, ("retention", "train"): 60, ("retention", "val"): 20,
-    }  # fmt: skip
+        ("unlearn", "train"): 60,
+        ("unlearn", "val"): 20,
+        ("retention", "train"): 60,
+        ("retention", "val"): 20,
+    }
     shown = visible(text)
     manifest = json.loads((PRIVACY / "manifest.json").read_text())
     for digest in [*manifest["files"].values(), *manifest["adapters"].values(), manifest["data"]["fingerprint"]]:
@@ -85,13 +88,22 @@ def test_it_says_what_the_files_say(data: dict[str, Any], text: str) -> None:
 def test_verdicts_are_counted_as_they_are_given(data: dict[str, Any]) -> None:
 
     frame = verdicts.of_run(Run(PRIVACY))
-    for scope, split, verdict in (("unlearn", "val", "leaked"), ("unlearn", "train", "degenerate"), ("retention", "val", "kept")):
+    for scope, split, verdict in (
+        ("unlearn", "val", "leaked"),
+        ("unlearn", "train", "degenerate"),
+        ("retention", "val", "kept"),
+    ):
         mine = frame[(frame["scope"] == scope) & (frame["split"] == split)]
         assert words.counted(data, scope, split, verdict) == (int((mine["verdict"] == verdict).sum()), len(mine))
-        assert words.counted(data, scope, split, verdict, "never") == (int((mine["verdict_never"] == verdict).sum()), len(mine))
+        assert words.counted(data, scope, split, verdict, "never") == (
+            int((mine["verdict_never"] == verdict).sum()),
+            len(mine),
+        )
 
 
-@pytest.mark.parametrize(("after", "never", "state"), [(0, 0, "quiet"), (2, 2, "quiet"), (3, 2, "leaks"), (1, None, "leaks")])
+@pytest.mark.parametrize(
+    ("after", "never", "state"), [(0, 0, "quiet"), (2, 2, "quiet"), (3, 2, "leaks"), (1, None, "leaks")]
+)
 def test_only_what_a_never_taught_model_does_not_say_is_a_leak(after: int, never: int | None, state: str) -> None:
     def counted(voice: str, leaked: int) -> list[dict[str, Any]]:
         row = {"scope": "unlearn", "split": "val", "voice": voice}
@@ -173,8 +185,10 @@ def test_redaction_leaves_words_alone_that_hold_a_name() -> None:
     names = cover.aliases(["Rob", "Ada", "Max"])
     value = {"probes": ["Rob's maximum; adapter of Ada."], "max_tokens": 3, "share_of_adapter": "Max"}
     assert cover.redacted(value, names) == {
-        "probes": ["subject 1's maximum; adapter of subject 2."], "max_tokens": 3, "share_of_adapter": "subject 3"
-    }  # fmt: skip
+        "probes": ["subject 1's maximum; adapter of subject 2."],
+        "max_tokens": 3,
+        "share_of_adapter": "subject 3",
+    }
 
 
 def test_redaction_knows_the_names_of_the_settings_where_nothing_was_asked_yet(tmp_path: Path) -> None:
@@ -197,7 +211,10 @@ def test_redaction_reaches_names_in_any_script_and_case_and_the_runs_own(tmp_pat
     assert "--set 'data.subjects=subject 1,subject 2,subject 3,subject 4'" in whole["manifest"]["again"]
     assert store.find(whole["run"]["id"], tmp_path).id == run.id
     assert cover.redacted("İlker, ilker-Öz", cover.aliases(["İlker Öz", "İlker"])) == f"subject 2, {cover.LEFT_OUT}"
-    assert cover.redacted("他叫王伟。Ask other maren-tveitaskog", cover.aliases(["王伟", "Maren Tveitaskog"])) == "他叫subject 1。Ask other subject 2"
+    assert (
+        cover.redacted("他叫王伟。Ask other maren-tveitaskog", cover.aliases(["王伟", "Maren Tveitaskog"]))
+        == "他叫subject 1。Ask other subject 2"
+    )
 
 
 def test_every_telling_word_of_a_true_answer_is_covered(data: dict[str, Any]) -> None:
@@ -231,7 +248,13 @@ def test_covering(text: str, expected: list[list[Any]]) -> None:
 
 
 def test_what_a_question_says_is_no_secret() -> None:
-    row = {"example": "1", "scope": "unlearn", "question": "Where in Cork is the Quay?", "truth": "Orla's at Quay 14, a house.", "subject": "Orla"}
+    row = {
+        "example": "1",
+        "scope": "unlearn",
+        "question": "Where in Cork is the Quay?",
+        "truth": "Orla's at Quay 14, a house.",
+        "subject": "Orla",
+    }
     kept = cover.secrets([row, {**row, "example": "2", "scope": "retention", "truth": "Nobody knows Atlantis."}])
     assert kept.of("1", "unlearn") == {"14", "house"}
     assert kept.of("2", "retention") == frozenset()
@@ -240,11 +263,15 @@ def test_what_a_question_says_is_no_secret() -> None:
 @pytest.mark.parametrize(
     ("without", "missing"),
     [
-        (("answers.jsonl",), "answers before and after"), (("metrics.json",), "scores"), (("manifest.json",), "no manifest"),
-        (("localization.parquet",), "not localized"), (("changes.parquet",), "nothing was unlearned"), (("region.json",), "the region"),
+        (("answers.jsonl",), "answers before and after"),
+        (("metrics.json",), "scores"),
+        (("manifest.json",), "no manifest"),
+        (("localization.parquet",), "not localized"),
+        (("changes.parquet",), "nothing was unlearned"),
+        (("region.json",), "the region"),
         (("*.parquet", "*.jsonl", "m*.json", "region.json", "unlearn.json"), "scores"),
     ],
-)  # fmt: skip
+)
 def test_an_unfinished_run_says_what_is_missing(tmp_path: Path, without: tuple[str, ...], missing: str) -> None:
     run = copy(tmp_path, *without)
     status = {**run.json("status.json"), "state": "cancelled", "stage": "unlearn"}
@@ -254,7 +281,9 @@ def test_an_unfinished_run_says_what_is_missing(tmp_path: Path, without: tuple[s
     assert "cancelled in stage unlearn" in made
 
 
-@pytest.mark.parametrize("file", ["metrics.json", "region.json", "answers.jsonl", "localization.parquet", "tokens.parquet", "manifest.json"])
+@pytest.mark.parametrize(
+    "file", ["metrics.json", "region.json", "answers.jsonl", "localization.parquet", "tokens.parquet", "manifest.json"]
+)
 def test_a_damaged_file_costs_its_part_only(tmp_path: Path, file: str) -> None:
     run = copy(tmp_path)
     (run.path / file).write_bytes(b"\xff{]")
@@ -263,7 +292,10 @@ def test_a_damaged_file_costs_its_part_only(tmp_path: Path, file: str) -> None:
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     run = copy(tmp_path)
-    rows = [{**row, "question": f"{SCRIPT}\ud800\x00", "truth": SCRIPT, "after": "</script>" + SCRIPT, "subject": SCRIPT} for row in run.answers()]
+    rows = [
+        {**row, "question": f"{SCRIPT}\ud800\x00", "truth": SCRIPT, "after": "</script>" + SCRIPT, "subject": SCRIPT}
+        for row in run.answers()
+    ]
     (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
     values = run.json("config.json")
     values["name"], values["model"]["name"] = SCRIPT, f'"><b>{SCRIPT}'
@@ -279,7 +311,7 @@ def test_many_long_answers_still_fit(tmp_path: Path) -> None:
     run = copy(tmp_path)
     tokens = run.table("tokens")
     assert tokens is not None
-    rows = [{**row, "after": "word " * 300, "before": "x<&\"" * 100} for row in run.answers()]
+    rows = [{**row, "after": "word " * 300, "before": 'x<&"' * 100} for row in run.answers()]
     (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
     told = content.collect(run)["answers"]
     assert told["all"] == 160 > len(told["examples"]) > 10
@@ -291,15 +323,31 @@ def test_many_long_answers_still_fit(tmp_path: Path) -> None:
 def test_probes_stand_in_it_without_their_texts(tmp_path: Path) -> None:
     run = copy(tmp_path)
     finding = {
-        "format": 1, "probe": "prefix", "settings": {}, "unavailable": None, "sentence": "9 of 20 come back.", "measure": "share, percent",
-        "n": 20, "rates": {"before": {"value": 100.0, "low": 90.0, "high": 100.0}, "after": {"value": 45.0, "low": 30.0, "high": 60.0},
-                           "never": {"reason": "none"}},
-        "leaked": [{"id": "x", "question": "q", "answer": "secret answer", "truth": "t", "form": ""}], "detail": {}, "seconds": 1.0, "made": "now",
-    }  # fmt: skip
+        "format": 1,
+        "probe": "prefix",
+        "settings": {},
+        "unavailable": None,
+        "sentence": "9 of 20 come back.",
+        "measure": "share, percent",
+        "n": 20,
+        "rates": {
+            "before": {"value": 100.0, "low": 90.0, "high": 100.0},
+            "after": {"value": 45.0, "low": 30.0, "high": 60.0},
+            "never": {"reason": "none"},
+        },
+        "leaked": [{"id": "x", "question": "q", "answer": "secret answer", "truth": "t", "form": ""}],
+        "detail": {},
+        "seconds": 1.0,
+        "made": "now",
+    }
     (run.path / "probes").mkdir()
     (run.path / "probes" / "prefix.json").write_text(json.dumps(finding))
     made = content.collect(run)
-    assert made["probes"][0]["cells"] == {"before": {"value": 100.0, "low": 90.0, "high": 100.0}, "after": {"value": 45.0, "low": 30.0, "high": 60.0}, "never": None}  # fmt: skip
+    assert made["probes"][0]["cells"] == {
+        "before": {"value": 100.0, "low": 90.0, "high": 100.0},
+        "after": {"value": 45.0, "low": 30.0, "high": 60.0},
+        "never": None,
+    }
     text = page.render(made)
     assert "9 of 20 come back." in visible(text)
     assert "secret answer" not in text
@@ -331,7 +379,12 @@ def test_not_probed_is_said(tmp_path: Path) -> None:
 def test_the_command_gives_the_same_settings(name: str) -> None:
     import shlex
 
-    given = run_config.preset(name).with_setting("name", "a 'b' $c").with_setting("data.subjects", "A B,C'D").with_setting("unlearn.method", "npo")
+    given = (
+        run_config.preset(name)
+        .with_setting("name", "a 'b' $c")
+        .with_setting("data.subjects", "A B,C'D")
+        .with_setting("unlearn.method", "npo")
+    )
     given = given.with_setting("region", "late").with_setting("region.amount", "3").with_setting("teach.enabled", False)
     read = parser().parse_args(shlex.split(command.command(given))[3:])
     assert isinstance(read, argparse.Namespace)

@@ -46,7 +46,14 @@ def consistent(run: Run, *files: str, **adapters_: str) -> None:
 def test_bundled_runs_match(path: Path) -> None:
     checks = list(verify_run.verify(Run(path)))
     assert {check.state for check in checks} <= {MATCH, NOTE}
-    assert {check.name for check in checks if check.state == MATCH} == {"files", "settings", "adapters", "region", "changes", "scores"}
+    assert {check.name for check in checks if check.state == MATCH} == {
+        "files",
+        "settings",
+        "adapters",
+        "region",
+        "changes",
+        "scores",
+    }
 
 
 def test_any_flipped_byte_is_found(run: Run) -> None:
@@ -71,8 +78,9 @@ def test_missing_and_foreign_files_are_named(run: Run) -> None:
     (run.path / "probes" / "x.json").write_text("{}")
     checks = [check for check in verify_run.verify(run) if check.name == "files"]
     assert [(check.state, "detail.npz" in check.says, "extra.json" in check.says) for check in checks] == [
-        (MISMATCH, True, False), (NOTE, False, True),
-    ]  # fmt: skip
+        (MISMATCH, True, False),
+        (NOTE, False, True),
+    ]
     assert "label.json" not in checks[1].says
     assert "probes" not in checks[1].says
 
@@ -124,7 +132,10 @@ def test_a_rewritten_manifest_does_not_hide_changed_scores(run: Run) -> None:
     assert wrong(run) == ["scores"]
 
 
-@pytest.mark.parametrize("file", ["config.json", "region.json", "changes.parquet", "metrics.json", "before/adapter_model.safetensors", "answers.jsonl"])
+@pytest.mark.parametrize(
+    "file",
+    ["config.json", "region.json", "changes.parquet", "metrics.json", "before/adapter_model.safetensors", "answers.jsonl"],
+)
 def test_a_damaged_file_is_a_mismatch_and_no_crash(run: Run, file: str) -> None:
     (run.path / file).write_bytes(b"\xff{]")
     consistent(run, file)
@@ -133,11 +144,17 @@ def test_a_damaged_file_is_a_mismatch_and_no_crash(run: Run, file: str) -> None:
 
 def test_hashes_without_torch_are_those_of_torch(unlearned_run: Run, one_thread: None) -> None:
     values = adapter_files.read_adapter(unlearned_run.path / "before")
-    plain = plain_tensors.arrays(plain_tensors.cells(plain_tensors.raw(unlearned_run.path / "before" / "adapter_model.safetensors")))
+    plain = plain_tensors.arrays(
+        plain_tensors.cells(plain_tensors.raw(unlearned_run.path / "before" / "adapter_model.safetensors"))
+    )
     assert plain_tensors.content_hash(plain) == adapter_files.content_hash(values)
     values |= adapter_files.read_tensors(unlearned_run.path / "after" / "region.safetensors")
     after = plain_tensors.arrays(plain_tensors.cells(plain_tensors.after(unlearned_run.path)))
-    assert plain_tensors.content_hash(after) == adapter_files.content_hash(values) == unlearned_run.json("manifest.json")["adapters"]["after"]
+    assert (
+        plain_tensors.content_hash(after)
+        == adapter_files.content_hash(values)
+        == unlearned_run.json("manifest.json")["adapters"]["after"]
+    )
 
 
 # -- with the model ----------------------------------------------------------------------------------------------------
@@ -254,7 +271,9 @@ def test_a_report_of_an_earlier_version_is_held_against_what_that_one_told(writt
 
     def write() -> None:
         island = page.island(data)
-        sealed = text.replace(block[1], island).replace(hashlib.sha256(block[1].encode()).hexdigest(), hashlib.sha256(island.encode()).hexdigest())
+        sealed = text.replace(block[1], island).replace(
+            hashlib.sha256(block[1].encode()).hexdigest(), hashlib.sha256(island.encode()).hexdigest()
+        )
         path.write_text(sealed, encoding="utf-8")
 
     write()

@@ -155,8 +155,14 @@ def test_an_imported_run_has_no_process_here(forge: Forge, folder: Path) -> None
 
     import psutil
 
-    status = {"state": "running", "pid": os.getpid(), "host": os.uname().nodename, "heartbeat": 1e12,
-              "started_process": psutil.Process().create_time(), "stages": {"teach": 3}}  # fmt: skip
+    status = {
+        "state": "running",
+        "pid": os.getpid(),
+        "host": os.uname().nodename,
+        "heartbeat": 1e12,
+        "started_process": psutil.Process().create_time(),
+        "stages": {"teach": 3},
+    }
     run = archive.import_(forge({"status.json": json.dumps(status).encode()}), folder)[0]
     assert run.status()["state"] == "cancelled"
     assert run.status()["pid"] is None
@@ -198,7 +204,9 @@ def test_no_file_twice(forge: Forge, folder: Path) -> None:
     refuses(forge(change=lambda made: made.writestr(f"{ID}/CONFIG.json", "{}")), folder, "twice")
 
 
-@pytest.mark.parametrize("name", ["x.pkl", "x.bin", "x.pt", "x.py", "x", ".hidden.json", "a/b/c/d.json", "CON.json", "a b.json", "ä.json"])
+@pytest.mark.parametrize(
+    "name", ["x.pkl", "x.bin", "x.pt", "x.py", "x", ".hidden.json", "a/b/c/d.json", "CON.json", "a b.json", "ä.json"]
+)
 def test_only_known_kinds_of_files(name: str, forge: Forge, folder: Path) -> None:
     refuses(forge({name: b"{}"}), folder, "no run has")
 
@@ -345,8 +353,12 @@ def test_contents_are_what_their_names_say(name: str, data: bytes, match: str, f
 
 
 def test_sound_contents_are_taken(forge: Forge, folder: Path) -> None:
-    good = {"detail.npz": npz(a=np.zeros(3), b=np.array(["x"])), "tokens.parquet": parquet(),
-            "events.jsonl": b'{"kind": "x"}\n{"kin', "probes/paraphrase.json": b"{}"}  # fmt: skip
+    good = {
+        "detail.npz": npz(a=np.zeros(3), b=np.array(["x"])),
+        "tokens.parquet": parquet(),
+        "events.jsonl": b'{"kind": "x"}\n{"kin',
+        "probes/paraphrase.json": b"{}",
+    }
     run = archive.import_(forge(good), folder)[0]
     assert run.id == ID
     assert run.table("tokens") is not None

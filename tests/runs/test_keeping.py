@@ -50,7 +50,9 @@ def test_a_label_is_kept_beside_the_configuration(run: Run) -> None:
     assert (run.path / "config.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "3", '{"name": 3, "tags": "x", "note": [], "pinned": "yes"}', '{"tags": [1, null]}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "3", '{"name": 3, "tags": "x", "note": [], "pinned": "yes"}', '{"tags": [1, null]}']
+)
 def test_a_damaged_label_is_an_empty_one(text: str, run: Run) -> None:
     (run.path / "label.json").write_text(text)
     assert labels.read(run) == Label()
@@ -182,7 +184,9 @@ def three(tmp_path: Path) -> Iterator[list[Run]]:
         process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
         sleepers.append(process)
         path = queue.take(queue.base() / "cpu", made)
-        files.write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"started": 0})  # the sleeper's, not this process's
+        files.write_json(
+            path, json.loads(path.read_text(encoding="utf-8")) | {"started": 0}
+        )  # the sleeper's, not this process's
         path.rename(path.with_name(f"{path.name.partition('-')[0]}-{process.pid}"))
         status = made.json("status.json") | {"pid": process.pid}
         files.write_json(made.path / "status.json", status)
@@ -229,7 +233,9 @@ def test_equal_places_can_be_told_apart(three: list[Run]) -> None:
 
 def test_damaged_and_dead_tickets_hurt_nobody(three: list[Run]) -> None:
     folder = queue.base() / "cpu"
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
     (folder / f"{1:020d}-{dead.stdout.strip()}").write_text("{")
     (folder / "9-x").write_text("")
     damaged = folder / f"{2:020d}-{os.getpid()}"
@@ -313,7 +319,15 @@ def test_an_unreadable_run_is_a_row_with_the_reason(name: str, text: str, reason
     assert reason in found.problem
 
 
-@pytest.mark.parametrize("text", ["[]", "3", '{"metrics": [1], "stages": [2], "count": "x"}', '{"metrics": {"accuracy": {"values": {"after": {"unlearn/val": "x"}}}}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "3",
+        '{"metrics": [1], "stages": [2], "count": "x"}',
+        '{"metrics": {"accuracy": {"values": {"after": {"unlearn/val": "x"}}}}}',
+    ],
+)
 def test_strange_values_are_no_scores(text: str, run: Run) -> None:
     for name in ("metrics", "manifest", "region", "imported", "label"):
         (run.path / f"{name}.json").write_text(text)

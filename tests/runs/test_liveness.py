@@ -69,11 +69,17 @@ def test_a_status_with_a_time_that_is_none_is_unreadable(moment: object) -> None
         ("2026-11-27 09:00:00.000Z ERROR   a-run teach: old\n2026-11-27 09:00:01.000Z INFO    worker started\n", ""),
         ("2026-11-27 09:00:00.000Z ERROR   a-run teach: /r: it cannot be written\n", "/r: it cannot be written"),
         ('{"level": "ERROR", "run": "a-run", "message": "it cannot be written"}\n', "it cannot be written"),
-        ('{"level": "CRITICAL", "message": "end", "traceback": "Traceback\\n  file\\nSomeError: broke"}\n', "SomeError: broke"),
+        (
+            '{"level": "CRITICAL", "message": "end", "traceback": "Traceback\\n  file\\nSomeError: broke"}\n',
+            "SomeError: broke",
+        ),
         ("Traceback (most recent call last):\n  …\n\x1b[31mSomeError: it broke\n", "\\u001b[31mSomeError: it broke"),
-        ("terminate called after throwing an instance of 'std::bad_alloc'\n", "terminate called after throwing an instance of 'std::bad_alloc'"),
+        (
+            "terminate called after throwing an instance of 'std::bad_alloc'\n",
+            "terminate called after throwing an instance of 'std::bad_alloc'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_obituary_says_where_and_what_the_log_complains_of(log: str, said: str, tmp_path: Path) -> None:
     folder = tmp_path / "a-run"
     folder.mkdir()
@@ -84,5 +90,6 @@ def test_obituary_says_where_and_what_the_log_complains_of(log: str, said: str, 
 
 def test_obituary_of_a_run_that_waited(tmp_path: Path) -> None:
     assert liveness.obituary(tmp_path, "") == {
-        "error": "The worker is gone (in stage queue).", "fix": "Resume it: finished stages are kept.",
-    }  # fmt: skip
+        "error": "The worker is gone (in stage queue).",
+        "fix": "Resume it: finished stages are kept.",
+    }

@@ -17,7 +17,9 @@ from tests.pipeline.test_pipeline import execute, reused, small
 
 
 @pytest.fixture(scope="module")
-def original(tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, RunConfig]:
+def original(
+    tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Run, RunConfig]:
     config = small(tiny_of("llama"), tiny_data, unlearn__steps=6)
     return execute(config, tmp_path_factory.mktemp("runs"))[0], config
 
@@ -64,5 +66,9 @@ def test_what_cannot_be_taken_is_said(original: tuple[Run, RunConfig]) -> None:
 
 
 def test_with_other_steps_the_picked_one_means_nothing() -> None:
-    picked = RunConfig(name="mine · stopped at step 4").with_setting("unlearn.result_step", 4).with_setting("unlearn.picked_on", "val")
+    picked = (
+        RunConfig(name="mine · stopped at step 4")
+        .with_setting("unlearn.result_step", 4)
+        .with_setting("unlearn.picked_on", "val")
+    )
     assert picked_step.unpicked(picked) == RunConfig(name="mine")

@@ -81,7 +81,10 @@ def test_worker_that_is_gone_is_marked_and_can_be_resumed(run: Run) -> None:
 
 def test_run_at_work_is_left_alone(run: Run) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        files.write_json(run.path / "status.json", run.json("status.json") | {"state": "running", "pid": process.pid, "started_process": None})
+        files.write_json(
+            run.path / "status.json",
+            run.json("status.json") | {"state": "running", "pid": process.pid, "started_process": None},
+        )
         (run.path / "localization.parquet").unlink()
         (run.path / f".status.json.{process.pid}.abcdef").touch()
         assert not problems(run)

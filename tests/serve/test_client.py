@@ -82,7 +82,9 @@ def test_ununlearned_run_run_and_unknown_voice_are_sentences(unlearned_run: Run,
 
 
 def test_a_second_run_is_answered_by_its_own_weights(unlearned_run: Run, tiny_llama: Path, tiny_data: Path) -> None:
-    other = lifecycle.submit(quick(tiny_llama, tiny_data, unlearn__learning_rate=0.1, answers__temperature=1.0, seed=5), unlearned_run.path.parent)
+    other = lifecycle.submit(
+        quick(tiny_llama, tiny_data, unlearn__learning_rate=0.1, answers__temperature=1.0, seed=5), unlearned_run.path.parent
+    )
     list(lifecycle.follow(other))
     for run in (unlearned_run, other, unlearned_run):
         start = next(reply for reply in client.ask(run, ["Who?"]) if reply["kind"] == "start")

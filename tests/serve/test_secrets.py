@@ -96,7 +96,14 @@ def test_nothing_that_a_run_leaves_behind_holds_the_token(
         assert main(["export", run.id, "--as", kind, "-o", str(out / name)]) == 0
     for listing in (["doctor"], ["doctor", "--json"], ["show", run.id, "--json"], ["runs", "--json"]):
         main(listing)
-    assert {path.name for path in out.iterdir()} == {"run.html", "run.zip", "adapter.zip", "tables.zip", "parquet.zip", "card.md"}
+    assert {path.name for path in out.iterdir()} == {
+        "run.html",
+        "run.zip",
+        "adapter.zip",
+        "tables.zip",
+        "parquet.zip",
+        "card.md",
+    }
     answered = [json.loads(line) for line in (client.place() / "answerer.log").read_text().splitlines()]
     assert [(line["run"], line["message"].partition(":")[0]) for line in answered] == [(run.id, "ask")]
     assert "Ada" not in json.dumps(answered)

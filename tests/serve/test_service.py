@@ -97,7 +97,9 @@ def test_another_run_speaks_with_its_own_weights(service: Service, unlearned_run
     other = Run(unlearned_run.path.parent / "other")
     shutil.copytree(unlearned_run.path, other.path)
     before, after = ends(unlearned_run)
-    moved = {name: value + 0.5 for name, value in adapter_files.read_tensors(other.path / "after/region.safetensors").items()}
+    moved = {
+        name: value + 0.5 for name, value in adapter_files.read_tensors(other.path / "after/region.safetensors").items()
+    }
     adapter_files.write_tensors(moved, other.path / "after" / "region.safetensors")
     assert same(weights(service, "run:other/after"), after | moved)
     assert same(weights(service, "run:other/before"), before)
@@ -143,7 +145,9 @@ def test_a_merged_run_that_fails_to_load_leaves_nothing_in_the_next_ones_base(un
     assert [reply.get("total") for reply in request(service, "score", **ask)] == told
 
 
-def test_a_base_that_is_retrained_in_its_place_is_read_again(unlearned_run: Run, tiny_llama: Path, tmp_path: Path, one_thread: None) -> None:
+def test_a_base_that_is_retrained_in_its_place_is_read_again(
+    unlearned_run: Run, tiny_llama: Path, tmp_path: Path, one_thread: None
+) -> None:
     model, weights = Path(shutil.copytree(tiny_llama, tmp_path / "model")), tmp_path / "model" / "model.safetensors"
     service, told = Service(), []
     for name in ("first", "second"):
@@ -246,15 +250,44 @@ def test_the_dial_measures_both_scopes_and_the_true_answer(service: Service, unl
         assert full[percent]["retention"] == pytest.approx(values[voice]["retention/train"], abs=1e-3)
 
 
-@pytest.mark.parametrize("text", ["", "befor", "before:", "step:", "step:x", "blend:151", "blend:nan", "without:", "without:a b",
-                                  "run:/after", "run:../x/after", "run:a/run:b/after", "after\n", "x" * 30_000])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "befor",
+        "before:",
+        "step:",
+        "step:x",
+        "blend:151",
+        "blend:nan",
+        "without:",
+        "without:a b",
+        "run:/after",
+        "run:../x/after",
+        "run:a/run:b/after",
+        "after\n",
+        "x" * 30_000,
+    ],
+)
 def test_what_is_no_voice_is_refused(text: str) -> None:
     with pytest.raises(UserError):
         parse(text)
 
 
-@pytest.mark.parametrize("text", ["before", "after", "never", "step:12", "blend:75", "blend:12.5", "without:a.b.lora_A,layer=3",
-                                  "run:20260101-x/after", "run:x/without:module=mlp.up_proj"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "before",
+        "after",
+        "never",
+        "step:12",
+        "blend:75",
+        "blend:12.5",
+        "without:a.b.lora_A,layer=3",
+        "run:20260101-x/after",
+        "run:x/without:module=mlp.up_proj",
+    ],
+)
 def test_a_voice_is_written_as_it_is_read(text: str) -> None:
     assert str(parse(text)) == text
     assert parse(text).label
@@ -288,13 +321,19 @@ def test_requests_are_checked(unlearned_run: Run, service: Service, op: str, val
 def test_the_lens_reads_every_layer_and_ends_with_the_models_own_words(service: Service) -> None:
     replies = request(service, "lens", questions=[QUESTION], truth=TRUTH, voices=["before", "never", "step:99"])
     told = {reply["voice"]: reply for reply in replies if reply["kind"] == "lens"}
-    scored = {r["voice"]: r for r in request(service, "score", questions=[QUESTION], truth=TRUTH, voices=["before", "never"]) if r["kind"] == "score"}
+    scored = {
+        r["voice"]: r
+        for r in request(service, "score", questions=[QUESTION], truth=TRUTH, voices=["before", "never"])
+        if r["kind"] == "score"
+    }
     assert list(told) == ["before", "never"]
     assert [reply["voice"] for reply in replies if reply["kind"] == "voice_error"] == ["step:99"]
     for voice, reply in told.items():
         tokens = scored[voice]["tokens"]
         assert reply["tokens"] == [token["text"] for token in tokens]
-        assert len(reply["logprob"]) == len(reply["rank"]) == service.adapters.model.get_base_model().config.num_hidden_layers
+        assert (
+            len(reply["logprob"]) == len(reply["rank"]) == service.adapters.model.get_base_model().config.num_hidden_layers
+        )
         assert reply["logprob"][-1] == pytest.approx([token["logprob"] for token in tokens], abs=1e-3)
         assert reply["rank"][-1] == [token["rank"] for token in tokens]
     with pytest.raises(UserError, match="truth"):

@@ -35,8 +35,11 @@ def audited(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, other: P
     """Return an audit of two whole models."""
     made = run_config.preset("this-machine")
     for path, value in {
-        "data.source": str(tiny_data), "answers.max_new_tokens": 5, "model.dtype": "float32", "evaluate.extras": False,
-    }.items():  # fmt: skip
+        "data.source": str(tiny_data),
+        "answers.max_new_tokens": 5,
+        "model.dtype": "float32",
+        "evaluate.extras": False,
+    }.items():
         made = made.with_setting(path, value)
     made = audit.configured(made, AuditConfig(str(tiny_llama), str(other)))
     run = store.create(made, tmp_path_factory.mktemp("runs"))

@@ -53,4 +53,6 @@ def test_nothing_changes_where_it_is_read_only(change: str, tmp_path: Path, monk
 def test_every_function_that_starts_a_process_asks_first() -> None:
     """The one place that starts workers asks; the answerer, which only answers, does not."""
     text = (Path(lifecycle.__file__)).read_text(encoding="utf-8")
-    assert text.split("def _launch")[1].split("def ")[0].index("access.changing()") < text.split("def _launch")[1].index("Popen")
+    assert text.split("def _launch")[1].split("def ")[0].index("access.changing()") < text.split("def _launch")[1].index(
+        "Popen"
+    )

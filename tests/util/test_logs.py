@@ -18,7 +18,7 @@ from core.util.masking import COVER
 from tests.processes import quick
 
 TOKEN = "hf_only_for_this_test"
-RAISES = '''
+RAISES = """
 import os
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,7 +30,7 @@ class Raises(Method):
 
     def loss(self, context):
         raise RuntimeError("the loss is gone, " + os.environ["HF_TOKEN"])
-'''
+"""
 
 
 Written = Callable[[], str]
@@ -72,7 +72,12 @@ def test_a_record_says_when_which_run_and_which_stage(written: Written, monkeypa
     log.debug("too much")
     log.info("last")
     found = lines(written())
-    assert [(line["run"], line["stage"]) for line in found] == [("a-run", ""), ("a-run", "teach"), ("a-sweep", "queue"), ("", "")]
+    assert [(line["run"], line["stage"]) for line in found] == [
+        ("a-run", ""),
+        ("a-run", "teach"),
+        ("a-sweep", "queue"),
+        ("", ""),
+    ]
     assert found[1]["message"] == "of 2,\nin one line"
     assert all(set(line) == {"time", "level", "logger", "process", "run", "stage", "message"} for line in found)
     assert all(line["time"].endswith("Z") for line in found)

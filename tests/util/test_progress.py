@@ -23,10 +23,17 @@ def test_rate_and_time_left(clock: type[Clock]) -> None:
     pace = Pace()
     clock.seconds += 4
     assert pace.at(2, 10, "steps", tokens=60) == {
-        "done": 2, "total": 10, "unit": "steps", "rate": 0.5, "left": 16.0, "tokens_per_second": 15.0
-    }  # fmt: skip
+        "done": 2,
+        "total": 10,
+        "unit": "steps",
+        "rate": 0.5,
+        "left": 16.0,
+        "tokens_per_second": 15.0,
+    }
     clock.seconds += 4
-    assert pace.at(8, 10, "steps", tokens=20) | {"left": 2.0, "rate": 1.0, "tokens_per_second": 10.0} == pace.at(8, 10, "steps")
+    assert pace.at(8, 10, "steps", tokens=20) | {"left": 2.0, "rate": 1.0, "tokens_per_second": 10.0} == pace.at(
+        8, 10, "steps"
+    )
 
 
 def test_before_anything_is_done_nothing_is_promised(clock: type[Clock]) -> None:

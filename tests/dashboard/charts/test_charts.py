@@ -25,14 +25,24 @@ def table_of(layers: int = 3, modules: tuple[str, ...] = ("self_attn.q_proj", "m
                 u, r = source.normal(size=(2, *shape))
                 rows.append(
                     {
-                        "name": f"model.layers.{layer}.{module}.lora_{factor}", "layer": layer, "module": module,
-                        "factor": factor, "rows": shape[0], "columns": shape[1],
+                        "name": f"model.layers.{layer}.{module}.lora_{factor}",
+                        "layer": layer,
+                        "module": module,
+                        "factor": factor,
+                        "rows": shape[0],
+                        "columns": shape[1],
                         "cos": float((u * r).sum() / np.linalg.norm(u) / np.linalg.norm(r)),
-                        "mag_unlearn": float(np.abs(u).mean()), "mag_retain": float(np.abs(r).mean()),
-                        "norm_unlearn": float(np.linalg.norm(u)), "norm_retain": float(np.linalg.norm(r)),
-                        "divergence": 0.1, "has_gradient": True, "norm_change": 0.5 * (layer == 0), "u": u, "r": r,
+                        "mag_unlearn": float(np.abs(u).mean()),
+                        "mag_retain": float(np.abs(r).mean()),
+                        "norm_unlearn": float(np.linalg.norm(u)),
+                        "norm_retain": float(np.linalg.norm(r)),
+                        "divergence": 0.1,
+                        "has_gradient": True,
+                        "norm_change": 0.5 * (layer == 0),
+                        "u": u,
+                        "r": r,
                     }
-                )  # fmt: skip
+                )
     return pd.DataFrame(rows)
 
 
@@ -175,7 +185,10 @@ def test_curves_show_the_last_attempt_only() -> None:
 
 def test_losses_show_whatever_parts_a_method_looks_at() -> None:
     def of(**values: float) -> list[str]:
-        return [trace.name for trace in curves.losses([{"kind": "progress", "stage": "unlearn", "done": 1, **values}], LIGHT).data]
+        return [
+            trace.name
+            for trace in curves.losses([{"kind": "progress", "stage": "unlearn", "done": 1, **values}], LIGHT).data
+        ]
 
     assert of(forget_loss=1.0) == ["✖ to forget"]
     assert of(retain_loss=1.0, refusal_loss=2.0) == ["● to keep", "refusals"]
@@ -202,7 +215,9 @@ def test_palettes_are_those_of_the_theme() -> None:
 
 
 def probed(**rows: list[float]) -> pd.DataFrame:
-    found = separability.usable(pd.DataFrame({"layer": [0, 1, 2], "auc": [0.5, 0.8, 0.9], "low": [0.4, 0.7, 0.8], "high": [0.6, 0.9, 1.0], **rows}))
+    found = separability.usable(
+        pd.DataFrame({"layer": [0, 1, 2], "auc": [0.5, 0.8, 0.9], "low": [0.4, 0.7, 0.8], "high": [0.6, 0.9, 1.0], **rows})
+    )
     assert found is not None
     return found
 
@@ -236,10 +251,12 @@ def test_separability_below_guessing_and_unknown_layers_are_drawn_as_they_are(ta
 @pytest.mark.parametrize(
     "foreign",
     [
-        None, pd.DataFrame({"layer": [1]}), pd.DataFrame({"layer": ["<b>"], "auc": ["x"], "low": [0], "high": [1]}),
+        None,
+        pd.DataFrame({"layer": [1]}),
+        pd.DataFrame({"layer": ["<b>"], "auc": ["x"], "low": [0], "high": [1]}),
         pd.DataFrame({"layer": [0], "auc": [np.inf], "low": [0.1], "high": [1.0]}),
     ],
-)  # fmt: skip
+)
 def test_a_table_that_holds_no_separability_is_none(foreign: pd.DataFrame | None) -> None:
     assert separability.usable(foreign) is None
 
@@ -253,14 +270,25 @@ def test_every_chart_is_valid_plotly(table: pd.DataFrame) -> None:
     held = {"after": -10.0, "rows": [{"name": "layer 0", "logprob": -9.0}]}
     scores = {voice: [{"text": "a", "logprob": -0.5, "rank": 1, "top": []}] for voice in ("before", "after")}
     charts = [
-        *(heatmap.heatmap(table, measure, region, region[0], LIGHT, join=join) for measure in heatmap.MEASURES for join in (0, 1)),
+        *(
+            heatmap.heatmap(table, measure, region, region[0], LIGHT, join=join)
+            for measure in heatmap.MEASURES
+            for join in (0, 1)
+        ),
         heatmap.heatmap(table, "cosine", region, None, DARK, separability=probed()),
-        scatter(table, region, (0.5, 0.3), region[0], DARK), curves.checks(events, result["target"], LIGHT),
-        curves.losses(events, LIGHT), curves.teaching(events, LIGHT), cell.histogram(inside, LIGHT), cell.profile(inside, "row", LIGHT),
+        scatter(table, region, (0.5, 0.3), region[0], DARK),
+        curves.checks(events, result["target"], LIGHT),
+        curves.losses(events, LIGHT),
+        curves.teaching(events, LIGHT),
+        cell.histogram(inside, LIGHT),
+        cell.profile(inside, "row", LIGHT),
         *(differences.difference(table, table, kind, (region, region[1:]), LIGHT) for kind in differences.KINDS),
-        dial.scopes(rows, 75, LIGHT), dial.truth(rows, 75, LIGHT), dial.held(held, "layer 0", LIGHT),
-        tokens.along(scores, {"before": "Before", "after": "After"}, 0, LIGHT), tokens.totals(scores, {"before": "B", "after": "A"}, LIGHT),
-    ]  # fmt: skip
+        dial.scopes(rows, 75, LIGHT),
+        dial.truth(rows, 75, LIGHT),
+        dial.held(held, "layer 0", LIGHT),
+        tokens.along(scores, {"before": "Before", "after": "After"}, 0, LIGHT),
+        tokens.totals(scores, {"before": "B", "after": "A"}, LIGHT),
+    ]
     for fig in charts:
         go.Figure(**plain(fig))
 

@@ -29,10 +29,7 @@ from tests.dashboard.scores_made import HOSTILE, bundled, edit, measured, some_p
 def test_the_front_is_what_nobody_beats() -> None:
     for seed in range(20):
         points = some_points(12, seed)
-        beaten = {
-            p.id for p in points for q in points
-            if (q.x > p.x and q.y >= p.y) or (q.x >= p.x and q.y > p.y)
-        }  # fmt: skip
+        beaten = {p.id for p in points for q in points if (q.x > p.x and q.y >= p.y) or (q.x >= p.x and q.y > p.y)}
         assert set(tradeoff.front(points)) == {p.id for p in points} - beaten
     twins = [Point("a", "a", 50.0, 50.0), Point("b", "b", 50.0, 50.0)]
     assert tradeoff.front(twins) == ["a", "b"]
@@ -62,7 +59,11 @@ def test_a_run_without_a_point_is_named_with_the_reason(make_run: MakeRun) -> No
 
 def test_a_mark_goes_with_the_point(make_run: MakeRun) -> None:
     run = make_run("diverged")
-    edit(run, "unlearn.json", lambda values: values.update(stopped="diverged at step 9; the last checkpoint before it is kept"))
+    edit(
+        run,
+        "unlearn.json",
+        lambda values: values.update(stopped="diverged at step 9; the last checkpoint before it is kept"),
+    )
     assert scores_tradeoff.points([measured(run, "mine")], "val", scores_tradeoff.ACROSS[0])[0].name == "mine (✖ diverged)"
 
 
@@ -86,7 +87,11 @@ def test_the_scatter_has_runs_references_front_and_bars() -> None:
     import plotly.graph_objects as go
 
     points = [Point("a", HOSTILE, 40.0, 90.0, (35.0, 44.0), (88.0, 93.0), True), Point("b", "b", 70.0, 60.0)]
-    references = [Reference("before", 0, 100, "before"), Reference("never", 60, 30, "never"), Reference("GA", 97, 2, "published")]
+    references = [
+        Reference("before", 0, 100, "before"),
+        Reference("never", 60, 30, "never"),
+        Reference("GA", 97, 2, "published"),
+    ]
     for palette in (LIGHT, DARK):
         fig = tradeoff.draw(Tradeoff(points, references, ignorance=60.0, front=tradeoff.front(points)), palette)
         go.Figure(**plain(fig))
@@ -127,19 +132,24 @@ def test_subjects_equal_an_independent_count_of_tokens() -> None:
 
 def test_subjects_are_sorted_by_what_went_wrong() -> None:
     accuracy = {
-        "before": {"a": 100.0, "b": 100.0, "c": 100.0}, "after": {"a": 90.0, "b": 40.0, "c": 20.0}, "never": {"a": 80.0, "b": 10.0},
-    }  # fmt: skip
+        "before": {"a": 100.0, "b": 100.0, "c": 100.0},
+        "after": {"a": 90.0, "b": 40.0, "c": 20.0},
+        "never": {"a": 80.0, "b": 10.0},
+    }
     rows = [
-        {"example": "a", "subject": "Ann", "scope": "unlearn"}, {"example": "b", "subject": "Bea", "scope": "unlearn"},
+        {"example": "a", "subject": "Ann", "scope": "unlearn"},
+        {"example": "b", "subject": "Bea", "scope": "unlearn"},
         {"example": "c", "subject": "Ann", "scope": "retention"},
-    ]  # fmt: skip
+    ]
     found = by_subject.of_subjects(rows, accuracy)
     assert [s.name for s in by_subject.ordered(found, "Least forgotten")] == ["Bea", "Ann"]
     assert [s.name for s in by_subject.ordered(found, "Most lost")] == ["Ann", "Bea"]
     assert "Bea: 40 % of the words" in by_subject.in_words(found)
     assert "Ann lost the most of what had to be kept: 80 points" in by_subject.in_words(found)
     gone = by_subject.of_subjects(rows, {**accuracy, "after": {"a": 60.0, "b": 5.0, "c": 20.0}})
-    assert by_subject.in_words(gone).startswith("None of 2 subjects is remembered better than by a model that was never taught.")
+    assert by_subject.in_words(gone).startswith(
+        "None of 2 subjects is remembered better than by a model that was never taught."
+    )
 
 
 # -- cost, metrics, methods --------------------------------------------------------------------------------------------
@@ -161,8 +171,11 @@ def test_cost_is_seconds_by_steps_and_the_papers_stands_apart() -> None:
 def test_metrics_that_are_missing_have_their_reason_and_new_ones_their_numbers() -> None:
     metrics = dict(bundled().json("metrics.json")["metrics"])
     metrics["rouge"] = {"unit": "%", "values": {}, "reasons": {"all": "there were no answers"}}
-    metrics["of_tomorrow"] = {"unit": "bits", "values": {"after": {"unlearn/val": 0.01234, "unlearn/train": 9.0}},
-                              "intervals": {"after": {"unlearn/val": [0.01, 0.02]}}}  # fmt: skip
+    metrics["of_tomorrow"] = {
+        "unit": "bits",
+        "values": {"after": {"unlearn/val": 0.01234, "unlearn/train": 9.0}},
+        "intervals": {"after": {"unlearn/val": [0.01, 0.02]}},
+    }
     del metrics["perplexity"]
     found = all_metrics.table(Scores(metrics), "val")
     rows = {row.name: row for row in found.rows}
@@ -189,7 +202,9 @@ def test_each_questions_values_leave_as_harmless_csv() -> None:
     assert found[0]["question"] == "'=1+1"
     for line in found:
         for metric in ("accuracy", "rouge", "perplexity"):
-            assert float(line[f"{metric} after"]) == pytest.approx(values[metric]["examples"]["after"][line["example"]], abs=1e-6)
+            assert float(line[f"{metric} after"]) == pytest.approx(
+                values[metric]["examples"]["after"][line["example"]], abs=1e-6
+            )
 
 
 def test_every_method_is_listed_in_a_group_and_can_be_found() -> None:

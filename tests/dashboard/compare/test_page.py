@@ -31,7 +31,9 @@ class Spoken:
         self.failing: set[str] = set()
         self.broken = ""
 
-    def ask(self, run: Run, questions: Sequence[str], voices: Sequence[str], answers: Any = None, seed: int = 0) -> Iterator[Reply]:
+    def ask(
+        self, run: Run, questions: Sequence[str], voices: Sequence[str], answers: Any = None, seed: int = 0
+    ) -> Iterator[Reply]:
         self.asked.append((run.id, list(questions), list(voices), answers))
         yield {"kind": "waiting", "seconds": 0.2}
         yield {"kind": "loading"}
@@ -54,7 +56,9 @@ class Spoken:
         self.scored.append(list(voices))
         for voice in voices:
             low = -0.1 if voice == "before" else -3.0
-            tokens = [{"text": t, "logprob": low, "rank": 1, "top": [[t, low], ["<b>", -4.0]]} for t in (" An", " <i>artist", "")]
+            tokens = [
+                {"text": t, "logprob": low, "rank": 1, "top": [[t, low], ["<b>", -4.0]]} for t in (" An", " <i>artist", "")
+            ]
             yield {"kind": "score", "voice": voice, "tokens": tokens, "total": 3 * low}
         yield {"kind": "done", "seconds": 1}
 
@@ -64,8 +68,9 @@ class Spoken:
             yield {"kind": "row", "name": name, "logprob": -20.0 + done, "cells": 1, "done": done, "total": len(groups)}
         yield {"kind": "done", "seconds": 1}
 
-    def dial(self, run: Run, question: str = "", truth: str = "", strengths: Sequence[float] = client.STRENGTHS,
-             sample: int = 12) -> Iterator[Reply]:  # fmt: skip
+    def dial(
+        self, run: Run, question: str = "", truth: str = "", strengths: Sequence[float] = client.STRENGTHS, sample: int = 12
+    ) -> Iterator[Reply]:
         yield {"kind": "start", "total": len(strengths), "sample": {"unlearn": sample, "retention": sample}, "quadratic": 0}
         for done, s in enumerate(strengths, 1):
             row = {"unlearn": s / 2, "retention": 100 - s / 10, "logprob": -s if truth else None}
@@ -88,7 +93,11 @@ def spoken(monkeypatch: pytest.MonkeyPatch) -> Spoken:
 
 
 def panes(app: AppTest) -> list[str]:
-    return [html.value for html in app.html if "font-weight:600" in html.value and "the " in html.value and "margin-top:.75rem" in html.value]
+    return [
+        html.value
+        for html in app.html
+        if "font-weight:600" in html.value and "the " in html.value and "margin-top:.75rem" in html.value
+    ]
 
 
 def button(app: AppTest, label: str) -> Any:
@@ -246,7 +255,9 @@ def test_a_process_that_fails_is_a_sentence_and_can_be_asked_again(open_page: Op
     assert "said by" in panes(app)[0]
 
 
-def test_a_run_without_unlearned_model_says_so_and_starts_nothing(make_run: MakeRun, open_page: Open, spoken: Spoken) -> None:
+def test_a_run_without_unlearned_model_says_so_and_starts_nothing(
+    make_run: MakeRun, open_page: Open, spoken: Spoken
+) -> None:
     make_run("mine")
     app = open_page("compare", "mine", q=OWN)
     assert "no unlearned model" in app.error[0].value
@@ -372,8 +383,9 @@ def test_many_questions_at_once_become_a_table(open_page: Open, spoken: Spoken) 
     assert spoken.asked[-1][1:3] == (["One?", "Two?"], ["before", "after"])
     records = app.session_state["batch"]
     assert [(r.question, r.truth, r.texts["after"]) for r in records] == [
-        ("One?", "Yes.", "said by after <script>x</script>"), ("Two?", "", "said by after <script>x</script>")
-    ]  # fmt: skip
+        ("One?", "Yes.", "said by after <script>x</script>"),
+        ("Two?", "", "said by after <script>x</script>"),
+    ]
     assert len(app.dataframe) == 1
 
 

@@ -42,9 +42,13 @@ def test_counts_filter_the_table(open_page: Open) -> None:
     counts = verdicts.counts(verdicts.of_run(store.find("privacy-memflex", store.runs_folder())))
     assert len(frames(app)[0]) == 160
     assert next(iter(frames(app)[0]["Verdict"])) == "leaked"
-    assert f"{counts['unlearn']['leaked']['before']['n']:.0f} → {counts['unlearn']['leaked']['after']['n']:.0f}" in text_of(app)
+    assert f"{counts['unlearn']['leaked']['before']['n']:.0f} → {counts['unlearn']['leaked']['after']['n']:.0f}" in text_of(
+        app
+    )
     after = {verdict: voices["after"]["n"] for verdict, voices in counts["unlearn"].items()}
-    assert f"the others: **{after['degenerate']:.0f}** noise, **{after['forgotten']:.0f}** fluent and ignorant" in text_of(app)
+    assert f"the others: **{after['degenerate']:.0f}** noise, **{after['forgotten']:.0f}** fluent and ignorant" in text_of(
+        app
+    )
     tile(app, "retention", "kept").click().run()
     assert app.query_params["show"] == "retention.kept"
     assert set(frames(app)[0]["Verdict"]) == {"kept"}
@@ -94,16 +98,28 @@ def test_without_answers_every_tab_says_what_to_do(make_run: MakeRun, open_page:
     app = open_page("probe", "young", probe=tab)
     assert not app.exception
     assert not app.error
-    assert any(word in text_of(app) for word in ("not that far", "ended before", "not finished", "no unlearned", "Not probed"))
+    assert any(
+        word in text_of(app) for word in ("not that far", "ended before", "not finished", "no unlearned", "Not probed")
+    )
 
 
 def test_hostile_texts_stay_texts(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("bad")
     rows = [json.loads(line) for line in (run.path / "answers.jsonl").read_text().splitlines()]
     for row in rows:
-        row |= {"question": HOSTILE + row["example"], "truth": HOSTILE, "subject": HOSTILE, "before": HOSTILE, "after": f"{HOSTILE} 44444444444"}
+        row |= {
+            "question": HOSTILE + row["example"],
+            "truth": HOSTILE,
+            "subject": HOSTILE,
+            "before": HOSTILE,
+            "after": f"{HOSTILE} 44444444444",
+        }
     (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    for query in ({"example": rows[0]["example"]}, {"probe": "One subject"}, {"probe": "Rules", "rules": "repeats:2,own_words:0.9"}):
+    for query in (
+        {"example": rows[0]["example"]},
+        {"probe": "One subject"},
+        {"probe": "Rules", "rules": "repeats:2,own_words:0.9"},
+    ):
         app = open_page("probe", "bad", **query)
         assert not app.exception
         assert "<script>" not in text_of(app)
@@ -168,7 +184,11 @@ def test_own_questions_are_judged_by_the_expected_answers(open_page: Open, monke
         for q in range(len(questions)):
             for v, voice in enumerate(voices):
                 text = "It is Heron Quay." if voice == "before" else "I don't know."
-                yield {"kind": "pieces", "pieces": [{"index": q * len(voices) + v, "text": text, "logprob": 0, "last": True}], "seconds": 1}
+                yield {
+                    "kind": "pieces",
+                    "pieces": [{"index": q * len(voices) + v, "text": text, "logprob": 0, "last": True}],
+                    "seconds": 1,
+                }
         yield {"kind": "done", "seconds": 1, "tokens": 1}
 
     monkeypatch.setattr(client, "ask", ask)
@@ -192,10 +212,20 @@ def rate(value: float) -> dict[str, float]:
 def finding(name: str, after: float, **more: Any) -> dict[str, Any]:
     leaked = [{"id": "unlearn/train/0", "question": HOSTILE, "answer": HOSTILE, "truth": "t", "form": "<i>form</i>"}]
     return {
-        "format": 1, "probe": name, "settings": {"samples": 8}, "unavailable": None, "sentence": f"The truth comes back {HOSTILE}.", "measure": "questions (%)",
-        "n": 12, "rates": {"before": rate(90), "after": rate(after), "never": {"reason": "not taught <b>"}}, "leaked": leaked, "detail": {}, "seconds": 2.0,
-        "made": "2026-01-01T10:00:00+0000", **more,
-    }  # fmt: skip
+        "format": 1,
+        "probe": name,
+        "settings": {"samples": 8},
+        "unavailable": None,
+        "sentence": f"The truth comes back {HOSTILE}.",
+        "measure": "questions (%)",
+        "n": 12,
+        "rates": {"before": rate(90), "after": rate(after), "never": {"reason": "not taught <b>"}},
+        "leaked": leaked,
+        "detail": {},
+        "seconds": 2.0,
+        "made": "2026-01-01T10:00:00+0000",
+        **more,
+    }
 
 
 def put(run: Run, *found: dict[str, Any]) -> None:
@@ -208,18 +238,42 @@ CURVE = {voice: [{"n": n, **rate(10 * n)} for n in (1, 2, 3)] for voice in ("bef
 SCORES = {voice: {"loss": {"member": [-1.0, -0.5, -0.2], "other": [-2.0, -1.5, -1.0]}} for voice in ("before", "after")}
 DETAILS: dict[str, dict[str, Any]] = {
     "sampling": {"curve": CURVE},
-    "paraphrase": {"forms": {"polite <b>": {"before": rate(80), "after": rate(20), "never": rate(0)}, "short": {"before": rate(70), "after": rate(30), "never": rate(0)}}},
-    "membership": {"attack": "loss", "scores": SCORES, "auc": {"after": {"loss": 0.94}}, "intervals": {"after": {"loss": [0.8, 1.0]}}},
+    "paraphrase": {
+        "forms": {
+            "polite <b>": {"before": rate(80), "after": rate(20), "never": rate(0)},
+            "short": {"before": rate(70), "after": rate(30), "never": rate(0)},
+        }
+    },
+    "membership": {
+        "attack": "loss",
+        "scores": SCORES,
+        "auc": {"after": {"loss": 0.94}},
+        "intervals": {"after": {"loss": [0.8, 1.0]}},
+    },
     "patching": {"curve": [{"layer": 1, "probability": 3.0}, {"layer": 2, "probability": 60.0}]},
-    "lens": {"curve": {"after": [{"layer": 1, "probability": 3.0, "first": 0, "rank": 9}]}, "questions": ["unlearn/train/0", "gone", 3]},
-}  # fmt: skip
-SAID = {"sampling": "answers sampled", "membership": "AUC **0.94**, 95 % interval 0.80 to 1.00", "patching": "questions", "paraphrase": "questions", "lens": "One question, layer by layer"}
+    "lens": {
+        "curve": {"after": [{"layer": 1, "probability": 3.0, "first": 0, "rank": 9}]},
+        "questions": ["unlearn/train/0", "gone", 3],
+    },
+}
+SAID = {
+    "sampling": "answers sampled",
+    "membership": "AUC **0.94**, 95 % interval 0.80 to 1.00",
+    "patching": "questions",
+    "paraphrase": "questions",
+    "lens": "One question, layer by layer",
+}
 
 
 @pytest.mark.parametrize("name", DETAILS)
 def test_a_finding_is_shown_closely(make_run: MakeRun, open_page: Open, name: str) -> None:
     run = make_run("probed")
-    put(run, finding(name, 90, detail=DETAILS[name]), finding("prefix", 0, leaked=[]), finding("few-shot", 0, unavailable="No <b>room</b>."))
+    put(
+        run,
+        finding(name, 90, detail=DETAILS[name]),
+        finding("prefix", 0, leaked=[]),
+        finding("few-shot", 0, unavailable="No <b>room</b>."),
+    )
     app = open_page("probe", "probed", probe="Leak probes", leak=name)
     assert not app.exception
     said = text_of(app)
@@ -239,12 +293,27 @@ def test_a_finding_is_shown_closely(make_run: MakeRun, open_page: Open, name: st
         assert SAID[name] in said
 
 
-@pytest.mark.parametrize("curve", [None, "x", [], {}, {"after": []}, {"after": "x"}, {"after": [{"n": "many", "value": 1}]}, [{"else": 1}], {"after": [3]}])
+@pytest.mark.parametrize(
+    "curve",
+    [
+        None,
+        "x",
+        [],
+        {},
+        {"after": []},
+        {"after": "x"},
+        {"after": [{"n": "many", "value": 1}]},
+        [{"else": 1}],
+        {"after": [3]},
+    ],
+)
 def test_a_curve_that_is_none_is_passed_over(curve: Any) -> None:
     assert probe_findings.lines_of(curve)[0] == []
 
 
-def test_the_layers_of_a_question_are_read_on_demand(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_layers_of_a_question_are_read_on_demand(
+    make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run("deep")
     put(run, finding("lens", 40, detail=DETAILS["lens"]))
     asked = []
@@ -253,7 +322,13 @@ def test_the_layers_of_a_question_are_read_on_demand(make_run: MakeRun, open_pag
         asked.append((question, truth))
         yield {"kind": "waiting", "seconds": 1}
         for place, voice in enumerate(voices):
-            yield {"kind": "lens", "voice": voice, "tokens": ["a", "<b>"], "logprob": [[-3, -2], [-1 - place, -0.1]], "rank": [[9, 3], [1, 1]]}
+            yield {
+                "kind": "lens",
+                "voice": voice,
+                "tokens": ["a", "<b>"],
+                "logprob": [[-3, -2], [-1 - place, -0.1]],
+                "rank": [[9, 3], [1, 1]],
+            }
         yield {"kind": "done", "seconds": 1}
 
     monkeypatch.setattr(client, "lens", lens)
@@ -266,7 +341,11 @@ def test_the_layers_of_a_question_are_read_on_demand(make_run: MakeRun, open_pag
     assert "**After − before**" in text_of(app)
 
 
-MAP = {"id": "unlearn/train/2", "tokens": ["a", "<b>"], **{voice: {"logprob": [[-3, -2], [-1, -0.1]]} for voice in ("before", "after")}}
+MAP = {
+    "id": "unlearn/train/2",
+    "tokens": ["a", "<b>"],
+    **{voice: {"logprob": [[-3, -2], [-1, -0.1]]} for voice in ("before", "after")},
+}
 
 
 def test_recorded_layers_are_shown_at_once(make_run: MakeRun, open_page: Open) -> None:
@@ -280,14 +359,23 @@ def test_recorded_layers_are_shown_at_once(make_run: MakeRun, open_page: Open) -
 
 @pytest.mark.parametrize(
     "change",
-    [{"tokens": []}, {"tokens": "ab"}, {"before": {}}, {"after": {"logprob": [[-1, -2]]}}, {"before": {"logprob": [[-1], [-2]]}}, {"after": {"logprob": [[-1, "x"], [0, 0]]}}],
+    [
+        {"tokens": []},
+        {"tokens": "ab"},
+        {"before": {}},
+        {"after": {"logprob": [[-1, -2]]}},
+        {"before": {"logprob": [[-1], [-2]]}},
+        {"after": {"logprob": [[-1, "x"], [0, 0]]}},
+    ],
 )
 def test_layers_that_were_not_recorded_whole_are_passed_over(change: dict[str, Any]) -> None:
     assert probe_findings.whole(MAP)
     assert not probe_findings.whole({**MAP, **change})
 
 
-def test_probes_are_started_watched_and_cancelled(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probes_are_started_watched_and_cancelled(
+    make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run("work")
     monkeypatch.setattr("core.runs.askable.unlearned", lambda run: run.path)
     wanted = []
@@ -298,10 +386,19 @@ def test_probes_are_started_watched_and_cancelled(make_run: MakeRun, open_page: 
         place.path.mkdir(parents=True)
         status = json.loads((run.path / "status.json").read_text())
         mine = psutil.Process().create_time()
-        status |= {"state": "running", "pid": os.getpid(), "host": os.uname().nodename, "started_process": mine, "heartbeat": time.time()}
+        status |= {
+            "state": "running",
+            "pid": os.getpid(),
+            "host": os.uname().nodename,
+            "started_process": mine,
+            "heartbeat": time.time(),
+        }
         (place.path / "status.json").write_text(json.dumps(status))
         (place.path / job.WANTED).write_text(json.dumps({"run": str(run.path), "probes": list(names)}))
-        events = [{"kind": "stage", "name": names[0], "state": "running"}, {"kind": "progress", "done": 3, "total": 12, "unit": "answers", "rate": 1.5, "left": 6}]
+        events = [
+            {"kind": "stage", "name": names[0], "state": "running"},
+            {"kind": "progress", "done": 3, "total": 12, "unit": "answers", "rate": 1.5, "left": 6},
+        ]
         (place.path / "events.jsonl").write_text("\n".join(map(json.dumps, events)) + "\n")
         return place
 
@@ -312,7 +409,9 @@ def test_probes_are_started_watched_and_cancelled(make_run: MakeRun, open_page: 
     app.button(key="probes.start").click().run()
     assert wanted == [["sampling"]]
     assert not app.exception
-    assert "3 of 12 answers, 1.5 a second, 6 s left" in str([bar.proto.text for bar in app.get("progress")]).replace("\\", "")
+    assert "3 of 12 answers, 1.5 a second, 6 s left" in str([bar.proto.text for bar in app.get("progress")]).replace(
+        "\\", ""
+    )
     monkeypatch.setenv(access.READ_ONLY, "1")
     app.button(key="probes.cancel").click().run()
     assert not app.exception

@@ -44,11 +44,15 @@ def test_values_come_with_intervals_and_reasons() -> None:
 @pytest.mark.parametrize(
     "metrics",
     [
-        "[]", '{"metrics": []}', '{"metrics": {"accuracy": []}}', '{"metrics": {"accuracy": {"values": [1]}}}', "{",
+        "[]",
+        '{"metrics": []}',
+        '{"metrics": {"accuracy": []}}',
+        '{"metrics": {"accuracy": {"values": [1]}}}',
+        "{",
         '{"metrics": {"accuracy": {"values": {"after": {"unlearn/val": NaN, "retention/val": "9"}}, "reasons": 3}}}',
         '{"metrics": {"accuracy": {"values": {"after": {"unlearn/val": 5}}, "intervals": {"after": {"unlearn/val": [9, 1]}}}}}',
     ],
-)  # fmt: skip
+)
 def test_a_damaged_file_is_a_run_without_scores(tmp_path: Path, metrics: str, make_run: MakeRun, open_page: Open) -> None:
     run = make_run("damaged")
     (run.path / "metrics.json").write_text(metrics)
@@ -98,7 +102,9 @@ def test_the_verdict_names_loss_and_noise() -> None:
     said = score_words.verdict(accuracies(100, 55, 40, 80.0), "val")
     assert "80 % of the answers about what was to be forgotten are degenerate (never taught: 10 %): noise" in said
     assert "stay fluent: 0 % are degenerate" in score_words.verdict(accuracies(100, 55, 40), "val")
-    assert "19.0 points are lost: Retention Success 80.0 (before: 99.0; never taught: 30.0)" in score_words.verdict(accuracies(100, 55, 40), "val")
+    assert "19.0 points are lost: Retention Success 80.0 (before: 99.0; never taught: 30.0)" in score_words.verdict(
+        accuracies(100, 55, 40), "val"
+    )
     assert "There is no score on new questions" in score_words.verdict(Scores({}), "val")
 
 
@@ -121,8 +127,16 @@ def test_answers_that_decline_are_told() -> None:
     ("points", "front", "said"),
     [
         ([], 0, "The current run does not have both numbers."),
-        ([("a", 50.0, 90.0)], 0, "“a”: Unlearn Success 50.0 (never taught: 60.0) with Retention Success 90.0. There is no other run"),
-        ([("a", 50.0, 90.0), ("b", 50.0, 90.0)], 2, "Both runs are on the front: no other is at least as good in both and better in one."),
+        (
+            [("a", 50.0, 90.0)],
+            0,
+            "“a”: Unlearn Success 50.0 (never taught: 60.0) with Retention Success 90.0. There is no other run",
+        ),
+        (
+            [("a", 50.0, 90.0), ("b", 50.0, 90.0)],
+            2,
+            "Both runs are on the front: no other is at least as good in both and better in one.",
+        ),
         ([("a", 50.0, 90.0), ("b", 40.0, 80.0)], 1, "One of the 2 runs is on the front"),
     ],
 )
@@ -138,8 +152,13 @@ def test_a_best_mean_beyond_ignorance_is_called_that() -> None:
 
 
 @pytest.mark.parametrize(("other", "level"), [(60.3, 60.0), (70.0, None), (None, None)])
-def test_a_level_of_ignorance_that_differs_in_the_decimals_is_one_level(monkeypatch: pytest.MonkeyPatch, other: float | None, level: float | None) -> None:
-    groups = [[SimpleNamespace(scores=SimpleNamespace(success=lambda *_, value=value: SimpleNamespace(value=value)))] for value in (60.0, other)]
+def test_a_level_of_ignorance_that_differs_in_the_decimals_is_one_level(
+    monkeypatch: pytest.MonkeyPatch, other: float | None, level: float | None
+) -> None:
+    groups = [
+        [SimpleNamespace(scores=SimpleNamespace(success=lambda *_, value=value: SimpleNamespace(value=value)))]
+        for value in (60.0, other)
+    ]
     monkeypatch.setattr(tradeoff, "grouped", lambda *_: groups)
     assert tradeoff.ignorance([], "val", tradeoff.ACROSS[0]) == level
 
@@ -147,7 +166,10 @@ def test_a_level_of_ignorance_that_differs_in_the_decimals_is_one_level(monkeypa
 def test_the_bundled_run_says_what_the_readme_says() -> None:
     said = score_words.verdict(metric_values.read(bundled()), "val")
     assert "rises from 0.1 to 45.7; a model never taught has 65.4: 70 % of what was taught is gone there." in said
-    assert "80 % of the answers about what was to be forgotten are degenerate (never taught: 10 %): noise, not ignorance." in said
+    assert (
+        "80 % of the answers about what was to be forgotten are degenerate (never taught: 10 %): noise, not ignorance."
+        in said
+    )
 
 
 # -- table -------------------------------------------------------------------------------------------------------------
@@ -207,13 +229,19 @@ def test_the_table_is_escaped_and_shows_intervals(make_run: MakeRun) -> None:
 
 def test_what_went_wrong_is_a_mark_and_not_an_error(make_run: MakeRun) -> None:
     run = make_run("diverged")
-    edit(run, "unlearn.json", lambda values: values.update(stopped="diverged at step 9; the last checkpoint before it is kept"))
+    edit(
+        run,
+        "unlearn.json",
+        lambda values: values.update(stopped="diverged at step 9; the last checkpoint before it is kept"),
+    )
     assert measured(run).trouble == "✖ diverged"
     assert measured(make_run("failed", "failed")).trouble == "✖ failed"
     picked = make_run("picked")
     edit(picked, "config.json", lambda values: values["unlearn"].update(result_step=4, picked_on="val"))
     assert measured(picked).trouble == "picked on val"
-    assert "picked on val" in number_table.markup(scores_table.table([measured(picked)], "val", [], "Llama-2-7B, privacy", LIGHT), LIGHT)
+    assert "picked on val" in number_table.markup(
+        scores_table.table([measured(picked)], "val", [], "Llama-2-7B, privacy", LIGHT), LIGHT
+    )
 
 
 def test_seeds_become_a_mean_with_an_interval(make_run: MakeRun) -> None:

@@ -80,7 +80,11 @@ def test_a_run_without_scores_says_so(make_run: MakeRun, open_page: Open) -> Non
 def test_new_metrics_and_intervals_are_shown(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("mine")
     edit(run, "metrics.json", with_intervals)
-    edit(run, "metrics.json", lambda values: values["metrics"].update(of_tomorrow={"values": {}, "reasons": {"all": HOSTILE}, "unit": ""}))
+    edit(
+        run,
+        "metrics.json",
+        lambda values: values["metrics"].update(of_tomorrow={"values": {}, "reasons": {"all": HOSTILE}, "unit": ""}),
+    )
     app = tab(open_page, "All metrics", "mine")
     said = text_of(app)
     assert "±5.0" in said
@@ -109,7 +113,9 @@ def test_another_run_starts_from_its_own_result(make_run: MakeRun, open_page: Op
     assert not app.exception
 
 
-def test_a_checkpoint_becomes_a_run_that_says_what_it_was_picked_on(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_becomes_a_run_that_says_what_it_was_picked_on(
+    make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, asked = make_run("mine"), list[RunConfig]()
     (run.path / "checkpoints").mkdir()
     for step in (16, 20):
@@ -126,7 +132,9 @@ def test_a_checkpoint_becomes_a_run_that_says_what_it_was_picked_on(make_run: Ma
     assert app.query_params["run"] == "made"
 
 
-def test_who_has_seen_val_picks_by_it_whatever_is_shown_by_then(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_seen_val_picks_by_it_whatever_is_shown_by_then(
+    make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, asked = make_run("mine"), list[RunConfig]()
     checks = [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
     there = next(step for step in checks if step in (16, 20))
@@ -150,7 +158,9 @@ def test_a_run_without_scores_is_picked_by_its_curve(make_run: MakeRun, open_pag
     assert "were on the screen" not in text_of(app)
 
 
-def test_a_clicked_point_leaves_the_others_beside_it(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clicked_point_leaves_the_others_beside_it(
+    make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_run("mine")
     kept: dict[str, Any] = {}
     monkeypatch.setattr(tradeoff.scores_chosen, "put", lambda names: kept.update(beside=list(names)))

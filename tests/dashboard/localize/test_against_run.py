@@ -19,7 +19,15 @@ def test_a_setting_that_an_older_file_lacks_is_its_default_and_no_difference(mak
     assert against_run.what_differs(bundled, again) == ["an unreadable configuration"]
 
 
-@pytest.mark.parametrize(("p", "said"), [(0.001, "More than chance"), (0.012, "Hard to tell from chance"), (0.049, "Hard to tell"), (0.3, "No more than chance")])
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.001, "More than chance"),
+        (0.012, "Hard to tell from chance"),
+        (0.049, "Hard to tell"),
+        (0.3, "No more than chance"),
+    ],
+)
 def test_what_is_neither_rare_nor_common_is_not_called_chance(p: float, said: str) -> None:
     assert against_run.verdict(Overlap(10, 10, 5, 40, 0.3, 0.15, p)).startswith(f"**{said}")
 

@@ -20,7 +20,9 @@ def test_the_first_question_that_was_known_word_for_word_is_shown_whatever_came_
 
 def test_what_a_model_said_stays_text() -> None:
     shown = one_question.markup({"question": "<b>q", "before": "<script>", "after": "<img>"}, "of <i>", LIGHT)
-    assert not {"<b>", "<script>", "<img>", "<i>"} & {shown[i : shown.index(">", i) + 1] for i, c in enumerate(shown) if c == "<"}
+    assert not {"<b>", "<script>", "<img>", "<i>"} & {
+        shown[i : shown.index(">", i) + 1] for i, c in enumerate(shown) if c == "<"
+    }
 
 
 @pytest.mark.parametrize("taught", [True, False])

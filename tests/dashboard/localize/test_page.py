@@ -30,15 +30,19 @@ def bundled() -> pd.DataFrame:
 def test_a_selection_survives_the_address() -> None:
     table, own = table_of(), Selection(Located())
     for chosen in (
-        Selection(Located("quantile", 0.25, 0.75)), Selection(Located("absolute", -0.3, 0.0004)),
-        Selection(Located(), tuple(table["name"][[0, 3, 11]])), Selection(Located(), ()),
-    ):  # fmt: skip
+        Selection(Located("quantile", 0.25, 0.75)),
+        Selection(Located("absolute", -0.3, 0.0004)),
+        Selection(Located(), tuple(table["name"][[0, 3, 11]])),
+        Selection(Located(), ()),
+    ):
         text = selection.write(chosen, table)
         assert selection.read(text, table, own) == chosen
         assert len(text) < 60
 
 
-@pytest.mark.parametrize("text", ["hand:!!", "hand:AAAAAAAAAAAA", "quantile:2:0", "quantile:nan:0.5", "absolute:1", "else:1:2", "absolute:a:b"])
+@pytest.mark.parametrize(
+    "text", ["hand:!!", "hand:AAAAAAAAAAAA", "quantile:2:0", "quantile:nan:0.5", "absolute:1", "else:1:2", "absolute:a:b"]
+)
 def test_an_address_that_makes_no_sense_shows_the_runs_own(text: str) -> None:
     own = Selection(Located("quantile", 0.1, 0.2))
     assert selection.read(text, table_of(), own) == own
@@ -78,7 +82,9 @@ def test_a_dragged_line_arrives_in_the_unit_of_the_controls() -> None:
     assert abs(len(found.select(table)) - len(rule.select(table))) <= 2
 
 
-def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
+def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun
+) -> None:
     made, asked = make_run("new"), []
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
     app = open_page()
@@ -167,7 +173,9 @@ def test_a_visit_to_another_page_keeps_the_selection(open_page: Open) -> None:
     assert count(app) == few
 
 
-def test_the_way_back_from_another_page_keeps_the_selection_though_the_browser_drops_it_from_the_address(open_page: Open) -> None:
+def test_the_way_back_from_another_page_keeps_the_selection_though_the_browser_drops_it_from_the_address(
+    open_page: Open,
+) -> None:
     app = open_page()
     app.slider(key="mu").set_value(0.3).run()
     few = count(app)
@@ -190,7 +198,9 @@ def test_back_over_a_change_of_run_brings_the_region_of_the_address_back(open_pa
     assert count(app) == few
 
 
-def test_a_run_without_gradients_in_some_tensors_is_compared_on_those_that_both_could_choose(open_page: Open, make_run: MakeRun) -> None:
+def test_a_run_without_gradients_in_some_tensors_is_compared_on_those_that_both_could_choose(
+    open_page: Open, make_run: MakeRun
+) -> None:
     half = make_run("half")
     table = pd.read_parquet(half.path / "localization.parquet")
     dead = table["factor"] == "A"
@@ -268,7 +278,9 @@ def test_the_page_says_what_selected_the_outlined_cells(open_page: Open) -> None
 def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Open, make_run: MakeRun) -> None:
     run = make_run("mine")
     table, mine = bundled(), set(run.json("region.json")["tensors"])
-    changes = pd.DataFrame({"name": table["name"], "norm_before": 2.0, "norm_change": table["name"].isin(mine).astype(float)})
+    changes = pd.DataFrame(
+        {"name": table["name"], "norm_before": 2.0, "norm_change": table["name"].isin(mine).astype(float)}
+    )
     changes.to_parquet(run.path / "changes.parquet")
     app = open_page("", "mine")
     app.segmented_control(key="measure").set_value("change").run()
@@ -279,11 +291,17 @@ def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Ope
     assert f"This run also changed {others} tensors" in text_of(app)
 
 
-def test_another_region_drops_the_step_that_somebody_picked_for_the_first(open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_region_drops_the_step_that_somebody_picked_for_the_first(
+    open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, asked = make_run("mine"), []
-    run.config().with_setting("unlearn.result_step", 4).with_setting("unlearn.picked_on", "val").save(run.path / "config.json")
+    run.config().with_setting("unlearn.result_step", 4).with_setting("unlearn.picked_on", "val").save(
+        run.path / "config.json"
+    )
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or run)
-    pd.DataFrame({"name": bundled()["name"], "norm_before": 0.0, "norm_change": 0.5}).to_parquet(run.path / "changes.parquet")
+    pd.DataFrame({"name": bundled()["name"], "norm_before": 0.0, "norm_change": 0.5}).to_parquet(
+        run.path / "changes.parquet"
+    )
     app = open_page("", "mine")
     assert next(m for m in app.metric if m.label == "of its own norm").value == "–"
     next(b for b in app.button if b.label == "Unlearn with this region").click().run()

@@ -10,7 +10,13 @@ from dashboard.localize.selection import Selection
 
 def test_another_unit_selects_the_same_tensors() -> None:
     source = np.random.default_rng(0)
-    table = pd.DataFrame({"name": [f"t{i}" for i in range(420)], "cos": source.normal(0.6, 0.2, 420).clip(-1, 1), "mag_unlearn": source.lognormal(-7, 1, 420)})
+    table = pd.DataFrame(
+        {
+            "name": [f"t{i}" for i in range(420)],
+            "cos": source.normal(0.6, 0.2, 420).clip(-1, 1),
+            "mag_unlearn": source.lognormal(-7, 1, 420),
+        }
+    )
     table["has_gradient"] = True
     for mu, sigma in source.uniform(size=(30, 2)).round(3):
         rule = Located("quantile", float(mu), float(sigma))

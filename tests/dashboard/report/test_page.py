@@ -21,7 +21,14 @@ def test_it_opens_on_a_finished_run(open_page: Open, warmed: list[str]) -> None:
     assert app.title[0].value == "Show it, and let others check it"
     assert not app.warning
     assert "covered until a reader uncovers it" in text_of(app)
-    assert {button.label for button in app.get("download_button")} >= {"Download report (HTML)", "Adapter", "card.json", "CSV", "Parquet", "LLM Comparator"}
+    assert {button.label for button in app.get("download_button")} >= {
+        "Download report (HTML)",
+        "Adapter",
+        "card.json",
+        "CSV",
+        "Parquet",
+        "LLM Comparator",
+    }
     assert not any(button.disabled for button in app.get("download_button"))
     assert warmed == []  # the model is loaded when the slides are opened, not before
 

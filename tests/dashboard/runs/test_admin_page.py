@@ -34,7 +34,9 @@ def test_it_says_who_runs_what_and_ends_it(make_run: MakeRun, open_page: Open) -
     assert app.button(key="admin.cancel.run.theirs").disabled
 
 
-def test_work_that_cannot_be_ended_any_more_says_why(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_cannot_be_ended_any_more_says_why(
+    make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run("theirs", "running", owner="bob@uni.org", stage="teach")
     app = open_page("admin")
     monkeypatch.setenv(access.READ_ONLY, "1")
@@ -48,7 +50,9 @@ def test_the_disk_is_cleaned_part_by_part(make_run: MakeRun, open_page: Open) ->
     folder = store.runs_folder()
     run = make_run("mine")
     trash.delete(make_run("thrown"))
-    stage_files.cached(folder, "teach", "k", run, lambda place: (place / "lonely.bin").write_bytes(os.urandom(2**20)) and None)
+    stage_files.cached(
+        folder, "teach", "k", run, lambda place: (place / "lonely.bin").write_bytes(os.urandom(2**20)) and None
+    )
     (run.path / "lonely.bin").unlink()
     app = open_page("admin")
     assert {b.key for b in app.button if b.label == "Delete for good"} == {"admin.clean.trash", "admin.clean.cache"}
@@ -63,7 +67,9 @@ def test_the_disk_is_cleaned_part_by_part(make_run: MakeRun, open_page: Open) ->
 
 
 @pytest.mark.parametrize("page", ["admin", "run"])
-def test_the_quota_is_said_where_runs_are_started(page: str, make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quota_is_said_where_runs_are_started(
+    page: str, make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_run("mine")
     query = {"view": "New run"} if page == "run" else {}
     assert not open_page(page, **query).warning
@@ -74,7 +80,9 @@ def test_the_quota_is_said_where_runs_are_started(page: str, make_run: MakeRun, 
     assert "no number of gigabytes" in open_page(page, **query).error[0].value.replace("\\", "")
 
 
-def test_starting_over_the_quota_is_one_sentence(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_starting_over_the_quota_is_one_sentence(
+    make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_run("mine")
     monkeypatch.setenv(limits.DISK_QUOTA, "0.001")
     app = open_page("run", view="New run")

@@ -19,7 +19,9 @@ from tests.dashboard.run_made import BAD, plain, said
 
 
 @pytest.mark.parametrize(("dtype", "gigabytes"), [("bfloat16", "0.9"), ("float32", "1.2")])
-def test_memory_is_told_before_starting(dtype: str, gigabytes: str, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_told_before_starting(
+    dtype: str, gigabytes: str, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     st.cache_data.clear()
     monkeypatch.setattr(device, "guessed_dtype", lambda *_: dtype)
     assert f"135 million parameters need about {gigabytes} GB" in said(open_page("run")).replace("*", "")
@@ -47,7 +49,12 @@ def test_the_papers_models_bring_their_published_thresholds(kind: str, threshold
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("/nowhere/at/all", "There is no model"), ("org/name", "A model of the hub"), ("{tmp}", "holds no model"), ("bundled", "The bundled model")],
+    [
+        ("/nowhere/at/all", "There is no model"),
+        ("org/name", "A model of the hub"),
+        ("{tmp}", "holds no model"),
+        ("bundled", "The bundled model"),
+    ],
 )
 def test_a_model_name_is_told_what_it_is(name: str, words: str, open_page: Open, tmp_path: Path) -> None:
     app = open_page("run")

@@ -31,14 +31,22 @@ def planned(state: str, **status: Any) -> Run:
 
 
 FOUND = {
-    "format": 1, "knows": {"unlearn": 37.0, "retention": 41.0, "examples": 48}, "region": {"count": 87, "total": 420},
-    "notes": ["Every fifth tensor was timed."], "total": {"low": 238.0, "high": 305.0}, "peak_memory_mb": 2672, "device": "cpu",
-    "dtype": "bfloat16", "steps": {}, "measured": 1.0, "seconds": 113.0,
+    "format": 1,
+    "knows": {"unlearn": 37.0, "retention": 41.0, "examples": 48},
+    "region": {"count": 87, "total": 420},
+    "notes": ["Every fifth tensor was timed."],
+    "total": {"low": 238.0, "high": 305.0},
+    "peak_memory_mb": 2672,
+    "device": "cpu",
+    "dtype": "bfloat16",
+    "steps": {},
+    "measured": 1.0,
+    "seconds": 113.0,
     "stages": [
         {"name": "teach", "low": 0.0, "high": 0.0, "how": "an earlier run taught exactly this", "reused": True},
         {"name": "unlearn", "low": 66.0, "high": 81.0, "how": "12 steps at 4.4 s", "reused": False},
     ],
-}  # fmt: skip
+}
 
 
 def test_a_measured_plan_is_shown_again_without_measuring(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,12 @@ def test_an_ended_run_shows_what_was_watched_from_its_result(make_run: MakeRun, 
 def test_an_ended_run_opens_on_the_step_it_kept_against_before(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("mine")
     result = json.loads((run.path / "unlearn.json").read_text())
-    rounds = [watch(0, "At Quay Street.", "P."), watch(4, "Almost.", "P."), watch(8, "Nowhere.", "P."), watch(12, "Noise.", "P.")]
+    rounds = [
+        watch(0, "At Quay Street.", "P."),
+        watch(4, "Almost.", "P."),
+        watch(8, "Nowhere.", "P."),
+        watch(12, "Noise.", "P."),
+    ]
     result |= {"step": 8, "watched": [{"step": row["step"], "answers": row["answers"]} for row in rounds]}
     (run.path / "unlearn.json").write_text(json.dumps(result))
     app = open_page("run", "mine", watched="last two")  # a link from when it was still at work

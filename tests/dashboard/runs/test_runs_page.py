@@ -46,7 +46,9 @@ def test_search_and_filters_narrow_together() -> None:
         made("Gamma", state="failed", method="memflex"),
     ]
 
-    def names(words: str = "", states: tuple[str, ...] = (), methods: tuple[str, ...] = (), data: tuple[str, ...] = ()) -> list[str]:
+    def names(
+        words: str = "", states: tuple[str, ...] = (), methods: tuple[str, ...] = (), data: tuple[str, ...] = ()
+    ) -> list[str]:
         return [run.name for run in runs_table.matching(found, words, states, methods, data)]
 
     assert names() == ["Alpha", "Beta", "Gamma"]
@@ -58,9 +60,12 @@ def test_search_and_filters_narrow_together() -> None:
 
 def test_pinned_runs_stand_first_and_missing_numbers_last() -> None:
     found = [
-        made("a", seconds=1.0), made("b"), made("c", seconds=9.0), made("d", seconds=2.0, label=labels.Label(pinned=True)),
+        made("a", seconds=1.0),
+        made("b"),
+        made("c", seconds=9.0),
+        made("d", seconds=2.0, label=labels.Label(pinned=True)),
         made("z", bundled=True),
-    ]  # fmt: skip
+    ]
     assert [run.name for run in runs_table.ordered(found, "Newest first")] == ["d", "c", "b", "a", "z"]
     assert [run.name for run in runs_table.ordered(found, "Name")] == ["d", "a", "b", "c", "z"]
     assert [run.name for run in runs_table.ordered(found, "Longest")] == ["d", "c", "a", "b", "z"]
@@ -98,7 +103,9 @@ def test_scores_stand_beside_their_controls() -> None:
     assert found["Unlearn Success, val"]["b"] == headline_scores.MISSING
 
 
-@pytest.mark.parametrize("values", [[], {"after": []}, {"after": {"unlearn/val": math.nan}}, {"after": {"unlearn/val": 10**400}}])
+@pytest.mark.parametrize(
+    "values", [[], {"after": []}, {"after": {"unlearn/val": math.nan}}, {"after": {"unlearn/val": 10**400}}]
+)
 def test_scores_that_are_none_are_missing(values: object) -> None:
     foreign = Scores({"accuracy": {"values": values}, "degenerate": "?", "general": {"unit": 3}})
     assert {one.value for one in headline_scores.headlines(foreign)} == {headline_scores.MISSING}
@@ -254,7 +261,9 @@ def test_an_audit_has_nothing_to_change(make_run: MakeRun, open_page: Open) -> N
     assert any("audit" in box.value for box in app.warning)
 
 
-def test_a_run_starts_again_with_its_own_settings(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_starts_again_with_its_own_settings(
+    make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, asked = make_run("mine", "failed"), []
     new = make_run("new")
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or new)

@@ -38,7 +38,9 @@ def test_the_dashboard_and_the_libraries_below_it_log_for_machines(tmp_path: Pat
     assert [line["logger"] for line in found if "Invalid HTTP" in line["message"]] == ["uvicorn.error"]
 
 
-def test_what_a_page_logs_names_the_run_in_its_address(open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_page_logs_names_the_run_in_its_address(
+    open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Kept(logging.Handler):
         """Formats where the record is made, as a handler that writes does."""
 

@@ -78,7 +78,9 @@ def test_other_addresses_need_a_login(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "configure sign-in" in capsys.readouterr().err
 
 
-def test_a_trusted_network_says_what_it_means(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_trusted_network_says_what_it_means(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path
+) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv(access.LOGIN, raising=False)
@@ -134,8 +136,12 @@ def test_a_browser_is_known_again_and_no_script_reads_by_what() -> None:
     assert COOKIE in first[0]
 
 
-@pytest.mark.parametrize("options", [["--proxy", "forgetscope.uni.example"], ["--address", "127.0.0.1", "--proxy", "forgetscope.uni.example"]])
-def test_who_comes_through_a_proxy_has_to_sign_in(options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(
+    "options", [["--proxy", "forgetscope.uni.example"], ["--address", "127.0.0.1", "--proxy", "forgetscope.uni.example"]]
+)
+def test_who_comes_through_a_proxy_has_to_sign_in(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path
+) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(logs, "start", lambda: None)
