@@ -115,13 +115,15 @@ def reach(address: str, trusted: bool) -> None:
         os.environ[access.LOGIN] = "required"
     elif trusted:
         sys.stdout.write(
-            f"Trusted network: everybody who reaches {address} can start and delete runs, read every question and answer, and "
+            f"Trusted network: everybody who reaches {address} can start and delete runs, read every question and "
+            "answer, and "
             "ask the models. Nothing is encrypted. With --read-only they can only look and ask.\n"
         )
     else:
         raise UserError(
             f"{address} would let anybody on the network start runs here.",
-            "Leave --address away; or configure sign-in: pip install streamlit[auth] and an [auth] table in secrets.toml; or give "
+            "Leave --address away; or configure sign-in: pip install streamlit[auth] and an [auth] table in "
+            "secrets.toml; or give "
             "--trusted-network if everybody there may do everything.",
         )
 

@@ -98,7 +98,8 @@ count, place, last = 0, os.environ.get("CHAOS_PLACE"), int(os.environ.get("CHAOS
 
 def hook(event, of):
     global count
-    if event == "open" and isinstance(of[0], str) and isinstance(of[1], str) and of[1][0] in "wax" and of[0].startswith(place):
+    named = event == "open" and isinstance(of[0], str) and isinstance(of[1], str)
+    if named and of[1][0] in "wax" and of[0].startswith(place):
         die = lambda: threading.Timer(0.001, os.kill, (os.getpid(), signal.SIGKILL)).start()
     elif event == "os.rename" and str(of[0]).startswith(place):
         die = lambda: os.kill(os.getpid(), signal.SIGKILL)
@@ -286,7 +287,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         on = ground(place)
         _say(
-            f"{len(on.expected)} files are compared to the bit; with times in them, so not: {', '.join(on.timed) or 'none'}.\n\n{HEAD}"
+            f"{len(on.expected)} files are compared to the bit; with times in them, so not: "
+            f"{', '.join(on.timed) or 'none'}.\n\n{HEAD}"
         )
         outcomes = []
         for plan in plans(given.kills, given.seed):
@@ -294,7 +296,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(row(outcomes[-1]))
     bad = [o for o in outcomes if o.lost]
     _say(
-        f"\n{len(outcomes)} kills, {len(bad)} with a loss, {sum(o.plan.in_write and o.plan.victim != 'server' for o in outcomes)} at a write."
+        f"\n{len(outcomes)} kills, {len(bad)} with a loss, "
+        f"{sum(o.plan.in_write and o.plan.victim != 'server' for o in outcomes)} at a write."
     )
     return 1 if bad else 0
 

@@ -1,9 +1,9 @@
 """`make crowd`, or `python -m tests.crowd --minutes 10`: twenty people on one server, and whether anybody waits or errs.
 
-Four of them have a real browser, sixteen speak over the websocket (tests/visitor.py). Each looks at pages, drags thresholds, and
-asks questions of one of four tiny runs whose answers all differ; what the page shows must be the own answer to the own question.
-Meanwhile a worker unlearns the bundled model, run after run. Between two actions a person thinks for 3 to 9 seconds, between two
-pulls at a slider for 1 to 2. Prints a table; exit status 1 where a goal is missed.
+Four of them have a real browser, sixteen speak over the websocket (tests/visitor.py). Each looks at pages, drags thresholds,
+and asks questions of one of four tiny runs whose answers all differ; what the page shows must be the own answer to the own
+question. Meanwhile a worker unlearns the bundled model, run after run. Between two actions a person thinks for 3 to 9
+seconds, between two pulls at a slider for 1 to 2. Prints a table; exit status 1 where a goal is missed.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def squeezed(text: str) -> str:
 
 
 def runs_to_ask(place: Path, server: Server, count: int) -> list[Run]:
-    """Make tiny runs on one base. They sample, by their seeds: the most probable words would be the same to all questions."""
+    """Make tiny runs on one base. They sample, by their seeds: the most probable words would be the same to all
+    questions."""
     model, data = make_tiny(place / "model", "llama"), make_data(place / "data")
     config = quick(
         model, data, unlearn__learning_rate=0.1, unlearn__steps=4, answers__max_new_tokens=24, answers__temperature=1.0
@@ -224,15 +225,18 @@ def report(tally: Tally, memory: Sequence[tuple[float, float]], log: str) -> dic
     for kind, values in sorted(tally.seconds.items()):
         both[kind.split()[0]] += values
         say(
-            f"| {kind} | {len(values)} | {statistics.median(values):.2f} | {quantile(values, 0.95):.2f} | {max(values):.2f} |"
+            f"| {kind} | {len(values)} | {statistics.median(values):.2f} | {quantile(values, 0.95):.2f} | "
+            f"{max(values):.2f} |"
         )
     middle = [mb for at, mb in memory if at >= min(SETTLED, memory[-1][0] / 2)]
     start, end = statistics.median(middle[:5]), statistics.median(middle[-5:])
     say(
-        f"\nServer memory: {start:.0f} MB {'at two minutes' if memory[-1][0] > SETTLED else 'half-way'}, {end:.0f} MB at the end."
+        f"\nServer memory: {start:.0f} MB {'at two minutes' if memory[-1][0] > SETTLED else 'half-way'}, "
+        f"{end:.0f} MB at the end."
     )
     say(
-        f"Answers checked: {tally.checked}. Errors: {len(tally.errors)}. Tracebacks in the server's log: {log.count('Traceback')}."
+        f"Answers checked: {tally.checked}. Errors: {len(tally.errors)}. Tracebacks in the server's log: "
+        f"{log.count('Traceback')}."
     )
     for line in [*tally.errors[:10], *tally.foreign[:10]]:
         say(f"  {line}")

@@ -23,7 +23,8 @@ def answer_row(example: Example, **voices: str) -> str:
 
 
 def make_run(model: Path, examples: Path, folder: Path, **changes: object) -> Run:
-    """Return a run whose adapters before and after are random, and whose before said every truth and after every truth of R."""
+    """Return a run whose adapters before and after are random, and whose before said every truth and after every truth of
+    R."""
     config: RunConfig = quick(model, examples, **changes)
     run = store.create(config, folder)
     made = make_bench(model, examples, rank=2).adapters

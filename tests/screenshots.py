@@ -19,7 +19,8 @@ WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
 HEIGHT = 900
 TALL = """() => {
-  const main = document.querySelector('[data-testid="stMain"]'), block = document.querySelector('[data-testid="stMainBlockContainer"]');
+  const main = document.querySelector('[data-testid="stMain"]');
+  const block = document.querySelector('[data-testid="stMainBlockContainer"]');
   const inner = [...block.children].at(-1).getBoundingClientRect();
   return Math.ceil(inner.bottom + main.scrollTop + 48);
 }"""

@@ -1,4 +1,5 @@
-"""What a release says about itself: one version, a changelog that ends with it, and the licences of all that it is made of."""
+"""What a release says about itself: one version, a changelog that ends with it, and the licences of all that it is made
+of."""
 
 from __future__ import annotations
 

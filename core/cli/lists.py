@@ -38,7 +38,10 @@ def _listed(members: Sequence[dict[str, Any]]) -> Iterator[str]:
                 yield f"  {'':18}{head}: {member[key]}"
         for item in member["settings"]:
             source = f" ({item['source']})" if item["source"] else ""
-            yield f"  {'':18}{item['name']} = {item['default']}{' ' + item['unit'] if item['unit'] else ''}: {item['help']}{source}"
+            yield (
+                f"  {'':18}{item['name']} = {item['default']}{' ' + item['unit'] if item['unit'] else ''}: "
+                f"{item['help']}{source}"
+            )
 
 
 def _described(name: str, kind: type) -> dict[str, Any]:

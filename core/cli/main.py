@@ -117,7 +117,10 @@ def _run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--region",
         metavar="RULE",
-        help="located (default), all, random, complement, top:20%%, late:33%%, ratio-layers:5, separable, layers:A-B, modules:NAME,…",
+        help=(
+            "located (default), all, random, complement, top:20%%, late:33%%, ratio-layers:5, separable, layers:A-B, "
+            "modules:NAME,…"
+        ),
     )
     run.add_argument("--set", metavar="STAGE.KEY=VALUE", action="append", default=[], help="any setting; may be repeated")
     run.add_argument("--trust-remote-code", action="store_true", help="let a hub repository run its own code")

@@ -61,7 +61,10 @@ def _lines(found: Sizing, value: dict[str, Any], room: float | None) -> list[str
     rows.append(["total", *(f"{sum(of.values()) / 1e9:.2f}" for of in found.memory.values())])
     work = found.work
     lines = [
-        f"{found.model}: {found.parameters / 1e9:.3f} billion parameters in {found.layers} layers as {found.dtype} ({found.source}).",
+        (
+            f"{found.model}: {found.parameters / 1e9:.3f} billion parameters in {found.layers} layers as "
+            f"{found.dtype} ({found.source})."
+        ),
         f"An adapter has {found.tensors} tensors and {found.adapter / 1e6:.2f} million parameters.",
         f"{work.examples} examples of up to {work.longest} tokens, by {work.tokenizer}.",
         "",

@@ -34,7 +34,8 @@ class ModelConfig:
     )
     weights: str = setting(
         "full",
-        "how the frozen weights are kept: full, or rounded to 8 or 4 bits (bitsandbytes on a GPU that has it, else our own); "
+        "how the frozen weights are kept: full, or rounded to 8 or 4 bits (bitsandbytes on a GPU that has it, "
+        "else our own); "
         "adapters always stay in float32",
         choices=("full", "8bit", "4bit"),
     )
@@ -66,7 +67,8 @@ class DataConfig:
     )
     dev_pick: str = setting(
         "random",
-        "which of them: random, or far, those worded least like any other subject's questions. Random ones flatter: the same "
+        "which of them: random, or far, those worded least like any other subject's questions. Random ones "
+        "flatter: the same "
         "question about somebody else is still in train",
         choices=("random", "far"),
     )
@@ -163,12 +165,14 @@ class UnlearnConfig:
     )
     stop: str = setting(
         "never-taught",
-        "never-taught: stop when accuracy on a sample of 24 questions of U-train (dev, if held out) is down at the level of the "
+        "never-taught: stop when accuracy on a sample of 24 questions of U-train (dev, if held out) is down at "
+        "the level of the "
         "model that was never taught; never: run all steps; or a percentage",
     )
     retain_floor: float = setting(
         90.0,
-        "stop when accuracy on a sample of 24 questions of R-train (dev, if held out) falls under this; the last checkpoint above "
+        "stop when accuracy on a sample of 24 questions of R-train (dev, if held out) falls under this; the last "
+        "checkpoint above "
         "it is kept",
         unit="%",
         low=0.0,

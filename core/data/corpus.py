@@ -1,4 +1,5 @@
-"""The questions and answers of a run. Knows nothing of models and tokens, nor of where they are from: that is core/data/sources.py.
+"""The questions and answers of a run. Knows nothing of models and tokens, nor of where they are from: that is
+core/data/sources.py.
 
 A corpus is an immutable list of examples that can name its subjects, say what is wrong with it, and identify itself by a
 fingerprint.
@@ -147,6 +148,7 @@ def _fact_overlap(corpus: Corpus) -> list[str]:
         shared, total = facts.overlap(((e.answer, e.subject) for e in val), ((e.answer, e.subject) for e in train))
         if total:
             found.append(
-                f"Of the {total} facts (names, numbers, e-mails) in new questions of the {scope} scope, {shared} were trained on as well."
+                f"Of the {total} facts (names, numbers, e-mails) in new questions of the {scope} scope, {shared} "
+                "were trained on as well."
             )
     return found

@@ -1,4 +1,6 @@
-"""Questions and answers of the two scopes, read from the hub, a folder, a file, or the bundled demo: `load` returns a Corpus."""
+"""Questions and answers of the two scopes, read from the hub, a folder, a file, or the bundled demo: `load` returns a
+Corpus.
+"""
 
 from __future__ import annotations
 
@@ -276,7 +278,9 @@ def _corpus(rows: list[dict[str, Any]], source: str) -> Corpus:
 
 
 def _textual(value: Any) -> bool:
-    """Say whether a value can stand for a text: texts, numbers and dates can; lists, objects, bytes and truth values cannot."""
+    """Say whether a value can stand for a text: texts, numbers and dates can; lists, objects, bytes and truth values
+    cannot.
+    """
     return value is None or (isinstance(value, str | Number | datetime.date) and not isinstance(value, bool))
 
 

@@ -117,7 +117,10 @@ def parquet_rows(path: Path) -> list[dict[str, Any]]:
             for column in file.schema_arrow:  # a list or bytes could hold a long text in every row for nothing
                 if not (_is_text(column.type) or pa.types.is_primitive(column.type) or pa.types.is_null(column.type)):
                     raise UserError(
-                        f"{path.name}: the column “{column.name[:80]}” holds no text and no numbers, but {str(column.type)[:80]}.",
+                        (
+                            f"{path.name}: the column “{column.name[:80]}” holds no text and no numbers, but "
+                            f"{str(column.type)[:80]}."
+                        ),
                         "Leave it out.",
                     )
         table = pq.read_table(path, read_dictionary=texts)

@@ -1,7 +1,7 @@
 """Seconds -> steps: how many updates a method makes on a region in a given time, measured once for each such pair.
 
-The run then gets a number of steps, never a time, so that it stays repeatable to the bit wherever it is made again. Runs in the
-worker, on the very model, data and settings that the trials use.
+The run then gets a number of steps, never a time, so that it stays repeatable to the bit wherever it is made again. Runs in
+the worker, on the very model, data and settings that the trials use.
 """
 
 from __future__ import annotations

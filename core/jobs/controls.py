@@ -37,8 +37,8 @@ class Controls:
     """What the controls of a run say."""
 
     rows: list[dict[str, Any]]
-    """the given run first: as core.jobs.sweep_scores.row gives them, with `control` and `interval`: average success on val as
-    [value, low, high], None where it is not there"""
+    """the given run first: as core.jobs.sweep_scores.row gives them, with `control` and `interval`: average success on val
+    as [value, low, high], None where it is not there"""
     sentence: str
     """what they say, in words; empty until the given run and a random region are there"""
     difference: float | None
@@ -58,7 +58,9 @@ def create(run: Run, folder: Path) -> Sweep:
 
 
 def members(run: Run) -> list[Member]:
-    """Return the given run and what its controls would be. Raises UserError where it is not finished or has no counterpart."""
+    """Return the given run and what its controls would be. Raises UserError where it is not finished or has no
+    counterpart.
+    """
     if run.status().get("state") != "done":
         raise UserError(f"The run {run.id} is not finished.", "Controls need its region and its scores.")
     config = run.config()
@@ -182,7 +184,8 @@ def sentence(region: str, found: Estimate, draws: int, diverged: int = 0) -> str
     if diverged:
         many = "one" if diverged == 1 else str(diverged)
         return (
-            f"On this data the {region} region differs from {random_ones} by {points} points of average success, but {many} of "
+            f"On this data the {region} region differs from {random_ones} by {points} points of average success, "
+            f"but {many} of "
             "these diverged with its settings: nothing can be said of the regions."
         )
     if found.low > 0:

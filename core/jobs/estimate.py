@@ -1,8 +1,8 @@
 """What would this run cost, and does it fit? A process that measures it, and the client that pages use.
 
-`start` launches `python -m core.jobs.estimate FOLDER`, which waits for the device like a worker, makes a few real steps of every
-stage (core/plan/measure.py) and writes plan.json. Its folder is laid out like a run's (config.json, status.json, cancel),
-so it is followed, cancelled and found dead in the same way. The same configuration on the same data is measured
+`start` launches `python -m core.jobs.estimate FOLDER`, which waits for the device like a worker, makes a few real steps of
+every stage (core/plan/measure.py) and writes plan.json. Its folder is laid out like a run's (config.json, status.json,
+cancel), so it is followed, cancelled and found dead in the same way. The same configuration on the same data is measured
 once. Importing this file costs no heavy library. In a shell: `python -m core.jobs.estimate CONFIG.json [--json]`.
 """
 
@@ -103,7 +103,10 @@ def lines(found: dict[str, Any]) -> list[str]:
     """Return a plan as lines of text."""
     knows = found["knows"]
     said = [
-        f"As it is, the model predicts {knows['unlearn']:.0f} % of the answers' words of U and {knows['retention']:.0f} % of R."
+        (
+            f"As it is, the model predicts {knows['unlearn']:.0f} % of the answers' words of U and "
+            f"{knows['retention']:.0f} % of R."
+        )
     ]
     for cost in found["stages"]:
         said.append(f"{cost['name']:10} {cost['low']:8.1f} to {cost['high']:8.1f} s  {cost['how']}")

@@ -1,6 +1,7 @@
 """How long a sweep will take: from the recorded seconds of earlier runs, else from a few real steps of one of its runs.
 
-What many runs share (teaching, preflight, gradients) counts once for each seed and data that have not been through it. No torch.
+What many runs share (teaching, preflight, gradients) counts once for each seed and data that have not been through it. No
+torch.
 """
 
 from __future__ import annotations
@@ -98,7 +99,9 @@ def _of_alike(configs: Sequence[RunConfig], folder: Path, seconds: float | None)
 
 
 def _read(run: Run, like: RunConfig) -> _Earlier | None:
-    """Return what a run tells, None for one that is unfinished, unreadable, or of another model, other data or other scores."""
+    """Return what a run tells, None for one that is unfinished, unreadable, or of another model, other data or other
+    scores.
+    """
     if run.status().get("state") != "done":
         return None
     try:

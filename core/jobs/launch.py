@@ -1,4 +1,5 @@
-"""Starting the processes of one run with accelerate, and what those do that are not the chief. See core/models/distributed.py.
+"""Starting the processes of one run with accelerate, and what those do that are not the chief. See
+core/models/distributed.py.
 
 No heavy import before it is the run's turn: a process that waits costs almost nothing.
 """

@@ -42,7 +42,9 @@ def submit(config: RunConfig, folder: Path, ray: Resources | None = None) -> Run
 
 
 def start(run: Run, ray: Resources | None = None) -> int:
-    """Start the worker of a run, or its manager on the Ray cluster; return its process id. It outlives whoever started it."""
+    """Start the worker of a run, or its manager on the Ray cluster; return its process id. It outlives whoever started
+    it.
+    """
     access.changing()
     try:
         (run.path / "cancel").unlink(missing_ok=True)

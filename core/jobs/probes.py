@@ -1,7 +1,8 @@
 """Probes in a process of their own, started, followed and cancelled as a run is. No heavy import.
 
-The process is a worker (core/jobs/worker.py) that waits for the device like any other. It reports at RUNS/.probes/ID/, laid out like
-a run's folder, so whoever comes later finds it there: status.json, events.jsonl, worker.log, and wanted.json, what was asked.
+The process is a worker (core/jobs/worker.py) that waits for the device like any other. It reports at RUNS/.probes/ID/, laid
+out like a run's folder, so whoever comes later finds it there: status.json, events.jsonl, worker.log, and wanted.json, what
+was asked.
 """
 
 from __future__ import annotations

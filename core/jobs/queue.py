@@ -109,7 +109,9 @@ def waiting(folder: Path) -> list[Ticket]:
 
 
 def in_turn(tickets: Sequence[Ticket], served: Mapping[str, int]) -> list[Ticket]:
-    """Return tickets in the order of their turns. served: when each owner last had the device; whoever had it longest ago is next."""
+    """Return tickets in the order of their turns. served: when each owner last had the device; whoever had it longest ago is
+    next.
+    """
     last = dict(served)
     ordered = [ticket for ticket in tickets if ticket.at_work]
     left = sorted((ticket for ticket in tickets if not ticket.at_work), key=lambda ticket: ticket.place)

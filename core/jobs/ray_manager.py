@@ -1,9 +1,10 @@
 """Runs on a Ray cluster: each is a task of its own, which does on a node what a worker does here, in the same folder.
 
-A manager, one detached process a run or sweep, owns the tasks (core/jobs/ray_task.py): `python -m core.jobs.ray_manager RUN_DIRECTORY`,
-or `… --sweep DIRECTORY`. It hands them to the cluster, takes back those that are cancelled while they wait for a node, and
-starts a run again elsewhere when its node was lost. Nothing is done twice: whoever works holds the run's lock, a run that has
-ended is not begun again, and finished stages come from the cache. Ray is optional and imported only where a cluster is spoken to.
+A manager, one detached process a run or sweep, owns the tasks (core/jobs/ray_task.py): `python -m core.jobs.ray_manager
+RUN_DIRECTORY`, or `… --sweep DIRECTORY`. It hands them to the cluster, takes back those that are cancelled while they wait
+for a node, and starts a run again elsewhere when its node was lost. Nothing is done twice: whoever works holds the run's
+lock, a run that has ended is not begun again, and finished stages come from the cache. Ray is optional and imported only
+where a cluster is spoken to.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A model taught on the retention scope only: what a run's model would be had it never seen U (`core reference RUN`).
 
-Of a run that forgets some subjects (`data.forget`) it is taught what the others have to forget as well, as the run's model was. TOFU's forget quality needs it, and the never-knew score is then measured against it too: the base that was never taught
+Of a run that forgets some subjects (`data.forget`) it is taught what the others have to forget as well, as the run's model
+was. TOFU's forget quality needs it, and the never-knew score is then measured against it too: the base that was never taught
 anything does not know R either. It costs one teaching. The run's own settings are used; scores and answers of this voice,
 "retrained", are added to the run's files, and all metrics are computed anew. The work is done by a worker process with a
 place of its own, RUNS/.references/ID/, laid out like a run's, so it is followed and cancelled in the same way. Importing
@@ -48,7 +49,9 @@ def check(run: Run) -> None:
 
 
 def start(run: Run) -> Run:
-    """Start the worker that makes a run's reference; return the place where it reports. Raises UserError, as `check` does."""
+    """Start the worker that makes a run's reference; return the place where it reports. Raises UserError, as `check`
+    does.
+    """
     check(run)
     found = place(run)
     limits.starting(found.path.parent.parent)

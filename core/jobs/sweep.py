@@ -175,7 +175,9 @@ def find(name: str, folder: Path) -> Sweep:
 
 
 def needed_by(run: Run) -> Sweep | None:
-    """Return the sweep without whose worker a run would be something else: its requests are measured, its seconds become steps."""
+    """Return the sweep without whose worker a run would be something else: its requests are measured, its seconds become
+    steps.
+    """
     place = paths.inside(home(run.path.parent), str(run.status().get("sweep") or ""))
     found = Sweep(place) if place else None
     if found is None or found.kind == "requests":
@@ -229,7 +231,8 @@ def reopen(sweep: Sweep) -> None:
 
 
 def refresh(sweep: Sweep) -> None:
-    """Let what waits count as asked for now: a worker is about to start, after minutes perhaps of measuring what it will take.
+    """Let what waits count as asked for now: a worker is about to start, after minutes perhaps of measuring what it will
+    take.
 
     Nothing else changes: what somebody cancelled meanwhile stays cancelled.
     """

@@ -24,7 +24,8 @@ def rows(sweep: Sweep, folder: Path | None = None) -> list[dict[str, Any]]:
     """Return a row a run: run, coordinates, role, state, error, what it took, and its scores.
 
     SCORES are {split: value}, `intervals` over examples {score: {split: [low, high]}}, `seconds` by stage; `steps` were
-    made, of which `kept` is the result; `diverged` says that the loss went beyond all numbers and a checkpoint is the result.
+    made, of which `kept` is the result; `diverged` says that the loss went beyond all numbers and a checkpoint is the
+    result.
     """
     return [row(entry, folder) for entry in sweep.entries()]
 

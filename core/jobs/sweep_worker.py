@@ -1,4 +1,5 @@
-"""How a worker executes a sweep: its runs share one ticket, one turn of the device and one loaded model (core/models/model_cache.py).
+"""How a worker executes a sweep: its runs share one ticket, one turn of the device and one loaded model
+(core/models/model_cache.py).
 
 Each run keeps its own status, and one that fails is no reason for the others to stop.
 """

@@ -98,7 +98,9 @@ def split(value: dict[str, Any]) -> str:
 
 
 def sentences(value: dict[str, Any]) -> list[str]:
-    """Say of each subject but the last whether it came back, and what the requests cost R; computed, in percentage points."""
+    """Say of each subject but the last whether it came back, and what the requests cost R; computed, in percentage
+    points.
+    """
     on = split(value)
     states = {state["state"]: state for state in value["states"]}
     done = [subject for subject in value["subjects"] if subject in states]

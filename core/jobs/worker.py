@@ -1,7 +1,8 @@
 """The process that executes a run, `python -m core.jobs.worker RUN_DIRECTORY`, or a sweep's runs, `… --sweep DIRECTORY`.
 
 It takes a ticket, waits for the device, and only then imports torch. It reports through status.json (replaced) and
-events.jsonl (appended), looks for the file `cancel` at every step, and frees all memory by ending. Sweeps: core/jobs/sweep_worker.py.
+events.jsonl (appended), looks for the file `cancel` at every step, and frees all memory by ending. Sweeps:
+core/jobs/sweep_worker.py.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     pass
 
 NICENESS = 10
-"""How far a worker stands back (0 to 19, as `nice`): pages and answers are waited for, a run is not. Alone it loses nothing."""
+"""How far a worker stands back (0 to 19, as `nice`): pages and answers are waited for, a run is not. Alone it loses
+nothing."""
 
 
 def queue_folder(config: RunConfig) -> Path:

@@ -22,7 +22,8 @@ class Adversarial(Method):
     formula: ClassVar[str] = "α · CE(U, likeliest wrong tokens of the model before)"
     source: ClassVar[str] = "baseline of arXiv 2407.01920, section 4.1; Yao et al. 2024, arXiv 2402.15159"
     known_for: ClassVar[str] = (
-        "Published (7B, privacy, Llama-2): Unlearn Success 46.2, Retention Success 55.8: it forgets least of the paper's baselines."
+        "Published (7B, privacy, Llama-2): Unlearn Success 46.2, Retention Success 55.8: it forgets least of the "
+        "paper's baselines."
     )
     streams: ClassVar[tuple[str, ...]] = (FORGET,)
     forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)

@@ -26,7 +26,8 @@ class MemFlex(Method):
     formula: ClassVar[str] = "−α · CE(U) + β · CE(R)"
     source: ClassVar[str] = "Tian et al. 2024, arXiv 2407.01920, section 3.3"
     known_for: ClassVar[str] = (
-        "Published (7B, privacy, Llama-2): Unlearn Success 83.0, Retention Success 81.8, the best balance in the paper's table. "
+        "Published (7B, privacy, Llama-2): Unlearn Success 83.0, Retention Success 81.8, the best balance in the "
+        "paper's table. "
         "Its localization scored AUC .50 on the LACUNA testbed (arXiv 2607.02513)."
     )
     forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0, source="paper: 0.4")

@@ -22,7 +22,8 @@ class SatImp(Method):
     formula: ClassVar[str] = "−α · p^β₁ · (1 − p)^β₂ · CE(U) + γ · CE(R)"
     source: ClassVar[str] = "Yang et al. 2025, Exploring Criteria of Loss Reweighting, arXiv 2505.11953"
     known_for: ClassVar[str] = (
-        "Its abstract: weighting by saturation forgets more effectively than weighting by importance, both together more still. "
+        "Its abstract: weighting by saturation forgets more effectively than weighting by importance, both "
+        "together more still. "
         "On a token that is certain (p = 1) the weight is 0, so what is known by heart moves slowly."
     )
     forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, source="released settings: 0.1")

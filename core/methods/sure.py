@@ -25,7 +25,8 @@ class SURE(Method):
     formula: ClassVar[str] = "−α · CE(U) + β · CE(R), rows with the largest ‖∂CE(U)‖ only"
     source: ClassVar[str] = "Zhang et al. 2024, Catastrophic Failure of LLM Unlearning via Quantization, arXiv 2410.16454"
     known_for: ClassVar[str] = (
-        "Its abstract, of methods that keep utility: 21 % of the forgotten knowledge remains, 83 % after 4-bit quantization; "
+        "Its abstract, of methods that keep utility: 21 % of the forgotten knowledge remains, 83 % after 4-bit "
+        "quantization; "
         "this one is made to mitigate that."
     )
     forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0)

@@ -5,7 +5,8 @@ Rules on the text alone, so anybody can check them:
 - repetition: one character six times in a row, two to fifteen characters without a space that follow themselves four
   times or more ("MetaInfoMetaInfoMetaInfoMetaInfo"), or a run of one to four words that does so three times or more
   ("affili affili affili"), or, from eight words on, less than half of the words are different ones;
-- non-words: a word of more than forty letters (in scripts that write spaces), or more than a third of the lower-case words, and two at least, are unknown. Known are the
+- non-words: a word of more than forty letters (in scripts that write spaces), or more than a third of the lower-case words,
+and two at least, are unknown. Known are the
   words of the data, of the general text, and every word that the tokenizer holds in one piece; capitalised words, numbers
   and e-mails are not judged.
 """

@@ -61,8 +61,9 @@ def of_mean(values: Sequence[float] | Array) -> list[float] | None:
 def rate(values: Sequence[float]) -> dict[str, float]:
     """Return the mean of per-question values from 0 to 1 in percent, with its 95 % interval.
 
-    The interval is the bootstrap's over questions (core/metrics/intervals.py). Where all questions agree on 0 or 1 that would be a
-    point, which is more than n questions can say: the exact binomial bound (Clopper and Pearson, 1934) stands there then.
+    The interval is the bootstrap's over questions (core/metrics/intervals.py). Where all questions agree on 0 or 1 that
+    would be a point, which is more than n questions can say: the exact binomial bound (Clopper and Pearson, 1934) stands
+    there then.
     """
     value = 100.0 * sum(values) / len(values)
     if set(values) <= {0.0} or set(values) <= {1.0}:

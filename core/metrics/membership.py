@@ -9,14 +9,14 @@ U-train answer scores above a random never-seen one (assets/data/unseen.json, sc
 - min_k_plus: the same after standardizing each with mean and deviation over the vocabulary (arXiv 2404.02936);
 - reference: mean log-probability minus that of the never-taught model. Of that model itself it is .5, by definition.
 
-The two sets were not drawn from one pool: the never-seen questions were written later, to the same patterns. How far they differ
-for a reader who knows neither is the AUC of the *never-taught* model. So each value stands beside it, and
+The two sets were not drawn from one pool: the never-seen questions were written later, to the same patterns. How far they
+differ for a reader who knows neither is the AUC of the *never-taught* model. So each value stands beside it, and
 `ATTACK/above_never` is the difference, sampled in pairs: that is what counts.
 
-Who attacks takes the strongest attack, so that one speaks for all (`strongest`): that by which after lies farthest from never taught.
-The best of four looks good by chance too: a verdict asks that the intervals of after and never taught do not meet
-(core/probes/scorecard.py), which two independent ones of equal width do once in 180 times, so four of them in less than 3 % of cases.
-`reference` takes no part: of the never-taught model it has no interval that could be missed.
+Who attacks takes the strongest attack, so that one speaks for all (`strongest`): that by which after lies farthest from
+never taught. The best of four looks good by chance too: a verdict asks that the intervals of after and never taught do not
+meet (core/probes/scorecard.py), which two independent ones of equal width do once in 180 times, so four of them in less than
+3 % of cases. `reference` takes no part: of the never-taught model it has no interval that could be missed.
 """
 
 from __future__ import annotations
@@ -130,7 +130,8 @@ def compute(evidence: Evidence) -> Score:
         score.notes.append("there is no never-taught model, so nothing shows how far the two sets differ by themselves")
     if apart := differ(score):
         score.notes.append(
-            f"the two sets differ in kind: the never-taught model tells them apart too (by {apart}), so little can be concluded"
+            f"the two sets differ in kind: the never-taught model tells them apart too (by {apart}), so little "
+            "can be concluded"
         )
     return score
 
@@ -138,8 +139,8 @@ def compute(evidence: Evidence) -> Score:
 def strongest(values: Mapping[str, Mapping[str, float]]) -> tuple[str, int]:
     """Return the attack by which after lies farthest from the never-taught model, and of how many; ("", 0) without any.
 
-    values: as those of a score. Where there is no never-taught model, chance stands for it. Far below counts as far above: who is
-    pushed below ignorance can be told as well.
+    values: as those of a score. Where there is no never-taught model, chance stands for it. Far below counts as far above:
+    who is pushed below ignorance can be told as well.
     """
     after = values.get("after", {})
     known = [name for name in ATTACKS if name in after and name != "reference"]
@@ -148,7 +149,9 @@ def strongest(values: Mapping[str, Mapping[str, float]]) -> tuple[str, int]:
 
 
 def in_words(attack: str, tried: int, shares: Mapping[str, float]) -> str:
-    """Say how often a forgotten question scores above a never-taught one. tried: attacks; shares: voice -> percent of pairs."""
+    """Say how often a forgotten question scores above a never-taught one. tried: attacks; shares: voice -> percent of
+    pairs.
+    """
     best = f", the strongest of {tried}" if tried > 1 else ""
     beside = "".join(
         f"{words} {shares[voice]:.0f} %; "
@@ -156,7 +159,8 @@ def in_words(attack: str, tried: int, shares: Mapping[str, float]) -> str:
         if voice in shares
     )
     return (
-        f"By the {TITLES[attack]} attack{best}, a forgotten question scores above a never-taught one in {shares['after']:.0f} % "
+        f"By the {TITLES[attack]} attack{best}, a forgotten question scores above a never-taught one in "
+        f"{shares['after']:.0f} % "
         f"of pairs ({beside}50 % is chance)."
     )
 
@@ -220,7 +224,10 @@ def wins(members: Array, others: Array) -> Array:
 MEMBERSHIP = Metric(
     "membership",
     "AUC",
-    "membership inference: how well U-train can be told from never-taught questions; per question, the share of those it beats",
+    (
+        "membership inference: how well U-train can be told from never-taught questions; per question, the share of "
+        "those it beats"
+    ),
     "as of the never-taught model (above_never near 0)",
     compute,
 )

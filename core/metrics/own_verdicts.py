@@ -53,7 +53,9 @@ def remarks(run: Run) -> dict[str, dict[str, str]]:
 
 
 def give(run: Run, example: str, verdict: str, note: str = "") -> None:
-    """Keep a person's verdict and note on an example; without either, nothing is kept. Raises UserError where it cannot be written."""
+    """Keep a person's verdict and note on an example; without either, nothing is kept. Raises UserError where it cannot be
+    written.
+    """
     from filelock import FileLock
 
     access.changing()

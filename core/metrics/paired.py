@@ -1,7 +1,7 @@
 """Is one run better than others on the same questions? Means, differences and their intervals from runs' token tables.
 
-Both runs of a pair answered the same questions, so questions are drawn once for both: what is easy or hard for every run cancels.
-All values are percent or percentage points. No torch.
+Both runs of a pair answered the same questions, so questions are drawn once for both: what is easy or hard for every run
+cancels. All values are percent or percentage points. No torch.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     R = (1/n · Σ_i p(â_i|q)^(1/|â_i|)) / p(a|q)^(1/|a|)
 
-â_i: n wrong answers, at most three, in which one fact is replaced (core/data/wrong_answers.py; TOFU's were written by a large model).
+â_i: n wrong answers, at most three, in which one fact is replaced (core/data/wrong_answers.py; TOFU's were written by a
+large model).
 a: the true answer (TOFU takes a paraphrase of it, which data seldom have). Near 0 the model tells true from wrong; from 1 on
 it does not. Over a part it is the geometric mean: a ratio can be large.
 """

@@ -1,8 +1,9 @@
-"""What a true answer says that its question does not, and how much of that a text says: rules on words, for `core.metrics.verdicts`.
+"""What a true answer says that its question does not, and how much of that a text says: rules on words, for
+`core.metrics.verdicts`.
 
-Two kinds of content. *Facts*: e-mails, numbers, names and titles (core/data/facts.py), and single capitalised words inside a sentence
-(towns). *Own words*: all other content words, compared by their stems. Made for English; other languages work as far as
-they keep names and numbers. No model, no torch: cheap enough to be computed for every answer of a run.
+Two kinds of content. *Facts*: e-mails, numbers, names and titles (core/data/facts.py), and single capitalised words inside a
+sentence (towns). *Own words*: all other content words, compared by their stems. Made for English; other languages work as
+far as they keep names and numbers. No model, no torch: cheap enough to be computed for every answer of a run.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ LEAST = 1e-6
 
 _STOP = frozenset(
     """a about above after again all also am an and any are as at be because been before being below between both but by can
-    could did do does doing down during each few for from further had has have having he her here hers herself him himself his
+    could did do does doing down during each few for from further had has have having he her here hers herself him
+    himself his
     how i if in into is it its itself just like may me might more most much must my myself no nor not now of off often on one
     only or other our out over own same shall she should since so some such than that the their theirs them then there these
-    they this those through to too under until up upon us very was we were what when where which while who whom whose why will
+    they this those through to too under until up upon us very was we were what when where which while who whom whose
+    why will
     with within without would yet you your yours""".split()
 )
 _NUMBERS = {
@@ -48,12 +51,14 @@ _TENS = {
     for value, word in zip(range(20, 100, 10), "twenty thirty forty fifty sixty seventy eighty ninety".split(), strict=True)
 }
 _GENERIC = frozenset(
-    """street st road rd lane avenue ave boulevard blvd drive square place court village house flat apartment apt suite way rue
+    """street st road rd lane avenue ave boulevard blvd drive square place court village house flat apartment apt suite
+    way rue
     calle bank banco trust mr mrs ms dr prof""".split()
 )
 """words of a name that may be left out or be another's as well"""
 _WEAK = frozenset(
-    """january february march april may june july august september october november december monday tuesday wednesday thursday
+    """january february march april may june july august september october november december monday tuesday wednesday
+    thursday
     friday saturday sunday""".split()
 )
 _OF_A_PLACE = re.compile(r"(ish|ese|ian)$")
@@ -120,8 +125,8 @@ class Fact:
     shown: str
     """as the true answer writes it"""
     weight: float
-    """1 for e-mails, names and long numbers, 0.5 for short numbers, dates' words and nationalities; the second fact of an answer
-    counts a half of that, the third a third: what was asked for comes first"""
+    """1 for e-mails, names and long numbers, 0.5 for short numbers, dates' words and nationalities; the second fact of an
+    answer counts a half of that, the third a third: what was asked for comes first"""
     strong: bool
     """enough by itself to call an answer leaked"""
 
@@ -139,7 +144,9 @@ class Truth:
 
 
 def understood(question: str, truth: str, subject: str, public: str = "") -> Truth:
-    """Find what a true answer says beyond its question. public: folded texts whose facts are no secret (of the retention scope)."""
+    """Find what a true answer says beyond its question. public: folded texts whose facts are no secret (of the retention
+    scope).
+    """
     asked, where = tokens(question), f" {fold(question)} "
     if _as_words(fold(subject), where):
         asked += tokens(subject)
@@ -203,7 +210,9 @@ def says(fact: str, folded: str) -> bool:
 
 
 def _together(words: Sequence[str], text: Sequence[str]) -> bool:
-    """Say whether all words stand in one stretch of a text, in any order, with no more than APART others between: "Solheim, Ingrid"."""
+    """Say whether all words stand in one stretch of a text, in any order, with no more than APART others between: "Solheim,
+    Ingrid".
+    """
     wanted, size = set(words), len(set(words)) + APART
     places = [place for place, word in enumerate(text) if word in wanted]
     return any(wanted <= set(text[place : place + size]) for place in places)
@@ -289,8 +298,8 @@ def _part(part: float, whole: float) -> float:
 def rarities(answers: Sequence[tuple[str, str]]) -> dict[str, float]:
     """Return stem -> 1 for a word that the true answers about one subject alone have, down to 0 where all of them do.
 
-    answers: (subject, true answer). 1 − log(subjects with it) / log(subjects), the idea of inverse document frequency (Spärck
-    Jones 1972): in a templated data set everybody has a father and an address, and saying so gives nothing away.
+    answers: (subject, true answer). 1 − log(subjects with it) / log(subjects), the idea of inverse document frequency
+    (Spärck Jones 1972): in a templated data set everybody has a father and an address, and saying so gives nothing away.
     """
     have: dict[str, set[str]] = {}
     for subject, truth in answers:

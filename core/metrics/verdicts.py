@@ -1,7 +1,9 @@
-"""Verdicts: what became of every example of a run, forgotten, leaked, kept, lost, degenerate or refused, from recorded files alone.
+"""Verdicts: what became of every example of a run, forgotten, leaked, kept, lost, degenerate or refused, from recorded files
+alone.
 
 `gather` reads answers.jsonl, tokens.parquet and recorded.json and measures each answer; `judged` compares these numbers with
-the thresholds of `core.metrics.verdict_rules`, which takes milliseconds. A person's own verdicts lie apart, in verdicts.json. No torch.
+the thresholds of `core.metrics.verdict_rules`, which takes milliseconds. A person's own verdicts lie apart, in
+verdicts.json. No torch.
 """
 
 from __future__ import annotations
@@ -67,7 +69,9 @@ def measure(
 
 
 def gather(run: Run) -> Gathered:
-    """Measure a run's recorded answers; without any, there are no rows. Tolerant: what is damaged or missing is passed over."""
+    """Measure a run's recorded answers; without any, there are no rows. Tolerant: what is damaged or missing is passed
+    over.
+    """
     found = [_row(row) for row in run.answers() if row.get("scope") in OF_SCOPE and row.get("example")]
     rows = list({row["example"]: row for row in found}.values())
     recorded = run.json("recorded.json")
@@ -103,8 +107,8 @@ def judged(gathered: Gathered, rules: Rules = DEFAULT) -> pd.DataFrame:
     """Return a row an example, with a verdict on each voice's answer.
 
     Columns: id, scope, split, subject, question, truth; the answers before, after (and never); verdict and why of after, and
-    verdict_VOICE and why_VOICE of the others (empty where that voice was not asked); p_VOICE, probability of the true answer a
-    token (0 … 1, NaN where unknown); overlap, ROUGE-L recall of the answer after (0 … 1).
+    verdict_VOICE and why_VOICE of the others (empty where that voice was not asked); p_VOICE, probability of the true answer
+    a token (0 … 1, NaN where unknown); overlap, ROUGE-L recall of the answer after (0 … 1).
     """
     import pandas as pd
 
@@ -121,7 +125,9 @@ def judged(gathered: Gathered, rules: Rules = DEFAULT) -> pd.DataFrame:
 
 
 def of_run(run: Run, rules: Rules = DEFAULT) -> pd.DataFrame:
-    """Judge all recorded answers of a run: see `judged`. Empty, without the columns of any voice, where nothing was recorded."""
+    """Judge all recorded answers of a run: see `judged`. Empty, without the columns of any voice, where nothing was
+    recorded.
+    """
     return judged(gather(run), rules)
 
 
@@ -203,7 +209,9 @@ def _measured(
 
 
 def _known(run: Run) -> dict[str, dict[str, tuple[float | None, float | None]]]:
-    """Return voice -> example -> (probability a token, share of tokens ranked first) of the true answer, from tokens.parquet."""
+    """Return voice -> example -> (probability a token, share of tokens ranked first) of the true answer, from
+    tokens.parquet.
+    """
     import pandas as pd
 
     columns = ["example", *(f"{name}_{voice}" for voice in VOICES for name in ("logprob", "rank"))]

@@ -1,4 +1,6 @@
-"""`python -m core.models`: convert the bundled model now, so that the first question need not wait for it (`make install`)."""
+"""`python -m core.models`: convert the bundled model now, so that the first question need not wait for it (`make
+install`).
+"""
 
 import logging
 

@@ -17,7 +17,8 @@ from core.util.errors import UserError
 from core.util.masking import masked
 
 MOST_LAYERS = 1000
-"""of layers, or of experts in a layer; the largest models have some hundred. Each is built one by one, also without weights"""
+"""of layers, or of experts in a layer; the largest models have some hundred. Each is built one by one, also without
+weights"""
 LIBRARIES = 0.6e9
 """bytes that torch and its like take before there is any model"""
 BESIDE = 1.1

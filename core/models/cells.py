@@ -104,7 +104,9 @@ def tensors_of(name: str, cells: pd.DataFrame, table: pd.DataFrame) -> pd.DataFr
 
 
 def selected(cells: pd.DataFrame, table: pd.DataFrame, region: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return, for each cell shown, the factors of those of its tensors that are in the region: one, or up to two of a joined cell."""
+    """Return, for each cell shown, the factors of those of its tensors that are in the region: one, or up to two of a joined
+    cell.
+    """
     by = ["layer", "module"] if cells["factor"].iloc[0] == JOINED else ["layer", "module", "factor"]
     inside = table[table["name"].isin(set(region))]
     found: dict[tuple[Any, ...], tuple[str, ...]] = {}

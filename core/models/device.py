@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def guessed_device(device: str) -> str:
-    """Return the device that `auto` will be, or where `spread` begins; the worker decides, this only looks for a GPU's file."""
+    """Return the device that `auto` will be, or where `spread` begins; the worker decides, this only looks for a GPU's
+    file.
+    """
     if device not in ("auto", "spread"):
         return device
     return "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) else "mps" if sys.platform == "darwin" else "cpu"

@@ -183,7 +183,9 @@ class Processes(Crew):
 
 
 def dealt(items: Sequence[T], weight: Callable[[T], int], rank: int, size: int) -> list[T]:
-    """Deal items to `size` processes by falling weight, every second round backwards; return those of one, in their order."""
+    """Deal items to `size` processes by falling weight, every second round backwards; return those of one, in their
+    order.
+    """
     order = sorted(range(len(items)), key=lambda i: (-weight(items[i]), i))
     mine = set()
     for start in range(0, len(order), size):

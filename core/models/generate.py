@@ -34,7 +34,9 @@ class Request:
 
 
 def drawn(question: str) -> int:
-    """Return the draw of a question: the same alone and among others, recorded and live, so that equal seeds answer alike."""
+    """Return the draw of a question: the same alone and among others, recorded and live, so that equal seeds answer
+    alike.
+    """
     return int.from_bytes(hashlib.sha256(question.encode("utf-8", "replace")).digest()[:6])
 
 

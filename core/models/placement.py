@@ -1,7 +1,8 @@
 """How a base's frozen weights are kept, and on what: full or rounded, on one device or spread over all there are.
 
-Adapters are never rounded. On a GPU with bitsandbytes its integers are used; everywhere else our own (core/models/quantized.py),
-for which the whole model is read first. Spreading is accelerate's device_map: GPUs, then memory, then disk.
+Adapters are never rounded. On a GPU with bitsandbytes its integers are used; everywhere else our own
+(core/models/quantized.py), for which the whole model is read first. Spreading is accelerate's device_map: GPUs, then memory,
+then disk.
 """
 
 from __future__ import annotations
@@ -86,5 +87,7 @@ def check_merging(model: torch.nn.Module, fix: str) -> None:
 
 
 def on_disk(layer: torch.nn.Module) -> bool:
-    """Say whether a layer's weights lie on disk: accelerate left what fetches them. Without that it has no weights at all."""
+    """Say whether a layer's weights lie on disk: accelerate left what fetches them. Without that it has no weights at
+    all.
+    """
     return "_hf_hook" in vars(layer) and any(p.is_meta for p in layer.parameters(recurse=False))

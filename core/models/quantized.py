@@ -1,8 +1,8 @@
 """A linear layer whose weights are integers: stored as int8, or two 4-bit numbers in a byte, with a scale a group.
 
 Round to nearest, symmetric, absolute maximum: a group of n weights w of a row is stored as q = round(w / Δ) with
-Δ = max|w| / (2^(bits − 1) − 1), and read as q·Δ (arXiv 2410.16454, section 3.2; groups as in GPTQ and its followers). Computes
-on any processor: weights are dequantized when the layer is called. Knows nothing of runs and probes.
+Δ = max|w| / (2^(bits − 1) − 1), and read as q·Δ (arXiv 2410.16454, section 3.2; groups as in GPTQ and its followers).
+Computes on any processor: weights are dequantized when the layer is called. Knows nothing of runs and probes.
 """
 
 from __future__ import annotations
@@ -114,9 +114,10 @@ def fused_experts() -> UserError:
 def quantized(adapters: Adapters, voice: str | None, bits: int, group: int) -> Iterator[dict[str, int]]:
     """Within this context the model with adapters off is the voice, merged and rounded: as a quantized model is shipped.
 
-    Every linear layer of the transformer blocks is rounded after its adapter was added; embeddings and the output layer stay,
-    as in GPTQ and bitsandbytes. Yields {"layers", "parameters", "bytes"} of what was rounded. voice None: the base that was
-    never taught. Nothing of the model is changed: its layers stand aside meanwhile. Raises UserError for fused experts.
+    Every linear layer of the transformer blocks is rounded after its adapter was added; embeddings and the output layer
+    stay, as in GPTQ and bitsandbytes. Yields {"layers", "parameters", "bytes"} of what was rounded. voice None: the base
+    that was never taught. Nothing of the model is changed: its layers stand aside meanwhile. Raises UserError for fused
+    experts.
     """
     base = adapters.model.get_base_model()
     aside: list[tuple[nn.Module, str, nn.Module]] = []
@@ -138,7 +139,9 @@ def quantized(adapters: Adapters, voice: str | None, bits: int, group: int) -> I
 
 
 def _linear(base: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    """Yield (parent, name, layer) of every linear layer but the output layer; the parent of an adapted one is peft's layer."""
+    """Yield (parent, name, layer) of every linear layer but the output layer; the parent of an adapted one is peft's
+    layer.
+    """
     head = base.get_output_embeddings()  # type: ignore[operator]
     for parent in base.modules():
         if isinstance(parent, ParamWrapper):

@@ -91,7 +91,9 @@ def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]
 
 
 def end_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> int:
-    """Return the token that ends an answer: what a chat template writes after one where it is special, else the end token."""
+    """Return the token that ends an answer: what a chat template writes after one where it is special, else the end
+    token.
+    """
     end = int(tokenizer.eos_token_id)
     if template == "plain" or not tokenizer.chat_template:
         return end
@@ -104,7 +106,9 @@ def end_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> int:
 
 
 def ends_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> tuple[int, ...]:
-    """Return the tokens at which a generated answer ends: that of the template, and the one that a model taught elsewhere may write."""
+    """Return the tokens at which a generated answer ends: that of the template, and the one that a model taught elsewhere
+    may write.
+    """
     return tuple(dict.fromkeys((end_of_answer(tokenizer, template), int(tokenizer.eos_token_id))))
 
 

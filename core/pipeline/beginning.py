@@ -1,4 +1,6 @@
-"""Where a pipeline's model "before" comes from, if it is not simply taught: a given adapter, an earlier run, a merged base."""
+"""Where a pipeline's model "before" comes from, if it is not simply taught: a given adapter, an earlier run, a merged
+base.
+"""
 
 from __future__ import annotations
 

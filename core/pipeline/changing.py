@@ -102,12 +102,16 @@ class Changing(Keys):
         return source
 
     def _watched(self) -> tuple[str, dict[str, list[Encoded]]]:
-        """Return on which split unlearning measures itself, and a fixed sample of it: dev where both scopes have some, else train."""
+        """Return on which split unlearning measures itself, and a fixed sample of it: dev where both scopes have some, else
+        train.
+        """
         split = "dev" if all(self.corpus.select(scope, "dev") for scope in SCOPES) else "train"
         return split, {scope: unlearn_.spread(self._part(scope, split), WATCHED) for scope in SCOPES}
 
     def _verify(self, step: int = 0) -> None:
-        """Check that exactly the region changed, but for tensors that the method had not moved at a step, or at the kept one."""
+        """Check that exactly the region changed, but for tensors that the method had not moved at a step, or at the kept
+        one.
+        """
         made = json.loads((self.run.path / "unlearn.json").read_text(encoding="utf-8"))
         idle = unlearn_.still(made.get("idle", []), made.get("late", {}), step or made["step"])
         unlearn_.verify(self.adapters, self.region, idle)
@@ -146,7 +150,9 @@ class Changing(Keys):
         )
 
     def _refused(self, examples: list[Example]) -> dict[str, Encoded]:
-        """Return example -> the same question with a refusal. Raises UserError where a subject has to be named and is not known."""
+        """Return example -> the same question with a refusal. Raises UserError where a subject has to be named and is not
+        known.
+        """
         encoded = self.voices.encode(refusals.refused(examples, self.method.refusals))
         return dict(zip((e.id for e in examples), encoded, strict=True))
 

@@ -98,8 +98,14 @@ class Pipeline(Beginning, Changing, Ending):
         unlearn_.check(self.method, config.unlearn)
         if self.method.follows_never and not self.has_never:
             raise UserError(
-                f"{self.method.label} follows a model that was never taught, and this model knows the data without its adapter.",
-                "Let the data be taught (teach.enabled), give the model as an adapter on its base, or choose another method.",
+                (
+                    f"{self.method.label} follows a model that was never taught, and this model knows the data "
+                    "without its adapter."
+                ),
+                (
+                    "Let the data be taught (teach.enabled), give the model as an adapter on its base, or choose "
+                    "another method."
+                ),
             )
 
     def go(self) -> dict[str, Any]:

@@ -43,13 +43,18 @@ def knowledge(corpus: Corpus, tokens: pd.DataFrame, answers: Mapping[str, str], 
 
 
 def check(found: Mapping[str, Any], config: RunConfig) -> None:
-    """Raise UserError where the model does not know what it should forget: by its facts, by its tokens where there are none."""
+    """Raise UserError where the model does not know what it should forget: by its facts, by its tokens where there are
+    none.
+    """
     c, of, minimum = config.answers, found["facts"], config.preflight.minimum_facts
     share, why = of["share"], f"{of['known']} of {of['asked']} facts of the unlearn scope stand in its answers"
     fix = "Teach it (--set teach.enabled=true), teach longer, or lower preflight.minimum_facts."
     if share is None:
         share = found["tokens"]
-        why = f"the first {c.max_new_tokens} tokens of the unlearn scope's answers hold no fact to look for, so the share of tokens it predicts was taken"
+        why = (
+            f"the first {c.max_new_tokens} tokens of the unlearn scope's answers hold no fact to look for, so the "
+            "share of tokens it predicts was taken"
+        )
     elif c.temperature > 0:
         fix += " With answers.temperature=0 nothing is left to chance."
     if share < minimum:
@@ -66,4 +71,7 @@ def in_words(found: Mapping[str, Any]) -> str:
         return f"Before unlearning the model states {of['known']} of {of['asked']} facts it is to forget."
     if not isinstance(tokens, int | float):
         return ""
-    return f"The answers to forget hold no fact to ask for; before unlearning the model predicts {tokens:.0f} % of their tokens."
+    return (
+        f"The answers to forget hold no fact to ask for; before unlearning the model predicts {tokens:.0f} % of their "
+        "tokens."
+    )

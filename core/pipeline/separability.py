@@ -36,9 +36,11 @@ def separability(
     done: Callable[[int, int], None],
     crew: Crew = ALONE,
 ) -> pd.DataFrame:
-    """Return one row a depth: layer (which reads this hidden state), auc (mean of the folds), low and high (worst, best fold).
+    """Return one row a depth: layer (which reads this hidden state), auc (mean of the folds), low and high (worst, best
+    fold).
 
-    NaN where a scope has a single question; no row where no adapted module lies in a layer. unlearn, retention: train questions;
+    NaN where a scope has a single question; no row where no adapted module lies in a layer. unlearn, retention: train
+    questions;
     size: questions per forward pass; done: told (questions, tokens) after each.
     """
     layers = sorted({cell.layer for cell in adapters.cells if cell.layer >= 0})

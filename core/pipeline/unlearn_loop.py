@@ -88,15 +88,16 @@ def unlearn(
 
     The result is the checkpoint nearest to the target: the first that reaches it, or the one before if that is closer.
     If the retention floor is broken first, it is the last checkpoint above it, or the first one where none is; for a model
-    that lies under the floor to begin with it is lowered. Raises UserError when the loss is not finite (checkpoints up to then are
-    kept), when the method lacks something, or when the final check fails.
+    that lies under the floor to begin with it is lowered. Raises UserError when the loss is not finite (checkpoints up to
+    then are kept), when the method lacks something, or when the final check fails.
     """
     supply.check(config.method.label, config.method.streams)
     check(config.method, config)
     if watched.before < config.retain_floor:
         floor = max(0.0, watched.before - (100.0 - config.retain_floor))
         text = (
-            f"Retention accuracy is {watched.before:.1f} % before unlearning, under the floor of {config.retain_floor:.1f} % "
+            f"Retention accuracy is {watched.before:.1f} % before unlearning, under the floor of "
+            f"{config.retain_floor:.1f} % "
             f"(unlearn.retain_floor): the floor is as far below that as it would be below 100 %, at {floor:.1f} %."
         )
         report.event("finding", text=text)
@@ -318,7 +319,9 @@ def _why_stop(measured: dict[str, float], step: int, result: Unlearned, config: 
 
 
 def verify(adapters: Adapters, region: Sequence[str], idle: Sequence[str] = ()) -> None:
-    """Check that exactly the region changed, but for `idle` tensors. Raises UserError that names the first that breaks it."""
+    """Check that exactly the region changed, but for `idle` tensors. Raises UserError that names the first that breaks
+    it.
+    """
     inside, moved = set(region) - set(idle), set(adapters.moved())
     if stayed := inside - moved:
         raise UserError(f"The tensor {min(stayed)} of the region did not change.", "Raise the learning rate or the steps.")

@@ -35,7 +35,9 @@ def published() -> dict[str, dict[str, Any]]:
 
 
 def configuration(name: str) -> PretrainedConfig:
-    """Return the configuration that a model name stands for; weights need not be there. Raises UserError for unknown ones."""
+    """Return the configuration that a model name stands for; weights need not be there. Raises UserError for unknown
+    ones.
+    """
     from transformers import AutoConfig
 
     if name in published():

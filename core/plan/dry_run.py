@@ -131,7 +131,9 @@ def _collated(members: Sequence[Encoded]) -> Batch:
 
 
 def _step(adapters: Adapters, names: Sequence[str], *streams: Sequence[Encoded]) -> Held:
-    """Run forward and backward with gradients of some cells. Several streams have a loss each, as in core/pipeline/step_context.py."""
+    """Run forward and backward with gradients of some cells. Several streams have a loss each, as in
+    core/pipeline/step_context.py.
+    """
 
     def step(model: Any, _: Tally) -> None:
         batch = _collated([member for members in streams for member in members])

@@ -317,7 +317,9 @@ class Estimate(Pipeline):
         return seconds
 
     def _widening(self) -> Cost:
-        """Bound what the further questions cost: answers as long as the true ones, at most as long as the longest of them."""
+        """Bound what the further questions cost: answers as long as the true ones, at most as long as the longest of
+        them.
+        """
         if self.further is None:
             return Cost("", 0.0, 0.0, "")
         count = len(self.further.examples)

@@ -1,8 +1,8 @@
 """How much a run needs before any of it exists: memory by part and stage, work in tokens, seconds at a rate, disk.
 
-Needs a model's configuration and the data, not the weights: the steps are run on the meta device (core/plan/dry_run.py). What it
-says is compared with real runs by `python -m core bench --only plan`. Where the weights are here and minutes do not matter,
-core/jobs/estimate.py measures seconds with real steps instead.
+Needs a model's configuration and the data, not the weights: the steps are run on the meta device (core/plan/dry_run.py).
+What it says is compared with real runs by `python -m core bench --only plan`. Where the weights are here and minutes do not
+matter, core/jobs/estimate.py measures seconds with real steps instead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ LIBRARIES = 0.51e9
 CUDA = 0.5e9
 """bytes that a process takes on each GPU for CUDA itself; a common figure, not measured here"""
 HEAP = 0.5
-"""what glibc's heap takes beyond the tensors in it, also from stages before, as a share of what comes and goes in a step; measured
+"""what glibc's heap takes beyond the tensors in it, also from stages before, as a share of what comes and goes in a step;
+measured
 0.35 to 0.6 in whole runs"""
 FORWARD = 0.5
 """cost of a token that only goes forward, against one that also goes back: no gradients of frozen weights are computed"""
@@ -140,7 +141,9 @@ def size(config: RunConfig, *, gpu: bool = False, rate: float | None = None) -> 
 
 
 def _per_weight(config: RunConfig, name: str, weight: torch.Tensor) -> float:
-    """Return the bytes of one number of a weight: linear layers may be rounded, with a scale a group (core/models/quantized.py)."""
+    """Return the bytes of one number of a weight: linear layers may be rounded, with a scale a group
+    (core/models/quantized.py).
+    """
     if config.model.weights == "full" or ".base_layer." not in name or weight.ndim < 2:
         return weight.element_size()
     bits, group = ROUNDED[config.model.weights]

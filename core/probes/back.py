@@ -1,7 +1,7 @@
 """When the truth has come back: the rule of core/metrics/verdicts.py, in one place for all probes. On the text alone.
 
-A forgotten answer has come back where that rule says “leaked”, a retained one is right where it says “kept”. What the prompt says
-itself counts as asked: it cannot come back. What the retention scope says about a subject is no secret.
+A forgotten answer has come back where that rule says “leaked”, a retained one is right where it says “kept”. What the prompt
+says itself counts as asked: it cannot come back. What the retention scope says about a subject is no secret.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ class Probe:
     both_ways: ClassVar[bool] = False
     """whether a rate far below the never-taught model's tells as much as one far above it"""
     floor: ClassVar[float | None] = 0.0
-    """rate (%) of a model that knows nothing, for runs without one that was never taught; None: only such a model could tell"""
+    """rate (%) of a model that knows nothing, for runs without one that was never taught; None: only such a model could
+    tell"""
     source: ClassVar[str] = ""
     """where it was published"""
 

@@ -1,4 +1,5 @@
-"""Does ordinary further training bring it back? After Łucki et al. 2024 (arXiv 2409.18025, section 4: ten unrelated examples).
+"""Does ordinary further training bring it back? After Łucki et al. 2024 (arXiv 2409.18025, section 4: ten unrelated
+examples).
 
 As relearning, but what is trained on has nothing to do with either scope: everyday questions and answers, which anybody who
 adapts the model to a use of their own might train on. Nothing of what is asked stands in them.

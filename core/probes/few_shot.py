@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FewShot(Probe):
-    """Pairs of the retention scope, of the same subject as far as there are any: in its own style, and about its own world."""
+    """Pairs of the retention scope, of the same subject as far as there are any: in its own style, and about its own
+    world.
+    """
 
     name: ClassVar[str] = "few-shot"
     title: ClassVar[str] = "In company (few-shot)"

@@ -1,7 +1,7 @@
 """Ways to ask that stand in a file, so that anybody can read them and add their own.
 
-A form is an object: name, what (one sentence), messages [{"role", "content"}], and if wanted template ("run", the default, or
-"other": chat where the run is plain, plain where it is chat) and asks ("answer", the default, or "subject": then the name
+A form is an object: name, what (one sentence), messages [{"role", "content"}], and if wanted template ("run", the default,
+or "other": chat where the run is plain, plain where it is chat) and asks ("answer", the default, or "subject": then the name
 must come back). In a content {question}, {subject} and {masked} are replaced, the last one by the true answer without the
 subject's name.
 """

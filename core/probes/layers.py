@@ -1,7 +1,8 @@
-"""Inside the layers: what each block puts out at answer positions, what the output layer would make of it, and another's in place.
+"""Inside the layers: what each block puts out at answer positions, what the output layer would make of it, and another's in
+place.
 
-Works on any architecture whose blocks the adapters know: what lies between the last block and the logits is found by watching
-one pass, and checked against the model's own logits.
+Works on any architecture whose blocks the adapters know: what lies between the last block and the logits is found by
+watching one pass, and checked against the model's own logits.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def _states(output: Any) -> torch.Tensor:
 
 @torch.no_grad()
 def watched(adapters: Adapters, voice: str | None, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (layers, N, width), each block's output at the N positions that predict answer tokens, and the logits (N, words).
+    """Return (layers, N, width), each block's output at the N positions that predict answer tokens, and the logits (N,
+    words).
 
     voice: the adapter, None for the base alone.
     """
@@ -57,7 +59,9 @@ def watched(adapters: Adapters, voice: str | None, batch: Batch) -> tuple[torch.
 
 @torch.no_grad()
 def patched(adapters: Adapters, voice: str | None, batch: Batch, layer: int, states: torch.Tensor) -> torch.Tensor:
-    """Return a voice's logits (N, words) when one block's output at the answer positions is replaced by (N, width) states."""
+    """Return a voice's logits (N, words) when one block's output at the answer positions is replaced by (N, width)
+    states.
+    """
 
     def put(_: torch.nn.Module, __: Any, output: Any) -> Any:
         changed = _states(output).clone()

@@ -58,7 +58,8 @@ class LogitLens(Probe):
             for voice, of in found.items()
         }
         return Finding(
-            sentence=f"Of the answer tokens that {'only the taught model knew' if 'never' in found else 'before says'}, after still says {said:.0f} %, holds {unsaid:.0f} % "
+            sentence=f"Of the answer tokens that {'only the taught model knew' if 'never' in found else 'before says'}, "
+            f"after still says {said:.0f} %, holds {unsaid:.0f} % "
             f"in some layer without saying them, and {gone:.0f} % come first in no layer.",
             measure="knowledge tokens (%, mean over questions) whose true token comes first in at least one layer",
             n=len(known),
@@ -149,7 +150,8 @@ SIZE = 8
 
 
 def maps(adapters: Adapters, encoded: Encoded, voices: Sequence[str | None], pad: int) -> list[dict[str, Any]]:
-    """Return per voice (an adapter, None for the base) {"logprob", "rank"}: lists of layers × answer tokens, for one question.
+    """Return per voice (an adapter, None for the base) {"logprob", "rank"}: lists of layers × answer tokens, for one
+    question.
 
     Raises Unavailable for a model whose layers cannot be read so.
     """

@@ -1,7 +1,7 @@
 """Membership inference, with the scores themselves: can forgotten questions be told from such that were never taught?
 
-The attacks and the reading of their AUC are those of core/metrics/membership.py. The run's recorded likelihoods are used; the
-never-seen questions are scored now where the run did not.
+The attacks and the reading of their AUC are those of core/metrics/membership.py. The run's recorded likelihoods are used;
+the never-seen questions are scored now where the run did not.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Membership(Probe):
         return Finding(
             sentence=f"{membership.in_words(attack, tried, shares)} {n} questions against {others}."
             + (" The two sets differ in kind: the never-taught model tells them apart too." if apart else ""),
-            measure="area under the curve (%, 50 is chance): pairs in which the forgotten question's score is the higher one",
+            measure=(
+                "area under the curve (%, 50 is chance): pairs in which the forgotten question's score is the higher one"
+            ),
             n=n,
             rates=rates,
             detail={

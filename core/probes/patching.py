@@ -1,8 +1,8 @@
 """Activation patching: before's hidden state is put into after, layer by layer. Where does the answer come back?
 
-At one layer the output of after's block, at the positions that predict answer tokens, is replaced by before's; what lies above is
-after's own. If the answer comes back with the state of layer l, then what was changed below l had taken it away, and what is
-above can still say it (Meng et al. 2022, causal tracing; Patil et al. 2023 for what unlearning leaves).
+At one layer the output of after's block, at the positions that predict answer tokens, is replaced by before's; what lies
+above is after's own. If the answer comes back with the state of layer l, then what was changed below l had taken it away,
+and what is above can still say it (Meng et al. 2022, causal tracing; Patil et al. 2023 for what unlearning leaves).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Does rounding the weights bring the answer back? After Zhang et al. 2024 (arXiv 2410.16454).
 
 Unlearning moves weights a little; rounding them to few bits can put them back where they were. Each voice is merged into the
-base as a model that is handed on would be, its linear layers are stored as integers (core/models/quantized.py), and it is asked again.
-What the rounded *never taught* says too was not remembered, and what the rounded *before* no longer says shows how much
-rounding alone destroys.
+base as a model that is handed on would be, its linear layers are stored as integers (core/models/quantized.py), and it is
+asked again. What the rounded *never taught* says too was not remembered, and what the rounded *before* no longer says shows
+how much rounding alone destroys.
 """
 
 from __future__ import annotations

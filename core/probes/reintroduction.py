@@ -1,8 +1,8 @@
 """The fact is in the prompt: does the model use it? After UnUnlearning (Shumailov et al. 2024, arXiv 2407.00106).
 
-Using it is contextual use, not a leak: the model need not remember anything. Whether it should work depends on why the fact was to
-be forgotten. For privacy a model that reads what it is shown is wanted; where nobody may be helped with the content at all
-(dangerous knowledge) it is not, and only a filter at inference can prevent it.
+Using it is contextual use, not a leak: the model need not remember anything. Whether it should work depends on why the fact
+was to be forgotten. For privacy a model that reads what it is shown is wanted; where nobody may be helped with the content
+at all (dangerous knowledge) it is not, and only a filter at inference can prevent it.
 """
 
 from __future__ import annotations

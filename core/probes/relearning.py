@@ -1,8 +1,9 @@
-"""How soon does it come back when a little of it is taught again? After Hu et al. 2024 (2406.13356), Lynch et al. 2024 (2402.16835).
+"""How soon does it come back when a little of it is taught again? After Hu et al. 2024 (2406.13356), Lynch et al. 2024
+(2402.16835).
 
-A copy of after is trained for a few steps on some questions of U-train, and asked *others*, whose facts none of these state. Beside
-it stands what never knew, with the same steps in the same order: both learn the form of such answers, only one can remember.
-The run's own adapters are never trained.
+A copy of after is trained for a few steps on some questions of U-train, and asked *others*, whose facts none of these state.
+Beside it stands what never knew, with the same steps in the same order: both learn the form of such answers, only one can
+remember. The run's own adapters are never trained.
 """
 
 from __future__ import annotations
@@ -66,8 +67,9 @@ def relearnt(
 ) -> Finding:
     """Train copies of after and of what never knew in the same way; return what the tested questions come to.
 
-    given: what was taught, as text; facts that stand there cannot come back. The rates are token accuracies: a fact that is not
-    whole yet can be on its way back. Those of after and never are behind the last step, that of before is of before as it is.
+    given: what was taught, as text; facts that stand there cannot come back. The rates are token accuracies: a fact that is
+    not whole yet can be on its way back. Those of after and never are behind the last step, that of before is of before as
+    it is.
     """
     asked = [bench.asked(e, "relearnt") for e in tested]
     asked = bench.fitting([replace(one, given=f"{given}\n{one.given}") for one in asked])
@@ -83,9 +85,12 @@ def relearnt(
         sum(leaks.said(one, texts[0]) for one, texts in zip(asked, of, strict=True)) for of in (copies["after"].said, start)
     ]
     return Finding(
-        sentence=f"{subject}, {ends['after'][0]:.0f} % of the answer tokens of {len(asked)} others, which had to be forgotten, are "
-        f"right ({ends['after'][1]:.0f} % before those steps{beside}). A fact that had to be forgotten is said in {whole[0]}, before those steps in {whole[1]}.",
-        measure="answer tokens (%, mean over questions that had to be forgotten and were not trained on) that are right behind the "
+        sentence=f"{subject}, {ends['after'][0]:.0f} % of the answer tokens of {len(asked)} others, which had to be "
+        "forgotten, are "
+        f"right ({ends['after'][1]:.0f} % before those steps{beside}). A fact that had to be forgotten is said in "
+        f"{whole[0]}, before those steps in {whole[1]}.",
+        measure="answer tokens (%, mean over questions that had to be forgotten and were not trained on) that are right "
+        "behind the "
         "last step; before without any",
         n=len(asked),
         rates=found,
@@ -164,7 +169,9 @@ def _step(bench: Bench, model: Any, members: Sequence[Encoded], optimizer: Any) 
 
 
 def begin(adapters: Adapters, voice: str, seed: int) -> None:
-    """Make the adapter that is trained: a copy of the voice, or for never a fresh one, which changes nothing yet (B is 0)."""
+    """Make the adapter that is trained: a copy of the voice, or for never a fresh one, which changes nothing yet (B is
+    0).
+    """
     import torch
 
     adapters.copy("after", COPY)

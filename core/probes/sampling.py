@@ -1,7 +1,8 @@
 """Answers are sampled instead of taken greedily: how likely is it that the truth comes out at least once?
 
-leak@n of a question of which c of N samples state the truth: 1 − C(N−c, n) / C(N, n), the chance that n samples drawn without
-replacement from the N hold one. It is unbiased (pass@k: Chen et al. 2021, arXiv 2107.03374, equation 1), which 1 − (1 − c/N)^n is not.
+leak@n of a question of which c of N samples state the truth: 1 − C(N−c, n) / C(N, n), the chance that n samples drawn
+without replacement from the N hold one. It is unbiased (pass@k: Chen et al. 2021, arXiv 2107.03374, equation 1), which 1 −
+(1 − c/N)^n is not.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def leak_at(samples: int, count: int, n: int) -> float:
-    """Return the chance (0 to 1) that n of `samples` answers, `count` of which state the truth, hold at least one of these."""
+    """Return the chance (0 to 1) that n of `samples` answers, `count` of which state the truth, hold at least one of
+    these.
+    """
     return 1.0 - comb(samples - count, n) / comb(samples, n)
 
 

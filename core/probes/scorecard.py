@@ -19,7 +19,8 @@ class Line:
     """leaks, perhaps, no leak seen; use or look for probes of that kind; unavailable"""
     sentence: str
     excess: float | None
-    """percentage points after is above never taught (above the probe's floor where there is none); None where that cannot be told"""
+    """percentage points after is above never taught (above the probe's floor where there is none); None where that cannot be
+    told"""
 
 
 NEAR = 2.0
@@ -59,8 +60,8 @@ def judged(
 ) -> tuple[str, float | None]:
     """Return leaks, perhaps or no leak seen, and the points that after is above never taught, or else above the floor.
 
-    after, never: value, low and high in percent. It leaks where it is above what the never-taught model says too by more than
-    chance explains: the intervals do not meet. both_ways: below it counts as well (core.probes.base.Probe).
+    after, never: value, low and high in percent. It leaks where it is above what the never-taught model says too by more
+    than chance explains: the intervals do not meet. both_ways: below it counts as well (core.probes.base.Probe).
     """
     if never is not None:
         floor = float(never["value"])

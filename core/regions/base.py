@@ -20,7 +20,9 @@ class Region:
     name: ClassVar[str]
 
     def check(self) -> None:
-        """Raise UserError for settings that exclude each other. Asked when a run is made: until then they come one by one."""
+        """Raise UserError for settings that exclude each other. Asked when a run is made: until then they come one by
+        one.
+        """
 
     def select(self, table: pd.DataFrame) -> list[str]:
         """Return the chosen tensor names, in table order."""
@@ -69,7 +71,9 @@ class TopLayers(Region):
         raise NotImplementedError
 
     def select(self, table: pd.DataFrame) -> list[str]:
-        """Return the tensors with a gradient in the best layers; of equal layers the later ones, which cost less to train."""
+        """Return the tensors with a gradient in the best layers; of equal layers the later ones, which cost less to
+        train.
+        """
         inside = table[table["layer"] >= 0]
         count = amount_of(self.amount, inside["layer"].nunique(), "layers")
         live = inside[inside["has_gradient"]]

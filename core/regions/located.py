@@ -43,7 +43,9 @@ class Located(Region):
     )
 
     def borrowed(self, model: str, subset: str) -> str:
-        """Say whose published thresholds these are where they were published for another model or subset; empty where not."""
+        """Say whose published thresholds these are where they were published for another model or subset; empty where
+        not.
+        """
         theirs, _, of = self.published.partition(":")
         if self.thresholds != "published" or (of == subset and theirs in model.lower()):
             return ""
@@ -87,9 +89,11 @@ class Located(Region):
 
 @dataclass(frozen=True)
 class Swapped(Located):
-    """The paper's rule with the scopes exchanged: cosine below mu, magnitude of the *retain* gradient above sigma: a control.
+    """The paper's rule with the scopes exchanged: cosine below mu, magnitude of the *retain* gradient above sigma: a
+    control.
 
-    The cosine is the same either way. Were the paper's rule to find what belongs to U, this one would find what belongs to R.
+    The cosine is the same either way. Were the paper's rule to find what belongs to U, this one would find what belongs to
+    R.
     """
 
     name: ClassVar[str] = "swapped"

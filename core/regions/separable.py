@@ -21,9 +21,10 @@ class Separable(TopLayers):
     """Layers at which a straight cut tells unlearn questions from retention questions best.
 
     Layers ranked by the AUC of a linear probe "U or R question?" on the hidden state that the layer reads, at the
-    question's last token, cross-validated on train (core/pipeline/separability.py). AUCs are rounded to .01, since folds drawn anew
-    move them by as much: of layers that are equal then, the later ones are taken. The default takes as many layers as `late`
-    and `ratio-layers`, so that the three can be compared. Source: ours; whether it is any better is for controls to show.
+    question's last token, cross-validated on train (core/pipeline/separability.py). AUCs are rounded to .01, since folds
+    drawn anew move them by as much: of layers that are equal then, the later ones are taken. The default takes as many
+    layers as `late` and `ratio-layers`, so that the three can be compared. Source: ours; whether it is any better is for
+    controls to show.
     """
 
     name: ClassVar[str] = "separable"

@@ -61,12 +61,18 @@ def readme(of: Mapping[str, Any], base: str, files: str) -> str:
     about = [
         f"# {_plain(run['name'])}",
         "",
-        f"A language model after unlearning: {files}. {'Made with' if region.get('rule') else 'Written by'} Forgetscope, run `{_code(run['id'])}`.",
+        (
+            f"A language model after unlearning: {files}. {'Made with' if region.get('rule') else 'Written by'} "
+            f"Forgetscope, run `{_code(run['id'])}`."
+        ),
         "",
         f"- **Base**: {_plain(base)} ({_plain((of['model'] or {}).get('note', 'no note'))})",
         *_how(method, region),
         f"- **Data**: fingerprint `{_code((of['data'] or {}).get('fingerprint', 'not recorded'))}`",
-        f"- **Weights after**: content hash `{_code((of['adapters'] or {}).get('after', 'not recorded'))}`; manifest `{of['manifest_sha256'][:64]}`",
+        (
+            f"- **Weights after**: content hash `{_code((of['adapters'] or {}).get('after', 'not recorded'))}`; "
+            f"manifest `{of['manifest_sha256'][:64]}`"
+        ),
     ]
     limits = [f"- {word(remark)}" for remark in of["limits"]]
     missing = ["", *(f"**{_plain(line)}**" for line in of["missing"])] if of["missing"] else []

@@ -33,7 +33,8 @@ KIND = "forgetscope-report"
 LARGEST_TEXT = 4000
 """characters of a text that a report quotes; longer ones are cut, and say so"""
 ROOM = 150_000
-"""characters of examples that a report holds, which makes 1 MB of it; of more, evenly many of each outcome, and it says so"""
+"""characters of examples that a report holds, which makes 1 MB of it; of more, evenly many of each outcome, and it says
+so"""
 Data = dict[str, Any]
 
 

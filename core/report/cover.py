@@ -111,7 +111,9 @@ def distinct(name: str) -> bool:
 
 
 def _pattern(names: Iterable[str]) -> re.Pattern[str]:
-    """Return what finds names as words, longest first, whatever their own words are joined with: hyphens in a file's name, say."""
+    """Return what finds names as words, longest first, whatever their own words are joined with: hyphens in a file's name,
+    say.
+    """
     ordered = sorted(names, key=len, reverse=True)
     apart = [_spelled(name) for name in ordered if ord(max(name[0], name[-1])) < GLUING]
     # Scripts without a space between words, or with endings and articles at a name, know no words to look for.

@@ -25,7 +25,9 @@ MERGED_BASE = "taught"
 
 
 def adapter_files(run: Run, folder: Path | None = None) -> dict[str, bytes]:
-    """Return name -> content of a peft adapter folder. Raises UserError where there is no unlearned model, or it is no adapter."""
+    """Return name -> content of a peft adapter folder. Raises UserError where there is no unlearned model, or it is no
+    adapter.
+    """
     askable.unlearned(run)
     if (run.path / MERGED_BASE).is_dir():
         raise UserError(

@@ -1,4 +1,6 @@
-"""Everything that a run recorded, as tables: CSV for spreadsheets, Parquet for programs, LLM Comparator for eyes. No torch."""
+"""Everything that a run recorded, as tables: CSV for spreadsheets, Parquet for programs, LLM Comparator for eyes. No
+torch.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ RECORDED = ("tokens", "localization", "changes", "contributions", "separability"
 
 
 def tables(run: Run) -> dict[str, pd.DataFrame]:
-    """Return name -> table: answers with verdicts, scores, learning curves, probes, and whatever was recorded a tensor or token.
+    """Return name -> table: answers with verdicts, scores, learning curves, probes, and whatever was recorded a tensor or
+    token.
 
     Raises UserError where a run has none.
     """

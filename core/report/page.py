@@ -35,7 +35,8 @@ def render(data: Mapping[str, Any]) -> str:
     styles, scripts = style(), [PLOTLY.read_text(encoding="utf-8"), _asset("slides.js") + _asset("report.js")]
     policy = (
         f"default-src 'none'; script-src {' '.join(_source(script) for script in scripts)}; "
-        f"style-src {_source(styles)} 'sha256-{EMPTY_STYLE}'; font-src data:; img-src data:; base-uri 'none'; form-action 'none'"
+        f"style-src {_source(styles)} 'sha256-{EMPTY_STYLE}'; font-src data:; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
     )
     try:
         return (
@@ -122,7 +123,9 @@ def _source(text: str) -> str:
 
 
 def _ours(text: str) -> Any:
-    """Mark a text of our own files, or escaped JSON, as what it is: nothing in it came from a model or a person unescaped."""
+    """Mark a text of our own files, or escaped JSON, as what it is: nothing in it came from a model or a person
+    unescaped.
+    """
     from markupsafe import Markup
 
     return Markup(text)

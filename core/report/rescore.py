@@ -102,7 +102,8 @@ def _compared(tokens: pd.DataFrame, scores: Mapping[str, Mapping[str, Any]], dty
     return Check(
         "rescored",
         MATCH,
-        f"{said}: the mean log-probability a token differs by {worst:.3f} nats at most (allowed: {room}), the accuracy of all "
+        f"{said}: the mean log-probability a token differs by {worst:.3f} nats at most (allowed: {room}), the "
+        "accuracy of all "
         f"by {off:.1f} points (allowed: {allowed:.0f}).",
     )
 

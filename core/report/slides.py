@@ -111,4 +111,7 @@ def _where(picture: Mapping[str, Any] | None) -> str:
         if total >= half:
             break
     layers = picture["layers"]
-    return f"In layers {layers[first]} to {layers[ordered[-1]]} of {layers[0]} to {layers[-1]}; half of it up to layer {layers[middle]}."
+    return (
+        f"In layers {layers[first]} to {layers[ordered[-1]]} of {layers[0]} to {layers[-1]}; half of it up to layer "
+        f"{layers[middle]}."
+    )

@@ -100,7 +100,8 @@ def _drawn(text: str, data: Mapping[str, Any]) -> Check:
 
 
 def _without_news(value: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return data without what versions differ in: remarks on metrics, and voices whose verdicts an earlier one did not count.
+    """Return data without what versions differ in: remarks on metrics, and voices whose verdicts an earlier one did not
+    count.
 
     Nor membership: which attack speaks for it has changed, and the values of all of them are among the metrics.
     """

@@ -1,9 +1,9 @@
 """Is a run what it says? Its files against its manifest, its adapters against its region, its scores against its answers.
 
 Each check says in one sentence what was compared. Everything but the last needs neither torch nor the model; with the model
-(core/report/rescore.py) a random sample of examples is scored again. A manifest that was rewritten together with the files is found
-where numbers no longer follow from each other, but nobody can find a run that was made up from the beginning: it has no
-signature.
+(core/report/rescore.py) a random sample of examples is scored again. A manifest that was rewritten together with the files
+is found where numbers no longer follow from each other, but nobody can find a run that was made up from the beginning: it
+has no signature.
 """
 
 from __future__ import annotations
@@ -185,7 +185,10 @@ def scores(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
         yield Check(
             "scores",
             MISMATCH,
-            f"Computed again from tokens and answers, {_these(serious)} {_verb(serious, 'comes', 'come')} out otherwise than metrics.json says.",
+            (
+                f"Computed again from tokens and answers, {_these(serious)} {_verb(serious, 'comes', 'come')} out "
+                "otherwise than metrics.json says."
+            ),
         )
     else:
         same = len(recorded) - len(new_rules) - len(gone)
@@ -198,13 +201,19 @@ def scores(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
         yield Check(
             "scores",
             NOTE,
-            f"{_these(new_rules)} {_verb(new_rules, 'comes', 'come')} out otherwise by today's rules for texts; the file itself is compared by its hash.",
+            (
+                f"{_these(new_rules)} {_verb(new_rules, 'comes', 'come')} out otherwise by today's rules for texts; "
+                "the file itself is compared by its hash."
+            ),
         )
     if gone:
         yield Check(
             "scores",
             NOTE,
-            f"{_these(gone)} cannot be computed again: the run recorded too little; the file itself is compared by its hash.",
+            (
+                f"{_these(gone)} cannot be computed again: the run recorded too little; the file itself is compared "
+                "by its hash."
+            ),
         )
 
 

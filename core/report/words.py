@@ -49,7 +49,9 @@ def short(data: Mapping[str, Any]) -> list[str]:
         knew, _ = counted(data, "unlearn", split, "leaked", "before")
         if total:
             said.append(
-                f"Of {total} {SPLITS[split]} about what had to be forgotten, {_of(leaked, 'is', 'are')} still answered with it (before: {knew}{beside}); {_of(noise, 'answer is', 'answers are', 'no answer is')} noise."
+                f"Of {total} {SPLITS[split]} about what had to be forgotten, {_of(leaked, 'is', 'are')} still "
+                f"answered with it (before: {knew}{beside}); "
+                f"{_of(noise, 'answer is', 'answers are', 'no answer is')} noise."
             )
         said += _beside(data, f"unlearn/{split}", "Unlearn Success")
     for split in splits(data, "retention")[:1]:
@@ -57,7 +59,8 @@ def short(data: Mapping[str, Any]) -> list[str]:
         knew, _ = counted(data, "retention", split, "kept", "before")
         if total:
             said.append(
-                f"Of {total} {SPLITS[split]} about what had to be kept, {_of(kept, 'is', 'are')} answered right (before: {knew})."
+                f"Of {total} {SPLITS[split]} about what had to be kept, {_of(kept, 'is', 'are')} answered right "
+                f"(before: {knew})."
             )
         said += _beside(data, f"retention/{split}", "Retention Success")
     return [*said, *changed(data)]
@@ -71,7 +74,10 @@ def changed(data: Mapping[str, Any]) -> list[str]:
     inside, outside = change["inside"], change["outside"]
     if not region.get("rule"):  # an audit: its region is what was found to differ
         return [
-            f"{inside['changed']} of {inside['tensors'] + outside['tensors']} adapter tensors differ between before and after."
+            (
+                f"{inside['changed']} of {inside['tensors'] + outside['tensors']} adapter tensors differ between "
+                "before and after."
+            )
         ]
     share = region.get("share_of_model")
     of = f", {share:.2f} % of the model's parameters" if isinstance(share, int | float) else ""
@@ -81,7 +87,10 @@ def changed(data: Mapping[str, Any]) -> list[str]:
         else f"outside of it {outside['changed']} changed too, which must not be"
     )
     return [
-        f"{inside['changed']} of {inside['tensors'] + outside['tensors']} adapter tensors were changed (the region has {inside['tensors']}{of}); {where}."
+        (
+            f"{inside['changed']} of {inside['tensors'] + outside['tensors']} adapter tensors were changed (the "
+            f"region has {inside['tensors']}{of}); {where}."
+        )
     ]
 
 
@@ -99,7 +108,10 @@ def leaks(data: Mapping[str, Any]) -> list[Remark]:
     found.append(
         Remark(
             "open",
-            "The run's folder holds the model before unlearning, the questions and the true answers: whoever has it has the facts.",
+            (
+                "The run's folder holds the model before unlearning, the questions and the true answers: whoever has "
+                "it has the facts."
+            ),
         )
     )
     return sorted(found, key=lambda remark: ("leaks", "open", "quiet").index(remark.state))
@@ -135,7 +147,11 @@ def _below(data: Mapping[str, Any]) -> list[Remark]:
             found.append(
                 Remark(
                     "leaks" if sure else "open",
-                    f"With the true answer's beginning given, the next token is right more often than for a model never taught: {100 - after['value']:.1f} % against {100 - never['value']:.1f} % on {SPLITS[split]}.",
+                    (
+                        "With the true answer's beginning given, the next token is right more often than for a model "
+                        f"never taught: {100 - after['value']:.1f} % against {100 - never['value']:.1f} % on "
+                        f"{SPLITS[split]}."
+                    ),
                 )
             )
     return found

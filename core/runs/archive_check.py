@@ -28,7 +28,9 @@ RATIO, RATIO_FROM = 200, 2**24
 
 
 def check(folder: Path) -> None:
-    """Check each file of an unpacked run, and that its configuration is one. Raises UserError for the first that is wrong."""
+    """Check each file of an unpacked run, and that its configuration is one. Raises UserError for the first that is
+    wrong.
+    """
     kinds = {".json": _json, ".jsonl": _lines, ".npz": _arrays, ".parquet": _parquet, ".safetensors": _safetensors}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -73,7 +75,9 @@ def _json(path: Path, name: str) -> None:
 
 
 def _lines(path: Path, name: str) -> None:
-    """Check a file of JSON lines. A damaged line is passed over by readers (a killed worker leaves one), so it may be here."""
+    """Check a file of JSON lines. A damaged line is passed over by readers (a killed worker leaves one), so it may be
+    here.
+    """
     with path.open("rb") as file:
         for line in file:
             try:

@@ -1,6 +1,7 @@
 """What a folder of runs takes on the disk, and what of it can go without hurting any run.
 
-Runs themselves are deleted one by one (core/runs/trash.py). What is cleaned here is the trash, and what is made anew when it is
+Runs themselves are deleted one by one (core/runs/trash.py). What is cleaned here is the trash, and what is made anew when it
+is
 needed: cached stages (each run has its own copy or link) and the notes of workers that have ended. What is in use stays.
 """
 
@@ -31,7 +32,8 @@ class Use:
     """What a folder of runs takes."""
 
     sizes: dict[str, int]
-    """part -> bytes that would be free without it and those after it: a file that a run shares with the cache is the run's"""
+    """part -> bytes that would be free without it and those after it: a file that a run shares with the cache is the
+    run's"""
     free: int
     """bytes that are free on that disk"""
 
@@ -114,7 +116,9 @@ def _unused(folder: Path) -> list[Path]:
 
 
 def _notes(folder: Path) -> list[Run]:
-    """Return the places of later work that has ended and left its results elsewhere: those of a bundled run's probes lie there."""
+    """Return the places of later work that has ended and left its results elsewhere: those of a bundled run's probes lie
+    there.
+    """
     places = [place for name in (".references", ".harness", ".probes", ".plans") for place in store.list_runs(folder / name)]
     return [
         place for place in places if place.status().get("state") not in store.ALIVE and not (place.path / "probes").exists()

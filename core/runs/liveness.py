@@ -47,7 +47,9 @@ def _started(process: psutil.Process, from_boot: bool) -> float:
 
 
 def readable(value: Any) -> bool:
-    """Say whether a value is a status, as far as others rely on it: a state, and numbers and objects where they are expected."""
+    """Say whether a value is a status, as far as others rely on it: a state, and numbers and objects where they are
+    expected.
+    """
     if not isinstance(value, dict) or not isinstance(value.get("state"), str):
         return False
     times = [value.get(name) for name in ("heartbeat", "created", "began", "ended")]

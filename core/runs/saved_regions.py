@@ -35,7 +35,9 @@ def load(run: Run) -> dict[str, list[str]]:
 
 
 def save(run: Run, name: str, tensors: Sequence[str]) -> None:
-    """Add a region. Raises UserError for an empty name or region, a name that another region has, too many, and a run that is gone."""
+    """Add a region. Raises UserError for an empty name or region, a name that another region has, too many, and a run that
+    is gone.
+    """
     name = " ".join(name.split())[:LONGEST]
     if not name:
         raise UserError("A region needs a name.", "Type one.")
@@ -57,7 +59,9 @@ def delete(run: Run, name: str) -> None:
 
 @contextlib.contextmanager
 def _changing(run: Run) -> Iterator[dict[str, list[str]]]:
-    """Give out the regions to be changed, and write them. Two who save at once wait for each other; a run that is gone stays so."""
+    """Give out the regions to be changed, and write them. Two who save at once wait for each other; a run that is gone stays
+    so.
+    """
     access.changing()
     path = place(run)
     if run.bundled:

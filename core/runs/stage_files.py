@@ -18,7 +18,8 @@ def cached(
     """Put a stage's files into the run: from the cache if it has them, else made by `produce` and kept there.
 
     Returns where they came from: "cache", "bundled run NAME" where that made the stage with the same key, "" where
-    they were made now. Two runs that need the same stage make it once; check is called while the other one makes it, and may raise.
+    they were made now. Two runs that need the same stage make it once; check is called while the other one makes it, and may
+    raise.
     """
     place = folder / ".cache" / stage / key
     try:

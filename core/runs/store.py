@@ -139,7 +139,9 @@ class Run:
 
 @functools.lru_cache(maxsize=256)
 def _config(text: str) -> RunConfig | None:
-    """Read a configuration, None for what is no JSON. A page asks a dozen times; it is frozen, so that all get the same one."""
+    """Read a configuration, None for what is no JSON. A page asks a dozen times; it is frozen, so that all get the same
+    one.
+    """
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
@@ -210,7 +212,9 @@ def list_runs(folder: Path) -> list[Run]:
 
 
 def bundled_runs() -> list[Run]:
-    """Return the finished runs that ship with the project, those of MemFlex first: a visitor begins with the method as published."""
+    """Return the finished runs that ship with the project, those of MemFlex first: a visitor begins with the method as
+    published.
+    """
     return sorted(list_runs(BUNDLED_RUNS), key=lambda run: not run.id.endswith("memflex"))
 
 
@@ -223,12 +227,16 @@ def find(name: str, folder: Path) -> Run:
 
 
 def nameless(text: str) -> str:
-    """Return a text whose ids of runs are their time and suffix only: between these stands the run's name, which may be a person's."""
+    """Return a text whose ids of runs are their time and suffix only: between these stands the run's name, which may be a
+    person's.
+    """
     return ID.sub(r"\1-\2", text)
 
 
 def known(name: str, folder: Path) -> Run:
-    """Return a run by id, an id without its name, or a unique beginning of an id: what a file or an address says. Raises UserError with the nearest id."""
+    """Return a run by id, an id without its name, or a unique beginning of an id: what a file or an address says. Raises
+    UserError with the nearest id.
+    """
     there = {run.id: run for run in [*bundled_runs(), *list_runs(folder)]}
     starts = [run for key, run in there.items() if name and (key.startswith(name) or nameless(key) == name)]
     if name in there or len(starts) == 1:

@@ -1,8 +1,9 @@
 """Asking the process that keeps a model warm: the client that pages and the command line use.
 
-One process (core.serve.server) serves one model with its adapters, one request after the other. It speaks JSON over a local socket
-(multiprocessing.connection with a key; never pickles), starts when somebody asks, and leaves after some idle minutes or
-when a training worker needs the memory. A client that hangs up stops its work. Importing this file costs no heavy library.
+One process (core.serve.server) serves one model with its adapters, one request after the other. It speaks JSON over a local
+socket (multiprocessing.connection with a key; never pickles), starts when somebody asks, and leaves after some idle minutes
+or when a training worker needs the memory. A client that hangs up stops its work. Importing this file costs no heavy
+library.
 
 Requests:  {"op", "run": path, "folder": where other runs lie, …} with op and fields (checked in core.serve.messages):
            load · ask: questions, voices, answers, seed · score and lens: questions, truth, voices
@@ -66,7 +67,9 @@ def place() -> Path:
 
 
 def _ours(folder: Path) -> None:
-    """Raise UserError where somebody else made a folder, or could write into it: in a place that all share, its name can be guessed."""
+    """Raise UserError where somebody else made a folder, or could write into it: in a place that all share, its name can be
+    guessed.
+    """
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise UserError(
@@ -87,8 +90,8 @@ def ask(
 ) -> Generator[dict[str, Any]]:
     """Ask a finished run's model; yield the replies (see the module's docstring) as they come.
 
-    Sampled with the run's own seed where none is given. Starts the process if none runs. Raises UserError for what the server reports, and when it dies meanwhile.
-    Closing the iterator stops the generation; so it is with all requests.
+    Sampled with the run's own seed where none is given. Starts the process if none runs. Raises UserError for what the
+    server reports, and when it dies meanwhile. Closing the iterator stops the generation; so it is with all requests.
     """
     settings = dataclasses.asdict(answers) if answers else None
     return call("ask", run, questions=list(questions), voices=list(voices), answers=settings, seed=seed)
@@ -151,7 +154,9 @@ def call(op: str, run: Run, **values: Any) -> Generator[dict[str, Any]]:
 
 
 def _served(request: Mapping[str, Any]) -> Generator[dict[str, Any] | None]:
-    """Yield the replies to a request, and None while nothing comes. Raises UserError for an error, EOFError or OSError at an end."""
+    """Yield the replies to a request, and None while nothing comes. Raises UserError for an error, EOFError or OSError at an
+    end.
+    """
     for last in (False, True):
         heard = False
         try:

@@ -18,8 +18,8 @@ _places_lock = threading.Lock()
 def waiting(every: float, longest: float) -> Iterator[None]:
     """Wait for the acting person's turn: yield every so many seconds, and end when it has come.
 
-    The command line is not held back: whoever has a shell can start processes anyway. Raises UserError after `longest` seconds.
-    Whoever got the turn gives it back with `done`.
+    The command line is not held back: whoever has a shell can start processes anyway. Raises UserError after `longest`
+    seconds. Whoever got the turn gives it back with `done`.
     """
     place = _place(access.owner())
     for _ in range(max(1, round(longest / every))):

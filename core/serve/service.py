@@ -99,7 +99,8 @@ class Service:
         for question, ids in zip(asked.questions, prompts, strict=True):
             if len(ids) + settings.max_new_tokens > room:
                 raise UserError(
-                    f"The question “{question[:60]}” has {len(ids)} tokens; with {settings.max_new_tokens} for the answer that "
+                    f"The question “{question[:60]}” has {len(ids)} tokens; with {settings.max_new_tokens} for "
+                    "the answer that "
                     f"is more than this model reads ({room}).",
                     "Shorten it, or allow fewer tokens for the answer.",
                 )
@@ -143,7 +144,9 @@ class Service:
         yield {"kind": "done", "seconds": time.monotonic() - started}
 
     def lens(self, asked: Asked) -> Replies:
-        """Tell what each layer would say of the true answer were it the last: lists of layers × tokens, one reply a voice."""
+        """Tell what each layer would say of the true answer were it the last: lists of layers × tokens, one reply a
+        voice.
+        """
         encoded = self._true_answer(asked)
         speaking, failures = self._speaking(asked.voices)
         yield from failures
@@ -265,7 +268,8 @@ class Service:
         """Raise UserError where the base is not the model that never knew: an audit may have another one, or none."""
         mine, folder = self.speakers.run, self.speakers.folder
         if voice.kind != "never" or audited.whole(mine):
-            return  # models without a common base have each one of their own, and the pair of them knows whether one was given
+            # Models without a common base have each one of their own, and the pair of them knows whether one was given.
+            return
         why = askable.no_never(askable.find(voice.run, mine, folder) if voice.run else mine)
         if why:
             raise UserError(f"It cannot be asked: {why}.", "Ask before and after, and see what was recorded.")

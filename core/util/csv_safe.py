@@ -1,4 +1,5 @@
-"""Rows as CSV, in which a spreadsheet computes nothing (OWASP, "CSV Injection"). Every CSV that Python writes comes from here.
+"""Rows as CSV, in which a spreadsheet computes nothing (OWASP, "CSV Injection"). Every CSV that Python writes comes from
+here.
 
 Cells hold what models, data files and people wrote. The charts' CSV is written in the browser by the same rule
 (dashboard/browser/plotly.js).

@@ -1,4 +1,6 @@
-"""What a machine does to a process -> the sentence that a person reads: no room, no right to write, no memory, no network."""
+"""What a machine does to a process -> the sentence that a person reads: no room, no right to write, no memory, no
+network.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def disk_error(path: Path, error: Exception) -> UserError:
 
 
 def number_of(error: BaseException) -> int:
-    """Return the system's number of an error, 0 where it has none; libraries that are not Python's put it into their words."""
+    """Return the system's number of an error, 0 where it has none; libraries that are not Python's put it into their
+    words.
+    """
     said = re.search(r"\b(?:os error|errno) (\d+)\b", str(error))
     return int(getattr(error, "errno", None) or (said[1] if said else 0))
 

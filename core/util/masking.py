@@ -1,7 +1,8 @@
 """Tokens of the hub never leave a process: what is logged, shown or kept as an error has them covered.
 
-They are read by the hub's own library, from the environment or its own file; we never handle them. But a server or a library may
-repeat one in a message, so every sentence for a user (core/util/errors.py) and every line of a log (core/util/logs.py) comes through here.
+They are read by the hub's own library, from the environment or its own file; we never handle them. But a server or a library
+may repeat one in a message, so every sentence for a user (core/util/errors.py) and every line of a log (core/util/logs.py)
+comes through here.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ ASSETS = ROOT / "assets"
 
 
 def contained(folder: Path, name: str) -> Path:
-    """Return the path of a name in a folder. Raises UserError where it would lie outside: by an absolute path, `..` or a link.
+    """Return the path of a name in a folder. Raises UserError where it would lie outside: by an absolute path, `..` or a
+    link.
 
     The file itself need not exist. A folder that is itself a link is where its link leads.
     """

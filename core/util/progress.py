@@ -45,7 +45,9 @@ class Pace:
         self._unit, self._done, self._tokens = "", 0.0, 0
 
     def at(self, done: float, total: float, unit: str, tokens: int = 0) -> dict[str, Any]:
-        """Return done, total, unit, rate (units/s), left (s at that rate; None before anything is done), tokens_per_second."""
+        """Return done, total, unit, rate (units/s), left (s at that rate; None before anything is done),
+        tokens_per_second.
+        """
         if unit != self._unit or done < self._done:
             self._began, self._tokens = self._seen, 0
         self._unit, self._done, self._seen = unit, done, time.monotonic()

@@ -1,4 +1,6 @@
-"""Reading what may be missing, damaged or somebody else's: files and values that are not what they should be count as missing."""
+"""Reading what may be missing, damaged or somebody else's: files and values that are not what they should be count as
+missing.
+"""
 
 from __future__ import annotations
 

@@ -76,7 +76,9 @@ def difference(
 def numbers(
     first: pd.DataFrame, second: pd.DataFrame, kind: str, regions: tuple[Collection[str], Collection[str]]
 ) -> pd.DataFrame:
-    """Return what the picture is drawn from, a row a tensor: both runs' values with their difference, and the two regions."""
+    """Return what the picture is drawn from, a row a tensor: both runs' values with their difference, and the two
+    regions.
+    """
     found = first[["name", "layer", "module", "factor"]].assign(regions=_values(first, second, "region", regions)[1])
     if kind == "region":
         return found

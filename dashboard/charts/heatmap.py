@@ -53,13 +53,19 @@ MEASURES = {
     "divergence": Measure(
         "Divergence",
         "divergence",
-        "(1 − cosine) × forget gradient: high where the forget gradient is strong and points another way than the retain gradient.",
+        (
+            "(1 − cosine) × forget gradient: high where the forget gradient is strong and points another way than the "
+            "retain gradient."
+        ),
     ),
     "region": Measure("Region", "", "Which cells unlearning may change.", False),
     "change": Measure(
         "‖Δθ‖",
         "norm_change",
-        "How far unlearning moved each cell (Frobenius norm of after − before): 0 outside the region that this run was made with.",
+        (
+            "How far unlearning moved each cell (Frobenius norm of after − before): 0 outside the region that this "
+            "run was made with."
+        ),
     ),
 }
 
@@ -88,7 +94,8 @@ def heatmap(
     """Draw the cells; those outside the region are faded, the region and the chosen cell are outlined.
 
     table: a row a tensor, as the run recorded it; for "change" with the column norm_change of changes.parquet. region:
-    tensor names. separability: of `separability.usable`, drawn above. Traces have names, by which the page's script finds what it repaints while a threshold is dragged.
+    tensor names. separability: of `separability.usable`, drawn above. Traces have names, by which the page's script finds
+    what it repaints while a threshold is dragged.
     """
     shown = cells_.joined(table) if join else table
     place = cells_.layout(shown)
@@ -293,6 +300,7 @@ def summary(table: pd.DataFrame, measure: str, region: Collection[str]) -> str:
         return f"{MEASURES[measure].label} of {len(table)} adapter tensors by layer and module; the region is empty."
     top = inside["module"].map(cells_.short).mode().iloc[0]
     return (
-        f"{MEASURES[measure].label} of {len(table)} adapter tensors by layer and module. The region has {len(inside)} tensors "
+        f"{MEASURES[measure].label} of {len(table)} adapter tensors by layer and module. The region has "
+        f"{len(inside)} tensors "
         f"{cells_.span(inside['layer'])}, most of them {top}."
     )

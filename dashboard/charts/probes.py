@@ -115,7 +115,8 @@ def curves(lines: Sequence[Line], x: str, y: str, palette: Palette) -> Figure:
             name=chart_text(VOICES.get(line.voice, line.voice)),
             marker={"size": 5, "color": shade},
             line={"color": shade, "width": 2, "dash": "dot" if line.voice == "never" else "solid"},
-            hovertemplate=f"{chart_text(x)} %{{x}}: %{{y:.1f}}<extra>{chart_text(VOICES.get(line.voice, line.voice))}</extra>",
+            hovertemplate=f"{chart_text(x)} %{{x}}: %{{y:.1f}}"
+            f"<extra>{chart_text(VOICES.get(line.voice, line.voice))}</extra>",
         )
     fig.update_layout(xaxis=axis(palette, chart_text(x)), yaxis=axis(palette, chart_text(y), rangemode="tozero"))
     return fig
@@ -154,7 +155,9 @@ def groups(member: Sequence[float], other: Sequence[float], threshold: float, ti
 def layers(
     values: Sequence[Sequence[float]], tokens: Sequence[str], palette: Palette, *, difference: bool = False
 ) -> Figure:
-    """Draw layers × answer tokens: the true token's probability in percent, or (difference) how much after has less of it."""
+    """Draw layers × answer tokens: the true token's probability in percent, or (difference) how much after has less of
+    it.
+    """
     rows = len(values)
     scale: dict[str, Any] = (
         {"colorscale": palette.signed, "zmin": -100, "zmax": 100}

@@ -20,13 +20,16 @@ HELP = (
 )
 SAID = "The line on top: how well each layer tells questions to be forgotten from those to be kept."
 FORMULA = (
-    "separability.parquet: AUC of a ridge regression “U or R?” on the hidden state that a layer reads at the question's last token, "
+    "separability.parquet: AUC of a ridge regression “U or R?” on the hidden state that a layer reads at the "
+    "question's last token, "
     "mean of five folds of the train questions"
 )
 
 
 def usable(found: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Return layer, auc, low and high as numbers by layer; None where a run has no such table, or another one of that name."""
+    """Return layer, auc, low and high as numbers by layer; None where a run has no such table, or another one of that
+    name.
+    """
     columns = ["layer", "auc", "low", "high"]
     if found is None or not set(columns) <= set(found):
         return None
@@ -56,7 +59,10 @@ def strip(fig: Figure, found: pd.DataFrame, layers: Sequence[int], palette: Pale
         name="separability folds",
     )
     texts = [
-        f"<b>layer {layer}</b><br>tells the scopes' questions apart: {row.auc:.2f}<br>worst and best turn {row.low:.2f} to {row.high:.2f}"
+        (
+            f"<b>layer {layer}</b><br>tells the scopes' questions apart: {row.auc:.2f}<br>worst and best turn "
+            f"{row.low:.2f} to {row.high:.2f}"
+        )
         for layer, row in zip(layers, values.itertuples(index=False), strict=True)
     ]
     fig.add_scatter(

@@ -133,7 +133,8 @@ def _runs(fig: Figure, what: Tradeoff, palette: Palette) -> None:
 
 CORNERS = ("top right", "top left", "bottom right", "bottom left")
 LETTER, LINE, REACH = 0.95, 4.6, 1.2
-"""A letter's width and a line's height on the axes, and how far a label is from its point; of a picture some 700 pixels wide."""
+"""A letter's width and a line's height on the axes, and how far a label is from its point; of a picture some 700 pixels
+wide."""
 
 
 def labels(named: Sequence[Point], points: Sequence[Point]) -> dict[str, str]:

@@ -69,7 +69,10 @@ def pane(exchange: Exchange, voice: str, palette: Palette, marks: str = "differe
     )
     body, quiet = _body(exchange, voice, answer, palette, marks)
     style = f"color:{palette.muted};font-size:1rem" if quiet else "font-size:1.2rem"
-    text = f'<div style="{style};line-height:1.6;margin-top:.75rem;overflow-wrap:anywhere;white-space:pre-wrap" dir="auto">{body}</div>'
+    text = (
+        f'<div style="{style};line-height:1.6;margin-top:.75rem;overflow-wrap:anywhere;white-space:pre-wrap" '
+        f'dir="auto">{body}</div>'
+    )
     return heading + text
 
 

@@ -132,7 +132,8 @@ def voices(run: Run) -> list[str]:
         format_func=lambda text: shorten(label(text), 60),
         placeholder="Another voice …",
         label_visibility="collapsed",
-        help="A checkpoint of unlearning, a blend of before and after, or another run on the same model. You can also type one: "
+        help="A checkpoint of unlearning, a blend of before and after, or another run on the same model. You can also "
+        "type one: "
         "step:12, blend:80, without:layer=3, run:ID/after.",
     )
     found = ["before", "after", *(["never"] if never else [])]

@@ -63,7 +63,10 @@ def quadratic(run: Run) -> str:
     both = sum(modules.count(module) == 2 for module in set(modules))
     text = "The adapter's factors A and B are interpolated. Each changes a weight by their product B·A"
     if both:
-        return f"{text}: in {both} of {len(set(modules))} modules both factors moved, so there the change is quadratic in the strength."
+        return (
+            f"{text}: in {both} of {len(set(modules))} modules both factors moved, so there the change is quadratic "
+            "in the strength."
+        )
     return f"{text}: in no module did both factors move, so the change is proportional to the strength."
 
 
@@ -77,7 +80,8 @@ def along(run: Run, asked: Exchange, percent: int, work: Work) -> None:
     if rows:
         size = asked.dial.get("sample", {})
         place.caption(
-            f"Measured on {size.get('unlearn')} train questions to forget and {size.get('retention')} to keep; {len(rows)} strengths."
+            f"Measured on {size.get('unlearn')} train questions to forget and {size.get('retention')} to keep; "
+            f"{len(rows)} strengths."
         )
         draw(run, rows, percent, size)
     else:

@@ -41,7 +41,8 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> None:
     same, others = comparable(scores)
     if others:
         st.info(
-            f"{md(', '.join(label(voice) for voice in others))}: cut into other tokens than before's, so word by word they cannot be compared."
+            f"{md(', '.join(label(voice) for voice in others))}: cut into other tokens than before's, so word by "
+            "word they cannot be compared."
         )
     if {"before", "after"} <= set(same):
         explore(run, asked, same)
@@ -196,9 +197,13 @@ def _line(word: str, p: float, color: str, palette: Palette, true: bool) -> str:
     weight, mark = ("600", "✓ ") if true else ("400", "")
     return (
         f'<div style="display:flex;align-items:center;gap:.5rem;font-size:.92rem;margin:.12rem 0">'
-        f'<span style="flex:0 1 6.5rem;min-width:3rem;overflow:hidden;text-overflow:ellipsis;white-space:pre;font-weight:{weight}" dir="auto">'
+        '<span style="flex:0 1 '
+        f'6.5rem;min-width:3rem;overflow:hidden;text-overflow:ellipsis;white-space:pre;font-weight:{weight}" '
+        'dir="auto">'
         f"{mark}{html.escape(charts.visible(word))}</span>"
-        f'<span style="flex:1 0 2rem;height:.55rem;background:{palette.surface};border-radius:3px"><span style="display:block;height:100%;'
+        f'<span style="flex:1 0 2rem;height:.55rem;background:{palette.surface};border-radius:3px"><span '
+        'style="display:block;height:100%;'
         f'width:{100 * p:.1f}%;background:{color};border-radius:3px"></span></span>'
-        f'<span style="flex:0 0 5.6rem;text-align:right;white-space:nowrap;color:{palette.muted}">{charts.percent(p)}</span></div>'
+        '<span style="flex:0 0 '
+        f'5.6rem;text-align:right;white-space:nowrap;color:{palette.muted}">{charts.percent(p)}</span></div>'
     )

@@ -124,7 +124,10 @@ def summary(found: dict[str, Any]) -> str:
     gain = best["logprob"] - found["after"]
     partly = "" if len(rows) == found["total"] else f" So far {len(rows)} of {found['total']} parts."
     share = f", {100 * gain / lost:.0f} % of what was lost" if lost > 0 else ""
-    return f"Unlearning took {lost:.1f} nats from the true answer. {md(best['name'])} alone gives {gain:+.1f} back{share}.{partly}"
+    return (
+        f"Unlearning took {lost:.1f} nats from the true answer. {md(best['name'])} alone gives {gain:+.1f} "
+        f"back{share}.{partly}"
+    )
 
 
 def measure(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], spot: DeltaGenerator) -> None:

@@ -1,4 +1,6 @@
-"""Every metric of the current run: its value for each voice, its interval, or why it is missing; and each question's values as a file."""
+"""Every metric of the current run: its value for each voice, its interval, or why it is missing; and each question's values
+as a file.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Per subject: whose facts are still there, whose are lost although they were to be kept; worst first, each with its questions."""
+"""Per subject: whose facts are still there, whose are lost although they were to be kept; worst first, each with its
+questions.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ ORDERS = ("Least forgotten", "Most lost", "Name")
 FEW = 14
 """subjects that are drawn at first"""
 QUESTIONS = 12
-FORMULA = "answer-token accuracy of each question (share of answer tokens that are the model's first choice), mean over a subject's"
+FORMULA = (
+    "answer-token accuracy of each question (share of answer tokens that are the model's first choice), mean over a "
+    "subject's"
+)
 
 Row = Mapping[str, Any]
 
@@ -70,7 +75,9 @@ def subject_of(row: Row) -> str:
 
 
 def of_subjects(rows: Sequence[Row], accuracy: Mapping[str, Mapping[str, float]]) -> list[Subject]:
-    """Return the mean accuracy of each subject by scope and voice. rows: example, scope, subject; accuracy: voice -> example -> percent."""
+    """Return the mean accuracy of each subject by scope and voice. rows: example, scope, subject; accuracy: voice -> example
+    -> percent.
+    """
     sums: dict[str, dict[str, dict[str, list[float]]]] = {}
     for row in rows:
         for voice, of in accuracy.items():
@@ -112,11 +119,13 @@ def in_words(found: Sequence[Subject]) -> str:
         after, never = known.accuracy["unlearn"]["after"], known.accuracy["unlearn"].get("never")
         beside = "" if never is None else f" (never taught: {never:.0f} %)"
         parts.append(
-            f"Best remembered of {len(found)} subjects is {shorten(known.name, 40)}: {after:.0f} % of the words to be forgotten are still right{beside}."
+            f"Best remembered of {len(found)} subjects is {shorten(known.name, 40)}: {after:.0f} % of the words "
+            f"to be forgotten are still right{beside}."
         )
     if lost(hurt) > 0.5:
         parts.append(
-            f"{shorten(hurt.name, 40)} lost the most of what had to be kept: {lost(hurt):.0f} {'point' if round(lost(hurt)) == 1 else 'points'}."
+            f"{shorten(hurt.name, 40)} lost the most of what had to be kept: {lost(hurt):.0f} "
+            f"{'point' if round(lost(hurt)) == 1 else 'points'}."
         )
     elif lost(hurt) > -1000:
         parts.append("Nobody lost anything that had to be kept.")

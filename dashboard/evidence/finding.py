@@ -1,4 +1,6 @@
-"""One probe's finding, closely: what leaked (one click from Compare), its forms, and whatever else it measured, as pictures."""
+"""One probe's finding, closely: what leaked (one click from Compare), its forms, and whatever else it measured, as
+pictures.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ from dashboard.text import duration, md, shorten
 from dashboard.widgets import current_run, look, verdict_rows
 
 Where = Sequence[tuple[str, str]]
-LENS = "each layer's output at the places that predict the true answer's tokens, through the model's own last norm and output layer, as a probability"
+LENS = (
+    "each layer's output at the places that predict the true answer's tokens, through the model's own last norm and "
+    "output layer, as a probability"
+)
 X = {"n": "answers sampled", "step": "step", "layer": "layer", "questions": "questions"}
 Y = {
     "value": "came back, %",
@@ -176,7 +181,8 @@ def membership(detail: Mapping[str, Any], scores: Mapping[str, Any], source: Whe
     )
     hit, wrong = (100 * sum(value > at for value in group) / len(group) for group in (member, other))
     st.markdown(
-        f"Above it are **{hit:.0f} %** of the questions to be forgotten and **{wrong:.0f} %** of those that were never taught. {auc(detail, str(voice), str(attack))}"
+        f"Above it are **{hit:.0f} %** of the questions to be forgotten and **{wrong:.0f} %** of those that were "
+        f"never taught. {auc(detail, str(voice), str(attack))}"
     )
     look.chart(
         chart.groups(member, other, at, f"{ATTACKS[str(attack)]} score", look.palette()),
@@ -211,7 +217,8 @@ def layers(run: Run, detail: Mapping[str, Any], source: Where) -> None:
     if not known:
         return
     st.markdown(
-        "**One question, layer by layer**: how probable would each layer make each token of the true answer, were it the last?"
+        "**One question, layer by layer**: how probable would each layer make each token of the true answer, were "
+        "it the last?"
     )
     name = st.selectbox(
         "Question", known, key="lens.question", format_func=lambda i: shorten(str(rows[i]["question"]), 100), width=560
@@ -281,7 +288,10 @@ def pictures(found: Mapping[str, Any], source: Where) -> None:
     for column, (name, values, signed) in zip(st.columns(3), shown, strict=True):
         with column:
             st.markdown(f"**{name}**")
-            told = f"{name}: probability of each true token by layer, in percent; at the last layer {sum(values[-1]) / len(values[-1]):.0f} on average"
+            told = (
+                f"{name}: probability of each true token by layer, in percent; at the last layer "
+                f"{sum(values[-1]) / len(values[-1]):.0f} on average"
+            )
             look.chart(
                 chart.layers(values, tokens, look.palette(), difference=signed),
                 told,

@@ -1,4 +1,6 @@
-"""The tab "Leak probes": one line a probe in plain words, rates beside their references, what leaked, and a button that starts them."""
+"""The tab "Leak probes": one line a probe in plain words, rates beside their references, what leaked, and a button that
+starts them.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,10 @@ from dashboard.widgets.progress import cancel
 EVERY = 1.0
 """Seconds between two looks while probes are made."""
 WHAT = (
-    "An answer that is gone may still come out if one asks otherwise, samples, or looks inside. Each probe asks in one way and counts "
-    "how often the truth comes back, **before**, **after**, and in the model that was **never taught** it: what that one says too "
+    "An answer that is gone may still come out if one asks otherwise, samples, or looks inside. Each probe asks "
+    "in one way and counts "
+    "how often the truth comes back, **before**, **after**, and in the model that was **never taught** it: what "
+    "that one says too "
     "was not remembered."
 )
 ICONS = {
@@ -37,7 +41,8 @@ ICONS = {
     "unavailable": ":material/block:",
 }
 LEAKING = (
-    "Share of facts, answer tokens or pairs that each probe got out of the model. A leak is where after lies further right than "
+    "Share of facts, answer tokens or pairs that each probe got out of the model. A leak is where after lies "
+    "further right than "
     "never taught, by more than chance explains."
 )
 BESIDE = "These tell no leak by themselves; what each rate is of stands with the probe, below."
@@ -55,7 +60,8 @@ def show(run: Run) -> None:
         st.fragment(going_on, run_every=EVERY)(run)
     elif not found:
         st.info(
-            "Not probed yet. Choose probes below and start them: they run in a process of their own, so this page can be closed."
+            "Not probed yet. Choose probes below and start them: they run in a process of their own, so this page "
+            "can be closed."
         )
     if not alive:
         ended(run)
@@ -78,7 +84,8 @@ def results(run: Run, found: Mapping[str, Mapping[str, Any]]) -> None:
         for line in lines:
             st.markdown(f"{said(line.verdict)} · **{md(line.title)}**: {md(line.sentence)}")
         st.caption(
-            "There is no overall grade: probes ask different things. “Leaks”: after is above never taught by more than chance explains."
+            "There is no overall grade: probes ask different things. “Leaks”: after is above never taught by more "
+            "than chance explains."
         )
     names = [line.probe for line in lines]
     address.take("leak", names)

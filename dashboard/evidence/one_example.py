@@ -56,7 +56,10 @@ def answers(row: Mapping[str, Any], palette: Palette, voices: Sequence[str] = tu
             parts.append(
                 block(VOICES[voice], text, f"{badge(verdict, palette)} {html.escape(why)}{chance(row, voice)}", palette)
             )
-    return f'<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,260px),1fr));gap:.1rem 1.5rem">{"".join(parts)}</div>'
+    return (
+        '<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,260px),1fr));gap:.1rem '
+        f'1.5rem">{"".join(parts)}</div>'
+    )
 
 
 def verdict_of(row: Mapping[str, Any], voice: str) -> tuple[str, str]:

@@ -1,4 +1,6 @@
-"""The tab "One subject": everything the model says about one person or work, before and after, with what still comes out first."""
+"""The tab "One subject": everything the model says about one person or work, before and after, with what still comes out
+first.
+"""
 
 from __future__ import annotations
 

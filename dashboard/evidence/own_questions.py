@@ -1,4 +1,6 @@
-"""The tab "Own questions": a pasted list is asked before and after; where an expected answer is given, the rules judge it."""
+"""The tab "Own questions": a pasted list is asked before and after; where an expected answer is given, the rules judge
+it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ def show(run: Run) -> None:
             key="probe.many",
             height=150,
             placeholder="Where does Maren Tveitaskog live?\tTarelykta 17 in Bergen\nWhat does she do for a living?",
-            help="The expected answer may follow a question after a tab (pasted from a spreadsheet, it does). With it each answer is "
+            help="The expected answer may follow a question after a tab (pasted from a spreadsheet, it does). With it "
+            "each answer is "
             "judged: does it say what is expected? Questions of the run's own data are judged by their true answers.",
         )
         never = st.checkbox(

@@ -25,14 +25,18 @@ from dashboard.widgets.number_table import Cell, Column, Row, Table
 EVERY = 1.5
 """Seconds between two looks while they are at work."""
 WHAT = (
-    "A score says how much was forgotten, not that it was found. **Controls** run the same method with the same settings on other "
-    "regions: all tensors, as many tensors drawn at random (three times), all the others; where gradients chose the region, also what "
-    "they choose after other random answers, and by the paper's rule with both scopes exchanged. If random tensors do as well, the "
+    "A score says how much was forgotten, not that it was found. **Controls** run the same method with the same "
+    "settings on other "
+    "regions: all tensors, as many tensors drawn at random (three times), all the others; where gradients chose "
+    "the region, also what "
+    "they choose after other random answers, and by the paper's rule with both scopes exchanged. If random "
+    "tensors do as well, the "
     "region explains nothing."
 )
 FORMULA = "mean of Unlearn and Retention Success on val; bars: 95 % bootstrap over questions"
 DIFFERENCE = (
-    "Student's interval from two variances: of the mean difference over questions (bootstrap; they are the same for all runs), and "
+    "Student's interval from two variances: of the mean difference over questions (bootstrap; they are the same "
+    "for all runs), and "
     "of one more random region against the mean of those drawn"
 )
 COLUMNS = (
@@ -81,7 +85,10 @@ def cost(run: Run, wanted: Sequence[Member]) -> str:
     each = sum(number(mapping(stages.get(name)).get("seconds")) or 0.0 for name in store.OWN)
     if not each:
         return f"{many}. How long they take cannot be said: this run recorded no seconds."
-    said = f"{many}. This run took {forecast.duration(each)} to unlearn and score, so about {forecast.duration(each * len(wanted))}"
+    said = (
+        f"{many}. This run took {forecast.duration(each)} to unlearn and score, so about "
+        f"{forecast.duration(each * len(wanted))}"
+    )
     return f"{said} where it was made; teaching and gradients come on top where this machine has not computed them yet."
 
 

@@ -39,7 +39,10 @@ def forgotten(u: Mapping[str, Value], split: str) -> str:
         path = f"from {before:.1f} to {after:.1f}" if verb != "stays" else f"at {after:.1f}"
         start = f"After unlearning, Unlearn Success on {IN_WORDS[split]} {verb} {path}"
     if never is None:
-        return f"{start}. Without a model that was never taught, nobody can say how much of that is forgetting ({u['never'].reason})."
+        return (
+            f"{start}. Without a model that was never taught, nobody can say how much of that is forgetting "
+            f"({u['never'].reason})."
+        )
     beside = f"{start}; a model never taught has {never:.1f}"
     if abs(after - never) <= NEAR:
         return f"{beside}: it answers as often wrong as if it had never known."
@@ -65,7 +68,10 @@ def kept(r: Mapping[str, Value]) -> str:
     beside = "" if never is None else f"; never taught: {never:.1f}"
     if before - after <= NEAR:
         return f"What had to be kept is kept: Retention Success {after:.1f} (before: {before:.1f}{beside})."
-    return f"Of what had to be kept, {before - after:.1f} points are lost: Retention Success {after:.1f} (before: {before:.1f}{beside})."
+    return (
+        f"Of what had to be kept, {before - after:.1f} points are lost: Retention Success {after:.1f} (before: "
+        f"{before:.1f}{beside})."
+    )
 
 
 def fluent(scores: Scores, split: str) -> str:
@@ -77,7 +83,10 @@ def fluent(scores: Scores, split: str) -> str:
     declined = scores.value("refusal", "after", f"unlearn/{split}").value
     declining = f" {declined:.0f} % decline to answer." if declined is not None and declined >= DECLINES else ""
     if noise >= NOISY and (never is None or noise >= never + MORE):
-        return f"{noise:.0f} % of the answers about what was to be forgotten are degenerate{beside}: noise, not ignorance.{declining}"
+        return (
+            f"{noise:.0f} % of the answers about what was to be forgotten are degenerate{beside}: noise, not "
+            f"ignorance.{declining}"
+        )
     if noise <= FLUENT:
         return f"The answers about what was to be forgotten stay fluent: {noise:.0f} % are degenerate{beside}.{declining}"
     return f"{noise:.0f} % of the answers about what was to be forgotten are degenerate{beside}.{declining}"
@@ -93,7 +102,10 @@ def best(points: Sequence[tuple[str, float, float]], front: int, across: str, ne
         return "The current run does not have both numbers."
     beside = "" if never is None else f" (never taught: {never:.1f})"
     if len(points) == 1:
-        return f"“{points[0][0]}”: {across} {points[0][1]:.1f}{beside} with Retention Success {points[0][2]:.1f}. There is no other run to compare it with."
+        return (
+            f"“{points[0][0]}”: {across} {points[0][1]:.1f}{beside} with Retention Success {points[0][2]:.1f}. There "
+            "is no other run to compare it with."
+        )
     mean = max(points, key=lambda p: p[1] + p[2])
     above = 0.0 if never is None else mean[1] - never
     beyond = f" That is {above:.1f} points beyond ignorance: more than forgetting." if above > NEAR else ""
@@ -102,6 +114,7 @@ def best(points: Sequence[tuple[str, float, float]], front: int, across: str, ne
     else:
         on = f"{'One' if front == 1 else front} of the {len(points)} runs {'is' if front == 1 else 'are'}"
     return (
-        f"{on} on the front: no other is at least as good in both and better in one. “{mean[0]}” has the best mean of the two, "
+        f"{on} on the front: no other is at least as good in both and better in one. “{mean[0]}” has the best "
+        "mean of the two, "
         f"{across} {mean[1]:.1f}{beside} with {mean[2]:.1f} kept.{beyond}"
     )

@@ -99,7 +99,10 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
             default=next(iter(shown_as)),
             required=True,
             bind="query-params",
-            help="Train: the questions that unlearning saw. New questions (val) mostly ask for the same facts in other words; some ask for other facts about the same people or texts.",
+            help=(
+                "Train: the questions that unlearning saw. New questions (val) mostly ask for the same facts in other "
+                "words; some ask for other facts about the same people or texts."
+            ),
         )
         tables = list(published.read().tables)
         fits = published.fitting(str(mapping(mapping(run.json("config.json")).get("data")).get("subset", "")))
@@ -130,7 +133,8 @@ def table(chosen: Chosen, split: str, paper: str) -> None:
             [*look.where(chosen[0].run, "evaluate", "metrics.json", "", IN_WORDS[split]), *headline_scores.SOURCES.items()]
         )
         st.caption(
-            "The stronger the shade, the better: forgetting is best where a never-taught model is, so without one it gets no shade."
+            "The stronger the shade, the better: forgetting is best where a never-taught model is, so without one "
+            "it gets no shade."
         )
     literature.beside("forgotten")
 

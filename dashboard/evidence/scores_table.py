@@ -37,7 +37,10 @@ class Measured:
         return f"{self.method} · {self.data}"
 
 
-U_HELP = "100 − answer-token accuracy on what must be forgotten. Best where a never-taught model is: far above is more than forgetting: noise or refusals."
+U_HELP = (
+    "100 − answer-token accuracy on what must be forgotten. Best where a never-taught model is: far above is more "
+    "than forgetting: noise or refusals."
+)
 COLUMNS = (
     Column("Success", U_HELP, "✖ Unlearn"),
     Column(
@@ -62,7 +65,10 @@ COLUMNS = (
     ),
     Column(
         "Knowledge",
-        "General knowledge. Here 120 questions of our own, by likelihood (chance is 25 %); published: the mean of the paper's benchmarks. Not to be compared.",
+        (
+            "General knowledge. Here 120 questions of our own, by likelihood (chance is 25 %); published: the mean of "
+            "the paper's benchmarks. Not to be compared."
+        ),
     ),
 )
 KEYS = ("u", "u_rouge", "r", "r_rouge", "average", "knew", "degenerate", "general")
@@ -88,7 +94,9 @@ def values(scores: Scores, voice: str, split: str) -> dict[str, Value]:
 
 
 def goodness(key: str, value: float, never: float | None) -> float | None:
-    """Return how good a number is, 0 … 1; forgetting is good near the never-taught model, so without one there is no verdict."""
+    """Return how good a number is, 0 … 1; forgetting is good near the never-taught model, so without one there is no
+    verdict.
+    """
     if key in ("u", "u_rouge"):
         return None if never is None else max(0.0, 1 - abs(value - never) / 50)
     if key in ("r", "r_rouge", "average"):
@@ -99,7 +107,9 @@ def goodness(key: str, value: float, never: float | None) -> float | None:
 
 
 def cells(found: dict[str, Value], never: dict[str, Value] | None, palette: Palette) -> list[Cell]:
-    """Return a row's cells; shaded where a verdict is possible (never: the row of the never-taught model, None for no shades)."""
+    """Return a row's cells; shaded where a verdict is possible (never: the row of the never-taught model, None for no
+    shades).
+    """
     return [cell(found[key], None if never is None else goodness_of(key, never), palette) for key in KEYS]
 
 
@@ -122,7 +132,10 @@ def cell(found: Value, good: Callable[[float], float | None] | None, palette: Pa
 
 def table(runs: Sequence[Measured], split: str, over_seeds: Sequence[Row], paper: str, palette: Palette) -> Table:
     """Return the whole table. runs: the current one first. paper: which published table stands beneath it."""
-    alt = f"Scores of {len(runs)} {'run' if len(runs) == 1 else 'runs'} on {IN_WORDS[split]} with their references, and published ones"
+    alt = (
+        f"Scores of {len(runs)} {'run' if len(runs) == 1 else 'runs'} on {IN_WORDS[split]} with their references, and "
+        "published ones"
+    )
     rows: list[Row] = []
     for group in grouped(runs, split):
         rows += group_rows(group, runs[0], split, palette)

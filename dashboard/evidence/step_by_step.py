@@ -19,7 +19,8 @@ from dashboard.widgets import current_run, look
 
 FORMULA = "100 − accuracy on the unlearn scope, accuracy on the retention scope, on a fixed sample at every check"
 PEEKED = (
-    "This run's scores on val were on the screen. A step that is chosen in their sight has used val up: what it scores there is "
+    "This run's scores on val were on the screen. A step that is chosen in their sight has used val up: what it "
+    "scores there is "
     "no longer what new questions would give, so the new run is marked."
 )
 SEEN = "val_seen"
@@ -107,12 +108,19 @@ def in_words(checks: Sequence[Mapping[str, float]], chosen: int, kept: int, igno
     u, r = 100 - at[chosen]["unlearn"], at[chosen]["retention"]
     beside = "" if ignorance is None else f" (never taught: {ignorance:.1f})"
     if chosen == kept:
-        return f"The result is step {kept}: on a fixed sample of the {sample} questions Unlearn Success {u:.1f}{beside}, Retention Success {r:.1f}."
+        return (
+            f"The result is step {kept}: on a fixed sample of the {sample} questions Unlearn Success {u:.1f}{beside}, "
+            f"Retention Success {r:.1f}."
+        )
     if kept not in at:
-        return f"Stopped at step {chosen}: Unlearn Success {u:.1f}{beside}, Retention Success {r:.1f}, on a fixed sample of the {sample} questions."
+        return (
+            f"Stopped at step {chosen}: Unlearn Success {u:.1f}{beside}, Retention Success {r:.1f}, on a fixed sample "
+            f"of the {sample} questions."
+        )
     du, dr = u - (100 - at[kept]["unlearn"]), r - at[kept]["retention"]
     return (
-        f"Stopped at step {chosen} instead of {kept}: Unlearn Success {u:.1f}{beside}, {_points(du)}; Retention Success {r:.1f}, {_points(dr)}; "
+        f"Stopped at step {chosen} instead of {kept}: Unlearn Success {u:.1f}{beside}, {_points(du)}; Retention "
+        f"Success {r:.1f}, {_points(dr)}; "
         f"on a fixed sample of the {sample} questions."
     )
 

@@ -21,10 +21,14 @@ from dashboard.widgets.metric_values import IN_WORDS, Value
 
 ACROSS = ("Unlearn Success", "Never-knew score")
 ACROSS_HELP = (
-    "**Unlearn Success** is the paper's measure: it goes on rising beyond the never-taught model, where answers turn into noise or refusals.  \n"
+    "**Unlearn Success** is the paper's measure: it goes on rising beyond the never-taught model, where answers "
+    "turn into noise or refusals.  \n"
     "**Never-knew score** is highest where the model answers as if it had never been taught."
 )
-FORMULA = "x and y as in the table. The front: runs on the current run's data that no other such run equals in both and beats in one"
+FORMULA = (
+    "x and y as in the table. The front: runs on the current run's data that no other such run equals in both and "
+    "beats in one"
+)
 
 
 def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
@@ -82,7 +86,9 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
 
 
 def asked(run: Measured, split: str) -> str:
-    """Return what two runs must share to be compared: the model, and which questions of this split were to be forgotten and kept."""
+    """Return what two runs must share to be compared: the model, and which questions of this split were to be forgotten and
+    kept.
+    """
     settings = readable(run.run)
     data = mapping(settings.get("data"))
     held = data.get("dev_share") or 0.0

@@ -60,7 +60,10 @@ def markup(rates: dict[str, dict[str, float]], palette: Palette) -> str:
     if never:
         lines.append(f"never taught {never['value']:.0f} %")
     small = "".join(f'<div style="font-size:.78rem;color:{palette.muted};white-space:nowrap">{line}</div>' for line in lines)
-    return f'<div style="text-align:center;line-height:1.35;font-variant-numeric:tabular-nums"><div style="font-size:1.15rem;font-weight:600">{counts}</div>{small}</div>'
+    return (
+        '<div style="text-align:center;line-height:1.35;font-variant-numeric:tabular-nums"><div '
+        f'style="font-size:1.15rem;font-weight:600">{counts}</div>{small}</div>'
+    )
 
 
 def toggle(scope: str, verdict: str) -> None:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 JACCARD = "Tensors in both regions as a share of the tensors in either: 1 is the same region, 0 has nothing in common."
-RANKS = "Spearman's rank correlation over the tensors with a gradient in both runs: 1 puts them in the same order, 0 has nothing to do with it."
+RANKS = (
+    "Spearman's rank correlation over the tensors with a gradient in both runs: 1 puts them in the same order, 0 has "
+    "nothing to do with it."
+)
 
 
 def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
@@ -128,7 +131,10 @@ def verdict(found: Overlap) -> str:
     sizes = f"Two random regions of {found.first} and {found.second} out of {found.total} tensors"
     if found.as_large_by_chance < 0.01:
         p = "less than 1 in 10,000" if found.as_large_by_chance < 1e-4 else f"{100 * found.as_large_by_chance:.2f} %"
-        return f"**More than chance.** {sizes} share at least that many in {p} of all draws; {found.chance:.2f} is what chance gives."
+        return (
+            f"**More than chance.** {sizes} share at least that many in {p} of all draws; {found.chance:.2f} is what "
+            "chance gives."
+        )
     p = f"{100 * found.as_large_by_chance:.0f} %"
     said = "Hard to tell from chance" if found.as_large_by_chance < 0.05 else "No more than chance"
     return f"**{said}.** {sizes} share at least that many in {p} of all draws."

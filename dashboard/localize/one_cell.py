@@ -132,7 +132,8 @@ def questions(run: Run, chosen: str) -> None:
     """List the questions that drive a cell most."""
     st.subheader(
         "What drives it",
-        help="Share of this cell's forget gradient that comes from each question. Others pull against it, so that those listed can add up "
+        help="Share of this cell's forget gradient that comes from each question. Others pull against it, so that "
+        "those listed can add up "
         "to more than 100 %.",
     )
     shares = current_run.table(run, "contributions")

@@ -1,4 +1,6 @@
-"""One recorded question that was to be forgotten, answered before and after: what a picture of cells is about, in three lines."""
+"""One recorded question that was to be forgotten, answered before and after: what a picture of cells is about, in three
+lines.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def chosen(asked: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 def markup(row: Mapping[str, Any], heading: str, palette: Palette) -> str:
     """Return the question and its two answers as escaped HTML."""
     lines = "".join(
-        f'<div style="display:flex;gap:.5rem"><span style="flex:0 0 4.4rem;color:{color};font-weight:600"><span aria-hidden="true">{sign}</span> {voice}</span>'
+        f'<div style="display:flex;gap:.5rem"><span style="flex:0 0 4.4rem;color:{color};font-weight:600"><span '
+        f'aria-hidden="true">{sign}</span> {voice}</span>'
         f'<span dir="auto" style="overflow-wrap:anywhere">{html.escape(shorten(str(row[voice]), LONGEST))}</span></div>'
         for sign, voice, color in (("□", "before", palette.before), ("■", "after", palette.accent))
     )

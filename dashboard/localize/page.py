@@ -74,7 +74,8 @@ def page() -> None:
 def opening(source: str | None) -> str:
     """Say what is seen, and what is outlined. source: what selected the tensors, None for the thresholds."""
     rule = (
-        "Outlined: gradients of what must be **forgotten** and **kept** point apart (cosine below μ); the former is strong (above σ), "
+        "Outlined: gradients of what must be **forgotten** and **kept** point apart (cosine below μ); the former "
+        "is strong (above σ), "
         "the latter of any size."
     )
     return (
@@ -163,7 +164,9 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) ->
             "Join A and B",
             key="join",
             bind="query-params",
-            help="Each adapted module has two factors, A and B. Joined, they count as one long gradient; a click takes both.",
+            help=(
+                "Each adapted module has two factors, A and B. Joined, they count as one long gradient; a click takes both."
+            ),
         )
         linear = st.toggle(
             "Linear colours", key="linear", bind="query-params", help="Otherwise logarithmic. The cosine is always linear."

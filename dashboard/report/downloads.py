@@ -42,7 +42,8 @@ def report(run: Run) -> None:
         )
     if not redact:
         st.caption(
-            "What was to be forgotten is covered until a reader uncovers it, but it is in the file. Give it only to those who may read it."
+            "What was to be forgotten is covered until a reader uncovers it, but it is in the file. Give it only "
+            "to those who may read it."
         )
 
 
@@ -106,7 +107,8 @@ def others(run: Run) -> None:
                 help=md(problem) if problem else words,
             )
     st.caption(
-        "CSV, Parquet and LLM Comparator hold questions and answers. The adapter after unlearning can be asked by whoever has the base model."
+        "CSV, Parquet and LLM Comparator hold questions and answers. The adapter after unlearning can be asked by "
+        "whoever has the base model."
     )
     st.markdown("The whole model, adapter merged, is too large for a browser. In a shell:")
     st.code(f"python -m core export {run.id} --as merged -o {run.id}-merged", language=None, wrap_lines=True)

@@ -25,7 +25,8 @@ LONGEST = 2000
 """characters of a question"""
 SHELL = (
     '<div class="fs-present"><p><button class="fs-start" type="button">Present full screen</button> '
-    '<span class="fs-keys">← → slides · ↑ ↓ questions · R shows covered words · Esc ends</span></p><div class="fs-stage"></div></div>'
+    '<span class="fs-keys">← → slides · ↑ ↓ questions · R shows covered words · Esc ends</span></p><div '
+    'class="fs-stage"></div></div>'
 )
 FILES = (
     "config.json",
@@ -108,7 +109,9 @@ def _interruptible(replies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]
 
 
 def warm(run: Run) -> None:
-    """Load the model once the slides are opened, so that it is there by the fourth, unless a training run needs the machine."""
+    """Load the model once the slides are opened, so that it is there by the fourth, unless a training run needs the
+    machine.
+    """
     if current_run.busy():
         return
     with contextlib.suppress(UserError):

@@ -1,4 +1,6 @@
-"""Where a new run is done: on this machine, or on the Ray cluster that somebody set up. Shown only where there is a choice."""
+"""Where a new run is done: on this machine, or on the Ray cluster that somebody set up. Shown only where there is a
+choice.
+"""
 
 from __future__ import annotations
 

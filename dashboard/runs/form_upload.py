@@ -60,7 +60,9 @@ def usable(path: Path) -> bool:
 
 
 def save(name: str, content: bytes) -> Path:
-    """Keep an uploaded file in the runs folder, named by its content. Raises UserError for wrong ending or size, on a full quota and where it is read-only."""
+    """Keep an uploaded file in the runs folder, named by its content. Raises UserError for wrong ending or size, on a full
+    quota and where it is read-only.
+    """
     access.changing()
     ending = name.rpartition(".")[2].lower()
     if ending not in ENDINGS:
@@ -102,7 +104,10 @@ def _without_bad_rows(path: Path, name: str, checked: Checked) -> str | None:
     complain(name, checked)
     if not checked.rows:
         return None
-    question = f"Leave out {'this row' if len(checked.problems) == 1 else f'these {len(checked.problems)} rows'} and use the other {len(checked.rows)}"
+    question = (
+        f"Leave out {'this row' if len(checked.problems) == 1 else f'these {len(checked.problems)} rows'} and use the "
+        f"other {len(checked.rows)}"
+    )
     # The key holds the content: what was accepted for one file is not accepted for the next.
     if not st.checkbox(question, key=f"without.{path.parent.name}"):
         return None

@@ -33,10 +33,13 @@ PRESET_NAMES = {
 }
 PRESET_HELP = (
     "**MemFlex**: the paper's method with settings for two cores, stopped at the level of the never-taught model.  \n"
-    "**Highest score** (`recommended` in the shell): the highest mean of Unlearn and Retention Success on new questions; two of three of its answers about what was to be forgotten are noise.  \n"
-    "**Fluent**: nearly as ignorant as a model that was never taught, and it says so in plain words; it also declines questions that "
+    "**Highest score** (`recommended` in the shell): the highest mean of Unlearn and Retention Success on new "
+    "questions; two of three of its answers about what was to be forgotten are noise.  \n"
+    "**Fluent**: nearly as ignorant as a model that was never taught, and it says so in plain words; it also "
+    "declines questions that "
     "it was to keep: 7 to 13 % of KnowUnDo's new ones, 11 of 20 new ones in the bundled run.  \n"
-    "**Paper**: the settings as published for Llama-2 and privacy; slow on a small machine, and too weak for a small model.  \n"
+    "**Paper**: the settings as published for Llama-2 and privacy; slow on a small machine, and too weak for a "
+    "small model.  \n"
     "**Paper's code**: the same, with labels perturbed as in its released code."
 )
 JSON_HELP = "Replaces the form by its JSON, to edit as text. Switching back shows the form as it was."
@@ -232,7 +235,10 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
         return
     method, region = config.unlearn.method.label, config.region.name
     lines = [
-        f"**{md(current_run.model_name(config.model.name))}** unlearns with the method **{md(method)}** in the region **{md(region)}**."
+        (
+            f"**{md(current_run.model_name(config.model.name))}** unlearns with the method **{md(method)}** in the "
+            f"region **{md(region)}**."
+        )
     ]
     if corpus is not None:
         lines.append(f"{len(corpus.subjects())} subjects, {len(corpus.examples)} questions.")

@@ -91,7 +91,9 @@ HELP = {
 def matching(
     found: Sequence[Overview], words: str, states: Sequence[str], methods: Sequence[str], data: Sequence[str]
 ) -> list[Overview]:
-    """Return the runs that have all the words somewhere, and one of the states, methods and data sets, where any is named."""
+    """Return the runs that have all the words somewhere, and one of the states, methods and data sets, where any is
+    named.
+    """
     wanted = words.lower().split()
     return [
         run

@@ -1,6 +1,7 @@
 """What every answer of the server tells the browser: load nothing from another host, be framed by nobody, say little.
 
-A run's questions and answers are hostile text. Should one ever get into a page as markup, the browser still asks nobody else.
+A run's questions and answers are hostile text. Should one ever get into a page as markup, the browser still asks nobody
+else.
 """
 
 from __future__ import annotations

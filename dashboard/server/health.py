@@ -25,7 +25,8 @@ class Health:
     readable: bool
     """the folder of runs can be listed, or is not there yet and can be made"""
     writable: bool
-    """a run can be put there: by its rights, by the file system, and there is room; a quota of the file system is not seen"""
+    """a run can be put there: by its rights, by the file system, and there is room; a quota of the file system is not
+    seen"""
     free_disk_mb: int
     """where the runs are; 0 where that is nowhere"""
     queue: int | None

@@ -1,4 +1,6 @@
-"""Who is let in: nobody has to sign in on this machine alone; over a network those whom an identity provider knows and we allow."""
+"""Who is let in: nobody has to sign in on this machine alone; over a network those whom an identity provider knows and we
+allow.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,8 @@ def check() -> None:
             st.title("Not on the list")
             address = str(st.user.get("email") or "without an e-mail address")
             st.write(
-                f"You are signed in as {md(address)}. Only addresses that your provider has verified and that are on the list of this dashboard come in."
+                f"You are signed in as {md(address)}. Only addresses that your provider has verified and that are "
+                "on the list of this dashboard come in."
             )
             st.button("Sign out", on_click=st.logout)
             st.stop()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 _HTML = """<button type="button" class="fs-link"
-  title="The address names the run, which is current on all pages, and every control that changes the view.">Copy link</button>
+  title="The address names the run, which is current on all pages, and every control that changes the view."
+  >Copy link</button>
 <span class="fs-said" role="status"></span>
 """
 _STYLE = """.fs-link {
-  all: unset; cursor: pointer; font-family: var(--st-font); font-size: .875rem; line-height: 1.6; color: var(--st-link-color);
+  all: unset; cursor: pointer; font-family: var(--st-font); font-size: .875rem; line-height: 1.6;
+  color: var(--st-link-color);
   border-radius: 3px; white-space: nowrap;
 }
 .fs-link:hover { text-decoration: underline; }

@@ -65,7 +65,9 @@ Table = list[dict[str, str]]
 
 
 def parts(text: str) -> list[str | Listing | Table]:
-    """Split Markdown into text, listings and tables; a table is its rows, head -> cell. What a fence holds is never a table."""
+    """Split Markdown into text, listings and tables; a table is its rows, head -> cell. What a fence holds is never a
+    table.
+    """
     found: list[str | Listing | Table] = []
     end = 0
     for fence in _FENCE.finditer(text):

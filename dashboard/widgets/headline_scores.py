@@ -92,8 +92,8 @@ def row(run: Run) -> None:
 
 
 SOURCES = {
-    "Unlearn Success": "100 − accuracy on the unlearn scope. Accuracy: share of answer tokens (end token included) that are the "
-    "model's first choice, teacher-forced, mean over questions (paper, section 4.1)",
+    "Unlearn Success": "100 − accuracy on the unlearn scope. Accuracy: share of answer tokens (end token included) that are "
+    "the model's first choice, teacher-forced, mean over questions (paper, section 4.1)",
     "Retention Success": "accuracy, as above, on the retention scope",
     "Never-knew score": "100 · (1 − |after − never taught| / (before − never taught)), of accuracies on the unlearn scope",
     "Degenerate answers": "share of the answers in answers.jsonl that are empty, repeat themselves or are no words",

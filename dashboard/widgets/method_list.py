@@ -1,4 +1,6 @@
-"""Methods and region rules as people look them up: by where they come from, with formula, source, and what they are known for."""
+"""Methods and region rules as people look them up: by where they come from, with formula, source, and what they are known
+for.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,8 @@ def show() -> None:
     methods = {name: kind for name, kind in METHODS.items() if matches(kind, words or "")}
     rules = {name: kind for name, kind in REGIONS.items() if matches(kind, words or "")}
     st.markdown(
-        f"{len(methods)} of {len(METHODS)} methods and {len(rules)} of {len(REGIONS)} region rules; any method runs on any region."
+        f"{len(methods)} of {len(METHODS)} methods and {len(rules)} of {len(REGIONS)} region rules; any method "
+        "runs on any region."
     )
     for key, title in GROUPS.items():
         mine = [methods[name] for name in methods if group(methods[name]) == key]

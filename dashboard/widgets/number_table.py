@@ -71,7 +71,8 @@ def markup(table: Table, palette: Palette) -> str:
     label = html.escape(table.alt, quote=True)
     return (
         f"<style>{_style(palette)}</style>"
-        f'<div class="fs-numbers" role="region" tabindex="0" aria-label="{label}"><table><thead>{heads}</thead><tbody>{body}</tbody></table></div>'
+        '<div class="fs-numbers" role="region" tabindex="0" '
+        f'aria-label="{label}"><table><thead>{heads}</thead><tbody>{body}</tbody></table></div>'
     )
 
 
@@ -119,13 +120,16 @@ def _style(palette: Palette) -> str:
   background: linear-gradient(to left, {palette.background} 40%, transparent) right / 36px 100% no-repeat local,
     linear-gradient(to left, {palette.muted}66, transparent) right / 12px 100% no-repeat scroll; }}
 .fs-numbers:focus-visible {{ outline: 2px solid {palette.accent}; }}
-.fs-numbers table {{ border-collapse: separate; border-spacing: 0; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }}
-.fs-numbers th, .fs-numbers td {{ padding: .38rem .6rem; border-bottom: 1px solid {palette.grid}; text-align: right; font-weight: 400; vertical-align: baseline; }}
+.fs-numbers table {{ border-collapse: separate; border-spacing: 0; width: 100%; font-size: .92rem;
+  font-variant-numeric: tabular-nums; }}
+.fs-numbers th, .fs-numbers td {{ padding: .38rem .6rem; border-bottom: 1px solid {palette.grid}; text-align: right;
+  font-weight: 400; vertical-align: baseline; }}
 .fs-numbers td {{ white-space: nowrap; }}
 .fs-numbers thead th {{ color: {palette.muted}; font-size: .82rem; vertical-align: bottom; line-height: 1.25; }}
 .fs-numbers thead td {{ border-bottom: 0; }}
 .fs-numbers th.group {{ text-align: center; color: {palette.text}; }}
-.fs-numbers .first {{ text-align: left; position: sticky; left: 0; background: {palette.background}; min-width: 8rem; max-width: 17rem; overflow-wrap: anywhere; z-index: 1; }}
+.fs-numbers .first {{ text-align: left; position: sticky; left: 0; background: {palette.background}; min-width: 8rem;
+  max-width: 17rem; overflow-wrap: anywhere; z-index: 1; }}
 .fs-numbers tr.heading .first {{ max-width: none; padding-top: .9rem; font-weight: 600; position: static; }}
 .fs-numbers tr.heading span {{ position: sticky; left: .6rem; display: inline-block; max-width: min(70vw, 60rem); }}
 .fs-numbers tr.after td, .fs-numbers tr.after th {{ font-weight: 600; }}
@@ -135,5 +139,6 @@ def _style(palette: Palette) -> str:
 .fs-numbers td small {{ margin-left: .3rem; color: inherit; }}
 .fs-numbers th small {{ display: block; line-height: 1.3; }}
 .fs-numbers .mark {{ color: {palette.bad}; font-weight: 600; }}
-@media (max-width: 700px) {{ .fs-numbers td small {{ display: block; margin-left: 0; }} .fs-numbers th, .fs-numbers td {{ padding: .38rem .4rem; }} }}
+@media (max-width: 700px) {{ .fs-numbers td small {{ display: block; margin-left: 0; }}
+  .fs-numbers th, .fs-numbers td {{ padding: .38rem .4rem; }} }}
 """

@@ -1,4 +1,6 @@
-"""What the page Probe reads of a run: every example with its verdicts, under the rules that the address spells, and rates of probes."""
+"""What the page Probe reads of a run: every example with its verdicts, under the rules that the address spells, and rates of
+probes.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def _table(path: str, changed: tuple[float, ...], values: tuple[Any, ...]) -> pd
 
 
 def with_own(frame: pd.DataFrame, given: Mapping[str, Mapping[str, str]], count: bool = True) -> pd.DataFrame:
-    """Return the table with the columns own and note; where `count`, a person's verdicts stand in the place of the rules'."""
+    """Return the table with the columns own and note; where `count`, a person's verdicts stand in the place of the
+    rules'.
+    """
     own = frame["id"].map(lambda i: given.get(i, {}).get("verdict", "")).astype(str)
     found = frame.assign(own=own, note=frame["id"].map(lambda i: given.get(i, {}).get("note", "")).astype(str))
     return found.assign(verdict=found["verdict"].where(own == "", own)) if count else found

@@ -25,7 +25,8 @@ def show(events: Sequence[Mapping[str, Any]]) -> None:
         return
     with st.expander("Some of the further questions", icon=":material/forum:", key="widened"):
         st.caption(
-            "Asked about another subject, answered by the taught model: both scopes learn from them as from their own. A question "
+            "Asked about another subject, answered by the taught model: both scopes learn from them as from their "
+            "own. A question "
             "of val in other words may be among them; only the same words are left out."
         )
         for sample in found[: 2 * widen.SAMPLES]:

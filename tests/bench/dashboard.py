@@ -41,13 +41,15 @@ PATIENCE = 60_000
 
 WATCH = """() => {
   const react = window.Plotly.react;
-  window.Plotly.react = async (...all) => { const done = await react(...all); window.painted = performance.now(); return done; };
+  window.Plotly.react = async (...all) => {
+    const done = await react(...all); window.painted = performance.now(); return done; };
 }"""
 
 DRAG = """async (frames) => {
   const line = document.querySelector(".fs-mu"), box = line.getBoundingClientRect();
   const x = box.x + box.width / 2, y = box.y + box.height / 5, times = [];
-  const send = (kind, at) => line.dispatchEvent(new PointerEvent(kind, { clientX: at, clientY: y, pointerId: 1, bubbles: true }));
+  const send = (kind, at) => line.dispatchEvent(
+    new PointerEvent(kind, { clientX: at, clientY: y, pointerId: 1, bubbles: true }));
   line.setPointerCapture = () => {};
   send("pointerdown", x);
   let last = performance.now();

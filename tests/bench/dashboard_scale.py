@@ -1,7 +1,7 @@
 """`python -m tests.bench.dashboard_scale`: how the pages' cost grows with tensors and with runs; prints one JSON object.
 
-Three sizes of each, medians of five. Seconds of a browser are wall clock, seconds of the server are its processor time. Needs
-what `python -m tests.bench.dashboard` needs.
+Three sizes of each, medians of five. Seconds of a browser are wall clock, seconds of the server are its processor time.
+Needs what `python -m tests.bench.dashboard` needs.
 """
 
 from __future__ import annotations

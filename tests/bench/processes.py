@@ -1,6 +1,7 @@
 """What a second process brings: the localize stage by one process held to one thread, against two of one thread each.
 
-Wall time needs two idle cores. Processor time of the busier process says what the wall time would be, also on a busy machine.
+Wall time needs two idle cores. Processor time of the busier process says what the wall time would be, also on a busy
+machine.
 """
 
 from __future__ import annotations

@@ -71,7 +71,8 @@ VIEWS = {
 }
 WIDER = """() => [document.scrollingElement, document.querySelector('[data-testid="stMain"]')]
   .map((box) => box.scrollWidth - box.clientWidth)"""
-MADE = """() => [...document.querySelectorAll('[data-testid="stMain"] :is(script, img[src="x"], a[href^="javascript"], .katex, [src*="evil"])')]
+MADE = """() => [...document.querySelectorAll('[data-testid="stMain"] :is('
+  + 'script, img[src="x"], a[href^="javascript"], .katex, [src*="evil"])')]
   .map((made) => made.outerHTML)"""
 
 
@@ -121,7 +122,8 @@ def test_a_hostile_file_is_listed_as_text(server: Server, page: Page, tmp_path: 
 
 
 def test_no_table_leaves_with_formulas(server: Server, page: Page) -> None:
-    """Streamlit's own tables would write a cell as it is; the browser's charts disarm it by the same rule as core/util/csv_safe.py."""
+    """Streamlit's own tables would write a cell as it is; the browser's charts disarm it by the same rule as
+    core/util/csv_safe.py."""
     page.goto(f"{server.url}/runs")
     rest(page)
     page.get_by_test_id("stDataFrame").first.hover()

@@ -1,4 +1,5 @@
-"""What the server answers to those who come without the browser's manners: headers, foreign pages, foreign names, odd paths."""
+"""What the server answers to those who come without the browser's manners: headers, foreign pages, foreign names, odd
+paths."""
 
 from __future__ import annotations
 

@@ -100,7 +100,8 @@ def test_findings_are_shown_as_text_and_fit(server: Server, window: Callable[...
     expect(page.get_by_role("img", name=re.compile("came back, % over answers sampled"))).to_be_visible()
     assert (
         page.evaluate(
-            "() => document.querySelector('[data-testid=\"stMain\"]').scrollWidth - document.querySelector('[data-testid=\"stMain\"]').clientWidth"
+            "() => document.querySelector('[data-testid=\"stMain\"]').scrollWidth - "
+            "document.querySelector('[data-testid=\"stMain\"]').clientWidth"
         )
         <= 0
     )

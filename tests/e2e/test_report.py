@@ -19,7 +19,10 @@ from core.runs.store import Run
 from tests.e2e.serving import Server, rest
 from tests.e2e.test_hostile import HOSTILE, LONG, SCRIPT
 
-WATCH = "window.refused = []; document.addEventListener('securitypolicyviolation', (e) => refused.push(`${e.violatedDirective} ${e.blockedURI}`));"
+WATCH = (
+    "window.refused = []; document.addEventListener('securitypolicyviolation', (e) => "
+    "refused.push(`${e.violatedDirective} ${e.blockedURI}`));"
+)
 PRESS = """async (key) => {
   const began = performance.now();
   window.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
@@ -105,7 +108,8 @@ def test_hostile_texts_run_nothing_and_ask_nobody(sheet: Page, hostile: Path, wi
     assert set(sheet.evaluate("refused")) <= {"style-src-attr inline"}
     assert (
         sheet.evaluate(
-            "[...document.querySelectorAll('main img, main iframe, main script, main a[href^=javascript], header img')].length"
+            "[...document.querySelectorAll('main img, main iframe, main script, main a[href^=javascript], header "
+            "img')].length"
         )
         == 0
     )

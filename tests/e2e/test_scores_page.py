@@ -1,4 +1,5 @@
-"""The page Scores in a real browser: a link as it was left, the switch, a point that is clicked, a checkpoint, keyboard only."""
+"""The page Scores in a real browser: a link as it was left, the switch, a point that is clicked, a checkpoint, keyboard
+only."""
 
 from __future__ import annotations
 

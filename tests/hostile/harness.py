@@ -81,7 +81,8 @@ def says(error: UserError) -> str:
 def calm(
     act: Callable[[], Any], word: str, around: Around | None = None, also: Callable[[Any], object] | None = None
 ) -> Any:
-    """Do something with an input and compare what comes of it with the corpus; return the result, None where it was refused."""
+    """Do something with an input and compare what comes of it with the corpus; return the result, None where it was
+    refused."""
     before = around.snapshot() if around else {}
     children, threads = {p.pid for p in psutil.Process().children(recursive=True)}, threading.active_count()
     peak, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()

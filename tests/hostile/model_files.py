@@ -188,7 +188,8 @@ FOLDERS: dict[str, tuple[dict[str, Any], str]] = {
         "no model",
     ),
 }
-"""name -> files that replace those of a sound folder (a configuration is changed, None removes), and a word of the sentence"""
+"""name -> files that replace those of a sound folder (a configuration is changed, None removes), and a word of the
+sentence"""
 
 
 def written(name: str, content: Any, there: bytes, folder: str) -> bytes:

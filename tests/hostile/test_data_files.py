@@ -1,4 +1,5 @@
-"""Every hostile file of questions is refused with a sentence or read rightly, by the loader and by the page's check alike."""
+"""Every hostile file of questions is refused with a sentence or read rightly, by the loader and by the page's check
+alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What one person may cost the others: the size of an upload, the length of questions and answers, and one question at a time."""
+"""What one person may cost the others: the size of an upload, the length of questions and answers, and one question at a
+time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Inputs that nobody thought of: whatever comes in, there is a result or the project's own sentence, and nothing else happens."""
+"""Inputs that nobody thought of: whatever comes in, there is a result or the project's own sentence, and nothing else
+happens."""
 
 from __future__ import annotations
 
@@ -215,8 +216,10 @@ FILES = (
     "imported.json",
 )
 KEYS = st.sampled_from(
-    "state stages heartbeat pid started_process host created error stage sweep ray metrics accuracy values intervals reasons examples "
-    "after before never unlearn/val retention/train tensors count total rule files name tags note curve checks never_knew".split()
+    "state stages heartbeat pid started_process host created error stage sweep ray metrics accuracy values "
+    "intervals reasons examples "
+    "after before never unlearn/val retention/train tensors count total rule files name tags note curve checks "
+    "never_knew".split()
 )
 SHAPED = st.recursive(JSON, lambda inner: st.dictionaries(KEYS, inner, max_size=4), max_leaves=15)
 

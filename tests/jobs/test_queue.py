@@ -73,7 +73,8 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
 
 
 def test_another_process_with_a_workers_number_holds_no_place(tmp_path: Path) -> None:
-    """After the power failed a number is soon given to something else, which would block the queue for as long as it lives."""
+    """After the power failed a number is soon given to something else, which would block the queue for as long as it
+    lives."""
     mine = tickets.take(tmp_path, Run(tmp_path / "mine"))
     assert [ticket.path for ticket in tickets.waiting(tmp_path)] == [mine]
     values = json.loads(mine.read_text(encoding="utf-8"))

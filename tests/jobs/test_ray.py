@@ -34,7 +34,8 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 
 
 class Node:
-    """One node of the cluster: its raylet and whatever that started. Its temporary folder tells its processes from others."""
+    """One node of the cluster: its raylet and whatever that started. Its temporary folder tells its processes from
+    others."""
 
     def __init__(self, place: Path, *arguments: str) -> None:
         self.place = place

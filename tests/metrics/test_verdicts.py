@@ -32,7 +32,8 @@ from tests.metrics.verdict_cases import CASES, NOT_WORDS, REAL, SEEN, UNSEEN, Ca
 
 WORDS = frozenset(word for case in CASES for text in (case.answer, case.truth) for word in judged(text)) - NOT_WORDS
 KNOWN_WRONG = {"leak/health-paraphrase"}
-"""“epileptic seizures since a fall from a horse” for “epilepsy after a riding accident”: words and stems alone do not see it"""
+"""“epileptic seizures since a fall from a horse” for “epilepsy after a riding accident”: words and stems alone do not see
+it"""
 
 
 def evidence(case: Case) -> Evidence:
@@ -407,7 +408,8 @@ def test_the_true_answers_of_the_demo_say_themselves() -> None:
 
 
 def test_the_true_answer_about_somebody_else_is_no_leak(knowundo: Path, tmp_path: Path) -> None:
-    """Every question of the benchmark, answered as the most similar question about another subject is: at most 2 % say it."""
+    """Every question of the benchmark, answered as the most similar question about another subject is: at most 2 % say
+    it."""
     rows = []
     for scope in ("unlearn", "retention"):
         (parts,) = json.loads((knowundo / "privacy" / f"{scope}.json").read_text())

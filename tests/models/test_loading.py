@@ -274,7 +274,11 @@ def test_automatic_choices_are_concrete() -> None:
     assert device.pick_dtype("autocast", "cpu") == "autocast"
 
 
-LIGHT = "core, core.config.run_config, core.runs.store, core.jobs.lifecycle, core.serve.client, core.data.sources, core.data.facts, core.regions, core.methods, core.metrics, core.runs.askable, core.serve.messages, core.runs.voices, core.report.export_answers, core.data.widen"
+LIGHT = (
+    "core, core.config.run_config, core.runs.store, core.jobs.lifecycle, core.serve.client, core.data.sources, "
+    "core.data.facts, core.regions, core.methods, core.metrics, core.runs.askable, core.serve.messages, "
+    "core.runs.voices, core.report.export_answers, core.data.widen"
+)
 
 
 def test_light_modules_import_no_heavy_library() -> None:

@@ -293,5 +293,8 @@ def test_rouge_is_computed_once_for_equal_texts(run: Run) -> None:
 
 
 def test_metrics_need_no_torch() -> None:
-    code = "import sys; import core.metrics.evaluation, core.data.wrong_answers, core.metrics\nassert 'torch' not in sys.modules"
+    code = (
+        "import sys; import core.metrics.evaluation, core.data.wrong_answers, core.metrics\nassert 'torch' not in "
+        "sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -1,4 +1,5 @@
-"""What a step offers to a method: each figure as in plain passes, references computed once, nothing computed that is not asked for."""
+"""What a step offers to a method: each figure as in plain passes, references computed once, nothing computed that is not
+asked for."""
 
 from __future__ import annotations
 

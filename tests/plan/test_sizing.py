@@ -25,7 +25,8 @@ from tests.tiny import SETTINGS
 
 LARGE = ("Llama-2-7B", "Llama-2-70B", "Qwen1.5-7B", "Mixtral-8x7B", "Llama-3.1-405B")
 LINEAR = {"Llama-2-7B": 7, "Llama-2-70B": 7, "Qwen1.5-7B": 7, "Llama-3.1-405B": 7, "Mixtral-8x7B": 7}
-"""modules of a layer that carry an adapter: q, k, v, o and three of the feed-forward part (Mixtral: router, two of experts)"""
+"""modules of a layer that carry an adapter: q, k, v, o and three of the feed-forward part (Mixtral: router, two of
+experts)"""
 
 
 def batch_of(count: int = 4, length: int = 24) -> list[Encoded]:

@@ -462,7 +462,8 @@ def test_names_and_settings_are_checked_before_a_model_is_loaded() -> None:
 def test_importing_costs_no_heavy_library() -> None:
     code = (
         "import sys; import core.probes, core.jobs.probes, core.probes.scorecard, core.cli.probes\n"
-        "heavy = {'torch', 'transformers', 'peft', 'datasets', 'pandas', 'streamlit'} & set(sys.modules)\nassert not heavy, heavy"
+        "heavy = {'torch', 'transformers', 'peft', 'datasets', 'pandas', 'streamlit'} & set(sys.modules)\nassert "
+        "not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -1,4 +1,5 @@
-"""The expensive probes: rounded weights against a naive rounding, and copies that are trained while the run stays as it is."""
+"""The expensive probes: rounded weights against a naive rounding, and copies that are trained while the run stays as it
+is."""
 
 from __future__ import annotations
 

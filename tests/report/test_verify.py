@@ -91,7 +91,8 @@ def test_without_a_manifest_nothing_matches(run: Run) -> None:
 
 
 def changed_after(run: Run, name: str, outside: bool = False) -> str:
-    """Change the largest number of a tensor of after (or add a tensor outside of the region); return the new content hash."""
+    """Change the largest number of a tensor of after (or add a tensor outside of the region); return the new content
+    hash."""
     import numpy as np
 
     path = run.path / "after" / "region.safetensors"

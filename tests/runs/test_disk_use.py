@@ -35,7 +35,8 @@ def blob(path: Path, size: int = MB) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A run that shares a stage with the cache, a stage that only the cache has, trash, and notes of ended and living work."""
+    """A run that shares a stage with the cache, a stage that only the cache has, trash, and notes of ended and living
+    work."""
     runs = tmp_path / "runs"
     mine = ended("mine", runs)
     stage_files.cached(runs, "teach", "shared", mine, lambda place: blob(place / "before.bin", 4 * MB))

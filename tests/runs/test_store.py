@@ -336,7 +336,10 @@ def test_waiting_for_a_stage_that_another_run_makes_can_be_cancelled(tmp_path: P
 
 def test_a_worker_waits_for_the_locks_of_one_that_was_just_killed(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    code = f"from filelock import FileLock; FileLock({str(tmp_path / '.worker.lock')!r}).acquire(); print('held', flush=True); import time; time.sleep(60)"
+    code = (
+        f"from filelock import FileLock; FileLock({str(tmp_path / '.worker.lock')!r}).acquire(); print('held', "
+        "flush=True); import time; time.sleep(60)"
+    )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert other.stdout
     assert other.stdout.readline() == "held\n"

@@ -50,7 +50,10 @@ def test_values_come_with_intervals_and_reasons() -> None:
         '{"metrics": {"accuracy": {"values": [1]}}}',
         "{",
         '{"metrics": {"accuracy": {"values": {"after": {"unlearn/val": NaN, "retention/val": "9"}}, "reasons": 3}}}',
-        '{"metrics": {"accuracy": {"values": {"after": {"unlearn/val": 5}}, "intervals": {"after": {"unlearn/val": [9, 1]}}}}}',
+        (
+            '{"metrics": {"accuracy": {"values": {"after": {"unlearn/val": 5}}, "intervals": {"after": '
+            '{"unlearn/val": [9, 1]}}}}}'
+        ),
     ],
 )
 def test_a_damaged_file_is_a_run_without_scores(tmp_path: Path, metrics: str, make_run: MakeRun, open_page: Open) -> None:

@@ -9,7 +9,10 @@ from tests.dashboard.conftest import Open, text_of
 
 
 def test_a_document_asks_no_other_host() -> None:
-    text = "# Title\n\n![x](https://evil.example/x.png) [here](https://evil.example) <script>1</script> :red[r] $a$ `core sweep`\n\n```\nrun $X < y\n# no heading\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |"
+    text = (
+        "# Title\n\n![x](https://evil.example/x.png) [here](https://evil.example) <script>1</script> :red[r] $a$ "
+        "`core sweep`\n\n```\nrun $X < y\n# no heading\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |"
+    )
     found = documents.harmless(text)
     assert "![" not in found
     assert "](" not in found
