@@ -49,9 +49,10 @@ $(VENV)/.ray: $(VENV)/.installed pyproject.toml
 test-ray: install $(VENV)/.dev $(VENV)/.ray  ## runs on a real Ray cluster of two nodes here, one of which is lost
 	$(PY) -m pytest tests/jobs/test_ray.py
 
-check: $(VENV)/.installed $(VENV)/.dev  ## style, docstrings, stray prints, types
+check: $(VENV)/.installed $(VENV)/.dev  ## style, docstrings, stray prints, who may import whom, types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
 
 chaos: install $(VENV)/.dev  ## kill -9 at random moments (about 20 minutes; KILLS=100 for more), a table of what was lost

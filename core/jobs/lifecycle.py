@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ from core.jobs.ray_cluster import Resources
 from core.jobs.sweep import Sweep, members, needed_by
 from core.runs import locks, store
 from core.runs.store import Run
-from core.util import access, failures, files, logs
+from core.util import access, failures, files, forkserver, logs
 from core.util.errors import UserError
 from core.util.process import environment
 
@@ -41,8 +39,8 @@ def submit(config: RunConfig, folder: Path, ray: Resources | None = None) -> Run
     return run
 
 
-def start(run: Run, ray: Resources | None = None) -> int:
-    """Start the worker of a run, or its manager on the Ray cluster; return its process id. It outlives whoever started
+def start(run: Run, ray: Resources | None = None) -> forkserver.Process:
+    """Start the worker of a run, or its manager on the Ray cluster; return the process. It outlives whoever started
     it.
     """
     access.changing()
@@ -60,8 +58,8 @@ def start(run: Run, ray: Resources | None = None) -> int:
     return _launch(run.path, str(run.path), module=ray_manager.__name__)
 
 
-def start_sweep(sweep: Sweep, ray: Resources | None = None) -> int:
-    """Start the worker that executes all runs of a sweep which are not done, or its manager; return its process id."""
+def start_sweep(sweep: Sweep, ray: Resources | None = None) -> forkserver.Process:
+    """Start the worker that executes all runs of a sweep which are not done, or its manager; return the process."""
     if ray is None:
         return _launch(sweep.path, "--sweep", str(sweep.path))
     access.changing()
@@ -71,45 +69,37 @@ def start_sweep(sweep: Sweep, ray: Resources | None = None) -> int:
     return _launch(sweep.path, "--sweep", str(sweep.path), module=ray_manager.__name__)
 
 
-def start_reference(run: Run, place: Run) -> int:
-    """Start the worker that makes a run's reference and reports at a place of its own; return its process id."""
+def start_reference(run: Run, place: Run) -> forkserver.Process:
+    """Start the worker that makes a run's reference and reports at a place of its own; return the process."""
     return _launch(place.path, "--reference", str(run.path))
 
 
-def start_probes(place: Run) -> int:
-    """Start the worker that makes the probes asked for at a place, where it also reports; return its process id."""
+def start_probes(place: Run) -> forkserver.Process:
+    """Start the worker that makes the probes asked for at a place, where it also reports; return the process."""
     return _launch(place.path, "--probes", str(place.path))
 
 
-def start_plan(place: Run) -> int:
-    """Start the process that measures what a run would cost, at a place of its own; return its process id."""
+def start_plan(place: Run) -> forkserver.Process:
+    """Start the process that measures what a run would cost, at a place of its own; return the process."""
     return _launch(place.path, str(place.path), module="core.jobs.estimate")
 
 
-def _launch(place: Path, *arguments: str, module: str = "core.jobs.worker") -> int:
+def _launch(place: Path, *arguments: str, module: str = "core.jobs.worker") -> forkserver.Process:
     access.changing()
     try:
-        with (place / "worker.log").open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=environment(),
-            )
+        process = forkserver.start(forkserver.Command(module, arguments, place / "worker.log", environment()))
     except OSError as error:
         raise failures.disk_error(place, error) from error
     _children.append(process)
     with logs.about(place.name):
-        LOG.info("started as process %d", process.pid)
-    return process.pid
+        LOG.info("started")
+    return process
 
 
-_children: list[subprocess.Popen[bytes]] = []
+_children: list[forkserver.Process] = []
 
 
-def resume(run: Run) -> int:
+def resume(run: Run) -> forkserver.Process:
     """Start a run that was cancelled, failed or killed again: finished stages come from the cache."""
     access.changing()
     if run.bundled:

@@ -44,4 +44,5 @@ def ours() -> list[Process]:
 
 def module(command: Sequence[str]) -> str:
     """Return the module that a command (python -m MODULE …) executes, an empty text for any other."""
-    return command[2] if len(command) > 2 and command[1] == "-m" and "python" in command[0] else ""
+    words = " ".join(command).split()  # what was forked has its command as one text
+    return words[2] if len(words) > 2 and words[1] == "-m" and "python" in words[0] else ""

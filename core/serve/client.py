@@ -24,8 +24,6 @@ import dataclasses
 import json
 import os
 import stat
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -37,8 +35,9 @@ from core.config.stages import AnswersConfig
 from core.runs import store
 from core.runs.store import Run
 from core.serve import one_at_a_time
-from core.util import access
+from core.util import access, forkserver
 from core.util.errors import UserError
+from core.util.process import environment
 
 START_SECONDS = 60.0
 TURN_SECONDS = 120.0
@@ -238,19 +237,11 @@ def _starting(wait: float) -> Iterator[None]:
         yield
 
 
-def _spawn(first: Mapping[str, Any] | None = None) -> subprocess.Popen[bytes]:
+def _spawn(first: Mapping[str, Any] | None = None) -> forkserver.Process:
     """Start the process, with a request that it serves before all others."""
-    from core.util.process import environment
-
-    with (place() / "answerer.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "core.serve.server", *([json.dumps(first)] if first else [])],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env=environment(),
-        )
+    arguments = (json.dumps(first),) if first else ()
+    command = forkserver.Command("core.serve.server", arguments, place() / "answerer.log", environment())
+    return forkserver.start(command)
 
 
 def _open() -> Connection[Any, Any]:

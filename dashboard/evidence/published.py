@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from core.util.paths import ASSETS
 
@@ -40,10 +41,10 @@ def read() -> Published:
     """Read the file once."""
     found = json.loads(FILE.read_text(encoding="utf-8"))
 
-    def rows(of: list[dict[str, object]], columns: list[str]) -> list[Row]:
+    def rows(of: list[dict[str, Any]], columns: list[str]) -> list[Row]:
         return [
             Row(str(row["name"]), dict(zip(columns, row["values"], strict=True)), str(row.get("note", ""))) for row in of
-        ]  # type: ignore[call-overload]
+        ]
 
     tables = {name: rows(of, found["columns"]) for name, of in found["tables"].items()}
     cost = found["cost"]
