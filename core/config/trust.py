@@ -14,6 +14,7 @@ from core.config.run_config import RunConfig
 from core.config.stages import ModelConfig
 from core.util import files
 from core.util.errors import UserError
+from core.util.paths import cache_folder
 
 FLAG = "--trust-remote-code"
 
@@ -47,6 +48,4 @@ def check(config: ModelConfig) -> None:
 
 
 def _place(name: str) -> Path:
-    from core.util.paths import cache_folder
-
     return cache_folder() / "trusted-code" / hashlib.sha256(name.encode(errors="replace")).hexdigest()
