@@ -91,12 +91,12 @@ def write_merged(run: Run, target: Path, folder: Path | None = None) -> int:
 
 def _merge_into(run: Run, place: Path) -> str:
     """Load, merge, save; return the number format of the weights."""
-    from core.models import loading, merging, placement
+    from core.models import loading, merging
     from core.models.adapter_files import read_tensors
 
     after = askable.unlearned(run)
     loaded = loading.load(run.config().model)
-    placement.check_merging(loaded.model, "Export the adapter instead.")
+    merging.check_merging(loaded.model, "Export the adapter instead.")
     dtype = str((run.json("manifest.json") or {}).get("dtype") or "float32")
     adapters = merging.load(loaded.model, dtype, run.path)
     adapters.set("before", read_tensors(after))
