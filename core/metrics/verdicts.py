@@ -135,7 +135,7 @@ def of_run(run: Run, rules: Rules = DEFAULT) -> pd.DataFrame:
 def counts(frame: pd.DataFrame) -> Counts:
     """Return scope -> verdict -> voice -> {n, of, value, low, high}: how many of how many, and the rate in percent.
 
-    low, high: its 95 % interval as leak probes have it (core/probes/base.py): where all agree, the exact binomial bound.
+    low, high: its 95 % interval as leak probes have it (intervals.py): where all agree, the exact binomial bound.
     """
     found: Counts = {}
     for scope, verdicts in OF_SCOPE.items():

@@ -9,6 +9,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from core import probes
+from core.metrics import own_verdicts, verdicts
 from core.report.export_answers import Record, to_comparator
 from core.runs.store import Run
 from core.runs.voices import VOICES
@@ -109,8 +111,6 @@ def records(run: Run) -> list[Record]:
 
 def _answers(run: Run) -> pd.DataFrame:
     """Return the examples with answers and verdicts."""
-    from core.metrics import own_verdicts, verdicts
-
     frame = verdicts.of_run(run)
     own = own_verdicts.remarks(run)
     for column, key in (("own_verdict", "verdict"), ("own_note", "note")):
@@ -146,8 +146,6 @@ def _scores(run: Run) -> list[dict[str, Any]]:
 
 
 def _probes(run: Run) -> list[dict[str, Any]]:
-    from core import probes
-
     rows = []
     for name, finding in probes.read(run).items():
         for voice, rate in (finding.get("rates") or {}).items():

@@ -13,14 +13,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core import probes
 from core.config import command, own_methods
 from core.config.run_config import RunConfig, from_json
 from core.data import widen
 from core.methods import METHODS
 from core.methods.own import OwnMethod
-from core.report import cover, numbers
-from core.report.maker import maker
-from core.report.picture import picture, significant
+from core.metrics import membership, own_verdicts, verdicts
+from core.probes import PROBES
+from core.report import numbers, redaction
+from core.report.assets import maker
+from core.report.heatmap import picture, significant
 from core.runs import labels, store
 from core.runs.store import Run
 from core.runs.voices import SPOKEN
@@ -163,13 +166,11 @@ def _change(run: Run) -> Data | None:
 
 def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
     """Return the examples with their answers and verdicts, and the counts of verdicts; None where nothing was asked."""
-    from core.metrics import verdicts
-
     if not rows or run.table("tokens") is None:
         return None
     frame = verdicts.of_run(run)
     never = {str(row.get("example")): row.get("never") for row in rows}
-    known = cover.secrets(rows)
+    known = redaction.secrets(rows)
     told = [_example(row, never.get(str(row["id"])), known) for row in frame.to_dict("records")]
     judged = {voice: "verdict" if voice == "after" else f"verdict_{voice}" for voice in SPOKEN}
     counts = Counter(
@@ -185,7 +186,7 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
     return {"all": len(told), "examples": _some(told), "counts": table}
 
 
-def _example(row: Mapping[Any, Any], never: Any, known: cover.Secrets) -> Data:
+def _example(row: Mapping[Any, Any], never: Any, known: redaction.Secrets) -> Data:
     hidden = known.of(str(row["id"]), str(row["scope"]))
     texts = {name: _cut(row.get(name)) for name in ("question", "truth", "before", "after")}
     texts["never"] = "" if never is None else _cut(never)
@@ -195,10 +196,10 @@ def _example(row: Mapping[Any, Any], never: Any, known: cover.Secrets) -> Data:
         "split": str(row["split"]),
         "subject": str(row.get("subject") or ""),
         "question": texts.pop("question"),
-        **{name: cover.pieces(text, hidden) for name, text in texts.items()},
+        **{name: redaction.pieces(text, hidden) for name, text in texts.items()},
         "verdict_before": str(row["verdict_before"]),
         "verdict_after": str(row["verdict"]),
-        "why": cover.pieces(str(row.get("why") or ""), known.names if row["scope"] == "unlearn" else known.addresses),
+        "why": redaction.pieces(str(row.get("why") or ""), known.names if row["scope"] == "unlearn" else known.addresses),
         **{name: number(row.get(name)) for name in ("p_before", "p_after", "overlap")},
     }
 
@@ -231,14 +232,10 @@ def _cut(text: Any) -> str:
 
 def _probes(run: Run, folder: Path | None) -> list[Data]:
     """Return what leak probes found: rates as cells, and how much came back; never the texts."""
-    from core import probes
-
     return [_probe(name, finding) for name, finding in probes.read(run, folder).items()]
 
 
 def _probe(name: str, finding: Mapping[str, Any]) -> Data:
-    from core.probes import PROBES
-
     known, rates = PROBES.get(name), finding.get("rates") or {}
     cells = {
         voice: {"value": value, "low": number(rates[voice].get("low")), "high": number(rates[voice].get("high"))}
@@ -265,15 +262,11 @@ def _probe(name: str, finding: Mapping[str, Any]) -> Data:
 
 def _by_hand(run: Run) -> dict[str, str]:
     """Return example -> the verdict that a person gave; never the notes, which may say anything."""
-    from core.metrics import own_verdicts
-
     return {example: given["verdict"] for example, given in sorted(own_verdicts.own(run).items())}
 
 
 def _membership(run: Run) -> Data:
     """Return what the run recorded as the leak probe of that name would tell it; empty where it recorded nothing."""
-    from core.metrics import membership
-
     values = numbers.values(run, "membership")
     attack, tried = membership.strongest(values)
     if not attack:
@@ -354,23 +347,25 @@ def _at_stage(status: Mapping[str, Any]) -> str:
 
 def _without_texts(data: Data, rows: Sequence[Mapping[str, Any]], subjects: Sequence[str]) -> Data:
     """Leave out every question and answer, and call subjects by a number wherever they are named."""
-    names = cover.aliases(subjects)
+    names = redaction.aliases(subjects)
     for example in (data["answers"] or {}).get("examples", ()):
         example |= {"question": "", "truth": [], "before": [], "after": [], "never": [], "why": []}
         example["subject"] = names.get(example["subject"], "")
     for subject in data["subjects"]:
         subject["name"] = names[subject["name"]]
     texts = {
-        str(row.get(key)): cover.LEFT_OUT
+        str(row.get(key)): redaction.LEFT_OUT
         for row in rows
         for key in ("question", "truth")
         if len(str(row.get(key) or "")) > 8
     }
-    found: Data = cover.redacted(data, {**texts, **{name: alias for name, alias in names.items() if cover.distinct(name)}})
+    found: Data = redaction.redacted(
+        data, {**texts, **{name: alias for name, alias in names.items() if redaction.distinct(name)}}
+    )
     # What a person wrote is searched for all names: elsewhere "other" is a word.
     manifest = found["manifest"]
     for part, keys in ((found["run"], ("id", "name", "error", "data")), (manifest["config"], ("name", "data"))):
-        part |= {key: cover.redacted(part[key], names) for key in keys}
+        part |= {key: redaction.redacted(part[key], names) for key in keys}
     manifest["verify"] = f"python -m core verify {found['run']['id']}"
     manifest["again"] = _again(manifest["config"]) if manifest["again"] else ""
     return found

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.report import content, words
+from core.report import report_data, sentences
 from core.report.numbers import VOICE_NAMES
 from core.runs.store import Run
 
@@ -24,7 +24,7 @@ def card(run: Run, folder: Path | None = None) -> dict[str, Any]:
 
     folder: where the run's probes and controls are looked for. Raises UserError for a run without readable settings.
     """
-    data = content.collect(run, redact=True, folder=folder)
+    data = report_data.collect(run, redact=True, folder=folder)
     manifest = data["manifest"]["value"]
     region = data["region"] or {}
     return {
@@ -48,7 +48,7 @@ def card(run: Run, folder: Path | None = None) -> dict[str, Any]:
             for p in data["probes"]
         ],
         "controls": data["controls"],
-        "limits": [{"state": r.state, "text": r.text} for r in words.leaks(data)],
+        "limits": [{"state": r.state, "text": r.text} for r in sentences.leaks(data)],
         "again": data["manifest"]["again"],
         "config": data["manifest"]["config"],
     }
