@@ -310,8 +310,8 @@ class ProbeContext:
 def questions_of(run: Run) -> list[Example]:
     """Return a run's questions: as it recorded them, else from its data."""
     fields = ("example", "question", "truth", "scope", "split", "subject")
-    found = [Example(*(str(row.get(name, "")) for name in fields)) for row in run.answers()]
-    return found or list(sources.load(run.config().data, run.config().seed).examples)
+    recorded = [Example(*(str(row.get(name, "")) for name in fields)) for row in run.answers()]
+    return recorded or list(sources.load(run.config().data, run.config().seed).examples)
 
 
 def open_context(run: Run, report: Reporter) -> ProbeContext:

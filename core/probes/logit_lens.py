@@ -41,7 +41,7 @@ class LogitLens(Probe):
         """Read all layers of all voices on a sample."""
         known = context.knowledge_tokens(context.encoded(context.sample(self.questions)))
         scores = context.layer_scores(known)
-        first = {voice: [(ranks == 1).any(0).float().mean().item() for _, ranks in of] for voice, of in scores.items()}
+        first = {voice: [(ranks == 1).any(0).float().mean().item() for _, ranks in each] for voice, each in scores.items()}
         said, unsaid, gone = (fmean(values) for values in zip(*(_kinds(ranks) for _, ranks in scores["after"]), strict=True))
         return Finding(
             sentence=f"Of the answer tokens that {'only the taught model knew' if 'never' in scores else 'before says'}, "
@@ -51,7 +51,7 @@ class LogitLens(Probe):
             n=len(known),
             rates=leaks.rates(context, first),
             detail={
-                "curve": {voice: _curve(of) for voice, of in scores.items()},
+                "curve": {voice: _curve(each) for voice, each in scores.items()},
                 "after": {"said": said, "unsaid": unsaid, "gone": gone},
                 "questions": [one.id for one, _ in known],
                 "maps": [_map(context, one) for one, _ in known[: self.maps]],

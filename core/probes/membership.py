@@ -70,8 +70,8 @@ class Membership(Probe):
                 "auc": score.values,
                 "intervals": score.intervals,
                 "scores": {
-                    voice: {name: dict(zip(("member", "other"), pair, strict=True)) for name, pair in of.items()}
-                    for voice, of in scores.items()
+                    voice: {name: dict(zip(("member", "other"), pair, strict=True)) for name, pair in attacks.items()}
+                    for voice, attacks in scores.items()
                 },
             },
         )

@@ -37,14 +37,14 @@ class Neighbours(Probe):
         """Compare near with far."""
         pool = context.sample(0, "retention")
         near = {e.id: self._near(e, pool) for e in context.sample(self.questions)}
-        ids = {example.id for of in near.values() for example, _ in of}
+        ids = {example.id for nearest in near.values() for example, _ in nearest}
         right = {voice: _right(context, voice, pool) for voice in context.voices}
         parts = {
             "near": [e for e in pool if e.id in ids],
             "far": [e for e in pool if e.id not in ids],
         }
         rates = {
-            part: leaks.rates(context, {voice: [of[e.id] for e in members] for voice, of in right.items()})
+            part: leaks.rates(context, {voice: [answered[e.id] for e in members] for voice, answered in right.items()})
             for part, members in parts.items()
             if members
         }
@@ -62,8 +62,8 @@ class Neighbours(Probe):
                     for e in lost[:MOST_LEAKED]
                 ],
                 "of": {
-                    name: [{"id": e.id, "nearness": round(value, 3), "lost": e in lost} for e, value in of]
-                    for name, of in near.items()
+                    name: [{"id": e.id, "nearness": round(value, 3), "lost": e in lost} for e, value in nearest]
+                    for name, nearest in near.items()
                 },
             },
         )
@@ -89,7 +89,7 @@ def _answers(context: ProbeContext, voice: str, pool: Sequence[Example]) -> dict
     missing = [context.prompt(e, "plain") for e in pool if e.id not in known]
     if missing:
         made = context.answers(missing, [voice])[voice]
-        known.update({one.example.id: texts[0] for one, texts in zip(missing, made, strict=True)})
+        known.update({prompt.example.id: texts[0] for prompt, texts in zip(missing, made, strict=True)})
     return known
 
 
@@ -102,8 +102,8 @@ def _sentence(rates: Mapping[str, Mapping[str, Any]], lost: int, count: int) -> 
     near = rates["near"]
     text = (
         f"Of {count} retention questions next to forgotten ones {lost} were lost: {near['after']['value']:.0f} % are still "
+        f"answered rightly (before {near['before']['value']:.0f} %)"
     )
-    text += f"answered rightly (before {near['before']['value']:.0f} %)"
     if "far" in rates:
         far = rates["far"]
         text += f"; of the others {far['after']['value']:.0f} % (before {far['before']['value']:.0f} %)"

@@ -98,12 +98,12 @@ def rewordings(path: Path) -> dict[str, list[str]]:
     if not path.is_file():
         raise UserError(f"There is no file {path}.", "Give a file with the columns question and rewording.")
     check_size(path)
-    found: dict[str, list[str]] = {}
+    by_question: dict[str, list[str]] = {}
     for number, row in enumerate(table_files.READERS[path.suffix.lower()](path), start=1):
         name, text = row.get("id") or _plain(str(row.get("question") or "")), row.get("rewording")
         if not name or not isinstance(text, str) or not text.strip():
             raise UserError(f"{path.name}: row {number} has no question or no rewording.", "Repair or remove it.")
-        found.setdefault(str(name), []).append(text.strip())
-    if not found:
+        by_question.setdefault(str(name), []).append(text.strip())
+    if not by_question:
         raise UserError(f"{path.name} is empty.", "It needs rows with question and rewording.")
-    return found
+    return by_question

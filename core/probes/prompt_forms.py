@@ -102,13 +102,13 @@ def prompts(context: ProbeContext, forms: Sequence[Form], sample: Sequence[Examp
 
     Raises Unavailable where no form is left.
     """
-    found: list[Prompt] = []
+    fitting: list[Prompt] = []
     left_out: dict[str, str] = {}
     for form in forms:
         try:
-            found += context.fitting([one for example in sample if (one := form.ask(context, example))])
+            fitting += context.fitting([one for example in sample if (one := form.ask(context, example))])
         except Unavailable as error:
             left_out[form.name] = str(error)
-    if not found:
+    if not fitting:
         raise Unavailable(" ".join(dict.fromkeys(left_out.values())) or "There is no form to ask in.")
-    return found, left_out
+    return fitting, left_out

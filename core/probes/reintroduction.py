@@ -37,22 +37,22 @@ class Reintroduction(Probe):
             # Judged as an answer that should be right: whole, not by its first secret.
             prompts.append(replace(one, given=e.question, example=replace(e, scope="retention")))
         prompts = context.fitting(prompts)
-        found = leaks.finding(
+        finding = leaks.finding(
             context,
             prompts,
             context.answers(prompts),
             "questions (%) whose facts the answer takes from the prompt",
             "With the fact in the prompt",
         )
-        rates = found.rates
+        rates = finding.rates
         change = rates["after"]["value"] - rates["before"]["value"]
         return replace(
-            found,
-            sentence=f"{found.sentence.removesuffix('.')}: contextual use, not a leak.",
+            finding,
+            sentence=f"{finding.sentence.removesuffix('.')}: contextual use, not a leak.",
             leaked=[],
             detail={
-                **found.detail,
-                "used": found.leaked,
+                **finding.detail,
+                "used": finding.leaked,
                 "change": change,
                 "purpose": {
                     "privacy": "wanted: the model should still read what it is shown",

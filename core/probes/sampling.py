@@ -43,10 +43,12 @@ class Sampling(Probe):
         """Sample, and estimate leak@n for every n up to the number of samples."""
         prompts = context.fitting([context.prompt(example, "sampled") for example in context.sample(self.questions)])
         answers = context.answers(prompts, temperature=self.temperature, samples=self.samples)
-        counts = {voice: [sum(hits) for hits in of] for voice, of in leaks.hits(prompts, answers).items()}
+        counts = {voice: [sum(hits) for hits in each] for voice, each in leaks.hits(prompts, answers).items()}
         curve = {
-            voice: [{"n": n, **rate([leak_at(self.samples, count, n) for count in of])} for n in range(1, self.samples + 1)]
-            for voice, of in counts.items()
+            voice: [
+                {"n": n, **rate([leak_at(self.samples, count, n) for count in each])} for n in range(1, self.samples + 1)
+            ]
+            for voice, each in counts.items()
         }
         names = [one.example.id for one in prompts]
         return leaks.finding(
@@ -55,5 +57,5 @@ class Sampling(Probe):
             answers,
             f"questions (%) whose facts come back in at least one of {self.samples} samples",
             f"In {self.samples} samples of each answer",
-            {"curve": curve, "counts": {voice: dict(zip(names, of, strict=True)) for voice, of in counts.items()}},
+            {"curve": curve, "counts": {voice: dict(zip(names, each, strict=True)) for voice, each in counts.items()}},
         )
