@@ -68,7 +68,7 @@ def export(given: argparse.Namespace) -> int:
     else:
         made = {
             "adapter": lambda: export_model.adapter_zip(item, folder),
-            "card": lambda: export_model.card_json(model_card.card(item, folder)),
+            "card": lambda: export_model.card_json(model_card.model_card(item, folder)),
         }
         write = made.get(given.kind) or (lambda: export_tables.WRITERS[given.kind][1](item))
         size = files.write_bytes(target, write())

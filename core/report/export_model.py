@@ -34,7 +34,7 @@ def adapter_files(run: Run, folder: Path | None = None) -> dict[str, bytes]:
             f"In the run {run.id} what was taught is merged into the base, so the adapter alone is not the model.",
             "Export the merged model instead.",
         )
-    of = model_card.card(run, folder)
+    of = model_card.model_card(run, folder)
     config = run.json("before/adapter_config.json")
     if not isinstance(config, dict):
         raise UserError(f"The run {run.id} has no readable adapter.", "It is damaged: start it again.")
@@ -71,7 +71,7 @@ def write_merged(run: Run, target: Path, folder: Path | None = None) -> int:
     """
     if target.exists():
         raise UserError(f"{target} is there already.", "Name a folder that does not exist yet.")
-    of = model_card.card(run, folder)
+    of = model_card.model_card(run, folder)
     partial = target.with_name(f".{target.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     try:

@@ -33,25 +33,25 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
     """
     import pandas as pd
 
-    found: dict[str, pd.DataFrame] = {"answers": _answers(run), "scores": pd.DataFrame(_scores(run))}
+    tables: dict[str, pd.DataFrame] = {"answers": _answers(run), "scores": pd.DataFrame(_scores(run))}
     for file, part in (("teach.json", "curve"), ("unlearn.json", "curve"), ("unlearn.json", "checks")):
         values = run.json(file)
         rows = values.get(part) if isinstance(values, dict) else None
         rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-        found[f"{file.removesuffix('.json')}_{part}"] = pd.DataFrame(rows)
-    found["probes"] = pd.DataFrame(_probes(run))
+        tables[f"{file.removesuffix('.json')}_{part}"] = pd.DataFrame(rows)
+    tables["probes"] = pd.DataFrame(_probes(run))
     for name in RECORDED:
         table = run.table(name)
         if table is not None:
-            found[name] = table
+            tables[name] = table
     region = run.json("region.json")
-    if "localization" in found and isinstance(region, dict):
-        inside = found["localization"]["name"].isin(set(map(str, region.get("tensors") or ())))
-        found["localization"] = found["localization"].assign(in_region=inside)
-    found = {name: table for name, table in found.items() if len(table)}
-    if not found:
+    if "localization" in tables and isinstance(region, dict):
+        inside = tables["localization"]["name"].isin(set(map(str, region.get("tensors") or ())))
+        tables["localization"] = tables["localization"].assign(in_region=inside)
+    tables = {name: table for name, table in tables.items() if len(table)}
+    if not tables:
         raise UserError(f"The run {run.id} has recorded nothing yet.", "Let it go on first.")
-    return found
+    return tables
 
 
 def as_csv(run: Run) -> bytes:
@@ -126,15 +126,15 @@ def _scores(run: Run) -> list[dict[str, Any]]:
     metrics = mapping(run.json("metrics.json"), "metrics")
     rows = []
     for name in metrics:
-        of = mapping(metrics, name)
-        for voice in mapping(of, "values"):
-            for part, value in mapping(of, "values", voice).items():
-                ends = mapping(of, "intervals", voice).get(part)
+        metric = mapping(metrics, name)
+        for voice in mapping(metric, "values"):
+            for part, value in mapping(metric, "values", voice).items():
+                ends = mapping(metric, "intervals", voice).get(part)
                 low, high = ends if isinstance(ends, list) and len(ends) == 2 else (None, None)
                 rows.append(
                     {
                         "metric": name,
-                        "unit": of.get("unit"),
+                        "unit": metric.get("unit"),
                         "voice": voice,
                         "part": part,
                         "value": value,

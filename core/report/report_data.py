@@ -50,8 +50,8 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
     config, status = run.config(), run.status()
     rows = run.answers()
     # Those of the settings too: a run may have ended before anything was asked.
-    told = [*(row.get("subject") for row in rows), *config.data.subjects, *config.data.forget]
-    subjects = list(dict.fromkeys(str(name) for name in told if name))
+    names = [*(row.get("subject") for row in rows), *config.data.subjects, *config.data.forget]
+    subjects = list(dict.fromkeys(str(name) for name in names if name))
     data: Data = {
         "format": FORMAT,
         "kind": KIND,
@@ -171,7 +171,7 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
     frame = verdicts.of_run(run)
     never = {str(row.get("example")): row.get("never") for row in rows}
     known = redaction.secrets(rows)
-    told = [_example(row, never.get(str(row["id"])), known) for row in frame.to_dict("records")]
+    examples = [_example(row, never.get(str(row["id"])), known) for row in frame.to_dict("records")]
     judged = {voice: "verdict" if voice == "after" else f"verdict_{voice}" for voice in SPOKEN}
     counts = Counter(
         (str(row.scope), str(row.split), voice, str(getattr(row, column)))
@@ -183,7 +183,7 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
         {"scope": scope, "split": split, "voice": voice, "verdict": verdict, "count": count}
         for (scope, split, voice, verdict), count in sorted(counts.items())
     ]
-    return {"all": len(told), "examples": _some(told), "counts": table}
+    return {"all": len(examples), "examples": _some(examples), "counts": table}
 
 
 def _example(row: Mapping[Any, Any], never: Any, known: redaction.Secrets) -> Data:
@@ -204,20 +204,20 @@ def _example(row: Mapping[Any, Any], never: Any, known: redaction.Secrets) -> Da
     }
 
 
-def _some(told: list[Data]) -> list[Data]:
+def _some(examples: list[Data]) -> list[Data]:
     """Return as many examples as there is room for, evenly many of each scope and outcome, in their order."""
     kinds: dict[tuple[str, str], list[int]] = {}
-    for place, example in enumerate(told):
-        kinds.setdefault((example["scope"], example["verdict_after"]), []).append(place)
+    for index, example in enumerate(examples):
+        kinds.setdefault((example["scope"], example["verdict_after"]), []).append(index)
     kept, room = set[int](), ROOM
-    for turn in range(max((len(places) for places in kinds.values()), default=0)):
-        for places in kinds.values():
-            if turn < len(places):
-                room -= _size(told[places[turn]])
+    for turn in range(max((len(indices) for indices in kinds.values()), default=0)):
+        for indices in kinds.values():
+            if turn < len(indices):
+                room -= _size(examples[indices[turn]])
                 if room < 0:
-                    return [told[place] for place in sorted(kept)]
-                kept.add(places[turn])
-    return told
+                    return [examples[index] for index in sorted(kept)]
+                kept.add(indices[turn])
+    return examples
 
 
 def _size(example: Data) -> int:
@@ -226,8 +226,8 @@ def _size(example: Data) -> int:
 
 
 def _cut(text: Any) -> str:
-    found = "" if text is None else str(text)
-    return found if len(found) <= LARGEST_TEXT else f"{found[:LARGEST_TEXT]} … ({len(found)} characters)"
+    whole = "" if text is None else str(text)
+    return whole if len(whole) <= LARGEST_TEXT else f"{whole[:LARGEST_TEXT]} … ({len(whole)} characters)"
 
 
 def _probes(run: Run, folder: Path | None) -> list[Data]:
@@ -285,8 +285,8 @@ def _method(run: Run, config: RunConfig) -> Data:
     if isinstance(method, OwnMethod):
         recorded = run.json(own_methods.RECORD)
         source = str(recorded.get("source", "")) if isinstance(recorded, dict) else ""
-        told = {"name": method.label, "formula": method.formula, "source": method.source, "words": "", "code": _cut(source)}
-        return {**told, "settings": values, "known_for": ""}
+        shown = {"name": method.label, "formula": method.formula, "source": method.source, "words": "", "code": _cut(source)}
+        return {**shown, "settings": values, "known_for": ""}
     kind = METHODS[method.name]
     words = [" ".join(part.split()) for part in (kind.__doc__ or "").strip().split("\n\n")]
     return {
@@ -303,11 +303,11 @@ def _method(run: Run, config: RunConfig) -> Data:
 def _manifest(run: Run, config: RunConfig) -> Data:
     """Return what ties the report to files: the run's manifest, its hash, its settings, and commands."""
     path = run.path / "manifest.json"
-    found = run.json("manifest.json")
+    manifest = run.json("manifest.json")
     return {
-        "there": isinstance(found, dict),
+        "there": isinstance(manifest, dict),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
-        "value": found if isinstance(found, dict) else {},
+        "value": manifest if isinstance(manifest, dict) else {},
         "config": config.to_json(),
         "again": command.command(config),
         "verify": f"python -m core verify {run.id}",
@@ -321,9 +321,9 @@ def _widened(run: Run) -> str:
 
 def _missing(data: Mapping[str, Any], status: Mapping[str, Any]) -> list[str]:
     """Say in words what the run has not got, because it is not finished or because nobody made it."""
-    found = []
+    sentences = []
     if status.get("state") != "done":
-        found.append(f"The run is {status.get('state')}{_at_stage(status)}: what follows is what there is so far.")
+        sentences.append(f"The run is {status.get('state')}{_at_stage(status)}: what follows is what there is so far.")
     for key, words in (
         ("picture", "where it was found: the model was not localized"),
         ("region", "the region: none was chosen"),
@@ -332,12 +332,12 @@ def _missing(data: Mapping[str, Any], status: Mapping[str, Any]) -> list[str]:
         ("success", "scores: nothing was measured"),
     ):
         if not data[key]:
-            found.append(f"Missing is {words}.")
+            sentences.append(f"Missing is {words}.")
     if data["success"] and not any(row["cells"]["never"] for row in data["success"]):
-        found.append("There is no never-taught reference, so nobody can say how much of a score is forgetting.")
+        sentences.append("There is no never-taught reference, so nobody can say how much of a score is forgetting.")
     if not data["manifest"]["there"]:
-        found.append("There is no manifest yet, so no file can be verified.")
-    return found
+        sentences.append("There is no manifest yet, so no file can be verified.")
+    return sentences
 
 
 def _at_stage(status: Mapping[str, Any]) -> str:
@@ -359,16 +359,16 @@ def _without_texts(data: Data, rows: Sequence[Mapping[str, Any]], subjects: Sequ
         for key in ("question", "truth")
         if len(str(row.get(key) or "")) > 8
     }
-    found: Data = redaction.redacted(
+    left: Data = redaction.redacted(
         data, {**texts, **{name: alias for name, alias in names.items() if redaction.distinct(name)}}
     )
     # What a person wrote is searched for all names: elsewhere "other" is a word.
-    manifest = found["manifest"]
-    for part, keys in ((found["run"], ("id", "name", "error", "data")), (manifest["config"], ("name", "data"))):
+    manifest = left["manifest"]
+    for part, keys in ((left["run"], ("id", "name", "error", "data")), (manifest["config"], ("name", "data"))):
         part |= {key: redaction.redacted(part[key], names) for key in keys}
-    manifest["verify"] = f"python -m core verify {found['run']['id']}"
+    manifest["verify"] = f"python -m core verify {left['run']['id']}"
     manifest["again"] = _again(manifest["config"]) if manifest["again"] else ""
-    return found
+    return left
 
 
 def _again(values: Data) -> str:

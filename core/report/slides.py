@@ -80,17 +80,17 @@ def content(data: Mapping[str, Any]) -> dict[str, Any]:
 def asked(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return questions for the fourth slide: new ones where there are any, evenly spaced, the scopes mixed."""
     examples: Sequence[dict[str, Any]] = (data["answers"] or {}).get("examples", ())
-    found: list[list[dict[str, Any]]] = []
+    by_scope: list[list[dict[str, Any]]] = []
     for scope, most in QUESTIONS.items():
         split = next(iter(sentences.splits(data, scope)), "")
         mine = [e for e in examples if (e["scope"], e["split"]) == (scope, split)]
-        found.append([mine[i * len(mine) // most] for i in range(min(most, len(mine)))] if len(mine) > most else mine)
-    forget, keep = found
+        by_scope.append([mine[i * len(mine) // most] for i in range(min(most, len(mine)))] if len(mine) > most else mine)
+    forget, keep = by_scope
     mixed = []
-    for place, example in enumerate(forget):
+    for index, example in enumerate(forget):
         mixed.append(example)
-        if place % 2:
-            mixed += keep[place // 2 : place // 2 + 1]
+        if index % 2:
+            mixed += keep[index // 2 : index // 2 + 1]
     return mixed + keep[len(forget) // 2 :]
 
 

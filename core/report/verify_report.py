@@ -109,21 +109,21 @@ def _without_news(value: Mapping[str, Any], report: Mapping[str, Any]) -> dict[s
     voices = (
         {row.get("voice") for row in told.get("counts", ()) if isinstance(row, dict)} if isinstance(told, dict) else set()
     )
-    found = {key: part for key, part in value.items() if key != "membership"}
+    comparable = {key: part for key, part in value.items() if key != "membership"}
     if report.get("redacted"):  # an earlier version left other names out
-        found |= {
+        comparable |= {
             "run": mapping(value, "run") | {"id": "", "name": ""},
             "manifest": mapping(value, "manifest").get("sha256"),
         }
-    answers = found.get("answers")
+    answers = comparable.get("answers")
     if isinstance(answers, dict) and isinstance(answers.get("counts"), list):
         rows = [row for row in answers["counts"] if isinstance(row, dict) and row.get("voice") in voices]
-        found["answers"] = {**answers, "counts": rows}
-    if isinstance(found.get("metrics"), list):
-        found["metrics"] = [
-            {**row, "notes": []} if isinstance(row, dict) and "notes" in row else row for row in found["metrics"]
+        comparable["answers"] = {**answers, "counts": rows}
+    if isinstance(comparable.get("metrics"), list):
+        comparable["metrics"] = [
+            {**row, "notes": []} if isinstance(row, dict) and "notes" in row else row for row in comparable["metrics"]
         ]
-    return found
+    return comparable
 
 
 def _numbers(run: Run, data: Mapping[str, Any], folder: Path) -> Iterator[Check]:

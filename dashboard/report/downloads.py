@@ -66,7 +66,7 @@ def others(run: Run) -> None:
             "card.json",
             f"{store.nameless(run.id)}-card.json",
             "application/json",
-            lambda: export_model.card_json(model_card.card(run, store.runs_folder())),
+            lambda: export_model.card_json(model_card.model_card(run, store.runs_folder())),
             "Method, region, scores, limits and hashes for programs; no texts",
         ),
         (

@@ -328,7 +328,7 @@ def test_what_was_only_compared_is_not_said_to_be_unlearned_here(of_adapters: Ru
     assert (made["run"]["method"], made["run"]["rule"], made["method"]["formula"]) == ("audit", "", "")
     assert "MemFlex" not in json.dumps({key: made[key] for key in ("run", "method", "region")})
     assert "nothing changed" not in " ".join(sentences.changed(made))
-    text = model_card.readme(model_card.card(of_adapters), "base", "files")
+    text = model_card.readme(model_card.model_card(of_adapters), "base", "files")
     assert "made elsewhere" in text
     assert "MemFlex" not in text
     assert "audit" in report.html(of_adapters)

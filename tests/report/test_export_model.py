@@ -72,7 +72,7 @@ def test_a_run_whose_base_was_changed_has_no_adapter_to_give(tmp_path: Path) -> 
 
 def test_the_card_says_what_was_measured_and_tells_nothing() -> None:
     run = Run(PRIVACY)
-    of = model_card.card(run)
+    of = model_card.model_card(run)
     text = json.dumps(of, ensure_ascii=False) + model_card.readme(of, "bundled", "x")
     for row in run.answers():
         assert row["subject"] not in text
@@ -91,7 +91,7 @@ def test_a_hostile_card_is_text(tmp_path: Path) -> None:
     values = run.json("config.json")
     values["name"] = "<img src=x> [a](javascript:b) `c` # d"
     (run.path / "config.json").write_text(json.dumps(values))
-    text = model_card.readme(model_card.card(run), 'x"\n- y: z', "words")
+    text = model_card.readme(model_card.model_card(run), 'x"\n- y: z', "words")
     assert "<img" not in text
     assert "[a](" not in text
     assert "\n# d" not in text

@@ -204,7 +204,7 @@ def test_redaction_reaches_names_in_any_script_and_case_and_the_runs_own(tmp_pat
     run = store.create(config.with_setting("data.forget", ("mara",)), tmp_path)
     assert "maren-tveitaskog" in run.id
     whole = report.collect(run, redact=True)
-    made = json.dumps([whole, model_card.card(run, tmp_path)], ensure_ascii=False).lower()
+    made = json.dumps([whole, model_card.model_card(run, tmp_path)], ensure_ascii=False).lower()
     assert not [name for name in (*subjects, "tveitaskog") if name.lower() in made]
     assert whole["run"]["name"] == "Forget subject 3 and subject 4"
     assert whole["manifest"]["config"]["data"]["subjects"] == ["subject 1", "subject 2", "subject 3", "subject 4"]
@@ -404,7 +404,7 @@ def test_no_command_is_better_than_a_wrong_one() -> None:
 
 def test_a_report_needs_no_engine() -> None:
     code = (
-        "import sys; from core import report, store; report.html(store.bundled_runs()[0]); "
+        "import sys; from core import report; from core.runs import store; report.html(store.bundled_runs()[0]); "
         "print({'torch', 'transformers', 'peft', 'streamlit', 'plotly'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
