@@ -29,7 +29,7 @@ from dashboard.localize import (
     thresholds,
 )
 from dashboard.localize.selection import Selection
-from dashboard.localize.selection_state import Control
+from dashboard.localize.selection_state import Control, slot
 from dashboard.text import duration, md, number
 from dashboard.widgets import audit, current_run, look
 from dashboard.widgets.plot import columns_of
@@ -303,7 +303,7 @@ def controls(run: Run, table: pd.DataFrame, region: list[str], start: Selection)
     handpicked.brushed(table, region)
     with st.container(border=True):
         by = state.controls["by"]
-        st.segmented_control(
+        slot(st, by).segmented_control(
             "Selected by",
             list(BY),
             format_func=BY.get,

@@ -136,6 +136,11 @@ def change(source: str = "", **changes: Any) -> None:
     st.session_state[SESSION] = current().changed(source, **changes)
 
 
+def slot(place: Any, control: Control) -> Any:
+    """Return where to draw a control. Under a new number it takes the old one's place; Streamlit would show both."""
+    return place if control.key in st.session_state else place.empty()
+
+
 def taken(control: Control, take: Callable[[Any], dict[str, Any]]) -> None:
     """Take over what a control says, unless something else has changed its value since it was drawn.
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.regions import PUBLISHED, Located
 from dashboard.localize import selection, selection_state
-from dashboard.localize.selection_state import FREE, OWN, Control
+from dashboard.localize.selection_state import FREE, OWN, Control, slot
 from dashboard.text import number
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def choose(table: pd.DataFrame, own: Located | None) -> None:
     state = selection_state.current()
     presets = [*([OWN] if own else []), *PAPER, FREE]
     preset, mode = state.controls["preset"], state.controls["mode"]
-    st.selectbox(
+    slot(st, preset).selectbox(
         "Start from",
         presets,
         presets.index(state.preset),
@@ -45,7 +45,7 @@ def choose(table: pd.DataFrame, own: Located | None) -> None:
         args=(preset, own, table),
         help="This run's own thresholds, or a pair of the paper (Table 12, chosen for 7B models).",
     )
-    st.segmented_control(
+    slot(st, mode).segmented_control(
         "Unit",
         list(MODES),
         format_func=MODES.get,
@@ -65,8 +65,10 @@ def _mu(low: float) -> None:
     label, words = MU
     state = selection_state.current()
     left, right = st.columns([2.2, 1], vertical_alignment="bottom")
-    left.slider(label, low, 1.0, float(state.rule.mu), step=0.001, format="%.3f", help=words, **_heard(state.controls["mu"]))
-    right.number_input(
+    slot(left, state.controls["mu"]).slider(
+        label, low, 1.0, float(state.rule.mu), step=0.001, format="%.3f", help=words, **_heard(state.controls["mu"])
+    )
+    slot(right, state.controls["mu_number"]).number_input(
         f"{label}, as a number",
         low,
         1.0,
@@ -86,12 +88,12 @@ def _sigma(table: pd.DataFrame, absolute: bool) -> None:
     if absolute:
         # Its steps stay as they are while it is moved: a step that vanished would let go of the keyboard.
         steps = sigma_steps(table, value, slider.since[-1])
-        left.select_slider(label, steps, value, format_func=number, help=words, **_heard(slider))
+        slot(left, slider).select_slider(label, steps, value, format_func=number, help=words, **_heard(slider))
         high, step, form = 1e6, 1e-5, "%.2e"
     else:
-        left.slider(label, 0.0, 1.0, value, step=0.001, format="%.3f", help=words, **_heard(slider))
+        slot(left, slider).slider(label, 0.0, 1.0, value, step=0.001, format="%.3f", help=words, **_heard(slider))
         high, step, form = 1.0, 0.01, "%.3f"
-    right.number_input(
+    slot(right, state.controls["sigma_number"]).number_input(
         f"{label}, as a number",
         0.0,
         high,
