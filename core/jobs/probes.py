@@ -15,6 +15,7 @@ from core import probes
 from core.jobs import lifecycle, limits
 from core.runs import askable, locks, store
 from core.runs.store import Run
+from core.serve import client
 from core.util import files, process
 from core.util.errors import UserError
 
@@ -67,6 +68,7 @@ def work(found: Run) -> int:
             with process.uncollected():
                 from core.probes.examine import examine  # torch is imported here, when it is this work's turn
 
-            examine(run, wanted["probes"], log, wanted["settings"], folder=found.path.parent.parent)
+            runs = found.path.parent.parent
+            examine(run, wanted["probes"], log, wanted["settings"], folder=runs, make_room=client.leave)
 
     return reporting(found, make)

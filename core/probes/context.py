@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,7 +34,6 @@ from core.probes.leaks import LeakRule
 from core.probes.trained_copy import TrainedCopy
 from core.runs.askable import no_never, unlearned
 from core.runs.store import Run
-from core.serve import client
 from core.util.progress import Reporter
 
 PREFACE = 12
@@ -314,10 +313,13 @@ def questions_of(run: Run) -> list[Example]:
     return recorded or list(sources.load(run.config().data, run.config().seed).examples)
 
 
-def open_context(run: Run, report: Reporter) -> ProbeContext:
-    """Load a run's model and its voices. Raises UserError where the run has no unlearned model, or its base is not here."""
+def open_context(run: Run, report: Reporter, make_room: Callable[[], object] | None = None) -> ProbeContext:
+    """Load a run's model and its voices. Raises UserError where the run has no unlearned model, or its base is not here.
+
+    make_room: asked to free memory where the base does not fit.
+    """
     config, after = run.config(), unlearned(run)
-    loaded = loading.load(config.model, client.leave)
+    loaded = loading.load(config.model, make_room)
     dtype = device.pick_dtype(config.model.dtype, config.model.device)
     adapters = merging.both(loaded.model, dtype, run.path, after)
     why = str(((run.json("recorded.json") or {}).get("missing") or {}).get("never", ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,16 @@ def examine(
     report: Reporter | None = None,
     settings: Mapping[str, Any] | None = None,
     folder: Path | None = None,
+    make_room: Callable[[], object] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Load the model, make the named probes (none: all) and write each finding at once; return them.
 
     One that cannot be made says why in `unavailable`, and the rest go on. Raises UserError for unknown names and where the
-    run has no unlearned model, Cancelled where the user stopped it: what was found until then stays.
+    run has no unlearned model, Cancelled where the user stopped it: what was found until then stays. make_room: asked to
+    free memory where the model does not fit.
     """
     report, probes = report or Reporter(), chosen(names, settings)
-    context, findings = open_context(run, report), dict[str, dict[str, Any]]()
+    context, findings = open_context(run, report, make_room), dict[str, dict[str, Any]]()
     target, digest = home(run, folder), context.adapters.hash("after")
     try:
         target.mkdir(parents=run.bundled, exist_ok=True)
