@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,10 +22,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+NUMBERS = itertools.count()
+
+
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test's runs, tickets and answerer apart from the user's and from each other's."""
-    place = tmp_path_factory.mktemp("own")
+    # By number: pytest's own way to find a free name looks through all folders there are, once a test.
+    place = tmp_path_factory.getbasetemp() / "own" / str(next(NUMBERS))
+    place.mkdir(parents=True)
     monkeypatch.setenv("FORGETSCOPE_RUNS", str(place / "runs"))
     monkeypatch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
     monkeypatch.setenv("FORGETSCOPE_ANSWERER", str(place / "answerer"))

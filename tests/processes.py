@@ -91,7 +91,8 @@ def _as_it_was() -> Iterator[None]:
             signal.signal(number, handler)
         root.handlers[:] = handlers
         root.setLevel(level)
-        os.environ.clear()
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
         os.environ.update(environment)
 
 

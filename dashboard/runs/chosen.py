@@ -49,16 +49,16 @@ def one(found: Overview, run: Run, tags: Sequence[str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if not found.problem:
             for page, label, icon in (
-                ("localize", "Localize", "grid_on"),
-                ("compare", "Compare", "compare"),
-                ("scores", "Scores", "scoreboard"),
-                ("run", "Watch", "play_circle"),
+                ("localize/page.py", "Localize", "grid_on"),
+                ("compare/page.py", "Compare", "compare"),
+                ("evidence/scores_page.py", "Scores", "scoreboard"),
+                ("runs/new_run_page.py", "Watch", "play_circle"),
             ):
                 st.page_link(
-                    f"views/{page}.py",
+                    page,
                     label=label,
                     icon=f":material/{icon}:",
-                    query_params={"run": run.id, **({"view": "This run"} if page == "run" else {})},
+                    query_params={"run": run.id, **({"view": "This run"} if label == "Watch" else {})},
                 )
             again(found, run)
             archive.download([run])

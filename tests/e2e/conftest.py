@@ -1,4 +1,9 @@
-"""One browser and one server for all journeys, a folder of runs for each module, a fresh window for each journey."""
+"""One browser and one server for all journeys, a folder of runs for each file, a fresh window for each journey.
+
+A server of their own have: test_sign_in.py (listens on every address, with a provider), and outside of this folder
+tests/dashboard/server/test_visitors.py (whether one who asks delays another: nobody else may ask), test_adversity.py in
+tests/jobs (two servers on one folder) and tests/chaos.py (kills it).
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from core.jobs import lifecycle
@@ -117,14 +118,12 @@ def test_waiting_run_can_be_cancelled(tiny_llama: Path, tiny_data: Path, tmp_pat
     until(lambda: state(second) == "cancelled", "cancelling")
 
 
-def test_waiting_worker_has_not_imported_torch(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_waiting_worker_has_next_to_no_memory_of_its_own(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     slow(tiny_llama, tiny_data, tmp_path)
     second = lifecycle.submit(quick(tiny_llama, tiny_data), tmp_path)
     until(lambda: second.status().get("position") == 2, "second place")
-    maps = Path(f"/proc/{second.status()['pid']}/maps")
-    if not maps.exists():
-        pytest.skip("no /proc on this system")
-    assert "libtorch" not in maps.read_text()
+    # It is forked from a process that has torch in memory, and shares all of that.
+    assert psutil.Process(int(second.status()["pid"])).memory_full_info().uss < 100 * 2**20
 
 
 def test_user_error_and_unexpected_error_become_one_sentence(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
