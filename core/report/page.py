@@ -15,8 +15,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from core.report import numbers, slides, words
+from core.report import slides, words
 from core.report.maker import FONTS, PLOTLY, font
+from core.runs.voices import VOICE_NAMES
 from core.util.errors import UserError
 from core.util.paths import ASSETS
 
@@ -48,7 +49,7 @@ def render(data: Mapping[str, Any]) -> str:
                 leaks=words.leaks(data),
                 changed=words.changed(data),
                 words=words,
-                voices=numbers.VOICE_NAMES,
+                voices=VOICE_NAMES,
                 slides=slides.content(data),
                 picture=slides.drawing(data["picture"]),
                 policy=policy,
