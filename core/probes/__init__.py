@@ -28,7 +28,7 @@ from core.probes.sampling import Sampling
 from core.probes.wrappers import Wrappers
 from core.runs import store
 from core.runs.store import Run
-from core.runs.voices import VOICES
+from core.runs.voices import SPOKEN
 from core.settings import converted
 from core.util import failures, files, process
 from core.util.errors import UserError, unknown
@@ -167,5 +167,5 @@ def _made(probe: Probe, bench: Any) -> dict[str, Any]:
         found, why = probe.run(bench), None
     except UserError as error:  # Unavailable among them
         why = str(error)
-        found = Finding(sentence=why, measure="", n=0, rates={voice: {"reason": why} for voice in VOICES})
+        found = Finding(sentence=why, measure="", n=0, rates={voice: {"reason": why} for voice in SPOKEN})
     return {**head, "unavailable": why, **clean(asdict(found))}

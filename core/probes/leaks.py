@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.metrics.intervals import rate
 from core.probes.base import MOST_LEAKED, Finding
-from core.runs.voices import VOICES
+from core.runs.voices import SPOKEN
 
 if TYPE_CHECKING:
     from core.probes.workbench import Asked, Bench
@@ -48,8 +48,8 @@ def in_any(by_form: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 def rates(bench: Bench, values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
     """Return each voice's rate, or the reason why it has none. values: voice -> a number from 0 to 1 a question."""
-    missing = {voice: {"reason": bench.reasons[voice]} for voice in VOICES if voice in bench.reasons}
-    return {voice: rate(values[voice]) if voice in values else missing[voice] for voice in VOICES}
+    missing = {voice: {"reason": bench.reasons[voice]} for voice in SPOKEN if voice in bench.reasons}
+    return {voice: rate(values[voice]) if voice in values else missing[voice] for voice in SPOKEN}
 
 
 def listed(asked: Sequence[Asked], answers: Sequence[Sequence[str]]) -> list[dict[str, str]]:

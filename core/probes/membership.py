@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.metrics import membership
 from core.probes.base import Finding, Probe, Unavailable
-from core.runs.voices import VOICES
+from core.runs.voices import SPOKEN
 from core.settings import setting
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Membership(Probe):
         attack, tried = self.attack, 1
         if attack == STRONGEST:
             attack, tried = membership.strongest(score.values)
-        rates = {voice: _rate(score, voice, attack, bench) for voice in VOICES}
+        rates = {voice: _rate(score, voice, attack, bench) for voice in SPOKEN}
         if "value" not in rates["after"] or "value" not in rates["before"]:
             raise Unavailable(f"The attack {attack or self.attack} needs numbers that this run did not record.")
         apart = attack != "reference" and membership.apart(score.intervals.get("never", {}).get(attack))

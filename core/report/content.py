@@ -24,7 +24,7 @@ from core.report.picture import picture, significant
 from core.runs import labels, store
 from core.runs.scores import Scores
 from core.runs.store import Run
-from core.runs.voices import VOICES
+from core.runs.voices import SPOKEN
 from core.util.errors import UserError
 from core.util.files import clean
 from core.util.safe_read import moment, number
@@ -173,7 +173,7 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
     never = {str(row.get("example")): row.get("never") for row in rows}
     known = cover.secrets(rows)
     told = [_example(row, never.get(str(row["id"])), known) for row in frame.to_dict("records")]
-    judged = {voice: "verdict" if voice == "after" else f"verdict_{voice}" for voice in VOICES}
+    judged = {voice: "verdict" if voice == "after" else f"verdict_{voice}" for voice in SPOKEN}
     counts = Counter(
         (str(row.scope), str(row.split), voice, str(getattr(row, column)))
         for row in frame.itertuples()
@@ -244,7 +244,7 @@ def _probe(name: str, finding: Mapping[str, Any]) -> Data:
     known, rates = PROBES.get(name), finding.get("rates") or {}
     cells = {
         voice: {"value": value, "low": number(rates[voice].get("low")), "high": number(rates[voice].get("high"))}
-        for voice in VOICES
+        for voice in SPOKEN
         if isinstance(rates.get(voice), dict) and (value := number(rates[voice].get("value"))) is not None
     }
     return {
@@ -258,7 +258,7 @@ def _probe(name: str, finding: Mapping[str, Any]) -> Data:
         "sentence": str(finding.get("sentence") or ""),
         "measure": str(finding.get("measure") or ""),
         "n": finding.get("n"),
-        "cells": {voice: cells.get(voice) for voice in VOICES},
+        "cells": {voice: cells.get(voice) for voice in SPOKEN},
         "leaked": len(finding.get("leaked") or ()),
         "made": str(finding.get("made") or ""),
         "stale": bool(finding.get("stale")),
@@ -280,7 +280,7 @@ def _membership(measured: Scores) -> Data:
     attack, tried = membership.strongest(values)
     if not attack:
         return {}
-    cells = {voice: cell for voice in VOICES if (cell := numbers.cell(measured, "membership", voice, attack))}
+    cells = {voice: cell for voice in SPOKEN if (cell := numbers.cell(measured, "membership", voice, attack))}
     rates = {voice: {end: None if at is None else 100.0 * at for end, at in cell.items()} for voice, cell in cells.items()}
     shares = {voice: 100.0 * values[voice][attack] for voice in rates}
     return _probe("membership", {"rates": rates, "sentence": membership.in_words(attack, tried, shares)})

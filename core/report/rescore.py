@@ -16,7 +16,7 @@ from core.config.run_config import RunConfig
 from core.data.corpus import Example
 from core.report.verify_run import MATCH, MISMATCH, SKIPPED, Check
 from core.runs.store import Run
-from core.runs.voices import VOICES
+from core.runs.voices import SPOKEN
 from core.util.errors import NoNumbers, UserError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _scored(run: Run, config: RunConfig, examples: list[Example]) -> dict[str, A
     pad = int(loaded.tokenizer.pad_token_id)
     encoded = encode_all(loaded.tokenizer, config.model.template, examples, config.data.max_tokens)
     found = {}
-    for voice in (v for v in VOICES if not (v == "never" and no_never(run))):
+    for voice in (v for v in SPOKEN if not (v == "never" and no_never(run))):
         with adapters.active(adapter_of(voice)) as model:
             found[voice] = dict(score(model, encoded, pad, device=adapters.device))
     return {"weights": loaded.files, "scores": found, "dtype": dtype}

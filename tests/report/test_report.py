@@ -398,7 +398,7 @@ def test_no_command_is_better_than_a_wrong_one() -> None:
 
 def test_a_report_needs_no_engine() -> None:
     code = (
-        "import sys; from core import report, store; report.html(store.bundled_runs()[0]); "
+        "import sys; from core import report; from core.runs import store; report.html(store.bundled_runs()[0]); "
         "print({'torch', 'transformers', 'peft', 'streamlit', 'plotly'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
