@@ -330,7 +330,7 @@ def test_it_costs_no_torch(run: Run) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from core import verdicts
+from core.metrics import verdicts
 from core.runs.store import Run
 heavy = {{"torch", "transformers", "peft", "datasets", "streamlit"}}
 assert not {{"pandas", *heavy}} & set(sys.modules)
