@@ -10,12 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.regions.base import Region
-from core.regions.late import Late
+from core.regions.fixed import All, Cells, Layers, Modules
 from core.regions.located import PUBLISHED, Complement, Located, Random, Swapped
-from core.regions.places import All, Cells, Layers, Modules
-from core.regions.ratio_layers import RatioLayers
-from core.regions.separable import Separable
 from core.regions.top import Top
+from core.regions.top_layers import Late, RatioLayers, Separable
 from core.util.errors import UserError, unknown
 
 if TYPE_CHECKING:
