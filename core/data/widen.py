@@ -33,7 +33,7 @@ SAMPLES = 4
 
 
 @dataclass(frozen=True)
-class Asked:
+class WidenedQuestions:
     """Questions without answers yet."""
 
     examples: list[Example]
@@ -41,7 +41,7 @@ class Asked:
     """different questions that were left out because they coincide with one of val or dev"""
 
 
-def questions(corpus: Corpus, count: int, seed: int) -> Asked:
+def questions(corpus: Corpus, count: int, seed: int) -> WidenedQuestions:
     """Return up to `count` questions of each scope, drawn with a seed. Raises UserError where none can be made."""
     made = {scope: _crossed(corpus, scope) for scope in SCOPES}
     known = {_plain(e.question) for e in corpus.examples}
@@ -58,7 +58,7 @@ def questions(corpus: Corpus, count: int, seed: int) -> Asked:
             "that could be made are there already.",
             "Set data.widen=0, or give the data a column subject.",
         )
-    return Asked(found, len((made["unlearn"].keys() | made["retention"].keys()) & held_out))
+    return WidenedQuestions(found, len((made["unlearn"].keys() | made["retention"].keys()) & held_out))
 
 
 def _crossed(corpus: Corpus, scope: str) -> dict[str, Example]:
@@ -77,7 +77,7 @@ def _crossed(corpus: Corpus, scope: str) -> dict[str, Example]:
     return made
 
 
-def account(asked: Asked, found: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
+def account(asked: WidenedQuestions, found: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
     """Return what is to be said about it: unlearn, retention (questions), dropped, unanswered, samples."""
     counts = {scope: len(of) for scope, of in found.items()}
     samples = [
