@@ -1,5 +1,5 @@
-"""What a run is asked to be: its settings, from JSON, a preset or a command line, every value checked. Nothing runs here.
+"""A run's settings: what they are, where they come from, and what may be trusted of them.
 
-May use util, settings, methods and regions, whose dataclasses are settings too; no torch. Begin with `stages`, where every
-setting stands with its help, unit, range and source, then `run_config`.
+run_config.py holds a run's whole configuration, stages.py one dataclass a stage; a cache key hashes their names and fields.
+own_methods.py and trust.py say which code of others may run. May use methods, regions and util. Begin with stages.py.
 """

@@ -1,5 +1,6 @@
-"""The questions and answers of a run's two scopes: where they are from, what is in them, what is made of them.
+"""What a run is taught and asked: a corpus of questions with true answers, in two scopes and three splits.
 
-May use config and below; no torch, no tokens. Begin with `corpus` (what the data is, once it is loaded) and `sources` (how
-it is loaded); `facts`, `wrong_answers`, `refusals` and `widen` make what metrics and methods need besides.
+sources.py loads it (demo, hub, files through table_files.py), corpus.py says what an example is; facts.py, refusals.py and
+wrong_answers.py read and make answers, widen.py further questions. May use config and what lies below it. No model is needed
+here. Begin with corpus.py.
 """

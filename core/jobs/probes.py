@@ -15,7 +15,7 @@ from core import probes
 from core.jobs import lifecycle, limits
 from core.runs import askable, locks, store
 from core.runs.store import Run
-from core.util import files
+from core.util import files, process
 from core.util.errors import UserError
 
 WANTED = "wanted.json"
@@ -64,6 +64,9 @@ def work(found: Run) -> int:
     def make(log: Log) -> None:
         with turn(run.config(), log):
             log.begin()
-            probes.examine(run, wanted["probes"], log, wanted["settings"], folder=found.path.parent.parent)
+            with process.uncollected():
+                from core.probes.examine import examine  # torch is imported here, when it is this work's turn
+
+            examine(run, wanted["probes"], log, wanted["settings"], folder=found.path.parent.parent)
 
     return reporting(found, make)

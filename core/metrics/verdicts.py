@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.metrics import accuracy, probability, verdict_words
 from core.metrics.degenerate import noise
+from core.metrics.intervals import rate
 from core.metrics.refusal import is_refusal
 from core.metrics.rouge import recall
 from core.metrics.verdict_rules import DEFAULT, OF_SCOPE, VERDICTS, Judged, MeasuredAnswer, Rules, judge
@@ -134,10 +135,8 @@ def of_run(run: Run, rules: Rules = DEFAULT) -> pd.DataFrame:
 def counts(frame: pd.DataFrame) -> Counts:
     """Return scope -> verdict -> voice -> {n, of, value, low, high}: how many of how many, and the rate in percent.
 
-    low, high: its 95 % interval as leak probes have it (core/probes/base.py): where all agree, the exact binomial bound.
+    low, high: its 95 % interval as leak probes have it (intervals.py): where all agree, the exact binomial bound.
     """
-    from core.metrics.intervals import rate
-
     found: Counts = {}
     for scope, verdicts in OF_SCOPE.items():
         rows = frame[frame["scope"] == scope]

@@ -9,7 +9,7 @@ import torch
 
 from core.config.run_config import RunConfig
 from core.data.corpus import Corpus
-from core.data.widen import WidenedQuestions
+from core.data.widen import FurtherQuestions
 from core.methods.base import Method
 from core.models.adapters import Adapters
 from core.models.distributed import Crew
@@ -46,7 +46,7 @@ class State:
     voices: Voices
     asked: Voices
     """those of the examples that after is asked and scored on"""
-    further: WidenedQuestions | None
+    further: FurtherQuestions | None
     """questions that widen each scope, unanswered; None where nothing is widened"""
     general_text: list[Encoded]
     """questions and answers about neither scope, where the method uses them"""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.data.corpus import Example
-from core.data.widen import WidenedQuestions
+from core.data.widen import FurtherQuestions
 
 if TYPE_CHECKING:
     from core.models.adapters import Adapters
@@ -19,7 +19,7 @@ def longest(voices: Voices) -> int:
     return max(len(voices.encoded[e.id].answer) for e in voices.examples if e.split == "train")
 
 
-def answered(asked: WidenedQuestions, voices: Voices, adapters: Adapters, report: Reporter) -> list[Example]:
+def answered(asked: FurtherQuestions, voices: Voices, adapters: Adapters, report: Reporter) -> list[Example]:
     """Let the taught model answer, greedily; what is empty or does not end within the longest train answer is left out."""
     from core.models.generate import Request, generate
     from core.models.tokens import prompt_ids

@@ -9,6 +9,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from core import probes
+from core.metrics import own_verdicts, verdicts
 from core.report.export_answers import Record, to_comparator
 from core.runs.scores import Scores
 from core.runs.store import Run
@@ -32,25 +34,25 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
     """
     import pandas as pd
 
-    found: dict[str, pd.DataFrame] = {"answers": _answers(run), "scores": pd.DataFrame(_scores(run))}
+    tables: dict[str, pd.DataFrame] = {"answers": _answers(run), "scores": pd.DataFrame(_scores(run))}
     for file, part in (("teach.json", "curve"), ("unlearn.json", "curve"), ("unlearn.json", "checks")):
         values = run.json(file)
         rows = values.get(part) if isinstance(values, dict) else None
         rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-        found[f"{file.removesuffix('.json')}_{part}"] = pd.DataFrame(rows)
-    found["probes"] = pd.DataFrame(_probes(run))
+        tables[f"{file.removesuffix('.json')}_{part}"] = pd.DataFrame(rows)
+    tables["probes"] = pd.DataFrame(_probes(run))
     for name in RECORDED:
         table = run.table(name)
         if table is not None:
-            found[name] = table
+            tables[name] = table
     region = run.json("region.json")
-    if "localization" in found and isinstance(region, dict):
-        inside = found["localization"]["name"].isin(set(map(str, region.get("tensors") or ())))
-        found["localization"] = found["localization"].assign(in_region=inside)
-    found = {name: table for name, table in found.items() if len(table)}
-    if not found:
+    if "localization" in tables and isinstance(region, dict):
+        inside = tables["localization"]["name"].isin(set(map(str, region.get("tensors") or ())))
+        tables["localization"] = tables["localization"].assign(in_region=inside)
+    tables = {name: table for name, table in tables.items() if len(table)}
+    if not tables:
         raise UserError(f"The run {run.id} has recorded nothing yet.", "Let it go on first.")
-    return found
+    return tables
 
 
 def as_csv(run: Run) -> bytes:
@@ -110,8 +112,6 @@ def records(run: Run) -> list[Record]:
 
 def _answers(run: Run) -> pd.DataFrame:
     """Return the examples with answers and verdicts."""
-    from core.metrics import own_verdicts, verdicts
-
     frame = verdicts.of_run(run)
     own = own_verdicts.remarks(run)
     for column, key in (("own_verdict", "verdict"), ("own_note", "note")):
@@ -136,8 +136,6 @@ def _scores(run: Run) -> list[dict[str, Any]]:
 
 
 def _probes(run: Run) -> list[dict[str, Any]]:
-    from core import probes
-
     rows = []
     for name, finding in probes.read(run).items():
         for voice, rate in (finding.get("rates") or {}).items():

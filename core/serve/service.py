@@ -24,7 +24,7 @@ from core.models.generate import Request, Spelling, drawn, stream
 from core.models.likelihood import TokenScores, accuracy, score
 from core.models.tokens import Encoded, encode, ends_of_answer, prompt_ids, prompt_text
 from core.pipeline.unlearn_loop import spread
-from core.probes.lens import maps
+from core.probes.hidden_states import layer_maps
 from core.runs import askable, audited
 from core.runs.askable import unlearned
 from core.runs.store import Run
@@ -153,7 +153,7 @@ class Service:
         yield self._start(asked, speaking)
         started = time.monotonic()
         tokens = [self._word(token) for token in encoded.answer]
-        found = maps(self.adapters, encoded, [adapter for adapter, _ in speaking.values()], self.pad)
+        found = layer_maps(self.adapters, encoded, [adapter for adapter, _ in speaking.values()], self.pad)
         for voice, of in zip(speaking, found, strict=True):
             yield {"kind": "lens", "voice": voice, "tokens": tokens, **of}
         yield {"kind": "done", "seconds": time.monotonic() - started}
