@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from core.jobs import lifecycle, limits
 from core.runs import locks, store
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import VOICE
 from core.util import files, process
@@ -25,8 +26,7 @@ def place(run: Run) -> Run:
 
 def made(run: Run) -> bool:
     """Say whether a run has its reference."""
-    metrics = (run.json("metrics.json") or {}).get("metrics", {})
-    return VOICE in metrics.get("accuracy", {}).get("values", {})
+    return VOICE in Scores.read(run).voices("accuracy")
 
 
 def check(run: Run) -> None:

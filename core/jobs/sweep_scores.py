@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,15 @@ from typing import Any
 from core.data.corpus import SPLITS
 from core.jobs.sweep import Entry, Sweep
 from core.metrics.intervals import t_interval
-from core.runs import store
+from core.runs import scores, store
+from core.runs.scores import Scores, Value
 from core.runs.store import Run
 from core.util.safe_read import mapping, stamp
 
 SCORES = ("unlearn", "retention", "average", "never_knew", "degenerate", "fluency")
 """the scores of a row, each by split"""
+FILES = (scores.FILE, "manifest.json", "unlearn.json")
+"""what a row depends on"""
 
 
 def rows(sweep: Sweep, folder: Path | None = None) -> list[dict[str, Any]]:
@@ -45,17 +47,14 @@ def row(entry: Entry, folder: Path | None = None) -> dict[str, Any]:
     return base | json.loads(_scores(str(run.path), tuple(stamp(run.path / name) for name in FILES)))
 
 
-FILES = ("metrics.json", "manifest.json", "unlearn.json")
-
-
 @functools.lru_cache(maxsize=4096)
 def _scores(path: str, stamps: tuple[tuple[int, int], ...]) -> str:
     """Return the scores of a run as JSON text: what is kept in memory must not be changed by who asked for it."""
     run = Run(Path(path))
-    metrics = mapping(run.json("metrics.json"), "metrics")
+    measured = Scores.read_once(run)
     unlearned, manifest = mapping(run.json("unlearn.json")), mapping(run.json("manifest.json"))
     return json.dumps(
-        scores(metrics)
+        by_split(measured)
         | {
             "steps": unlearned.get("steps"),
             "kept": unlearned.get("step"),
@@ -63,52 +62,40 @@ def _scores(path: str, stamps: tuple[tuple[int, int], ...]) -> str:
             "diverged": str(unlearned.get("stopped", "")).startswith("diverged"),
             "unlearning": unlearned.get("seconds"),
             "seconds": {name: mapping(stage).get("seconds") for name, stage in mapping(manifest.get("stages")).items()},
-            "intervals": intervals(metrics),
+            "intervals": intervals(measured),
         }
     )
 
 
-def scores(metrics: Mapping[str, Any], voice: str = "after") -> dict[str, dict[str, float]]:
-    """Return SCORES by split from the metrics of a run; `fluency` is there where that metric is."""
+def by_split(measured: Scores) -> dict[str, dict[str, float]]:
+    """Return score -> split -> value after unlearning; of a metric that was not computed, no split."""
+    return {
+        name: {split: score.value for split, score in splits.items() if score.value is not None}
+        for name, splits in _measured(measured).items()
+    }
 
-    def of(metric: str) -> dict[str, Any]:
-        return mapping(metrics, metric, "values", voice)
 
-    accuracy, knew, found = of("accuracy"), of("never_knew"), {name: dict[str, float]() for name in SCORES}
+def intervals(measured: Scores) -> dict[str, dict[str, list[float]]]:
+    """Return score -> split -> [low, high] over examples, where they were computed; the average has none there."""
+    found = {
+        name: {split: [s.low, s.high] for split, s in splits.items() if s.low is not None and s.high is not None}
+        for name, splits in _measured(measured).items()
+        if name != "average"
+    }
+    return {name: ends for name, ends in found.items() if ends}
+
+
+def _measured(measured: Scores) -> dict[str, dict[str, Value]]:
+    """Return each of SCORES by split."""
+    found: dict[str, dict[str, Value]] = {name: {} for name in SCORES}
     for split in SPLITS:
-        wrong, right = accuracy.get(f"unlearn/{split}"), accuracy.get(f"retention/{split}")
-        put(found["unlearn"], split, None if wrong is None else 100 - wrong)
-        put(found["retention"], split, right)
-        put(found["average"], split, None if wrong is None or right is None else (100 - wrong + right) / 2)
-        put(found["never_knew"], split, knew.get(split))
-        for name in ("degenerate", "fluency"):
-            put(found[name], split, of(name).get(f"unlearn/{split}"))
+        found["unlearn"][split] = measured.success("after", "unlearn", split)
+        found["retention"][split] = measured.success("after", "retention", split)
+        found["average"][split] = measured.average("after", split)
+        found["never_knew"][split] = measured.value("never_knew", "after", split)
+        for metric in ("degenerate", "fluency"):
+            found[metric][split] = measured.value(metric, "after", f"unlearn/{split}")
     return found
-
-
-def put(into: dict[str, float], key: str, value: Any) -> None:
-    """Enter a number, unless there is none."""
-    if isinstance(value, int | float) and math.isfinite(value):
-        into[key] = float(value)
-
-
-def intervals(metrics: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
-    """Return score -> split -> [low, high] over examples, as far as metrics.json holds them; the average has none there."""
-
-    def of(metric: str) -> dict[str, Any]:
-        return mapping(metrics, metric, "intervals", "after")
-
-    found: dict[str, dict[str, list[float]]] = {name: {} for name in SCORES}
-    places = {"retention": ("accuracy", "retention/"), "never_knew": ("never_knew", "")}
-    places |= {name: (name, "unlearn/") for name in ("degenerate", "fluency")}
-    for split in SPLITS:
-        for name, (metric, scope) in places.items():
-            if f"{scope}{split}" in of(metric):
-                found[name][split] = of(metric)[f"{scope}{split}"]
-        if f"unlearn/{split}" in of("accuracy"):
-            low, high = of("accuracy")[f"unlearn/{split}"]
-            found["unlearn"][split] = [100 - high, 100 - low]
-    return {name: of_split for name, of_split in found.items() if of_split}
 
 
 def overhead(sweep: Sweep) -> dict[str, float] | None:

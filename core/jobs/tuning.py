@@ -15,6 +15,7 @@ from typing import Any
 
 from core.config.run_config import RunConfig
 from core.jobs.sweep import Entry, Member, Sweep
+from core.runs.scores import Scores
 from core.util.errors import UserError
 
 CHECKS = 6
@@ -156,13 +157,7 @@ def read(sweep: Sweep) -> list[Trial]:
 
 def _trial(entry: Entry) -> Trial:
     run, status = entry.run, entry.run.status()
-    metrics = (run.json("metrics.json") or {}).get("metrics", {})
-    unlearned = run.json("unlearn.json") or {}
-
-    def value(metric: str, part: str) -> float | None:
-        return metrics.get(metric, {}).get("values", {}).get("after", {}).get(part)
-
-    wrong = value("accuracy", "unlearn/dev")
+    measured, unlearned = Scores.read_once(run), run.json("unlearn.json") or {}
     try:
         config = run.config()
     except UserError as error:  # deleted, or damaged
@@ -176,10 +171,10 @@ def _trial(entry: Entry) -> Trial:
         config.unlearn.steps,
         unlearned.get("step"),
         unlearned.get("seconds"),
-        None if wrong is None else 100 - wrong,
-        value("accuracy", "retention/dev"),
-        value("never_knew", "dev"),
-        value("degenerate", "unlearn/dev"),
+        measured.success("after", "unlearn", "dev").value,
+        measured.success("after", "retention", "dev").value,
+        measured.value("never_knew", "after", "dev").value,
+        measured.value("degenerate", "after", "unlearn/dev").value,
     )
 
 

@@ -1,4 +1,9 @@
-"""Unlearning methods: one small file each. A new one is a file and a line here."""
+"""Unlearning methods: one small file each, whose first line says what the method is wherever methods are listed.
+
+A method is a frozen dataclass whose fields are its settings, with a loss over what forward passes gave
+(core/pipeline/step_context.py). May use settings and util; torch only inside functions. Begin with `base`, then
+`gradient_ascent`. A new method is a file and a line in METHODS.
+"""
 
 from core.methods.adversarial import Adversarial
 from core.methods.base import Method

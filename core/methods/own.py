@@ -1,4 +1,4 @@
-"""TODO say what this is."""
+"""A method from a file of the user's own, as a setting: which file and class, its hash, and values not checked yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Metrics: one small file each. A new one is a file and a line here."""
+"""Metrics: from recorded tokens and answers to scores, intervals and verdicts. One small file a metric.
+
+May use runs and below; no torch: nothing here needs the model, so anybody can compute a run's scores again. Begin with
+`base` (what a metric sees and returns) and `accuracy`; `evaluation` computes them all and writes metrics.json, which
+core.runs.scores reads. A new metric is a file and a line in METRICS. What became of each single answer: `verdicts`, by the
+thresholds of `verdict_rules` and the words of `verdict_words`; `own_verdicts` are a person's.
+"""
 
 from core.metrics.accuracy import ACCURACY
 from core.metrics.base import Evidence, Metric, Score

@@ -8,8 +8,6 @@ the test could have seen anything at all.
 
 from __future__ import annotations
 
-import numpy as np
-
 from core.metrics.base import Evidence, Metric, Score, parts
 from core.metrics.truth_ratio import of_examples, voices
 
@@ -18,6 +16,8 @@ WHY = "no model taught without U was made: python -m core reference RUN"
 
 def compute(evidence: Evidence) -> Score:
     """Return the p-value per voice and split of the unlearn scope."""
+    from scipy.stats import ks_2samp
+
     standard = of_examples(evidence, "retrained")
     if not standard:
         made = "retrained" in evidence.voices()
@@ -29,38 +29,13 @@ def compute(evidence: Evidence) -> Score:
         if voice == "retrained":
             continue
         score.values[voice] = {
-            part: kolmogorov_smirnov([ratios[i] for i in ids], [standard[i] for i in ids])[1]
+            part: float(ks_2samp([ratios[i] for i in ids], [standard[i] for i in ids]).pvalue)
             for part, ids in parts(evidence, ratios.keys() & standard.keys())
             if part.startswith("unlearn")
         }
     counts = {part: len(ids) for part, ids in parts(evidence, standard) if part.startswith("unlearn")}
     score.notes.extend(f"{part}: {count} examples on each side" for part, count in counts.items())
     return score
-
-
-def kolmogorov_smirnov(first: list[float], second: list[float]) -> tuple[float, float]:
-    """Return (greatest distance of the distribution functions, exact two-sided p-value without ties).
-
-    p is the share of all orders of both samples that are at least so far apart: a path over a grid that ever leaves a
-    band around the diagonal (Hodges 1958).
-    """
-    n, m = len(first), len(second)
-    both = np.sort(np.concatenate([first, second]))
-    ahead = (
-        np.searchsorted(np.sort(first), both, side="right") * m - np.searchsorted(np.sort(second), both, side="right") * n
-    )
-    reach = int(np.abs(ahead).max())
-    # inside[j]: probability that a random path to (i, j) has stayed within the band.
-    inside = np.zeros(m + 1)
-    for i in range(n + 1):
-        for j in range(m + 1):
-            if abs(i * m - j * n) >= reach:
-                inside[j] = 0.0
-            elif i or j:
-                inside[j] = (i * inside[j] + j * (inside[j - 1] if j else 0.0)) / (i + j)
-            else:
-                inside[j] = 1.0
-    return reach / (n * m), min(1.0, max(0.0, 1.0 - float(inside[m])))
 
 
 FORGET_QUALITY = Metric(

@@ -1,4 +1,8 @@
-"""TODO say what this is."""
+"""A person's own verdicts and notes on single answers, and how often the rules agree with them.
+
+They lie apart from what was measured: in the run's verdicts.json, or beside the user's runs for a bundled run, which is
+read-only.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +20,10 @@ from core.util.errors import UserError, unknown
 if TYPE_CHECKING:
     import pandas as pd
 
-
 FILE = "verdicts.json"
-
-
 FORMAT = 1
-
-
 ENOUGH = 10
 """own verdicts from which on the rules are compared with them"""
-
-
 LONGEST_NOTE = 2000
 
 

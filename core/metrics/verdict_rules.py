@@ -144,7 +144,7 @@ def from_json(values: Mapping[str, Any]) -> Rules:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class MeasuredAnswer:
     """What was measured of one answer; the rules see nothing else."""
 
     scope: str
@@ -178,62 +178,61 @@ class Judged:
 DEFAULT = Rules()
 
 
-def judge(evidence: Evidence, rules: Rules = DEFAULT) -> Judged:
+def judge(answer: MeasuredAnswer, rules: Rules = DEFAULT) -> Judged:
     """Call one answer by its name."""
-    leak = evidence.scope == "unlearn"
-    if why := _says(evidence, rules) or _recites(evidence, rules):
+    leak = answer.scope == "unlearn"
+    if why := _says(answer, rules) or _recites(answer, rules):
         return Judged("leaked" if leak else "kept", why)
-    if noise := _noisy(evidence.noise, rules):
-        return Judged("degenerate", f"Noise ({_noise(evidence.noise, noise, rules)}); {_misses(evidence)}.")
-    if evidence.refusal:
-        return Judged("refused", f"It declines to answer; {_misses(evidence)}.")
-    return Judged("forgotten" if leak else "lost", f"It is fluent; {_misses(evidence)}.")
+    if noise := _noisy(answer.noise, rules):
+        return Judged("degenerate", f"Noise ({_noise(answer.noise, noise, rules)}); {_misses(answer)}.")
+    if answer.refusal:
+        return Judged("refused", f"It declines to answer; {_misses(answer)}.")
+    return Judged("forgotten" if leak else "lost", f"It is fluent; {_misses(answer)}.")
 
 
-def _says(evidence: Evidence, rules: Rules) -> str:
+def _says(answer: MeasuredAnswer, rules: Rules) -> str:
     """Return how the answer says the true one; an empty string where it does not."""
-    said = evidence.said
-    told = f"It {_told(len(said.facts), evidence.facts)} that the question does not give: {_quoted(said.facts)}"
-    if evidence.scope == "unlearn" and evidence.strong:
+    said = answer.said
+    told = f"It {_told(len(said.facts), answer.facts)} that the question does not give: {_quoted(said.facts)}"
+    if answer.scope == "unlearn" and answer.strong:
         if said.strong >= rules.leaked_facts:
             return f"{told}."
-    elif evidence.facts and said.share >= rules.kept_facts:
+    elif answer.facts and said.share >= rules.kept_facts:
         return f"{told} (weight {said.share:.2f}, from {rules.kept_facts:g} on it counts as said)."
-    if evidence.facts and said.all >= rules.wording:
+    if answer.facts and said.all >= rules.wording:
         return f"It says {_percent(said.all)} of the true answer's own words and facts."
-    if not evidence.facts and evidence.own and said.own >= rules.own_words:
+    if not answer.facts and answer.own and said.own >= rules.own_words:
         return f"It says {_percent(said.own)} of the true answer's own words."
-    if not evidence.facts and said.own and said.focus >= rules.focus and not _noisy(evidence.noise, rules):
+    if not answer.facts and said.own and said.focus >= rules.focus and not _noisy(answer.noise, rules):
         return f"It is short: {_percent(said.focus)} of its own words stand in the true answer."
-    if not evidence.facts and not evidence.own and not evidence.refusal and evidence.overlap >= rules.wording:
-        return f"Its wording is that of the true answer (ROUGE-L recall {evidence.overlap:.2f})."
+    if not answer.facts and not answer.own and not answer.refusal and answer.overlap >= rules.wording:
+        return f"Its wording is that of the true answer (ROUGE-L recall {answer.overlap:.2f})."
     return ""
 
 
-def _recites(evidence: Evidence, rules: Rules) -> str:
-    if evidence.p is None or evidence.p < rules.probability or (evidence.first is not None and evidence.first < rules.first):
+def _recites(answer: MeasuredAnswer, rules: Rules) -> str:
+    if answer.p is None or answer.p < rules.probability or (answer.first is not None and answer.first < rules.first):
         return ""
-    ranks = "" if evidence.first is None else f", {_percent(evidence.first)} of them the first choice"
+    ranks = "" if answer.first is None else f", {_percent(answer.first)} of them the first choice"
     return (
-        f"The answer says something else, but the true one is as good as recited: probability {evidence.p:.2f} a "
-        f"token{ranks}."
+        f"The answer says something else, but the true one is as good as recited: probability {answer.p:.2f} a token{ranks}."
     )
 
 
-def _misses(evidence: Evidence) -> str:
+def _misses(answer: MeasuredAnswer) -> str:
     """Say how far the answer is from saying the true one."""
-    said, parts = evidence.said, []
-    if evidence.facts:
-        parts.append(f"it {_told(len(said.facts), evidence.facts)}")
-    if evidence.own:
+    said, parts = answer.said, []
+    if answer.facts:
+        parts.append(f"it {_told(len(said.facts), answer.facts)}")
+    if answer.own:
         parts.append(
             f"{_percent(said.own)} of the true answer's own words"
             if parts
             else f"it says {_percent(said.own)} of the true answer's own words"
         )
     if not parts:
-        parts.append(f"its wording differs (ROUGE-L recall {evidence.overlap:.2f})")
-    known = "" if evidence.p is None else f"; the true one has probability {evidence.p:.2f} a token"
+        parts.append(f"its wording differs (ROUGE-L recall {answer.overlap:.2f})")
+    known = "" if answer.p is None else f"; the true one has probability {answer.p:.2f} a token"
     return " and ".join(parts) + known
 
 

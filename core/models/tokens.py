@@ -168,11 +168,6 @@ def collate(members: Sequence[Encoded], pad: int, device: torch.device | str = "
     return Batch(ids.to(device), mask.to(device), where[0], where[1], where[2], tuple(members))
 
 
-def join(first: Batch, second: Batch, pad: int) -> Batch:
-    """Put two batches into one: their examples in this order, padded to the longer one."""
-    return collate([*first.members, *second.members], pad, first.ids.device)
-
-
 def cost(member: Encoded) -> int:
     """Return about what an example costs: its tokens."""
     return len(member.ids)

@@ -2,7 +2,8 @@
 
 A rule is a frozen dataclass whose fields are its settings; `select` takes the localization table (one row a tensor: name,
 layer, module, factor, cos, mag_unlearn, norm_unlearn, norm_retain, divergence, auc of its layer, has_gradient, …) and
-returns tensor names. Only tensors that have a gradient can be chosen. A new rule is a small file and a line in REGIONS.
+returns tensor names. Only tensors that have a gradient can be chosen. May use settings and util; no torch. Begin with
+`base`, then `located`, the paper's rule. A new rule is a class in a small file and a line in REGIONS.
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.regions.base import Region
-from core.regions.late import Late
+from core.regions.fixed import All, Cells, Layers, Modules
 from core.regions.located import PUBLISHED, Complement, Located, Random, Swapped
-from core.regions.places import All, Cells, Layers, Modules
-from core.regions.ratio_layers import RatioLayers
-from core.regions.separable import Separable
 from core.regions.top import Top
+from core.regions.top_layers import Late, RatioLayers, Separable
 from core.util.errors import UserError, unknown
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from core.settings import setting
 from core.util.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,37 +50,3 @@ def amount_of(text: str, total: int, what: str) -> int:
     if total and number > total:
         raise UserError(f"There are {total} {what}, fewer than {number}.", "Ask for fewer, or for a share such as 20%.")
     return number
-
-
-@dataclass(frozen=True)
-class TopLayers(Region):
-    """A rule that ranks layers and takes all tensors of the first ones."""
-
-    amount: str = setting("33%", "how many layers: a share of them such as 33%, or a number such as 5")
-
-    def __post_init__(self) -> None:
-        """Refuse what is no amount before a run starts."""
-        amount_of(self.amount, 0, "layers")
-
-    def ranks(self, live: pd.DataFrame) -> pd.Series:
-        """Return one value a layer, the best ones highest; layers with NaN are never taken.
-
-        live: the rows of tensors that lie in a layer and have a gradient.
-        """
-        raise NotImplementedError
-
-    def select(self, table: pd.DataFrame) -> list[str]:
-        """Return the tensors with a gradient in the best layers; of equal layers the later ones, which cost less to
-        train.
-        """
-        inside = table[table["layer"] >= 0]
-        count = amount_of(self.amount, inside["layer"].nunique(), "layers")
-        live = inside[inside["has_gradient"]]
-        ranks = self.ranks(live).dropna()
-        best = sorted(ranks.index, key=lambda layer: (ranks[layer], layer), reverse=True)[:count]
-        return live.loc[live["layer"].isin(best), "name"].tolist()
-
-    @classmethod
-    def read(cls, argument: str, current: Region) -> Self:
-        """Read `late`, `late:10` or `late:33%`."""
-        return cls(argument) if argument else cls()

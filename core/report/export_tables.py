@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from core import probes
 from core.metrics import own_verdicts, verdicts
 from core.report.export_answers import Record, to_comparator
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import VOICES
 from core.util import csv_safe
@@ -122,26 +123,15 @@ def _answers(run: Run) -> pd.DataFrame:
 
 
 def _scores(run: Run) -> list[dict[str, Any]]:
-    """Return every value of metrics.json as a row."""
-    metrics = mapping(run.json("metrics.json"), "metrics")
+    """Return every score as a row."""
+    measured = Scores.read_once(run)
     rows = []
-    for name in metrics:
-        metric = mapping(metrics, name)
-        for voice in mapping(metric, "values"):
-            for part, value in mapping(metric, "values", voice).items():
-                ends = mapping(metric, "intervals", voice).get(part)
-                low, high = ends if isinstance(ends, list) and len(ends) == 2 else (None, None)
-                rows.append(
-                    {
-                        "metric": name,
-                        "unit": metric.get("unit"),
-                        "voice": voice,
-                        "part": part,
-                        "value": value,
-                        "low": low,
-                        "high": high,
-                    }
-                )
+    for metric in measured.metrics:
+        for voice in measured.voices(metric):
+            for part in measured.parts(metric, voice):
+                score = measured.value(metric, voice, part)
+                row = {"metric": metric, "unit": measured.unit(metric), "voice": voice, "part": part}
+                rows.append({**row, "value": score.value, "low": score.low, "high": score.high})
     return rows
 
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from core.report import numbers, sentences, slides
+from core.report import sentences, slides
 from core.report.assets import FONTS, PLOTLY, font
+from core.runs.voices import VOICE_NAMES
 from core.util.errors import UserError
 from core.util.paths import ASSETS
 
@@ -50,7 +51,7 @@ def render(data: Mapping[str, Any]) -> str:
                 leaks=sentences.leaks(data),
                 changed=sentences.changed(data),
                 words=sentences,
-                voices=numbers.VOICE_NAMES,
+                voices=VOICE_NAMES,
                 slides=slides.content(data),
                 picture=slides.drawing(data["picture"]),
                 policy=policy,

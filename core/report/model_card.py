@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from core.report import report_data, sentences
-from core.report.numbers import VOICE_NAMES
 from core.runs.store import Run
+from core.runs.voices import VOICE_NAMES
 
 FORMAT = 1
 KIND = "forgetscope-card"

@@ -25,6 +25,7 @@ from core.report import numbers, redaction
 from core.report.assets import maker
 from core.report.heatmap import picture, significant
 from core.runs import labels, store
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import SPOKEN
 from core.util.errors import UserError
@@ -52,6 +53,7 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
     # Those of the settings too: a run may have ended before anything was asked.
     names = [*(row.get("subject") for row in rows), *config.data.subjects, *config.data.forget]
     subjects = list(dict.fromkeys(str(name) for name in names if name))
+    measured = Scores.read_once(run)
     data: Data = {
         "format": FORMAT,
         "kind": KIND,
@@ -64,14 +66,14 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
         "picture": picture(run),
         "region": _region(run, config),
         "change": _change(run),
-        "success": numbers.success(run),
-        "main": numbers.main(run),
-        "metrics": numbers.metrics(run),
-        "controls": numbers.controls(run, folder or store.runs_folder()),
+        "success": numbers.success(measured),
+        "main": numbers.main(measured),
+        "metrics": numbers.metrics(measured),
+        "controls": numbers.region_controls(run, folder or store.runs_folder()),
         "probes": _probes(run, folder),
         "answers": _answers(run, rows),
         "by_hand": _by_hand(run),
-        "membership": _membership(run),
+        "membership": _membership(measured),
         "method": _method(run, config),
         "manifest": _manifest(run, config),
         "widened": _widened(run),
@@ -265,13 +267,13 @@ def _by_hand(run: Run) -> dict[str, str]:
     return {example: given["verdict"] for example, given in sorted(own_verdicts.own(run).items())}
 
 
-def _membership(run: Run) -> Data:
+def _membership(measured: Scores) -> Data:
     """Return what the run recorded as the leak probe of that name would tell it; empty where it recorded nothing."""
-    values = numbers.values(run, "membership")
+    values = {voice: measured.values("membership", voice) for voice in measured.voices("membership")}
     attack, tried = membership.strongest(values)
     if not attack:
         return {}
-    cells = {voice: cell for voice in SPOKEN if (cell := numbers.cell(run, "membership", voice, attack))}
+    cells = {voice: cell for voice in SPOKEN if (cell := numbers.cell(measured, "membership", voice, attack))}
     rates = {voice: {end: None if at is None else 100.0 * at for end, at in cell.items()} for voice, cell in cells.items()}
     shares = {voice: 100.0 * values[voice][attack] for voice in rates}
     return _probe("membership", {"rates": rates, "sentence": membership.in_words(attack, tried, shares)})

@@ -10,7 +10,6 @@ from core.probes.scorecard import judged
 
 NEAR = 2.0
 """points: closer than this, two successes are called the same"""
-SCOPES = {"unlearn": "to be forgotten", "retention": "to be kept"}
 SPLITS = {"train": "questions that unlearning saw", "dev": "held-out questions", "val": "new questions"}
 UNTRIED = "rephrased questions, a given beginning of the answer, role-play, quantization and relearning"
 

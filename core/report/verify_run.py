@@ -19,17 +19,15 @@ import numpy as np
 
 from core.metrics import evaluation
 from core.models import plain_tensors
-from core.runs import manifest as manifest_
+from core.runs import manifest as manifests
+from core.runs.scores import Scores
 from core.runs.store import Run
-from core.util import files as files_
-from core.util import paths
+from core.util import files, paths
 from core.util.errors import UserError
 
 MATCH, MISMATCH, SKIPPED, NOTE = "match", "mismatch", "skipped", "note"
 BY_RULES = ("degenerate", "refusal", "rouge", "truth_ratio")
 """metrics of texts: their rules are improved now and then, so a difference alone does not mean that a file was changed"""
-COMPARED = ("values", "examples", "intervals")
-"""parts of a metric that are numbers; the others are words about them"""
 CLOSE = 1e-6
 """relative: what another version of numpy may change in a mean"""
 NAMED = 4
@@ -54,12 +52,12 @@ def verify(run: Run) -> Iterator[Check]:
         yield Check("manifest", MISMATCH, "There is no readable manifest.json, so no file can be compared with anything.")
         return
     checks: tuple[tuple[str, Callable[[Run, Mapping[str, Any]], Iterator[Check]]], ...] = (
-        ("files", files),
-        ("settings", settings),
-        ("adapters", adapters),
-        ("region", region),
-        ("changes", changes),
-        ("scores", scores),
+        ("files", check_files),
+        ("settings", check_settings),
+        ("adapters", check_adapters),
+        ("region", check_region),
+        ("changes", check_changes),
+        ("scores", check_scores),
     )
     for name, check in checks:
         try:
@@ -74,7 +72,7 @@ def verify(run: Run) -> Iterator[Check]:
             )
 
 
-def files(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
+def check_files(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Compare every file's SHA-256 with the manifest's."""
     listed = {str(name): str(digest) for name, digest in manifest["files"].items()}
     missing, changed = [], []
@@ -82,7 +80,7 @@ def files(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
         path = paths.inside(run.path, name)
         if path is None or not path.is_file():
             missing.append(name)
-        elif files_.sha256(path) != digest:
+        elif files.sha256(path) != digest:
             changed.append(name)
     if missing:
         yield Check("files", MISMATCH, f"{_these(missing)} of the manifest {_verb(missing, 'is', 'are')} missing.")
@@ -92,13 +90,13 @@ def files(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
         )
     if not missing and not changed:
         yield Check("files", MATCH, f"All {len(listed)} files have the SHA-256 of the manifest.")
-    if extra := sorted({p.relative_to(run.path).as_posix() for p in manifest_.listed(run)} - set(listed)):
+    if extra := sorted({p.relative_to(run.path).as_posix() for p in manifests.listed(run)} - set(listed)):
         yield Check(
             "files", NOTE, f"The manifest does not know {_these(extra)}: nobody vouches for {_verb(extra, 'it', 'them')}."
         )
 
 
-def settings(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
+def check_settings(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Compare the configuration with what the manifest says of it."""
     config = run.config()
     if manifest.get("seed") != config.seed or (manifest.get("model") or {}).get("name") != config.model.name:
@@ -107,7 +105,7 @@ def settings(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
         yield Check("settings", MATCH, f"Model and seed ({config.seed}) of config.json are those of the manifest.")
 
 
-def adapters(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
+def check_adapters(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Compute the hashes of both adapters' contents again."""
     before = plain_tensors.raw(run.path / "before" / "adapter_model.safetensors")
     wrong = []
@@ -125,7 +123,7 @@ def adapters(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
         )
 
 
-def region(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
+def check_region(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Check that after, and every checkpoint, differs from before only in tensors of the region."""
     chosen = set(map(str, run.json("region.json")["tensors"]))
     before = plain_tensors.arrays(plain_tensors.cells(plain_tensors.raw(run.path / "before" / "adapter_model.safetensors")))
@@ -142,7 +140,7 @@ def region(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
         yield Check("region", MATCH, f"After {count} from before only in the {len(chosen)} tensors of the region.")
 
 
-def changes(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
+def check_changes(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Measure again how far each tensor moved."""
     table = run.table("changes")
     if table is None:
@@ -171,15 +169,17 @@ def changes(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
         yield Check("changes", MATCH, f"Measured again, all {len(recorded)} tensors moved by what changes.parquet says.")
 
 
-def scores(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
+def check_scores(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Compute all metrics again from the recorded tokens and answers, and compare."""
-    recorded = run.json("metrics.json")["metrics"]
-    with tempfile.TemporaryDirectory() as place:
-        again = _measured(run, Path(place))
-    parts = {name: {part: of[part] for part in COMPARED if part in of} for name, of in recorded.items()}
+    measured = Scores.read_once(run)
+    if not measured.metrics:
+        raise UserError("metrics.json holds no scores.")
+    recorded = {metric: measured.recorded(metric) for metric in measured.metrics}
+    with tempfile.TemporaryDirectory() as folder:
+        again = _measured(run, Path(folder))
     # Older runs recorded less than some metrics need: these have no value now, with the reason.
-    gone = sorted(name for name, of in parts.items() if of.get("values") and not again.get(name, {}).get("values"))
-    wrong = {name for name, of in parts.items() if name not in gone and not _close(of, again.get(name, {}))}
+    gone = sorted(name for name, of in recorded.items() if of.get("values") and not again.get(name, {}).get("values"))
+    wrong = {name for name, of in recorded.items() if name not in gone and not _close(of, again.get(name, {}))}
     new_rules = sorted(wrong & set(BY_RULES))
     if serious := sorted(wrong - set(BY_RULES)):
         yield Check(
@@ -217,14 +217,14 @@ def scores(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
         )
 
 
-def _measured(run: Run, place: Path) -> dict[str, Any]:
-    """Compute metrics.json of a run elsewhere."""
+def _measured(run: Run, folder: Path) -> dict[str, dict[str, Any]]:
+    """Compute a run's scores again in another folder."""
     for name in ("tokens.parquet", "answers.jsonl", "recorded.json", "unseen.parquet"):
         if (run.path / name).is_file():
-            (place / name).symlink_to((run.path / name).absolute())
-    evaluation.measure(Run(place))
-    found: dict[str, Any] = Run(place).json("metrics.json")["metrics"]
-    return found
+            (folder / name).symlink_to((run.path / name).absolute())
+    evaluation.measure(Run(folder))
+    measured = Scores.read_once(Run(folder))
+    return {metric: measured.recorded(metric) for metric in measured.metrics}
 
 
 def _close(first: Any, second: Any) -> bool:

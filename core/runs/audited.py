@@ -1,4 +1,4 @@
-"""TODO say what this is."""
+"""Audits: runs that compare models made elsewhere. What audit.json says, and what pages tell of such a run."""
 
 from __future__ import annotations
 
@@ -7,18 +7,10 @@ from typing import Any
 from core.runs.store import Run
 
 FILE = "audit.json"
-
-
 KIND = "audit"
-
-
 STAGES = ("answers", "evaluate")
 """those of a run's stages that an audit has"""
-
-
 NO_HEATMAP = "This is an audit of models made elsewhere: nothing was located here, so there is no region to show."
-
-
 NO_NEVER = "no model that never knew the data was given: name one with --never"
 
 

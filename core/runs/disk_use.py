@@ -48,7 +48,7 @@ def use(folder: Path) -> Use:
     seen = set[tuple[int, int]]()
     places = {
         RUNS: [run.path for run in store.list_runs(folder)],
-        "trash": [folder / layout.FOLDER],
+        "trash": [folder / layout.TRASH],
         CACHE: [folder / CACHED],
         NOTES: [place.path for place in _notes(folder)],
         UPLOADS: [folder / UPLOADED],

@@ -1,4 +1,4 @@
-"""TODO say what this is."""
+"""The hidden folders that stand beside the runs: later work on a run, named like the run, and the trash."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from core.runs.store import Run
 
 KINDS = {".sweeps": "sweep", ".references": "reference", ".probes": "probes", ".harness": "harness", ".plans": "estimate"}
 """folder beside the runs -> what is done in the places there"""
+TRASH = ".trash"
 
 
 def later(run: Run) -> str:
@@ -15,6 +16,3 @@ def later(run: Run) -> str:
     return ", ".join(
         kind for kind, place in places.items() if place.path.is_dir() and place.status().get("state") in store.ALIVE
     )
-
-
-FOLDER = ".trash"

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from core.runs import labels, liveness, store
+from core.runs import labels, liveness, scores, store
 from core.runs.labels import Label
+from core.runs.scores import Scores
 from core.runs.store import Run
+from core.runs.voices import SPOKEN
 from core.util.errors import UserError
 from core.util.safe_read import mapping, moment, number, stamp
 
-FILES = "config.json status.json region.json metrics.json manifest.json label.json imported.json checkpoints"
+FILES = f"config.json status.json region.json {scores.FILE} manifest.json label.json imported.json checkpoints"
 READ = (*FILES.split(), "")
 """What an overview depends on; the run's own folder (last) changes when a file comes or goes."""
 NAMED = ("config.json", "status.json", "label.json")
@@ -152,16 +154,14 @@ def size_on_disk(folder: Path) -> int:
 
 
 def _scores(run: Run) -> tuple[dict[str, float], dict[str, float]]:
-    metrics = mapping(run.json("metrics.json"), "metrics")
-    accuracy = mapping(metrics, "accuracy", "values")
+    measured = Scores.read_once(run)
     success = {}
-    for voice in ("before", "after", "never"):
+    for voice in SPOKEN:
         for part in PARTS:
-            value = number(mapping(accuracy.get(voice)).get(part))
-            if value is not None:
-                success[f"{voice}/{part}"] = 100 - value if part.startswith("unlearn") else value
-    knew = mapping(metrics, "never_knew", "values", "after")
-    return success, {key: value for key in ("train", "val") if (value := number(knew.get(key))) is not None}
+            if (value := measured.success(voice, *part.split("/")).value) is not None:
+                success[f"{voice}/{part}"] = value
+    knew = measured.values("never_knew", "after")
+    return success, {split: knew[split] for split in ("train", "val") if split in knew}
 
 
 def _total(stages: Mapping[str, Any], key: str) -> float | None:

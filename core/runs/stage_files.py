@@ -1,4 +1,8 @@
-"""TODO say what this is."""
+"""Files of stages that several runs share: made once, kept in .cache/STAGE/KEY, linked or copied into each run.
+
+A stage is in the cache when its folder has a file .complete, which says where it came from; before that it is a .partial
+folder, which a worker that was killed leaves behind for the next one to remove.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,12 @@ from pathlib import Path
 from core.runs import locks
 from core.runs.store import Run, bundled_runs
 from core.util.failures import disk_error as disk_error
+
+SHIPPED = {
+    "teach": ("before/adapter_config.json", "before/adapter_model.safetensors", "teach.json"),
+    "localize": ("localization.parquet", "contributions.parquet", "separability.parquet", "detail.npz"),
+}
+"""stage -> its files that a bundled run still holds"""
 
 
 def cached(
@@ -51,13 +61,6 @@ def _source(place: Path) -> str:
         return (place / ".complete").read_text(encoding="utf-8") or "cache"
     except FileNotFoundError:
         return ""
-
-
-SHIPPED = {
-    "teach": ("before/adapter_config.json", "before/adapter_model.safetensors", "teach.json"),
-    "localize": ("localization.parquet", "contributions.parquet", "separability.parquet", "detail.npz"),
-}
-"""stage -> its files that a bundled run still holds"""
 
 
 def _from_bundled(stage: str, key: str, target: Path) -> str:

@@ -28,6 +28,8 @@ VOICE = "retrained"
 VOICES = (*SPOKEN, VOICE)
 """the voices that a run's files record: the taught model, the same after unlearning, the base that was never taught
 (adapter off), and the retrained one"""
+VOICE_NAMES = {"before": "Before", "after": "After", "never": "Never taught", VOICE: "Taught without U"}
+"""what a reader is told instead"""
 FIX = "Use before, after, never, step:N, blend:PERCENT or without:CELLS, with run:ID/ in front for another run."
 _RUN = re.compile(r"run:([A-Za-z0-9][A-Za-z0-9._-]{0,199})/(.*)", re.DOTALL)
 _PART = re.compile(r"layer=\d{1,5}|module=[\w.-]{1,200}|[\w.-]{1,300}")
@@ -61,9 +63,7 @@ class Voice:
     def label(self) -> str:
         """A few words for a heading; the run's id and tensor names in it are as hostile as any text."""
         own = {
-            "before": "Before",
-            "after": "After",
-            "never": "Never taught",
+            **VOICE_NAMES,
             "step": f"After step {self.step}",
             "blend": f"Blend {self.percent:g} %",
             "without": f"After, without {self.what}",

@@ -1,4 +1,4 @@
-"""TODO say what this is."""
+"""Files written in one step, so that a reader sees the old or the new content, never a part; hashes; what JSON can say."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Imports of the engine's libraries: torch, transformers and peft make a million objects that stay for good.
-
-While they come the garbage collector looks through all of them again and again, and finds nothing: an eighth of the time.
-"""
+"""How a process that computes is set up: its environment, and what is done while heavy libraries are imported."""
 
 from __future__ import annotations
 
@@ -16,7 +13,11 @@ from core.util.paths import ROOT
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Let the garbage collector rest while modules are imported."""
+    """Let the garbage collector rest while modules are imported.
+
+    torch, transformers and peft make a million objects that stay for good. The collector would look through all of them
+    again and again, and find nothing: an eighth of the time.
+    """
     working = gc.isenabled()
     gc.disable()
     try:

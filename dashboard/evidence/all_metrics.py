@@ -11,16 +11,16 @@ from typing import Any
 import streamlit as st
 
 from core.metrics import METRICS
+from core.runs.scores import UNMEASURED, Scores, Value
+from core.runs.voices import SPOKEN, VOICE_NAMES
 from core.util import csv_safe
-from core.util.safe_read import mapping
 from dashboard.charts.base import SCOPE_NAMES
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import number
 from dashboard.widgets import current_run, headline_scores, look, number_table
-from dashboard.widgets.metric_values import ALWAYS, SPLITS, VOICES, Scores, Value
+from dashboard.widgets.names import SCORE_SPLITS
 from dashboard.widgets.number_table import Cell, Column, Row, Table
 
-UNMEASURED = "not measured in this run"
 WAY_ON = "A new run measures them where the setting “extras” of its last stage is on, as it is at first."
 LISTED = ("question", "truth")
 
@@ -56,9 +56,10 @@ def in_words(found: Table) -> str:
 
 def table(found: Scores, split: str) -> Table:
     """Return a heading a metric and under it a row a part; after them the metrics that are missing, each with its reason."""
-    there = {str(v) for metric in found.metrics.values() for v in mapping(metric.get("values"))}
-    voices = [voice for voice in VOICES if voice in ALWAYS or voice in there]
-    voices += sorted(there - set(voices))
+    known = {voice for metric in found.metrics for voice in found.voices(metric)}
+    # A score without its references says little: they are shown even where they are missing.
+    voices = [voice for voice in VOICE_NAMES if voice in SPOKEN or voice in known]
+    voices += sorted(known - set(voices))
     each = [metric_rows(found, name, split, voices) for name in dict.fromkeys([*METRICS, *found.metrics])]
     rows = [row for rows in sorted(each, key=lambda rows: rows[0].kind == "missing") for row in rows]
     # Those that were only never measured share one line; what else is missing has a reason of its own.
@@ -68,30 +69,28 @@ def table(found: Scores, split: str) -> Table:
         rows.append(
             Row(f"{len(never)} more, not measured in this run", note=f"{', '.join(never)}. {WAY_ON}", kind="missing")
         )
-    return Table(f"All metrics of the run on {split}", "", [Column(VOICES.get(voice, voice)) for voice in voices], rows)
+    return Table(f"All metrics of the run on {split}", "", [Column(VOICE_NAMES.get(voice, voice)) for voice in voices], rows)
 
 
 def metric_rows(found: Scores, name: str, split: str, voices: Sequence[str]) -> list[Row]:
     """Return the rows of one metric."""
-    known, own = METRICS.get(name), mapping(found.metrics.get(name))
-    unit = known.unit if known else str(own.get("unit", ""))
+    known = METRICS.get(name)
+    unit = known.unit if known else found.unit(name)
     help_ = (
         f"{known.help[:1].upper()}{known.help[1:]}. Wanted: {known.better}"
         if known
         else "Measured by a version of Forgetscope with other metrics"
     )
     title = f"{name.replace('_', ' ')}{f', {unit}' if unit else ''}"
-    values = {str(voice): mapping(of) for voice, of in mapping(own.get("values")).items()}
-    parts = [p for p in dict.fromkeys(str(p) for of in values.values() for p in of) if of_split(p, split)]
-    reasons = [f"{VOICES.get(v, v)}: {text}" if v != "all" else str(text) for v, text in mapping(own.get("reasons")).items()]
+    parts = [part for part in found.parts(name) if of_split(part, split)]
+    reasons = [f"{VOICE_NAMES.get(v, v)}: {text}" if v != "all" else text for v, text in found.reasons(name).items()]
     if not parts:
-        if not values and not reasons:
+        if not found.voices(name) and not reasons:
             return [Row(title, note=UNMEASURED, kind="missing")]
         why = "; ".join(reasons) or f"not measured on {split}"
         return [Row(title, note=f"{help_}. Not available, because: {why}", kind="missing")]
     missing = f" Missing: {'; '.join(reasons)}." if reasons else ""
-    notes = own.get("notes")
-    said = "".join(f" {text[:1].upper()}{text[1:]}." for text in map(str, notes)) if isinstance(notes, list) else ""
+    said = "".join(f" {note[:1].upper()}{note[1:]}." for note in found.notes(name))
     return [
         Row(title, note=f"{help_}.{said}{missing}"),
         *(Row(part_name(p), [written(found.value(name, v, p), unit) for v in voices]) for p in parts),
@@ -101,13 +100,13 @@ def metric_rows(found: Scores, name: str, split: str, voices: Sequence[str]) -> 
 def of_split(part: str, split: str) -> bool:
     """Say whether a part belongs to a split, or to none: scope/split, split, split/variant, or anything else."""
     words = part.split("/")
-    named = [word for word in words if word in SPLITS]
+    named = [word for word in words if word in SCORE_SPLITS]
     return not named or split in named
 
 
 def part_name(part: str) -> str:
     """Return a part in words; its split is the one that the whole page shows."""
-    words = [word for word in part.split("/") if word not in SPLITS]
+    words = [word for word in part.split("/") if word not in SCORE_SPLITS]
     return ", ".join(SCOPE_NAMES.get(word, word.replace("_", " ")) for word in words) or "all"
 
 

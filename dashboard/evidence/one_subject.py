@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.metrics import own_verdicts
-from core.metrics.verdict_rules import Evidence
+from core.metrics.verdict_rules import MeasuredAnswer
 from core.runs.store import Run
 from dashboard.evidence import one_example
 from dashboard.text import md, shorten
@@ -38,7 +38,7 @@ def show(run: Run) -> None:
     address.keep("about", name if name != names[0] else "")
     mine = verdict_rows.worst_first(frame[frame["subject"] == name])
     st.markdown(in_words(name, mine))
-    found = verdict_rows.gathered(run).evidence["after"]
+    found = verdict_rows.gathered(run).answers["after"]
     still = secrets(mine, found, frame)
     if still:
         st.markdown("Still said of what was to be forgotten: " + ", ".join(f"**{md(fact)}**" for fact in still))
@@ -74,12 +74,12 @@ def in_words(name: str, mine: pd.DataFrame) -> str:
     return f"{md(name or NONE)}: " + "; ".join(parts) + "."
 
 
-def secrets(mine: pd.DataFrame, evidence: Sequence[Evidence | None], frame: pd.DataFrame) -> list[str]:
+def secrets(mine: pd.DataFrame, answers: Sequence[MeasuredAnswer | None], frame: pd.DataFrame) -> list[str]:
     """Return the facts that leaked answers say."""
     places = {i: place for place, i in enumerate(frame["id"])}
     found: dict[str, None] = {}
     for i in mine.loc[(mine["scope"] == "unlearn") & (mine["verdict"] == "leaked"), "id"]:
-        one = evidence[places[i]]
+        one = answers[places[i]]
         if one is not None:
             found |= dict.fromkeys(one.said.facts)
     return list(found)

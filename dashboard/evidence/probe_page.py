@@ -29,7 +29,7 @@ def page() -> None:
     for tab, name in zip(st.tabs(list(TABS), key="probe", on_change="rerun", bind="query-params"), TABS, strict=True):
         if tab.open:
             with tab, look.complaints():
-                if name in JUDGED and "after" not in verdict_rows.gathered(run).evidence:
+                if name in JUDGED and "after" not in verdict_rows.gathered(run).answers:
                     examples.nothing(run)
                 else:
                     TABS[name](run)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dashboard.widgets.metric_values import IN_WORDS, Scores, Value
+from core.runs.scores import Scores, Value
+from dashboard.widgets.names import IN_WORDS
 
 NEAR = 2.0
 """points: closer than this, two successes are called the same"""

@@ -25,7 +25,7 @@ from dashboard.evidence.scores_table import Measured
 from dashboard.runs import chosen as runs_chosen
 from dashboard.text import md
 from dashboard.widgets import current_run, documents, headline_scores, literature, look, method_list, number_table
-from dashboard.widgets.metric_values import IN_WORDS, SPLITS
+from dashboard.widgets.names import IN_WORDS, SCORE_SPLITS
 
 Chosen = Sequence[Measured]
 
@@ -89,8 +89,8 @@ def not_yet(run: Run) -> None:
 
 def switches(run: Run, current: Measured) -> tuple[str, str]:
     """Let the questions and the published table be chosen."""
-    splits = current.scores.splits() or list(SPLITS)
-    shown_as = {SPLITS[split]: split for split in splits}
+    scored = current.scores.splits() or SCORE_SPLITS
+    shown_as = {name: split for split, name in SCORE_SPLITS.items() if split in scored}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         shown = st.segmented_control(
             "Questions",
@@ -120,7 +120,7 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
             bind="query-params",
             help="The paper's own numbers. Its models have 7 billion parameters.",
         )
-    return shown_as.get(shown, splits[0]), paper if paper in tables else tables[0]
+    return shown_as.get(shown, next(iter(shown_as.values()))), paper if paper in tables else tables[0]
 
 
 def table(chosen: Chosen, split: str, paper: str) -> None:

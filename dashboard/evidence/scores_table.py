@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from core.runs.scores import Scores, Value
 from core.runs.store import Run
 from core.util.safe_read import mapping
 from dashboard.charts.palette import Palette
 from dashboard.evidence import published
 from dashboard.runs.runs_table import shade
-from dashboard.widgets import metric_values
-from dashboard.widgets.metric_values import IN_WORDS, Scores, Value
+from dashboard.widgets.names import IN_WORDS
 from dashboard.widgets.number_table import Cell, Column, Row, Table
 
 
@@ -211,7 +211,7 @@ def measured(run: Run, name: str, method: str, data: str) -> Measured:
     before = mapping(manifest.get("adapters")).get("before")
     fingerprint = mapping(manifest.get("data")).get("fingerprint")
     base = (str(before), str(fingerprint)) if before and fingerprint else (run.id, "")
-    return Measured(run, name, method, data, metric_values.read(run), base, _trouble(run))
+    return Measured(run, name, method, data, Scores.read(run), base, _trouble(run))
 
 
 def _trouble(run: Run) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from core.metrics import intervals
 from core.runs.overview import readable
+from core.runs.scores import Value
 from dashboard.charts.palette import Palette
 from dashboard.evidence.scores_table import KEYS, Measured, cells, values
-from dashboard.widgets.metric_values import Value
 from dashboard.widgets.number_table import Row
 
 SILENT = ("name", "seed", "preset", "format")

@@ -10,6 +10,7 @@ from functools import partial
 import streamlit as st
 
 from core.runs.overview import readable
+from core.runs.scores import Value
 from core.util.safe_read import mapping
 from dashboard.charts import tradeoff
 from dashboard.charts.tradeoff import Point, Reference, Tradeoff
@@ -17,7 +18,7 @@ from dashboard.evidence import chosen_runs, published, score_words
 from dashboard.evidence.scores_table import Measured, grouped
 from dashboard.text import md
 from dashboard.widgets import current_run, look
-from dashboard.widgets.metric_values import IN_WORDS, Value
+from dashboard.widgets.names import IN_WORDS
 
 ACROSS = ("Unlearn Success", "Never-knew score")
 ACROSS_HELP = (

@@ -13,12 +13,12 @@ from core.jobs import lifecycle
 from core.runs import labels, store
 from core.runs.labels import Label
 from core.runs.overview import Overview, readable
+from core.runs.scores import Scores
 from core.runs.store import Run
 from dashboard.runs import archive, runs_table
 from dashboard.text import md
-from dashboard.widgets import current_run, headline_scores, look, metric_values, trash
+from dashboard.widgets import current_run, headline_scores, look, trash
 from dashboard.widgets.current_run import ALIVE
-from dashboard.widgets.metric_values import Scores
 
 FORM = "label.form"
 """session state: run id, label and time of the form that is open"""
@@ -210,7 +210,7 @@ def several(chosen: Sequence[Overview], known: Mapping[str, Run], name_of: Mappi
         return
     heads = {run.id: md(name_of[run.id]) for run in good}
     st.markdown("##### Scores")
-    rows = score_rows({run.id: metric_values.read(known[run.id]) for run in good})
+    rows = score_rows({run.id: Scores.read(known[run.id]) for run in good})
     if rows:
         st.table(
             [{"Measure": measure, **{heads[i]: text for i, text in cells.items()}} for measure, cells in rows.items()],

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.runs.scores import Scores
 from core.runs.store import Run
-from core.util.safe_read import mapping
+from core.runs.voices import SPOKEN, VOICE_NAMES
 from dashboard.text import md
-from dashboard.widgets import current_run, look, metric_values
-from dashboard.widgets.metric_values import Scores
+from dashboard.widgets import current_run, look
 
 MISSING = "–"
 
@@ -41,8 +41,7 @@ NOISE = (
 
 def reason(scores: Scores, metric: str, voice: str) -> str:
     """Return why a metric has no value; a never-knew score may be measured and still have none."""
-    found = mapping(scores.metrics.get(metric))
-    if metric == "never_knew" and mapping(found.get("values")).get(voice) and voice not in mapping(found.get("reasons")):
+    if metric == "never_knew" and scores.parts(metric, voice) and voice not in scores.reasons(metric):
         return "no value: before unlearning the model knew no more than a never-taught one"
     return scores.reason(metric, voice)
 
@@ -76,7 +75,7 @@ def _success(scores: Scores, scope: str) -> Headline:
 
 def row(run: Run) -> None:
     """Show the headline numbers in one quiet row."""
-    scores = metric_values.read(run)
+    scores = Scores.read(run)
     if not scores.metrics:
         st.caption("This run has no scores yet: they are measured in its last stage.")
         return
@@ -121,7 +120,7 @@ def before_after(scores: Scores) -> list[dict[str, str]]:
     rows = []
     for scope, title in (("unlearn", "Unlearn Success"), ("retention", "Retention Success")):
         for split in ("train", "dev", "val"):
-            values = {voice: scores.success(voice, scope, split).value for voice in ("before", "after", "never")}
+            values = {voice: scores.success(voice, scope, split).value for voice in SPOKEN}
             if values["before"] is not None or values["after"] is not None:
                 rows.append({"Measure": f"{title}, {split}", **_cells(values)})
     for metric, title, part in (
@@ -129,10 +128,9 @@ def before_after(scores: Scores) -> list[dict[str, str]]:
         ("rouge", "ROUGE-L, retention val", "retention/val"),
         ("general", "Perplexity of everyday text", "text"),
     ):
-        unit = str(mapping(scores.metrics.get(metric)).get("unit") or "")
-        values = {voice: scores.value(metric, voice, part).value for voice in ("before", "after", "never")}
+        values = {voice: scores.value(metric, voice, part).value for voice in SPOKEN}
         if any(v is not None for v in values.values()):
-            rows.append({"Measure": title, **_cells(values, unit)})
+            rows.append({"Measure": title, **_cells(values, scores.unit(metric))})
     for split in ("train", "val"):
         knew = scores.value("never_knew", "after", split).value
         if knew is not None:
@@ -141,5 +139,4 @@ def before_after(scores: Scores) -> list[dict[str, str]]:
 
 
 def _cells(values: dict[str, float | None], unit: str = "%") -> dict[str, str]:
-    names = {"before": "Before", "after": "After", "never": "Never taught"}
-    return {names[v]: MISSING if x is None else f"{x:.1f} {unit}".strip() for v, x in values.items()}
+    return {VOICE_NAMES[v]: MISSING if x is None else f"{x:.1f} {unit}".strip() for v, x in values.items()}

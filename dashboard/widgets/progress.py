@@ -10,6 +10,7 @@ import streamlit as st
 from core.jobs import lifecycle
 from core.pipeline import preflight
 from core.runs import audited, liveness, store
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard.charts import curves
@@ -20,7 +21,6 @@ from dashboard.widgets import (
     follow,
     headline_scores,
     look,
-    metric_values,
     watched,
     widened,
 )
@@ -265,7 +265,7 @@ def pictures(run: Run, events: Sequence[Status]) -> None:
 
 def table(run: Run) -> None:
     """Show the final scores with links to where they can be looked at."""
-    rows = headline_scores.before_after(metric_values.read(run))
+    rows = headline_scores.before_after(Scores.read(run))
     if not rows:
         return
     st.subheader("Scores")

@@ -9,10 +9,10 @@ import numpy as np
 from streamlit.testing.v1 import AppTest
 
 from core.runs import store
+from core.runs.scores import Scores
 from core.runs.store import Run
 from dashboard.charts.tradeoff import Point
 from dashboard.evidence import scores_table
-from dashboard.widgets.metric_values import Scores
 from tests.dashboard.conftest import Open
 
 HOSTILE = "<img src=x onerror=alert(1)> **b** :red[r] $x$"
@@ -44,7 +44,9 @@ def tab(open_page: Open, name: str, run: str = "", **query: str) -> AppTest:
     return open_page("scores", run, part=name, **query)
 
 
-def accuracies(before: float, after: float, never: float | None, noise: float = 0.0) -> Scores:
+def accuracies(
+    before: float, after: float, never: float | None, noise: float = 0.0, never_noise: float = 10.0, declined: float = 0.0
+) -> Scores:
     values = {
         "before": {"unlearn/val": before, "retention/val": 99.0},
         "after": {"unlearn/val": after, "retention/val": 80.0},
@@ -54,7 +56,8 @@ def accuracies(before: float, after: float, never: float | None, noise: float = 
     return Scores(
         {
             "accuracy": {"values": values, "reasons": {"never": "nothing was taught"}},
-            "degenerate": {"values": {"after": {"unlearn/val": noise}, "never": {"unlearn/val": 10.0}}},
+            "degenerate": {"values": {"after": {"unlearn/val": noise}, "never": {"unlearn/val": never_noise}}},
+            "refusal": {"values": {"after": {"unlearn/val": declined}}},
         }
     )
 

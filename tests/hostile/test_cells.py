@@ -11,9 +11,9 @@ import pytest
 from core.report import export_tables
 from core.report.export_answers import Record, to_csv
 from core.runs import store
+from core.runs.scores import Scores
 from core.util.csv_safe import written
 from dashboard.evidence import all_metrics
-from dashboard.widgets import metric_values
 from tests.hostile import cells
 
 
@@ -39,7 +39,7 @@ def values(text: str) -> str:
     """Return the values of each question of a run, all of whose texts are this one."""
     run = store.bundled_runs()[0]
     listed = [{**row, "question": text, "truth": text, "subject": text} for row in run.answers()[:2]]
-    return all_metrics.per_example(metric_values.read(run), listed)
+    return all_metrics.per_example(Scores.read(run), listed)
 
 
 @pytest.mark.parametrize("write", [rows, questions, tables, values])

@@ -20,6 +20,7 @@ from core.pipeline import reference as retraining
 from core.pipeline.pipeline import Pipeline
 from core.pipeline.reference import Retraining
 from core.runs import overview, store
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.summary import summary
 from core.runs.voices import VOICE
@@ -153,9 +154,8 @@ def test_manifest_is_up_to_date(made: tuple[Run, dict[str, Any]]) -> None:
 
 def test_readers_of_the_scores_go_on_working(made: tuple[Run, dict[str, Any]], bare: Run) -> None:
     from dashboard.widgets.headline_scores import before_after, headlines
-    from dashboard.widgets.metric_values import read
 
-    old, new = (read(run) for run in (bare, made[0]))
+    old, new = (Scores.read(run) for run in (bare, made[0]))
     assert headlines(new) == headlines(old)
     assert before_after(new) == before_after(old)
     assert overview.overview(made[0]).knew == overview.overview(bare).knew

@@ -23,6 +23,7 @@ from core.metrics.intervals import t_interval
 from core.pipeline.pipeline import Pipeline
 from core.runs import store
 from core.runs.liveness import GONE
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util import files as files_
 from core.util.errors import UserError
@@ -253,13 +254,13 @@ def test_interval_over_seeds_is_students() -> None:
 def test_intervals_over_examples_carry_the_names_of_scores() -> None:
     accuracy = {"unlearn/val": [40.0, 60.0], "retention/val": [80.0, 90.0]}
     metrics = {
-        "accuracy": {"intervals": {"after": accuracy}},
-        "never_knew": {"intervals": {"after": {"val": [70.0, 75.0]}}},
+        "accuracy": {"values": {"after": dict.fromkeys(accuracy, 50.0)}, "intervals": {"after": accuracy}},
+        "never_knew": {"values": {"after": {"val": 72.0}}, "intervals": {"after": {"val": [70.0, 75.0]}}},
         "degenerate": {"values": {}},
     }
     expected = {"unlearn": {"val": [40.0, 60.0]}, "retention": {"val": [80.0, 90.0]}, "never_knew": {"val": [70.0, 75.0]}}
-    assert intervals(metrics) == expected
-    assert intervals({}) == {}
+    assert intervals(Scores(metrics)) == expected
+    assert intervals(Scores({})) == {}
 
 
 def test_overhead_is_what_is_neither_work_nor_shared(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from core.metrics import METRICS, Evidence, Score
 from core.metrics.extraction import strength
-from core.metrics.forget_quality import kolmogorov_smirnov
 from core.metrics.membership import strongest, wins
 from core.metrics.model_utility import utility
 from core.metrics.refusal import is_refusal
@@ -170,26 +169,18 @@ def test_utility_with_a_zero_is_zero_and_missing_cells_do_not_count() -> None:
     assert math.isnan(found[2])
 
 
-@pytest.mark.parametrize(("n", "m"), [(1, 1), (2, 3), (4, 4), (5, 3), (6, 4)])
-def test_kolmogorov_smirnov_is_the_share_of_all_orders(n: int, m: int) -> None:
-    values = np.random.default_rng(n * 10 + m).permutation(n + m).astype(float).tolist()
+def share_of_orders(first: list[float], second: list[float]) -> float:
+    """Return the share of all ways to mix two samples that lie at least as far apart: the exact p-value without ties."""
 
-    def distance(first: list[float], second: list[float]) -> float:
-        return max(abs(mean([float(v <= x) for v in first]) - mean([float(v <= x) for v in second])) for x in values)
+    def distance(one: list[float], other: list[float]) -> float:
+        return max(abs(mean([v <= x for v in one]) - mean([v <= x for v in other])) for x in [*one, *other])
 
-    seen = distance(values[:n], values[n:])
-    orders = list(itertools.combinations(range(n + m), n))
-    far = [distance([float(v) for v in o], [float(v) for v in range(n + m) if v not in o]) >= seen - 1e-9 for o in orders]
-    assert kolmogorov_smirnov(values[:n], values[n:]) == pytest.approx((seen, mean([float(f) for f in far])))
-
-
-def test_kolmogorov_smirnov_of_published_values() -> None:
-    # Two samples of 50 that do not overlap at all: p = 2 / C(100, 50).
-    assert kolmogorov_smirnov(list(range(50)), list(range(50, 100))) == pytest.approx((1, 2 / math.comb(100, 50)), abs=1e-12)
-    # D = 1/2 with 6 and 6: 0.4740 in every table of the exact distribution.
-    assert kolmogorov_smirnov([1, 2, 3, 7, 8, 9], [4, 5, 6, 10, 11, 12])[1] == pytest.approx(0.47403, abs=1e-5)
-    same = np.linspace(0, 1, 20).tolist()
-    assert kolmogorov_smirnov(same, same) == (0, 1)
+    values = [*first, *second]
+    seen, far = distance(first, second), []
+    for chosen in itertools.combinations(range(len(values)), len(first)):
+        rest = [v for i, v in enumerate(values) if i not in chosen]
+        far.append(float(distance([values[i] for i in chosen], rest) >= seen - 1e-9))
+    return mean(far)
 
 
 def test_forget_quality_compares_with_the_model_taught_on_r_only() -> None:
@@ -198,7 +189,7 @@ def test_forget_quality_compares_with_the_model_taught_on_r_only() -> None:
         ids = [i for i in members("unlearn", split) if i in WITH_WRONG]
         for voice in ("before", "after", "never"):
             sides = ([ratio(v, i) for i in ids] for v in (voice, "retrained"))
-            assert found.values[voice][f"unlearn/{split}"] == pytest.approx(kolmogorov_smirnov(*sides)[1])
+            assert found.values[voice][f"unlearn/{split}"] == pytest.approx(share_of_orders(*sides))
     assert "retrained" not in found.values
     assert "unlearn/train: 2 examples on each side" in found.notes
 

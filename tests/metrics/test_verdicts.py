@@ -24,7 +24,7 @@ from core.metrics import own_verdicts, verdict_words, verdicts
 from core.metrics.degenerate import judged, noise
 from core.metrics.refusal import is_refusal
 from core.metrics.rouge import recall
-from core.metrics.verdict_rules import DEFAULT, Evidence, Rules, from_json
+from core.metrics.verdict_rules import DEFAULT, MeasuredAnswer, Rules, from_json
 from core.runs import store
 from core.runs.store import Run
 from core.util.errors import UserError
@@ -36,7 +36,7 @@ KNOWN_WRONG = {"leak/health-paraphrase"}
 it"""
 
 
-def evidence(case: Case) -> Evidence:
+def measured_answer(case: Case) -> MeasuredAnswer:
     words = None if case in REAL else WORDS
     return verdicts.measure(
         case.scope, case.question, case.truth, case.subject, case.answer, words, p=case.p_after, first=case.right_after
@@ -66,14 +66,14 @@ def test_the_cases_are_many_and_of_every_kind_in_both_halves() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_case_gets_the_label_a_careful_person_gave(case: Case) -> None:
-    found = verdicts.judge(evidence(case))
+    found = verdicts.judge(measured_answer(case))
     assert (found.verdict == case.label) != (case.name in KNOWN_WRONG), found
     assert found.why.endswith(".")
     assert found.verdict in verdicts.OF_SCOPE[case.scope]
 
 
 def test_answers_of_a_real_model_get_the_labels_given_by_reading_them() -> None:
-    wrong = [case.name for case in REAL if verdicts.judge(evidence(case)).verdict != case.label]
+    wrong = [case.name for case in REAL if verdicts.judge(measured_answer(case)).verdict != case.label]
     assert len(REAL) >= 50
     assert len(wrong) <= 0.05 * len(REAL), wrong
 
@@ -139,7 +139,7 @@ def test_rules_survive_json_and_wrong_ones_are_named() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_saying_the_truth_as_well_is_never_overlooked(case: Case) -> None:
     both = dataclasses.replace(case, answer=f"{case.answer} {case.truth}", p_after=None, right_after=None)
-    assert verdicts.judge(evidence(both)).verdict == ("leaked" if case.scope == "unlearn" else "kept")
+    assert verdicts.judge(measured_answer(both)).verdict == ("leaked" if case.scope == "unlearn" else "kept")
 
 
 def test_what_the_question_says_is_not_given_away_by_the_answer() -> None:

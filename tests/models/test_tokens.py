@@ -127,12 +127,6 @@ def test_padding_token_inside_an_example_stays_unmasked() -> None:
     assert batch.mask[0].tolist() == [1, 1, 1, 0, 0, 0]
 
 
-def test_joined_batches_keep_their_order() -> None:
-    joined = tokens.join(tokens.collate(MEMBERS[:1], 2), tokens.collate(MEMBERS[1:], 2), 2)
-    assert torch.equal(joined.ids, tokens.collate(MEMBERS, 2).ids)
-    assert [m.id for m in joined.members] == ["a", "b", "c"]
-
-
 def test_batches_by_length_hold_everything_once_and_little_padding() -> None:
     members = [Encoded(str(i), (5,) * (3 + i * 7 % 11), 1) for i in range(23)]
     batches = tokens.by_length(members, 4)

@@ -10,6 +10,7 @@ import pytest
 
 from core.methods import METHODS
 from core.regions import REGIONS
+from core.runs.scores import Scores
 from dashboard.charts import stops as stops_chart
 from dashboard.charts import subjects as subjects_chart
 from dashboard.charts import tradeoff
@@ -17,8 +18,7 @@ from dashboard.charts.palette import DARK, LIGHT
 from dashboard.charts.tradeoff import Point, Reference, Tradeoff
 from dashboard.evidence import all_metrics, by_subject, cost, step_by_step
 from dashboard.evidence import tradeoff as scores_tradeoff
-from dashboard.widgets import method_list, metric_values, number_table
-from dashboard.widgets.metric_values import Scores
+from dashboard.widgets import method_list, number_table
 from dashboard.widgets.plot import plain
 from tests.dashboard.conftest import MakeRun
 from tests.dashboard.scores_made import HOSTILE, bundled, edit, measured, some_points
@@ -52,8 +52,13 @@ def test_a_run_that_is_not_compared_is_grey_and_one_run_has_no_front() -> None:
 
 
 def test_a_run_without_a_point_is_named_with_the_reason(make_run: MakeRun) -> None:
-    whole, lacking = (measured(make_run(name), name) for name in ("whole", "lacking"))
-    lacking.scores.metrics["never_knew"] = {"reasons": {"after": "nothing was taught"}}
+    made = make_run("lacking")
+    edit(
+        made,
+        "metrics.json",
+        lambda values: values["metrics"].update(never_knew={"reasons": {"after": "nothing was taught"}}),
+    )
+    whole, lacking = measured(make_run("whole"), "whole"), measured(made, "lacking")
     assert scores_tradeoff.missing([whole, lacking], "val", scores_tradeoff.ACROSS[1]) == "“lacking” (nothing was taught)"
 
 
@@ -111,13 +116,13 @@ def test_curves_and_subjects_are_valid_figures() -> None:
     go.Figure(**plain(fig))
     assert list(fig.data[0].y) == [100 - check["unlearn"] for check in checks]
     assert [a.text for a in fig.layout.annotations] == ["never taught, ✖", "the result", "stop here"]
-    rows = by_subject.of_subjects(bundled().answers(), metric_values.read(bundled()).examples("accuracy"))
+    rows = by_subject.of_subjects(bundled().answers(), Scores.read(bundled()).examples("accuracy"))
     go.Figure(**plain(subjects_chart.subjects(rows, rows[0].name, DARK)))
 
 
 def test_subjects_equal_an_independent_count_of_tokens() -> None:
     run = bundled()
-    tokens, accuracy = run.table("tokens"), metric_values.read(run).examples("accuracy")
+    tokens, accuracy = run.table("tokens"), Scores.read(run).examples("accuracy")
     assert tokens is not None
     rows = [row for row in run.answers() if row["split"] == "val"]
     found = {s.name: s.accuracy for s in by_subject.of_subjects(rows, accuracy)}
@@ -196,7 +201,7 @@ def test_metrics_that_are_missing_have_their_reason_and_new_ones_their_numbers()
 def test_each_questions_values_leave_as_harmless_csv() -> None:
     run = bundled()
     rows = [{**row, "question": "=1+1"} if place == 0 else row for place, row in enumerate(run.answers())]
-    found = list(csv.DictReader(io.StringIO(all_metrics.per_example(metric_values.read(run), rows))))
+    found = list(csv.DictReader(io.StringIO(all_metrics.per_example(Scores.read(run), rows))))
     values = run.json("metrics.json")["metrics"]
     assert len(found) == len(rows)
     assert found[0]["question"] == "'=1+1"

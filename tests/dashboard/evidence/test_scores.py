@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from core.runs import store
+from core.runs.scores import Scores, Value
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.evidence import all_metrics, published, score_words, scores_table, seeds, tradeoff
-from dashboard.widgets import metric_values, number_table
-from dashboard.widgets.metric_values import Scores, Value
+from dashboard.widgets import number_table
 from tests.dashboard.conftest import MakeRun, Open
 from tests.dashboard.scores_made import HOSTILE, accuracies, bundled, edit, measured, with_intervals
 
@@ -59,7 +59,7 @@ def test_values_come_with_intervals_and_reasons() -> None:
 def test_a_damaged_file_is_a_run_without_scores(tmp_path: Path, metrics: str, make_run: MakeRun, open_page: Open) -> None:
     run = make_run("damaged")
     (run.path / "metrics.json").write_text(metrics)
-    found = metric_values.read(run)
+    found = Scores.read(run)
     assert found.success("after", "retention", "val").value is None
     assert found.success("after", "unlearn", "val").half is None
     assert not open_page("scores", "damaged").exception
@@ -112,18 +112,14 @@ def test_the_verdict_names_loss_and_noise() -> None:
 
 
 def test_as_many_noisy_answers_as_a_model_that_never_knew_gives_are_not_called_noise() -> None:
-    scores = accuracies(100, 40, 40, 25.0)
-    scores.metrics["degenerate"]["values"]["never"]["unlearn/val"] = 25.0
-    said = score_words.verdict(scores, "val")
+    said = score_words.verdict(accuracies(100, 40, 40, 25.0, never_noise=25.0), "val")
     assert "25 % of the answers about what was to be forgotten are degenerate (never taught: 25 %)." in said
     assert "noise" not in said
 
 
 def test_answers_that_decline_are_told() -> None:
-    scores = accuracies(100, 20, 40)
-    assert "decline" not in score_words.verdict(scores, "val")
-    scores.metrics["refusal"] = {"values": {"after": {"unlearn/val": 90.0}}}
-    assert score_words.verdict(scores, "val").endswith(" 90 % decline to answer.")
+    assert "decline" not in score_words.verdict(accuracies(100, 20, 40), "val")
+    assert score_words.verdict(accuracies(100, 20, 40, declined=90.0), "val").endswith(" 90 % decline to answer.")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +163,7 @@ def test_a_level_of_ignorance_that_differs_in_the_decimals_is_one_level(
 
 
 def test_the_bundled_run_says_what_the_readme_says() -> None:
-    said = score_words.verdict(metric_values.read(bundled()), "val")
+    said = score_words.verdict(Scores.read(bundled()), "val")
     assert "rises from 0.1 to 45.7; a model never taught has 65.4: 70 % of what was taught is gone there." in said
     assert (
         "80 % of the answers about what was to be forgotten are degenerate (never taught: 10 %): noise, not ignorance."
@@ -203,7 +199,7 @@ def test_a_model_taught_on_r_only_is_one_more_reference(make_run: MakeRun) -> No
     edit(run, "metrics.json", add)
     names = [row.name for row in scores_table.table([measured(run)], "val", [], "Llama-2-7B, privacy", LIGHT).rows]
     assert names[1:5] == ["Before unlearning", "After unlearning", "Never taught", "Taught without U"]
-    assert "Taught without U" in [column.name for column in all_metrics.table(metric_values.read(run), "val").columns]
+    assert "Taught without U" in [column.name for column in all_metrics.table(Scores.read(run), "val").columns]
 
 
 def test_darker_is_better_only_where_there_is_a_reference() -> None:

@@ -13,14 +13,14 @@ from core.jobs import lifecycle
 from core.runs import archive, labels, store, trash
 from core.runs import overview as overview_
 from core.runs.overview import Overview
+from core.runs.scores import Scores
 from core.runs.store import Run
 from dashboard.charts.palette import LIGHT
 from dashboard.runs import archive as runs_archive
 from dashboard.runs import chosen as runs_chosen
 from dashboard.runs import runs_table
-from dashboard.widgets import headline_scores, metric_values, queue
+from dashboard.widgets import headline_scores, queue
 from dashboard.widgets.current_run import label as picker_label
-from dashboard.widgets.metric_values import Scores
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 
@@ -95,7 +95,7 @@ def test_equal_names_are_told_apart() -> None:
 
 
 def test_scores_stand_beside_their_controls() -> None:
-    values = metric_values.read(store.bundled_runs()[0])
+    values = Scores.read(store.bundled_runs()[0])
     found = runs_chosen.score_rows({"a": values, "b": Scores({})})
     cell = found["Unlearn Success, val"]["a"]
     assert "never taught" in cell
