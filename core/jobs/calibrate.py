@@ -16,7 +16,7 @@ from typing import Any
 from core.config.run_config import RunConfig
 from core.jobs.sweep import Sweep
 from core.jobs.tuning import CHECKS, pair
-from core.models.model_cache import Shelf
+from core.models.model_cache import ModelCache
 from core.pipeline.pipeline import Pipeline
 from core.plan.timing import TIMED, Stopwatch, mean_tokens
 from core.runs.store import Run
@@ -25,7 +25,7 @@ from core.util.errors import UserError
 from core.util.progress import Reporter
 
 
-def settle(sweep: Sweep, run: Run, shelf: Shelf, report: Reporter) -> None:
+def settle(sweep: Sweep, run: Run, cache: ModelCache, report: Reporter) -> None:
     """Write into a trial's configuration how many steps its method makes in the sweep's seconds on its region.
 
     The first trial of each pair pays for the measurement. Raises UserError where not even these few steps succeed.
@@ -38,7 +38,7 @@ def settle(sweep: Sweep, run: Run, shelf: Shelf, report: Reporter) -> None:
     name, config = pair(entry.coordinates), run.config()
     if name not in known:
         report.event("finding", text=f"Measuring how long a step of {name} takes.")
-        known = {**known, name: measure(config, sweep, shelf, report)}
+        known = {**known, name: measure(config, sweep, cache, report)}
         sweep.update(calibration=known)
     count = steps(known[name], float(budget))
     changed = config.with_setting("unlearn.steps", count).with_setting("unlearn.check_every", max(1, -(-count // CHECKS)))
@@ -50,14 +50,14 @@ def steps(measured: dict[str, float], seconds: float) -> int:
     return max(1, int((seconds - measured["before"]) / measured["step"]))
 
 
-def measure(config: RunConfig, sweep: Sweep, shelf: Shelf, report: Reporter) -> dict[str, float]:
+def measure(config: RunConfig, sweep: Sweep, cache: ModelCache, report: Reporter) -> dict[str, float]:
     """Return {"step": seconds of a mean step, "before": seconds before the first one}."""
     scratch = Run(sweep.path / "calibration")
     shutil.rmtree(scratch.path, ignore_errors=True)
     try:
         scratch.path.mkdir()
         config.save(scratch.path / "config.json")
-        return _Calibration(scratch, config, sweep.folder, report, shelf).measure()
+        return _Calibration(scratch, config, sweep.folder, report, cache).measure()
     except OSError as error:
         raise failures.disk_error(scratch.path, error) from error
     finally:
@@ -82,11 +82,11 @@ class _Watch(Stopwatch):
 class _Calibration(Pipeline):
     """The run's own stages up to a few updates, of which nothing is kept but their times."""
 
-    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, shelf: Shelf) -> None:
+    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, cache: ModelCache) -> None:
         few = dataclasses.replace(
             config.unlearn, steps=TIMED + 2, check_every=TIMED + 2, stop="never", retain_floor=0.0, watch=0
         )
-        super().__init__(run, dataclasses.replace(config, unlearn=few), folder, report, shelf)
+        super().__init__(run, dataclasses.replace(config, unlearn=few), folder, report, cache)
 
     def measure(self) -> dict[str, float]:
         for name in ("teach", "preflight", "localize", "region"):

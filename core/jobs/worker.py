@@ -87,12 +87,12 @@ def work(run: Run, within: Run | None = None) -> int:
 
                 Auditing(run, config, log).go()
                 return
-            with launch.crew(config, log) as team:
+            with launch.group(config, log) as team:
                 with process.uncollected():
                     from core.pipeline.pipeline import Pipeline  # torch is imported here, when it is this run's turn
 
-                log.crew = team
-                Pipeline(run, config, run.path.parent, log, crew=team).go()
+                log.group = team
+                Pipeline(run, config, run.path.parent, log, group=team).go()
 
     return reporting(run, alone, within)
 

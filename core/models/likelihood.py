@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from core.models.distributed import ALONE, Crew
+from core.models.distributed import ALONE, Group
 from core.models.tokens import Batch, Encoded, by_length, by_tokens, collate, cost
 from core.util.errors import NoNumbers
 
@@ -283,13 +283,13 @@ def logprobs(
 
 @torch.no_grad()
 def accuracy(
-    model: Any, examples: Sequence[Encoded], pad: int, *, size: int = BATCH, device: Any = "cpu", crew: Crew = ALONE
+    model: Any, examples: Sequence[Encoded], pad: int, *, size: int = BATCH, device: Any = "cpu", group: Group = ALONE
 ) -> float:
     """Return the answer-token accuracy in percent: mean over examples of the mean over tokens."""
     total = 0.0
-    for members in by_length(crew.share(examples, cost), size):
+    for members in by_length(group.shard(examples, cost), size):
         batch = collate(members, pad, device)
         hits = (answer_logits(model, batch).argmax(-1) == batch.targets).float()
         total += float(per_example(hits, batch.owners, len(batch)).sum())
-    (whole,) = crew.sum([torch.tensor(total, dtype=torch.float64)])
+    (whole,) = group.all_reduce([torch.tensor(total, dtype=torch.float64)])
     return 100.0 * float(whole) / len(examples)

@@ -44,11 +44,11 @@ class Beginning(State):
             shutil.rmtree(self.run.path / name, ignore_errors=True)
             if (earlier.path / name).is_dir():
                 shutil.copytree(earlier.path / name, self.run.path / name)
-        self.adapters = merging.load(self.shelf.bare(self.loaded).model, self.dtype, self.run.path)
+        self.adapters = merging.load(self.cache.bare(self.loaded).model, self.dtype, self.run.path)
         self.adapters.set("before", adapter_files.read_tensors(after))
         base = names.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
         self.adapters.save("before", self.run.path / "before", base)
-        self.shelf.keep("", self.adapters)
+        self.cache.keep("", self.adapters)
         self.keys["teach"] = self.adapters.hash("before")
         return f"run {earlier.id}"
 
@@ -58,17 +58,17 @@ class Beginning(State):
             self.adapters = self._read_adapter(self.loaded.adapter)
         else:
             self.adapters = self._attach()
-        self.shelf.keep("", self.adapters)
+        self.cache.keep("", self.adapters)
         base = names.adapter_base(self.loaded.adapter) if self.loaded.adapter else self.config.model.name
         self.adapters.save("before", self.run.path / "before", base)
 
     def _read_adapter(self, folder: Path) -> Adapters:
-        return adapters_.load(self.shelf.bare(self.loaded).model, self.dtype, folder)
+        return adapters_.load(self.cache.bare(self.loaded).model, self.dtype, folder)
 
     def _attach(self) -> Adapters:
         c = self.config.teach
         return adapters_.attach(
-            self.shelf.bare(self.loaded).model,
+            self.cache.bare(self.loaded).model,
             self.dtype,
             rank=c.rank,
             alpha=c.alpha,

@@ -90,10 +90,10 @@ class Changing(Keys):
             source = self._cached("unlearn", key, produce, together=False)
         except Cancelled:
             # Before a first step, or while it waited for another run that makes the same, there is nothing to keep.
-            if self.crew.chief and "after" in self.adapters.names and self.adapters.moved():
+            if self.group.is_main and "after" in self.adapters.names and self.adapters.moved():
                 self._write_after(self.run.path)
             raise
-        if source or not self.crew.chief:
+        if source or not self.group.is_main:
             self.adapters.copy("before", "after")
             self.adapters.set("after", adapter_files.read_tensors(self.run.path / "after" / "region.safetensors"))
             self._verify()
@@ -165,7 +165,14 @@ class Changing(Keys):
             widen.write(folder / "widened.jsonl", widen_.answered(asked, self.voices, self.adapters, self.report))
 
         cached(
-            self.crew, self.folder, "widened", self.widened_key(), self.run, produce, together=False, check=self.report.check
+            self.group,
+            self.folder,
+            "widened",
+            self.widened_key(),
+            self.run,
+            produce,
+            together=False,
+            check=self.report.check,
         )
         found = widen.read(self.run.path / "widened.jsonl")
         self.report.event("widened", **widen.account(asked, found))

@@ -33,7 +33,7 @@ class Ending(Keys):
                 raise UserError(f"There is no example in the split {split}.", fix)
         if not splits:
             return self.voices
-        return Voices(self.loaded, self.corpus.select(split=splits), self.config, self.report, self.crew)
+        return Voices(self.loaded, self.corpus.select(split=splits), self.config, self.report, self.group)
 
     def _answers(self) -> str:
         def produce(folder: Path) -> None:
@@ -83,7 +83,7 @@ class Ending(Keys):
             *self.config.evaluate.splits,
         )
         source = self._cached("evaluate", key, produce)
-        if not self.crew.chief:
+        if not self.group.is_main:
             return source
         tables = [self.reference, pd.read_parquet(self.run.path / "after.parquet")]
         places = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in self.corpus.examples])

@@ -149,9 +149,9 @@ class Extras:
         for voice in names:
             with adapters.active(adapter_of(voice)) as model:
                 judged = self._logprobs(model, light, adapters.device)
-                mine = self.voices.crew.share(every, cost)
+                mine = self.voices.group.shard(every, cost)
                 scored = score(model, mine, self.voices.pad, device=adapters.device, done=self._progress)
-                columns[voice] = self.voices.crew.merged(dict(scored))
+                columns[voice] = self.voices.group.merged(dict(scored))
             found["choices"][voice] = [_options(judged, n, c["options"]) for n, c in enumerate(choices())]
             found["wrong"][voice] = _by_example(judged, self.wrong.texts)
         kept = [e for e in self.unseen if any(e.id == member.id for member in every)]
@@ -183,10 +183,10 @@ class Extras:
 
     def _logprobs(self, model: Any, members: Sequence[Encoded], device: torch.device) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {}
-        for batch in logprobs(model, self.voices.crew.share(members, cost), self.voices.pad, device=device):
+        for batch in logprobs(model, self.voices.group.shard(members, cost), self.voices.pad, device=device):
             found.update(batch)
             self._progress(len(batch))
-        return self.voices.crew.merged(found)
+        return self.voices.group.merged(found)
 
     @torch.no_grad()
     def kl(self, adapters: Adapters, voice: str, kept: Path | None = None) -> list[float]:
@@ -196,8 +196,8 @@ class Extras:
         """
         lines, found = self.voices.general_encoded(), dict[str, float]()
         # What was kept lies in batches of all lines.
-        crew = self.voices.crew if kept is None else ALONE
-        for number, batch in enumerate(self._batches(adapters, crew.share(lines, cost))):
+        group = self.voices.group if kept is None else ALONE
+        for number, batch in enumerate(self._batches(adapters, group.shard(lines, cost))):
             before = self._distributions(adapters, "before", batch)
             if kept is None:
                 other = self._distributions(adapters, voice, batch)
@@ -205,7 +205,7 @@ class Extras:
                 other = torch.from_numpy(np.load(kept / f"{number}.npy")).to(adapters.device)
             each = per_example((before.exp() * (before - other)).sum(-1), batch.owners, len(batch))
             found.update(zip((member.id for member in batch.members), each.tolist(), strict=True))
-        merged = crew.merged(found)
+        merged = group.merged(found)
         return [merged[line.id] for line in lines]
 
     @torch.no_grad()
@@ -227,7 +227,7 @@ class Extras:
 
     def _progress(self, count: int) -> None:
         self._done += count
-        self.voices.report.progress(self.voices.crew.counted(self._done, self._total), self._total, "passages")
+        self.voices.report.progress(self.voices.group.counted(self._done, self._total), self._total, "passages")
 
 
 def _options(judged: Mapping[str, list[float]], number: int, options: Sequence[str]) -> list[float] | None:

@@ -50,7 +50,7 @@ class Keys(State):
         if stage != "teach" and self.taught and self.config.teach.merge:
             weights = [weights, self.keys["teach"], "merged"]
         # Sums over several processes are not the same bits as those of one.
-        also: list[Any] = [self.crew.size] if self.crew.size > 1 else []
+        also: list[Any] = [self.group.size] if self.group.size > 1 else []
         if self.config.model.weights != "full":
             also.append([self.config.model.weights, with_bitsandbytes(self.config.model, self.loaded.model.device.type)])
         if self.loaded.name != "bundled":  # its tokenizer comes with its weights
@@ -67,9 +67,9 @@ class Keys(State):
         return digest([CODE[stage], weights, self.dtype, self.config.model.template, self.config.seed, *also], *parts)
 
     def _cached(self, stage: str, key: str, produce: Callable[[Path], None], *, together: bool = True) -> str:
-        """Bring a stage's files into the run, from the cache or made now: by all processes together or the chief alone."""
+        """Bring a stage's files into the run, from the cache or made now: by all processes or the main one alone."""
         self.keys[stage] = key
-        return cached(self.crew, self.folder, stage, key, self.run, produce, together=together, check=self.report.check)
+        return cached(self.group, self.folder, stage, key, self.run, produce, together=together, check=self.report.check)
 
     def _scales(self) -> Any:
         """Return what B·A is multiplied by: it is in no tensor, so no hash of an adapter knows it."""

@@ -23,7 +23,7 @@ from peft.tuners.lora.layer import ParamWrapper
 
 from core.config.stages import LocalizeConfig
 from core.models.adapters import Adapters, Cell
-from core.models.distributed import ALONE, Crew
+from core.models.distributed import ALONE, Group
 from core.models.likelihood import answer_logits, per_example, token_nll
 from core.models.tokens import Batch, Encoded, by_length, collate, cost
 from core.pipeline.cell_detail import details
@@ -63,7 +63,7 @@ def localize(
     words: torch.Tensor,
     seed: int,
     report: Reporter,
-    crew: Crew = ALONE,
+    group: Group = ALONE,
 ) -> Localization:
     """Compute gradients of both scopes at adapter "before", and what follows from them.
 
@@ -72,7 +72,7 @@ def localize(
     scopes = {"unlearn": perturbed(unlearn, config, words, seed), "retention": perturbed(retention, config, words, seed)}
     total = sum(len(members) for members, _ in scopes.values()) + len(scopes["unlearn"][0])
     total += len(prompts(unlearn)) + len(prompts(retention))
-    counter = Counter(report, total, crew)
+    counter = Counter(report, total, group)
     gradients = {
         scope: gradient(adapters, members, targets, config.batch_size, pad, counter)
         for scope, (members, targets) in scopes.items()
@@ -82,7 +82,7 @@ def localize(
     shares = example_shares(adapters, members, targets, gradients["unlearn"], config.batch_size, pad, counter)
     inside = details(adapters.cells, gradients, adapters.model.get_base_model().config)
     separable = separability(
-        adapters, unlearn, retention, size=config.batch_size, pad=pad, seed=seed, done=counter.add, crew=crew
+        adapters, unlearn, retention, size=config.batch_size, pad=pad, seed=seed, done=counter.add, group=group
     )
     table["auc"] = table["layer"].map(separable.set_index("layer")["auc"])
     return Localization(table, top_contributions(shares, table), inside, separable)
@@ -130,11 +130,11 @@ def gradient(
     """Return G per cell, in float32 on the model's device: the mean over examples of their mean losses' gradients."""
     names = [cell.name for cell in adapters.cells]
     with adapters.trainable("before", names) as parameters, adapters.active("before") as model:
-        for batch, labels in _batches(counter.crew.share(members, cost), targets, size, pad, adapters.device):
+        for batch, labels in _batches(counter.group.shard(members, cost), targets, size, pad, adapters.device):
             counter.report.check()
             (_losses(model, batch, labels).sum() / len(members)).backward()
             counter.add(len(batch), batch.ids.numel())
-        found = dict(zip(names, counter.crew.sum([_taken(parameter) for parameter in parameters]), strict=True))
+        found = dict(zip(names, counter.group.all_reduce([_taken(parameter) for parameter in parameters]), strict=True))
     broken = [name for name, g in found.items() if not torch.isfinite(g).all()]
     if broken:
         raise UserError(f"The gradient of {broken[0]} is not a number.", "Use dtype float32, or check the adapter.")
@@ -202,7 +202,7 @@ def example_shares(
     """
     shares = {name: np.zeros(len(members)) for name in total}
     place = {m.id: i for i, m in enumerate(members)}
-    mine = counter.crew.share(members, cost)
+    mine = counter.group.shard(members, cost)
     simple = [c.name for c in adapters.cells if not isinstance(adapters.layer(c.name), ParamWrapper)]
     rest = [c.name for c in adapters.cells if c.name not in set(simple)]
     with adapters.trainable("before", [c.name for c in adapters.cells]), adapters.active("before") as model:
@@ -217,7 +217,7 @@ def example_shares(
         _drop_gradients(adapters)
         if rest:
             _one_by_one(adapters, model, mine, place, targets, total, rest, pad, shares, counter)
-    summed = counter.crew.sum([torch.from_numpy(values) for values in shares.values()])
+    summed = counter.group.all_reduce([torch.from_numpy(values) for values in shares.values()])
     shares = {name: values.numpy() for name, values in zip(shares, summed, strict=True)}
     norms = {name: float(g.double().norm() ** 2) * len(members) for name, g in total.items()}
     columns = {name: values / norms[name] for name, values in shares.items() if norms[name] > 0}
@@ -308,16 +308,16 @@ def top_contributions(shares: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame
 
 
 class Counter:
-    """Counts examples over the passes of this stage, which the processes of a crew share."""
+    """Counts examples over the passes of this stage, which the processes of a group share."""
 
-    def __init__(self, report: Reporter, total: int, crew: Crew = ALONE) -> None:
+    def __init__(self, report: Reporter, total: int, group: Group = ALONE) -> None:
         """Begin with nothing done. total: of all processes together."""
-        self.report, self.total, self.crew, self.done = report, total, crew, 0
+        self.report, self.total, self.group, self.done = report, total, group, 0
 
     def add(self, count: int, tokens: int) -> None:
         """Count examples that went through one pass. Raises Cancelled where that is asked for."""
         self.report.check()
         self.done += count
         self.report.progress(
-            self.crew.counted(self.done, self.total), self.total, "examples", tokens=tokens * self.crew.size
+            self.group.counted(self.done, self.total), self.total, "examples", tokens=tokens * self.group.size
         )

@@ -23,8 +23,8 @@ from core.data import general_text, sources, widen
 from core.data.corpus import SCOPES
 from core.methods.base import GENERAL, REFUSAL
 from core.models import adapter_files, device, names, quantized
-from core.models.distributed import ALONE, Crew
-from core.models.model_cache import Shelf
+from core.models.distributed import ALONE, Group
+from core.models.model_cache import ModelCache
 from core.pipeline import extras, preflight
 from core.pipeline import localize as localize_
 from core.pipeline import teach as teach_
@@ -52,14 +52,14 @@ class Pipeline(Beginning, Changing, Ending):
         config: RunConfig,
         folder: Path,
         report: Reporter,
-        shelf: Shelf | None = None,
-        crew: Crew = ALONE,
+        cache: ModelCache | None = None,
+        group: Group = ALONE,
     ) -> None:
-        """Load data and model, the latter from the shelf if it is there. Raises UserError for what is wrong with either.
+        """Load data and model, the latter from the cache if it is there. Raises UserError for what is wrong with either.
 
-        crew: the processes that do the run together; all but the chief have a run directory that nobody keeps.
+        group: the processes that do the run together; all but the main process have a run directory that nobody keeps.
         """
-        self.run, self.config, self.folder, self.report, self.crew = run, config, folder, report, crew
+        self.run, self.config, self.folder, self.report, self.group = run, config, folder, report, group
         self.method = own_methods.resolved(config.unlearn.method)
         own_methods.record(config.unlearn.method, run.path)
         self.whole = sources.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
@@ -70,9 +70,9 @@ class Pipeline(Beginning, Changing, Ending):
         for finding in self.corpus.findings():
             report.event("finding", text=finding)
         self.dtype = device.pick_dtype(config.model.dtype, config.model.device)
-        self.shelf = shelf or Shelf()
-        self.loaded = self.shelf.load(config.model, make_room=client.leave)
-        self.voices = Voices(self.loaded, self.corpus.examples, config, report, crew)
+        self.cache = cache or ModelCache()
+        self.loaded = self.cache.load(config.model, make_room=client.leave)
+        self.voices = Voices(self.loaded, self.corpus.examples, config, report, group)
         self.asked = self._asked()
         # Made here, so that data which cannot be widened is refused before anything is taught.
         self.further = widen.questions(self.corpus, config.data.widen, config.seed) if config.data.widen else None
@@ -109,7 +109,7 @@ class Pipeline(Beginning, Changing, Ending):
             )
 
     def go(self) -> dict[str, Any]:
-        """Run all stages and return the summary, which only the chief of a crew has."""
+        """Run all stages and return the summary, which only the main process of a group has."""
         for name in store.STAGES:
             started = time.monotonic()
             self.report.stage(name, "running")
@@ -126,9 +126,9 @@ class Pipeline(Beginning, Changing, Ending):
                 "peak_memory_mb": peak_memory_mb(),
             }
             self.report.stage(name, "reused" if source else "done", seconds=seconds, source=source)
-        if not self.crew.chief:
+        if not self.group.is_main:
             return {}
-        manifest.write(self.run, self.stages, self.loaded, self.corpus, self.adapters, self.config.seed, self.crew.size)
+        manifest.write(self.run, self.stages, self.loaded, self.corpus, self.adapters, self.config.seed, self.group.size)
         return summary(self.run)
 
     # -- the stages -------------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class Pipeline(Beginning, Changing, Ending):
                 pad=self.pad,
                 seed=self.config.seed,
                 report=self.report,
-                crew=self.crew,
+                group=self.group,
             )
             adapters.save("before", folder / "before", self.config.model.name)
             files.write_json(folder / "teach.json", asdict(result))
@@ -161,12 +161,12 @@ class Pipeline(Beginning, Changing, Ending):
         key = self.teach_key()
         source = self._cached("teach", key, produce)
         if source:
-            self.adapters = self.shelf.taught(key) or self._read_adapter(self.run.path / "before")
-        elif not self.crew.chief:
+            self.adapters = self.cache.taught(key) or self._read_adapter(self.run.path / "before")
+        elif not self.group.is_main:
             self.adapters.set("before", adapter_files.read_adapter(self.run.path / "before"))
         if config.merge:
             self._merge()
-        self.shelf.keep("" if config.merge else key, self.adapters)
+        self.cache.keep("" if config.merge else key, self.adapters)
         return source
 
     def _preflight(self) -> str:
@@ -213,7 +213,7 @@ class Pipeline(Beginning, Changing, Ending):
                 words=self._words(),
                 seed=self.config.seed + c.seed_offset,
                 report=self.report,
-                crew=self.crew,
+                group=self.group,
             )
             found.table.to_parquet(folder / "localization.parquet")
             found.contributions.to_parquet(folder / "contributions.parquet")

@@ -12,9 +12,9 @@ from core.data.corpus import Corpus
 from core.data.widen import Asked
 from core.methods.base import Method
 from core.models.adapters import Adapters
-from core.models.distributed import Crew
+from core.models.distributed import Group
 from core.models.loading import Loaded
-from core.models.model_cache import Shelf
+from core.models.model_cache import ModelCache
 from core.models.tokens import Encoded
 from core.pipeline.voices import Voices
 from core.runs.store import Run
@@ -32,8 +32,8 @@ class State:
     folder: Path
     """the runs folder, with the cache"""
     report: Reporter
-    crew: Crew
-    shelf: Shelf
+    group: Group
+    cache: ModelCache
     method: Method
     """the run's own, resolved"""
     whole: Corpus

@@ -86,7 +86,7 @@ class Estimate(Pipeline):
         """Measure what the model states before anything is taught: accuracy on a sample of both scopes."""
         self.earlier = self._go_on() if self.config.teach.from_run else ""
         if not self.earlier and self.taught:
-            self.adapters = self.shelf.keep("", self._attach())
+            self.adapters = self.cache.keep("", self._attach())
         elif not self.earlier:
             self._given_adapter()
         ids = {m.id for scope in SCOPES for m in unlearn_.spread(self._part(scope), SAMPLE)}
