@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from core.config.run_config import RunConfig
 from core.models.distributed import rank, size
 from core.runs.store import Run
+from core.serve import client
 from core.util.errors import Cancelled, UserError
 from core.util.progress import Reporter
 
@@ -121,11 +122,12 @@ def assist(run: Run) -> int:
         place = run.path.parent / ".cache" / "group" / f"{run.id}-{rank()}.partial"
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(place.with_suffix(".lock")), _emptied(place), group(config, Reporter()) as team:
-            from core.pipeline.pipeline import Pipeline
+            from core.pipeline.pipeline import execute
+            from core.pipeline.setup import set_up
 
             mine = Run(place / run.id)
             mine.path.mkdir()
-            Pipeline(mine, config, run.path.parent, Member(team), group=team).go()
+            execute(set_up(mine, config, run.path.parent, Member(team), group=team, make_room=client.leave))
     except Cancelled:
         return 130
     except UserError:

@@ -15,6 +15,7 @@ from core import probes
 from core.jobs import lifecycle, limits
 from core.runs import askable, locks, store
 from core.runs.store import Run
+from core.serve import client
 from core.util import files
 from core.util.errors import UserError
 
@@ -64,6 +65,6 @@ def work(found: Run) -> int:
     def make(log: Log) -> None:
         with turn(run.config(), log):
             log.begin()
-            probes.examine(run, wanted["probes"], log, wanted["settings"], folder=found.path.parent.parent)
+            probes.examine(run, wanted["probes"], log, wanted["settings"], found.path.parent.parent, client.leave)
 
     return reporting(found, make)

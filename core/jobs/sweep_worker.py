@@ -17,6 +17,7 @@ from core.jobs.sweep import Sweep, members
 from core.jobs.worker import queue_folder, reporting, turn
 from core.runs import store
 from core.runs.store import Run
+from core.serve import client
 from core.util import access, process
 from core.util.errors import Cancelled, UserError
 
@@ -90,7 +91,8 @@ def _one(sweep: Sweep, run: Run, cache: ModelCache) -> None:
     """Execute one run of a sweep; what goes wrong stays in its own status."""
     with process.uncollected():
         from core.jobs import calibrate, unlearning_series
-        from core.pipeline.pipeline import Pipeline
+        from core.pipeline.pipeline import execute
+        from core.pipeline.setup import set_up
         from core.util.progress import forget_peak_memory
 
     def go(log: Log) -> None:
@@ -98,10 +100,10 @@ def _one(sweep: Sweep, run: Run, cache: ModelCache) -> None:
         log.begin()
         if sweep.kind == "tune":
             calibrate.settle(sweep, run, cache, log)
-        pipeline = Pipeline(run, run.config(), sweep.folder, log, cache)
-        pipeline.go()
+        state = set_up(run, run.config(), sweep.folder, log, cache=cache, make_room=client.leave)
+        execute(state)
         if sweep.kind == "requests":
-            unlearning_series.measure(sweep, run, pipeline)
+            unlearning_series.measure(sweep, run, state)
 
     forget_peak_memory()
     # After anything but a good end the model may be in the middle of something: the next run loads it anew.

@@ -1,19 +1,15 @@
-"""TODO say what this is."""
+"""A stage's files, from the cache or made now, for a run that several processes may do together."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.models.distributed import Group
 from core.runs import stage_files
 from core.runs.store import Run
 from core.util.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 @contextlib.contextmanager

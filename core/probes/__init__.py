@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -130,6 +130,7 @@ def examine(
     report: Reporter | None = None,
     settings: Mapping[str, Any] | None = None,
     folder: Path | None = None,
+    make_room: Callable[[], object] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Load the model, make the named probes (none: all) and write each finding at once; return them.
 
@@ -140,7 +141,7 @@ def examine(
     with process.uncollected():
         from core.probes.workbench import open_bench  # torch is imported here
 
-    bench, found = open_bench(run, report), {}
+    bench, found = open_bench(run, report, make_room), {}
     place, digest = home(run, folder), bench.adapters.hash("after")
     try:
         place.mkdir(parents=run.bundled, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,17 +11,15 @@ from jinja2 import TemplateError
 
 from core.data import sources
 from core.data.corpus import Example
-from core.models import device, loading, merging
 from core.models.adapters import Adapters
 from core.models.generate import Request, generate
 from core.models.loading import Loaded
 from core.models.tokens import Encoded, rendered
+from core.pipeline.finished import open_finished
 from core.pipeline.voices import Voices, adapter_of
 from core.probes.back import Back
 from core.probes.base import Unavailable
-from core.runs.askable import no_never, unlearned
 from core.runs.store import Run
-from core.serve import client
 from core.util.progress import Reporter
 
 SLACK = 12
@@ -186,13 +184,11 @@ def questions_of(run: Run) -> list[Example]:
     return found or list(sources.load(run.config().data, run.config().seed).examples)
 
 
-def open_bench(run: Run, report: Reporter) -> Bench:
-    """Load a run's model and its voices. Raises UserError where the run has no unlearned model, or its base is not here."""
-    config, after = run.config(), unlearned(run)
-    loaded = loading.load(config.model, client.leave)
-    dtype = device.pick_dtype(config.model.dtype, config.model.device)
-    adapters = merging.both(loaded.model, dtype, run.path, after)
-    why = str(((run.json("recorded.json") or {}).get("missing") or {}).get("never", ""))
-    why = why or no_never(run)
-    voices = ("before", "after") if why else ("before", "after", "never")
-    return Bench(run, report, loaded, adapters, questions_of(run), voices, {"never": why} if why else {})
+def open_bench(run: Run, report: Reporter, make_room: Callable[[], object] | None = None) -> Bench:
+    """Load a run's model and its voices. Raises UserError where the run has no unlearned model, or its base is not here.
+
+    make_room: asked to free memory where the base does not fit.
+    """
+    opened = open_finished(run, make_room=make_room)
+    why = {"never": opened.why_no_never} if opened.why_no_never else {}
+    return Bench(run, report, opened.loaded, opened.adapters, questions_of(run), opened.voices, why)

@@ -19,10 +19,11 @@ from core.config.run_config import RunConfig
 from core.config.stages import AnswersConfig, ModelConfig
 from core.data import sources
 from core.data.corpus import SCOPES, Example
-from core.models import device, loading, merging, names, weight_files
+from core.models import names, weight_files
 from core.models.generate import Request, Spelling, drawn, stream
 from core.models.likelihood import TokenScores, accuracy, score
 from core.models.tokens import Encoded, encode, ends_of_answer, prompt_ids, prompt_text
+from core.pipeline.finished import open_finished
 from core.pipeline.unlearn_loop import spread
 from core.probes.lens import maps
 from core.runs import askable, audited
@@ -230,12 +231,12 @@ class Service:
         base = dataclasses.replace(self.config.model, template=""), weight_files.stamp(source)
         if kept != base:
             self.clear()
-            self.loaded = loading.load(self.config.model)
-            dtype = device.pick_dtype(self.config.model.dtype, self.config.model.device)
-            self.adapters = merging.both(self.loaded.model, dtype, run.path, after)
+            opened = open_finished(run)
         else:
             # A run of another rank does not fit the adapters in memory, so the base is wrapped anew.
-            self.adapters = merging.both(self.adapters.release(), self.adapters.dtype, run.path, after)
+            self.adapters.release()
+            opened = open_finished(run, base=self.loaded)
+        self.loaded, self.adapters = opened.loaded, opened.adapters
         self.speakers = Speakers(self.adapters, run, folder)
         self.model, self.stamp = base, stamp
 

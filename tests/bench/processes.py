@@ -46,7 +46,7 @@ def _seconds(processes: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Localize as one process of those that were started, and let the main one print the median seconds, the first left out."""
+    """Localize as one process of those that were started, and let the main one print the median seconds after the first."""
     from core.config.stages import LocalizeConfig
     from core.pipeline.localize import localize
 

@@ -14,7 +14,6 @@ import torch
 
 from core.data.corpus import Corpus
 from core.models.tokens import Encoded
-from core.pipeline.pipeline import Pipeline
 from core.pipeline.separability import (
     FOLDS,
     RIDGE,
@@ -26,6 +25,7 @@ from core.pipeline.separability import (
     separability,
     split,
 )
+from core.pipeline.setup import set_up
 from tests.naive import Bench, Recorder, plain_model
 from tests.pipeline.test_pipeline import execute, small
 from tests.tiny import ARCHITECTURES
@@ -152,7 +152,7 @@ def test_only_train_questions_are_read(
 
     monkeypatch.setattr("core.pipeline.localize.separability", watched)
     run, _ = execute(small(tiny_llama, tiny_data, data__dev_share=0.5, region="separable", region__amount="1"), tmp_path)
-    corpus: Corpus = Pipeline(run, run.config(), tmp_path, Recorder()).corpus
+    corpus: Corpus = set_up(run, run.config(), tmp_path, Recorder()).corpus
     assert {m.id for m in seen} == {e.id for e in corpus.examples if e.split == "train"}
     assert len(corpus.select(None, "dev")) > 0
     table, found = run.table("localization"), run.table("separability")
