@@ -69,7 +69,7 @@ def _accuracy(state: State, adapter: str | None) -> dict[str, Any]:
     examples, adapters = state.whole.examples, state.adapters
     encoded = state.voices.encode(examples)
     with adapters.active(adapter) as model:
-        scored = score(model, encoded, state.voices.pad, size=state.config.evaluate.batch_size, device=adapters.device)
+        scored = score(model, encoded, size=state.config.evaluate.batch_size)
         right = {name: 100 * found.accuracy for name, found in scored}
     forget = [e for e in examples if e.scope == "unlearn"]
     return {

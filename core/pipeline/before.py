@@ -27,7 +27,6 @@ def taught(state: State, folder: Path) -> None:
         unlearn,
         retention,
         state.config.teach,
-        pad=state.voices.pad,
         seed=state.config.seed,
         report=state.report,
         group=state.group,

@@ -16,7 +16,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class Extras:
         example = Example(name, question, answer, "", "", "")
         made = encode(tokenizer, self.voices.config.model.template, example, max_tokens=sys.maxsize)
         ids = made.ids if ends else made.ids[:-1]
-        return [Encoded(name, ids, made.start)] if len(ids) <= self.voices.room else []
+        return [replace(made, ids=ids)] if len(ids) <= self.voices.room else []
 
     def material(self) -> dict[str, Any]:
         """Return what is judged, so that the numbers can be read without the data."""
@@ -148,9 +148,9 @@ class Extras:
         columns: dict[str, dict[str, TokenScores]] = {}
         for voice in names:
             with adapters.active(adapter_of(voice)) as model:
-                judged = self._logprobs(model, light, adapters.device)
+                judged = self._logprobs(model, light)
                 mine = self.voices.group.shard(every, cost)
-                scored = score(model, mine, self.voices.pad, device=adapters.device, done=self._progress)
+                scored = score(model, mine, done=self._progress)
                 columns[voice] = self.voices.group.merged(dict(scored))
             found["choices"][voice] = [_options(judged, n, c["options"]) for n, c in enumerate(choices())]
             found["wrong"][voice] = _by_example(judged, self.wrong.texts)
@@ -167,7 +167,7 @@ class Extras:
         if self._done == self._total:  # nobody counted them before
             self._done, self._total = 0, len(own)
         with adapters.active("before") as model:
-            fluent = self._logprobs(model, own, adapters.device)
+            fluent = self._logprobs(model, own)
         return {
             voice: {e.id: _mean(fluent[f"{voice}#{e.id}"]) for e in self.examples if f"{voice}#{e.id}" in fluent}
             for voice in answers
@@ -181,9 +181,9 @@ class Extras:
             for passage in self._encoded(f"{voice}#{e.id}", e.question, said.get(e.id, ""), ends=False)
         ]
 
-    def _logprobs(self, model: Any, members: Sequence[Encoded], device: torch.device) -> dict[str, list[float]]:
+    def _logprobs(self, model: Any, members: Sequence[Encoded]) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {}
-        for batch in logprobs(model, self.voices.group.shard(members, cost), self.voices.pad, device=device):
+        for batch in logprobs(model, self.voices.group.shard(members, cost)):
             found.update(batch)
             self._progress(len(batch))
         return self.voices.group.merged(found)
@@ -219,7 +219,7 @@ class Extras:
         vocabulary = int(adapters.model.get_output_embeddings().weight.shape[0])
         for part in by_tokens(lines, max(1, MEMORY // (4 * vocabulary))):
             self.voices.report.check()
-            yield collate(part, self.voices.pad, adapters.device)
+            yield collate(part, adapters.device)
 
     def _distributions(self, adapters: Adapters, voice: str, batch: Batch) -> torch.Tensor:
         with adapters.active(adapter_of(voice)) as model:

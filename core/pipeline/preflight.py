@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from core.config.run_config import RunConfig
 from core.data import facts
 from core.data.corpus import SCOPES, SPLITS, Corpus
+from core.metrics import accuracy
 from core.util.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ def knowledge(corpus: Corpus, tokens: pd.DataFrame, answers: Mapping[str, str], 
     within: example -> its true answer as far as an answer may be long; what stands after that cannot be asked for. Also
     "tokens": the accuracy on U-train, by which the model is judged where there is no fact at all.
     """
-    from core.metrics import accuracy
-
     right = {
         f"{scope}/{split}": accuracy.mean(tokens, "before", [e.id for e in part])
         for scope in SCOPES

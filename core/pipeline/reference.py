@@ -53,7 +53,6 @@ def _retrained(state: State, folder: Path) -> None:
         others,
         retention,
         state.config.teach,
-        pad=state.voices.pad,
         seed=state.config.seed,
         report=state.report,
     )

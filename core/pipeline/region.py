@@ -23,7 +23,6 @@ def located(state: State, folder: Path) -> None:
         state.encoded("unlearn", "train"),
         state.encoded("retention", "train"),
         config,
-        pad=state.voices.pad,
         words=state.words(),
         seed=state.config.seed + config.seed_offset,
         report=state.report,

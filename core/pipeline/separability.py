@@ -12,6 +12,7 @@ AUC: share of pairs (one question of each scope) that the held-out scores put in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,6 @@ def separability(
     retention: Sequence[Encoded],
     *,
     size: int,
-    pad: int,
     seed: int,
     done: Callable[[int, int], None],
     group: Group = ALONE,
@@ -47,7 +47,7 @@ def separability(
     if not layers:
         return pd.DataFrame(columns=["layer", "auc", "low", "high"], dtype=float)
     scopes = [prompts(members) for members in (unlearn, retention)]
-    states = hidden_states(adapters, [m for members in scopes for m in members], size, pad, done, group)
+    states = hidden_states(adapters, [m for members in scopes for m in members], size, done, group)
     is_unlearn = np.repeat([True, False], [len(members) for members in scopes])
     folds = split(is_unlearn, seed)
     rows = []
@@ -60,7 +60,7 @@ def separability(
 
 def prompts(members: Sequence[Encoded]) -> list[Encoded]:
     """Return the questions alone, each wording once: the same question in two folds would tell itself."""
-    alone = {m.ids[: m.start]: Encoded(m.id, m.ids[: m.start], m.start) for m in members}
+    alone = {m.ids[: m.start]: replace(m, ids=m.ids[: m.start]) for m in members}
     return list(alone.values())
 
 
@@ -69,7 +69,6 @@ def hidden_states(
     adapters: Adapters,
     everybody: Sequence[Encoded],
     size: int,
-    pad: int,
     done: Callable[[int, int], None],
     group: Group = ALONE,
 ) -> np.ndarray:
@@ -94,7 +93,7 @@ def hidden_states(
     try:
         with adapters.active("before") as model:
             for part in by_length(members, size):
-                batch = collate(part, pad, adapters.device)
+                batch = collate(part, adapters.device)
                 model.get_base_model().base_model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
                 ends = [m.start - 1 for m in part]
                 last = torch.stack([seen[depth][range(len(part)), ends].float().cpu() for depth in range(len(blocks) + 1)])

@@ -66,10 +66,10 @@ class Context:
     """One step's batch and everything that can be known about it; `load` moves on to the next."""
 
     def __init__(
-        self, adapters: Adapters, region: Sequence[str], supply: Supply, pad: int, seed: int, report: Reporter | None = None
+        self, adapters: Adapters, region: Sequence[str], supply: Supply, seed: int, report: Reporter | None = None
     ) -> None:
         """Begin without a batch. The model must be active with adapter "after"."""
-        self.adapters, self.supply, self.pad = adapters, supply, pad
+        self.adapters, self.supply = adapters, supply
         self.report = report or Reporter()
         self.device = adapters.device
         self.parameters: dict[str, torch.nn.Parameter] = {name: adapters.tensor("after", name) for name in region}
@@ -89,7 +89,7 @@ class Context:
         """Take the step's examples, stream by stream."""
         self.step = step
         self.members = {stream: list(given) for stream, given in members.items()}
-        self.batch: Batch = collate([m for given in self.members.values() for m in given], self.pad, self.device)
+        self.batch: Batch = collate([m for given in self.members.values() for m in given], self.device)
         self.again()
 
     def again(self) -> None:
@@ -216,7 +216,7 @@ class Context:
         head = self.adapters.model.get_output_embeddings()
         with self.adapters.active(None if voice == "never" else voice):
             for group in by_length(members, 32):
-                batch = collate(group, self.pad, self.device)
+                batch = collate(group, self.device)
                 layers: dict[int, torch.Tensor] = {} if layer is None else {layer: torch.empty(0)}
                 seen: list[torch.Tensor] = []
                 # Registered first, so it sees the hidden states of all positions.
@@ -246,7 +246,7 @@ class Context:
         everything = list(self.supply.forget if stream == FORGET else self.supply.retain)
         for group in by_length(everything, size):
             self.report.check()
-            batch = collate(group, self.pad, self.device)
+            batch = collate(group, self.device)
             nll = token_nll(self._run(batch, {}), batch.targets)
             (per_example(nll, batch.owners, len(batch)).sum() / len(everything)).backward()
         found = {}

@@ -48,7 +48,6 @@ def teach(
     retention: Sequence[Encoded],
     config: TeachConfig,
     *,
-    pad: int,
     seed: int,
     report: Reporter,
     group: Group = ALONE,
@@ -75,7 +74,7 @@ def teach(
             with adapters.active("before") as model:
                 for place, part in enumerate(_batches(members, config.batch_size, source), start=1):
                     report.check()
-                    _step(model, part, pad, adapters.device, losses, hits, parameters, steps)
+                    _step(model, part, adapters.device, losses, hits, parameters, steps)
                     if not all(math.isfinite(losses[m.id]) for m in part):
                         raise UserError("Teaching diverged: the loss is not a number.", "Lower teach.learning_rate.")
                     optimizer.step()
@@ -91,7 +90,7 @@ def teach(
             # Accuracy while training lags behind, so an exact measurement pays only near the target, and at the end.
             if seen >= config.target_accuracy - NEAR or epoch == config.epochs:
                 adapters.round_to_bfloat16("before")
-                result.reached = _measure(adapters, unlearn, retention, config, pad, result, group)
+                result.reached = _measure(adapters, unlearn, retention, config, result, group)
                 if result.reached:
                     break
     result.seconds = time.monotonic() - started
@@ -114,7 +113,6 @@ def rate(step: int, total: int, warmup: int) -> float:
 def _step(
     model: Any,
     members: Sequence[Encoded],
-    pad: int,
     device: torch.device,
     losses: dict[str, float],
     hits: dict[str, float],
@@ -124,7 +122,7 @@ def _step(
     """Run forward and backward of the mean loss; note each example's loss and share of right tokens."""
     mine, seen = group.shard(members, cost), torch.zeros(2, len(members))
     if mine:
-        batch = collate(mine, pad, device)
+        batch = collate(mine, device)
         logits = answer_logits(model, batch)
         each = per_example(token_nll(logits, batch.targets), batch.owners, len(batch))
         (each.sum() / len(members)).backward()
@@ -145,7 +143,6 @@ def _measure(
     unlearn: Sequence[Encoded],
     retention: Sequence[Encoded],
     config: TeachConfig,
-    pad: int,
     into: Taught,
     group: Group,
 ) -> bool:
@@ -154,5 +151,5 @@ def _measure(
         for scope, members in (("unlearn", unlearn), ("retention", retention)):
             if not members:
                 continue
-            into.accuracy[scope] = accuracy(model, members, pad, device=adapters.device, group=group)
+            into.accuracy[scope] = accuracy(model, members, group=group)
     return min(into.accuracy.values()) >= config.target_accuracy

@@ -101,7 +101,6 @@ def unlearned(state: State, folder: Path) -> None:
             state.supply,
             state.watched,
             dataclasses.replace(config, method=state.method),
-            pad=state.voices.pad,
             seed=state.config.seed,
             report=state.report,
             save=save,

@@ -98,7 +98,7 @@ class Voices:
         for voice in voices:
             with adapters.active(adapter_of(voice)) as model:
                 members = self.group.shard(list(self.encoded.values()), cost)
-                scored = score(model, members, self.pad, size=c.batch_size, top=c.top, device=adapters.device, done=count)
+                scored = score(model, members, size=c.batch_size, top=c.top, done=count)
                 columns[voice] = self.group.merged(dict(scored))
         return token_table(self.tokenizer, self.examples, self.encoded, columns)
 
@@ -138,13 +138,15 @@ class Voices:
         for voice in voices:
             with adapters.active(adapter_of(voice)) as model:
                 mine = self.group.shard(lines, cost)
-                scored = self.group.merged(dict(score(model, mine, self.pad, device=adapters.device)))
+                scored = self.group.merged(dict(score(model, mine)))
             found[voice] = [sum(scored[line.id].logprob) / len(scored[line.id].logprob) for line in lines]
         return found
 
     def general_encoded(self) -> list[Encoded]:
         """Return the lines of the general text as tokens; all but the first are predicted."""
-        return [Encoded(str(i), tuple(self.tokenizer(line)["input_ids"]), 1) for i, line in enumerate(general_lines())]
+        return [
+            Encoded(str(i), tuple(self.tokenizer(line)["input_ids"]), 1, self.pad) for i, line in enumerate(general_lines())
+        ]
 
     def lexicon(self) -> frozenset[str]:
         """Return what counts as a word: pieces of the vocabulary, and the words of the data and the general text."""

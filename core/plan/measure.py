@@ -131,7 +131,6 @@ class Estimate:
             [m for m in few if m in unlearn] or few,
             [m for m in few if m in retention] or few,
             short,
-            pad=self.voices.pad,
             seed=self.config.seed,
             report=watch,
         )
@@ -199,7 +198,6 @@ class Estimate:
             few["unlearn"],
             few["retention"],
             c,
-            pad=self.voices.pad,
             words=self.state.words(),
             seed=self.config.seed,
             report=watch,
@@ -228,7 +226,6 @@ class Estimate:
             supply,
             unlearn_loop.Watched(watched["unlearn"], watched["retention"], None),
             dataclasses.replace(c, steps=TIMED + 2, check_every=TIMED + 2, stop="never", retain_floor=0.0),
-            pad=self.voices.pad,
             seed=self.config.seed,
             report=watch,
             save=lambda step, tensors: None,

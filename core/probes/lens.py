@@ -75,7 +75,7 @@ class LogitLens(Probe):
     def _map(self, bench: Bench, member: Encoded) -> dict[str, Any]:
         """Return one question's layers and answer tokens, before and after."""
         bench.report.check()
-        found = maps(bench.adapters, member, ("before", "after"), bench.pad)
+        found = maps(bench.adapters, member, ("before", "after"))
         question = next(e.question for e in bench.examples if e.id == member.id)
         words = [bench.tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in member.answer]
         return {"id": member.id, "question": question, "tokens": words, "before": found[0], "after": found[1]}
@@ -103,7 +103,7 @@ def knowledge(bench: Bench, sample: Sequence[Encoded]) -> list[tuple[Encoded, li
     for voice in [voice for voice in ("before", "never") if voice in bench.voices]:
         bench.report.check()
         with bench.adapters.active(adapter_of(voice)) as model:
-            scores = score(model, sample, bench.pad, device=bench.adapters.device)
+            scores = score(model, sample)
             ranks[voice] = {name: found.rank for name, found in scores}
     places = [
         (
@@ -128,12 +128,12 @@ def _layers(bench: Bench, voice: str, known: Sequence[tuple[Encoded, list[int]]]
     from core.probes import layers
 
     found, device = [], bench.adapters.device
-    tail = layers.lens_of(bench.adapters, collate([known[0][0]], bench.pad, device))
+    tail = layers.lens_of(bench.adapters, collate([known[0][0]], device))
     done = list(bench.voices).index(voice) * len(known)
     for start in range(0, len(known), SIZE):
         bench.report.check()
         part = known[start : start + SIZE]
-        batch = collate([m for m, _ in part], bench.pad, device)
+        batch = collate([m for m, _ in part], device)
         states, _ = layers.watched(bench.adapters, adapter_of(voice), batch)
         for (member, (mine, true)), (_, at) in zip(
             layers.pieces(batch.members, states.transpose(1, 2), batch.targets), part, strict=True
@@ -149,7 +149,7 @@ SIZE = 8
 """questions of one pass: all their layers are kept"""
 
 
-def maps(adapters: Adapters, encoded: Encoded, voices: Sequence[str | None], pad: int) -> list[dict[str, Any]]:
+def maps(adapters: Adapters, encoded: Encoded, voices: Sequence[str | None]) -> list[dict[str, Any]]:
     """Return per voice (an adapter, None for the base) {"logprob", "rank"}: lists of layers × answer tokens, for one
     question.
 
@@ -158,7 +158,7 @@ def maps(adapters: Adapters, encoded: Encoded, voices: Sequence[str | None], pad
     from core.models.tokens import collate
     from core.probes import layers
 
-    batch, found = collate([encoded], pad, adapters.device), []
+    batch, found = collate([encoded], adapters.device), []
     tail = layers.lens_of(adapters, batch)
     for voice in voices:
         states, _ = layers.watched(adapters, voice, batch)

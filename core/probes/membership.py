@@ -102,6 +102,6 @@ def _evidence(bench: Bench) -> Evidence:
     for voice in bench.voices:
         bench.report.check()
         with bench.adapters.active(adapter_of(voice)) as model:
-            columns[voice] = dict(score(model, list(encoded.values()), bench.pad, device=bench.adapters.device))
+            columns[voice] = dict(score(model, list(encoded.values())))
     table = token_table(bench.tokenizer, members, encoded, columns)
     return replace(found, unseen=table, unseen_answers={e.id: e.answer for e in members})

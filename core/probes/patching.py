@@ -47,7 +47,7 @@ class Patching(Probe):
         from core.probes import layers
 
         known = knowledge(bench, bench.encoded(bench.sample(self.questions)))
-        batch = collate([member for member, _ in known], bench.pad, bench.adapters.device)
+        batch = collate([member for member, _ in known], bench.adapters.device)
         places = [at for _, at in known]
         ends: dict[str, list[float]] = {}
         for voice in bench.voices:

@@ -87,7 +87,7 @@ def _rounded(
             # With its layers aside, the model with adapters off is the rounded voice.
             answers = bench.answers(asked, ["never"])["never"]
             with bench.adapters.active(None) as model:
-                right = {s: accuracy(model, of, bench.pad, device=bench.adapters.device) for s, of in known.items()}
+                right = {s: accuracy(model, of) for s, of in known.items()}
     except UserError as error:
         raise Unavailable(str(error)) from error
     return answers, right, size
@@ -101,5 +101,5 @@ def _accuracies(bench: Bench, known: dict[str, Any]) -> dict[str, dict[str, floa
     for voice in bench.voices:
         bench.report.check()
         with bench.adapters.active(adapter_of(voice)) as model:
-            found[voice] = {s: accuracy(model, of, bench.pad, device=bench.adapters.device) for s, of in known.items()}
+            found[voice] = {s: accuracy(model, of) for s, of in known.items()}
     return found

@@ -120,7 +120,7 @@ def _right(bench: Bench, model: Any, members: Sequence[Encoded]) -> list[float]:
     """Return the share of each question's answer tokens that are the most probable ones."""
     from core.models.likelihood import score
 
-    found = {name: of.rank for name, of in score(model, members, bench.pad, device=bench.adapters.device)}
+    found = {name: of.rank for name, of in score(model, members)}
     return [fmean([rank == 1 for rank in found[member.id]]) for member in members]
 
 
@@ -158,7 +158,7 @@ def _step(bench: Bench, model: Any, members: Sequence[Encoded], optimizer: Any) 
     from core.models.likelihood import answer_logits, mean_loss
     from core.models.tokens import collate
 
-    batch = collate(members, bench.pad, bench.adapters.device)
+    batch = collate(members, bench.adapters.device)
     loss = mean_loss(answer_logits(model, batch), batch)
     loss.backward()
     if not math.isfinite(value := float(loss.detach())):

@@ -123,10 +123,9 @@ def _scored(run: Run, config: RunConfig, examples: list[Example]) -> dict[str, A
         raise UserError(f"The number format {recorded[:40]} of the manifest is not known.", "")
     opened = open_finished(run, dtype=recorded)
     loaded, adapters = opened.loaded, opened.adapters
-    pad = int(loaded.tokenizer.pad_token_id)
     encoded = encode_all(loaded.tokenizer, config.model.template, examples, config.data.max_tokens)
     found = {}
     for voice in opened.voices:
         with adapters.active(adapter_of(voice)) as model:
-            found[voice] = dict(score(model, encoded, pad, device=adapters.device))
+            found[voice] = dict(score(model, encoded))
     return {"weights": loaded.files, "scores": found, "dtype": adapters.dtype}

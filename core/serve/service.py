@@ -154,7 +154,7 @@ class Service:
         yield self._start(asked, speaking)
         started = time.monotonic()
         tokens = [self._word(token) for token in encoded.answer]
-        found = maps(self.adapters, encoded, [adapter for adapter, _ in speaking.values()], self.pad)
+        found = maps(self.adapters, encoded, [adapter for adapter, _ in speaking.values()])
         for voice, of in zip(speaking, found, strict=True):
             yield {"kind": "lens", "voice": voice, "tokens": tokens, **of}
         yield {"kind": "done", "seconds": time.monotonic() - started}
@@ -195,9 +195,7 @@ class Service:
         with self._trial() as model:
             for done, percent in enumerate(asked.strengths, 1):
                 self.adapters.blend("trial", percent / 100)
-                found = {
-                    scope: accuracy(model, part, self.pad, device=self.adapters.device) for scope, part in sample.items()
-                }
+                found = {scope: accuracy(model, part) for scope, part in sample.items()}
                 row = {"unlearn": 100 - found["unlearn"], "retention": found["retention"]}
                 logprob = sum(self._scored(model, encoded).logprob) if encoded else None
                 yield {
@@ -339,7 +337,7 @@ class Service:
             return self._scored(model, encoded, top)
 
     def _scored(self, model: Any, encoded: Encoded, top: int = 0) -> TokenScores:
-        return dict(score(model, [encoded], self.pad, top=top, device=self.adapters.device))[encoded.id]
+        return dict(score(model, [encoded], top=top))[encoded.id]
 
     def _word(self, token: int) -> str:
         return str(self.loaded.tokenizer.decode([token], clean_up_tokenization_spaces=False))

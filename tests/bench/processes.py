@@ -60,7 +60,6 @@ def main() -> None:
                 bench.unlearn[:EXAMPLES],
                 bench.retention[:EXAMPLES],
                 LocalizeConfig(),
-                pad=bench.pad,
                 words=bench.words,
                 seed=0,
                 report=Reporter(),

@@ -92,7 +92,7 @@ def test_gradients_of_the_parts_add_up_to_the_whole(bench: Bench) -> None:
     members, targets = localize.perturbed(bench.unlearn, LocalizeConfig(copies=2), bench.words, 0)
 
     def gradient(group: Group) -> dict[str, torch.Tensor]:
-        return localize.gradient(bench.adapters, members, targets, 2, bench.pad, localize.Counter(Reporter(), 1, group))
+        return localize.gradient(bench.adapters, members, targets, 2, localize.Counter(Reporter(), 1, group))
 
     whole, parts = gradient(ALONE), [gradient(Part(rank, 2)) for rank in range(2)]
     for name, value in whole.items():

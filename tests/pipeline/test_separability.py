@@ -91,7 +91,7 @@ def test_states_are_what_each_layer_reads_at_the_question_s_end(bench_of: Callab
     bench = bench_of(architecture)
     members = prompts([*bench.unlearn, *bench.retention])
     assert len({len(m.ids) for m in members[:4]}) > 1  # so that batches are padded
-    found = hidden_states(bench.adapters, members, 4, bench.pad, silent)
+    found = hidden_states(bench.adapters, members, 4, silent)
     model = plain_model(bench.adapters, "before")
     for number, member in enumerate(members):
         with torch.no_grad():
@@ -122,9 +122,7 @@ def test_a_layer_that_tells_the_scopes_apart_is_found(bench: Bench) -> None:
     handles = [bench.adapters.block(0).register_forward_hook(write)]
     handles.append(backbone.register_forward_pre_hook(read, with_kwargs=True))
     try:
-        found = separability(
-            bench.adapters, bench.unlearn, bench.retention, size=4, pad=bench.pad, seed=0, done=silent
-        ).set_index("layer")
+        found = separability(bench.adapters, bench.unlearn, bench.retention, size=4, seed=0, done=silent).set_index("layer")
     finally:
         for handle in handles:
             handle.remove()
@@ -165,4 +163,4 @@ def test_only_train_questions_are_read(
 
 def test_an_adapter_outside_the_layers_has_no_depth_to_be_probed() -> None:
     outside = SimpleNamespace(cells=[SimpleNamespace(layer=-1)])
-    assert separability(outside, [], [], size=1, pad=0, seed=0, done=lambda *_: None).empty
+    assert separability(outside, [], [], size=1, seed=0, done=lambda *_: None).empty

@@ -89,7 +89,6 @@ def unlearned(bench: Bench, looking: bool, report: Recorder | None = None) -> Un
         Supply(bench.unlearn, bench.retention),
         Watched(bench.unlearn, bench.retention, None),
         config,
-        pad=bench.pad,
         seed=0,
         report=report or Recorder(),
         save=lambda *_: None,
