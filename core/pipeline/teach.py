@@ -16,6 +16,7 @@ import torch
 
 from core.config.stages import TeachConfig
 from core.models.adapters import Adapters
+from core.models.device import device_of
 from core.models.distributed import ALONE, Group
 from core.models.likelihood import accuracy, answer_logits, per_example, token_nll
 from core.models.tokens import Encoded, bucketed, collate, cost
@@ -74,7 +75,7 @@ def teach(
             with adapters.active("before") as model:
                 for place, part in enumerate(_batches(members, config.batch_size, source), start=1):
                     report.check()
-                    _step(model, part, adapters.device, losses, hits, parameters, steps)
+                    _step(model, part, losses, hits, parameters, steps)
                     if not all(math.isfinite(losses[m.id]) for m in part):
                         raise UserError("Teaching diverged: the loss is not a number.", "Lower teach.learning_rate.")
                     optimizer.step()
@@ -113,7 +114,6 @@ def rate(step: int, total: int, warmup: int) -> float:
 def _step(
     model: Any,
     members: Sequence[Encoded],
-    device: torch.device,
     losses: dict[str, float],
     hits: dict[str, float],
     parameters: Sequence[torch.nn.Parameter],
@@ -122,7 +122,7 @@ def _step(
     """Run forward and backward of the mean loss; note each example's loss and share of right tokens."""
     mine, seen = group.shard(members, cost), torch.zeros(2, len(members))
     if mine:
-        batch = collate(mine, device)
+        batch = collate(mine, device_of(model))
         logits = answer_logits(model, batch)
         each = per_example(token_nll(logits, batch.targets), batch.owners, len(batch))
         (each.sum() / len(members)).backward()
