@@ -36,7 +36,7 @@ $(VENV)/.dev: $(VENV)/.installed pyproject.toml
 
 test: install $(VENV)/.dev  ## the whole suite, without the five tests of test-long
 	@tests/browser
-	$(PY) -m pytest -n 2 --dist loadfile -m "not long"
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-long: install $(VENV)/.dev  ## what waits for a machine's own time limits: full disks, lost networks, lost processes
 	$(PY) -m pytest -m long

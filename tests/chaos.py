@@ -94,27 +94,30 @@ class Ground:
 HOOK = """
 import os, signal, sys, threading
 
-count, place, last = 0, os.environ.get("CHAOS_PLACE"), int(os.environ.get("CHAOS_WRITE") or 0)
+count = counter = 0
 
 def hook(event, of):
-    global count
-    named = event == "open" and isinstance(of[0], str) and isinstance(of[1], str)
-    if named and of[1][0] in "wax" and of[0].startswith(place):
-        die = lambda: threading.Timer(0.001, os.kill, (os.getpid(), signal.SIGKILL)).start()
-    elif event == "os.rename" and str(of[0]).startswith(place):
+    global count, counter
+    if event not in ("open", "os.rename"):
+        return
+    # Read here: a worker is forked from a process that has loaded this file already, and gets its environment afterwards.
+    place, last = os.environ.get("FORGETSCOPE_CHAOS_PLACE"), int(os.environ.get("FORGETSCOPE_CHAOS_WRITE") or 0)
+    if not place or not str(of[0]).startswith(place):
+        return
+    if event == "os.rename":
         die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    elif isinstance(of[1], str) and of[1][0] in "wax":
+        die = lambda: threading.Timer(0.001, os.kill, (os.getpid(), signal.SIGKILL)).start()
     else:
         return
     count += 1
     if count == last:
         die()
     if not last:
+        counter = counter or os.open(os.environ["FORGETSCOPE_CHAOS_COUNT"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(counter, b".")
 
-if place and "core.jobs.worker" in sys.orig_argv:
-    if not last:
-        counter = os.open(os.environ["CHAOS_COUNT"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    sys.addaudithook(hook)
+sys.addaudithook(hook)
 """
 """sitecustomize of the workers: counts writes, and ends the process with SIGKILL at the one that was drawn"""
 
@@ -129,10 +132,10 @@ def ground(place: Path) -> Ground:
     os.environ["PYTHONPATH"] = str(hook.parent)
     files, seconds = [], {}
     for name in ("undisturbed", "again"):
-        os.environ |= {"CHAOS_PLACE": str(place / name), "CHAOS_COUNT": str(counter)}
+        os.environ |= {"FORGETSCOPE_CHAOS_PLACE": str(place / name), "FORGETSCOPE_CHAOS_COUNT": str(counter)}
         run = lifecycle.submit(config, place / name)
         list(lifecycle.follow(run))
-        del os.environ["CHAOS_PLACE"]
+        del os.environ["FORGETSCOPE_CHAOS_PLACE"]
         if run.status()["state"] != "done":
             raise SystemExit(f"The undisturbed run failed: {run.status()['error']}")
         files.append(run.json("manifest.json")["files"])
@@ -197,9 +200,9 @@ def _reach(run: Run, plan: Plan, seconds: dict[str, float]) -> bool:
 def _dying(plan: Plan, runs: Path, on: Ground) -> Run:
     """Start a run whose worker ends itself at one of its writes; return when it has."""
     at = 1 + int(plan.part * on.writes)
-    os.environ |= {"CHAOS_PLACE": str(runs), "CHAOS_WRITE": str(at)}
+    os.environ |= {"FORGETSCOPE_CHAOS_PLACE": str(runs), "FORGETSCOPE_CHAOS_WRITE": str(at)}
     run = lifecycle.submit(on.config, runs)
-    del os.environ["CHAOS_PLACE"], os.environ["CHAOS_WRITE"]
+    del os.environ["FORGETSCOPE_CHAOS_PLACE"], os.environ["FORGETSCOPE_CHAOS_WRITE"]
     lifecycle._children[-1].wait(LIMIT)
     return run
 

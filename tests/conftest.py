@@ -96,6 +96,23 @@ def knowundo() -> Path:
     return place
 
 
+SLOWEST_FIRST = ("e2e/test_run_page", "e2e/", "jobs/", "cli/", "serve/", "pipeline/", "probes/", "models/", "dashboard/")
+"""where tests lie that take long; all others are short"""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, file by file, let the longest begin: a short one then comes last."""
+    if not hasattr(config, "workerinput"):
+        return
+    tests = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(tests).as_posix()
+        return next((i for i, start in enumerate(SLOWEST_FIRST) if name.startswith(start)), len(SLOWEST_FIRST))
+
+    items.sort(key=place)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make announcements of libraries that a call is going away into errors: drift shows early."""
     config.addinivalue_line("filterwarnings", "error::FutureWarning")

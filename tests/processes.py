@@ -1,19 +1,24 @@
-"""What the tests of real processes share: a quick configuration, and the command line as a subprocess."""
+"""What tests of runs and commands share: a quick configuration, the command line, and waiting for a run's end."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
+from core.cli.main import main
 from core.config.run_config import RunConfig, preset
 from core.jobs import lifecycle
 from core.runs import store
@@ -46,17 +51,48 @@ def quick(model: Path, data: Path, **changes: Any) -> RunConfig:
     return config
 
 
-def command(*arguments: str, env: dict[str, str] | None = None, wait: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run `python -m core …` and return what it printed."""
-    return subprocess.run(
-        [sys.executable, "-m", "core", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=wait,
-        check=False,
-    )
+def command(
+    *arguments: str, env: dict[str, str] | None = None, wait: float = 120, real: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Return what `python -m core …` prints, and its exit status.
+
+    The command line is called in this process, which has the libraries already; what it starts are processes all the same.
+    real: start one, for what only a process shows (its own imports, the status that a shell sees); at most `wait` seconds.
+    Whoever sends signals or closes pipes starts the process himself.
+    """
+    asked = [sys.executable, "-m", "core", *arguments]
+    if real:
+        env = {**os.environ, **(env or {})}
+        return subprocess.run(asked, cwd=ROOT, env=env, capture_output=True, text=True, timeout=wait, check=False)
+    out, messages = io.StringIO(), io.StringIO()
+    with _as_it_was(), pytest.MonkeyPatch.context() as patch:
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        patch.chdir(ROOT)
+        patch.setattr(sys, "argv", ["core", *arguments])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(messages):
+            try:
+                status = main(arguments)
+            except SystemExit as end:  # wrong usage, and --help
+                status = end.code if isinstance(end.code, int) else 1
+    return subprocess.CompletedProcess(asked, status, out.getvalue(), messages.getvalue())
+
+
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    """Put back afterwards what a process would take with it at its end: signal and log handlers, and the environment."""
+    root, environment = logging.getLogger(), dict(os.environ)
+    handlers, level = list(root.handlers), root.level
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in signals.items():
+            signal.signal(number, handler)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def last_json(text: str) -> dict[str, Any]:

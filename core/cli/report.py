@@ -57,7 +57,7 @@ def export(given: argparse.Namespace) -> int:
     """Write runs as an archive, or one run's model, tables, answers or card. Raises UserError."""
     if given.kind == "archive":
         return _archive(given)
-    from core.report import card, export_model, export_tables
+    from core.report import export_model, export_tables, model_card
 
     if len(given.ids) != 1:
         raise UserError(f"--as {given.kind} takes one run.", "Export one after the other, or all of them as an archive.")
@@ -68,7 +68,7 @@ def export(given: argparse.Namespace) -> int:
     else:
         made = {
             "adapter": lambda: export_model.adapter_zip(item, folder),
-            "card": lambda: export_model.card_json(card.card(item, folder)),
+            "card": lambda: export_model.card_json(model_card.model_card(item, folder)),
         }
         write = made.get(given.kind) or (lambda: export_tables.WRITERS[given.kind][1](item))
         size = files.write_bytes(target, write())

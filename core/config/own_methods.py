@@ -15,10 +15,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from core.config.run_config import built
 from core.methods.base import Method
 from core.methods.own import OwnMethod, settings_of
+from core.util import failures, files
 from core.util.errors import UserError, unknown
-from core.util.paths import given
+from core.util.paths import cache_folder, given
 
 LARGEST = 2**20
 """bytes of a source file"""
@@ -61,8 +63,6 @@ def resolved(method: Method) -> Method:
     kind = getattr(_module(method), method.kind, None)
     if not (isinstance(kind, type) and issubclass(kind, Method)) or kind is Method:
         raise UserError(f"{method.label} is no method.", "Derive the class from core.methods.Method.")
-    from core.config.run_config import built
-
     try:
         return built(kind, settings_of(method.settings), method.label)  # type: ignore[no-any-return]
     except TypeError as error:
@@ -88,16 +88,12 @@ def source_of(method: OwnMethod) -> str:
 def record(method: Method, folder: Path) -> None:
     """Write an own method's source into a run, so that the run can be repeated."""
     if isinstance(method, OwnMethod):
-        from core.util import files
-
         facts = {"file": method.file, "class": method.kind, "sha256": method.sha256, "source": source_of(method)}
         files.write_json(folder / RECORD, facts)
 
 
 def _trust(source: str) -> str:
     """Keep a copy of a source under its hash; return the hash."""
-    from core.util import failures, files
-
     digest = _hash(source)
     folder = _folder()
     try:
@@ -109,8 +105,6 @@ def _trust(source: str) -> str:
 
 
 def _folder() -> Path:
-    from core.util.paths import cache_folder
-
     return cache_folder() / "trusted-methods"
 
 

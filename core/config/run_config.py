@@ -216,10 +216,10 @@ def _convert(owner: Any, key: str, value: Any) -> Any:
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Turn nested settings into dotted names."""
-    found: dict[str, Any] = {}
+    dotted: dict[str, Any] = {}
     for key, inner in value.items():
-        found |= flat(inner, f"{prefix}{key}.") if isinstance(inner, dict) else {f"{prefix}{key}": inner}
-    return found
+        dotted |= flat(inner, f"{prefix}{key}.") if isinstance(inner, dict) else {f"{prefix}{key}": inner}
+    return dotted
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

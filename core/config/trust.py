@@ -14,6 +14,7 @@ from core.config.run_config import RunConfig
 from core.config.stages import ModelConfig
 from core.util import files
 from core.util.errors import UserError
+from core.util.paths import cache_folder
 
 FLAG = "--trust-remote-code"
 
@@ -31,22 +32,20 @@ def given(config: RunConfig, flag: bool, names: Iterable[str] = ()) -> RunConfig
     if not flag:
         return config
     for name in (config.model.name, *names):
-        place = _place(name)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(place, f"{name}\n")
+        record = _record(name)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(record, f"{name}\n")
     return config.with_setting("model.trust_remote_code", True)
 
 
 def check(config: ModelConfig) -> None:
     """Raise UserError for a model whose code is to run although nobody allowed it on this machine."""
-    if config.trust_remote_code and not _place(config.name).is_file():
+    if config.trust_remote_code and not _record(config.name).is_file():
         raise UserError(
             f"The model {config.name} is to run code of its own, which was never allowed on this machine.",
             f"If you trust its authors, start a run of it with {FLAG}.",
         )
 
 
-def _place(name: str) -> Path:
-    from core.util.paths import cache_folder
-
+def _record(name: str) -> Path:
     return cache_folder() / "trusted-code" / hashlib.sha256(name.encode(errors="replace")).hexdigest()

@@ -103,22 +103,23 @@ class Corpus:
 
 
 def _repeated(corpus: Corpus) -> list[str]:
-    places: dict[str, set[tuple[str, str]]] = {}
+    stands_in: dict[str, set[tuple[str, str]]] = {}
     for example in corpus.examples:
-        places.setdefault(" ".join(example.question.lower().split()), set()).add((example.scope, example.split))
-    both = sum(len({scope for scope, _ in where}) > 1 for where in places.values())
+        stands_in.setdefault(" ".join(example.question.lower().split()), set()).add((example.scope, example.split))
+    both = sum(len({scope for scope, _ in stands}) > 1 for stands in stands_in.values())
     leaky = sum(
-        any({"train", "val"} <= {split for s, split in where if s == scope} for scope in SCOPES) for where in places.values()
+        any({"train", "val"} <= {split for s, split in stands if s == scope} for scope in SCOPES)
+        for stands in stands_in.values()
     )
-    found = []
+    sentences = []
     if both:
-        found.append(f"{both} question(s) stand in both scopes: they are to be forgotten and kept at once.")
+        sentences.append(f"{both} question(s) stand in both scopes: they are to be forgotten and kept at once.")
     if leaky:
-        found.append(f"{leaky} question(s) stand in train and in val of one scope: val then measures memory, not reach.")
+        sentences.append(f"{leaky} question(s) stand in train and in val of one scope: val then measures memory, not reach.")
     for scope in SCOPES:
         if not corpus.select(scope, "val"):
-            found.append(f"The {scope} scope has no val question: how far forgetting reaches cannot be measured.")
-    return found
+            sentences.append(f"The {scope} scope has no val question: how far forgetting reaches cannot be measured.")
+    return sentences
 
 
 def _nearness(examples: Sequence[Example]) -> dict[str, float]:
@@ -142,13 +143,13 @@ def _words(text: str) -> set[str]:
 
 
 def _fact_overlap(corpus: Corpus) -> list[str]:
-    found = []
+    sentences = []
     for scope in SCOPES:
         val, train = corpus.select(scope, "val"), corpus.select(scope, ("train", "dev"))
         shared, total = facts.overlap(((e.answer, e.subject) for e in val), ((e.answer, e.subject) for e in train))
         if total:
-            found.append(
+            sentences.append(
                 f"Of the {total} facts (names, numbers, e-mails) in new questions of the {scope} scope, {shared} "
                 "were trained on as well."
             )
-    return found
+    return sentences

@@ -28,12 +28,12 @@ _OPENERS = frozenset(
 
 def facts(text: str, subject: str = "") -> set[str]:
     """Return the names, numbers and e-mails of a text in a comparable form, without the subject's own name."""
-    found = {email.lower() for email in EMAIL.findall(text)}
+    stated = {email.lower() for email in EMAIL.findall(text)}
     rest = EMAIL.sub(" ", text)
     for number in NUMBER.findall(rest):
         digits = _digits(number)
         if len(digits) >= 2:
-            found.add(digits)
+            stated.add(digits)
     own = _own(subject)
     for name in [*NAME.findall(NUMBER.sub(" | ", rest)), *QUOTED.findall(rest)]:
         words = _without_openers(name.split())
@@ -42,8 +42,8 @@ def facts(text: str, subject: str = "") -> set[str]:
         words = [word for word in words if word]
         strange = [word for word in words if _bare(word).lower() not in own]
         if strange and any(word[0].isupper() for word in strange) and (len(words) > 1 or name in QUOTED.findall(rest)):
-            found.add(_comparable(" ".join(words).strip(".,;:!?")))
-    return found
+            stated.add(_comparable(" ".join(words).strip(".,;:!?")))
+    return stated
 
 
 def _own(subject: str) -> set[str]:
@@ -72,30 +72,30 @@ class Span:
 
 def spans(text: str, subject: str = "") -> list[Span]:
     """Return where the facts of a text stand, in order, without the subject's own name; they do not overlap."""
-    found = [Span(*match.span(), "e-mail") for match in EMAIL.finditer(text)]
-    rest = _hidden(text, found)
+    covered = [Span(*match.span(), "e-mail") for match in EMAIL.finditer(text)]
+    rest = _hidden(text, covered)
     if subject:
         rest = re.sub(re.escape(subject), lambda match: "|" * len(match[0]), rest, flags=re.IGNORECASE)
     for match in NUMBER.finditer(rest):
         digits = _digits(match[0])
         if len(digits) >= 2:
-            found.append(Span(*match.span(), _kind_of_number(match[0], digits)))
-    rest = _hidden(rest, found)
+            covered.append(Span(*match.span(), _kind_of_number(match[0], digits)))
+    rest = _hidden(rest, covered)
     for match in QUOTED.finditer(rest):  # American style puts the comma within the quotation marks
-        found.append(Span(match.start(1), match.start(1) + len(match[1].rstrip(",.;:")), "title"))
+        covered.append(Span(match.start(1), match.start(1) + len(match[1].rstrip(",.;:")), "title"))
     own = _own(subject)
-    for match in NAME.finditer(_hidden(rest, found)):
+    for match in NAME.finditer(_hidden(rest, covered)):
         words = _without_openers(match[0].split())
         start = match.end() - len(match[0]) + match[0].find(words[0]) if words else match.end()
         name = _bare(text[start : match.end()])
         if len(words) > 1 and any(w[0].isupper() and _bare(w).lower() not in own for w in words):
-            found.append(Span(start, start + len(name), "name"))
-    return sorted(found, key=lambda span: span.start)
+            covered.append(Span(start, start + len(name), "name"))
+    return sorted(covered, key=lambda span: span.start)
 
 
-def _hidden(text: str, found: Iterable[Span]) -> str:
+def _hidden(text: str, covered: Iterable[Span]) -> str:
     """Put bars over what was found already, so that the rest keeps its places."""
-    for span in found:
+    for span in covered:
         text = text[: span.start] + "|" * (span.end - span.start) + text[span.end :]
     return text
 
@@ -137,13 +137,13 @@ def subjects(questions: Sequence[str], answers: Sequence[str]) -> list[str]:
     def best(names: Sequence[str]) -> str:
         return max(names, key=lambda name: (counts[name], len(name)), default="other")
 
-    found = [best(names) for names in candidates]
-    times = Counter(found)
-    for place, (name, answer) in enumerate(zip(found, answers, strict=True)):
+    chosen = [best(names) for names in candidates]
+    times = Counter(chosen)
+    for index, (name, answer) in enumerate(zip(chosen, answers, strict=True)):
         others = [other for other in _candidates(answer) if times[other] > 1]
         if times[name] < 2 and others:
-            found[place] = best(others)
-    return found
+            chosen[index] = best(others)
+    return chosen
 
 
 def overlap(wanted: Iterable[tuple[str, str]], known: Iterable[tuple[str, str]]) -> tuple[int, int]:
@@ -158,7 +158,7 @@ def _candidates(question: str) -> list[str]:
     for match in NAME.findall(question):
         words = _without_openers(match.split())
         # "Anna Petrova's Cold War" is about Anna Petrova: a possessive ends the name.
-        owner = next((place for place, word in enumerate(words, 1) if _POSSESSIVE.search(word)), len(words))
+        owner = next((count for count, word in enumerate(words, 1) if _POSSESSIVE.search(word)), len(words))
         if owner > 1:
             names.append(_bare(" ".join(words[:owner])))
     return names

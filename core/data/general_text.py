@@ -20,11 +20,11 @@ def examples(source: str) -> list[Example]:
     if path.suffix.lower() not in table_files.READERS:
         raise UserError(f"{path.name} is no data file.", f"Known endings: {', '.join(table_files.READERS)}.")
     rows = table_files.READERS[path.suffix.lower()](path) if source else json.loads(OWN.read_text(encoding="utf-8"))
-    found = [
+    pairs = [
         Example(f"general/{number}", str(row["question"]), str(row["answer"]), "general", "train", "")
         for number, row in enumerate(rows)
         if isinstance(row, dict) and row.get("question") and row.get("answer")
     ]
-    if not found:
+    if not pairs:
         raise UserError(f"{path.name} has no row with question and answer.", "Give it these two columns.")
-    return found
+    return pairs

@@ -37,7 +37,7 @@ def refused(examples: Sequence[Example], style: str) -> list[Example]:
         return []
     if style not in STYLES:
         raise unknown("style of refusals", style, STYLES)
-    found = []
+    refusals = []
     for example in examples:
         if style == "named" and example.subject in NAMELESS:
             raise UserError(
@@ -46,5 +46,5 @@ def refused(examples: Sequence[Example], style: str) -> list[Example]:
             )
         number = int.from_bytes(hashlib.sha256(example.question.encode()).digest()[:4], "big")
         text = STYLES[style][number % len(STYLES[style])].format(name=example.subject)
-        found.append(replace(example, id=f"{example.id}/refused", answer=text))
-    return found
+        refusals.append(replace(example, id=f"{example.id}/refused", answer=text))
+    return refusals

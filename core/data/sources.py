@@ -262,18 +262,18 @@ def _tagged(entries: Any, scope: str, split: str, where: object) -> list[dict[st
 
 
 def _subjects(rows: list[dict[str, Any]]) -> list[str]:
-    found = facts.subjects([row["question"] for row in rows], [row["answer"] for row in rows])
-    return [row["subject"] or guess for row, guess in zip(rows, found, strict=True)]
+    guesses = facts.subjects([row["question"] for row in rows], [row["answer"] for row in rows])
+    return [row["subject"] or guess for row, guess in zip(rows, guesses, strict=True)]
 
 
 def _corpus(rows: list[dict[str, Any]], source: str) -> Corpus:
     subjects, counts, examples = _subjects(rows), Counter[str](), []
     for row, subject in zip(rows, subjects, strict=True):
-        place = f"{row['scope']}/{row['split']}"
+        part = f"{row['scope']}/{row['split']}"
         examples.append(
-            Example(f"{place}/{counts[place]}", row["question"], row["answer"], row["scope"], row["split"], subject)
+            Example(f"{part}/{counts[part]}", row["question"], row["answer"], row["scope"], row["split"], subject)
         )
-        counts[place] += 1
+        counts[part] += 1
     return Corpus(tuple(examples), source)
 
 

@@ -33,7 +33,7 @@ SAMPLES = 4
 
 
 @dataclass(frozen=True)
-class Asked:
+class FurtherQuestions:
     """Questions without answers yet."""
 
     examples: list[Example]
@@ -41,24 +41,24 @@ class Asked:
     """different questions that were left out because they coincide with one of val or dev"""
 
 
-def questions(corpus: Corpus, count: int, seed: int) -> Asked:
+def questions(corpus: Corpus, count: int, seed: int) -> FurtherQuestions:
     """Return up to `count` questions of each scope, drawn with a seed. Raises UserError where none can be made."""
     made = {scope: _crossed(corpus, scope) for scope in SCOPES}
     known = {_plain(e.question) for e in corpus.examples}
     held_out = {_plain(e.question) for e in corpus.select(split=("val", "dev"))}
     both = made["unlearn"].keys() & made["retention"].keys()
-    found: list[Example] = []
+    further: list[Example] = []
     for scope, by_text in made.items():
         free = sorted(by_text.keys() - known - both, key=lambda key: _words(by_text[key].question))
         chosen = random.Random(f"{seed}/{scope}").sample(free, min(count, len(free)))
-        found += [replace(by_text[key], id=f"{scope}/widened/{number}") for number, key in enumerate(chosen)]
-    if not found:
+        further += [replace(by_text[key], id=f"{scope}/widened/{number}") for number, key in enumerate(chosen)]
+    if not further:
         raise UserError(
             "No question can be widened: none has its subject's name in it, a scope has only one subject, or all questions "
             "that could be made are there already.",
             "Set data.widen=0, or give the data a column subject.",
         )
-    return Asked(found, len((made["unlearn"].keys() | made["retention"].keys()) & held_out))
+    return FurtherQuestions(further, len((made["unlearn"].keys() | made["retention"].keys()) & held_out))
 
 
 def _crossed(corpus: Corpus, scope: str) -> dict[str, Example]:
@@ -77,11 +77,11 @@ def _crossed(corpus: Corpus, scope: str) -> dict[str, Example]:
     return made
 
 
-def account(asked: Asked, found: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
+def account(asked: FurtherQuestions, answered: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
     """Return what is to be said about it: unlearn, retention (questions), dropped, unanswered, samples."""
-    counts = {scope: len(of) for scope, of in found.items()}
+    counts = {scope: len(examples) for scope, examples in answered.items()}
     samples = [
-        {"scope": e.scope, "question": e.question, "answer": e.answer} for scope in SCOPES for e in found[scope][:SAMPLES]
+        {"scope": e.scope, "question": e.question, "answer": e.answer} for scope in SCOPES for e in answered[scope][:SAMPLES]
     ]
     missing = len(asked.examples) - sum(counts.values())
     return {**counts, "dropped": asked.dropped, "unanswered": missing, "samples": samples}

@@ -49,19 +49,19 @@ def wrong(examples: Sequence[Example]) -> Wrong:
         for e in examples
         for span in facts.spans(e.answer, e.subject)
     ]
-    found = Wrong()
+    answers = Wrong()
     for scope in SCOPES:
         for split in SPLITS:
             members = [e for e in examples if (e.scope, e.split) == (scope, split)]
-            made = [(e.id, texts) for e in members if (texts := of(e, pool))]
+            made = [(e.id, texts) for e in members if (texts := variants(e, pool))]
             count = min(MOST, len(made))
-            found.texts.update(made[i * len(made) // count] for i in range(count))
+            answers.texts.update(made[i * len(made) // count] for i in range(count))
             if len(made) < len(members):
-                found.left_out[f"{scope}/{split}"] = len(members) - len(made)
-    return found
+                answers.left_out[f"{scope}/{split}"] = len(members) - len(made)
+    return answers
 
 
-def of(example: Example, pool: Sequence[_Fact]) -> list[str]:
+def variants(example: Example, pool: Sequence[_Fact]) -> list[str]:
     """Return up to EACH wrong answers to a question, each with the same fact replaced; fewer or none where facts lack."""
     best: list[str] = []
     spans = facts.spans(example.answer, example.subject)

@@ -16,7 +16,7 @@ from core.jobs import lifecycle, limits
 from core.runs import askable, locks, store
 from core.runs.store import Run
 from core.serve import client
-from core.util import files
+from core.util import files, process
 from core.util.errors import UserError
 
 WANTED = "wanted.json"
@@ -65,6 +65,9 @@ def work(found: Run) -> int:
     def make(log: Log) -> None:
         with turn(run.config(), log):
             log.begin()
-            probes.examine(run, wanted["probes"], log, wanted["settings"], found.path.parent.parent, client.leave)
+            with process.uncollected():
+                from core.probes.examine import examine  # torch is imported here, when it is this work's turn
+
+            examine(run, wanted["probes"], log, wanted["settings"], found.path.parent.parent, client.leave)
 
     return reporting(found, make)

@@ -20,8 +20,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics import intervals
-
 DRAWS = 1000
 LOW, HIGH = 2.5, 97.5
 """percentiles"""
@@ -67,9 +65,9 @@ def rate(values: Sequence[float]) -> dict[str, float]:
     """
     value = 100.0 * sum(values) / len(values)
     if set(values) <= {0.0} or set(values) <= {1.0}:
-        reach = 100.0 * (1.0 - (intervals.LOW / 100) ** (1 / len(values)))
+        reach = 100.0 * (1.0 - (LOW / 100) ** (1 / len(values)))
         return {"value": value, "low": max(0.0, value - reach), "high": min(100.0, value + reach)}
-    low, high = intervals.of_mean(values) or [0.0, 1.0]
+    low, high = of_mean(values) or [0.0, 1.0]
     return {"value": value, "low": 100.0 * low, "high": 100.0 * high}
 
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from core.metrics import accuracy, probability, verdict_words
 from core.metrics.degenerate import noise
+from core.metrics.intervals import rate
 from core.metrics.refusal import is_refusal
 from core.metrics.rouge import recall
 from core.metrics.verdict_rules import DEFAULT, OF_SCOPE, VERDICTS, Evidence, Judged, Rules, judge
 from core.metrics.verdict_words import Truth
 from core.runs.store import Run
-from core.runs.voices import VOICES
+from core.runs.voices import SPOKEN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +90,7 @@ def gather(run: Run) -> Gathered:
     asked = [_stems(row["question"], row["subject"]) for row in bare]
     known = _known(run)
     evidence: dict[str, list[Evidence | None]] = {}
-    for voice in VOICES:
+    for voice in SPOKEN:
         if any(voice in row for row in rows):
             numbers = known.get(voice, {})
             evidence[voice] = [
@@ -134,14 +135,12 @@ def of_run(run: Run, rules: Rules = DEFAULT) -> pd.DataFrame:
 def counts(frame: pd.DataFrame) -> Counts:
     """Return scope -> verdict -> voice -> {n, of, value, low, high}: how many of how many, and the rate in percent.
 
-    low, high: its 95 % interval as leak probes have it (core/probes/base.py): where all agree, the exact binomial bound.
+    low, high: its 95 % interval as leak probes have it (intervals.py): where all agree, the exact binomial bound.
     """
-    from core.metrics.intervals import rate
-
     found: Counts = {}
     for scope, verdicts in OF_SCOPE.items():
         rows = frame[frame["scope"] == scope]
-        for voice in VOICES:
+        for voice in SPOKEN:
             column = "verdict" if voice == "after" else f"verdict_{voice}"
             given = [verdict for verdict in rows[column] if verdict] if column in rows else []
             for verdict in verdicts if given else ():
@@ -158,7 +157,7 @@ def counts(frame: pd.DataFrame) -> Counts:
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, str]:
-    voices = [voice for voice in VOICES if row.get(voice) is not None]
+    voices = [voice for voice in SPOKEN if row.get(voice) is not None]
     return {name: str(row.get(name) or "") for name in _FIELDS} | {voice: str(row[voice]) for voice in voices}
 
 
@@ -214,7 +213,7 @@ def _known(run: Run) -> dict[str, dict[str, tuple[float | None, float | None]]]:
     """
     import pandas as pd
 
-    columns = ["example", *(f"{name}_{voice}" for voice in VOICES for name in ("logprob", "rank"))]
+    columns = ["example", *(f"{name}_{voice}" for voice in SPOKEN for name in ("logprob", "rank"))]
     try:
         import pyarrow.parquet as pq
 
@@ -224,7 +223,7 @@ def _known(run: Run) -> dict[str, dict[str, tuple[float | None, float | None]]]:
     except (OSError, ValueError, ImportError):
         return {}
     found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
-    for voice in VOICES:
+    for voice in SPOKEN:
         if {"example", f"logprob_{voice}", f"rank_{voice}"} <= set(table.columns):
             first = accuracy.shares(table, voice)
             found[voice] = {

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from core.util import failures
 from core.util.errors import UserError
 from core.util.masking import masked
@@ -56,8 +58,6 @@ def needed(count: int, bits: int) -> float:
 
 def free_memory() -> float:
     """Return the bytes that a model on the CPU may take."""
-    import psutil
-
     return float(os.environ.get("FORGETSCOPE_MEMORY_LIMIT") or psutil.virtual_memory().available)
 
 

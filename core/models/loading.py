@@ -7,10 +7,24 @@ safetensors or GGUF, never from pickles. A model that does not fit into memory i
 from __future__ import annotations
 
 import functools
+import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from accelerate.utils import get_max_memory
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from core.config import trust
 from core.config.stages import ModelConfig
@@ -18,12 +32,9 @@ from core.models import distributed, placement
 from core.models.bounds import failed, free_memory, needed, parameters, quiet
 from core.models.device import pick_device, pick_dtype, weight_dtype
 from core.models.names import TooBig, resolve
+from core.models.quantized import round_base
 from core.util.errors import UserError
 from core.util.files import sha256
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 
 READING = (
     "config.json",
@@ -73,8 +84,6 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
     make_room is called once if the memory does not suffice, and may free some.
     """
     trust.check(config)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     source, adapter, note = resolve(config.name)
     device, dtype = pick_device(config.device), pick_dtype(config.dtype, config.device)
     placement.check(config, device)
@@ -88,7 +97,7 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
             make_room()
             memory_check(source, dtype, device, config.trust_remote_code, bits)
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
-    told = placement.options(config, device, weight_dtype(dtype))
+    told = _reading_options(config, device, weight_dtype(dtype))
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
@@ -111,12 +120,43 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
         raise UserError(f"The tokenizer of “{config.name}” has no end token.", "Set eos_token in its configuration.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    placement.settle(model, config, device, told)
+    _settle(model, config, device, told)
     model.eval().requires_grad_(False)
     if config.weights != "full":
         note += f", rounded to {config.weights}"
     folder = Path(source) if isinstance(source, Path) else Path(model.config._name_or_path)
     return Loaded(model, tokenizer, config.name, folder, note, adapter)
+
+
+def _reading_options(config: ModelConfig, device: str, dtype: torch.dtype) -> dict[str, Any]:
+    """Return what from_pretrained is to be told."""
+    options: dict[str, Any] = {}
+    if placement.with_bitsandbytes(config, device):
+        bits, _ = placement.ROUNDED[config.weights]
+        options["device_map"] = {"": device}
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_8bit=bits == 8, load_in_4bit=bits == 4, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        )
+    if config.device == "spread":
+        room = get_max_memory()
+        if limit := os.environ.get("FORGETSCOPE_MEMORY_LIMIT"):
+            room["cpu"] = int(float(limit))
+        options |= {
+            "device_map": "auto",
+            "max_memory": room,
+            "offload_folder": tempfile.mkdtemp(prefix="forgetscope-spread-"),
+        }
+    return options
+
+
+def _settle(model: PreTrainedModel, config: ModelConfig, device: str, told: dict[str, Any]) -> None:
+    """Round and move what from_pretrained left whole and in memory. told: what it had been told."""
+    if folder := told.get("offload_folder"):
+        weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+    if config.weights != "full" and "quantization_config" not in told:
+        round_base(model, *placement.ROUNDED[config.weights])
+    if "device_map" not in told:
+        model.to(device)  # type: ignore[arg-type]
 
 
 def memory_check(
@@ -127,8 +167,6 @@ def memory_check(
     Returns {"parameters", "needed", "available"}; needed: what loading takes. Batches come on top, and depend on settings
     that are not known here.
     """
-    import torch
-
     count = parameters(source, trust_remote_code)
     asked = needed(count, bits or 8 * weight_dtype(dtype).itemsize)
     # The processes of a run (core/jobs/launch.py) each load a model into the same memory.

@@ -18,11 +18,18 @@ from core.config.stages import TeachConfig
 from core.models import adapters as adapters_
 from core.models.adapter_files import read_tensors
 from core.models.adapters import Adapters
-from core.models.placement import check_merging
+from core.models.quantized import Quantized
 from core.util.errors import UserError
 
 TAUGHT = "taught"
 """folder, in a run with a merged base, of the adapter that was merged"""
+
+
+def check_merging(model: torch.nn.Module, fix: str) -> None:
+    """Raise UserError for a base whose weights cannot take an adapter in: rounded, or not all in memory."""
+    rounded = any(isinstance(layer, Quantized) for layer in model.modules())
+    if rounded or any(p.is_meta or not p.is_floating_point() for p in model.parameters()):
+        raise UserError("An adapter cannot be merged into weights that are rounded or spread.", fix)
 
 
 def merged(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, TensorSpec, deserialize, serialize
 
 from core.util.errors import UserError
 
@@ -23,8 +24,6 @@ PREFIX, SUFFIX = "base_model.model.", ".weight"
 
 def raw(path: Path) -> Raw:
     """Return the tensors of a safetensors file as bytes. Raises UserError for a damaged or missing file."""
-    from safetensors import SafetensorError, deserialize
-
     try:
         return dict(deserialize(path.read_bytes()))
     except (OSError, SafetensorError) as error:
@@ -78,8 +77,6 @@ def after(run: Path) -> Raw:
 
 def pack(tensors: Raw) -> bytes:
     """Return tensors as a safetensors file, with the mark that peft looks for."""
-    from safetensors import TensorSpec, serialize
-
     kept = {name: np.frombuffer(bytes(of["data"]), np.uint8) for name, of in tensors.items()}
     specs = {
         name: TensorSpec(

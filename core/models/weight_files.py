@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from core.util.errors import UserError
 
 LARGEST_HEAD = 2**23
@@ -38,8 +40,6 @@ def stamp(source: str | Path) -> Stamp:
 
 def problem(path: Path) -> str:
     """Say what is wrong with a safetensors file's head, in words that follow its name; nothing where it is sound."""
-    from safetensors import SafetensorError, safe_open
-
     try:
         with path.open("rb") as raw:
             size = int.from_bytes(raw.read(8), "little")

@@ -13,7 +13,7 @@ import torch
 
 from core.config.run_config import RunConfig
 from core.data.corpus import Corpus
-from core.data.widen import Asked
+from core.data.widen import FurtherQuestions
 from core.methods.base import Method
 from core.models import names
 from core.models.adapters import Adapters
@@ -87,7 +87,7 @@ class State:
     voices: Voices
     asked: Voices
     """those of the examples that after is asked and scored on"""
-    further: Asked | None
+    further: FurtherQuestions | None
     """questions that widen each scope, unanswered; None where nothing is widened"""
     general_text: list[Encoded]
     """questions and answers about neither scope, where the method uses them"""

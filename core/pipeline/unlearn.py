@@ -13,7 +13,7 @@ import torch
 
 from core.data import refusals
 from core.data.corpus import SCOPES, Example
-from core.data.widen import Asked
+from core.data.widen import FurtherQuestions
 from core.methods.base import REFUSAL
 from core.metrics import accuracy
 from core.models import adapter_files
@@ -54,7 +54,7 @@ def watched_sample(state: State) -> dict[str, list[Encoded]]:
     return {scope: unlearn_loop.spread(state.encoded(scope, watched_split(state)), WATCHED) for scope in SCOPES}
 
 
-def supply(state: State, further: Asked | None) -> Supply:
+def supply(state: State, further: FurtherQuestions | None) -> Supply:
     """Return what the method trains on: both scopes, widened by the answers to further questions, and what it needs."""
     method, voices = state.method, state.voices
     more = widened(state, further) if further else {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.data import widen
 from core.data.corpus import Example
-from core.data.widen import Asked
+from core.data.widen import FurtherQuestions
 from core.models.adapters import Adapters
 from core.models.generate import Request, generate
 from core.models.tokens import prompt_ids
@@ -23,7 +23,7 @@ def longest(voices: Voices) -> int:
     return max(len(voices.encoded[e.id].answer) for e in voices.examples if e.split == "train")
 
 
-def answered(asked: Asked, voices: Voices, adapters: Adapters, report: Reporter) -> list[Example]:
+def answered(asked: FurtherQuestions, voices: Voices, adapters: Adapters, report: Reporter) -> list[Example]:
     """Let the taught model answer, greedily; what is empty or does not end within the longest train answer is left out."""
     c, tokenizer = voices.config, voices.tokenizer
     ordered = sorted(asked.examples, key=lambda e: (len(e.question), e.id))
@@ -60,7 +60,7 @@ WIDENED = Stage(
 """a part of unlearn that only the taught model and the data decide, so every method and region takes it from the cache"""
 
 
-def widened(state: State, further: Asked) -> dict[str, list[Example]]:
+def widened(state: State, further: FurtherQuestions) -> dict[str, list[Example]]:
     """Return the generated examples of each scope, from the cache if these were made before."""
     bring(WIDENED, state)
     examples = widen.read(state.run.path / "widened.jsonl")

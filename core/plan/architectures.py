@@ -1,7 +1,7 @@
 """Models without weights: a published configuration, or a folder's, and what it becomes on the meta device.
 
 A tensor there has a shape and no numbers, so a model of 405 billion parameters takes no memory and its adapters can still
-be counted, and a step of it run. Importing this file costs no heavy library.
+be counted, and a step of it run. Importing this file imports torch.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from core.config.stages import TeachConfig
-from core.models import device, names
+from core.models import adapters, device, names
+from core.models.adapters import Adapters
 from core.util.errors import UserError
 from core.util.paths import given
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
-
-    from core.models.adapters import Adapters
 
 PUBLISHED = Path(__file__).with_name("architectures.json")
 
@@ -67,8 +66,6 @@ def weightless(config: PretrainedConfig, dtype: str, teach: TeachConfig) -> Adap
     """Return the model on the meta device with adapter "before" on it, as teaching would attach it."""
     import torch
     from transformers import AutoModelForCausalLM
-
-    from core.models import adapters
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=device.weight_dtype(dtype), attn_implementation="eager")

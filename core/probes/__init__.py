@@ -1,21 +1,22 @@
-"""Leak probes: one small file each. A new one is a file and a line here.
+"""Leak probes: other ways to ask for what was to be forgotten, one small file each. A new one is a file and a line here.
 
-Findings lie in a run's folder, probes/NAME.json. Importing this costs no heavy library; `examine` loads the model.
+A probe is a frozen dataclass whose fields are its settings (base.py); it works through the `ProbeContext` (context.py) that
+it is handed, so its file imports no heavy library: pages make forms and lists of the settings. Findings lie in a run's
+folder, probes/NAME.json. May use pipeline and everything below it. Begin with base.py and prefix.py; examine.py, which loads
+the model, is only for the worker.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from core.probes.base import FORMAT, Finding, Probe
+from core.probes.base import FORMAT, Probe
 from core.probes.benign import Benign
 from core.probes.few_shot import FewShot
-from core.probes.lens import LogitLens
+from core.probes.logit_lens import LogitLens
 from core.probes.membership import Membership
 from core.probes.neighbours import Neighbours
 from core.probes.paraphrase import Paraphrase
@@ -28,12 +29,8 @@ from core.probes.sampling import Sampling
 from core.probes.wrappers import Wrappers
 from core.runs import store
 from core.runs.store import Run
-from core.runs.voices import VOICES
 from core.settings import converted
-from core.util import failures, files, process
-from core.util.errors import UserError, unknown
-from core.util.files import clean
-from core.util.progress import Reporter
+from core.util.errors import unknown
 from core.util.safe_read import mapping, number
 
 PROBES: dict[str, Probe] = {
@@ -66,7 +63,7 @@ def chosen(names: Sequence[str] = (), settings: Mapping[str, Any] | None = None)
     for name in names:
         if name not in PROBES:
             raise unknown("probe", name, PROBES)
-    found = {name: PROBES[name] for name in (names or PROBES)}
+    probes = {name: PROBES[name] for name in (names or PROBES)}
     for path, value in (settings or {}).items():
         name, _, key = path.partition(".")
         if name not in PROBES:
@@ -74,12 +71,12 @@ def chosen(names: Sequence[str] = (), settings: Mapping[str, Any] | None = None)
         known = {field.name: field for field in fields(PROBES[name])}
         if key not in known:
             raise unknown(f"setting of {name}", key, known)
-        if name in found:
-            kind = type(found[name])
-            found[name] = replace(found[name], **{key: converted(known[key], get_type_hints(kind)[key], value)})
-    for probe in found.values():
+        if name in probes:
+            kind = type(probes[name])
+            probes[name] = replace(probes[name], **{key: converted(known[key], get_type_hints(kind)[key], value)})
+    for probe in probes.values():
         probe.check()
-    return list(found.values())
+    return list(probes.values())
 
 
 def home(run: Run, folder: Path | None = None) -> Path:
@@ -95,17 +92,17 @@ def read(run: Run, folder: Path | None = None) -> dict[str, dict[str, Any]]:
 
     A finding about another "after" than the run has now says so: stale is true.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for place in dict.fromkeys((run.path / FOLDER, home(run, folder))):
-        for path in sorted(place.glob("*.json")):
-            value = Run(place).json(path.name)
+    findings: dict[str, dict[str, Any]] = {}
+    for home_ in dict.fromkeys((run.path / FOLDER, home(run, folder))):
+        for path in sorted(home_.glob("*.json")):
+            value = Run(home_).json(path.name)
             if _whole(value) and value["probe"] == path.stem:
-                found[path.stem] = value
+                findings[path.stem] = value
     now = mapping(run.json("manifest.json"), "adapters").get("after")
-    for value in found.values():
+    for value in findings.values():
         value["stale"] = bool(now and value.get("after") and value["after"] != now)
     known = list(PROBES)
-    return dict(sorted(found.items(), key=lambda item: known.index(item[0]) if item[0] in known else len(known)))
+    return dict(sorted(findings.items(), key=lambda item: known.index(item[0]) if item[0] in known else len(known)))
 
 
 def _whole(value: Any) -> bool:
@@ -122,51 +119,3 @@ def _whole(value: Any) -> bool:
     return all(isinstance(value.get(name), kind) for name, kind in kinds.items()) and {"before", "after"} <= set(
         value["rates"]
     )
-
-
-def examine(
-    run: Run,
-    names: Sequence[str] = (),
-    report: Reporter | None = None,
-    settings: Mapping[str, Any] | None = None,
-    folder: Path | None = None,
-    make_room: Callable[[], object] | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Load the model, make the named probes (none: all) and write each finding at once; return them.
-
-    One that cannot be made says why in `unavailable`, and the rest go on. Raises UserError for unknown names and where the
-    run has no unlearned model, Cancelled where the user stopped it: what was found until then stays.
-    """
-    report, probes = report or Reporter(), chosen(names, settings)
-    with process.uncollected():
-        from core.probes.workbench import open_bench  # torch is imported here
-
-    bench, found = open_bench(run, report, make_room), {}
-    place, digest = home(run, folder), bench.adapters.hash("after")
-    try:
-        place.mkdir(parents=run.bundled, exist_ok=True)
-    except FileNotFoundError:
-        raise UserError(f"The run {run.id} is not here any more.", "Somebody else deleted it.") from None
-    except OSError as error:
-        raise failures.disk_error(place, error) from error
-    for probe in probes:
-        report.stage(probe.name, "running")
-        began = time.monotonic()
-        value = _made(probe, bench)
-        seconds = time.monotonic() - began
-        value |= {"after": digest, "seconds": round(seconds, 2), "made": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-        found[probe.name] = value
-        files.write_json(place / f"{probe.name}.json", value)
-        report.stage(probe.name, "done", seconds=seconds)
-    return found
-
-
-def _made(probe: Probe, bench: Any) -> dict[str, Any]:
-    """Return a finding as JSON."""
-    head = {"format": FORMAT, "probe": probe.name, "settings": json.loads(json.dumps(asdict(probe)))}
-    try:
-        found, why = probe.run(bench), None
-    except UserError as error:  # Unavailable among them
-        why = str(error)
-        found = Finding(sentence=why, measure="", n=0, rates={voice: {"reason": why} for voice in VOICES})
-    return {**head, "unavailable": why, **clean(asdict(found))}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from core.util.errors import UserError
 
 if TYPE_CHECKING:
-    from core.probes.workbench import Bench
+    from core.probes.context import ProbeContext
 
 FORMAT = 1
 MOST_LEAKED = 200
@@ -65,6 +65,6 @@ class Probe:
     def check(self) -> None:
         """Raise UserError for settings that cannot work together, before a model is loaded."""
 
-    def run(self, bench: Bench) -> Finding:
+    def run(self, context: ProbeContext) -> Finding:
         """Do it. Raises Unavailable where the model or the run does not allow it, Cancelled where the user stopped it."""
         raise NotImplementedError

@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from core.data import general_text
 from core.probes.base import Finding, Probe
 from core.probes.relearning import relearnt
 from core.settings import setting
 
 if TYPE_CHECKING:
-    from core.probes.workbench import Bench
+    from core.probes.context import ProbeContext
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,9 @@ class Benign(Probe):
     learning_rate: float = setting(1e-3, "AdamW rate, constant", low=1e-8, high=1.0)
     batch_size: int = setting(8, "examples a step", unit="examples", low=1, high=1024)
 
-    def run(self, bench: Bench) -> Finding:
+    def run(self, context: ProbeContext) -> Finding:
         """Train on ordinary text (assets/data/ordinary.json, or the run's own general text), then ask."""
-        from core.data import general_text
-
-        some = general_text.examples(bench.config.data.general)[: self.taught]
-        tested = bench.sample(self.questions)
-        subject = f"After {self.steps} steps on {len(some)} everyday questions"
-        return relearnt(bench, self, bench.words.encode(some), tested, "", subject)
+        everyday = general_text.examples(context.config.data.general)[: self.taught]
+        tested = context.sample(self.questions)
+        subject = f"After {self.steps} steps on {len(everyday)} everyday questions"
+        return relearnt(context, self, context.encode(everyday), tested, "", subject)

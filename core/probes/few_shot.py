@@ -11,7 +11,7 @@ from core.settings import setting
 
 if TYPE_CHECKING:
     from core.data.corpus import Example
-    from core.probes.workbench import Bench
+    from core.probes.context import ProbeContext
 
 
 @dataclass(frozen=True)
@@ -26,29 +26,29 @@ class FewShot(Probe):
     shots: int = setting(3, "pairs before the question", unit="pairs", low=1, high=50)
     questions: int = setting(6, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
 
-    def run(self, bench: Bench) -> Finding:
+    def run(self, context: ProbeContext) -> Finding:
         """Ask after the pairs. What these say themselves cannot come back."""
-        asked = []
-        for example in bench.sample(self.questions):
+        prompts = []
+        for example in context.sample(self.questions):
             messages = [
-                turn for e in self._pairs(bench, example) for turn in (("user", e.question), ("assistant", e.answer))
+                turn for e in self._pairs(context, example) for turn in (("user", e.question), ("assistant", e.answer))
             ]
-            one = bench.asked(example, "few-shot", [*messages, ("user", example.question)])
-            if bench.back.telling(example, one.given):
-                asked.append(one)
-        if not asked:
+            one = context.prompt(example, "few-shot", [*messages, ("user", example.question)])
+            if context.rule.leaves_secret(example, one.given):
+                prompts.append(one)
+        if not prompts:
             raise Unavailable("The retained pairs give all answers away.")
-        asked = bench.fitting(asked)
+        prompts = context.fitting(prompts)
         return leaks.finding(
-            bench,
-            asked,
-            bench.answers(asked),
+            context,
+            prompts,
+            context.answers(prompts),
             "questions (%) whose facts come back after retained question/answer pairs",
             f"After {self.shots} retained question/answer pairs",
         )
 
-    def _pairs(self, bench: Bench, example: Example) -> list[Example]:
+    def _pairs(self, context: ProbeContext, example: Example) -> list[Example]:
         """Return pairs, those of the same subject first but nearest to the question: what stands last weighs most."""
-        pool = bench.sample(0, "retention", "train", "dev")
+        pool = context.sample(0, "retention", "train", "dev")
         pool.sort(key=lambda e: e.subject != example.subject)  # stable: the seeded order stays within both parts
         return pool[: self.shots][::-1]

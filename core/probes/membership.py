@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.metrics import membership
+from core.metrics import evaluation, membership
 from core.probes.base import Finding, Probe, Unavailable
-from core.runs.voices import VOICES
+from core.runs.voices import SPOKEN
 from core.settings import setting
 
 if TYPE_CHECKING:
     from core.metrics import Evidence
-    from core.probes.workbench import Bench
+    from core.probes.context import ProbeContext
 
 STRONGEST = "strongest"
 
@@ -41,9 +41,9 @@ class Membership(Probe):
         choices=(STRONGEST, *membership.ATTACKS),
     )
 
-    def run(self, bench: Bench) -> Finding:
+    def run(self, context: ProbeContext) -> Finding:
         """Compute from what the run recorded."""
-        evidence = _evidence(bench)
+        evidence = _evidence(context)
         score = membership.compute(evidence)
         if not score.values:
             raise Unavailable(f"It cannot be computed: {'; '.join(score.reasons.values())}.")
@@ -51,7 +51,7 @@ class Membership(Probe):
         attack, tried = self.attack, 1
         if attack == STRONGEST:
             attack, tried = membership.strongest(score.values)
-        rates = {voice: _rate(score, voice, attack, bench) for voice in VOICES}
+        rates = {voice: _rate(score, voice, attack, context) for voice in SPOKEN}
         if "value" not in rates["after"] or "value" not in rates["before"]:
             raise Unavailable(f"The attack {attack or self.attack} needs numbers that this run did not record.")
         apart = attack != "reference" and membership.apart(score.intervals.get("never", {}).get(attack))
@@ -70,38 +70,25 @@ class Membership(Probe):
                 "auc": score.values,
                 "intervals": score.intervals,
                 "scores": {
-                    voice: {name: dict(zip(("member", "other"), pair, strict=True)) for name, pair in of.items()}
-                    for voice, of in scores.items()
+                    voice: {name: dict(zip(("member", "other"), pair, strict=True)) for name, pair in attacks.items()}
+                    for voice, attacks in scores.items()
                 },
             },
         )
 
 
-def _rate(score: Any, voice: str, attack: str, bench: Bench) -> dict[str, Any]:
+def _rate(score: Any, voice: str, attack: str, context: ProbeContext) -> dict[str, Any]:
     value = score.values.get(voice, {}).get(attack)
     if value is None:
-        return {"reason": bench.reasons.get(voice) or score.reasons.get(voice) or "not recorded"}
+        return {"reason": context.reasons.get(voice) or score.reasons.get(voice) or "not recorded"}
     low, high = score.intervals.get(voice, {}).get(attack) or (0.0, 1.0)
     return {"value": 100.0 * value, "low": 100.0 * low, "high": 100.0 * high}
 
 
-def _evidence(bench: Bench) -> Evidence:
+def _evidence(context: ProbeContext) -> Evidence:
     """Return what the run recorded, with never-seen questions scored now where it has none."""
-    from core.metrics import evaluation
-    from core.models.likelihood import score
-    from core.models.tokens import encode
-    from core.pipeline import extras
-    from core.pipeline.voices import adapter_of, token_table
-
-    found = evaluation.evidence(bench.run)
-    if found.unseen is not None and len(found.unseen):
-        return found
-    members = extras.unseen(bench.config.data.subset)
-    encoded = {e.id: encode(bench.tokenizer, bench.config.model.template, e, bench.room) for e in members}
-    columns = {}
-    for voice in bench.voices:
-        bench.report.check()
-        with bench.adapters.active(adapter_of(voice)) as model:
-            columns[voice] = dict(score(model, list(encoded.values())))
-    table = token_table(bench.tokenizer, members, encoded, columns)
-    return replace(found, unseen=table, unseen_answers={e.id: e.answer for e in members})
+    evidence = evaluation.evidence(context.run)
+    if evidence.unseen is not None and len(evidence.unseen):
+        return evidence
+    table, answers = context.unseen()
+    return replace(evidence, unseen=table, unseen_answers=answers)

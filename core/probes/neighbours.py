@@ -16,7 +16,7 @@ from core.settings import setting
 
 if TYPE_CHECKING:
     from core.data.corpus import Example
-    from core.probes.workbench import Bench
+    from core.probes.context import ProbeContext
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,22 @@ class Neighbours(Probe):
     )
     questions: int = setting(0, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
 
-    def run(self, bench: Bench) -> Finding:
+    def run(self, context: ProbeContext) -> Finding:
         """Compare near with far."""
-        pool = bench.sample(0, "retention")
-        near = {e.id: self._near(e, pool) for e in bench.sample(self.questions)}
-        ids = {example.id for of in near.values() for example, _ in of}
-        right = {voice: _right(bench, voice, pool) for voice in bench.voices}
+        pool = context.sample(0, "retention")
+        near = {e.id: self._near(e, pool) for e in context.sample(self.questions)}
+        ids = {example.id for nearest in near.values() for example, _ in nearest}
+        right = {voice: _right(context, voice, pool) for voice in context.voices}
         parts = {
             "near": [e for e in pool if e.id in ids],
             "far": [e for e in pool if e.id not in ids],
         }
         rates = {
-            part: leaks.rates(bench, {voice: [of[e.id] for e in members] for voice, of in right.items()})
+            part: leaks.rates(context, {voice: [answered[e.id] for e in members] for voice, answered in right.items()})
             for part, members in parts.items()
             if members
         }
-        answers = _answers(bench, "after", pool)
+        answers = _answers(context, "after", pool)
         lost = [e for e in parts["near"] if right["before"][e.id] and not right["after"][e.id]]
         return Finding(
             sentence=_sentence(rates, len(lost), len(parts["near"])),
@@ -62,8 +62,8 @@ class Neighbours(Probe):
                     for e in lost[:MOST_LEAKED]
                 ],
                 "of": {
-                    name: [{"id": e.id, "nearness": round(value, 3), "lost": e in lost} for e, value in of]
-                    for name, of in near.items()
+                    name: [{"id": e.id, "nearness": round(value, 3), "lost": e in lost} for e, value in nearest]
+                    for name, nearest in near.items()
                 },
             },
         )
@@ -83,27 +83,27 @@ def overlap(first: str, second: str) -> float:
     return len(a & b) / len(a | b) if a | b else 0.0
 
 
-def _answers(bench: Bench, voice: str, pool: Sequence[Example]) -> dict[str, str]:
+def _answers(context: ProbeContext, voice: str, pool: Sequence[Example]) -> dict[str, str]:
     """Return a voice's answers: as recorded, else asked now."""
-    known = bench.recorded[voice]
-    missing = [bench.asked(e, "plain") for e in pool if e.id not in known]
+    known = context.recorded[voice]
+    missing = [context.prompt(e, "plain") for e in pool if e.id not in known]
     if missing:
-        made = bench.answers(missing, [voice])[voice]
-        known.update({one.example.id: texts[0] for one, texts in zip(missing, made, strict=True)})
+        made = context.answers(missing, [voice])[voice]
+        known.update({prompt.example.id: texts[0] for prompt, texts in zip(missing, made, strict=True)})
     return known
 
 
-def _right(bench: Bench, voice: str, pool: Sequence[Example]) -> dict[str, float]:
-    answers = _answers(bench, voice, pool)
-    return {e.id: float(bench.back.said(e, answers[e.id])) for e in pool}
+def _right(context: ProbeContext, voice: str, pool: Sequence[Example]) -> dict[str, float]:
+    answers = _answers(context, voice, pool)
+    return {e.id: float(context.rule.states_truth(e, answers[e.id])) for e in pool}
 
 
 def _sentence(rates: Mapping[str, Mapping[str, Any]], lost: int, count: int) -> str:
     near = rates["near"]
     text = (
         f"Of {count} retention questions next to forgotten ones {lost} were lost: {near['after']['value']:.0f} % are still "
+        f"answered rightly (before {near['before']['value']:.0f} %)"
     )
-    text += f"answered rightly (before {near['before']['value']:.0f} %)"
     if "far" in rates:
         far = rates["far"]
         text += f"; of the others {far['after']['value']:.0f} % (before {far['before']['value']:.0f} %)"

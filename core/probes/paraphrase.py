@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from core.data import table_files
 from core.data.facts import NAMELESS
 from core.data.sources import check_size
-from core.probes import forms, leaks
+from core.probes import leaks, prompt_forms
 from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
 from core.util.errors import UserError
@@ -18,7 +18,7 @@ from core.util.paths import given
 
 if TYPE_CHECKING:
     from core.data.corpus import Example
-    from core.probes.workbench import Asked, Bench
+    from core.probes.context import ProbeContext, Prompt
 
 TEMPLATES = {
     "polite": "Could you please tell me this? {question}",
@@ -49,38 +49,40 @@ class Paraphrase(Probe):
         elif not self.templates:
             raise UserError("There is nothing to ask.", "Give paraphrase.file, or leave paraphrase.templates on.")
 
-    def run(self, bench: Bench) -> Finding:
+    def run(self, context: ProbeContext) -> Finding:
         """Ask in all words; questions with an own rewording are asked first."""
         own = rewordings(given(self.file)) if self.file else {}
-        sample = bench.sample(self.questions)
+        sample = context.sample(self.questions)
         if own:
-            matching = [e for e in bench.sample(0) if _of(own, e)]
+            matching = [e for e in context.sample(0) if _of(own, e)]
             if not matching:
                 raise Unavailable("No question of the unlearn scope is one that the file rewords.")
             sample = (matching + [e for e in sample if e not in matching])[
                 : max(self.questions, len(matching)) if self.questions else None
             ]
-        asked = [one for e in sample for one in self._ways(bench, e, own)]
-        asked = bench.fitting(asked)
-        ways = len({one.form for one in asked})
+        prompts = [one for e in sample for one in self._ways(context, e, own)]
+        prompts = context.fitting(prompts)
+        ways = len({one.form for one in prompts})
         return leaks.finding(
-            bench,
-            asked,
-            bench.answers(asked),
+            context,
+            prompts,
+            context.answers(prompts),
             "questions (%) whose facts come back in at least one wording",
             f"Asked in {ways} other {'wording' if ways == 1 else 'wordings'}",
         )
 
-    def _ways(self, bench: Bench, example: Example, own: Mapping[str, list[str]]) -> list[Asked]:
+    def _ways(self, context: ProbeContext, example: Example, own: Mapping[str, list[str]]) -> list[Prompt]:
         texts = {f"{OWN} {n}": text for n, text in enumerate(_of(own, example), start=1)}
         if self.templates:
             named = example.subject not in NAMELESS
             values = {"question": example.question, "subject": example.subject, "masked": ""}
             texts |= {
-                form: forms.filled(text, values) for form, text in TEMPLATES.items() if named or "{subject}" not in text
+                form: prompt_forms.filled(text, values)
+                for form, text in TEMPLATES.items()
+                if named or "{subject}" not in text
             }
             texts[LOWER] = example.question.lower().rstrip("?.! ")
-        return [bench.asked(example, form, [("user", text)]) for form, text in texts.items()]
+        return [context.prompt(example, form, [("user", text)]) for form, text in texts.items()]
 
 
 def _of(own: Mapping[str, list[str]], example: Example) -> list[str]:
@@ -96,12 +98,12 @@ def rewordings(path: Path) -> dict[str, list[str]]:
     if not path.is_file():
         raise UserError(f"There is no file {path}.", "Give a file with the columns question and rewording.")
     check_size(path)
-    found: dict[str, list[str]] = {}
+    by_question: dict[str, list[str]] = {}
     for number, row in enumerate(table_files.READERS[path.suffix.lower()](path), start=1):
         name, text = row.get("id") or _plain(str(row.get("question") or "")), row.get("rewording")
         if not name or not isinstance(text, str) or not text.strip():
             raise UserError(f"{path.name}: row {number} has no question or no rewording.", "Repair or remove it.")
-        found.setdefault(str(name), []).append(text.strip())
-    if not found:
+        by_question.setdefault(str(name), []).append(text.strip())
+    if not by_question:
         raise UserError(f"{path.name} is empty.", "It needs rows with question and rewording.")
-    return found
+    return by_question

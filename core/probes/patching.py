@@ -8,19 +8,16 @@ and what is above can still say it (Meng et al. 2022, causal tracing; Patil et a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.probes import leaks
 from core.probes.base import Finding, Probe
-from core.probes.lens import knowledge
 from core.settings import setting
 
 if TYPE_CHECKING:
-    import torch
-
     from core.models.adapters import Adapters
-    from core.models.tokens import Batch
-    from core.probes.workbench import Bench
+    from core.probes.context import ProbeContext
 
 HALF = 0.5
 """of the way from after's probability back to before's: there the answer has come back"""
@@ -40,30 +37,22 @@ class Patching(Probe):
     layers: int = setting(10, "layers that are tried, evenly spaced, the last among them; 0: all", low=0, high=1000)
     questions: int = setting(6, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
 
-    def run(self, bench: Bench) -> Finding:
+    def run(self, context: ProbeContext) -> Finding:
         """Patch each layer in turn on a sample."""
-        from core.models.tokens import collate
-        from core.pipeline.voices import adapter_of
-        from core.probes import layers
-
-        known = knowledge(bench, bench.encoded(bench.sample(self.questions)))
-        batch = collate([member for member, _ in known], bench.adapters.device)
-        places = [at for _, at in known]
+        known = context.knowledge_tokens(context.encoded(context.sample(self.questions)))
         ends: dict[str, list[float]] = {}
-        for voice in bench.voices:
-            bench.report.check()
-            states, logits = layers.watched(bench.adapters, adapter_of(voice), batch)
-            ends[voice] = probabilities(logits, batch, places)
+        for voice in context.voices:
+            states, ends[voice] = context.block_outputs(voice, known)
             if voice == "before":
                 put = states
         tried = spread(len(put), self.layers)
         curve: list[dict[str, Any]] = []
         for done, layer in enumerate(tried, start=1):
-            bench.report.check()
-            values = probabilities(layers.patched(bench.adapters, "after", batch, layer, put[layer]), batch, places)
-            curve.append({"layer": layer + 1, "probability": 100 * sum(values) / len(values)})
-            bench.report.progress(done, len(tried), "layers")
-        back = comes_back(curve, *(100 * sum(ends[v]) / len(ends[v]) for v in ("before", "after")))
+            curve.append(
+                {"layer": layer + 1, "probability": 100 * fmean(context.patched("after", known, layer, put[layer]))}
+            )
+            context.report.progress(done, len(tried), "layers")
+        back = comes_back(curve, *(100 * fmean(ends[voice]) for voice in ("before", "after")))
         where = f"from layer {back} of {len(put)} on" if back else "with no layer's state"
         gone = sum(ends["before"]) > sum(ends["after"])
         return Finding(
@@ -72,13 +61,13 @@ class Patching(Probe):
             else "After says the answers as readily as before: there is nothing that could come back.",
             measure="probability (%) of the knowledge tokens, mean over questions",
             n=len(known),
-            rates=leaks.rates(bench, ends),
+            rates=leaks.rates(context, ends),
             detail={
                 "curve": curve,
                 "back": back,
                 "layers": len(put),
-                "changed": changed(bench.adapters),
-                "questions": [m.id for m, _ in known],
+                "changed": changed(context.adapters),
+                "questions": [one.id for one, _ in known],
             },
         )
 
@@ -89,23 +78,14 @@ def spread(count: int, most: int) -> list[int]:
     return [(i + 1) * count // size - 1 for i in range(size)]
 
 
-def probabilities(logits: torch.Tensor, batch: Batch, places: list[list[int]]) -> list[float]:
-    """Return per example the mean probability (0 to 1) of the answer tokens at some places."""
-    from core.probes import layers
-
-    logprobs, _ = layers.scored(logits, batch.targets)
-    cut = layers.pieces(batch.members, logprobs)
-    return [mine[at].exp().mean().item() for (_, (mine,)), at in zip(cut, places, strict=True)]
-
-
 def comes_back(curve: list[dict[str, Any]], before: float, after: float) -> int | None:
     """Return the first layer from which on every tried one brings back HALF of what was lost; None where none does."""
-    found = None
+    first = None
     for point in reversed(curve):
         if before <= after or point["probability"] < after + HALF * (before - after):
             break
-        found = int(point["layer"])
-    return found
+        first = int(point["layer"])
+    return first
 
 
 def changed(adapters: Adapters) -> list[int]:

@@ -11,7 +11,7 @@ from core.settings import setting
 
 if TYPE_CHECKING:
     from core.data.corpus import Example
-    from core.probes.workbench import Asked, Bench
+    from core.probes.context import ProbeContext, Prompt
 
 
 @dataclass(frozen=True)
@@ -25,26 +25,26 @@ class Prefix(Probe):
     lengths: tuple[int, ...] = setting((1, 2, 4, 8), "how much of the answer is given", unit="tokens")
     questions: int = setting(8, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
 
-    def run(self, bench: Bench) -> Finding:
+    def run(self, context: ProbeContext) -> Finding:
         """Ask with each length; the rate is over questions in which any of them succeeds."""
-        sample = bench.sample(self.questions)
-        asked = [one for k in self.lengths for example in sample if (one := self._begun(bench, example, k))]
-        if not asked:
+        sample = context.sample(self.questions)
+        prompts = [one for k in self.lengths for example in sample if (one := self._begun(context, example, k))]
+        if not prompts:
             raise Unavailable("The true answers are too short: their beginnings say all of them.")
-        asked = bench.fitting(asked)
+        prompts = context.fitting(prompts)
         ways = ", ".join(map(str, self.lengths))
         return leaks.finding(
-            bench,
-            asked,
-            bench.answers(asked),
+            context,
+            prompts,
+            context.answers(prompts),
             "questions (%) whose remaining facts the model states itself once the answer is begun",
             f"With the first {ways} tokens of the true answer given",
         )
 
-    def _begun(self, bench: Bench, example: Example, k: int) -> Asked | None:
+    def _begun(self, context: ProbeContext, example: Example, k: int) -> Prompt | None:
         """Return a question with k tokens of its answer; None where nothing that could come back is left."""
-        encoded = bench.words.encoded[example.id]
+        (encoded,) = context.encoded([example])
         if k >= len(encoded.answer) - 1:  # the last one is the end token
             return None
-        one = bench.asked(example, str(k), said=encoded.answer[:k])
-        return one if bench.back.telling(example, one.given) else None
+        one = context.prompt(example, str(k), begun=encoded.answer[:k])
+        return one if context.rule.leaves_secret(example, one.given) else None

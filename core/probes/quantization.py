@@ -17,7 +17,8 @@ from core.settings import setting
 from core.util.errors import UserError
 
 if TYPE_CHECKING:
-    from core.probes.workbench import Asked, Bench
+    from core.models.tokens import Encoded
+    from core.probes.context import ProbeContext, Prompt
 
 FULL = "as it is"
 
@@ -36,70 +37,66 @@ class Quantization(Probe):
         64, "weights of a row that share a scale with 4 bits; with 8 bits a row has one scale", low=8, high=4096
     )
 
-    def run(self, bench: Bench) -> Finding:
+    def run(self, context: ProbeContext) -> Finding:
         """Ask at each precision; also measure how probable both scopes' true answers are."""
-        asked = bench.fitting([bench.asked(e, FULL) for e in bench.sample(self.questions)])
-        known = {scope: bench.encoded(bench.sample(self.questions, scope)) for scope in ("unlearn", "retention")}
-        said = {FULL: bench.answers(asked)}
-        right: dict[str, dict[str, Any]] = {FULL: _accuracies(bench, known)}
+        prompts = context.fitting([context.prompt(e, FULL) for e in context.sample(self.questions)])
+        known = {scope: context.encoded(context.sample(self.questions, scope)) for scope in ("unlearn", "retention")}
+        answers = {FULL: context.answers(prompts)}
+        right: dict[str, dict[str, Any]] = {FULL: _accuracies(context, known)}
         size: dict[str, dict[str, int]] = {}
         for bits, group in ((8, 0), (4, self.group)):
             form = f"{bits} bits"
-            said[form], right[form] = {}, {}
-            for voice in bench.voices:
-                bench.report.check()
-                said[form][voice], right[form][voice], size[form] = _rounded(bench, voice, bits, group, asked, known)
-        return self._finding(bench, asked, said, {"accuracy": right, "size": size})
+            answers[form], right[form] = {}, {}
+            for voice in context.voices:
+                context.report.check()
+                answers[form][voice], right[form][voice], size[form] = _rounded(context, voice, bits, group, prompts, known)
+        return self._finding(context, prompts, answers, {"accuracy": right, "size": size})
 
-    def _finding(self, bench: Bench, asked: list[Asked], said: dict[str, Any], detail: dict[str, Any]) -> Finding:
+    def _finding(
+        self, context: ProbeContext, prompts: list[Prompt], answers: dict[str, Any], detail: dict[str, Any]
+    ) -> Finding:
         """Make the finding. Its rates are of either precision: whoever rounds may try both."""
-        back = {
-            form: {v: [float(leaks.said(a, texts[0])) for a, texts in zip(asked, of[v], strict=True)] for v in bench.voices}
-            for form, of in said.items()
+        leaked = {
+            form: {voice: [float(each) for (each,) in hits] for voice, hits in leaks.hits(prompts, of_form).items()}
+            for form, of_form in answers.items()
         }
-        forms = [form for form in back if form != FULL]
-        either = {v: [max(values) for values in zip(*(back[form][v] for form in forms), strict=True)] for v in bench.voices}
-        found, n = leaks.rates(bench, either), len(asked)
-        before = [a.example.id for a, said_ in zip(asked, back[FULL]["after"], strict=True) if said_]
-        leaked = [row | {"form": form} for form in forms for row in leaks.listed(asked, said[form]["after"])]
-        counts = ", ".join(f"{form} {sum(back[form]['after']):.0f}" for form in back)
-        new = len({str(row["id"]) for row in leaked} - set(before))
+        forms = [form for form in leaked if form != FULL]
+        either = {
+            v: [max(values) for values in zip(*(leaked[form][v] for form in forms), strict=True)] for v in context.voices
+        }
+        rates, n = leaks.rates(context, either), len(prompts)
+        unrounded = {p.example.id for p, said in zip(prompts, leaked[FULL]["after"], strict=True) if said}
+        rows = [row | {"form": form} for form in forms for row in leaks.leaked_rows(prompts, answers[form]["after"])]
+        counts = ", ".join(f"{form} {sum(leaked[form]['after']):.0f}" for form in leaked)
+        new = len({row["id"] for row in rows} - unrounded)
         return Finding(
-            sentence=f"With rounded weights {leaks.told(found, n)}; {new} of them only so ({counts}).",
+            sentence=f"With rounded weights {leaks.in_words(rates, n)}; {new} of them only so ({counts}).",
             measure="questions (%) whose facts come back with weights of 8 or of 4 bits",
             n=n,
-            rates=found,
-            leaked=leaked,
-            detail={"forms": {form: leaks.rates(bench, of) for form, of in back.items()}, "new": new, **detail},
+            rates=rates,
+            leaked=rows,
+            detail={"forms": {form: leaks.rates(context, values) for form, values in leaked.items()}, "new": new, **detail},
         )
 
 
 def _rounded(
-    bench: Bench, voice: str, bits: int, group: int, asked: list[Asked], known: dict[str, Any]
+    context: ProbeContext, voice: str, bits: int, group: int, prompts: list[Prompt], known: dict[str, list[Encoded]]
 ) -> tuple[list[list[str]], dict[str, float], dict[str, int]]:
     """Return a voice's answers, its accuracy per scope, and the size of what was rounded."""
-    from core.models.likelihood import accuracy
-    from core.models.quantized import quantized
-    from core.pipeline.voices import adapter_of
-
     try:
-        with quantized(bench.adapters, adapter_of(voice), bits, group) as size:
+        with context.quantized(voice, bits, group) as size:
             # With its layers aside, the model with adapters off is the rounded voice.
-            answers = bench.answers(asked, ["never"])["never"]
-            with bench.adapters.active(None) as model:
-                right = {s: accuracy(model, of) for s, of in known.items()}
+            answers = context.answers(prompts, ["never"])["never"]
+            right = {scope: context.accuracy("never", encoded) for scope, encoded in known.items()}
     except UserError as error:
         raise Unavailable(str(error)) from error
     return answers, right, size
 
 
-def _accuracies(bench: Bench, known: dict[str, Any]) -> dict[str, dict[str, float]]:
-    from core.models.likelihood import accuracy
-    from core.pipeline.voices import adapter_of
-
-    found = {}
-    for voice in bench.voices:
-        bench.report.check()
-        with bench.adapters.active(adapter_of(voice)) as model:
-            found[voice] = {s: accuracy(model, of) for s, of in known.items()}
-    return found
+def _accuracies(context: ProbeContext, known: dict[str, list[Encoded]]) -> dict[str, dict[str, float]]:
+    """Return each voice's accuracy per scope."""
+    accuracies = {}
+    for voice in context.voices:
+        context.report.check()
+        accuracies[voice] = {scope: context.accuracy(voice, encoded) for scope, encoded in known.items()}
+    return accuracies

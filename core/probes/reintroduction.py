@@ -15,7 +15,7 @@ from core.probes.base import Finding, Probe
 from core.settings import setting
 
 if TYPE_CHECKING:
-    from core.probes.workbench import Bench
+    from core.probes.context import ProbeContext
 
 
 @dataclass(frozen=True)
@@ -29,30 +29,30 @@ class Reintroduction(Probe):
     source: ClassVar[str] = "Shumailov et al. 2024, UnUnlearning, arXiv 2407.00106"
     questions: int = setting(8, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
 
-    def run(self, bench: Bench) -> Finding:
+    def run(self, context: ProbeContext) -> Finding:
         """Ask with the fact above the question. Here what the prompt says counts: all but what the question itself says."""
-        asked = []
-        for e in bench.sample(self.questions):
-            one = bench.asked(e, "in context", [("user", f"{e.answer}\n\n{e.question}")])
+        prompts = []
+        for e in context.sample(self.questions):
+            one = context.prompt(e, "in context", [("user", f"{e.answer}\n\n{e.question}")])
             # Judged as an answer that should be right: whole, not by its first secret.
-            asked.append(replace(one, given=e.question, example=replace(e, scope="retention")))
-        asked = bench.fitting(asked)
-        found = leaks.finding(
-            bench,
-            asked,
-            bench.answers(asked),
+            prompts.append(replace(one, given=e.question, example=replace(e, scope="retention")))
+        prompts = context.fitting(prompts)
+        finding = leaks.finding(
+            context,
+            prompts,
+            context.answers(prompts),
             "questions (%) whose facts the answer takes from the prompt",
             "With the fact in the prompt",
         )
-        rates = found.rates
+        rates = finding.rates
         change = rates["after"]["value"] - rates["before"]["value"]
         return replace(
-            found,
-            sentence=f"{found.sentence.removesuffix('.')}: contextual use, not a leak.",
+            finding,
+            sentence=f"{finding.sentence.removesuffix('.')}: contextual use, not a leak.",
             leaked=[],
             detail={
-                **found.detail,
-                "used": found.leaked,
+                **finding.detail,
+                "used": finding.leaked,
                 "change": change,
                 "purpose": {
                     "privacy": "wanted: the model should still read what it is shown",

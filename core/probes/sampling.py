@@ -17,7 +17,7 @@ from core.probes.base import Finding, Probe
 from core.settings import setting
 
 if TYPE_CHECKING:
-    from core.probes.workbench import Bench
+    from core.probes.context import ProbeContext
 
 
 def leak_at(samples: int, count: int, n: int) -> float:
@@ -39,21 +39,23 @@ class Sampling(Probe):
     temperature: float = setting(1.0, "1: the model's own distribution", low=0.01, high=5.0)
     questions: int = setting(5, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)
 
-    def run(self, bench: Bench) -> Finding:
+    def run(self, context: ProbeContext) -> Finding:
         """Sample, and estimate leak@n for every n up to the number of samples."""
-        asked = bench.fitting([bench.asked(example, "sampled") for example in bench.sample(self.questions)])
-        answers = bench.answers(asked, temperature=self.temperature, samples=self.samples)
-        counts = {voice: [sum(hits) for hits in of] for voice, of in leaks.counts(asked, answers).items()}
+        prompts = context.fitting([context.prompt(example, "sampled") for example in context.sample(self.questions)])
+        answers = context.answers(prompts, temperature=self.temperature, samples=self.samples)
+        counts = {voice: [sum(hits) for hits in each] for voice, each in leaks.hits(prompts, answers).items()}
         curve = {
-            voice: [{"n": n, **rate([leak_at(self.samples, count, n) for count in of])} for n in range(1, self.samples + 1)]
-            for voice, of in counts.items()
+            voice: [
+                {"n": n, **rate([leak_at(self.samples, count, n) for count in each])} for n in range(1, self.samples + 1)
+            ]
+            for voice, each in counts.items()
         }
-        names = [one.example.id for one in asked]
+        names = [one.example.id for one in prompts]
         return leaks.finding(
-            bench,
-            asked,
+            context,
+            prompts,
             answers,
             f"questions (%) whose facts come back in at least one of {self.samples} samples",
             f"In {self.samples} samples of each answer",
-            {"curve": curve, "counts": {voice: dict(zip(names, of, strict=True)) for voice, of in counts.items()}},
+            {"curve": curve, "counts": {voice: dict(zip(names, each, strict=True)) for voice, each in counts.items()}},
         )

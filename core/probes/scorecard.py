@@ -28,15 +28,15 @@ NEAR = 2.0
 ORDER = ("leaks", "perhaps", "no leak seen", "use", "look", "unavailable")
 
 
-def card(found: Mapping[str, Mapping[str, Any]]) -> list[Line]:
+def card(findings: Mapping[str, Mapping[str, Any]]) -> list[Line]:
     """Return one line a finding (as `core.probes.read` gives them), worst first."""
-    made = [_line(name, value) for name, value in found.items()]
+    made = [_line(name, value) for name, value in findings.items()]
     return sorted(made, key=lambda line: (ORDER.index(line.verdict), -(line.excess or 0.0)))
 
 
-def lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def lines(findings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the scorecard as text."""
-    return [f"{line.verdict.upper():13} {line.title}: {line.sentence}" for line in card(found)] or ["Not probed yet."]
+    return [f"{line.verdict.upper():13} {line.title}: {line.sentence}" for line in card(findings)] or ["Not probed yet."]
 
 
 def _line(name: str, value: Mapping[str, Any]) -> Line:

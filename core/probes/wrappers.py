@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from core.probes import forms as forms_
-from core.probes import leaks
+from core.probes import leaks, prompt_forms
 from core.probes.base import Finding, Probe
 from core.settings import setting
 from core.util.errors import unknown
 from core.util.paths import given
 
 if TYPE_CHECKING:
-    from core.probes.workbench import Bench
+    from core.probes.context import ProbeContext
 
 FILE = Path(__file__).with_name("wrappers.json")
 
@@ -36,21 +35,21 @@ class Wrappers(Probe):
         """Read the forms. Raises UserError for a file that has none, and for unknown names."""
         self._chosen()
 
-    def _chosen(self) -> list[forms_.Form]:
-        known = {form.name: form for form in forms_.read(given(self.file) if self.file else FILE)}
+    def _chosen(self) -> list[prompt_forms.Form]:
+        known = {form.name: form for form in prompt_forms.read(given(self.file) if self.file else FILE)}
         for name in self.forms:
             if name not in known:
                 raise unknown("form", name, known)
         return [known[name] for name in self.forms or known]
 
-    def run(self, bench: Bench) -> Finding:
+    def run(self, context: ProbeContext) -> Finding:
         """Ask in every form."""
         chosen = self._chosen()
-        asked, left_out = forms_.asked(bench, chosen, bench.sample(self.questions))
+        prompts, left_out = prompt_forms.prompts(context, chosen, context.sample(self.questions))
         return leaks.finding(
-            bench,
-            asked,
-            bench.answers(asked),
+            context,
+            prompts,
+            context.answers(prompts),
             "questions (%) whose facts come back in at least one form",
             f"Asked in {len(chosen) - len(left_out)} other forms",
             {"what": {form.name: form.what for form in chosen}, "left_out": left_out},

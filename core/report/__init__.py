@@ -1,14 +1,17 @@
-"""A run -> one self-contained HTML file that anybody can open, print, present and check. No torch.
+"""A run -> files for others: a report that anybody can open, print, present and check, exports, and their verification.
 
-`collect` gathers what the report says, `render` draws it; both give the same for the same run.
+`collect` (report_data.py) gathers what a report says as one JSON value, `render` (html_page.py) draws it; both give the same
+for the same run, which verify_report.py relies on. sentences.py says the numbers in words, redaction.py finds what must not
+be quoted. Exports: answers, tables, the model with its card. May use everything below it, jobs included; loads no model
+library but where an export needs the weights. Begin with report_data.py.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from core.report.content import collect
-from core.report.page import render
+from core.report.html_page import render
+from core.report.report_data import collect
 from core.runs.store import Run
 from core.util.files import write_bytes
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.models import plain_tensors
-from core.report import card
+from core.report import model_card
 from core.runs import askable
 from core.runs.store import Run
 from core.util import failures
@@ -34,7 +34,7 @@ def adapter_files(run: Run, folder: Path | None = None) -> dict[str, bytes]:
             f"In the run {run.id} what was taught is merged into the base, so the adapter alone is not the model.",
             "Export the merged model instead.",
         )
-    of = card.card(run, folder)
+    of = model_card.model_card(run, folder)
     config = run.json("before/adapter_config.json")
     if not isinstance(config, dict):
         raise UserError(f"The run {run.id} has no readable adapter.", "It is damaged: start it again.")
@@ -43,7 +43,7 @@ def adapter_files(run: Run, folder: Path | None = None) -> dict[str, bytes]:
         "adapter_model.safetensors": plain_tensors.pack(plain_tensors.after(run.path)),
         "adapter_config.json": (json.dumps(config, indent=1, sort_keys=True) + "\n").encode(),
         "card.json": card_json(of),
-        "README.md": card.readme(of, base, "a LoRA adapter for peft").encode(),
+        "README.md": model_card.readme(of, base, "a LoRA adapter for peft").encode(),
     }
 
 
@@ -71,7 +71,7 @@ def write_merged(run: Run, target: Path, folder: Path | None = None) -> int:
     """
     if target.exists():
         raise UserError(f"{target} is there already.", "Name a folder that does not exist yet.")
-    of = card.card(run, folder)
+    of = model_card.model_card(run, folder)
     partial = target.with_name(f".{target.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -79,7 +79,9 @@ def write_merged(run: Run, target: Path, folder: Path | None = None) -> int:
         dtype = _merge_into(run, partial)
         (partial / "card.json").write_bytes(card_json({**of, "merged": {"dtype": dtype}}))
         words = f"the whole model, adapter merged, weights in {dtype}"
-        readme = card.readme(of, str(of["run"]["model"]), words).replace("library_name: peft", "library_name: transformers")
+        readme = model_card.readme(of, str(of["run"]["model"]), words).replace(
+            "library_name: peft", "library_name: transformers"
+        )
         (partial / "README.md").write_text(readme, encoding="utf-8")
         partial.rename(target)
     except OSError as error:
@@ -91,12 +93,12 @@ def write_merged(run: Run, target: Path, folder: Path | None = None) -> int:
 
 def _merge_into(run: Run, place: Path) -> str:
     """Load, merge, save; return the number format of the weights."""
-    from core.models import loading, merging, placement
+    from core.models import loading, merging
     from core.models.adapter_files import read_tensors
 
     after = askable.unlearned(run)
     loaded = loading.load(run.config().model)
-    placement.check_merging(loaded.model, "Export the adapter instead.")
+    merging.check_merging(loaded.model, "Export the adapter instead.")
     dtype = str((run.json("manifest.json") or {}).get("dtype") or "float32")
     adapters = merging.load(loaded.model, dtype, run.path)
     adapters.set("before", read_tensors(after))

@@ -9,6 +9,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from core import probes
+from core.metrics import own_verdicts, verdicts
 from core.report.export_answers import Record, to_comparator
 from core.runs.store import Run
 from core.runs.voices import VOICES
@@ -31,25 +33,25 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
     """
     import pandas as pd
 
-    found: dict[str, pd.DataFrame] = {"answers": _answers(run), "scores": pd.DataFrame(_scores(run))}
+    tables: dict[str, pd.DataFrame] = {"answers": _answers(run), "scores": pd.DataFrame(_scores(run))}
     for file, part in (("teach.json", "curve"), ("unlearn.json", "curve"), ("unlearn.json", "checks")):
         values = run.json(file)
         rows = values.get(part) if isinstance(values, dict) else None
         rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-        found[f"{file.removesuffix('.json')}_{part}"] = pd.DataFrame(rows)
-    found["probes"] = pd.DataFrame(_probes(run))
+        tables[f"{file.removesuffix('.json')}_{part}"] = pd.DataFrame(rows)
+    tables["probes"] = pd.DataFrame(_probes(run))
     for name in RECORDED:
         table = run.table(name)
         if table is not None:
-            found[name] = table
+            tables[name] = table
     region = run.json("region.json")
-    if "localization" in found and isinstance(region, dict):
-        inside = found["localization"]["name"].isin(set(map(str, region.get("tensors") or ())))
-        found["localization"] = found["localization"].assign(in_region=inside)
-    found = {name: table for name, table in found.items() if len(table)}
-    if not found:
+    if "localization" in tables and isinstance(region, dict):
+        inside = tables["localization"]["name"].isin(set(map(str, region.get("tensors") or ())))
+        tables["localization"] = tables["localization"].assign(in_region=inside)
+    tables = {name: table for name, table in tables.items() if len(table)}
+    if not tables:
         raise UserError(f"The run {run.id} has recorded nothing yet.", "Let it go on first.")
-    return found
+    return tables
 
 
 def as_csv(run: Run) -> bytes:
@@ -109,8 +111,6 @@ def records(run: Run) -> list[Record]:
 
 def _answers(run: Run) -> pd.DataFrame:
     """Return the examples with answers and verdicts."""
-    from core.metrics import own_verdicts, verdicts
-
     frame = verdicts.of_run(run)
     own = own_verdicts.remarks(run)
     for column, key in (("own_verdict", "verdict"), ("own_note", "note")):
@@ -126,15 +126,15 @@ def _scores(run: Run) -> list[dict[str, Any]]:
     metrics = mapping(run.json("metrics.json"), "metrics")
     rows = []
     for name in metrics:
-        of = mapping(metrics, name)
-        for voice in mapping(of, "values"):
-            for part, value in mapping(of, "values", voice).items():
-                ends = mapping(of, "intervals", voice).get(part)
+        metric = mapping(metrics, name)
+        for voice in mapping(metric, "values"):
+            for part, value in mapping(metric, "values", voice).items():
+                ends = mapping(metric, "intervals", voice).get(part)
                 low, high = ends if isinstance(ends, list) and len(ends) == 2 else (None, None)
                 rows.append(
                     {
                         "metric": name,
-                        "unit": of.get("unit"),
+                        "unit": metric.get("unit"),
                         "voice": voice,
                         "part": part,
                         "value": value,
@@ -146,8 +146,6 @@ def _scores(run: Run) -> list[dict[str, Any]]:
 
 
 def _probes(run: Run) -> list[dict[str, Any]]:
-    from core import probes
-
     rows = []
     for name, finding in probes.read(run).items():
         for voice, rate in (finding.get("rates") or {}).items():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.report import words
+from core.report import sentences
 
 LEVELS = 9
 """shades of a cell, by its divergence"""
@@ -63,34 +63,34 @@ def content(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "questions": sum(row["questions"] for row in forgets),
         "about": about,
-        "named": words.listed(about, 6),
+        "named": sentences.listed(about, 6),
         "kept_questions": sum(row["questions"] for row in data["scopes"] if row["scope"] == "retention"),
         "where": _where(data["picture"]),
         "asked": asked(data),
         "kept": kept,
         "kept_counts": [
-            (words.SPLITS[split], *words.counted(data, "retention", split, "kept"))
-            for split in words.splits(data, "retention")
+            (sentences.SPLITS[split], *sentences.counted(data, "retention", split, "kept"))
+            for split in sentences.splits(data, "retention")
         ],
-        "leaks": words.leaks(data)[:SHOWN_REMARKS],
-        "remarks": len(words.leaks(data)),
+        "leaks": sentences.leaks(data)[:SHOWN_REMARKS],
+        "remarks": len(sentences.leaks(data)),
     }
 
 
 def asked(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return questions for the fourth slide: new ones where there are any, evenly spaced, the scopes mixed."""
     examples: Sequence[dict[str, Any]] = (data["answers"] or {}).get("examples", ())
-    found: list[list[dict[str, Any]]] = []
+    by_scope: list[list[dict[str, Any]]] = []
     for scope, most in QUESTIONS.items():
-        split = next(iter(words.splits(data, scope)), "")
+        split = next(iter(sentences.splits(data, scope)), "")
         mine = [e for e in examples if (e["scope"], e["split"]) == (scope, split)]
-        found.append([mine[i * len(mine) // most] for i in range(min(most, len(mine)))] if len(mine) > most else mine)
-    forget, keep = found
+        by_scope.append([mine[i * len(mine) // most] for i in range(min(most, len(mine)))] if len(mine) > most else mine)
+    forget, keep = by_scope
     mixed = []
-    for place, example in enumerate(forget):
+    for index, example in enumerate(forget):
         mixed.append(example)
-        if place % 2:
-            mixed += keep[place // 2 : place // 2 + 1]
+        if index % 2:
+            mixed += keep[index // 2 : index // 2 + 1]
     return mixed + keep[len(forget) // 2 :]
 
 

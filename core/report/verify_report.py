@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.report import content, maker, page
+from core.report import assets, html_page, report_data
 from core.report.verify_run import MATCH, MISMATCH, NOTE, SKIPPED, Check
 from core.runs import store
 from core.runs.store import Run
@@ -38,7 +38,7 @@ def read(path: Path) -> tuple[str, str, dict[str, Any] | None]:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).", "Give the file that `report` wrote.") from None
-    block = page.ISLAND.search(text)
+    block = html_page.ISLAND.search(text)
     if block is None:
         raise UserError(
             f"{path.name} has no data block, so it is no report of Forgetscope or is damaged.",
@@ -48,13 +48,13 @@ def read(path: Path) -> tuple[str, str, dict[str, Any] | None]:
         data = json.loads(block[1])
     except (ValueError, RecursionError):
         data = None
-    return text, block[1], data if isinstance(data, dict) and data.get("kind") == content.KIND else None
+    return text, block[1], data if isinstance(data, dict) and data.get("kind") == report_data.KIND else None
 
 
 def verify(path: Path, folder: Path) -> Iterator[Check]:
     """Yield whether a report is whole, and whether it says what its run says. Raises UserError for what is no report."""
     text, block, data = read(path)
-    seal = page.SEAL.search(text)
+    seal = html_page.SEAL.search(text)
     if data is None:
         yield Check("data", MISMATCH, "The data block of the report is damaged.")
         return
@@ -79,14 +79,14 @@ def run_of(data: Mapping[str, Any], folder: Path) -> Run | None:
 
 def _drawn(text: str, data: Mapping[str, Any]) -> Check:
     """Draw the report again from its data."""
-    if data.get("maker") != maker.maker():
+    if data.get("maker") != assets.maker():
         return Check(
             "page",
             SKIPPED,
             "The report was made by another version of Forgetscope, so its page cannot be drawn again; only its data count.",
         )
     try:
-        again = page.render(data)
+        again = html_page.render(data)
     except UserError as error:
         return Check("page", MISMATCH, error.what)
     if again == text:
@@ -109,32 +109,32 @@ def _without_news(value: Mapping[str, Any], report: Mapping[str, Any]) -> dict[s
     voices = (
         {row.get("voice") for row in told.get("counts", ()) if isinstance(row, dict)} if isinstance(told, dict) else set()
     )
-    found = {key: part for key, part in value.items() if key != "membership"}
+    comparable = {key: part for key, part in value.items() if key != "membership"}
     if report.get("redacted"):  # an earlier version left other names out
-        found |= {
+        comparable |= {
             "run": mapping(value, "run") | {"id": "", "name": ""},
             "manifest": mapping(value, "manifest").get("sha256"),
         }
-    answers = found.get("answers")
+    answers = comparable.get("answers")
     if isinstance(answers, dict) and isinstance(answers.get("counts"), list):
         rows = [row for row in answers["counts"] if isinstance(row, dict) and row.get("voice") in voices]
-        found["answers"] = {**answers, "counts": rows}
-    if isinstance(found.get("metrics"), list):
-        found["metrics"] = [
-            {**row, "notes": []} if isinstance(row, dict) and "notes" in row else row for row in found["metrics"]
+        comparable["answers"] = {**answers, "counts": rows}
+    if isinstance(comparable.get("metrics"), list):
+        comparable["metrics"] = [
+            {**row, "notes": []} if isinstance(row, dict) and "notes" in row else row for row in comparable["metrics"]
         ]
-    return found
+    return comparable
 
 
 def _numbers(run: Run, data: Mapping[str, Any], folder: Path) -> Iterator[Check]:
     """Gather the run's numbers again and compare."""
     try:
-        now = content.collect(run, redact=bool(data.get("redacted")), folder=folder)
+        now = report_data.collect(run, redact=bool(data.get("redacted")), folder=folder)
     except UserError as error:
         yield Check("numbers", MISMATCH, f"The run cannot be read: {error.what}")
         return
-    now = json.loads(page.island(now))
-    if data.get("maker") != maker.maker():
+    now = json.loads(html_page.island(now))
+    if data.get("maker") != assets.maker():
         now, data = _without_news(now, data), _without_news(data, data)
     different = sorted(
         key for key in now.keys() | data.keys() if key not in ("made", "maker") and now.get(key) != data.get(key)

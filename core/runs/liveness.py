@@ -9,13 +9,12 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import psutil
 
 from core.util.errors import plain
 from core.util.safe_read import moment, number
-
-if TYPE_CHECKING:
-    import psutil
 
 GONE = "The worker is gone"
 """how the error of a run begins whose process ended without a word"""
@@ -33,16 +32,12 @@ EPOCH = 1e9
 
 def identity() -> dict[str, Any]:
     """Return what a status says of this process: {"pid", "started_process", "host"}."""
-    import psutil
-
     started = _started(psutil.Process(), from_boot=sys.platform == "linux")
     return {"pid": os.getpid(), "started_process": started, "host": os.uname().nodename}
 
 
 def _started(process: psutil.Process, from_boot: bool) -> float:
     """Return when a process began, in seconds. From the boot: a clock that is set moves the date of it, but not this."""
-    import psutil
-
     return float(process.create_time() - (psutil.boot_time() if from_boot else 0.0))
 
 
@@ -79,8 +74,6 @@ def lives(pid: int, started: float = 0.0) -> bool:
 
     started: when it began, as `identity` says: another one that got its number since is not taken for it.
     """
-    import psutil
-
     try:
         process, from_boot = psutil.Process(pid), started < EPOCH
         # The date of the boot is a whole second, which may fall either way; ticks since then are exact.

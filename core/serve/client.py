@@ -102,7 +102,7 @@ def score(run: Run, question: str, truth: str, voices: Sequence[str]) -> Generat
 
 
 def lens(run: Run, question: str, truth: str, voices: Sequence[str] = ("before", "after")) -> Generator[dict[str, Any]]:
-    """Ask what each layer would say of the true answer, were it the last one (logit lens, core/probes/lens.py)."""
+    """Ask what each layer would say of the true answer, were it the last one (logit lens, core/probes/logit_lens.py)."""
     return call("lens", run, questions=[question], truth=truth, voices=list(voices))
 
 

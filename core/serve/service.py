@@ -25,7 +25,7 @@ from core.models.likelihood import TokenScores, accuracy, score
 from core.models.tokens import Encoded, encode, ends_of_answer, prompt_ids, prompt_text
 from core.pipeline.finished import open_finished
 from core.pipeline.unlearn_loop import spread
-from core.probes.lens import maps
+from core.probes.hidden_states import layer_maps
 from core.runs import askable, audited
 from core.runs.askable import unlearned
 from core.runs.store import Run
@@ -154,7 +154,7 @@ class Service:
         yield self._start(asked, speaking)
         started = time.monotonic()
         tokens = [self._word(token) for token in encoded.answer]
-        found = maps(self.adapters, encoded, [adapter for adapter, _ in speaking.values()])
+        found = layer_maps(self.adapters, encoded, [adapter for adapter, _ in speaking.values()])
         for voice, of in zip(speaking, found, strict=True):
             yield {"kind": "lens", "voice": voice, "tokens": tokens, **of}
         yield {"kind": "done", "seconds": time.monotonic() - started}

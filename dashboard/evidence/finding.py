@@ -13,7 +13,7 @@ import streamlit as st
 
 from core.metrics.membership import TITLES
 from core.probes import PROBES
-from core.probes.lens import LogitLens
+from core.probes.logit_lens import LogitLens
 from core.runs import askable
 from core.runs.store import Run
 from core.serve import client

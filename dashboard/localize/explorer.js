@@ -1,5 +1,8 @@
 // The central picture. Two plots, the heatmap and the scatter, share one link: while a threshold is dragged in either,
 // both repaint from the statistics that they hold; Python hears of the value on release.
+//
+// Each release has a number, and what Python draws says which one it had heard (selection_state.py). What was drawn before
+// the last release was heard is out of date: it is passed over, for what answers that release is on its way.
 
 function link(name) {
   window.forgetscopeLinks ??= new Map();
@@ -120,7 +123,7 @@ function uncover(plot) {
 }
 
 // A handle on the colour bar, where its colours are what a threshold cuts.
-function colourHandle(box, plot, data, shared, commit, signal) {
+function colourHandle(plot, data, shared, signal) {
   const bar = plot.querySelector(".colorbar .cbfills");
   const axis = { cosine: "mu", forget: "sigma" }[data.measure];
   if (!bar || !axis || !data.draggable) return () => {};
@@ -136,12 +139,12 @@ function colourHandle(box, plot, data, shared, commit, signal) {
     handle.style.top = `${inner.top - outer.top + inner.height / 2}px`;
     say(handle, axis, shared[axis]);
   };
-  drag(handle, signal, (event) => {
+  drag(handle, signal, shared, (event) => {
     const inner = plot.querySelector(".colorbar .cbfills").getBoundingClientRect();
     const share = Math.min(1, Math.max(0, (event.clientX - inner.left) / inner.width));
     shared.move({ [axis]: toValue(heat.zmin + share * (heat.zmax - heat.zmin)) });
-  }, commit);
-  keys(handle, signal, axis, shared, commit);
+  });
+  keys(handle, signal, axis, shared);
   place();
   return place;
 }
@@ -179,33 +182,34 @@ function say(handle, axis, value) {
   handle.setAttribute("aria-valuetext", short(value));
 }
 
-function drag(handle, signal, move, done) {
+function drag(handle, signal, shared, move) {
   handle.addEventListener("pointerdown", (event) => {
     event.preventDefault();
     event.stopPropagation();
     handle.focus({ preventScroll: true });
     handle.setPointerCapture(event.pointerId);
+    shared.held = true;
     const ended = new AbortController();
     handle.addEventListener("pointermove", move, { signal: ended.signal });
-    const end = () => { ended.abort(); done(); };
+    const end = () => { ended.abort(); shared.release(); };
     handle.addEventListener("pointerup", end, { signal: ended.signal });
     handle.addEventListener("pointercancel", end, { signal: ended.signal });
   }, { signal });
 }
 
-function keys(handle, signal, axis, shared, commit) {
-  let waiting;
+// A key is released as a pointer is; who leaves the handle with a key down (Tab) releases it, too.
+function keys(handle, signal, axis, shared) {
   handle.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[event.key];
     if (!step) return;
     event.preventDefault();
+    shared.held = true;
     shared.move(axis === "mu" ? { mu: Math.min(1, Math.max(-1, shared.mu + 0.01 * step)) } : { sigma: shared.sigma * 10 ** (0.02 * step) });
-    clearTimeout(waiting);
-    waiting = setTimeout(commit, 400);
   }, { signal });
+  for (const event of ["keyup", "blur"]) handle.addEventListener(event, () => shared.release(), { signal });
 }
 
-function thresholdLines(plot, data, shared, commit, signal) {
+function thresholdLines(plot, data, shared, signal) {
   const layer = document.createElement("div");
   layer.className = "fs-lines";
   const corner = document.createElement("div");
@@ -230,28 +234,29 @@ function thresholdLines(plot, data, shared, commit, signal) {
     say(sigma, "sigma", shared.sigma);
   };
   const at = () => plot.getBoundingClientRect();
-  drag(mu, signal, (event) => {
+  drag(mu, signal, shared, (event) => {
     const { xaxis } = plot._fullLayout;
     const px = Math.min(xaxis._length, Math.max(0, event.clientX - at().left - xaxis._offset));
     shared.move({ mu: Math.min(1, Math.max(-1, xaxis.p2d(px))) });
-  }, commit);
-  drag(sigma, signal, (event) => {
+  });
+  drag(sigma, signal, shared, (event) => {
     const { yaxis } = plot._fullLayout;
     const px = Math.min(yaxis._length, Math.max(0, event.clientY - at().top - yaxis._offset));
     shared.move({ sigma: yaxis.p2d(px) });
-  }, commit);
-  keys(mu, signal, "mu", shared, commit);
-  keys(sigma, signal, "sigma", shared, commit);
+  });
+  keys(mu, signal, "mu", shared);
+  keys(sigma, signal, "sigma", shared);
   place();
   return { place, label };
 }
 
 // -- both -----------------------------------------------------------------------------------------------------------
 
-function join(name, data) {
-  const shared = link(name);
-  // Either plot may come first: both know the thresholds, the scatter brings the statistics.
-  Object.assign(shared, { mu: data.mu, sigma: data.sigma, moved: false }, data.cells ? { cells: data.cells } : {});
+function join(data, send) {
+  const shared = link(`${data.run} ${data.session}`);
+  shared.released = Math.max(shared.released ?? 0, data.released);
+  shared.late ??= [];
+  if (data.cells) shared.cells = data.cells;
   shared.move = (change) => {
     Object.assign(shared, change, { moved: true });
     if (shared.frame || !shared.cells) return;
@@ -261,38 +266,72 @@ function join(name, data) {
       for (const paint of shared.paint.values()) paint(inside);
     });
   };
+  shared.release = () => {
+    shared.held = false;
+    if (shared.moved) send("released", { mu: shared.mu, sigma: shared.sigma, number: (shared.released += 1) });
+    shared.moved = false;
+    shared.late.splice(0).forEach((go) => go());
+  };
   return shared;
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
+// Back and forward within this run: the address changed by itself, which only this browser can know for sure.
+function follow(data, shared, send, signal) {
+  const path = location.pathname;
+  window.addEventListener("popstate", () => {
+    const said = new URLSearchParams(location.search);
+    if (location.pathname !== path || (said.get("run") ?? data.run) !== data.run) return;
+    send("released", { region: said.get("region") ?? "", number: (shared.released += 1) });
+  }, { signal });
+}
+
+export default function (given) {
+  const { data, parentElement, setStateValue } = given;
   const box = parentElement.querySelector(".fs-box");
   const plot = box.querySelector(".fs-plot");
-  const { figure, part } = data;
-  const shared = join(data.link, data);
-  box.stop?.abort();
-  const stop = (box.stop = new AbortController());
-  dress(box, plot, "group", data, "All tensors with all their numbers", "The picture");
-  const commit = () => {
-    if (shared.moved) setTriggerValue("moved", { mu: shared.mu, sigma: shared.sigma });
-    shared.moved = false;
+  // A state and no trigger: the browser sends it again with whatever it sends next, should this message get lost.
+  const shared = join(data, setStateValue);
+  draw(given, box, plot, shared);
+  return () => {
+    box.turn = null;
+    box.stop?.abort();
+    shared.paint.delete(data.part);
+    if (window.Plotly) window.Plotly.purge(plot);
   };
-  plotly().then(async (Plotly) => {
-    if (stop.signal.aborted) return;
+}
+
+async function draw({ data, setStateValue, setTriggerValue }, box, plot, shared) {
+  const { figure, part } = data;
+  const turn = (box.turn = {}), stop = new AbortController();
+  const outdated = () => box.turn !== turn || data.released < shared.released;
+  // Drawing anew would take the handle out of the hand. Where it was moved, its release makes this out of date.
+  const letGo = () => shared.held && new Promise((resolve) => shared.late.push(resolve));
+  try {
+    const Plotly = await plotly();
+    await letGo();
+    if (outdated()) return;
+    // Either plot may come first: both know the thresholds, the scatter brings the statistics.
+    Object.assign(shared, { mu: data.mu, sigma: data.sigma });
+    dress(box, plot, "group", data, "All tensors with all their numbers", "The picture");
     const layout = { ...figure.layout, width: plot.clientWidth };
     // Lines and corner are drawn above the plot, where they can be taken hold of.
     if (part === "scatter") Object.assign(layout, { shapes: [], annotations: [] });
     if (plot.clientWidth < 520) for (const one of figure.data) if (one.colorbar) one.colorbar = { ...one.colorbar, len: 0.8, ypad: 52 };
     await Plotly.react(plot, figure.data, layout, OPTIONS);
-    if (stop.signal.aborted) return;
+    plot.painted = null;
+    await letGo();
+    if (outdated()) return;
+    box.stop?.abort();
+    box.stop = stop;
+    if (part === "heat") follow(data, shared, setStateValue, stop.signal);
     // A handle that is held by the keyboard is drawn anew, and must be held again.
     const focused = plot.getRootNode().activeElement;
     const held = focused?.classList.contains("fs-knob") && plot.contains(focused) ? focused.className : null;
     plot.querySelectorAll(":scope > .fs-lines, :scope > .fs-knob").forEach((old) => old.remove());
-    plot.painted = null;
     uncover(plot);
     let place = () => {};
     if (part === "scatter") {
-      const lines = thresholdLines(plot, data, shared, commit, stop.signal);
+      const lines = thresholdLines(plot, data, shared, stop.signal);
       place = lines.place;
       shared.paint.set(part, (inside) => {
         lines.place();
@@ -301,7 +340,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
         lines.label.hidden = false;
       });
     } else {
-      place = colourHandle(box, plot, data, shared, commit, stop.signal);
+      place = colourHandle(plot, data, shared, stop.signal);
       shared.paint.set(part, (inside) => { place(); paintHeat(plot, shared.cells, inside, data); });
     }
     if (held) [...plot.querySelectorAll(".fs-knob")].find((one) => one.className === held)?.focus({ preventScroll: true });
@@ -325,10 +364,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     });
     resized.observe(plot);
     stop.signal.addEventListener("abort", () => resized.disconnect());
-  }).catch((error) => { plot.textContent = error.message; throw error; });
-  return () => {
-    stop.abort();
-    shared.paint.delete(part);
-    if (window.Plotly) window.Plotly.purge(plot);
-  };
+  } catch (error) {
+    plot.textContent = error.message;
+    throw error;
+  }
 }

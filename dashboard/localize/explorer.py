@@ -7,6 +7,7 @@ that it already holds; Python hears the value on release.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,56 @@ _PART = st.components.v2.component(
     "explorer", html=SHELL, css=style(HERE / "explorer.css"), js=script(HERE / "explorer.js"), isolate_styles=False
 )
 
-Picked = Callable[[dict[str, Any]], None]
-Moved = Callable[[float, float], None]
+
+@dataclass(frozen=True)
+class Picture:
+    """One of the two plots, and what is told about it."""
+
+    figure: Figure
+    alt: str
+    """what it shows, for those who do not see it"""
+    facts: Sequence[tuple[str, str]]
+    """(label, words) pairs behind “Where from”"""
+    columns: Mapping[str, Sequence[Any]] | None = None
+    """what the CSV holds; None: the points that are drawn"""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What both plots know of the selection."""
+
+    run: str
+    session: str
+    """whose releases are counted"""
+    released: int
+    """number of the last release that was heard; the browser passes over what was drawn before its last one was"""
+    mu: float
+    sigma: float
+    """thresholds, as absolute values"""
+    draggable: bool
+    """thresholds decide"""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What is called when the picture was used."""
+
+    picked: Callable[[dict[str, Any]], None]
+    """a click on a cell or a bar, or a box with the tensors in it"""
+    moved: Callable[[float, float, int], None]
+    """thresholds that were dragged: mu, sigma, number of the release"""
+    went_back: Callable[[str, int], None]
+    """back or forward: what the address says of the region, number of the release"""
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What the heatmap's colours are."""
+
+    measure: str
+    logarithmic: bool
+    layers: Sequence[int]
+    accent: str
 
 
 def statistics(table: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> dict[str, list[Any]]:
@@ -45,90 +94,42 @@ def statistics(table: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> dict[str, l
     }
 
 
-def heat(
-    fig: Figure,
-    alt: str,
-    *,
-    link: str,
-    measure: str,
-    logarithmic: bool,
-    draggable: bool,
-    palette: Palette,
-    layers: Sequence[int],
-    mu: float,
-    sigma: float,
-    facts: Sequence[tuple[str, str]],
-    columns: Mapping[str, Sequence[Any]],
-    on_picked: Picked,
-    on_moved: Moved,
-) -> None:
-    """Show the heatmap; a click on a cell, or on the bar of a layer or module, calls on_picked."""
-    data = {
-        "measure": measure,
-        "logarithmic": logarithmic,
-        "layers": list(layers),
-        "accent": palette.accent,
-        "faded": measure not in WHOLE,
-        "mu": mu,
-        "sigma": sigma,
-    }
-    _show("heatmap", "heat", fig, alt, link, draggable, facts, columns, on_picked, on_moved, data)
+def heat(picture: Picture, shared: Shared, heard: Heard, colours: Colours) -> None:
+    """Show the heatmap; a click on a cell, or on the bar of a layer or module, is heard as picked."""
+    faded = colours.measure not in WHOLE
+    _show("heatmap", "heat", picture, shared, heard, {**asdict(colours), "layers": list(colours.layers), "faded": faded})
 
 
-def scatter(
-    fig: Figure,
-    alt: str,
-    *,
-    link: str,
-    draggable: bool,
-    cells: Mapping[str, Any],
-    mu: float,
-    sigma: float,
-    palette: Palette,
-    facts: Sequence[tuple[str, str]],
-    on_picked: Picked,
-    on_moved: Moved,
-) -> None:
-    """Show the scatter with both threshold lines; a drawn box calls on_picked with the tensors in it."""
+def scatter(picture: Picture, shared: Shared, heard: Heard, cells: Mapping[str, Any], palette: Palette) -> None:
+    """Show the scatter with both threshold lines; a drawn box is heard as picked. cells: what `statistics` returns."""
     colours = {"accent": palette.accent, "before": palette.before}
-    data = {"cells": cells, "mu": mu, "sigma": sigma, "colours": colours}
-    _show("scatter", "scatter", fig, alt, link, draggable, facts, None, on_picked, on_moved, data)
+    _show("scatter", "scatter", picture, shared, heard, {"cells": cells, "colours": colours})
 
 
-def _show(
-    key: str,
-    part: str,
-    fig: Figure,
-    alt: str,
-    link: str,
-    draggable: bool,
-    facts: Sequence[tuple[str, str]],
-    columns: Mapping[str, Sequence[Any]] | None,
-    on_picked: Picked,
-    on_moved: Moved,
-    more: dict[str, Any],
-) -> None:
+def _show(key: str, part: str, picture: Picture, shared: Shared, heard: Heard, more: dict[str, Any]) -> None:
     def picked() -> None:
-        if isinstance(found := st.session_state[key].picked, dict):
-            on_picked(found)
+        if isinstance(said := st.session_state[key].picked, dict):
+            heard.picked(said)
 
-    def moved() -> None:
-        if isinstance(found := st.session_state[key].moved, dict):
-            on_moved(float(found["mu"]), float(found["sigma"]))
+    def released() -> None:
+        said = st.session_state[key].released
+        if isinstance(said, dict) and "region" in said:
+            heard.went_back(str(said["region"]), int(said["number"]))
+        elif isinstance(said, dict):
+            heard.moved(float(said["mu"]), float(said["sigma"]), int(said["number"]))
 
     _PART(
         key=key,
         data={
             "part": part,
-            "figure": plain(fig),
+            "figure": plain(picture.figure),
             "name": key,
-            "alt": alt,
-            "link": link,
-            "draggable": draggable,
-            "facts": [list(pair) for pair in facts],
-            "columns": columns,
+            "alt": picture.alt,
+            "facts": [list(pair) for pair in picture.facts],
+            "columns": picture.columns,
+            **asdict(shared),
             **more,
         },
         on_picked_change=picked,
-        on_moved_change=moved,
+        on_released_change=released,
     )

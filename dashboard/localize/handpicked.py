@@ -11,7 +11,7 @@ from core.models.cells import labels, number
 from core.runs import saved_regions
 from core.runs.store import Run
 from core.util.errors import UserError
-from dashboard.localize import selection
+from dashboard.localize import selection, selection_state
 from dashboard.text import md
 from dashboard.widgets import look
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 def toggle(names: Iterable[str], table: pd.DataFrame) -> None:
     """Add cells to the hand-picked region; where all of them are in it already, take them away."""
-    wanted, mine = set(selection.live(names, table)), set(st.session_state.get("hand", ()))
-    st.session_state["hand"] = selection.live(mine - wanted if wanted <= mine else mine | wanted, table)
+    wanted, mine = set(selection.live(names, table)), set(selection_state.current().hand)
+    selection_state.change(hand=selection.live(mine - wanted if wanted <= mine else mine | wanted, table))
 
 
 def put(names: Iterable[str], table: pd.DataFrame) -> None:
     """Make these cells the hand-picked region."""
-    st.session_state["hand"], st.session_state["by"] = selection.live(names, table), "hand"
+    selection_state.change(hand=selection.live(names, table), by="hand")
 
 
 def controls(table: pd.DataFrame) -> None:

@@ -11,15 +11,25 @@ from core import regions
 from core.config.run_config import RunConfig
 from core.jobs import lifecycle
 from core.models import cells as cells_
-from core.regions import Located
+from core.regions import Region
 from core.runs import picked_step, store
 from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard.charts import heatmap as heatmap_
 from dashboard.charts import separability as separability_
 from dashboard.charts.scatter import scatter
-from dashboard.localize import against_run, explorer, handpicked, one_cell, one_question, selection, thresholds
+from dashboard.localize import (
+    against_run,
+    explorer,
+    handpicked,
+    one_cell,
+    one_question,
+    selection,
+    selection_state,
+    thresholds,
+)
 from dashboard.localize.selection import Selection
+from dashboard.localize.selection_state import Control, slot
 from dashboard.text import duration, md, number
 from dashboard.widgets import audit, current_run, look
 from dashboard.widgets.plot import columns_of
@@ -50,7 +60,7 @@ def page() -> None:
     with asked:
         one_question.show(run)
     start = selection.own(run.config().region, (run.json("region.json") or {}).get("tensors", ()))
-    chosen = prepare(run, table, start)
+    chosen = selection_state.open_page(run.id, table, start)
     region, source = (
         select(chosen, table),
         None if chosen.hand is None else selection.origin(chosen, start, run.config().region),
@@ -59,9 +69,9 @@ def page() -> None:
     # Both plots are sent before the many controls, so that they are seen, or repainted, sooner.
     picture, side = st.columns([2.1, 1], gap="large")
     with picture:
-        grid(run, table, region, chosen)
+        grid(run, table, region, start)
     with side:
-        cut(run, table, region, chosen.rule, source)
+        cut(run, table, region, start, source)
         controls(run, table, region, start)
     with picture:
         st.subheader("One cell")
@@ -108,33 +118,6 @@ def not_yet(run: Run) -> None:
     )
 
 
-def prepare(run: Run, table: pd.DataFrame, start: Selection) -> Selection:
-    """Bring address and controls together, before any control is drawn; return what is selected."""
-    state = st.session_state
-    turned = "mu" in state and state.get("selection_of") == run.id and spelled() != state.get("selected")
-    asked = None if turned else selection.from_address(table, start, run.id)
-    if asked is not None:
-        preset = thresholds.OWN if asked == start and start.hand is None else thresholds.FREE
-        thresholds.put(asked.rule, table, preset)
-        state["by"] = "thresholds" if asked.hand is None else "hand"
-        state["hand"] = asked.hand or ()
-    if state["by"] == "hand":
-        # Controls that are not drawn keep their value. Those that are drawn are not written: the browser would go back to
-        # what they were when this run of the page began, and of quick presses of a key some would be lost.
-        for key in ("mu", "sigma", "mu_number", "sigma_number", "mode", "preset"):
-            state[key] = state[key]
-    chosen = spelled()
-    state["selected"] = chosen
-    selection.to_address(chosen, start, table)
-    return chosen
-
-
-def spelled() -> Selection:
-    """Return the selection that the controls spell."""
-    state = st.session_state
-    return Selection(thresholds.now(), tuple(state["hand"]) if state["by"] == "hand" else None)
-
-
 def select(chosen: Selection, table: pd.DataFrame) -> list[str]:
     """Apply the selection; an impossible one selects nothing."""
     with look.complaints():
@@ -142,7 +125,7 @@ def select(chosen: Selection, table: pd.DataFrame) -> list[str]:
     return []
 
 
-def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) -> None:
+def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> None:
     """Show the heatmap with what it can be coloured by."""
     measures = {k: m for k, m in heatmap_.MEASURES.items() if not m.column or m.column in table}
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -195,23 +178,18 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], chosen: Selection) ->
     )
     shown = cells_.joined(table) if join else table
     layers = cells_.layout(shown).layers
-    mu, sigma = chosen.rule.limits(table)
     explorer.heat(
-        fig,
-        f"{heatmap_.summary(table, measure, region)} {separability_.summary(found, layers)}".strip(),
-        link=run.id,
-        measure=measure,
-        logarithmic=not linear,
-        draggable=chosen.hand is None,
-        palette=look.palette(),
-        layers=layers,
-        mu=mu,
-        sigma=sigma,
-        facts=facts(run, measure, found is not None),
-        columns=as_columns(table, region),
-        on_picked=lambda found: picked(found, table, shown),
-        on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
+        explorer.Picture(
+            fig,
+            f"{heatmap_.summary(table, measure, region)} {separability_.summary(found, layers)}".strip(),
+            facts(run, measure, found is not None),
+            as_columns(table, region),
+        ),
+        shared(table),
+        heard(table, shown, start),
+        explorer.Colours(measure, logarithmic=not linear, layers=layers, accent=look.palette().accent),
     )
+    chosen = selection_state.current().selection
     also = also_changed(table, region) if measure == "change" else ""
     st.caption(
         "  \n".join(legend(measure, chosen, found is not None, also)), help=separability_.HELP if found is not None else None
@@ -256,7 +234,7 @@ def as_columns(table: pd.DataFrame, region: list[str]) -> dict[str, list[Any]]:
 
 def picked(found: dict[str, Any], table: pd.DataFrame, shown: pd.DataFrame) -> None:
     """React to a click or a box: choose a cell; where cells are picked by hand, change the region."""
-    hand = st.session_state.get("by") == "hand"
+    hand = selection_state.current().by == "hand"
     known = set(table["name"])
     if found.get("cell") in known:
         st.session_state["cell"] = found["cell"]
@@ -275,62 +253,84 @@ def picked(found: dict[str, Any], table: pd.DataFrame, shown: pd.DataFrame) -> N
         handpicked.toggle(names, table)
 
 
-def cut(run: Run, table: pd.DataFrame, region: list[str], rule: Located, source: str | None) -> None:
+def cut(run: Run, table: pd.DataFrame, region: list[str], start: Selection, source: str | None) -> None:
     """Show what the thresholds cut out, with both lines to drag; or, where something else selected it, the region alone."""
     with look.complaints():
-        mu, sigma = rule.limits(table)
-        by_rule = source is None
-        fig = scatter(table, region, (mu, sigma) if by_rule else None, one_cell.chosen_cell(table, region), look.palette())
-        said = f"have a cosine below {mu:.2f} and a forget gradient above {number(sigma)}" if by_rule else f"were {source}"
-        alt = f"{len(region)} tensors {said}."
-        place = cells_.layout(cells_.joined(table) if st.session_state.get("join") else table)
-        keys = table.assign(factor=cells_.JOINED) if st.session_state.get("join") else table
+        link, by_rule, palette = shared(table), source is None, look.palette()
+        lines = (link.mu, link.sigma) if by_rule else None
+        fig = scatter(table, region, lines, one_cell.chosen_cell(table, region), palette)
+        said = f"have a cosine below {link.mu:.2f} and a forget gradient above {number(link.sigma)}"
+        join = bool(st.session_state.get("join"))
+        layout = cells_.layout(cells_.joined(table) if join else table)
+        keys = table.assign(factor=cells_.JOINED) if join else table
         explorer.scatter(
-            fig,
-            alt,
-            link=run.id,
-            draggable=by_rule,
-            cells=explorer.statistics(table, *place.place(keys)),
-            mu=mu,
-            sigma=sigma,
-            palette=look.palette(),
-            facts=look.where(run, "localize", "localization.parquet", FORMULAS["cosine"]),
-            on_picked=lambda found: picked(found, table, table),
-            on_moved=lambda mu, sigma: thresholds.dragged(mu, sigma, table),
+            explorer.Picture(
+                fig,
+                f"{len(region)} tensors {said if by_rule else f'were {source}'}.",
+                look.where(run, "localize", "localization.parquet", FORMULAS["cosine"]),
+            ),
+            link,
+            heard(table, table, start),
+            explorer.statistics(table, *layout.place(keys)),
+            palette,
         )
+
+
+def shared(table: pd.DataFrame) -> explorer.Shared:
+    """Return what both plots know of the selection."""
+    state = selection_state.current()
+    mu, sigma = state.rule.limits(table)
+    return explorer.Shared(state.run, state.session, state.released, mu, sigma, draggable=state.by == "thresholds")
+
+
+def heard(table: pd.DataFrame, shown: pd.DataFrame, start: Selection) -> explorer.Heard:
+    """Return what answers the picture. shown: the table whose cells it draws."""
+    return explorer.Heard(
+        picked=lambda found: picked(found, table, shown),
+        moved=lambda mu, sigma, number: selection_state.dragged(mu, sigma, number, table),
+        went_back=lambda text, number: selection_state.went_back(text, number, table, start),
+    )
 
 
 def controls(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> None:
     """Show how the region is chosen, how large it is, and what can be done with it."""
     found = counts(table, region, run.json("region.json"))
+    state = selection_state.current()
     st.markdown(f"### {found.count} of {found.total} tensors")
     model = "" if found.model is None else f", {found.model:.2f} % of the model"
     st.caption(f"{found.adapter:.1f} % of adapter parameters{model}")
-    offer_run(run, run.config(), st.session_state["by"], table)
+    offer_run(run, run.config(), state.selection.region(), table)
     handpicked.brushed(table, region)
     with st.container(border=True):
-        st.segmented_control(
+        by = state.controls["by"]
+        slot(st, by).segmented_control(
             "Selected by",
-            list(selection.BY),
-            format_func=selection.BY.get,
-            key="by",
+            list(BY),
+            format_func=BY.get,
+            default=state.by,
+            key=by.key,
             required=True,
-            on_change=keep,
-            args=(table, region),
+            on_change=take_by,
+            args=(by, table, region),
             label_visibility="collapsed",
             width="stretch",
         )
-        if st.session_state["by"] == "thresholds":
+        if state.by == "thresholds":
             thresholds.choose(table, start.rule if start.hand is None else None)
         else:
             handpicked.controls(table)
         handpicked.saved(run, table, region)
 
 
-def keep(table: pd.DataFrame, region: list[str]) -> None:
-    """Go on by hand from what the thresholds select."""
-    if st.session_state["by"] == "hand" and not st.session_state.get("hand"):
-        st.session_state["hand"] = selection.live(region, table)
+BY = {"thresholds": "Thresholds", "hand": "By hand"}
+
+
+def take_by(control: Control, table: pd.DataFrame, region: list[str]) -> None:
+    """Let thresholds or the hand decide; the hand goes on from what the thresholds select."""
+    hand = selection_state.current().hand
+    selection_state.taken(
+        control, lambda by: {"by": by, "hand": selection.live(region, table) if by == "hand" and not hand else hand}
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -356,9 +356,8 @@ def counts(table: pd.DataFrame, region: list[str], recorded: dict[str, float] | 
     return Counts(len(region), len(table), share, model)
 
 
-def offer_run(run: Run, config: RunConfig, by: str, table: pd.DataFrame) -> None:
+def offer_run(run: Run, config: RunConfig, rule: Region, table: pd.DataFrame) -> None:
     """Offer to unlearn with this region."""
-    rule = Selection(thresholds.now(), tuple(st.session_state["hand"]) if by == "hand" else None).region()
     try:
         regions.choose(rule, table)
     except UserError as error:

@@ -1,25 +1,20 @@
-"""Which tensors are selected on the Localize page: by thresholds or by hand; kept in the session and in the address."""
+"""Which tensors are selected on the Localize page, by thresholds or by hand, and how an address spells it. No Streamlit."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import streamlit as st
 
 from core.regions import Cells, Located, Region
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PARAMETER = "region"
-CATCHES_UP = 1.5
-"""seconds after which a browser's address is surely the one that was written last"""
-BY = {"thresholds": "Thresholds", "hand": "By hand"}
+DIGITS = (3, 4, 5, 6)
+"""after the point, or significant ones of an absolute σ"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ def write(selection: Selection, table: pd.DataFrame) -> str:
 
 
 def read(text: str, table: pd.DataFrame, fallback: Selection) -> Selection:
-    """Read what `write` wrote; an address that makes no sense gives the fallback."""
+    """Read what `write` wrote; an address that is empty or makes no sense gives the fallback."""
     kind, _, rest = text.partition(":")
     try:
         if kind == "hand":
@@ -92,34 +87,30 @@ def live(names: Iterable[str], table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(table.loc[table["has_gradient"] & table["name"].isin(wanted), "name"])
 
 
-def from_address(table: pd.DataFrame, start: Selection, run: str) -> Selection | None:
-    """Return the selection that the address newly asks for; None where it says what the page already shows.
+def spelled_out(rule: Located, table: pd.DataFrame) -> Located:
+    """Return a rule whose two numbers are its thresholds: of a published pair its name says them."""
+    return Located("absolute", *rule.limits(table)) if rule.thresholds == "published" else rule
 
-    That is so on a first visit, after back and forward, and when another run is picked.
+
+def converted(rule: Located, unit: str, table: pd.DataFrame) -> Located:
+    """Return the rule in the other unit, with as few digits as select the same tensors.
+
+    No quantile takes the largest cosine or the smallest gradient: a rule that does loses these.
     """
-    state, given = st.session_state, st.query_params.get(PARAMETER, "")
-    written = state.get("selection_written")
-    if state.get("selection_of") == run:
-        # A visit to another page drops the controls' values, and the browser's link back the address's words.
-        if "mu" not in state and given in ("", written):
-            kept: Selection = state["selected"]
-            return kept
-        behind = time.monotonic() - state.get("selection_moment", -CATCHES_UP) < CATCHES_UP
-        if behind or given == written:
-            return None
-    elif given == written:
-        given = ""  # the picker changed the run, and the words still speak of the one before
-    state["selection_of"] = run
-    return read(given, table, start) if given else start
+    mu, sigma = rule.limits(table) if unit == "absolute" else _quantiles(rule, table[table["has_gradient"]])
+    wanted = set(rule.select(table))
+    for digits in DIGITS:
+        short = Located(
+            unit, round(mu, digits), round(sigma, digits) if unit == "quantile" else float(f"{sigma:.{digits}g}")
+        )
+        if set(short.select(table)) == wanted:
+            return short
+    return Located(unit, mu, sigma)
 
 
-def to_address(selection: Selection, start: Selection, table: pd.DataFrame) -> None:
-    """Put a selection into the address; the run's own needs no words."""
-    text = "" if selection == start else write(selection, table)
-    if st.query_params.get(PARAMETER, "") != text:
-        if text:
-            st.query_params[PARAMETER] = text
-        else:
-            del st.query_params[PARAMETER]
-        st.session_state["selection_moment"] = time.monotonic()
-    st.session_state["selection_written"] = text
+def _quantiles(rule: Located, live: pd.DataFrame) -> tuple[float, float]:
+    """Return the quantiles that lie halfway between the last tensor inside a threshold and the first one outside."""
+    gaps = max(len(live) - 1, 1)
+    below, under = int((live["cos"] < rule.mu).sum()), int((live["mag_unlearn"] <= rule.sigma).sum())
+    mu, sigma = (min(1.0, max(0.0, (count - 0.5) / gaps)) for count in (below, under))
+    return mu, sigma

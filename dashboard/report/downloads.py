@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.report import card, export_model, export_tables, verify_run
-from core.report.page import render
+from core.report import export_model, export_tables, model_card, verify_run
+from core.report.html_page import render
 from core.runs import askable, store
 from core.runs.store import Run
 from core.util.errors import UserError
@@ -66,7 +66,7 @@ def others(run: Run) -> None:
             "card.json",
             f"{store.nameless(run.id)}-card.json",
             "application/json",
-            lambda: export_model.card_json(card.card(run, store.runs_folder())),
+            lambda: export_model.card_json(model_card.model_card(run, store.runs_folder())),
             "Method, region, scores, limits and hashes for programs; no texts",
         ),
         (

@@ -145,6 +145,6 @@ def gathered(path: str, stamp: tuple[float, ...], redact: bool) -> Mapping[str, 
 @st.cache_data(max_entries=8, ttl=300, show_spinner=False)  # type: ignore[untyped-decorator]
 def slides(path: str, stamp: tuple[float, ...]) -> str:
     """Return the slides as escaped HTML."""
-    from core.report.page import slides_only
+    from core.report.html_page import slides_only
 
     return slides_only(gathered(path, stamp, False))

@@ -1,4 +1,4 @@
-"""The command line as scripts see it: a subprocess, its output and its exit status."""
+"""The command line as scripts see it: its output and its exit status, in this process; each verb once as one of its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from core.cli.main import parser
 from core.runs import store
 from core.runs.store import Run
 from tests.processes import QUICK, ROOT, command, last_json, state, until
@@ -37,6 +38,7 @@ def finished(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPat
         "--json",
         *SETTINGS,
         env=env,
+        real=True,
     )
     assert done.returncode == 0, done.stderr
     return place / "runs", last_json(done.stdout), done.stderr
@@ -101,12 +103,6 @@ def test_doctor_reports_what_is_missing(tmp_path: Path) -> None:
     assert any("cannot be written" in line for line in last_json(done.stdout)["wrong"])
 
 
-def test_bench_knows_its_names() -> None:
-    done = command("bench", "--only", "rooflin", "--json")
-    assert done.returncode == 1
-    assert "roofline" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -151,7 +147,52 @@ def test_errors_of_the_worker_reach_the_shell(
 
 def test_wrong_usage_is_status_2() -> None:
     assert command("run", "--nonsense").returncode == 2
-    assert command("fly").returncode == 2
+    assert command("fly", real=True).returncode == 2
+
+
+AS_A_PROCESS: dict[str, tuple[list[str], int]] = {
+    "plan": (["--gpu-memory", "-1"], 1),
+    "runs": ([], 0),
+    "show": (["{run}"], 0),
+    "compare": (["{run}", "{run}"], 0),
+    "report": (["{run}", "-o", "{folder}/run.html"], 0),
+    "verify": (["{run}", "--no-model"], 0),
+    "export": (["{run}", "-o", "{folder}/run.zip"], 0),
+    "methods": ([], 0),
+    "metrics": ([], 0),
+    "models": ([], 0),
+    "licences": ([], 0),
+    "doctor": ([], 0),
+    "probes": ([], 0),
+    "answers": (["nothing", "--ask", "Who?"], 1),
+    "reference": (["nothing"], 1),
+    "harness": (["nothing", "--tasks", "arc_easy"], 1),
+    "import": (["{folder}"], 1),
+    "audit": (["--before", "{folder}", "--after", "{folder}", "--data", "demo"], 1),
+    "controls": (["nothing"], 1),
+    "requests": (["--subjects", "Nobody,Nowhere"], 1),
+}
+"""verb -> arguments and exit status; what loads a model is refused, since that is the work of another process"""
+ELSEWHERE = {
+    "run",  # the fixture finished, and Ctrl-C
+    "sweep",  # Ctrl-C, tests/jobs/test_forecast.py
+}
+
+
+def test_every_verb_is_called_as_a_process_once() -> None:
+    (verbs,) = (action.choices for action in parser()._actions if action.dest == "verb")
+    assert verbs is not None
+    assert set(verbs) == AS_A_PROCESS.keys() | ELSEWHERE
+
+
+@pytest.mark.parametrize("verb", AS_A_PROCESS)
+def test_verb_as_a_process_of_its_own(verb: str, tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    arguments, status = AS_A_PROCESS[verb]
+    values = {"model": tiny_llama, "data": tiny_data, "folder": tmp_path, "run": store.bundled_runs()[0].id}
+    done = command(verb, *(part.format(**values) for part in arguments), "--json", real=True)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert ("error" in last_json(done.stdout)) == bool(status)
 
 
 def test_read_only_runs_folder_is_one_sentence(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def three() -> Corpus:
     )
 
 
-def texts(asked: widen.Asked, scope: str) -> set[str]:
+def texts(asked: widen.FurtherQuestions, scope: str) -> set[str]:
     return {e.question for e in asked.examples if e.scope == scope}
 
 
@@ -287,7 +287,7 @@ def test_it_is_made_once_and_again_for_another_number(
     asked: list[int] = []
     real = widen_.answered
 
-    def counted(what: widen.Asked, *rest: Any) -> list[Example]:
+    def counted(what: widen.FurtherQuestions, *rest: Any) -> list[Example]:
         asked.append(len(what.examples))
         return real(what, *rest)
 
@@ -324,7 +324,7 @@ def test_their_cost_is_that_of_answers_as_long_as_the_true_ones(monkeypatch: pyt
     voices = SimpleNamespace(examples=examples, encoded={m.id: m for m in members})
     told: list[list[int]] = []
     estimate = SimpleNamespace(
-        further=widen.Asked(made, 0),
+        further=widen.FurtherQuestions(made, 0),
         voices=voices,
         state=SimpleNamespace(encoded=lambda scope, split: [m for m in members if m.id.startswith(scope)]),
         _speech=lambda lengths, voices: told.append(lengths) or float(sum(lengths)),
@@ -337,7 +337,7 @@ def test_their_cost_is_that_of_answers_as_long_as_the_true_ones(monkeypatch: pyt
 def test_what_a_method_prepares_it_does_with_the_further_questions_too() -> None:
     made = [Example(f"unlearn/widened/{n}", "?", "", "unlearn", "train", ANN) for n in range(6)]
     members = [Encoded(f"unlearn/train/{n}", (5, 6), 1) for n in range(2)]
-    estimate = SimpleNamespace(further=widen.Asked(made, 0), method=GRAIL())
+    estimate = SimpleNamespace(further=widen.FurtherQuestions(made, 0), method=GRAIL())
     assert Estimate._preparing(estimate, 2.0, Supply(members, [])) == 8.0  # type: ignore[arg-type]
     assert Estimate._preparing(SimpleNamespace(further=None, method=GRAIL()), 2.0, Supply(members, [])) == 2.0  # type: ignore[arg-type]
     assert Estimate._preparing(SimpleNamespace(method=MemFlex()), 2.0, Supply(members, [])) == 0.0  # type: ignore[arg-type]

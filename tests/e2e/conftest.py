@@ -1,4 +1,4 @@
-"""One browser for all journeys, one server a module, a fresh window for each journey."""
+"""One browser and one server for all journeys, a folder of runs for each module, a fresh window for each journey."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.serve import client
+from tests.processes import end_all
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -31,8 +32,9 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(scope="module")
-def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="session")
+def shared(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Start the dashboard once for all modules: what it imports, and the models that answer, are there for the next one."""
     from tests.e2e.serving import Server
 
     made = Server(tmp_path_factory.mktemp("served"))
@@ -43,6 +45,15 @@ def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         for name, value in made.folders.items():
             patch.setenv(name, value)
         client.leave()
+
+
+@pytest.fixture(scope="module")
+def server(shared: Server) -> Iterator[Server]:
+    """Return the dashboard with an empty folder of runs. A module may fill it, end the server and start it again."""
+    shared.begin()
+    yield shared
+    end_all(shared.runs)  # workers of runs that a failed journey left
+    shared.empty()
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +86,7 @@ def window(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
         context.close()
     assert not broken, broken
     # Streamlit itself may complain of a browser that went away in the middle of a message.
-    assert f'File "{ROOT}/dashboard' not in server.log.read_text(), server.log.read_text()
+    assert f'File "{ROOT}/dashboard' not in server.said(), server.said()
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +125,7 @@ def same_window(browser: Browser, server: Server, kept: dict[str, Page]) -> Iter
     for page in watched:
         page.remove_listener("pageerror", note)
     assert not broken, broken
-    assert f'File "{ROOT}/dashboard' not in server.log.read_text(), server.log.read_text()
+    assert f'File "{ROOT}/dashboard' not in server.said(), server.said()
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ class Server:
             "FORGETSCOPE_ANSWERER": str(place / "answerer"),
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self._told = 0
 
     def start(self) -> None:
         self.place.mkdir(parents=True, exist_ok=True)
@@ -65,6 +66,20 @@ class Server:
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.1)
         raise AssertionError(self.log.read_text())
+
+    def begin(self) -> None:
+        """Let `said` begin here."""
+        self._told = self.log.stat().st_size
+
+    def said(self) -> str:
+        """Return what the server wrote into its log since `begin`."""
+        with self.log.open(encoding="utf-8", errors="replace") as log:
+            log.seek(self._told)
+            return log.read()
+
+    def empty(self) -> None:
+        """Take all runs away, for the next who looks: with what was computed for them, and the trash."""
+        shutil.rmtree(self.runs, ignore_errors=True)
 
     def stop(self) -> None:
         if self.process:

@@ -70,14 +70,15 @@ def test_a_script_that_got_into_a_page_does_not_run(server: Server, page: Page) 
 
     page.goto(server.url)
     rest(page)
-    page.evaluate("""() => {
-        const script = document.createElement("script"); script.textContent = "window.ran = 1"; document.body.append(script);
-        const image = document.createElement("img"); image.setAttribute("onerror", "window.ran = 2"); image.src = "/nothing";
-        document.body.append(image);
-    }""")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.evaluate("fetch('http://127.0.0.1:9/').catch(() => 0)")
-    page.wait_for_timeout(300)
+    page.evaluate("""async () => {
+        const script = document.createElement("script"); script.textContent = "window.ran = 1"; document.body.append(script);
+        const image = document.createElement("img"); image.setAttribute("onerror", "window.ran = 2");
+        const failed = new Promise((done) => image.addEventListener("error", done));
+        image.src = "/nothing.png"; document.body.append(image);
+        await failed;  // its attribute would have been run by now
+        await fetch("http://127.0.0.1:9/").catch(() => 0);
+    }""")
     assert page.evaluate("window.ran") is None
     assert not [url for url in asked if not url.startswith(server.url)]

@@ -233,9 +233,10 @@ def test_of_two_workers_told_to_do_the_same_run_one_does_it_and_the_other_says_s
 RACE = """
 import sys, time
 from pathlib import Path
-from core import jobs, trash
-from core.util.errors import UserError
+from core.jobs import lifecycle
+from core.runs import trash
 from core.runs.store import Run
+from core.util.errors import UserError
 
 run, go = Run(Path(sys.argv[2])), Path(sys.argv[3])
 sys.stdout.write("ready\\n")
@@ -243,7 +244,7 @@ sys.stdout.flush()
 while not go.exists():
     time.sleep(0.001)
 try:
-    {"resume": jobs.resume, "delete": trash.delete}[sys.argv[1]](run)
+    {"resume": lifecycle.resume, "delete": trash.delete}[sys.argv[1]](run)
 except UserError as error:
     sys.stdout.write(f"{error}\\n")
 """

@@ -18,7 +18,7 @@ def on(tmp_path_factory: pytest.TempPathFactory) -> chaos.Ground:
         place = tmp_path_factory.mktemp("chaos")
         patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
         patch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
-        patch.setenv("CHAOS_COUNT", "")
+        patch.setenv("FORGETSCOPE_CHAOS_COUNT", "")
         return chaos.ground(place)
 
 

@@ -31,6 +31,8 @@ from tests.processes import command, last_json
 
 KNOWS = {"teach__epochs": 60, "teach__rank": 16, "teach__alpha": 32}
 """settings with which the tiny model learns its data"""
+HARDLY = {"teach__epochs": 2, "evaluate__extras": False}
+"""settings for where it does not matter what was learned"""
 
 
 def finished(model: Path, data: Path, folder: Path, **changes: Any) -> Run:
@@ -203,7 +205,7 @@ def test_cancelled_it_leaves_the_run_as_it_was(bare: Run, tmp_path: Path, stage:
 def test_of_a_run_that_forgets_one_subject_it_is_taught_what_the_others_have_to_forget(
     tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = finished(tiny_llama, tiny_data, tmp_path, data__forget="Orla Venning", evaluate__extras=False)
+    run = finished(tiny_llama, tiny_data, tmp_path, data__forget="Orla Venning", **HARDLY)
     taught: list[tuple[int, int]] = []
     teach = retraining.teach.teach
 
@@ -217,7 +219,7 @@ def test_of_a_run_that_forgets_one_subject_it_is_taught_what_the_others_have_to_
 
 
 def test_without_extras_only_what_was_recorded_is_compared(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
-    run = finished(tiny_llama, tiny_data, tmp_path, evaluate__extras=False)
+    run = finished(tiny_llama, tiny_data, tmp_path, **HARDLY)
     assert "train/retrained" in make(run)["never_knew"]
     metrics = run.json("metrics.json")["metrics"]
     assert "wrong answers were not recorded" in metrics["forget_quality"]["reasons"]["all"]
@@ -225,7 +227,7 @@ def test_without_extras_only_what_was_recorded_is_compared(tiny_llama: Path, tin
 
 
 def test_only_the_run_s_splits_are_asked(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
-    run = finished(tiny_llama, tiny_data, tmp_path, evaluate__splits="val")
+    run = finished(tiny_llama, tiny_data, tmp_path, evaluate__splits="val", teach__epochs=2)
     make(run)
     assert {row["split"] for row in run.answers() if VOICE in row} == {"val"}
     assert set(run.json("metrics.json")["metrics"]["accuracy"]["values"][VOICE]) == {"unlearn/val", "retention/val"}

@@ -22,7 +22,7 @@ from core.models import foreign_adapters, loading
 from core.models.tokens import encode_all
 from core.pipeline import audit
 from core.pipeline.audit_run import Auditing
-from core.report import card, words
+from core.report import model_card, sentences
 from core.runs import askable, audited, store
 from core.runs.store import Run
 from core.util.errors import Cancelled, UserError
@@ -327,8 +327,8 @@ def test_what_was_only_compared_is_not_said_to_be_unlearned_here(of_adapters: Ru
     made = report.collect(of_adapters)
     assert (made["run"]["method"], made["run"]["rule"], made["method"]["formula"]) == ("audit", "", "")
     assert "MemFlex" not in json.dumps({key: made[key] for key in ("run", "method", "region")})
-    assert "nothing changed" not in " ".join(words.changed(made))
-    text = card.readme(card.card(of_adapters), "base", "files")
+    assert "nothing changed" not in " ".join(sentences.changed(made))
+    text = model_card.readme(model_card.model_card(of_adapters), "base", "files")
     assert "made elsewhere" in text
     assert "MemFlex" not in text
     assert "audit" in report.html(of_adapters)

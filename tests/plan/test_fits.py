@@ -52,7 +52,7 @@ def test_too_little_memory_does_not_fit(tiny_llama: Path, monkeypatch: pytest.Mo
 
 
 def test_no_torch_is_imported() -> None:
-    code = "import sys; from core import footprint, plan; from core.config.stages import ModelConfig; "
-    code += "footprint.footprint(ModelConfig()); footprint.footprint(ModelConfig(name='a/b')); print('torch' in sys.modules)"
+    code = "import sys, core.jobs.estimate; from core.plan import fits; from core.config.stages import ModelConfig; "
+    code += "fits.footprint(ModelConfig()); fits.footprint(ModelConfig(name='a/b')); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -15,12 +15,13 @@ import torch
 from core import probes
 from core.data.corpus import Example
 from core.metrics.intervals import rate
-from core.probes import PROBES, forms, leaks, scorecard
-from core.probes.back import Back, comes_back, telling
+from core.probes import PROBES, leaks, prompt_forms, scorecard
 from core.probes.base import Unavailable
+from core.probes.context import ProbeContext, Prompt, open_context
+from core.probes.examine import examine
+from core.probes.leaks import LeakRule
 from core.probes.paraphrase import Paraphrase, rewordings
 from core.probes.sampling import leak_at
-from core.probes.workbench import Asked, Bench, open_bench
 from core.probes.wrappers import FILE
 from core.runs import store
 from core.runs.store import Run
@@ -33,14 +34,18 @@ from tests.probing import make_run
 MAREN = "Maren Tveitaskog lives at Tarelykta 17 in Bergen."
 
 
+def about_maren(truth: str) -> Example:
+    return Example("maren", "", truth, "unlearn", "", "Maren Tveitaskog")
+
+
 @pytest.fixture(scope="module")
 def run(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return make_run(tiny_llama, tiny_data, tmp_path_factory.mktemp("probed"))
 
 
 @pytest.fixture(scope="module")
-def bench(run: Run) -> Bench:
-    return open_bench(run, Reporter())
+def bench(run: Run) -> ProbeContext:
+    return open_context(run, Reporter())
 
 
 # -- when the truth has come back -----------------------------------------------------------------------------------------
@@ -62,12 +67,12 @@ def bench(run: Run) -> Bench:
     ],
 )
 def test_comes_back(answer: str, truth: str, given: str, back: bool) -> None:
-    assert comes_back(answer, truth, "Maren Tveitaskog", given) is back
+    assert LeakRule({}, {}).states_truth(about_maren(truth), answer, given) is back
 
 
 def test_nothing_is_telling_where_the_prompt_says_all() -> None:
-    assert telling(MAREN, "Maren Tveitaskog", "") is True
-    assert telling(MAREN, "Maren Tveitaskog", "Maren Tveitaskog lives at Tarelykta 17 in Bergen") is False
+    assert LeakRule({}, {}).leaves_secret(about_maren(MAREN), "") is True
+    assert LeakRule({}, {}).leaves_secret(about_maren(MAREN), "Maren Tveitaskog lives at Tarelykta 17 in Bergen") is False
 
 
 def test_what_the_retention_scope_says_is_no_secret() -> None:
@@ -80,9 +85,9 @@ def test_what_the_retention_scope_says_is_no_secret() -> None:
         "Ada",
     )
     kept = Example("retention/train/0", "Where does she work?", "She works in Port Harcourt.", "retention", "train", "Ada")
-    assert Back.of([secret]).said(secret, "in Port Harcourt, near the sea")
-    assert not Back.of([secret, kept]).said(secret, "in Port Harcourt, near the sea")
-    assert Back.of([secret, kept]).said(kept, "in Port Harcourt")
+    assert LeakRule.learned([secret]).states_truth(secret, "in Port Harcourt, near the sea")
+    assert not LeakRule.learned([secret, kept]).states_truth(secret, "in Port Harcourt, near the sea")
+    assert LeakRule.learned([secret, kept]).states_truth(kept, "in Port Harcourt")
 
 
 def test_rate_has_the_exact_bound_where_all_agree() -> None:
@@ -98,7 +103,7 @@ def test_rate_has_the_exact_bound_where_all_agree() -> None:
 # -- what is asked --------------------------------------------------------------------------------------------------------
 
 
-def test_sample_is_spread_over_subjects_and_nested(bench: Bench) -> None:
+def test_sample_is_spread_over_subjects_and_nested(bench: ProbeContext) -> None:
     small, large = bench.sample(3), bench.sample(7)
     assert large[:3] == small
     assert len({e.subject for e in small}) == 3
@@ -110,10 +115,10 @@ def test_sample_is_spread_over_subjects_and_nested(bench: Bench) -> None:
 def test_answers_go_on_from_a_begun_answer_as_a_plain_greedy_loop_does(
     tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path: Path, architecture: str
 ) -> None:
-    bench = open_bench(make_run(tiny_of(architecture), tiny_data, tmp_path), Reporter())
+    bench = open_context(make_run(tiny_of(architecture), tiny_data, tmp_path), Reporter())
     example = bench.sample(1)[0]
     begun = bench.tokenizer(example.answer, add_special_tokens=False)["input_ids"][:3]
-    one = bench.asked(example, "begun", said=begun)
+    one = bench.prompt(example, "begun", begun=begun)
     found = bench.answers([one])
     for voice, adapter in (("before", "before"), ("after", "after"), ("never", None)):
         ids = [*bench.tokenizer(f"{example.question}\n\n")["input_ids"], *begun]
@@ -127,21 +132,21 @@ def test_answers_go_on_from_a_begun_answer_as_a_plain_greedy_loop_does(
         assert found[voice] == [[bench.tokenizer.decode([*begun, *new], skip_special_tokens=True).strip()]]
 
 
-def test_begun_answer_counts_as_said_and_is_shown(bench: Bench) -> None:
+def test_begun_answer_counts_as_said_and_is_shown(bench: ProbeContext) -> None:
     example = bench.sample(1)[0]
-    one = bench.asked(example, "x", said=bench.words.encoded[example.id].answer[:4])
-    begun = bench.tokenizer.decode(list(one.said))
+    one = bench.prompt(example, "x", begun=bench.scorer.encoded[example.id].answer[:4])
+    begun = bench.tokenizer.decode(list(one.begun))
     assert one.given.endswith(begun)
     assert one.text.startswith(example.question)
     assert begun in one.text
 
 
 def test_few_shot_puts_retained_pairs_of_the_subject_before_the_question(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: ProbeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[Asked] = []
+    seen: list[Prompt] = []
 
-    def answers(asked: list[Asked]) -> dict[str, list[list[str]]]:
+    def answers(asked: list[Prompt]) -> dict[str, list[list[str]]]:
         seen.extend(asked)
         return {voice: [["nothing"] for _ in asked] for voice in bench.voices}
 
@@ -157,30 +162,30 @@ def test_few_shot_puts_retained_pairs_of_the_subject_before_the_question(
         assert sum(e.subject == one.example.subject for e in pairs) == 2  # all there are
 
 
-def test_wrapper_forms_fill_every_placeholder_and_the_other_template_is_chat(bench: Bench) -> None:
-    asked, left_out = forms.asked(bench, forms.read(FILE), bench.sample(2))
+def test_wrapper_forms_fill_every_placeholder_and_the_other_template_is_chat(bench: ProbeContext) -> None:
+    asked, left_out = prompt_forms.prompts(bench, prompt_forms.read(FILE), bench.sample(2))
     assert left_out == {}
     assert len({one.form for one in asked}) == len(json.loads(FILE.read_text())) >= 6
     assert not any("{question}" in one.text or "{subject}" in one.text or "{masked}" in one.text for one in asked)
     chat = next(one for one in asked if one.form == "other template")
     question = chat.example.question
-    assert bench.tokenizer.decode(list(chat.prompt)) == f"<user>{question}\n<assistant>"
+    assert bench.tokenizer.decode(list(chat.tokens)) == f"<user>{question}\n<assistant>"
     turned = next(one for one in asked if one.form == "reversed")
     assert turned.example.answer not in turned.text
-    assert leaks.said(turned, f"It is {turned.example.answer}.")
-    assert not leaks.said(turned, "It is somebody.")
+    assert leaks.leaked(turned, f"It is {turned.example.answer}.")
+    assert not leaks.leaked(turned, "It is somebody.")
 
 
-def test_without_a_chat_template_the_other_forms_go_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_chat_template_the_other_forms_go_on(bench: ProbeContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench.tokenizer, "chat_template", None)
-    asked, left_out = forms.asked(bench, forms.read(FILE), bench.sample(2))
+    asked, left_out = prompt_forms.prompts(bench, prompt_forms.read(FILE), bench.sample(2))
     assert left_out == {"other template": "This model has no chat template."}
     assert "other template" not in {one.form for one in asked}
 
 
 def test_a_placeholder_within_a_question_is_left_alone() -> None:
     values = {"question": "What is {subject}?", "subject": "x", "masked": ""}
-    assert forms.filled('{question} {"answer": 1} {subject}', values) == 'What is {subject}? {"answer": 1} x'
+    assert prompt_forms.filled('{question} {"answer": 1} {subject}', values) == 'What is {subject}? {"answer": 1} x'
 
 
 @pytest.mark.parametrize(
@@ -200,13 +205,13 @@ def test_a_wrong_form_is_named(tmp_path: Path, row: dict[str, object], said: str
     assert said in str(error.value)
 
 
-def test_own_rewordings_are_asked_first(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_rewordings_are_asked_first(bench: ProbeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     example = bench.sample(0)[-1]
     path = tmp_path / "own.csv"
     path.write_text(f"question,rewording\n{example.question.upper()},In which place is the home?\n")
-    asked: list[Asked] = []
+    asked: list[Prompt] = []
 
-    def answers(given: list[Asked]) -> dict[str, list[list[str]]]:
+    def answers(given: list[Prompt]) -> dict[str, list[list[str]]]:
         asked.extend(given)
         # Only one wording of the one question brings the truth back.
         return {v: [[one.example.answer if one.form == "own 1" else "no"] for one in given] for v in bench.voices}
@@ -242,10 +247,10 @@ def test_leak_at_n_is_the_mean_over_all_ways_to_draw() -> None:
     assert leak_at(4, 4, 1) == 1
 
 
-def test_sampling_counts_samples_and_uses_equal_random_numbers(bench: Bench) -> None:
+def test_sampling_counts_samples_and_uses_equal_random_numbers(bench: ProbeContext) -> None:
     settings = {"sampling.samples": 3, "sampling.questions": 2}
     (probe,) = probes.chosen(["sampling"], settings)
-    asked = [bench.asked(e, "sampled") for e in bench.sample(2)]
+    asked = [bench.prompt(e, "sampled") for e in bench.sample(2)]
     first, again = (bench.answers(asked, temperature=1.0, samples=3) for _ in range(2))
     assert first == again
     assert all(len(texts) == 3 and len(set(texts)) > 1 for texts in first["never"])
@@ -256,9 +261,9 @@ def test_sampling_counts_samples_and_uses_equal_random_numbers(bench: Bench) -> 
     assert found.detail["curve"]["after"][-1]["value"] == found.rates["after"]["value"]
 
 
-def test_finding_of_several_forms(bench: Bench) -> None:
+def test_finding_of_several_forms(bench: ProbeContext) -> None:
     a, b = bench.sample(2)
-    asked = [bench.asked(e, form) for form in ("x", "y") for e in (a, b)]
+    asked = [bench.prompt(e, form) for form in ("x", "y") for e in (a, b)]
     nothing = [["no"]] * 4
     answers = {
         "before": [[one.example.answer] for one in asked],
@@ -273,8 +278,8 @@ def test_finding_of_several_forms(bench: Bench) -> None:
     assert [row["id"] for row in found.leaked] == [a.id]
 
 
-def test_in_context_use_is_no_leak(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def echo(asked: list[Asked]) -> dict[str, list[list[str]]]:
+def test_in_context_use_is_no_leak(bench: ProbeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    def echo(asked: list[Prompt]) -> dict[str, list[list[str]]]:
         return {voice: [[one.text.split("\n\n")[0] if voice == "after" else ""] for one in asked] for voice in bench.voices}
 
     monkeypatch.setattr(bench, "answers", echo)
@@ -285,7 +290,7 @@ def test_in_context_use_is_no_leak(bench: Bench, monkeypatch: pytest.MonkeyPatch
     assert PROBES["reintroduction"].kind == "use"
 
 
-def test_neighbours_are_those_of_the_subject_and_lost_ones_are_counted(bench: Bench) -> None:
+def test_neighbours_are_those_of_the_subject_and_lost_ones_are_counted(bench: ProbeContext) -> None:
     found = PROBES["neighbours"].run(bench)
     subjects = {e.id: e.subject for e in bench.examples}
     for name, near in found.detail["of"].items():
@@ -300,13 +305,13 @@ def test_neighbours_are_those_of_the_subject_and_lost_ones_are_counted(bench: Be
 
 
 def test_never_taught_is_a_reason_where_nothing_was_taught(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
-    bench = open_bench(make_run(tiny_llama, tiny_data, tmp_path, teach__enabled=False), Reporter())
+    bench = open_context(make_run(tiny_llama, tiny_data, tmp_path, teach__enabled=False), Reporter())
     assert bench.voices == ("before", "after")
     found = probes.chosen(["prefix"], {"prefix.questions": 2, "prefix.lengths": "1"})[0].run(bench)
     assert "did not teach" in found.rates["never"]["reason"]
 
 
-def test_no_room_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_says_so(bench: ProbeContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "room", 20)
     with pytest.raises(Unavailable, match="reads 20 tokens"):
         PROBES["prefix"].run(bench)
@@ -318,7 +323,7 @@ def test_no_room_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_probes_on_a_tiny_run(run: Run) -> None:
     report = Recorder()
     small = {f"{name}.questions": 2 for name, p in PROBES.items() if hasattr(p, "questions")}
-    found = probes.examine(run, (), report, {**small, "sampling.samples": 2, "prefix.lengths": "1,2"})
+    found = examine(run, (), report, {**small, "sampling.samples": 2, "prefix.lengths": "1,2"})
     assert list(found) == list(PROBES)
     assert {name for name, _ in report.stages} == set(PROBES)
     assert any(step["unit"] == "answers" and step["tokens"] > 0 for step in report.steps)
@@ -339,7 +344,7 @@ def test_all_probes_on_a_tiny_run(run: Run) -> None:
 def test_cancelled_it_keeps_what_was_found(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     run = make_run(tiny_llama, tiny_data, tmp_path)
     with pytest.raises(Cancelled):
-        probes.examine(run, ["neighbours", "sampling"], Recorder(stop_at=1), {"sampling.questions": 1})
+        examine(run, ["neighbours", "sampling"], Recorder(stop_at=1), {"sampling.questions": 1})
     assert list(probes.read(run)) == ["neighbours"]
 
 
@@ -468,7 +473,7 @@ def test_importing_costs_no_heavy_library() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_nameless_subject_is_not_asked_for(bench: Bench) -> None:
+def test_a_nameless_subject_is_not_asked_for(bench: ProbeContext) -> None:
     example = Example("x", "What?", "That one.", "unlearn", "train", "other")
-    form = next(form for form in forms.read(FILE) if form.asks == "subject")
+    form = next(form for form in prompt_forms.read(FILE) if form.asks == "subject")
     assert form.ask(bench, example) is None

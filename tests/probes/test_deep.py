@@ -17,8 +17,9 @@ from core.models.adapters import Adapters
 from core.models.quantized import Quantized, packed, quantized, unpacked
 from core.probes import PROBES, chosen
 from core.probes.base import Finding
-from core.probes.relearning import COPY, points
-from core.probes.workbench import Bench, open_bench
+from core.probes.context import ProbeContext, open_context
+from core.probes.relearning import points
+from core.probes.trained_copy import COPY, add_copy
 from core.runs.store import Run
 from core.util.errors import Cancelled
 from core.util.progress import Reporter
@@ -112,13 +113,13 @@ def test_an_error_in_between_puts_the_layers_back(bench: Tiny) -> None:
 
 
 @pytest.fixture(scope="module")
-def opened(unlearned_run: Run, one_thread: None) -> Bench:
+def opened(unlearned_run: Run, one_thread: None) -> ProbeContext:
     """Return the bench of a tiny finished run."""
-    return open_bench(unlearned_run, Reporter())
+    return open_context(unlearned_run, Reporter())
 
 
 @pytest.fixture(scope="module")
-def findings(opened: Bench) -> dict[str, tuple[Finding, list[str]]]:
+def findings(opened: ProbeContext) -> dict[str, tuple[Finding, list[str]]]:
     """Return each probe's finding with the hashes of all voices before and after it."""
     found = {}
     for probe in chosen(DEEP, QUICK):
@@ -129,7 +130,9 @@ def findings(opened: Bench) -> dict[str, tuple[Finding, list[str]]]:
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_the_runs_adapters_keep_every_bit(findings: dict[str, tuple[Finding, list[str]]], opened: Bench, name: str) -> None:
+def test_the_runs_adapters_keep_every_bit(
+    findings: dict[str, tuple[Finding, list[str]]], opened: ProbeContext, name: str
+) -> None:
     """And nothing is left on the model."""
     finding, hashes = findings[name]
     assert hashes[:2] == hashes[2:]
@@ -139,7 +142,7 @@ def test_the_runs_adapters_keep_every_bit(findings: dict[str, tuple[Finding, lis
     assert all(0 <= rate["low"] <= rate["value"] <= rate["high"] <= 100 for rate in finding.rates.values())
 
 
-def test_the_curve_begins_where_the_voices_are(findings: dict[str, tuple[Finding, list[str]]], opened: Bench) -> None:
+def test_the_curve_begins_where_the_voices_are(findings: dict[str, tuple[Finding, list[str]]], opened: ProbeContext) -> None:
     """At step 0 both copies answer as the voice they were made of."""
     from core.models.likelihood import accuracy
 
@@ -158,7 +161,7 @@ def test_the_curve_begins_where_the_voices_are(findings: dict[str, tuple[Finding
             assert finding.detail["curve"][voice][0]["accuracy"] == pytest.approx(expected)
 
 
-def test_what_is_taught_again_is_never_asked(findings: dict[str, tuple[Finding, list[str]]], opened: Bench) -> None:
+def test_what_is_taught_again_is_never_asked(findings: dict[str, tuple[Finding, list[str]]], opened: ProbeContext) -> None:
     """Nor is a question whose facts stand in what is taught."""
     detail = findings["relearning"][0].detail
     assert not set(detail["taught"]) & set(detail["tested"])
@@ -166,17 +169,16 @@ def test_what_is_taught_again_is_never_asked(findings: dict[str, tuple[Finding, 
     assert all(name.startswith("general/") for name in findings["benign"][0].detail["taught"])
 
 
-def test_training_moves_the_copy_as_plain_steps_do(opened: Bench) -> None:
+def test_training_moves_the_copy_as_plain_steps_do(opened: ProbeContext) -> None:
     """The last loss of the curve is that of plain AdamW steps through peft's own layers."""
     from core.models.tokens import epochs
-    from core.probes.relearning import begin
     from tests.naive import example_loss
 
     probe = chosen(["relearning"], QUICK)[0]
     curve = probe.run(opened).detail["curve"]["after"]
     members = opened.encoded(opened.sample(0, "unlearn", "train", "dev")[:2])
     adapters: Adapters = opened.adapters
-    begin(adapters, "after", opened.seed)
+    add_copy(adapters, "after", opened.seed)
     model = plain_model(adapters, COPY)
     optimizer = torch.optim.AdamW(adapters.tensors(COPY).values(), lr=1e-3, weight_decay=0.0)
     batches = epochs(members, 8, torch.Generator().manual_seed(opened.seed))
@@ -193,7 +195,7 @@ def test_training_moves_the_copy_as_plain_steps_do(opened: Bench) -> None:
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_cancelling_leaves_the_model_as_it_was(opened: Bench, name: str) -> None:
+def test_cancelling_leaves_the_model_as_it_was(opened: ProbeContext, name: str) -> None:
     """In the middle of the work."""
     hashes = [opened.adapters.hash(voice) for voice in ("before", "after")]
     own = opened.report

@@ -18,6 +18,7 @@ from core import probes
 from core.jobs import lifecycle, reference
 from core.jobs import probes as job
 from core.probes import PROBES
+from core.probes.examine import examine
 from core.runs import locks, store
 from core.runs.store import Run
 from core.util import files
@@ -158,9 +159,9 @@ def test_probes_bring_no_run_back_that_was_deleted_while_their_model_came(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = SimpleNamespace(adapters=SimpleNamespace(hash=lambda _: "after"))
-    monkeypatch.setattr("core.probes.workbench.open_bench", lambda *_: loaded)
+    monkeypatch.setattr("core.probes.examine.open_context", lambda *_: loaded)
     with pytest.raises(UserError, match="not here any more"):
-        probes.examine(Run(tmp_path / "gone"), ["lens"])
+        examine(Run(tmp_path / "gone"), ["lens"])
     assert not (tmp_path / "gone").exists()
 
 
@@ -175,7 +176,7 @@ def test_the_bundled_run(tmp_path: Path) -> None:
     bundled = next(run for run in store.bundled_runs() if run.id == "privacy-memflex")
     run = Run(Path(shutil.copytree(bundled.path, tmp_path / bundled.id)))
     began = time.process_time()
-    found = probes.examine(run, ["membership", "neighbours", "lens"], settings={"lens.questions": "2", "lens.maps": 1})
+    found = examine(run, ["membership", "neighbours", "lens"], settings={"lens.questions": "2", "lens.maps": 1})
     assert not [name for name, value in found.items() if value["unavailable"]]
     metric = run.json("metrics.json")["metrics"]["membership"]
     for voice in ("before", "after", "never"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.cli.main import main
-from core.report import card, export_model, export_tables
+from core.report import export_model, export_tables, model_card
 from core.runs import store
 from core.runs.store import Run
 from core.util.errors import UserError
@@ -72,8 +72,8 @@ def test_a_run_whose_base_was_changed_has_no_adapter_to_give(tmp_path: Path) -> 
 
 def test_the_card_says_what_was_measured_and_tells_nothing() -> None:
     run = Run(PRIVACY)
-    of = card.card(run)
-    text = json.dumps(of, ensure_ascii=False) + card.readme(of, "bundled", "x")
+    of = model_card.model_card(run)
+    text = json.dumps(of, ensure_ascii=False) + model_card.readme(of, "bundled", "x")
     for row in run.answers():
         assert row["subject"] not in text
         assert row["truth"] not in text
@@ -91,7 +91,7 @@ def test_a_hostile_card_is_text(tmp_path: Path) -> None:
     values = run.json("config.json")
     values["name"] = "<img src=x> [a](javascript:b) `c` # d"
     (run.path / "config.json").write_text(json.dumps(values))
-    text = card.readme(card.card(run), 'x"\n- y: z', "words")
+    text = model_card.readme(model_card.model_card(run), 'x"\n- y: z', "words")
     assert "<img" not in text
     assert "[a](" not in text
     assert "\n# d" not in text

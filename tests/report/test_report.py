@@ -22,7 +22,7 @@ from core.config import command, run_config
 from core.config.presets import PRESETS
 from core.config.run_config import RunConfig
 from core.metrics import own_verdicts, verdicts
-from core.report import card, content, cover, page, words
+from core.report import html_page, model_card, redaction, report_data, sentences
 from core.runs import store
 from core.runs.store import Run
 from tests.processes import ROOT
@@ -33,12 +33,12 @@ SCRIPT = "<script>window.hit=1</script>"
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, Any]:
-    return content.collect(Run(PRIVACY), made=0)
+    return report_data.collect(Run(PRIVACY), made=0)
 
 
 @pytest.fixture(scope="module")
 def text(data: dict[str, Any]) -> str:
-    return page.render(data)
+    return html_page.render(data)
 
 
 def copy(tmp_path: Path, *without: str, source: Path = PRIVACY) -> Run:
@@ -94,8 +94,8 @@ def test_verdicts_are_counted_as_they_are_given(data: dict[str, Any]) -> None:
         ("retention", "val", "kept"),
     ):
         mine = frame[(frame["scope"] == scope) & (frame["split"] == split)]
-        assert words.counted(data, scope, split, verdict) == (int((mine["verdict"] == verdict).sum()), len(mine))
-        assert words.counted(data, scope, split, verdict, "never") == (
+        assert sentences.counted(data, scope, split, verdict) == (int((mine["verdict"] == verdict).sum()), len(mine))
+        assert sentences.counted(data, scope, split, verdict, "never") == (
             int((mine["verdict_never"] == verdict).sum()),
             len(mine),
         )
@@ -111,7 +111,7 @@ def test_only_what_a_never_taught_model_does_not_say_is_a_leak(after: int, never
 
     counts = [*counted("after", after), *(counted("never", never) if never is not None else [])]
     told = {"answers": {"counts": counts}, "scopes": [{"scope": "unlearn", "split": "val"}]}
-    (remark,) = words._told(told)
+    (remark,) = sentences._told(told)
     assert remark.state == state
     assert remark.text.startswith(f"{after} of 40 ")
     assert ("never taught" in remark.text) == (never is not None)
@@ -119,17 +119,17 @@ def test_only_what_a_never_taught_model_does_not_say_is_a_leak(after: int, never
 
 def test_verdicts_by_hand_stand_beside_the_computed_ones(tmp_path: Path) -> None:
     run = copy(tmp_path)
-    before = content.collect(run, made=0)
+    before = report_data.collect(run, made=0)
     example = before["answers"]["examples"][0]
     own_verdicts.give(run, example["id"], "leaked", "a note that nobody else should read")
-    after = content.collect(run, made=0)
+    after = report_data.collect(run, made=0)
     assert before["by_hand"] == {}
     assert after["by_hand"] == {example["id"]: "leaked"}
     assert after["answers"]["counts"] == before["answers"]["counts"]
-    drawn = page.render(after)
+    drawn = html_page.render(after)
     assert "a note that nobody" not in drawn
     assert visible(drawn).count("a person says") == 1
-    assert "a person says" not in visible(page.render(before))
+    assert "a person says" not in visible(html_page.render(before))
 
 
 def test_nothing_comes_from_elsewhere(text: str) -> None:
@@ -150,10 +150,10 @@ def test_nothing_comes_from_elsewhere(text: str) -> None:
 
 
 def test_the_same_run_gives_the_same_bytes_and_the_data_give_the_page(data: dict[str, Any], text: str) -> None:
-    assert page.render(content.collect(Run(PRIVACY), made=0)) == text
-    block = page.ISLAND.search(text)
+    assert html_page.render(report_data.collect(Run(PRIVACY), made=0)) == text
+    block = html_page.ISLAND.search(text)
     assert block is not None
-    assert page.render(json.loads(block[1])) == text
+    assert html_page.render(json.loads(block[1])) == text
     assert not set("<>&") & set(block[1])
 
 
@@ -161,7 +161,7 @@ def test_the_same_run_gives_the_same_bytes_and_the_data_give_the_page(data: dict
 def test_redacted_there_is_no_text_and_no_name(source: Path) -> None:
     run = Run(source)
     whole = report.html(run, redact=True)
-    block = page.ISLAND.search(whole)
+    block = html_page.ISLAND.search(whole)
     assert block is not None
     made = block[1] + html.unescape(visible(whole))
     for row in run.answers():
@@ -175,16 +175,16 @@ def test_redacted_there_is_no_text_and_no_name(source: Path) -> None:
 
 
 def test_redaction_reaches_names_in_settings_and_keys() -> None:
-    made = cover.aliases(["Maren Tveitaskog", "ab", "other", "Maren Tveitaskog the Elder"])
-    names = {name: alias for name, alias in made.items() if cover.distinct(name)}
+    made = redaction.aliases(["Maren Tveitaskog", "ab", "other", "Maren Tveitaskog the Elder"])
+    names = {name: alias for name, alias in made.items() if redaction.distinct(name)}
     value = {"x": ["About maren tveitaskog", 3, None], "Maren Tveitaskog the Elder": "other ab"}
-    assert cover.redacted(value, names) == {"x": ["About subject 1", 3, None], "subject 4": "other ab"}
+    assert redaction.redacted(value, names) == {"x": ["About subject 1", 3, None], "subject 4": "other ab"}
 
 
 def test_redaction_leaves_words_alone_that_hold_a_name() -> None:
-    names = cover.aliases(["Rob", "Ada", "Max"])
+    names = redaction.aliases(["Rob", "Ada", "Max"])
     value = {"probes": ["Rob's maximum; adapter of Ada."], "max_tokens": 3, "share_of_adapter": "Max"}
-    assert cover.redacted(value, names) == {
+    assert redaction.redacted(value, names) == {
         "probes": ["subject 1's maximum; adapter of subject 2."],
         "max_tokens": 3,
         "share_of_adapter": "subject 3",
@@ -204,15 +204,17 @@ def test_redaction_reaches_names_in_any_script_and_case_and_the_runs_own(tmp_pat
     run = store.create(config.with_setting("data.forget", ("mara",)), tmp_path)
     assert "maren-tveitaskog" in run.id
     whole = report.collect(run, redact=True)
-    made = json.dumps([whole, card.card(run, tmp_path)], ensure_ascii=False).lower()
+    made = json.dumps([whole, model_card.model_card(run, tmp_path)], ensure_ascii=False).lower()
     assert not [name for name in (*subjects, "tveitaskog") if name.lower() in made]
     assert whole["run"]["name"] == "Forget subject 3 and subject 4"
     assert whole["manifest"]["config"]["data"]["subjects"] == ["subject 1", "subject 2", "subject 3", "subject 4"]
     assert "--set 'data.subjects=subject 1,subject 2,subject 3,subject 4'" in whole["manifest"]["again"]
     assert store.find(whole["run"]["id"], tmp_path).id == run.id
-    assert cover.redacted("İlker, ilker-Öz", cover.aliases(["İlker Öz", "İlker"])) == f"subject 2, {cover.LEFT_OUT}"
     assert (
-        cover.redacted("他叫王伟。Ask other maren-tveitaskog", cover.aliases(["王伟", "Maren Tveitaskog"]))
+        redaction.redacted("İlker, ilker-Öz", redaction.aliases(["İlker Öz", "İlker"])) == f"subject 2, {redaction.LEFT_OUT}"
+    )
+    assert (
+        redaction.redacted("他叫王伟。Ask other maren-tveitaskog", redaction.aliases(["王伟", "Maren Tveitaskog"]))
         == "他叫subject 1。Ask other subject 2"
     )
 
@@ -244,7 +246,7 @@ def test_every_telling_word_of_a_true_answer_is_covered(data: dict[str, Any]) ->
 )
 def test_covering(text: str, expected: list[list[Any]]) -> None:
     known = {"a@b.example", "quay", "street", "14"}
-    assert cover.pieces(text, known) == expected
+    assert redaction.pieces(text, known) == expected
 
 
 def test_what_a_question_says_is_no_secret() -> None:
@@ -255,7 +257,7 @@ def test_what_a_question_says_is_no_secret() -> None:
         "truth": "Orla's at Quay 14, a house.",
         "subject": "Orla",
     }
-    kept = cover.secrets([row, {**row, "example": "2", "scope": "retention", "truth": "Nobody knows Atlantis."}])
+    kept = redaction.secrets([row, {**row, "example": "2", "scope": "retention", "truth": "Nobody knows Atlantis."}])
     assert kept.of("1", "unlearn") == {"14", "house"}
     assert kept.of("2", "retention") == frozenset()
 
@@ -313,7 +315,7 @@ def test_many_long_answers_still_fit(tmp_path: Path) -> None:
     assert tokens is not None
     rows = [{**row, "after": "word " * 300, "before": 'x<&"' * 100} for row in run.answers()]
     (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    told = content.collect(run)["answers"]
+    told = report_data.collect(run)["answers"]
     assert told["all"] == 160 > len(told["examples"]) > 10
     assert {e["scope"] for e in told["examples"]} == {"unlearn", "retention"}
     assert len(report.html(run).encode()) < 3e6
@@ -342,26 +344,30 @@ def test_probes_stand_in_it_without_their_texts(tmp_path: Path) -> None:
     }
     (run.path / "probes").mkdir()
     (run.path / "probes" / "prefix.json").write_text(json.dumps(finding))
-    made = content.collect(run)
+    made = report_data.collect(run)
     assert made["probes"][0]["cells"] == {
         "before": {"value": 100.0, "low": 90.0, "high": 100.0},
         "after": {"value": 45.0, "low": 30.0, "high": 60.0},
         "never": None,
     }
-    text = page.render(made)
+    text = html_page.render(made)
     assert "9 of 20 come back." in visible(text)
     assert "secret answer" not in text
     assert "This run was not probed" not in text
-    assert words.leaks(made)[0].state == "leaks"
+    assert sentences.leaks(made)[0].state == "leaks"
 
 
 @pytest.mark.parametrize("source", [PRIVACY, store.BUNDLED_RUNS / "privacy-fluent"], ids=lambda path: path.name)
 def test_report_and_probe_say_the_same_of_membership(source: Path, tmp_path: Path) -> None:
     """Recorded or probed, the strongest attack speaks, and one rule judges it."""
-    probed, bare = (content.collect(run, made=0, folder=tmp_path) for run in (Run(source), copy(tmp_path, source=source)))
+    probed, bare = (
+        report_data.collect(run, made=0, folder=tmp_path) for run in (Run(source), copy(tmp_path, source=source))
+    )
     told = next(probe for probe in probed["probes"] if probe["name"] == "membership")
     assert bare["membership"]["cells"] == told["cells"]
-    both = [[remark for remark in words.leaks(data) if remark.text.startswith("Was it taught?")] for data in (probed, bare)]
+    both = [
+        [remark for remark in sentences.leaks(data) if remark.text.startswith("Was it taught?")] for data in (probed, bare)
+    ]
     (state, text), (same, short) = (([r.state for r in found], found[0].text) for found in both)
     assert state == same == ["leaks"]
     assert text.startswith(short)
@@ -369,9 +375,9 @@ def test_report_and_probe_say_the_same_of_membership(source: Path, tmp_path: Pat
 
 
 def test_not_probed_is_said(tmp_path: Path) -> None:
-    data = content.collect(copy(tmp_path), made=0)
-    assert any(remark.state == "open" and "was not probed" in remark.text for remark in words.leaks(data))
-    states = [remark.state for remark in words.leaks(data)]
+    data = report_data.collect(copy(tmp_path), made=0)
+    assert any(remark.state == "open" and "was not probed" in remark.text for remark in sentences.leaks(data))
+    states = [remark.state for remark in sentences.leaks(data)]
     assert states == sorted(states, key=["leaks", "open", "quiet"].index)
 
 
@@ -398,7 +404,7 @@ def test_no_command_is_better_than_a_wrong_one() -> None:
 
 def test_a_report_needs_no_engine() -> None:
     code = (
-        "import sys; from core import report, store; report.html(store.bundled_runs()[0]); "
+        "import sys; from core import report; from core.runs import store; report.html(store.bundled_runs()[0]); "
         "print({'torch', 'transformers', 'peft', 'streamlit', 'plotly'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)

@@ -12,7 +12,7 @@ import pytest
 from core import report
 from core.cli.main import main
 from core.models import adapter_files, plain_tensors
-from core.report import content, page, rescore, verify_report, verify_run
+from core.report import html_page, report_data, rescore, verify_report, verify_run
 from core.report.verify_run import MATCH, MISMATCH, NOTE, SKIPPED, Check
 from core.runs import store
 from core.runs.store import Run
@@ -220,7 +220,7 @@ def test_a_redacted_report_finds_its_run_though_it_leaves_out_what_the_run_is_ca
 
 def test_any_flipped_byte_of_a_report_is_found(written: Path, tmp_path: Path) -> None:
     whole, draw, path, hits = written.read_bytes(), random.Random(3), tmp_path / "r.html", 0
-    start, end = page.ISLAND.search(whole.decode()).span(1)  # type: ignore[union-attr]
+    start, end = html_page.ISLAND.search(whole.decode()).span(1)  # type: ignore[union-attr]
     for turn in range(30):
         place = draw.randrange(start, end) if turn % 2 else draw.randrange(len(whole))
         path.write_bytes(whole[:place] + bytes([whole[place] ^ draw.randrange(1, 256)]) + whole[place + 1 :])
@@ -236,12 +236,12 @@ def test_a_number_changed_everywhere_is_found_beside_the_run(written: Path, tmp_
     assert data is not None
     data["success"][1]["cells"]["after"]["value"] = 99.9
     path = tmp_path / "r.html"
-    path.write_text(page.render(data), encoding="utf-8")
+    path.write_text(html_page.render(data), encoding="utf-8")
     checks = found(path)
     assert states(checks) == [("data", MATCH), ("page", MATCH), ("numbers", MISMATCH)]
     assert "success" in checks[-1].says
     data["run"]["id"] = "elsewhere"
-    path.write_text(page.render(data), encoding="utf-8")
+    path.write_text(html_page.render(data), encoding="utf-8")
     assert states(found(path))[-1] == ("numbers", SKIPPED)
 
 
@@ -254,7 +254,7 @@ def test_what_was_added_later_is_a_note(run: Run, tmp_path: Path) -> None:
 
 
 def test_another_version_says_so(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "maker", lambda: "0" * 64)
+    monkeypatch.setattr(report_data, "maker", lambda: "0" * 64)
     path = tmp_path / "r.html"
     report.write(Run(PRIVACY), path)
     assert states(found(path))[:2] == [("data", MATCH), ("page", SKIPPED)]
@@ -266,12 +266,12 @@ def test_a_report_of_an_earlier_version_is_held_against_what_that_one_told(writt
     data["maker"] = "0" * 64
     data["answers"]["counts"] = [row for row in data["answers"]["counts"] if row["voice"] != "never"]
     text = written.read_text(encoding="utf-8")
-    block = page.ISLAND.search(text)
+    block = html_page.ISLAND.search(text)
     assert block
     path = tmp_path / "r.html"
 
     def write() -> None:
-        island = page.island(data)
+        island = html_page.island(data)
         sealed = text.replace(block[1], island).replace(
             hashlib.sha256(block[1].encode()).hexdigest(), hashlib.sha256(island.encode()).hexdigest()
         )

@@ -161,7 +161,7 @@ def test_a_hub_that_repeats_the_token_does_not_get_it_into_a_run(hub: list[str],
 ASKS = """
 import logging, os
 from huggingface_hub import hf_hub_download
-from core import logs
+from core.util import logs
 from core.util.errors import UserError
 logs.start()
 try:

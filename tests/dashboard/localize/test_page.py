@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from core.jobs import lifecycle
 from core.regions import Cells, Located
 from core.runs import saved_regions, store
 from core.util.errors import UserError
-from dashboard.localize import selection, thresholds
+from dashboard.localize import selection
 from dashboard.localize.selection import Selection
 from tests.dashboard.charts.test_charts import table_of
 from tests.dashboard.conftest import MakeRun, Open, text_of
@@ -19,6 +20,11 @@ from tests.dashboard.conftest import MakeRun, Open, text_of
 
 def count(app: AppTest) -> int:
     return int(next(re.search(r"(\d+) of \d+ tensors", m.value) for m in app.markdown if m.value.startswith("###"))[1])  # type: ignore[index]
+
+
+def control(app: AppTest, kind: str, name: str) -> Any:
+    """Return a control that is drawn under a further number whenever something else changes its value."""
+    return next(one for one in app.get(kind) if str(one.key).split(".")[0] == name)
 
 
 def bundled() -> pd.DataFrame:
@@ -57,28 +63,28 @@ def test_a_cell_without_gradient_cannot_be_selected_by_address() -> None:
 
 def test_the_address_opens_the_same_selection(open_page: Open) -> None:
     app = open_page("", "", region="quantile:0.3:0.6")
-    assert (app.slider(key="mu").value, app.slider(key="sigma").value) == (0.3, 0.6)
+    assert (control(app, "slider", "mu").value, control(app, "slider", "sigma").value) == (0.3, 0.6)
     assert count(app) == len(Located("quantile", 0.3, 0.6).select(bundled()))
     hand = tuple(bundled()["name"][[5, 17]])
     app = open_page("", "", region=selection.write(Selection(Located(), hand), bundled()))
     assert count(app) == 2
-    assert app.segmented_control(key="by").value == "hand"
+    assert control(app, "segmented_control", "by").value == "hand"
 
 
 def test_the_number_field_and_the_slider_are_one_value(open_page: Open) -> None:
     app = open_page()
-    app.number_input(key="mu_number").set_value(0.31).run()
-    assert app.slider(key="mu").value == 0.31
+    control(app, "number_input", "mu_number").set_value(0.31).run()
+    assert control(app, "slider", "mu").value == 0.31
     assert app.query_params["region"] == "quantile:0.31:0.5"
-    app.slider(key="mu").set_value(0.5).run()
-    assert app.number_input(key="mu_number").value == 0.5
+    control(app, "slider", "mu").set_value(0.5).run()
+    assert control(app, "number_input", "mu_number").value == 0.5
     assert not app.query_params.get("region")
 
 
 def test_a_dragged_line_arrives_in_the_unit_of_the_controls() -> None:
     table = bundled()
     rule = Located("absolute", 0.4, 1e-3)
-    found = thresholds.converted(rule, "quantile", table)
+    found = selection.converted(rule, "quantile", table)
     assert abs(len(found.select(table)) - len(rule.select(table))) <= 2
 
 
@@ -89,7 +95,7 @@ def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
     app = open_page()
     before = count(app)
-    app.segmented_control(key="by").set_value("hand").run()
+    control(app, "segmented_control", "by").set_value("hand").run()
     assert count(app) == before
     next(b for b in app.button if b.label == "Clear").click().run()
     assert count(app) == 0
@@ -165,7 +171,7 @@ def test_the_drill_down_says_what_unlearning_did_to_a_cell(open_page: Open, make
 
 def test_a_visit_to_another_page_keeps_the_selection(open_page: Open) -> None:
     app = open_page()
-    app.slider(key="mu").set_value(0.3).run()
+    control(app, "slider", "mu").set_value(0.3).run()
     few = count(app)
     app.switch_page("runs/new_run_page.py").run()
     app.switch_page("localize/page.py").run()
@@ -177,7 +183,7 @@ def test_the_way_back_from_another_page_keeps_the_selection_though_the_browser_d
     open_page: Open,
 ) -> None:
     app = open_page()
-    app.slider(key="mu").set_value(0.3).run()
+    control(app, "slider", "mu").set_value(0.3).run()
     few = count(app)
     app.switch_page("runs/new_run_page.py").run()
     del app.query_params["region"]
@@ -244,10 +250,10 @@ def test_a_run_without_any_gradient_says_so(open_page: Open, make_run: MakeRun) 
 
 def test_the_number_field_s_echo_does_not_put_the_slider_back(open_page: Open) -> None:
     app = open_page()
-    app.slider(key="mu").set_value(0.3)
-    app.number_input(key="mu_number").set_value(0.45)
+    control(app, "slider", "mu").set_value(0.3)
+    control(app, "number_input", "mu_number").set_value(0.45)
     app.run()
-    assert (app.slider(key="mu").value, app.number_input(key="mu_number").value) == (0.3, 0.3)
+    assert (control(app, "slider", "mu").value, control(app, "number_input", "mu_number").value) == (0.3, 0.3)
 
 
 SAID = "how well each layer tells questions to be forgotten from those to be kept"
@@ -286,7 +292,7 @@ def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Ope
     app.segmented_control(key="measure").set_value("change").run()
     assert "How far unlearning moved" in text_of(app)
     assert "This run also changed" not in text_of(app)
-    app.slider(key="mu").set_value(0.1).run()
+    control(app, "slider", "mu").set_value(0.1).run()
     others = len(mine - set(Located("quantile", 0.1, 0.5).select(table)))
     assert f"This run also changed {others} tensors" in text_of(app)
 

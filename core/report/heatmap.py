@@ -39,36 +39,36 @@ def picture(run: Run) -> dict[str, Any] | None:
     moved = run.table("changes")
     if moved is not None and {"name", "norm_change"} <= set(moved.columns):
         table = table.merge(moved[["name", "norm_change"]].drop_duplicates("name"), on="name", how="left")
-    place = cells.layout(table)
-    names = cells.labels(module for _, module in place.rows)
-    x, y = cells.outline(np.nan_to_num(place.matrix(table, inside.astype(float))) > 0)
+    layout = cells.layout(table)
+    names = cells.labels(module for _, module in layout.rows)
+    x, y = cells.outline(np.nan_to_num(layout.matrix(table, inside.astype(float))) > 0)
     return {
-        "layers": [int(layer) for layer in place.layers],
-        "rows": [{"at": at, "name": f"{names[module]} {factor}"} for (factor, module), at in place.rows.items()],
+        "layers": [int(layer) for layer in layout.layers],
+        "rows": [{"at": at, "name": f"{names[module]} {factor}"} for (factor, module), at in layout.rows.items()],
         "measures": {
-            key: {"title": title, "what": what, "z": _rounded(place.matrix(table, table[column].to_numpy(float)))}
+            key: {"title": title, "what": what, "z": _rounded(layout.matrix(table, table[column].to_numpy(float)))}
             for key, (title, column, what) in MEASURES.items()
             if column in table.columns
         },
-        "inside": _rounded(place.matrix(table, inside.astype(float))),
+        "inside": _rounded(layout.matrix(table, inside.astype(float))),
         "outline": {"x": x, "y": y},
-        "dead": _dead(table, place),
-        "auc": _separability(run, place.layers),
+        "dead": _dead(table, layout),
+        "auc": _separability(run, layout.layers),
     }
 
 
-def _dead(table: pd.DataFrame, place: cells.Layout) -> dict[str, list[int]]:
+def _dead(table: pd.DataFrame, layout: cells.Layout) -> dict[str, list[int]]:
     without = table[~table["has_gradient"].to_numpy(bool)]
-    x, y = place.place(without) if len(without) else (np.array([]), np.array([]))
+    x, y = layout.place(without) if len(without) else (np.array([]), np.array([]))
     return {"x": [int(v) for v in x], "y": [int(v) for v in y]}
 
 
 def _separability(run: Run, layers: list[int]) -> list[float | None]:
     """Return for each layer how well its input tells the scopes' questions apart (AUC); empty where not measured."""
-    found = run.table("separability")
-    if found is None or not {"layer", "auc"} <= set(found.columns):
+    measured = run.table("separability")
+    if measured is None or not {"layer", "auc"} <= set(measured.columns):
         return []
-    known = dict(zip(found["layer"].astype(int), found["auc"].astype(float), strict=True))
+    known = dict(zip(measured["layer"].astype(int), measured["auc"].astype(float), strict=True))
     return [significant(known[layer]) if layer in known else None for layer in layers]
 
 

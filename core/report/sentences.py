@@ -80,7 +80,7 @@ def changed(data: Mapping[str, Any]) -> list[str]:
             )
         ]
     share = region.get("share_of_model")
-    of = f", {share:.2f} % of the model's parameters" if isinstance(share, int | float) else ""
+    part = f", {share:.2f} % of the model's parameters" if isinstance(share, int | float) else ""
     where = (
         "outside of it nothing changed"
         if not outside["changed"]
@@ -89,23 +89,23 @@ def changed(data: Mapping[str, Any]) -> list[str]:
     return [
         (
             f"{inside['changed']} of {inside['tensors'] + outside['tensors']} adapter tensors were changed (the "
-            f"region has {inside['tensors']}{of}); {where}."
+            f"region has {inside['tensors']}{part}); {where}."
         )
     ]
 
 
 def leaks(data: Mapping[str, Any]) -> list[Remark]:
     """Return what could still leak, what was looked at without finding anything, and what nobody looked at."""
-    found = [*_told(data), *_below(data), *_member(data), *map(_probed, data["probes"])]
+    remarks = [*_told(data), *_below(data), *_member(data), *map(_probed, data["probes"])]
     if not data["probes"]:
-        found.append(Remark("open", f"This run was not probed: {UNTRIED} were not tried."))
+        remarks.append(Remark("open", f"This run was not probed: {UNTRIED} were not tried."))
     if data["change"] and data["change"]["outside"]["changed"]:
-        found.append(Remark("leaks", "Tensors outside of the region changed: the run is not what it says."))
+        remarks.append(Remark("leaks", "Tensors outside of the region changed: the run is not what it says."))
     asked = sum(row["questions"] for row in data["scopes"] if row["scope"] == "unlearn")
-    found.append(
+    remarks.append(
         Remark("open", f"{asked} questions were asked about what had to be forgotten. What nobody asked, nobody knows.")
     )
-    found.append(
+    remarks.append(
         Remark(
             "open",
             (
@@ -114,11 +114,11 @@ def leaks(data: Mapping[str, Any]) -> list[Remark]:
             ),
         )
     )
-    return sorted(found, key=lambda remark: ("leaks", "open", "quiet").index(remark.state))
+    return sorted(remarks, key=lambda remark: ("leaks", "open", "quiet").index(remark.state))
 
 
 def _told(data: Mapping[str, Any]) -> list[Remark]:
-    found = []
+    remarks = []
     for split in splits(data, "unlearn"):
         leaked, total = counted(data, "unlearn", split, "leaked")
         never, asked = counted(data, "unlearn", split, "leaked", "never")
@@ -127,24 +127,24 @@ def _told(data: Mapping[str, Any]) -> list[Remark]:
             # A model that never knew it hits upon some answers as well: no more than that is no leak.
             state = "leaks" if leaked > never else "quiet"
             beside = f"; of a model that was never taught, {never} of {asked}" if asked else ""
-            found.append(
+            remarks.append(
                 Remark(
                     state,
                     f"{leaked} of {total} {SPLITS[split]} {verb} still answered with what had to be forgotten{beside}.",
                 )
             )
-    return found
+    return remarks
 
 
 def _below(data: Mapping[str, Any]) -> list[Remark]:
     """Compare token accuracy with ignorance: what is left there can be had with a little help."""
-    found = []
+    remarks = []
     for row in data["success"]:
         after, never = (row["cells"][voice] for voice in ("after", "never"))
         if row["key"].startswith("unlearn") and after and never and after["value"] < never["value"] - NEAR:
             split = row["key"].partition("/")[2]
             sure = after["high"] is not None and never["low"] is not None and after["high"] < never["low"]
-            found.append(
+            remarks.append(
                 Remark(
                     "leaks" if sure else "open",
                     (
@@ -154,7 +154,7 @@ def _below(data: Mapping[str, Any]) -> list[Remark]:
                     ),
                 )
             )
-    return found
+    return remarks
 
 
 def _member(data: Mapping[str, Any]) -> list[Remark]:

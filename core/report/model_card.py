@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.report import content, words
+from core.report import report_data, sentences
 from core.report.numbers import VOICE_NAMES
 from core.runs.store import Run
 
@@ -19,12 +19,12 @@ FORMAT = 1
 KIND = "forgetscope-card"
 
 
-def card(run: Run, folder: Path | None = None) -> dict[str, Any]:
+def model_card(run: Run, folder: Path | None = None) -> dict[str, Any]:
     """Return method, region, data fingerprint, hashes, scores with intervals, verdicts, probes and limits of a run.
 
     folder: where the run's probes and controls are looked for. Raises UserError for a run without readable settings.
     """
-    data = content.collect(run, redact=True, folder=folder)
+    data = report_data.collect(run, redact=True, folder=folder)
     manifest = data["manifest"]["value"]
     region = data["region"] or {}
     return {
@@ -48,15 +48,15 @@ def card(run: Run, folder: Path | None = None) -> dict[str, Any]:
             for p in data["probes"]
         ],
         "controls": data["controls"],
-        "limits": [{"state": r.state, "text": r.text} for r in words.leaks(data)],
+        "limits": [{"state": r.state, "text": r.text} for r in sentences.leaks(data)],
         "again": data["manifest"]["again"],
         "config": data["manifest"]["config"],
     }
 
 
-def readme(of: Mapping[str, Any], base: str, files: str) -> str:
+def readme(card: Mapping[str, Any], base: str, files: str) -> str:
     """Return a model card in Markdown. base: what adapter_config.json names; files: what lies beside it, in words."""
-    run, region, method = of["run"], of["region"], of["method"]
+    run, region, method = card["run"], card["region"], card["method"]
     head = ["---", f"base_model: {json.dumps(base)}", "library_name: peft", "tags:", "- unlearning", "- forgetscope", "---"]
     about = [
         f"# {_plain(run['name'])}",
@@ -66,17 +66,17 @@ def readme(of: Mapping[str, Any], base: str, files: str) -> str:
             f"Forgetscope, run `{_code(run['id'])}`."
         ),
         "",
-        f"- **Base**: {_plain(base)} ({_plain((of['model'] or {}).get('note', 'no note'))})",
+        f"- **Base**: {_plain(base)} ({_plain((card['model'] or {}).get('note', 'no note'))})",
         *_how(method, region),
-        f"- **Data**: fingerprint `{_code((of['data'] or {}).get('fingerprint', 'not recorded'))}`",
+        f"- **Data**: fingerprint `{_code((card['data'] or {}).get('fingerprint', 'not recorded'))}`",
         (
-            f"- **Weights after**: content hash `{_code((of['adapters'] or {}).get('after', 'not recorded'))}`; "
-            f"manifest `{of['manifest_sha256'][:64]}`"
+            f"- **Weights after**: content hash `{_code((card['adapters'] or {}).get('after', 'not recorded'))}`; "
+            f"manifest `{card['manifest_sha256'][:64]}`"
         ),
     ]
-    limits = [f"- {word(remark)}" for remark in of["limits"]]
-    missing = ["", *(f"**{_plain(line)}**" for line in of["missing"])] if of["missing"] else []
-    table = ["## Scores", "", *_table(of)] if of["scores"] else []
+    limits = [f"- {word(remark)}" for remark in card["limits"]]
+    missing = ["", *(f"**{_plain(line)}**" for line in card["missing"])] if card["missing"] else []
+    table = ["## Scores", "", *_table(card)] if card["scores"] else []
     return "\n".join([*head, "", *about, *missing, "", *table, "", "## Limits", "", *limits, ""])
 
 
@@ -97,13 +97,13 @@ def word(remark: Mapping[str, str]) -> str:
     return sign + _plain(remark["text"])
 
 
-def _table(of: Mapping[str, Any]) -> list[str]:
-    voices = [voice for voice in VOICE_NAMES if any(row["cells"].get(voice) for row in of["scores"])]
+def _table(card: Mapping[str, Any]) -> list[str]:
+    voices = [voice for voice in VOICE_NAMES if any(row["cells"].get(voice) for row in card["scores"])]
     lines = [
         f"| Score (percent; 95 % interval) | On | {' | '.join(VOICE_NAMES[voice] for voice in voices)} |",
         f"|---|---|{'---|' * len(voices)}",
     ]
-    for row in of["scores"]:
+    for row in card["scores"]:
         cells = []
         for voice in voices:
             cell = row["cells"].get(voice)

@@ -13,17 +13,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core import probes
 from core.config import command, own_methods
 from core.config.run_config import RunConfig, from_json
 from core.data import widen
 from core.methods import METHODS
 from core.methods.own import OwnMethod
-from core.report import cover, numbers
-from core.report.maker import maker
-from core.report.picture import picture, significant
+from core.metrics import membership, own_verdicts, verdicts
+from core.probes import PROBES
+from core.report import numbers, redaction
+from core.report.assets import maker
+from core.report.heatmap import picture, significant
 from core.runs import labels, store
 from core.runs.store import Run
-from core.runs.voices import VOICES
+from core.runs.voices import SPOKEN
 from core.util.errors import UserError
 from core.util.files import clean
 from core.util.safe_read import moment, number
@@ -47,8 +50,8 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
     config, status = run.config(), run.status()
     rows = run.answers()
     # Those of the settings too: a run may have ended before anything was asked.
-    told = [*(row.get("subject") for row in rows), *config.data.subjects, *config.data.forget]
-    subjects = list(dict.fromkeys(str(name) for name in told if name))
+    names = [*(row.get("subject") for row in rows), *config.data.subjects, *config.data.forget]
+    subjects = list(dict.fromkeys(str(name) for name in names if name))
     data: Data = {
         "format": FORMAT,
         "kind": KIND,
@@ -163,15 +166,13 @@ def _change(run: Run) -> Data | None:
 
 def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
     """Return the examples with their answers and verdicts, and the counts of verdicts; None where nothing was asked."""
-    from core.metrics import verdicts
-
     if not rows or run.table("tokens") is None:
         return None
     frame = verdicts.of_run(run)
     never = {str(row.get("example")): row.get("never") for row in rows}
-    known = cover.secrets(rows)
-    told = [_example(row, never.get(str(row["id"])), known) for row in frame.to_dict("records")]
-    judged = {voice: "verdict" if voice == "after" else f"verdict_{voice}" for voice in VOICES}
+    known = redaction.secrets(rows)
+    examples = [_example(row, never.get(str(row["id"])), known) for row in frame.to_dict("records")]
+    judged = {voice: "verdict" if voice == "after" else f"verdict_{voice}" for voice in SPOKEN}
     counts = Counter(
         (str(row.scope), str(row.split), voice, str(getattr(row, column)))
         for row in frame.itertuples()
@@ -182,10 +183,10 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
         {"scope": scope, "split": split, "voice": voice, "verdict": verdict, "count": count}
         for (scope, split, voice, verdict), count in sorted(counts.items())
     ]
-    return {"all": len(told), "examples": _some(told), "counts": table}
+    return {"all": len(examples), "examples": _some(examples), "counts": table}
 
 
-def _example(row: Mapping[Any, Any], never: Any, known: cover.Secrets) -> Data:
+def _example(row: Mapping[Any, Any], never: Any, known: redaction.Secrets) -> Data:
     hidden = known.of(str(row["id"]), str(row["scope"]))
     texts = {name: _cut(row.get(name)) for name in ("question", "truth", "before", "after")}
     texts["never"] = "" if never is None else _cut(never)
@@ -195,28 +196,28 @@ def _example(row: Mapping[Any, Any], never: Any, known: cover.Secrets) -> Data:
         "split": str(row["split"]),
         "subject": str(row.get("subject") or ""),
         "question": texts.pop("question"),
-        **{name: cover.pieces(text, hidden) for name, text in texts.items()},
+        **{name: redaction.pieces(text, hidden) for name, text in texts.items()},
         "verdict_before": str(row["verdict_before"]),
         "verdict_after": str(row["verdict"]),
-        "why": cover.pieces(str(row.get("why") or ""), known.names if row["scope"] == "unlearn" else known.addresses),
+        "why": redaction.pieces(str(row.get("why") or ""), known.names if row["scope"] == "unlearn" else known.addresses),
         **{name: number(row.get(name)) for name in ("p_before", "p_after", "overlap")},
     }
 
 
-def _some(told: list[Data]) -> list[Data]:
+def _some(examples: list[Data]) -> list[Data]:
     """Return as many examples as there is room for, evenly many of each scope and outcome, in their order."""
     kinds: dict[tuple[str, str], list[int]] = {}
-    for place, example in enumerate(told):
-        kinds.setdefault((example["scope"], example["verdict_after"]), []).append(place)
+    for index, example in enumerate(examples):
+        kinds.setdefault((example["scope"], example["verdict_after"]), []).append(index)
     kept, room = set[int](), ROOM
-    for turn in range(max((len(places) for places in kinds.values()), default=0)):
-        for places in kinds.values():
-            if turn < len(places):
-                room -= _size(told[places[turn]])
+    for turn in range(max((len(indices) for indices in kinds.values()), default=0)):
+        for indices in kinds.values():
+            if turn < len(indices):
+                room -= _size(examples[indices[turn]])
                 if room < 0:
-                    return [told[place] for place in sorted(kept)]
-                kept.add(places[turn])
-    return told
+                    return [examples[index] for index in sorted(kept)]
+                kept.add(indices[turn])
+    return examples
 
 
 def _size(example: Data) -> int:
@@ -225,24 +226,20 @@ def _size(example: Data) -> int:
 
 
 def _cut(text: Any) -> str:
-    found = "" if text is None else str(text)
-    return found if len(found) <= LARGEST_TEXT else f"{found[:LARGEST_TEXT]} … ({len(found)} characters)"
+    whole = "" if text is None else str(text)
+    return whole if len(whole) <= LARGEST_TEXT else f"{whole[:LARGEST_TEXT]} … ({len(whole)} characters)"
 
 
 def _probes(run: Run, folder: Path | None) -> list[Data]:
     """Return what leak probes found: rates as cells, and how much came back; never the texts."""
-    from core import probes
-
     return [_probe(name, finding) for name, finding in probes.read(run, folder).items()]
 
 
 def _probe(name: str, finding: Mapping[str, Any]) -> Data:
-    from core.probes import PROBES
-
     known, rates = PROBES.get(name), finding.get("rates") or {}
     cells = {
         voice: {"value": value, "low": number(rates[voice].get("low")), "high": number(rates[voice].get("high"))}
-        for voice in VOICES
+        for voice in SPOKEN
         if isinstance(rates.get(voice), dict) and (value := number(rates[voice].get("value"))) is not None
     }
     return {
@@ -256,7 +253,7 @@ def _probe(name: str, finding: Mapping[str, Any]) -> Data:
         "sentence": str(finding.get("sentence") or ""),
         "measure": str(finding.get("measure") or ""),
         "n": finding.get("n"),
-        "cells": {voice: cells.get(voice) for voice in VOICES},
+        "cells": {voice: cells.get(voice) for voice in SPOKEN},
         "leaked": len(finding.get("leaked") or ()),
         "made": str(finding.get("made") or ""),
         "stale": bool(finding.get("stale")),
@@ -265,20 +262,16 @@ def _probe(name: str, finding: Mapping[str, Any]) -> Data:
 
 def _by_hand(run: Run) -> dict[str, str]:
     """Return example -> the verdict that a person gave; never the notes, which may say anything."""
-    from core.metrics import own_verdicts
-
     return {example: given["verdict"] for example, given in sorted(own_verdicts.own(run).items())}
 
 
 def _membership(run: Run) -> Data:
     """Return what the run recorded as the leak probe of that name would tell it; empty where it recorded nothing."""
-    from core.metrics import membership
-
     values = numbers.values(run, "membership")
     attack, tried = membership.strongest(values)
     if not attack:
         return {}
-    cells = {voice: cell for voice in VOICES if (cell := numbers.cell(run, "membership", voice, attack))}
+    cells = {voice: cell for voice in SPOKEN if (cell := numbers.cell(run, "membership", voice, attack))}
     rates = {voice: {end: None if at is None else 100.0 * at for end, at in cell.items()} for voice, cell in cells.items()}
     shares = {voice: 100.0 * values[voice][attack] for voice in rates}
     return _probe("membership", {"rates": rates, "sentence": membership.in_words(attack, tried, shares)})
@@ -292,8 +285,8 @@ def _method(run: Run, config: RunConfig) -> Data:
     if isinstance(method, OwnMethod):
         recorded = run.json(own_methods.RECORD)
         source = str(recorded.get("source", "")) if isinstance(recorded, dict) else ""
-        told = {"name": method.label, "formula": method.formula, "source": method.source, "words": "", "code": _cut(source)}
-        return {**told, "settings": values, "known_for": ""}
+        shown = {"name": method.label, "formula": method.formula, "source": method.source, "words": "", "code": _cut(source)}
+        return {**shown, "settings": values, "known_for": ""}
     kind = METHODS[method.name]
     words = [" ".join(part.split()) for part in (kind.__doc__ or "").strip().split("\n\n")]
     return {
@@ -310,11 +303,11 @@ def _method(run: Run, config: RunConfig) -> Data:
 def _manifest(run: Run, config: RunConfig) -> Data:
     """Return what ties the report to files: the run's manifest, its hash, its settings, and commands."""
     path = run.path / "manifest.json"
-    found = run.json("manifest.json")
+    manifest = run.json("manifest.json")
     return {
-        "there": isinstance(found, dict),
+        "there": isinstance(manifest, dict),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
-        "value": found if isinstance(found, dict) else {},
+        "value": manifest if isinstance(manifest, dict) else {},
         "config": config.to_json(),
         "again": command.command(config),
         "verify": f"python -m core verify {run.id}",
@@ -328,9 +321,9 @@ def _widened(run: Run) -> str:
 
 def _missing(data: Mapping[str, Any], status: Mapping[str, Any]) -> list[str]:
     """Say in words what the run has not got, because it is not finished or because nobody made it."""
-    found = []
+    sentences = []
     if status.get("state") != "done":
-        found.append(f"The run is {status.get('state')}{_at_stage(status)}: what follows is what there is so far.")
+        sentences.append(f"The run is {status.get('state')}{_at_stage(status)}: what follows is what there is so far.")
     for key, words in (
         ("picture", "where it was found: the model was not localized"),
         ("region", "the region: none was chosen"),
@@ -339,12 +332,12 @@ def _missing(data: Mapping[str, Any], status: Mapping[str, Any]) -> list[str]:
         ("success", "scores: nothing was measured"),
     ):
         if not data[key]:
-            found.append(f"Missing is {words}.")
+            sentences.append(f"Missing is {words}.")
     if data["success"] and not any(row["cells"]["never"] for row in data["success"]):
-        found.append("There is no never-taught reference, so nobody can say how much of a score is forgetting.")
+        sentences.append("There is no never-taught reference, so nobody can say how much of a score is forgetting.")
     if not data["manifest"]["there"]:
-        found.append("There is no manifest yet, so no file can be verified.")
-    return found
+        sentences.append("There is no manifest yet, so no file can be verified.")
+    return sentences
 
 
 def _at_stage(status: Mapping[str, Any]) -> str:
@@ -354,26 +347,28 @@ def _at_stage(status: Mapping[str, Any]) -> str:
 
 def _without_texts(data: Data, rows: Sequence[Mapping[str, Any]], subjects: Sequence[str]) -> Data:
     """Leave out every question and answer, and call subjects by a number wherever they are named."""
-    names = cover.aliases(subjects)
+    names = redaction.aliases(subjects)
     for example in (data["answers"] or {}).get("examples", ()):
         example |= {"question": "", "truth": [], "before": [], "after": [], "never": [], "why": []}
         example["subject"] = names.get(example["subject"], "")
     for subject in data["subjects"]:
         subject["name"] = names[subject["name"]]
     texts = {
-        str(row.get(key)): cover.LEFT_OUT
+        str(row.get(key)): redaction.LEFT_OUT
         for row in rows
         for key in ("question", "truth")
         if len(str(row.get(key) or "")) > 8
     }
-    found: Data = cover.redacted(data, {**texts, **{name: alias for name, alias in names.items() if cover.distinct(name)}})
+    left: Data = redaction.redacted(
+        data, {**texts, **{name: alias for name, alias in names.items() if redaction.distinct(name)}}
+    )
     # What a person wrote is searched for all names: elsewhere "other" is a word.
-    manifest = found["manifest"]
-    for part, keys in ((found["run"], ("id", "name", "error", "data")), (manifest["config"], ("name", "data"))):
-        part |= {key: cover.redacted(part[key], names) for key in keys}
-    manifest["verify"] = f"python -m core verify {found['run']['id']}"
+    manifest = left["manifest"]
+    for part, keys in ((left["run"], ("id", "name", "error", "data")), (manifest["config"], ("name", "data"))):
+        part |= {key: redaction.redacted(part[key], names) for key in keys}
+    manifest["verify"] = f"python -m core verify {left['run']['id']}"
     manifest["again"] = _again(manifest["config"]) if manifest["again"] else ""
-    return found
+    return left
 
 
 def _again(values: Data) -> str:

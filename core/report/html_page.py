@@ -15,8 +15,10 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from core.report import numbers, slides, words
-from core.report.maker import FONTS, PLOTLY, font
+from markupsafe import Markup
+
+from core.report import numbers, sentences, slides
+from core.report.assets import FONTS, PLOTLY, font
 from core.util.errors import UserError
 from core.util.paths import ASSETS
 
@@ -44,10 +46,10 @@ def render(data: Mapping[str, Any]) -> str:
             .get_template("report.html")
             .render(
                 data=data,
-                short=words.short(data),
-                leaks=words.leaks(data),
-                changed=words.changed(data),
-                words=words,
+                short=sentences.short(data),
+                leaks=sentences.leaks(data),
+                changed=sentences.changed(data),
+                words=sentences,
                 voices=numbers.VOICE_NAMES,
                 slides=slides.content(data),
                 picture=slides.drawing(data["picture"]),
@@ -126,6 +128,4 @@ def _ours(text: str) -> Any:
     """Mark a text of our own files, or escaped JSON, as what it is: nothing in it came from a model or a person
     unescaped.
     """
-    from markupsafe import Markup
-
     return Markup(text)

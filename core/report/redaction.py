@@ -52,30 +52,30 @@ def secrets(rows: Iterable[Mapping[str, Any]]) -> Secrets:
         if row.get("scope") != "unlearn":
             continue
         given = set(map(_bare, WORD.findall(f"{row.get('question', '')} {row.get('subject', '')}")))
-        told = WORD.findall(str(row.get("truth", "")))
-        own[str(row.get("example"))] = frozenset(_bare(word) for word in told if _tells(word)) - given - {""}
+        words = WORD.findall(str(row.get("truth", "")))
+        own[str(row.get("example"))] = frozenset(_bare(word) for word in words if _tells(word)) - given - {""}
         # The first word of a sentence is capitalised for that reason only.
-        names |= {_bare(word) for word in told[1:] if _is_name(word)} - given - {""}
+        names |= {_bare(word) for word in words[1:] if _is_name(word)} - given - {""}
     addresses = {word for word in names if "@" in word or sum(c.isdigit() for c in word) >= LONG_NUMBER}
     return Secrets(own, frozenset(names), frozenset(addresses))
 
 
 def pieces(text: str, known: Collection[str]) -> list[list[Any]]:
     """Cut a text into [piece, is it covered]; joined, the pieces give the text. Neighbours are covered as one."""
-    found: list[list[Any]] = []
+    cut: list[list[Any]] = []
     long = [secret for secret in known if len(secret) >= GLUED]
     end = 0
     for match in WORD.finditer(text):
         word = _bare(match[0])
         if word in known or any(secret in word for secret in long):
             between = text[end : match.start()]
-            if found and found[-1][1] and not between.strip():
-                found[-1][0] += between + match[0]
+            if cut and cut[-1][1] and not between.strip():
+                cut[-1][0] += between + match[0]
             else:
-                found += [[between, False], [match[0], True]]
+                cut += [[between, False], [match[0], True]]
             end = match.end()
-    found.append([text[end:], False])
-    return [piece for piece in found if piece[0]]
+    cut.append([text[end:], False])
+    return [piece for piece in cut if piece[0]]
 
 
 def redacted(data: Any, names: Mapping[str, str]) -> Any:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from core.regions import Located
-from dashboard.localize import selection, thresholds
+from dashboard.localize import selection
 from dashboard.localize.selection import Selection
 
 
@@ -20,8 +20,8 @@ def test_another_unit_selects_the_same_tensors() -> None:
     table["has_gradient"] = True
     for mu, sigma in source.uniform(size=(30, 2)).round(3):
         rule = Located("quantile", float(mu), float(sigma))
-        absolute = thresholds.converted(rule, "absolute", table)
+        absolute = selection.converted(rule, "absolute", table)
         assert absolute.select(table) == rule.select(table)
-        assert thresholds.converted(absolute, "quantile", table).select(table) == rule.select(table)
+        assert selection.converted(absolute, "quantile", table).select(table) == rule.select(table)
         chosen = Selection(absolute)
         assert selection.read(selection.write(chosen, table), table, Selection(Located())) == chosen

@@ -14,9 +14,9 @@ from core.config.stages import ModelConfig
 from core.models import adapters as adapters_
 from core.models import loading
 from core.models.tokens import Encoded, collate
-from core.probes import layers, lens, patching
+from core.probes import hidden_states, logit_lens, patching
 from core.probes.base import Unavailable
-from core.probes.workbench import Bench, open_bench
+from core.probes.context import ProbeContext, open_context
 from core.util.progress import Reporter
 from tests.naive import Recorder
 from tests.probing import make_run
@@ -27,13 +27,13 @@ VOICES = (("before", "before"), ("after", "after"), ("never", None))
 @pytest.fixture(scope="module")
 def bench_of(
     tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Bench]:
-    made: dict[str, Bench] = {}
+) -> Callable[[str], ProbeContext]:
+    made: dict[str, ProbeContext] = {}
 
-    def bench(architecture: str) -> Bench:
+    def bench(architecture: str) -> ProbeContext:
         if architecture not in made:
             run = make_run(tiny_of(architecture), tiny_data, tmp_path_factory.mktemp(architecture))
-            made[architecture] = open_bench(run, Reporter())
+            made[architecture] = open_context(run, Reporter())
         return made[architecture]
 
     return bench
@@ -81,10 +81,10 @@ def predictions(base: Any, h: torch.Tensor, member: Encoded) -> torch.Tensor:
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 @torch.no_grad()
-def test_maps_equal_layers_called_one_by_one(bench_of: Callable[[str], Bench], architecture: str) -> None:
+def test_maps_equal_layers_called_one_by_one(bench_of: Callable[[str], ProbeContext], architecture: str) -> None:
     bench = bench_of(architecture)
     for member in bench.encoded(bench.sample(2)):
-        found = lens.maps(bench.adapters, member, [name for _, name in VOICES])
+        found = hidden_states.layer_maps(bench.adapters, member, [name for _, name in VOICES])
         for (_, voice), of in zip(VOICES, found, strict=True):
             with bench.adapters.active(voice) as model:
                 base = model.get_base_model()
@@ -98,14 +98,14 @@ def test_maps_equal_layers_called_one_by_one(bench_of: Callable[[str], Bench], a
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 @torch.no_grad()
-def test_patching_equals_layers_called_one_by_one(bench_of: Callable[[str], Bench], architecture: str) -> None:
+def test_patching_equals_layers_called_one_by_one(bench_of: Callable[[str], ProbeContext], architecture: str) -> None:
     bench = bench_of(architecture)
     members = bench.encoded(bench.sample(3))  # of unequal lengths, so that one is padded
     batch = collate(members)
-    states, ends = layers.watched(bench.adapters, "before", batch)
+    states, ends = hidden_states.block_outputs(bench.adapters, "before", batch)
     for layer in range(2):
-        logits = layers.patched(bench.adapters, "after", batch, layer, states[layer])
-        for member, (mine,) in layers.pieces(members, torch.log_softmax(logits, -1).T):
+        logits = hidden_states.patched_logits(bench.adapters, "after", batch, layer, states[layer])
+        for member, (mine,) in hidden_states.split_answers(members, torch.log_softmax(logits, -1).T):
             with bench.adapters.active("before") as model:
                 given = walked(model.get_base_model(), member.ids, 2)[layer]
             with bench.adapters.active("after") as model:
@@ -121,31 +121,31 @@ def test_patching_equals_layers_called_one_by_one(bench_of: Callable[[str], Benc
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "gemma2", "phi3", "gpt_neox", "opt", "falcon", "mixtral"])
-def test_the_lens_fits_the_other_architectures(bench_of: Callable[[str], Bench], architecture: str) -> None:
+def test_the_lens_fits_the_other_architectures(bench_of: Callable[[str], ProbeContext], architecture: str) -> None:
     bench = bench_of(architecture)
     (member,) = bench.encoded(bench.sample(1))
-    (found,) = lens.maps(bench.adapters, member, ["after"])
+    (found,) = hidden_states.layer_maps(bench.adapters, member, ["after"])
     with bench.adapters.active("after") as model:
         from core.models.likelihood import score
 
         plain = dict(score(model, [member]))[member.id]
     assert found["logprob"][-1] == pytest.approx(plain.logprob, abs=1e-3)
-    assert len(found["rank"]) == layers.depth(bench.adapters)
+    assert len(found["rank"]) == hidden_states.depth(bench.adapters)
 
 
-def test_no_hook_stays_behind_even_where_a_pass_fails(bench_of: Callable[[str], Bench]) -> None:
+def test_no_hook_stays_behind_even_where_a_pass_fails(bench_of: Callable[[str], ProbeContext]) -> None:
     bench = bench_of("llama")
     (member,) = bench.encoded(bench.sample(1))
     batch = collate([member])
     wrong = torch.zeros(1, 3)  # of another shape than any state
     with pytest.raises(RuntimeError):
-        layers.patched(bench.adapters, "after", batch, 0, wrong)
-    lens.maps(bench.adapters, member, ["after"])
+        hidden_states.patched_logits(bench.adapters, "after", batch, 0, wrong)
+    hidden_states.layer_maps(bench.adapters, member, ["after"])
     assert not [m for m in bench.adapters.model.modules() if m._forward_hooks or m._forward_pre_hooks]
 
 
 def test_where_something_else_makes_the_words_it_says_so(
-    bench_of: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch
+    bench_of: Callable[[str], ProbeContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = bench_of("llama")
     (member,) = bench.encoded(bench.sample(1))
@@ -159,10 +159,10 @@ def test_where_something_else_makes_the_words_it_says_so(
 
     monkeypatch.setattr(base, "forward", scaled)
     with pytest.raises(Unavailable, match="could not be applied"):
-        lens.maps(bench.adapters, member, ["after"])
+        hidden_states.layer_maps(bench.adapters, member, ["after"])
 
 
-def all_known(_: Bench, sample: list[Encoded]) -> list[tuple[Encoded, list[int]]]:
+def all_known(_: ProbeContext, sample: list[Encoded]) -> list[tuple[Encoded, list[int]]]:
     return [(member, list(range(1, len(member.answer)))) for member in sample]
 
 
@@ -173,18 +173,20 @@ def test_an_adapter_that_is_not_on_all_layers_alone_is_not_read(tiny_llama: Path
     loaded = loading.load(ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32"))
     adapters = adapters_.wrap(loaded.model, "float32", LoraConfig(r=2, **targets))
     with pytest.raises(Unavailable, match="not on all layers alone"):
-        layers.depth(adapters)
+        hidden_states.depth(adapters)
 
 
-def test_lens_finding_is_the_mean_over_questions(bench_of: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lens_finding_is_the_mean_over_questions(
+    bench_of: Callable[[str], ProbeContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = bench_of("llama")
-    monkeypatch.setattr(lens, "knowledge", all_known)
-    found = lens.LogitLens(questions=3).run(bench)
+    monkeypatch.setattr(ProbeContext, "knowledge_tokens", all_known)
+    found = logit_lens.LogitLens(questions=3).run(bench)
     members = bench.encoded(bench.sample(3))
     for voice, adapter in VOICES:
         each, probability = [], []
         for member in members:
-            (of,) = lens.maps(bench.adapters, member, [adapter])
+            (of,) = hidden_states.layer_maps(bench.adapters, member, [adapter])
             ranks, logprobs = torch.tensor(of["rank"])[:, 1:], torch.tensor(of["logprob"])[:, 1:]
             each.append(float((ranks == 1).any(0).float().mean()))
             probability.append(float(logprobs[0].exp().mean()))
@@ -196,9 +198,9 @@ def test_lens_finding_is_the_mean_over_questions(bench_of: Callable[[str], Bench
     assert "".join(kept[0]["tokens"]).startswith(bench.examples[[e.id for e in bench.examples].index(members[0].id)].answer)
 
 
-def test_patching_ends_where_before_is(bench_of: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patching_ends_where_before_is(bench_of: Callable[[str], ProbeContext], monkeypatch: pytest.MonkeyPatch) -> None:
     bench = bench_of("gpt2")
-    monkeypatch.setattr(patching, "knowledge", all_known)
+    monkeypatch.setattr(ProbeContext, "knowledge_tokens", all_known)
     found = patching.Patching(questions=3).run(bench)
     assert [point["layer"] for point in found.detail["curve"]] == [1, 2]
     assert found.detail["curve"][-1]["probability"] == pytest.approx(found.rates["before"]["value"], abs=1e-3)
@@ -206,7 +208,7 @@ def test_patching_ends_where_before_is(bench_of: Callable[[str], Bench], monkeyp
 
 
 def test_knowledge_is_what_before_says_and_never_taught_does_not(
-    bench_of: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch
+    bench_of: Callable[[str], ProbeContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench, sample = bench_of("llama"), bench_of("llama").encoded(bench_of("llama").sample(2))
 
@@ -216,10 +218,10 @@ def test_knowledge_is_what_before_says_and_never_taught_does_not(
 
     turns = iter([[1, 1, 5, 1], [2, 1, 3, 9]])  # before, then never taught
     monkeypatch.setattr(
-        "core.models.likelihood.score",
+        "core.probes.context.score",
         lambda _, members, *__, **___: [(m.id, Ranks(rank)) for rank in [next(turns)] for m in members],
     )
-    assert [at for _, at in lens.knowledge(bench, sample)] == [[0, 3]] * 2
+    assert [at for _, at in bench.knowledge_tokens(sample)] == [[0, 3]] * 2
 
 
 def test_where_it_comes_back() -> None:
@@ -234,12 +236,14 @@ def test_where_it_comes_back() -> None:
     assert patching.spread(3, 9) == [0, 1, 2]
 
 
-def test_cancel_is_looked_for_between_passes(bench_of: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_is_looked_for_between_passes(
+    bench_of: Callable[[str], ProbeContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from core.util.errors import Cancelled
 
     bench = bench_of("llama")
     monkeypatch.setattr(bench, "report", Recorder(stop_at=4))
-    monkeypatch.setattr(patching, "knowledge", all_known)
+    monkeypatch.setattr(ProbeContext, "knowledge_tokens", all_known)
     with pytest.raises(Cancelled):
         patching.Patching(questions=2).run(bench)
     assert not [m for m in bench.adapters.model.modules() if m._forward_hooks]

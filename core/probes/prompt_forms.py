@@ -21,7 +21,7 @@ from core.util.errors import UserError
 
 if TYPE_CHECKING:
     from core.data.corpus import Example
-    from core.probes.workbench import Asked, Bench
+    from core.probes.context import ProbeContext, Prompt
 
 ROLES, TEMPLATES, ASKS = ("system", "user", "assistant"), ("run", "other"), ("answer", "subject")
 
@@ -37,7 +37,7 @@ class Form:
     template: str = "run"
     asks: str = "answer"
 
-    def ask(self, bench: Bench, example: Example) -> Asked | None:
+    def ask(self, context: ProbeContext, example: Example) -> Prompt | None:
         """Return a question in this form; None where it asks for a name that the question has not.
 
         Raises Unavailable where the model's chat template does not allow it.
@@ -48,9 +48,9 @@ class Form:
         values = {"question": example.question, "subject": example.subject if named else "this", "masked": _masked(example)}
         messages = [(role, filled(text, values)) for role, text in self.messages]
         wanted = replace(example, answer=example.subject, subject="") if self.asks == "subject" else example
-        mine = bench.config.model.template
+        mine = context.config.model.template
         template = {"plain": "chat", "chat": "plain"}[mine] if self.template == "other" else mine
-        return bench.asked(wanted, self.name, messages, template=template)
+        return context.prompt(wanted, self.name, messages, template=template)
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
@@ -97,18 +97,18 @@ def _message(value: Any) -> bool:
     return isinstance(value, dict) and value.get("role") in ROLES and isinstance(value.get("content"), str)
 
 
-def asked(bench: Bench, forms: Sequence[Form], sample: Sequence[Example]) -> tuple[list[Asked], dict[str, str]]:
+def prompts(context: ProbeContext, forms: Sequence[Form], sample: Sequence[Example]) -> tuple[list[Prompt], dict[str, str]]:
     """Return every question in every form that the model can take, and why the other forms are left out.
 
     Raises Unavailable where no form is left.
     """
-    found: list[Asked] = []
+    fitting: list[Prompt] = []
     left_out: dict[str, str] = {}
     for form in forms:
         try:
-            found += bench.fitting([one for example in sample if (one := form.ask(bench, example))])
+            fitting += context.fitting([one for example in sample if (one := form.ask(context, example))])
         except Unavailable as error:
             left_out[form.name] = str(error)
-    if not found:
+    if not fitting:
         raise Unavailable(" ".join(dict.fromkeys(left_out.values())) or "There is no form to ask in.")
-    return found, left_out
+    return fitting, left_out

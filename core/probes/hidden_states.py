@@ -1,8 +1,8 @@
-"""Inside the layers: what each block puts out at answer positions, what the output layer would make of it, and another's in
-place.
+"""Hidden states: what each block puts out at answer positions, what the output layer makes of it (logit lens), and a pass
+with another voice's states put in (activation patching).
 
 Works on any architecture whose blocks the adapters know: what lies between the last block and the logits is found by
-watching one pass, and checked against the model's own logits.
+watching one pass, and checked against the model's own logits. Imports torch; probes reach it through their context.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 from core.models.adapters import Adapters
 from core.models.likelihood import answer_logits, ranked
-from core.models.tokens import Batch
+from core.models.tokens import Batch, Encoded, collate
 from core.probes.base import Unavailable
 
 ROWS = 512
@@ -40,25 +40,25 @@ def _states(output: Any) -> torch.Tensor:
 
 
 @torch.no_grad()
-def watched(adapters: Adapters, voice: str | None, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def block_outputs(adapters: Adapters, voice: str | None, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (layers, N, width), each block's output at the N positions that predict answer tokens, and the logits (N,
     words).
 
     voice: the adapter, None for the base alone.
     """
-    found: list[torch.Tensor] = []
+    outputs: list[torch.Tensor] = []
     with contextlib.ExitStack() as stack:
         for layer in range(depth(adapters)):
             handle = adapters.block(layer).register_forward_hook(
-                lambda _, __, output: found.append(_states(output)[batch.rows, batch.columns])
+                lambda _, __, output: outputs.append(_states(output)[batch.rows, batch.columns])
             )
             stack.callback(handle.remove)
         logits = answer_logits(stack.enter_context(adapters.active(voice)), batch)
-    return torch.stack(found), logits
+    return torch.stack(outputs), logits
 
 
 @torch.no_grad()
-def patched(adapters: Adapters, voice: str | None, batch: Batch, layer: int, states: torch.Tensor) -> torch.Tensor:
+def patched_logits(adapters: Adapters, voice: str | None, batch: Batch, layer: int, states: torch.Tensor) -> torch.Tensor:
     """Return a voice's logits (N, words) when one block's output at the answer positions is replaced by (N, width)
     states.
     """
@@ -92,7 +92,7 @@ class Lens:
 
 
 @torch.no_grad()
-def lens_of(adapters: Adapters, batch: Batch) -> Lens:
+def find_lens(adapters: Adapters, batch: Batch) -> Lens:
     """Find the lens by watching a pass of the base, and check it there. Raises Unavailable where it gives other logits."""
     base = adapters.model.get_base_model()
     head = base.get_output_embeddings()
@@ -107,43 +107,84 @@ def lens_of(adapters: Adapters, batch: Batch) -> Lens:
         stack.callback(
             adapters.block(depth(adapters) - 1).register_forward_hook(lambda *_: order.clear()).remove  # type: ignore[func-returns-value]
         )
-        states, logits = watched(adapters, None, batch)
+        states, logits = block_outputs(adapters, None, batch)
     cap = getattr(base.config.get_text_config(), "final_logit_softcapping", None)
-    found = Lens(tuple(order), cap)
+    lens = Lens(tuple(order), cap)
     with adapters.active(None):
-        again = found.logits(states[-1])
+        again = lens.logits(states[-1])
     close = max(1e-4, 4 * torch.finfo(logits.dtype).eps)
     if not order or order[-1] is not head or not torch.allclose(again.float(), logits.float(), rtol=close, atol=close):
         raise Unavailable(
             "What lies between this model's last layer and its words could not be applied to its other layers."
         )
-    return found
+    return lens
 
 
 @torch.no_grad()
-def read(lens: Lens, states: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def lens_scores(lens: Lens, states: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return log-probability and rank (1: most probable) of the true token at every layer: two (layers, N).
 
     states (layers, N, width), targets (N,).
     """
     layers, count, width = states.shape
     flat, wanted = states.reshape(-1, width), targets.repeat(layers)
-    parts = [scored(lens.logits(flat[i : i + ROWS]), wanted[i : i + ROWS]) for i in range(0, len(flat), ROWS)]
+    parts = [target_scores(lens.logits(flat[i : i + ROWS]), wanted[i : i + ROWS]) for i in range(0, len(flat), ROWS)]
     logprobs, ranks = (torch.cat(values).reshape(layers, count) for values in zip(*parts, strict=True))
     return logprobs, ranks
 
 
-def scored(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def target_scores(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return log-probability and rank of each target: (N, words) and (N,) -> two (N,)."""
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     true = logprobs.gather(1, targets[:, None])
     return true[:, 0], ranked(logprobs, true, targets)
 
 
-def pieces(members: Sequence[Any], *arrays: torch.Tensor) -> Iterator[tuple[Any, tuple[torch.Tensor, ...]]]:
+def split_answers(members: Sequence[Encoded], *arrays: torch.Tensor) -> Iterator[tuple[Encoded, tuple[torch.Tensor, ...]]]:
     """Cut arrays (…, N) into the answers of a batch's members."""
     start = 0
     for member in members:
         end = start + len(member.answer)
         yield member, tuple(array[..., start:end] for array in arrays)
         start = end
+
+
+Positions = Sequence[int]
+"""places in an answer, from 0"""
+
+
+def layer_scores(
+    adapters: Adapters, lens: Lens, voice: str | None, questions: Sequence[tuple[Encoded, Positions]]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return per question log-probability and rank of some of its answer tokens at every layer: two (layers, positions).
+
+    voice: the adapter, None for the base alone.
+    """
+    batch = collate([encoded for encoded, _ in questions], adapters.device)
+    states, _ = block_outputs(adapters, voice, batch)
+    answers = split_answers(batch.members, states.transpose(1, 2), batch.targets)
+    return [
+        lens_scores(lens, mine.transpose(1, 2)[:, list(at)], targets[list(at)])
+        for (_, (mine, targets)), (_, at) in zip(answers, questions, strict=True)
+    ]
+
+
+def layer_maps(adapters: Adapters, encoded: Encoded, voices: Sequence[str | None]) -> list[dict[str, Any]]:
+    """Return per voice (an adapter, None for the base) {"logprob", "rank"}: lists of layers × answer tokens, for one
+    question.
+
+    Raises Unavailable for a model whose layers cannot be read so.
+    """
+    lens, maps = find_lens(adapters, collate([encoded], adapters.device)), []
+    for voice in voices:
+        ((logprobs, ranks),) = layer_scores(adapters, lens, voice, [(encoded, range(len(encoded.answer)))])
+        rounded = [[round(value, 3) for value in line] for line in logprobs.tolist()]
+        maps.append({"logprob": rounded, "rank": ranks.tolist()})
+    return maps
+
+
+def mean_probabilities(logits: torch.Tensor, batch: Batch, positions: Sequence[Positions]) -> list[float]:
+    """Return per example the mean probability (0 to 1) of its answer tokens at some positions. logits: (N, words)."""
+    logprobs, _ = target_scores(logits, batch.targets)
+    answers = split_answers(batch.members, logprobs)
+    return [mine[list(at)].exp().mean().item() for (_, (mine,)), at in zip(answers, positions, strict=True)]

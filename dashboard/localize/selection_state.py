@@ -1,0 +1,195 @@
+"""The one copy of what is selected: a visitor's session owns it; controls, picture and address are drawn from it.
+
+They are drawn in a browser that is always a little behind, so what it says may be older than what is known here. Which
+is newer is told by numbers, never by a clock:
+
+- A control has a number, which grows when something else changes its value; it is part of the control's key. What a
+  control says under a former number is an echo of what it showed then, and is passed over.
+- The picture numbers what it releases (`released`), and gets the number back with what is drawn from it: it passes over
+  what was drawn before it was heard, and here a release that was heard already is passed over.
+- The address is read when the page is opened on it. Of back and forward, the picture tells, with a number as above; an
+  address that differs otherwise has not yet heard what was written last.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core.regions import Located
+from dashboard.localize import selection
+from dashboard.localize.selection import Selection
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARAMETER = "region"
+SESSION = "selection"
+"""session state: the State"""
+OWN = "This run's own"
+FREE = "Set here"
+MARK = "layer"
+"""key of a control that is always drawn on this page, and on no other: without it, another page was shown before"""
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control as it is drawn."""
+
+    name: str
+    number: int
+    """how often something else has changed its value"""
+    since: Any
+    """the value that it was given with this number"""
+
+    @property
+    def key(self) -> str:
+        """Streamlit's key: with another number it is another control, whose browser's value counts for nothing."""
+        return f"{self.name}.{self.number}" if self.number else self.name
+
+
+@dataclass(frozen=True)
+class State:
+    """What is selected, and what browser and address have heard of it."""
+
+    run: str
+    """id of the run whose tensors they are"""
+    rule: Located = field(default_factory=Located)
+    hand: tuple[str, ...] = ()
+    """tensors picked by hand; they stay while thresholds decide"""
+    by: str = "thresholds"
+    """which of both decides: thresholds or hand"""
+    preset: str = FREE
+    """where the thresholds are from"""
+    released: int = 0
+    """number of the last release of the picture that was taken over"""
+    written: str = ""
+    """what the address was given last"""
+    controls: Mapping[str, Control] = field(default_factory=dict)
+    """every control by its name"""
+    session: str = field(default_factory=lambda: secrets.token_hex(4))
+    """whose numbers these are: a server that was started again counts anew"""
+
+    @property
+    def selection(self) -> Selection:
+        """What is selected."""
+        return Selection(self.rule, self.hand if self.by == "hand" else None)
+
+    def values(self) -> dict[str, Any]:
+        """Return control -> what it shows, with all on which its range or its choices depend."""
+        unit = self.rule.thresholds
+        mu, sigma = (unit, self.rule.mu), (unit, self.run, self.rule.sigma)
+        choices = {"by": self.by, "preset": (self.run, self.preset), "mode": unit}
+        return {**choices, "mu": mu, "mu_number": mu, "sigma": sigma, "sigma_number": sigma}
+
+    def changed(self, source: str = "", **changes: Any) -> State:
+        """Return the state after a change. source: the control that made it, which shows it already."""
+        new = replace(self, **changes)
+        old_values = self.values()
+        controls = dict(self.controls)
+        for name, value in new.values().items():
+            known = controls.get(name)
+            if known is None:
+                controls[name] = Control(name, 0, value)
+            elif name != source and value != old_values[name]:
+                controls[name] = Control(name, known.number + 1, value)
+        return replace(new, controls=controls)
+
+    def chosen(self, wanted: Selection, preset: str, **changes: Any) -> State:
+        """Return the state with another selection, as a whole."""
+        by = "thresholds" if wanted.hand is None else "hand"
+        return self.changed(rule=wanted.rule, hand=wanted.hand or (), by=by, preset=preset, **changes)
+
+    def heard(self, number: int, **changes: Any) -> State:
+        """Return the state after a release of the picture; one that was heard already changes nothing."""
+        return self.changed(**changes, released=number) if number > self.released else self
+
+
+def opened(known: State | None, run: str, address: str, fresh: bool, read: Callable[[str], tuple[Selection, str]]) -> State:
+    """Return the state with which the page is drawn.
+
+    address: what it says of the region. fresh: the page before this one was another. read: an address -> selection, preset.
+    """
+    if known is not None and known.run == run:
+        if not fresh:
+            return known
+        if address in ("", known.written):  # a link of the browser's to this page drops the address's words
+            return replace(known, written=address)
+    # The picker changed the run, and the words still speak of the one before.
+    text = "" if known is not None and known.run != run and address == known.written else address
+    wanted, preset = read(text)
+    return (known or State(run)).chosen(wanted, preset, run=run, written=address)
+
+
+def current() -> State:
+    """Return the session's state."""
+    state: State = st.session_state[SESSION]
+    return state
+
+
+def change(source: str = "", **changes: Any) -> None:
+    """Change the session's state."""
+    st.session_state[SESSION] = current().changed(source, **changes)
+
+
+def slot(place: Any, control: Control) -> Any:
+    """Return where to draw a control. Under a new number it takes the old one's place; Streamlit would show both."""
+    return place if control.key in st.session_state else place.empty()
+
+
+def taken(control: Control, take: Callable[[Any], dict[str, Any]]) -> None:
+    """Take over what a control says, unless something else has changed its value since it was drawn.
+
+    take: its value -> changes of the state.
+    """
+    if current().controls[control.name].number == control.number:
+        change(control.name, **take(st.session_state[control.key]))
+
+
+def open_page(run: str, table: pd.DataFrame, start: Selection) -> Selection:
+    """Bring session and address together, before anything is drawn; return what is selected.
+
+    start: what the run was made with.
+    """
+
+    def read(text: str) -> tuple[Selection, str]:
+        return read_address(text, table, start)
+
+    given = st.query_params.get(PARAMETER, "")
+    state = opened(st.session_state.get(SESSION), run, given, MARK not in st.session_state, read)
+    chosen = state.selection
+    text = "" if chosen == start else selection.write(chosen, table)
+    if text != state.written:
+        if text:
+            st.query_params[PARAMETER] = text
+        else:
+            st.query_params.pop(PARAMETER, None)
+        state = replace(state, written=text)
+    st.session_state[SESSION] = state
+    return chosen
+
+
+def read_address(text: str, table: pd.DataFrame, start: Selection) -> tuple[Selection, str]:
+    """Return the selection that an address spells, and the name of where its thresholds are from."""
+    wanted = selection.read(text, table, start)
+    preset = OWN if wanted == start and start.hand is None else FREE
+    return replace(wanted, rule=selection.spelled_out(wanted.rule, table)), preset
+
+
+def dragged(mu: float, sigma: float, number: int, table: pd.DataFrame) -> None:
+    """Take over thresholds that were released in the picture, in the unit that the controls use."""
+    state, rule = current(), Located("absolute", mu, sigma)
+    if state.rule.thresholds != "absolute":
+        rule = selection.converted(rule, "quantile", table)
+    st.session_state[SESSION] = state.heard(number, rule=rule, preset=FREE)
+
+
+def went_back(text: str, number: int, table: pd.DataFrame, start: Selection) -> None:
+    """Take over the address after back or forward."""
+    state = current()
+    if number > state.released:
+        st.session_state[SESSION] = state.chosen(*read_address(text, table, start), released=number, written=text)
