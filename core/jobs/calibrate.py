@@ -9,23 +9,25 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import statistics
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from core.config.run_config import RunConfig
 from core.jobs.sweep import Sweep
 from core.jobs.tuning import CHECKS, pair
-from core.models.model_cache import Shelf
-from core.pipeline.pipeline import Pipeline
+from core.models.model_cache import ModelCache
+from core.pipeline.pipeline import UNLEARN, stages
+from core.pipeline.setup import set_up
+from core.pipeline.stage import perform
+from core.pipeline.state import State
 from core.plan.timing import TIMED, Stopwatch, mean_tokens
 from core.runs.store import Run
+from core.serve import client
 from core.util import failures, files
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
 
-def settle(sweep: Sweep, run: Run, shelf: Shelf, report: Reporter) -> None:
+def settle(sweep: Sweep, run: Run, cache: ModelCache, report: Reporter) -> None:
     """Write into a trial's configuration how many steps its method makes in the sweep's seconds on its region.
 
     The first trial of each pair pays for the measurement. Raises UserError where not even these few steps succeed.
@@ -38,7 +40,7 @@ def settle(sweep: Sweep, run: Run, shelf: Shelf, report: Reporter) -> None:
     name, config = pair(entry.coordinates), run.config()
     if name not in known:
         report.event("finding", text=f"Measuring how long a step of {name} takes.")
-        known = {**known, name: measure(config, sweep, shelf, report)}
+        known = {**known, name: measure(config, sweep, cache, report)}
         sweep.update(calibration=known)
     count = steps(known[name], float(budget))
     changed = config.with_setting("unlearn.steps", count).with_setting("unlearn.check_every", max(1, -(-count // CHECKS)))
@@ -50,14 +52,18 @@ def steps(measured: dict[str, float], seconds: float) -> int:
     return max(1, int((seconds - measured["before"]) / measured["step"]))
 
 
-def measure(config: RunConfig, sweep: Sweep, shelf: Shelf, report: Reporter) -> dict[str, float]:
+def measure(config: RunConfig, sweep: Sweep, cache: ModelCache, report: Reporter) -> dict[str, float]:
     """Return {"step": seconds of a mean step, "before": seconds before the first one}."""
     scratch = Run(sweep.path / "calibration")
     shutil.rmtree(scratch.path, ignore_errors=True)
     try:
         scratch.path.mkdir()
         config.save(scratch.path / "config.json")
-        return _Calibration(scratch, config, sweep.folder, report, shelf).measure()
+        few = dataclasses.replace(
+            config.unlearn, steps=TIMED + 2, check_every=TIMED + 2, stop="never", retain_floor=0.0, watch=0
+        )
+        short = dataclasses.replace(config, unlearn=few)
+        return _measured(set_up(scratch, short, sweep.folder, report, cache=cache, make_room=client.leave))
     except OSError as error:
         raise failures.disk_error(scratch.path, error) from error
     finally:
@@ -79,49 +85,40 @@ class _Watch(Stopwatch):
             self.report.event(kind, **values)
 
 
-class _Calibration(Pipeline):
-    """The run's own stages up to a few updates, of which nothing is kept but their times."""
+def _measured(state: State) -> dict[str, float]:
+    """Do the run's own stages up to a few updates, of which nothing is kept but their times."""
+    for stage in stages(state):
+        if stage is UNLEARN:
+            break
+        state.report.stage(stage.name, "running")
+        perform(stage, state)
+    first = _timed(state)
+    # What comes before the first step may be the method's own, or what only the first method of a process pays for
+    # (caches, questions generated once). A second look tells them apart.
+    again = _timed(state) if first["before"] > first["step"] else first
+    return {"step": min(first["step"], again["step"]), "before": min(first["before"], again["before"])}
 
-    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, shelf: Shelf) -> None:
-        few = dataclasses.replace(
-            config.unlearn, steps=TIMED + 2, check_every=TIMED + 2, stop="never", retain_floor=0.0, watch=0
-        )
-        super().__init__(run, dataclasses.replace(config, unlearn=few), folder, report, shelf)
 
-    def measure(self) -> dict[str, float]:
-        for name in ("teach", "preflight", "localize", "region"):
-            self.report.stage(name, "running")
-            getattr(self, f"_{name}")()
-        first = self._timed()
-        # What comes before the first step may be the method's own, or what only the first method of a process pays for
-        # (caches, questions generated once). A second look tells them apart.
-        again = self._timed() if first["before"] > first["step"] else first
-        return {"step": min(first["step"], again["step"]), "before": min(first["before"], again["before"])}
-
-    def _timed(self) -> dict[str, float]:
-        outer, watch = self.report, _Watch(self.report)
-        self.report = watch
-        try:
-            self._unlearn()
-        except UserError:
-            if not watch.seconds[1:]:  # a method that diverges this early was timed all the same
-                raise
-        finally:
-            self.report = outer
-        first, timed = watch.seconds[0], watch.seconds[1 : TIMED + 1]
-        if not timed:  # a method that needs no steps
-            return {"step": first, "before": 0.0}
-        # A step's time goes with its tokens; three steps are too few to be of mean size.
-        method = dataclasses.replace(self.config.unlearn, method=self.method)
-        tokens = mean_tokens(self._supply(), method, self.config.seed)
-        step = statistics.median(s / n for s, n in zip(timed, watch.tokens[1:], strict=False)) * tokens
-        return {"step": step, "before": max(0.0, first - statistics.median(timed))}
-
-    def _cached(self, stage: str, key: str, produce: Callable[[Path], None], *, together: bool = True) -> str:
-        if stage != "unlearn":
-            return super()._cached(stage, key, produce, together=together)
-        place = self.run.path / "unlearn"
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        produce(place)
-        return ""
+def _timed(state: State) -> dict[str, float]:
+    """Unlearn past the cache; return the seconds of a mean step, and of what comes before the first one."""
+    outer, watch = state.report, _Watch(state.report)
+    state.report = watch
+    folder = state.run.path / "unlearn"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        UNLEARN.prepare(state)
+        UNLEARN.work(state, folder)
+    except UserError:
+        if not watch.seconds[1:]:  # a method that diverges this early was timed all the same
+            raise
+    finally:
+        state.report = outer
+    first, timed = watch.seconds[0], watch.seconds[1 : TIMED + 1]
+    if not timed:  # a method that needs no steps
+        return {"step": first, "before": 0.0}
+    # A step's time goes with its tokens; three steps are too few to be of mean size.
+    method = dataclasses.replace(state.config.unlearn, method=state.method)
+    tokens = mean_tokens(state.supply, method, state.config.seed)
+    step = statistics.median(s / n for s, n in zip(timed, watch.tokens[1:], strict=False)) * tokens
+    return {"step": step, "before": max(0.0, first - statistics.median(timed))}

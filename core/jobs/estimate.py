@@ -26,6 +26,7 @@ from core.jobs.status_log import Log
 from core.jobs.worker import reporting, turn
 from core.runs import locks, stage_files, store
 from core.runs.store import Run
+from core.serve import client
 from core.util import files, logs, process
 from core.util.errors import UserError
 from core.util.progress import now
@@ -83,9 +84,10 @@ def _measure(plan: Run, folder: Path, log: Log) -> None:
             log.begin()
             waited = now()
             with process.uncollected():
-                from core.plan.measure import Estimate  # torch is imported here, when the device is free
+                from core.pipeline.setup import set_up  # torch is imported here, when the device is free
+                from core.plan.measure import Estimate
 
-            found = Estimate(plan, config, folder, log, waited).measure()
+            found = Estimate(set_up(plan, config, folder, log, make_room=client.leave), waited).measure()
         files.write_json(plan.path / "plan.json", {**found, "measured": now(), "seconds": now() - waited})
     finally:
         _clean(plan)

@@ -63,20 +63,15 @@ def _evaluated(of: Run, tasks: Sequence[str], voices: Sequence[str], limit: int 
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 
-    from core.models import device, loading, merging
+    from core.pipeline.finished import open_finished
     from core.pipeline.voices import adapter_of
     from core.serve import client
 
-    config, found = of.config(), {}
-    after = askable.unlearned(of)
-    loaded = loading.load(config.model, client.leave)
-    dtype = device.pick_dtype(config.model.dtype, config.model.device)
-    adapters = merging.both(loaded.model, dtype, of.path, after)
+    opened, found = open_finished(of, make_room=client.leave), {}
     for voice in voices:
-        with adapters.active(adapter_of(voice)) as model:
-            handed = HFLM(
-                pretrained=model.get_base_model(), tokenizer=loaded.tokenizer, batch_size=config.evaluate.batch_size
-            )
+        with opened.adapters.active(adapter_of(voice)) as model:
+            size = opened.config.evaluate.batch_size
+            handed = HFLM(pretrained=model.get_base_model(), tokenizer=opened.loaded.tokenizer, batch_size=size)
             try:
                 results = lm_eval.simple_evaluate(model=handed, tasks=list(tasks), limit=limit)["results"]
             except OSError as error:

@@ -1,4 +1,4 @@
-"""Starting the processes of one run with accelerate, and what those do that are not the chief. See
+"""Starting the processes of one run with accelerate, and what those do that are not the main process. See
 core/models/distributed.py.
 
 No heavy import before it is the run's turn: a process that waits costs almost nothing.
@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 from core.config.run_config import RunConfig
 from core.models.distributed import rank, size
 from core.runs.store import Run
+from core.serve import client
 from core.util.errors import Cancelled, UserError
 from core.util.progress import Reporter
 
 if TYPE_CHECKING:
-    from core.models.distributed import Crew
+    from core.models.distributed import Group
 
 LOG = logging.getLogger("core.jobs.launch")
 EVERY = 0.1
@@ -63,8 +64,8 @@ def options(processes: int, threads: int = 0) -> list[str]:
 
 
 @contextlib.contextmanager
-def crew(config: RunConfig, report: Reporter) -> Iterator[Crew]:
-    """Within this context the processes of a run are one crew. Raises UserError where there are not enough GPUs."""
+def group(config: RunConfig, report: Reporter) -> Iterator[Group]:
+    """Within this context the processes of a run are one group. Raises UserError where there are not enough GPUs."""
     from core.models.distributed import meeting
 
     if size() != config.processes:
@@ -76,7 +77,7 @@ def crew(config: RunConfig, report: Reporter) -> Iterator[Crew]:
     from core.models.device import pick_device
 
     on_gpu = pick_device(config.model.device) == "cuda"
-    if on_gpu and rank() == 0:  # the others are ended with the chief
+    if on_gpu and rank() == 0:  # the others are ended with the main process
         import torch
 
         if (gpus := torch.cuda.device_count()) < size():
@@ -88,15 +89,15 @@ def crew(config: RunConfig, report: Reporter) -> Iterator[Crew]:
 
 
 def _bereft(*_: object) -> None:
-    """End the chief with a sentence: its launcher stops it when another process has died."""
+    """End the main process with a sentence: its launcher stops it when another process has died."""
     raise UserError("A process of this run died.", "It may have run out of memory: see worker.log, and resume the run.")
 
 
 class Member(Reporter):
-    """What a process reports that is not the chief: nothing. It learns from the others that it should stop."""
+    """What a process reports that is not the main process: nothing. It learns from the others that it should stop."""
 
-    def __init__(self, team: Crew) -> None:
-        """Listen to a crew."""
+    def __init__(self, team: Group) -> None:
+        """Listen to a group."""
         self.team = team
 
     def check(self) -> None:
@@ -105,7 +106,7 @@ class Member(Reporter):
 
 
 def assist(run: Run) -> int:
-    """Do a run's work beside its chief; return the exit status. All files go into a folder that is gone afterwards.
+    """Do a run's work beside its main process; return the exit status. All files go into a folder that is gone afterwards.
 
     It lies in the cache as a stage does that is being made: what was killed is found and cleaned like one.
     """
@@ -118,18 +119,19 @@ def assist(run: Run) -> int:
         config = run.config()
         if config.audit.after:  # nothing in it is shared
             return 0
-        place = run.path.parent / ".cache" / "crew" / f"{run.id}-{rank()}.partial"
+        place = run.path.parent / ".cache" / "group" / f"{run.id}-{rank()}.partial"
         place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_suffix(".lock")), _emptied(place), crew(config, Reporter()) as team:
-            from core.pipeline.pipeline import Pipeline
+        with FileLock(place.with_suffix(".lock")), _emptied(place), group(config, Reporter()) as team:
+            from core.pipeline.pipeline import execute
+            from core.pipeline.setup import set_up
 
             mine = Run(place / run.id)
             mine.path.mkdir()
-            Pipeline(mine, config, run.path.parent, Member(team), crew=team).go()
+            execute(set_up(mine, config, run.path.parent, Member(team), group=team, make_room=client.leave))
     except Cancelled:
         return 130
     except UserError:
-        return 1  # the chief says it
+        return 1  # the main process says it
     except Exception:
         LOG.exception("unexpected error")
         return 1
@@ -148,7 +150,7 @@ def _emptied(place: Path) -> Iterator[None]:
 
 
 def _called(run: Run) -> bool:
-    """Wait until the chief, which has the same launcher, is at work; say whether it ever was."""
+    """Wait until the main process, which has the same launcher, is at work; say whether it ever was."""
     import psutil
 
     launcher = os.getppid()

@@ -68,7 +68,6 @@ def work(found: Run) -> int:
             with process.uncollected():
                 from core.probes.examine import examine  # torch is imported here, when it is this work's turn
 
-            runs = found.path.parent.parent
-            examine(run, wanted["probes"], log, wanted["settings"], folder=runs, make_room=client.leave)
+            examine(run, wanted["probes"], log, wanted["settings"], found.path.parent.parent, client.leave)
 
     return reporting(found, make)

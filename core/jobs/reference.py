@@ -15,6 +15,7 @@ from core.runs import locks, store
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import VOICE
+from core.serve import client
 from core.util import files, process
 from core.util.errors import UserError
 
@@ -75,8 +76,9 @@ def work(run: Run) -> int:
         with locks.single_worker(run), turn(config, log):
             log.begin()
             with process.uncollected():
-                from core.pipeline.reference import Retraining  # torch is imported here, when it is this work's turn
+                from core.pipeline import reference  # torch is imported here, when it is this work's turn
+                from core.pipeline.setup import set_up
 
-            Retraining(run, config, run.path.parent, log).go()
+            reference.execute(set_up(run, config, run.path.parent, log, make_room=client.leave))
 
     return reporting(place(run), make)

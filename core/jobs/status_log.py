@@ -19,7 +19,7 @@ from core.util.errors import Cancelled, UserError
 from core.util.progress import Pace, Reporter, now, peak_memory_mb
 
 if TYPE_CHECKING:
-    from core.models.distributed import Crew
+    from core.models.distributed import Group
 
 
 LOG = logging.getLogger("core.jobs.worker")
@@ -39,7 +39,7 @@ class Log(Reporter):
     def __init__(self, run: Run, within: Run | None = None) -> None:
         """Start from the status on disk, so that stage times survive a resume. within: a sweep, seen as a run."""
         self.run, self.within = run, within
-        self.crew: Crew | None = None
+        self.group: Group | None = None
         status = run.json("status.json")
         self.status: dict[str, Any] = {**store.fresh_status(), **(status if isinstance(status, dict) else {})}
         self.status |= {**liveness.identity(), "error": "", "stage": "", "state": "queued"}
@@ -143,5 +143,5 @@ class Log(Reporter):
         """
         if any((place.path / "cancel").exists() for place in (self.run, self.within) if place):
             raise Cancelled
-        if self.crew:
-            self.crew.check()
+        if self.group:
+            self.group.check()

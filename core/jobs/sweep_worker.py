@@ -17,11 +17,12 @@ from core.jobs.sweep import Sweep, members
 from core.jobs.worker import queue_folder, reporting, turn
 from core.runs import store
 from core.runs.store import Run
+from core.serve import client
 from core.util import access, process
 from core.util.errors import Cancelled, UserError
 
 if TYPE_CHECKING:
-    from core.models.model_cache import Shelf
+    from core.models.model_cache import ModelCache
 
 
 def work(sweep: Sweep) -> int:
@@ -30,7 +31,7 @@ def work(sweep: Sweep) -> int:
 
 
 def _all(sweep: Sweep, log: Log) -> None:
-    """Wait for the device, then execute run after run on one shelf. Raises Cancelled when the sweep is cancelled."""
+    """Wait for the device, then execute run after run on one cache. Raises Cancelled when the sweep is cancelled."""
     waiting = [run for run in members(sweep) if _claim(run, sweep)]
     if sweep.kind != "requests":  # of these each goes on from the one before
         waiting.sort(key=lambda run: int(run.status().get("died") or 0))
@@ -55,17 +56,17 @@ def _all(sweep: Sweep, log: Log) -> None:
 def _until_others_wait(sweep: Sweep, log: Log, waiting: list[Run], total: int) -> None:
     """Execute and take away run after run, until none is left or somebody else waits for the device."""
     with process.uncollected():
-        from core.models.model_cache import Shelf  # torch is imported here, when it is this sweep's turn
+        from core.models.model_cache import ModelCache  # torch is imported here, when it is this sweep's turn
 
-    shelf = Shelf()
+    cache = ModelCache()
     while waiting:
         log.check()
         run = waiting.pop(0)
         log.write(now=run.id, runs={"ended": total - len(waiting) - 1, "total": total})
-        _one(sweep, run, shelf)
+        _one(sweep, run, cache)
         config = _readable(run)
         if config and queue.others_wait(queue_folder(config), access.owner()):
-            shelf.clear()  # the memory is the other one's
+            cache.clear()  # the memory is the other one's
             return
 
 
@@ -86,26 +87,27 @@ def _readable(run: Run) -> RunConfig | None:
     return None
 
 
-def _one(sweep: Sweep, run: Run, shelf: Shelf) -> None:
+def _one(sweep: Sweep, run: Run, cache: ModelCache) -> None:
     """Execute one run of a sweep; what goes wrong stays in its own status."""
     with process.uncollected():
         from core.jobs import calibrate, unlearning_series
-        from core.pipeline.pipeline import Pipeline
+        from core.pipeline.pipeline import execute
+        from core.pipeline.setup import set_up
         from core.util.progress import forget_peak_memory
 
     def go(log: Log) -> None:
         log.check()
         log.begin()
         if sweep.kind == "tune":
-            calibrate.settle(sweep, run, shelf, log)
-        pipeline = Pipeline(run, run.config(), sweep.folder, log, shelf)
-        pipeline.go()
+            calibrate.settle(sweep, run, cache, log)
+        state = set_up(run, run.config(), sweep.folder, log, cache=cache, make_room=client.leave)
+        execute(state)
         if sweep.kind == "requests":
-            unlearning_series.measure(sweep, run, pipeline)
+            unlearning_series.measure(sweep, run, state)
 
     forget_peak_memory()
     # After anything but a good end the model may be in the middle of something: the next run loads it anew.
     if reporting(run, go, within=sweep.place) == 0:
-        shelf.tidy()
+        cache.tidy()
     else:
-        shelf.clear()
+        cache.clear()

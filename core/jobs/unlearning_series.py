@@ -22,7 +22,7 @@ from core.util.errors import UserError
 
 if TYPE_CHECKING:
     from core.data.corpus import Example
-    from core.pipeline.pipeline import Pipeline
+    from core.pipeline.state import State
 
 TAUGHT, NEVER = "taught", "never taught"
 """the states without a request: before the first one, and the base that never knew anything"""
@@ -49,27 +49,27 @@ def create(base: RunConfig, subjects: Sequence[str], folder: Path, name: str = "
     return sweep
 
 
-def measure(sweep: Sweep, run: Run, pipeline: Pipeline) -> None:
+def measure(sweep: Sweep, run: Run, state: State) -> None:
     """Ask every subject's questions after a request, and the taught and the never-taught model with the first one."""
     entry = next(one for one in sweep.entries() if one.run == run)
     asked: dict[str, str | None] = {str(entry.coordinates["subject"]): "after"}
     if not run.config().teach.from_run:
-        asked = {TAUGHT: "before", **({NEVER: None} if pipeline.has_never else {}), **asked}
+        asked = {TAUGHT: "before", **({NEVER: None} if state.has_never else {}), **asked}
     value = read(sweep)
-    for state, adapter in asked.items():
-        value["states"] = [one for one in value["states"] if one["state"] != state]
-        value["states"].append({"state": state, "run": run.id, **_accuracy(pipeline, adapter)})
+    for name, adapter in asked.items():
+        value["states"] = [one for one in value["states"] if one["state"] != name]
+        value["states"].append({"state": name, "run": run.id, **_accuracy(state, adapter)})
     files.write_json(sweep.path / "requests.json", value)
 
 
-def _accuracy(pipeline: Pipeline, adapter: str | None) -> dict[str, Any]:
+def _accuracy(state: State, adapter: str | None) -> dict[str, Any]:
     """Return {"unlearn": {subject: {split: %}}, "retention": {split: %}}."""
     from core.models.likelihood import score
 
-    examples, adapters = pipeline.whole.examples, pipeline.adapters
-    encoded = pipeline.voices.encode(examples)
+    examples, adapters = state.whole.examples, state.adapters
+    encoded = state.voices.encode(examples)
     with adapters.active(adapter) as model:
-        scored = score(model, encoded, pipeline.pad, size=pipeline.config.evaluate.batch_size, device=adapters.device)
+        scored = score(model, encoded, size=state.config.evaluate.batch_size)
         right = {name: 100 * found.accuracy for name, found in scored}
     forget = [e for e in examples if e.scope == "unlearn"]
     return {

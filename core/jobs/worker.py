@@ -24,6 +24,7 @@ from core.models import distributed
 from core.models.device import guessed_device
 from core.runs import locks
 from core.runs.store import Run
+from core.serve import client
 from core.util import failures, logs, process
 from core.util.errors import Cancelled, UserError, plain
 from core.util.progress import now
@@ -85,14 +86,16 @@ def work(run: Run, within: Run | None = None) -> int:
             if config.audit.after:
                 from core.pipeline.audit_run import Auditing
 
-                Auditing(run, config, log).go()
+                Auditing(run, config, log, make_room=client.leave).go()
                 return
-            with launch.crew(config, log) as team:
+            with launch.group(config, log) as team:
                 with process.uncollected():
-                    from core.pipeline.pipeline import Pipeline  # torch is imported here, when it is this run's turn
+                    # torch is imported here, when it is this run's turn
+                    from core.pipeline.pipeline import execute
+                    from core.pipeline.setup import set_up
 
-                log.crew = team
-                Pipeline(run, config, run.path.parent, log, crew=team).go()
+                log.group = team
+                execute(set_up(run, config, run.path.parent, log, group=team, make_room=client.leave))
 
     return reporting(run, alone, within)
 

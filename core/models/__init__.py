@@ -1,6 +1,11 @@
-"""Language models: finding and loading one, adapters on it, tokens, generation, and how likely it finds an answer.
+"""Models in memory: their names, weights and adapters, and what can be asked of them.
 
-May use data and below. The room where torch, transformers and peft belong; files that pages read (`cells`, `names`,
-`adapter_files`, `plain_tensors`, `weight_files`) import none of them. Begin with `loading` and `adapters`: before and after
-are two adapters on one base.
+Begin with `names` (what a user may write) and `loading` (a name becomes model and tokenizer), then `adapters`: "before" and
+"after" on one base, switched, mixed and compared cell by cell. `tokens` makes batches of questions and answers; `likelihood`
+scores given answers, `generate` makes new ones. `distributed` are the processes that do one run together, `model_cache` is
+what stays in memory between runs. The rest is about special weights: `merging`, `quantized`, `gguf`, `fused_lora`,
+`foreign_adapters`, `placement`; `bounds` says what fits into memory.
+
+May use data, config, methods, regions and util; knows nothing of runs and stages. `names`, `device`, `weight_files` and
+`distributed` import without torch.
 """

@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from core.models.adapter_files import check_plain, content_hash, write_tensors
 from core.models.cells import place
-from core.models.device import precision
+from core.models.device import device_of, precision
 from core.models.fused_lora import fused, unfused
 from core.models.placement import on_disk
 from core.models.plain_tensors import PREFIX, SUFFIX, cell_name
@@ -76,8 +76,7 @@ class Adapters:
     @property
     def device(self) -> torch.device:
         """Device of the base; of one that is spread, where it begins."""
-        devices = [p.device for p in self.model.parameters()]
-        return next((device for device in devices if device.type != "meta"), devices[0])
+        return device_of(self.model)
 
     def layer(self, cell: str) -> LoraLayer:
         """Return the peft layer that holds a cell."""

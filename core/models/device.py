@@ -83,3 +83,9 @@ def precision(model: torch.nn.Module, dtype: str) -> Iterator[None]:
     device = next(p.device.type for p in model.parameters() if p.device.type != "meta")
     with torch.autocast(device, torch.bfloat16):
         yield
+
+
+def device_of(model: torch.nn.Module) -> torch.device:
+    """Return where a model is; of one that is spread, where it begins."""
+    devices = [p.device for p in model.parameters()]
+    return next((device for device in devices if device.type != "meta"), devices[0])

@@ -1,10 +1,10 @@
 """The processes that do one run together: each takes its share of the examples, and sums what all of them found.
 
-Every process does the same stages in the same order on a model of its own. Only the chief (rank 0) keeps the run's files,
-events and progress. A sum is the same bits in every process, so they stay alike without sending weights. Random choices are
-made from seeds and ids alone, before anything is shared: they are the same for any number of processes.
+Every process does the same stages in the same order on a model of its own. Only the main process (rank 0) keeps the run's
+files, events and progress. A sum is the same bits in every process, so they stay alike without sending weights. Random
+choices are made from seeds and ids alone, before anything is shared: they are the same for any number of processes.
 
-`ALONE`, a crew of one, is the default everywhere and does nothing. Imports torch only where processes really meet.
+`ALONE`, a group of one, is the default everywhere and does nothing. Imports torch only where processes really meet.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ POLL, LOOK = 0.0005, 0.2
 PATIENCE = timedelta(days=30)
 """how long a process may wait for the others: one that ended is noticed otherwise"""
 GRACE = 20.0
-"""Seconds that a process which failed waits for the chief to take notice: its launcher then ends the others."""
+"""Seconds that a process which failed waits for the main process to take notice: its launcher then ends the others."""
 
 
-class Crew:
-    """A crew of one: all examples are its own, and sums are what it has."""
+class Group:
+    """A group of one: all examples are its own, and sums are what it has."""
 
     rank, size = 0, 1
 
     @property
-    def chief(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes files, events and progress."""
         return self.rank == 0
 
-    def share(self, items: Sequence[T], weight: Callable[[T], int]) -> list[T]:
+    def shard(self, items: Sequence[T], weight: Callable[[T], int]) -> list[T]:
         """Return this process's part of the items, in their order: equal counts, and about equal sums of weights."""
         return list(items)
 
-    def sum(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def all_reduce(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Return the tensors (of one number format), each summed over all processes: the same bits in each of them."""
         return list(tensors)
 
-    def gather(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Return every process's value, in order of rank."""
         return [value]
 
@@ -60,17 +60,17 @@ class Crew:
 
     def merged(self, found: Mapping[str, T]) -> dict[str, T]:
         """Return what all processes found, by name."""
-        return {name: value for part in self.gather(dict(found)) for name, value in part.items()}
+        return {name: value for part in self.all_gather(dict(found)) for name, value in part.items()}
 
-    def said(self, value: T) -> T:
-        """Return the chief's value."""
-        return self.gather(value)[0]
+    def broadcast(self, value: T) -> T:
+        """Return the main process's value."""
+        return self.all_gather(value)[0]
 
     def counted(self, done: int, total: int) -> int:
         """Return about how many of `total` examples all processes have done when this one has done `done`."""
         return min(total, done * self.size)
 
-    def sum_gradients(self, parameters: Sequence[torch.nn.Parameter], *also: torch.Tensor) -> list[torch.Tensor]:
+    def all_reduce_gradients(self, parameters: Sequence[torch.nn.Parameter], *also: torch.Tensor) -> list[torch.Tensor]:
         """Replace each gradient by the sum over all processes; return `also`, float32 tensors, summed likewise.
 
         A parameter that no process has a gradient for keeps none.
@@ -78,10 +78,10 @@ class Crew:
         return list(also)
 
 
-ALONE = Crew()
+ALONE = Group()
 
 
-class Processes(Crew):
+class Processes(Group):
     """Several processes that accelerate has started. Sums go over gloo, from and to any device."""
 
     def __init__(self, cpu: bool) -> None:
@@ -95,11 +95,11 @@ class Processes(Crew):
         self._store = torch.distributed.distributed_c10d._get_default_store()
         self._looked = 0.0
 
-    def share(self, items: Sequence[T], weight: Callable[[T], int]) -> list[T]:
+    def shard(self, items: Sequence[T], weight: Callable[[T], int]) -> list[T]:
         """Return what is dealt to this process."""
         return dealt(items, weight, self.rank, self.size)
 
-    def sum(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def all_reduce(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Add up one flat buffer."""
         import torch
         import torch.distributed
@@ -111,7 +111,7 @@ class Processes(Crew):
         parts = flat.split([t.numel() for t in tensors])
         return [part.view(t.shape).to(t.device) for part, t in zip(parts, tensors, strict=True)]
 
-    def gather(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Send the value as pickled bytes: it never leaves the run's own processes."""
         import numpy as np
         import torch
@@ -126,13 +126,13 @@ class Processes(Crew):
         self._wait(torch.distributed.all_gather(parts, padded, async_op=True))
         return [pickle.loads(p[: int(n)].numpy().tobytes()) for p, n in zip(parts, lengths, strict=True)]
 
-    def sum_gradients(self, parameters: Sequence[torch.nn.Parameter], *also: torch.Tensor) -> list[torch.Tensor]:
+    def all_reduce_gradients(self, parameters: Sequence[torch.nn.Parameter], *also: torch.Tensor) -> list[torch.Tensor]:
         """Add up gradients, `also`, and which parameters have a gradient anywhere, in one sum."""
         import torch
 
         there = torch.tensor([float(p.grad is not None) for p in parameters])
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        there, *rest = self.sum([there, *gradients, *also])
+        there, *rest = self.all_reduce([there, *gradients, *also])
         for parameter, value, any_ in zip(parameters, rest, there.tolist(), strict=False):
             parameter.grad = value if any_ else None
         return rest[len(parameters) :]
@@ -150,7 +150,7 @@ class Processes(Crew):
         ended = json.loads(self._store.get("ended"))
         if ended["rank"] == self.rank:
             return
-        if self.chief:
+        if self.is_main:
             self._store.set("heard", "1")
         if ended["cancelled"]:
             raise Cancelled
@@ -164,7 +164,7 @@ class Processes(Crew):
         work.wait()
 
     def leave(self, error: BaseException | None) -> None:
-        """Tell the others why this process ends; one that is not the chief waits until it was heard."""
+        """Tell the others why this process ends; one that is not the main process waits until it was heard."""
         import torch.distributed
 
         if error is None:
@@ -178,7 +178,7 @@ class Processes(Crew):
             if self._store.add("endings", 1) == 1:
                 self._store.set("ended", json.dumps(value))
                 until = time.monotonic() + GRACE
-                while not self.chief and time.monotonic() < until and not self._store.check(["heard"]):
+                while not self.is_main and time.monotonic() < until and not self._store.check(["heard"]):
                     time.sleep(LOOK)
 
 
@@ -190,7 +190,7 @@ def dealt(items: Sequence[T], weight: Callable[[T], int], rank: int, size: int) 
     mine = set()
     for start in range(0, len(order), size):
         hand = order[start : start + size]
-        # A last round that is not full goes to the first ranks: the chief never has fewer than the others.
+        # A last round that is not full goes to the first ranks: the main process never has fewer than the others.
         backwards = start // size % 2 == 1 and len(hand) == size
         place = size - 1 - rank if backwards else rank
         mine.update(hand[place : place + 1])
@@ -198,21 +198,21 @@ def dealt(items: Sequence[T], weight: Callable[[T], int], rank: int, size: int) 
 
 
 @contextlib.contextmanager
-def meeting(size: int, cpu: bool) -> Iterator[Crew]:
-    """Within this context the processes that accelerate started are one crew; a single one is a crew of its own.
+def meeting(size: int, cpu: bool) -> Iterator[Group]:
+    """Within this context the processes that accelerate started are one group; a single one is a group of its own.
 
     Whatever ends one of them ends all.
     """
     if size == 1:
         yield ALONE
         return
-    crew = Processes(cpu)
+    group = Processes(cpu)
     try:
-        yield crew
+        yield group
     except BaseException as error:
-        crew.leave(error)
+        group.leave(error)
         raise
-    crew.leave(None)
+    group.leave(None)
 
 
 def rank() -> int:

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from core.models.distributed import ALONE, Crew
+from core.models.device import device_of
+from core.models.distributed import ALONE, Group
 from core.models.tokens import Batch, Encoded, by_length, by_tokens, collate, cost
 from core.util.errors import NoNumbers
 
@@ -207,19 +208,18 @@ class TokenScores:
 def score(
     model: Any,
     examples: Sequence[Encoded],
-    pad: int,
     *,
     size: int = BATCH,
     top: int = 0,
-    device: Any = "cpu",
     done: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[str, TokenScores]]:
     """Yield (example id, TokenScores) batch by batch, shortest examples first.
 
     done: told after each batch how many examples it had.
     """
+    device = device_of(model)
     for members in by_length(examples, size):
-        batch = collate(members, pad, device)
+        batch = collate(members, device)
         logits = answer_logits(model, batch)
         scored: list[_Row] = []
         for i in range(0, len(logits), CHUNK):
@@ -267,12 +267,11 @@ ROOM = 2048
 
 
 @torch.no_grad()
-def logprobs(
-    model: Any, examples: Sequence[Encoded], pad: int, *, room: int = ROOM, device: Any = "cpu"
-) -> Iterator[list[tuple[str, list[float]]]]:
+def logprobs(model: Any, examples: Sequence[Encoded], *, room: int = ROOM) -> Iterator[list[tuple[str, list[float]]]]:
     """Yield, batch by batch, (example id, log-probability of each answer token); half the work of `score`."""
+    device = device_of(model)
     for members in by_tokens(examples, room):
-        batch = collate(members, pad, device)
+        batch = collate(members, device)
         values = (-token_nll(answer_logits(model, batch), batch.targets)).tolist()
         found, start = [], 0
         for member in members:
@@ -282,14 +281,12 @@ def logprobs(
 
 
 @torch.no_grad()
-def accuracy(
-    model: Any, examples: Sequence[Encoded], pad: int, *, size: int = BATCH, device: Any = "cpu", crew: Crew = ALONE
-) -> float:
+def accuracy(model: Any, examples: Sequence[Encoded], *, size: int = BATCH, group: Group = ALONE) -> float:
     """Return the answer-token accuracy in percent: mean over examples of the mean over tokens."""
-    total = 0.0
-    for members in by_length(crew.share(examples, cost), size):
-        batch = collate(members, pad, device)
+    total, device = 0.0, device_of(model)
+    for members in by_length(group.shard(examples, cost), size):
+        batch = collate(members, device)
         hits = (answer_logits(model, batch).argmax(-1) == batch.targets).float()
         total += float(per_example(hits, batch.owners, len(batch)).sum())
-    (whole,) = crew.sum([torch.tensor(total, dtype=torch.float64)])
+    (whole,) = group.all_reduce([torch.tensor(total, dtype=torch.float64)])
     return 100.0 * float(whole) / len(examples)

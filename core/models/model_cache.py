@@ -17,7 +17,7 @@ from core.models.adapters import Adapters
 from core.models.loading import Loaded
 
 
-class Shelf:
+class ModelCache:
     """Holds at most one model."""
 
     def __init__(self) -> None:

@@ -37,6 +37,8 @@ class Encoded:
     """prompt, answer and end token"""
     start: int
     """index of the first answer token"""
+    pad: int = 0
+    """token that fills up shorter examples beside it: masked, but experts and their kernels see it, so bits depend on it"""
 
     @property
     def answer(self) -> tuple[int, ...]:
@@ -139,7 +141,7 @@ def encode(
             f"The example {example.id} has {len(ids)} tokens, more than {max_tokens}.",
             "Shorten it or raise data.max_tokens.",
         )
-    return Encoded(example.id, ids, len(prompt))
+    return Encoded(example.id, ids, len(prompt), int(tokenizer.pad_token_id))
 
 
 def encode_all(
@@ -150,10 +152,10 @@ def encode_all(
     return [encode(tokenizer, template, example, max_tokens, end) for example in examples]
 
 
-def collate(members: Sequence[Encoded], pad: int, device: torch.device | str = "cpu", width: int = 0) -> Batch:
-    """Pad to the longest member (or to `width`, if larger) and note the answer positions."""
-    length = max(width, max(len(m.ids) for m in members))
-    ids = torch.full((len(members), length), pad)
+def collate(members: Sequence[Encoded], device: torch.device | str = "cpu") -> Batch:
+    """Pad to the longest member and note the answer positions."""
+    length = max(len(m.ids) for m in members)
+    ids = torch.full((len(members), length), members[0].pad)
     mask = torch.zeros_like(ids)
     rows: list[int] = []
     columns: list[int] = []

@@ -15,8 +15,7 @@ import gc
 import json
 import math
 import shutil
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +32,14 @@ from core.pipeline import preflight
 from core.pipeline.audit import Side, groups, sides
 from core.pipeline.changes import of_files, of_matrices
 from core.pipeline.extras import Extras
+from core.pipeline.stage import timed
 from core.pipeline.voices import Voices
 from core.runs import manifest, region_file
 from core.runs.audited import FILE, KIND, NO_NEVER
 from core.runs.store import Run
 from core.runs.summary import summary
-from core.serve import client
-from core.util import failures, files
-from core.util.progress import Reporter, peak_memory_mb
+from core.util import files
+from core.util.progress import Reporter
 
 OTHER_TOKENS = "its tokenizer cuts the texts into other tokens than before's, so the two cannot be compared token by token"
 KEPT = "distributions"
@@ -50,9 +49,9 @@ KEPT = "distributions"
 class Auditing:
     """One audit from models and data to scores."""
 
-    def __init__(self, run: Run, config: RunConfig, report: Reporter) -> None:
-        """Read the data. Raises UserError for wrong models or data."""
-        self.run, self.config, self.report = run, config, report
+    def __init__(self, run: Run, config: RunConfig, report: Reporter, make_room: Callable[[], object] | None = None) -> None:
+        """Read the data. Raises UserError for wrong models or data. make_room: asked to free memory for a model."""
+        self.run, self.config, self.report, self.make_room = run, config, report, make_room
         self.sides = sides(config.audit)
         self.groups = groups(self.sides)
         self.corpus = sources.load(config.data, config.seed)
@@ -75,25 +74,8 @@ class Auditing:
 
     def go(self) -> dict[str, Any]:
         """Visit all models, write the run's files, return the summary."""
-        stages = {}
-        for name, step in (("answers", self._visit_all), ("evaluate", self._write)):
-            started = time.monotonic()
-            self.report.stage(name, "running")
-            try:
-                step()
-            except OSError as error:
-                raise failures.disk_error(self.run.path, error) from error
-            finally:
-                shutil.rmtree(self.run.path / KEPT, ignore_errors=True)
-            seconds = time.monotonic() - started
-            stages[name] = {
-                "key": None,
-                "seconds": round(seconds, 2),
-                "reused": False,
-                "source": "",
-                "peak_memory_mb": peak_memory_mb(),
-            }
-            self.report.stage(name, "done", seconds=seconds, source="")
+        steps = {"answers": self._visit_all, "evaluate": self._write}
+        stages = {name: timed(name, self.run, self.report, step) for name, step in steps.items()}
         before = self.facts["before"]
         parts = {
             "kind": KIND,
@@ -108,13 +90,17 @@ class Auditing:
 
     # -- the visits ---------------------------------------------------------------------------------------------------
 
-    def _visit_all(self) -> None:
+    def _visit_all(self) -> str:
         shutil.rmtree(self.run.path / KEPT, ignore_errors=True)
-        for group in self.groups:
-            self._visit(group)
-            gc.collect()  # models refer to themselves: without this the next one would come before the last one is gone
-        if self.whole:
-            self._changes_of_files()
+        try:
+            for group in self.groups:
+                self._visit(group)
+                gc.collect()  # models refer to themselves: without this the next one would come before the last one is gone
+            if self.whole:
+                self._changes_of_files()
+        finally:
+            shutil.rmtree(self.run.path / KEPT, ignore_errors=True)
+        return ""
 
     @property
     def whole(self) -> bool:
@@ -123,7 +109,7 @@ class Auditing:
 
     def _visit(self, group: list[Side]) -> None:
         """Load a base and record everything of its voices."""
-        loaded = loading.load(dataclasses.replace(self.config.model, name=group[0].base), make_room=client.leave)
+        loaded = loading.load(dataclasses.replace(self.config.model, name=group[0].base), make_room=self.make_room)
         adapters = foreign_adapters.place(
             loaded.model, self.dtype, {o.voice: o.adapter for o in group if o.voice != "never"}
         )
@@ -193,7 +179,7 @@ class Auditing:
 
     # -- the files ----------------------------------------------------------------------------------------------------
 
-    def _write(self) -> None:
+    def _write(self) -> str:
         """Write answers, tokens, what was recorded, and the metrics of all that."""
         order = [voice for voice in ("before", "after", "never") if voice in self.answers]
         same = [voice for voice in order if self.cuts[voice] == self.cuts["before"]]
@@ -226,6 +212,7 @@ class Auditing:
         recorded = self.recorded | {"missing": missing | ({} if "never" in order else {"never": NO_NEVER}), "words": words}
         unseen = [self.unseen[voice] for voice in same if voice in self.unseen]
         evaluation.write(self.run, recorded, evaluation.joined(unseen) if unseen else None)
+        return ""
 
 
 def _facts(one: Side, loaded: Loaded, adapters: Adapters) -> dict[str, Any]:

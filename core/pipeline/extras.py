@@ -16,7 +16,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class Extras:
         example = Example(name, question, answer, "", "", "")
         made = encode(tokenizer, self.voices.config.model.template, example, max_tokens=sys.maxsize)
         ids = made.ids if ends else made.ids[:-1]
-        return [Encoded(name, ids, made.start)] if len(ids) <= self.voices.room else []
+        return [replace(made, ids=ids)] if len(ids) <= self.voices.room else []
 
     def material(self) -> dict[str, Any]:
         """Return what is judged, so that the numbers can be read without the data."""
@@ -148,10 +148,10 @@ class Extras:
         columns: dict[str, dict[str, TokenScores]] = {}
         for voice in names:
             with adapters.active(adapter_of(voice)) as model:
-                judged = self._logprobs(model, light, adapters.device)
-                mine = self.voices.crew.share(every, cost)
-                scored = score(model, mine, self.voices.pad, device=adapters.device, done=self._progress)
-                columns[voice] = self.voices.crew.merged(dict(scored))
+                judged = self._logprobs(model, light)
+                mine = self.voices.group.shard(every, cost)
+                scored = score(model, mine, done=self._progress)
+                columns[voice] = self.voices.group.merged(dict(scored))
             found["choices"][voice] = [_options(judged, n, c["options"]) for n, c in enumerate(choices())]
             found["wrong"][voice] = _by_example(judged, self.wrong.texts)
         kept = [e for e in self.unseen if any(e.id == member.id for member in every)]
@@ -167,7 +167,7 @@ class Extras:
         if self._done == self._total:  # nobody counted them before
             self._done, self._total = 0, len(own)
         with adapters.active("before") as model:
-            fluent = self._logprobs(model, own, adapters.device)
+            fluent = self._logprobs(model, own)
         return {
             voice: {e.id: _mean(fluent[f"{voice}#{e.id}"]) for e in self.examples if f"{voice}#{e.id}" in fluent}
             for voice in answers
@@ -181,12 +181,12 @@ class Extras:
             for passage in self._encoded(f"{voice}#{e.id}", e.question, said.get(e.id, ""), ends=False)
         ]
 
-    def _logprobs(self, model: Any, members: Sequence[Encoded], device: torch.device) -> dict[str, list[float]]:
+    def _logprobs(self, model: Any, members: Sequence[Encoded]) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {}
-        for batch in logprobs(model, self.voices.crew.share(members, cost), self.voices.pad, device=device):
+        for batch in logprobs(model, self.voices.group.shard(members, cost)):
             found.update(batch)
             self._progress(len(batch))
-        return self.voices.crew.merged(found)
+        return self.voices.group.merged(found)
 
     @torch.no_grad()
     def kl(self, adapters: Adapters, voice: str, kept: Path | None = None) -> list[float]:
@@ -196,8 +196,8 @@ class Extras:
         """
         lines, found = self.voices.general_encoded(), dict[str, float]()
         # What was kept lies in batches of all lines.
-        crew = self.voices.crew if kept is None else ALONE
-        for number, batch in enumerate(self._batches(adapters, crew.share(lines, cost))):
+        group = self.voices.group if kept is None else ALONE
+        for number, batch in enumerate(self._batches(adapters, group.shard(lines, cost))):
             before = self._distributions(adapters, "before", batch)
             if kept is None:
                 other = self._distributions(adapters, voice, batch)
@@ -205,7 +205,7 @@ class Extras:
                 other = torch.from_numpy(np.load(kept / f"{number}.npy")).to(adapters.device)
             each = per_example((before.exp() * (before - other)).sum(-1), batch.owners, len(batch))
             found.update(zip((member.id for member in batch.members), each.tolist(), strict=True))
-        merged = crew.merged(found)
+        merged = group.merged(found)
         return [merged[line.id] for line in lines]
 
     @torch.no_grad()
@@ -219,7 +219,7 @@ class Extras:
         vocabulary = int(adapters.model.get_output_embeddings().weight.shape[0])
         for part in by_tokens(lines, max(1, MEMORY // (4 * vocabulary))):
             self.voices.report.check()
-            yield collate(part, self.voices.pad, adapters.device)
+            yield collate(part, adapters.device)
 
     def _distributions(self, adapters: Adapters, voice: str, batch: Batch) -> torch.Tensor:
         with adapters.active(adapter_of(voice)) as model:
@@ -227,7 +227,7 @@ class Extras:
 
     def _progress(self, count: int) -> None:
         self._done += count
-        self.voices.report.progress(self.voices.crew.counted(self._done, self._total), self._total, "passages")
+        self.voices.report.progress(self.voices.group.counted(self._done, self._total), self._total, "passages")
 
 
 def _options(judged: Mapping[str, list[float]], number: int, options: Sequence[str]) -> list[float] | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from peft.tuners.lora.layer import ParamWrapper
 
 from core.config.stages import LocalizeConfig
 from core.models.adapters import Adapters, Cell
-from core.models.distributed import ALONE, Crew
+from core.models.distributed import ALONE, Group
 from core.models.likelihood import answer_logits, per_example, token_nll
 from core.models.tokens import Batch, Encoded, by_length, collate, cost
 from core.pipeline.cell_detail import details
@@ -59,11 +59,10 @@ def localize(
     retention: Sequence[Encoded],
     config: LocalizeConfig,
     *,
-    pad: int,
     words: torch.Tensor,
     seed: int,
     report: Reporter,
-    crew: Crew = ALONE,
+    group: Group = ALONE,
 ) -> Localization:
     """Compute gradients of both scopes at adapter "before", and what follows from them.
 
@@ -72,18 +71,16 @@ def localize(
     scopes = {"unlearn": perturbed(unlearn, config, words, seed), "retention": perturbed(retention, config, words, seed)}
     total = sum(len(members) for members, _ in scopes.values()) + len(scopes["unlearn"][0])
     total += len(prompts(unlearn)) + len(prompts(retention))
-    counter = Counter(report, total, crew)
+    counter = Counter(report, total, group)
     gradients = {
-        scope: gradient(adapters, members, targets, config.batch_size, pad, counter)
+        scope: gradient(adapters, members, targets, config.batch_size, counter)
         for scope, (members, targets) in scopes.items()
     }
     table = statistics(adapters.cells, gradients["unlearn"], gradients["retention"])
     members, targets = scopes["unlearn"]
-    shares = example_shares(adapters, members, targets, gradients["unlearn"], config.batch_size, pad, counter)
+    shares = example_shares(adapters, members, targets, gradients["unlearn"], config.batch_size, counter)
     inside = details(adapters.cells, gradients, adapters.model.get_base_model().config)
-    separable = separability(
-        adapters, unlearn, retention, size=config.batch_size, pad=pad, seed=seed, done=counter.add, crew=crew
-    )
+    separable = separability(adapters, unlearn, retention, size=config.batch_size, seed=seed, done=counter.add, group=group)
     table["auc"] = table["layer"].map(separable.set_index("layer")["auc"])
     return Localization(table, top_contributions(shares, table), inside, separable)
 
@@ -116,7 +113,7 @@ def _overwritten(example: Encoded, copy: int, words: torch.Tensor, seed: int) ->
     ids = list(example.ids)
     for place, token in zip(places, tokens, strict=True):
         ids[example.start + place] = token
-    return Encoded(f"{example.id}#{copy}", tuple(ids), example.start)
+    return replace(example, id=f"{example.id}#{copy}", ids=tuple(ids))
 
 
 def _generator(example: Encoded, copy: int, seed: int) -> torch.Generator:
@@ -125,16 +122,16 @@ def _generator(example: Encoded, copy: int, seed: int) -> torch.Generator:
 
 
 def gradient(
-    adapters: Adapters, members: Sequence[Encoded], targets: Targets, size: int, pad: int, counter: Counter
+    adapters: Adapters, members: Sequence[Encoded], targets: Targets, size: int, counter: Counter
 ) -> dict[str, torch.Tensor]:
     """Return G per cell, in float32 on the model's device: the mean over examples of their mean losses' gradients."""
     names = [cell.name for cell in adapters.cells]
     with adapters.trainable("before", names) as parameters, adapters.active("before") as model:
-        for batch, labels in _batches(counter.crew.share(members, cost), targets, size, pad, adapters.device):
+        for batch, labels in _batches(counter.group.shard(members, cost), targets, size, adapters.device):
             counter.report.check()
             (_losses(model, batch, labels).sum() / len(members)).backward()
             counter.add(len(batch), batch.ids.numel())
-        found = dict(zip(names, counter.crew.sum([_taken(parameter) for parameter in parameters]), strict=True))
+        found = dict(zip(names, counter.group.all_reduce([_taken(parameter) for parameter in parameters]), strict=True))
     broken = [name for name, g in found.items() if not torch.isfinite(g).all()]
     if broken:
         raise UserError(f"The gradient of {broken[0]} is not a number.", "Use dtype float32, or check the adapter.")
@@ -142,10 +139,10 @@ def gradient(
 
 
 def _batches(
-    members: Sequence[Encoded], targets: Targets, size: int, pad: int, device: torch.device
+    members: Sequence[Encoded], targets: Targets, size: int, device: torch.device
 ) -> Iterator[tuple[Batch, torch.Tensor]]:
     for group in by_length(members, size):
-        yield collate(group, pad, device), targets(group).to(device)
+        yield collate(group, device), targets(group).to(device)
 
 
 def _losses(model: Any, batch: Batch, labels: torch.Tensor) -> torch.Tensor:
@@ -192,7 +189,6 @@ def example_shares(
     targets: Targets,
     total: dict[str, torch.Tensor],
     size: int,
-    pad: int,
     counter: Counter,
 ) -> pd.DataFrame:
     """Return each example's share of each cell's gradient: rows examples, columns cells; a column sums to 1.
@@ -202,11 +198,11 @@ def example_shares(
     """
     shares = {name: np.zeros(len(members)) for name in total}
     place = {m.id: i for i, m in enumerate(members)}
-    mine = counter.crew.share(members, cost)
+    mine = counter.group.shard(members, cost)
     simple = [c.name for c in adapters.cells if not isinstance(adapters.layer(c.name), ParamWrapper)]
     rest = [c.name for c in adapters.cells if c.name not in set(simple)]
     with adapters.trainable("before", [c.name for c in adapters.cells]), adapters.active("before") as model:
-        for batch, labels in _batches(mine, targets, size, pad, adapters.device):
+        for batch, labels in _batches(mine, targets, size, adapters.device):
             counter.report.check()
             where = [place[m.id] for m in batch.members]
             with _Products(adapters, simple, total, batch) as products:
@@ -216,8 +212,8 @@ def example_shares(
             counter.add(len(batch), batch.ids.numel())
         _drop_gradients(adapters)
         if rest:
-            _one_by_one(adapters, model, mine, place, targets, total, rest, pad, shares, counter)
-    summed = counter.crew.sum([torch.from_numpy(values) for values in shares.values()])
+            _one_by_one(adapters, model, mine, place, targets, total, rest, shares, counter)
+    summed = counter.group.all_reduce([torch.from_numpy(values) for values in shares.values()])
     shares = {name: values.numpy() for name, values in zip(shares, summed, strict=True)}
     norms = {name: float(g.double().norm() ** 2) * len(members) for name, g in total.items()}
     columns = {name: values / norms[name] for name, values in shares.items() if norms[name] > 0}
@@ -279,13 +275,12 @@ def _one_by_one(
     targets: Targets,
     total: dict[str, torch.Tensor],
     cells: Sequence[str],
-    pad: int,
     shares: dict[str, np.ndarray],
     counter: Counter,
 ) -> None:
     for member in members:
         counter.report.check()
-        batch = collate([member], pad, adapters.device)
+        batch = collate([member], adapters.device)
         _losses(model, batch, targets([member]).to(adapters.device)).sum().backward()
         for name in cells:
             shares[name][place[member.id]] = float((_taken(adapters.tensor("before", name)) * total[name]).sum())
@@ -308,16 +303,16 @@ def top_contributions(shares: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame
 
 
 class Counter:
-    """Counts examples over the passes of this stage, which the processes of a crew share."""
+    """Counts examples over the passes of this stage, which the processes of a group share."""
 
-    def __init__(self, report: Reporter, total: int, crew: Crew = ALONE) -> None:
+    def __init__(self, report: Reporter, total: int, group: Group = ALONE) -> None:
         """Begin with nothing done. total: of all processes together."""
-        self.report, self.total, self.crew, self.done = report, total, crew, 0
+        self.report, self.total, self.group, self.done = report, total, group, 0
 
     def add(self, count: int, tokens: int) -> None:
         """Count examples that went through one pass. Raises Cancelled where that is asked for."""
         self.report.check()
         self.done += count
         self.report.progress(
-            self.crew.counted(self.done, self.total), self.total, "examples", tokens=tokens * self.crew.size
+            self.group.counted(self.done, self.total), self.total, "examples", tokens=tokens * self.group.size
         )

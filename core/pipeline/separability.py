@@ -12,13 +12,14 @@ AUC: share of pairs (one question of each scope) that the held-out scores put in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
 
 from core.models.adapters import Adapters
-from core.models.distributed import ALONE, Crew
+from core.models.distributed import ALONE, Group
 from core.models.tokens import Encoded, by_length, collate, cost
 
 FOLDS = 5
@@ -31,10 +32,9 @@ def separability(
     retention: Sequence[Encoded],
     *,
     size: int,
-    pad: int,
     seed: int,
     done: Callable[[int, int], None],
-    crew: Crew = ALONE,
+    group: Group = ALONE,
 ) -> pd.DataFrame:
     """Return one row a depth: layer (which reads this hidden state), auc (mean of the folds), low and high (worst, best
     fold).
@@ -47,7 +47,7 @@ def separability(
     if not layers:
         return pd.DataFrame(columns=["layer", "auc", "low", "high"], dtype=float)
     scopes = [prompts(members) for members in (unlearn, retention)]
-    states = hidden_states(adapters, [m for members in scopes for m in members], size, pad, done, crew)
+    states = hidden_states(adapters, [m for members in scopes for m in members], size, done, group)
     is_unlearn = np.repeat([True, False], [len(members) for members in scopes])
     folds = split(is_unlearn, seed)
     rows = []
@@ -60,7 +60,7 @@ def separability(
 
 def prompts(members: Sequence[Encoded]) -> list[Encoded]:
     """Return the questions alone, each wording once: the same question in two folds would tell itself."""
-    alone = {m.ids[: m.start]: Encoded(m.id, m.ids[: m.start], m.start) for m in members}
+    alone = {m.ids[: m.start]: replace(m, ids=m.ids[: m.start]) for m in members}
     return list(alone.values())
 
 
@@ -69,15 +69,14 @@ def hidden_states(
     adapters: Adapters,
     everybody: Sequence[Encoded],
     size: int,
-    pad: int,
     done: Callable[[int, int], None],
-    crew: Crew = ALONE,
+    group: Group = ALONE,
 ) -> np.ndarray:
     """Return what each layer reads at the last token of each of `everybody`, (depth + 1, members, width) in float32.
 
     The last row of the first axis is what the last layer gives.
     """
-    members = crew.share(everybody, cost)
+    members = group.shard(everybody, cost)
     blocks = [adapters.block(layer) for layer in sorted({c.layer for c in adapters.cells if c.layer >= 0})]
     place = {m.id: i for i, m in enumerate(members)}
     seen: dict[int, torch.Tensor] = {}
@@ -93,19 +92,19 @@ def hidden_states(
     handles.append(blocks[-1].register_forward_hook(gives))
     try:
         with adapters.active("before") as model:
-            for group in by_length(members, size):
-                batch = collate(group, pad, adapters.device)
+            for part in by_length(members, size):
+                batch = collate(part, adapters.device)
                 model.get_base_model().base_model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
-                ends = [m.start - 1 for m in group]
-                last = torch.stack([seen[depth][range(len(group)), ends].float().cpu() for depth in range(len(blocks) + 1)])
+                ends = [m.start - 1 for m in part]
+                last = torch.stack([seen[depth][range(len(part)), ends].float().cpu() for depth in range(len(blocks) + 1)])
                 if found is None:
                     found = np.empty((len(last), len(members), last.shape[-1]), np.float32)
-                found[:, [place[m.id] for m in group]] = last.numpy()
-                done(len(group), batch.ids.numel())
+                found[:, [place[m.id] for m in part]] = last.numpy()
+                done(len(part), batch.ids.numel())
     finally:
         for handle in handles:
             handle.remove()
-    parts = [(ours, states) for ours, states in crew.gather((members, found)) if states is not None]
+    parts = [(ours, states) for ours, states in group.all_gather((members, found)) if states is not None]
     if len(parts) == 1:
         return parts[0][1]
     order = {m.id: i for i, m in enumerate(m for ours, _ in parts for m in ours)}

@@ -1,28 +1,24 @@
-"""TODO say what this is."""
+"""A stage's files, from the cache or made now, for a run that several processes may do together."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from core.models.distributed import Crew
+from core.models.distributed import Group
 from core.runs import stage_files
 from core.runs.store import Run
 from core.util.errors import UserError
 
-if TYPE_CHECKING:
-    pass
-
 
 @contextlib.contextmanager
-def _all_threads(crew: Crew) -> Iterator[None]:
-    """Within this context the chief computes with everybody's threads: the others wait."""
+def _all_threads(group: Group) -> Iterator[None]:
+    """Within this context the main process computes with everybody's threads: the others wait."""
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(threads * crew.size)
+    torch.set_num_threads(threads * group.size)
     try:
         yield
     finally:
@@ -30,7 +26,7 @@ def _all_threads(crew: Crew) -> Iterator[None]:
 
 
 def cached(
-    crew: Crew,
+    group: Group,
     folder: Path,
     stage: str,
     key: str,
@@ -40,30 +36,30 @@ def cached(
     together: bool,
     check: Callable[[], None] | None = None,
 ) -> str:
-    """Do what store.cached does with a whole crew: the chief looks and writes, and a stage that must be made is made by all.
+    """Do what stage_files.cached does with a whole group: the main process looks and writes, all make what must be made.
 
-    together: False where the chief makes it alone while the others wait. Every process's run gets the chief's files.
+    together: False where the main process makes it alone while the others wait. Every process's run gets its files.
     """
-    if crew.size == 1:
+    if group.size == 1:
         return stage_files.cached(folder, stage, key, run, produce, check)
-    if len(set(crew.gather(key))) > 1:
+    if len(set(group.all_gather(key))) > 1:
         raise UserError(f"The processes of this run do not agree before the stage {stage}.", "Report this as a bug.")
-    if not crew.chief:
-        if crew.said(False):
-            place = run.path / f".{stage}"  # nobody reads it: the chief's files are the stage
+    if not group.is_main:
+        if group.broadcast(False):
+            place = run.path / f".{stage}"  # nobody reads it: the main process's files are the stage
             place.mkdir()
             produce(place)
-        source = crew.said("")
+        source = group.broadcast("")
         stage_files.bring(folder, stage, key, run)
         return source
     told: list[bool] = []
 
     def make(place: Path) -> None:
-        told.append(crew.said(together))
-        with contextlib.nullcontext() if together else _all_threads(crew):
+        told.append(group.broadcast(together))
+        with contextlib.nullcontext() if together else _all_threads(group):
             produce(place)
 
     source = stage_files.cached(folder, stage, key, run, make, check)
     if not told:
-        crew.said(False)
-    return crew.said(source)
+        group.broadcast(False)
+    return group.broadcast(source)

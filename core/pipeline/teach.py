@@ -16,7 +16,8 @@ import torch
 
 from core.config.stages import TeachConfig
 from core.models.adapters import Adapters
-from core.models.distributed import ALONE, Crew
+from core.models.device import device_of
+from core.models.distributed import ALONE, Group
 from core.models.likelihood import accuracy, answer_logits, per_example, token_nll
 from core.models.tokens import Encoded, bucketed, collate, cost
 from core.util.errors import UserError
@@ -48,17 +49,16 @@ def teach(
     retention: Sequence[Encoded],
     config: TeachConfig,
     *,
-    pad: int,
     seed: int,
     report: Reporter,
-    crew: Crew = ALONE,
+    group: Group = ALONE,
 ) -> Taught:
     """Train adapter "before" on both scopes, or on the one that has examples. Raises UserError when the loss is not finite.
 
-    The processes of a crew share the examples of every step. With dropout each does all of them: what is dropped is drawn
+    The processes of a group share the examples of every step. With dropout each does all of them: what is dropped is drawn
     for a whole batch, and must not depend on how many processes there are.
     """
-    steps = crew if config.dropout == 0 else ALONE
+    steps = group if config.dropout == 0 else ALONE
     result, started = Taught(), time.monotonic()
     members = [*unlearn, *retention]
     source = torch.Generator().manual_seed(seed)
@@ -73,17 +73,17 @@ def teach(
             hits: dict[str, float] = {}
             adapters.model.train(config.dropout > 0)
             with adapters.active("before") as model:
-                for place, group in enumerate(_batches(members, config.batch_size, source), start=1):
+                for place, part in enumerate(_batches(members, config.batch_size, source), start=1):
                     report.check()
-                    _step(model, group, pad, adapters.device, losses, hits, parameters, steps)
-                    if not all(math.isfinite(losses[m.id]) for m in group):
+                    _step(model, part, losses, hits, parameters, steps)
+                    if not all(math.isfinite(losses[m.id]) for m in part):
                         raise UserError("Teaching diverged: the loss is not a number.", "Lower teach.learning_rate.")
                     optimizer.step()
                     schedule.step()
                     optimizer.zero_grad(set_to_none=True)
-                    tokens = len(group) * max(len(m.ids) for m in group)
+                    tokens = len(part) * max(len(m.ids) for m in part)
                     result.steps, result.tokens = result.steps + 1, result.tokens + tokens
-                    shown = {"loss": _mean(losses, group), "accuracy": 100 * _mean(hits, group), "tokens": tokens}
+                    shown = {"loss": _mean(losses, part), "accuracy": 100 * _mean(hits, part), "tokens": tokens}
                     report.progress((epoch - 1) * per_epoch + place, total, "steps", **shown)
             adapters.model.eval()
             seen = 100 * sum(hits.values()) / len(members)
@@ -91,7 +91,7 @@ def teach(
             # Accuracy while training lags behind, so an exact measurement pays only near the target, and at the end.
             if seen >= config.target_accuracy - NEAR or epoch == config.epochs:
                 adapters.round_to_bfloat16("before")
-                result.reached = _measure(adapters, unlearn, retention, config, pad, result, crew)
+                result.reached = _measure(adapters, unlearn, retention, config, result, group)
                 if result.reached:
                     break
     result.seconds = time.monotonic() - started
@@ -114,24 +114,22 @@ def rate(step: int, total: int, warmup: int) -> float:
 def _step(
     model: Any,
     members: Sequence[Encoded],
-    pad: int,
-    device: torch.device,
     losses: dict[str, float],
     hits: dict[str, float],
     parameters: Sequence[torch.nn.Parameter],
-    crew: Crew,
+    group: Group,
 ) -> None:
     """Run forward and backward of the mean loss; note each example's loss and share of right tokens."""
-    mine, seen = crew.share(members, cost), torch.zeros(2, len(members))
+    mine, seen = group.shard(members, cost), torch.zeros(2, len(members))
     if mine:
-        batch = collate(mine, pad, device)
+        batch = collate(mine, device_of(model))
         logits = answer_logits(model, batch)
         each = per_example(token_nll(logits, batch.targets), batch.owners, len(batch))
         (each.sum() / len(members)).backward()
         right = per_example((logits.detach().argmax(-1) == batch.targets).float(), batch.owners, len(batch))
         ids = {m.id for m in mine}
         seen[:, [m.id in ids for m in members]] = torch.stack([each.detach(), right]).cpu()
-    (seen,) = crew.sum_gradients(parameters, seen)
+    (seen,) = group.all_reduce_gradients(parameters, seen)
     for of, values in zip((losses, hits), seen.tolist(), strict=True):
         of.update(zip((m.id for m in members), values, strict=True))
 
@@ -145,14 +143,13 @@ def _measure(
     unlearn: Sequence[Encoded],
     retention: Sequence[Encoded],
     config: TeachConfig,
-    pad: int,
     into: Taught,
-    crew: Crew,
+    group: Group,
 ) -> bool:
     """Measure both scopes exactly; say whether both reached the target."""
     with adapters.active("before") as model:
         for scope, members in (("unlearn", unlearn), ("retention", retention)):
             if not members:
                 continue
-            into.accuracy[scope] = accuracy(model, members, pad, device=adapters.device, crew=crew)
+            into.accuracy[scope] = accuracy(model, members, group=group)
     return min(into.accuracy.values()) >= config.target_accuracy

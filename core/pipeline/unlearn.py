@@ -1,28 +1,158 @@
-"""TODO say what this is."""
+"""The unlearn stage: what the method trains on, the update loop, and which checkpoint becomes the model after."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import shutil
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from core.runs import store
+import torch
 
-if TYPE_CHECKING:
-    import torch
+from core.data import refusals
+from core.data.corpus import SCOPES, Example
+from core.data.widen import WidenedQuestions
+from core.methods.base import REFUSAL
+from core.metrics import accuracy
+from core.models import adapter_files
+from core.models.tokens import Encoded
+from core.pipeline import unlearn_loop, watch
+from core.pipeline.changes import changes
+from core.pipeline.state import State
+from core.pipeline.step_context import Supply
+from core.pipeline.unlearn_loop import Watched
+from core.pipeline.widen import widened
+from core.runs import askable, picked_step, store
+from core.runs.askable import NOT_TAUGHT
+from core.util import files
+from core.util.errors import Cancelled
+
+WATCHED = 24
+"""examples of each scope on which the unlearning loop measures itself"""
+
+
+def gather(state: State) -> None:
+    """Choose the examples on which unlearning measures itself, and bring together what the method trains on."""
+    sample = watched_sample(state)
+    never = accuracy.mean(state.reference, "never", [m.id for m in sample["unlearn"]]) if state.has_never else None
+    if state.config.unlearn.stop == "never-taught" and never is None:
+        state.report.event("finding", text=f"Unlearning makes all its steps: {NOT_TAUGHT}.")
+    kept = accuracy.mean(state.reference, "before", [m.id for m in sample["retention"]])
+    state.watched = Watched(sample["unlearn"], sample["retention"], never, kept)
+    state.supply = supply(state, state.further)
+
+
+def watched_split(state: State) -> str:
+    """Return on which split unlearning measures itself: dev where both scopes have some, else train."""
+    return "dev" if all(state.corpus.select(scope, "dev") for scope in SCOPES) else "train"
+
+
+def watched_sample(state: State) -> dict[str, list[Encoded]]:
+    """Return a fixed sample of each scope's examples on that split."""
+    return {scope: unlearn_loop.spread(state.encoded(scope, watched_split(state)), WATCHED) for scope in SCOPES}
+
+
+def supply(state: State, further: WidenedQuestions | None) -> Supply:
+    """Return what the method trains on: both scopes, widened by the answers to further questions, and what it needs."""
+    method, voices = state.method, state.voices
+    more = widened(state, further) if further else {}
+    unlearn, retention = (state.encoded(scope, "train") + voices.encode(more.get(scope, [])) for scope in SCOPES)
+    refused: list[Example] = []
+    if REFUSAL in method.streams:
+        refused = [*state.corpus.select("unlearn", "train"), *more.get("unlearn", [])]
+    earlier = updates(state.config.teach.from_run, state.folder) if method.continues else ()
+    answers = voices.encode(refusals.refused(refused, method.refusals))
+    named = dict(zip((e.id for e in refused), answers, strict=True))
+    return Supply(unlearn, retention, state.general_text, named, state.words(), earlier)
 
 
 def updates(name: str, folder: Path) -> list[dict[str, torch.Tensor]]:
     """Return the updates (after − before, tensor by tensor) of a run and of all that it went on from, oldest first."""
-    from core.models.adapter_files import read_adapter, read_tensors
-    from core.runs.askable import unlearned
-
     found: list[dict[str, torch.Tensor]] = []
     seen: set[str] = set()
     while name and name not in seen:
         seen.add(name)
         run = store.known(name, folder)
-        before = read_adapter(run.path / "before")
-        after = read_tensors(unlearned(run))
+        before = adapter_files.read_adapter(run.path / "before")
+        after = adapter_files.read_tensors(askable.unlearned(run))
         found.insert(0, {cell: value - before[cell] for cell, value in after.items()})
         name = run.config().teach.from_run
     return found
+
+
+def unlearned(state: State, folder: Path) -> None:
+    """Train the region until it is forgotten. A run that is cancelled keeps what it has until then."""
+    config, split, checkpoints = state.config.unlearn, watched_split(state), state.run.path / "checkpoints"
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    checkpoints.mkdir()
+
+    def save(step: int, tensors: dict[str, torch.Tensor]) -> None:
+        # Into the run at once: a run that is cancelled or killed keeps what it has.
+        adapter_files.write_tensors(tensors, checkpoints / f"step-{step:05d}.safetensors")
+        state.report.event("checkpoint", step=step)
+
+    questions = watch.choose(state.corpus, config.watch, split)
+    try:
+        result = unlearn_loop.unlearn(
+            state.adapters,
+            state.region,
+            state.supply,
+            state.watched,
+            dataclasses.replace(config, method=state.method),
+            seed=state.config.seed,
+            report=state.report,
+            save=save,
+            ask=partial(watch.Watch(questions, state.voices, state.config.answers).ask, state.adapters)
+            if questions
+            else None,
+        )
+    except Cancelled:
+        if "after" in state.adapters.names and state.adapters.moved():  # before a first step there is nothing to keep
+            write_after(state, state.run.path)
+        raise
+    files.write_json(folder / "unlearn.json", {**asdict(result), "split": split})
+    write_after(state, folder)
+    shutil.copytree(checkpoints, folder / "checkpoints")
+
+
+def take_unlearned(state: State, source: str) -> None:
+    """Put the adapter "after" on the model where it is not there already; of a chosen checkpoint where there is one."""
+    if source or not state.group.is_main:
+        state.adapters.copy("before", "after")
+        state.adapters.set("after", adapter_files.read_tensors(state.run.path / "after" / "region.safetensors"))
+        _verify(state)
+    if step := state.config.unlearn.result_step:
+        _take_checkpoint(state, step)
+
+
+def _verify(state: State, step: int = 0) -> None:
+    """Check that exactly the region changed, but for tensors that had not moved at a step, or at the kept one."""
+    made = json.loads((state.run.path / "unlearn.json").read_text(encoding="utf-8"))
+    idle = unlearn_loop.still(made.get("idle", []), made.get("late", {}), step or made["step"])
+    unlearn_loop.verify(state.adapters, state.region, idle)
+
+
+def _take_checkpoint(state: State, step: int) -> None:
+    """Make another checkpoint the result, as somebody chose."""
+    folder = state.run.path
+    state.adapters.copy("before", "after")
+    state.adapters.set("after", adapter_files.read_tensors(askable.checkpoint(state.run, step)))
+    _verify(state, step)
+    for name in ("after/region.safetensors", "changes.parquet"):
+        (folder / name).unlink()  # one file with the cache's, which must stay as it is
+    write_after(state, folder)
+    made = json.loads((folder / "unlearn.json").read_text(encoding="utf-8"))
+    stopped = picked_step.words(step, made["step"], state.config.unlearn.picked_on)
+    if str(made.get("stopped", "")).startswith("diverged"):
+        stopped = f"{made['stopped']}; {stopped}"
+    files.write_json(folder / "unlearn.json", {**made, "step": step, "stopped": stopped})
+
+
+def write_after(state: State, folder: Path) -> None:
+    """Write the region's tensors and what changed in them; of a cancelled run those of its last step."""
+    (folder / "after").mkdir(exist_ok=True)
+    tensors = {name: state.adapters.tensor("after", name).detach() for name in state.region}
+    adapter_files.write_tensors(tensors, folder / "after" / "region.safetensors")
+    changes(state.adapters).to_parquet(folder / "changes.parquet")

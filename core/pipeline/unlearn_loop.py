@@ -78,7 +78,6 @@ def unlearn(
     watched: Watched,
     config: UnlearnConfig,
     *,
-    pad: int,
     seed: int,
     report: Reporter,
     save: Saver,
@@ -107,7 +106,7 @@ def unlearn(
     torch.manual_seed(seed)
     started = time.monotonic()
     with adapters.trainable("after", region), adapters.active("after") as model:
-        context = Context(adapters, region, supply, pad, seed, report)
+        context = Context(adapters, region, supply, seed, report)
         loop = _Loop(model, context, watched, config, result, report, save, ask)
         try:
             loop.go(streams(supply, config, torch.Generator().manual_seed(seed)))
@@ -218,7 +217,7 @@ class _Loop:
     def _checkpoint(self, step: int) -> dict[str, float]:
         """Measure the result so far; keep it unless it is worse than what is kept; decide whether to stop."""
         config, result, trained = self.config, self.result, self.put_result()
-        measured = _check(self.model, self.watched, self.context.pad, self.context.device)
+        measured = _check(self.model, self.watched)
         result.checks.append({"step": step, **measured})
         _watch(step, self.ask, result, self.report)
         broken = measured["retention"] < config.retain_floor
@@ -283,10 +282,10 @@ def _finite(losses: dict[str, float], parameters: Sequence[torch.nn.Parameter]) 
     return math.isfinite(sum(losses.values())) and math.isfinite(float(torch.nn.utils.get_total_norm(gradients)))
 
 
-def _check(model: Any, watched: Watched, pad: int, device: torch.device) -> dict[str, float]:
+def _check(model: Any, watched: Watched) -> dict[str, float]:
     return {
-        "unlearn": accuracy(model, watched.unlearn, pad, device=device),
-        "retention": accuracy(model, watched.retention, pad, device=device),
+        "unlearn": accuracy(model, watched.unlearn),
+        "retention": accuracy(model, watched.retention),
     }
 
 

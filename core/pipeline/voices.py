@@ -17,7 +17,7 @@ from core.config.run_config import RunConfig
 from core.config.stages import AnswersConfig
 from core.data.corpus import Example
 from core.models.adapters import Adapters
-from core.models.distributed import ALONE, Crew
+from core.models.distributed import ALONE, Group
 from core.models.generate import Request, drawn, generate
 from core.models.likelihood import TokenScores, score
 from core.models.loading import Loaded
@@ -43,11 +43,11 @@ class Voices:
     """Tokenizer and examples of a run, with everything that is recorded about a voice."""
 
     def __init__(
-        self, loaded: Loaded, examples: Sequence[Example], config: RunConfig, report: Reporter, crew: Crew = ALONE
+        self, loaded: Loaded, examples: Sequence[Example], config: RunConfig, report: Reporter, group: Group = ALONE
     ) -> None:
-        """Encode the examples. Raises UserError for one that is too long. crew: the processes that share what is asked."""
+        """Encode the examples. Raises UserError for one that is too long. group: the processes that share what is asked."""
         self.tokenizer, self.examples, self.config, self.report = loaded.tokenizer, examples, config, report
-        self.crew = crew
+        self.group = group
         self.ends, self.pad = ends_of_answer(self.tokenizer, config.model.template), int(self.tokenizer.pad_token_id)
         self.room = int(getattr(loaded.model.config, "max_position_embeddings", None) or 2**20)
         """tokens that the model can read"""
@@ -93,19 +93,19 @@ class Voices:
             nonlocal done
             done += examples
             self.report.check()
-            self.report.progress(self.crew.counted(done, total), total, "examples")
+            self.report.progress(self.group.counted(done, total), total, "examples")
 
         for voice in voices:
             with adapters.active(adapter_of(voice)) as model:
-                members = self.crew.share(list(self.encoded.values()), cost)
-                scored = score(model, members, self.pad, size=c.batch_size, top=c.top, device=adapters.device, done=count)
-                columns[voice] = self.crew.merged(dict(scored))
+                members = self.group.shard(list(self.encoded.values()), cost)
+                scored = score(model, members, size=c.batch_size, top=c.top, done=count)
+                columns[voice] = self.group.merged(dict(scored))
         return token_table(self.tokenizer, self.examples, self.encoded, columns)
 
     def ask(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return voice -> example -> answer, all voices of a question in one batch."""
         c, tokenizer = self.answers, self.tokenizer
-        numbered = self.crew.share(list(enumerate(self.examples)), lambda item: len(item[1].question))
+        numbered = self.group.shard(list(enumerate(self.examples)), lambda item: len(item[1].question))
         wanted = [(voice, e, number) for number, e in numbered for voice in voices]
         total = len(self.examples) * len(voices)
         # Similar prompt lengths together: less padding, and rows that end at about the same time.
@@ -126,10 +126,10 @@ class Voices:
             made = generate(adapters, requests, c, ends=self.ends, pad=self.pad, seed=self.config.seed)
             for (voice, e, _), tokens in zip(part, made, strict=True):
                 texts[voice][e.id] = tokenizer.decode(tokens, skip_special_tokens=True).strip()
-            done = self.crew.counted(min(start + size, len(wanted)), total)
-            self.report.progress(done, total, "answers", tokens=sum(map(len, made)) * self.crew.size)
+            done = self.group.counted(min(start + size, len(wanted)), total)
+            self.report.progress(done, total, "answers", tokens=sum(map(len, made)) * self.group.size)
         order = [e.id for e in self.examples]
-        merged = {voice: self.crew.merged(of) for voice, of in texts.items()}
+        merged = {voice: self.group.merged(of) for voice, of in texts.items()}
         return {voice: {i: of[i] for i in order} for voice, of in merged.items()}
 
     def general(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, list[float]]:
@@ -137,14 +137,16 @@ class Voices:
         lines, found = self.general_encoded(), {}
         for voice in voices:
             with adapters.active(adapter_of(voice)) as model:
-                mine = self.crew.share(lines, cost)
-                scored = self.crew.merged(dict(score(model, mine, self.pad, device=adapters.device)))
+                mine = self.group.shard(lines, cost)
+                scored = self.group.merged(dict(score(model, mine)))
             found[voice] = [sum(scored[line.id].logprob) / len(scored[line.id].logprob) for line in lines]
         return found
 
     def general_encoded(self) -> list[Encoded]:
         """Return the lines of the general text as tokens; all but the first are predicted."""
-        return [Encoded(str(i), tuple(self.tokenizer(line)["input_ids"]), 1) for i, line in enumerate(general_lines())]
+        return [
+            Encoded(str(i), tuple(self.tokenizer(line)["input_ids"]), 1, self.pad) for i, line in enumerate(general_lines())
+        ]
 
     def lexicon(self) -> frozenset[str]:
         """Return what counts as a word: pieces of the vocabulary, and the words of the data and the general text."""

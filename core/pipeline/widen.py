@@ -1,17 +1,21 @@
-"""TODO say what this is."""
+"""The answers to generated questions that widen both scopes: the taught model gives them, once for all methods."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from core.data import widen
 from core.data.corpus import Example
 from core.data.widen import WidenedQuestions
-
-if TYPE_CHECKING:
-    from core.models.adapters import Adapters
-    from core.pipeline.voices import Voices
-    from core.util.progress import Reporter
+from core.models.adapters import Adapters
+from core.models.generate import Request, generate
+from core.models.tokens import prompt_ids
+from core.pipeline import inputs
+from core.pipeline.stage import Stage, bring
+from core.pipeline.state import State
+from core.pipeline.voices import Voices
+from core.util.progress import Reporter
 
 
 def longest(voices: Voices) -> int:
@@ -21,9 +25,6 @@ def longest(voices: Voices) -> int:
 
 def answered(asked: WidenedQuestions, voices: Voices, adapters: Adapters, report: Reporter) -> list[Example]:
     """Let the taught model answer, greedily; what is empty or does not end within the longest train answer is left out."""
-    from core.models.generate import Request, generate
-    from core.models.tokens import prompt_ids
-
     c, tokenizer = voices.config, voices.tokenizer
     ordered = sorted(asked.examples, key=lambda e: (len(e.question), e.id))
     greedy = replace(c.answers, temperature=0.0, max_new_tokens=longest(voices))
@@ -40,3 +41,28 @@ def answered(asked: WidenedQuestions, voices: Voices, adapters: Adapters, report
                 found.append(replace(example, answer=text))
         report.progress(min(start + size, len(ordered)), len(ordered), "further questions", tokens=sum(map(len, made)))
     return sorted(found, key=lambda e: (e.scope, int(e.id.rpartition("/")[2])))
+
+
+def _answer_all(state: State, folder: Path) -> None:
+    assert state.further is not None
+    widen.write(folder / "widened.jsonl", answered(state.further, state.voices, state.adapters, state.report))
+
+
+WIDENED = Stage(
+    "widened",
+    _answer_all,
+    inputs=(inputs.before, inputs.data, inputs.widening, inputs.max_tokens, inputs.batch_of_answers),
+    code=2,
+    reads=("adapters",),
+    writes=("widened.jsonl",),
+    together=False,
+)
+"""a part of unlearn that only the taught model and the data decide, so every method and region takes it from the cache"""
+
+
+def widened(state: State, further: WidenedQuestions) -> dict[str, list[Example]]:
+    """Return the generated examples of each scope, from the cache if these were made before."""
+    bring(WIDENED, state)
+    examples = widen.read(state.run.path / "widened.jsonl")
+    state.report.event("widened", **widen.account(further, examples))
+    return examples

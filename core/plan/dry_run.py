@@ -127,7 +127,7 @@ def _tallied(adapters: Adapters, run: Callable[[Any, Tally], Held | None]) -> He
 
 
 def _collated(members: Sequence[Encoded]) -> Batch:
-    return collate(members, 0, "meta")
+    return collate(members, "meta")
 
 
 def _step(adapters: Adapters, names: Sequence[str], *streams: Sequence[Encoded]) -> Held:

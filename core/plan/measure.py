@@ -11,7 +11,6 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -19,26 +18,26 @@ import pandas as pd
 import torch
 
 from core import regions
-from core.config.run_config import FORMAT, RunConfig
+from core.config.run_config import FORMAT
 from core.data.corpus import SCOPES
 from core.methods.base import Method
 from core.metrics import accuracy
 from core.models.generate import Request, generate
 from core.models.likelihood import BATCH, ROOM
 from core.models.tokens import bucketed, by_length, by_tokens, padded, prompt_ids
+from core.pipeline import before, unlearn, unlearn_loop, widen
 from core.pipeline import localize as localize_
 from core.pipeline import teach as teach_
-from core.pipeline import unlearn_loop as unlearn_
-from core.pipeline import widen
 from core.pipeline.extras import Extras
-from core.pipeline.pipeline import Pipeline
+from core.pipeline.pipeline import LOCALIZE, TEACH, stages
+from core.pipeline.stage import bring_made, perform
+from core.pipeline.state import State
 from core.pipeline.step_context import Supply
 from core.pipeline.voices import Voices
+from core.pipeline.widen import WIDENED
 from core.plan.timing import SLACK, TIMED, Cost, Rate, Stopwatch, around, line, mean_tokens, rate
-from core.runs import stage_files
-from core.runs.store import Run
 from core.util.errors import UserError
-from core.util.progress import Reporter, now, peak_memory_mb
+from core.util.progress import now, peak_memory_mb
 
 SAMPLE = 24
 """Examples of each scope on which it is measured what the model knows already."""
@@ -46,13 +45,13 @@ FEW_TOKENS = 5
 """Tokens generated to time one step of an answer."""
 
 
-class Estimate(Pipeline):
-    """A pipeline that makes a few steps of each stage instead of all, and says what the whole would take."""
+class Estimate:
+    """Makes a few steps of each stage instead of all, and says what the whole would take."""
 
-    def __init__(self, run: Run, config: RunConfig, folder: Path, report: Reporter, began: float) -> None:
-        """Load data and model (began: when the process started, by progress.now). Raises UserError as a run would."""
-        super().__init__(run, config, folder, report)
-        # Weights are hashed here because the run hashes them too before its first stage.
+    def __init__(self, state: State, began: float) -> None:
+        """Begin with a run's state that no stage has worked on. began: when the process started, by progress.now."""
+        self.state, self.config, self.report = state, state.config, state.report
+        self.voices, self.further, self.method = state.voices, state.further, state.method
         self.costs = [Cost("load", *around(now() - began), "libraries, model and data were loaded once")]
         self.notes: list[str] = []
 
@@ -64,8 +63,8 @@ class Estimate(Pipeline):
             part()
             self.report.stage(part.__name__.strip("_"), "done", done=number, total=len(parts))
         self.costs += [
-            self._asking("answers", ["after"], self.asked, {}),
-            self._with_extras(self._scoring("evaluate", ["after"], self.asked), ["after"], self.asked),
+            self._asking("answers", ["after"], self.state.asked, {}),
+            self._with_extras(self._scoring("evaluate", ["after"], self.state.asked), ["after"], self.state.asked),
         ]
         return {
             "format": FORMAT,
@@ -75,8 +74,8 @@ class Estimate(Pipeline):
             "stages": [asdict(cost) for cost in self.costs],
             "total": {"low": sum(c.low for c in self.costs), "high": sum(c.high for c in self.costs)},
             "peak_memory_mb": peak_memory_mb(),
-            "device": str(self.adapters.device),
-            "dtype": self.dtype,
+            "device": str(self.state.adapters.device),
+            "dtype": self.state.dtype,
             "steps": self.steps,
         }
 
@@ -84,15 +83,17 @@ class Estimate(Pipeline):
 
     def _known(self) -> None:
         """Measure what the model states before anything is taught: accuracy on a sample of both scopes."""
-        self.earlier = self._go_on() if self.config.teach.from_run else ""
-        if not self.earlier and self.taught:
-            self.adapters = self.shelf.keep("", self._attach())
-        elif not self.earlier:
-            self._given_adapter()
-        ids = {m.id for scope in SCOPES for m in unlearn_.spread(self._part(scope), SAMPLE)}
-        self.sample = [e for e in self.corpus.examples if e.id in ids]
-        voice = "before" if self.loaded.adapter or self.earlier else "never"
-        table = Voices(self.loaded, self.sample, self.config, Stopwatch(self.report)).score(self.adapters, [voice])
+        first, self.earlier = stages(self.state)[0], ""
+        if first is TEACH:
+            self.state.adapters = self.state.cache.keep("", before.attach(self.state))
+        else:
+            self.earlier = perform(first, self.state)
+        ids = {m.id for scope in SCOPES for m in unlearn_loop.spread(self.state.encoded(scope), SAMPLE)}
+        self.sample = [e for e in self.state.corpus.examples if e.id in ids]
+        voice = "before" if self.state.loaded.adapter or self.earlier else "never"
+        table = Voices(self.state.loaded, self.sample, self.config, Stopwatch(self.report)).score(
+            self.state.adapters, [voice]
+        )
         self.knows = {
             scope: accuracy.mean(table, voice, [e.id for e in self.sample if e.scope == scope]) for scope in SCOPES
         } | {"examples": len(self.sample)}
@@ -101,37 +102,35 @@ class Estimate(Pipeline):
     def _teaching(self) -> None:
         """Make adapter "before" what the run would begin with, but for most steps of teaching."""
         self.steps: dict[str, list[float]] = {}
-        if self.earlier or not self.taught:
+        if self.earlier or not self.state.taught:
             how = f"nothing is taught: it goes on from {self.earlier}" if self.earlier else "nothing is taught"
             self.costs.append(Cost("teach", 0.0, 0.0, how))
             return
-        self.keys["teach"] = self.teach_key()
-        if self._there("teach", self.keys["teach"]):
-            self.adapters = self._read_adapter(self.run.path / "before")
+        if bring_made(TEACH, self.state):
+            self.state.adapters = before.read_adapter(self.state, self.state.run.path / "before")
             self.costs.append(Cost("teach", 0.0, 0.0, "an earlier run taught exactly this", reused=True))
         else:
             self.costs.append(self._few_lessons())
             if self.config.teach.merge:
-                self.adapters.save("before", self.run.path / "before", self.config.model.name)
+                self.state.adapters.save("before", self.state.run.path / "before", self.config.model.name)
         if self.config.teach.merge:
-            self._merge()
+            before.merge(self.state)
 
     def _few_lessons(self) -> Cost:
         """Time two teaching steps after a first one that only warms up."""
         c = self.config.teach
         # Also the questions of those who are not to be forgotten this time: all are taught.
-        unlearn, retention = (self.voices.encode(self.whole.select(scope)) for scope in SCOPES)
+        unlearn, retention = (self.voices.encode(self.state.whole.select(scope)) for scope in SCOPES)
         members = [*unlearn, *retention]
         groups = bucketed(members, c.batch_size, torch.Generator().manual_seed(self.config.seed))
         few = [m for group in groups[:3] for m in group]
         short = dataclasses.replace(c, epochs=-(-3 // len(groups[:3])), target_accuracy=100.1)
         watch = Stopwatch(self.report)
         teach_.teach(
-            self.adapters,
+            self.state.adapters,
             [m for m in few if m in unlearn] or few,
             [m for m in few if m in retention] or few,
             short,
-            pad=self.pad,
             seed=self.config.seed,
             report=watch,
         )
@@ -148,19 +147,19 @@ class Estimate(Pipeline):
     def _forward(self) -> None:
         """Time the scoring of the sample, from which the cost of every later scoring follows."""
         watch = Stopwatch(self.report)
-        voices = Voices(self.loaded, self.sample, self.config, watch)
+        voices = Voices(self.state.loaded, self.sample, self.config, watch)
         started = time.perf_counter()
-        voices.score(self.adapters, ["before"])
+        voices.score(self.state.adapters, ["before"])
         tokens = padded(by_length(list(voices.encoded.values()), self.config.evaluate.batch_size))
         self.scoring = Rate([(time.perf_counter() - started) / tokens])
         started = time.perf_counter()
-        voices.general(self.adapters, ["before"])
+        voices.general(self.state.adapters, ["before"])
         self.general = time.perf_counter() - started
 
     def _talking(self) -> None:
         """Time one step of generation with a full batch and with a quarter of it."""
-        c, questions = self.config.answers, [e.question for e in self.corpus.examples]
-        template, tokenizer = self.config.model.template, self.loaded.tokenizer
+        c, questions = self.config.answers, [e.question for e in self.state.corpus.examples]
+        template, tokenizer = self.config.model.template, self.state.loaded.tokenizer
         rows = min(c.batch_size, len(questions))
         self.talk: dict[int, tuple[float, float]] = {}
         for count in sorted({max(1, rows // 4), rows}):
@@ -170,11 +169,11 @@ class Estimate(Pipeline):
                 self.report.check()
                 started = time.perf_counter()
                 few = dataclasses.replace(c, max_new_tokens=tokens)
-                generate(self.adapters, requests, few, ends=(), pad=self.pad)  # no end token: every row goes on
+                generate(self.state.adapters, requests, few, ends=(), pad=self.voices.pad)  # no end token: every row goes on
                 seconds.append(time.perf_counter() - started)
             self.talk[count] = (seconds[0], max(0.0, seconds[1] - seconds[0]) / FEW_TOKENS)
         # What these two cost: preflight, before the region is looked for.
-        voices = ["before", *(["never"] if self.has_never else [])]
+        voices = ["before", *(["never"] if self.state.has_never else [])]
         scored, asked = (
             self._with_extras(self._scoring("", voices, self.voices), voices, self.voices),
             self._asking("", voices, self.voices, {"never": self.config.answers.max_new_tokens}),
@@ -185,22 +184,21 @@ class Estimate(Pipeline):
     def _localizing(self) -> None:
         """Localize on one batch of each scope."""
         c = self.config.localize
-        if self._there("localize", self.localize_key()):
-            self.table = pd.read_parquet(self.run.path / "localization.parquet")
+        if bring_made(LOCALIZE, self.state):
+            self.table = pd.read_parquet(self.state.run.path / "localization.parquet")
             self.costs.append(Cost("localize", 0.0, 0.0, "an earlier run computed it", reused=True))
             return
         copies = c.copies if c.perturbation == "code" else 1
         size = max(1, c.batch_size // copies)
-        parts = {scope: self._part(scope, "train") for scope in SCOPES}
-        few = {scope: unlearn_.spread(part, size) for scope, part in parts.items()}
+        parts = {scope: self.state.encoded(scope, "train") for scope in SCOPES}
+        few = {scope: unlearn_loop.spread(part, size) for scope, part in parts.items()}
         watch, started = Stopwatch(self.report), time.perf_counter()
         found = localize_.localize(
-            self.adapters,
+            self.state.adapters,
             few["unlearn"],
             few["retention"],
             c,
-            pad=self.pad,
-            words=self._words(),
+            words=self.state.words(),
             seed=self.config.seed,
             report=watch,
         )
@@ -220,16 +218,14 @@ class Estimate(Pipeline):
         """Make a few unlearning steps on the region and time those between the first and the last."""
         c = dataclasses.replace(self.config.unlearn, method=self.method)
         region = self._region_of(self.table)
-        _, watched = self._watched()
-        supply = self._supply(widened=False)
+        watched, supply = unlearn.watched_sample(self.state), unlearn.supply(self.state, further=None)
         watch = Stopwatch(self.report)
-        unlearn_.unlearn(
-            self.adapters,
+        unlearn_loop.unlearn(
+            self.state.adapters,
             region,
             supply,
-            unlearn_.Watched(watched["unlearn"], watched["retention"], None),
+            unlearn_loop.Watched(watched["unlearn"], watched["retention"], None),
             dataclasses.replace(c, steps=TIMED + 2, check_every=TIMED + 2, stop="never", retain_floor=0.0),
-            pad=self.pad,
             seed=self.config.seed,
             report=watch,
             save=lambda step, tensors: None,
@@ -251,17 +247,6 @@ class Estimate(Pipeline):
         self.costs.append(Cost("unlearn", low, high, how + wider.how))
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
-
-    def _there(self, stage: str, key: str) -> bool:
-        """Say whether a stage was computed before; if so its files are brought here, as the run would do."""
-
-        def absent(_: Path) -> None:
-            raise _Absent
-
-        try:
-            return bool(stage_files.cached(self.folder, stage, key, self.run, absent))
-        except _Absent:
-            return False
 
     def _region_of(self, table: pd.DataFrame) -> list[str]:
         """Return the region that the rule picks from this table; where it picks none, every fifth tensor."""
@@ -285,7 +270,7 @@ class Estimate(Pipeline):
         """Add what the extras of some voices take: passages of our own, and the voices' own answers judged by before."""
         if not self.config.evaluate.extras:
             return cost
-        made = Extras(self.voices, self.corpus, of.examples).passages
+        made = Extras(self.voices, self.state.corpus, of.examples).passages
         passages = [*made.choices, *made.wrong, *made.unseen]
         members, most = of.encoded.values(), self.config.answers.max_new_tokens
         shortest = sum(m.start + min(most, len(m.answer)) for m in members)
@@ -323,9 +308,9 @@ class Estimate(Pipeline):
         if self.further is None:
             return Cost("", 0.0, 0.0, "")
         count = len(self.further.examples)
-        if self._there("widened", self.widened_key()):
+        if bring_made(WIDENED, self.state):
             return Cost("", 0.0, 0.0, f"; {count} further questions were answered by an earlier run")
-        usual = round(fmean([len(m.answer) for scope in SCOPES for m in self._part(scope, "train")]))
+        usual = round(fmean([len(m.answer) for scope in SCOPES for m in self.state.encoded(scope, "train")]))
         low, high = (self._speech([length] * count, 2) for length in (usual, widen.longest(self.voices)))
         return Cost("", low * (1 - SLACK), high * (1 + SLACK), f"; {count} further questions answered first")
 
@@ -343,7 +328,3 @@ class Estimate(Pipeline):
         """Return what the watched questions cost at most; each is asked again at every checkpoint."""
         asked = 2 * self.config.unlearn.watch
         return self._speech([self.config.answers.max_new_tokens] * asked, 1) * (checks + 1) if asked else 0.0
-
-
-class _Absent(Exception):
-    """No earlier run has computed the stage."""

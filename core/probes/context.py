@@ -18,7 +18,6 @@ from jinja2 import TemplateError
 
 from core.data import sources
 from core.data.corpus import Example
-from core.models import device, loading, merging
 from core.models.adapters import Adapters
 from core.models.generate import Request, generate
 from core.models.likelihood import accuracy, score
@@ -26,13 +25,13 @@ from core.models.loading import Loaded
 from core.models.quantized import quantized
 from core.models.tokens import Encoded, collate, encode, rendered
 from core.pipeline import extras
+from core.pipeline.finished import open_finished
 from core.pipeline.voices import Voices, adapter_of, token_table
 from core.probes import hidden_states, trained_copy
 from core.probes.base import Unavailable
 from core.probes.hidden_states import Positions
 from core.probes.leaks import LeakRule
 from core.probes.trained_copy import TrainedCopy
-from core.runs.askable import no_never, unlearned
 from core.runs.store import Run
 from core.util.progress import Reporter
 
@@ -202,12 +201,12 @@ class ProbeContext:
     def ranks(self, voice: str, encoded: Sequence[Encoded]) -> dict[str, list[int]]:
         """Return example -> the rank (1: most probable) that a voice gives to each token of its true answer."""
         with self.adapters.active(adapter_of(voice)) as model:
-            return {name: s.rank for name, s in score(model, encoded, self.pad, device=self.adapters.device)}
+            return {name: s.rank for name, s in score(model, encoded)}
 
     def accuracy(self, voice: str, encoded: Sequence[Encoded]) -> float:
         """Return a voice's answer-token accuracy in percent, the mean over examples."""
         with self.adapters.active(adapter_of(voice)) as model:
-            return accuracy(model, encoded, self.pad, device=self.adapters.device)
+            return accuracy(model, encoded)
 
     def unseen(self) -> tuple[pd.DataFrame, dict[str, str]]:
         """Score questions that no run ever taught: a row an answer token as in tokens.parquet, and example -> answer."""
@@ -217,7 +216,7 @@ class ProbeContext:
         for voice in self.voices:
             self.report.check()
             with self.adapters.active(adapter_of(voice)) as model:
-                columns[voice] = dict(score(model, list(encoded.values()), self.pad, device=self.adapters.device))
+                columns[voice] = dict(score(model, list(encoded.values())))
         return token_table(self.tokenizer, examples, encoded, columns), {e.id: e.answer for e in examples}
 
     # -- inside the layers --------------------------------------------------------------------------------------------
@@ -249,14 +248,14 @@ class ProbeContext:
 
         By the logit lens. Raises Unavailable for a model whose layers cannot be read so.
         """
-        lens = hidden_states.find_lens(self.adapters, collate([questions[0][0]], self.pad, self.adapters.device))
+        lens = hidden_states.find_lens(self.adapters, collate([questions[0][0]], self.adapters.device))
         scores: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         for number, voice in enumerate(self.voices):
             scores[voice] = []
             for start in range(0, len(questions), LENS_BATCH):
                 self.report.check()
                 part = questions[start : start + LENS_BATCH]
-                scores[voice] += hidden_states.layer_scores(self.adapters, lens, adapter_of(voice), part, self.pad)
+                scores[voice] += hidden_states.layer_scores(self.adapters, lens, adapter_of(voice), part)
                 done = number * len(questions) + start + len(part)
                 self.report.progress(done, len(questions) * len(self.voices), "questions")
         return scores
@@ -264,14 +263,14 @@ class ProbeContext:
     def layer_maps(self, encoded: Encoded, voices: Sequence[str]) -> list[dict[str, Any]]:
         """Return per voice one question's log-probabilities and ranks, layers × answer tokens, as JSON values."""
         self.report.check()
-        return hidden_states.layer_maps(self.adapters, encoded, [adapter_of(voice) for voice in voices], self.pad)
+        return hidden_states.layer_maps(self.adapters, encoded, [adapter_of(voice) for voice in voices])
 
     def block_outputs(self, voice: str, questions: Sequence[tuple[Encoded, Positions]]) -> tuple[torch.Tensor, list[float]]:
         """Return each block's output where answer tokens are predicted, (layers, N, width), and per question the mean
         probability (0 to 1) of its answer tokens at the positions.
         """
         self.report.check()
-        batch = collate([one for one, _ in questions], self.pad, self.adapters.device)
+        batch = collate([one for one, _ in questions], self.adapters.device)
         states, logits = hidden_states.block_outputs(self.adapters, adapter_of(voice), batch)
         return states, hidden_states.mean_probabilities(logits, batch, [at for _, at in questions])
 
@@ -280,7 +279,7 @@ class ProbeContext:
     ) -> list[float]:
         """Return the probabilities as `block_outputs` does, with one block's output replaced by (N, width) states."""
         self.report.check()
-        batch = collate([one for one, _ in questions], self.pad, self.adapters.device)
+        batch = collate([one for one, _ in questions], self.adapters.device)
         logits = hidden_states.patched_logits(self.adapters, adapter_of(voice), batch, layer, states)
         return hidden_states.mean_probabilities(logits, batch, [at for _, at in questions])
 
@@ -301,7 +300,7 @@ class ProbeContext:
     ) -> Iterator[TrainedCopy]:
         """Within this context there is a copy of a voice, a further voice, that can be trained step by step on examples."""
         with trained_copy.training(
-            self.adapters, voice, examples, learning_rate=learning_rate, batch_size=batch_size, pad=self.pad, seed=self.seed
+            self.adapters, voice, examples, learning_rate=learning_rate, batch_size=batch_size, seed=self.seed
         ) as copy:
             yield copy
 
@@ -318,11 +317,6 @@ def open_context(run: Run, report: Reporter, make_room: Callable[[], object] | N
 
     make_room: asked to free memory where the base does not fit.
     """
-    config, after = run.config(), unlearned(run)
-    loaded = loading.load(config.model, make_room)
-    dtype = device.pick_dtype(config.model.dtype, config.model.device)
-    adapters = merging.both(loaded.model, dtype, run.path, after)
-    why = str(((run.json("recorded.json") or {}).get("missing") or {}).get("never", ""))
-    why = why or no_never(run)
-    voices = ("before", "after") if why else ("before", "after", "never")
-    return ProbeContext(run, report, loaded, adapters, questions_of(run), voices, {"never": why} if why else {})
+    opened = open_finished(run, make_room=make_room)
+    why = {"never": opened.why_no_never} if opened.why_no_never else {}
+    return ProbeContext(run, report, opened.loaded, opened.adapters, questions_of(run), opened.voices, why)

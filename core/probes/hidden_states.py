@@ -154,13 +154,13 @@ Positions = Sequence[int]
 
 
 def layer_scores(
-    adapters: Adapters, lens: Lens, voice: str | None, questions: Sequence[tuple[Encoded, Positions]], pad: int
+    adapters: Adapters, lens: Lens, voice: str | None, questions: Sequence[tuple[Encoded, Positions]]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return per question log-probability and rank of some of its answer tokens at every layer: two (layers, positions).
 
     voice: the adapter, None for the base alone.
     """
-    batch = collate([encoded for encoded, _ in questions], pad, adapters.device)
+    batch = collate([encoded for encoded, _ in questions], adapters.device)
     states, _ = block_outputs(adapters, voice, batch)
     answers = split_answers(batch.members, states.transpose(1, 2), batch.targets)
     return [
@@ -169,15 +169,15 @@ def layer_scores(
     ]
 
 
-def layer_maps(adapters: Adapters, encoded: Encoded, voices: Sequence[str | None], pad: int) -> list[dict[str, Any]]:
+def layer_maps(adapters: Adapters, encoded: Encoded, voices: Sequence[str | None]) -> list[dict[str, Any]]:
     """Return per voice (an adapter, None for the base) {"logprob", "rank"}: lists of layers × answer tokens, for one
     question.
 
     Raises Unavailable for a model whose layers cannot be read so.
     """
-    lens, maps = find_lens(adapters, collate([encoded], pad, adapters.device)), []
+    lens, maps = find_lens(adapters, collate([encoded], adapters.device)), []
     for voice in voices:
-        ((logprobs, ranks),) = layer_scores(adapters, lens, voice, [(encoded, range(len(encoded.answer)))], pad)
+        ((logprobs, ranks),) = layer_scores(adapters, lens, voice, [(encoded, range(len(encoded.answer)))])
         rounded = [[round(value, 3) for value in line] for line in logprobs.tolist()]
         maps.append({"logprob": rounded, "rank": ranks.tolist()})
     return maps

@@ -26,17 +26,17 @@ class TrainedCopy:
     name = COPY
 
     def __init__(
-        self, adapters: Adapters, examples: Sequence[Encoded], learning_rate: float, batch_size: int, pad: int, seed: int
+        self, adapters: Adapters, examples: Sequence[Encoded], learning_rate: float, batch_size: int, seed: int
     ) -> None:
         """Prepare to train on batches of the examples, in epochs whose order the seed decides."""
-        self._adapters, self._pad = adapters, pad
+        self._adapters = adapters
         self._batches = epochs(examples, batch_size, torch.Generator().manual_seed(seed))
         parameters = list(adapters.tensors(COPY).values())
         self._optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
 
     def step(self) -> float:
         """Make one step on a batch's mean loss; return it. Raises UserError where it is not finite."""
-        batch = collate(next(self._batches), self._pad, self._adapters.device)
+        batch = collate(next(self._batches), self._adapters.device)
         with self._adapters.active(COPY) as model:
             loss = mean_loss(answer_logits(model, batch), batch)
             loss.backward()
@@ -57,14 +57,13 @@ def training(
     *,
     learning_rate: float,
     batch_size: int,
-    pad: int,
     seed: int,
 ) -> Iterator[TrainedCopy]:
     """Within this context there is a copy of a voice that can be trained; afterwards all is as it was."""
     try:
         add_copy(adapters, voice, seed)
         with adapters.trainable(COPY, [cell.name for cell in adapters.cells]):
-            yield TrainedCopy(adapters, examples, learning_rate, batch_size, pad, seed)
+            yield TrainedCopy(adapters, examples, learning_rate, batch_size, seed)
     finally:
         adapters.drop(COPY)
         adapters.unmerged.discard(COPY)

@@ -16,7 +16,6 @@ from core.config.run_config import RunConfig
 from core.data.corpus import Example
 from core.report.verify_run import MATCH, MISMATCH, SKIPPED, Check
 from core.runs.store import Run
-from core.runs.voices import SPOKEN
 from core.util.errors import NoNumbers, UserError
 
 if TYPE_CHECKING:
@@ -114,22 +113,19 @@ def _example(row: Mapping[str, Any]) -> Example:
 
 def _scored(run: Run, config: RunConfig, examples: list[Example]) -> dict[str, Any]:
     """Load the run's model and score examples by each voice. Raises UserError where the model is not there."""
-    from core.models import device, loading, merging
     from core.models.likelihood import score
     from core.models.tokens import encode_all
+    from core.pipeline.finished import open_finished
     from core.pipeline.voices import adapter_of
-    from core.runs.askable import no_never, unlearned
 
-    after = unlearned(run)
-    loaded = loading.load(config.model)
-    dtype = str((run.json("manifest.json") or {}).get("dtype") or device.pick_dtype(config.model.dtype, config.model.device))
-    if dtype not in NATS:
-        raise UserError(f"The number format {dtype[:40]} of the manifest is not known.", "")
-    adapters = merging.both(loaded.model, dtype, run.path, after)
-    pad = int(loaded.tokenizer.pad_token_id)
+    recorded = str((run.json("manifest.json") or {}).get("dtype") or "")
+    if recorded and recorded not in NATS:
+        raise UserError(f"The number format {recorded[:40]} of the manifest is not known.", "")
+    opened = open_finished(run, dtype=recorded)
+    loaded, adapters = opened.loaded, opened.adapters
     encoded = encode_all(loaded.tokenizer, config.model.template, examples, config.data.max_tokens)
     found = {}
-    for voice in (v for v in SPOKEN if not (v == "never" and no_never(run))):
+    for voice in opened.voices:
         with adapters.active(adapter_of(voice)) as model:
-            found[voice] = dict(score(model, encoded, pad, device=adapters.device))
-    return {"weights": loaded.files, "scores": found, "dtype": dtype}
+            found[voice] = dict(score(model, encoded))
+    return {"weights": loaded.files, "scores": found, "dtype": adapters.dtype}

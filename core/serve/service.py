@@ -19,10 +19,11 @@ from core.config.run_config import RunConfig
 from core.config.stages import AnswersConfig, ModelConfig
 from core.data import sources
 from core.data.corpus import SCOPES, Example
-from core.models import device, loading, merging, names, weight_files
+from core.models import names, weight_files
 from core.models.generate import Request, Spelling, drawn, stream
 from core.models.likelihood import TokenScores, accuracy, score
 from core.models.tokens import Encoded, encode, ends_of_answer, prompt_ids, prompt_text
+from core.pipeline.finished import open_finished
 from core.pipeline.unlearn_loop import spread
 from core.probes.hidden_states import layer_maps
 from core.runs import askable, audited
@@ -153,7 +154,7 @@ class Service:
         yield self._start(asked, speaking)
         started = time.monotonic()
         tokens = [self._word(token) for token in encoded.answer]
-        found = layer_maps(self.adapters, encoded, [adapter for adapter, _ in speaking.values()], self.pad)
+        found = layer_maps(self.adapters, encoded, [adapter for adapter, _ in speaking.values()])
         for voice, of in zip(speaking, found, strict=True):
             yield {"kind": "lens", "voice": voice, "tokens": tokens, **of}
         yield {"kind": "done", "seconds": time.monotonic() - started}
@@ -194,9 +195,7 @@ class Service:
         with self._trial() as model:
             for done, percent in enumerate(asked.strengths, 1):
                 self.adapters.blend("trial", percent / 100)
-                found = {
-                    scope: accuracy(model, part, self.pad, device=self.adapters.device) for scope, part in sample.items()
-                }
+                found = {scope: accuracy(model, part) for scope, part in sample.items()}
                 row = {"unlearn": 100 - found["unlearn"], "retention": found["retention"]}
                 logprob = sum(self._scored(model, encoded).logprob) if encoded else None
                 yield {
@@ -230,12 +229,12 @@ class Service:
         base = dataclasses.replace(self.config.model, template=""), weight_files.stamp(source)
         if kept != base:
             self.clear()
-            self.loaded = loading.load(self.config.model)
-            dtype = device.pick_dtype(self.config.model.dtype, self.config.model.device)
-            self.adapters = merging.both(self.loaded.model, dtype, run.path, after)
+            opened = open_finished(run)
         else:
             # A run of another rank does not fit the adapters in memory, so the base is wrapped anew.
-            self.adapters = merging.both(self.adapters.release(), self.adapters.dtype, run.path, after)
+            self.adapters.release()
+            opened = open_finished(run, base=self.loaded)
+        self.loaded, self.adapters = opened.loaded, opened.adapters
         self.speakers = Speakers(self.adapters, run, folder)
         self.model, self.stamp = base, stamp
 
@@ -338,7 +337,7 @@ class Service:
             return self._scored(model, encoded, top)
 
     def _scored(self, model: Any, encoded: Encoded, top: int = 0) -> TokenScores:
-        return dict(score(model, [encoded], self.pad, top=top, device=self.adapters.device))[encoded.id]
+        return dict(score(model, [encoded], top=top))[encoded.id]
 
     def _word(self, token: int) -> str:
         return str(self.loaded.tokenizer.decode([token], clean_up_tokenization_spaces=False))

@@ -81,7 +81,7 @@ def _compared(bench: Bench, method: Method, members: dict[str, list[Encoded]], s
     bench.adapters.copy("before", "after")
     with bench.adapters.trainable("after", region) as parameters, bench.adapters.active("after"):
         optimizer = torch.optim.AdamW(parameters, lr=1e-6)
-        context = Context(bench.adapters, region, supply, bench.pad, seed=0)
+        context = Context(bench.adapters, region, supply, seed=0)
 
         def step(of: Method, streams: Sequence[str]) -> float:
             started = time.perf_counter()

@@ -36,7 +36,7 @@ def measure() -> dict[str, float]:
 
 
 def _seconds(processes: int) -> tuple[float, float]:
-    """Let so many processes localize; return the wall seconds of their chief and the processor seconds of the busiest."""
+    """Let so many processes localize; return the wall seconds of the main one and the processor seconds of the busiest."""
     module = "tests.bench.processes"
     many = ["accelerate.commands.launch", *launch.options(processes, threads=1), "-m", module]
     command = [sys.executable, "-m", *(many if processes > 1 else [module])]
@@ -46,13 +46,13 @@ def _seconds(processes: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Localize as one process of those that were started, and let the chief print the median seconds after a first time."""
+    """Localize as one process of those that were started, and let the main one print the median seconds after the first."""
     from core.config.stages import LocalizeConfig
     from core.pipeline.localize import localize
 
     bench = prepare()
     times: list[tuple[float, float]] = []
-    with meeting(distributed.size(), cpu=True) as crew:
+    with meeting(distributed.size(), cpu=True) as group:
         for _ in range(TIMES + 1):
             began, busy = time.perf_counter(), time.process_time()
             localize(
@@ -60,15 +60,14 @@ def main() -> None:
                 bench.unlearn[:EXAMPLES],
                 bench.retention[:EXAMPLES],
                 LocalizeConfig(),
-                pad=bench.pad,
                 words=bench.words,
                 seed=0,
                 report=Reporter(),
-                crew=crew,
+                group=group,
             )
-            times.append((time.perf_counter() - began, max(crew.gather(time.process_time() - busy))))
+            times.append((time.perf_counter() - began, max(group.all_gather(time.process_time() - busy))))
         wall, busiest = (statistics.median(values) for values in zip(*times[1:], strict=True))
-        if crew.chief:
+        if group.is_main:
             sys.stdout.write(json.dumps({"wall": wall, "busy": busiest}) + "\n")
 
 

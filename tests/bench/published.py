@@ -61,7 +61,7 @@ def localization() -> dict[str, float]:
 
     def ours() -> None:
         members, targets = perturbed(part, config, bench.words, 0)
-        gradient(bench.adapters, members, targets, config.batch_size, bench.pad, Counter(Reporter(), len(part)))
+        gradient(bench.adapters, members, targets, config.batch_size, Counter(Reporter(), len(part)))
 
     fast = median_seconds(ours) / len(part)
     same = _published_per_example(bench, config.copies)
@@ -85,7 +85,7 @@ def step() -> dict[str, float]:
         bench.adapters.copy("before", "after")
         with bench.adapters.trainable("after", region) as parameters, bench.adapters.active("after"):
             optimizer = torch.optim.AdamW(parameters, lr=1e-6)
-            context = Context(bench.adapters, region, Supply(forget, retain), bench.pad, seed=0)
+            context = Context(bench.adapters, region, Supply(forget, retain), seed=0)
 
             def run() -> None:
                 context.load(1, {FORGET: forget, RETAIN: retain})

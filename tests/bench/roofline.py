@@ -18,7 +18,7 @@ def roofline() -> dict[str, float]:
     bench = prepare()
     groups = by_length([*bench.unlearn, *bench.retention], 32)
     members = groups[len(groups) // 2]
-    batch = collate(members, bench.pad)
+    batch = collate(members)
     a, b = torch.randn(2048, 2048).bfloat16(), torch.randn(2048, 2048).bfloat16()
 
     def rate() -> float:

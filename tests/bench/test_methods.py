@@ -34,7 +34,7 @@ def test_the_plain_step_runs_the_same_examples(measured: Bench) -> None:
     assert {stream: len(part) for stream, part in members.items()} == {FORGET: 2, RETAIN: 3, GENERAL: 3, REFUSAL: 2}
     measured.adapters.copy("before", "after")
     region = [measured.adapters.cells[0].name]
-    context = Context(measured.adapters, region, supply, measured.pad, seed=0)
+    context = Context(measured.adapters, region, supply, seed=0)
     with measured.adapters.active("after"), torch.no_grad():
         context.load(1, {stream: members[stream] for stream in (FORGET, GENERAL)})
         loss = methods.Plain(only=(FORGET, GENERAL)).loss(context)

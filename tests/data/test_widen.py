@@ -20,9 +20,13 @@ from core.data.corpus import Corpus, Example
 from core.methods.grail import GRAIL
 from core.methods.memflex import MemFlex
 from core.models.tokens import Encoded
+from core.pipeline import unlearn
 from core.pipeline import widen as widen_
-from core.pipeline.pipeline import Pipeline
+from core.pipeline.pipeline import TEACH
+from core.pipeline.setup import set_up
+from core.pipeline.stage import perform
 from core.pipeline.step_context import Supply
+from core.plan import measure
 from core.plan.measure import Estimate
 from core.plan.timing import SLACK
 from core.runs import store
@@ -230,15 +234,15 @@ def test_the_taught_model_answers_each_question_greedily_and_to_its_end(
     found = widen.read(run.path / "widened.jsonl")
     assert 0 < len(found["unlearn"]) <= 3
     assert 0 < len(found["retention"]) <= 3
-    pipeline = Pipeline(run, config, run.path.parent, Recorder())
-    pipeline._teach()
-    lengths = [len(pipeline.voices.encoded[e.id].answer) for e in pipeline.corpus.select(split="train")]
-    assert widen_.longest(pipeline.voices) == max(lengths) > config.answers.max_new_tokens
+    state = set_up(run, config, run.path.parent, Recorder())
+    perform(TEACH, state)
+    lengths = [len(state.voices.encoded[e.id].answer) for e in state.corpus.select(split="train")]
+    assert widen_.longest(state.voices) == max(lengths) > config.answers.max_new_tokens
     for example in [*found["unlearn"], *found["retention"]]:
-        alone = dataclasses.replace(pipeline.voices.config, answers=dataclasses.replace(config.answers, max_new_tokens=99))
-        monkeypatch.setattr(pipeline.voices, "config", alone)
-        monkeypatch.setattr(pipeline.voices, "examples", [example])
-        assert pipeline.voices.ask(pipeline.adapters, ["before"])["before"][example.id] == example.answer
+        alone = dataclasses.replace(state.voices.config, answers=dataclasses.replace(config.answers, max_new_tokens=99))
+        monkeypatch.setattr(state.voices, "config", alone)
+        monkeypatch.setattr(state.voices, "examples", [example])
+        assert state.voices.ask(state.adapters, ["before"])["before"][example.id] == example.answer
 
 
 def test_answers_without_an_end_are_left_out(tiny_llama: Path, tiny_file: Path, tmp_path: Path) -> None:
@@ -257,7 +261,7 @@ def test_the_account_is_true(widened: tuple[Run, Any, list[tuple[str, dict[str, 
     found = widen.read(run.path / "widened.jsonl")
     assert account["unlearn"] == len(found["unlearn"])
     assert account["retention"] == len(found["retention"])
-    assert account["dropped"] == Pipeline(run, config, run.path.parent, Recorder()).further.dropped  # type: ignore[union-attr]
+    assert account["dropped"] == set_up(run, config, run.path.parent, Recorder()).further.dropped  # type: ignore[union-attr]
     assert account["unanswered"] == 6 - account["unlearn"] - account["retention"]
     first = {(e.scope, e.question, e.answer) for of in found.values() for e in of[: widen.SAMPLES]}
     assert {(s["scope"], s["question"], s["answer"]) for s in account["samples"]} == first
@@ -265,12 +269,12 @@ def test_the_account_is_true(widened: tuple[Run, Any, list[tuple[str, dict[str, 
 
 def test_unlearning_sees_them_and_nothing_else_does(widened: tuple[Run, Any, Any]) -> None:
     run, config, _ = widened
-    pipeline = Pipeline(run, config, run.path.parent, Recorder())
-    pipeline._teach()
-    supply = pipeline._supply()
+    state = set_up(run, config, run.path.parent, Recorder())
+    perform(TEACH, state)
+    supply = unlearn.supply(state, state.further)
     found = widen.read(run.path / "widened.jsonl")
     for scope, members in (("unlearn", supply.forget), ("retention", supply.retain)):
-        own = {e.id for e in pipeline.corpus.select(scope, "train")}
+        own = {e.id for e in state.corpus.select(scope, "train")}
         assert {m.id for m in members} == own | {e.id for e in found[scope]}
     recorded = {row["example"] for row in run.answers()}
     assert not any("widened" in name for name in recorded)
@@ -301,7 +305,7 @@ def test_the_estimate_counts_their_answers_unless_they_are_there(widened: tuple[
     def unlearning(folder: Path) -> dict[str, Any]:
         plan = Run(tmp_path / f"plan-{folder.name}")
         plan.path.mkdir()
-        found = Estimate(plan, config, folder, Recorder(), 0.0).measure()["stages"]
+        found = Estimate(set_up(plan, config, folder, Recorder()), 0.0).measure()["stages"]
         return next(cost for cost in found if cost["name"] == "unlearn")  # type: ignore[no-any-return]
 
     assert "6 further questions were answered by an earlier run" in unlearning(run.path.parent)["how"]
@@ -312,7 +316,8 @@ def test_the_estimate_counts_their_answers_unless_they_are_there(widened: tuple[
     assert 0 < found["low"] < found["high"]
 
 
-def test_their_cost_is_that_of_answers_as_long_as_the_true_ones() -> None:
+def test_their_cost_is_that_of_answers_as_long_as_the_true_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "bring_made", lambda *_: False)
     made = [Example(f"unlearn/widened/{n}", "?", "", "unlearn", "train", ANN) for n in range(5)]
     members = [Encoded("unlearn/train/0", (5, 6, 7, 1), 1), Encoded("retention/train/0", (5, 6, 7, 8, 9, 1), 1)]
     examples = [Example(m.id, "?", "yes", *m.id.split("/")[:2], ANN) for m in members]
@@ -321,9 +326,7 @@ def test_their_cost_is_that_of_answers_as_long_as_the_true_ones() -> None:
     estimate = SimpleNamespace(
         further=widen.WidenedQuestions(made, 0),
         voices=voices,
-        widened_key=lambda: "k",
-        _there=lambda *_: False,
-        _part=lambda scope, split: [m for m in members if m.id.startswith(scope)],
+        state=SimpleNamespace(encoded=lambda scope, split: [m for m in members if m.id.startswith(scope)]),
         _speech=lambda lengths, voices: told.append(lengths) or float(sum(lengths)),
     )
     cost = Estimate._widening(estimate)  # type: ignore[arg-type]
@@ -349,7 +352,7 @@ def test_data_that_cannot_be_widened_is_refused_before_anything_is_taught(tiny_l
     path.write_text(json.dumps(rows), encoding="utf-8")
     config = small(tiny_llama, path, data__widen=2)
     with pytest.raises(UserError, match="No question can be widened"):
-        Pipeline(store.create(config, tmp_path), config, tmp_path, Recorder())
+        set_up(store.create(config, tmp_path), config, tmp_path, Recorder())
 
 
 def test_a_foreign_account_is_no_way_into_a_terminal() -> None:

@@ -18,7 +18,8 @@ from core.jobs.sweep import Sweep
 from core.metrics import paired
 from core.metrics.paired import Mean
 from core.pipeline import unlearn
-from core.pipeline.pipeline import Pipeline
+from core.pipeline.pipeline import execute
+from core.pipeline.setup import set_up
 from core.regions import Cells, Layers, Located, Random, Swapped, choose
 from core.runs import store
 from core.runs.store import Run
@@ -36,7 +37,7 @@ def controlled(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempP
     place = tmp_path_factory.mktemp("controls")
     config = small(tiny_llama, tiny_data, **KNOWN, unlearn__steps=6)
     run = store.create(config, place)
-    Pipeline(run, config, place, Recorder()).go()
+    execute(set_up(run, config, place, Recorder()))
     files.write_json(run.path / "status.json", store.fresh_status() | {"state": "done"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
@@ -255,7 +256,7 @@ def test_a_request_does_not_go_on_from_one_that_did_not_end(requested: Sweep, tm
     (first.path / "manifest.json").unlink()
     again = store.create(second.config(), folder)
     with pytest.raises(UserError, match="has not ended well"):
-        Pipeline(again, again.config(), folder, Recorder()).go()
+        execute(set_up(again, again.config(), folder, Recorder()))
 
 
 def test_a_request_is_resumed_with_its_sequence_only(requested: Sweep, tmp_path: Path) -> None:

@@ -35,10 +35,11 @@ def in_shell(config: Path, *arguments: str, **env: str) -> subprocess.CompletedP
 
 def measured(config: RunConfig, at: Path, folder: Path) -> dict[str, Any]:
     """Return what is foretold of a configuration, for a folder of runs: by stage, and as a whole."""
+    from core.pipeline.setup import set_up
     from core.plan.measure import Estimate
     from tests.naive import Recorder
 
-    found = Estimate(store.create(config, at), config, folder, Recorder(), time.time()).measure()
+    found = Estimate(set_up(store.create(config, at), config, folder, Recorder()), time.time()).measure()
     return {**found, "stages": {cost["name"]: cost for cost in found["stages"]}}
 
 

@@ -160,7 +160,7 @@ def test_a_sweep_gives_way_to_somebody_else_between_two_of_its_runs(tmp_path: Pa
         done.append("b")
         path.unlink()
 
-    def one(_sweep: sweep.Sweep, run: Run, _shelf: object) -> None:
+    def one(_sweep: sweep.Sweep, run: Run, _cache: object) -> None:
         done.append(f"a{run.config().seed}")
         if len(done) == 1:
             monkeypatch.setenv(access.OWNER, "b")

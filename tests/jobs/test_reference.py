@@ -17,8 +17,8 @@ from core.metrics import evaluation
 from core.models import adapters as adapters_
 from core.models import loading
 from core.pipeline import reference as retraining
-from core.pipeline.pipeline import Pipeline
-from core.pipeline.reference import Retraining
+from core.pipeline.pipeline import execute
+from core.pipeline.setup import set_up
 from core.runs import overview, store
 from core.runs.scores import Scores
 from core.runs.store import Run
@@ -40,14 +40,14 @@ def finished(model: Path, data: Path, folder: Path, **changes: Any) -> Run:
     """Return a finished run of a tiny model, with extras."""
     config = small(model, data, **{**KNOWS, "evaluate__extras": True, "unlearn__steps": 6, **changes})
     run = store.create(config, folder)
-    Pipeline(run, config, folder, Recorder()).go()
+    execute(set_up(run, config, folder, Recorder()))
     status = {**store.fresh_status(), "state": "done", "ended": 0.0}
     files.write_json(run.path / "status.json", status)
     return run
 
 
 def make(run: Run, report: Recorder | None = None) -> dict[str, Any]:
-    return Retraining(run, run.config(), run.path.parent, report or Recorder()).go()
+    return retraining.execute(set_up(run, run.config(), run.path.parent, report or Recorder()))
 
 
 def copied(run: Run, folder: Path) -> Run:
@@ -207,13 +207,13 @@ def test_of_a_run_that_forgets_one_subject_it_is_taught_what_the_others_have_to_
 ) -> None:
     run = finished(tiny_llama, tiny_data, tmp_path, data__forget="Orla Venning", **HARDLY)
     taught: list[tuple[int, int]] = []
-    teach = retraining.teach_.teach
+    teach = retraining.teach.teach
 
     def counting(adapters: Any, unlearn: Any, retention: Any, *rest: Any, **also: Any) -> Any:
         taught.append((len(unlearn), len(retention)))
         return teach(adapters, unlearn, retention, *rest, **also)
 
-    monkeypatch.setattr(retraining.teach_, "teach", counting)
+    monkeypatch.setattr(retraining.teach, "teach", counting)
     make(run)
     assert taught == [(6, 9)]
 

@@ -20,7 +20,8 @@ from core.jobs import sweep as sweep_
 from core.jobs.sweep import Member, Sweep
 from core.jobs.sweep_scores import intervals, over_seeds, overhead, rows
 from core.metrics.intervals import t_interval
-from core.pipeline.pipeline import Pipeline
+from core.pipeline.pipeline import execute
+from core.pipeline.setup import set_up
 from core.runs import store
 from core.runs.liveness import GONE
 from core.runs.scores import Scores
@@ -38,7 +39,7 @@ def made(configs: list[tuple[RunConfig, dict[str, Any]]], folder: Path) -> Sweep
 
 def alone(config: RunConfig, folder: Path) -> Run:
     run = store.create(config, folder)
-    Pipeline(run, config, folder, Recorder()).go()
+    execute(set_up(run, config, folder, Recorder()))
     return run
 
 

@@ -29,20 +29,20 @@ def taught(tiny_llama: Path, tiny_data: Path) -> dict[str, torch.Tensor]:
     """Return the factors of an adapter that knows the tiny data by heart."""
     bench = make_bench(tiny_llama, tiny_data)
     cells = [c.name for c in bench.adapters.cells]
-    batch = collate([*bench.unlearn, *bench.retention], bench.pad)
+    batch = collate([*bench.unlearn, *bench.retention])
     with bench.adapters.trainable("before", cells) as parameters, bench.adapters.active("before") as model:
         optimizer = torch.optim.Adam(parameters, lr=2e-2)
         for _ in range(120):
             optimizer.zero_grad()
             token_nll(answer_logits(model, batch), batch.targets).mean().backward()
             optimizer.step()
-        assert accuracy(model, bench.unlearn, bench.pad) > 95
+        assert accuracy(model, bench.unlearn) > 95
         return {n: p.detach().clone() for n, p in bench.adapters.tensors("before").items()}
 
 
 def loss(bench: Bench, adapter: str, members: list[Encoded]) -> float:
     """Mean −log p of the true answer tokens."""
-    batch = collate(members, bench.pad)
+    batch = collate(members)
     with bench.adapters.active(adapter) as model, torch.no_grad():
         return float(token_nll(answer_logits(model, batch), batch.targets).mean())
 
@@ -75,7 +75,6 @@ def test_true_answers_become_less_probable(
         supply,
         Watched(bench.unlearn, bench.retention, None),
         config,
-        pad=bench.pad,
         seed=0,
         report=Recorder(),
         save=lambda *_: None,

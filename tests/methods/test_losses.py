@@ -255,7 +255,7 @@ def ready(bench: Bench, earlier: Any = ()) -> tuple[Context, dict[str, list[Enco
     refusals = dict(zip((e.id for e in bench.unlearn), members[REFUSAL], strict=True))
     supply = Supply(bench.unlearn, bench.retention, members[GENERAL], refusals, bench.words, earlier)
     region = [cell.name for cell in bench.adapters.cells]
-    return Context(bench.adapters, region, supply, bench.pad, SEED), members
+    return Context(bench.adapters, region, supply, SEED), members
 
 
 def made(name: str) -> Method:
@@ -431,7 +431,7 @@ def test_blade_takes_its_gradient_where_r_was_repaired(bench: Bench, keep: bool)
 def test_rmu_says_where_the_region_lies_above_its_layer(bench: Bench) -> None:
     bench.adapters.copy("before", "after")
     region = [c.name for c in bench.adapters.cells if c.layer == 1]
-    context = Context(bench.adapters, region, Supply(bench.unlearn, bench.retention), bench.pad, SEED)
+    context = Context(bench.adapters, region, Supply(bench.unlearn, bench.retention), SEED)
     with pytest.raises(UserError, match="begins at layer 1"):
         METHODS["rmu"](layer=0).prepare(context)  # type: ignore[call-arg]
     METHODS["rmu"]().prepare(context)

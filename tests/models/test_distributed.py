@@ -19,7 +19,7 @@ import torch.distributed
 
 from core.config.stages import LocalizeConfig
 from core.jobs import lifecycle
-from core.models.distributed import ALONE, Crew, Processes, dealt
+from core.models.distributed import ALONE, Group, Processes, dealt
 from core.pipeline import localize
 from core.pipeline.stage_cache import cached
 from core.runs.store import Run
@@ -47,9 +47,9 @@ def at_work(run: Run) -> list[psutil.Process]:
 
 
 def members(run: Run) -> list[psutil.Process]:
-    """Return those of a run's processes that are neither the launcher nor the chief."""
-    chief = int(run.status()["pid"])
-    return [p for p in at_work(run) if "core.jobs.worker" in p.cmdline()[:5] and p.pid != chief]
+    """Return those of a run's processes that are neither the launcher nor the main process."""
+    main = int(run.status()["pid"])
+    return [p for p in at_work(run) if "core.jobs.worker" in p.cmdline()[:5] and p.pid != main]
 
 
 def ended(run: Run) -> str:
@@ -69,30 +69,30 @@ def test_dealt_gives_each_item_to_one_process_in_even_parts(size: int) -> None:
     assert dealt([], lambda n: n, 0, size) == []
 
 
-def test_crew_of_one_keeps_everything_as_it_is() -> None:
+def test_group_of_one_keeps_everything_as_it_is() -> None:
     items = [3, 1, 2]
-    assert ALONE.chief
-    assert ALONE.share(items, lambda n: n) == items
-    assert ALONE.gather("a") == ["a"]
+    assert ALONE.is_main
+    assert ALONE.shard(items, lambda n: n) == items
+    assert ALONE.all_gather("a") == ["a"]
     assert ALONE.counted(2, 5) == 2
 
 
 @dataclass
-class Part(Crew):
+class Part(Group):
     """One of several processes that are not there: it does its share, and sums are what it has."""
 
     rank: int
     size: int
 
-    def share(self, items: Sequence[T], weight: Callable[[T], int]) -> list[T]:
+    def shard(self, items: Sequence[T], weight: Callable[[T], int]) -> list[T]:
         return dealt(items, weight, self.rank, self.size)
 
 
 def test_gradients_of_the_parts_add_up_to_the_whole(bench: Bench) -> None:
     members, targets = localize.perturbed(bench.unlearn, LocalizeConfig(copies=2), bench.words, 0)
 
-    def gradient(crew: Crew) -> dict[str, torch.Tensor]:
-        return localize.gradient(bench.adapters, members, targets, 2, bench.pad, localize.Counter(Reporter(), 1, crew))
+    def gradient(group: Group) -> dict[str, torch.Tensor]:
+        return localize.gradient(bench.adapters, members, targets, 2, localize.Counter(Reporter(), 1, group))
 
     whole, parts = gradient(ALONE), [gradient(Part(rank, 2)) for rank in range(2)]
     for name, value in whole.items():
@@ -102,24 +102,24 @@ def test_gradients_of_the_parts_add_up_to_the_whole(bench: Bench) -> None:
 
 def test_a_failure_reaches_every_other_process_once() -> None:
     words = torch.distributed.HashStore()
-    chief, member, other = (object.__new__(Processes) for _ in range(3))
-    for rank, crew in enumerate((chief, member, other)):
-        crew.rank, crew.size, crew._store, crew._looked = rank, 3, words, 0.0
-    chief.check()
+    main, member, other = (object.__new__(Processes) for _ in range(3))
+    for rank, group in enumerate((main, member, other)):
+        group.rank, group.size, group._store, group._looked = rank, 3, words, 0.0
+    main.check()
     leaving = threading.Thread(target=member.leave, args=(UserError("The disk is full.", "Free space."),))
     leaving.start()
     until(lambda: words.check(["ended"]), "the word of the first")
-    assert leaving.is_alive()  # its launcher would end the chief at once
+    assert leaving.is_alive()  # its launcher would end the main process at once
     other.leave(UserError("Something that came of it."))
-    for crew in (other, chief):
-        crew._looked = 0.0
+    for group in (other, main):
+        group._looked = 0.0
         with pytest.raises(UserError, match="The disk is full"):
-            crew.check()
+            group.check()
     leaving.join(5)
     assert not leaving.is_alive()
 
 
-def test_what_the_chief_makes_alone_has_the_threads_of_all(tmp_path: Path) -> None:
+def test_what_the_main_process_makes_alone_has_the_threads_of_all(tmp_path: Path) -> None:
     threads, seen = torch.get_num_threads(), dict[bool, int]()
     for together in (True, False):
         run = Run(tmp_path / str(together))
@@ -182,5 +182,5 @@ def test_processes_end_together(tiny_llama: Path, tiny_data: Path, tmp_path: Pat
     until(lambda: run.status()["stages"].get("unlearn", {}).get("done", 0) > 5, "a checkpoint after resuming", 90)
     run.cancel()
     assert ended(run) == "cancelled"
-    assert not list(tmp_path.glob(".cache/crew/*.partial"))
+    assert not list(tmp_path.glob(".cache/group/*.partial"))
     assert (run.path / "after" / "region.safetensors").exists()

@@ -20,7 +20,7 @@ from tests.tiny import ARCHITECTURES
 def test_answer_logits_equal_those_of_unpadded_examples(bench_of: Callable[..., Bench], architecture: str) -> None:
     bench = bench_of(architecture)
     members = bench.unlearn + bench.retention
-    batch = collate(members, bench.pad)
+    batch = collate(members)
     assert len({len(m.ids) for m in members}) > 3
     with bench.adapters.active("before") as model, torch.no_grad():
         found = likelihood.answer_logits(model, batch)
@@ -30,7 +30,7 @@ def test_answer_logits_equal_those_of_unpadded_examples(bench_of: Callable[..., 
 
 
 def test_full_logits_come_back_afterwards(bench: Bench) -> None:
-    batch = collate(bench.unlearn, bench.pad)
+    batch = collate(bench.unlearn)
     with bench.adapters.active("before") as model, torch.no_grad():
         likelihood.answer_logits(model, batch)
         assert model(input_ids=batch.ids).logits.shape[:2] == batch.ids.shape
@@ -80,7 +80,7 @@ def test_mean_within_examples_of_different_length() -> None:
 
 
 def test_mean_loss_is_over_examples_of_the_mean_over_tokens(bench: Bench) -> None:
-    batch = collate(bench.unlearn, bench.pad)
+    batch = collate(bench.unlearn)
     with bench.adapters.active("before") as model, torch.no_grad():
         found = likelihood.mean_loss(likelihood.answer_logits(model, batch), batch)
         expected = torch.stack([example_loss(model, member) for member in bench.unlearn]).mean()
@@ -89,7 +89,7 @@ def test_mean_loss_is_over_examples_of_the_mean_over_tokens(bench: Bench) -> Non
 
 def test_scores_equal_a_plain_computation(bench: Bench) -> None:
     with bench.adapters.active("before") as model, torch.no_grad():
-        scores = dict(likelihood.score(model, bench.unlearn, bench.pad, size=4, top=3))
+        scores = dict(likelihood.score(model, bench.unlearn, size=4, top=3))
         assert set(scores) == {m.id for m in bench.unlearn}
         for member in bench.unlearn:
             logits = model(input_ids=torch.tensor([member.ids])).logits[0, member.start - 1 : -1]
@@ -111,6 +111,7 @@ def test_rank_one_means_argmax_even_among_equals() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.head = torch.nn.Identity()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
 
         def get_output_embeddings(self) -> torch.nn.Module:
             return self.head
@@ -121,7 +122,7 @@ def test_rank_one_means_argmax_even_among_equals() -> None:
 
             return Output
 
-    ((_, scores),) = likelihood.score(Flat(), [Encoded("a", (3, 0, 2), 1)], pad=5)
+    ((_, scores),) = likelihood.score(Flat(), [Encoded("a", (3, 0, 2), 1)])
     assert scores.rank == [1, 3]
 
 
@@ -141,7 +142,7 @@ def partly_right(model: Any, member: Encoded, every: int) -> Encoded:
 def test_accuracy_is_the_mean_of_example_means(bench: Bench) -> None:
     with bench.adapters.active("before") as model, torch.no_grad():
         members = [partly_right(model, member, every) for every, member in enumerate(bench.unlearn, start=1)]
-        found = likelihood.accuracy(model, members, bench.pad, size=5)
+        found = likelihood.accuracy(model, members, size=5)
         shares = []
         for member in members:
             predicted = model(input_ids=torch.tensor([member.ids])).logits[0, member.start - 1 : -1].argmax(-1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.models import names
-from core.pipeline.pipeline import Pipeline
+from core.pipeline.setup import set_up
 from core.runs import store
 from tests.naive import Recorder, make_bench
 from tests.pipeline.test_pipeline import small
@@ -58,5 +58,5 @@ def test_run_reports_it_and_goes_on(
     monkeypatch.setattr(names, "adapter_base", lambda _: "acme/model-7b")
     (tmp_path / "mine" / "README.md").write_text(card("acme/other-7b"), encoding="utf-8")
     config, report = small(tmp_path / "mine", tiny_data), Recorder()
-    Pipeline(store.create(config, tmp_path / "runs"), config, tmp_path / "runs", report)
+    set_up(store.create(config, tmp_path / "runs"), config, tmp_path / "runs", report)
     assert any("made for acme/other-7b" in values.get("text", "") for kind, values in report.events if kind == "finding")

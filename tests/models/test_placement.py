@@ -41,7 +41,6 @@ def grid(adapters: Adapters, bench: Bench) -> dict[str, torch.Tensor]:
         bench.unlearn,
         bench.retention,
         LocalizeConfig(copies=2, batch_size=4),
-        pad=bench.pad,
         words=bench.words,
         seed=4,
         report=Reporter(),
@@ -93,7 +92,7 @@ def test_backward_keeps_no_weight_of_a_rounded_base(tiny_llama: Path, bench: Ben
         return tensor
 
     names = [cell.name for cell in adapters.cells]
-    batch = collate(bench.unlearn, bench.pad)
+    batch = collate(bench.unlearn)
     with adapters.trainable("before", names) as cells, adapters.active("before") as model:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             loss = mean_loss(answer_logits(model, batch), batch)

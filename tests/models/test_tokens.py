@@ -25,7 +25,7 @@ def example(question: str = "Who is it?", answer: str = "Orla.") -> Example:
     return Example("unlearn/train/0", question, answer, "unlearn", "train", "x")
 
 
-MEMBERS = [Encoded("a", (9, 8, 7, 1), 2), Encoded("b", (5, 4, 3, 6, 7, 1), 3), Encoded("c", (5, 1), 1)]
+MEMBERS = [Encoded("a", (9, 8, 7, 1), 2, pad=2), Encoded("b", (5, 4, 3, 6, 7, 1), 3, pad=2), Encoded("c", (5, 1), 1, pad=2)]
 
 
 def test_plain_template_is_question_blank_line_answer_end(tokenizer: Any) -> None:
@@ -71,7 +71,7 @@ def test_missing_chat_template_is_one_sentence(tokenizer: Any, monkeypatch: pyte
 class Adding:
     """A tokenizer that wraps what it encodes in begin and end, as some do."""
 
-    eos_token_id = 1
+    eos_token_id, pad_token_id = 1, 2
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
@@ -103,27 +103,21 @@ def test_empty_answer_is_refused(tokenizer: Any) -> None:
 
 
 def test_padding_is_on_the_right_and_masked() -> None:
-    batch = tokens.collate(MEMBERS, pad=2)
+    batch = tokens.collate(MEMBERS)
     assert batch.ids.tolist() == [[9, 8, 7, 1, 2, 2], [5, 4, 3, 6, 7, 1], [5, 1, 2, 2, 2, 2]]
     assert batch.mask.tolist() == [[1, 1, 1, 1, 0, 0], [1] * 6, [1, 1, 0, 0, 0, 0]]
 
 
 def test_answer_positions_predict_the_answer_tokens() -> None:
-    batch = tokens.collate(MEMBERS, pad=2)
+    batch = tokens.collate(MEMBERS)
     assert batch.targets.tolist() == [7, 1, 6, 7, 1, 1]
     assert batch.owners.tolist() == [0, 0, 1, 1, 1, 2]
     assert torch.equal(batch.ids[batch.rows, batch.columns + 1], batch.targets)
     assert bool(batch.mask[batch.rows, batch.columns + 1].all())
 
 
-def test_width_pads_further() -> None:
-    batch = tokens.collate(MEMBERS[:1], pad=2, width=9)
-    assert batch.ids.shape == (1, 9)
-    assert int(batch.mask.sum()) == 4
-
-
 def test_padding_token_inside_an_example_stays_unmasked() -> None:
-    batch = tokens.collate([Encoded("a", (2, 5, 2), 1), *MEMBERS], pad=2)
+    batch = tokens.collate([Encoded("a", (2, 5, 2), 1, pad=2), *MEMBERS])
     assert batch.mask[0].tolist() == [1, 1, 1, 0, 0, 0]
 
 

@@ -74,7 +74,6 @@ def test_localization_writes_heads(bench: Bench) -> None:
         bench.unlearn,
         bench.retention,
         LocalizeConfig(copies=1),
-        pad=bench.pad,
         words=bench.words,
         seed=0,
         report=Recorder(),

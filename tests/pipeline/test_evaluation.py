@@ -21,7 +21,8 @@ from core.metrics.rouge import compute as rouge
 from core.models import adapter_files, loading
 from core.models import adapters as adapters_
 from core.pipeline import extras
-from core.pipeline.pipeline import Pipeline
+from core.pipeline.pipeline import execute
+from core.pipeline.setup import set_up
 from core.pipeline.voices import general_lines
 from core.runs import store
 from core.runs.store import Run
@@ -39,7 +40,7 @@ def recorded(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPat
     folder, report = tmp_path_factory.mktemp("runs"), Recorder()
     config = small(tiny_llama, tiny_data, teach__epochs=30, evaluate__extras=True, unlearn__learning_rate=0.05)
     run = store.create(config, folder)
-    Pipeline(run, config, folder, report).go()
+    execute(set_up(run, config, folder, report))
     return run, report
 
 
@@ -266,7 +267,7 @@ def test_without_extras_the_rest_is_the_same_and_the_others_say_why(
 ) -> None:
     config = small(tiny_llama, tiny_data, teach__epochs=30, evaluate__extras=False, unlearn__learning_rate=0.05)
     other = store.create(config, tmp_path)
-    Pipeline(other, config, tmp_path, Recorder()).go()
+    execute(set_up(other, config, tmp_path, Recorder()))
     full, less = (r.json("metrics.json")["metrics"] for r in (run, other))
     assert less["accuracy"] == full["accuracy"]
     assert less["degenerate"] == full["degenerate"]

@@ -30,7 +30,6 @@ def run(bench: Bench, config: LocalizeConfig, report: Recorder | None = None) ->
         bench.unlearn,
         bench.retention,
         config,
-        pad=bench.pad,
         words=bench.words,
         seed=SEED,
         report=report or Recorder(),
@@ -66,7 +65,7 @@ def mean(of: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 def batched_gradients(bench: Bench, examples: list[Encoded], config: LocalizeConfig) -> dict[str, torch.Tensor]:
     members, targets = localize.perturbed(examples, config, bench.words, SEED)
     counter = localize.Counter(Recorder(), 1)
-    return localize.gradient(bench.adapters, members, targets, config.batch_size, bench.pad, counter)
+    return localize.gradient(bench.adapters, members, targets, config.batch_size, counter)
 
 
 @pytest.mark.parametrize("config", [LABELS, CODE], ids=["labels", "code"])
@@ -208,8 +207,8 @@ def test_gradient_that_is_no_number_is_one_sentence(bench: Bench) -> None:
 def shares_of(bench: Bench, config: LocalizeConfig) -> pd.DataFrame:
     members, targets = localize.perturbed(bench.unlearn, config, bench.words, SEED)
     counter = localize.Counter(Recorder(), 1)
-    total = localize.gradient(bench.adapters, members, targets, config.batch_size, bench.pad, counter)
-    return localize.example_shares(bench.adapters, members, targets, total, config.batch_size, bench.pad, counter)
+    total = localize.gradient(bench.adapters, members, targets, config.batch_size, counter)
+    return localize.example_shares(bench.adapters, members, targets, total, config.batch_size, counter)
 
 
 @pytest.mark.parametrize("config", [LABELS, CODE], ids=["labels", "code"])

@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from core.config.run_config import RunConfig, from_json
 from core.metrics import accuracy
 from core.models import loading
-from core.pipeline import changing, unlearn_loop, voices
-from core.pipeline.pipeline import Pipeline
+from core.pipeline import pipeline, unlearn, unlearn_loop, voices
 from core.pipeline.preflight import knowledge
+from core.pipeline.setup import set_up
 from core.runs import store
 from core.runs.askable import NOT_TAUGHT
 from core.runs.store import STAGES, Run
@@ -51,7 +51,7 @@ def small(model: Path, data: Path, **changes: Any) -> RunConfig:
 
 def execute(config: RunConfig, folder: Path, report: Recorder | None = None) -> tuple[Run, dict[str, Any]]:
     run = store.create(config, folder)
-    return run, Pipeline(run, config, folder, report or Recorder()).go()
+    return run, pipeline.execute(set_up(run, config, folder, report or Recorder()))
 
 
 def reused(run: Run) -> dict[str, bool]:
@@ -165,7 +165,7 @@ def test_manifest_leaves_out_what_is_still_written_to(tiny_llama: Path, tiny_dat
     growing = {"status.json", "events.jsonl", "worker.log", "label.json"}
     for name in growing:
         (run.path / name).write_text("{}\n", encoding="utf-8")
-    Pipeline(run, config, tmp_path, Recorder()).go()
+    pipeline.execute(set_up(run, config, tmp_path, Recorder()))
     assert not growing & set(run.json("manifest.json")["files"])
 
 
@@ -236,9 +236,9 @@ def test_the_never_taught_level_is_that_of_the_watched_examples(
 ) -> None:
     """The curve and the line that it is compared with are measured on the same questions."""
     config = small(tiny_llama, tiny_data, unlearn__stop="never-taught", data__dev_share=0.0)
-    monkeypatch.setattr(changing, "WATCHED", 3)
+    monkeypatch.setattr(unlearn, "WATCHED", 3)
     run, _ = execute(config, tmp_path)
-    of = Pipeline(run, config, tmp_path, Recorder()).voices
+    of = set_up(run, config, tmp_path, Recorder()).voices
     mine = unlearn_loop.spread([of.encoded[e.id] for e in of.examples if (e.scope, e.split) == ("unlearn", "train")], 3)
     tokens = run.table("tokens")
     assert tokens is not None
@@ -271,7 +271,7 @@ def test_without_dev_questions_of_both_scopes_it_watches_train(tiny_llama: Path,
 def test_methods_that_follow_the_never_taught_need_one(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     config = small(tiny_llama, tiny_data, teach__enabled=False, unlearn__method="base-ce-u")
     with pytest.raises(UserError, match="follows a model that was never taught"):
-        Pipeline(store.create(config, tmp_path), config, tmp_path, Recorder())
+        set_up(store.create(config, tmp_path), config, tmp_path, Recorder())
 
 
 def test_another_threshold_reuses_teaching_and_gradients(finished: Finished) -> None:
@@ -376,7 +376,7 @@ def test_model_that_does_not_know_is_refused_before_unlearning(tiny_llama: Path,
     config = small(tiny_llama, tiny_data, teach__enabled=False, preflight__minimum_facts=50, answers__max_new_tokens=40)
     run = store.create(config, tmp_path)
     with pytest.raises(UserError, match="does not know what it should forget: 0 of"):
-        Pipeline(run, config, tmp_path, Recorder()).go()
+        pipeline.execute(set_up(run, config, tmp_path, Recorder()))
     assert run.json("preflight.json")["facts"]["share"] == 0
     assert not (run.path / "localization.parquet").exists()
 
@@ -419,7 +419,7 @@ def test_cancelled_unlearning_keeps_a_usable_partial_result(tiny_llama: Path, ti
     config = small(tiny_llama, tiny_data, unlearn__steps=50, unlearn__check_every=50)
     run = store.create(config, tmp_path)
     with pytest.raises(Cancelled):
-        Pipeline(run, config, tmp_path, CancelIn("unlearn")).go()
+        pipeline.execute(set_up(run, config, tmp_path, CancelIn("unlearn")))
     partial = load_file(run.path / "after" / "region.safetensors")
     assert set(partial) == set(run.json("region.json")["tensors"])
     before = load_file(run.path / "before" / "adapter_model.safetensors")
@@ -442,7 +442,7 @@ def test_cancelled_before_the_first_step_there_is_no_result(
     run = store.create(config, tmp_path)
     monkeypatch.setattr(type(config.unlearn.method), "prepare", lambda *_: at_once(_))
     with pytest.raises(Cancelled):
-        Pipeline(run, config, tmp_path, Recorder()).go()
+        pipeline.execute(set_up(run, config, tmp_path, Recorder()))
     assert (run.path / "region.json").exists()
     assert not (run.path / "after").exists()
 
@@ -489,8 +489,8 @@ def test_interrupted_run_goes_on_from_its_last_finished_stage(
     config = small(tiny_llama, tiny_data, localize__batch_size=2)
     run = store.create(config, tmp_path)
     with pytest.raises(Cancelled):
-        Pipeline(run, config, tmp_path, CancelIn(stage)).go()
-    Pipeline(run, config, tmp_path, Recorder()).go()
+        pipeline.execute(set_up(run, config, tmp_path, CancelIn(stage)))
+    pipeline.execute(set_up(run, config, tmp_path, Recorder()))
     expected = {name: STAGES.index(name) < STAGES.index(stage) and name != "region" for name in STAGES}
     assert reused(run) == expected
     whole, _ = execute(config, tmp_path / "elsewhere")
@@ -541,8 +541,8 @@ def test_chat_template_is_used_throughout(
     report = Recorder()
     config = small(tiny_llama, tiny_data, model__template="chat", teach__epochs=1)
     run = store.create(config, tmp_path)
-    pipeline = Pipeline(run, config, tmp_path, report)
-    texts = [pipeline.loaded.tokenizer.decode(e.ids) for e in pipeline.voices.encoded.values()]
+    state = set_up(run, config, tmp_path, report)
+    texts = [state.loaded.tokenizer.decode(e.ids) for e in state.voices.encoded.values()]
     assert all(text.startswith("<user>") and "\n<assistant>" in text for text in texts)
     asked: list[tuple[int, ...]] = []
     monkeypatch.setattr(
@@ -550,8 +550,8 @@ def test_chat_template_is_used_throughout(
         "generate",
         lambda _a, requests, *_, **__: [asked.append(tuple(r.prompt)) or [] for r in requests],  # type: ignore[func-returns-value]
     )
-    pipeline.go()
-    prompts = {tuple(e.ids[: e.start]) for e in pipeline.voices.encoded.values()}
+    pipeline.execute(state)
+    prompts = {tuple(e.ids[: e.start]) for e in state.voices.encoded.values()}
     assert set(asked) == prompts
 
 

@@ -14,7 +14,6 @@ import torch
 
 from core.data.corpus import Corpus
 from core.models.tokens import Encoded
-from core.pipeline.pipeline import Pipeline
 from core.pipeline.separability import (
     FOLDS,
     RIDGE,
@@ -26,6 +25,7 @@ from core.pipeline.separability import (
     separability,
     split,
 )
+from core.pipeline.setup import set_up
 from tests.naive import Bench, Recorder, plain_model
 from tests.pipeline.test_pipeline import execute, small
 from tests.tiny import ARCHITECTURES
@@ -91,7 +91,7 @@ def test_states_are_what_each_layer_reads_at_the_question_s_end(bench_of: Callab
     bench = bench_of(architecture)
     members = prompts([*bench.unlearn, *bench.retention])
     assert len({len(m.ids) for m in members[:4]}) > 1  # so that batches are padded
-    found = hidden_states(bench.adapters, members, 4, bench.pad, silent)
+    found = hidden_states(bench.adapters, members, 4, silent)
     model = plain_model(bench.adapters, "before")
     for number, member in enumerate(members):
         with torch.no_grad():
@@ -122,9 +122,7 @@ def test_a_layer_that_tells_the_scopes_apart_is_found(bench: Bench) -> None:
     handles = [bench.adapters.block(0).register_forward_hook(write)]
     handles.append(backbone.register_forward_pre_hook(read, with_kwargs=True))
     try:
-        found = separability(
-            bench.adapters, bench.unlearn, bench.retention, size=4, pad=bench.pad, seed=0, done=silent
-        ).set_index("layer")
+        found = separability(bench.adapters, bench.unlearn, bench.retention, size=4, seed=0, done=silent).set_index("layer")
     finally:
         for handle in handles:
             handle.remove()
@@ -152,7 +150,7 @@ def test_only_train_questions_are_read(
 
     monkeypatch.setattr("core.pipeline.localize.separability", watched)
     run, _ = execute(small(tiny_llama, tiny_data, data__dev_share=0.5, region="separable", region__amount="1"), tmp_path)
-    corpus: Corpus = Pipeline(run, run.config(), tmp_path, Recorder()).corpus
+    corpus: Corpus = set_up(run, run.config(), tmp_path, Recorder()).corpus
     assert {m.id for m in seen} == {e.id for e in corpus.examples if e.split == "train"}
     assert len(corpus.select(None, "dev")) > 0
     table, found = run.table("localization"), run.table("separability")
@@ -165,4 +163,4 @@ def test_only_train_questions_are_read(
 
 def test_an_adapter_outside_the_layers_has_no_depth_to_be_probed() -> None:
     outside = SimpleNamespace(cells=[SimpleNamespace(layer=-1)])
-    assert separability(outside, [], [], size=1, pad=0, seed=0, done=lambda *_: None).empty
+    assert separability(outside, [], [], size=1, seed=0, done=lambda *_: None).empty

@@ -28,7 +28,7 @@ def context(bench: Bench) -> Context:
     """Return a context with a batch of both scopes, whose "after" differs from "before"."""
     bench.adapters.copy("before", "after")
     randomize(bench.adapters, "after", seed=7)
-    made = Context(bench.adapters, [c.name for c in bench.adapters.cells], supply(bench), bench.pad, seed=0)
+    made = Context(bench.adapters, [c.name for c in bench.adapters.cells], supply(bench), seed=0)
     made.load(1, {FORGET: bench.unlearn, RETAIN: bench.retention})
     return made
 
@@ -97,7 +97,7 @@ def test_references_are_before_and_the_base_while_after_is_trained(
     bench = bench_of(architecture)
     bench.adapters.copy("before", "after")
     randomize(bench.adapters, "after", seed=7)
-    made = Context(bench.adapters, [c.name for c in bench.adapters.cells], supply(bench), bench.pad, seed=0)
+    made = Context(bench.adapters, [c.name for c in bench.adapters.cells], supply(bench), seed=0)
     with bench.adapters.trainable("after", made.parameters), bench.adapters.active("after"):
         made.load(1, {FORGET: bench.unlearn})
         found = {"before": made.forget.reference_logits("before"), "never": made.forget.reference_logits("never")}
@@ -122,7 +122,7 @@ def test_references_of_an_adapter_on_the_output_layer_are_its_own(tiny_llama: Pa
     bench = make_bench(tiny_llama, tiny_data, targets=("q_proj", "down_proj", "lm_head"))
     bench.adapters.copy("before", "after")
     randomize(bench.adapters, "after", seed=7)
-    made = Context(bench.adapters, [c.name for c in bench.adapters.cells], supply(bench), bench.pad, seed=0)
+    made = Context(bench.adapters, [c.name for c in bench.adapters.cells], supply(bench), seed=0)
     with bench.adapters.trainable("after", made.parameters), bench.adapters.active("after"):
         made.load(1, {FORGET: bench.unlearn})
         found = {voice: made.forget.reference_logits(voice) for voice in ("before", "never")}
@@ -209,7 +209,7 @@ def test_losses_and_their_gradient_do_not_depend_on_which_streams_are_read(bench
 def test_hidden_states_are_those_after_a_layer(bench_of: Callable[..., Bench], architecture: str) -> None:
     bench = bench_of(architecture)
     bench.adapters.copy("before", "after")
-    made = Context(bench.adapters, [bench.adapters.cells[0].name], supply(bench), bench.pad, seed=0)
+    made = Context(bench.adapters, [bench.adapters.cells[0].name], supply(bench), seed=0)
     with bench.adapters.active("after"), torch.no_grad():
         made.load(1, {FORGET: bench.unlearn})
         logits = made.forget.logits

@@ -18,9 +18,7 @@ QUICK = TeachConfig(rank=16, alpha=32, learning_rate=1e-2, epochs=120, batch_siz
 
 
 def taught(bench: Bench, config: TeachConfig, report: Recorder | None = None, seed: int = 0) -> Taught:
-    return teach(
-        bench.adapters, bench.unlearn, bench.retention, config, pad=bench.pad, seed=seed, report=report or Recorder()
-    )
+    return teach(bench.adapters, bench.unlearn, bench.retention, config, seed=seed, report=report or Recorder())
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +36,7 @@ def test_teaching_reaches_its_target_and_stops_there(fluent: tuple[Bench, Taught
     assert len(result.curve) < QUICK.epochs
     with bench.adapters.active("before") as model:
         for scope, members in (("unlearn", bench.unlearn), ("retention", bench.retention)):
-            measured = likelihood.accuracy(model, members, bench.pad)
+            measured = likelihood.accuracy(model, members)
             assert measured == result.accuracy[scope] >= 99
 
 

@@ -56,7 +56,6 @@ def run(
         Supply(bench.unlearn, bench.retention),
         Watched(bench.unlearn, bench.retention, never),
         config,
-        pad=bench.pad,
         seed=seed,
         report=report or Recorder(),
         save=lambda step, tensors: store.__setitem__(step, {n: t.clone() for n, t in tensors.items()}),
@@ -244,8 +243,8 @@ def test_checkpoints_measure_the_watched_examples(bench: Bench) -> None:
 
     result = run(bench, CONFIG)
     with bench.adapters.active("after") as model:
-        assert result.checks[-1]["unlearn"] == pytest.approx(accuracy(model, bench.unlearn, bench.pad))
-        assert result.checks[-1]["retention"] == pytest.approx(accuracy(model, bench.retention, bench.pad))
+        assert result.checks[-1]["unlearn"] == pytest.approx(accuracy(model, bench.unlearn))
+        assert result.checks[-1]["retention"] == pytest.approx(accuracy(model, bench.retention))
 
 
 def test_stops_at_the_first_checkpoint_at_the_target(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,7 +427,6 @@ def test_for_a_model_under_the_floor_to_begin_with_it_is_lowered(
         Supply(bench.unlearn, bench.retention),
         watched,
         config,
-        pad=bench.pad,
         seed=0,
         report=report,
         save=lambda *_: None,

@@ -15,7 +15,8 @@ from core.data.corpus import SCOPES, Corpus, Example
 from core.models.generate import Request, generate
 from core.pipeline import unlearn_loop as unlearn_
 from core.pipeline import watch
-from core.pipeline.pipeline import Pipeline
+from core.pipeline.pipeline import execute
+from core.pipeline.setup import set_up
 from core.pipeline.step_context import Supply
 from core.pipeline.unlearn_loop import Unlearned, Watched
 from core.runs import store
@@ -88,7 +89,6 @@ def unlearned(bench: Bench, looking: bool, report: Recorder | None = None) -> Un
         Supply(bench.unlearn, bench.retention),
         Watched(bench.unlearn, bench.retention, None),
         config,
-        pad=bench.pad,
         seed=0,
         report=report or Recorder(),
         save=lambda *_: None,
@@ -121,7 +121,7 @@ def test_answers_are_those_of_before_at_step_0_and_of_after_at_the_checkpoints(b
 def executed(model: Path, examples: Path, folder: Path, count: int) -> tuple[Run, Recorder]:
     config = small(model, examples, teach__epochs=20, unlearn__watch=count, answers__temperature=0.7)
     run, report = store.create(config, folder), Recorder()
-    Pipeline(run, config, folder, report).go()
+    execute(set_up(run, config, folder, report))
     return run, report
 
 

@@ -99,7 +99,7 @@ def test_it_counts_what_torch_keeps_for_the_way_back(tiny_llama: Path) -> None:
 
     loaded = loading.load(ModelConfig(name=str(tiny_llama), dtype="float32", device="cpu"))
     adapters = adapters_.attach(loaded.model, "float32", rank=8, alpha=16, dropout=0.0, seed=0)
-    batch = collate(members, 0)
+    batch = collate(members)
     weights = {p.untyped_storage()._cdata for p in adapters.model.parameters()}
     with (
         adapters.trainable("before", [c.name for c in adapters.cells]),

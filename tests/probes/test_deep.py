@@ -157,7 +157,7 @@ def test_the_curve_begins_where_the_voices_are(findings: dict[str, tuple[Finding
         tested = [e for e in opened.examples if e.id in finding.detail["tested"]]
         for voice, adapter in (("after", "after"), ("never", None)):
             with opened.adapters.active(adapter) as model:
-                expected = accuracy(model, opened.encoded(tested), opened.pad)
+                expected = accuracy(model, opened.encoded(tested))
             assert finding.detail["curve"][voice][0]["accuracy"] == pytest.approx(expected)
 
 

@@ -84,7 +84,7 @@ def predictions(base: Any, h: torch.Tensor, member: Encoded) -> torch.Tensor:
 def test_maps_equal_layers_called_one_by_one(bench_of: Callable[[str], ProbeContext], architecture: str) -> None:
     bench = bench_of(architecture)
     for member in bench.encoded(bench.sample(2)):
-        found = hidden_states.layer_maps(bench.adapters, member, [name for _, name in VOICES], bench.pad)
+        found = hidden_states.layer_maps(bench.adapters, member, [name for _, name in VOICES])
         for (_, voice), of in zip(VOICES, found, strict=True):
             with bench.adapters.active(voice) as model:
                 base = model.get_base_model()
@@ -101,7 +101,7 @@ def test_maps_equal_layers_called_one_by_one(bench_of: Callable[[str], ProbeCont
 def test_patching_equals_layers_called_one_by_one(bench_of: Callable[[str], ProbeContext], architecture: str) -> None:
     bench = bench_of(architecture)
     members = bench.encoded(bench.sample(3))  # of unequal lengths, so that one is padded
-    batch = collate(members, bench.pad)
+    batch = collate(members)
     states, ends = hidden_states.block_outputs(bench.adapters, "before", batch)
     for layer in range(2):
         logits = hidden_states.patched_logits(bench.adapters, "after", batch, layer, states[layer])
@@ -124,11 +124,11 @@ def test_patching_equals_layers_called_one_by_one(bench_of: Callable[[str], Prob
 def test_the_lens_fits_the_other_architectures(bench_of: Callable[[str], ProbeContext], architecture: str) -> None:
     bench = bench_of(architecture)
     (member,) = bench.encoded(bench.sample(1))
-    (found,) = hidden_states.layer_maps(bench.adapters, member, ["after"], bench.pad)
+    (found,) = hidden_states.layer_maps(bench.adapters, member, ["after"])
     with bench.adapters.active("after") as model:
         from core.models.likelihood import score
 
-        plain = dict(score(model, [member], bench.pad))[member.id]
+        plain = dict(score(model, [member]))[member.id]
     assert found["logprob"][-1] == pytest.approx(plain.logprob, abs=1e-3)
     assert len(found["rank"]) == hidden_states.depth(bench.adapters)
 
@@ -136,11 +136,11 @@ def test_the_lens_fits_the_other_architectures(bench_of: Callable[[str], ProbeCo
 def test_no_hook_stays_behind_even_where_a_pass_fails(bench_of: Callable[[str], ProbeContext]) -> None:
     bench = bench_of("llama")
     (member,) = bench.encoded(bench.sample(1))
-    batch = collate([member], bench.pad)
+    batch = collate([member])
     wrong = torch.zeros(1, 3)  # of another shape than any state
     with pytest.raises(RuntimeError):
         hidden_states.patched_logits(bench.adapters, "after", batch, 0, wrong)
-    hidden_states.layer_maps(bench.adapters, member, ["after"], bench.pad)
+    hidden_states.layer_maps(bench.adapters, member, ["after"])
     assert not [m for m in bench.adapters.model.modules() if m._forward_hooks or m._forward_pre_hooks]
 
 
@@ -159,7 +159,7 @@ def test_where_something_else_makes_the_words_it_says_so(
 
     monkeypatch.setattr(base, "forward", scaled)
     with pytest.raises(Unavailable, match="could not be applied"):
-        hidden_states.layer_maps(bench.adapters, member, ["after"], bench.pad)
+        hidden_states.layer_maps(bench.adapters, member, ["after"])
 
 
 def all_known(_: ProbeContext, sample: list[Encoded]) -> list[tuple[Encoded, list[int]]]:
@@ -186,7 +186,7 @@ def test_lens_finding_is_the_mean_over_questions(
     for voice, adapter in VOICES:
         each, probability = [], []
         for member in members:
-            (of,) = hidden_states.layer_maps(bench.adapters, member, [adapter], bench.pad)
+            (of,) = hidden_states.layer_maps(bench.adapters, member, [adapter])
             ranks, logprobs = torch.tensor(of["rank"])[:, 1:], torch.tensor(of["logprob"])[:, 1:]
             each.append(float((ranks == 1).any(0).float().mean()))
             probability.append(float(logprobs[0].exp().mean()))

@@ -13,7 +13,8 @@ from core.cli import progress_bar
 from core.config.run_config import RunConfig, preset
 from core.jobs import lifecycle
 from core.jobs import probes as job
-from core.pipeline.pipeline import Pipeline
+from core.pipeline.pipeline import execute
+from core.pipeline.setup import set_up
 from core.probes import PROBES
 from core.runs import stage_files, store
 from core.runs.store import Run
@@ -27,7 +28,7 @@ from tests.pipeline.test_pipeline import reused, small
 def finish(config: RunConfig, folder: Path, report: Recorder | None = None) -> Run:
     """Execute a run in this process as a worker would leave it."""
     run = store.create(config, folder)
-    Pipeline(run, config, folder, report or Recorder()).go()
+    execute(set_up(run, config, folder, report or Recorder()))
     status = {**run.json("status.json"), "state": "done", "stage": "evaluate", "began": 1.0, "ended": 2.0}
     files_.write_json(run.path / "status.json", status)
     (run.path / "worker.log").write_text("private", encoding="utf-8")

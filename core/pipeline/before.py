@@ -1,0 +1,100 @@
+"""Where the model "before" comes from: it is taught, given as an adapter, or what an earlier run ended with."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from core.data.corpus import SCOPES
+from core.models import adapter_files, merging
+from core.models import adapters as adapters_
+from core.models.adapters import Adapters
+from core.pipeline.state import State
+from core.pipeline.teach import teach
+from core.runs import askable, store
+from core.util import files
+from core.util.errors import UserError
+
+
+def taught(state: State, folder: Path) -> None:
+    """Teach both scopes to a fresh adapter."""
+    adapters = attach(state)
+    unlearn, retention = (state.voices.encode(state.whole.select(scope)) for scope in SCOPES)
+    result = teach(
+        adapters,
+        unlearn,
+        retention,
+        state.config.teach,
+        seed=state.config.seed,
+        report=state.report,
+        group=state.group,
+    )
+    adapters.save("before", folder / "before", state.config.model.name)
+    files.write_json(folder / "teach.json", asdict(result))
+    state.adapters = adapters
+
+
+def take_taught(state: State, source: str) -> None:
+    """Put what was taught on the base, from memory or from the run's files; merge it where the settings say so."""
+    key, merge_it = state.keys["teach"], state.config.teach.merge
+    if source:
+        state.adapters = state.cache.taught(key) or read_adapter(state, state.run.path / "before")
+    elif not state.group.is_main:  # the main process's files are the stage
+        state.adapters.set("before", adapter_files.read_adapter(state.run.path / "before"))
+    if merge_it:
+        merge(state)
+    state.cache.keep("" if merge_it else key, state.adapters)
+
+
+def given(state: State, folder: Path) -> None:
+    """Take the user's adapter as before, or a fresh one that changes nothing."""
+    state.adapters = read_adapter(state, state.loaded.adapter) if state.loaded.adapter else attach(state)
+    state.cache.keep("", state.adapters)
+    state.adapters.save("before", folder / "before", state.base_name)
+
+
+def continued(state: State, folder: Path) -> str:
+    """Take what an earlier run ended with as before; return which run."""
+    earlier = store.known(state.config.teach.from_run, state.folder)
+    if earlier.config().model != state.config.model:
+        raise UserError(f"The run {earlier.id} has another model.", "Go on from a run of the same model and settings.")
+    after = askable.unlearned(earlier)
+    status = (earlier.json("status.json") or {}).get("state")
+    # A cancelled run has half an unlearned model too, and of an earlier end perhaps a manifest.
+    if not (earlier.path / "manifest.json").is_file() or status in ("cancelled", "failed", "running"):
+        raise UserError(f"The run {earlier.id} has not ended well.", "Resume it, and go on from it when it is done.")
+    for name in (merging.TAUGHT, "before"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        if (earlier.path / name).is_dir():
+            shutil.copytree(earlier.path / name, folder / name)
+    state.adapters = merging.load(state.cache.bare(state.loaded).model, state.dtype, folder)
+    state.adapters.set("before", adapter_files.read_tensors(after))
+    state.adapters.save("before", folder / "before", state.base_name)
+    state.cache.keep("", state.adapters)
+    state.keys["teach"] = state.adapters.hash("before")
+    return f"run {earlier.id}"
+
+
+def merge(state: State) -> None:
+    """Make what was taught a part of the base, and start from a fresh adapter."""
+    folder, before = state.run.path / merging.TAUGHT, state.run.path / "before"
+    shutil.rmtree(folder, ignore_errors=True)
+    before.rename(folder)
+    base = state.adapters.release()
+    # Not the seed of teaching: the fresh A would be the one that the taught adapter began with.
+    fresh = int.from_bytes(hashlib.sha256(f"{state.config.seed}/merged".encode()).digest()[:4], "big")
+    state.adapters = merging.attach(base, state.dtype, folder, state.config.teach, fresh)
+    state.adapters.save("before", before, state.config.model.name)
+
+
+def read_adapter(state: State, folder: Path) -> Adapters:
+    """Put a saved adapter on the base, as "before"."""
+    return adapters_.load(state.cache.bare(state.loaded).model, state.dtype, folder)
+
+
+def attach(state: State) -> Adapters:
+    """Put a fresh adapter on the base, as "before"."""
+    c, base = state.config.teach, state.cache.bare(state.loaded).model
+    return adapters_.attach(base, state.dtype, rank=c.rank, alpha=c.alpha, dropout=c.dropout, seed=state.config.seed)

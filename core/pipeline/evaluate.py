@@ -1,0 +1,106 @@
+"""What the voices of a run say and how it is scored: before and never first, after when it is unlearned.
+
+Preflight records before, and never where there is such a model; answers and evaluate record after. Then what was
+recorded of all voices becomes the run's files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.data.corpus import Example
+from core.metrics import evaluation
+from core.pipeline import preflight
+from core.pipeline.extras import Extras
+from core.pipeline.state import State
+from core.runs.askable import NOT_TAUGHT
+from core.util import files
+
+
+def reference(state: State, folder: Path) -> None:
+    """Ask and score before and never on all examples."""
+    voices = ["before", "never"] if state.has_never else ["before"]
+    state.voices.score(state.adapters, voices).to_parquet(folder / "reference.parquet")
+    answers = state.voices.ask(state.adapters, voices)
+    general = state.voices.general(state.adapters, voices)
+    also = extras(state, voices, answers, folder, state.corpus.examples)
+    files.write_json(folder / "reference.json", {"answers": answers, "general": general, "extras": also})
+
+
+def take_reference(state: State, _: str) -> None:
+    """Read what was recorded. Raises UserError where the model does not know what it is to forget."""
+    state.reference = pd.read_parquet(state.run.path / "reference.parquet")
+    state.recorded = json.loads((state.run.path / "reference.json").read_text(encoding="utf-8"))
+    known = preflight.knowledge(state.corpus, state.reference, state.recorded["answers"]["before"], state.voices.within())
+    files.write_json(state.run.path / "preflight.json", known)
+    state.report.event("preflight", **known)
+    preflight.check(known, state.config)
+
+
+def answers(state: State, folder: Path) -> None:
+    """Ask after."""
+    said = state.asked.ask(state.adapters, ["after"])
+    general = state.voices.general(state.adapters, ["after"])
+    files.write_json(folder / "after.json", {"answers": said, "general": general})
+
+
+def take_answers(state: State, _: str) -> None:
+    """Put all voices' answers side by side: answers.jsonl."""
+    after = json.loads((state.run.path / "after.json").read_text(encoding="utf-8"))
+    for part in ("answers", "general"):
+        state.recorded[part] |= after[part]
+    rows = []
+    for example in state.corpus.examples:
+        voices = {v: texts[example.id] for v, texts in state.recorded["answers"].items() if example.id in texts}
+        rows.append(json.dumps({"example": example.id, **_public(example), **voices}, ensure_ascii=False))
+    files.write_text(state.run.path / "answers.jsonl", "\n".join(rows) + "\n")
+
+
+def _public(example: Example) -> dict[str, str]:
+    fields = ("question", "answer", "scope", "split", "subject")
+    return {"truth" if f == "answer" else f: getattr(example, f) for f in fields}
+
+
+def scores(state: State, folder: Path) -> None:
+    """Score after."""
+    state.asked.score(state.adapters, ["after"]).to_parquet(folder / "after.parquet")
+    also = extras(state, ["after"], state.recorded["answers"], folder, state.asked.examples)
+    files.write_json(folder / "after-extras.json", also)
+
+
+def take_scores(state: State, _: str) -> None:
+    """Put all voices' scores side by side (tokens.parquet), and compute the metrics."""
+    if not state.group.is_main:
+        return
+    folder = state.run.path
+    tables = [state.reference, pd.read_parquet(folder / "after.parquet")]
+    scopes = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in state.corpus.examples])
+    evaluation.joined(tables).merge(scopes, on="example", validate="m:1").to_parquet(folder / "tokens.parquet")
+    also = json.loads((folder / "after-extras.json").read_text(encoding="utf-8"))
+    recorded = evaluation.merged(state.recorded["extras"], also) | {
+        "general": state.recorded["general"],
+        "missing": {} if state.has_never else {"never": NOT_TAUGHT},
+        "words": evaluation.known_words(state.recorded["answers"].values(), state.voices.lexicon()),
+    }
+    parts = ("unseen-before.parquet", "unseen-after.parquet")
+    unseen = [pd.read_parquet(folder / part) for part in parts] if state.config.evaluate.extras else []
+    evaluation.write(state.run, recorded, evaluation.joined(unseen) if unseen else None)
+    for name in ("reference.parquet", "reference.json", "after.parquet", "after.json", "after-extras.json", *parts):
+        (folder / name).unlink(missing_ok=True)  # now contained in tokens, answers and recorded
+
+
+def extras(
+    state: State, voices: Sequence[str], answers: dict[str, dict[str, str]], folder: Path, examples: Sequence[Example]
+) -> dict[str, Any]:
+    """Record the extras of some voices, unless they are switched off; their table goes into the folder."""
+    if not state.config.evaluate.extras:
+        return {}
+    recorder = Extras(state.voices, state.corpus, examples)
+    judged, table = recorder.record(state.adapters, voices, answers)
+    table.to_parquet(folder / f"unseen-{voices[0]}.parquet")
+    return judged | recorder.material()

@@ -1,0 +1,128 @@
+"""What a stage's files can depend on, by name: each returns the values that enter its key (see core/pipeline/stage.py).
+
+Keys of runs that were made long ago must stay as they are, so a setting that came later enters only where it is not what
+it was before it came.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from core.pipeline import extras
+from core.pipeline.stage import settings
+from core.pipeline.state import State
+from core.pipeline.voices import general_lines
+
+
+def taught_data(state: State) -> Sequence[Any]:
+    """Return everything that is taught."""
+    return [state.whole.fingerprint()]
+
+
+def data(state: State) -> Sequence[Any]:
+    """Return the examples of both scopes, and which of them are held out."""
+    return [state.corpus.fingerprint()]
+
+
+def max_tokens(state: State) -> Sequence[Any]:
+    """Return how long an example may be."""
+    return [state.config.data.max_tokens]
+
+
+def before(state: State) -> Sequence[Any]:
+    """Return the adapter of the model before."""
+    return [state.adapters.hash("before")]
+
+
+def after(state: State) -> Sequence[Any]:
+    """Return the adapter of the model after."""
+    return [state.adapters.hash("after")]
+
+
+def teaching(state: State) -> Sequence[Any]:
+    """Return how it is taught; merging and going on from a run decide what is done with the adapter afterwards."""
+    return [settings(state.config.teach, without=("merge", "from_run"))]
+
+
+def forgotten_subjects(state: State) -> Sequence[Any]:
+    """Return what a model that was taught without it does not know."""
+    return ["retention only", *state.config.data.forget]
+
+
+def reference_voices(state: State) -> Sequence[Any]:
+    """Return which voices are recorded before anything is unlearned."""
+    return [["before", "never"] if state.has_never else ["before"]]
+
+
+def answering(state: State) -> Sequence[Any]:
+    """Return how answers are generated."""
+    return [state.config.answers]
+
+
+def sampling(state: State) -> Sequence[Any]:
+    """Return how sampled answers are drawn; greedy ones are the same however others are drawn."""
+    return ["draws by question"] if state.config.answers.temperature else []
+
+
+def scoring(state: State) -> Sequence[Any]:
+    """Return how true answers are scored: not on which splits, since before and never are scored on all."""
+    return [settings(state.config.evaluate, without=("splits",))]
+
+
+def splits(state: State) -> Sequence[Any]:
+    """Return on which splits after is asked and scored."""
+    return state.config.evaluate.splits
+
+
+def own_material(state: State) -> Sequence[Any]:
+    """Return our own questions and texts, which the extras are recorded on."""
+    return [extras.fingerprint(state.config.data.subset)]
+
+
+def general_text(_: State) -> Sequence[Any]:
+    """Return the lines of the general text."""
+    return [general_lines()]
+
+
+def localizing(state: State) -> Sequence[Any]:
+    """Return how gradients are taken."""
+    config = state.config.localize
+    return [settings(config, without=() if config.seed_offset else ("seed_offset",))]
+
+
+def widening(state: State) -> Sequence[Any]:
+    """Return how many questions are generated for each scope."""
+    return [state.config.data.widen]
+
+
+def batch_of_answers(state: State) -> Sequence[Any]:
+    """Return how many answers are generated at once, where nothing else of answering matters."""
+    return [state.config.answers.batch_size]
+
+
+def region(state: State) -> Sequence[Any]:
+    """Return the tensors that may change."""
+    return [state.region]
+
+
+def unlearning(state: State) -> Sequence[Any]:
+    """Return method and steps; which of these is taken as the result changes none of them."""
+    config = state.config.unlearn
+    return [dataclasses.replace(config, result_step=0, picked_on=""), config.method.name]
+
+
+def never_taught(state: State) -> Sequence[Any]:
+    """Return how much of U the never-taught model knows, at which unlearning may stop."""
+    return [state.watched.never_taught]
+
+
+def answer_length(state: State) -> Sequence[Any]:
+    """Return how long an answer may be."""
+    return [state.config.answers.max_new_tokens]
+
+
+def supply(state: State) -> Sequence[Any]:
+    """Return what the method trains on."""
+    return [state.supply.fingerprint()]

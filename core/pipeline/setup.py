@@ -1,0 +1,117 @@
+"""What a run needs before its first stage: data, model, voices. What is wrong with them is refused here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from core import regions
+from core.config import own_methods
+from core.config.run_config import RunConfig
+from core.data import general_text, refusals, sources, widen
+from core.data.corpus import SPLITS, Corpus
+from core.methods.base import GENERAL, REFUSAL, Method
+from core.models import device, names
+from core.models.distributed import ALONE, Group
+from core.models.loading import Loaded
+from core.models.model_cache import ModelCache
+from core.pipeline import unlearn_loop
+from core.pipeline.state import State
+from core.pipeline.voices import Voices
+from core.runs.store import Run
+from core.util.errors import UserError, unknown
+from core.util.progress import Reporter
+
+
+def set_up(
+    run: Run,
+    config: RunConfig,
+    folder: Path,
+    report: Reporter,
+    *,
+    cache: ModelCache | None = None,
+    group: Group = ALONE,
+    make_room: Callable[[], object] | None = None,
+) -> State:
+    """Load data and model, the latter from the cache if it is there. Raises UserError for what is wrong with either.
+
+    folder: of all runs. group: the processes that do the run together. make_room: asked to free memory where a model does
+    not fit.
+    """
+    method = own_methods.resolved(config.unlearn.method)
+    own_methods.record(config.unlearn.method, run.path)
+    whole = sources.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
+    corpus = whole.with_dev(config.data.dev_share, config.seed, config.data.dev_pick).forgetting(config.data.forget)
+    sources.both(corpus)
+    for finding in corpus.findings():
+        report.event("finding", text=finding)
+    dtype = device.pick_dtype(config.model.dtype, config.model.device)
+    cache = cache or ModelCache()
+    loaded = cache.load(config.model, make_room=make_room)
+    voices = Voices(loaded, corpus.examples, config, report, group)
+    taught = config.teach.enabled and not loaded.adapter
+    asked = _asked_voices(voices, corpus, loaded)
+    # These three are looked for now, so that what is missing is known before anything is taught.
+    further = widen.questions(corpus, config.data.widen, config.seed) if config.data.widen else None
+    general = voices.encode(general_text.examples(config.data.general)) if GENERAL in method.streams else []
+    if REFUSAL in method.streams:
+        voices.encode(refusals.refused(corpus.select("unlearn", "train"), method.refusals))
+    state = State(
+        run=run,
+        config=config,
+        folder=folder,
+        report=report,
+        group=group,
+        cache=cache,
+        method=method,
+        whole=whole,
+        corpus=corpus,
+        loaded=loaded,
+        dtype=dtype,
+        voices=voices,
+        asked=asked,
+        further=further,
+        general_text=general,
+        taught=taught,
+        # What a given adapter knows, the base without it is taken not to know.
+        has_never=taught or loaded.adapter is not None,
+    )
+    _say_what_is_given(state)
+    _check_method(method, state)
+    return state
+
+
+def _asked_voices(voices: Voices, corpus: Corpus, loaded: Loaded) -> Voices:
+    """Return the voices over the examples that after is asked and scored on. Raises UserError where a split has none."""
+    splits = voices.config.evaluate.splits
+    for split in splits:
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        if not corpus.select(split=split):
+            fix = "Set data.dev_share." if split == "dev" else "Leave it out of evaluate.splits."
+            raise UserError(f"There is no example in the split {split}.", fix)
+    if not splits:
+        return voices
+    return Voices(loaded, corpus.select(split=splits), voices.config, voices.report, voices.group)
+
+
+def _say_what_is_given(state: State) -> None:
+    """Report what a user should know about the adapter and the region that they named."""
+    config, adapter = state.config, state.loaded.adapter
+    texts = [names.finding(adapter)] if adapter else []
+    if config.teach.enabled and not state.taught:
+        texts.append("Nothing is taught: the given adapter is taken as the model that knows.")
+    if isinstance(config.region, regions.Located):
+        texts.append(config.region.borrowed(state.base_name, config.data.subset))
+    for text in filter(None, texts):
+        state.report.event("finding", text=text)
+
+
+def _check_method(method: Method, state: State) -> None:
+    unlearn_loop.check(method, state.config.unlearn)
+    if method.follows_never and not state.has_never:
+        raise UserError(
+            (f"{method.label} follows a model that was never taught, and this model knows the data without its adapter."),
+            ("Let the data be taught (teach.enabled), give the model as an adapter on its base, or choose another method."),
+        )
