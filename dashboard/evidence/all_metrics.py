@@ -14,11 +14,12 @@ from core.metrics import METRICS
 from core.util import csv_safe
 from core.util.safe_read import mapping
 from dashboard.charts.base import SCOPE_NAMES
+from dashboard.evidence import number_table
+from dashboard.evidence.number_table import Cell, Column, Row, Table
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import number
-from dashboard.widgets import current_run, headline_scores, look, number_table
+from dashboard.widgets import current_run, headline_scores, look
 from dashboard.widgets.metric_values import ALWAYS, SPLITS, VOICES, Scores, Value
-from dashboard.widgets.number_table import Cell, Column, Row, Table
 
 UNMEASURED = "not measured in this run"
 WAY_ON = "A new run measures them where the setting “extras” of its last stage is on, as it is at first."

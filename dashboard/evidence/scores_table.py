@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from core.runs.store import Run
 from core.util.safe_read import mapping
-from dashboard.charts.palette import Palette
+from dashboard.charts.palette import Palette, shade
 from dashboard.evidence import published
-from dashboard.runs.runs_table import shade
+from dashboard.evidence.number_table import Cell, Column, Row, Table
 from dashboard.widgets import metric_values
 from dashboard.widgets.metric_values import IN_WORDS, Scores, Value
-from dashboard.widgets.number_table import Cell, Column, Row, Table
 
 
 @dataclass(frozen=True)
