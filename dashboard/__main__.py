@@ -25,8 +25,9 @@ from core.util import access, logs
 from core.util.errors import UserError
 from core.util.paths import ROOT
 from core.util.version import version
-from dashboard import charts, widgets
+from dashboard import charts, localize, runs, widgets
 from dashboard.server.headers import SecurityHeaders
+from dashboard.server.health import healthz
 from dashboard.server.visitors import Known
 
 LOG = logging.getLogger("dashboard")
@@ -179,7 +180,12 @@ async def warm(_: Any) -> AsyncIterator[dict[str, Any]]:
     logs.adopt("streamlit", "uvicorn", "websockets")
 
     def load() -> None:
-        shown = [m.name for of in (charts, widgets) for m in pkgutil.iter_modules(of.__path__, f"{of.__name__}.")]
+        modules = (
+            m.name
+            for room in (charts, widgets, localize, runs)
+            for m in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")
+        )
+        shown = [name for name in modules if not name.endswith("page")]  # a page's script draws it
         for name in ("pandas", "pyarrow.parquet", "psutil", "core.regions", "core.jobs.lifecycle", *shown):
             importlib.import_module(name)
         # Modules live as long as the server: from here on no collection of garbage looks through their objects again.
@@ -243,8 +249,6 @@ def serve(given: argparse.Namespace) -> None:
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.routing import BaseRoute, Mount, Route
     from starlette.staticfiles import StaticFiles
-
-    from dashboard.server.health_page import healthz
 
     served: list[BaseRoute] = [
         Mount(f"/{name}", StaticFiles(directory=ROOT / "assets" / name)) for name in ("fonts", "vendor")

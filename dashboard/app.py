@@ -6,8 +6,9 @@ import streamlit as st
 
 from core.util import logs
 from core.util.paths import ROOT
+from dashboard.runs import trash
 from dashboard.server import sign_in
-from dashboard.widgets import theme, trash
+from dashboard.widgets import theme
 
 st.set_page_config(page_title="Forgetscope", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide")
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large")

@@ -62,3 +62,11 @@ DARK = Palette(
     size=[(0.0, "#23272D"), (0.5, "#35708F"), (1.0, "#A5DAFA")],
     apart=[(0.0, "#23272D"), (0.5, "#A35528"), (1.0, "#FFB38A")],
 )
+
+
+def shade(good: float | None, palette: Palette) -> str:
+    """Return the style of a table's cell: the better (0 … 1), the stronger; None has no shade."""
+    if good is None:
+        return ""
+    red, green, blue = (int(palette.accent[i : i + 2], 16) for i in (1, 3, 5))
+    return f"background-color: rgba({red}, {green}, {blue}, {0.42 * good**1.5:.2f})"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import streamlit as st
 
-from core.report.export_answers import Record, to_comparator, to_csv, to_json
 from core.runs.store import Run
-from core.util.errors import UserError
 from dashboard.compare import question
 from dashboard.text import md, shorten
-from dashboard.widgets import exchange, look
+from dashboard.widgets import answer_downloads, exchange
 from dashboard.widgets.exchange import Exchange
 
 SHOWN = 12
@@ -53,7 +50,7 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: list[Callable[[
         line(entry, number)
     if len(listed) > SHOWN:
         st.toggle(f"Show all {len(listed)}", key="all_history")
-    downloads([entry.record() for entry in listed], "history")
+    answer_downloads.show([entry.record() for entry in listed], "history")
 
 
 def line(entry: Exchange, number: int) -> None:
@@ -105,39 +102,3 @@ def undo() -> None:
     _, old = st.session_state.get("cleared", (0.0, []))
     if old:
         st.button(f"Undo: bring {len(old)} back", icon=":material/undo:", key="undo_clear", on_click=bring_back)
-
-
-def downloads(records: Sequence[Record], name: str) -> None:
-    """Offer some records as JSON, CSV and an LLM Comparator file."""
-    if not records:
-        return
-    kinds: list[tuple[str, Callable[[Sequence[Record]], str], str, str]] = [
-        ("JSON", to_json, "json", "application/json"),
-        ("CSV", to_csv, "csv", "text/csv"),
-    ]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        for title, write, ending, mime in kinds:
-            st.download_button(
-                title,
-                write(records),
-                f"forgetscope-{name}.{ending}",
-                mime,
-                key=f"{name}.{ending}",
-                icon=":material/download:",
-                on_click="ignore",
-            )
-        try:
-            text: Any = to_comparator(records)
-        except UserError as error:
-            look.complain(error)
-            return
-        st.download_button(
-            "LLM Comparator",
-            text,
-            f"forgetscope-{name}-comparator.json",
-            "application/json",
-            key=f"{name}.comparator",
-            icon=":material/download:",
-            on_click="ignore",
-            help="Before and after, for https://pair-code.github.io/llm-comparator (it opens local files).",
-        )

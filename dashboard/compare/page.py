@@ -16,7 +16,7 @@ from dashboard.compare import question as prompting
 from dashboard.text import md
 from dashboard.widgets import current_run, exchange, headline_scores, look
 from dashboard.widgets.exchange import Exchange
-from dashboard.widgets.names import SCOPES, SPLITS
+from dashboard.widgets.scope_names import SCOPES, SPLITS
 
 TABS = {
     "Tokens": tokens.show,
@@ -140,11 +140,11 @@ def truth(asked: Exchange) -> None:
         "True answer, if you know it",
         key="truth",
         bind="query-params",
-        max_chars=prompting.LONGEST,
+        max_chars=exchange.LONGEST_QUESTION,
         help="With it the page can show how probable it is in each model, word by word.",
     )
     if (given or "").strip() != asked.truth:
-        asked.truth = (given or "").strip()[: prompting.LONGEST]
+        asked.truth = (given or "").strip()[: exchange.LONGEST_QUESTION]
         asked.scores, asked.holds, asked.dial = {}, {}, {}
 
 

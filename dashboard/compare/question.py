@@ -14,11 +14,9 @@ from core.runs.voices import parse
 from core.util.errors import UserError
 from dashboard.text import shorten
 from dashboard.widgets import current_run
-from dashboard.widgets.exchange import Decoding, label
-from dashboard.widgets.names import SCOPES, SPLITS
+from dashboard.widgets.exchange import LONGEST_QUESTION, Decoding, label
+from dashboard.widgets.scope_names import SCOPES, SPLITS
 
-LONGEST = 4000
-"""characters of a question that are sent"""
 BLENDS = (25, 50, 75, 125, 150)
 OFFERED_RUNS = 20
 
@@ -28,15 +26,15 @@ Rows = list[dict[str, Any]]
 def question(rows: Rows) -> str:
     """Show the prompt and the suggestions; return the current question, empty where there is none."""
     # Inside a container it stays here; alone it would be pinned to the bottom of the window.
-    typed = st.container().chat_input("Ask both models anything …", key="prompt", max_chars=LONGEST)
+    typed = st.container().chat_input("Ask both models anything …", key="prompt", max_chars=LONGEST_QUESTION)
     if typed and typed.strip():
-        choose(typed.strip()[:LONGEST])
+        choose(typed.strip()[:LONGEST_QUESTION])
     return suggested(rows) if rows else current()
 
 
 def current() -> str:
     """Return the question that the address or the visitor named."""
-    return str(st.query_params.get("q") or st.session_state.get("question") or "")[:LONGEST]
+    return str(st.query_params.get("q") or st.session_state.get("question") or "")[:LONGEST_QUESTION]
 
 
 def choose(text: str) -> None:

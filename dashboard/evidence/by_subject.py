@@ -16,7 +16,7 @@ from dashboard.charts.subjects import Subject
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import md, shorten
 from dashboard.widgets import address, current_run, look
-from dashboard.widgets.names import IN_WORDS
+from dashboard.widgets.scope_names import IN_WORDS
 
 ORDERS = ("Least forgotten", "Most lost", "Name")
 FEW = 14

@@ -12,7 +12,7 @@ from core.runs.store import Run
 from dashboard.evidence import one_example, verdict_tiles
 from dashboard.text import shorten
 from dashboard.widgets import current_run, verdict_rows
-from dashboard.widgets.names import SPLITS
+from dashboard.widgets.scope_names import SPLITS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,10 +18,9 @@ from core.runs.store import Run
 from core.util.errors import UserError
 from core.util.safe_read import mapping, number
 from dashboard.charts import probes as chart
-from dashboard.evidence import finding
+from dashboard.evidence import probe_finding
 from dashboard.text import duration, md
-from dashboard.widgets import address, current_run, look, verdict_rows
-from dashboard.widgets.progress import cancel
+from dashboard.widgets import address, cancel_button, current_run, look, verdict_rows
 
 EVERY = 1.0
 """Seconds between two looks while probes are made."""
@@ -94,7 +93,7 @@ def results(run: Run, found: Mapping[str, Mapping[str, Any]]) -> None:
     st.subheader("Look closer")
     name = st.selectbox("Probe", names, key="leak", format_func=title, width=420)
     address.keep("leak", name if name != names[0] else "")
-    finding.show(run, name, found[name])
+    probe_finding.show(run, name, found[name])
 
 
 def said(verdict: str) -> str:
@@ -200,16 +199,7 @@ def going_on(run: Run) -> None:
     else:
         share, words = progress(place)
         st.progress(min(1.0, share), text=md(words))
-    asked = (place.path / "cancel").exists()
-    st.button(
-        "Stopping …" if asked else "Cancel",
-        icon=":material/stop:",
-        key="probes.cancel",
-        disabled=asked,
-        on_click=cancel,
-        args=(place,),
-        help="What was found until then is kept.",
-    )
+    cancel_button.show(place, "probes.cancel", help="What was found until then is kept.")
 
 
 def progress(place: Run) -> tuple[float, str]:

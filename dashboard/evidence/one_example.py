@@ -14,7 +14,7 @@ from core.metrics.verdict_rules import MEANING, OF_SCOPE
 from core.runs.store import Run
 from dashboard.text import marked, match_style, md
 from dashboard.widgets import look, verdict_rows
-from dashboard.widgets.names import SCOPES, SPLITS
+from dashboard.widgets.scope_names import SCOPES, SPLITS
 from dashboard.widgets.verdict_rows import VOICES
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from core.runs.store import Run
 from dashboard.evidence import one_example
 from dashboard.text import md, shorten
 from dashboard.widgets import address, look, verdict_rows
-from dashboard.widgets.names import SCOPES
+from dashboard.widgets.scope_names import SCOPES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,9 +15,8 @@ from core.report.export_answers import Record
 from core.runs import askable
 from core.runs.store import Run
 from core.util.errors import UserError
-from dashboard.compare import history, many_at_once
 from dashboard.text import md, shorten
-from dashboard.widgets import current_run, exchange, verdict_rows
+from dashboard.widgets import answer_downloads, ask_many, current_run, exchange, verdict_rows
 from dashboard.widgets.exchange import Exchange, label
 
 VOICES = ("before", "after")
@@ -36,7 +35,7 @@ def show(run: Run) -> None:
     work: list[Callable[[], None]] = []
     with st.form("probe.own", border=False):
         text = st.text_area(
-            f"Questions, one a line (at most {many_at_once.MOST})",
+            f"Questions, one a line (at most {ask_many.MOST})",
             key="probe.many",
             height=150,
             placeholder="Where does Maren Tveitaskog live?\tTarelykta 17 in Bergen\nWhat does she do for a living?",
@@ -48,14 +47,14 @@ def show(run: Run) -> None:
             "Never taught too", key="probe.never", help="The original model: what it says as well was not remembered."
         )
         pressed = st.form_submit_button("Ask all", icon=":material/playlist_play:")
-    place, lines = st.empty(), many_at_once.parse(text or "")
+    place, lines = st.empty(), ask_many.parse(text or "")
     if pressed and not lines:
         place.caption("There is no question yet.")
     elif pressed:
         own = exchange.decoding_of(run.config())
         asked = Exchange("", run.id, own, own)
         voices = [*VOICES, *(["never"] if never else [])]
-        work.append(lambda: many_at_once.ask(run, asked, lines, voices, place))
+        work.append(lambda: ask_many.ask(run, asked, lines, voices, place))
     records = [record for record in st.session_state.get("batch", []) if record.run == run.id]
     if records:
         results(run, records)
@@ -81,7 +80,7 @@ def results(run: Run, records: Sequence[Record]) -> None:
         hide_index=True,
         alt=f"{len(rows)} own questions with the answers of {len(voices)} models and their verdicts",
     )
-    history.downloads(records, "batch")
+    answer_downloads.show(records, "batch")
     for record in records[:12]:
         verdict_rows.compare_link(run, record.question, md(shorten(record.question, 100)))
 

@@ -41,9 +41,9 @@ def read() -> Published:
     """Read the file once."""
     found = json.loads(FILE.read_text(encoding="utf-8"))
 
-    def rows(of: list[dict[str, Any]], columns: list[str]) -> list[Row]:
+    def rows(listed: list[dict[str, Any]], columns: list[str]) -> list[Row]:
         return [
-            Row(str(row["name"]), dict(zip(columns, row["values"], strict=True)), str(row.get("note", ""))) for row in of
+            Row(str(row["name"]), dict(zip(columns, row["values"], strict=True)), str(row.get("note", ""))) for row in listed
         ]
 
     tables = {name: rows(of, found["columns"]) for name, of in found["tables"].items()}

@@ -16,11 +16,11 @@ from core.util.errors import UserError
 from core.util.safe_read import mapping, number
 from dashboard.charts import controls as chart
 from dashboard.charts.controls import Control
-from dashboard.evidence import chosen_runs
+from dashboard.evidence import literature, number_table, runs_beside
+from dashboard.evidence.number_table import Cell, Column, Row, Table
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import md
-from dashboard.widgets import current_run, literature, look, number_table
-from dashboard.widgets.number_table import Cell, Column, Row, Table
+from dashboard.widgets import current_run, look
 
 EVERY = 1.5
 """Seconds between two looks while they are at work."""
@@ -181,7 +181,7 @@ def after(made: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> None:
             "Put them beside this run",
             icon=":material/table_rows:",
             key="controls.beside",
-            on_click=chosen_runs.put,
+            on_click=runs_beside.put,
             args=(others,),
             disabled=not others,
         )

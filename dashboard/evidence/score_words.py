@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from core.runs.scores import Scores, Value
-from dashboard.widgets.names import IN_WORDS
+from dashboard.widgets.scope_names import IN_WORDS
 
 NEAR = 2.0
 """points: closer than this, two successes are called the same"""

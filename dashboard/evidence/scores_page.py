@@ -11,21 +11,22 @@ from core.util.safe_read import mapping
 from dashboard.evidence import (
     all_metrics,
     by_subject,
-    chosen_runs,
     cost,
+    literature,
+    number_table,
     published,
     region_controls,
+    runs_beside,
     score_words,
     scores_table,
-    seeds,
+    seed_means,
     step_by_step,
     tradeoff,
 )
 from dashboard.evidence.scores_table import Measured
-from dashboard.runs import chosen as runs_chosen
 from dashboard.text import md
-from dashboard.widgets import current_run, documents, headline_scores, literature, look, method_list, number_table
-from dashboard.widgets.names import IN_WORDS, SCORE_SPLITS
+from dashboard.widgets import current_run, documents, headline_scores, look, method_list, setting_differences
+from dashboard.widgets.scope_names import IN_WORDS, SCORE_SPLITS
 
 Chosen = Sequence[Measured]
 
@@ -36,7 +37,7 @@ def page() -> None:
     if run is None:
         return
     st.title("What is gone, and what is left")
-    chosen = chosen_runs.choose(run)
+    chosen = runs_beside.choose(run)
     if chosen[0].scores.metrics:
         split, paper = switches(run, chosen[0])
         st.markdown(md(score_words.verdict(chosen[0].scores, split)))
@@ -126,7 +127,7 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
 def table(chosen: Chosen, split: str, paper: str) -> None:
     """Show the paper's table."""
     palette = look.palette()
-    found = scores_table.table(chosen, split, seeds.rows(chosen, split, palette), paper, palette)
+    found = scores_table.table(chosen, split, seed_means.rows(chosen, split, palette), paper, palette)
     st.html(number_table.markup(found, palette))
     with st.container(horizontal=True, vertical_alignment="center"):
         headline_scores.where_from(
@@ -145,7 +146,7 @@ def settings(chosen: Chosen) -> None:
         st.caption("Choose another run above: the settings in which they differ will stand here.")
         return
     st.markdown(f"{len(chosen)} runs; a dash: that run's method or region has no such setting.")
-    runs_chosen.differing({run.run.id: run.run for run in chosen}, {run.run.id: run.name for run in chosen})
+    setting_differences.show({run.run.id: run.run for run in chosen}, {run.run.id: run.name for run in chosen})
 
 
 page()

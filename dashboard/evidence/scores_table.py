@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from core.runs.scores import Scores, Value
 from core.runs.store import Run
 from core.util.safe_read import mapping
-from dashboard.charts.palette import Palette
+from dashboard.charts.palette import Palette, shade
 from dashboard.evidence import published
-from dashboard.runs.runs_table import shade
-from dashboard.widgets.names import IN_WORDS
-from dashboard.widgets.number_table import Cell, Column, Row, Table
+from dashboard.evidence.number_table import Cell, Column, Row, Table
+from dashboard.widgets.scope_names import IN_WORDS
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from core.runs.scores import Value
 from core.util.safe_read import mapping
 from dashboard.charts import tradeoff
 from dashboard.charts.tradeoff import Point, Reference, Tradeoff
-from dashboard.evidence import chosen_runs, published, score_words
+from dashboard.evidence import published, runs_beside, score_words
 from dashboard.evidence.scores_table import Measured, grouped
 from dashboard.text import md
 from dashboard.widgets import current_run, look
-from dashboard.widgets.names import IN_WORDS
+from dashboard.widgets.scope_names import IN_WORDS
 
 ACROSS = ("Unlearn Success", "Never-knew score")
 ACROSS_HELP = (
@@ -174,5 +174,5 @@ def columns(found: Sequence[Point]) -> dict[str, list[object]]:
 def _open(chosen: Sequence[str], name: object) -> None:
     """Make a clicked run the current one; the others, the one it replaces among them, stay beside it."""
     if name in current_run.known_runs():
-        chosen_runs.put([other for other in chosen if other != name])
+        runs_beside.put([other for other in chosen if other != name])
         current_run.open_run(str(name))

@@ -10,10 +10,11 @@ import streamlit as st
 from core.metrics import own_verdicts, verdicts
 from core.metrics.verdict_rules import DEFAULT, Rules
 from core.runs.store import Run
+from dashboard.evidence import number_table
+from dashboard.evidence.number_table import Cell, Column, Row, Table
 from dashboard.text import md, shorten
-from dashboard.widgets import look, number_table, verdict_rows
-from dashboard.widgets.names import SCOPES
-from dashboard.widgets.number_table import Cell, Column, Row, Table
+from dashboard.widgets import look, verdict_rows
+from dashboard.widgets.scope_names import SCOPES
 
 if TYPE_CHECKING:
     import pandas as pd

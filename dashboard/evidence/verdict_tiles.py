@@ -9,7 +9,7 @@ import streamlit as st
 from core.metrics import verdicts
 from core.metrics.verdict_rules import MEANING, OF_SCOPE
 from dashboard.widgets import look
-from dashboard.widgets.names import SCOPES
+from dashboard.widgets.scope_names import SCOPES
 
 if TYPE_CHECKING:
     from dashboard.charts.palette import Palette

@@ -12,6 +12,8 @@ import streamlit as st
 from core import probes
 from core.jobs import controls
 from core.metrics import own_verdicts
+from core.report import collect
+from core.report.html_page import slides_only
 from core.runs import askable, store
 from core.runs.store import Run
 from core.serve import client
@@ -137,14 +139,10 @@ def stamps(run: Run) -> tuple[float, ...]:
 @st.cache_data(max_entries=8, ttl=300, show_spinner="Gathering what the run says …")  # type: ignore[untyped-decorator]
 def gathered(path: str, stamp: tuple[float, ...], redact: bool) -> Mapping[str, Any]:
     """Return a report's data, cached for as long as the run's files stay as they are."""
-    from core.report import collect
-
     return collect(Run(Path(path)), redact=redact, folder=store.runs_folder())
 
 
 @st.cache_data(max_entries=8, ttl=300, show_spinner=False)  # type: ignore[untyped-decorator]
 def slides(path: str, stamp: tuple[float, ...]) -> str:
     """Return the slides as escaped HTML."""
-    from core.report.html_page import slides_only
-
     return slides_only(gathered(path, stamp, False))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from core.runs import store
-from dashboard.runs import disk_use, work_under_way
+from dashboard.runs import disk_use, trash, work_under_way
 from dashboard.server import sign_in
-from dashboard.widgets import disk_quota, trash
 
 
 def page() -> None:
@@ -17,7 +16,7 @@ def page() -> None:
         return
     folder = store.runs_folder()
     st.title("Admin")
-    disk_quota.warn(folder)
+    disk_use.warn(folder)
     st.fragment(work_under_way.show, run_every=work_under_way.EVERY)(folder)
     disk_use.show(folder)
     trash.show()

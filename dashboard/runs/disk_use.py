@@ -1,7 +1,8 @@
-"""What the runs take on the disk, and what can be cleaned."""
+"""What the runs take on the disk, the warning when that is nearly all they may, and what can be cleaned."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import streamlit as st
@@ -74,3 +75,17 @@ def clean(part: str, folder: Path) -> None:
 def size(of: int) -> str:
     """Write a number of bytes."""
     return f"{of / 1e9:.2f} GB" if of >= 1e9 else f"{of / 1e6:.1f} MB" if of >= 1e5 else f"{of / 1e3:.0f} kB"
+
+
+def warn(folder: Path) -> None:
+    """Say that the runs have nearly taken, or have taken, what they may of the disk."""
+    with look.complaints():
+        warning = _warning(str(folder), os.environ.get(limits.DISK_QUOTA, ""))
+        if warning:
+            st.warning(md(warning), icon=":material/hard_drive:")
+
+
+@st.cache_data(ttl=10, max_entries=4, show_spinner=False)  # type: ignore[untyped-decorator]
+def _warning(folder: str, quota: str) -> str:
+    """Measure thousands of runs once for all who look within some seconds. quota: so that another one is heard at once."""
+    return limits.disk_warning(Path(folder)) if quota else ""

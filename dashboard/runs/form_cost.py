@@ -16,7 +16,7 @@ from core.runs.store import Run
 from core.util import access
 from core.util.errors import UserError
 from dashboard.text import duration, md
-from dashboard.widgets import current_run, look, progress
+from dashboard.widgets import cancel_button, current_run, look
 
 EVERY = 0.7
 STAGES = {
@@ -79,15 +79,7 @@ def _going_on(made: Run, status: Mapping[str, Any], state: str) -> None:
     else:
         what = estimate.STEPS.get(str(status.get("stage")), "loading the model")
         st.progress(done / len(estimate.STEPS), text=f"Measuring, {done} of {len(estimate.STEPS)}: {what} …")
-    asked = (made.path / "cancel").exists()
-    st.button(
-        "Stopping …" if asked else "Cancel measuring",
-        icon=":material/stop:",
-        disabled=asked,
-        width="stretch",
-        on_click=progress.cancel,
-        args=(made,),
-    )
+    cancel_button.show(made, "new.cost.cancel", "Cancel measuring", width="stretch")
 
 
 def _result(found: Mapping[str, Any], config: RunConfig) -> None:

@@ -19,9 +19,9 @@ from core.methods import Method
 from core.regions import Region
 from core.runs import store
 from core.util.errors import UserError
-from dashboard.runs import form_backend, form_cost, form_data, form_model, form_settings
+from dashboard.runs import configuration, disk_use, form_cluster, form_cost, form_data, form_model, form_settings, progress
 from dashboard.text import md
-from dashboard.widgets import audit, configuration, current_run, disk_quota, look, progress
+from dashboard.widgets import audit, current_run, look
 
 TABS = ["This run", "New run"]
 PRESET_NAMES = {
@@ -79,7 +79,7 @@ def new_run(again: store.Run | None) -> None:
     st.markdown(
         "A run teaches a model your data, finds where it keeps what must be forgotten, changes only that, and measures."
     )
-    disk_quota.warn(store.runs_folder())
+    disk_use.warn(store.runs_folder())
     form, side = st.columns([2.2, 1], gap="large")
     with form:
         start = begin(again)
@@ -245,7 +245,7 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
     st.markdown("  \n".join(lines))
     with look.complaints():
         form_model.memory(config.model)
-    cluster = form_backend.choose()
+    cluster = form_cluster.choose()
     if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch"):
         given = name.strip()[:80] or config.name
         run = lifecycle.submit(dataclasses.replace(config, name=given), store.runs_folder(), cluster)

@@ -9,10 +9,9 @@ import streamlit as st
 from core.runs import store
 from core.runs.overview import Overview, overview
 from core.runs.store import Run
-from dashboard.runs import archive, runs_table
-from dashboard.runs import chosen as runs_chosen
+from dashboard.runs import archive, chosen_runs, queue, runs_table, trash
 from dashboard.text import md
-from dashboard.widgets import current_run, look, queue, trash
+from dashboard.widgets import current_run, look
 
 
 def page() -> None:
@@ -27,7 +26,7 @@ def page() -> None:
     archive.said()
     trash.show()
     queue.show(found, store.runs_folder())
-    name_of = runs_table.names(found)
+    name_of = current_run.distinct_names(found)
     visible, shown = chooser(found)
     if not visible:
         st.info("No run is like that. Take a word or a filter away.", icon=":material/search_off:")
@@ -44,7 +43,7 @@ def page() -> None:
     chosen = by_name(found, name_of)
     if chosen:
         tags = sorted({tag for run in found for tag in run.label.tags})
-        runs_chosen.show(chosen, known, tags, name_of)
+        chosen_runs.show(chosen, known, tags, name_of)
     elif visible:
         st.caption("Mark rows in the table, or choose runs by name, to open, name, compare, export or delete them.")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from core.runs.overview import Overview
-from dashboard.charts.palette import Palette
+from dashboard.charts.palette import Palette, shade
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,12 +128,6 @@ def ordered(found: Sequence[Overview], order: str) -> list[Overview]:
     return sorted(newest, key=lambda run: not run.label.pinned)
 
 
-def names(found: Sequence[Overview]) -> dict[str, str]:
-    """Return a name for each id that no other run here has."""
-    often = Counter(run.name for run in found)
-    return {run.id: run.name if often[run.name] == 1 else f"{run.name} ({run.id})" for run in found}
-
-
 def row(run: Overview) -> dict[str, Any]:
     """Return a run's cells, whole; None where there is nothing to say."""
     return {
@@ -165,14 +158,6 @@ def goodness(cells: Mapping[str, Any], column: str) -> float | None:
     if column in ("R train", "R val"):
         return float(max(0.0, (value - 50) / 50))
     return max(0.0, value / 100) if column in KNEW else None
-
-
-def shade(good: float | None, palette: Palette) -> str:
-    """Return a cell's style: the more, the better."""
-    if good is None:
-        return ""
-    red, green, blue = (int(palette.accent[i : i + 2], 16) for i in (1, 3, 5))
-    return f"background-color: rgba({red}, {green}, {blue}, {0.42 * good**1.5:.2f})"
 
 
 def frame(found: Sequence[Overview], shown: str) -> pd.DataFrame:

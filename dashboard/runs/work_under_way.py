@@ -15,8 +15,9 @@ from core.jobs.active import Work
 from core.jobs.processes import Process
 from core.runs import labels
 from core.util import access
+from dashboard.runs import queue
 from dashboard.text import duration, md
-from dashboard.widgets import progress, queue
+from dashboard.widgets import cancel_button
 
 EVERY = 2.0
 """Seconds between two looks."""
@@ -51,19 +52,11 @@ def _row(work: Work, memory: Mapping[int, int], now: float) -> None:
     facts = [f"**{md(work.owner)}**", queue.words(work.status), f"for {duration(max(0.0, now - work.since))}"]
     if isinstance(pid, int) and pid in memory and work.status.get("host") == os.uname().nodename:
         facts.append(f"{memory[pid] / 1e6:,.0f} MB")
-    asked = (work.place.path / "cancel").exists()
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"admin.{work.kind}.{work.place.id}"):
         st.markdown(f"{md(name(work))}  \n:gray[{' · '.join(facts)}]", width="stretch")
         if not access.read_only():
-            st.button(
-                "Stopping …" if asked else "Cancel",
-                key=f"admin.cancel.{work.kind}.{work.place.id}",
-                icon=":material/stop:",
-                disabled=asked,
-                on_click=progress.cancel,
-                args=(work.place,),
-                help=f"End {work.place.id}: what was computed is kept.",
-            )
+            key = f"admin.cancel.{work.kind}.{work.place.id}"
+            cancel_button.show(work.place, key, help=f"End {work.place.id}: what was computed is kept.")
 
 
 def name(work: Work) -> str:

@@ -1,6 +1,7 @@
-"""Whether this installation can do its work, for a monitor that asks every few seconds: it looks and writes nothing.
+"""The address /healthz: whether this installation can do its work, for a monitor or a reverse proxy that asks often.
 
-Anybody may ask, signed in or not, so the answer names no path (they hold users' names), no run and nobody.
+It looks and writes nothing. Anybody may ask, signed in or not, so the answer names no path (they hold users' names), no run
+and nobody.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
 from core.jobs import queue as tickets
+from core.runs import store
 from core.util import access
 from core.util.version import version
 
@@ -60,3 +65,9 @@ def _queue() -> int | None:
         return sum(len(waiting) for waiting in tickets.queues().values())
     except OSError:
         return None
+
+
+def healthz(_: Request) -> JSONResponse:
+    """Answer 200, or 503 where runs cannot be kept. Not async: a slow disk then holds up no other answer."""
+    found = health(store.runs_folder())
+    return JSONResponse(found.as_json(), 503 if found.wrong else 200, {"cache-control": "no-store"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,14 @@ import streamlit as st
 
 from core.models.names import BUNDLED
 from core.runs import store
-from core.runs.overview import headline
+from core.runs.overview import Overview, headline
 from core.runs.store import Run
 from core.util import safe_read
 from dashboard.text import md
 from dashboard.widgets import copy_link
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import pandas as pd
@@ -41,6 +42,12 @@ def known_runs() -> dict[str, Run]:
     """Return the user's runs, newest first, and after them the bundled ones."""
     mine = store.list_runs(store.runs_folder())
     return {run.id: run for run in [*mine, *store.bundled_runs()]}
+
+
+def distinct_names(found: Sequence[Overview]) -> dict[str, str]:
+    """Return a name for each id that no other run here has."""
+    often = Counter(run.name for run in found)
+    return {run.id: run.name if often[run.name] == 1 else f"{run.name} ({run.id})" for run in found}
 
 
 def default_run(runs: Mapping[str, Run]) -> str | None:

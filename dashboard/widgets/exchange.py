@@ -17,6 +17,8 @@ from core.runs.voices import Voice, parse
 from core.util.errors import UserError
 from dashboard.widgets import current_run
 
+LONGEST_QUESTION = 4000
+"""characters of a question that are sent"""
 MOST = 500
 """exchanges that a session remembers"""
 SETTINGS = ("max_new_tokens", "temperature", "top_p")

@@ -92,6 +92,11 @@ def text_of(app: AppTest) -> str:
     return "\n".join(str(element.value) for elements in parts for element in elements)
 
 
+def control(app: AppTest, kind: str, name: str) -> Any:
+    """Return a control that is drawn under a further number whenever something else changes its value."""
+    return next(one for one in app.get(kind) if str(one.key).split(".")[0] == name)
+
+
 @pytest.fixture
 def living(make_run: MakeRun) -> Run:
     """A run in the middle of unlearning, with two rounds of watched questions and a log."""

@@ -85,59 +85,6 @@ def test_a_run_that_is_gone_is_named(open_page: Open) -> None:
     assert not app.exception
 
 
-def test_thresholds_change_the_counts(open_page: Open) -> None:
-    app = open_page()
-    before = count(app)
-    app.slider(key="mu").set_value(0.2).run()
-    fewer = count(app)
-    assert fewer < before
-    app.slider(key="sigma").set_value(0.1).run()
-    assert count(app) > fewer
-    assert app.selectbox(key="preset").value == "Set here"
-
-
-def test_impossible_thresholds_disable_the_button(open_page: Open) -> None:
-    app = open_page()
-    app.slider(key="mu").set_value(0.0).run()
-    assert count(app) == 0
-    button = next(b for b in app.button if b.label == "Unlearn with this region")
-    assert button.disabled
-
-
-def test_another_scale_keeps_the_region(open_page: Open) -> None:
-    app = open_page()
-    before = count(app)
-    app.segmented_control(key="mode").set_value("absolute").run()
-    assert abs(count(app) - before) <= 3
-    app.selectbox(key="preset").select("llama-2-7b privacy (paper)").run()
-    assert app.slider(key="mu").value == 0.96
-    app.selectbox(key="preset").select("This run's own").run()
-    assert count(app) == before
-
-
-def test_a_cell_is_chosen_by_name_and_by_address(open_page: Open) -> None:
-    app = open_page("", "", cell="model.layers.3.self_attn.v_proj.lora_B")
-    assert app.selectbox(key="layer").value == 3
-    app.selectbox(key="layer").select(5).run()
-    assert app.query_params["cell"] == "model.layers.5.self_attn.v_proj.lora_B"
-    assert not app.exception
-
-
-def test_unlearn_with_this_region_submits_the_same_settings(
-    open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun
-) -> None:
-    made = make_run("new")
-    asked = []
-    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
-    app = open_page()
-    app.slider(key="mu").set_value(0.3).run()
-    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
-    own = store.bundled_runs()[0].config()
-    assert asked[0].region.mu == 0.3
-    assert (asked[0].teach, asked[0].unlearn, asked[0].seed) == (own.teach, own.unlearn, own.seed)
-    assert app.query_params["run"] == "new"
-
-
 def test_a_missing_metric_shows_its_reason(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("untaught")
     values = json.loads((run.path / "metrics.json").read_text())

@@ -16,9 +16,9 @@ from dashboard.charts import subjects as subjects_chart
 from dashboard.charts import tradeoff
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.charts.tradeoff import Point, Reference, Tradeoff
-from dashboard.evidence import all_metrics, by_subject, cost, step_by_step
+from dashboard.evidence import all_metrics, by_subject, cost, number_table, step_by_step
 from dashboard.evidence import tradeoff as scores_tradeoff
-from dashboard.widgets import method_list, number_table
+from dashboard.widgets import method_list
 from dashboard.widgets.plot import plain
 from tests.dashboard.conftest import MakeRun
 from tests.dashboard.scores_made import HOSTILE, bundled, edit, measured, some_points

@@ -14,7 +14,8 @@ from core.runs.store import Run
 from core.runs.voices import parse
 from core.serve import client
 from core.util.errors import UserError
-from dashboard.compare import many_at_once, what_holds_it
+from dashboard.compare import what_holds_it
+from dashboard.widgets import ask_many
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 Reply = dict[str, Any]
@@ -390,7 +391,7 @@ def test_many_questions_at_once_become_a_table(open_page: Open, spoken: Spoken) 
 
 
 def test_batches_are_bounded() -> None:
-    assert len(many_at_once.parse("q?\n" * 1000)) == many_at_once.MOST
+    assert len(ask_many.parse("q?\n" * 1000)) == ask_many.MOST
 
 
 def test_a_pane_that_waits_names_its_run_and_no_weights(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from core.runs import store
 from core.runs.store import Run
 from core.serve import client
 from core.util import access
-from dashboard.evidence import finding as probe_findings
+from dashboard.evidence import probe_finding as probe_findings
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 HOSTILE = "<b>x</b> [y](javascript:z) <script>1</script>"

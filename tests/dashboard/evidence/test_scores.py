@@ -12,8 +12,7 @@ import pytest
 from core.runs import store
 from core.runs.scores import Scores, Value
 from dashboard.charts.palette import DARK, LIGHT
-from dashboard.evidence import all_metrics, published, score_words, scores_table, seeds, tradeoff
-from dashboard.widgets import number_table
+from dashboard.evidence import all_metrics, number_table, published, score_words, scores_table, seed_means, tradeoff
 from tests.dashboard.conftest import MakeRun, Open
 from tests.dashboard.scores_made import HOSTILE, accuracies, bundled, edit, measured, with_intervals
 
@@ -254,11 +253,11 @@ def test_seeds_become_a_mean_with_an_interval(make_run: MakeRun) -> None:
 
         edit(run, "metrics.json", lower)
     edit(runs[4], "config.json", lambda values: values["unlearn"].update(steps=7))
-    found = seeds.rows([measured(run, run.id) for run in runs], "val", LIGHT)
+    found = seed_means.rows([measured(run, run.id) for run in runs], "val", LIGHT)
     assert [row.name for row in found] == ["Over seeds", "memflex · located", "Never taught"]
     assert "3 seeds (0, 1, 2)" in found[1].note
     u = 100 - bundled().json("metrics.json")["metrics"]["accuracy"]["values"]["after"]["unlearn/val"]
     half = 4.303 * 3 / math.sqrt(3)  # Student's t of two degrees of freedom; the standard deviation of u, u + 3, u + 6
     assert (found[1].cells[0].text, found[1].cells[0].small) == (f"{u + 3:.1f}", f"±{half:.1f}")
-    assert seeds.rows([measured(run) for run in runs[:1]], "val", LIGHT) == []
-    assert seeds.mean([Value(1.0), Value(reason="not there")]) == Value(reason="not there")
+    assert seed_means.rows([measured(run) for run in runs[:1]], "val", LIGHT) == []
+    assert seed_means.mean([Value(1.0), Value(reason="not there")]) == Value(reason="not there")

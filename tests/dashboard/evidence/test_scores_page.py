@@ -163,7 +163,7 @@ def test_a_clicked_point_leaves_the_others_beside_it(
 ) -> None:
     make_run("mine")
     kept: dict[str, Any] = {}
-    monkeypatch.setattr(tradeoff.chosen_runs, "put", lambda names: kept.update(beside=list(names)))
+    monkeypatch.setattr(tradeoff.runs_beside, "put", lambda names: kept.update(beside=list(names)))
     monkeypatch.setattr(tradeoff.current_run, "open_run", lambda name: kept.update(run=name))
     tradeoff._open(["mine", bundled().id, "other"], bundled().id)
     assert kept == {"run": bundled().id, "beside": ["mine", "other"]}

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,16 +14,11 @@ from core.util.errors import UserError
 from dashboard.localize import selection
 from dashboard.localize.selection import Selection
 from tests.dashboard.charts.test_charts import table_of
-from tests.dashboard.conftest import MakeRun, Open, text_of
+from tests.dashboard.conftest import MakeRun, Open, control, text_of
 
 
 def count(app: AppTest) -> int:
     return int(next(re.search(r"(\d+) of \d+ tensors", m.value) for m in app.markdown if m.value.startswith("###"))[1])  # type: ignore[index]
-
-
-def control(app: AppTest, kind: str, name: str) -> Any:
-    """Return a control that is drawn under a further number whenever something else changes its value."""
-    return next(one for one in app.get(kind) if str(one.key).split(".")[0] == name)
 
 
 def bundled() -> pd.DataFrame:
@@ -312,3 +306,56 @@ def test_another_region_drops_the_step_that_somebody_picked_for_the_first(
     assert next(m for m in app.metric if m.label == "of its own norm").value == "–"
     next(b for b in app.button if b.label == "Unlearn with this region").click().run()
     assert (asked[0].unlearn.result_step, asked[0].unlearn.picked_on) == (0, "")
+
+
+def test_thresholds_change_the_counts(open_page: Open) -> None:
+    app = open_page()
+    before = count(app)
+    control(app, "slider", "mu").set_value(0.2).run()
+    fewer = count(app)
+    assert fewer < before
+    control(app, "slider", "sigma").set_value(0.1).run()
+    assert count(app) > fewer
+    assert control(app, "selectbox", "preset").value == "Set here"
+
+
+def test_impossible_thresholds_disable_the_button(open_page: Open) -> None:
+    app = open_page()
+    control(app, "slider", "mu").set_value(0.0).run()
+    assert count(app) == 0
+    button = next(b for b in app.button if b.label == "Unlearn with this region")
+    assert button.disabled
+
+
+def test_another_scale_keeps_the_region(open_page: Open) -> None:
+    app = open_page()
+    before = count(app)
+    control(app, "segmented_control", "mode").set_value("absolute").run()
+    assert abs(count(app) - before) <= 3
+    control(app, "selectbox", "preset").select("llama-2-7b privacy (paper)").run()
+    assert control(app, "slider", "mu").value == 0.96
+    control(app, "selectbox", "preset").select("This run's own").run()
+    assert count(app) == before
+
+
+def test_a_cell_is_chosen_by_name_and_by_address(open_page: Open) -> None:
+    app = open_page("", "", cell="model.layers.3.self_attn.v_proj.lora_B")
+    assert app.selectbox(key="layer").value == 3
+    app.selectbox(key="layer").select(5).run()
+    assert app.query_params["cell"] == "model.layers.5.self_attn.v_proj.lora_B"
+    assert not app.exception
+
+
+def test_unlearn_with_this_region_submits_the_same_settings(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun
+) -> None:
+    made = make_run("new")
+    asked = []
+    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
+    app = open_page()
+    control(app, "slider", "mu").set_value(0.3).run()
+    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
+    own = store.bundled_runs()[0].config()
+    assert asked[0].region.mu == 0.3
+    assert (asked[0].teach, asked[0].unlearn, asked[0].seed) == (own.teach, own.unlearn, own.seed)
+    assert app.query_params["run"] == "new"

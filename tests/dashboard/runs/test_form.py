@@ -11,8 +11,7 @@ from core.jobs import lifecycle, ray_cluster
 from core.methods.own import OwnMethod
 from core.runs.store import Run
 from core.util import files
-from dashboard.runs import form_cost
-from dashboard.widgets import configuration
+from dashboard.runs import configuration, form_cost
 from tests.dashboard.conftest import MakeRun, Open, text_of
 from tests.dashboard.run_made import plain, said
 

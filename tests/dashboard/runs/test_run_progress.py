@@ -11,7 +11,7 @@ import pytest
 
 from core.runs.store import Run
 from dashboard.charts.curves import thinned
-from dashboard.widgets import follow, watched
+from dashboard.runs import event_log, watched_questions
 from tests.dashboard.conftest import MakeRun, Open, text_of
 from tests.dashboard.run_made import BAD, GONE, bars, said, watch, write_events
 
@@ -101,12 +101,12 @@ def test_an_ended_run_opens_on_the_step_it_kept_against_before(make_run: MakeRun
 
 def test_only_the_last_attempt_is_watched() -> None:
     start = {"kind": "stage", "name": "unlearn", "state": "running"}
-    again = watched.rounds(None, [start, watch(0, "a", "b"), watch(4, "c", "d"), start, watch(0, "e", "f")])
+    again = watched_questions.rounds(None, [start, watch(0, "a", "b"), watch(4, "c", "d"), start, watch(0, "e", "f")])
     assert {step: answers[0]["text"] for step, answers in again.items()} == {0: "e"}
 
 
 def test_damaged_rounds_are_passed_over() -> None:
-    assert watched.rounds(
+    assert watched_questions.rounds(
         {"watched": [3, {"step": "x", "answers": []}, {"step": 4, "answers": [1, {"text": "t"}]}]}, []
     ) == {4: [{"text": "t"}]}
 
@@ -150,7 +150,7 @@ def test_a_broken_or_future_run_offers_the_form_of_others(make_run: MakeRun, ope
 def test_events_are_read_once_and_half_lines_wait(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"a": 1}\n{"b"', encoding="utf-8")
-    follower = follow.Follower(Run(tmp_path))
+    follower = event_log.Follower(Run(tmp_path))
     assert follower.read() == [{"a": 1}]
     with path.open("a", encoding="utf-8") as file:
         file.write(': 2}\nbroken\n[1]\n{"ü": 3}\n')
@@ -166,9 +166,9 @@ def test_events_are_read_once_and_half_lines_wait(tmp_path: Path) -> None:
 
 def test_a_poll_of_a_long_run_reads_nothing_twice(living: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     write_events(living, [{"kind": "progress", "stage": "unlearn", "done": k, "forget_loss": 1.0} for k in range(5000)])
-    follower = follow.Follower(living)
+    follower = event_log.Follower(living)
     follower.read()
-    monkeypatch.setattr(follow.json, "loads", lambda line: pytest.fail("read again"))
+    monkeypatch.setattr(event_log.json, "loads", lambda line: pytest.fail("read again"))
     assert len(follower.read()) == 5000
 
 

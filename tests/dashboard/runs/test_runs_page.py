@@ -15,11 +15,10 @@ from core.runs import overview as overview_
 from core.runs.overview import Overview
 from core.runs.scores import Scores
 from core.runs.store import Run
-from dashboard.charts.palette import LIGHT
+from dashboard.charts.palette import LIGHT, shade
 from dashboard.runs import archive as runs_archive
-from dashboard.runs import chosen as runs_chosen
-from dashboard.runs import runs_table
-from dashboard.widgets import headline_scores, queue
+from dashboard.runs import chosen_runs, queue, runs_table
+from dashboard.widgets import current_run, headline_scores, setting_differences
 from dashboard.widgets.current_run import label as picker_label
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
@@ -83,20 +82,20 @@ def test_darker_is_better_and_overshooting_is_not() -> None:
     assert runs_table.goodness({"U val": 60.0}, "U val") is None  # no control, no verdict
     assert good("R val", **{"R val": 95.0}) > good("R val", **{"R val": 70.0}) > good("R val", **{"R val": 40.0}) == 0.0
     assert runs_table.goodness({"Seconds": 3.0}, "Seconds") is None
-    alpha = [float(runs_table.shade(g, LIGHT).rpartition(",")[2].rstrip(") ")) for g in (0.0, 0.5, 1.0)]
+    alpha = [float(shade(g, LIGHT).rpartition(",")[2].rstrip(") ")) for g in (0.0, 0.5, 1.0)]
     assert alpha == sorted(alpha)
     assert alpha[-1] < 0.5  # black text on it stays readable
-    assert runs_table.shade(None, LIGHT) == ""
+    assert shade(None, LIGHT) == ""
 
 
 def test_equal_names_are_told_apart() -> None:
     found = [made("x"), Overview("other", False, "x", "done"), made("y")]
-    assert runs_table.names(found) == {"2026-x": "x (2026-x)", "other": "x (other)", "2026-y": "y"}
+    assert current_run.distinct_names(found) == {"2026-x": "x (2026-x)", "other": "x (other)", "2026-y": "y"}
 
 
 def test_scores_stand_beside_their_controls() -> None:
     values = Scores.read(store.bundled_runs()[0])
-    found = runs_chosen.score_rows({"a": values, "b": Scores({})})
+    found = chosen_runs.score_rows({"a": values, "b": Scores({})})
     cell = found["Unlearn Success, val"]["a"]
     assert "never taught" in cell
     assert "before" in cell
@@ -115,7 +114,7 @@ def test_scores_that_are_none_are_missing(values: object) -> None:
 def test_the_name_is_no_setting() -> None:
     one = store.bundled_runs()[0].config()
     other = one.with_setting("name", "x").with_setting("unlearn.steps", 7).with_setting("data.subjects", "a,b")
-    found = runs_chosen.setting_rows({"a": one.to_json(), "b": other.to_json()})
+    found = setting_differences.setting_rows({"a": one.to_json(), "b": other.to_json()})
     assert found == {"unlearn.steps": {"a": "40", "b": "7"}, "data.subjects": {"a": "all", "b": "a, b"}}
 
 

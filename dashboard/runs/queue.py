@@ -16,8 +16,9 @@ from core.jobs import queue as tickets
 from core.runs.overview import Overview
 from core.runs.store import Run
 from core.util import access
+from dashboard.runs import progress
 from dashboard.text import duration, md
-from dashboard.widgets import look, progress
+from dashboard.widgets import cancel_button, look
 from dashboard.widgets.current_run import ALIVE
 
 EVERY = 1.5
@@ -93,16 +94,7 @@ def _row(run: Run, name: str, status: dict[str, Any], place: int | None, waiting
                 args=(run, 1),
                 help="Let the next one of the same person run first",
             )
-        asked = (run.path / "cancel").exists()
-        st.button(
-            "Stopping …" if asked else "Cancel",
-            key=f"cancel.{run.id}",
-            icon=":material/stop:",
-            disabled=asked,
-            on_click=progress.cancel,
-            args=(run,),
-            help="What was computed is kept.",
-        )
+        cancel_button.show(run, f"cancel.{run.id}", help="What was computed is kept.")
         st.page_link(
             "runs/new_run_page.py",
             label="Watch",

@@ -8,16 +8,15 @@ from typing import Any
 
 import streamlit as st
 
-from core.config.run_config import differences
 from core.jobs import lifecycle
 from core.runs import labels, store
 from core.runs.labels import Label
-from core.runs.overview import Overview, readable
+from core.runs.overview import Overview
 from core.runs.scores import Scores
 from core.runs.store import Run
-from dashboard.runs import archive, runs_table
+from dashboard.runs import archive, runs_table, trash
 from dashboard.text import md
-from dashboard.widgets import current_run, headline_scores, look, trash
+from dashboard.widgets import current_run, headline_scores, look, setting_differences
 from dashboard.widgets.current_run import ALIVE
 
 FORM = "label.form"
@@ -48,14 +47,14 @@ def one(found: Overview, run: Run, tags: Sequence[str]) -> None:
         st.markdown("  \n".join(md(text) for text in found.label.note.splitlines()))
     with st.container(horizontal=True, vertical_alignment="center"):
         if not found.problem:
-            for page, label, icon in (
+            for script, label, icon in (
                 ("localize/page.py", "Localize", "grid_on"),
                 ("compare/page.py", "Compare", "compare"),
                 ("evidence/scores_page.py", "Scores", "scoreboard"),
                 ("runs/new_run_page.py", "Watch", "play_circle"),
             ):
                 st.page_link(
-                    page,
+                    script,
                     label=label,
                     icon=f":material/{icon}:",
                     query_params={"run": run.id, **({"view": "This run"} if label == "Watch" else {})},
@@ -221,21 +220,7 @@ def several(chosen: Sequence[Overview], known: Mapping[str, Run], name_of: Mappi
     else:
         st.caption("None of them has scores yet.")
     st.markdown("##### Settings that differ")
-    differing({run.id: known[run.id] for run in good}, name_of)
-
-
-def differing(chosen: Mapping[str, Run], name_of: Mapping[str, str]) -> None:
-    """Show the settings in which some runs differ."""
-    found = setting_rows({name: readable(run) for name, run in chosen.items()})
-    if not found:
-        st.caption("Their settings are the same.")
-        return
-    heads = {name: md(name_of[name]) for name in chosen}
-    st.table(
-        [{"Setting": md(name), **{heads[i]: md(text) for i, text in cells.items()}} for name, cells in found.items()],
-        hide_index=True,
-        alt="Settings in which the chosen runs differ",
-    )
+    setting_differences.show({run.id: known[run.id] for run in good}, name_of)
 
 
 def score_rows(measured: Mapping[str, Scores]) -> dict[str, dict[str, str]]:
@@ -254,19 +239,3 @@ def _cell(row: Mapping[str, str] | None) -> str:
         f"{word} {row[voice]}" for word, voice in (("before", "Before"), ("never taught", "Never taught")) if row.get(voice)
     ]
     return f"**{row['After']}** :gray[({', '.join(beside)})]" if beside else f"**{row['After']}**"
-
-
-def setting_rows(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """Return setting -> run -> its value, for the settings that differ; the names of runs are none."""
-    found = differences(list(settings.values()))
-    return {
-        key: {name: _plain(value) for name, value in zip(settings, values, strict=True)}
-        for key, values in found.items()
-        if key not in ("name", "format")
-    }
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return headline_scores.MISSING
-    return (", ".join(map(str, value)) or "all") if isinstance(value, list) else str(value)

@@ -10,7 +10,6 @@ from core.runs.overview import Overview, overview
 from core.runs.store import Run
 from dashboard.evidence import scores_table
 from dashboard.evidence.scores_table import Measured
-from dashboard.runs import runs_table
 from dashboard.widgets import current_run
 
 MOST = 80
@@ -22,7 +21,7 @@ def choose(run: Run) -> list[Measured]:
     """Let runs be chosen; return the current one and those, the current one first."""
     known = current_run.known_runs()
     found = {name: overview(other) for name, other in known.items()}
-    name_of = runs_table.names(list(found.values()))
+    name_of = current_run.distinct_names(list(found.values()))
     others = {
         name: of for name, of in found.items() if name != run.id and not of.problem and of.state not in current_run.ALIVE
     }

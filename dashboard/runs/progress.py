@@ -14,16 +14,9 @@ from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard.charts import curves
+from dashboard.runs import configuration, event_log, watched_questions, widening
 from dashboard.text import duration, md
-from dashboard.widgets import (
-    configuration,
-    current_run,
-    follow,
-    headline_scores,
-    look,
-    watched,
-    widened,
-)
+from dashboard.widgets import cancel_button, current_run, headline_scores, look
 
 EVERY = 0.7
 """Seconds between two looks at a living run."""
@@ -55,12 +48,12 @@ def look_at(run: Run, drawn: str) -> None:
     if drawn in current_run.ALIVE and state != drawn:
         st.rerun()
     head(run, status, state)
-    events = follow.events(run)
+    events = event_log.events(run)
     left, right = st.columns([1, 1.5], gap="large")
     with left:
         checklist(run, status)
         findings(run, events)
-        widened.show(events)
+        widening.show(events)
         with st.container(horizontal=True):
             take_along(run)
         log(run, state)
@@ -111,28 +104,12 @@ def ended(run: Run, status: Status) -> str:
 def act(run: Run, state: str) -> None:
     """Offer Cancel or Resume."""
     if state in current_run.ALIVE:
-        asked = (run.path / "cancel").exists()
-        st.button(
-            "Stopping …" if asked else "Cancel",
-            icon=":material/stop:",
-            disabled=asked,
-            width="stretch",
-            key="cancel",
-            on_click=cancel,
-            args=(run,),
-            help="Stops within one step; what was computed is kept.",
-        )
+        cancel_button.show(run, "cancel", help="Stops within one step; what was computed is kept.", width="stretch")
     elif state in ("cancelled", "failed") and not run.bundled:
         if st.button("Resume", icon=":material/replay:", type="primary", width="stretch"):
             with look.complaints():
                 lifecycle.resume(run)
                 st.rerun()
-
-
-def cancel(run: Run) -> None:
-    """Ask the worker to stop, or say why it cannot be asked."""
-    with look.complaints():
-        run.cancel()
 
 
 def take_along(run: Run) -> None:
@@ -260,7 +237,7 @@ def pictures(run: Run, events: Sequence[Status]) -> None:
                 run, "teach", "events.jsonl", ACCURACY, "each epoch's train questions of both scopes, as they are seen"
             ),
         )
-    watched.show(run, result, events)
+    watched_questions.show(run, result, events)
 
 
 def table(run: Run) -> None:
