@@ -28,6 +28,7 @@ HEAVY = {
     "accelerate": 1170,
     "datasets": 600,
     "rouge_score": 750,
+    "scipy": 600,
     "streamlit": 320,
     "pandas": 300,
     "huggingface_hub": 180,

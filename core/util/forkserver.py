@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import logging
@@ -27,6 +28,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+
+from setproctitle import setproctitle
 
 LOG = logging.getLogger("core.util.forkserver")
 
@@ -263,7 +266,6 @@ def _become(output: int) -> None:
 def _execute(request: Mapping[str, Any]) -> NoReturn:
     """Run a module as `python -m` would, and end this process."""
     import numpy as np
-    from setproctitle import setproctitle
 
     command = ["python", "-m", request["module"], *request["arguments"]]
     setproctitle(" ".join(command))
@@ -291,8 +293,6 @@ def _execute(request: Mapping[str, Any]) -> NoReturn:
 
 def main(handle: int) -> None:
     """Import what all processes need, then fork them; in each of these, execute what was asked for."""
-    import gc
-
     gc.disable()  # the libraries make a million objects that stay; looking through them again and again finds nothing
     for name in PRELOAD:
         importlib.import_module(name)
