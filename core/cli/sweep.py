@@ -200,7 +200,7 @@ def _follow(made: Sweep, ray: Resources | None = None) -> str:
             found = forecast.measured(waiting, made.folder, seconds)
         note(str(found) if found else "How long it takes could not be measured.")
     sweep_.refresh(made)
-    lifecycle.start_sweep(made, ray)
+    lifecycle.start("sweep", made.place, ray)
     return sweep_table.follow(made)
 
 

@@ -21,7 +21,7 @@ class Work:
 
     place: Run
     kind: str
-    """run, or one of KINDS"""
+    """one of KINDS"""
     status: dict[str, Any]
 
     @property
@@ -38,8 +38,8 @@ class Work:
 
 def work(folder: Path) -> list[Work]:
     """Return all that lives in a folder of runs, first what runs, then what was asked for first."""
-    found = [Work(run, "run", run.status()) for run in store.list_runs(folder)]
-    for name, kind in KINDS.items():
-        found += [Work(run, kind, run.status()) for run in store.list_runs(folder / name)]
-    alive = [one for one in found if one.status.get("state") in store.ALIVE and not one.status.get("sweep")]
+    every = [
+        Work(place, name, place.status()) for name, kind in KINDS.items() for place in store.list_runs(folder / kind.folder)
+    ]
+    alive = [one for one in every if one.status.get("state") in store.ALIVE and not one.status.get("sweep")]
     return sorted(alive, key=lambda one: (one.status.get("state") != "running", float(one.status.get("created") or 0)))

@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.config.run_config import RunConfig
-from core.models.distributed import rank, size
+from core.jobs.status_log import Log
+from core.models.device import pick_device
+from core.models.distributed import meeting, rank, size
 from core.runs.store import Run
+from core.util import process
 from core.util.errors import Cancelled, UserError
 from core.util.progress import Reporter
 
@@ -65,16 +68,12 @@ def options(processes: int, threads: int = 0) -> list[str]:
 @contextlib.contextmanager
 def crew(config: RunConfig, report: Reporter) -> Iterator[Crew]:
     """Within this context the processes of a run are one crew. Raises UserError where there are not enough GPUs."""
-    from core.models.distributed import meeting
-
     if size() != config.processes:
         report.event("finding", text=f"Processes that do this run: {size()}, where {config.processes} were asked for.")
     if size() == 1:
         with meeting(1, cpu=True) as team:
             yield team
         return
-    from core.models.device import pick_device
-
     on_gpu = pick_device(config.model.device) == "cuda"
     if on_gpu and rank() == 0:  # the others are ended with the chief
         import torch
@@ -104,6 +103,17 @@ class Member(Reporter):
         self.team.check()
 
 
+def work(run: Run, log: Log) -> None:
+    """Do a run to its end, alone or as the chief of its processes."""
+    config = run.config()
+    if config.audit.after:
+        process.resolved("core.jobs.work:audit")(run, config, log)
+        return
+    with crew(config, log) as team:
+        log.crew = team
+        process.resolved("core.jobs.work:whole")(run, config, run.path.parent, log, team)
+
+
 def assist(run: Run) -> int:
     """Do a run's work beside its chief; return the exit status. All files go into a folder that is gone afterwards.
 
@@ -121,11 +131,9 @@ def assist(run: Run) -> int:
         place = run.path.parent / ".cache" / "crew" / f"{run.id}-{rank()}.partial"
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(place.with_suffix(".lock")), _emptied(place), crew(config, Reporter()) as team:
-            from core.pipeline.pipeline import Pipeline
-
             mine = Run(place / run.id)
             mine.path.mkdir()
-            Pipeline(mine, config, run.path.parent, Member(team), crew=team).go()
+            process.resolved("core.jobs.work:whole")(mine, config, run.path.parent, Member(team), team)
     except Cancelled:
         return 130
     except UserError:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MODULES = {
-    "dashboard": "server",
-    "core.jobs.worker": "worker",
-    "core.jobs.ray_manager": "manager on the cluster",
-    "core.jobs.estimate": "estimate",
-    "core.serve.server": "answerer",
-}
-"""module that a process executes -> what it is"""
+from core.runs.layout import KINDS
+
+OTHERS = {"dashboard": "server", "core.serve.server": "answerer"}
+"""module that a process executes which does no job -> what it is"""
+ON_RAY = "--ray"
+"""last argument of a process that has a job done by a Ray cluster"""
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Process:
 
     pid: int
     what: str
-    """one of MODULES"""
+    """server, answerer, manager on the cluster, or as its kind of job says"""
     memory: int
     """bytes of its resident set; pages that it shares with others count for each"""
     since: float
@@ -34,15 +32,19 @@ def ours() -> list[Process]:
 
     me, found = psutil.Process().username(), []
     for process in psutil.process_iter(["pid", "cmdline", "memory_info", "create_time", "username"]):
-        of = process.info
-        command = of["cmdline"] or []
-        what = MODULES.get(module(command), "")
-        if what and of["username"] == me and of["memory_info"]:
-            found.append(Process(of["pid"], what, of["memory_info"].rss, of["create_time"]))
+        info = process.info
+        name = what(info["cmdline"] or [])
+        if name and info["username"] == me and info["memory_info"]:
+            found.append(Process(info["pid"], name, info["memory_info"].rss, info["create_time"]))
     return sorted(found, key=lambda one: -one.memory)
 
 
-def module(command: Sequence[str]) -> str:
-    """Return the module that a command (python -m MODULE …) executes, an empty text for any other."""
+def what(command: Sequence[str]) -> str:
+    """Return what a command (python -m MODULE …) is the process of, an empty text for any that is not ours."""
     words = " ".join(command).split()  # what was forked has its command as one text
-    return words[2] if len(words) > 2 and words[1] == "-m" and "python" in words[0] else ""
+    if len(words) < 3 or words[1] != "-m" or "python" not in words[0]:
+        return ""
+    if words[2] != "core.jobs":
+        return OTHERS.get(words[2], "")
+    kind = KINDS.get(words[3]) if len(words) > 3 else None
+    return "manager on the cluster" if words[-1] == ON_RAY else kind.process if kind else ""

@@ -1,32 +1,32 @@
 """Runs on a Ray cluster: each is a task of its own, which does on a node what a worker does here, in the same folder.
 
-A manager, one detached process a run or sweep, owns the tasks (core/jobs/ray_task.py): `python -m core.jobs.ray_manager
-RUN_DIRECTORY`, or `… --sweep DIRECTORY`. It hands them to the cluster, takes back those that are cancelled while they wait
-for a node, and starts a run again elsewhere when its node was lost. Nothing is done twice: whoever works holds the run's
-lock, a run that has ended is not begun again, and finished stages come from the cache. Ray is optional and imported only
-where a cluster is spoken to.
+A manager, one detached process a run or sweep, owns the tasks (core/jobs/ray_task.py). It hands them to the cluster, takes
+back those that are cancelled while they wait for a node, and starts a run again elsewhere when its node was lost. Nothing is
+done twice: whoever works holds the run's lock, a run that has ended is not begun again, and finished stages come from the
+cache. Ray is optional and imported only where a cluster is spoken to.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from core.jobs import ray_task
 from core.jobs.ray_cluster import CONNECTS, Resources, address, unreachable
+from core.jobs.status_log import Log
 from core.jobs.sweep import Sweep, members
+from core.jobs.worker import reporting
 from core.runs import store
 from core.runs.store import Run
 from core.util import files, logs
 from core.util.errors import Cancelled, UserError, plain
 from core.util.paths import ROOT
+from core.util.process import PROCESS
 
 LOG = logging.getLogger("core.jobs.ray_manager")
 LOSSES = 3
@@ -34,9 +34,6 @@ LOSSES = 3
 EVERY = 0.3
 """Seconds between two looks at the tasks and at what is to be cancelled."""
 FIX = "See worker.log in the run, and resume it."
-
-
-# -- the manager ------------------------------------------------------------------------------------------------------
 
 
 class Manager:
@@ -48,7 +45,7 @@ class Manager:
         self.tasks: dict[Any, Run] = {}
         self.losses = dict.fromkeys((run.id for run in runs), 0)
 
-    def go(self, log: Any) -> None:
+    def go(self, log: Log) -> None:
         """Hand all runs over and stay until they have ended. Raises UserError for a cluster that cannot do them."""
         import ray
 
@@ -158,8 +155,6 @@ class Manager:
 
 def _environment() -> dict[str, str]:
     """Return what a task's process needs in its environment from its beginning. Secrets stay here: Ray logs these."""
-    from core.util.process import PROCESS
-
     format_ = os.environ.get(logs.VARIABLE, "")
     return {**PROCESS, logs.VARIABLE: format_, "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(ROOT)}
 
@@ -172,20 +167,22 @@ def _write(run: Run, **values: Any) -> None:
 
 
 def _tell(run: Run, text: str) -> None:
-    from core.jobs.status_log import Log
-
     Log(run).event("finding", text=text)
 
 
-def manage(place: Run, runs: Sequence[Run], sweep: Sweep | None = None) -> int:
-    """Have some runs done by the cluster; return the exit status. The place gets the manager's own status."""
-    from core.jobs.worker import reporting
+def manage(kind: str, place: Run) -> int:
+    """Have a run, or what is not done of a sweep, done by the cluster; return the exit status.
 
-    manager = Manager(runs, sweep)
-    return reporting(place, partial(_go, manager))
+    The manager reports in the sweep's folder, of a run in a folder of its own within it.
+    """
+    if kind == "run":
+        return reporting(place.manager, partial(_go, Manager([place], None)))
+    sweep = Sweep(place.path)
+    left = [run for run in members(sweep) if ray_task.state(run) not in store.ENDED]
+    return reporting(place, partial(_go, Manager(left, sweep)))
 
 
-def _go(manager: Manager, log: Any) -> None:
+def _go(manager: Manager, log: Log) -> None:
     try:
         manager.go(log)
     except Cancelled:
@@ -196,20 +193,3 @@ def _go(manager: Manager, log: Any) -> None:
     except Exception as error:
         manager.settle(plain(f"The cluster failed: {type(error).__name__}: {error}"), FIX)
         raise
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Do what the command line names."""
-    if arguments[0] == "--sweep":
-        sweep = Sweep(Path(arguments[1]).absolute())
-        return manage(sweep.place, [run for run in members(sweep) if ray_task.state(run) not in store.ENDED], sweep)
-    run = Run(Path(arguments[0]).absolute())
-    return manage(run.manager, [run])
-
-
-if __name__ == "__main__":
-    # The functions that tasks run must be found under this module's own name on the nodes.
-    from core.jobs import ray_manager
-
-    logs.start()
-    raise SystemExit(ray_manager.main(sys.argv[1:]))

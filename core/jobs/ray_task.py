@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from core.jobs import worker
 from core.runs import locks, store
 from core.runs.store import Run
 from core.util import logs
@@ -26,8 +27,6 @@ EVERY = 0.3
 
 def execute(path: str, within: str = "") -> None:
     """Do a run, as a task on a node. Everything it has to say stands in the run's folder."""
-    from core.jobs import worker
-
     run = Run(Path(path))
     if not (run.path / "config.json").is_file():
         raise UserError(f"The node {os.uname().nodename} does not see {run.path}.", "Put the runs into a shared folder.")
@@ -35,7 +34,7 @@ def execute(path: str, within: str = "") -> None:
         logs.start()
         _wait_for_release(run)
         if state(run) not in store.ENDED:
-            worker.work(run, Run(Path(within)) if within else None)
+            worker.work("run", run, Run(Path(within)) if within else None)
 
 
 @contextlib.contextmanager

@@ -10,17 +10,11 @@ this file costs no heavy library.
 
 from __future__ import annotations
 
-from core.jobs import lifecycle, limits
-from core.runs import locks, store
+from core.jobs import lifecycle
+from core.runs import layout
 from core.runs.store import Run
 from core.runs.voices import VOICE
-from core.util import files, process
 from core.util.errors import UserError
-
-
-def place(run: Run) -> Run:
-    """Return where the work on a run's reference reports, whether or not it has begun."""
-    return Run(run.path.parent / ".references" / run.id)
 
 
 def made(run: Run) -> bool:
@@ -53,30 +47,7 @@ def start(run: Run) -> Run:
     does.
     """
     check(run)
-    found = place(run)
-    limits.starting(found.path.parent.parent)
-    with locks.beginning(found):
-        if found.status().get("state") in store.ALIVE:
-            raise UserError(f"The reference of {run.id} is being made already.", "Wait for it.")
-        store.prepare(found, run.config())
-        files.write_json(found.path / "status.json", store.fresh_status())
-        lifecycle.start_reference(run, found)
-    return found
-
-
-def work(run: Run) -> int:
-    """Make the reference, in the worker; return the exit status of the process."""
-    from core.jobs.status_log import Log
-    from core.jobs.worker import reporting, turn
-
-    def make(log: Log) -> None:
-        check(run)
-        config = run.config()
-        with locks.single_worker(run), turn(config, log):
-            log.begin()
-            with process.uncollected():
-                from core.pipeline.reference import Retraining  # torch is imported here, when it is this work's turn
-
-            Retraining(run, config, run.path.parent, log).go()
-
-    return reporting(place(run), make)
+    place = layout.place("reference", run)
+    if not lifecycle.begin("reference", place, run.config(), {"run": str(run.path)}):
+        raise UserError(f"The reference of {run.id} is being made already.", "Wait for it.")
+    return place

@@ -71,7 +71,7 @@ def offer(run: Run) -> None:
     st.caption(md(cost(run, wanted)))
     if st.button("Run the controls", type="primary", icon=":material/science:", key="controls.start"):
         with look.complaints():
-            lifecycle.start_sweep(controls.create(run, store.runs_folder()))
+            lifecycle.start("sweep", controls.create(run, store.runs_folder()).place)
             st.rerun()
 
 
@@ -174,7 +174,7 @@ def after(made: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> None:
         ):
             with look.complaints():
                 sweep.reopen(made)
-                lifecycle.start_sweep(made)
+                lifecycle.start("sweep", made.place)
                 st.rerun()
         others = [str(row.get("run")) for row in rows if row.get("state") == "done" and row.get("run") != run.id]
         st.button(

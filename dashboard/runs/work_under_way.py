@@ -14,20 +14,13 @@ from core.jobs import active, lifecycle, processes
 from core.jobs.active import Work
 from core.jobs.processes import Process
 from core.runs import labels
+from core.runs.layout import KINDS
 from core.util import access
 from dashboard.text import duration, md
 from dashboard.widgets import progress, queue
 
 EVERY = 2.0
 """Seconds between two looks."""
-WHAT = {
-    "sweep": "sweep",
-    "reference": "reference of",
-    "probes": "leak probes of",
-    "harness": "lm-evaluation-harness on",
-    "estimate": "estimate for",
-}
-"""kind of work -> what stands before its name"""
 
 
 def show(folder: Path) -> None:
@@ -70,7 +63,7 @@ def name(work: Work) -> str:
     """Return what a piece of work is called."""
     values = work.place.json("sweep.json" if work.kind == "sweep" else "config.json")
     given = labels.read(work.place).name or (str(values.get("name") or "") if isinstance(values, dict) else "")
-    return f"{WHAT.get(work.kind, '')} {given or work.place.id}".strip()
+    return f"{KINDS[work.kind].words} {given or work.place.id}".strip()
 
 
 def table(running: Sequence[Process], found: Sequence[Work], now: float) -> dict[str, list[Any]]:

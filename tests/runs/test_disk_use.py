@@ -172,9 +172,13 @@ def test_a_quota_that_is_none_is_said(text: str, folder: Path, monkeypatch: pyte
 
 
 def test_processes_are_found_by_what_they_execute() -> None:
-    assert processes.module([sys.executable, "-m", "core.jobs.worker", "/runs/x"]) == "core.jobs.worker"
-    assert processes.module(["/bin/sh", "-m", "core.jobs.worker"]) == ""
-    assert processes.module(["python3", "core/jobs/worker.py"]) == ""
+    assert processes.what([sys.executable, "-m", "core.jobs", "run", "/runs/x"]) == "worker"
+    assert processes.what([sys.executable, "-m", "core.jobs", "estimate", "/runs/.plans/x"]) == "estimate"
+    assert (
+        processes.what([sys.executable, "-m", "core.jobs", "sweep", "/runs/.sweeps/x", "--ray"]) == "manager on the cluster"
+    )
+    assert processes.what(["/bin/sh", "-m", "core.jobs", "run", "/runs/x"]) == ""
+    assert processes.what(["python3", "core/jobs/worker.py"]) == ""
 
 
 def test_an_answerer_is_listed_with_its_memory() -> None:

@@ -146,7 +146,7 @@ def test_what_cannot_be_removed_is_told_once_and_never_comes_back(run: Run, monk
     with pytest.raises(UserError, match="not in the trash any more"):
         trash.restore(item)
     trash.purge_old(folder, time.time() + trash.KEPT + 60)
-    assert list((folder / layout.FOLDER).iterdir()) == []
+    assert list((folder / layout.TRASH).iterdir()) == []
 
 
 @pytest.mark.parametrize("place", [".probes", ".references"])
