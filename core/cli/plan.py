@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core.cli.terminal import configured, note, out, table
+from core.cli.terminal import configured, note, out, run_options, table
 from core.jobs import estimate, forecast
+from core.plan import sizing
 from core.plan.fits import parameter_count
+from core.plan.sizing import Sizing
 from core.runs import store
-
-if TYPE_CHECKING:
-    from core.plan.sizing import Sizing
 
 GIB = 2**30
 
 
 def options(command: argparse.ArgumentParser) -> None:
-    """Add the options beyond those that name a run."""
+    """Add the verb's options."""
+    run_options(command)
     command.add_argument("--gpus", metavar="N", type=int, help="spread the layers over so many GPUs (default: this machine)")
     command.add_argument(
         "--gpu-memory", metavar="GiB", type=float, help="memory of one GPU: does it fit, how many are needed"
@@ -30,8 +30,6 @@ def options(command: argparse.ArgumentParser) -> None:
 
 def show(given: argparse.Namespace) -> int:
     """Print parameters, memory by part and device, seconds a stage, disk."""
-    from core.plan import sizing
-
     sizing.checked(given.gpus, given.gpu_memory, given.rate)
     config = configured(given)
     gpu = bool(given.gpus or given.gpu_memory)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.jobs import controls as controls_
 from core.metrics import METRICS
 from core.runs.store import Run
 from core.runs.voices import VOICES
@@ -95,8 +96,6 @@ def cell(run: Run, metric: str, voice: str, part: str) -> dict[str, float | None
 
 def controls(run: Run, folder: Path) -> dict[str, Any] | None:
     """Return what the latest controls of a run say: rows with average success on val, and the sentence; else None."""
-    from core.jobs import controls as controls_
-
     found = controls_.read(run, folder)
     if found is None or not found.rows:
         return None

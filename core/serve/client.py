@@ -37,6 +37,7 @@ from core.runs.store import Run
 from core.serve import one_at_a_time
 from core.util import access, forkserver
 from core.util.errors import UserError
+from core.util.paths import cache_folder
 from core.util.process import environment
 
 START_SECONDS = 60.0
@@ -49,8 +50,6 @@ STRENGTHS = tuple(range(0, 151, 25))
 
 def place() -> Path:
     """Return the folder of socket and key; short, because socket paths may have only about 100 bytes."""
-    from core.util.paths import cache_folder
-
     given = os.environ.get("FORGETSCOPE_ANSWERER")
     folder = Path(given) if given else cache_folder() / "answerer" / os.uname().nodename
     if len(str(folder)) > 80:
