@@ -6,10 +6,10 @@ import argparse
 from typing import Any
 
 from core.cli.terminal import configured, note, out, run_options, table
-from core.jobs import estimate, forecast
-from core.plan import sizing
-from core.plan.fits import parameter_count
-from core.plan.sizing import Sizing
+from core.jobs import estimate, sweep_estimate
+from core.plan import run_plan
+from core.plan.model_memory import parameter_count
+from core.plan.run_plan import Plan
 from core.runs import store
 
 GIB = 2**30
@@ -30,12 +30,12 @@ def options(command: argparse.ArgumentParser) -> None:
 
 def show(given: argparse.Namespace) -> int:
     """Print parameters, memory by part and device, seconds a stage, disk."""
-    sizing.checked(given.gpus, given.gpu_memory, given.rate)
+    run_plan.checked(given.gpus, given.gpu_memory, given.rate)
     config = configured(given)
     gpu = bool(given.gpus or given.gpu_memory)
     note("Running one step of every stage without weights …")
-    found = sizing.size(config, gpu=gpu, rate=given.rate)
-    value: dict[str, Any] = sizing.plain(found)
+    found = run_plan.make(config, gpu=gpu, rate=given.rate)
+    value: dict[str, Any] = run_plan.plain(found)
     room = given.gpu_memory * GIB if given.gpu_memory else None
     if gpu:
         value["devices"] = found.devices(given.gpus or found.needed(room or 0.0) or 1)
@@ -44,13 +44,13 @@ def show(given: argparse.Namespace) -> int:
     if given.measure and parameter_count(config.model.name) is not None:
         note("Measuring a few real steps of every stage …")
         folder = store.runs_folder(given.runs)
-        value["measured"] = measured = forecast.steps_of(config, folder)
+        value["measured"] = measured = sweep_estimate.steps_of(config, folder)
         if measured is not None:
             lines += ["", *estimate.lines(measured)]
     return out(given, value, lines)
 
 
-def _lines(found: Sizing, value: dict[str, Any], room: float | None) -> list[str]:
+def _lines(found: Plan, value: dict[str, Any], room: float | None) -> list[str]:
     """Return the whole as text."""
     stages = list(found.memory)
     parts = list(dict.fromkeys(part for of in found.memory.values() for part, size in of.items() if size))
@@ -93,7 +93,7 @@ def _devices(devices: list[dict[str, float]], room: float | None, needed: int | 
     return lines
 
 
-def _work(found: Sizing) -> list[str]:
+def _work(found: Plan) -> list[str]:
     work, stages = found.work, dict.fromkeys([*found.work.trained, *found.work.read])
     rows: list[list[Any]] = [["stage", "tokens there and back", "tokens forward only", "seconds"]]
     for stage in stages:
@@ -101,4 +101,4 @@ def _work(found: Sizing) -> list[str]:
         rows.append([stage, f"{work.trained.get(stage, 0):,.0f}", f"{work.read.get(stage, 0):,.0f}", seconds])
     if not found.seconds:
         return [*table(rows), "Seconds follow from --rate, or from --measure where the model is here."]
-    return [*table(rows), f"All of it: {forecast.duration(sum(found.seconds.values()))}, if no stage ends early."]
+    return [*table(rows), f"All of it: {sweep_estimate.duration(sum(found.seconds.values()))}, if no stage ends early."]

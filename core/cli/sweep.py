@@ -10,7 +10,7 @@ from core.cli import grid, sweep_table
 from core.cli.terminal import STATUS, cluster, cluster_options, configured, note, one_run, out, run_options, table
 from core.config import own_methods
 from core.config.run_config import RunConfig
-from core.jobs import controls, forecast, lifecycle, ray_cluster, sweep_scores, tuning, unlearning_series
+from core.jobs import controls, lifecycle, ray_cluster, sweep_estimate, sweep_scores, tuning, unlearning_series
 from core.jobs import sweep as sweep_
 from core.jobs.ray_cluster import Resources
 from core.jobs.sweep import Member, Sweep, described
@@ -209,10 +209,10 @@ def _follow(made: Sweep, ray: Resources | None = None) -> str:
     waiting = [run.config() for run in runs if not run.problem()]
     if waiting and ray is None:  # what this machine's rate says of others is nothing
         seconds = made.value().get("asked", {}).get("seconds") if made.kind == "tune" else None
-        found = forecast.from_runs(waiting, made.folder, seconds)
+        found = sweep_estimate.from_runs(waiting, made.folder, seconds)
         if found is None:
             note("Measuring how long one run takes …")
-            found = forecast.measured(waiting, made.folder, seconds)
+            found = sweep_estimate.measured(waiting, made.folder, seconds)
         note(str(found) if found else "How long it takes could not be measured.")
     sweep_.refresh(made)
     lifecycle.start("sweep", made.place, ray)
@@ -245,7 +245,7 @@ def _printed(given: argparse.Namespace, made: Sweep) -> int:
         lines = _groups(value["groups"])
     lines += [f"failed: {one['run']}: {one['error']}" for one in failed]
     if value["overhead"]:
-        spent = {name: forecast.duration(value["overhead"][name]) for name in ("wall", "work", "shared")}
+        spent = {name: sweep_estimate.duration(value["overhead"][name]) for name in ("wall", "work", "shared")}
         lines.append("{wall}: {work} of unlearning, answers and scores, {shared} of what they share".format(**spent))
     if state["state"] != "done":
         lines.append(f"{state['state']}: {state['error']} Resume with `python -m core sweep --resume {made.id}`.")

@@ -21,7 +21,7 @@ from core.jobs import sweep as sweep_
 from core.jobs.sweep import Entry, Member, Sweep
 from core.jobs.sweep_scores import row
 from core.metrics import paired
-from core.metrics.paired import Estimate
+from core.metrics.paired import Interval
 from core.regions import All, Cells, Complement, Located, Random, RatioLayers, Region, Swapped, Top
 from core.runs.store import Run
 from core.util.errors import UserError
@@ -171,7 +171,7 @@ def _taught(entry: Entry) -> str:
     return found if isinstance(found, str) else ""
 
 
-def sentence(region: str, found: Estimate, draws: int, diverged: int = 0) -> str:
+def sentence(region: str, found: Interval, draws: int, diverged: int = 0) -> str:
     """Say whether a region beats random ones: it does where the whole interval lies above nothing. One draw cannot say.
 
     diverged: how many of the random ones broke off. That they lost says nothing about where a region lies.
@@ -214,7 +214,7 @@ def _tokens(key: tuple[str, int]) -> pd.DataFrame | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _average(key: tuple[str, int]) -> Estimate | None:
+def _average(key: tuple[str, int]) -> Interval | None:
     tokens = _tokens(key)
     try:
         return None if tokens is None else paired.average(tokens, SPLIT)
@@ -223,7 +223,7 @@ def _average(key: tuple[str, int]) -> Estimate | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _difference(given: tuple[str, int], others: tuple[tuple[str, int], ...]) -> Estimate:
+def _difference(given: tuple[str, int], others: tuple[tuple[str, int], ...]) -> Interval:
     tables = [_tokens(key) for key in (given, *others)]
     if any(table is None for table in tables):
         raise UserError("A run of these controls has no token scores.", "It is damaged: start it again.")

@@ -23,7 +23,7 @@ DRAWS = 2000
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Interval:
     """A value with its 95 % interval."""
 
     value: float
@@ -51,14 +51,14 @@ def success(tokens: pd.DataFrame, split: str, voice: str = "after") -> dict[str,
     return found
 
 
-def average(tokens: pd.DataFrame, split: str, seed: int = 0) -> Estimate:
+def average(tokens: pd.DataFrame, split: str, seed: int = 0) -> Interval:
     """Return a run's average success with its interval over questions."""
     of = success(tokens, split)
     low, high = np.quantile(_means([of[scope].to_numpy() for scope in SCOPES], seed), [0.025, 0.975])
-    return Estimate(float(np.mean([of[scope].mean() for scope in SCOPES])), float(low), float(high))
+    return Interval(float(np.mean([of[scope].mean() for scope in SCOPES])), float(low), float(high))
 
 
-def difference(given: pd.DataFrame, others: Sequence[pd.DataFrame], split: str, seed: int = 0) -> Estimate:
+def difference(given: pd.DataFrame, others: Sequence[pd.DataFrame], split: str, seed: int = 0) -> Interval:
     """Return by how much a run's average success exceeds the mean of others', with its interval.
 
     Two variances add up: that of the mean difference over questions (bootstrap) and, where there are several others, that
@@ -80,7 +80,7 @@ def difference(given: pd.DataFrame, others: Sequence[pd.DataFrame], split: str, 
     error = math.sqrt(over_questions + over_others)
     free = (over_questions + over_others) ** 2 * (len(each) - 1) / over_others**2 if over_others else math.inf
     value = float(each.mean())
-    return Estimate(value, value - t975(free) * error, value + t975(free) * error)
+    return Interval(value, value - t975(free) * error, value + t975(free) * error)
 
 
 def _means(values: Sequence[np.ndarray], seed: int) -> np.ndarray:

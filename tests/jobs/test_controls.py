@@ -16,7 +16,7 @@ from core.jobs import controls, lifecycle, unlearning_series, worker
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Sweep
 from core.metrics import paired
-from core.metrics.paired import Estimate
+from core.metrics.paired import Interval
 from core.pipeline import unlearn
 from core.pipeline.pipeline import Pipeline
 from core.regions import Cells, Layers, Located, Random, Swapped, choose
@@ -169,7 +169,7 @@ def test_a_region_that_is_one_more_random_one_rarely_beats_them() -> None:
 
 
 def test_sentences_in_words() -> None:
-    better, worse = Estimate(4.1, 2.9, 5.3), Estimate(-2.0, -3.5, -0.5)
+    better, worse = Interval(4.1, 2.9, 5.3), Interval(-2.0, -3.5, -0.5)
     assert controls.sentence("located", better, 3) == (
         "On this data the located region beats 3 random regions of as many tensors by 4.1 ± 1.2 points of average success."
     )
@@ -178,7 +178,7 @@ def test_sentences_in_words() -> None:
     )
     assert "one of these diverged with its settings: nothing can be said" in controls.sentence("located", better, 3, 1)
     assert "says nothing about others" in controls.sentence("located", better, 1)
-    assert "does not beat" in controls.sentence("located", Estimate(4.0, -0.1, 8.0), 3)
+    assert "does not beat" in controls.sentence("located", Interval(4.0, -0.1, 8.0), 3)
 
 
 def test_what_has_no_controls_says_so(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ SLACK = 0.25
 
 
 @dataclass(frozen=True)
-class Forecast:
+class SweepEstimate:
     """What a sweep will take."""
 
     seconds: float
@@ -62,7 +62,7 @@ class _Earlier:
     """seconds per step of unlearning, measurements included"""
 
 
-def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> Forecast | None:
+def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> SweepEstimate | None:
     """Work it out from finished runs of the same model and data; None where they do not tell enough.
 
     seconds: of unlearning a run, where the sweep gives a time instead of steps.
@@ -75,7 +75,7 @@ def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None 
         return None
     total, count = map(sum, zip(*filter(None, found), strict=True))
     runs = "one earlier run" if count == 1 else f"{count} earlier runs"
-    return Forecast(total, f"from the seconds of {runs} on this model and data")
+    return SweepEstimate(total, f"from the seconds of {runs} on this model and data")
 
 
 def _of_alike(configs: Sequence[RunConfig], folder: Path, seconds: float | None) -> tuple[float, int] | None:
@@ -129,7 +129,7 @@ def _group(config: RunConfig) -> str:
     return json.dumps([config.seed, parts], sort_keys=True)
 
 
-def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> Forecast | None:
+def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> SweepEstimate | None:
     """Measure a few steps of the last run in a process of its own, and wait for it; None where that fails.
 
     The last, since of several seeds the first is the likeliest to be taught already, which would then cost nothing for all.
@@ -147,7 +147,7 @@ def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None =
     total = costs["load"] + groups * sum(costs[name] for name in SHARED) + len(configs) * sum(costs[name] for name in OWN)
     methods = len({config.unlearn.method.name for config in configs})
     told = "from a few measured steps of one of its runs"
-    return Forecast(total + unlearning, told if methods == 1 else f"{told}; steps of other methods may take longer")
+    return SweepEstimate(total + unlearning, told if methods == 1 else f"{told}; steps of other methods may take longer")
 
 
 def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:
