@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import sys
@@ -15,10 +14,12 @@ import pytest
 import torch
 
 from core.cli.main import main
-from core.jobs import __main__ as entry
-from core.jobs import harness, lifecycle
+from core.jobs import harness
 from core.runs.store import Run
 from core.util.errors import UserError
+from tests.jobs.in_process import here
+
+__all__ = ["here"]
 
 
 class StandIn:
@@ -53,17 +54,6 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run(unlearned_run: Run, tmp_path: Path) -> Run:
     return Run(Path(shutil.copytree(unlearned_run.path, tmp_path / unlearned_run.id)))
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do jobs in this process, which has the stand-in; what they print goes into the log, as a worker's does."""
-
-    def start(place: Run, module: str, *arguments: str) -> None:
-        with (place.path / "worker.log").open("a") as log, contextlib.redirect_stdout(log):
-            entry.main(arguments)
-
-    monkeypatch.setattr(lifecycle, "start_process", start)
 
 
 def evaluated(run: Run, tasks: list[str], voices: list[str], limit: int | None) -> harness.Results:
