@@ -6,6 +6,8 @@ import argparse
 import platform
 from importlib import metadata
 
+import psutil
+
 from core.cli.terminal import out
 from core.models.device import pick_device, pick_dtype
 from core.models.names import bundled_gguf
@@ -17,8 +19,6 @@ from core.util.paths import cache_folder
 
 def doctor(given: argparse.Namespace) -> int:
     """Say what is installed and what is wrong; exit 1 if anything is."""
-    import psutil
-
     wrong = []
     versions: dict[str, str | None] = {}
     for package in ("torch", "transformers", "peft", "datasets", "safetensors", "pandas", "streamlit", "plotly"):

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from core.config.run_config import RunConfig
 from core.jobs.status_log import Log
 from core.models.device import pick_device
@@ -44,8 +46,6 @@ def wanted(run: Run) -> int:
 
 def options(processes: int, threads: int = 0) -> list[str]:
     """Return what accelerate's launcher is to be told. threads: of each process; 0 shares the cores out."""
-    import psutil
-
     even = max(1, (psutil.cpu_count(logical=False) or 1) // processes)
     return [
         # The only kind of launch that starts several processes on this machine without MPI; it needs no GPU.
@@ -157,8 +157,6 @@ def _emptied(place: Path) -> Iterator[None]:
 
 def _called(run: Run) -> bool:
     """Wait until the chief, which has the same launcher, is at work; say whether it ever was."""
-    import psutil
-
     launcher = os.getppid()
     while os.getppid() == launcher:
         status = run.json("status.json")

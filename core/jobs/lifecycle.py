@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from core.config.run_config import RunConfig
 from core.jobs import launch, limits, ray_cluster
 from core.jobs.processes import ON_RAY
@@ -77,8 +79,8 @@ def _hand_over(kind: str, place: Run, ray: Resources) -> None:
 def begin(kind: str, place: Run, config: RunConfig, wanted: Mapping[str, Any], *results: str) -> bool:
     """Start a job at a place beside the runs, unless one is under way there: then return False.
 
-    wanted: what is to be done, plain values that the process reads again (`wanted`). results: files that an earlier job may
-    have left there. Raises UserError where nothing may be started or written.
+    wanted: what is to be done, plain values that the process reads from WANTED. results: files that an earlier job may have
+    left there. Raises UserError where nothing may be started or written.
     """
     with locks.beginning(place):
         if place.status().get("state") in store.ALIVE:
@@ -156,8 +158,6 @@ def follow(
 def kill(run: Run) -> None:
     """End a worker at once (Ctrl-C twice): its partial files stay, and it can be resumed."""
     access.changing()
-    import psutil
-
     status = run.status()
     # A cluster ends the tasks of a manager that is gone; the worker itself may be on another machine.
     process = run.managing(status) or status

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psutil
+
 from core.runs.layout import KINDS
 
 OTHERS = {"dashboard": "server", "core.serve.server": "answerer"}
@@ -28,8 +30,6 @@ class Process:
 
 def ours() -> list[Process]:
     """Return the processes, largest first."""
-    import psutil
-
     me, found = psutil.Process().username(), []
     for process in psutil.process_iter(["pid", "cmdline", "memory_info", "create_time", "username"]):
         info = process.info

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import stat
@@ -53,8 +54,6 @@ def place() -> Path:
     given = os.environ.get("FORGETSCOPE_ANSWERER")
     folder = Path(given) if given else cache_folder() / "answerer" / os.uname().nodename
     if len(str(folder)) > 80:
-        import hashlib
-
         folder = Path(tempfile.gettempdir()) / f"forgetscope-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
