@@ -16,7 +16,7 @@ import psutil
 
 from core.config.run_config import RunConfig
 from core.jobs import launch, limits, ray_cluster
-from core.jobs.processes import ON_RAY
+from core.jobs.active import ON_RAY
 from core.jobs.ray_cluster import Resources
 from core.jobs.sweep import Sweep, members, needed_by
 from core.runs import locks, store
