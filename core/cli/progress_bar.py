@@ -79,7 +79,7 @@ def _rest(run: Run, bars: _Bars) -> Iterator[dict[str, Any]]:
 def _at_work() -> str:
     """Return the names of what has the devices, in brackets; empty where it cannot be told."""
     names = [ticket.run.name for tickets in queue.queues().values() for ticket in tickets if ticket.at_work and ticket.run]
-    return f" (at work: {', '.join(names)})" if names else ""
+    return f" (at work: {visible(', '.join(names))})" if names else ""
 
 
 class _Bars:
@@ -88,12 +88,12 @@ class _Bars:
     def __init__(self) -> None:
         self.bar: Any = None
         self.seen = 0
-        self.position = 1
+        self.position: Any = None
 
     def wait(self, status: Mapping[str, Any]) -> None:
         """Say which place in the queue the work has, and what is at work, whenever the place changes."""
-        position = int(status.get("position") or 1)
-        if position > 1 and position != self.position:
+        position = status.get("position")
+        if isinstance(position, int) and position > 1 and position != self.position:
             tqdm.write(f"note: waiting for the device, number {position} in the queue{_at_work()}", sys.stderr)
         self.position = position
 
