@@ -11,6 +11,7 @@ from core.plan import run_plan
 from core.plan.model_memory import parameter_count
 from core.plan.run_plan import Plan
 from core.runs import store
+from core.util.errors import UserError
 
 GIB = 2**30
 
@@ -44,9 +45,12 @@ def show(given: argparse.Namespace) -> int:
     if given.measure and parameter_count(config.model.name) is not None:
         note("Measuring a few real steps of every stage …")
         folder = store.runs_folder(given.runs)
-        value["measured"] = measured = sweep_estimate.steps_of(config, folder)
-        if measured is not None:
-            lines += ["", *estimate.lines(measured)]
+        value["measured"] = None
+        try:
+            value["measured"] = sweep_estimate.steps_of(config, folder)
+            lines += ["", *estimate.lines(value["measured"])]
+        except UserError as error:
+            note(f"The seconds could not be measured: {error}")
     return out(given, value, lines)
 
 

@@ -137,8 +137,6 @@ def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None =
     try:
         found = steps_of(configs[-1], folder)
     except UserError:  # its own data may be what is wrong; the worker will say so, of this run alone
-        found = None
-    if found is None:
         return None
     costs = {cost["name"]: (cost["low"] + cost["high"]) / 2 for cost in found["stages"]}
     groups = len({_group(config) for config in configs})
@@ -150,8 +148,8 @@ def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None =
     return SweepEstimate(total + unlearning, told if methods == 1 else f"{told}; steps of other methods may take longer")
 
 
-def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:
-    """Measure a few steps of a run in a process of its own, unless that was done before; None where it fails."""
+def steps_of(config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Measure a few steps of a run in a process of its own, unless that was done before. Raises UserError where it fails."""
     place = estimate.place(config, folder, sources.load(config.data, config.seed).fingerprint())
     if estimate.result(place) is None:
         estimate.start(place, config)
@@ -163,4 +161,7 @@ def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:
             place.cancel()
             raise
         lifecycle.reap()  # one that was killed would otherwise keep its place in the queue, as a zombie
-    return estimate.result(place)
+    if (found := estimate.result(place)) is None:
+        status = place.status()
+        raise UserError(str(status.get("error") or "Nothing was measured."), str(status.get("fix") or ""))
+    return found
