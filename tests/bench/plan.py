@@ -111,9 +111,7 @@ def compared(model: str, folder: Path) -> dict[str, float]:
     peak = max(stage["peak_memory_mb"] for stage in stages.values()) * 2**20
     told = {stage: sum(parts.values()) for stage, parts in planned.memory.items()}
     seconds = sum(stages[name]["seconds"] for name in STAGES)
-    foreseen = sum(
-        (cost["low"] + cost["high"]) / 2 for cost in (paced or {"stages": []})["stages"] if cost["name"] in STAGES
-    )
+    foreseen = sum((cost["low"] + cost["high"]) / 2 for cost in paced["stages"] if cost["name"] in STAGES)
     disk = size_on_disk(run.path)
     shutil.rmtree(folder, ignore_errors=True)
     ratios = {"memory": max(told.values()) / peak, "teach_memory": told["teach"] / taught, "seconds": foreseen / seconds}
