@@ -333,7 +333,7 @@ def test_memory_limit_costs_one_run_and_not_the_next(tiny_llama: Path, tiny_data
 def test_memory_that_suffices_for_no_library_is_one_sentence_too(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     run = store.create(quick(tiny_llama, tiny_data), tmp_path)
     subprocess.run(
-        ["bash", "-c", f"ulimit -v 512000; exec {sys.executable} -m core.jobs.worker {run.path} 2>> {run.path}/worker.log"],
+        ["bash", "-c", f"ulimit -v 512000; exec {sys.executable} -m core.jobs run {run.path} 2>> {run.path}/worker.log"],
         cwd=ROOT,
         env={**os.environ, **process_.environment()},
         timeout=60,
