@@ -48,6 +48,8 @@ HEAVY = {
 
 BY_NAME = {
     "core/__init__.py": "the names that a script imports from core, each from its room when it is first used (PEP 562)",
+    "core/cli/main.py": "the functions of a verb, from the table of verbs, when it is given",
+    "core/util/process.py": "the work of a job, from core.runs.layout.KINDS, once its turn has come",
     "core/util/forkserver.py": "the module that a process is started for",
     "dashboard/__main__.py": "modules that every page needs, imported before the first visitor comes",
 }
@@ -76,6 +78,12 @@ WORKER_ONLY = {
     "core.probes.examine": "loads the model and makes the probes",
     "core.probes.hidden_states": "hooks in the model's blocks",
     "core.probes.trained_copy": "trains a copy of an adapter",
+    "core.jobs.work": "what a worker does for each kind of job",
+    "core.jobs.sweep_runs": "the runs of a sweep on one model",
+    "core.jobs.calibrate": "times steps in a sweep's worker",
+    "core.report.rescore": "asks a run's model again",
+    "core.report.merged_model": "merges an adapter into its model",
+    "core.cli.plan": "runs steps without weights; imported when the verb is given",
 }
 """modules of light rooms that only a worker imports, and why they need torch"""
 
@@ -224,7 +232,7 @@ def test_modules_are_imported_by_name_in_few_places() -> None:
         for path in MODULES.values()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
-        and ast.unparse(node.func) in ("importlib.import_module", "import_module", "__import__")
+        and ast.unparse(node.func) in ("importlib.import_module", "import_module", "__import__", "pkgutil.resolve_name")
     }
     assert files == set(BY_NAME)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from core.cli.terminal import finished, note, with_settings
+from core.cli.progress_bar import finished
+from core.cli.terminal import note, with_settings
 from core.config import run_config, trust
 from core.config.stages import AuditConfig
 from core.jobs import lifecycle

@@ -8,12 +8,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from core.cli.licences import SHIPPED, packages
 from core.cli.terminal import out, table
 from core.config import run_config
 from core.methods import METHODS, Method
 from core.metrics import METRICS
+from core.models.names import BUNDLED, bundled_gguf
 from core.regions import REGIONS
 from core.util.errors import unknown
+from core.util.paths import cache_folder
+
+
+def options(command: argparse.ArgumentParser) -> None:
+    """Add what `methods` takes."""
+    command.add_argument("names", metavar="NAME", nargs="*", help="only these")
 
 
 def methods(given: argparse.Namespace) -> int:
@@ -76,9 +84,6 @@ def metrics(given: argparse.Namespace) -> int:
 
 def models(given: argparse.Namespace) -> int:
     """List models on this machine."""
-    from core.models.names import BUNDLED, bundled_gguf
-    from core.util.paths import cache_folder
-
     there = bundled_gguf() is not None
     found = [{"name": "bundled", "what": BUNDLED, "available": there}]
     for path in sorted((cache_folder() / "models").glob("*/config.json")):
@@ -93,8 +98,6 @@ def models(given: argparse.Namespace) -> int:
 
 def licences(given: argparse.Namespace) -> int:
     """List packages and what ships with the project, with their licences."""
-    from core.cli.licences import SHIPPED, packages
-
     found = {"packages": packages(), "shipped": SHIPPED}
     rows = [[entry.name, entry.version, entry.licence, entry.why] for entries in found.values() for entry in entries]
     value = {kind: [asdict(entry) for entry in entries] for kind, entries in found.items()}

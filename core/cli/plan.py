@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core.cli.terminal import configured, note, out, table
-from core.jobs import estimate, forecast
-from core.plan.fits import parameter_count
+from core.cli.terminal import configured, note, out, run_options, table
+from core.jobs import estimate, sweep_estimate
+from core.plan import run_plan
+from core.plan.model_memory import parameter_count
+from core.plan.run_plan import Plan
 from core.runs import store
-
-if TYPE_CHECKING:
-    from core.plan.sizing import Sizing
+from core.util.errors import UserError
 
 GIB = 2**30
 
 
 def options(command: argparse.ArgumentParser) -> None:
-    """Add the options beyond those that name a run."""
+    """Add the verb's options."""
+    run_options(command)
     command.add_argument("--gpus", metavar="N", type=int, help="spread the layers over so many GPUs (default: this machine)")
     command.add_argument(
         "--gpu-memory", metavar="GiB", type=float, help="memory of one GPU: does it fit, how many are needed"
@@ -30,14 +31,12 @@ def options(command: argparse.ArgumentParser) -> None:
 
 def show(given: argparse.Namespace) -> int:
     """Print parameters, memory by part and device, seconds a stage, disk."""
-    from core.plan import sizing
-
-    sizing.checked(given.gpus, given.gpu_memory, given.rate)
+    run_plan.checked(given.gpus, given.gpu_memory, given.rate)
     config = configured(given)
     gpu = bool(given.gpus or given.gpu_memory)
     note("Running one step of every stage without weights …")
-    found = sizing.size(config, gpu=gpu, rate=given.rate)
-    value: dict[str, Any] = sizing.plain(found)
+    found = run_plan.make(config, gpu=gpu, rate=given.rate)
+    value: dict[str, Any] = run_plan.plain(found)
     room = given.gpu_memory * GIB if given.gpu_memory else None
     if gpu:
         value["devices"] = found.devices(given.gpus or found.needed(room or 0.0) or 1)
@@ -46,13 +45,16 @@ def show(given: argparse.Namespace) -> int:
     if given.measure and parameter_count(config.model.name) is not None:
         note("Measuring a few real steps of every stage …")
         folder = store.runs_folder(given.runs)
-        value["measured"] = measured = forecast.steps_of(config, folder)
-        if measured is not None:
-            lines += ["", *estimate.lines(measured)]
+        value["measured"] = None
+        try:
+            value["measured"] = sweep_estimate.steps_of(config, folder)
+            lines += ["", *estimate.lines(value["measured"])]
+        except UserError as error:
+            note(f"The seconds could not be measured: {error}")
     return out(given, value, lines)
 
 
-def _lines(found: Sizing, value: dict[str, Any], room: float | None) -> list[str]:
+def _lines(found: Plan, value: dict[str, Any], room: float | None) -> list[str]:
     """Return the whole as text."""
     stages = list(found.memory)
     parts = list(dict.fromkeys(part for of in found.memory.values() for part, size in of.items() if size))
@@ -95,7 +97,7 @@ def _devices(devices: list[dict[str, float]], room: float | None, needed: int | 
     return lines
 
 
-def _work(found: Sizing) -> list[str]:
+def _work(found: Plan) -> list[str]:
     work, stages = found.work, dict.fromkeys([*found.work.trained, *found.work.read])
     rows: list[list[Any]] = [["stage", "tokens there and back", "tokens forward only", "seconds"]]
     for stage in stages:
@@ -103,4 +105,4 @@ def _work(found: Sizing) -> list[str]:
         rows.append([stage, f"{work.trained.get(stage, 0):,.0f}", f"{work.read.get(stage, 0):,.0f}", seconds])
     if not found.seconds:
         return [*table(rows), "Seconds follow from --rate, or from --measure where the model is here."]
-    return [*table(rows), f"All of it: {forecast.duration(sum(found.seconds.values()))}, if no stage ends early."]
+    return [*table(rows), f"All of it: {sweep_estimate.duration(sum(found.seconds.values()))}, if no stage ends early."]

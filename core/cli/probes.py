@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from core import probes
-from core.cli.terminal import STATUS, followed, out, table
+from core.cli.progress_bar import followed
+from core.cli.terminal import STATUS, out, table
 from core.config import run_config
 from core.jobs import probes as job
 from core.probes import scorecard

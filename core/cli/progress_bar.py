@@ -1,18 +1,21 @@
-"""A run's events as bars on the terminal, one a stage, with rate and time left; and what Ctrl-C does."""
+"""A job on the terminal: its place in the queue, a bar for each stage with rate and time left, and what Ctrl-C does."""
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tqdm import tqdm
 
+from core.cli.terminal import STATUS, note, out, scores
 from core.data import widen
-from core.jobs import lifecycle
+from core.jobs import lifecycle, queue
 from core.pipeline import preflight
 from core.runs.store import Run
-from core.util.errors import visible
+from core.runs.summary import summary
+from core.util.errors import UserError, visible
 
 
 def follow(run: Run) -> str:
@@ -22,7 +25,7 @@ def follow(run: Run) -> str:
     """
     bars = _Bars()
     asked = False
-    events = lifecycle.follow(run)
+    events = lifecycle.follow(run, look=bars.wait)
     while True:
         try:
             for event in events:
@@ -40,11 +43,43 @@ def follow(run: Run) -> str:
             events = _rest(run, bars)
 
 
+def followed(work: Run) -> tuple[str, dict[str, str]]:
+    """Show work until it has ended, and say so unless it ended well; return its state, with error and advice."""
+    state, status = follow(work), work.status()
+    problem = {key: str(status.get(key, "")) for key in ("error", "fix")}
+    if state != "done":
+        note(f"{state.capitalize()}: {problem['error']} {problem['fix']}".strip())
+    return state, problem
+
+
+def finished(given: argparse.Namespace, work: Run, of: Run, **also: Any) -> int:
+    """Show work on a run until it has ended, then the run's scores; return the exit status. also: more of the JSON value."""
+    state, problem = followed(work)
+    found = {**also, **summary(of), **(problem if state == "failed" else {})}
+    out(given, found, scores(of) if state == "done" else [])
+    return STATUS.get(state, 1)
+
+
+def completed(work: Run) -> None:
+    """Show work until it is done. Raises UserError where it failed, KeyboardInterrupt where it was cancelled."""
+    state, status = follow(work), work.status()
+    if state == "cancelled":
+        raise KeyboardInterrupt
+    if state != "done":
+        raise UserError(str(status.get("error", "")), str(status.get("fix", "")))
+
+
 def _rest(run: Run, bars: _Bars) -> Iterator[dict[str, Any]]:
     """Follow anew after an interruption, without showing again what was shown."""
-    for number, event in enumerate(lifecycle.follow(run)):
+    for number, event in enumerate(lifecycle.follow(run, look=bars.wait)):
         if number >= bars.seen:
             yield event
+
+
+def _at_work() -> str:
+    """Return the names of what has the devices, in brackets; empty where it cannot be told."""
+    names = [ticket.run.name for tickets in queue.queues().values() for ticket in tickets if ticket.at_work and ticket.run]
+    return f" (at work: {visible(', '.join(names))})" if names else ""
 
 
 class _Bars:
@@ -53,6 +88,14 @@ class _Bars:
     def __init__(self) -> None:
         self.bar: Any = None
         self.seen = 0
+        self.position: Any = None
+
+    def wait(self, status: Mapping[str, Any]) -> None:
+        """Say which place in the queue the work has, and what is at work, whenever the place changes."""
+        position = status.get("position")
+        if isinstance(position, int) and position > 1 and position != self.position:
+            tqdm.write(f"note: waiting for the device, number {position} in the queue{_at_work()}", sys.stderr)
+        self.position = position
 
     def show(self, event: dict[str, Any]) -> None:
         self.seen += 1

@@ -7,10 +7,10 @@ import dataclasses
 from typing import Any
 
 from core.cli import grid, sweep_table
-from core.cli.terminal import STATUS, cluster, configured, note, out, table
+from core.cli.terminal import STATUS, cluster, cluster_options, configured, note, one_run, out, run_options, table
 from core.config import own_methods
 from core.config.run_config import RunConfig
-from core.jobs import controls, forecast, lifecycle, ray_cluster, sweep_scores, tuning, unlearning_series
+from core.jobs import controls, lifecycle, ray_cluster, sweep_estimate, sweep_scores, tuning, unlearning_series
 from core.jobs import sweep as sweep_
 from core.jobs.ray_cluster import Resources
 from core.jobs.sweep import Member, Sweep, described
@@ -23,7 +23,9 @@ DEV_SHARE = 0.2
 
 
 def options(command: argparse.ArgumentParser) -> None:
-    """Add what `sweep` takes besides the common settings of a run."""
+    """Add the options of `sweep`."""
+    run_options(command)
+    cluster_options(command)
     command.add_argument("--seeds", metavar="0,1,2", help="one run for each, taught anew")
     command.add_argument("--tune", action="store_true", help="search settings on dev: as many trials for every method")
     command.add_argument("--trials", metavar="N", type=int, default=8, help="with --tune: per method and region (8)")
@@ -37,6 +39,19 @@ def options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--resume", metavar="SWEEP", help="go on with what is not done")
     command.add_argument("--show", metavar="SWEEP", help="print an earlier sweep")
     command.add_argument("--list", action="store_true", help="list all sweeps")
+
+
+def control_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `controls`."""
+    one_run(command)
+    command.add_argument("--anew", action="store_true", help="make them again where they exist")
+
+
+def request_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `requests`."""
+    run_options(command)
+    command.add_argument("--subjects", metavar="A,B,C", help="in the order of the requests")
+    command.add_argument("--resume", metavar="SWEEP", help="go on with what is not done")
 
 
 def sweep(given: argparse.Namespace) -> int:
@@ -194,13 +209,13 @@ def _follow(made: Sweep, ray: Resources | None = None) -> str:
     waiting = [run.config() for run in runs if not run.problem()]
     if waiting and ray is None:  # what this machine's rate says of others is nothing
         seconds = made.value().get("asked", {}).get("seconds") if made.kind == "tune" else None
-        found = forecast.from_runs(waiting, made.folder, seconds)
+        found = sweep_estimate.from_runs(waiting, made.folder, seconds)
         if found is None:
             note("Measuring how long one run takes …")
-            found = forecast.measured(waiting, made.folder, seconds)
+            found = sweep_estimate.measured(waiting, made.folder, seconds)
         note(str(found) if found else "How long it takes could not be measured.")
     sweep_.refresh(made)
-    lifecycle.start_sweep(made, ray)
+    lifecycle.start("sweep", made.place, ray)
     return sweep_table.follow(made)
 
 
@@ -230,7 +245,7 @@ def _printed(given: argparse.Namespace, made: Sweep) -> int:
         lines = _groups(value["groups"])
     lines += [f"failed: {one['run']}: {one['error']}" for one in failed]
     if value["overhead"]:
-        spent = {name: forecast.duration(value["overhead"][name]) for name in ("wall", "work", "shared")}
+        spent = {name: sweep_estimate.duration(value["overhead"][name]) for name in ("wall", "work", "shared")}
         lines.append("{wall}: {work} of unlearning, answers and scores, {shared} of what they share".format(**spent))
     if state["state"] != "done":
         lines.append(f"{state['state']}: {state['error']} Resume with `python -m core sweep --resume {made.id}`.")

@@ -1,4 +1,4 @@
-"""What the verbs of the command line share: options that become a configuration, and results on the terminal.
+"""What the verbs of the command line share: options, what they become, and results on the terminal.
 
 Results go to stdout (`say`), everything else to stderr (`note`).
 """
@@ -24,6 +24,49 @@ from core.util.errors import UserError, visible
 from core.util.files import clean
 
 STATUS = {"done": 0, "cancelled": 130}
+"""state in which work ended -> exit status; 1 for any other"""
+
+
+def run_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that become a run's configuration."""
+    command.add_argument("--config", metavar="FILE", help="JSON configuration, as `show --json` prints it")
+    command.add_argument("--preset", metavar="NAME", help="this-machine (default), recommended, fluent, paper or paper-code")
+    command.add_argument("--model", metavar="M", help="bundled (default), hub id, folder, GGUF file or adapter folder")
+    command.add_argument("--data", metavar="D", help="demo (default), knowundo (hub), folder or file")
+    command.add_argument("--subset", metavar="S", help="privacy (default), copyright, …")
+    command.add_argument("--method", metavar="NAME", help="see `methods`; or FILE.py:CLASS, a method of your own")
+    command.add_argument(
+        "--region",
+        metavar="RULE",
+        help=(
+            "located (default), all, random, complement, top:20%%, late:33%%, ratio-layers:5, separable, layers:A-B, "
+            "modules:NAME,…"
+        ),
+    )
+    command.add_argument(
+        "--set", metavar="STAGE.KEY=VALUE", action="append", default=[], help="any setting; may be repeated"
+    )
+    command.add_argument("--trust-remote-code", action="store_true", help="let a hub repository run its own code")
+    command.add_argument("--name", metavar="NAME", help="shown in lists")
+
+
+def cluster_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that say where runs are made."""
+    command.add_argument(
+        "--backend", choices=("local", "ray"), default="local", help="ray: each run a task on a Ray cluster"
+    )
+    command.add_argument("--cpus", metavar="N", type=float, help="with --backend ray: CPUs, and threads, of each run (1)")
+    command.add_argument("--gpus", metavar="N", type=float, help="with --backend ray: GPUs of each run (1 if there are any)")
+
+
+def one_run(command: argparse.ArgumentParser) -> None:
+    """Add the name of a run."""
+    command.add_argument("id", metavar="RUN")
+
+
+def several_runs(command: argparse.ArgumentParser) -> None:
+    """Add the names of runs."""
+    command.add_argument("ids", metavar="RUN", nargs="+")
 
 
 def say(text: str) -> None:
@@ -120,22 +163,3 @@ def scores(of: Run) -> list[str]:
         lines.append(f"Region: {located['count']} of {located['total']} tensors, {share:.1f} % of the adapter's parameters")
     lines.append("Seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in found["seconds"].items()))
     return lines
-
-
-def followed(work: Run) -> tuple[str, dict[str, str]]:
-    """Show work until it has ended, and say so unless it ended well; return its state, with error and advice."""
-    from core.cli import progress_bar
-
-    state, status = progress_bar.follow(work), work.status()
-    problem = {key: str(status.get(key, "")) for key in ("error", "fix")}
-    if state != "done":
-        note(f"{state.capitalize()}: {problem['error']} {problem['fix']}".strip())
-    return state, problem
-
-
-def finished(given: argparse.Namespace, work: Run, of: Run, **also: Any) -> int:
-    """Show work on a run until it has ended, then the run's scores; return the exit status. also: more of the JSON value."""
-    state, problem = followed(work)
-    found = {**also, **summary(of), **(problem if state == "failed" else {})}
-    out(given, found, scores(of) if state == "done" else [])
-    return STATUS.get(state, 1)

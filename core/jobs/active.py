@@ -1,18 +1,26 @@
-"""Everything that is queued or at work in a folder of runs, whoever started it: runs, sweeps, and later work on runs.
+"""What is under way: all that is queued or at work in a folder of runs, whoever started it; our processes on this machine.
 
 A sweep's runs count as the sweep, because one worker does them. No heavy import.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from core.runs import store
 from core.runs.layout import KINDS
 from core.runs.store import Run
 from core.util import access
+
+OTHERS = {"dashboard": "server", "core.serve.server": "answerer"}
+"""module that a process executes which does no job -> what it is"""
+ON_RAY = "--ray"
+"""last argument of a process that has a job done by a Ray cluster"""
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,7 @@ class Work:
 
     place: Run
     kind: str
-    """run, or one of KINDS"""
+    """one of KINDS"""
     status: dict[str, Any]
 
     @property
@@ -38,8 +46,43 @@ class Work:
 
 def work(folder: Path) -> list[Work]:
     """Return all that lives in a folder of runs, first what runs, then what was asked for first."""
-    found = [Work(run, "run", run.status()) for run in store.list_runs(folder)]
-    for name, kind in KINDS.items():
-        found += [Work(run, kind, run.status()) for run in store.list_runs(folder / name)]
-    alive = [one for one in found if one.status.get("state") in store.ALIVE and not one.status.get("sweep")]
+    every = [
+        Work(place, name, place.status()) for name, kind in KINDS.items() for place in store.list_runs(folder / kind.folder)
+    ]
+    alive = [one for one in every if one.status.get("state") in store.ALIVE and not one.status.get("sweep")]
     return sorted(alive, key=lambda one: (one.status.get("state") != "running", float(one.status.get("created") or 0)))
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, as it is now."""
+
+    pid: int
+    what: str
+    """server, answerer, manager on the cluster, or as its kind of job says"""
+    memory: int
+    """bytes of its resident set; pages that it shares with others count for each"""
+    since: float
+    """seconds since 1970"""
+
+
+def ours() -> list[Process]:
+    """Return the processes, largest first."""
+    me, found = psutil.Process().username(), []
+    for process in psutil.process_iter(["pid", "cmdline", "memory_info", "create_time", "username"]):
+        info = process.info
+        name = what(info["cmdline"] or [])
+        if name and info["username"] == me and info["memory_info"]:
+            found.append(Process(info["pid"], name, info["memory_info"].rss, info["create_time"]))
+    return sorted(found, key=lambda one: -one.memory)
+
+
+def what(command: Sequence[str]) -> str:
+    """Return what a command (python -m MODULE …) is the process of, an empty text for any that is not ours."""
+    words = " ".join(command).split()  # what was forked has its command as one text
+    if len(words) < 3 or words[1] != "-m" or "python" not in words[0]:
+        return ""
+    if words[2] != "core.jobs":
+        return OTHERS.get(words[2], "")
+    kind = KINDS.get(words[3]) if len(words) > 3 else None
+    return "manager on the cluster" if words[-1] == ON_RAY else kind.process if kind else ""

@@ -17,10 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from core.config.run_config import RunConfig
-from core.models.distributed import rank, size
+from core.jobs.status_log import Log
+from core.models.device import pick_device
+from core.models.distributed import meeting, rank, size
 from core.runs.store import Run
-from core.serve import client
+from core.util import process
 from core.util.errors import Cancelled, UserError
 from core.util.progress import Reporter
 
@@ -42,8 +46,6 @@ def wanted(run: Run) -> int:
 
 def options(processes: int, threads: int = 0) -> list[str]:
     """Return what accelerate's launcher is to be told. threads: of each process; 0 shares the cores out."""
-    import psutil
-
     even = max(1, (psutil.cpu_count(logical=False) or 1) // processes)
     return [
         # The only kind of launch that starts several processes on this machine without MPI; it needs no GPU.
@@ -66,16 +68,12 @@ def options(processes: int, threads: int = 0) -> list[str]:
 @contextlib.contextmanager
 def group(config: RunConfig, report: Reporter) -> Iterator[Group]:
     """Within this context the processes of a run are one group. Raises UserError where there are not enough GPUs."""
-    from core.models.distributed import meeting
-
     if size() != config.processes:
         report.event("finding", text=f"Processes that do this run: {size()}, where {config.processes} were asked for.")
     if size() == 1:
         with meeting(1, cpu=True) as team:
             yield team
         return
-    from core.models.device import pick_device
-
     on_gpu = pick_device(config.model.device) == "cuda"
     if on_gpu and rank() == 0:  # the others are ended with the main process
         import torch
@@ -105,6 +103,17 @@ class Member(Reporter):
         self.team.check()
 
 
+def work(run: Run, log: Log) -> None:
+    """Do a run to its end, alone or as the main one of its processes."""
+    config = run.config()
+    if config.audit.after:
+        process.resolved("core.jobs.work:audit")(run, config, log)
+        return
+    with group(config, log) as team:
+        log.group = team
+        process.resolved("core.jobs.work:whole")(run, config, run.path.parent, log, team)
+
+
 def assist(run: Run) -> int:
     """Do a run's work beside its main process; return the exit status. All files go into a folder that is gone afterwards.
 
@@ -122,12 +131,9 @@ def assist(run: Run) -> int:
         place = run.path.parent / ".cache" / "group" / f"{run.id}-{rank()}.partial"
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(place.with_suffix(".lock")), _emptied(place), group(config, Reporter()) as team:
-            from core.pipeline.pipeline import execute
-            from core.pipeline.setup import set_up
-
             mine = Run(place / run.id)
             mine.path.mkdir()
-            execute(set_up(mine, config, run.path.parent, Member(team), group=team, make_room=client.leave))
+            process.resolved("core.jobs.work:whole")(mine, config, run.path.parent, Member(team), team)
     except Cancelled:
         return 130
     except UserError:
@@ -151,8 +157,6 @@ def _emptied(place: Path) -> Iterator[None]:
 
 def _called(run: Run) -> bool:
     """Wait until the main process, which has the same launcher, is at work; say whether it ever was."""
-    import psutil
-
     launcher = os.getppid()
     while os.getppid() == launcher:
         status = run.json("status.json")

@@ -1,4 +1,4 @@
-"""Start, follow, cancel, resume and re-attach to runs; each runs in a worker process of its own session.
+"""Start, follow, cancel and resume jobs (core.runs.layout.KINDS); each is done by a process in a session of its own.
 
 No heavy import: the dashboard's server and the command line use this, and neither ever loads torch.
 """
@@ -8,12 +8,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from core.config.run_config import RunConfig
-from core.jobs import launch, limits, ray_cluster, ray_manager
+from core.jobs import launch, limits, ray_cluster
+from core.jobs.active import ON_RAY
 from core.jobs.ray_cluster import Resources
 from core.jobs.sweep import Sweep, members, needed_by
 from core.runs import locks, store
@@ -23,6 +26,8 @@ from core.util.errors import UserError
 from core.util.process import environment
 
 LOG = logging.getLogger(__name__)
+WANTED = "wanted.json"
+"""file of a job's place beside the runs: what is to be done there"""
 
 
 def submit(config: RunConfig, folder: Path, ray: Resources | None = None) -> Run:
@@ -35,63 +40,68 @@ def submit(config: RunConfig, folder: Path, ray: Resources | None = None) -> Run
     if ray:
         ray_cluster.check()
     run = store.create(config, folder)
-    start(run, ray)
+    start("run", run, ray)
     return run
 
 
-def start(run: Run, ray: Resources | None = None) -> forkserver.Process:
-    """Start the worker of a run, or its manager on the Ray cluster; return the process. It outlives whoever started
-    it.
+def start(kind: str, place: Run, ray: Resources | None = None) -> forkserver.Process:
+    """Start the process that does a job (one of KINDS) at its place; return the process. It outlives whoever started it.
+
+    ray: runs and sweeps may be handed to the Ray cluster, each run with these resources; the process then manages them.
     """
     access.changing()
-    try:
-        (run.path / "cancel").unlink(missing_ok=True)
-    except OSError as error:
-        raise failures.disk_error(run.path / "cancel", error) from error
-    if ray is None:
-        if (processes := launch.wanted(run)) > 1:
-            arguments = [*launch.options(processes), "-m", "core.jobs.worker", str(run.path)]
-            return _launch(run.path, *arguments, module="accelerate.commands.launch")
-        return _launch(run.path, str(run.path))
-    ray_cluster.check()
-    ray_cluster.prepare(run.manager, [run], ray)
-    return _launch(run.path, str(run.path), module=ray_manager.__name__)
+    if kind == "run":  # a sweep that was cancelled before its worker came stays so, and the other places are fresh
+        try:
+            (place.path / "cancel").unlink(missing_ok=True)
+        except OSError as error:
+            raise failures.disk_error(place.path / "cancel", error) from error
+    if ray is not None:
+        _hand_over(kind, place, ray)
+        return start_process(place, "core.jobs", kind, str(place.path), ON_RAY)
+    if kind == "run" and (processes := launch.wanted(place)) > 1:
+        options = launch.options(processes)
+        return start_process(place, "accelerate.commands.launch", *options, "-m", "core.jobs", kind, str(place.path))
+    return start_process(place, "core.jobs", kind, str(place.path))
 
 
-def start_sweep(sweep: Sweep, ray: Resources | None = None) -> forkserver.Process:
-    """Start the worker that executes all runs of a sweep which are not done, or its manager; return the process."""
-    if ray is None:
-        return _launch(sweep.path, "--sweep", str(sweep.path))
-    access.changing()
+def _hand_over(kind: str, place: Run, ray: Resources) -> None:
+    """Mark a run, or the runs of a sweep, as taken care of by a manager. Raises UserError where no cluster can do them."""
+    if kind == "run":
+        ray_cluster.check()
+        ray_cluster.prepare(place.manager, [place], ray)
+        return
+    sweep = Sweep(place.path)
     ray_cluster.check_sweep(sweep)
     waiting = [run for run in members(sweep) if run.status().get("state") not in store.ENDED]
-    ray_cluster.prepare(sweep.place, waiting, ray, sweep.id)
-    return _launch(sweep.path, "--sweep", str(sweep.path), module=ray_manager.__name__)
+    ray_cluster.prepare(place, waiting, ray, sweep.id)
 
 
-def start_reference(run: Run, place: Run) -> forkserver.Process:
-    """Start the worker that makes a run's reference and reports at a place of its own; return the process."""
-    return _launch(place.path, "--reference", str(run.path))
+def begin(kind: str, place: Run, config: RunConfig, wanted: Mapping[str, Any], *results: str) -> bool:
+    """Start a job at a place beside the runs, unless one is under way there: then return False.
+
+    wanted: what is to be done, plain values that the process reads from WANTED. results: files that an earlier job may have
+    left there. Raises UserError where nothing may be started or written.
+    """
+    with locks.beginning(place):
+        if place.status().get("state") in store.ALIVE:
+            return False
+        limits.starting(place.path.parent.parent)
+        store.prepare(place, config, *results)
+        files.write_json(place.path / WANTED, dict(wanted))
+        files.write_json(place.path / "status.json", store.fresh_status())
+        start(kind, place)
+    return True
 
 
-def start_probes(place: Run) -> forkserver.Process:
-    """Start the worker that makes the probes asked for at a place, where it also reports; return the process."""
-    return _launch(place.path, "--probes", str(place.path))
-
-
-def start_plan(place: Run) -> forkserver.Process:
-    """Start the process that measures what a run would cost, at a place of its own; return the process."""
-    return _launch(place.path, str(place.path), module="core.jobs.estimate")
-
-
-def _launch(place: Path, *arguments: str, module: str = "core.jobs.worker") -> forkserver.Process:
+def start_process(place: Run, module: str, *arguments: str) -> forkserver.Process:
+    """Start `python -m MODULE ARGUMENTS` in a session of its own, with its output in a place's worker.log."""
     access.changing()
     try:
-        process = forkserver.start(forkserver.Command(module, arguments, place / "worker.log", environment()))
+        process = forkserver.start(forkserver.Command(module, arguments, place.path / "worker.log", environment()))
     except OSError as error:
-        raise failures.disk_error(place, error) from error
+        raise failures.disk_error(place.path, error) from error
     _children.append(process)
-    with logs.about(place.name):
+    with logs.about(place.id):
         LOG.info("started")
     return process
 
@@ -119,7 +129,7 @@ def resume(run: Run) -> forkserver.Process:
         if ray:
             ray_cluster.check()
         files.write_json(run.path / "status.json", store.fresh_status())
-    return start(run, ray)
+    return start("run", run, ray)
 
 
 def reap() -> None:
@@ -127,16 +137,19 @@ def reap() -> None:
     _children[:] = [child for child in _children if child.poll() is None]
 
 
-def follow(run: Run, every: float = 0.1) -> Iterator[dict[str, Any]]:
-    """Yield a run's events from the beginning until it has ended."""
+def follow(
+    run: Run, every: float = 0.1, look: Callable[[dict[str, Any]], None] = lambda status: None
+) -> Iterator[dict[str, Any]]:
+    """Yield a job's events from the beginning until it has ended. look: called with its status, time and again."""
     line = 0
     while True:
         reap()
         # The state is read first: what is written between the two looks is then never missed.
-        state = run.status()["state"]
+        status = run.status()
+        look(status)
         new, line = run.events_after(line)
         yield from new
-        if state in store.ENDED or state == "unreadable":
+        if status["state"] in store.ENDED or status["state"] == "unreadable":
             yield from run.events_after(line)[0]
             return
         time.sleep(every)
@@ -145,8 +158,6 @@ def follow(run: Run, every: float = 0.1) -> Iterator[dict[str, Any]]:
 def kill(run: Run) -> None:
     """End a worker at once (Ctrl-C twice): its partial files stay, and it can be resumed."""
     access.changing()
-    import psutil
-
     status = run.status()
     # A cluster ends the tasks of a manager that is gone; the worker itself may be on another machine.
     process = run.managing(status) or status

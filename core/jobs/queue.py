@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from core.runs import liveness
 from core.runs.store import Run
 from core.util import access, failures, files, safe_read
+from core.util.paths import cache_folder
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -65,8 +66,6 @@ class Ticket:
 
 def base() -> Path:
     """Return the folder that holds a folder of tickets for each device of this machine; several may share a home."""
-    from core.util.paths import cache_folder
-
     return Path(os.environ.get("FORGETSCOPE_QUEUE") or cache_folder() / "queue" / os.uname().nodename)
 
 

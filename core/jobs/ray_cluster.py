@@ -1,4 +1,6 @@
-"""TODO say what this is."""
+"""Whether runs can be handed to a Ray cluster, what each takes of it, and marking them as handed over. Knows Ray by name
+only.
+"""
 
 from __future__ import annotations
 

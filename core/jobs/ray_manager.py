@@ -1,42 +1,44 @@
 """Runs on a Ray cluster: each is a task of its own, which does on a node what a worker does here, in the same folder.
 
-A manager, one detached process a run or sweep, owns the tasks (core/jobs/ray_task.py): `python -m core.jobs.ray_manager
-RUN_DIRECTORY`, or `… --sweep DIRECTORY`. It hands them to the cluster, takes back those that are cancelled while they wait
-for a node, and starts a run again elsewhere when its node was lost. Nothing is done twice: whoever works holds the run's
-lock, a run that has ended is not begun again, and finished stages come from the cache. Ray is optional and imported only
-where a cluster is spoken to.
+A manager, one detached process a run or sweep, owns the tasks. It hands them to the cluster, takes
+back those that are cancelled while they wait for a node, and starts a run again elsewhere when its node was lost. Nothing is
+done twice: whoever works holds the run's lock, a run that has ended is not begun again, and finished stages come from the
+cache. Ray is optional and imported only where a cluster is spoken to.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import sys
+import shutil
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.jobs import ray_task
+from core.jobs import worker
 from core.jobs.ray_cluster import CONNECTS, Resources, address, unreachable
+from core.jobs.status_log import Log
 from core.jobs.sweep import Sweep, members
-from core.runs import store
+from core.runs import locks, store
 from core.runs.store import Run
 from core.util import files, logs
 from core.util.errors import Cancelled, UserError, plain
 from core.util.paths import ROOT
+from core.util.process import PROCESS
 
 LOG = logging.getLogger("core.jobs.ray_manager")
 LOSSES = 3
 """how often a run may lose its node before it counts as failed: it may be what kills them"""
 EVERY = 0.3
-"""Seconds between two looks at the tasks and at what is to be cancelled."""
+"""Seconds between two looks at the tasks and at what is to be cancelled, and between two tries to take hold of a run."""
+RELEASED = 60.0
+"""Seconds that a lost node's worker is given to let go of the run, in case it lives on without its cluster."""
 FIX = "See worker.log in the run, and resume it."
-
-
-# -- the manager ------------------------------------------------------------------------------------------------------
 
 
 class Manager:
@@ -48,7 +50,7 @@ class Manager:
         self.tasks: dict[Any, Run] = {}
         self.losses = dict.fromkeys((run.id for run in runs), 0)
 
-    def go(self, log: Any) -> None:
+    def go(self, log: Log) -> None:
         """Hand all runs over and stay until they have ended. Raises UserError for a cluster that cannot do them."""
         import ray
 
@@ -72,7 +74,7 @@ class Manager:
     def settle(self, error: str, fix: str) -> None:
         """End the runs that nobody works at any more."""
         for run in self.runs:
-            if ray_task.state(run) not in store.ENDED:
+            if state(run) not in store.ENDED:
                 _write(run, state="failed", error=error, fix=fix)
 
     def _connect(self) -> None:
@@ -101,7 +103,7 @@ class Manager:
         import ray
 
         asked = self._needs(run)
-        task = ray.remote(max_calls=1)(ray_task.execute).options(
+        task = ray.remote(max_calls=1)(execute).options(
             num_cpus=asked.cpus,
             num_gpus=asked.gpus,
             max_retries=0,
@@ -140,7 +142,7 @@ class Manager:
             error = "The node ran out of memory."
         except ray.exceptions.RayError as raised:
             error = str(raised).strip().splitlines()[-1] if str(raised).strip() else type(raised).__name__
-        if ray_task.state(run) in store.ENDED:
+        if state(run) in store.ENDED:
             return
         self.losses[run.id] += lost
         if self._cancelled(run):
@@ -158,8 +160,6 @@ class Manager:
 
 def _environment() -> dict[str, str]:
     """Return what a task's process needs in its environment from its beginning. Secrets stay here: Ray logs these."""
-    from core.util.process import PROCESS
-
     format_ = os.environ.get(logs.VARIABLE, "")
     return {**PROCESS, logs.VARIABLE: format_, "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(ROOT)}
 
@@ -172,20 +172,22 @@ def _write(run: Run, **values: Any) -> None:
 
 
 def _tell(run: Run, text: str) -> None:
-    from core.jobs.status_log import Log
-
     Log(run).event("finding", text=text)
 
 
-def manage(place: Run, runs: Sequence[Run], sweep: Sweep | None = None) -> int:
-    """Have some runs done by the cluster; return the exit status. The place gets the manager's own status."""
-    from core.jobs.worker import reporting
+def manage(kind: str, place: Run) -> int:
+    """Have a run, or what is not done of a sweep, done by the cluster; return the exit status.
 
-    manager = Manager(runs, sweep)
-    return reporting(place, partial(_go, manager))
+    The manager reports in the sweep's folder, of a run in a folder of its own within it.
+    """
+    if kind == "run":
+        return worker.reporting(place.manager, partial(_go, Manager([place], None)))
+    sweep = Sweep(place.path)
+    left = [run for run in members(sweep) if state(run) not in store.ENDED]
+    return worker.reporting(place, partial(_go, Manager(left, sweep)))
 
 
-def _go(manager: Manager, log: Any) -> None:
+def _go(manager: Manager, log: Log) -> None:
     try:
         manager.go(log)
     except Cancelled:
@@ -198,18 +200,56 @@ def _go(manager: Manager, log: Any) -> None:
         raise
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Do what the command line names."""
-    if arguments[0] == "--sweep":
-        sweep = Sweep(Path(arguments[1]).absolute())
-        return manage(sweep.place, [run for run in members(sweep) if ray_task.state(run) not in store.ENDED], sweep)
-    run = Run(Path(arguments[0]).absolute())
-    return manage(run.manager, [run])
+# -- the task, in a process of its own on a node: it knows nothing of Ray, whose reservation holds the device ---------------
 
 
-if __name__ == "__main__":
-    # The functions that tasks run must be found under this module's own name on the nodes.
-    from core.jobs import ray_manager
+def execute(path: str, within: str = "") -> None:
+    """Do a run, as a task on a node. Everything it has to say stands in the run's folder."""
+    run = Run(Path(path))
+    if not (run.path / "config.json").is_file():
+        raise UserError(f"The node {os.uname().nodename} does not see {run.path}.", "Put the runs into a shared folder.")
+    with _logged(run), _own_queue():
+        logs.start()
+        _wait_for_release(run)
+        if state(run) not in store.ENDED:
+            worker.work("run", run, Run(Path(within)) if within else None)
 
-    logs.start()
-    raise SystemExit(ray_manager.main(sys.argv[1:]))
+
+@contextlib.contextmanager
+def _logged(run: Run) -> Iterator[None]:
+    """Send what the process prints, in whatever language it is written, to the run's worker.log."""
+    kept = [os.dup(number) for number in (1, 2)]
+    with (run.path / "worker.log").open("ab") as file:
+        try:
+            for number in (1, 2):
+                os.dup2(file.fileno(), number)
+            yield
+        finally:
+            for number, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, number)
+                os.close(old)
+
+
+@contextlib.contextmanager
+def _own_queue() -> Iterator[None]:
+    """Use a queue of tickets of this task's own: the cluster has reserved its device, so it waits for nobody here."""
+    folder = tempfile.mkdtemp(prefix="forgetscope-queue-")
+    os.environ["FORGETSCOPE_QUEUE"] = folder
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for_release(run: Run) -> None:
+    end = time.monotonic() + RELEASED
+    while time.monotonic() < end:
+        with contextlib.suppress(UserError), locks.single_worker(run):
+            return
+        time.sleep(EVERY)
+
+
+def state(run: Run) -> str:
+    """Return the state as it was written; store's reading would call a run failed whose worker has just been lost."""
+    value = run.json("status.json")
+    return str(value.get("state")) if isinstance(value, dict) else ""

@@ -10,24 +10,17 @@ this file costs no heavy library.
 
 from __future__ import annotations
 
-from core.jobs import lifecycle, limits
-from core.runs import locks, store
-from core.runs.scores import Scores
+from core.jobs import lifecycle
+from core.runs import layout
 from core.runs.store import Run
 from core.runs.voices import VOICE
-from core.serve import client
-from core.util import files, process
 from core.util.errors import UserError
-
-
-def place(run: Run) -> Run:
-    """Return where the work on a run's reference reports, whether or not it has begun."""
-    return Run(run.path.parent / ".references" / run.id)
 
 
 def made(run: Run) -> bool:
     """Say whether a run has its reference."""
-    return VOICE in Scores.read(run).voices("accuracy")
+    metrics = (run.json("metrics.json") or {}).get("metrics", {})
+    return VOICE in metrics.get("accuracy", {}).get("values", {})
 
 
 def check(run: Run) -> None:
@@ -54,31 +47,7 @@ def start(run: Run) -> Run:
     does.
     """
     check(run)
-    found = place(run)
-    limits.starting(found.path.parent.parent)
-    with locks.beginning(found):
-        if found.status().get("state") in store.ALIVE:
-            raise UserError(f"The reference of {run.id} is being made already.", "Wait for it.")
-        store.prepare(found, run.config())
-        files.write_json(found.path / "status.json", store.fresh_status())
-        lifecycle.start_reference(run, found)
-    return found
-
-
-def work(run: Run) -> int:
-    """Make the reference, in the worker; return the exit status of the process."""
-    from core.jobs.status_log import Log
-    from core.jobs.worker import reporting, turn
-
-    def make(log: Log) -> None:
-        check(run)
-        config = run.config()
-        with locks.single_worker(run), turn(config, log):
-            log.begin()
-            with process.uncollected():
-                from core.pipeline import reference  # torch is imported here, when it is this work's turn
-                from core.pipeline.setup import set_up
-
-            reference.execute(set_up(run, config, run.path.parent, log, make_room=client.leave))
-
-    return reporting(place(run), make)
+    place = layout.place("reference", run)
+    if not lifecycle.begin("reference", place, run.config(), {"run": str(run.path)}):
+        raise UserError(f"The reference of {run.id} is being made already.", "Wait for it.")
+    return place

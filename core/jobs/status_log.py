@@ -1,4 +1,4 @@
-"""TODO say what this is."""
+"""What a process says of the job that it does: status.json (replaced) and events.jsonl (appended) of its place."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from typing import Any
 from core.config.run_config import FORMAT, RunConfig
 from core.jobs import limits
 from core.runs import store
+from core.runs.layout import KINDS as JOBS
 from core.runs.liveness import GONE
 from core.runs.store import Run
 from core.util import access, failures, files, paths
@@ -106,7 +107,7 @@ def _found(name: str, folder: Path) -> Run:
 
 def home(folder: Path) -> Path:
     """Return the folder of sweeps of a folder of runs."""
-    return folder / ".sweeps"
+    return folder / JOBS["sweep"].folder
 
 
 def create(kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Member], folder: Path) -> Sweep:

@@ -1,40 +1,27 @@
-"""The process that executes a run, `python -m core.jobs.worker RUN_DIRECTORY`, or a sweep's runs, `… --sweep DIRECTORY`.
+"""How a process does a job: it takes a ticket, waits for the device, and only then imports torch and the work itself.
 
-It takes a ticket, waits for the device, and only then imports torch. It reports through status.json (replaced) and
-events.jsonl (appended), looks for the file `cancel` at every step, and frees all memory by ending. Sweeps:
-core/jobs/sweep_worker.py.
+It reports through status.json (replaced) and events.jsonl (appended), and looks for the file `cancel` at every step. Which
+function does the work of which kind of job stands in core.runs.layout.KINDS.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.config.run_config import RunConfig
-from core.jobs import launch, queue, reference
+from core.jobs import queue
 from core.jobs.status_log import LOG, Log
-from core.jobs.sweep import Sweep
-from core.models import distributed
 from core.models.device import guessed_device
 from core.runs import locks
+from core.runs.layout import KINDS
 from core.runs.store import Run
-from core.serve import client
-from core.util import failures, logs, process
+from core.util import failures, process
 from core.util.errors import Cancelled, UserError, plain
 from core.util.progress import now
-
-if TYPE_CHECKING:
-    pass
-
-NICENESS = 10
-"""How far a worker stands back (0 to 19, as `nice`): pages and answers are waited for, a run is not. Alone it loses
-nothing."""
 
 
 def queue_folder(config: RunConfig) -> Path:
@@ -76,32 +63,26 @@ def turn(config: RunConfig, log: Log) -> Iterator[None]:
         lock.release()
 
 
-def work(run: Run, within: Run | None = None) -> int:
-    """Execute a run to its end; return the exit status of the process. within: a sweep, as for Log."""
+def work(kind: str, place: Run, within: Run | None = None) -> int:
+    """Do the job of a place, as its kind says; return the exit status of the process. within: a sweep, as for Log."""
+    job = KINDS[kind]
 
-    def alone(log: Log) -> None:
-        config = run.config()
-        with turn(config, log):
+    def act(log: Log) -> None:
+        if job.takes_turns:
+            process.resolved(job.work)(place, log)
+            return
+        with turn(place.config(), log):
             log.begin()
-            if config.audit.after:
-                from core.pipeline.audit_run import Auditing
+            process.resolved(job.work)(place, log)  # torch is imported here, when it is this job's turn
 
-                Auditing(run, config, log, make_room=client.leave).go()
-                return
-            with launch.group(config, log) as team:
-                with process.uncollected():
-                    # torch is imported here, when it is this run's turn
-                    from core.pipeline.pipeline import execute
-                    from core.pipeline.setup import set_up
-
-                log.group = team
-                execute(set_up(run, config, run.path.parent, log, group=team, make_room=client.leave))
-
-    return reporting(run, alone, within)
+    return reporting(place, act, within)
 
 
 def reporting(place: Run, action: Callable[[Log], None], within: Run | None = None) -> int:
-    """Do something as the only worker of a place, which gets the status and the events; return the exit status."""
+    """Do something as the only worker of a place, which gets the status and the events; return the exit status.
+
+    within: a sweep whose cancelling is also this place's.
+    """
     try:
         with locks.single_worker(place):
             log = Log(place, within)
@@ -146,28 +127,3 @@ def _ended(log: Log, state: str, what: str, fix: str = "") -> int:
     cancelled = state == "cancelled"
     LOG.log(logging.INFO if cancelled else logging.ERROR, "%s %s", what, fix)
     return 130 if cancelled else 1
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Execute what the command line names."""
-    if distributed.size() > 1 and arguments[0].startswith("--"):
-        LOG.error("Only a run can be shared by several processes. Start this without accelerate.")
-        return 1
-    if arguments[0] == "--reference":
-        return reference.work(Run(Path(arguments[1]).absolute()))
-    if arguments[0] == "--probes":
-        from core.jobs import probes  # it imports jobs, which nothing else here needs
-
-        return probes.work(Run(Path(arguments[1]).absolute()))
-    if arguments[0] == "--sweep":
-        from core.jobs import sweep_worker
-
-        return sweep_worker.work(Sweep(Path(arguments[1]).absolute()))
-    run = Run(Path(arguments[0]).absolute())
-    return launch.assist(run) if distributed.rank() else work(run)
-
-
-if __name__ == "__main__":
-    logs.start()
-    os.nice(max(0, NICENESS - os.nice(0)))
-    raise SystemExit(main(sys.argv[1:]))

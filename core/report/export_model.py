@@ -1,25 +1,26 @@
 """The unlearned model for others: the adapter as peft reads it, or the whole model with the adapter merged into it.
 
 Each comes with a model card (README.md, card.json) that says what was done, measured and not known. The adapter is put
-together from the run's files without torch; merging loads the model.
+together from the run's files without torch; merging loads the model, in a worker (core/report/merged_model.py).
 """
 
 from __future__ import annotations
 
 import io
 import json
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from core.jobs import lifecycle
 from core.models import plain_tensors
 from core.report import model_card
-from core.runs import askable
+from core.runs import askable, layout
 from core.runs.store import Run
-from core.util import failures
 from core.util.errors import UserError
 
+RESULT = "result.json"
+"""file of the place at which merging reports: how large what it wrote is"""
 MERGED_BASE = "taught"
 """folder of a run whose base has the taught adapter merged into it: there the adapter alone is not the model"""
 
@@ -63,48 +64,26 @@ def adapter_zip(run: Run, folder: Path | None = None) -> bytes:
     return out.getvalue()
 
 
-def write_merged(run: Run, target: Path, folder: Path | None = None) -> int:
-    """Write the model with its adapter merged into it as a folder of safetensors, in one step; return its bytes.
+def start_merged(run: Run, target: Path, folder: Path | None = None) -> Run:
+    """Start the worker that writes the model with its adapter merged into it; return the place where it reports.
 
-    Weights keep the number format of the run's base (bfloat16 rounds what is merged; the card says so). Raises UserError
-    where the folder is there already or the model is not.
+    Raises UserError where the target is there already or the model is not, and while it is being written.
     """
+    askable.unlearned(run)
+    check_target(target)
+    place = layout.place("export", run, folder)
+    wanted = {"run": str(run.path), "target": str(target.absolute()), "folder": str(folder.absolute()) if folder else None}
+    if not lifecycle.begin("export", place, run.config(), wanted, RESULT):
+        raise UserError(f"The model of {run.id} is being written already.", "Wait for it, or cancel it.")
+    return place
+
+
+def check_target(target: Path) -> None:
+    """Raise UserError where something is there already."""
     if target.exists():
         raise UserError(f"{target} is there already.", "Name a folder that does not exist yet.")
-    of = model_card.model_card(run, folder)
-    partial = target.with_name(f".{target.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        dtype = _merge_into(run, partial)
-        (partial / "card.json").write_bytes(card_json({**of, "merged": {"dtype": dtype}}))
-        words = f"the whole model, adapter merged, weights in {dtype}"
-        readme = model_card.readme(of, str(of["run"]["model"]), words).replace(
-            "library_name: peft", "library_name: transformers"
-        )
-        (partial / "README.md").write_text(readme, encoding="utf-8")
-        partial.rename(target)
-    except OSError as error:
-        raise failures.disk_error(target, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
 
 
-def _merge_into(run: Run, place: Path) -> str:
-    """Load, merge, save; return the number format of the weights."""
-    from core.models import loading, merging
-    from core.models.adapter_files import read_tensors
-
-    after = askable.unlearned(run)
-    loaded = loading.load(run.config().model)
-    merging.check_merging(loaded.model, "Export the adapter instead.")
-    dtype = str((run.json("manifest.json") or {}).get("dtype") or "float32")
-    adapters = merging.load(loaded.model, dtype, run.path)
-    adapters.set("before", read_tensors(after))
-    for _ in merging.fold(adapters, "Export the adapter instead."):
-        pass
-    model = adapters.model.unload()
-    model.save_pretrained(place)
-    loaded.tokenizer.save_pretrained(place)
-    return str(next(model.parameters()).dtype).removeprefix("torch.")
+def merged_bytes(place: Run) -> int:
+    """Return how large what a job wrote is."""
+    return int((place.json(RESULT) or {}).get("bytes", 0))

@@ -2,24 +2,35 @@
 
 The base must have the weights that the manifest names. Equal bits are not expected: another batch, another number of threads
 or another machine rounds otherwise. What is compared is each example's mean log-probability a token and its accuracy.
+Imports torch: a worker does it whose turn it is (core/report/verify_model.py starts that).
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from core.config.run_config import RunConfig
 from core.data.corpus import Example
+from core.jobs.lifecycle import WANTED
+from core.jobs.status_log import Log
+from core.models.likelihood import score
+from core.models.tokens import encode_all
+from core.pipeline.finished import open_finished
+from core.pipeline.voices import adapter_of
+from core.report.verify_model import CHECKS, NOTHING
 from core.report.verify_run import MATCH, MISMATCH, SKIPPED, Check
 from core.runs.store import Run
+from core.serve import client
+from core.util import files
 from core.util.errors import NoNumbers, UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from core.util.progress import Reporter
 
 NATS = {"bfloat16": 0.25, "autocast": 0.25, "float32": 0.01}
 """How far an example's mean log-probability a token may lie from what was recorded, by number format.
@@ -31,20 +42,27 @@ SWAPS = 3
 """tokens of a sample that may do so, where that is more"""
 
 
-def rescore(run: Run, *, sample: int = 8, seed: int | None = None) -> Iterator[Check]:
+def work(place: Run, log: Log) -> None:
+    """Score again what is wanted; write the checks to the place."""
+    wanted = place.json(WANTED)
+    found = rescore(Run(Path(wanted["run"])), sample=wanted["sample"], seed=wanted["seed"], report=log)
+    files.write_json(place.path / CHECKS, [asdict(check) for check in found])
+
+
+def rescore(run: Run, *, sample: int = 8, seed: int | None = None, report: Reporter | None = None) -> Iterator[Check]:
     """Yield whether the base is the named one, and whether a sample of examples is scored as it was recorded.
 
     seed: of the sample; a new one where None, so that nobody knows beforehand which examples will be asked.
     """
     tokens, rows = run.table("tokens"), {str(row.get("example")): row for row in run.answers()}
     if tokens is None or not rows:
-        yield Check("model", SKIPPED, "The run recorded no tokens, so there is nothing to score again.")
+        yield NOTHING
         return
     names = sorted(set(tokens["example"].astype(str)) & set(rows))
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     chosen = random.Random(seed).sample(names, min(sample, len(names)))
     try:
-        found = _scored(run, run.config(), [_example(rows[name]) for name in chosen])
+        found = _scored(run, run.config(), [_example(rows[name]) for name in chosen], report or Reporter())
     except NoNumbers as error:
         yield Check("rescored", MISMATCH, f"Asked again, {error.what[0].lower()}{error.what[1:]}")
         return
@@ -67,19 +85,19 @@ def _compared(tokens: pd.DataFrame, scores: Mapping[str, Mapping[str, Any]], dty
     for voice, of in scores.items():
         if f"logprob_{voice}" not in tokens.columns:
             continue
-        for name, score in of.items():
+        for name, again in of.items():
             recorded = by_example[name].sort_values("position")[f"logprob_{voice}"].to_numpy(float)
             count += 1
-            if len(recorded) != len(score.logprob):
+            if len(recorded) != len(again.logprob):
                 wrong.append(f"{name} {voice}")
                 continue
             # A token that is all but impossible may round far off; the mean of bounded values is what scores are made of.
-            distance = abs(float(np.mean(np.maximum(recorded, -20.0)) - np.mean(np.maximum(score.logprob, -20.0))))
+            distance = abs(float(np.mean(np.maximum(recorded, -20.0)) - np.mean(np.maximum(again.logprob, -20.0))))
             worst = max(worst, distance)
             if not distance <= room:  # not a number is wrong too
                 wrong.append(f"{name} {voice}")
             ranks = by_example[name].sort_values("position")[f"rank_{voice}"].to_numpy(float)
-            tops[voice].append((100 * float(np.mean(ranks == 1)), 100 * float(np.mean(np.array(score.rank) == 1))))
+            tops[voice].append((100 * float(np.mean(ranks == 1)), 100 * float(np.mean(np.array(again.rank) == 1))))
     said = f"{len(next(iter(scores.values())))} examples (sample {seed}) scored again by {', '.join(scores)}"
     if wrong:
         return Check(
@@ -111,21 +129,18 @@ def _example(row: Mapping[str, Any]) -> Example:
     return Example(*(str(row.get(key, "")) for key in ("example", "question", "truth", "scope", "split", "subject")))
 
 
-def _scored(run: Run, config: RunConfig, examples: list[Example]) -> dict[str, Any]:
+def _scored(run: Run, config: RunConfig, examples: list[Example], report: Reporter) -> dict[str, Any]:
     """Load the run's model and score examples by each voice. Raises UserError where the model is not there."""
-    from core.models.likelihood import score
-    from core.models.tokens import encode_all
-    from core.pipeline.finished import open_finished
-    from core.pipeline.voices import adapter_of
-
+    report.stage("rescore", "running")
     recorded = str((run.json("manifest.json") or {}).get("dtype") or "")
     if recorded and recorded not in NATS:
         raise UserError(f"The number format {recorded[:40]} of the manifest is not known.", "")
-    opened = open_finished(run, dtype=recorded)
+    opened = open_finished(run, dtype=recorded, make_room=client.leave)
     loaded, adapters = opened.loaded, opened.adapters
     encoded = encode_all(loaded.tokenizer, config.model.template, examples, config.data.max_tokens)
-    found = {}
-    for voice in opened.voices:
+    scores: dict[str, dict[str, Any]] = {}
+    for number, voice in enumerate(opened.voices):
         with adapters.active(adapter_of(voice)) as model:
-            found[voice] = dict(score(model, encoded))
-    return {"weights": loaded.files, "scores": found, "dtype": adapters.dtype}
+            scores[voice] = dict(score(model, encoded))
+        report.progress(number + 1, len(opened.voices), "voices")
+    return {"weights": loaded.files, "scores": scores, "dtype": adapters.dtype}

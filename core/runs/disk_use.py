@@ -119,7 +119,8 @@ def _notes(folder: Path) -> list[Run]:
     """Return the places of later work that has ended and left its results elsewhere: those of a bundled run's probes lie
     there.
     """
-    places = [place for name in (".references", ".harness", ".probes", ".plans") for place in store.list_runs(folder / name)]
     return [
-        place for place in places if place.status().get("state") not in store.ALIVE and not (place.path / "probes").exists()
+        place
+        for place in layout.reports(folder)
+        if place.status().get("state") not in store.ALIVE and not (place.path / "probes").exists()
     ]

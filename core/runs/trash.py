@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.runs import layout, locks, store
+from core.runs.layout import TRASH
 from core.runs.store import Run
 from core.util import access, failures
 from core.util.errors import UserError
@@ -56,7 +57,7 @@ def delete(run: Run) -> Deleted:
         raise UserError(f"The run {run.id} is {run.status()['state']}.", "Cancel it first, or wait for it.")
     if later := layout.later(run):
         raise UserError(f"Work on the run {run.id} is under way: {later}.", "Cancel it first, or wait for it.")
-    place = run.path.parent / layout.TRASH
+    place = run.path.parent / TRASH
     target = place / f"{time.time_ns()}-{run.id}"
     try:
         # The lock keeps a worker from starting in between.
@@ -71,7 +72,7 @@ def delete(run: Run) -> Deleted:
 def content(folder: Path) -> list[Deleted]:
     """Return what lies in a runs folder's trash, last deleted first."""
     try:
-        found = [Deleted(path) for path in (folder / layout.TRASH).iterdir() if path.name.partition("-")[0].isdigit()]
+        found = [Deleted(path) for path in (folder / TRASH).iterdir() if path.name.partition("-")[0].isdigit()]
     except OSError:
         return []
     return sorted(found, key=lambda item: item.when, reverse=True)
@@ -130,7 +131,7 @@ def purge(items: Iterable[Deleted]) -> None:
 
 def purge_rest(folder: Path, before: float) -> None:
     """Remove what is left of runs that were deleted for good by a process that was killed, as far as that is possible."""
-    for path in (folder / layout.TRASH).glob(f"{GOING}*"):
+    for path in (folder / TRASH).glob(f"{GOING}*"):
         when = path.name.removeprefix(GOING).partition("-")[0]
         if when.isdigit() and int(when) / 1e9 < before:
             shutil.rmtree(path, ignore_errors=True)

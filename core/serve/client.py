@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import stat
@@ -37,6 +38,7 @@ from core.runs.store import Run
 from core.serve import one_at_a_time
 from core.util import access, forkserver
 from core.util.errors import UserError
+from core.util.paths import cache_folder
 from core.util.process import environment
 
 START_SECONDS = 60.0
@@ -49,13 +51,9 @@ STRENGTHS = tuple(range(0, 151, 25))
 
 def place() -> Path:
     """Return the folder of socket and key; short, because socket paths may have only about 100 bytes."""
-    from core.util.paths import cache_folder
-
     given = os.environ.get("FORGETSCOPE_ANSWERER")
     folder = Path(given) if given else cache_folder() / "answerer" / os.uname().nodename
     if len(str(folder)) > 80:
-        import hashlib
-
         folder = Path(tempfile.gettempdir()) / f"forgetscope-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)

@@ -96,10 +96,7 @@ class Server:
         began = time.monotonic()
         try:
             if self.service is None:
-                with process.uncollected():
-                    from core.serve.service import Service
-
-                self.service = Service()
+                self.service = process.resolved("core.serve.service:Service")()
             with contextlib.closing(self.service.serve(request)) as replies:
                 for reply in replies:
                     if connection is not None:

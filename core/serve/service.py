@@ -77,7 +77,7 @@ class Service:
         yield {"kind": "loading"}
         if audited.whole(asked.run):
             self.clear()
-            self.pair = self.pair or Pair()
+            self.pair = self.pair or Pair(Service)
             yield from self.pair.serve(str(values["op"]), asked)
             return
         if self.pair is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from core.models import device, foreign_adapters, loading
@@ -27,9 +28,9 @@ BETWEEN = "Two whole models share no base: nothing lies between them, and no cel
 class Pair:
     """Holds the services of one audit."""
 
-    def __init__(self) -> None:
-        """Load nothing yet."""
-        self.run = ""
+    def __init__(self, service: Callable[[], Service]) -> None:
+        """Load nothing yet. service: makes the one that is to hold a base."""
+        self.run, self.service = "", service
         self.services: dict[str, Service] = {}
         """base -> the service that holds it"""
 
@@ -87,13 +88,12 @@ class Pair:
 
     def _loaded(self, group: list[audit.Side], asked: Asked) -> Service:
         """Load a base with its voices; where the memory does not suffice, the others go first."""
-        from core.serve.service import Service
 
         def make_room() -> None:
             self.services.clear()
             gc.collect()
 
-        made, config = Service(), asked.run.config()
+        made, config = self.service(), asked.run.config()
         made.config = dataclasses.replace(config, model=dataclasses.replace(config.model, name=group[0].base))
         made.loaded = loading.load(made.config.model, make_room)
         dtype = device.pick_dtype(config.model.dtype, config.model.device)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import pkgutil
 from collections.abc import Iterator
+from typing import Any
 
 from core.util import access
 from core.util.paths import ROOT
@@ -25,6 +27,15 @@ def uncollected() -> Iterator[None]:
     finally:
         if working:
             gc.enable()
+
+
+def resolved(name: str) -> Any:
+    """Return what "module:name" stands for, importing the module now: where a light one goes over to work that needs torch.
+
+    Only tables and processes whose turn has come name things so; everything else imports at its top.
+    """
+    with uncollected():
+        return pkgutil.resolve_name(name)
 
 
 PROCESS = {

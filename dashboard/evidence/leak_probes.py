@@ -13,7 +13,7 @@ from core import probes
 from core.jobs import lifecycle
 from core.jobs import probes as job
 from core.probes import PROBES, scorecard
-from core.runs import askable
+from core.runs import askable, layout
 from core.runs.store import Run
 from core.util.errors import UserError
 from core.util.safe_read import mapping, number
@@ -53,7 +53,7 @@ COLORS = {"leaks": "red", "perhaps": "orange", "no leak seen": "green"}
 def show(run: Run) -> None:
     """Show what was probed, and offer to probe."""
     st.markdown(WHAT)
-    alive = job.busy(run)
+    alive = layout.under_way("probes", run)
     found = probes.read(run)
     if alive:
         st.fragment(going_on, run_every=EVERY)(run)
@@ -187,7 +187,7 @@ def offer(run: Run, found: Mapping[str, Any]) -> None:
 def going_on(run: Run) -> None:
     """Show how far the probes are; they can be cancelled. Draws the whole page once they have ended."""
     lifecycle.reap()
-    place = job.place(run)
+    place = layout.place("probes", run)
     status = place.status()
     if status.get("state") not in current_run.ALIVE:
         st.rerun()
@@ -204,7 +204,7 @@ def going_on(run: Run) -> None:
 
 def progress(place: Run) -> tuple[float, str]:
     """Return how far all wanted probes are, 0 … 1, and in words how far the present one is, from its events."""
-    wanted = mapping(place.json(job.WANTED)).get("probes") or list(PROBES)
+    wanted = mapping(place.json(lifecycle.WANTED)).get("probes") or list(PROBES)
     ended, name, done, total, words = 0, "", 0.0, 1.0, ""
     for event in place.events():
         if event.get("kind") == "stage" and event.get("name") in PROBES:
@@ -223,7 +223,7 @@ def progress(place: Run) -> tuple[float, str]:
 
 def ended(run: Run) -> None:
     """Say how the last work on probes ended, unless all was well."""
-    status = job.place(run).status()
+    status = layout.place("probes", run).status()
     if status.get("state") == "failed":
         look.complain(
             UserError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.jobs import controls, forecast, lifecycle, sweep
+from core.jobs import controls, lifecycle, sweep, sweep_estimate
 from core.jobs.sweep import Member, Sweep
 from core.runs import store
 from core.runs.store import Run
@@ -71,13 +71,13 @@ def offer(run: Run) -> None:
     st.caption(md(cost(run, wanted)))
     if st.button("Run the controls", type="primary", icon=":material/science:", key="controls.start"):
         with look.complaints():
-            lifecycle.start_sweep(controls.create(run, store.runs_folder()))
+            lifecycle.start("sweep", controls.create(run, store.runs_folder()).place)
             st.rerun()
 
 
 def cost(run: Run, wanted: Sequence[Member]) -> str:
     """Say how many runs there would be and how long they take: from earlier runs, else from this run's own seconds."""
-    found = forecast.from_runs([member.config for member in wanted], store.runs_folder())
+    found = sweep_estimate.from_runs([member.config for member in wanted], store.runs_folder())
     many = f"{len(wanted)} runs, one after the other, by one worker"
     if found is not None:
         return f"{many}. {found}"
@@ -86,8 +86,8 @@ def cost(run: Run, wanted: Sequence[Member]) -> str:
     if not each:
         return f"{many}. How long they take cannot be said: this run recorded no seconds."
     said = (
-        f"{many}. This run took {forecast.duration(each)} to unlearn and score, so about "
-        f"{forecast.duration(each * len(wanted))}"
+        f"{many}. This run took {sweep_estimate.duration(each)} to unlearn and score, so about "
+        f"{sweep_estimate.duration(each * len(wanted))}"
     )
     return f"{said} where it was made; teaching and gradients come on top where this machine has not computed them yet."
 
@@ -174,7 +174,7 @@ def after(made: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> None:
         ):
             with look.complaints():
                 sweep.reopen(made)
-                lifecycle.start_sweep(made)
+                lifecycle.start("sweep", made.place)
                 st.rerun()
         others = [str(row.get("run")) for row in rows if row.get("state") == "done" and row.get("run") != run.id]
         st.button(

@@ -10,7 +10,7 @@ from core.config.stages import ModelConfig
 from core.models.device import guessed_device
 from core.models.names import BUNDLED, adapter_base
 from core.models.names import kind as kind_of
-from core.plan.fits import Footprint, footprint
+from core.plan.model_memory import ModelMemory, model_memory
 from core.regions import PUBLISHED, Located, Region
 from core.runs import overview, store
 from core.util.paths import given
@@ -96,8 +96,8 @@ def published(kind: str, subset: str, region: Region) -> Region:
 
 
 @st.cache_data(ttl=10, max_entries=8, show_spinner="Looking into the model's files …")  # type: ignore[untyped-decorator]
-def _footprint(config: ModelConfig) -> Footprint | None:
-    return footprint(config)
+def _model_memory(config: ModelConfig) -> ModelMemory | None:
+    return model_memory(config)
 
 
 def batches() -> str:
@@ -113,7 +113,7 @@ def batches() -> str:
 
 def memory(config: ModelConfig) -> None:
     """Say how much memory the model needs, and how much there is."""
-    found = _footprint(config)
+    found = _model_memory(config)
     if found is None:
         st.caption("Its size is not known before it is fetched; the run refuses it if it does not fit.")
         return

@@ -10,10 +10,10 @@ from typing import Any
 
 import streamlit as st
 
-from core.jobs import active, lifecycle, processes
-from core.jobs.active import Work
-from core.jobs.processes import Process
+from core.jobs import active, lifecycle
+from core.jobs.active import Process, Work
 from core.runs import labels
+from core.runs.layout import KINDS
 from core.util import access
 from dashboard.runs import queue
 from dashboard.text import duration, md
@@ -21,20 +21,12 @@ from dashboard.widgets import cancel_button
 
 EVERY = 2.0
 """Seconds between two looks."""
-WHAT = {
-    "sweep": "sweep",
-    "reference": "reference of",
-    "probes": "leak probes of",
-    "harness": "lm-evaluation-harness on",
-    "estimate": "estimate for",
-}
-"""kind of work -> what stands before its name"""
 
 
 def show(folder: Path) -> None:
     """Show what lives, with a button to end it, and the processes."""
     lifecycle.reap()
-    found, running = active.work(folder), processes.ours()
+    found, running = active.work(folder), active.ours()
     st.subheader("At work and waiting")
     if not found:
         st.caption("Nothing is running, and nothing waits.")
@@ -63,7 +55,7 @@ def name(work: Work) -> str:
     """Return what a piece of work is called."""
     values = work.place.json("sweep.json" if work.kind == "sweep" else "config.json")
     given = labels.read(work.place).name or (str(values.get("name") or "") if isinstance(values, dict) else "")
-    return f"{WHAT.get(work.kind, '')} {given or work.place.id}".strip()
+    return f"{KINDS[work.kind].words} {given or work.place.id}".strip()
 
 
 def table(running: Sequence[Process], found: Sequence[Work], now: float) -> dict[str, list[Any]]:

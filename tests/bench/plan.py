@@ -17,9 +17,9 @@ from typing import Any
 from core import regions
 from core.config.run_config import RunConfig, preset
 from core.data import sources
-from core.jobs import forecast, lifecycle
+from core.jobs import lifecycle, sweep_estimate
 from core.models import names
-from core.plan import sizing
+from core.plan import run_plan
 from core.runs import store
 from core.runs.overview import size_on_disk
 from core.util.errors import UserError
@@ -95,8 +95,8 @@ def configured(model: str) -> RunConfig:
 def compared(model: str, folder: Path) -> dict[str, float]:
     """Plan a run, make it, and return both sides."""
     config = configured(model)
-    planned = sizing.size(config)
-    paced = forecast.steps_of(config, folder)
+    planned = run_plan.make(config)
+    paced = sweep_estimate.steps_of(config, folder)
     run = lifecycle.submit(config, folder)
     while run.status().get("state") not in store.ENDED:
         time.sleep(0.5)
@@ -111,9 +111,7 @@ def compared(model: str, folder: Path) -> dict[str, float]:
     peak = max(stage["peak_memory_mb"] for stage in stages.values()) * 2**20
     told = {stage: sum(parts.values()) for stage, parts in planned.memory.items()}
     seconds = sum(stages[name]["seconds"] for name in STAGES)
-    foreseen = sum(
-        (cost["low"] + cost["high"]) / 2 for cost in (paced or {"stages": []})["stages"] if cost["name"] in STAGES
-    )
+    foreseen = sum((cost["low"] + cost["high"]) / 2 for cost in paced["stages"] if cost["name"] in STAGES)
     disk = size_on_disk(run.path)
     shutil.rmtree(folder, ignore_errors=True)
     ratios = {"memory": max(told.values()) / peak, "teach_memory": told["teach"] / taught, "seconds": foreseen / seconds}

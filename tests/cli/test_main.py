@@ -175,7 +175,7 @@ AS_A_PROCESS: dict[str, tuple[list[str], int]] = {
 """verb -> arguments and exit status; what loads a model is refused, since that is the work of another process"""
 ELSEWHERE = {
     "run",  # the fixture finished, and Ctrl-C
-    "sweep",  # Ctrl-C, tests/jobs/test_forecast.py
+    "sweep",  # Ctrl-C, tests/jobs/test_sweep_estimate.py
 }
 
 

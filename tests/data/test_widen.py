@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.cli import run as commands
+from core.cli import runs as commands
 from core.config.run_config import preset
 from core.config.stages import DataConfig
 from core.data import widen

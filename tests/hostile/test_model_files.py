@@ -11,7 +11,7 @@ import transformers  # noqa: F401
 
 from core.config.stages import ModelConfig
 from core.models import loading
-from core.plan import fits
+from core.plan import model_memory
 from core.util.errors import UserError
 from tests.hostile import archives, model_files
 from tests.hostile.harness import TAKEN, Around, calm
@@ -44,7 +44,7 @@ def refused(name: str, words: str, around: Around) -> None:
 
     calm(act, words, around)
     assert not list(around.outside.rglob("hit")), "its code was run"
-    fits.parameter_count(name) if not words.startswith(("adapter", "no", "code")) else None
+    model_memory.parameter_count(name) if not words.startswith(("adapter", "no", "code")) else None
 
 
 @pytest.mark.parametrize("case", list(model_files.HEADS))

@@ -198,7 +198,7 @@ def test_every_way_to_write_says_that_the_disk_became_read_only(name: str, small
     lock = {"lock": lambda log: locks.single_worker(log.run).__enter__()}
     with pytest.raises(UserError, match=r"cannot be written .Read-only file system"):
         (WRITERS | lock)[name](log)
-    for act in (run.cancel, lambda: lifecycle.start(run)):
+    for act in (run.cancel, lambda: lifecycle.start("run", run)):
         with pytest.raises(UserError, match=r"cannot be written .Read-only file system"):
             act()
 
@@ -212,7 +212,7 @@ def test_of_two_workers_told_to_do_the_same_run_one_does_it_and_the_other_says_s
     run = store.create(quick(tiny_llama, tiny_data), tmp_path)
     two = [
         subprocess.Popen(
-            [sys.executable, "-m", "core.jobs.worker", str(run.path)],
+            [sys.executable, "-m", "core.jobs", "run", str(run.path)],
             cwd=ROOT,
             env={**os.environ, **process_.environment()},
             stderr=subprocess.PIPE,
@@ -333,7 +333,7 @@ def test_memory_limit_costs_one_run_and_not_the_next(tiny_llama: Path, tiny_data
 def test_memory_that_suffices_for_no_library_is_one_sentence_too(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     run = store.create(quick(tiny_llama, tiny_data), tmp_path)
     subprocess.run(
-        ["bash", "-c", f"ulimit -v 512000; exec {sys.executable} -m core.jobs.worker {run.path} 2>> {run.path}/worker.log"],
+        ["bash", "-c", f"ulimit -v 512000; exec {sys.executable} -m core.jobs run {run.path} 2>> {run.path}/worker.log"],
         cwd=ROOT,
         env={**os.environ, **process_.environment()},
         timeout=60,

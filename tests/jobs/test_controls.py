@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from core.config.run_config import RunConfig
-from core.jobs import controls, lifecycle, sweep_worker, unlearning_series
+from core.jobs import controls, lifecycle, unlearning_series, worker
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Sweep
 from core.metrics import paired
@@ -43,7 +43,7 @@ def controlled(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempP
         patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
         assert controls.find(run, place) is None
         sweep = controls.create(run, place)
-        assert sweep_worker.work(sweep) == 0
+        assert worker.work("sweep", sweep.place) == 0
     return run, sweep
 
 
@@ -226,7 +226,7 @@ def requested(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPa
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
         sweep = unlearning_series.create(base, ["Orla Venning", "Sana Iqbar", "Pavel Drost"], place)
-        assert sweep_worker.work(sweep) == 0
+        assert worker.work("sweep", sweep.place) == 0
     assert [state(run) for run in sweep_.members(sweep)] == ["done"] * 3
     return sweep
 

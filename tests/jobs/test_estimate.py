@@ -19,15 +19,18 @@ from core.pipeline.step_context import Context
 from core.plan.timing import TIMED
 from core.runs import store
 from core.runs.store import Run
-from tests.processes import ROOT, ended, last_json, quick, state, until
+from tests.processes import ROOT, ended, quick, state, until
 
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
 STAGES = ["load", "teach", "preflight", "localize", "unlearn", "answers", "evaluate"]
 
 
-def in_shell(config: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "core.jobs.estimate", str(config), *arguments]
+def in_shell(config: RunConfig, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Do the job of an estimate in the foreground, and wait for its end."""
+    place = estimate.place(config, folder)
+    store.prepare(place, config)
+    command = [sys.executable, "-m", "core.jobs", "estimate", str(place.path)]
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=120, check=False
     )
@@ -44,10 +47,11 @@ def measured(config: RunConfig, at: Path, folder: Path) -> dict[str, Any]:
 
 
 def test_every_stage_gets_a_range_that_adds_up(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
-    quick(tiny_llama, tiny_data).save(tmp_path / "config.json")
-    done = in_shell(tmp_path / "config.json", "--json", "--runs", str(tmp_path))
+    config = quick(tiny_llama, tiny_data)
+    done = in_shell(config, tmp_path)
     assert done.returncode == 0, done.stderr
-    found = last_json(done.stdout)
+    found = estimate.result(estimate.place(config, tmp_path))
+    assert found is not None
     assert [cost["name"] for cost in found["stages"]] == STAGES
     assert all(0 <= cost["low"] <= cost["high"] and cost["how"] for cost in found["stages"])
     assert found["total"]["high"] == pytest.approx(sum(cost["high"] for cost in found["stages"]))
@@ -116,8 +120,7 @@ def test_what_a_run_has_computed_costs_nothing(tiny_llama: Path, tiny_data: Path
 
 
 def test_a_model_that_does_not_fit_is_refused_with_the_numbers(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
-    quick(tiny_llama, tiny_data, model__device="cpu").save(tmp_path / "config.json")
-    done = in_shell(tmp_path / "config.json", FORGETSCOPE_MEMORY_LIMIT="100000000")
+    done = in_shell(quick(tiny_llama, tiny_data, model__device="cpu"), tmp_path, FORGETSCOPE_MEMORY_LIMIT="100000000")
     assert done.returncode == 1
     assert "needs about 0.6 GB" in done.stderr
     assert "0.1 GB are free" in done.stderr

@@ -17,6 +17,9 @@ from core.cli.main import main
 from core.jobs import harness
 from core.runs.store import Run
 from core.util.errors import UserError
+from tests.jobs.in_process import here
+
+__all__ = ["here"]
 
 
 class StandIn:
@@ -53,15 +56,25 @@ def run(unlearned_run: Run, tmp_path: Path) -> Run:
     return Run(Path(shutil.copytree(unlearned_run.path, tmp_path / unlearned_run.id)))
 
 
-def test_each_voice_is_asked_as_itself_and_kept(installed: None, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    found = harness.run(run, ["arc_easy", "mmlu"], ["before", "after", "never"], 7)
+def evaluated(run: Run, tasks: list[str], voices: list[str], limit: int | None) -> harness.Results:
+    place = harness.start(run, tasks, voices, limit)
+    status = place.status()
+    if status["state"] == "failed":
+        raise UserError(status["error"], status["fix"])
+    return harness.result(place)
+
+
+def test_each_voice_is_asked_as_itself_and_kept(
+    installed: None, here: None, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = evaluated(run, ["arc_easy", "mmlu"], ["before", "after", "never"], 7)
     assert set(found) == {"before", "after", "never"}
     assert set(found["after"]) == {"arc_easy", "mmlu"}
     assert set(found["after"]["mmlu"]) == {"acc", "acc_norm"}
     assert found["after"]["mmlu"]["acc_norm"] == 7
     assert len({found[voice]["mmlu"]["acc"] for voice in found}) == 3
     assert run.json("harness.json")["results"] == found
-    assert harness.run(run, ["arc_easy"], ["never"], None)["never"]["arc_easy"]["acc"] == pytest.approx(
+    assert evaluated(run, ["arc_easy"], ["never"], None)["never"]["arc_easy"]["acc"] == pytest.approx(
         found["never"]["mmlu"]["acc"]
     )
     kept = run.json("harness.json")["results"]
@@ -70,7 +83,7 @@ def test_each_voice_is_asked_as_itself_and_kept(installed: None, run: Run, capsy
     assert capsys.readouterr().out == ""
 
 
-def test_from_the_command_line(installed: None, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_the_command_line(installed: None, here: None, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["harness", run.id, "--runs", str(run.path.parent), "--tasks", "arc_easy", "--limit", "3"]
     assert main([*arguments, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
@@ -82,11 +95,11 @@ def test_from_the_command_line(installed: None, run: Run, capsys: pytest.Capture
 def test_without_the_harness_it_says_how_to_get_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "find_spec", lambda _: None)
     with pytest.raises(UserError, match="pip install lm-eval"):
-        harness.run(run, ["arc_easy"], ["after"], None)
+        evaluated(run, ["arc_easy"], ["after"], None)
 
 
-def test_unknown_voice_and_task_are_one_sentence(installed: None, run: Run) -> None:
+def test_unknown_voice_and_task_are_one_sentence(installed: None, here: None, run: Run) -> None:
     with pytest.raises(UserError, match="“after”"):
-        harness.run(run, ["arc_easy"], ["afterr"], None)
+        evaluated(run, ["arc_easy"], ["afterr"], None)
     with pytest.raises(UserError, match="refused unknown"):
-        harness.run(run, ["unknown"], ["after"], None)
+        evaluated(run, ["unknown"], ["after"], None)

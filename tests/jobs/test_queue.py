@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from core.config.run_config import RunConfig
-from core.jobs import active, lifecycle, limits, sweep, sweep_worker, worker
+from core.jobs import active, lifecycle, limits, sweep, sweep_runs, worker
 from core.jobs import queue as tickets
 from core.jobs.queue import Ticket
 from core.jobs.sweep import Member
@@ -168,8 +168,8 @@ def test_a_sweep_gives_way_to_somebody_else_between_two_of_its_runs(tmp_path: Pa
             monkeypatch.setenv(access.OWNER, "a")
             threading.Thread(target=of_b, args=(path,), daemon=True).start()
 
-    monkeypatch.setattr(sweep_worker, "_one", one)
-    assert sweep_worker.work(made) == 0
+    monkeypatch.setattr(sweep_runs, "_one", one)
+    assert worker.work("sweep", made.place) == 0
     assert done == ["a1", "b", "a2", "a3"]
 
 

@@ -258,7 +258,7 @@ def test_sweeps_that_need_one_machine_are_refused(as_installed: None, tmp_path: 
     member = Member(RunConfig(), {"number": 0})
     for kind, asked in (("requests", {}), ("tune", {"seconds": 60.0})):
         with pytest.raises(UserError, match="Leave out"):
-            lifecycle.start_sweep(sweep_.create(kind, "test", asked, [member], tmp_path), Resources())
+            lifecycle.start("sweep", sweep_.create(kind, "test", asked, [member], tmp_path).place, Resources())
 
 
 def test_lost_worker_is_no_failure_while_a_manager_lives(tmp_path: Path) -> None:

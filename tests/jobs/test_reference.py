@@ -19,7 +19,7 @@ from core.models import loading
 from core.pipeline import reference as retraining
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
-from core.runs import overview, store
+from core.runs import layout, overview, store
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.summary import summary
@@ -171,7 +171,7 @@ def test_made_once_it_is_not_made_again(made: tuple[Run, dict[str, Any]]) -> Non
 
 
 def test_worker_reports_at_a_place_of_its_own(made: tuple[Run, dict[str, Any]]) -> None:
-    place = reference.place(made[0])
+    place = layout.place("reference", made[0])
     assert place.status()["state"] == "done"
     assert {e["name"] for e in place.events() if e["kind"] == "stage"} == {"teach", "evaluate"}
     assert any(e["kind"] == "progress" and e["stage"] == "teach" for e in place.events())
@@ -248,7 +248,7 @@ def test_where_it_cannot_be_made_one_sentence_says_why(bare: Run, tmp_path: Path
     def why(run: Run) -> str:
         with pytest.raises(UserError) as error:
             reference.start(run)
-        assert not reference.place(run).path.exists()
+        assert not layout.place("reference", run).path.exists()
         return str(error.value)
 
     assert "bundled run cannot be changed" in why(store.bundled_runs()[0])

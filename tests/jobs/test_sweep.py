@@ -15,7 +15,7 @@ import pytest
 from core.cli import grid
 from core.cli.grid import Axes
 from core.config.run_config import RunConfig
-from core.jobs import lifecycle, sweep_worker
+from core.jobs import lifecycle, worker
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Member, Sweep
 from core.jobs.sweep_scores import intervals, over_seeds, overhead, rows
@@ -63,7 +63,7 @@ def test_runs_of_a_sweep_are_those_that_would_run_alone(
         base.with_setting("unlearn.steps", 2),
     ]
     sweep = made([(config, {"number": i}) for i, config in enumerate(configs)], tmp_path / "sweep")
-    assert sweep_worker.work(sweep) == 0
+    assert worker.work("sweep", sweep.place) == 0
     assert [state(run) for run in sweep_.members(sweep)] == ["done"] * 4
     for number, (run, config) in enumerate(zip(sweep_.members(sweep), configs, strict=True)):
         assert same_result(run, alone(config, tmp_path / f"alone{number}")), number
@@ -86,7 +86,7 @@ def test_model_is_loaded_once_and_a_failing_run_stops_no_other(
     )
     broken, skipped = sweep_.members(sweep)[2], sweep_.members(sweep)[3]
     skipped.cancel()
-    assert sweep_worker.work(sweep) == 0
+    assert worker.work("sweep", sweep.place) == 0
     assert [state(run) for run in sweep_.members(sweep)] == ["done", "done", "failed", "cancelled", "done"]
     assert "Orla Venning" in broken.status()["fix"]
     assert len(loaded) == 2  # once, and once more after what broke off
@@ -101,14 +101,14 @@ def test_killed_sweep_goes_on_with_what_is_not_done(tiny_llama: Path, tiny_data:
     configs = [base, base.with_setting("unlearn.steps", 40), base.with_setting("unlearn.steps", 3)]
     sweep = made([(config, {"number": i}) for i, config in enumerate(configs)], tmp_path)
     first, second, third = sweep_.members(sweep)
-    lifecycle.start_sweep(sweep)
+    lifecycle.start("sweep", sweep.place)
     until(lambda: any((second.path / "checkpoints").glob("*")), "a checkpoint of the second run", 300)
     os.kill(int(sweep.place.status()["pid"]), signal.SIGKILL)
     until(lambda: (lifecycle.reap(), sweep_.state(sweep)["state"] == "failed")[1], "the sweep shown as failed")
     assert [state(run) for run in (first, second, third)] == ["done", "failed", "failed"]
     before = (first.path / "manifest.json").stat().st_mtime_ns
     sweep_.reopen(sweep)
-    lifecycle.start_sweep(sweep)
+    lifecycle.start("sweep", sweep.place)
     until(lambda: (lifecycle.reap(), sweep_.state(sweep)["state"] == "done")[1], "the end of the sweep", 300)
     assert [state(run) for run in (first, second, third)] == ["done"] * 3
     assert (first.path / "manifest.json").stat().st_mtime_ns == before
@@ -132,7 +132,7 @@ def test_what_was_cancelled_while_it_was_measured_stays_so(tiny_llama: Path, tin
     assert (second.path / "cancel").exists()
     sweep_.cancel(sweep)
     sweep_.refresh(sweep)
-    assert sweep_worker.work(sweep) != 0
+    assert worker.work("sweep", sweep.place) != 0
     assert [state(run) for run in (first, second, third)] == ["cancelled"] * 3
 
 
@@ -153,8 +153,8 @@ def test_a_run_at_which_the_worker_died_is_remembered_until_it_is_done(
 
 
 def test_what_pages_read_imports_no_torch() -> None:
-    jobs = "controls, forecast, sweep, sweep_scores, tuning, unlearning_series"
-    code = f"import sys, core.cli.grid, core.metrics.paired; from core.jobs import {jobs}; "
+    names = "controls, sweep, sweep_estimate, sweep_scores, tuning, unlearning_series"
+    code = f"import sys; from core.jobs import {names}; from core.cli import grid; from core.metrics import paired\n"
     code += "assert 'torch' not in sys.modules; assert 'datasets' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 
@@ -166,7 +166,7 @@ def test_cancelled_sweep_stops_the_run_at_work_and_begins_no_other(
     long = base.with_setting("unlearn.steps", 100_000).with_setting("unlearn.check_every", 5)
     sweep = made([(long, {"number": 0}), (base, {"number": 1})], tmp_path)
     first, second = sweep_.members(sweep)
-    lifecycle.start_sweep(sweep)
+    lifecycle.start("sweep", sweep.place)
     until(lambda: any((first.path / "checkpoints").glob("*")), "a checkpoint", 300)
     assert state(second) == "queued"
     with pytest.raises(UserError, match="running"):

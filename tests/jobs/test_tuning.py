@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from core.config.run_config import RunConfig
-from core.jobs import calibrate, sweep_worker, tuning
+from core.jobs import calibrate, tuning, worker
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Entry, Sweep
 from core.jobs.tuning import OBJECTIVES, Trial
@@ -94,7 +94,7 @@ def tuned(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFa
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
         sweep = sweep_.create("tune", "tune", {"seconds": 0.5}, tuning.members(pairs, 3, 0.5), place)
-        assert sweep_worker.work(sweep) == 0
+        assert worker.work("sweep", sweep.place) == 0
     return sweep
 
 

@@ -77,7 +77,7 @@ def test_two_workers_on_one_run_are_refused(tiny_llama: Path, tiny_data: Path, t
     with pytest.raises(UserError, match="running"):
         lifecycle.resume(run)
     second = subprocess.run(
-        [sys.executable, "-m", "core.jobs.worker", str(run.path)],
+        [sys.executable, "-m", "core.jobs", "run", str(run.path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -139,7 +139,7 @@ def test_newer_format_is_refused(tiny_llama: Path, tiny_data: Path, tmp_path: Pa
     run = store.create(quick(tiny_llama, tiny_data), tmp_path)
     values = run.json("config.json") | {"format": 999}
     (run.path / "config.json").write_text(json.dumps(values))
-    lifecycle.start(run)
+    lifecycle.start("run", run)
     assert ended(run) == "failed"
     assert "999" in run.status()["error"]
 

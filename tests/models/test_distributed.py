@@ -49,7 +49,7 @@ def at_work(run: Run) -> list[psutil.Process]:
 def members(run: Run) -> list[psutil.Process]:
     """Return those of a run's processes that are neither the launcher nor the main process."""
     main = int(run.status()["pid"])
-    return [p for p in at_work(run) if "core.jobs.worker" in p.cmdline()[:5] and p.pid != main]
+    return [p for p in at_work(run) if "core.jobs" in p.cmdline()[:5] and p.pid != main]
 
 
 def ended(run: Run) -> str:

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from core import probes
-from core.jobs import lifecycle, reference
+from core.jobs import lifecycle, worker
 from core.jobs import probes as job
 from core.probes import PROBES
 from core.probes.examine import examine
-from core.runs import locks, store
+from core.runs import layout, locks, store
 from core.runs.store import Run
 from core.util import files
 from core.util.errors import UserError
@@ -42,7 +42,7 @@ def test_from_the_shell(run: Run) -> None:
     assert json.loads((run.path / "probes" / "prefix.json").read_text())["n"] == 2
     assert "prefix" in done.stderr
     # Whoever comes later finds how it went, and the run itself is as it was.
-    place = job.place(run)
+    place = layout.place("probes", run)
     assert place.status()["state"] == "done"
     assert {e["name"] for e in place.events() if e["kind"] == "stage"} == {"prefix", "neighbours"}
     assert run.status()["state"] == "done"
@@ -84,7 +84,7 @@ def test_wrong_use_is_one_sentence(run: Run, arguments: list[str], said: str) ->
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert not job.place(run).path.exists()
+    assert not layout.place("probes", run).path.exists()
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def at_work(run: Run) -> Iterator[Run]:
 
 
 def test_it_is_cancelled_while_it_works_and_can_be_made_again(run: Run, at_work: Run) -> None:
-    assert job.busy(run)
+    assert layout.under_way("probes", run)
     with pytest.raises(UserError, match="being made already"):
         job.start(run)
     until(lambda: any(e["kind"] == "progress" and e["stage"] == "sampling" for e in at_work.events()), "progress", 240)
@@ -116,7 +116,7 @@ def test_of_two_who_start_at_once_one_is_refused(
     unlearned_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, started, refused = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "run"))), list[Run](), list[str]()
-    monkeypatch.setattr(lifecycle, "start_probes", started.append)
+    monkeypatch.setattr(lifecycle, "start", lambda kind, place: started.append(place))
     prepare, both = store.prepare, threading.Barrier(2)
 
     def slowly(*given: Any) -> None:
@@ -143,11 +143,11 @@ def test_of_two_who_start_at_once_one_is_refused(
 def test_a_second_worker_leaves_the_first_ones_status_alone(unlearned_run: Run, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "run")))
     for place, work in (
-        (job.place(run), lambda: job.work(job.place(run))),
-        (reference.place(run), lambda: reference.work(run)),
+        (layout.place("probes", run), lambda: worker.work("probes", layout.place("probes", run))),
+        (layout.place("reference", run), lambda: worker.work("reference", layout.place("reference", run))),
     ):
         store.prepare(place, run.config())
-        files.write_json(place.path / job.WANTED, {"run": str(run.path), "probes": [], "settings": {}})
+        files.write_json(place.path / lifecycle.WANTED, {"run": str(run.path), "probes": [], "settings": {}})
         files.write_json(place.path / "status.json", store.fresh_status() | {"state": "running", "stage": "first"})
         before = (place.path / "status.json").read_bytes()
         with locks.single_worker(place):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.cli.main import main
-from core.report import export_model, export_tables, model_card
+from core.report import export_model, export_tables, merged_model, model_card
 from core.runs import store
 from core.runs.store import Run
 from core.util.errors import UserError
@@ -34,7 +34,7 @@ def test_the_adapter_is_after_as_peft_reads_it(unlearned_run: Run, tmp_path: Pat
     with torch.no_grad():
         logits = theirs(torch.tensor([QUESTION])).logits
     assert torch.allclose(logits, ours(unlearned_run), atol=1e-5)
-    export_model.write_merged(unlearned_run, tmp_path / "merged")
+    merged_model.write_merged(unlearned_run, tmp_path / "merged")
     merged = AutoModelForCausalLM.from_pretrained(
         tmp_path / "merged", dtype=torch.float32, attn_implementation="eager"
     ).eval()
@@ -44,7 +44,7 @@ def test_the_adapter_is_after_as_peft_reads_it(unlearned_run: Run, tmp_path: Pat
     assert json.loads((tmp_path / "merged" / "card.json").read_text())["merged"] == {"dtype": "float32"}
     assert "library_name: transformers" in (tmp_path / "merged" / "README.md").read_text()
     with pytest.raises(UserError, match="there already"):
-        export_model.write_merged(unlearned_run, tmp_path / "merged")
+        merged_model.write_merged(unlearned_run, tmp_path / "merged")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "merged"]
 
 

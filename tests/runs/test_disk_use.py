@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.config.run_config import RunConfig
-from core.jobs import lifecycle, limits, processes
+from core.jobs import active, lifecycle, limits
 from core.runs import disk_use, stage_files, store, trash
 from core.runs.store import Run
 from core.util import access, files
@@ -172,18 +172,20 @@ def test_a_quota_that_is_none_is_said(text: str, folder: Path, monkeypatch: pyte
 
 
 def test_processes_are_found_by_what_they_execute() -> None:
-    assert processes.module([sys.executable, "-m", "core.jobs.worker", "/runs/x"]) == "core.jobs.worker"
-    assert processes.module(["/bin/sh", "-m", "core.jobs.worker"]) == ""
-    assert processes.module(["python3", "core/jobs/worker.py"]) == ""
+    assert active.what([sys.executable, "-m", "core.jobs", "run", "/runs/x"]) == "worker"
+    assert active.what([sys.executable, "-m", "core.jobs", "estimate", "/runs/.plans/x"]) == "estimate"
+    assert active.what([sys.executable, "-m", "core.jobs", "sweep", "/runs/.sweeps/x", "--ray"]) == "manager on the cluster"
+    assert active.what(["/bin/sh", "-m", "core.jobs", "run", "/runs/x"]) == ""
+    assert active.what(["python3", "core/jobs/worker.py"]) == ""
 
 
 def test_an_answerer_is_listed_with_its_memory() -> None:
     process = subprocess.Popen([sys.executable, "-m", "core.serve.server"], cwd=Path(disk_use.__file__).parents[2])
     try:
-        until(lambda: any(one.pid == process.pid for one in processes.ours()), "the answerer is listed")
-        found = next(one for one in processes.ours() if one.pid == process.pid)
+        until(lambda: any(one.pid == process.pid for one in active.ours()), "the answerer is listed")
+        found = next(one for one in active.ours() if one.pid == process.pid)
         assert (found.what, found.memory > 5 * MB) == ("answerer", True)
     finally:
         process.kill()
         process.wait()
-    assert not any(one.pid == process.pid for one in processes.ours())
+    assert not any(one.pid == process.pid for one in active.ours())

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.data.corpus import Example
-from core.jobs import forecast
+from core.jobs import sweep_estimate
 from core.models import adapter_files, merging
 from core.models.adapters import Adapters
 from core.models.tokens import encode
@@ -167,7 +167,7 @@ def test_a_damaged_run_beside_it_fits_or_not_and_hurts_nobody(unlearned_run: Run
     config = other.json("before/adapter_config.json") | {"target_parameters": 7}
     files.write_json(other.path / "before" / "adapter_config.json", config)
     assert askable.misfit(unlearned_run, other)
-    assert forecast.from_runs([unlearned_run.config()], tmp_path) is None
+    assert sweep_estimate.from_runs([unlearned_run.config()], tmp_path) is None
 
 
 def test_adapters_in_memory_are_bounded_and_those_in_use_stay(service: Service) -> None:

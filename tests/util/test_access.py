@@ -20,12 +20,12 @@ from dashboard.runs import form_upload
 CHANGES: dict[str, Callable[[Run, Path], Any]] = {
     "create a run": lambda run, folder: store.create(preset("this-machine"), folder),
     "submit a run": lambda run, folder: lifecycle.submit(preset("this-machine"), folder),
-    "start a worker": lambda run, folder: lifecycle.start(run),
+    "start a worker": lambda run, folder: lifecycle.start("run", run),
     "measure beforehand": lambda run, folder: estimate.start(Run(folder / ".plans" / "x"), run.config()),
     "resume a run": lambda run, folder: lifecycle.resume(run),
     "kill a worker": lambda run, folder: lifecycle.kill(run),
     "cancel a run": lambda run, folder: run.cancel(),
-    "make a reference": lambda run, folder: lifecycle.start_reference(run, run),
+    "make a reference": lambda run, folder: lifecycle.begin("reference", Run(folder / "place"), run.config(), {}),
     "create a sweep": lambda run, folder: sweep.create("sweep", "x", {}, [], folder),
     "change a label": lambda run, folder: labels.change(run, name="x"),
     "save a region": lambda run, folder: saved_regions.save(run, "x", ["a"]),
@@ -53,6 +53,5 @@ def test_nothing_changes_where_it_is_read_only(change: str, tmp_path: Path, monk
 def test_every_function_that_starts_a_process_asks_first() -> None:
     """The one place that starts workers asks; the answerer, which only answers, does not."""
     text = (Path(lifecycle.__file__)).read_text(encoding="utf-8")
-    assert text.split("def _launch")[1].split("def ")[0].index("access.changing()") < text.split("def _launch")[1].index(
-        "Popen"
-    )
+    body = text.split("def start_process")[1].split("def ")[0]
+    assert body.index("access.changing()") < body.index("forkserver.start(")

@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 from core import probes
+from core.jobs import lifecycle
 from core.jobs import probes as job
 from core.metrics import own_verdicts, verdicts
 from core.probes import PROBES
-from core.runs import store
+from core.runs import layout, store
 from core.runs.store import Run
 from core.serve import client
 from core.util import access
@@ -382,7 +383,7 @@ def test_probes_are_started_watched_and_cancelled(
 
     def start(run: Run, names: Sequence[str]) -> Run:
         wanted.append(list(names))
-        place = job.place(run)
+        place = layout.place("probes", run)
         place.path.mkdir(parents=True)
         status = json.loads((run.path / "status.json").read_text())
         mine = psutil.Process().create_time()
@@ -394,7 +395,7 @@ def test_probes_are_started_watched_and_cancelled(
             "heartbeat": time.time(),
         }
         (place.path / "status.json").write_text(json.dumps(status))
-        (place.path / job.WANTED).write_text(json.dumps({"run": str(run.path), "probes": list(names)}))
+        (place.path / lifecycle.WANTED).write_text(json.dumps({"run": str(run.path), "probes": list(names)}))
         events = [
             {"kind": "stage", "name": names[0], "state": "running"},
             {"kind": "progress", "done": 3, "total": 12, "unit": "answers", "rate": 1.5, "left": 6},
@@ -418,7 +419,7 @@ def test_probes_are_started_watched_and_cancelled(
     assert "read-only" in app.error[0].value.replace("\\", "")
     monkeypatch.delenv(access.READ_ONLY)
     app.button(key="probes.cancel").click().run()
-    assert (job.place(run).path / "cancel").exists()
+    assert (layout.place("probes", run).path / "cancel").exists()
     assert app.button(key="probes.cancel").disabled
 
 

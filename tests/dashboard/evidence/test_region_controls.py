@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 
-from core.jobs import controls, forecast, lifecycle
+from core.jobs import controls, lifecycle, sweep_estimate
 from core.jobs.sweep import Sweep
 from core.runs import store
 from dashboard.charts import controls as controls_chart
@@ -42,13 +42,15 @@ def made_controls(state: str, **status: Any) -> Sweep:
 
 def test_controls_are_explained_priced_and_started(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Sweep] = []
-    monkeypatch.setattr(lifecycle, "start_sweep", lambda made: started.append(made) or 1)
+    monkeypatch.setattr(lifecycle, "start", lambda kind, place: started.append(Sweep(place.path)) or 1)
     app = tab(open_page, "Controls", bundled().id)
     said = text_of(app)
     assert "the region explains nothing" in said
     assert "2607.02513" in said
     each = sum(bundled().json("manifest.json")["stages"][name]["seconds"] for name in ("unlearn", "answers", "evaluate"))
-    assert f"7 runs, one after the other, by one worker. This run took {forecast.duration(each)}" in said.replace("\\", "")
+    assert f"7 runs, one after the other, by one worker. This run took {sweep_estimate.duration(each)}" in said.replace(
+        "\\", ""
+    )
     app.button(key="controls.start").click().run()
     assert not app.exception
     assert started[0].kind == "controls"
@@ -67,7 +69,7 @@ def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, mo
     import plotly.graph_objects as go
 
     made, started = made_controls("done"), list[Sweep]()
-    monkeypatch.setattr(lifecycle, "start_sweep", lambda made: started.append(made) or 1)
+    monkeypatch.setattr(lifecycle, "start", lambda kind, place: started.append(Sweep(place.path)) or 1)
     found = controls.result(made)
     assert "random regions of as many tensors" in found.sentence
     rows = region_controls.points(found.rows)

@@ -9,7 +9,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.jobs import limits, processes
+from core.jobs import active, limits
 from core.runs import disk_use, stage_files, store, trash
 from core.util import access
 from dashboard.runs import work_under_way
@@ -154,7 +154,7 @@ def test_a_person_is_named_by_a_verified_address(monkeypatch: pytest.MonkeyPatch
 def test_a_worker_is_named_after_what_it_works_at(make_run: MakeRun) -> None:
     run = make_run("mine", "running")
     work = work_under_way.Work(run, "run", run.status())
-    columns = work_under_way.table([processes.Process(os.getpid(), "worker", 3_000_000, 0.0)], [work], 90.0)
+    columns = work_under_way.table([active.Process(os.getpid(), "worker", 3_000_000, 0.0)], [work], 90.0)
     assert columns["At"] == [run.config().name]
     assert columns["Memory in MB"] == [3]
     assert columns["Running for"] == ["1 min 30 s"]

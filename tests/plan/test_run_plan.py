@@ -16,8 +16,8 @@ from core.config.stages import TeachConfig
 from core.models import cells
 from core.models.likelihood import answer_logits, mean_loss
 from core.models.tokens import Encoded, collate
-from core.plan import architectures, dry_run, sizing
-from core.plan.fits import parameter_count
+from core.plan import architectures, dry_run, run_plan
+from core.plan.model_memory import parameter_count
 from dashboard.charts import heatmap
 from dashboard.charts.palette import LIGHT
 from tests.processes import command, last_json, quick
@@ -116,7 +116,7 @@ def test_it_counts_what_torch_keeps_for_the_way_back(tiny_llama: Path) -> None:
 
 def test_devices_share_all_of_it() -> None:
     config = RunConfig().with_setting("model.name", "Llama-3.1-405B")
-    found = sizing.size(config, gpu=True, rate=1000)
+    found = run_plan.make(config, gpu=True, rate=1000)
     parts = found.memory[found.fullest]
     for count in (1, 5, 126):
         devices = found.devices(count)
@@ -141,7 +141,9 @@ def test_the_longest_example_decides(tiny_llama: Path, tmp_path: Path) -> None:
     rows[0] = {**rows[0], "answer": "Ada of the long name. " * 9}
     (tmp_path / "long.jsonl").write_text("\n".join(map(json.dumps, rows)))
     config = RunConfig().with_setting("model.name", str(tiny_llama)).with_setting("model.dtype", "float32")
-    short, long = (sizing.size(config.with_setting("data.source", str(tmp_path / f"{n}.jsonl"))) for n in ("short", "long"))
+    short, long = (
+        run_plan.make(config.with_setting("data.source", str(tmp_path / f"{n}.jsonl"))) for n in ("short", "long")
+    )
     assert long.memory["localize"]["activations"] > 3 * short.memory["localize"]["activations"]
     assert long.parameters == short.parameters == parameter_count(str(tiny_llama))
 
@@ -175,7 +177,7 @@ def test_the_verb(tiny_llama: Path, tiny_data: Path) -> None:
 def test_all_that_is_taught_counts_and_nothing_where_a_run_is_gone_on_from(tiny_llama: Path, tiny_data: Path) -> None:
     config = quick(tiny_llama, tiny_data)
     one = config.with_setting("data.forget", ("Orla Venning",))
-    whole, part, on = (sizing.size(c).work for c in (config, one, config.with_setting("teach.from_run", "earlier")))
+    whole, part, on = (run_plan.make(c).work for c in (config, one, config.with_setting("teach.from_run", "earlier")))
     assert part.trained["teach"] == whole.trained["teach"] > 0
     assert part.trained["localize"] < whole.trained["localize"]
     assert on.trained["teach"] == 0

@@ -33,7 +33,7 @@ KNOWN = {
 
 
 @dataclass(frozen=True)
-class Footprint:
+class ModelMemory:
     """What a model needs and what there is."""
 
     parameters: int
@@ -50,7 +50,7 @@ class Footprint:
         return self.available is None or self.needed <= self.available
 
 
-def footprint(config: ModelConfig) -> Footprint | None:
+def model_memory(config: ModelConfig) -> ModelMemory | None:
     """Return the memory a model needs, None where its size is not known here. Raises UserError for a broken adapter."""
     parameters = parameter_count(config.name)
     if parameters is None:
@@ -59,7 +59,7 @@ def footprint(config: ModelConfig) -> Footprint | None:
     dtype = guessed_dtype(config.dtype, device)
     bits = placement.bits_while_loading(config, device) or (16 if dtype == "bfloat16" else 32)
     room = None if config.device == "spread" else available(device)  # there the disk takes what is too much
-    return Footprint(parameters, needed(parameters, bits), room, device, dtype)
+    return ModelMemory(parameters, needed(parameters, bits), room, device, dtype)
 
 
 def parameter_count(name: str) -> int | None:

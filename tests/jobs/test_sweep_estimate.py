@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from core.config.run_config import RunConfig
-from core.jobs import forecast
 from core.jobs import sweep as sweep_
-from core.jobs.forecast import Forecast
+from core.jobs import sweep_estimate
+from core.jobs.sweep_estimate import SweepEstimate
 from core.runs import store
 from core.util import files
 from core.util.errors import UserError
@@ -40,30 +40,30 @@ STAGES = {"teach": 100.0, "preflight": 20.0, "localize": 10.0, "unlearn": 80.0, 
 
 def test_earlier_runs_tell_how_long_a_sweep_takes(tmp_path: Path) -> None:
     base = RunConfig()
-    assert forecast.from_runs([base], tmp_path) is None
+    assert sweep_estimate.from_runs([base], tmp_path) is None
     finished(tmp_path, STAGES)
     # Taught already: 30 of 40 steps at 2 s, and 20 s of answers and scores.
-    found = forecast.from_runs([base.with_setting("unlearn.steps", 30)], tmp_path)
+    found = sweep_estimate.from_runs([base.with_setting("unlearn.steps", 30)], tmp_path)
     assert found is not None
     assert found.seconds == pytest.approx(30 * 2 + 20)
     # Another seed is taught anew, once for both of its runs.
     seeds = [base.with_setting("seed", 1), base.with_setting("seed", 1).with_setting("unlearn.method", "gradient-ascent")]
-    again = forecast.from_runs([base, *seeds], tmp_path)
+    again = sweep_estimate.from_runs([base, *seeds], tmp_path)
     assert again is not None
     assert again.seconds == pytest.approx(130 + 3 * (80 + 20))
     # A time instead of steps.
-    tuned = forecast.from_runs([base] * 4, tmp_path, seconds=60)
+    tuned = sweep_estimate.from_runs([base] * 4, tmp_path, seconds=60)
     assert tuned is not None
     assert tuned.seconds == pytest.approx(4 * 80)
     assert "one earlier run" in tuned.how
-    assert forecast.from_runs([base.with_setting("model.name", "other")], tmp_path) is None
+    assert sweep_estimate.from_runs([base.with_setting("model.name", "other")], tmp_path) is None
 
 
 def test_each_data_has_its_own_pace(tmp_path: Path) -> None:
     finished(tmp_path, STAGES)
     finished(tmp_path, {name: 2 * seconds for name, seconds in STAGES.items()}, data__subset="copyright")
     base = RunConfig()
-    found = forecast.from_runs([base, base.with_setting("data.subset", "copyright")], tmp_path)
+    found = sweep_estimate.from_runs([base, base.with_setting("data.subset", "copyright")], tmp_path)
     assert found is not None
     assert found.seconds == pytest.approx(100 + 200)
     assert "2 earlier runs" in found.how
@@ -74,40 +74,42 @@ def test_runs_of_other_lengths_are_scaled_and_what_cannot_be_measured_stops_noth
 ) -> None:
     base = RunConfig()
     costs = [{"name": name, "low": seconds, "high": seconds} for name, seconds in {**STAGES, "load": 0.0}.items()]
-    monkeypatch.setattr(forecast, "steps_of", lambda config, folder: {"stages": costs})
-    found = forecast.measured([base.with_setting("unlearn.steps", 400), base.with_setting("unlearn.steps", 40)], tmp_path)
+    monkeypatch.setattr(sweep_estimate, "steps_of", lambda config, folder: {"stages": costs})
+    found = sweep_estimate.measured(
+        [base.with_setting("unlearn.steps", 400), base.with_setting("unlearn.steps", 40)], tmp_path
+    )
     assert found is not None
     assert found.seconds == pytest.approx(130 + 800 + 80 + 2 * 20)
 
     def broken(config: RunConfig, folder: Path) -> None:
         raise UserError("There is no subset typo.")
 
-    monkeypatch.setattr(forecast, "steps_of", broken)
-    assert forecast.measured([base], tmp_path) is None
+    monkeypatch.setattr(sweep_estimate, "steps_of", broken)
+    assert sweep_estimate.measured([base], tmp_path) is None
 
 
 def test_runs_that_wait_hide_no_earlier_ones_and_other_scores_cost_otherwise(tmp_path: Path) -> None:
     finished(tmp_path, STAGES)
-    for number in range(forecast.LOOKED_AT + 5):
+    for number in range(sweep_estimate.LOOKED_AT + 5):
         store.create(RunConfig().with_setting("name", f"waits {number}"), tmp_path)
-    assert forecast.from_runs([RunConfig()], tmp_path) is not None
-    assert forecast.from_runs([RunConfig().with_setting("evaluate.extras", False)], tmp_path) is None
+    assert sweep_estimate.from_runs([RunConfig()], tmp_path) is not None
+    assert sweep_estimate.from_runs([RunConfig().with_setting("evaluate.extras", False)], tmp_path) is None
 
 
 def test_method_that_ran_before_gives_its_own_pace(tmp_path: Path) -> None:
     finished(tmp_path, STAGES)
     finished(tmp_path, STAGES | {"unlearn": 400.0}, reused=("teach",), unlearn__method="npo")
     npo = RunConfig().with_setting("unlearn.method", "npo")
-    found = forecast.from_runs([npo], tmp_path)
+    found = sweep_estimate.from_runs([npo], tmp_path)
     assert found is not None
     assert found.seconds == pytest.approx(400 + 20)
     assert "2 earlier runs" in str(found)
 
 
 def test_times_in_words() -> None:
-    assert str(Forecast(60, "so")) == "About 45 s to 75 s (so)."
-    assert forecast.duration(600) == "10 min"
-    assert forecast.duration(7200) == "2.0 h"
+    assert str(SweepEstimate(60, "so")) == "About 45 s to 75 s (so)."
+    assert sweep_estimate.duration(600) == "10 min"
+    assert sweep_estimate.duration(7200) == "2.0 h"
 
 
 # -- the command line

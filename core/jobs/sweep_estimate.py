@@ -31,7 +31,7 @@ SLACK = 0.25
 
 
 @dataclass(frozen=True)
-class Forecast:
+class SweepEstimate:
     """What a sweep will take."""
 
     seconds: float
@@ -62,7 +62,7 @@ class _Earlier:
     """seconds per step of unlearning, measurements included"""
 
 
-def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> Forecast | None:
+def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> SweepEstimate | None:
     """Work it out from finished runs of the same model and data; None where they do not tell enough.
 
     seconds: of unlearning a run, where the sweep gives a time instead of steps.
@@ -75,7 +75,7 @@ def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None 
         return None
     total, count = map(sum, zip(*filter(None, found), strict=True))
     runs = "one earlier run" if count == 1 else f"{count} earlier runs"
-    return Forecast(total, f"from the seconds of {runs} on this model and data")
+    return SweepEstimate(total, f"from the seconds of {runs} on this model and data")
 
 
 def _of_alike(configs: Sequence[RunConfig], folder: Path, seconds: float | None) -> tuple[float, int] | None:
@@ -129,7 +129,7 @@ def _group(config: RunConfig) -> str:
     return json.dumps([config.seed, parts], sort_keys=True)
 
 
-def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> Forecast | None:
+def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> SweepEstimate | None:
     """Measure a few steps of the last run in a process of its own, and wait for it; None where that fails.
 
     The last, since of several seeds the first is the likeliest to be taught already, which would then cost nothing for all.
@@ -137,8 +137,6 @@ def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None =
     try:
         found = steps_of(configs[-1], folder)
     except UserError:  # its own data may be what is wrong; the worker will say so, of this run alone
-        found = None
-    if found is None:
         return None
     costs = {cost["name"]: (cost["low"] + cost["high"]) / 2 for cost in found["stages"]}
     groups = len({_group(config) for config in configs})
@@ -147,11 +145,11 @@ def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None =
     total = costs["load"] + groups * sum(costs[name] for name in SHARED) + len(configs) * sum(costs[name] for name in OWN)
     methods = len({config.unlearn.method.name for config in configs})
     told = "from a few measured steps of one of its runs"
-    return Forecast(total + unlearning, told if methods == 1 else f"{told}; steps of other methods may take longer")
+    return SweepEstimate(total + unlearning, told if methods == 1 else f"{told}; steps of other methods may take longer")
 
 
-def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:
-    """Measure a few steps of a run in a process of its own, unless that was done before; None where it fails."""
+def steps_of(config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Measure a few steps of a run in a process of its own, unless that was done before. Raises UserError where it fails."""
     place = estimate.place(config, folder, sources.load(config.data, config.seed).fingerprint())
     if estimate.result(place) is None:
         estimate.start(place, config)
@@ -163,4 +161,7 @@ def steps_of(config: RunConfig, folder: Path) -> dict[str, Any] | None:
             place.cancel()
             raise
         lifecycle.reap()  # one that was killed would otherwise keep its place in the queue, as a zombie
-    return estimate.result(place)
+    if (found := estimate.result(place)) is None:
+        status = place.status()
+        raise UserError(str(status.get("error") or "Nothing was measured."), str(status.get("fix") or ""))
+    return found

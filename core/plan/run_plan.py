@@ -1,7 +1,7 @@
 """How much a run needs before any of it exists: memory by part and stage, work in tokens, seconds at a rate, disk.
 
 Needs a model's configuration and the data, not the weights: the steps are run on the meta device (core/plan/dry_run.py).
-What it says is compared with real runs by `python -m core bench --only plan`. Where the weights are here and minutes do not
+What it says is compared with real runs by tests/bench/plan.py. Where the weights are here and minutes do not
 matter, core/jobs/estimate.py measures seconds with real steps instead.
 """
 
@@ -65,7 +65,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Sizing:
+class Plan:
     """What a run needs; bytes, seconds, counts."""
 
     model: str
@@ -110,7 +110,7 @@ class Sizing:
         return None
 
 
-def size(config: RunConfig, *, gpu: bool = False, rate: float | None = None) -> Sizing:
+def make(config: RunConfig, *, gpu: bool = False, rate: float | None = None) -> Plan:
     """Work out what a run needs. rate: tokens a second forward and backward. Raises UserError for what cannot be read."""
     model = architectures.configuration(config.model.name)
     dtype = device_.guessed_dtype(config.model.dtype, "cuda" if gpu else device_.guessed_device(config.model.device))
@@ -125,7 +125,7 @@ def size(config: RunConfig, *, gpu: bool = False, rate: float | None = None) -> 
     weights = {name: p for name, p in adapters.model.named_parameters() if ".lora_" not in name}
     bytes_ = sum(p.numel() * _per_weight(config, name, p) for name, p in weights.items())
     one = sum(p.numel() for p in adapters.tensors("before").values())
-    return Sizing(
+    return Plan(
         config.model.name,
         known["source"] if known else "its own configuration",
         sum(p.numel() for p in weights.values()),
@@ -283,7 +283,7 @@ def _disk(adapter: int, adapters: Adapters, work: Work, config: RunConfig) -> di
     }
 
 
-def plain(found: Sizing) -> dict[str, Any]:
+def plain(found: Plan) -> dict[str, Any]:
     """Return plain values, for JSON."""
     return {**dataclasses.asdict(found), "fullest": found.fullest}
 

@@ -1,0 +1,83 @@
+"""The verbs that bring a run elsewhere and take it in again: export, import."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from core.cli import progress_bar
+from core.cli.terminal import out, several_runs
+from core.report import export_model, export_tables, model_card
+from core.runs import archive, store
+from core.runs.store import Run
+from core.util import files
+from core.util.errors import UserError
+
+KINDS = {
+    "archive": "whole runs, to be imported elsewhere (default)",
+    "adapter": "after as a peft adapter with a model card",
+    "merged": "the whole model with the adapter merged, as a folder",
+    "csv": "all tables for spreadsheets",
+    "parquet": "all tables for programs",
+    "comparator": "answers for LLM Comparator",
+    "card": "card.json alone",
+}
+"""what `export` writes"""
+
+
+def options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `export`."""
+    several_runs(command)
+    command.add_argument(
+        "-o", "--output", metavar="FILE", required=True, help="the file to write (a folder for --as merged)"
+    )
+    what = "; ".join(f"{kind}: {words}" for kind, words in KINDS.items())
+    command.add_argument("--as", dest="kind", choices=list(KINDS), default="archive", metavar="KIND", help=what)
+
+
+def import_options(command: argparse.ArgumentParser) -> None:
+    """Add what `import` takes."""
+    command.add_argument("file", metavar="FILE")
+
+
+def export(given: argparse.Namespace) -> int:
+    """Write runs as an archive, or one run's model, tables, answers or card. Raises UserError."""
+    if given.kind == "archive":
+        return _archive(given)
+    if len(given.ids) != 1:
+        raise UserError(f"--as {given.kind} takes one run.", "Export one after the other, or all of them as an archive.")
+    folder = store.runs_folder(given.runs)
+    item, target = store.find(given.ids[0], folder), Path(given.output)
+    if given.kind == "merged":
+        size = _merged(item, target, folder)
+    else:
+        made = {
+            "adapter": lambda: export_model.adapter_zip(item, folder),
+            "card": lambda: export_model.card_json(model_card.model_card(item, folder)),
+        }
+        write = made.get(given.kind) or (lambda: export_tables.WRITERS[given.kind][1](item))
+        size = files.write_bytes(target, write())
+    value = {"run": item.id, "kind": given.kind, "file": str(target), "bytes": size}
+    return out(given, value, [f"{target} ({size / 1e6:.1f} MB)"])
+
+
+def _merged(item: Run, target: Path, folder: Path) -> int:
+    """Let a worker write the merged model, and wait for it; return its bytes."""
+    work = export_model.start_merged(item, target, folder)
+    progress_bar.completed(work)
+    return export_model.merged_bytes(work)
+
+
+def _archive(given: argparse.Namespace) -> int:
+    """Write runs into one archive."""
+    found = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
+    target = archive.export(found, Path(given.output))
+    ids, size = [item.id for item in found], target.stat().st_size
+    value = {"runs": ids, "file": str(target), "bytes": size}
+    return out(given, value, [f"{target} holds {', '.join(ids)} ({size / 1e6:.1f} MB)"])
+
+
+def import_(given: argparse.Namespace) -> int:
+    """Take the runs of an archive in, after everything in it was checked."""
+    found = archive.import_(Path(given.file), store.runs_folder(given.runs))
+    return out(given, {"runs": [item.id for item in found]}, [f"Imported {item.id}" for item in found])

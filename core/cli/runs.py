@@ -1,0 +1,79 @@
+"""The verbs about runs that are there: runs, show, compare."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from core.cli.terminal import out, scores, table
+from core.config.run_config import differences
+from core.data import widen
+from core.runs import repair, store
+from core.runs.summary import summary
+
+
+def options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `runs`."""
+    command.add_argument("--check", action="store_true", help="examine all runs: hashes, truncated files, missing stages")
+    command.add_argument("--repair", action="store_true", help="examine, and mend what can be mended without guessing")
+
+
+def runs(given: argparse.Namespace) -> int:
+    """List runs, bundled ones last; unreadable ones with the reason. With --check, say what is wrong with them."""
+    if given.check or given.repair:
+        return _checked(given)
+    found = [*store.list_runs(store.runs_folder(given.runs)), *store.bundled_runs()]
+    values, rows = [], [["run", "state", "name"]]
+    for item in found:
+        problem = item.problem()
+        name = problem or item.config().name
+        state = "unreadable" if problem else item.status()["state"]
+        values.append({"run": item.id, "state": state, "name": name, "bundled": item.bundled})
+        rows.append([item.id, state, name])
+    return out(given, {"runs": values}, table(rows) if found else ["No runs yet. Start one with `python -m core run`."])
+
+
+def _checked(given: argparse.Namespace) -> int:
+    """Examine all runs, with --repair mend what is safe; exit status 1 where something is left that is wrong."""
+    folder = store.runs_folder(given.runs)
+    problems = list(repair.examine(folder))
+    mended, failed = repair.repair(problems) if given.repair else (0, [])
+    left = list(repair.examine(folder)) if mended else problems
+    lines = [f"{p.where}: {p.says} {p.advice}" for p in (problems if not given.repair else left)]
+    count = len(store.list_runs(folder))
+    lines.append(
+        f"{count} runs examined, {len(problems)} problems"
+        + (f", {mended} mended, {len(left)} left." if given.repair else ".")
+    )
+    value = [{"where": p.where, "says": p.says, "advice": p.advice, "mendable": p.mend is not None} for p in problems]
+    out(given, {"runs": count, "problems": value, "mended": mended, "left": len(left), "failed": failed}, [*lines, *failed])
+    return 1 if left else 0
+
+
+def show(given: argparse.Namespace) -> int:
+    """Print a run's scores; with --json its configuration, status and scores."""
+    item = store.find(given.id, store.runs_folder(given.runs))
+    status = item.status()
+    value = {**summary(item), "config": item.config().to_json(), "status": status}
+    lines = scores(item) if status["state"] == "done" else []
+    if account := widen.told(item):
+        value["widened"] = account
+        lines.append(widen.in_words(account))
+    state = f"{item.id} is {status['state']}. {status.get('error', '')} {status.get('fix', '')}".strip()
+    return out(given, value, lines if status["state"] == "done" else [state, *lines])
+
+
+def compare(given: argparse.Namespace) -> int:
+    """Print scores of several runs side by side, and the settings in which they differ."""
+    found = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
+    summaries = [summary(item) for item in found]
+    head = ["run", "U-train", "U-val", "R-train", "R-val", "never-knew train", "val", "degenerate"]
+    rows: list[list[Any]] = [head]
+    for value in summaries:
+        after, knew = value["after"], value["never_knew"]
+        unlearned, kept = after.get("unlearn_success", {}), after.get("retention_success", {})
+        scored = [unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")]
+        rows.append([value["run"], *scored, knew.get("train"), knew.get("val"), value["degenerate"]])
+    differing = differences([item.config().to_json() for item in found])
+    lines = [*table(rows), "", *(f"{key}: {' | '.join(map(str, values))}" for key, values in differing.items())]
+    return out(given, {"runs": summaries, "differences": differing}, lines)

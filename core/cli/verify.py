@@ -1,0 +1,84 @@
+"""The verb verify: is a run, or a report, what it says?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.cli import progress_bar
+from core.cli.terminal import note, out
+from core.report import verify_model, verify_report, verify_run
+from core.report.verify_run import SKIPPED, Check
+from core.runs import store
+from core.runs.store import Run
+from core.util.errors import UserError
+
+SIGNS = {"match": "✔", "mismatch": "✖", "skipped": "–", "note": "·"}
+
+
+def options(command: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    command.add_argument("id", metavar="RUN|REPORT.html")
+    command.add_argument("--no-model", action="store_true", help="do not ask the model again")
+    command.add_argument(
+        "--sample", metavar="N", type=int, default=8, help="examples that the model is asked again (default: 8)"
+    )
+    command.add_argument("--seed", metavar="N", type=int, help="which examples these are (default: new ones each time)")
+
+
+KINDS = {
+    "archive": "whole runs, to be imported elsewhere (default)",
+    "adapter": "after as a peft adapter with a model card",
+    "merged": "the whole model with the adapter merged, as a folder",
+    "csv": "all tables for spreadsheets",
+    "parquet": "all tables for programs",
+    "comparator": "answers for LLM Comparator",
+    "card": "card.json alone",
+}
+"""what `export` writes"""
+
+
+def verify(given: argparse.Namespace) -> int:
+    """Check a run or a report; exit 1 where anything does not match."""
+    if given.sample < 1:
+        raise UserError(f"--sample is {given.sample}.", "Give at least 1, or --no-model.")
+    found = []
+    for check in _checks(given):
+        found.append({"name": check.name, "state": check.state, "says": check.says})
+        note(f"{SIGNS[check.state]} {check.says}")
+    wrong = sum(one["state"] == "mismatch" for one in found)
+    verdict = f"{wrong} of {len(found)} checks do not match." if wrong else "Everything that was checked matches."
+    out(given, {"checked": given.id, "ok": not wrong, "checks": found}, [verdict])
+    return 1 if wrong else 0
+
+
+def _checks(given: argparse.Namespace) -> Iterator[Check]:
+    folder, path = store.runs_folder(given.runs), Path(given.id)
+    if path.is_file():
+        yield from verify_report.verify(path, folder)
+        data = verify_report.read(path)[2]
+        item = verify_report.run_of(data, folder) if data else None
+        if item is None:
+            return
+    else:
+        item = store.find(given.id, folder)
+    yield from verify_run.verify(item)
+    if given.no_model:
+        yield Check("model", SKIPPED, "The model was not asked again (--no-model).")
+    else:
+        yield from _asked_again(item, given, folder)
+
+
+def _asked_again(item: Run, given: argparse.Namespace, folder: Path) -> Iterator[Check]:
+    """Let a worker ask the model again, and wait for it."""
+    if item.table("tokens") is None or not item.answers():
+        yield verify_model.NOTHING
+        return
+    try:
+        work = verify_model.start(item, given.sample, given.seed, folder)
+    except UserError as error:  # among them: nothing may be written beside the runs
+        yield Check("model", SKIPPED, f"The model was not asked: {error.what}")
+        return
+    progress_bar.completed(work)
+    yield from verify_model.checks(work)

@@ -1,0 +1,128 @@
+"""What a worker does for each kind of job, once it is its turn. Imports torch: only such a process imports this, by name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.config.run_config import FORMAT, RunConfig
+from core.jobs import reference as reference_
+from core.jobs.harness import RESULT, Results
+from core.jobs.lifecycle import WANTED
+from core.jobs.status_log import Log
+from core.models.distributed import Group
+from core.pipeline import reference as retrained
+from core.pipeline.audit_run import Auditing
+from core.pipeline.finished import open_finished
+from core.pipeline.pipeline import execute
+from core.pipeline.setup import set_up
+from core.pipeline.voices import adapter_of
+from core.plan.measure import Estimate
+from core.probes.examine import examine
+from core.runs import locks, stage_files
+from core.runs.store import Run
+from core.serve import client
+from core.util import files
+from core.util.errors import UserError
+from core.util.progress import Reporter, now
+
+
+def whole(run: Run, config: RunConfig, folder: Path, report: Reporter, group: Group) -> None:
+    """Do all stages of a run. folder: where runs lie, and their cache."""
+    execute(set_up(run, config, folder, report, group=group, make_room=client.leave))
+
+
+def audit(run: Run, config: RunConfig, log: Log) -> None:
+    """Measure two models that were made elsewhere."""
+    Auditing(run, config, log, make_room=client.leave).go()
+
+
+def reference(place: Run, log: Log) -> None:
+    """Add the voice of a model taught without U to a run. Raises UserError, as `core.jobs.reference.check` does."""
+    run = Run(Path(place.json(WANTED)["run"]))
+    reference_.check(run)
+    with locks.single_worker(run):
+        retrained.execute(set_up(run, run.config(), run.path.parent, log, make_room=client.leave))
+
+
+def probes(place: Run, log: Log) -> None:
+    """Make the probes that are wanted for a run."""
+    wanted = place.json(WANTED)
+    runs = place.path.parent.parent
+    examine(Run(Path(wanted["run"])), wanted["probes"], log, wanted["settings"], runs, client.leave)
+
+
+def estimate(place: Run, log: Log) -> None:
+    """Measure a few steps of each stage of a configuration; write plan.json."""
+    began = float(log.status["began"])
+    try:
+        state = set_up(place, place.config(), place.path.parent.parent, log, make_room=client.leave)
+        measured = Estimate(state, began).measure()
+        files.write_json(place.path / "plan.json", {**measured, "measured": now(), "seconds": now() - began})
+    finally:
+        # What re-used stages brought along goes: an estimate is a few numbers.
+        for name in ("before", "taught"):
+            shutil.rmtree(place.path / name, ignore_errors=True)
+        for name in ("widened.jsonl", *(name for names in stage_files.SHIPPED.values() for name in names)):
+            (place.path / name).unlink(missing_ok=True)
+
+
+# -- lm-evaluation-harness: the model with one adapter after the other is handed over as it is in memory --------------------
+
+
+def harness(place: Run, log: Log) -> None:
+    """Evaluate what is wanted; write it to the place, and into the run unless that ships with the project."""
+    wanted = place.json(WANTED)
+    run, limit = Run(Path(wanted["run"])), wanted["limit"]
+    log.stage("harness", "running")
+    results = _evaluated(run, wanted["tasks"], wanted["voices"], limit, log)
+    if not run.bundled:
+        _add_harness(run, results, limit)
+    files.write_json(place.path / RESULT, results)
+
+
+def _add_harness(run: Run, results: Results, limit: int | None) -> None:
+    """Put results beside those that earlier evaluations left in harness.json; the same task of a voice is replaced."""
+    known = run.json("harness.json") or {}
+    earlier, limits = known.get("results", {}), known.get("limits", {})
+    merged = {voice: {**earlier.get(voice, {}), **results.get(voice, {})} for voice in {**earlier, **results}}
+    limits = {
+        voice: {task: limit if task in results.get(voice, {}) else limits.get(voice, {}).get(task) for task in tasks}
+        for voice, tasks in merged.items()
+    }
+    files.write_json(run.path / "harness.json", {"format": FORMAT, "limit": limit, "limits": limits, "results": merged})
+
+
+def _evaluated(run: Run, tasks: Sequence[str], voices: Sequence[str], limit: int | None, log: Log) -> Results:
+    import lm_eval
+    from lm_eval.models.huggingface import HFLM
+
+    opened, measured = open_finished(run, make_room=client.leave), {}
+    for number, voice in enumerate(voices):
+        log.progress(number, len(voices), "voices")
+        with opened.adapters.active(adapter_of(voice)) as model:
+            size = opened.config.evaluate.batch_size
+            handed = HFLM(pretrained=model.get_base_model(), tokenizer=opened.loaded.tokenizer, batch_size=size)
+            try:
+                results = lm_eval.simple_evaluate(model=handed, tasks=list(tasks), limit=limit)["results"]
+            except OSError as error:
+                raise UserError(
+                    f"The data of {', '.join(tasks)} cannot be fetched ({error}).", "Check the network."
+                ) from error
+            except (KeyError, ValueError) as error:  # the harness has no error of its own for a task it does not know
+                raise UserError(
+                    f"The harness refused {', '.join(tasks)}: {error}.", "List its tasks: lm_eval --tasks list"
+                ) from error
+        measured[voice] = {task: _numbers(of_task) for task, of_task in results.items()}
+    return measured
+
+
+def _numbers(of_task: dict[str, Any]) -> dict[str, float]:
+    """Keep a task's numbers, under their names without the harness's filter: "acc,none" -> acc."""
+    return {
+        key.removesuffix(",none"): float(value)
+        for key, value in of_task.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
