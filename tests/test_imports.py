@@ -80,7 +80,6 @@ WORKER_ONLY = {
     "core.probes.trained_copy": "trains a copy of an adapter",
     "core.jobs.work": "what a worker does for each kind of job",
     "core.jobs.sweep_runs": "the runs of a sweep on one model",
-    "core.jobs.calibrate": "times steps in a sweep's worker",
     "core.report.rescore": "asks a run's model again",
     "core.report.merged_model": "merges an adapter into its model",
     "core.cli.plan": "runs steps without weights; imported when the verb is given",

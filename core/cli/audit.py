@@ -9,8 +9,8 @@ from core.cli.terminal import note, with_settings
 from core.config import run_config, trust
 from core.config.stages import AuditConfig
 from core.jobs import lifecycle
-from core.pipeline import audit as audit_
-from core.runs import audited, store
+from core.runs import audit as audit_
+from core.runs import store
 
 
 def options(command: argparse.ArgumentParser) -> None:
@@ -41,4 +41,4 @@ def audit(given: argparse.Namespace) -> int:
     chosen = trust.given(chosen, given.trust_remote_code, {one.base for one in audit_.sides(chosen.audit)})
     run = lifecycle.submit(chosen, store.runs_folder(given.runs))
     note(f"Audit {run.id}")
-    return finished(given, run, run, kind=audited.KIND)
+    return finished(given, run, run, kind=audit_.KIND)

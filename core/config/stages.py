@@ -221,7 +221,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class AuditConfig:
-    """Two models made elsewhere that are only compared: nothing is taught, located or unlearned (core/pipeline/audit.py)."""
+    """Two models made elsewhere that are only compared: nothing is taught, located or unlearned (core/runs/audit.py)."""
 
     before: str = setting("", "the model or adapter that knows; empty: this is no audit")
     after: str = setting("", "the model or adapter that is said to have forgotten")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from core.data.corpus import Example
 from core.jobs import calibrate, queue, unlearning_series
 from core.jobs.status_log import Log
 from core.jobs.sweep import Sweep
 from core.jobs.sweep_worker import readable
 from core.jobs.worker import queue_folder, reporting
+from core.models.likelihood import score
 from core.models.model_cache import ModelCache
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
+from core.pipeline.state import State
 from core.runs.store import Run
 from core.serve import client
-from core.util import access
+from core.util import access, files
 from core.util.progress import forget_peak_memory
 
 
@@ -41,7 +47,7 @@ def _one(sweep: Sweep, run: Run, cache: ModelCache) -> None:
         state = set_up(run, run.config(), sweep.folder, log, cache=cache, make_room=client.leave)
         execute(state)
         if sweep.kind == "requests":
-            unlearning_series.measure(sweep, run, state)
+            _asked_again(sweep, run, state)
 
     forget_peak_memory()
     # After anything but a good end the model may be in the middle of something: the next run loads it anew.
@@ -49,3 +55,35 @@ def _one(sweep: Sweep, run: Run, cache: ModelCache) -> None:
         cache.tidy()
     else:
         cache.clear()
+
+
+def _asked_again(sweep: Sweep, run: Run, state: State) -> None:
+    """Ask every subject's questions after a request, and the taught and the never-taught model with the first one."""
+    entry = next(one for one in sweep.entries() if one.run == run)
+    asked: dict[str, str | None] = {str(entry.coordinates["subject"]): "after"}
+    if not run.config().teach.from_run:
+        asked = {unlearning_series.TAUGHT: "before", **({unlearning_series.NEVER: None} if state.has_never else {}), **asked}
+    value = unlearning_series.read(sweep)
+    for name, adapter in asked.items():
+        value["states"] = [one for one in value["states"] if one["state"] != name]
+        value["states"].append({"state": name, "run": run.id, **_accuracy(state, adapter)})
+    files.write_json(sweep.path / "requests.json", value)
+
+
+def _accuracy(state: State, adapter: str | None) -> dict[str, Any]:
+    """Return {"unlearn": {subject: {split: %}}, "retention": {split: %}}."""
+    examples, adapters = state.whole.examples, state.adapters
+    encoded = state.voices.encode(examples)
+    with adapters.active(adapter) as model:
+        scored = score(model, encoded, size=state.config.evaluate.batch_size)
+        right = {name: 100 * found.accuracy for name, found in scored}
+    forget = [e for e in examples if e.scope == "unlearn"]
+    return {
+        "unlearn": {s: _means([e for e in forget if e.subject == s], right) for s in sorted({e.subject for e in forget})},
+        "retention": _means([e for e in examples if e.scope == "retention"], right),
+    }
+
+
+def _means(examples: Sequence[Example], right: dict[str, float]) -> dict[str, float]:
+    found = {split: [right[e.id] for e in examples if e.split == split] for split in ("train", "val")}
+    return {split: sum(values) / len(values) for split, values in found.items() if values}

@@ -2,7 +2,7 @@
 
 Every request is an ordinary run that goes on from the one before it (`teach.from_run`) and forgets one subject's unlearn
 questions (`data.forget`); all of R is kept. After each request every subject's questions are asked again: requests.json in
-the sweep's folder. No heavy import at the top: pages read from here.
+the sweep's folder.
 """
 
 from __future__ import annotations
@@ -10,19 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.config.run_config import FORMAT, RunConfig
 from core.data import sources
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Member, Sweep
-from core.runs.store import Run
 from core.util import files
 from core.util.errors import UserError
-
-if TYPE_CHECKING:
-    from core.data.corpus import Example
-    from core.pipeline.state import State
 
 TAUGHT, NEVER = "taught", "never taught"
 """the states without a request: before the first one, and the base that never knew anything"""
@@ -47,40 +42,6 @@ def create(base: RunConfig, subjects: Sequence[str], folder: Path, name: str = "
         changed = later.config().with_setting("teach.from_run", earlier.id)
         files.write_json(later.path / "config.json", changed.to_json())
     return sweep
-
-
-def measure(sweep: Sweep, run: Run, state: State) -> None:
-    """Ask every subject's questions after a request, and the taught and the never-taught model with the first one."""
-    entry = next(one for one in sweep.entries() if one.run == run)
-    asked: dict[str, str | None] = {str(entry.coordinates["subject"]): "after"}
-    if not run.config().teach.from_run:
-        asked = {TAUGHT: "before", **({NEVER: None} if state.has_never else {}), **asked}
-    value = read(sweep)
-    for name, adapter in asked.items():
-        value["states"] = [one for one in value["states"] if one["state"] != name]
-        value["states"].append({"state": name, "run": run.id, **_accuracy(state, adapter)})
-    files.write_json(sweep.path / "requests.json", value)
-
-
-def _accuracy(state: State, adapter: str | None) -> dict[str, Any]:
-    """Return {"unlearn": {subject: {split: %}}, "retention": {split: %}}."""
-    from core.models.likelihood import score
-
-    examples, adapters = state.whole.examples, state.adapters
-    encoded = state.voices.encode(examples)
-    with adapters.active(adapter) as model:
-        scored = score(model, encoded, size=state.config.evaluate.batch_size)
-        right = {name: 100 * found.accuracy for name, found in scored}
-    forget = [e for e in examples if e.scope == "unlearn"]
-    return {
-        "unlearn": {s: _means([e for e in forget if e.subject == s], right) for s in sorted({e.subject for e in forget})},
-        "retention": _means([e for e in examples if e.scope == "retention"], right),
-    }
-
-
-def _means(examples: Sequence[Example], right: dict[str, float]) -> dict[str, float]:
-    found = {split: [right[e.id] for e in examples if e.split == split] for split in ("train", "val")}
-    return {split: sum(values) / len(values) for split, values in found.items() if values}
 
 
 def read(sweep: Sweep) -> dict[str, Any]:

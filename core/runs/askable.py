@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config.stages import ModelConfig
-from core.runs import audited, store
+from core.runs import audit, store
 from core.runs.store import Run
 from core.util.errors import UserError, unknown
 from core.util.safe_read import mapping
@@ -25,7 +25,7 @@ def find(name: str, run: Run, folder: Path) -> Run:
 
 def unlearned(run: Run) -> Path:
     """Return the file of a run's region after unlearning. Raises UserError where there is none yet."""
-    if audited.whole(run):
+    if audit.whole(run):
         raise UserError(
             f"{run.id} compares two whole models: they share no base on which anything could be blended or put back.",
             "Audit two adapters of one base for that.",
@@ -38,8 +38,8 @@ def unlearned(run: Run) -> Path:
 
 def no_never(run: Run) -> str:
     """Say why the base without its adapter is not the model that never knew; empty where it is."""
-    if audited.of(run):
-        return audited.no_never(run)
+    if audit.of(run):
+        return audit.no_never(run)
     before = run.json("before/adapter_config.json")
     whole = isinstance(before, dict) and before.get("base_model_name_or_path") == run.config().model.name
     # Where an adapter was given, the model without it did not know what the adapter was made for.
@@ -48,7 +48,7 @@ def no_never(run: Run) -> str:
 
 def askable(run: Run) -> None:
     """Raise UserError where a run has no model that could be asked."""
-    if not audited.whole(run):
+    if not audit.whole(run):
         unlearned(run)
 
 

@@ -26,7 +26,7 @@ from core.models.tokens import Encoded, encode, ends_of_answer, prompt_ids, prom
 from core.pipeline.finished import open_finished
 from core.pipeline.unlearn_loop import spread
 from core.probes.hidden_states import layer_maps
-from core.runs import askable, audited
+from core.runs import askable, audit
 from core.runs.askable import unlearned
 from core.runs.store import Run
 from core.runs.voices import Voice, cells_of, parse
@@ -75,7 +75,7 @@ class Service:
             raise unknown("operation", str(values.get("op")), operations)
         asked = read(values)
         yield {"kind": "loading"}
-        if audited.whole(asked.run):
+        if audit.whole(asked.run):
             self.clear()
             self.pair = self.pair or Pair(Service)
             yield from self.pair.serve(str(values["op"]), asked)
@@ -266,7 +266,7 @@ class Service:
     def _never(self, voice: Voice) -> None:
         """Raise UserError where the base is not the model that never knew: an audit may have another one, or none."""
         mine, folder = self.speakers.run, self.speakers.folder
-        if voice.kind != "never" or audited.whole(mine):
+        if voice.kind != "never" or audit.whole(mine):
             # Models without a common base have each one of their own, and the pair of them knows whether one was given.
             return
         why = askable.no_never(askable.find(voice.run, mine, folder) if voice.run else mine)

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from core.models import device, foreign_adapters, loading
-from core.pipeline import audit
-from core.runs import audited
+from core.runs import audit
 from core.runs.voices import parse
 from core.serve.messages import Asked
 from core.serve.voice_cache import Speakers
@@ -49,7 +48,7 @@ class Pair:
 
     def _each(self, op: str, asked: Asked) -> Replies:
         """Let the voices speak one after the other."""
-        known = (audited.of(asked.run) or {}).get("sides", {})
+        known = (audit.of(asked.run) or {}).get("sides", {})
         yielded, seconds = False, 0.0
         service: Service | None = None
         for place, voice in enumerate(asked.voices):
@@ -80,7 +79,7 @@ class Pair:
             raise UserError(BETWEEN, "Ask before, after or never.")
         group = next((g for g in audit.groups(audit.sides(config.audit)) if any(s.voice == voice for s in g)), None)
         if group is None:
-            raise UserError(f"This audit has no such model: {audited.NO_NEVER}.", "Ask before and after.")
+            raise UserError(f"This audit has no such model: {audit.NO_NEVER}.", "Ask before and after.")
         source = group[0].source
         if source not in self.services:
             self.services[source] = self._loaded(group, asked)

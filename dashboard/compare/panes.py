@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
-from core.runs import askable, audited
+from core.runs import askable, audit
 from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
@@ -112,7 +112,7 @@ def facts(exchange: Exchange, voice: str, run: Run) -> None:
         return
     off, digest = spoken.kind == "never", md(answer.digest[:10] or "not recorded")
     parts = ["adapter off" if off else f"adapter {digest}", md(spoken.run or run.id)]
-    side = (audited.of(run) or {}).get("sides", {}).get(voice)
+    side = (audit.of(run) or {}).get("sides", {}).get(voice)
     if isinstance(side, dict):  # of an audit: the names that the user gave say more than the run's
         parts = [md(side.get("name", "")), f"weights {digest}"]
     if answer.state == "recorded":

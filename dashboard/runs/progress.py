@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.jobs import lifecycle
 from core.pipeline import preflight
-from core.runs import audited, liveness, store
+from core.runs import audit, liveness, store
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util.errors import UserError
@@ -142,7 +142,7 @@ def checklist(run: Run, status: Status) -> None:
     stages = status.get("stages") or {}
     peaks = _peaks(run, stages)
     current = status.get("stage")
-    for name in audited.STAGES if run.config().audit.after else store.STAGES:
+    for name in audit.STAGES if run.config().audit.after else store.STAGES:
         stage = stages.get(name) or {}
         state = stage.get("state", "")
         title = STAGES[name]

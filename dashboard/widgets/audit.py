@@ -10,8 +10,7 @@ import streamlit as st
 from core.config.run_config import preset
 from core.config.stages import AuditConfig
 from core.jobs import lifecycle
-from core.pipeline import audit
-from core.runs import audited, store
+from core.runs import audit, store
 from core.runs.store import Run
 from dashboard.charts import moved
 from dashboard.text import md
@@ -26,8 +25,8 @@ LONGEST = 500
 
 def show(run: Run) -> None:
     """Say what was compared and why there is no heatmap, and show how far the weights lie apart where that is known."""
-    found, table = audited.of(run), current_run.table(run, "changes")
-    st.info(audited.NO_HEATMAP, icon=":material/info:")
+    found, table = audit.of(run), current_run.table(run, "changes")
+    st.info(audit.NO_HEATMAP, icon=":material/info:")
     if found is None:
         st.page_link(
             "runs/new_run_page.py",

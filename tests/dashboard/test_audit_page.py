@@ -12,10 +12,8 @@ from core.config import run_config
 from core.config.run_config import RunConfig
 from core.config.stages import AuditConfig
 from core.jobs import lifecycle
-from core.pipeline import audit
 from core.pipeline.audit_run import Auditing
-from core.runs import audited as audited_
-from core.runs import store
+from core.runs import audit, store
 from core.runs.store import Run
 from core.util import files
 from core.util.progress import Reporter
@@ -50,7 +48,7 @@ def test_localize_says_why_there_is_no_heatmap(open_page: Open, audited: Run) ->
     app = open_page("localize", audited.id)
     assert not app.exception
     said = texts(app)
-    assert audited_.NO_HEATMAP in said
+    assert audit.NO_HEATMAP in said
     assert "14 of 14 weight matrices differ" in said
 
 

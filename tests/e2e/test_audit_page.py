@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
 
-from core.runs import audited
+from core.runs import audit
 from tests.e2e.serving import WHOLE_RUN, Server, rest
 from tests.tiny import make_tiny
 
@@ -36,7 +36,7 @@ def test_two_models_are_audited_and_asked(
     expect(page.get_by_text("Make it forget")).to_have_count(0)
     page.get_by_role("link", name="Localize").click()
     rest(page)
-    expect(page.get_by_text(audited.NO_HEATMAP)).to_be_visible()
+    expect(page.get_by_text(audit.NO_HEATMAP)).to_be_visible()
     expect(page.get_by_text("14 of 14 weight matrices differ", exact=False).first).to_be_visible()
     page.get_by_role("link", name="Compare", exact=True).click()
     rest(page)

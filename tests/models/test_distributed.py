@@ -21,7 +21,7 @@ from core.config.stages import LocalizeConfig
 from core.jobs import lifecycle
 from core.models.distributed import ALONE, Group, Processes, dealt
 from core.pipeline import localize
-from core.pipeline.stage_cache import cached
+from core.pipeline.stage import cached
 from core.runs.store import Run
 from core.util.errors import UserError
 from core.util.progress import Reporter

@@ -20,10 +20,9 @@ from core.config.stages import AuditConfig, DataConfig, ModelConfig
 from core.data import sources
 from core.models import foreign_adapters, loading
 from core.models.tokens import encode_all
-from core.pipeline import audit
 from core.pipeline.audit_run import Auditing
 from core.report import model_card, sentences
-from core.runs import askable, audited, store
+from core.runs import askable, audit, store
 from core.runs.store import Run
 from core.util.errors import Cancelled, UserError
 from core.util.progress import Reporter
@@ -117,7 +116,7 @@ def test_the_run_of_two_adapters_is_a_run(of_adapters: Run) -> None:
     from core.runs import askable
 
     assert askable.unlearned(of_adapters).is_file()
-    assert not audited.whole(of_adapters)
+    assert not audit.whole(of_adapters)
     changes, region = of_adapters.table("changes"), of_adapters.json("region.json")
     assert changes is not None
     assert region["count"] == len(region["tensors"]) > 0
@@ -154,7 +153,7 @@ def test_two_whole_models_are_both_measured(of_models: Run, place: Path, tiny_ll
             found = rows.sort_values("position")[f"logprob_{voice}"].tolist()
             assert found == pytest.approx(expected[str(example)], abs=2e-4)
     metrics = of_models.json("metrics.json")["metrics"]
-    assert metrics["accuracy"]["reasons"]["never"] == audited.NO_NEVER
+    assert metrics["accuracy"]["reasons"]["never"] == audit.NO_NEVER
     assert metrics["kl"]["values"]["after"]["text"] == pytest.approx(naive_kl(tiny_llama, place / "other"), rel=1e-3)
     assert not (of_models.path / "distributions").exists()
 
@@ -225,7 +224,7 @@ def test_a_base_and_an_adapter_on_it(place: Path, tiny_llama: Path, tiny_data: P
     run = done(made, place / "runs")
     assert run.json("region.json")["tensors"]
     assert all(name.endswith("lora_B") for name in run.json("region.json")["tensors"])
-    assert run.json("metrics.json")["metrics"]["accuracy"]["reasons"]["never"] == audited.NO_NEVER
+    assert run.json("metrics.json")["metrics"]["accuracy"]["reasons"]["never"] == audit.NO_NEVER
 
 
 @pytest.mark.parametrize(

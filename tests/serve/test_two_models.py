@@ -11,9 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.config import run_config
 from core.config.stages import AuditConfig
-from core.pipeline import audit
 from core.pipeline.audit_run import Auditing
-from core.runs import store
+from core.runs import audit, store
 from core.runs.store import Run
 from core.serve.service import Service
 from core.serve.two_models import BETWEEN

@@ -1,4 +1,4 @@
-"""Two models made elsewhere, asked and measured beside each other as before and after (`core audit`).
+"""Audits: two models made elsewhere, asked and measured beside each other as before and after (`core audit`).
 
 Nothing is taught, located or unlearned. The result lies in a run's directory, so that all pages and verbs read it. Two
 LoRA adapters on one base (or a base and an adapter on it) become the run's own adapters; models that share no base are
@@ -11,12 +11,24 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.config.run_config import RunConfig
 from core.config.stages import AuditConfig
 from core.data import sources
 from core.models import names
+from core.runs.store import Run
 from core.util.errors import UserError
+
+FILE = "audit.json"
+KIND = "audit"
+STAGES = ("answers", "evaluate")
+"""those of a run's stages that an audit has"""
+NO_HEATMAP = "This is an audit of models made elsewhere: nothing was located here, so there is no region to show."
+NO_NEVER = "no model that never knew the data was given: name one with --never"
+
+
+# -- what is compared ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -84,3 +96,29 @@ def configured(config: RunConfig, audit: AuditConfig) -> RunConfig:
     )
     sources.load(made.data, made.seed)  # wrong data is refused before anything is made
     return made
+
+
+# -- what such a run says -----------------------------------------------------------------------------------------------
+
+
+def of(run: Run) -> dict[str, Any] | None:
+    """Return what an audit compared, None for a run that is none: see core/pipeline/audit_run.py for the entries."""
+    found = run.json(FILE)
+    return found if isinstance(found, dict) and isinstance(found.get("sides"), dict) else None
+
+
+def whole(run: Run) -> bool:
+    """Say whether a run is an audit of models that share no base: there is no adapter to blend or to put back."""
+    found = of(run)
+    return found is not None and bool(found.get("whole"))
+
+
+def no_never(run: Run) -> str:
+    """Say why the base of an audit's adapters is not the model that never knew; empty where it is, or for other runs."""
+    found = of(run)
+    if found is None:
+        return ""
+    if "never" not in found["sides"]:
+        return NO_NEVER
+    same = found["sides"]["never"].get("base") == found["sides"].get("before", {}).get("base")
+    return "" if same else "the model that never knew has another base than these adapters"
