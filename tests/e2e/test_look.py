@@ -99,7 +99,6 @@ def same_in_another_browser(window: Window, url: str, *seen: Callable[[Page], ob
     other.goto(url)
     for look in seen:
         look(other)
-    other.context.close()
 
 
 def test_a_link_opens_localize_with_region_cell_and_measure(server: Server, page: Page, window: Window) -> None:
@@ -225,8 +224,8 @@ def test_by_hand_a_bar_takes_a_whole_layer(server: Server, page: Page) -> None:
 
 
 @pytest.mark.parametrize("name", views())
-def test_a_telephone_shows_every_page_without_scrolling_sideways(server: Server, same_window: Window, name: str) -> None:
-    page = same_window(viewport={"width": 390, "height": 844}, has_touch=True)
+def test_a_telephone_shows_every_page_without_scrolling_sideways(server: Server, window: Window, name: str) -> None:
+    page = window(viewport={"width": 390, "height": 844}, has_touch=True)
     page.goto(server.url + views()[name])
     rest(page)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
