@@ -123,6 +123,7 @@ class Windows:
         page.context.clear_cookies()
         session = page.context.new_cdp_session(page)
         session.send("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "local_storage,indexeddb"})
+        session.send("Page.resetNavigationHistory")
         session.detach()
         self.free[repr(sorted(self.settings[page].items()))].append(page)
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 pytest.importorskip("playwright.sync_api")
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.serving import Server, rest
 from tests.screenshots import views
@@ -26,6 +26,11 @@ def tab_to(page: Page, wanted: str, most: int = 90) -> None:
             return
         page.keyboard.press("Tab")
     raise AssertionError(f"{wanted} cannot be reached with Tab")
+
+
+def number_of(page: Page, threshold: str) -> Locator:
+    """Return the field of a threshold: a new one stands before the old one until Streamlit takes that away."""
+    return page.get_by_label(f"{threshold}, as a number").first
 
 
 def test_first_visit_shows_a_finished_run_and_its_answers(server: Server, page: Page) -> None:
@@ -64,7 +69,7 @@ def test_a_dragged_threshold_recolours_at_once_and_counts_on_release(server: Ser
 def test_quick_presses_and_the_way_back_all_count(server: Server, page: Page) -> None:
     page.goto(server.url)
     rest(page)
-    heading, field = page.get_by_role("heading", name=COUNT), page.get_by_label("μ: cosine below, as a number")
+    heading, field = page.get_by_role("heading", name=COUNT), number_of(page, "μ: cosine below")
     slider = page.get_by_role("slider", name="cosine below").last  # the first is the line in the scatter
     before, start = heading.inner_text(), float(field.input_value())
     slider.focus()
@@ -184,7 +189,7 @@ def test_keyboard_alone_moves_thresholds_and_asks(server: Server, page: Page, ti
         (".fs-mu", "ArrowLeft", "μ: cosine below"),
         (".fs-sigma", "ArrowUp", "σ: forget gradient above"),
     ):
-        field = page.get_by_label(f"{number}, as a number")
+        field = number_of(page, number)
         before = field.input_value()
         tab_to(page, handle)
         told = page.locator(handle).get_attribute("aria-valuetext")
