@@ -73,7 +73,6 @@ LIGHT = (
     "dashboard",
 )
 WORKER_ONLY = {
-    "core.jobs.calibrate": "tries settings of a sweep by the stages of the pipeline",
     "core.probes.context": "a run's model in memory, with what probes do with it",
     "core.probes.examine": "loads the model and makes the probes",
     "core.probes.hidden_states": "hooks in the model's blocks",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from core.runs.store import Run
-    from tests.e2e.serving import Server
+    from tests.e2e.serving import Server, Windows
 
 
 @pytest.fixture(scope="session")
@@ -71,65 +71,38 @@ def tiny_run(server: Server, unlearned_run: Run) -> str:
     return unlearned_run.id
 
 
-@pytest.fixture
-def window(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
-    """Return a function that opens a page in a browser of its own: no cookies, no history, no state is shared."""
-    from tests.e2e.serving import PATIENCE, ROOT
+@pytest.fixture(scope="session")
+def windows(browser: Browser) -> Iterator[Windows]:
+    from tests.e2e.serving import Windows
 
-    contexts, broken = [], list[str]()
-
-    def opened(**settings: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: broken.append(str(error)))
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not broken, broken
-    # Streamlit itself may complain of a browser that went away in the middle of a message.
-    assert f'File "{ROOT}/dashboard' not in server.said(), server.said()
-
-
-@pytest.fixture(scope="module")
-def kept(browser: Browser) -> Iterator[dict[str, Page]]:
-    """Return settings -> a page that stays open for the journeys of a module."""
-    pages: dict[str, Page] = {}
-    yield pages
-    for page in pages.values():
-        page.context.close()
+    made = Windows(browser)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def same_window(browser: Browser, server: Server, kept: dict[str, Page]) -> Iterator[Callable[..., Page]]:
-    """Return a function like `window` whose pages stay open: for looking at one address after the other.
-
-    Each goes to its own address anew. What is saved is fetching and compiling the pages' code, nearly half of the time.
-    """
-    from tests.e2e.serving import PATIENCE, ROOT
+def window(windows: Windows, server: Server) -> Iterator[Callable[..., Page]]:
+    """Return a function that opens a page as in a browser of its own: no cookies and no state are shared."""
+    from tests.e2e.serving import ROOT
 
     broken: list[str] = []
-    watched: list[Page] = []
+    pages: list[Page] = []
 
     def note(error: object) -> None:
         broken.append(str(error))
 
     def opened(**settings: Any) -> Page:
-        name = repr(sorted(settings.items()))
-        if name not in kept:
-            kept[name] = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings}).new_page()
-            kept[name].set_default_timeout(PATIENCE)
-        kept[name].on("pageerror", note)
-        watched.append(kept[name])
-        return kept[name]
+        page = windows.take(settings)
+        page.on("pageerror", note)
+        pages.append(page)
+        return page
 
     yield opened
-    for page in watched:
+    for page in pages:
         page.remove_listener("pageerror", note)
+        windows.give_back(page, server.url)
     assert not broken, broken
+    # Streamlit itself may complain of a browser that went away in the middle of a message.
     assert f'File "{ROOT}/dashboard' not in server.said(), server.said()
 
 

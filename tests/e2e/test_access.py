@@ -22,8 +22,8 @@ FINDINGS = """async () => (await axe.run(document, { resultTypes: ["violations"]
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", views())
-def test_no_serious_finding(server: Server, same_window: Callable[..., Page], name: str, scheme: str) -> None:
-    page = same_window(color_scheme=scheme)
+def test_no_serious_finding(server: Server, window: Callable[..., Page], name: str, scheme: str) -> None:
+    page = window(color_scheme=scheme)
     page.goto(server.url + views()[name])
     rest(page)
     page.evaluate(SCRIPT)

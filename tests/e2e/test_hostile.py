@@ -80,9 +80,9 @@ WIDTHS = (390, 1280)
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_it_is_shown_as_text(server: Server, same_window: Callable[..., Page], hostile: str, name: str) -> None:
+def test_it_is_shown_as_text(server: Server, window: Callable[..., Page], hostile: str, name: str) -> None:
     """On a telephone, as the page comes, and on a wide screen, as it is drawn anew there."""
-    page = same_window()
+    page = window()
     asked, dialogs = list[str](), list[str]()
 
     def note(request: Request) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,21 +16,22 @@ from core.pipeline.step_context import Context
 from core.plan.timing import TIMED
 from core.runs import store
 from core.runs.store import Run
-from tests.processes import ROOT, ended, quick, state, until
+from core.util import forkserver
+from core.util.forkserver import Command
+from core.util.process import environment
+from tests.processes import ended, quick, state, until
 
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
 STAGES = ["load", "teach", "preflight", "localize", "unlearn", "answers", "evaluate"]
 
 
-def in_shell(config: RunConfig, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Do the job of an estimate in the foreground, and wait for its end."""
-    place = estimate.place(config, folder)
+def alone(config: RunConfig, folder: Path, **env: str) -> tuple[int, str]:
+    """Do the job of an estimate in a process of its own; return its exit status and what it said."""
+    place, log = estimate.place(config, folder), folder / "job.log"
     store.prepare(place, config)
-    command = [sys.executable, "-m", "core.jobs", "estimate", str(place.path)]
-    return subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=120, check=False
-    )
+    process = forkserver.start(Command("core.jobs", ("estimate", str(place.path)), log, environment() | env))
+    return process.wait(120), log.read_text(encoding="utf-8")
 
 
 def measured(config: RunConfig, at: Path, folder: Path) -> dict[str, Any]:
@@ -48,8 +46,8 @@ def measured(config: RunConfig, at: Path, folder: Path) -> dict[str, Any]:
 
 def test_every_stage_gets_a_range_that_adds_up(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     config = quick(tiny_llama, tiny_data)
-    done = in_shell(config, tmp_path)
-    assert done.returncode == 0, done.stderr
+    status, said = alone(config, tmp_path)
+    assert status == 0, said
     found = estimate.result(estimate.place(config, tmp_path))
     assert found is not None
     assert [cost["name"] for cost in found["stages"]] == STAGES
@@ -120,10 +118,10 @@ def test_what_a_run_has_computed_costs_nothing(tiny_llama: Path, tiny_data: Path
 
 
 def test_a_model_that_does_not_fit_is_refused_with_the_numbers(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
-    done = in_shell(quick(tiny_llama, tiny_data, model__device="cpu"), tmp_path, FORGETSCOPE_MEMORY_LIMIT="100000000")
-    assert done.returncode == 1
-    assert "needs about 0.6 GB" in done.stderr
-    assert "0.1 GB are free" in done.stderr
+    status, said = alone(quick(tiny_llama, tiny_data, model__device="cpu"), tmp_path, FORGETSCOPE_MEMORY_LIMIT="100000000")
+    assert status == 1
+    assert "needs about 0.6 GB" in said
+    assert "0.1 GB are free" in said
 
 
 def test_it_waits_for_a_run_and_can_be_cancelled_meanwhile(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
