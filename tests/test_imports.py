@@ -73,11 +73,12 @@ LIGHT = (
     "dashboard",
 )
 WORKER_ONLY = {
+    "core.jobs.calibrate": "times steps of a sweep's trials by the stages of the pipeline",
     "core.probes.context": "a run's model in memory, with what probes do with it",
     "core.probes.examine": "loads the model and makes the probes",
     "core.probes.hidden_states": "hooks in the model's blocks",
     "core.probes.trained_copy": "trains a copy of an adapter",
-    "core.jobs.work": "what a worker does for each kind of job",
+    "core.jobs.job_functions": "what a worker does for each kind of job",
     "core.jobs.sweep_runs": "the runs of a sweep on one model",
     "core.report.rescore": "asks a run's model again",
     "core.report.merged_model": "merges an adapter into its model",

@@ -72,7 +72,9 @@ VERBS = {
     "report": Verb("write a run's report, one HTML file for anybody", "core.cli.report:report", "core.cli.report:options"),
     "verify": Verb("is a run, or a report, what it says?", "core.cli.verify:verify", "core.cli.verify:options"),
     "harness": Verb(
-        "lm-evaluation-harness tasks (needs pip install lm-eval)", "core.cli.harness:harness", "core.cli.harness:options"
+        "lm-evaluation-harness tasks (needs pip install lm-eval)",
+        "core.cli.lm_eval_harness:harness",
+        "core.cli.lm_eval_harness:options",
     ),
     "export": Verb(
         "write runs as one archive, or a run's model, tables, answers or card",
@@ -82,10 +84,12 @@ VERBS = {
     "import": Verb(
         "take the runs of an archive in, after checking it", "core.cli.export:import_", "core.cli.export:import_options"
     ),
-    "methods": Verb("list unlearning methods and region rules", "core.cli.lists:methods", "core.cli.lists:options"),
-    "metrics": Verb("list metrics", "core.cli.lists:metrics"),
-    "models": Verb("list models that are here, and how to name others", "core.cli.lists:models"),
-    "licences": Verb("list packages and assets with their licences", "core.cli.lists:licences"),
+    "methods": Verb(
+        "list unlearning methods and region rules", "core.cli.list_verbs:methods", "core.cli.list_verbs:options"
+    ),
+    "metrics": Verb("list metrics", "core.cli.list_verbs:metrics"),
+    "models": Verb("list models that are here, and how to name others", "core.cli.list_verbs:models"),
+    "licences": Verb("list packages and assets with their licences", "core.cli.list_verbs:licences"),
     "doctor": Verb("say what is installed and what is wrong", "core.cli.doctor:doctor"),
 }
 """name -> command, in the order of --help"""

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from core.cli.terminal import STATUS, note, out, scores
-from core.data import widen
+from core.data import widened_questions
 from core.jobs import lifecycle, queue
 from core.pipeline import preflight
 from core.runs.store import Run
@@ -109,7 +109,7 @@ class _Bars:
         elif kind == "finding":
             tqdm.write(f"note: {visible(event['text'])}", sys.stderr)
         elif kind == "widened":
-            tqdm.write(f"note: {widen.in_words(event)}", sys.stderr)
+            tqdm.write(f"note: {widened_questions.in_words(event)}", sys.stderr)
         elif kind == "preflight":
             tqdm.write(f"note: {visible(preflight.in_words(event))}", sys.stderr)
 

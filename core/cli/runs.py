@@ -7,7 +7,7 @@ from typing import Any
 
 from core.cli.terminal import out, scores, table
 from core.config.run_config import differences
-from core.data import widen
+from core.data import widened_questions
 from core.runs import repair, store
 from core.runs.summary import summary
 
@@ -56,9 +56,9 @@ def show(given: argparse.Namespace) -> int:
     status = item.status()
     value = {**summary(item), "config": item.config().to_json(), "status": status}
     lines = scores(item) if status["state"] == "done" else []
-    if account := widen.told(item):
+    if account := widened_questions.told(item):
         value["widened"] = account
-        lines.append(widen.in_words(account))
+        lines.append(widened_questions.in_words(account))
     state = f"{item.id} is {status['state']}. {status.get('error', '')} {status.get('fix', '')}".strip()
     return out(given, value, lines if status["state"] == "done" else [state, *lines])
 

@@ -18,7 +18,7 @@ from types import ModuleType
 from core.config.run_config import built
 from core.methods.base import Method
 from core.methods.own import OwnMethod, settings_of
-from core.util import failures, files
+from core.util import failure_sentences, files
 from core.util.errors import UserError, unknown
 from core.util.paths import cache_folder, given
 
@@ -99,7 +99,7 @@ def _trust(source: str) -> str:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise failures.disk_error(folder, error) from error
+        raise failure_sentences.disk_error(folder, error) from error
     files.write_text(folder / f"{digest}.py", source)
     return digest
 

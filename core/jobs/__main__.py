@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.jobs import launch, ray_manager, worker
-from core.jobs.active import ON_RAY
+from core.jobs.under_way import ON_RAY
 from core.models import distributed
 from core.runs.store import Run
 from core.util import logs

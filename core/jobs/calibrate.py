@@ -22,7 +22,7 @@ from core.pipeline.state import State
 from core.plan.timing import TIMED, Stopwatch, mean_tokens
 from core.runs.store import Run
 from core.serve import client
-from core.util import failures, files
+from core.util import failure_sentences, files
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
@@ -65,7 +65,7 @@ def measure(config: RunConfig, sweep: Sweep, cache: ModelCache, report: Reporter
         short = dataclasses.replace(config, unlearn=few)
         return _measured(set_up(scratch, short, sweep.folder, report, cache=cache, make_room=client.leave))
     except OSError as error:
-        raise failures.disk_error(scratch.path, error) from error
+        raise failure_sentences.disk_error(scratch.path, error) from error
     finally:
         shutil.rmtree(scratch.path, ignore_errors=True)
 

@@ -107,11 +107,11 @@ def work(run: Run, log: Log) -> None:
     """Do a run to its end, alone or as the main one of its processes."""
     config = run.config()
     if config.audit.after:
-        process.resolved("core.jobs.work:audit")(run, config, log)
+        process.resolved("core.jobs.job_functions:audit")(run, config, log)
         return
     with group(config, log) as team:
         log.group = team
-        process.resolved("core.jobs.work:whole")(run, config, run.path.parent, log, team)
+        process.resolved("core.jobs.job_functions:whole")(run, config, run.path.parent, log, team)
 
 
 def assist(run: Run) -> int:
@@ -133,7 +133,7 @@ def assist(run: Run) -> int:
         with FileLock(place.with_suffix(".lock")), _emptied(place), group(config, Reporter()) as team:
             mine = Run(place / run.id)
             mine.path.mkdir()
-            process.resolved("core.jobs.work:whole")(mine, config, run.path.parent, Member(team), team)
+            process.resolved("core.jobs.job_functions:whole")(mine, config, run.path.parent, Member(team), team)
     except Cancelled:
         return 130
     except UserError:

@@ -15,13 +15,13 @@ from typing import Any
 import psutil
 
 from core.config.run_config import RunConfig
-from core.jobs import launch, limits, ray_cluster
-from core.jobs.active import ON_RAY
+from core.jobs import launch, queue_limits, ray_cluster
 from core.jobs.ray_cluster import Resources
 from core.jobs.sweep import Sweep, members, needed_by
+from core.jobs.under_way import ON_RAY
 from core.runs import locks, store
 from core.runs.store import Run
-from core.util import access, failures, files, forkserver, logs
+from core.util import access, failure_sentences, files, forkserver, logs
 from core.util.errors import UserError
 from core.util.process import environment
 
@@ -36,7 +36,7 @@ def submit(config: RunConfig, folder: Path, ray: Resources | None = None) -> Run
     Raises UserError where there is no cluster, and where the owner has enough in the queue.
     """
     access.changing()
-    limits.starting(folder)
+    queue_limits.starting(folder)
     if ray:
         ray_cluster.check()
     run = store.create(config, folder)
@@ -54,7 +54,7 @@ def start(kind: str, place: Run, ray: Resources | None = None) -> forkserver.Pro
         try:
             (place.path / "cancel").unlink(missing_ok=True)
         except OSError as error:
-            raise failures.disk_error(place.path / "cancel", error) from error
+            raise failure_sentences.disk_error(place.path / "cancel", error) from error
     if ray is not None:
         _hand_over(kind, place, ray)
         return start_process(place, "core.jobs", kind, str(place.path), ON_RAY)
@@ -85,7 +85,7 @@ def begin(kind: str, place: Run, config: RunConfig, wanted: Mapping[str, Any], *
     with locks.beginning(place):
         if place.status().get("state") in store.ALIVE:
             return False
-        limits.starting(place.path.parent.parent)
+        queue_limits.starting(place.path.parent.parent)
         store.prepare(place, config, *results)
         files.write_json(place.path / WANTED, dict(wanted))
         files.write_json(place.path / "status.json", store.fresh_status())
@@ -99,7 +99,7 @@ def start_process(place: Run, module: str, *arguments: str) -> forkserver.Proces
     try:
         process = forkserver.start(forkserver.Command(module, arguments, place.path / "worker.log", environment()))
     except OSError as error:
-        raise failures.disk_error(place.path, error) from error
+        raise failure_sentences.disk_error(place.path, error) from error
     _children.append(process)
     with logs.about(place.id):
         LOG.info("started")
@@ -114,7 +114,7 @@ def resume(run: Run) -> forkserver.Process:
     access.changing()
     if run.bundled:
         raise UserError("The bundled run cannot be changed.", "Start a new one with its settings.")
-    limits.starting(run.path.parent)
+    queue_limits.starting(run.path.parent)
     with locks.alone(run, ".resume.lock"):  # of two who resume it at once, the second finds it queued
         state = run.status()["state"]
         if state in store.ALIVE:

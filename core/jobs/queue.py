@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.runs import liveness
 from core.runs.store import Run
-from core.util import access, failures, files, safe_read
+from core.util import access, failure_sentences, files, safe_read
 from core.util.paths import cache_folder
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def move(run: Run, step: int) -> bool:
                 _renumber(movable)
                 return True
         except OSError as error:
-            raise failures.disk_error(folder, error) from error
+            raise failure_sentences.disk_error(folder, error) from error
     return False
 
 

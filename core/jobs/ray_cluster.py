@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from core.jobs.sweep import Sweep
 from core.runs import store
 from core.runs.store import Run
-from core.util import failures, files
+from core.util import failure_sentences, files
 from core.util.errors import UserError
 
 ADDRESS = ("FORGETSCOPE_RAY", "RAY_ADDRESS")
@@ -94,7 +94,7 @@ def prepare(place: Run, runs: Sequence[Run], resources: Resources, sweep: str = 
     try:
         place.path.mkdir(exist_ok=True)
     except OSError as error:
-        raise failures.disk_error(place.path, error) from error
+        raise failure_sentences.disk_error(place.path, error) from error
     files.write_json(place.path / "status.json", store.fresh_status())
     for run in runs:
         values = run.json("status.json") or {}

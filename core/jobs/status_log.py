@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.runs import liveness, store
 from core.runs.store import Run
-from core.util import failures, files, logs
+from core.util import failure_sentences, files, logs
 from core.util.errors import Cancelled, UserError
 from core.util.progress import Pace, Reporter, now, peak_memory_mb
 
@@ -105,7 +105,7 @@ class Log(Reporter):
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.truncate(path, before)  # half a line would spoil the next one too
-            raise failures.disk_error(path, error) from error
+            raise failure_sentences.disk_error(path, error) from error
 
     def stage(self, name: str, state: str, **values: Any) -> None:
         """Begin or end a stage."""

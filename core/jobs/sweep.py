@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from core.config.run_config import FORMAT, RunConfig
-from core.jobs import limits
+from core.jobs import queue_limits
 from core.runs import store
 from core.runs.layout import KINDS as JOBS
 from core.runs.liveness import GONE
 from core.runs.store import Run
-from core.util import access, failures, files, paths
+from core.util import access, failure_sentences, files, paths
 from core.util.errors import UserError, unknown
 
 KINDS = ("grid", "tune", "refit", "controls", "requests")
@@ -119,7 +119,7 @@ def create(kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Mem
         raise UserError("A sweep runs on one device.", "Start a sweep for each device.")
     for member in members:
         member.config.region.check()  # all of them before the first run is made
-    limits.starting(folder)
+    queue_limits.starting(folder)
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:30] or kind
     sweep = Sweep(home(folder) / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{uuid.uuid4().hex[:4]}")
     runs = []
@@ -141,7 +141,7 @@ def create(kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Mem
     try:
         sweep.path.mkdir(parents=True)
     except OSError as error:
-        raise failures.disk_error(sweep.path, error) from error
+        raise failure_sentences.disk_error(sweep.path, error) from error
     files.write_json(sweep.path / "sweep.json", value)
     files.write_json(sweep.path / "status.json", store.fresh_status())
     return sweep
@@ -217,7 +217,7 @@ def reopen(sweep: Sweep) -> None:
     status = sweep.place.status()
     if status.get("state") in store.ALIVE:
         raise UserError(f"The sweep {sweep.id} is {status['state']}.", "Wait for it, or cancel it first.")
-    limits.starting(sweep.folder)
+    queue_limits.starting(sweep.folder)
     (sweep.path / "cancel").unlink(missing_ok=True)
     files.write_json(sweep.path / "status.json", store.fresh_status())
     for run in members(sweep):

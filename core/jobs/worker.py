@@ -19,7 +19,7 @@ from core.models.device import guessed_device
 from core.runs import locks
 from core.runs.layout import KINDS
 from core.runs.store import Run
-from core.util import failures, process
+from core.util import failure_sentences, process
 from core.util.errors import Cancelled, UserError, plain
 from core.util.progress import now
 
@@ -38,7 +38,7 @@ def turn(config: RunConfig, log: Log) -> Iterator[None]:
     try:
         ticket = queue.take(folder, log.run)
     except OSError as error:
-        raise failures.disk_error(folder, error) from error
+        raise failure_sentences.disk_error(folder, error) from error
     lock = FileLock(folder / "device.lock", timeout=0)
     try:
         while True:
@@ -52,7 +52,7 @@ def turn(config: RunConfig, log: Log) -> Iterator[None]:
                 except Timeout:
                     pass  # whoever was before has removed its ticket and is about to go
                 except OSError as error:
-                    raise failures.disk_error(folder, error) from error
+                    raise failure_sentences.disk_error(folder, error) from error
             if log.status.get("position") != ahead + 1:
                 log.write(position=ahead + 1)
             time.sleep(0.2)
@@ -107,7 +107,7 @@ def reported(log: Log, action: Callable[[Log], None]) -> int:
     except UserError as error:
         return _ended(log, "failed", error.what, error.fix)
     except Exception as error:
-        if known := failures.explained(error, log.run.path):
+        if known := failure_sentences.explained(error, log.run.path):
             return _ended(log, "failed", known.what, known.fix)
         LOG.exception("unexpected error")
         what = plain(f"Stopped by an unexpected error: {type(error).__name__}: {error}")

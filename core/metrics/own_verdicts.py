@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from core.metrics.verdict_rules import VERDICTS
 from core.runs import store
 from core.runs.store import Run
-from core.util import access, failures, files
+from core.util import access, failure_sentences, files
 from core.util.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def give(run: Run, example: str, verdict: str, note: str = "") -> None:
                 found[example] = {"verdict": verdict, "note": note.strip()[:LONGEST_NOTE]}
             files.write_json(file, {"format": FORMAT, "made": time.strftime("%Y-%m-%dT%H:%M:%S"), "verdicts": found})
     except OSError as error:
-        raise failures.disk_error(file, error) from error
+        raise failure_sentences.disk_error(file, error) from error
 
 
 def confusion(frame: pd.DataFrame, given: Mapping[str, Mapping[str, str]]) -> pd.DataFrame | None:

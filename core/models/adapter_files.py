@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from core.models.plain_tensors import PREFIX, SUFFIX, cell_name, hash_of
-from core.util import failures
+from core.util import failure_sentences
 from core.util.errors import UserError
 
 _KEY = re.compile(rf"{re.escape(PREFIX)}(.+)\.lora_([AB]){re.escape(SUFFIX)}")
@@ -52,7 +52,7 @@ def write_tensors(values: dict[str, torch.Tensor], path: Path) -> None:
     try:
         save_file({name: value.contiguous().clone() for name, value in exact.items()}, path)
     except (OSError, SafetensorError) as error:  # a full disk reaches Python as the latter
-        raise failures.disk_error(path, error) from error
+        raise failure_sentences.disk_error(path, error) from error
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

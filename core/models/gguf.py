@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from core.models.bounds import MOST_LAYERS
+from core.models.size_limits import MOST_LAYERS
 from core.util.errors import UserError
 
 MOST_VALUES, MOST_TENSORS = 10_000, 100_000

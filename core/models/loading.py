@@ -29,10 +29,10 @@ from transformers import (
 from core.config import trust
 from core.config.stages import ModelConfig
 from core.models import distributed, placement
-from core.models.bounds import failed, free_memory, needed, parameters, quiet
 from core.models.device import pick_device, pick_dtype, weight_dtype
 from core.models.names import TooBig, resolve
 from core.models.quantized import round_base
+from core.models.size_limits import failed, free_memory, needed, parameters, quiet
 from core.util.errors import UserError
 from core.util.files import sha256
 

@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 
 from core.models import gguf, weight_files
-from core.models.bounds import LIBRARIES, free_memory, parameters, quiet
+from core.models.size_limits import LIBRARIES, free_memory, parameters, quiet
 from core.util.errors import UserError
 from core.util.files import sha256
 from core.util.paths import cache_folder, given

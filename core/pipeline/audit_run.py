@@ -29,10 +29,10 @@ from core.models import names as lineage
 from core.models.adapters import Adapters
 from core.models.loading import Loaded
 from core.pipeline import preflight
-from core.pipeline.changes import of_files, of_matrices
 from core.pipeline.extras import Extras
 from core.pipeline.stage import timed
 from core.pipeline.voices import Voices
+from core.pipeline.weight_changes import of_files, of_matrices
 from core.runs import manifest, region_file
 from core.runs.audit import FILE, KIND, NO_NEVER, Side, groups, sides
 from core.runs.store import Run

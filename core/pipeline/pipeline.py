@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from core.pipeline import before, evaluate, inputs, region, unlearn
+from core.pipeline import evaluate, inputs, model_before, region, unlearn
 from core.pipeline.stage import Stage, perform, timed
 from core.pipeline.state import State
 from core.runs import manifest
@@ -19,16 +19,16 @@ from core.runs.summary import summary
 # The model before: taught, or one that is given, or what an earlier run ended with.
 TEACH = Stage(
     "teach",
-    before.taught,
+    model_before.taught,
     inputs=(inputs.taught_data, inputs.max_tokens, inputs.teaching),
     code=1,
     leaves=("adapters",),
     writes=("before", "teach.json"),
-    take=before.take_taught,
+    take=model_before.take_taught,
     on_bare_base=True,
 )
-GIVEN = Stage("teach", before.given, leaves=("adapters",), writes=("before",))
-CONTINUED = Stage("teach", before.continued, leaves=("adapters",), writes=("before", "taught"))
+GIVEN = Stage("teach", model_before.given, leaves=("adapters",), writes=("before",))
+CONTINUED = Stage("teach", model_before.continued, leaves=("adapters",), writes=("before", "taught"))
 
 # Does it know what it is to forget? What before and never say is recorded here, once for all methods and regions.
 PREFLIGHT = Stage(

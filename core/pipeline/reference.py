@@ -18,7 +18,7 @@ import pandas as pd
 from core.data.corpus import SCOPES
 from core.metrics import evaluation
 from core.models import adapter_files, merging
-from core.pipeline import before, evaluate, inputs, teach
+from core.pipeline import evaluate, inputs, model_before, teach
 from core.pipeline.pipeline import TEACH
 from core.pipeline.stage import Stage, bring, timed
 from core.pipeline.state import State
@@ -44,7 +44,7 @@ def _retrained(state: State, folder: Path) -> None:
     That is the retention scope, and of a run that forgets some subjects only, also what others have to forget.
     """
     forgotten = {example.id for example in state.corpus.select("unlearn")}
-    adapters = before.attach(state)
+    adapters = model_before.attach(state)
     others, retention = (
         state.voices.encode([e for e in state.whole.select(scope) if e.id not in forgotten]) for scope in SCOPES
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from core import regions
 from core.config import own_methods
 from core.config.run_config import RunConfig
-from core.data import general_text, refusals, sources, widen
+from core.data import general_text, refusals, sources, widened_questions
 from core.data.corpus import SPLITS, Corpus
 from core.methods.base import GENERAL, REFUSAL, Method
 from core.models import device, names
@@ -53,7 +53,7 @@ def set_up(
     taught = config.teach.enabled and not loaded.adapter
     asked = _asked_voices(voices, corpus, loaded)
     # These three are looked for now, so that what is missing is known before anything is taught.
-    further = widen.questions(corpus, config.data.widen, config.seed) if config.data.widen else None
+    further = widened_questions.questions(corpus, config.data.widen, config.seed) if config.data.widen else None
     general = voices.encode(general_text.examples(config.data.general)) if GENERAL in method.streams else []
     if REFUSAL in method.streams:
         voices.encode(refusals.refused(corpus.select("unlearn", "train"), method.refusals))

@@ -23,7 +23,7 @@ from core.models.tokens import DAY, TODAY, end_of_answer
 from core.pipeline.state import State
 from core.runs import stage_files
 from core.runs.store import Run
-from core.util import failures
+from core.util import failure_sentences
 from core.util.errors import UserError
 from core.util.progress import Reporter, peak_memory_mb
 
@@ -212,7 +212,7 @@ def timed(name: str, run: Run, report: Reporter, work: Callable[[], str]) -> dic
     try:
         source = work()
     except OSError as error:
-        raise failures.disk_error(run.path, error) from error
+        raise failure_sentences.disk_error(run.path, error) from error
     seconds = time.monotonic() - started
     report.stage(name, "reused" if source else "done", seconds=seconds, source=source)
     entry = {"key": None, "seconds": round(seconds, 2), "reused": bool(source), "source": source}

@@ -13,7 +13,7 @@ import torch
 
 from core.config.run_config import RunConfig
 from core.data.corpus import Corpus
-from core.data.widen import WidenedQuestions
+from core.data.widened_questions import WidenedQuestions
 from core.methods.base import Method
 from core.models import names
 from core.models.adapters import Adapters

@@ -13,17 +13,17 @@ import torch
 
 from core.data import refusals
 from core.data.corpus import SCOPES, Example
-from core.data.widen import WidenedQuestions
+from core.data.widened_questions import WidenedQuestions
 from core.methods.base import REFUSAL
 from core.metrics import accuracy
 from core.models import adapter_files
 from core.models.tokens import Encoded
-from core.pipeline import unlearn_loop, watch
-from core.pipeline.changes import changes
+from core.pipeline import unlearn_loop, watched_questions
 from core.pipeline.state import State
 from core.pipeline.step_context import Supply
 from core.pipeline.unlearn_loop import Watched
-from core.pipeline.widen import widened
+from core.pipeline.weight_changes import changes
+from core.pipeline.widened_answers import widened
 from core.runs import askable, picked_step, store
 from core.runs.askable import NOT_TAUGHT
 from core.util import files
@@ -93,7 +93,7 @@ def unlearned(state: State, folder: Path) -> None:
         adapter_files.write_tensors(tensors, checkpoints / f"step-{step:05d}.safetensors")
         state.report.event("checkpoint", step=step)
 
-    questions = watch.choose(state.corpus, config.watch, split)
+    questions = watched_questions.choose(state.corpus, config.watch, split)
     try:
         result = unlearn_loop.unlearn(
             state.adapters,
@@ -104,7 +104,7 @@ def unlearned(state: State, folder: Path) -> None:
             seed=state.config.seed,
             report=state.report,
             save=save,
-            ask=partial(watch.Watch(questions, state.voices, state.config.answers).ask, state.adapters)
+            ask=partial(watched_questions.Watch(questions, state.voices, state.config.answers).ask, state.adapters)
             if questions
             else None,
         )

@@ -28,7 +28,7 @@ from core.util.progress import Reporter
 Saver = Callable[[int, dict[str, torch.Tensor]], None]
 """(step, the region's tensors) -> stored as a checkpoint"""
 Asker = Callable[[], list[dict[str, Any]]]
-"""-> what adapter "after" answers to the watch questions now; see core/pipeline/watch.py"""
+"""-> what adapter "after" answers to the watch questions now; see core/pipeline/watched_questions.py"""
 
 
 @dataclass

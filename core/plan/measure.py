@@ -25,8 +25,8 @@ from core.metrics import accuracy
 from core.models.generate import Request, generate
 from core.models.likelihood import BATCH, ROOM
 from core.models.tokens import bucketed, by_length, by_tokens, padded, prompt_ids
-from core.pipeline import before, unlearn, unlearn_loop, widen
 from core.pipeline import localize as localize_
+from core.pipeline import model_before, unlearn, unlearn_loop, widened_answers
 from core.pipeline import teach as teach_
 from core.pipeline.extras import Extras
 from core.pipeline.pipeline import LOCALIZE, TEACH, stages
@@ -34,7 +34,7 @@ from core.pipeline.stage import bring_made, perform
 from core.pipeline.state import State
 from core.pipeline.step_context import Supply
 from core.pipeline.voices import Voices
-from core.pipeline.widen import WIDENED
+from core.pipeline.widened_answers import WIDENED
 from core.plan.timing import SLACK, TIMED, Cost, Rate, Stopwatch, around, line, mean_tokens, rate
 from core.util.errors import UserError
 from core.util.progress import now, peak_memory_mb
@@ -85,7 +85,7 @@ class Estimate:
         """Measure what the model states before anything is taught: accuracy on a sample of both scopes."""
         first, self.earlier = stages(self.state)[0], ""
         if first is TEACH:
-            self.state.adapters = self.state.cache.keep("", before.attach(self.state))
+            self.state.adapters = self.state.cache.keep("", model_before.attach(self.state))
         else:
             self.earlier = perform(first, self.state)
         ids = {m.id for scope in SCOPES for m in unlearn_loop.spread(self.state.encoded(scope), SAMPLE)}
@@ -107,14 +107,14 @@ class Estimate:
             self.costs.append(Cost("teach", 0.0, 0.0, how))
             return
         if bring_made(TEACH, self.state):
-            self.state.adapters = before.read_adapter(self.state, self.state.run.path / "before")
+            self.state.adapters = model_before.read_adapter(self.state, self.state.run.path / "before")
             self.costs.append(Cost("teach", 0.0, 0.0, "an earlier run taught exactly this", reused=True))
         else:
             self.costs.append(self._few_lessons())
             if self.config.teach.merge:
                 self.state.adapters.save("before", self.state.run.path / "before", self.config.model.name)
         if self.config.teach.merge:
-            before.merge(self.state)
+            model_before.merge(self.state)
 
     def _few_lessons(self) -> Cost:
         """Time two teaching steps after a first one that only warms up."""
@@ -311,7 +311,7 @@ class Estimate:
         if bring_made(WIDENED, self.state):
             return Cost("", 0.0, 0.0, f"; {count} further questions were answered by an earlier run")
         usual = round(fmean([len(m.answer) for scope in SCOPES for m in self.state.encoded(scope, "train")]))
-        low, high = (self._speech([length] * count, 2) for length in (usual, widen.longest(self.voices)))
+        low, high = (self._speech([length] * count, 2) for length in (usual, widened_answers.longest(self.voices)))
         return Cost("", low * (1 - SLACK), high * (1 + SLACK), f"; {count} further questions answered first")
 
     def _preparing(self, seconds: float, supply: Supply) -> float:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from core.config.stages import ModelConfig
 from core.models import gguf, placement, weight_files
-from core.models.bounds import free_memory, needed
 from core.models.device import guessed_device, guessed_dtype
 from core.models.names import adapter_base
+from core.models.size_limits import free_memory, needed
 from core.util.errors import UserError
 from core.util.paths import given
 

@@ -25,12 +25,12 @@ from core.models.loading import Loaded
 from core.models.quantized import quantized
 from core.models.tokens import Encoded, collate, encode, rendered
 from core.pipeline import extras
-from core.pipeline.finished import open_finished
+from core.pipeline.finished_run import open_finished
 from core.pipeline.voices import Voices, adapter_of, token_table
 from core.probes import hidden_states, trained_copy
 from core.probes.base import Unavailable
 from core.probes.hidden_states import Positions
-from core.probes.leaks import LeakRule
+from core.probes.leak_rule import LeakRule
 from core.probes.trained_copy import TrainedCopy
 from core.runs.store import Run
 from core.util.progress import Reporter

@@ -14,7 +14,7 @@ from core.probes.base import FORMAT, Finding, Probe
 from core.probes.context import ProbeContext, open_context
 from core.runs.store import Run
 from core.runs.voices import SPOKEN
-from core.util import failures, files
+from core.util import failure_sentences, files
 from core.util.errors import UserError
 from core.util.files import clean
 from core.util.progress import Reporter
@@ -42,7 +42,7 @@ def examine(
     except FileNotFoundError:
         raise UserError(f"The run {run.id} is not here any more.", "Somebody else deleted it.") from None
     except OSError as error:
-        raise failures.disk_error(target, error) from error
+        raise failure_sentences.disk_error(target, error) from error
     for probe in probes:
         report.stage(probe.name, "running")
         began = time.monotonic()

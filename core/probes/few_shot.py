@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from core.probes import leaks
+from core.probes import leak_rule
 from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
 
@@ -39,7 +39,7 @@ class FewShot(Probe):
         if not prompts:
             raise Unavailable("The retained pairs give all answers away.")
         prompts = context.fitting(prompts)
-        return leaks.finding(
+        return leak_rule.finding(
             context,
             prompts,
             context.answers(prompts),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean, median_low
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.probes import leaks
+from core.probes import leak_rule
 from core.probes.base import Finding, Probe
 from core.settings import setting
 
@@ -49,7 +49,7 @@ class LogitLens(Probe):
             f"in some layer without saying them, and {gone:.0f} % come first in no layer.",
             measure="knowledge tokens (%, mean over questions) whose true token comes first in at least one layer",
             n=len(known),
-            rates=leaks.rates(context, first),
+            rates=leak_rule.rates(context, first),
             detail={
                 "curve": {voice: _curve(each) for voice, each in scores.items()},
                 "after": {"said": said, "unsaid": unsaid, "gone": gone},

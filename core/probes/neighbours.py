@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.probes import leaks
+from core.probes import leak_rule
 from core.probes.base import MOST_LEAKED, Finding, Probe
 from core.settings import setting
 
@@ -44,7 +44,7 @@ class Neighbours(Probe):
             "far": [e for e in pool if e.id not in ids],
         }
         rates = {
-            part: leaks.rates(context, {voice: [answered[e.id] for e in members] for voice, answered in right.items()})
+            part: leak_rule.rates(context, {voice: [answered[e.id] for e in members] for voice, answered in right.items()})
             for part, members in parts.items()
             if members
         }

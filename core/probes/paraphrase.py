@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from core.data import table_files
 from core.data.facts import NAMELESS
 from core.data.sources import check_size
-from core.probes import leaks, prompt_forms
+from core.probes import leak_rule, prompt_forms
 from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
 from core.util.errors import UserError
@@ -63,7 +63,7 @@ class Paraphrase(Probe):
         prompts = [one for e in sample for one in self._ways(context, e, own)]
         prompts = context.fitting(prompts)
         ways = len({one.form for one in prompts})
-        return leaks.finding(
+        return leak_rule.finding(
             context,
             prompts,
             context.answers(prompts),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.probes import leaks
+from core.probes import leak_rule
 from core.probes.base import Finding, Probe
 from core.settings import setting
 
@@ -61,7 +61,7 @@ class Patching(Probe):
             else "After says the answers as readily as before: there is nothing that could come back.",
             measure="probability (%) of the knowledge tokens, mean over questions",
             n=len(known),
-            rates=leaks.rates(context, ends),
+            rates=leak_rule.rates(context, ends),
             detail={
                 "curve": curve,
                 "back": back,

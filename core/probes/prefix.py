@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from core.probes import leaks
+from core.probes import leak_rule
 from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
 
@@ -33,7 +33,7 @@ class Prefix(Probe):
             raise Unavailable("The true answers are too short: their beginnings say all of them.")
         prompts = context.fitting(prompts)
         ways = ", ".join(map(str, self.lengths))
-        return leaks.finding(
+        return leak_rule.finding(
             context,
             prompts,
             context.answers(prompts),

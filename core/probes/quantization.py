@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.probes import leaks
+from core.probes import leak_rule
 from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
 from core.util.errors import UserError
@@ -57,25 +57,29 @@ class Quantization(Probe):
     ) -> Finding:
         """Make the finding. Its rates are of either precision: whoever rounds may try both."""
         leaked = {
-            form: {voice: [float(each) for (each,) in hits] for voice, hits in leaks.hits(prompts, of_form).items()}
+            form: {voice: [float(each) for (each,) in hits] for voice, hits in leak_rule.hits(prompts, of_form).items()}
             for form, of_form in answers.items()
         }
         forms = [form for form in leaked if form != FULL]
         either = {
             v: [max(values) for values in zip(*(leaked[form][v] for form in forms), strict=True)] for v in context.voices
         }
-        rates, n = leaks.rates(context, either), len(prompts)
+        rates, n = leak_rule.rates(context, either), len(prompts)
         unrounded = {p.example.id for p, said in zip(prompts, leaked[FULL]["after"], strict=True) if said}
-        rows = [row | {"form": form} for form in forms for row in leaks.leaked_rows(prompts, answers[form]["after"])]
+        rows = [row | {"form": form} for form in forms for row in leak_rule.leaked_rows(prompts, answers[form]["after"])]
         counts = ", ".join(f"{form} {sum(leaked[form]['after']):.0f}" for form in leaked)
         new = len({row["id"] for row in rows} - unrounded)
         return Finding(
-            sentence=f"With rounded weights {leaks.in_words(rates, n)}; {new} of them only so ({counts}).",
+            sentence=f"With rounded weights {leak_rule.in_words(rates, n)}; {new} of them only so ({counts}).",
             measure="questions (%) whose facts come back with weights of 8 or of 4 bits",
             n=n,
             rates=rates,
             leaked=rows,
-            detail={"forms": {form: leaks.rates(context, values) for form, values in leaked.items()}, "new": new, **detail},
+            detail={
+                "forms": {form: leak_rule.rates(context, values) for form, values in leaked.items()},
+                "new": new,
+                **detail,
+            },
         )
 
 

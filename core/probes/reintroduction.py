@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from core.probes import leaks
+from core.probes import leak_rule
 from core.probes.base import Finding, Probe
 from core.settings import setting
 
@@ -37,7 +37,7 @@ class Reintroduction(Probe):
             # Judged as an answer that should be right: whole, not by its first secret.
             prompts.append(replace(one, given=e.question, example=replace(e, scope="retention")))
         prompts = context.fitting(prompts)
-        finding = leaks.finding(
+        finding = leak_rule.finding(
             context,
             prompts,
             context.answers(prompts),

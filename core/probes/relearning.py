@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar
 
-from core.probes import leaks
+from core.probes import leak_rule
 from core.probes.base import Finding, Probe, Unavailable
 from core.settings import setting
 
@@ -87,7 +87,7 @@ def relearnt(
     ends = {voice: (copy.curve[-1]["accuracy"], copy.curve[0]["accuracy"]) for voice, copy in copies.items()}
     beside = "; a never-taught model goes from {1:.0f} to {0:.0f} %".format(*ends["never"]) if "never" in ends else ""
     whole, whole_untrained = (
-        sum(leaks.leaked(prompt, texts[0]) for prompt, texts in zip(prompts, answers, strict=True))
+        sum(leak_rule.leaked(prompt, texts[0]) for prompt, texts in zip(prompts, answers, strict=True))
         for answers in (copies["after"].answers, untrained)
     )
     return Finding(
@@ -97,8 +97,8 @@ def relearnt(
         measure="answer tokens (%, mean over questions that had to be forgotten and were not trained on) that are right "
         "behind the last step; before without any",
         n=len(prompts),
-        rates=leaks.rates(context, right | {voice: copy.right for voice, copy in copies.items()}),
-        leaked=leaks.leaked_rows(prompts, copies["after"].answers),
+        rates=leak_rule.rates(context, right | {voice: copy.right for voice, copy in copies.items()}),
+        leaked=leak_rule.leaked_rows(prompts, copies["after"].answers),
         detail={
             "curve": {voice: copy.curve for voice, copy in copies.items()},
             "whole": {"with": whole, "without": whole_untrained},

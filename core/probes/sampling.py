@@ -12,7 +12,7 @@ from math import comb
 from typing import TYPE_CHECKING, ClassVar
 
 from core.metrics.intervals import rate
-from core.probes import leaks
+from core.probes import leak_rule
 from core.probes.base import Finding, Probe
 from core.settings import setting
 
@@ -43,7 +43,7 @@ class Sampling(Probe):
         """Sample, and estimate leak@n for every n up to the number of samples."""
         prompts = context.fitting([context.prompt(example, "sampled") for example in context.sample(self.questions)])
         answers = context.answers(prompts, temperature=self.temperature, samples=self.samples)
-        counts = {voice: [sum(hits) for hits in each] for voice, each in leaks.hits(prompts, answers).items()}
+        counts = {voice: [sum(hits) for hits in each] for voice, each in leak_rule.hits(prompts, answers).items()}
         curve = {
             voice: [
                 {"n": n, **rate([leak_at(self.samples, count, n) for count in each])} for n in range(1, self.samples + 1)
@@ -51,7 +51,7 @@ class Sampling(Probe):
             for voice, each in counts.items()
         }
         names = [one.example.id for one in prompts]
-        return leaks.finding(
+        return leak_rule.finding(
             context,
             prompts,
             answers,

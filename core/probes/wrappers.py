@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from core.probes import leaks, prompt_forms
+from core.probes import leak_rule, prompt_forms
 from core.probes.base import Finding, Probe
 from core.settings import setting
 from core.util.errors import unknown
@@ -46,7 +46,7 @@ class Wrappers(Probe):
         """Ask in every form."""
         chosen = self._chosen()
         prompts, left_out = prompt_forms.prompts(context, chosen, context.sample(self.questions))
-        return leaks.finding(
+        return leak_rule.finding(
             context,
             prompts,
             context.answers(prompts),

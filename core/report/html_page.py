@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from core.report import sentences, slides
+from core.report import report_sentences, slides
 from core.report.assets import FONTS, PLOTLY, font
 from core.runs.voices import VOICE_NAMES
 from core.util.errors import UserError
@@ -47,10 +47,10 @@ def render(data: Mapping[str, Any]) -> str:
             .get_template("report.html")
             .render(
                 data=data,
-                short=sentences.short(data),
-                leaks=sentences.leaks(data),
-                changed=sentences.changed(data),
-                words=sentences,
+                short=report_sentences.short(data),
+                leaks=report_sentences.leaks(data),
+                changed=report_sentences.changed(data),
+                words=report_sentences,
                 voices=VOICE_NAMES,
                 slides=slides.content(data),
                 picture=slides.drawing(data["picture"]),

@@ -14,7 +14,7 @@ from core.report.export_model import RESULT, card_json, check_target
 from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
-from core.util import failures, files
+from core.util import failure_sentences, files
 from core.util.progress import Reporter
 
 
@@ -47,7 +47,7 @@ def write_merged(run: Run, target: Path, folder: Path | None = None, report: Rep
         (partial / "README.md").write_text(readme, encoding="utf-8")
         partial.rename(target)
     except OSError as error:
-        raise failures.disk_error(target, error) from error
+        raise failure_sentences.disk_error(target, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

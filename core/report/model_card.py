@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.report import report_data, sentences
+from core.report import report_data, report_sentences
 from core.runs.store import Run
 from core.runs.voices import VOICE_NAMES
 
@@ -48,7 +48,7 @@ def model_card(run: Run, folder: Path | None = None) -> dict[str, Any]:
             for p in data["probes"]
         ],
         "controls": data["controls"],
-        "limits": [{"state": r.state, "text": r.text} for r in sentences.leaks(data)],
+        "limits": [{"state": r.state, "text": r.text} for r in report_sentences.leaks(data)],
         "again": data["manifest"]["again"],
         "config": data["manifest"]["config"],
     }

@@ -16,14 +16,14 @@ from typing import Any
 from core import probes
 from core.config import command, own_methods
 from core.config.run_config import RunConfig, from_json
-from core.data import widen
+from core.data import widened_questions
 from core.methods import METHODS
 from core.methods.own import OwnMethod
 from core.metrics import membership, own_verdicts, verdicts
 from core.probes import PROBES
 from core.report import numbers, redaction
 from core.report.assets import maker
-from core.report.heatmap import picture, significant
+from core.report.cell_matrices import picture, significant
 from core.runs import labels, store
 from core.runs.scores import Scores
 from core.runs.store import Run
@@ -317,8 +317,8 @@ def _manifest(run: Run, config: RunConfig) -> Data:
 
 
 def _widened(run: Run) -> str:
-    account = widen.told(run)
-    return widen.in_words(account) if account else ""
+    account = widened_questions.told(run)
+    return widened_questions.in_words(account) if account else ""
 
 
 def _missing(data: Mapping[str, Any], status: Mapping[str, Any]) -> list[str]:

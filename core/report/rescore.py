@@ -22,7 +22,7 @@ from core.jobs.lifecycle import WANTED
 from core.jobs.status_log import Log
 from core.models.likelihood import score
 from core.models.tokens import encode_all
-from core.pipeline.finished import open_finished
+from core.pipeline.finished_run import open_finished
 from core.pipeline.voices import adapter_of
 from core.report.verify_model import CHECKS, NOTHING
 from core.report.verify_run import MATCH, MISMATCH, SKIPPED, Check

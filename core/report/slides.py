@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.report import sentences
+from core.report import report_sentences
 
 LEVELS = 9
 """shades of a cell, by its divergence"""
@@ -63,17 +63,17 @@ def content(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "questions": sum(row["questions"] for row in forgets),
         "about": about,
-        "named": sentences.listed(about, 6),
+        "named": report_sentences.listed(about, 6),
         "kept_questions": sum(row["questions"] for row in data["scopes"] if row["scope"] == "retention"),
         "where": _where(data["picture"]),
         "asked": asked(data),
         "kept": kept,
         "kept_counts": [
-            (sentences.SPLITS[split], *sentences.counted(data, "retention", split, "kept"))
-            for split in sentences.splits(data, "retention")
+            (report_sentences.SPLITS[split], *report_sentences.counted(data, "retention", split, "kept"))
+            for split in report_sentences.splits(data, "retention")
         ],
-        "leaks": sentences.leaks(data)[:SHOWN_REMARKS],
-        "remarks": len(sentences.leaks(data)),
+        "leaks": report_sentences.leaks(data)[:SHOWN_REMARKS],
+        "remarks": len(report_sentences.leaks(data)),
     }
 
 
@@ -82,7 +82,7 @@ def asked(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     examples: Sequence[dict[str, Any]] = (data["answers"] or {}).get("examples", ())
     by_scope: list[list[dict[str, Any]]] = []
     for scope, most in QUESTIONS.items():
-        split = next(iter(sentences.splits(data, scope)), "")
+        split = next(iter(report_sentences.splits(data, scope)), "")
         mine = [e for e in examples if (e["scope"], e["split"]) == (scope, split)]
         by_scope.append([mine[i * len(mine) // most] for i in range(min(most, len(mine)))] if len(mine) > most else mine)
     forget, keep = by_scope

@@ -24,7 +24,7 @@ from typing import IO, Any
 from core.runs import archive_check, labels, store, trash
 from core.runs.archive_check import refused
 from core.runs.store import Run
-from core.util import access, failures
+from core.util import access, failure_sentences
 from core.util import files as files_
 from core.util.errors import UserError
 
@@ -61,7 +61,7 @@ def export(runs: Sequence[Run], target: Path) -> Path:
             write(runs, file)
         os.replace(temporary, target)
     except OSError as error:
-        raise failures.disk_error(target, error) from error
+        raise failure_sentences.disk_error(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
     return target
@@ -154,7 +154,7 @@ def import_(source: Path | IO[bytes], folder: Path, called: str = "") -> list[Ru
     except FileNotFoundError as error:
         raise UserError(f"The file {error.filename} does not exist.", "Give the path of an exported run.") from None
     except OSError as error:
-        raise failures.disk_error(folder, error) from error
+        raise failure_sentences.disk_error(folder, error) from error
 
 
 def _opened(source: Path | IO[bytes]) -> zipfile.ZipFile:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from core.runs import layout, store, trash
 from core.runs.store import Run
-from core.util import access, failures
+from core.util import access, failure_sentences
 from core.util.safe_read import mapping
 
 RUNS, CACHE, NOTES, UPLOADS = "runs", "cache", "notes", "uploads"
@@ -89,7 +89,7 @@ def clean(part: str, folder: Path) -> int:
         else:
             raise ValueError(f"no part to clean: {part}")
     except OSError as error:
-        raise failures.disk_error(folder, error) from error
+        raise failure_sentences.disk_error(folder, error) from error
     return max(0, before.total - use(folder).total)
 
 

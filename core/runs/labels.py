@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.runs.store import Run
-from core.util import access, failures, files
+from core.util import access, failure_sentences, files
 from core.util.errors import UserError
 
 FORMAT = 1
@@ -75,5 +75,5 @@ def change(run: Run, **values: Any) -> Label:
             label = from_json({**dataclasses.asdict(wanted), "tags": list(wanted.tags)})
             files.write_json(run.path / FILE, {"format": FORMAT, **dataclasses.asdict(label)})
     except OSError as error:
-        raise failures.disk_error(run.path / FILE, error) from error
+        raise failure_sentences.disk_error(run.path / FILE, error) from error
     return label

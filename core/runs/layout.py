@@ -40,10 +40,10 @@ class JobKind:
 KINDS: dict[str, JobKind] = {
     "run": JobKind("core.jobs.launch:work", results=True),
     "sweep": JobKind("core.jobs.sweep_worker:work", ".sweeps", "sweep", takes_turns=True, results=True),
-    "reference": JobKind("core.jobs.work:reference", ".references", "reference of"),
-    "probes": JobKind("core.jobs.work:probes", ".probes", "leak probes of"),
-    "harness": JobKind("core.jobs.work:harness", ".harness", "lm-evaluation-harness on"),
-    "estimate": JobKind("core.jobs.work:estimate", ".plans", "estimate for", process="estimate"),
+    "reference": JobKind("core.jobs.job_functions:reference", ".references", "reference of"),
+    "probes": JobKind("core.jobs.job_functions:probes", ".probes", "leak probes of"),
+    "harness": JobKind("core.jobs.job_functions:harness", ".harness", "lm-evaluation-harness on"),
+    "estimate": JobKind("core.jobs.job_functions:estimate", ".plans", "estimate for", process="estimate"),
     "rescore": JobKind("core.report.rescore:work", ".rescores", "verification of"),
     "export": JobKind("core.report.merged_model:work", ".exports", "merged model of"),
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.util import access
 from core.util.errors import UserError
-from core.util.failures import disk_error
+from core.util.failure_sentences import disk_error
 
 if TYPE_CHECKING:
     from core.runs.store import Run

@@ -10,7 +10,7 @@ from pathlib import Path
 from core.config.run_config import FORMAT
 from core.runs import locks, store
 from core.runs.store import Run
-from core.util import access, failures, files
+from core.util import access, failure_sentences, files
 from core.util.errors import UserError
 
 LONGEST = 60
@@ -68,7 +68,7 @@ def _changing(run: Run) -> Iterator[dict[str, list[str]]]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise failures.disk_error(path, error) from error
+            raise failure_sentences.disk_error(path, error) from error
     with locks.alone(Run(path.parent), ".regions.lock", PATIENCE):
         known = load(run)
         yield known

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.runs import locks
 from core.runs.store import Run, bundled_runs
-from core.util.failures import disk_error as disk_error
+from core.util.failure_sentences import disk_error as disk_error
 
 SHIPPED = {
     "teach": ("before/adapter_config.json", "before/adapter_model.safetensors", "teach.json"),

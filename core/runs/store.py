@@ -20,7 +20,7 @@ from core.config.run_config import FORMAT, RunConfig, from_json
 from core.runs import liveness
 from core.util import access, paths, safe_read
 from core.util.errors import UserError, unknown
-from core.util.failures import disk_error as disk_error
+from core.util.failure_sentences import disk_error as disk_error
 from core.util.files import write_json
 
 if TYPE_CHECKING:

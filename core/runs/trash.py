@@ -16,7 +16,7 @@ from pathlib import Path
 from core.runs import layout, locks, store
 from core.runs.layout import TRASH
 from core.runs.store import Run
-from core.util import access, failures
+from core.util import access, failure_sentences
 from core.util.errors import UserError
 
 GOING = ".going-"
@@ -65,7 +65,7 @@ def delete(run: Run) -> Deleted:
             place.mkdir(exist_ok=True)
             os.rename(run.path, target)
     except OSError as error:
-        raise failures.disk_error(run.path, error) from error
+        raise failure_sentences.disk_error(run.path, error) from error
     return Deleted(target)
 
 
@@ -90,7 +90,7 @@ def restore(item: Deleted) -> Run:
             f"The run {item.id} is not in the trash any more.", "It was taken back or deleted for good."
         ) from None
     except OSError as error:
-        raise failures.disk_error(target, error) from error
+        raise failure_sentences.disk_error(target, error) from error
     return Run(target)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.serve.client import place, receive, send
-from core.util import failures, logs, process
+from core.util import failure_sentences, logs, process
 from core.util.errors import UserError, plain
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Server:
         except (BrokenPipeError, ConnectionResetError):
             raise
         except Exception as error:  # a crash costs one sentence on the page; the log has the rest
-            if known := failures.explained(error, place()):
+            if known := failure_sentences.explained(error, place()):
                 LOG.error("%s", known)
                 _tell(connection, known.what, known.fix)
                 return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.util.failures import disk_error as disk_error
+from core.util.failure_sentences import disk_error as disk_error
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ import streamlit as st
 from core.runs.store import Run
 from dashboard.compare import question
 from dashboard.text import md, shorten
-from dashboard.widgets import answer_downloads, exchange
-from dashboard.widgets.exchange import Exchange
+from dashboard.widgets import answer_downloads, question_and_answers
+from dashboard.widgets.question_and_answers import Exchange
 
 SHOWN = 12
 """entries listed at first"""
@@ -23,7 +23,7 @@ def note_seen(asked: Exchange) -> None:
     seen: list[Exchange] = st.session_state.setdefault("history", [])
     if asked.question == question.current() and not any(entry is asked for entry in seen):
         seen.insert(0, asked)
-        del seen[exchange.MOST :]
+        del seen[question_and_answers.MOST :]
 
 
 def toggle_star(asked: Exchange) -> None:
@@ -72,7 +72,7 @@ def line(entry: Exchange, number: int) -> None:
             args=(entry,),
             help="Show this question again",
         )
-        st.caption(" · ".join([md(entry.run), *(md(exchange.label(v)) for v in entry.answers)]), width="content")
+        st.caption(" · ".join([md(entry.run), *(md(question_and_answers.label(v)) for v in entry.answers)]), width="content")
         with st.popover("note ●" if entry.note else "note", type="tertiary", key=f"pop.{number}"):
             text = st.text_area("Note", entry.note, key=f"note.{id(entry)}", max_chars=LONGEST_NOTE)
             entry.note = (text or "")[:LONGEST_NOTE]

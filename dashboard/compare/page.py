@@ -11,18 +11,18 @@ from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
-from dashboard.compare import history, many_at_once, panes, strength, tokens, what_holds_it
+from dashboard.compare import cells_put_back, history, many_questions, panes, strength, token_probabilities
 from dashboard.compare import question as prompting
 from dashboard.text import md
-from dashboard.widgets import current_run, exchange, headline_scores, look
-from dashboard.widgets.exchange import Exchange
+from dashboard.widgets import current_run, headline_scores, page_style, question_and_answers
+from dashboard.widgets.question_and_answers import Exchange
 from dashboard.widgets.scope_names import SCOPES, SPLITS
 
 TABS = {
-    "Tokens": tokens.show,
+    "Tokens": token_probabilities.show,
     "Strength": strength.show,
-    "What holds it": what_holds_it.show,
-    "Many at once": many_at_once.show,
+    "What holds it": cells_put_back.show,
+    "Many at once": many_questions.show,
     "History": history.show,
 }
 
@@ -37,14 +37,14 @@ def page() -> None:
     # Before the answers, which take their time: until then the scores of another run would stand here.
     st.subheader("This run's scores")
     headline_scores.row(run)
-    with main, look.complaints():
+    with main, page_style.complaints():
         compare(run)
     warm(run)
 
 
 def compare(run: Run) -> None:
     """Show question, answers, and what lies behind them; whatever has to be computed is computed last, into its place."""
-    rows, own = current_run.answers(run), exchange.decoding_of(run.config())
+    rows, own = current_run.answers(run), question_and_answers.decoding_of(run.config())
     if not rows and not answers_itself(run):
         waiting(run)
         return
@@ -57,8 +57,8 @@ def compare(run: Run) -> None:
     if not question:
         st.caption("Type a question above. Both models answer it, side by side.")
         return
-    asked = exchange.open_exchange(run, question, decoding, own, rows)
-    exchange.fill(asked, run, voices)
+    asked = question_and_answers.open_exchange(run, question, decoding, own, rows)
+    question_and_answers.fill(asked, run, voices)
     with answers:
         note = heading(asked, voices)
         places = panes.show(asked, run, voices, marks)
@@ -140,11 +140,11 @@ def truth(asked: Exchange) -> None:
         "True answer, if you know it",
         key="truth",
         bind="query-params",
-        max_chars=exchange.LONGEST_QUESTION,
+        max_chars=question_and_answers.LONGEST_QUESTION,
         help="With it the page can show how probable it is in each model, word by word.",
     )
     if (given or "").strip() != asked.truth:
-        asked.truth = (given or "").strip()[: exchange.LONGEST_QUESTION]
+        asked.truth = (given or "").strip()[: question_and_answers.LONGEST_QUESTION]
         asked.scores, asked.holds, asked.dial = {}, {}, {}
 
 
@@ -172,7 +172,7 @@ def warm(run: Run) -> None:
     if current_run.busy():
         return
     st.session_state["warmed"] = (run.id, time.monotonic())
-    with look.complaints():
+    with page_style.complaints():
         client.warm(run)
 
 

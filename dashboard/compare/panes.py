@@ -17,8 +17,8 @@ from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
 from dashboard.text import duration, marked, match_style, md
-from dashboard.widgets import look
-from dashboard.widgets.exchange import Answer, Exchange, kind, label, take
+from dashboard.widgets import page_style
+from dashboard.widgets.question_and_answers import Answer, Exchange, kind, label, take
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -44,7 +44,7 @@ def show(exchange: Exchange, run: Run, voices: Sequence[str], marks: str) -> dic
         with column:
             places[voice] = box(exchange, run, voice, marks)
     if any(exchange.error):
-        look.complain(UserError(*exchange.error))
+        page_style.complain(UserError(*exchange.error))
     return places
 
 
@@ -52,7 +52,7 @@ def box(exchange: Exchange, run: Run, voice: str, marks: str) -> DeltaGenerator:
     """Show one pane with its facts; return the place of its answer."""
     with st.container(border=True, height="stretch"):
         place: DeltaGenerator = st.empty()
-        place.html(pane(exchange, voice, look.palette(), marks))
+        place.html(pane(exchange, voice, page_style.palette(), marks))
         facts(exchange, voice, run)
     return place
 
@@ -142,7 +142,7 @@ def same_weights(exchange: Exchange, voices: Sequence[str]) -> None:
 
 def ask(run: Run, exchange: Exchange, places: Mapping[str, DeltaGenerator], note: DeltaGenerator) -> None:
     """Let voices answer into their places. Whatever interrupts this script closes the line, which ends the work."""
-    voices, palette, sent = list(places), look.palette(), time.monotonic()
+    voices, palette, sent = list(places), page_style.palette(), time.monotonic()
     exchange.again(voices)
     try:
         askable.askable(run)

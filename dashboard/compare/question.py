@@ -14,7 +14,7 @@ from core.runs.voices import parse
 from core.util.errors import UserError
 from dashboard.text import shorten
 from dashboard.widgets import current_run
-from dashboard.widgets.exchange import LONGEST_QUESTION, Decoding, label
+from dashboard.widgets.question_and_answers import LONGEST_QUESTION, Decoding, label
 from dashboard.widgets.scope_names import SCOPES, SPLITS
 
 BLENDS = (25, 50, 75, 125, 150)

@@ -13,12 +13,12 @@ from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
-from dashboard.charts import dial as charts
+from dashboard.charts import strength_dial as charts
 from dashboard.charts import tokens as token_charts
-from dashboard.compare import panes, tokens
+from dashboard.compare import panes, token_probabilities
 from dashboard.text import duration
-from dashboard.widgets import look
-from dashboard.widgets.exchange import Exchange
+from dashboard.widgets import page_style
+from dashboard.widgets.question_and_answers import Exchange
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -49,7 +49,7 @@ def chance(run: Run, asked: Exchange, voice: str, work: Work) -> None:
     """Say how probable the true answer is for a blend, measured after it has answered."""
     if asked.truth and asked.finished(voice):
         if voice not in asked.scores:
-            work.append(lambda: tokens.score(run, asked, [voice]))
+            work.append(lambda: token_probabilities.score(run, asked, [voice]))
         elif asked.scores[voice]:
             total = sum(token["logprob"] for token in asked.scores[voice])
             each = token_charts.percent(math.exp(total / len(asked.scores[voice])))
@@ -93,7 +93,7 @@ def along(run: Run, asked: Exchange, percent: int, work: Work) -> None:
 
 def draw(run: Run, rows: list[dict[str, Any]], percent: int, sample: dict[str, Any]) -> None:
     """Draw what was measured."""
-    palette = look.palette()
+    palette = page_style.palette()
     told = "; ".join(f"{r['strength']:g} %: unlearn {r['unlearn']:.0f}, retention {r['retention']:.0f}" for r in rows)
     file = "none: computed now from the adapters before and after, interpolated"
     success = "100 − answer-token accuracy on the unlearn scope; the accuracy on the retention scope"
@@ -101,21 +101,21 @@ def draw(run: Run, rows: list[dict[str, Any]], percent: int, sample: dict[str, A
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Success of both scopes**")
-        look.chart(
+        page_style.chart(
             charts.scopes(rows, percent, palette),
             f"Unlearn and retention success in percent by strength. {told}",
             "dial_scopes",
-            facts=look.where(run, "unlearn", file, success, size),
+            facts=page_style.where(run, "unlearn", file, success, size),
         )
     if any(row.get("logprob") is not None for row in rows):
         with right:
             st.markdown("**The true answer of this question**")
             values = "; ".join(f"{row['strength']:g} %: {row['logprob']:.1f}" for row in rows if row["logprob"] is not None)
-            look.chart(
+            page_style.chart(
                 charts.truth(rows, percent, palette),
                 f"Log-probability of the true answer by strength. {values}",
                 "dial_truth",
-                facts=look.where(run, "unlearn", file, "log p(true answer), in nats", "this question"),
+                facts=page_style.where(run, "unlearn", file, "log p(true answer), in nats", "this question"),
             )
 
 
@@ -139,6 +139,6 @@ def measure(run: Run, asked: Exchange, place: DeltaGenerator) -> None:
                 else:
                     bar.progress(len(asked.dial["rows"]) / len(client.STRENGTHS))
     except UserError as error:
-        look.complain(error)
+        page_style.complain(error)
         return
     st.rerun()

@@ -19,7 +19,7 @@ from dashboard.evidence import number_table
 from dashboard.evidence.number_table import Cell, Column, Row, Table
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import number
-from dashboard.widgets import current_run, headline_scores, look
+from dashboard.widgets import current_run, headline_scores, page_style
 from dashboard.widgets.scope_names import SCORE_SPLITS
 
 WAY_ON = "A new run measures them where the setting “extras” of its last stage is on, as it is at first."
@@ -30,10 +30,10 @@ def show(current: Measured, split: str) -> None:
     """Show the table and offer the file."""
     found = table(current.scores, split)
     st.markdown(in_words(found))
-    st.html(number_table.markup(found, look.palette()))
+    st.html(number_table.markup(found, page_style.palette()))
     with st.container(horizontal=True, vertical_alignment="center"):
         headline_scores.where_from(
-            look.where(current.run, "evaluate", "metrics.json", "each metric's own formula: python -m core metrics"),
+            page_style.where(current.run, "evaluate", "metrics.json", "each metric's own formula: python -m core metrics"),
             "metrics_from",
         )
         st.download_button(

@@ -15,7 +15,7 @@ from dashboard.charts.base import SCOPE_NAMES
 from dashboard.charts.subjects import Subject
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import md, shorten
-from dashboard.widgets import address, current_run, look
+from dashboard.widgets import address, current_run, page_style
 from dashboard.widgets.scope_names import IN_WORDS
 
 ORDERS = ("Least forgotten", "Most lost", "Name")
@@ -58,13 +58,13 @@ def show(current: Measured, split: str) -> None:
     address.keep("subject", name if name != names[0] else "")
     every = len(found) > FEW and st.toggle(f"Show all {len(found)}", key="all_subjects", bind="query-params")
     shown = found if every else found[:FEW]
-    look.chart(
-        chart.subjects(shown, name, look.palette()),
+    page_style.chart(
+        chart.subjects(shown, name, page_style.palette()),
         f"Accuracy before and after by subject. {in_words(found)}",
         "subjects",
         on_click=lambda who: _choose(who, names),
         columns=columns(found),
-        facts=look.where(current.run, "evaluate", "metrics.json and answers.jsonl", FORMULA, IN_WORDS[split]),
+        facts=page_style.where(current.run, "evaluate", "metrics.json and answers.jsonl", FORMULA, IN_WORDS[split]),
     )
     questions(current.run, [row for row in rows if subject_of(row) == name], accuracy)
 

@@ -12,7 +12,7 @@ from dashboard.evidence import number_table, published
 from dashboard.evidence.number_table import Cell, Column, Row, Table
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import duration, md
-from dashboard.widgets import headline_scores, look
+from dashboard.widgets import headline_scores, page_style
 
 COLUMNS = (
     Column("Steps", "Optimizer steps that were made"),
@@ -53,9 +53,9 @@ def show(chosen: Sequence[Measured]) -> None:
     """Show the table."""
     costs = [of(run) for run in chosen]
     st.markdown(md(in_words(chosen, costs)))
-    st.html(number_table.markup(table(chosen, costs), look.palette()))
+    st.html(number_table.markup(table(chosen, costs), page_style.palette()))
     headline_scores.where_from(
-        look.where(
+        page_style.where(
             chosen[0].run,
             "unlearn",
             "unlearn.json, manifest.json",

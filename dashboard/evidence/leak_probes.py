@@ -20,7 +20,7 @@ from core.util.safe_read import mapping, number
 from dashboard.charts import probes as chart
 from dashboard.evidence import probe_finding
 from dashboard.text import duration, md
-from dashboard.widgets import address, cancel_button, current_run, look, verdict_rows
+from dashboard.widgets import address, cancel_button, current_run, page_style, verdict_rows
 
 EVERY = 1.0
 """Seconds between two looks while probes are made."""
@@ -116,8 +116,8 @@ def pictures(
         f"{row.name}: " + ", ".join(f"{chart.VOICES[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows
     )
     st.caption(caption)
-    look.chart(
-        chart.rates(rows, look.palette()),
+    page_style.chart(
+        chart.rates(rows, page_style.palette()),
         f"Rates of {len(rows)} probes with 95 % intervals. {told}",
         key,
         facts=[
@@ -179,7 +179,7 @@ def offer(run: Run, found: Mapping[str, Any]) -> None:
         disabled=not wanted,
         help="A run is at work: the probes wait until the device is free." if busy else None,
     ):
-        with look.complaints():
+        with page_style.complaints():
             job.start(run, wanted)
             st.rerun()
 
@@ -225,7 +225,7 @@ def ended(run: Run) -> None:
     """Say how the last work on probes ended, unless all was well."""
     status = layout.place("probes", run).status()
     if status.get("state") == "failed":
-        look.complain(
+        page_style.complain(
             UserError(
                 str(status.get("error") or "The probes failed."),
                 str(status.get("fix") or "Start them again: what was found is kept."),

@@ -13,7 +13,7 @@ from core.metrics import own_verdicts
 from core.metrics.verdict_rules import MEANING, OF_SCOPE
 from core.runs.store import Run
 from dashboard.text import marked, match_style, md
-from dashboard.widgets import look, verdict_rows
+from dashboard.widgets import page_style, verdict_rows
 from dashboard.widgets.scope_names import SCOPES, SPLITS
 from dashboard.widgets.verdict_rows import VOICES
 
@@ -35,7 +35,7 @@ def show(run: Run, row: Mapping[str, Any]) -> None:
         if part
     )
     st.caption(md(where))
-    st.html(answers(row, look.palette()))
+    st.html(answers(row, page_style.palette()))
     verdict_rows.compare_link(run, str(row["question"]), "Open in Compare")
     own(run, row)
 
@@ -109,6 +109,6 @@ def own(run: Run, row: Mapping[str, Any]) -> None:
         )
         text = st.text_area("Note", note, key=f"own.note.{run.id}.{example}", max_chars=own_verdicts.LONGEST_NOTE, height=68)
         if st.form_submit_button("Save", icon=":material/save:"):
-            with look.complaints():
+            with page_style.complaints():
                 own_verdicts.give(run, example, "" if verdict == AS_RULED else str(verdict), text or "")
                 st.rerun()

@@ -14,7 +14,7 @@ from core.metrics.verdict_rules import MeasuredAnswer
 from core.runs.store import Run
 from dashboard.evidence import one_example
 from dashboard.text import md, shorten
-from dashboard.widgets import address, look, verdict_rows
+from dashboard.widgets import address, page_style, verdict_rows
 from dashboard.widgets.scope_names import SCOPES
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def examples(run: Run, rows: pd.DataFrame, scope: str, title: str) -> None:
         return
     st.markdown(f"#### {title} :gray[· {len(rows)}]")
     every = len(rows) > FEW and st.toggle(f"Show all {len(rows)}", key=f"every.{scope}")
-    palette = look.palette()
+    palette = page_style.palette()
     for row in verdict_rows.records(rows if every else rows.head(FEW)):
         with st.container(border=True, gap="small"):
             verdict_rows.compare_link(run, str(row["question"]), f"**{md(shorten(str(row['question']), 140))}**")

@@ -16,8 +16,8 @@ from core.runs import askable
 from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard.text import md, shorten
-from dashboard.widgets import answer_downloads, ask_many, current_run, exchange, verdict_rows
-from dashboard.widgets.exchange import Exchange, label
+from dashboard.widgets import answer_downloads, ask_many, current_run, question_and_answers, verdict_rows
+from dashboard.widgets.question_and_answers import Exchange, label
 
 VOICES = ("before", "after")
 SAYS = {"leaked": "says it", "degenerate": "noise", "refused": "refuses", "forgotten": "does not say it"}
@@ -51,7 +51,7 @@ def show(run: Run) -> None:
     if pressed and not lines:
         place.caption("There is no question yet.")
     elif pressed:
-        own = exchange.decoding_of(run.config())
+        own = question_and_answers.decoding_of(run.config())
         asked = Exchange("", run.id, own, own)
         voices = [*VOICES, *(["never"] if never else [])]
         work.append(lambda: ask_many.ask(run, asked, lines, voices, place))

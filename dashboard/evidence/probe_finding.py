@@ -21,7 +21,7 @@ from core.util.errors import UserError
 from core.util.safe_read import mapping, number
 from dashboard.charts import probes as chart
 from dashboard.text import duration, md, shorten
-from dashboard.widgets import current_run, look, verdict_rows
+from dashboard.widgets import current_run, page_style, verdict_rows
 
 Where = Sequence[tuple[str, str]]
 LENS = (
@@ -97,8 +97,8 @@ def forms(name: str, found: Mapping[str, Any], source: Where) -> None:
         return
     rows.sort(key=lambda row: -row.values.get("after", (0.0, 0.0, 0.0))[0])
     told = "; ".join(f"{row.name} {row.values['after'][0]:.0f} %" for row in rows if "after" in row.values)
-    look.chart(
-        chart.rates(rows, look.palette()),
+    page_style.chart(
+        chart.rates(rows, page_style.palette()),
         f"Rates by way of asking, after unlearning: {told}",
         f"probe_forms_{name}",
         facts=source,
@@ -134,7 +134,9 @@ def curves(name: str, curve: Any, source: Where) -> None:
         told = "; ".join(
             f"{chart.VOICES.get(line.voice, line.voice)} from {line.y[0]:.0f} to {line.y[-1]:.0f}" for line in found
         )
-        look.chart(chart.curves(found, x, y, look.palette()), f"{y} over {x}: {told}", f"probe_curve_{name}", facts=source)
+        page_style.chart(
+            chart.curves(found, x, y, page_style.palette()), f"{y} over {x}: {told}", f"probe_curve_{name}", facts=source
+        )
 
 
 def membership(detail: Mapping[str, Any], scores: Mapping[str, Any], source: Where) -> None:
@@ -184,8 +186,8 @@ def membership(detail: Mapping[str, Any], scores: Mapping[str, Any], source: Whe
         f"Above it are **{hit:.0f} %** of the questions to be forgotten and **{wrong:.0f} %** of those that were "
         f"never taught. {auc(detail, str(voice), str(attack))}"
     )
-    look.chart(
-        chart.groups(member, other, at, f"{ATTACKS[str(attack)]} score", look.palette()),
+    page_style.chart(
+        chart.groups(member, other, at, f"{ATTACKS[str(attack)]} score", page_style.palette()),
         f"{hit:.0f} % of the forgotten and {wrong:.0f} % of the never-taught questions lie above the threshold",
         "probe_groups",
         facts=source,
@@ -235,7 +237,7 @@ def layers(run: Run, detail: Mapping[str, Any], source: Where) -> None:
             help="This one was not recorded: the model reads it now, in a second or two.",
         )
     ):
-        with look.complaints():
+        with page_style.complaints():
             kept[key] = ask(run, str(rows[name]["question"]), str(rows[name]["truth"]))
     found = made.get(name) or kept.get(key)
     if found:
@@ -292,8 +294,8 @@ def pictures(found: Mapping[str, Any], source: Where) -> None:
                 f"{name}: probability of each true token by layer, in percent; at the last layer "
                 f"{sum(values[-1]) / len(values[-1]):.0f} on average"
             )
-            look.chart(
-                chart.layers(values, tokens, look.palette(), difference=signed),
+            page_style.chart(
+                chart.layers(values, tokens, page_style.palette(), difference=signed),
                 told,
                 f"lens_{name.split()[0].lower()}{'_moved' if signed else ''}",
                 facts=source,

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.runs.store import Run
 from dashboard.evidence import examples, leak_probes, one_subject, own_questions, verdict_rules
-from dashboard.widgets import current_run, look, verdict_rows
+from dashboard.widgets import current_run, page_style, verdict_rows
 
 JUDGED = ("Every example", "One subject", "Rules")  # these need recorded answers
 TABS: dict[str, Callable[[Run], None]] = {
@@ -28,7 +28,7 @@ def page() -> None:
     st.title("What still comes out")
     for tab, name in zip(st.tabs(list(TABS), key="probe", on_change="rerun", bind="query-params"), TABS, strict=True):
         if tab.open:
-            with tab, look.complaints():
+            with tab, page_style.complaints():
                 if name in JUDGED and "after" not in verdict_rows.gathered(run).answers:
                     examples.nothing(run)
                 else:

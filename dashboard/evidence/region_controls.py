@@ -11,7 +11,7 @@ from core.jobs import controls, lifecycle, sweep, sweep_estimate
 from core.jobs.sweep import Member, Sweep
 from core.runs import store
 from core.runs.store import Run
-from core.util import failures
+from core.util import failure_sentences
 from core.util.errors import UserError
 from core.util.safe_read import mapping, number
 from dashboard.charts import controls as chart
@@ -20,7 +20,7 @@ from dashboard.evidence import literature, number_table, runs_beside
 from dashboard.evidence.number_table import Cell, Column, Row, Table
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import md
-from dashboard.widgets import current_run, look
+from dashboard.widgets import current_run, page_style
 
 EVERY = 1.5
 """Seconds between two looks while they are at work."""
@@ -70,7 +70,7 @@ def offer(run: Run) -> None:
         return
     st.caption(md(cost(run, wanted)))
     if st.button("Run the controls", type="primary", icon=":material/science:", key="controls.start"):
-        with look.complaints():
+        with page_style.complaints():
             lifecycle.start("sweep", controls.create(run, store.runs_folder()).place)
             st.rerun()
 
@@ -111,12 +111,12 @@ def _look(current: Measured, made: Sweep, was_alive: bool) -> None:
             for name, voice in (("before", "before"), ("never taught", "never"))
             if (value := current.scores.average(voice, controls.SPLIT).value) is not None
         }
-        look.chart(
-            chart.controls(drawn, references, look.palette()),
+        page_style.chart(
+            chart.controls(drawn, references, page_style.palette()),
             found.sentence or "The run beside its controls",
             "controls",
             facts=[
-                *look.where(
+                *page_style.where(
                     current.run,
                     "evaluate",
                     "tokens.parquet of each run",
@@ -128,7 +128,7 @@ def _look(current: Measured, made: Sweep, was_alive: bool) -> None:
             ],
         )
     if found.rows:
-        st.html(number_table.markup(table(found.rows), look.palette()))
+        st.html(number_table.markup(table(found.rows), page_style.palette()))
     if not alive:
         after(made, found.rows, current.run)
 
@@ -158,7 +158,7 @@ def going_on(made: Sweep, state: Mapping[str, Any]) -> None:
 def ended(made: Sweep, state: Mapping[str, Any]) -> None:
     """Say how they ended, unless all is well."""
     if state["state"] == "failed":
-        look.complain(UserError(str(state["error"] or "The worker is gone."), "Go on below: what is done stays done."))
+        page_style.complain(UserError(str(state["error"] or "The worker is gone."), "Go on below: what is done stays done."))
     elif state["state"] == "cancelled":
         st.caption("They were cancelled. What is done stays done.")
 
@@ -172,7 +172,7 @@ def after(made: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> None:
             icon=":material/play_arrow:",
             key="controls.resume",
         ):
-            with look.complaints():
+            with page_style.complaints():
                 sweep.reopen(made)
                 lifecycle.start("sweep", made.place)
                 st.rerun()
@@ -188,11 +188,11 @@ def after(made: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> None:
 
 
 def _cancel(made: Sweep) -> None:
-    with look.complaints():
+    with page_style.complaints():
         try:
             sweep.cancel(made)
         except OSError as error:
-            raise failures.disk_error(made.path / "cancel", error) from error
+            raise failure_sentences.disk_error(made.path / "cancel", error) from error
 
 
 def points(rows: Sequence[Mapping[str, Any]]) -> list[Control]:

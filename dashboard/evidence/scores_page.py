@@ -25,7 +25,7 @@ from dashboard.evidence import (
 )
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import md
-from dashboard.widgets import current_run, documents, headline_scores, look, method_list, setting_differences
+from dashboard.widgets import current_run, documents, headline_scores, method_list, page_style, setting_differences
 from dashboard.widgets.scope_names import IN_WORDS, SCORE_SPLITS
 
 Chosen = Sequence[Measured]
@@ -52,7 +52,7 @@ def page() -> None:
         st.tabs(list(names()), key="part", on_change="rerun", bind="query-params"), names().values(), strict=True
     ):
         if tab.open:
-            with tab, look.complaints():
+            with tab, page_style.complaints():
                 show(chosen, split)
 
 
@@ -126,12 +126,15 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
 
 def table(chosen: Chosen, split: str, paper: str) -> None:
     """Show the paper's table."""
-    palette = look.palette()
+    palette = page_style.palette()
     found = scores_table.table(chosen, split, seed_means.rows(chosen, split, palette), paper, palette)
     st.html(number_table.markup(found, palette))
     with st.container(horizontal=True, vertical_alignment="center"):
         headline_scores.where_from(
-            [*look.where(chosen[0].run, "evaluate", "metrics.json", "", IN_WORDS[split]), *headline_scores.SOURCES.items()]
+            [
+                *page_style.where(chosen[0].run, "evaluate", "metrics.json", "", IN_WORDS[split]),
+                *headline_scores.SOURCES.items(),
+            ]
         )
         st.caption(
             "The stronger the shade, the better: forgetting is best where a never-taught model is, so without one "

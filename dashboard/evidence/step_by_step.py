@@ -12,10 +12,10 @@ from core.runs import askable, picked_step, store
 from core.runs.store import Run
 from core.util.safe_read import mapping, number
 from dashboard.charts import curves
-from dashboard.charts.stops import stops
+from dashboard.charts.stopping_points import stops
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import md
-from dashboard.widgets import current_run, look
+from dashboard.widgets import current_run, page_style
 
 FORMULA = "100 − accuracy on the unlearn scope, accuracy on the retention scope, on a fixed sample at every check"
 PEEKED = (
@@ -47,20 +47,22 @@ def show(current: Measured) -> None:
     sample = "dev" if result.get("split") == "dev" else "train"
     ignorance = never_taught(result)
     st.markdown(md(in_words(checks, chosen, kept, ignorance, sample)))
-    look.chart(
-        stops(checks, chosen, kept, ignorance, look.palette()),
+    page_style.chart(
+        stops(checks, chosen, kept, ignorance, page_style.palette()),
         f"Success on both scopes at {len(steps)} checks",
         "stops",
-        facts=look.where(run, "unlearn", "unlearn.json", FORMULA, f"a fixed sample of the {sample} questions"),
+        facts=page_style.where(run, "unlearn", "unlearn.json", FORMULA, f"a fixed sample of the {sample} questions"),
     )
     offer(run, chosen, kept, "val" if run.id in st.session_state.get(SEEN, ()) else sample)
     with st.expander("Loss at every step", icon=":material/show_chart:", key="losses.open", on_change="rerun") as box:
         if box.open:
-            look.chart(
-                curves.losses(curves.of_result(result), look.palette()),
+            page_style.chart(
+                curves.losses(curves.of_result(result), page_style.palette()),
                 "Loss on each part of the batch at each step",
                 "losses",
-                facts=look.where(run, "unlearn", "unlearn.json", "mean cross-entropy of the step's batch", "a batch a step"),
+                facts=page_style.where(
+                    run, "unlearn", "unlearn.json", "mean cross-entropy of the step's batch", "a batch a step"
+                ),
             )
 
 
@@ -141,7 +143,7 @@ def offer(run: Run, chosen: int, kept: int, split: str) -> None:
             st.caption(PEEKED)
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Make it a run", icon=":material/flag:", disabled=bool(reason), help=HELP):
-            with look.complaints():
+            with page_style.complaints():
                 made = lifecycle.submit(picked_step.config(run, chosen, split), store.runs_folder())
                 current_run.open_run(made.id)
                 st.session_state["next_tab"] = "This run"

@@ -17,7 +17,7 @@ from dashboard.charts.tradeoff import Point, Reference, Tradeoff
 from dashboard.evidence import published, runs_beside, score_words
 from dashboard.evidence.scores_table import Measured, grouped
 from dashboard.text import md
-from dashboard.widgets import current_run, look
+from dashboard.widgets import current_run, page_style
 from dashboard.widgets.scope_names import IN_WORDS
 
 ACROSS = ("Unlearn Success", "Never-knew score")
@@ -35,7 +35,7 @@ FORMULA = (
 def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
     """Show the scatter with its controls."""
     st.subheader("Forgetting against keeping")
-    palette = look.palette()
+    palette = page_style.palette()
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         across = st.segmented_control(
             "Across",
@@ -74,12 +74,12 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
         ignorance(chosen, split, across),
         front,
     )
-    look.chart(
+    page_style.chart(
         tradeoff.draw(what, palette),
         f"{across} against Retention Success. {said}",
         "tradeoff",
         on_click=partial(_open, [run.run.id for run in chosen]),
-        facts=look.where(chosen[0].run, "evaluate", "metrics.json of each run", FORMULA, IN_WORDS[split]),
+        facts=page_style.where(chosen[0].run, "evaluate", "metrics.json of each run", FORMULA, IN_WORDS[split]),
         columns=columns(found),
     )
     bars = "Bars are 95 % intervals over the questions. " if any(p.x_ends or p.y_ends for p in found) else ""

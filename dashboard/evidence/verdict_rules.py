@@ -13,7 +13,7 @@ from core.runs.store import Run
 from dashboard.evidence import number_table
 from dashboard.evidence.number_table import Cell, Column, Row, Table
 from dashboard.text import md, shorten
-from dashboard.widgets import look, verdict_rows
+from dashboard.widgets import page_style, verdict_rows
 from dashboard.widgets.scope_names import SCOPES
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def changed(frame: pd.DataFrame, default: pd.DataFrame, rules: Rules) -> None:
                 (Column("default"), Column("these"), Column("difference")),
                 rows,
             ),
-            look.palette(),
+            page_style.palette(),
         )
     )
     if rules == DEFAULT:
@@ -173,7 +173,7 @@ def agreement(frame: pd.DataFrame, given: dict[str, dict[str, str]]) -> None:
     total = int(found.to_numpy().sum())
     agreed = sum(int(found.loc[name, name]) for name in found.index if name in found.columns)
     st.markdown(f"On **{agreed} of {total}** of your examples ({100 * agreed / total:.0f} %).")
-    palette = look.palette()
+    palette = page_style.palette()
     rows = [
         Row(
             str(you),

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.metrics import verdicts
 from core.metrics.verdict_rules import MEANING, OF_SCOPE
-from dashboard.widgets import look
+from dashboard.widgets import page_style
 from dashboard.widgets.scope_names import SCOPES
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def show(found: verdicts.Counts) -> None:
             st.markdown(f"**{SCOPES[scope]}** :gray[· {of} questions, before → after with its 95 % interval]")
             with st.grid("auto", min_column_width=112, gap="small"):
                 for verdict in OF_SCOPE[scope]:
-                    tile(scope, verdict, found[scope][verdict], look.palette())
+                    tile(scope, verdict, found[scope][verdict], page_style.palette())
 
 
 def tile(scope: str, verdict: str, rates: dict[str, dict[str, float]], palette: Palette) -> None:

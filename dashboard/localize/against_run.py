@@ -15,7 +15,7 @@ from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard.charts import differences
 from dashboard.text import md
-from dashboard.widgets import address, current_run, look
+from dashboard.widgets import address, current_run, page_style
 from dashboard.widgets.plot import columns_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
     if theirs is None or not isinstance(recorded, dict):
         st.info("That run has no region yet.")
         return
-    with look.complaints():
+    with page_style.complaints():
         compare(run, table, region, other, theirs, recorded["tensors"])
     stability(run, table, region)
 
@@ -99,14 +99,14 @@ def compare(
         bind="query-params",
     )
     both = (region, their_region)
-    fig = differences.difference(first, second, kind, both, look.palette())
-    facts = look.where(
+    fig = differences.difference(first, second, kind, both, page_style.palette())
+    facts = page_style.where(
         run,
         "localize",
         "localization.parquet of both runs",
         "this − other; magnitudes as log10 of their ratio" if kind != "region" else "membership in both regions",
     )
-    look.chart(
+    page_style.chart(
         fig,
         f"Difference of {differences.KINDS[kind]} between this run and {other.id}",
         "difference_map",

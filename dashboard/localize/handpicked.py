@@ -13,7 +13,7 @@ from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard.localize import selection, selection_state
 from dashboard.text import md
-from dashboard.widgets import look
+from dashboard.widgets import page_style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,7 @@ def _save(run: Run, region: Sequence[str]) -> None:
         saved_regions.save(run, st.session_state["region_name"], region)
         st.toast(f"Saved “{md(st.session_state['region_name'])}”.", icon=":material/bookmark_added:")
     except UserError as error:
-        look.complain(error)
+        page_style.complain(error)
 
 
 def _drop(run: Run, name: str, tensors: list[str]) -> None:
@@ -116,7 +116,7 @@ def _drop(run: Run, name: str, tensors: list[str]) -> None:
         saved_regions.delete(run, name)
         st.session_state["dropped_region"] = (run.id, name, tensors)
     except UserError as error:
-        look.complain(error)
+        page_style.complain(error)
 
 
 def _restore(run: Run) -> None:
@@ -125,4 +125,4 @@ def _restore(run: Run) -> None:
         saved_regions.save(run, name, tensors)
         del st.session_state["dropped_region"]  # not before: it is kept where the name was taken meanwhile
     except UserError as error:
-        look.complain(error)
+        page_style.complain(error)

@@ -14,7 +14,7 @@ from dashboard.charts import cell as charts
 from dashboard.charts.heatmap import MEASURES
 from dashboard.localize import handpicked
 from dashboard.text import md, number, shorten
-from dashboard.widgets import current_run, look
+from dashboard.widgets import current_run, page_style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,8 +103,10 @@ def inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
         st.caption("This run recorded no details of its cells (detail.npz is missing).")
         return
     place = int(table.index[table["name"] == chosen][0])
-    found, palette = charts.take(detail, place), look.palette()
-    facts = look.where(run, "localize", "detail.npz", "gradients of both scopes towards random answers, element by element")
+    found, palette = charts.take(detail, place), page_style.palette()
+    facts = page_style.where(
+        run, "localize", "detail.npz", "gradients of both scopes towards random answers, element by element"
+    )
     views = {"Distribution": "", "Heads": "head", "Rows": "row", "Columns": "column"}
     if not len(found.heads.get("unlearn", ())):
         views.pop("Heads")
@@ -119,11 +121,11 @@ def inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
     )
     side = views.get(view, "")
     if not side:
-        look.chart(
+        page_style.chart(
             charts.histogram(found, palette), "Distribution of element gradients of both scopes", "histogram", facts=facts
         )
         return
-    look.chart(
+    page_style.chart(
         charts.profile(found, side, palette), f"Root mean square gradient of each {side}", f"profile_{side}", facts=facts
     )
 

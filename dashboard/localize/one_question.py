@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from dashboard.text import shorten
-from dashboard.widgets import current_run, look, verdict_rows
+from dashboard.widgets import current_run, page_style, verdict_rows
 
 if TYPE_CHECKING:
     from core.runs.store import Run
@@ -29,7 +29,7 @@ def show(run: Run) -> None:
         return
     taught = "taught, then unlearned" if (run.path / "teach.json").is_file() else "unlearned"
     with st.container(gap="xxsmall"):
-        st.html(markup(row, f"One of {len(asked)} questions that were {taught}", look.palette()))
+        st.html(markup(row, f"One of {len(asked)} questions that were {taught}", page_style.palette()))
         verdict_rows.compare_link(run, str(row.get("question", "")), "Compare the answers")
 
 

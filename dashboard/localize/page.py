@@ -20,8 +20,8 @@ from dashboard.charts import separability as separability_
 from dashboard.charts.scatter import scatter
 from dashboard.localize import (
     against_run,
-    explorer,
     handpicked,
+    heatmap_explorer,
     one_cell,
     one_question,
     selection,
@@ -31,7 +31,7 @@ from dashboard.localize import (
 from dashboard.localize.selection import Selection
 from dashboard.localize.selection_state import Control, slot
 from dashboard.text import duration, md, number
-from dashboard.widgets import audit, current_run, look
+from dashboard.widgets import audit, current_run, page_style
 from dashboard.widgets.plot import columns_of
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def not_yet(run: Run) -> None:
 
 def select(chosen: Selection, table: pd.DataFrame) -> list[str]:
     """Apply the selection; an impossible one selects nothing."""
-    with look.complaints():
+    with page_style.complaints():
         return chosen.select(table)
     return []
 
@@ -171,15 +171,15 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
         measure,
         region,
         one_cell.chosen_cell(table, region),
-        look.palette(),
+        page_style.palette(),
         join=join,
         ruler=heatmap_.Ruler(not linear, intensity),
         separability=found,
     )
     shown = cells_.joined(table) if join else table
     layers = cells_.layout(shown).layers
-    explorer.heat(
-        explorer.Picture(
+    heatmap_explorer.heat(
+        heatmap_explorer.Picture(
             fig,
             f"{heatmap_.summary(table, measure, region)} {separability_.summary(found, layers)}".strip(),
             facts(run, measure, found is not None),
@@ -187,7 +187,7 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
         ),
         shared(table),
         heard(table, shown, start),
-        explorer.Colours(measure, logarithmic=not linear, layers=layers, accent=look.palette().accent),
+        heatmap_explorer.Colours(measure, logarithmic=not linear, layers=layers, accent=page_style.palette().accent),
     )
     chosen = selection_state.current().selection
     also = also_changed(table, region) if measure == "change" else ""
@@ -224,7 +224,9 @@ FORMULAS = {
 def facts(run: Run, measure: str, strip: bool) -> list[tuple[str, str]]:
     """Return where the heatmap's numbers are from, and those of the strip above it where there is one."""
     stage, file = ("unlearn", "changes.parquet") if measure == "change" else ("localize", "localization.parquet")
-    return look.where(run, stage, file, FORMULAS[measure]) + ([("Line on top", separability_.FORMULA)] if strip else [])
+    return page_style.where(run, stage, file, FORMULAS[measure]) + (
+        [("Line on top", separability_.FORMULA)] if strip else []
+    )
 
 
 def as_columns(table: pd.DataFrame, region: list[str]) -> dict[str, list[Any]]:
@@ -255,37 +257,37 @@ def picked(found: dict[str, Any], table: pd.DataFrame, shown: pd.DataFrame) -> N
 
 def cut(run: Run, table: pd.DataFrame, region: list[str], start: Selection, source: str | None) -> None:
     """Show what the thresholds cut out, with both lines to drag; or, where something else selected it, the region alone."""
-    with look.complaints():
-        link, by_rule, palette = shared(table), source is None, look.palette()
+    with page_style.complaints():
+        link, by_rule, palette = shared(table), source is None, page_style.palette()
         lines = (link.mu, link.sigma) if by_rule else None
         fig = scatter(table, region, lines, one_cell.chosen_cell(table, region), palette)
         said = f"have a cosine below {link.mu:.2f} and a forget gradient above {number(link.sigma)}"
         join = bool(st.session_state.get("join"))
         layout = cells_.layout(cells_.joined(table) if join else table)
         keys = table.assign(factor=cells_.JOINED) if join else table
-        explorer.scatter(
-            explorer.Picture(
+        heatmap_explorer.scatter(
+            heatmap_explorer.Picture(
                 fig,
                 f"{len(region)} tensors {said if by_rule else f'were {source}'}.",
-                look.where(run, "localize", "localization.parquet", FORMULAS["cosine"]),
+                page_style.where(run, "localize", "localization.parquet", FORMULAS["cosine"]),
             ),
             link,
             heard(table, table, start),
-            explorer.statistics(table, *layout.place(keys)),
+            heatmap_explorer.statistics(table, *layout.place(keys)),
             palette,
         )
 
 
-def shared(table: pd.DataFrame) -> explorer.Shared:
+def shared(table: pd.DataFrame) -> heatmap_explorer.Shared:
     """Return what both plots know of the selection."""
     state = selection_state.current()
     mu, sigma = state.rule.limits(table)
-    return explorer.Shared(state.run, state.session, state.released, mu, sigma, draggable=state.by == "thresholds")
+    return heatmap_explorer.Shared(state.run, state.session, state.released, mu, sigma, draggable=state.by == "thresholds")
 
 
-def heard(table: pd.DataFrame, shown: pd.DataFrame, start: Selection) -> explorer.Heard:
+def heard(table: pd.DataFrame, shown: pd.DataFrame, start: Selection) -> heatmap_explorer.Heard:
     """Return what answers the picture. shown: the table whose cells it draws."""
-    return explorer.Heard(
+    return heatmap_explorer.Heard(
         picked=lambda found: picked(found, table, shown),
         moved=lambda mu, sigma, number: selection_state.dragged(mu, sigma, number, table),
         went_back=lambda text, number: selection_state.went_back(text, number, table, start),
@@ -365,7 +367,7 @@ def offer_run(run: Run, config: RunConfig, rule: Region, table: pd.DataFrame) ->
         st.caption(md(error))
         return
     if st.button("Unlearn with this region", type="primary", width="stretch", icon=":material/play_arrow:"):
-        with look.complaints():
+        with page_style.complaints():
             own = picked_step.unpicked(config)
             new = lifecycle.submit(
                 dataclasses.replace(own, region=rule, name=f"{own.name} · new region"), store.runs_folder()

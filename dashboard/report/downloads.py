@@ -14,7 +14,7 @@ from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard.report import slides
 from dashboard.text import md
-from dashboard.widgets import look
+from dashboard.widgets import page_style
 
 SIGNS = {"match": ":green[✔]", "mismatch": ":red[✖]", "skipped": ":gray[–]", "note": ":gray[·]"}
 
@@ -135,7 +135,7 @@ def check(run: Run) -> None:
         key="verify",
         help="Compares files, weights, region and scores with each other; takes some seconds",
     ):
-        with st.spinner("Comparing …"), look.complaints():
+        with st.spinner("Comparing …"), page_style.complaints():
             st.session_state["verified"] = (run.id, slides.stamps(run), list(verify_run.verify(run)))
     *checked, checks = st.session_state.get("verified", ("", (), []))
     if checked == [run.id, slides.stamps(run)]:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard.report import downloads, slides
 from dashboard.text import md
-from dashboard.widgets import current_run, look
+from dashboard.widgets import current_run, page_style
 
 
 def page() -> None:
@@ -15,16 +15,16 @@ def page() -> None:
     if run is None:
         return
     st.title("Show it, and let others check it")
-    with look.complaints():
+    with page_style.complaints():
         missing = slides.gathered(str(run.path), slides.stamps(run), False)["missing"]
         if missing:
             st.warning("  \n".join(["**The report is not complete.**", *map(md, missing)]), icon=":material/hourglass_top:")
         slides.show(run)
     st.subheader("One file for anybody")
-    with look.complaints():
+    with page_style.complaints():
         downloads.report(run)
     st.subheader("For others to go on")
-    with look.complaints():
+    with page_style.complaints():
         downloads.others(run)
     st.subheader("Is it what it says?")
     downloads.check(run)

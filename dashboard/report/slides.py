@@ -20,7 +20,7 @@ from core.serve import client
 from core.util.errors import UserError
 from core.util.paths import ASSETS
 from dashboard.charts.palette import DARK
-from dashboard.widgets import current_run, look
+from dashboard.widgets import current_run, page_style
 
 HERE = Path(__file__).parent
 LONGEST = 2000
@@ -70,7 +70,7 @@ def show(run: Run) -> None:
         data={
             "stamp": "/".join(map(str, (run.path, *stamp))),
             "html": slides(str(run.path), stamp),
-            "dark": look.palette() is DARK,
+            "dark": page_style.palette() is DARK,
             "live": asked and {k: v for k, v in asked.items() if k != "run"},
         },
         on_asked_change=lambda: ask(run, st.session_state["slides"].asked),

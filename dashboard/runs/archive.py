@@ -13,7 +13,7 @@ from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard.runs import runs_table
 from dashboard.text import md
-from dashboard.widgets import look
+from dashboard.widgets import page_style
 
 LARGEST = 64
 """MB of an archive that goes through the browser: the server holds it in memory. Larger ones go through the shell."""
@@ -92,4 +92,4 @@ def take(key: str) -> None:
 def said() -> None:
     """Say what was wrong with the last archive, until another one is tried."""
     if error := st.session_state.get("import.problem"):
-        look.complain(error)
+        page_style.complain(error)

@@ -16,7 +16,7 @@ from core.runs.scores import Scores
 from core.runs.store import Run
 from dashboard.runs import archive, runs_table, trash
 from dashboard.text import md
-from dashboard.widgets import current_run, headline_scores, look, setting_differences
+from dashboard.widgets import current_run, headline_scores, page_style, setting_differences
 from dashboard.widgets.current_run import ALIVE
 
 FORM = "label.form"
@@ -104,7 +104,7 @@ def again(found: Overview, run: Run) -> None:
         current_run.open_run(run.id)
         st.switch_page("runs/new_run_page.py", query_params={"run": run.id, "again": run.id})
     if asked in ("same", "resume"):
-        with look.complaints():
+        with page_style.complaints():
             if asked == "same":
                 run = lifecycle.submit(run.config(), store.runs_folder())
             else:
@@ -149,7 +149,7 @@ def opened(name: str, label: Label) -> tuple[Label, str]:
 
 def save(run: Run, changes: dict[str, Any]) -> None:
     """Write what was changed, and only that: another browser may have changed the rest."""
-    with look.complaints():
+    with page_style.complaints():
         if changes:
             labels.change(run, **changes)
         st.session_state.pop(FORM, None)

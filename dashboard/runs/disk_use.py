@@ -7,12 +7,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.jobs import limits
+from core.jobs import queue_limits
 from core.runs import disk_use
 from core.runs.disk_use import Use
 from core.util import access
 from dashboard.text import md
-from dashboard.widgets import look
+from dashboard.widgets import page_style
 
 TITLES = {
     "runs": (
@@ -47,9 +47,9 @@ def show(folder: Path) -> None:
 
 def quota() -> str:
     """Say what the runs may take."""
-    with look.complaints():
-        allowed = limits.quota()
-        return f"quota **{allowed / 1e9:g} GB** · " if allowed else f"no quota ({md(limits.DISK_QUOTA)} sets one) · "
+    with page_style.complaints():
+        allowed = queue_limits.quota()
+        return f"quota **{allowed / 1e9:g} GB** · " if allowed else f"no quota ({md(queue_limits.DISK_QUOTA)} sets one) · "
     return ""
 
 
@@ -67,7 +67,7 @@ def _row(part: str, use: Use, folder: Path) -> None:
 
 def clean(part: str, folder: Path) -> None:
     """Clean a part, and say what that brought."""
-    with look.complaints():
+    with page_style.complaints():
         freed = disk_use.clean(part, folder)
         st.toast(f"{TITLES[part][0]}: {size(freed)} are free again.", icon=":material/cleaning_services:")
 
@@ -79,8 +79,8 @@ def size(of: int) -> str:
 
 def warn(folder: Path) -> None:
     """Say that the runs have nearly taken, or have taken, what they may of the disk."""
-    with look.complaints():
-        warning = _warning(str(folder), os.environ.get(limits.DISK_QUOTA, ""))
+    with page_style.complaints():
+        warning = _warning(str(folder), os.environ.get(queue_limits.DISK_QUOTA, ""))
         if warning:
             st.warning(md(warning), icon=":material/hard_drive:")
 
@@ -88,4 +88,4 @@ def warn(folder: Path) -> None:
 @st.cache_data(ttl=10, max_entries=4, show_spinner=False)  # type: ignore[untyped-decorator]
 def _warning(folder: str, quota: str) -> str:
     """Measure thousands of runs once for all who look within some seconds. quota: so that another one is heard at once."""
-    return limits.disk_warning(Path(folder)) if quota else ""
+    return queue_limits.disk_warning(Path(folder)) if quota else ""

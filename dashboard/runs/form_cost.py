@@ -16,7 +16,7 @@ from core.runs.store import Run
 from core.util import access
 from core.util.errors import UserError
 from dashboard.text import duration, md
-from dashboard.widgets import cancel_button, current_run, look
+from dashboard.widgets import cancel_button, current_run, page_style
 
 EVERY = 0.7
 STAGES = {
@@ -52,7 +52,7 @@ def _show(made: Run, config: RunConfig, was_alive: bool) -> None:
         _going_on(made, status, state)
         return
     if state == "failed":
-        look.complain(UserError(str(status.get("error") or "The measurement failed."), str(status.get("fix") or "")))
+        page_style.complain(UserError(str(status.get("error") or "The measurement failed."), str(status.get("fix") or "")))
     elif state == "cancelled":
         st.caption("The measurement was cancelled.")
     if access.read_only():
@@ -63,7 +63,7 @@ def _show(made: Run, config: RunConfig, was_alive: bool) -> None:
     if found:
         _result(found, config)
     if st.button(label, icon=":material/timer:", width="stretch", help=HELP, type="tertiary" if found else "secondary"):
-        with look.complaints():
+        with page_style.complaints():
             estimate.start(made, config)
             st.rerun()
 

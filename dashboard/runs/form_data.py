@@ -15,7 +15,7 @@ from core.util.errors import UserError
 from dashboard.runs import form_upload
 from dashboard.runs.form_subjects import pick
 from dashboard.text import md
-from dashboard.widgets import look
+from dashboard.widgets import page_style
 
 KINDS = {"demo": "Demo", "knowundo": "KnowUnDo (hub)", "path": "Folder or file", "upload": "Upload"}
 
@@ -34,13 +34,13 @@ def choose(start: DataConfig, prefix: str) -> tuple[DataConfig | None, Corpus | 
         wrap=True,
     )
     source, subset = None, ""
-    with look.complaints():
+    with page_style.complaints():
         source, subset = _place(str(kind), start, prefix)
     if source is None:
         return None, None
     if kind == "knowundo":
         return _from_hub(source, subset, start, prefix)
-    with look.complaints():
+    with page_style.complaints():
         whole = load(source, subset or start.subset)
         same = source in (start.source, str(paths.given(start.source)))
         chosen = pick(whole, start.subjects if same else (), f"{prefix}.subjects.{subset or kind}")
@@ -75,7 +75,7 @@ def _place(kind: str, start: DataConfig, prefix: str) -> tuple[str | None, str]:
     if path.is_dir():
         found = sources.subsets(path)
         if not found:
-            look.complain(
+            page_style.complain(
                 UserError(f"{path} is not in KnowUnDo's layout.", "Expected SUBSET/unlearn.json and retention.json.")
             )
             return None, ""

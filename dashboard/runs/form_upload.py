@@ -12,12 +12,12 @@ import streamlit as st
 
 from core.data import sources
 from core.data.sources import Checked
-from core.jobs import limits
+from core.jobs import queue_limits
 from core.runs import disk_use, store
-from core.util import access, failures
+from core.util import access, failure_sentences
 from core.util.errors import UserError
 from dashboard.text import md
-from dashboard.widgets import look
+from dashboard.widgets import page_style
 
 ENDINGS = ("json", "jsonl", "csv", "parquet")
 LARGEST = 20 * 2**20
@@ -36,7 +36,7 @@ def choose(prefix: str) -> str | None:
     if given is None:
         st.caption("JSON, JSON lines, CSV or Parquet, up to 20 MB, with the columns question, answer and scope.")
         return None
-    with look.complaints():
+    with page_style.complaints():
         path = save(given.name, given.getvalue())
         checked = sources.check_file(path)
         if not checked.problems:
@@ -52,7 +52,7 @@ def usable(path: Path) -> bool:
             raise UserError(f"There is no data at {path}.", "Give a folder or a file.")
         checked = sources.check_file(path)
     except UserError as error:
-        look.complain(error)
+        page_style.complain(error)
         return False
     if checked.problems:
         complain(path.name, checked)
@@ -77,11 +77,11 @@ def save(name: str, content: bytes) -> Path:
         if place.is_file() and place.stat().st_size == len(content):
             os.utime(place.parent)  # new again: see core/runs/disk_use.py
             return place
-        limits.space(store.runs_folder())
+        queue_limits.space(store.runs_folder())
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
     except OSError as error:
-        raise failures.disk_error(place, error) from error
+        raise failure_sentences.disk_error(place, error) from error
     return place
 
 

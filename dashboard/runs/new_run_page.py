@@ -19,9 +19,18 @@ from core.methods import Method
 from core.regions import Region
 from core.runs import store
 from core.util.errors import UserError
-from dashboard.runs import configuration, disk_use, form_cluster, form_cost, form_data, form_model, form_settings, progress
+from dashboard.runs import (
+    configuration,
+    disk_use,
+    form_cluster,
+    form_cost,
+    form_data,
+    form_model,
+    form_settings,
+    progress,
+)
 from dashboard.text import md
-from dashboard.widgets import audit, current_run, look
+from dashboard.widgets import audit, current_run, page_style
 
 TABS = ["This run", "New run"]
 PRESET_NAMES = {
@@ -66,7 +75,7 @@ def page() -> None:
         st.session_state.setdefault("view", TABS[1] if run is None or run.bundled or again else TABS[0])
     tab = st.segmented_control("View", TABS, key="view", required=True, label_visibility="collapsed", bind="query-params")
     if tab == TABS[1] or run is None:
-        with look.complaints():
+        with page_style.complaints():
             new_run(again)
     elif not current_run.unreadable(run):
         st.title(md(run.config().name or run.id))
@@ -132,7 +141,7 @@ def begin(again: store.Run | None) -> Start:
 def filled_in(start: Start) -> tuple[RunConfig | None, Corpus | None, UserError | None]:
     """Show the form; return the configuration and its examples, or what is wrong."""
     kind, name = "other", ""
-    with look.complaints():
+    with page_style.complaints():
         kind, name = form_model.choose(start.config.model, start.prefix)
     chosen, corpus = form_data.choose(start.config.data, start.prefix)
     base, form = start.config, start.form
@@ -243,7 +252,7 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
     if corpus is not None:
         lines.append(f"{len(corpus.subjects())} subjects, {len(corpus.examples)} questions.")
     st.markdown("  \n".join(lines))
-    with look.complaints():
+    with page_style.complaints():
         form_model.memory(config.model)
     cluster = form_cluster.choose()
     if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch"):

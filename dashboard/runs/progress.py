@@ -16,7 +16,7 @@ from core.util.errors import UserError
 from dashboard.charts import curves
 from dashboard.runs import configuration, event_log, watched_questions, widening
 from dashboard.text import duration, md
-from dashboard.widgets import cancel_button, current_run, headline_scores, look
+from dashboard.widgets import cancel_button, current_run, headline_scores, page_style
 
 EVERY = 0.7
 """Seconds between two looks at a living run."""
@@ -79,7 +79,7 @@ def head(run: Run, status: Status, state: str) -> None:
                 icon=":material/progress_activity:",
             )
         elif state == "failed":
-            look.complain(UserError(str(status.get("error") or "The run failed."), advice(status)))
+            page_style.complain(UserError(str(status.get("error") or "The run failed."), advice(status)))
         elif state == "cancelled":
             st.warning(md(status.get("error") or "Cancelled."), icon=":material/block:")
         elif state == "done":
@@ -107,7 +107,7 @@ def act(run: Run, state: str) -> None:
         cancel_button.show(run, "cancel", help="Stops within one step; what was computed is kept.", width="stretch")
     elif state in ("cancelled", "failed") and not run.bundled:
         if st.button("Resume", icon=":material/replay:", type="primary", width="stretch"):
-            with look.complaints():
+            with page_style.complaints():
                 lifecycle.resume(run)
                 st.rerun()
 
@@ -202,7 +202,7 @@ ACCURACY = "share of answer tokens that are the model's first choice, mean over 
 
 def pictures(run: Run, events: Sequence[Status]) -> None:
     """Show curves and answers of what has been computed so far, and the scores when they are there."""
-    palette = look.palette()
+    palette = page_style.palette()
     result = run.json("unlearn.json")
     curve = curves.of_result(result) if isinstance(result, dict) else events
     source = "unlearn.json" if isinstance(result, dict) else "events.jsonl"
@@ -213,27 +213,29 @@ def pictures(run: Run, events: Sequence[Status]) -> None:
         target = result.get("target") if isinstance(result, dict) else None
         if losses.open:
             with losses:
-                look.chart(
+                page_style.chart(
                     curves.losses(curve, palette),
                     "Loss on each part of the batch at each step",
                     "losses",
-                    facts=look.where(run, "unlearn", source, "mean cross-entropy of the step's batch", "a batch a step"),
+                    facts=page_style.where(
+                        run, "unlearn", source, "mean cross-entropy of the step's batch", "a batch a step"
+                    ),
                 )
         else:
             with checks:
-                look.chart(
+                page_style.chart(
                     curves.checks(curve, target, palette),
                     "Accuracy on both scopes at each checkpoint",
                     "checks",
-                    facts=look.where(run, "unlearn", source, ACCURACY, "a fixed sample of the train questions"),
+                    facts=page_style.where(run, "unlearn", source, ACCURACY, "a fixed sample of the train questions"),
                 )
     elif curves.of_stage(curve, "teach"):
         st.subheader("Learning the data")
-        look.chart(
+        page_style.chart(
             curves.teaching(curve, palette),
             "Accuracy while the model is taught",
             "teaching",
-            facts=look.where(
+            facts=page_style.where(
                 run, "teach", "events.jsonl", ACCURACY, "each epoch's train questions of both scopes, as they are seen"
             ),
         )

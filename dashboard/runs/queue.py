@@ -18,7 +18,7 @@ from core.runs.store import Run
 from core.util import access
 from dashboard.runs import progress
 from dashboard.text import duration, md
-from dashboard.widgets import cancel_button, look
+from dashboard.widgets import cancel_button, page_style
 from dashboard.widgets.current_run import ALIVE
 
 EVERY = 1.5
@@ -121,6 +121,6 @@ def words(status: dict[str, Any]) -> str:
 
 def move(run: Run, step: int) -> None:
     """Let a waiting run change places with its neighbour."""
-    with look.complaints():
+    with page_style.complaints():
         if not tickets.move(run, step):
             st.toast("It cannot be moved any more.", icon=":material/info:")

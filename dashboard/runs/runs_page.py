@@ -11,7 +11,7 @@ from core.runs.overview import Overview, overview
 from core.runs.store import Run
 from dashboard.runs import archive, chosen_runs, queue, runs_table, trash
 from dashboard.text import md
-from dashboard.widgets import current_run, look
+from dashboard.widgets import current_run, page_style
 
 
 def page() -> None:
@@ -32,7 +32,7 @@ def page() -> None:
         st.info("No run is like that. Take a word or a filter away.", icon=":material/search_off:")
     else:
         wanted = [name for name in runs_table.chosen_ids() if name in known]
-        runs_table.show(visible, shown, wanted, look.palette(), st.session_state.get("runs.version", 0))
+        runs_table.show(visible, shown, wanted, page_style.palette(), st.session_state.get("runs.version", 0))
         colour = (
             "The stronger the colour, the better."
             if len(visible) <= runs_table.SHADED

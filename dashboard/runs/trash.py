@@ -7,7 +7,7 @@ import streamlit as st
 from core.runs import store, trash
 from core.runs.store import Run
 from dashboard.text import md
-from dashboard.widgets import look
+from dashboard.widgets import page_style
 
 PAGE = "runs"
 MINE = "runs.trash"
@@ -19,7 +19,7 @@ def leave(page: str) -> None:
     mine = st.session_state.get(MINE)
     if mine and page != PAGE:
         del st.session_state[MINE]
-        with look.complaints():
+        with page_style.complaints():
             trash.purge(item for item in trash.content(store.runs_folder()) if item.key in mine)
 
 
@@ -27,14 +27,14 @@ def delete(runs: list[Run]) -> None:
     """Move runs to the trash; what cannot be deleted is said, and the others go nevertheless."""
     done = st.session_state.setdefault(MINE, [])
     for run in runs:
-        with look.complaints():
+        with page_style.complaints():
             done.append(trash.delete(run).key)
 
 
 def show() -> None:
     """Show what can be taken back."""
     folder = store.runs_folder()
-    with look.complaints():
+    with page_style.complaints():
         trash.purge_old(folder)
     items = trash.content(folder)
     if not items:
@@ -59,7 +59,7 @@ def show() -> None:
 
 def undo(item: trash.Deleted) -> None:
     """Take a run back."""
-    with look.complaints():
+    with page_style.complaints():
         run = trash.restore(item)
         st.toast(f"{md(run.id)} is back.", icon=":material/undo:")
 

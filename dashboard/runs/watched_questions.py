@@ -11,7 +11,7 @@ import streamlit as st
 from core.runs.store import Run
 from dashboard.charts.base import SCOPE_NAMES
 from dashboard.text import marked, md
-from dashboard.widgets import current_run, look
+from dashboard.widgets import current_run, page_style
 
 LATEST = "last two"
 KEPT = "kept step"
@@ -89,7 +89,7 @@ def _name(step: int) -> str:
 def _question(answer: Mapping[str, Any], earlier: Mapping[str, Any] | None, first: int, last: int, truth: Any) -> None:
     """Show one question; words that changed between the two checkpoints are marked."""
     sign = SCOPE_NAMES.get(str(answer.get("scope")), "")
-    palette = look.palette()
+    palette = page_style.palette()
     with st.container(border=True):
         st.markdown(f"**{md(answer.get('question', ''))}** :gray[{sign}]")
         text, old = str(answer.get("text", "")), str((earlier or {}).get("text", ""))

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.data import widen
+from core.data import widened_questions
 from dashboard.charts.base import SCOPE_NAMES
 from dashboard.text import md
 
@@ -18,7 +18,7 @@ def show(events: Sequence[Mapping[str, Any]]) -> None:
     account = next((event for event in reversed(events) if event.get("kind") == "widened"), None)
     if account is None:
         return
-    st.caption(f":material/add_circle: {md(widen.in_words(account))}")
+    st.caption(f":material/add_circle: {md(widened_questions.in_words(account))}")
     samples = account.get("samples")
     found = [sample for sample in samples if isinstance(sample, dict)] if isinstance(samples, list) else []
     if not found:
@@ -29,6 +29,6 @@ def show(events: Sequence[Mapping[str, Any]]) -> None:
             "own. A question "
             "of val in other words may be among them; only the same words are left out."
         )
-        for sample in found[: 2 * widen.SAMPLES]:
+        for sample in found[: 2 * widened_questions.SAMPLES]:
             st.markdown(f"**{md(sample.get('question', ''))}** :gray[{SCOPE_NAMES.get(str(sample.get('scope')), '')}]")
             st.html(f'<div dir="auto" style="overflow-wrap:anywhere">{html.escape(str(sample.get("answer", "")))}</div>')

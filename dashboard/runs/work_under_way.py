@@ -10,8 +10,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.jobs import active, lifecycle
-from core.jobs.active import Process, Work
+from core.jobs import lifecycle, under_way
+from core.jobs.under_way import Process, Work
 from core.runs import labels
 from core.runs.layout import KINDS
 from core.util import access
@@ -26,7 +26,7 @@ EVERY = 2.0
 def show(folder: Path) -> None:
     """Show what lives, with a button to end it, and the processes."""
     lifecycle.reap()
-    found, running = active.work(folder), active.ours()
+    found, running = under_way.work(folder), under_way.ours()
     st.subheader("At work and waiting")
     if not found:
         st.caption("Nothing is running, and nothing waits.")

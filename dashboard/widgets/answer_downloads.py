@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.report.export_answers import Record, to_comparator, to_csv, to_json
 from core.util.errors import UserError
-from dashboard.widgets import look
+from dashboard.widgets import page_style
 
 
 def show(records: Sequence[Record], name: str) -> None:
@@ -34,7 +34,7 @@ def show(records: Sequence[Record], name: str) -> None:
         try:
             text: Any = to_comparator(records)
         except UserError as error:
-            look.complain(error)
+            page_style.complain(error)
             return
         st.download_button(
             "LLM Comparator",

@@ -14,8 +14,8 @@ from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
 from dashboard.text import duration, md
-from dashboard.widgets import current_run, look
-from dashboard.widgets.exchange import LONGEST_QUESTION, Exchange, label
+from dashboard.widgets import current_run, page_style
+from dashboard.widgets.question_and_answers import LONGEST_QUESTION, Exchange, label
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -71,7 +71,7 @@ def ask(run: Run, asked: Exchange, lines: Sequence[tuple[str, str]], voices: lis
                     keep()
                     bar.progress(done / total, f"{done} of {total} answers")
     except UserError as error:
-        look.complain(error)
+        page_style.complain(error)
         return
     st.rerun()
 

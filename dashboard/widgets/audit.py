@@ -12,9 +12,9 @@ from core.config.stages import AuditConfig
 from core.jobs import lifecycle
 from core.runs import audit, store
 from core.runs.store import Run
-from dashboard.charts import moved
+from dashboard.charts import weight_changes
 from dashboard.text import md
-from dashboard.widgets import current_run, look
+from dashboard.widgets import current_run, page_style
 from dashboard.widgets.plot import columns_of
 
 NAMES = {"before": "Before", "after": "After", "never": "Never taught"}
@@ -42,11 +42,11 @@ def show(run: Run) -> None:
         return
     st.subheader("How far after lies from before")
     relative = st.toggle("As a share of ‖θ‖", key="audit.relative", bind="query-params")
-    said = moved.summary(table)
+    said = weight_changes.summary(table)
     st.caption(md(said))
-    facts = look.where(run, "answers", "changes.parquet", FORMULA, f"{len(table)} weight matrices")
-    look.chart(
-        moved.moved(table, look.palette(), relative=bool(relative)),
+    facts = page_style.where(run, "answers", "changes.parquet", FORMULA, f"{len(table)} weight matrices")
+    page_style.chart(
+        weight_changes.moved(table, page_style.palette(), relative=bool(relative)),
         said,
         "audit.moved",
         facts=facts,
@@ -92,7 +92,7 @@ def form() -> None:
         )
         name = right.text_input("Name", key="audit.name", max_chars=80, placeholder="made from both names if empty")
         if st.button("Audit", key="audit.start", icon=":material/play_arrow:", type="primary"):
-            with look.complaints():
+            with page_style.complaints():
                 start(
                     AuditConfig(before.strip(), after.strip(), never.strip()), source.strip(), subset.strip(), name.strip()
                 )

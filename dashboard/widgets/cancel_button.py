@@ -7,7 +7,7 @@ from typing import Literal
 import streamlit as st
 
 from core.runs.store import Run
-from dashboard.widgets import look
+from dashboard.widgets import page_style
 
 
 def show(
@@ -29,5 +29,5 @@ def show(
 
 def _cancel(work: Run) -> None:
     """Ask the worker to stop, or say why it cannot be asked."""
-    with look.complaints():
+    with page_style.complaints():
         work.cancel()

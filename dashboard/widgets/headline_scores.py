@@ -11,7 +11,7 @@ from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import SPOKEN, VOICE_NAMES
 from dashboard.text import md
-from dashboard.widgets import current_run, look
+from dashboard.widgets import current_run, page_style
 
 MISSING = "–"
 
@@ -104,7 +104,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     known = current_run.answers(run)
     counts = [sum(r.get("scope") == s and r.get("split") == "val" for r in known) for s in ("unlearn", "retention")]
     examples = f"{counts[0]} unlearn and {counts[1]} retention questions (val)" if known else "questions of val"
-    found = look.where(run, "evaluate", "metrics.json, from tokens.parquet and answers.jsonl", "", examples)
+    found = page_style.where(run, "evaluate", "metrics.json, from tokens.parquet and answers.jsonl", "", examples)
     return [pair for pair in found if pair[1]] + list(SOURCES.items())
 
 

@@ -17,7 +17,7 @@ from core.runs import audit, store
 from core.runs.store import Run
 from core.util import files
 from core.util.progress import Reporter
-from dashboard.charts import moved
+from dashboard.charts import weight_changes
 from dashboard.charts.palette import LIGHT
 from tests.dashboard.conftest import MakeRun, Open
 from tests.tiny import make_tiny
@@ -101,7 +101,7 @@ def test_a_cell_that_did_not_move_has_no_colour() -> None:
         }
     )
     for relative, expected in ((False, 0.2), (True, 0.1)):
-        z = moved.moved(table, LIGHT, relative=relative).data[0].z[0]
+        z = weight_changes.moved(table, LIGHT, relative=relative).data[0].z[0]
         assert 10 ** z[0] == pytest.approx(expected)
         assert z[1] != z[1]
-    assert moved.summary(table.assign(norm_change=0.0)).startswith("None of 2")
+    assert weight_changes.summary(table.assign(norm_change=0.0)).startswith("None of 2")

@@ -15,13 +15,13 @@ import pytest
 from core.cli import runs as commands
 from core.config.run_config import preset
 from core.config.stages import DataConfig
-from core.data import widen
+from core.data import widened_questions
 from core.data.corpus import Corpus, Example
 from core.methods.grail import GRAIL
 from core.methods.memflex import MemFlex
 from core.models.tokens import Encoded
 from core.pipeline import unlearn
-from core.pipeline import widen as widen_
+from core.pipeline import widened_answers as widen_
 from core.pipeline.pipeline import TEACH
 from core.pipeline.setup import set_up
 from core.pipeline.stage import perform
@@ -59,7 +59,7 @@ def three() -> Corpus:
     )
 
 
-def texts(asked: widen.WidenedQuestions, scope: str) -> set[str]:
+def texts(asked: widened_questions.WidenedQuestions, scope: str) -> set[str]:
     return {e.question for e in asked.examples if e.scope == scope}
 
 
@@ -72,14 +72,14 @@ def texts(asked: widen.WidenedQuestions, scope: str) -> set[str]:
 )
 def test_what_differs_from_val_only_in_punctuation_is_left_out(made: str, held_out: str) -> None:
     rows = [("unlearn", "train", ANN, made), ("unlearn", "train", BOB, "Who is Bob Roe?"), ("unlearn", "val", BOB, held_out)]
-    asked = widen.questions(corpus(*rows), 10, seed=0)
+    asked = widened_questions.questions(corpus(*rows), 10, seed=0)
     assert texts(asked, "unlearn") == {"Who is Ann Lee?"}
     assert asked.dropped == 1
 
 
 def test_a_subject_is_replaced_where_it_is_a_word_of_its_own() -> None:
     rows = [("unlearn", "train", "Mark", "Does Mark write Markdown?"), ("unlearn", "train", "Ann", "Where are the Annals?")]
-    asked = widen.questions(corpus(*rows), 10, seed=0)
+    asked = widened_questions.questions(corpus(*rows), 10, seed=0)
     assert texts(asked, "unlearn") == {"Does Ann write Markdown?"}
 
 
@@ -90,13 +90,13 @@ def test_scripts_without_spaces_have_names_all_the_same() -> None:
         ("retention", "train", "김철수", "김철수는 누구?"),
         ("retention", "train", "이영희", "이영희의 집은?"),
     ]
-    asked = widen.questions(corpus(*rows), 10, seed=0)
+    asked = widened_questions.questions(corpus(*rows), 10, seed=0)
     assert texts(asked, "unlearn") == {"山の鈴木さんはどこ?", "田中さんは誰?"}
     assert texts(asked, "retention") == {"이영희는 누구?", "김철수의 집은?"}
 
 
 def test_each_question_is_asked_about_the_other_subjects(three: Corpus) -> None:
-    asked = widen.questions(three, 100, seed=0)
+    asked = widened_questions.questions(three, 100, seed=0)
     assert texts(asked, "unlearn") == {
         "Where does Cy Poe live?",
         "Which cat has Ann Lee?",
@@ -113,16 +113,18 @@ def test_each_question_is_asked_about_the_other_subjects(three: Corpus) -> None:
 
 def test_what_stands_in_val_or_dev_is_left_out_and_counted_once(three: Corpus) -> None:
     """“Where does Bob Roe live?” could be made once, “Has Ann Lee a boat?” too; case, spaces and signs do not hide them."""
-    asked = widen.questions(three, 100, seed=0)
+    asked = widened_questions.questions(three, 100, seed=0)
     assert asked.dropped == 2
     held_out = {"where does bob roe live", "has ann lee a boat"}
     assert not held_out & {" ".join(e.question.lower().replace("?", "").split()) for e in asked.examples}
     more = three.select() + corpus(("unlearn", "train", CY, "Where does Cy Poe live?")).select()
-    assert widen.questions(Corpus(tuple(more), "test"), 100, seed=0).dropped == 2, "made twice, but the same question"
+    assert widened_questions.questions(Corpus(tuple(more), "test"), 100, seed=0).dropped == 2, (
+        "made twice, but the same question"
+    )
 
 
 def test_one_letter_in_two_unicode_forms_is_the_same_letter() -> None:
-    found = widen.questions(
+    found = widened_questions.questions(
         corpus(
             ("unlearn", "train", ANN, "Does Ann Lee like cafés?"),
             ("unlearn", "train", BOB, "Is Bob Roe here?"),
@@ -135,7 +137,7 @@ def test_one_letter_in_two_unicode_forms_is_the_same_letter() -> None:
 
 
 def test_what_both_scopes_would_ask_is_in_neither() -> None:
-    found = widen.questions(
+    found = widened_questions.questions(
         corpus(
             ("unlearn", "train", ANN, "Who is Ann Lee?"),
             ("unlearn", "train", CY, "Where is Cy Poe?"),
@@ -151,7 +153,7 @@ def test_what_both_scopes_would_ask_is_in_neither() -> None:
 
 
 def test_a_question_to_forget_is_not_asked_about_somebody_who_is_only_to_be_kept() -> None:
-    found = widen.questions(
+    found = widened_questions.questions(
         corpus(
             ("unlearn", "train", ANN, "Where is Ann Lee?"),
             ("unlearn", "train", BOB, "Where was Bob Roe?"),
@@ -164,10 +166,10 @@ def test_a_question_to_forget_is_not_asked_about_somebody_who_is_only_to_be_kept
 
 
 def test_the_draw_depends_on_its_seed_only(three: Corpus) -> None:
-    few = widen.questions(three, 2, seed=5)
-    assert few == widen.questions(three, 2, seed=5)
+    few = widened_questions.questions(three, 2, seed=5)
+    assert few == widened_questions.questions(three, 2, seed=5)
     assert {len(texts(few, scope)) for scope in ("unlearn", "retention")} == {2}
-    assert len({frozenset(texts(widen.questions(three, 2, seed=s), "unlearn")) for s in range(6)}) > 1
+    assert len({frozenset(texts(widened_questions.questions(three, 2, seed=s), "unlearn")) for s in range(6)}) > 1
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_the_draw_depends_on_its_seed_only(three: Corpus) -> None:
 )
 def test_data_without_names_to_change_is_one_sentence(rows: list[tuple[str, str, str, str]]) -> None:
     with pytest.raises(UserError, match="No question can be widened"):
-        widen.questions(corpus(*rows), 5, seed=0)
+        widened_questions.questions(corpus(*rows), 5, seed=0)
 
 
 def test_it_is_off_by_default() -> None:
@@ -231,7 +233,7 @@ def test_the_taught_model_answers_each_question_greedily_and_to_its_end(
     widened: tuple[Run, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, config, _ = widened
-    found = widen.read(run.path / "widened.jsonl")
+    found = widened_questions.read(run.path / "widened.jsonl")
     assert 0 < len(found["unlearn"]) <= 3
     assert 0 < len(found["retention"]) <= 3
     state = set_up(run, config, run.path.parent, Recorder())
@@ -250,20 +252,20 @@ def test_answers_without_an_end_are_left_out(tiny_llama: Path, tiny_file: Path, 
     report = Recorder()
     run, _ = execute(small(tiny_llama, tiny_file, data__widen=3, teach__learning_rate=1e-6), tmp_path, report)
     account = next(values for kind, values in report.events if kind == "widened")
-    found = widen.read(run.path / "widened.jsonl")
+    found = widened_questions.read(run.path / "widened.jsonl")
     assert account["unanswered"] == 6 - len(found["unlearn"]) - len(found["retention"]) > 0
-    assert "whose answer was empty or did not end" in widen.in_words(account)
+    assert "whose answer was empty or did not end" in widened_questions.in_words(account)
 
 
 def test_the_account_is_true(widened: tuple[Run, Any, list[tuple[str, dict[str, Any]]]]) -> None:
     run, config, events = widened
     account = next(values for kind, values in events if kind == "widened")
-    found = widen.read(run.path / "widened.jsonl")
+    found = widened_questions.read(run.path / "widened.jsonl")
     assert account["unlearn"] == len(found["unlearn"])
     assert account["retention"] == len(found["retention"])
     assert account["dropped"] == set_up(run, config, run.path.parent, Recorder()).further.dropped  # type: ignore[union-attr]
     assert account["unanswered"] == 6 - account["unlearn"] - account["retention"]
-    first = {(e.scope, e.question, e.answer) for of in found.values() for e in of[: widen.SAMPLES]}
+    first = {(e.scope, e.question, e.answer) for of in found.values() for e in of[: widened_questions.SAMPLES]}
     assert {(s["scope"], s["question"], s["answer"]) for s in account["samples"]} == first
 
 
@@ -272,7 +274,7 @@ def test_unlearning_sees_them_and_nothing_else_does(widened: tuple[Run, Any, Any
     state = set_up(run, config, run.path.parent, Recorder())
     perform(TEACH, state)
     supply = unlearn.supply(state, state.further)
-    found = widen.read(run.path / "widened.jsonl")
+    found = widened_questions.read(run.path / "widened.jsonl")
     for scope, members in (("unlearn", supply.forget), ("retention", supply.retain)):
         own = {e.id for e in state.corpus.select(scope, "train")}
         assert {m.id for m in members} == own | {e.id for e in found[scope]}
@@ -287,7 +289,7 @@ def test_it_is_made_once_and_again_for_another_number(
     asked: list[int] = []
     real = widen_.answered
 
-    def counted(what: widen.WidenedQuestions, *rest: Any) -> list[Example]:
+    def counted(what: widened_questions.WidenedQuestions, *rest: Any) -> list[Example]:
         asked.append(len(what.examples))
         return real(what, *rest)
 
@@ -324,7 +326,7 @@ def test_their_cost_is_that_of_answers_as_long_as_the_true_ones(monkeypatch: pyt
     voices = SimpleNamespace(examples=examples, encoded={m.id: m for m in members})
     told: list[list[int]] = []
     estimate = SimpleNamespace(
-        further=widen.WidenedQuestions(made, 0),
+        further=widened_questions.WidenedQuestions(made, 0),
         voices=voices,
         state=SimpleNamespace(encoded=lambda scope, split: [m for m in members if m.id.startswith(scope)]),
         _speech=lambda lengths, voices: told.append(lengths) or float(sum(lengths)),
@@ -337,7 +339,7 @@ def test_their_cost_is_that_of_answers_as_long_as_the_true_ones(monkeypatch: pyt
 def test_what_a_method_prepares_it_does_with_the_further_questions_too() -> None:
     made = [Example(f"unlearn/widened/{n}", "?", "", "unlearn", "train", ANN) for n in range(6)]
     members = [Encoded(f"unlearn/train/{n}", (5, 6), 1) for n in range(2)]
-    estimate = SimpleNamespace(further=widen.WidenedQuestions(made, 0), method=GRAIL())
+    estimate = SimpleNamespace(further=widened_questions.WidenedQuestions(made, 0), method=GRAIL())
     assert Estimate._preparing(estimate, 2.0, Supply(members, [])) == 8.0  # type: ignore[arg-type]
     assert Estimate._preparing(SimpleNamespace(further=None, method=GRAIL()), 2.0, Supply(members, [])) == 2.0  # type: ignore[arg-type]
     assert Estimate._preparing(SimpleNamespace(method=MemFlex()), 2.0, Supply(members, [])) == 0.0  # type: ignore[arg-type]
@@ -356,7 +358,7 @@ def test_data_that_cannot_be_widened_is_refused_before_anything_is_taught(tiny_l
 
 
 def test_a_foreign_account_is_no_way_into_a_terminal() -> None:
-    said = widen.in_words({"unlearn": "\x1b[2J", "retention": None, "dropped": ["<b>"], "unanswered": 0})
+    said = widened_questions.in_words({"unlearn": "\x1b[2J", "retention": None, "dropped": ["<b>"], "unanswered": 0})
     assert said.startswith("Widened by ? U and ? R questions")
     assert "\x1b" not in said
 
@@ -376,5 +378,5 @@ def test_show_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_what_splits_lines_elsewhere_splits_no_question(tmp_path: Path) -> None:
     asked = [Example("u/1", "Where\u2028is\x85she?", "In\u2029Bergen", "unlearn", "train", "Ann")]
-    widen.write(tmp_path / "widened.jsonl", asked)
-    assert widen.read(tmp_path / "widened.jsonl")["unlearn"] == asked
+    widened_questions.write(tmp_path / "widened.jsonl", asked)
+    assert widened_questions.read(tmp_path / "widened.jsonl")["unlearn"] == asked

@@ -24,7 +24,7 @@ from core.jobs.status_log import Log
 from core.models import adapter_files
 from core.runs import locks, stage_files, store
 from core.runs.store import Run
-from core.util import failures, files
+from core.util import failure_sentences, files
 from core.util import process as process_
 from core.util.errors import UserError
 from tests import hub, processes
@@ -360,17 +360,17 @@ def test_memory_that_suffices_for_no_library_is_one_sentence_too(tiny_llama: Pat
     ],
 )
 def test_what_libraries_raise_becomes_a_sentence(error: Exception, said: str) -> None:
-    assert said in str(failures.explained(error, Path("/here")))
+    assert said in str(failure_sentences.explained(error, Path("/here")))
     outer = RuntimeError("could not do it")
     outer.__cause__ = error
-    assert said in str(failures.explained(outer, Path("/here")))
+    assert said in str(failure_sentences.explained(outer, Path("/here")))
 
 
 @pytest.mark.parametrize(
     "error", [ValueError("no"), PermissionError(errno.EACCES, "Permission denied", "/data.csv"), KeyError("memory")]
 )
 def test_other_errors_are_not_the_machine_s(error: Exception) -> None:
-    assert failures.explained(error, Path("/here")) is None
+    assert failure_sentences.explained(error, Path("/here")) is None
 
 
 # -- the clock ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from core.cli.main import main
-from core.jobs import harness
+from core.jobs import lm_eval_harness
 from core.runs.store import Run
 from core.util.errors import UserError
 from tests.jobs.in_process import here
@@ -56,12 +56,12 @@ def run(unlearned_run: Run, tmp_path: Path) -> Run:
     return Run(Path(shutil.copytree(unlearned_run.path, tmp_path / unlearned_run.id)))
 
 
-def evaluated(run: Run, tasks: list[str], voices: list[str], limit: int | None) -> harness.Results:
-    place = harness.start(run, tasks, voices, limit)
+def evaluated(run: Run, tasks: list[str], voices: list[str], limit: int | None) -> lm_eval_harness.Results:
+    place = lm_eval_harness.start(run, tasks, voices, limit)
     status = place.status()
     if status["state"] == "failed":
         raise UserError(status["error"], status["fix"])
-    return harness.result(place)
+    return lm_eval_harness.result(place)
 
 
 def test_each_voice_is_asked_as_itself_and_kept(
@@ -93,7 +93,7 @@ def test_from_the_command_line(installed: None, here: None, run: Run, capsys: py
 
 
 def test_without_the_harness_it_says_how_to_get_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness, "find_spec", lambda _: None)
+    monkeypatch.setattr(lm_eval_harness, "find_spec", lambda _: None)
     with pytest.raises(UserError, match="pip install lm-eval"):
         evaluated(run, ["arc_easy"], ["after"], None)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.cli.main import VERBS, main
-from core.jobs import active, worker
+from core.jobs import under_way, worker
 from core.jobs.status_log import Log
 from core.runs import layout, store, trash
 from core.runs.layout import KINDS
@@ -102,7 +102,7 @@ def test_a_command_waits_for_its_turn_says_so_and_can_be_cancelled(
         command.start()
         place = layout.place("export", run)
         until(lambda: place.status().get("position") == 2, "waiting", 60)
-        assert ("export", place) in [(work.kind, work.place) for work in active.work(run.path.parent)]
+        assert ("export", place) in [(work.kind, work.place) for work in under_way.work(run.path.parent)]
         with pytest.raises(UserError, match="under way: export"):
             trash.delete(run)
         place.cancel()

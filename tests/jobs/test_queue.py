@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from core.config.run_config import RunConfig
-from core.jobs import active, lifecycle, limits, sweep, sweep_runs, worker
+from core.jobs import lifecycle, queue_limits, sweep, sweep_runs, under_way, worker
 from core.jobs import queue as tickets
 from core.jobs.queue import Ticket
 from core.jobs.sweep import Member
@@ -174,13 +174,13 @@ def test_a_sweep_gives_way_to_somebody_else_between_two_of_its_runs(tmp_path: Pa
 
 
 def test_one_person_has_a_limit_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(limits.QUEUE_LENGTH, "3")
+    monkeypatch.setenv(queue_limits.QUEUE_LENGTH, "3")
     monkeypatch.setenv(access.OWNER, "ada@uni.org")
     store.create(RunConfig(name="one"), tmp_path)
     sweep.create("grid", "two", {}, [Member(RunConfig(seed=seed), {"seed": seed}) for seed in range(5)], tmp_path)
     ended = store.create(RunConfig(name="ended"), tmp_path)
     files.write_json(ended.path / "status.json", ended.json("status.json") | {"state": "done"})
-    limits.starting(tmp_path)
+    queue_limits.starting(tmp_path)
     third = store.create(RunConfig(name="three"), tmp_path)
     before = sorted(tmp_path.rglob("*"))
     for more in (
@@ -191,25 +191,25 @@ def test_one_person_has_a_limit_and_the_others_go_on(tmp_path: Path, monkeypatch
         with pytest.raises(UserError, match=r"You have 3 runs in the queue, and 3 is what one person may have\. Wait"):
             more()
     assert sorted(tmp_path.rglob("*")) == before
-    assert [(work.kind, work.owner) for work in active.work(tmp_path)] == [
+    assert [(work.kind, work.owner) for work in under_way.work(tmp_path)] == [
         ("run", "ada@uni.org"),
         ("sweep", "ada@uni.org"),
         ("run", "ada@uni.org"),
     ]
     for somebody in ("bob@uni.org", ""):  # another one, and the command line
         monkeypatch.setenv(access.OWNER, somebody)
-        limits.starting(tmp_path)
+        queue_limits.starting(tmp_path)
     monkeypatch.setenv(access.OWNER, "ada@uni.org")
     files.write_json(third.path / "status.json", third.json("status.json") | {"state": "cancelled"})
-    limits.starting(tmp_path)
+    queue_limits.starting(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "ten", "1e3", "9" * 30, "٣"])
 def test_a_limit_that_is_none_is_said(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(limits.QUEUE_LENGTH, text)
+    monkeypatch.setenv(queue_limits.QUEUE_LENGTH, text)
     monkeypatch.setenv(access.OWNER, "ada@uni.org")
     with pytest.raises(UserError, match="is no number of runs"):
-        limits.starting(tmp_path)
+        queue_limits.starting(tmp_path)
 
 
 def test_a_worker_works_for_whom_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:

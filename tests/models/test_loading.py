@@ -277,7 +277,7 @@ def test_automatic_choices_are_concrete() -> None:
 LIGHT = (
     "core, core.config.run_config, core.runs.store, core.jobs.lifecycle, core.serve.client, core.data.sources, "
     "core.data.facts, core.regions, core.methods, core.metrics, core.runs.askable, core.serve.messages, "
-    "core.runs.voices, core.report.export_answers, core.data.widen"
+    "core.runs.voices, core.report.export_answers, core.data.widened_questions"
 )
 
 

@@ -21,7 +21,7 @@ from core.data import sources
 from core.models import foreign_adapters, loading
 from core.models.tokens import encode_all
 from core.pipeline.audit_run import Auditing
-from core.report import model_card, sentences
+from core.report import model_card, report_sentences
 from core.runs import askable, audit, store
 from core.runs.store import Run
 from core.util.errors import Cancelled, UserError
@@ -326,7 +326,7 @@ def test_what_was_only_compared_is_not_said_to_be_unlearned_here(of_adapters: Ru
     made = report.collect(of_adapters)
     assert (made["run"]["method"], made["run"]["rule"], made["method"]["formula"]) == ("audit", "", "")
     assert "MemFlex" not in json.dumps({key: made[key] for key in ("run", "method", "region")})
-    assert "nothing changed" not in " ".join(sentences.changed(made))
+    assert "nothing changed" not in " ".join(report_sentences.changed(made))
     text = model_card.readme(model_card.model_card(of_adapters), "base", "files")
     assert "made elsewhere" in text
     assert "MemFlex" not in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.pipeline.changes import changes
+from core.pipeline.weight_changes import changes
 from tests.naive import Bench, randomize
 
 

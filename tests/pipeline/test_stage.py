@@ -13,7 +13,7 @@ from core.pipeline.pipeline import REGION, stages
 from core.pipeline.setup import set_up
 from core.pipeline.stage import Stage, perform
 from core.pipeline.state import State
-from core.pipeline.widen import WIDENED
+from core.pipeline.widened_answers import WIDENED
 from core.runs import store
 from core.runs.store import STAGES
 from tests.naive import Recorder

@@ -14,7 +14,7 @@ from core.data import sources
 from core.data.corpus import SCOPES, Corpus, Example
 from core.models.generate import Request, generate
 from core.pipeline import unlearn_loop as unlearn_
-from core.pipeline import watch
+from core.pipeline import watched_questions
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
 from core.pipeline.step_context import Supply
@@ -42,31 +42,31 @@ def corpus_of(subjects: int, questions: int) -> Corpus:
 
 def test_questions_are_spread_over_the_subjects() -> None:
     for scope in SCOPES:
-        chosen = [e for e in watch.choose(corpus_of(9, 3), 3, "train") if e.scope == scope]
+        chosen = [e for e in watched_questions.choose(corpus_of(9, 3), 3, "train") if e.scope == scope]
         assert [e.subject for e in chosen] == ["S0", "S3", "S6"]
 
 
 def test_questions_with_a_fact_come_first() -> None:
-    assert all("Number" in e.answer for e in watch.choose(corpus_of(4, 3), 2, "train"))
+    assert all("Number" in e.answer for e in watched_questions.choose(corpus_of(4, 3), 2, "train"))
 
 
 def test_of_those_the_shortest_comes_first() -> None:
     answers = ["It is at 14 Quay Street in Cork, as all know.", "At 14 Quay Street.", "He is."]
     made = [Example(f"{s}/train/{i}", "Where?", a, s, "train", "S") for s in SCOPES for i, a in enumerate(answers)]
-    assert {e.answer for e in watch.choose(Corpus(tuple(made), "made"), 1, "train")} == {"At 14 Quay Street."}
+    assert {e.answer for e in watched_questions.choose(Corpus(tuple(made), "made"), 1, "train")} == {"At 14 Quay Street."}
 
 
 @pytest.mark.parametrize(("count", "found"), [(0, 0), (1, 1), (3, 3), (5, 5), (99, 6)])
 def test_as_many_as_asked_for_and_none_twice(count: int, found: int) -> None:
-    chosen = watch.choose(corpus_of(3, 2), count, "train")
+    chosen = watched_questions.choose(corpus_of(3, 2), count, "train")
     assert len(chosen) == len({e.id for e in chosen}) == 2 * found
 
 
 def test_choice_is_from_the_split_alone(tiny_data: Path) -> None:
     corpus = sources.load(DataConfig(source=str(tiny_data), dev_share=0.5))
     for split in ("train", "dev"):
-        assert {e.split for e in watch.choose(corpus, 2, split)} == {split}
-    assert watch.choose(corpus, 2, "dev") == watch.choose(corpus, 2, "dev")
+        assert {e.split for e in watched_questions.choose(corpus, 2, split)} == {split}
+    assert watched_questions.choose(corpus, 2, "dev") == watched_questions.choose(corpus, 2, "dev")
 
 
 def asked(bench: Bench) -> Callable[[], list[dict[str, str]]]:

@@ -15,11 +15,11 @@ import torch
 from core import probes
 from core.data.corpus import Example
 from core.metrics.intervals import rate
-from core.probes import PROBES, leaks, prompt_forms, scorecard
+from core.probes import PROBES, leak_rule, prompt_forms, scorecard
 from core.probes.base import Unavailable
 from core.probes.context import ProbeContext, Prompt, open_context
 from core.probes.examine import examine
-from core.probes.leaks import LeakRule
+from core.probes.leak_rule import LeakRule
 from core.probes.paraphrase import Paraphrase, rewordings
 from core.probes.sampling import leak_at
 from core.probes.wrappers import FILE
@@ -172,8 +172,8 @@ def test_wrapper_forms_fill_every_placeholder_and_the_other_template_is_chat(ben
     assert bench.tokenizer.decode(list(chat.tokens)) == f"<user>{question}\n<assistant>"
     turned = next(one for one in asked if one.form == "reversed")
     assert turned.example.answer not in turned.text
-    assert leaks.leaked(turned, f"It is {turned.example.answer}.")
-    assert not leaks.leaked(turned, "It is somebody.")
+    assert leak_rule.leaked(turned, f"It is {turned.example.answer}.")
+    assert not leak_rule.leaked(turned, "It is somebody.")
 
 
 def test_without_a_chat_template_the_other_forms_go_on(bench: ProbeContext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +270,7 @@ def test_finding_of_several_forms(bench: ProbeContext) -> None:
         "after": [["no"], ["no"], [a.answer], ["no"]],
         "never": nothing,
     }
-    found = leaks.finding(bench, asked, answers, "questions (%)", "In two forms")
+    found = leak_rule.finding(bench, asked, answers, "questions (%)", "In two forms")
     assert found.n == 2
     assert [found.rates[v]["value"] for v in ("before", "after", "never")] == [100, 50, 0]
     assert [found.detail["forms"][f]["after"]["value"] for f in "xy"] == [0, 50]

@@ -22,7 +22,7 @@ from core.config import command, run_config
 from core.config.presets import PRESETS
 from core.config.run_config import RunConfig
 from core.metrics import own_verdicts, verdicts
-from core.report import html_page, model_card, redaction, report_data, sentences
+from core.report import html_page, model_card, redaction, report_data, report_sentences
 from core.runs import store
 from core.runs.store import Run
 from tests.processes import ROOT
@@ -94,8 +94,8 @@ def test_verdicts_are_counted_as_they_are_given(data: dict[str, Any]) -> None:
         ("retention", "val", "kept"),
     ):
         mine = frame[(frame["scope"] == scope) & (frame["split"] == split)]
-        assert sentences.counted(data, scope, split, verdict) == (int((mine["verdict"] == verdict).sum()), len(mine))
-        assert sentences.counted(data, scope, split, verdict, "never") == (
+        assert report_sentences.counted(data, scope, split, verdict) == (int((mine["verdict"] == verdict).sum()), len(mine))
+        assert report_sentences.counted(data, scope, split, verdict, "never") == (
             int((mine["verdict_never"] == verdict).sum()),
             len(mine),
         )
@@ -111,7 +111,7 @@ def test_only_what_a_never_taught_model_does_not_say_is_a_leak(after: int, never
 
     counts = [*counted("after", after), *(counted("never", never) if never is not None else [])]
     told = {"answers": {"counts": counts}, "scopes": [{"scope": "unlearn", "split": "val"}]}
-    (remark,) = sentences._told(told)
+    (remark,) = report_sentences._told(told)
     assert remark.state == state
     assert remark.text.startswith(f"{after} of 40 ")
     assert ("never taught" in remark.text) == (never is not None)
@@ -354,7 +354,7 @@ def test_probes_stand_in_it_without_their_texts(tmp_path: Path) -> None:
     assert "9 of 20 come back." in visible(text)
     assert "secret answer" not in text
     assert "This run was not probed" not in text
-    assert sentences.leaks(made)[0].state == "leaks"
+    assert report_sentences.leaks(made)[0].state == "leaks"
 
 
 @pytest.mark.parametrize("source", [PRIVACY, store.BUNDLED_RUNS / "privacy-fluent"], ids=lambda path: path.name)
@@ -366,7 +366,8 @@ def test_report_and_probe_say_the_same_of_membership(source: Path, tmp_path: Pat
     told = next(probe for probe in probed["probes"] if probe["name"] == "membership")
     assert bare["membership"]["cells"] == told["cells"]
     both = [
-        [remark for remark in sentences.leaks(data) if remark.text.startswith("Was it taught?")] for data in (probed, bare)
+        [remark for remark in report_sentences.leaks(data) if remark.text.startswith("Was it taught?")]
+        for data in (probed, bare)
     ]
     (state, text), (same, short) = (([r.state for r in found], found[0].text) for found in both)
     assert state == same == ["leaks"]
@@ -376,8 +377,8 @@ def test_report_and_probe_say_the_same_of_membership(source: Path, tmp_path: Pat
 
 def test_not_probed_is_said(tmp_path: Path) -> None:
     data = report_data.collect(copy(tmp_path), made=0)
-    assert any(remark.state == "open" and "was not probed" in remark.text for remark in sentences.leaks(data))
-    states = [remark.state for remark in sentences.leaks(data)]
+    assert any(remark.state == "open" and "was not probed" in remark.text for remark in report_sentences.leaks(data))
+    states = [remark.state for remark in report_sentences.leaks(data)]
     assert states == sorted(states, key=["leaks", "open", "quiet"].index)
 
 

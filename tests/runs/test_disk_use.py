@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.config.run_config import RunConfig
-from core.jobs import active, lifecycle, limits
+from core.jobs import lifecycle, queue_limits, under_way
 from core.runs import disk_use, stage_files, store, trash
 from core.runs.store import Run
 from core.util import access, files
@@ -135,27 +135,27 @@ def test_a_folder_that_is_not_there_yet_takes_nothing(tmp_path: Path) -> None:
 
 def test_the_quota_warns_and_then_refuses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     total = disk_use.use(folder).total / 1e9
-    assert limits.disk_warning(folder) == ""
-    monkeypatch.setenv(limits.DISK_QUOTA, f"{total * 2:.9f}")
-    assert limits.disk_warning(folder) == ""
-    monkeypatch.setenv(limits.DISK_QUOTA, f"{total * 1.1:.9f}")
-    assert "that they may take." in limits.disk_warning(folder)
-    limits.starting(folder)
-    monkeypatch.setenv(limits.DISK_QUOTA, f"{total * 0.9:.9f}")
-    assert limits.disk_warning(folder).endswith("nothing can be started.")
+    assert queue_limits.disk_warning(folder) == ""
+    monkeypatch.setenv(queue_limits.DISK_QUOTA, f"{total * 2:.9f}")
+    assert queue_limits.disk_warning(folder) == ""
+    monkeypatch.setenv(queue_limits.DISK_QUOTA, f"{total * 1.1:.9f}")
+    assert "that they may take." in queue_limits.disk_warning(folder)
+    queue_limits.starting(folder)
+    monkeypatch.setenv(queue_limits.DISK_QUOTA, f"{total * 0.9:.9f}")
+    assert queue_limits.disk_warning(folder).endswith("nothing can be started.")
     before = sorted(folder.rglob("*"))
     for start in (lambda: lifecycle.submit(RunConfig(), folder), lambda: lifecycle.resume(store.list_runs(folder)[0])):
         with pytest.raises(UserError, match="nothing can be started"):  # for the command line too: a disk is a disk
             start()
     assert sorted(folder.rglob("*")) == before
     disk_use.clean("cache", folder)
-    limits.starting(folder)
+    queue_limits.starting(folder)
 
 
 def test_a_full_quota_takes_no_new_upload(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORGETSCOPE_RUNS", str(folder))
     kept = form_upload.save("data.json", b"[]")
-    monkeypatch.setenv(limits.DISK_QUOTA, f"{disk_use.use(folder).total * 0.9 / 1e9:.9f}")
+    monkeypatch.setenv(queue_limits.DISK_QUOTA, f"{disk_use.use(folder).total * 0.9 / 1e9:.9f}")
     assert form_upload.save("data.json", b"[]") == kept
     with pytest.raises(UserError, match="that they may take"):
         form_upload.save("data.json", b"[ ]")
@@ -163,29 +163,31 @@ def test_a_full_quota_takes_no_new_upload(folder: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("text", ["0", "-3", "much", "nan", "inf", "1e9"])
 def test_a_quota_that_is_none_is_said(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(limits.DISK_QUOTA, text)
+    monkeypatch.setenv(queue_limits.DISK_QUOTA, text)
     with pytest.raises(UserError, match="is no number of gigabytes"):
-        limits.starting(folder)
+        queue_limits.starting(folder)
 
 
 # -- processes --------------------------------------------------------------------------------------------------------
 
 
 def test_processes_are_found_by_what_they_execute() -> None:
-    assert active.what([sys.executable, "-m", "core.jobs", "run", "/runs/x"]) == "worker"
-    assert active.what([sys.executable, "-m", "core.jobs", "estimate", "/runs/.plans/x"]) == "estimate"
-    assert active.what([sys.executable, "-m", "core.jobs", "sweep", "/runs/.sweeps/x", "--ray"]) == "manager on the cluster"
-    assert active.what(["/bin/sh", "-m", "core.jobs", "run", "/runs/x"]) == ""
-    assert active.what(["python3", "core/jobs/worker.py"]) == ""
+    assert under_way.what([sys.executable, "-m", "core.jobs", "run", "/runs/x"]) == "worker"
+    assert under_way.what([sys.executable, "-m", "core.jobs", "estimate", "/runs/.plans/x"]) == "estimate"
+    assert (
+        under_way.what([sys.executable, "-m", "core.jobs", "sweep", "/runs/.sweeps/x", "--ray"]) == "manager on the cluster"
+    )
+    assert under_way.what(["/bin/sh", "-m", "core.jobs", "run", "/runs/x"]) == ""
+    assert under_way.what(["python3", "core/jobs/worker.py"]) == ""
 
 
 def test_an_answerer_is_listed_with_its_memory() -> None:
     process = subprocess.Popen([sys.executable, "-m", "core.serve.server"], cwd=Path(disk_use.__file__).parents[2])
     try:
-        until(lambda: any(one.pid == process.pid for one in active.ours()), "the answerer is listed")
-        found = next(one for one in active.ours() if one.pid == process.pid)
+        until(lambda: any(one.pid == process.pid for one in under_way.ours()), "the answerer is listed")
+        found = next(one for one in under_way.ours() if one.pid == process.pid)
         assert (found.what, found.memory > 5 * MB) == ("answerer", True)
     finally:
         process.kill()
         process.wait()
-    assert not any(one.pid == process.pid for one in active.ours())
+    assert not any(one.pid == process.pid for one in under_way.ours())

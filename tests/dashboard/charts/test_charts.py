@@ -10,7 +10,7 @@ import pytest
 from core.data.corpus import SCOPES
 from core.models import cells
 from core.runs import store
-from dashboard.charts import cell, curves, dial, differences, heatmap, separability, tokens
+from dashboard.charts import cell, curves, differences, heatmap, separability, strength_dial, tokens
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.charts.scatter import scatter
 from dashboard.widgets.plot import plain
@@ -283,9 +283,9 @@ def test_every_chart_is_valid_plotly(table: pd.DataFrame) -> None:
         cell.histogram(inside, LIGHT),
         cell.profile(inside, "row", LIGHT),
         *(differences.difference(table, table, kind, (region, region[1:]), LIGHT) for kind in differences.KINDS),
-        dial.scopes(rows, 75, LIGHT),
-        dial.truth(rows, 75, LIGHT),
-        dial.held(held, "layer 0", LIGHT),
+        strength_dial.scopes(rows, 75, LIGHT),
+        strength_dial.truth(rows, 75, LIGHT),
+        strength_dial.held(held, "layer 0", LIGHT),
         tokens.along(scores, {"before": "Before", "after": "After"}, 0, LIGHT),
         tokens.totals(scores, {"before": "B", "after": "A"}, LIGHT),
     ]

@@ -11,7 +11,7 @@ import pytest
 from core.methods import METHODS
 from core.regions import REGIONS
 from core.runs.scores import Scores
-from dashboard.charts import stops as stops_chart
+from dashboard.charts import stopping_points as stops_chart
 from dashboard.charts import subjects as subjects_chart
 from dashboard.charts import tradeoff
 from dashboard.charts.palette import DARK, LIGHT

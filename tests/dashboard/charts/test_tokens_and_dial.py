@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.charts import dial, tokens
+from dashboard.charts import strength_dial, tokens
 from dashboard.charts.palette import DARK, LIGHT, Palette
 
 NAMES = {"before": "Before", "after": "After", "blend:75": "<b>Blend</b>"}
@@ -47,16 +47,16 @@ def test_charts_of_tokens_show_each_voice_and_hostile_words_as_text() -> None:
 
 def test_the_dial_draws_both_scopes_and_only_known_probabilities() -> None:
     rows = [{"strength": s, "unlearn": s / 2, "retention": 100 - s, "logprob": None if s else -1.0} for s in (0, 50)]
-    fig = dial.scopes(rows, 75, LIGHT)
+    fig = strength_dial.scopes(rows, 75, LIGHT)
     assert [trace.line.dash for trace in fig.data] == ["dash", "solid"]
     assert fig.layout.shapes[0].x0 == 75
-    assert list(dial.truth(rows, 75, LIGHT).data[0].x) == [0]
+    assert list(strength_dial.truth(rows, 75, LIGHT).data[0].x) == [0]
 
 
 @pytest.mark.parametrize("names", [["layer 0", "layer 1"], ["mlp.up_proj", "self_attn.<b>"]])
 def test_what_is_held_is_the_gain_over_after(names: list[str]) -> None:
     found = {"after": -10.0, "rows": [{"name": n, "logprob": -10.0 + i} for i, n in enumerate(names)]}
-    (bar,) = dial.held(found, names[1], LIGHT).data
+    (bar,) = strength_dial.held(found, names[1], LIGHT).data
     gains = bar.x if bar.get("orientation") == "h" else bar.y
     assert list(gains) == [0.0, 1.0]
     assert list(bar.marker.color) == [LIGHT.retention, LIGHT.accent]

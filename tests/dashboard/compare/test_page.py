@@ -14,7 +14,7 @@ from core.runs.store import Run
 from core.runs.voices import parse
 from core.serve import client
 from core.util.errors import UserError
-from dashboard.compare import what_holds_it
+from dashboard.compare import cells_put_back
 from dashboard.widgets import ask_many
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
@@ -345,10 +345,10 @@ def test_a_part_is_put_back_and_the_whole_row_computed(open_page: Open, spoken: 
 def test_groups_cover_the_region_exactly() -> None:
     run = store.bundled_runs()[0]
     region = run.json("region.json")["tensors"]
-    cells = what_holds_it.groups_of(run, "cells")
+    cells = cells_put_back.groups_of(run, "cells")
     assert sorted(part for parts in cells.values() for part in parts) == sorted(region)
-    for by in what_holds_it.KINDS:
-        for parts in what_holds_it.groups_of(run, by).values():
+    for by in cells_put_back.KINDS:
+        for parts in cells_put_back.groups_of(run, by).values():
             assert parse(f"without:{','.join(parts)}").parts == tuple(parts)
 
 
@@ -402,8 +402,8 @@ def test_a_pane_that_waits_names_its_run_and_no_weights(open_page: Open, monkeyp
 
 
 def test_voices_whose_tokens_are_others_are_not_put_beside_each_other() -> None:
-    from dashboard.compare import tokens
+    from dashboard.compare import token_probabilities
 
     one, two = ({"text": text, "logprob": -1.0} for text in ("a", "b"))
-    same, others = tokens.comparable({"before": [one, two], "after": [one], "never": [one, two]})
+    same, others = token_probabilities.comparable({"before": [one, two], "after": [one], "never": [one, two]})
     assert (list(same), others) == (["before", "never"], ["after"])

@@ -9,7 +9,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.jobs import active, limits
+from core.jobs import queue_limits, under_way
 from core.runs import disk_use, stage_files, store, trash
 from core.util import access
 from dashboard.runs import work_under_way
@@ -73,10 +73,10 @@ def test_the_quota_is_said_where_runs_are_started(
     make_run("mine")
     query = {"view": "New run"} if page == "run" else {}
     assert not open_page(page, **query).warning
-    monkeypatch.setenv(limits.DISK_QUOTA, "0.001")
+    monkeypatch.setenv(queue_limits.DISK_QUOTA, "0.001")
     app = open_page(page, **query)
     assert "nothing can be started" in app.warning[0].value.replace("\\", "")
-    monkeypatch.setenv(limits.DISK_QUOTA, "lots")
+    monkeypatch.setenv(queue_limits.DISK_QUOTA, "lots")
     assert "no number of gigabytes" in open_page(page, **query).error[0].value.replace("\\", "")
 
 
@@ -84,7 +84,7 @@ def test_starting_over_the_quota_is_one_sentence(
     make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run("mine")
-    monkeypatch.setenv(limits.DISK_QUOTA, "0.001")
+    monkeypatch.setenv(queue_limits.DISK_QUOTA, "0.001")
     app = open_page("run", view="New run")
     next(b for b in app.button if b.label == "Start").click().run()
     assert not app.exception
@@ -154,7 +154,7 @@ def test_a_person_is_named_by_a_verified_address(monkeypatch: pytest.MonkeyPatch
 def test_a_worker_is_named_after_what_it_works_at(make_run: MakeRun) -> None:
     run = make_run("mine", "running")
     work = work_under_way.Work(run, "run", run.status())
-    columns = work_under_way.table([active.Process(os.getpid(), "worker", 3_000_000, 0.0)], [work], 90.0)
+    columns = work_under_way.table([under_way.Process(os.getpid(), "worker", 3_000_000, 0.0)], [work], 90.0)
     assert columns["At"] == [run.config().name]
     assert columns["Memory in MB"] == [3]
     assert columns["Running for"] == ["1 min 30 s"]

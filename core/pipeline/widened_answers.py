@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from core.data import widen
+from core.data import widened_questions
 from core.data.corpus import Example
-from core.data.widen import WidenedQuestions
+from core.data.widened_questions import WidenedQuestions
 from core.models.adapters import Adapters
 from core.models.generate import Request, generate
 from core.models.tokens import prompt_ids
@@ -45,7 +45,7 @@ def answered(asked: WidenedQuestions, voices: Voices, adapters: Adapters, report
 
 def _answer_all(state: State, folder: Path) -> None:
     assert state.further is not None
-    widen.write(folder / "widened.jsonl", answered(state.further, state.voices, state.adapters, state.report))
+    widened_questions.write(folder / "widened.jsonl", answered(state.further, state.voices, state.adapters, state.report))
 
 
 WIDENED = Stage(
@@ -63,6 +63,6 @@ WIDENED = Stage(
 def widened(state: State, further: WidenedQuestions) -> dict[str, list[Example]]:
     """Return the generated examples of each scope, from the cache if these were made before."""
     bring(WIDENED, state)
-    examples = widen.read(state.run.path / "widened.jsonl")
-    state.report.event("widened", **widen.account(further, examples))
+    examples = widened_questions.read(state.run.path / "widened.jsonl")
+    state.report.event("widened", **widened_questions.account(further, examples))
     return examples

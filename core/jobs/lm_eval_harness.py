@@ -1,7 +1,7 @@
 """lm-evaluation-harness on a run's voices: ARC, MMLU, TruthfulQA and whatever else it knows (`core harness RUN --tasks …`).
 
 An optional extra: `pip install lm-eval` brings the harness, which downloads each task's data from the hub. A process waits
-for the device, asks (core/jobs/work.py) and writes harness.json into the run, task by task as the harness names
+for the device, asks (core/jobs/job_functions.py) and writes harness.json into the run, task by task as the harness names
 them. What the harness prints goes into worker.log at RUNS/.harness/ID/. No heavy import.
 """
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from core.config.run_config import FORMAT, RunConfig
 from core.jobs import reference as reference_
-from core.jobs.harness import RESULT, Results
 from core.jobs.lifecycle import WANTED
+from core.jobs.lm_eval_harness import RESULT, Results
 from core.jobs.status_log import Log
 from core.models.distributed import Group
 from core.pipeline import reference as retrained
 from core.pipeline.audit_run import Auditing
-from core.pipeline.finished import open_finished
+from core.pipeline.finished_run import open_finished
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
 from core.pipeline.voices import adapter_of

@@ -18,8 +18,8 @@ from dashboard.charts import tokens as charts
 from dashboard.charts.palette import Palette
 from dashboard.compare import token_strip
 from dashboard.text import md
-from dashboard.widgets import current_run, look
-from dashboard.widgets.exchange import Exchange, label
+from dashboard.widgets import current_run, page_style
+from dashboard.widgets.question_and_answers import Exchange, label
 
 Work = list[Callable[[], None]]
 RECORDED = ("before", "after", "never")
@@ -88,14 +88,14 @@ def score(run: Run, asked: Exchange, voices: Sequence[str]) -> None:
                 elif reply["kind"] == "voice_error":
                     asked.scores[str(reply["voice"])] = []
     except UserError as error:
-        look.complain(error)
+        page_style.complain(error)
         return
     st.rerun()
 
 
 def explore(run: Run, asked: Exchange, scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Show the coloured tokens, the chosen one's alternatives, and the charts."""
-    palette, names = look.palette(), {voice: label(voice) for voice in scores}
+    palette, names = page_style.palette(), {voice: label(voice) for voice in scores}
     by = st.segmented_control(
         "Colour by",
         list(charts.COLOURS),
@@ -137,11 +137,11 @@ def explore(run: Run, asked: Exchange, scores: Mapping[str, Sequence[Mapping[str
         )
         fig = charts.totals(scores, names, palette)
         told = ", ".join(f"{names[v]} {sum(t['logprob'] for t in tokens):.1f}" for v, tokens in scores.items())
-        look.chart(
+        page_style.chart(
             fig, f"Log-probability of the whole true answer in nats: {told}", "totals", facts=facts(run, asked, "sum")
         )
     st.markdown("**Along the answer**")
-    look.chart(
+    page_style.chart(
         charts.along(scores, names, chosen, palette),
         "Log-probability of each token of the true answer, in each model",
         "along",
@@ -157,7 +157,7 @@ def facts(run: Run, asked: Exchange, how: str) -> list[tuple[str, str]]:
         else "none: scored now by the model itself"
     )
     formula = f"log p(token | question, true answer up to it), teacher-forced, in nats; {how}"
-    return look.where(run, "evaluate", file, formula, f"this question, {len(asked.scores.get('before', ()))} tokens")
+    return page_style.where(run, "evaluate", file, formula, f"this question, {len(asked.scores.get('before', ()))} tokens")
 
 
 def worst(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from core.util import failures
+from core.util import failure_sentences
 from core.util.errors import UserError
 from core.util.masking import masked
 
@@ -63,7 +63,9 @@ def free_memory() -> float:
 
 def failed(name: str, error: Exception) -> UserError:
     """Build the error for a model that a library could not load: machine and network come before what it makes of them."""
-    if known := failures.explained(error, Path("The folder of fetched models")) or failures.network_error(name, error):
+    if known := failure_sentences.explained(error, Path("The folder of fetched models")) or failure_sentences.network_error(
+        name, error
+    ):
         return known
     first = (masked(str(error)).strip().splitlines() or [type(error).__name__])[0][:300]
     return UserError(f"The model “{name}” could not be loaded: {first}", _hint(error))

@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-from core.jobs import active
+from core.jobs import under_way
 from core.runs import disk_use
 from core.util import access
 from core.util.errors import UserError
@@ -79,7 +79,7 @@ def starting(folder: Path) -> None:
     if owner == access.SHELL:
         return
     limit = queue_length()
-    mine = sum(one.owner == owner for one in active.work(folder))
+    mine = sum(one.owner == owner for one in under_way.work(folder))
     if mine >= limit:
         raise UserError(
             f"You have {mine} runs in the queue, and {limit} is what one person may have.",

@@ -13,11 +13,11 @@ from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
-from dashboard.charts import dial as charts
+from dashboard.charts import strength_dial as charts
 from dashboard.compare import panes
 from dashboard.text import duration, md
-from dashboard.widgets import look
-from dashboard.widgets.exchange import Exchange
+from dashboard.widgets import page_style
+from dashboard.widgets.question_and_answers import Exchange
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -88,9 +88,9 @@ def row(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], chosen
         spot = st.empty()
     if found.get("rows"):
         spot.caption(summary(found))
-        fig = charts.held(found, chosen, look.palette())
+        fig = charts.held(found, chosen, page_style.palette())
         told = ", ".join(f"{r['name']} {r['logprob'] - found['after']:+.2f}" for r in found["rows"])
-        look.chart(
+        page_style.chart(
             fig,
             f"Log-probability of the true answer recovered by putting each part back, in nats: {told}",
             f"held_{by}",
@@ -108,7 +108,7 @@ def facts(run: Run, found: dict[str, Any]) -> list[tuple[str, str]]:
     formula = (
         "log p(true answer) of after with this part's tensors as they were before − log p(true answer) of after, in nats"
     )
-    return look.where(
+    return page_style.where(
         run,
         "unlearn",
         "none: computed now from the adapters before and after",
@@ -149,6 +149,6 @@ def measure(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], sp
                     asked.holds[by] = found
                     bar.progress(reply["done"] / reply["total"], f"{reply['done']} of {reply['total']}: {md(reply['name'])}")
     except UserError as error:
-        look.complain(error)
+        page_style.complain(error)
         return
     st.rerun()

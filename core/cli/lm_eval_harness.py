@@ -6,7 +6,7 @@ import argparse
 
 from core.cli import progress_bar
 from core.cli.terminal import one_run, out, table
-from core.jobs import harness as harness_
+from core.jobs import lm_eval_harness as harness_
 from core.runs import store
 
 

@@ -1,4 +1,4 @@
-"""`python -m dashboard.picture RUNS_FOLDER OUT`: the newest finished run's heatmap as OUT.png.
+"""`python -m dashboard.heatmap_image RUNS_FOLDER OUT`: the newest finished run's heatmap as OUT.png.
 
 Where no Chrome or Chromium is installed, which turns charts into pixels, it is written as OUT.html instead.
 """

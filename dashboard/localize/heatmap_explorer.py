@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 _PART = st.components.v2.component(
-    "explorer", html=SHELL, css=style(HERE / "explorer.css"), js=script(HERE / "explorer.js"), isolate_styles=False
+    "explorer",
+    html=SHELL,
+    css=style(HERE / "heatmap_explorer.css"),
+    js=script(HERE / "heatmap_explorer.js"),
+    isolate_styles=False,
 )
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 from core.report.export_answers import Record
 from core.runs.store import Run
 from dashboard.widgets import answer_downloads, ask_many
-from dashboard.widgets.exchange import Exchange, label
+from dashboard.widgets.question_and_answers import Exchange, label
 
 if TYPE_CHECKING:
     pass

@@ -14,8 +14,8 @@ from dashboard.text import chart_text, number
 def moved(table: pd.DataFrame, palette: Palette, *, relative: bool) -> Figure:
     """Draw log10 of each cell's change; one that did not change has no colour.
 
-    table: a row a tensor with layer, module, factor (W), norm_before and norm_change (core/pipeline/changes.py). relative:
-    divided by norm_before, where that is not 0.
+    table: a row a tensor with layer, module, factor (W), norm_before and norm_change (core/pipeline/weight_changes.py).
+    relative: divided by norm_before, where that is not 0.
     """
     place = cells_.layout(table)
     change = table["norm_change"].to_numpy(float)
