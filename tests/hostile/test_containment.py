@@ -141,7 +141,7 @@ def by_manifest(around: Around, name: str) -> object:
     problems = [problem for problem in repair.examine(around.folder) if problem.where == run.id]
     assert any("outside of the run" in problem.says for problem in problems)
     repair.repair(problems)
-    (said,) = [check for check in verify_run.files(run, run.json("manifest.json")) if "missing" in check.says]
+    (said,) = [check for check in verify_run.check_files(run, run.json("manifest.json")) if "missing" in check.says]
     assert said.state == verify_run.MISMATCH
     return None
 

@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from core.config import own_methods
-from core.jobs import lifecycle, queue, worker
+from core.jobs import lifecycle, queue
+from core.jobs.__main__ import NICENESS
 from core.jobs.status_log import Log
 from core.models import adapter_files
 from core.runs import locks, stage_files, store
@@ -310,11 +311,14 @@ class Greedy(Method):
 
 
 @pytest.mark.long
-def test_memory_limit_costs_one_run_and_not_the_next(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_memory_limit_costs_one_run_and_not_the_next(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMITED", "yes")  # another environment, so another server to fork from, which inherits the limit
     (tmp_path / "greedy.py").write_text(GREEDY)
     config = quick(tiny_llama, tiny_data)
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30, limits[1]))  # a worker inherits it
+    resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30, limits[1]))
     try:
         run = lifecycle.submit(
             config.with_setting("unlearn.method", own_methods.named(f"{tmp_path / 'greedy.py'}:Greedy")), tmp_path / "runs"
@@ -399,7 +403,7 @@ def test_clock_set_back_in_mid_run(
     monkeypatch.setattr(psutil, "boot_time", lambda: boot - 7200)  # what the system then says of itself
     monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot - 7200)
     assert state(run) == "running"
-    assert psutil.Process(run.status()["pid"]).nice() >= worker.NICENESS
+    assert psutil.Process(run.status()["pid"]).nice() >= NICENESS
     assert ended(run) == "done"
     took = time.monotonic() - began
     status = run.status()

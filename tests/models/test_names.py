@@ -54,8 +54,9 @@ def test_run_reports_it_and_goes_on(
     tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = make_bench(tiny_llama, tiny_data)
-    bench.adapters.save("before", tmp_path / "mine", str(tiny_llama))
-    monkeypatch.setattr(names, "adapter_base", lambda _: "acme/model-7b")
+    bench.adapters.save("before", tmp_path / "mine", "acme/model-7b")
+    resolve = names.resolve
+    monkeypatch.setattr(names, "resolve", lambda name: resolve(str(tiny_llama) if name == "acme/model-7b" else name))
     (tmp_path / "mine" / "README.md").write_text(card("acme/other-7b"), encoding="utf-8")
     config, report = small(tmp_path / "mine", tiny_data), Recorder()
     set_up(store.create(config, tmp_path / "runs"), config, tmp_path / "runs", report)

@@ -558,7 +558,7 @@ def test_chat_template_is_used_throughout(
 def test_summary_of_an_unfinished_run_says_so(tmp_path: Path) -> None:
     result = summary(store.create(RunConfig(), tmp_path))
     assert result["state"] == "queued"
-    assert result["after"] == {"reason": "not measured"}
+    assert result["after"] == {"reason": "not measured in this run"}
 
 
 def test_values_that_json_lacks_are_replaced() -> None:

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.config.run_config import from_json
 from core.data import sources
-from core.plan import fits
+from core.plan import model_memory
 from tests.dashboard.conftest import Open
 from tests.dashboard.run_made import BAD, plain, said
 
@@ -23,7 +23,7 @@ def test_memory_is_told_before_starting(
     dtype: str, gigabytes: str, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     st.cache_data.clear()
-    monkeypatch.setattr(fits, "guessed_dtype", lambda *_: dtype)
+    monkeypatch.setattr(model_memory, "guessed_dtype", lambda *_: dtype)
     assert f"135 million parameters need about {gigabytes} GB" in said(open_page("run")).replace("*", "")
 
 
