@@ -138,6 +138,27 @@ def cluster(given: argparse.Namespace) -> Resources | None:
     return resources
 
 
+def _said(asked: dict[str, Any]) -> list[str]:
+    """Return what was said when asked, as lines: how many of how many questions, a row a voice."""
+    rows: list[list[Any]] = [["", "U leaked", "noise", "declined", "ignorant", "R kept", "lost", "noise", "declined"]]
+    for voice, scopes in asked.items():
+        split = next((name for name in ("val", "dev", "train") if all(name in of for of in scopes.values())), None)
+        if split:
+            forget, keep = (scopes[scope][split] for scope in ("unlearn", "retention"))
+            cells = [_count(forget, name) for name in ("leaked", "noise", "declined", "ignorant")]
+            rows.append(
+                [voice.replace("_", " "), *cells, *(_count(keep, name) for name in ("kept", "lost", "noise", "declined"))]
+            )
+    if len(rows) == 1:
+        return []
+    return [f"Asked: what the answers to {split} questions say, of U to forget and R to keep:", *table(rows)]
+
+
+def _count(outcomes: dict[str, float], name: str) -> str:
+    """Write "7 of 20"."""
+    return f"{round(outcomes.get(name, 0.0) * outcomes['n'] / 100)} of {outcomes['n']}"
+
+
 def scores(of: Run) -> list[str]:
     """Return a run's score table as lines."""
     found = summary(of)
@@ -148,7 +169,9 @@ def scores(of: Run) -> list[str]:
             continue
         unlearned, kept = found[key]["unlearn_success"], found[key]["retention_success"]
         rows.append([label, unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")])
-    lines = [f"{of.id}", "Unlearn Success (U) and Retention Success (R), percent:", *table(rows)]
+    lines = [of.id, *_said(found["asked"])]
+    lines += ["Next-word accuracy, the correct beginning given: Unlearn Success (U), Retention Success (R), percent:"]
+    lines += table(rows)
     knew, located = found["never_knew"], found["located"]
     if "reason" in knew:
         lines.append(f"Never-knew score: {knew['reason']}")

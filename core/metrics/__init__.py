@@ -7,6 +7,7 @@ thresholds of `verdict_rules` and the words of `verdict_words`; `own_verdicts` a
 """
 
 from core.metrics.accuracy import ACCURACY
+from core.metrics.asked import ASKED
 from core.metrics.base import Evidence, Metric, Score
 from core.metrics.choices import CHOICES
 from core.metrics.degenerate import DEGENERATE
@@ -28,6 +29,7 @@ from core.metrics.verbatim import VERBATIM
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
+        ASKED,
         ACCURACY,
         NEVER_KNEW,
         PERPLEXITY,

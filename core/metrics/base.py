@@ -68,6 +68,8 @@ class Score:
     """voice (or "all") -> why there is no value"""
     intervals: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """voice -> part -> [low, high] of its value, 95 % bootstrap over examples; absent for a single example"""
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    """voice -> part -> how many examples its value is of, where they are counted"""
     notes: list[str] = field(default_factory=list)
     """what a reader of the values must know, such as how many examples were left out"""
 
@@ -100,6 +102,7 @@ def averaged(evidence: Evidence, values: Mapping[str, Mapping[str, float]]) -> S
     score = Score({}, {voice: dict(of) for voice, of in values.items()}, dict(evidence.missing))
     for voice, of in values.items():
         found = {part: [of[i] for i in ids] for part, ids in parts(evidence, of)}
+        score.counts[voice] = {part: len(known) for part, known in found.items()}
         score.values[voice] = {part: sum(known) / len(known) for part, known in found.items()}
         score.intervals[voice] = bounds({part: bootstrap.of_mean(known) for part, known in found.items()})
     return score

@@ -34,6 +34,8 @@ class Value:
     high: float | None = None
     reason: str = ""
     """why there is no value"""
+    n: int | None = None
+    """how many examples it is of, where the run says so"""
 
     @property
     def half(self) -> float | None:
@@ -44,8 +46,8 @@ class Value:
         """Return 100 − this: accuracy as Unlearn Success."""
         if self.value is None:
             return self
-        ends = (None, None) if self.low is None or self.high is None else (100 - self.high, 100 - self.low)
-        return Value(100 - self.value, *ends)
+        low, high = (None if end is None else 100 - end for end in (self.high, self.low))
+        return Value(100 - self.value, low, high, n=self.n)
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,14 @@ class Scores:
         value = number(mapping(self._field(metric, "values"), voice).get(part))
         if value is None:
             return Value(reason=self.reason(metric, voice))
+        count = number(mapping(self._field(metric, "counts"), voice).get(part))
+        n = None if count is None else int(count)
         ends = mapping(self._field(metric, "intervals"), voice).get(part)
         if isinstance(ends, list) and len(ends) == 2:
             low, high = map(number, ends)
             if low is not None and high is not None and low <= high:
-                return Value(value, low, high)
-        return Value(value)
+                return Value(value, low, high, n=n)
+        return Value(value, n=n)
 
     def values(self, metric: str, voice: str) -> dict[str, float]:
         """Return part -> value of a metric, without those that are missing."""

@@ -7,17 +7,25 @@ from typing import Any
 from core.data.corpus import SCOPES, SPLITS
 from core.runs.scores import Scores
 from core.runs.store import Run
+from core.runs.voices import SPOKEN
 from core.util.files import clean
 from core.util.safe_read import mapping, number
+
+VOICE_KEYS = {"before": "before", "after": "after", "never": "never_taught", "retrained": "retrained"}
+"""voice -> its key in the object"""
 
 
 def summary(run: Run) -> dict[str, Any]:
     """Return the object that `--json` prints: see the command-line contract."""
     measured, status = Scores.read_once(run), run.status()
     result: dict[str, Any] = {"run": run.id, "state": status.get("state")}
-    for voice, key in (("before", "before"), ("after", "after"), ("never", "never_taught")):
+    for voice in SPOKEN:
+        key = VOICE_KEYS[voice]
         success = {f"{scope}_success": _successes(measured, voice, scope) for scope in SCOPES}
         result[key] = success if any(success.values()) else {"reason": measured.reason("accuracy", voice)}
+    result["asked"] = {
+        VOICE_KEYS[voice]: _asked(measured, voice) for voice in measured.voices("asked") if voice in VOICE_KEYS
+    }
     result["never_knew"] = measured.values("never_knew", "after") or {"reason": measured.reason("never_knew", "after")}
     degenerate = measured.values("degenerate", "after")
     result["degenerate"] = degenerate.get("unlearn/val", degenerate.get("unlearn/train"))
@@ -38,3 +46,15 @@ def _successes(measured: Scores, voice: str, scope: str) -> dict[str, float]:
     """Return split -> success, where it was measured."""
     values = {split: measured.success(voice, scope, split).value for split in SPLITS}
     return {split: value for split, value in values.items() if value is not None}
+
+
+def _asked(measured: Scores, voice: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Return what generated answers say: scope -> split -> outcome -> percent, and n, of how many questions."""
+    told: dict[str, dict[str, dict[str, float]]] = {scope: {} for scope in SCOPES}
+    for part in measured.parts("asked", voice):
+        scope, _, rest = part.partition("/")
+        split, _, outcome = rest.partition("/")
+        score = measured.value("asked", voice, part)
+        if scope in told and split in SPLITS and outcome and score.value is not None and score.n is not None:
+            told[scope].setdefault(split, {"n": score.n})[outcome] = score.value
+    return told
