@@ -11,6 +11,7 @@ from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
+from dashboard import pages
 from dashboard.compare import cells_put_back, history, many_questions, panes, strength, token_probabilities
 from dashboard.compare import question as prompting
 from dashboard.text import md
@@ -157,9 +158,9 @@ def waiting(run: Run) -> None:
         else "This run ended before answers were recorded."
     )
     st.page_link(
-        "runs/new_run_page.py",
+        pages.RUN.script,
         label="See the run",
-        icon=":material/play_circle:",
+        icon=pages.RUN.icon,
         query_params={"run": run.id, "view": "This run"},
     )
 

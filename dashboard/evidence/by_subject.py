@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from core.runs.store import Run
+from dashboard import pages
 from dashboard.charts import subjects as chart
 from dashboard.charts.base import SCOPE_NAMES
 from dashboard.charts.subjects import Subject
@@ -162,9 +163,9 @@ def questions(run: Run, rows: Sequence[Row], accuracy: Mapping[str, Mapping[str,
             before, after = value(row, "before"), value(row, "after")
             said = f":gray[{before:.0f} → {after:.0f} %] " if before is not None and after is not None else ""
             st.page_link(
-                "compare/page.py",
+                pages.COMPARE.script,
                 label=f"{said}{md(shorten(str(row['question']), 100))}",
-                icon=":material/compare:",
+                icon=pages.COMPARE.icon,
                 query_params={"run": run.id, "q": str(row["question"])[:4000]},
             )
         if len(mine) > QUESTIONS:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.metrics import own_verdicts, verdicts
 from core.runs.store import Run
+from dashboard import pages
 from dashboard.evidence import one_example, verdict_tiles
 from dashboard.text import shorten
 from dashboard.widgets import current_run, verdict_rows
@@ -183,8 +184,8 @@ def nothing(run: Run) -> None:
         else "This run ended before answers were recorded, so there is nothing to judge."
     )
     st.page_link(
-        "runs/new_run_page.py",
+        pages.RUN.script,
         label="See the run",
-        icon=":material/play_circle:",
+        icon=pages.RUN.icon,
         query_params={"run": run.id, "view": "This run"},
     )

@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.runs.store import Run
 from core.util.safe_read import mapping
+from dashboard import pages
 from dashboard.evidence import (
     all_metrics,
     by_subject,
@@ -81,9 +82,9 @@ def not_yet(run: Run) -> None:
         else "This run ended before it was measured."
     )
     st.page_link(
-        "runs/new_run_page.py",
+        pages.RUN.script,
         label="See the run",
-        icon=":material/play_circle:",
+        icon=pages.RUN.icon,
         query_params={"run": run.id, "view": "This run"},
     )
 

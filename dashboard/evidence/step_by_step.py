@@ -11,6 +11,7 @@ from core.jobs import lifecycle
 from core.runs import askable, picked_step, store
 from core.runs.store import Run
 from core.util.safe_read import mapping, number
+from dashboard import pages
 from dashboard.charts import curves
 from dashboard.charts.stopping_points import stops
 from dashboard.evidence.scores_table import Measured
@@ -147,11 +148,11 @@ def offer(run: Run, chosen: int, kept: int, split: str) -> None:
                 made = lifecycle.submit(picked_step.config(run, chosen, split), store.runs_folder())
                 current_run.open_run(made.id)
                 st.session_state["next_tab"] = "This run"
-                st.switch_page("runs/new_run_page.py", query_params={"run": made.id})
+                st.switch_page(pages.RUN.script, query_params={"run": made.id})
         st.page_link(
-            "compare/page.py",
+            pages.COMPARE.script,
             label="Ask this checkpoint",
-            icon=":material/compare:",
+            icon=pages.COMPARE.icon,
             disabled=bool(reason),
             query_params={"run": run.id, "voice": f"step:{chosen}"},
         )

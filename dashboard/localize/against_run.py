@@ -13,6 +13,7 @@ from core.regions.overlap import Overlap, aligned, overlap, rank_correlation
 from core.runs import overview
 from core.runs.store import Run
 from core.util.errors import UserError
+from dashboard import pages
 from dashboard.charts import differences
 from dashboard.text import md
 from dashboard.widgets import address, current_run, page_style
@@ -38,7 +39,7 @@ def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
     if not others:
         st.caption("There is no other run with gradients yet. Start one with another seed: is the same region found again?")
         st.page_link(
-            "runs/new_run_page.py",
+            pages.RUN.script,
             label="Same again, with another seed",
             icon=":material/replay:",
             query_params={"run": run.id, "again": run.id},

@@ -15,6 +15,7 @@ from core.regions import Region
 from core.runs import picked_step, store
 from core.runs.store import Run
 from core.util.errors import UserError
+from dashboard import pages
 from dashboard.charts import heatmap as heatmap_
 from dashboard.charts import separability as separability_
 from dashboard.charts.scatter import scatter
@@ -111,9 +112,9 @@ def not_yet(run: Run) -> None:
     else:
         st.info("This run ended before its gradients were measured. Resume it, or choose another run above.")
     st.page_link(
-        "runs/new_run_page.py",
+        pages.RUN.script,
         label="See the run",
-        icon=":material/play_circle:",
+        icon=pages.RUN.icon,
         query_params={"run": run.id, "view": "This run"},
     )
 
@@ -374,7 +375,7 @@ def offer_run(run: Run, config: RunConfig, rule: Region, table: pd.DataFrame) ->
             )
             current_run.open_run(new.id)
             st.session_state["next_tab"] = "This run"
-            st.switch_page("runs/new_run_page.py", query_params={"run": new.id})
+            st.switch_page(pages.RUN.script, query_params={"run": new.id})
     st.caption(cost(run))
 
 

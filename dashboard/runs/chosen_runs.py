@@ -14,6 +14,7 @@ from core.runs.labels import Label
 from core.runs.overview import Overview
 from core.runs.scores import Scores
 from core.runs.store import Run
+from dashboard import pages
 from dashboard.runs import archive, runs_table, trash
 from dashboard.text import md
 from dashboard.widgets import current_run, headline_scores, page_style, setting_differences
@@ -47,18 +48,11 @@ def one(found: Overview, run: Run, tags: Sequence[str]) -> None:
         st.markdown("  \n".join(md(text) for text in found.label.note.splitlines()))
     with st.container(horizontal=True, vertical_alignment="center"):
         if not found.problem:
-            for script, label, icon in (
-                ("localize/page.py", "Localize", "grid_on"),
-                ("compare/page.py", "Compare", "compare"),
-                ("evidence/scores_page.py", "Scores", "scoreboard"),
-                ("runs/new_run_page.py", "Watch", "play_circle"),
-            ):
-                st.page_link(
-                    script,
-                    label=label,
-                    icon=f":material/{icon}:",
-                    query_params={"run": run.id, **({"view": "This run"} if label == "Watch" else {})},
-                )
+            for page in (pages.LOCALIZE, pages.COMPARE, pages.SCORES):
+                st.page_link(page.script, label=page.title, icon=page.icon, query_params={"run": run.id})
+            st.page_link(
+                pages.RUN.script, label="Watch", icon=pages.RUN.icon, query_params={"run": run.id, "view": "This run"}
+            )
             again(found, run)
             archive.download([run])
         if not found.bundled:
@@ -102,7 +96,7 @@ def again(found: Overview, run: Run) -> None:
     if asked == "changed":
         st.session_state["again"] = run.id
         current_run.open_run(run.id)
-        st.switch_page("runs/new_run_page.py", query_params={"run": run.id, "again": run.id})
+        st.switch_page(pages.RUN.script, query_params={"run": run.id, "again": run.id})
     if asked in ("same", "resume"):
         with page_style.complaints():
             if asked == "same":
@@ -193,9 +187,9 @@ def several(chosen: Sequence[Overview], known: Mapping[str, Run], name_of: Mappi
     mine = [run for run in chosen if not run.bundled]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.page_link(
-            "evidence/scores_page.py",
+            pages.SCORES.script,
             label="On the page Scores",
-            icon=":material/scoreboard:",
+            icon=pages.SCORES.icon,
             query_params={"run": chosen[0].id, "beside": ",".join(run.id for run in chosen[1:])},
         )
         archive.download([known[run.id] for run in chosen])

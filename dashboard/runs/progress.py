@@ -13,6 +13,7 @@ from core.runs import audit, liveness, store
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util.errors import UserError
+from dashboard import pages
 from dashboard.charts import curves
 from dashboard.runs import configuration, event_log, watched_questions, widening
 from dashboard.text import duration, md
@@ -252,13 +253,13 @@ def table(run: Run) -> None:
     st.table(unbroken, hide_index=True, alt="Scores before and after unlearning, and of the never-taught model")
     with st.container(horizontal=True, vertical_alignment="center"):
         headline_scores.where_from(headline_scores.facts(run))
-        st.page_link("localize/page.py", label="Where it was kept", icon=":material/grid_on:", query_params={"run": run.id})
-        st.page_link("compare/page.py", label="Ask it", icon=":material/compare:", query_params={"run": run.id})
         st.page_link(
-            "evidence/scores_page.py", label="All scores", icon=":material/scoreboard:", query_params={"run": run.id}
+            pages.LOCALIZE.script, label="Where it was kept", icon=pages.LOCALIZE.icon, query_params={"run": run.id}
         )
+        st.page_link(pages.COMPARE.script, label="Ask it", icon=pages.COMPARE.icon, query_params={"run": run.id})
+        st.page_link(pages.SCORES.script, label="All scores", icon=pages.SCORES.icon, query_params={"run": run.id})
         st.page_link(
-            "evidence/scores_page.py",
+            pages.SCORES.script,
             label="Its controls",
             icon=":material/science:",
             query_params={"run": run.id, "part": "Controls"},

@@ -16,6 +16,7 @@ from core.jobs import queue as tickets
 from core.runs.overview import Overview
 from core.runs.store import Run
 from core.util import access
+from dashboard import pages
 from dashboard.runs import progress
 from dashboard.text import duration, md
 from dashboard.widgets import cancel_button, page_style
@@ -96,7 +97,7 @@ def _row(run: Run, name: str, status: dict[str, Any], place: int | None, waiting
             )
         cancel_button.show(run, f"cancel.{run.id}", help="What was computed is kept.")
         st.page_link(
-            "runs/new_run_page.py",
+            pages.RUN.script,
             label="Watch",
             icon=":material/visibility:",
             query_params={"run": run.id, "view": "This run"},

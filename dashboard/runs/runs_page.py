@@ -9,6 +9,7 @@ import streamlit as st
 from core.runs import store
 from core.runs.overview import Overview, overview
 from core.runs.store import Run
+from dashboard import pages
 from dashboard.runs import archive, chosen_runs, queue, runs_table, trash
 from dashboard.text import md
 from dashboard.widgets import current_run, page_style
@@ -77,7 +78,7 @@ def head(found: Sequence[Overview]) -> None:
         else:
             st.caption("These ship with Forgetscope. Runs that you start or import will stand here too.")
     with actions, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-        st.page_link("runs/new_run_page.py", label="New run", icon=":material/add:")
+        st.page_link(pages.RUN.script, label="New run", icon=":material/add:")
         archive.upload()
 
 

@@ -12,6 +12,7 @@ from core.config.stages import AuditConfig
 from core.jobs import lifecycle
 from core.runs import audit, store
 from core.runs.store import Run
+from dashboard import pages
 from dashboard.charts import weight_changes
 from dashboard.text import md
 from dashboard.widgets import current_run, page_style
@@ -29,9 +30,9 @@ def show(run: Run) -> None:
     st.info(audit.NO_HEATMAP, icon=":material/info:")
     if found is None:
         st.page_link(
-            "runs/new_run_page.py",
+            pages.RUN.script,
             label="See the audit",
-            icon=":material/play_circle:",
+            icon=pages.RUN.icon,
             query_params={"run": run.id, "view": "This run"},
         )
         return

@@ -15,6 +15,7 @@ from core.runs import store
 from core.runs.overview import Overview, headline
 from core.runs.store import Run
 from core.util import safe_read
+from dashboard import pages
 from dashboard.text import md
 from dashboard.widgets import copy_link
 
@@ -215,7 +216,7 @@ def nothing_here() -> None:
     """Say what to do when there is no run at all."""
     st.title("No run yet")
     st.markdown("A run teaches a model some facts, finds where it keeps them, and makes it forget them.")
-    st.page_link("runs/new_run_page.py", label="Start the first run", icon=":material/play_circle:")
+    st.page_link(pages.RUN.script, label="Start the first run", icon=pages.RUN.icon)
 
 
 def unreadable(run: Run) -> bool:

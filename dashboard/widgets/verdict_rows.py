@@ -17,6 +17,7 @@ from core.metrics.verdicts import Gathered
 from core.runs.store import Run
 from core.util.errors import UserError
 from core.util.safe_read import mapping, number
+from dashboard import pages
 from dashboard.charts import probes as chart
 from dashboard.widgets import current_run
 
@@ -116,5 +117,5 @@ def columns(rows: Sequence[chart.Rates]) -> dict[str, list[Any]]:
 def compare_link(run: Run, question: str, label: str) -> None:
     """Show a link that opens a question in Compare."""
     st.page_link(
-        "compare/page.py", label=label, icon=":material/compare:", query_params={"run": run.id, "q": question[:4000]}
+        pages.COMPARE.script, label=label, icon=pages.COMPARE.icon, query_params={"run": run.id, "q": question[:4000]}
     )

@@ -15,6 +15,7 @@ from core.runs import overview as overview_
 from core.runs.overview import Overview
 from core.runs.scores import Scores
 from core.runs.store import Run
+from dashboard import pages
 from dashboard.charts.palette import LIGHT, shade
 from dashboard.runs import archive as runs_archive
 from dashboard.runs import chosen_runs, queue, runs_table
@@ -238,7 +239,7 @@ def test_leaving_the_page_empties_what_this_browser_deleted(make_run: MakeRun, o
     app.button(key="delete.sure").click().run()
     app.run()
     assert len(trash.content(store.runs_folder())) == 2
-    app.switch_page("compare/page.py").run()
+    app.switch_page(pages.COMPARE.script).run()
     assert trash.content(store.runs_folder()) == [theirs]
     assert not app.exception
 
