@@ -94,7 +94,7 @@ def bring_back() -> None:
     """Undo the clearing; what was asked since stays on top."""
     _, old = st.session_state.pop("cleared", (0.0, []))
     now = st.session_state.get("history", [])
-    st.session_state["history"] = [*now, *(entry for entry in old if not any(entry is one for one in now))]
+    st.session_state["history"] = [*now, *(entry for entry in old if not any(entry is newer for newer in now))]
 
 
 def undo() -> None:

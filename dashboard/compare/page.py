@@ -97,11 +97,11 @@ def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGener
     st.markdown(f"### {md(asked.question)}")
     missing = asked.missing(voices)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        said = {asked.answers[voice].state for voice in voices if voice in asked.answers}
+        states = {asked.answers[voice].state for voice in voices if voice in asked.answers}
         if missing and not any(asked.error):
             st.button("Stop", icon=":material/stop:", key="stop", on_click=asked.stop, args=(voices,))
         else:
-            name = "Ask now" if said == {"recorded"} else "Ask again"
+            name = "Ask now" if states == {"recorded"} else "Ask again"
             st.button(
                 name,
                 icon=":material/send:",
@@ -113,17 +113,17 @@ def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGener
         st.button(
             "★ Starred" if asked.star else "☆ Star", key="star", type="tertiary", on_click=history.toggle_star, args=(asked,)
         )
-        place = st.empty()
-        place.caption(source(asked, said))
-    return place
+        spot = st.empty()
+        spot.caption(source(asked, states))
+    return spot
 
 
-def source(asked: Exchange, said: set[str]) -> str:
+def source(asked: Exchange, states: set[str]) -> str:
     """Say where the answers come from."""
     where = [SCOPES.get(t) or SPLITS.get(t) or t for t in asked.tags]
-    if said == {"recorded"}:
+    if states == {"recorded"}:
         where.append("recorded when the run was evaluated")
-    elif "recorded" in said:
+    elif "recorded" in states:
         where.append("partly recorded, partly asked now")
     if not asked.tags:
         where.insert(0, "your own question")

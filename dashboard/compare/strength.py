@@ -76,25 +76,25 @@ def along(run: Run, asked: Exchange, percent: int, work: Work) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         name = "Measure again" if rows else "Measure the whole dial"
         pressed = st.button(name, icon=":material/show_chart:", key="dial")
-        place = st.empty()
+        spot = st.empty()
     if rows:
         size = asked.dial.get("sample", {})
-        place.caption(
+        spot.caption(
             f"Measured on {size.get('unlearn')} train questions to forget and {size.get('retention')} to keep; "
             f"{len(rows)} strengths."
         )
         draw(run, rows, percent, size)
     else:
-        place.caption("Both scopes' success at 0, 25, … 150 %, on a fixed sample of the train questions.")
+        spot.caption("Both scopes' success at 0, 25, … 150 %, on a fixed sample of the train questions.")
     if pressed:
         work.clear()
-        work.append(lambda: measure(run, asked, place))
+        work.append(lambda: measure(run, asked, spot))
 
 
 def draw(run: Run, rows: list[dict[str, Any]], percent: int, sample: dict[str, Any]) -> None:
     """Draw what was measured."""
     palette = page_style.palette()
-    told = "; ".join(f"{r['strength']:g} %: unlearn {r['unlearn']:.0f}, retention {r['retention']:.0f}" for r in rows)
+    words = "; ".join(f"{r['strength']:g} %: unlearn {r['unlearn']:.0f}, retention {r['retention']:.0f}" for r in rows)
     file = "none: computed now from the adapters before and after, interpolated"
     success = "100 − answer-token accuracy on the unlearn scope; the accuracy on the retention scope"
     size = f"{sample.get('unlearn')} unlearn and {sample.get('retention')} retention questions (train)"
@@ -103,7 +103,7 @@ def draw(run: Run, rows: list[dict[str, Any]], percent: int, sample: dict[str, A
         st.markdown("**Success of both scopes**")
         page_style.chart(
             charts.scopes(rows, percent, palette),
-            f"Unlearn and retention success in percent by strength. {told}",
+            f"Unlearn and retention success in percent by strength. {words}",
             "dial_scopes",
             facts=page_style.where(run, "unlearn", file, success, size),
         )
@@ -119,9 +119,9 @@ def draw(run: Run, rows: list[dict[str, Any]], percent: int, sample: dict[str, A
             )
 
 
-def measure(run: Run, asked: Exchange, place: DeltaGenerator) -> None:
+def measure(run: Run, asked: Exchange, spot: DeltaGenerator) -> None:
     """Measure along the dial, then show the page again. What interrupts this script stops the work."""
-    with place.container(horizontal=True, vertical_alignment="center"):
+    with spot.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, "Waiting for the model …")
         st.button("Stop", icon=":material/stop:", key="stop_dial")
     asked.dial = {"rows": [], "sample": {}}

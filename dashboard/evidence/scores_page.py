@@ -59,7 +59,7 @@ def page() -> None:
 
 def names() -> dict[str, Callable[[Chosen, str], None]]:
     """Return what can be looked at more closely; only the open tab is computed."""
-    found: dict[str, Callable[[Chosen, str], None]] = {
+    tabs: dict[str, Callable[[Chosen, str], None]] = {
         "Step by step": lambda chosen, _: step_by_step.show(chosen[0]),
         "By subject": lambda chosen, split: by_subject.show(chosen[0], split),
         "Controls": lambda chosen, _: region_controls.show(chosen[0]),
@@ -69,8 +69,8 @@ def names() -> dict[str, Callable[[Chosen, str], None]]:
         "Methods": lambda *_: method_list.show(),
     }
     if documents.FINDINGS.exists():
-        found["What we found"] = lambda *_: documents.show(documents.FINDINGS)
-    return found
+        tabs["What we found"] = lambda *_: documents.show(documents.FINDINGS)
+    return tabs
 
 
 def not_yet(run: Run) -> None:
@@ -128,8 +128,8 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
 def table(chosen: Chosen, split: str, paper: str) -> None:
     """Show the paper's table."""
     palette = page_style.palette()
-    found = scores_table.table(chosen, split, seed_means.rows(chosen, split, palette), paper, palette)
-    st.html(number_table.markup(found, palette))
+    rows = scores_table.table(chosen, split, seed_means.rows(chosen, split, palette), paper, palette)
+    st.html(number_table.markup(rows, palette))
     with st.container(horizontal=True, vertical_alignment="center"):
         headline_scores.where_from(
             [

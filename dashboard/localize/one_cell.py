@@ -91,9 +91,9 @@ def by_name(table: pd.DataFrame) -> None:
     state = st.session_state
     same = table[(table["layer"] == state["layer"]) & (table["module"] == state["module"])]
     exact = same[same["factor"] == state["factor"]]
-    found = exact if len(exact) else same
-    if len(found):
-        state["cell"] = str(found["name"].iloc[0])
+    matches = exact if len(exact) else same
+    if len(matches):
+        state["cell"] = str(matches["name"].iloc[0])
 
 
 def inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
@@ -102,13 +102,13 @@ def inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
     if detail is None:
         st.caption("This run recorded no details of its cells (detail.npz is missing).")
         return
-    place = int(table.index[table["name"] == chosen][0])
-    found, palette = charts.take(detail, place), page_style.palette()
+    index = int(table.index[table["name"] == chosen][0])
+    distribution, palette = charts.take(detail, index), page_style.palette()
     facts = page_style.where(
         run, "localize", "detail.npz", "gradients of both scopes towards random answers, element by element"
     )
     views = {"Distribution": "", "Heads": "head", "Rows": "row", "Columns": "column"}
-    if not len(found.heads.get("unlearn", ())):
+    if not len(distribution.heads.get("unlearn", ())):
         views.pop("Heads")
     view = st.segmented_control(
         "What to show",
@@ -122,11 +122,17 @@ def inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
     side = views.get(view, "")
     if not side:
         page_style.chart(
-            charts.histogram(found, palette), "Distribution of element gradients of both scopes", "histogram", facts=facts
+            charts.histogram(distribution, palette),
+            "Distribution of element gradients of both scopes",
+            "histogram",
+            facts=facts,
         )
         return
     page_style.chart(
-        charts.profile(found, side, palette), f"Root mean square gradient of each {side}", f"profile_{side}", facts=facts
+        charts.profile(distribution, side, palette),
+        f"Root mean square gradient of each {side}",
+        f"profile_{side}",
+        facts=facts,
     )
 
 

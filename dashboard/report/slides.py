@@ -104,9 +104,9 @@ def answer(run: Run, asked: dict[str, Any]) -> None:
 
 def _interruptible(replies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Pass replies on; between two of them this script can be interrupted, so that whoever leaves waits for nothing."""
-    place = st.empty()
+    spot = st.empty()
     for reply in replies:
-        place.empty()
+        spot.empty()
         yield reply
 
 
@@ -124,12 +124,12 @@ def warm(run: Run) -> None:
 def stamps(run: Run) -> tuple[float, ...]:
     """Return when the files were changed that the slides are made of; some of a run's lie beside it."""
     folder = store.runs_folder()
-    made = controls.find(run, folder)
+    control_sweep = controls.find(run, folder)
     beside = [
         own_verdicts.place(run),
         probes.home(run, folder),
         *probes.home(run, folder).glob("*.json"),
-        *([made.path / "status.json"] if made else []),
+        *([control_sweep.path / "status.json"] if control_sweep else []),
     ]
     return *(current_run.stamp(run, name) for name in FILES), *(
         path.stat().st_mtime if path.exists() else 0.0 for path in beside

@@ -73,9 +73,9 @@ def clean(part: str, folder: Path) -> None:
         st.toast(f"{TITLES[part][0]}: {size(freed)} are free again.", icon=":material/cleaning_services:")
 
 
-def size(of: int) -> str:
+def size(count: int) -> str:
     """Write a number of bytes."""
-    return f"{of / 1e9:.2f} GB" if of >= 1e9 else f"{of / 1e6:.1f} MB" if of >= 1e5 else f"{of / 1e3:.0f} kB"
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"
 
 
 def warn(folder: Path) -> None:

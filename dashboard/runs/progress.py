@@ -68,10 +68,10 @@ def head(run: Run, status: Status, state: str) -> None:
     with words:
         if state == "queued":
             position = status.get("position")
-            place = f"Number {position} in the queue: one run at a time uses the device." if position else "Starting …"
+            message = f"Number {position} in the queue: one run at a time uses the device." if position else "Starting …"
             if status.get("ray") and status.get("pid") is None:
-                place = "Waiting until a node of the Ray cluster is free for it."
-            st.info(place, icon=":material/schedule:")
+                message = "Waiting until a node of the Ray cluster is free for it."
+            st.info(message, icon=":material/schedule:")
         elif state == "running":
             passed = f" for {duration(float(status['seconds']))}" if "seconds" in status else ""
             node = f" on {md(status.get('host'))}, a node of the Ray cluster" if status.get("ray") else ""
@@ -164,8 +164,8 @@ def _peaks(run: Run, stages: Status) -> list[float]:
     """Return the peak memory of all stages that tell it, in MB: of a living run its status, of an ended one its manifest."""
     manifest = run.json("manifest.json")
     ended = manifest.get("stages", {}) if isinstance(manifest, dict) else {}
-    told = [stage.get("peak_memory_mb") for stage in [*stages.values(), *ended.values()] if isinstance(stage, dict)]
-    return [float(value) for value in told if isinstance(value, int | float)]
+    peaks = [stage.get("peak_memory_mb") for stage in [*stages.values(), *ended.values()] if isinstance(stage, dict)]
+    return [float(value) for value in peaks if isinstance(value, int | float)]
 
 
 def running(title: str, stage: Status) -> None:
@@ -187,11 +187,11 @@ def running(title: str, stage: Status) -> None:
 
 def findings(run: Run, events: Sequence[Status]) -> None:
     """Show what the run found out about its data and model before it changed anything."""
-    known = run.json("preflight.json")
+    checks = run.json("preflight.json")
     texts = list(dict.fromkeys(str(e.get("text", "")) for e in events if e.get("kind") == "finding"))
-    if isinstance(known, dict) and (said := preflight.in_words(known)):
+    if isinstance(checks, dict) and (sentence := preflight.in_words(checks)):
         st.markdown(
-            md(said),
+            md(sentence),
             help="Facts are names, numbers and e-mail addresses of the unlearn scope, found in the model's own answers.",
         )
     for text in texts:

@@ -26,9 +26,9 @@ EVERY = 1.5
 """Seconds between two looks."""
 
 
-def show(found: Sequence[Overview], folder: Path) -> None:
+def show(overviews: Sequence[Overview], folder: Path) -> None:
     """Show the living runs among some, if there are any."""
-    living = {run.id: run.name for run in found if run.state in ALIVE}
+    living = {run.id: run.name for run in overviews if run.state in ALIVE}
     if living:
         st.fragment(_look, run_every=EVERY)(living, folder)
 
@@ -69,18 +69,18 @@ def line(runs: dict[str, Run], states: dict[str, dict[str, Any]]) -> list[str]:
     )
 
 
-def _row(run: Run, name: str, status: dict[str, Any], place: int | None, waiting: int) -> None:
+def _row(run: Run, name: str, status: dict[str, Any], position: int | None, waiting: int) -> None:
     whose = owner(status)
     by = "" if whose == access.owner() else f" · started by {md(whose)}"
     with st.container(horizontal=True, vertical_alignment="center", key=f"queue.{run.id}"):
         st.markdown(f"**{md(name)}**  \n:gray[{words(status)}{by}]", width="stretch")
-        if place is not None and waiting > 1:
+        if position is not None and waiting > 1:
             st.button(
                 "Earlier",
                 key=f"up.{run.id}",
                 icon=":material/arrow_upward:",
                 type="tertiary",
-                disabled=place == 0,
+                disabled=position == 0,
                 on_click=move,
                 args=(run, -1),
                 help="Let it run before the previous one of the same person",
@@ -90,7 +90,7 @@ def _row(run: Run, name: str, status: dict[str, Any], place: int | None, waiting
                 key=f"down.{run.id}",
                 icon=":material/arrow_downward:",
                 type="tertiary",
-                disabled=place == waiting - 1,
+                disabled=position == waiting - 1,
                 on_click=move,
                 args=(run, 1),
                 help="Let the next one of the same person run first",
@@ -112,12 +112,12 @@ def words(status: dict[str, Any]) -> str:
         return f"number {position} in the queue" if position else waits
     stage = str(status.get("stage") or "")
     values = (status.get("stages") or {}).get(stage) or {}
-    said = [progress.STAGES.get(stage, stage) or "starting …"]
+    parts = [progress.STAGES.get(stage, stage) or "starting …"]
     if values.get("done") and values.get("total"):
-        said.append(f"{values['done']:g} of {values['total']:g} {values.get('unit', '')}")
+        parts.append(f"{values['done']:g} of {values['total']:g} {values.get('unit', '')}")
         if values.get("left"):
-            said.append(f"at most {duration(float(values['left']))} left for these {values.get('unit', '')}")
-    return md(" · ".join(said))
+            parts.append(f"at most {duration(float(values['left']))} left for these {values.get('unit', '')}")
+    return md(" · ".join(parts))
 
 
 def move(run: Run, step: int) -> None:

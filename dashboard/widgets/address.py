@@ -7,7 +7,7 @@ from collections.abc import Collection
 import streamlit as st
 
 
-def take(key: str, known: Collection[str], *, stays: bool = False) -> None:
+def take(key: str, choices: Collection[str], *, stays: bool = False) -> None:
     """Before a control is drawn: let it follow the address where that was changed by a link or by back and forward.
 
     stays: a control of a form, which keeps its value while another page or another view of the form is shown; Streamlit
@@ -15,12 +15,12 @@ def take(key: str, known: Collection[str], *, stays: bool = False) -> None:
     """
     given, state = st.query_params.get(key), st.session_state
     written = state.get(f"{key}_written")
-    if stays and key not in state and written in known and given in (None, written):
+    if stays and key not in state and written in choices and given in (None, written):
         state[key] = written
         return
     if given != written:
         state[f"{key}_written"] = given
-        if given in known:
+        if given in choices:
             state[key] = given
         elif given is None:
             state.pop(key, None)

@@ -45,10 +45,10 @@ def known_runs() -> dict[str, Run]:
     return {run.id: run for run in [*mine, *store.bundled_runs()]}
 
 
-def distinct_names(found: Sequence[Overview]) -> dict[str, str]:
+def distinct_names(overviews: Sequence[Overview]) -> dict[str, str]:
     """Return a name for each id that no other run here has."""
-    often = Counter(run.name for run in found)
-    return {run.id: run.name if often[run.name] == 1 else f"{run.name} ({run.id})" for run in found}
+    often = Counter(run.name for run in overviews)
+    return {run.id: run.name if often[run.name] == 1 else f"{run.name} ({run.id})" for run in overviews}
 
 
 def default_run(runs: Mapping[str, Run]) -> str | None:
@@ -80,8 +80,8 @@ def pick() -> Run | None:
         return None
     open_run(name)
     st.session_state["picked"] = name
-    place, facts, copy = st.columns([1.8, 3.6, 0.6], vertical_alignment="center")
-    place.selectbox(
+    picker, facts, copy = st.columns([1.8, 3.6, 0.6], vertical_alignment="center")
+    picker.selectbox(
         "Run",
         list(runs),
         format_func=lambda key: label(runs[key]),
@@ -118,17 +118,17 @@ def _picked() -> None:
 
 def label(run: Run) -> str:
     """Return a run's line in the picker."""
-    found = headline(run)
+    entry = headline(run)
     state = (
-        "" if found.state == "done" else f"{found.state} · "
+        "" if entry.state == "done" else f"{entry.state} · "
     )  # the usual one needs no words, which a telephone has no room for
-    return f"{found.name} · {state}{'bundled' if run.bundled else day(found.created)}"
+    return f"{entry.name} · {state}{'bundled' if run.bundled else day(entry.created)}"
 
 
 def day(moment: Any) -> str:
     """Write a time as day and minute, an empty string for anything else."""
-    known = safe_read.moment(moment)
-    return "" if known is None else time.strftime("%d %b %H:%M", time.localtime(known))
+    seconds = safe_read.moment(moment)
+    return "" if seconds is None else time.strftime("%d %b %H:%M", time.localtime(seconds))
 
 
 def describe(run: Run) -> str:
@@ -167,8 +167,8 @@ def stamp(run: Run, name: str) -> float:
 
 def table(run: Run, name: str) -> pd.DataFrame | None:
     """Return a parquet table of a run, cached; what is changed in it is changed for nobody else."""
-    found = _table(str(run.path), name, stamp(run, f"{name}.parquet"))
-    return None if found is None else found.copy(deep=False)  # pandas copies what is written to
+    frame = _table(str(run.path), name, stamp(run, f"{name}.parquet"))
+    return None if frame is None else frame.copy(deep=False)  # pandas copies what is written to
 
 
 def answers(run: Run) -> list[dict[str, Any]]:
@@ -183,11 +183,11 @@ def detail(run: Run) -> dict[str, np.ndarray] | None:
 
 @st.cache_resource(max_entries=16, show_spinner=False)  # type: ignore[untyped-decorator]
 def _table(path: str, name: str, changed: float) -> pd.DataFrame | None:
-    found = _run(path).table(name) if changed else None
-    if found is None:
+    frame = _run(path).table(name) if changed else None
+    if frame is None:
         return None
     # Charts walk over names and modules again and again: that is ten times faster over Python's own texts than over Arrow's.
-    return found.astype({column: object for column in found.columns if found[column].dtype == "str"})
+    return frame.astype({column: object for column in frame.columns if frame[column].dtype == "str"})
 
 
 @st.cache_data(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
@@ -202,8 +202,8 @@ def _detail(path: str, changed: float) -> dict[str, np.ndarray] | None:
     if not changed:
         return None
     try:
-        with np.load(_run(path).path / "detail.npz", allow_pickle=False) as found:
-            return dict(found.items())
+        with np.load(_run(path).path / "detail.npz", allow_pickle=False) as arrays:
+            return dict(arrays.items())
     except (OSError, ValueError, zipfile.BadZipFile):
         return None
 

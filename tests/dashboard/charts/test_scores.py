@@ -161,7 +161,7 @@ def test_subjects_are_sorted_by_what_went_wrong() -> None:
 
 
 def test_cost_is_seconds_by_steps_and_the_papers_stands_apart() -> None:
-    mine, found = measured(bundled()), cost.of(measured(bundled()))
+    mine, found = measured(bundled()), cost.read(measured(bundled()))
     result = bundled().json("unlearn.json")
     assert found.step == pytest.approx(result["seconds"] / result["steps"])
     assert found.rate == pytest.approx(result["tokens"] / result["seconds"])
