@@ -99,6 +99,7 @@ def _values(
         values = ours - other
     else:
         values = np.full(len(ours), np.nan)
+        # A tensor without a gradient has no ratio.
         both = (ours > 0) & (other > 0)
         values[both] = np.log10(ours[both] / other[both])
     return values, [f"this {number(a)}, other {number(b)}" for a, b in zip(ours, other, strict=True)]

@@ -174,6 +174,7 @@ def _hover(point: Point) -> str:
 def _bars(values: Sequence[float], ends: Sequence[Ends], palette: Palette) -> dict[str, Any]:
     if not any(ends):
         return {"visible": False}
+    # Not below 0: an interval need not hold its value, and plotly would draw such a bar the wrong way.
     high = [max(0.0, pair[1] - v) if pair else NO_BAR for v, pair in zip(values, ends, strict=True)]
     low = [max(0.0, v - pair[0]) if pair else NO_BAR for v, pair in zip(values, ends, strict=True)]
     return {

@@ -146,6 +146,7 @@ def measure(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], sp
                     recovery |= {"before": reply["before"], "after": reply["after"], "total": reply["total"]}
                 elif reply["kind"] == "row":
                     recovery["rows"].append(reply)
+                    # At each row, not at the end: what interrupts this script loses nothing then.
                     asked.holds[by] = recovery
                     bar.progress(reply["done"] / reply["total"], f"{reply['done']} of {reply['total']}: {md(reply['name'])}")
     except UserError as error:

@@ -39,13 +39,13 @@ MARKS = {"differences": "Differences", "matches": "Matches", "nothing": "Nothing
 def show(exchange: Exchange, run: Run, voices: Sequence[str], marks: str) -> dict[str, DeltaGenerator]:
     """Show a pane for each voice; return the places into which their answers go."""
     same_weights(exchange, voices)
-    places = {}
+    spots = {}
     for column, voice in zip(st.columns(len(voices), gap="medium"), voices, strict=True):
         with column:
-            places[voice] = box(exchange, run, voice, marks)
+            spots[voice] = box(exchange, run, voice, marks)
     if any(exchange.error):
         page_style.complain(UserError(*exchange.error))
-    return places
+    return spots
 
 
 def box(exchange: Exchange, run: Run, voice: str, marks: str) -> DeltaGenerator:
@@ -152,6 +152,7 @@ def ask(run: Run, exchange: Exchange, spots: Mapping[str, DeltaGenerator], note:
                 progress(note, reply)
                 take(exchange, voices, reply, sent)
                 if reply["kind"] != "waiting":
+                    # At every reply, even one without words: drawing is where Streamlit can interrupt this script.
                     for voice, spot in spots.items():
                         spot.html(pane(exchange, voice, palette))
     except StopException:  # Streamlit's own Stop, in the corner of the window

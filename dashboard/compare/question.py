@@ -96,6 +96,7 @@ def suggested(rows: Rows) -> str:
         st.info("No recorded question fits. Try another word, or ask it yourself above.")
         return asked
     questions = list(dict.fromkeys(texts))
+    # Before the box is drawn, so that it follows whoever chose the question; it is empty beside one of the visitor's own.
     st.session_state["example"] = asked if asked in questions else questions[0] if not asked else None
     picking.selectbox(
         f"{len(questions)} questions of the data",

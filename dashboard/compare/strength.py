@@ -87,6 +87,7 @@ def along(run: Run, asked: Exchange, percent: int, work: Work) -> None:
     else:
         spot.caption("Both scopes' success at 0, 25, … 150 %, on a fixed sample of the train questions.")
     if pressed:
+        # The model answers one at a time: what was pressed comes before what would be asked by the way.
         work.clear()
         work.append(lambda: measure(run, asked, spot))
 

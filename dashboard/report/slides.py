@@ -76,6 +76,7 @@ def show(run: Run) -> None:
         on_asked_change=lambda: ask(run, st.session_state["slides"].asked),
         on_opened_change=lambda: warm(run),
     )
+    # After the slides are drawn: they show that the model is being asked while this script waits for it.
     if asked and "before" not in asked and asked["note"] == WAITING:
         answer(run, asked)
         st.rerun()

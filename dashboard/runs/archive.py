@@ -74,6 +74,7 @@ def take(key: str) -> None:
     file = st.session_state.get(key)
     if file is None:
         return
+    # Another key makes an empty uploader: this one would hold the file, and offer it again, for ever.
     st.session_state["import.number"] += 1
     try:
         if file.size > LARGEST * 2**20:  # the uploader's own limit is only asked in the browser

@@ -135,6 +135,7 @@ def words(entry: Overview, run: Run, tags: Sequence[str]) -> None:
 
 def opened(name: str, label: Label) -> tuple[Label, str]:
     """Return the label that the form was opened with, and the form's key: what is typed there outlives other browsers."""
+    # The label may change under the form (another browser saves): what is typed is compared with what was opened.
     form = st.session_state.get(FORM)
     if form is None or form[0] != name:
         form = st.session_state[FORM] = (name, label, time.time_ns())

@@ -30,12 +30,14 @@ class Follower:
         try:
             with path.open("rb") as file:
                 stat = path.stat()
+                # Another or a shorter file under the name: what was read is of one that is gone.
                 if stat.st_ino != self.inode or stat.st_size < self.offset:
                     self.offset, self.inode, self.events = 0, stat.st_ino, []
                 file.seek(self.offset)
                 new = file.read(LARGEST_READ)
         except OSError:
             return []
+        # The worker may be in the middle of a line.
         whole = new.rfind(b"\n") + 1
         self.offset += whole
         for line in new[:whole].splitlines():

@@ -71,9 +71,11 @@ def save(name: str, content: bytes) -> Path:
         raise UserError(
             f"{name} has {len(content) / 2**20:.0f} MB; at most 20 MB can be uploaded.", "Give its path instead."
         )
+    # Only harmless letters of the given name: it becomes a path.
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name.rpartition(".")[0])[:60] or "data"
     target = store.runs_folder() / disk_use.UPLOADED / hashlib.sha256(content).hexdigest()[:16] / f"{stem}.{ending}"
     try:
+        # The size too: a write that a full disk cut short left a file of this name.
         if target.is_file() and target.stat().st_size == len(content):
             os.utime(target.parent)  # new again: see core/runs/disk_use.py
             return target

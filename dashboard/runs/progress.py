@@ -46,6 +46,7 @@ def look_at(run: Run, drawn: str) -> None:
     lifecycle.reap()
     status = run.status()
     state = str(status.get("state"))
+    # A fragment cannot stop its own polling, nor draw what stands outside of it: the whole page can.
     if drawn in current_run.ALIVE and state != drawn:
         st.rerun()
     head(run, status, state)

@@ -57,6 +57,7 @@ def owner(status: dict[str, Any]) -> str:
 
 def line(runs: dict[str, Run], states: dict[str, dict[str, Any]]) -> list[str]:
     """Return ids in the order of the devices' queues; a run that has no ticket yet is last."""
+    # Read once: tickets come and go while the rows are sorted.
     places = [ticket.run for queue in tickets.queues().values() for ticket in queue]
     last = len(places)
     return sorted(

@@ -17,6 +17,7 @@ MINE = "runs.trash"
 def leave(page: str) -> None:
     """Delete for good what this tab moved to the trash, once it shows another page."""
     mine = st.session_state.get(MINE)
+    # Only what this tab deleted: somebody else may still be on the page, thinking of undoing.
     if mine and page != PAGE:
         del st.session_state[MINE]
         with page_style.complaints():

@@ -53,6 +53,7 @@ class Health:
 
 def health(folder: Path) -> Health:
     """Look at a folder of runs and at this machine's queue."""
+    # lexists: a link to nowhere is where runs would be put, and they cannot be; its parents would say they can.
     nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     inside = nearest.is_dir() and os.access(nearest, os.R_OK | os.X_OK)
     free = shutil.disk_usage(nearest).free if inside else 0

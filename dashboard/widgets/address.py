@@ -18,6 +18,7 @@ def take(key: str, choices: Collection[str], *, stays: bool = False) -> None:
     if stays and key not in state and written in choices and given in (None, written):
         state[key] = written
         return
+    # Only a change of the address counts: its old word, read at every rerun, would undo what was just chosen.
     if given != written:
         state[f"{key}_written"] = given
         if given in choices:
@@ -33,4 +34,5 @@ def keep(key: str, value: str) -> None:
             st.query_params[key] = value
         else:
             del st.query_params[key]
+    # What was written here must not come back as a wish of somebody's.
     st.session_state[f"{key}_written"] = value or None

@@ -58,6 +58,7 @@ def ask(run: Run, asked: Exchange, lines: Sequence[tuple[str, str]], voices: lis
     try:
         askable.askable(run)
         replies = client.ask(run, [question for question, _ in lines], voices, decoding.answers, decoding.seed)
+        # Streamlit ends a script by an exception in it: closing the line then is what stops the model.
         with contextlib.closing(replies):
             for reply in replies:
                 if reply["kind"] == "start":
@@ -82,6 +83,7 @@ def gather(texts: list[dict[str, str]], voices: Sequence[str], reply: dict[str, 
     for piece in reply.get("pieces", ()):
         question, voice = divmod(piece["index"], len(voices))
         text = texts[question].get(voices[voice], "") + piece["text"]
+        # A piece may begin or end within a phrase: only the ends of the whole answer are trimmed.
         texts[question][voices[voice]] = text.rstrip() if piece["last"] else text.lstrip()
         finished += bool(piece["last"])
     return finished

@@ -79,6 +79,7 @@ def pick() -> Run | None:
     if name is None:
         return None
     open_run(name)
+    # Before the box is drawn: a run that a link opened wins over the one that the box showed.
     st.session_state["picked"] = name
     picker, facts, copy = st.columns([1.8, 3.6, 0.6], vertical_alignment="center")
     picker.selectbox(
@@ -181,6 +182,7 @@ def detail(run: Run) -> dict[str, np.ndarray] | None:
     return _detail(str(run.path), stamp(run, "detail.npz"))
 
 
+# As a resource: cache_data would copy megabytes at each call. `changed` only tells one version of a file from the next.
 @st.cache_resource(max_entries=16, show_spinner=False)  # type: ignore[untyped-decorator]
 def _table(path: str, name: str, changed: float) -> pd.DataFrame | None:
     frame = _run(path).table(name) if changed else None
@@ -202,6 +204,7 @@ def _detail(path: str, changed: float) -> dict[str, np.ndarray] | None:
     if not changed:
         return None
     try:
+        # No pickles: a run may be a stranger's, and unpickling runs code.
         with np.load(_run(path).path / "detail.npz", allow_pickle=False) as arrays:
             return dict(arrays.items())
     except (OSError, ValueError, zipfile.BadZipFile):

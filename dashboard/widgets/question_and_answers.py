@@ -140,6 +140,7 @@ def remembered() -> dict[tuple[Any, ...], Exchange]:
 
 def open_exchange(run: Run, question: str, decoding: Decoding, own: Decoding, rows: Sequence[Mapping[str, Any]]) -> Exchange:
     """Return the exchange of a question, a new one with what was recorded where there is none yet."""
+    # With the time of the file: a run that was evaluated again has other recorded answers to the same question.
     exchanges, key = remembered(), (str(run.path), current_run.stamp(run, "answers.jsonl"), question, decoding.key())
     if key not in exchanges:
         row: Mapping[str, Any] = next((row for row in rows if row.get("question") == question), {})
