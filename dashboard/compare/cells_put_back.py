@@ -49,27 +49,27 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> dict[s
         placeholder=f"choose one of {len(groups)}, or compute them all below",
         help="The answer of after with only this part put back to before.",
     )
-    places = {}
+    spots = {}
     if part in groups:
         voice = f"without:{','.join(groups[part])}"
         if voice in voices:
             st.caption("Its answer stands above, among the others.")
         else:
-            places[voice] = panes.box(asked, run, voice, "differences")
+            spots[voice] = panes.box(asked, run, voice, "differences")
     row(run, asked, by, groups, str(part or ""), work)
-    return places
+    return spots
 
 
 def groups_of(run: Run, by: str) -> dict[str, list[str]]:
     """Return the parts of the region by layer, by module, or one by one: name -> parts in the voices' grammar."""
     tensors = [str(name) for name in (run.json("region.json") or {}).get("tensors", [])]
-    places = [(*place(name.rsplit(".lora_", 1)[0]), name) for name in tensors]
+    cells = [(*place(name.rsplit(".lora_", 1)[0]), name) for name in tensors]
     if by == "layers":
-        return {f"layer {layer}": [f"layer={layer}"] for layer in sorted({layer for layer, _, _ in places})}
+        return {f"layer {layer}": [f"layer={layer}"] for layer in sorted({layer for layer, _, _ in cells})}
     if by == "modules":
-        return {module: [f"module={module}"] for module in dict.fromkeys(module for _, module, _ in places)}
-    names = labels(module for _, module, _ in places)
-    return {f"layer {layer} · {names[module]} · {name[-1]}": [name] for layer, module, name in places}
+        return {module: [f"module={module}"] for module in dict.fromkeys(module for _, module, _ in cells)}
+    names = labels(module for _, module, _ in cells)
+    return {f"layer {layer} · {names[module]} · {name[-1]}": [name] for layer, module, name in cells}
 
 
 def row(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], chosen: str, work: Work) -> None:

@@ -62,17 +62,17 @@ def compare(run: Run) -> None:
     question_and_answers.fill(asked, run, voices)
     with answers:
         note = heading(asked, voices)
-        places = panes.show(asked, run, voices, marks)
+        spots = panes.show(asked, run, voices, marks)
         truth(asked)
     history.note_seen(asked)
     work: list[Callable[[], None]] = []
     for tab, show in zip(tabs(), TABS.values(), strict=True):
         if tab.open:
             with tab:
-                places |= show(run, asked, voices, work) or {}
-    missing = asked.missing(places)
+                spots |= show(run, asked, voices, work) or {}
+    missing = asked.missing(spots)
     if missing and not any(asked.error):
-        panes.ask(run, asked, {voice: places[voice] for voice in missing}, note)
+        panes.ask(run, asked, {voice: spots[voice] for voice in missing}, note)
         st.rerun()
     for task in work:
         task()

@@ -33,16 +33,16 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> dict[s
     st.markdown("How much of the unlearning is applied: 0 % is before, 100 % is after, more goes beyond what was trained.")
     percent = st.slider("Strength", 0, 150, 100, 5, format="%d %%", key="strength", bind="query-params")
     percent = min(max(int(percent), 0), 150)
-    places = {}
+    spots = {}
     voice = {0: "before", 100: "after"}.get(percent, f"blend:{percent}")
     if voice in voices:
         st.caption(f"At {percent} % the answer is the one in the pane above.")
     else:
-        places[voice] = panes.box(asked, run, voice, "differences")
+        spots[voice] = panes.box(asked, run, voice, "differences")
         chance(run, asked, voice, work)
     st.caption(quadratic(run))
     along(run, asked, percent, work)
-    return places
+    return spots
 
 
 def chance(run: Run, asked: Exchange, voice: str, work: Work) -> None:

@@ -58,13 +58,13 @@ def owner(status: dict[str, Any]) -> str:
 def line(runs: dict[str, Run], states: dict[str, dict[str, Any]]) -> list[str]:
     """Return ids in the order of the devices' queues; a run that has no ticket yet is last."""
     # Read once: tickets come and go while the rows are sorted.
-    places = [ticket.run for queue in tickets.queues().values() for ticket in queue]
-    last = len(places)
+    order = [ticket.run for queue in tickets.queues().values() for ticket in queue]
+    last = len(order)
     return sorted(
         runs,
         key=lambda name: (
             states[name].get("state") != "running",
-            places.index(runs[name].path) if runs[name].path in places else last,
+            order.index(runs[name].path) if runs[name].path in order else last,
             name,
         ),
     )

@@ -79,8 +79,8 @@ def test_the_number_field_and_the_slider_are_one_value(open_page: Open) -> None:
 def test_a_dragged_line_arrives_in_the_unit_of_the_controls() -> None:
     table = bundled()
     rule = Located("absolute", 0.4, 1e-3)
-    found = selection.converted(rule, "quantile", table)
-    assert abs(len(found.select(table)) - len(rule.select(table))) <= 2
+    rule_in_quantiles = selection.converted(rule, "quantile", table)
+    assert abs(len(rule_in_quantiles.select(table)) - len(rule.select(table))) <= 2
 
 
 def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(
