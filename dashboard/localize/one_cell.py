@@ -32,7 +32,9 @@ def chosen_cell(table: pd.DataFrame, region: Sequence[str]) -> str:
         state.pop("cell", None)  # back to before a cell was chosen; writing it again would undo that step
         state.pop("cell_written", None)
     if state.get("cell") in names:
-        st.query_params["cell"] = state["cell_written"] = state["cell"]
+        state["cell_written"] = state["cell"]
+        if given != state["cell"]:  # written anew, the browser would be sent back to the address of this script's beginning
+            st.query_params["cell"] = state["cell"]
         return str(state["cell"])
     inside = table[table["name"].isin(set(region))]
     ranked = (inside if len(inside) else table).sort_values("divergence", ascending=False)

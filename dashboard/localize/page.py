@@ -30,7 +30,6 @@ from dashboard.localize import (
     thresholds,
 )
 from dashboard.localize.selection import Selection
-from dashboard.localize.selection_state import Control, slot
 from dashboard.text import duration, md, number
 from dashboard.widgets import audit, current_run, page_style
 from dashboard.widgets.plot import columns_of
@@ -309,16 +308,15 @@ def controls(run: Run, table: pd.DataFrame, region: list[str], start: Selection)
     offer_run(run, run.config(), state.selection.region(), table)
     handpicked.brushed(table, region)
     with st.container(border=True):
-        by = state.controls["by"]
-        slot(st, by).segmented_control(
+        selection_state.tell("by")
+        st.segmented_control(
             "Selected by",
             list(BY),
             format_func=BY.get,
-            default=state.by,
-            key=by.key,
+            key="by",
             required=True,
             on_change=take_by,
-            args=(by, table, region),
+            args=(table, region),
             label_visibility="collapsed",
             width="stretch",
         )
@@ -326,17 +324,18 @@ def controls(run: Run, table: pd.DataFrame, region: list[str], start: Selection)
             thresholds.choose(table, start.rule if start.hand is None else None)
         else:
             handpicked.controls(table)
+        selection_state.listen()
         handpicked.saved(run, table, region)
 
 
 BY = {"thresholds": "Thresholds", "hand": "By hand"}
 
 
-def take_by(control: Control, table: pd.DataFrame, region: list[str]) -> None:
+def take_by(table: pd.DataFrame, region: list[str]) -> None:
     """Let thresholds or the hand decide; the hand goes on from what the thresholds select."""
     hand = selection_state.current().hand
     selection_state.taken(
-        control, lambda by: {"by": by, "hand": selection.live(region, table) if by == "hand" and not hand else hand}
+        "by", lambda by: {"by": by, "hand": selection.live(region, table) if by == "hand" and not hand else hand}
     )
 
 

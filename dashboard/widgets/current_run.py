@@ -66,7 +66,10 @@ def busy() -> bool:
 def open_run(name: str) -> None:
     """Make a run the current one from here on (in callbacks and before a page switch)."""
     st.session_state["run_id"] = name
-    st.query_params["run"] = name
+    # Streamlit sends the whole address with each word that is set: in a quick burst it is one that the browser has left
+    # already, and would become a step of its history.
+    if st.query_params.get("run") != name:
+        st.query_params["run"] = name
 
 
 def pick() -> Run | None:
