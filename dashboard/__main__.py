@@ -134,6 +134,7 @@ def free_port(address: str, first: int) -> int:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for port in range(first, min(first + TRIED_PORTS, 65536)):
         with socket.socket(family) as probe:
+            # As the server does itself: the port of one that has just ended would count as taken for a minute.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((address, port))
@@ -230,6 +231,7 @@ def serve(given: argparse.Namespace) -> None:
         hosts = [*settings["server.allowedHosts"], "["]  # the last is what Starlette makes of [::1]:8501
     wanted = given.port or int(os.environ.get("STREAMLIT_SERVER_PORT") or settings["server.port"])
     port = free_port(address, wanted)
+    # In the environment, not handed on: pages read it, and so does every process that they start.
     if given.read_only:
         os.environ[access.READ_ONLY] = "1"
     if given.allow is not None:
@@ -258,6 +260,7 @@ def serve(given: argparse.Namespace) -> None:
     small = Middleware(GZipMiddleware, compresslevel=4)
     # A name that a stranger points at this machine would make his page one of the same origin.
     named = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    # The first is the outermost: its headers come upon every answer, refusals of those further in included.
     layers = [Middleware(SecurityHeaders), named, small, Middleware(Preload), Middleware(Known)]
     st.App(ROOT / "dashboard" / "app.py", routes=served, middleware=layers, lifespan=warm).run(config=settings)
 

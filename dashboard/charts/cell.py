@@ -58,6 +58,7 @@ def histogram(inside: Inside, palette: Palette) -> Figure:
         edges = np.linspace(-inside.limit, inside.limit, len(counts) + 1)
         fig.add_scatter(
             x=(edges[:-1] + edges[1:]) / 2,
+            # 0 has no logarithm: a gap, where plotly would draw down to the axis.
             y=np.where(counts > 0, counts, np.nan),
             mode="lines",
             line=line_style(palette, scope) | {"shape": "hvh"},

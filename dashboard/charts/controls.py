@@ -27,13 +27,13 @@ def controls(rows: Sequence[Control], references: Mapping[str, float], palette: 
     """Draw the regions from top to bottom. references: before, never -> average success of that model."""
     fig = figure(palette, 110 + 34 * len(rows), hovermode="closest", margin={"t": 30})
     for given in (False, True):
-        known = [(place, row) for place, row in enumerate(rows) if row.given == given]
-        if not known:
+        points = [(y, row) for y, row in enumerate(rows) if row.given == given]
+        if not points:
             continue
         color = palette.accent if given else palette.retention
         fig.add_scatter(
-            x=[row.value for _, row in known],
-            y=[place for place, _ in known],
+            x=[row.value for _, row in points],
+            y=[y for y, _ in points],
             mode="markers",
             name="this run" if given else "controls",
             marker={
@@ -49,15 +49,15 @@ def controls(rows: Sequence[Control], references: Mapping[str, float], palette: 
                 "color": color,
                 "thickness": 1.5,
                 "width": 4,
-                "array": [row.high - row.value for _, row in known],
-                "arrayminus": [row.value - row.low for _, row in known],
+                "array": [row.high - row.value for _, row in points],
+                "arrayminus": [row.value - row.low for _, row in points],
             },
-            text=[chart_text(row.name) for _, row in known],
-            customdata=[f"{row.low:.1f} to {row.high:.1f}" for _, row in known],
+            text=[chart_text(row.name) for _, row in points],
+            customdata=[f"{row.low:.1f} to {row.high:.1f}" for _, row in points],
             hovertemplate="%{text}: %{x:.1f} (%{customdata})<extra></extra>",
         )
         if given:
-            row = known[0][1]
+            row = points[0][1]
             fig.add_shape(
                 type="rect",
                 x0=row.low,

@@ -13,13 +13,13 @@ Events = Sequence[Mapping[str, Any]]
 
 def of_stage(events: Events, stage: str) -> list[Mapping[str, Any]]:
     """Return the progress events of a stage's last attempt."""
-    found: list[Mapping[str, Any]] = []
+    attempt: list[Mapping[str, Any]] = []
     for event in events:
         if event.get("kind") == "stage" and event.get("name") == stage and event.get("state") == "running":
-            found = []
+            attempt = []
         elif event.get("kind") == "progress" and event.get("stage") == stage:
-            found.append(event)
-    return found
+            attempt.append(event)
+    return attempt
 
 
 def of_result(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -25,12 +25,12 @@ def difference(
     first, second: aligned localization tables. Magnitudes are compared as log10 of their ratio: runs of other data have
     another scale. kind "region" shows membership in the two regions instead.
     """
-    place = cells_.layout(first)
+    layout = cells_.layout(first)
     values, texts = _values(first, second, kind, regions)
-    fig = figure(palette, min((len(place.rows) + 1) * 22 + 110, 800))
-    height, width = max(place.rows.values()) + 1, len(place.layers)
+    fig = figure(palette, min((len(layout.rows) + 1) * 22 + 110, 800))
+    height, width = max(layout.rows.values()) + 1, len(layout.layers)
     labels: list[list[str]] = [[""] * width for _ in range(height)]
-    x, y = place.place(first)
+    x, y = layout.place(first)
     for text, name, column, row in zip(texts, first["name"], x, y, strict=True):
         labels[row][column] = f"{chart_text(name)}<br>{text}"
     if kind == "region":
@@ -47,7 +47,7 @@ def difference(
             else {"tickvals": [0], "ticktext": ["0"]}
         )
     fig.add_heatmap(
-        z=place.matrix(first, values),
+        z=layout.matrix(first, values),
         text=labels,
         hovertemplate="%{text}<extra></extra>",
         xgap=1,
@@ -57,11 +57,11 @@ def difference(
         colorbar={"thickness": 8, "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted}, **bar},
         name="difference",
     )
-    few = len(place.rows) <= 32
-    names = cells_.labels(module for _, module in place.rows)
-    rows = {p: f"{chart_text(names[module])} {chart_text(factor)}" for (factor, module), p in place.rows.items()}
+    few = len(layout.rows) <= 32
+    names = cells_.labels(module for _, module in layout.rows)
+    rows = {p: f"{chart_text(names[module])} {chart_text(factor)}" for (factor, module), p in layout.rows.items()}
     fig.update_layout(
-        xaxis=axis(palette, "layer", showgrid=False, **place.ticks()),
+        xaxis=axis(palette, "layer", showgrid=False, **layout.ticks()),
         yaxis=axis(
             palette,
             showgrid=False,
@@ -79,11 +79,11 @@ def numbers(
     """Return what the picture is drawn from, a row a tensor: both runs' values with their difference, and the two
     regions.
     """
-    found = first[["name", "layer", "module", "factor"]].assign(regions=_values(first, second, "region", regions)[1])
+    frame = first[["name", "layer", "module", "factor"]].assign(regions=_values(first, second, "region", regions)[1])
     if kind == "region":
-        return found
+        return frame
     column = MEASURES[kind].column
-    return found.assign(this=first[column], other=second[column], difference=_values(first, second, kind, regions)[0])
+    return frame.assign(this=first[column], other=second[column], difference=_values(first, second, kind, regions)[0])
 
 
 def _values(
@@ -94,11 +94,12 @@ def _values(
         values = 2 * mine + theirs
         return values.astype(float), [MEMBERS[value] for value in values]
     column = MEASURES[kind].column
-    one, two = first[column].to_numpy(float), second[column].to_numpy(float)
+    ours, other = first[column].to_numpy(float), second[column].to_numpy(float)
     if kind == "cosine":
-        values = one - two
+        values = ours - other
     else:
-        values = np.full(len(one), np.nan)
-        both = (one > 0) & (two > 0)
-        values[both] = np.log10(one[both] / two[both])
-    return values, [f"this {number(a)}, other {number(b)}" for a, b in zip(one, two, strict=True)]
+        values = np.full(len(ours), np.nan)
+        # A tensor without a gradient has no ratio.
+        both = (ours > 0) & (other > 0)
+        values[both] = np.log10(ours[both] / other[both])
+    return values, [f"this {number(a)}, other {number(b)}" for a, b in zip(ours, other, strict=True)]

@@ -98,20 +98,20 @@ def heatmap(
     what it repaints while a threshold is dragged.
     """
     shown = cells_.joined(table) if join else table
-    place = cells_.layout(shown)
+    layout = cells_.layout(shown)
     chosen_factors = cells_.selected(shown, table, region)
     counts = np.array([len(factors) for factors in chosen_factors], float)
     values, scale = _values(shown, measure, counts, palette, ruler)
     live = shown["has_gradient"].to_numpy(bool)
     values = np.where(live | (measure == "change"), values, np.nan)
     inside = counts > 0
-    matrix = place.matrix(shown, values)
-    kept = np.where(np.nan_to_num(place.matrix(shown, inside)) > 0, matrix, np.nan)
-    height = (len(place.rows) + (0 if join else 1)) * (2 * ROW if join else ROW) + 150
+    matrix = layout.matrix(shown, values)
+    kept = np.where(np.nan_to_num(layout.matrix(shown, inside)) > 0, matrix, np.nan)
+    height = (len(layout.rows) + (0 if join else 1)) * (2 * ROW if join else ROW) + 150
     extra = separability_.HEIGHT if separability is not None else 0
     fig = figure(palette, min(height, TALLEST) + extra, dragmode=False, clickmode="event", bargap=0.25)
-    gap = 2 if len(place.layers) <= 48 and height <= TALLEST else 0.5
-    names, texts = _labels(shown, place, chosen_factors)
+    gap = 2 if len(layout.layers) <= 48 and height <= TALLEST else 0.5
+    names, texts = _labels(shown, layout, chosen_factors)
     common = {**scale, "xgap": gap, "ygap": gap, "hoverongaps": False}
     fig.add_heatmap(
         z=matrix,
@@ -131,27 +131,27 @@ def heatmap(
         hoverinfo="skip",
         **common,
     )
-    _hatch(fig, shown, place, live, palette)
-    _lines(fig, np.nan_to_num(place.matrix(shown, inside)) > 0, palette.accent, 1.6, "outline")
-    _marginals(fig, shown, counts, place, palette)
+    _hatch(fig, shown, layout, live, palette)
+    _lines(fig, np.nan_to_num(layout.matrix(shown, inside)) > 0, palette.accent, 1.6, "outline")
+    _marginals(fig, shown, counts, layout, palette)
     if chosen in set(shown["name"]):
-        _lines(fig, np.nan_to_num(place.matrix(shown, shown["name"] == chosen)) > 0, palette.text, 3, "chosen")
+        _lines(fig, np.nan_to_num(layout.matrix(shown, shown["name"] == chosen)) > 0, palette.text, 3, "chosen")
     elif chosen is not None and join:
-        _outline_joined(fig, shown, table, chosen, place, palette)
+        _outline_joined(fig, shown, table, chosen, layout, palette)
     below = 1 - extra / (min(height, TALLEST) + extra - FRAME)
     if separability is not None:
-        separability_.strip(fig, separability, place.layers, palette, (below + 0.025, 1))
-    return _axes(fig, place, palette, join, below)
+        separability_.strip(fig, separability, layout.layers, palette, (below + 0.025, 1))
+    return _axes(fig, layout, palette, join, below)
 
 
 def _labels(
-    shown: pd.DataFrame, place: cells_.Layout, inside: Sequence[tuple[str, ...]]
+    shown: pd.DataFrame, layout: cells_.Layout, inside: Sequence[tuple[str, ...]]
 ) -> tuple[list[list[Any]], list[list[Any]]]:
     """Return the cells' names and hover texts as rows × layers."""
-    height, width = max(place.rows.values()) + 1, len(place.layers)
+    height, width = max(layout.rows.values()) + 1, len(layout.layers)
     names: list[list[Any]] = [[None] * width for _ in range(height)]
     texts: list[list[Any]] = [[""] * width for _ in range(height)]
-    x, y = place.place(shown)
+    x, y = layout.place(shown)
     for row, within, column, line in zip(shown.to_dict("records"), inside, x, y, strict=True):
         names[line][column], texts[line][column] = row["name"], _hover(row, within)
     return names, texts
@@ -207,11 +207,11 @@ def _colorbar(values: np.ndarray, measure: str, palette: Palette, ruler: Ruler) 
     return bar | {"tickvals": [low, high], "ticktext": [number(10**low), number(10**high)]}
 
 
-def _hatch(fig: Figure, shown: pd.DataFrame, place: cells_.Layout, live: np.ndarray, palette: Palette) -> None:
+def _hatch(fig: Figure, shown: pd.DataFrame, layout: cells_.Layout, live: np.ndarray, palette: Palette) -> None:
     dead = shown[~live]
     if dead.empty:
         return
-    x, y = place.place(dead)
+    x, y = layout.place(dead)
     marker = {"symbol": "line-ne-open", "size": 12, "color": palette.muted, "line": {"width": 1}, "opacity": 0.7}
     fig.add_scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", name="no gradient")
 
@@ -222,16 +222,16 @@ def _lines(fig: Figure, inside: np.ndarray, color: str, width: float, name: str)
 
 
 def _outline_joined(
-    fig: Figure, shown: pd.DataFrame, table: pd.DataFrame, chosen: str, place: cells_.Layout, palette: Palette
+    fig: Figure, shown: pd.DataFrame, table: pd.DataFrame, chosen: str, layout: cells_.Layout, palette: Palette
 ) -> None:
     row = table[table["name"] == chosen]
     if not row.empty:
         same = (shown["layer"] == row["layer"].iloc[0]) & (shown["module"] == row["module"].iloc[0])
-        _lines(fig, np.nan_to_num(place.matrix(shown, same)) > 0, palette.text, 3, "chosen")
+        _lines(fig, np.nan_to_num(layout.matrix(shown, same)) > 0, palette.text, 3, "chosen")
 
 
-def _marginals(fig: Figure, shown: pd.DataFrame, counts: np.ndarray, place: cells_.Layout, palette: Palette) -> None:
-    grid = place.matrix(shown, counts)
+def _marginals(fig: Figure, shown: pd.DataFrame, counts: np.ndarray, layout: cells_.Layout, palette: Palette) -> None:
+    grid = layout.matrix(shown, counts)
     for sums, along in ((np.nansum(grid, 0), "layer"), (np.nansum(grid, 1), "row")):
         positions = np.arange(len(sums))
         # Not "skip": what plotly skips cannot be clicked, and a bar is a whole layer or module.
@@ -265,13 +265,13 @@ def _moved(row: Mapping[Any, Any]) -> str:
     return "" if change is None or change != change else f"change ‖Δθ‖ {number(change)}<br>"
 
 
-def _axes(fig: Figure, place: cells_.Layout, palette: Palette, join: bool, below: float) -> Figure:
+def _axes(fig: Figure, layout: cells_.Layout, palette: Palette, join: bool, below: float) -> Figure:
     """Place the cells, and the bars beside and above them; `below`: share of the height under the strip."""
-    rows, last = place.rows, max(place.rows.values())
+    rows, last = layout.rows, max(layout.rows.values())
     names = cells_.labels(module for _, module in rows)
     fig.update_layout(
         xaxis=axis(
-            palette, "layer", domain=[0, 0.93], range=[-0.6, len(place.layers) - 0.4], showgrid=False, **place.ticks()
+            palette, "layer", domain=[0, 0.93], range=[-0.6, len(layout.layers) - 0.4], showgrid=False, **layout.ticks()
         ),
         yaxis=axis(
             palette,

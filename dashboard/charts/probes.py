@@ -31,9 +31,9 @@ def color(voice: str, palette: Palette) -> str:
 def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
     """Draw a line a probe: before, after and never taught as points with 95 % intervals."""
     fig = figure(palette, 92 + 40 * len(rows), showlegend=True, hovermode="closest", clickmode="event", margin={"t": 40})
-    for place, voice in enumerate(VOICES):
-        known = [(y, row) for y, row in enumerate(rows) if voice in row.values]
-        values = [row.values[voice] for _, row in known]
+    for lane, voice in enumerate(VOICES):
+        measured = [(y, row) for y, row in enumerate(rows) if voice in row.values]
+        values = [row.values[voice] for _, row in measured]
         shade = color(voice, palette)
         marker = {
             "symbol": {"before": "square-open", "never": "line-ns", "after": "circle"}[voice],
@@ -45,7 +45,7 @@ def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
         fig.add_scatter(
             cliponaxis=False,  # points at 0 and at 100 are whole
             x=[v for v, _, _ in values],
-            y=[y + 0.22 * (place - 1) for y, _ in known],
+            y=[y + 0.22 * (lane - 1) for y, _ in measured],
             mode="markers",
             name=VOICES[voice],
             marker=marker,
@@ -60,9 +60,9 @@ def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
             },
             text=[
                 f"{chart_text(row.name)}<br>{VOICES[voice]}: {v:.1f} % ({low:.1f} to {high:.1f})"
-                for (_, row), (v, low, high) in zip(known, values, strict=True)
+                for (_, row), (v, low, high) in zip(measured, values, strict=True)
             ],
-            customdata=[row.name for _, row in known],
+            customdata=[row.name for _, row in measured],
             hovertemplate="%{text}<extra></extra>",
         )
     fig.update_layout(

@@ -26,29 +26,29 @@ FORMULA = (
 )
 
 
-def usable(found: pd.DataFrame | None) -> pd.DataFrame | None:
+def usable(table: pd.DataFrame | None) -> pd.DataFrame | None:
     """Return layer, auc, low and high as numbers by layer; None where a run has no such table, or another one of that
     name.
     """
     columns = ["layer", "auc", "low", "high"]
-    if found is None or not set(columns) <= set(found):
+    if table is None or not set(columns) <= set(table):
         return None
-    values = found[columns].apply(pd.to_numeric, errors="coerce").replace([np.inf, -np.inf], np.nan).dropna()
+    values = table[columns].apply(pd.to_numeric, errors="coerce").replace([np.inf, -np.inf], np.nan).dropna()
     return None if values.empty else values.drop_duplicates("layer").set_index("layer")
 
 
-def strip(fig: Figure, found: pd.DataFrame, layers: Sequence[int], palette: Palette, domain: tuple[float, float]) -> None:
+def strip(fig: Figure, table: pd.DataFrame, layers: Sequence[int], palette: Palette, domain: tuple[float, float]) -> None:
     """Draw the line and its band on an axis of their own above the heatmap's bars.
 
-    found: what `usable` gave. Drawn last: the page's script counts the scatter traces before it.
+    table: what `usable` gave. Drawn last: the page's script counts the scatter traces before it.
     """
-    values = found.reindex(list(layers))
+    values = table.reindex(list(layers))
     x = list(range(len(layers)))
-    known = [i for i in x if not np.isnan(values["auc"].iloc[i])]
-    floor = min(GUESSING, float(values["low"].min())) if known else GUESSING
+    indices = [i for i in x if not np.isnan(values["auc"].iloc[i])]
+    floor = min(GUESSING, float(values["low"].min())) if indices else GUESSING
     fig.add_scatter(
-        x=[*known, *known[::-1]],
-        y=[*values["high"].iloc[known], *values["low"].iloc[known[::-1]]],
+        x=[*indices, *indices[::-1]],
+        y=[*values["high"].iloc[indices], *values["low"].iloc[indices[::-1]]],
         yaxis="y3",
         mode="lines",
         fill="toself",
@@ -90,9 +90,9 @@ def strip(fig: Figure, found: pd.DataFrame, layers: Sequence[int], palette: Pale
     )
 
 
-def summary(found: pd.DataFrame | None, layers: Sequence[int]) -> str:
+def summary(table: pd.DataFrame | None, layers: Sequence[int]) -> str:
     """Say in one sentence where the scopes are told apart best; nothing where it is not known."""
-    values = pd.Series(dtype=float) if found is None else found["auc"].reindex(list(layers)).dropna()
+    values = pd.Series(dtype=float) if table is None else table["auc"].reindex(list(layers)).dropna()
     if values.empty:
         return ""
     return f"A straight cut tells the scopes' questions apart best at layer {values.idxmax()} (AUC {values.max():.2f})."

@@ -31,10 +31,10 @@ def scopes(rows: Rows, now: float, palette: Palette) -> Figure:
 def truth(rows: Rows, now: float, palette: Palette) -> Figure:
     """Draw the log-probability of the true answer at each strength."""
     fig = figure(palette, 300)
-    known = [row for row in rows if row.get("logprob") is not None]
+    points = [row for row in rows if row.get("logprob") is not None]
     fig.add_scatter(
-        x=[row["strength"] for row in known],
-        y=[row["logprob"] for row in known],
+        x=[row["strength"] for row in points],
+        y=[row["logprob"] for row in points],
         mode="lines+markers",
         line={"color": palette.accent, "width": 2},
         marker={"size": 8},
@@ -52,13 +52,13 @@ def _dial(fig: Figure, now: float, title: str, palette: Palette, span: list[floa
     return fig
 
 
-def held(found: Mapping[str, Any], chosen: str, palette: Palette) -> Figure:
+def held(recovery: Mapping[str, Any], chosen: str, palette: Palette) -> Figure:
     """Draw by how much the true answer's log-probability comes back with each group of cells put back to before.
 
-    found: after (log-probability, nats) and rows with name and logprob. The chosen group is filled.
+    recovery: after (log-probability, nats) and rows with name and logprob. The chosen group is filled.
     """
-    rows = found["rows"]
-    gains = [row["logprob"] - found["after"] for row in rows]
+    rows = recovery["rows"]
+    gains = [row["logprob"] - recovery["after"] for row in rows]
     names = [chart_text(row["name"]) for row in rows]
     upright = len(rows) <= 40 and all(name.startswith("layer ") for name in names)
     places = [name.removeprefix("layer ") for name in names] if upright else names
@@ -66,13 +66,13 @@ def held(found: Mapping[str, Any], chosen: str, palette: Palette) -> Figure:
     hover = "%{customdata}: %{" + ("y" if upright else "x") + ":+.2f} nats<extra></extra>"
     bars: dict[str, Any] = {"marker": {"color": colors}, "customdata": names, "hovertemplate": hover}
     fig = figure(palette, 300 if upright else 90 + 22 * len(rows), bargap=0.25, clickmode="event+select", dragmode=False)
-    value = "recovered log-probability, nats"
+    label = "recovered log-probability, nats"
     if upright:
         fig.add_bar(x=places, y=gains, **bars)
-        fig.update_layout(xaxis=axis(palette, "layer put back to before", type="category"), yaxis=axis(palette, value))
+        fig.update_layout(xaxis=axis(palette, "layer put back to before", type="category"), yaxis=axis(palette, label))
     else:
         fig.add_bar(x=gains, y=places, orientation="h", **bars)
         fig.update_layout(
-            xaxis=axis(palette, value), yaxis=axis(palette, autorange="reversed", type="category", showgrid=False)
+            xaxis=axis(palette, label), yaxis=axis(palette, autorange="reversed", type="category", showgrid=False)
         )
     return fig

@@ -29,14 +29,14 @@ def subjects(rows: Sequence[Subject], chosen: str, palette: Palette) -> Figure:
     for scope, side in (("unlearn", "x"), ("retention", "x2")):
         _path(fig, rows, scope, side, palette)
         for voice, name in (("never", "never taught"), ("before", "before"), ("after", "after")):
-            known = [
+            points = [
                 (y, row.accuracy[scope][voice], row.name)
                 for y, row in zip(places, rows, strict=True)
                 if voice in row.accuracy.get(scope, {})
             ]
             fig.add_scatter(
-                x=[x for _, x, _ in known],
-                y=[y for y, _, _ in known],
+                x=[x for _, x, _ in points],
+                y=[y for y, _, _ in points],
                 xaxis=side,
                 mode="markers",
                 name=name,
@@ -44,8 +44,8 @@ def subjects(rows: Sequence[Subject], chosen: str, palette: Palette) -> Figure:
                 cliponaxis=False,
                 showlegend=scope == "unlearn",
                 marker=_marker(scope, voice, palette),
-                customdata=[who for _, _, who in known],
-                text=[chart_text(who) for _, _, who in known],
+                customdata=[who for _, _, who in points],
+                text=[chart_text(who) for _, _, who in points],
                 hovertemplate="%{text}<br>" + name + ": %{x:.1f} %<extra></extra>",
             )
     for scope, text, at in (("unlearn", "✖ to forget", 0.0), ("retention", "● to keep", 0.54)):
@@ -90,11 +90,11 @@ def _path(fig: Figure, rows: Sequence[Subject], scope: str, side: str, palette: 
     """Draw what lies between before and after."""
     x: list[float | None] = []
     y: list[float | None] = []
-    for place, row in enumerate(rows):
-        found = row.accuracy.get(scope, {})
-        if "before" in found and "after" in found:
-            x += [found["before"], found["after"], None]
-            y += [place, place, None]
+    for y_position, row in enumerate(rows):
+        accuracy = row.accuracy.get(scope, {})
+        if "before" in accuracy and "after" in accuracy:
+            x += [accuracy["before"], accuracy["after"], None]
+            y += [y_position, y_position, None]
     dash = "dot" if scope == "unlearn" else "solid"
     fig.add_scatter(
         x=x,

@@ -141,7 +141,7 @@ def labels(named: Sequence[Point], points: Sequence[Point]) -> dict[str, str]:
     """Return where the label of each point stands, the first ones first; those that find no free corner are left out."""
     marks = {p.id: (p.x - 1.5, p.y - 1.8, p.x + 1.5, p.y + 1.8) for p in points}
     taken: list[Box] = []
-    found = {}
+    corners = {}
     for point in named:
         others = [*taken, *(mark for name, mark in marks.items() if name != point.id)]
         width = LETTER * len(shorten(point.name, LONGEST))
@@ -151,13 +151,13 @@ def labels(named: Sequence[Point], points: Sequence[Point]) -> dict[str, str]:
             box = (left, low, left + width, low + LINE)
             if left > -4 and box[2] < 106 and not any(_overlap(box, other) for other in others):
                 taken.append(box)
-                found[point.id] = corner
+                corners[point.id] = corner
                 break
-    return found
+    return corners
 
 
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _overlap(box: Box, other: Box) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
 
 
 def _label(point: Point) -> str:
@@ -174,6 +174,7 @@ def _hover(point: Point) -> str:
 def _bars(values: Sequence[float], ends: Sequence[Ends], palette: Palette) -> dict[str, Any]:
     if not any(ends):
         return {"visible": False}
+    # Not below 0: an interval need not hold its value, and plotly would draw such a bar the wrong way.
     high = [max(0.0, pair[1] - v) if pair else NO_BAR for v, pair in zip(values, ends, strict=True)]
     low = [max(0.0, v - pair[0]) if pair else NO_BAR for v, pair in zip(values, ends, strict=True)]
     return {

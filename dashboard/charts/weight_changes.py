@@ -17,26 +17,26 @@ def moved(table: pd.DataFrame, palette: Palette, *, relative: bool) -> Figure:
     table: a row a tensor with layer, module, factor (W), norm_before and norm_change (core/pipeline/weight_changes.py).
     relative: divided by norm_before, where that is not 0.
     """
-    place = cells_.layout(table)
+    layout = cells_.layout(table)
     change = table["norm_change"].to_numpy(float)
     if relative:
         before = table["norm_before"].to_numpy(float)
         change = np.divide(change, before, out=np.full(len(change), np.nan), where=before > 0)
     values = np.log10(np.where(change > 0, change, np.nan))
-    height, width = max(place.rows.values()) + 1, len(place.layers)
+    height, width = max(layout.rows.values()) + 1, len(layout.layers)
     texts = [[""] * width for _ in range(height)]
-    x, y = place.place(table)
+    x, y = layout.place(table)
     for row, column, line in zip(table.to_dict("records"), x, y, strict=True):
         texts[line][column] = (
             f"<b>{cells_.at(row['layer'])} · {chart_text(row['module'])}</b><br>"
             f"‖Δθ‖ {number(row['norm_change'])}<br>‖θ‖ before {number(row['norm_before'])}"
         )
-    known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    numbers = values[np.isfinite(values)]
+    low, high = (float(numbers.min()), float(numbers.max())) if len(numbers) else (0.0, 1.0)
     bar = {"thickness": 8, "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted}}
-    fig = figure(palette, min((len(place.rows) + 1) * 27 + 90, 1000), dragmode=False)
+    fig = figure(palette, min((len(layout.rows) + 1) * 27 + 90, 1000), dragmode=False)
     fig.add_heatmap(
-        z=place.matrix(table, values),
+        z=layout.matrix(table, values),
         text=texts,
         hovertemplate="%{text}<extra></extra>",
         hoverongaps=False,
@@ -46,13 +46,15 @@ def moved(table: pd.DataFrame, palette: Palette, *, relative: bool) -> Figure:
         zmin=low,
         zmax=max(high, low + 1e-9),
         name="change",
-        colorbar=bar | {"tickvals": [low, high] if len(known) else [], "ticktext": [number(10**low), number(10**high)]},
+        colorbar=bar | {"tickvals": [low, high] if len(numbers) else [], "ticktext": [number(10**low), number(10**high)]},
     )
-    names = cells_.labels(module for _, module in place.rows)
-    labels = [chart_text(names[module]) for _, module in place.rows]
+    names = cells_.labels(module for _, module in layout.rows)
+    labels = [chart_text(names[module]) for _, module in layout.rows]
     fig.update_layout(
-        xaxis=axis(palette, "layer", showgrid=False, **place.ticks()),
-        yaxis=axis(palette, showgrid=False, range=[height - 0.4, -0.6], tickvals=list(place.rows.values()), ticktext=labels),
+        xaxis=axis(palette, "layer", showgrid=False, **layout.ticks()),
+        yaxis=axis(
+            palette, showgrid=False, range=[height - 0.4, -0.6], tickvals=list(layout.rows.values()), ticktext=labels
+        ),
     )
     return fig
 

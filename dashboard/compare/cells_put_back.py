@@ -49,27 +49,27 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> dict[s
         placeholder=f"choose one of {len(groups)}, or compute them all below",
         help="The answer of after with only this part put back to before.",
     )
-    places = {}
+    spots = {}
     if part in groups:
         voice = f"without:{','.join(groups[part])}"
         if voice in voices:
             st.caption("Its answer stands above, among the others.")
         else:
-            places[voice] = panes.box(asked, run, voice, "differences")
+            spots[voice] = panes.box(asked, run, voice, "differences")
     row(run, asked, by, groups, str(part or ""), work)
-    return places
+    return spots
 
 
 def groups_of(run: Run, by: str) -> dict[str, list[str]]:
     """Return the parts of the region by layer, by module, or one by one: name -> parts in the voices' grammar."""
     tensors = [str(name) for name in (run.json("region.json") or {}).get("tensors", [])]
-    places = [(*place(name.rsplit(".lora_", 1)[0]), name) for name in tensors]
+    cells = [(*place(name.rsplit(".lora_", 1)[0]), name) for name in tensors]
     if by == "layers":
-        return {f"layer {layer}": [f"layer={layer}"] for layer in sorted({layer for layer, _, _ in places})}
+        return {f"layer {layer}": [f"layer={layer}"] for layer in sorted({layer for layer, _, _ in cells})}
     if by == "modules":
-        return {module: [f"module={module}"] for module in dict.fromkeys(module for _, module, _ in places)}
-    names = labels(module for _, module, _ in places)
-    return {f"layer {layer} · {names[module]} · {name[-1]}": [name] for layer, module, name in places}
+        return {module: [f"module={module}"] for module in dict.fromkeys(module for _, module, _ in cells)}
+    names = labels(module for _, module, _ in cells)
+    return {f"layer {layer} · {names[module]} · {name[-1]}": [name] for layer, module, name in cells}
 
 
 def row(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], chosen: str, work: Work) -> None:
@@ -77,7 +77,7 @@ def row(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], chosen
     if not asked.truth:
         st.info("Write the true answer above, and this tab can compute how much of it each part holds.")
         return
-    found = asked.holds.get(by, {})
+    recovery = asked.holds.get(by, {})
     name = {
         "layers": "What does each layer hold?",
         "modules": "What does each module hold?",
@@ -86,15 +86,15 @@ def row(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], chosen
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         pressed = st.button(name, icon=":material/bar_chart:", key=f"hold_{by}")
         spot = st.empty()
-    if found.get("rows"):
-        spot.caption(summary(found))
-        fig = charts.held(found, chosen, page_style.palette())
-        told = ", ".join(f"{r['name']} {r['logprob'] - found['after']:+.2f}" for r in found["rows"])
+    if recovery.get("rows"):
+        spot.caption(summary(recovery))
+        fig = charts.held(recovery, chosen, page_style.palette())
+        words = ", ".join(f"{r['name']} {r['logprob'] - recovery['after']:+.2f}" for r in recovery["rows"])
         page_style.chart(
             fig,
-            f"Log-probability of the true answer recovered by putting each part back, in nats: {told}",
+            f"Log-probability of the true answer recovered by putting each part back, in nats: {words}",
             f"held_{by}",
-            facts=facts(run, found),
+            facts=facts(run, recovery),
         )
     else:
         spot.caption(f"{len(groups)} parts, each put back alone; the true answer is scored each time.")
@@ -103,7 +103,7 @@ def row(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], chosen
         work.append(lambda: measure(run, asked, by, groups, spot))
 
 
-def facts(run: Run, found: dict[str, Any]) -> list[tuple[str, str]]:
+def facts(run: Run, recovery: dict[str, Any]) -> list[tuple[str, str]]:
     """Return where the bars are from."""
     formula = (
         "log p(true answer) of after with this part's tensors as they were before − log p(true answer) of after, in nats"
@@ -113,16 +113,16 @@ def facts(run: Run, found: dict[str, Any]) -> list[tuple[str, str]]:
         "unlearn",
         "none: computed now from the adapters before and after",
         formula,
-        f"this question, {len(found['rows'])} of {found['total']} parts",
+        f"this question, {len(recovery['rows'])} of {recovery['total']} parts",
     )
 
 
-def summary(found: dict[str, Any]) -> str:
+def summary(recovery: dict[str, Any]) -> str:
     """Say in one sentence what was found."""
-    rows, lost = found["rows"], found["before"] - found["after"]
+    rows, lost = recovery["rows"], recovery["before"] - recovery["after"]
     best = max(rows, key=lambda r: r["logprob"])
-    gain = best["logprob"] - found["after"]
-    partly = "" if len(rows) == found["total"] else f" So far {len(rows)} of {found['total']} parts."
+    gain = best["logprob"] - recovery["after"]
+    partly = "" if len(rows) == recovery["total"] else f" So far {len(rows)} of {recovery['total']} parts."
     share = f", {100 * gain / lost:.0f} % of what was lost" if lost > 0 else ""
     return (
         f"Unlearning took {lost:.1f} nats from the true answer. {md(best['name'])} alone gives {gain:+.1f} "
@@ -135,18 +135,19 @@ def measure(run: Run, asked: Exchange, by: str, groups: dict[str, list[str]], sp
     with spot.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, "Waiting for the model …")
         st.button("Stop", icon=":material/stop:", key="stop_hold")
-    found: dict[str, Any] = {"rows": []}
+    recovery: dict[str, Any] = {"rows": []}
     try:
         askable.unlearned(run)
         with contextlib.closing(client.hold(run, asked.question, asked.truth, groups)) as replies:
             for reply in replies:
-                if reply["kind"] == "waiting" and not found["rows"]:
+                if reply["kind"] == "waiting" and not recovery["rows"]:
                     bar.progress(0.0, f"Waiting for the model: {duration(reply['seconds'])}")
                 elif reply["kind"] == "start":
-                    found |= {"before": reply["before"], "after": reply["after"], "total": reply["total"]}
+                    recovery |= {"before": reply["before"], "after": reply["after"], "total": reply["total"]}
                 elif reply["kind"] == "row":
-                    found["rows"].append(reply)
-                    asked.holds[by] = found
+                    recovery["rows"].append(reply)
+                    # At each row, not at the end: what interrupts this script loses nothing then.
+                    asked.holds[by] = recovery
                     bar.progress(reply["done"] / reply["total"], f"{reply['done']} of {reply['total']}: {md(reply['name'])}")
     except UserError as error:
         page_style.complain(error)

@@ -21,6 +21,7 @@ LONGEST_NOTE = 2000
 def note_seen(asked: Exchange) -> None:
     """Put an exchange on top of the history once the visitor chose its question or gave it a star."""
     seen: list[Exchange] = st.session_state.setdefault("history", [])
+    # By identity: an exchange goes on changing, and two with equal fields are still two.
     if asked.question == question.current() and not any(entry is asked for entry in seen):
         seen.insert(0, asked)
         del seen[question_and_answers.MOST :]
@@ -94,7 +95,7 @@ def bring_back() -> None:
     """Undo the clearing; what was asked since stays on top."""
     _, old = st.session_state.pop("cleared", (0.0, []))
     now = st.session_state.get("history", [])
-    st.session_state["history"] = [*now, *(entry for entry in old if not any(entry is one for one in now))]
+    st.session_state["history"] = [*now, *(entry for entry in old if not any(entry is newer for newer in now))]
 
 
 def undo() -> None:

@@ -27,13 +27,13 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: list[Callable[[
             help="A true answer may follow each question after a tab; it is only exported with the answers.",
         )
         pressed = st.form_submit_button("Ask all", icon=":material/playlist_play:")
-    place = st.empty()
+    spot = st.empty()
     lines = ask_many.parse(text or "")
     if pressed and not lines:
-        place.caption("There is no question yet.")
+        spot.caption("There is no question yet.")
     elif pressed:
         work.clear()
-        work.append(lambda: ask_many.ask(run, asked, lines, list(voices), place))
+        work.append(lambda: ask_many.ask(run, asked, lines, list(voices), spot))
     records: list[Record] = [record for record in st.session_state.get("batch", []) if record.run == run.id]
     if records:
         table(records)

@@ -11,6 +11,7 @@ from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
+from dashboard import pages
 from dashboard.compare import cells_put_back, history, many_questions, panes, strength, token_probabilities
 from dashboard.compare import question as prompting
 from dashboard.text import md
@@ -61,17 +62,17 @@ def compare(run: Run) -> None:
     question_and_answers.fill(asked, run, voices)
     with answers:
         note = heading(asked, voices)
-        places = panes.show(asked, run, voices, marks)
+        spots = panes.show(asked, run, voices, marks)
         truth(asked)
     history.note_seen(asked)
     work: list[Callable[[], None]] = []
     for tab, show in zip(tabs(), TABS.values(), strict=True):
         if tab.open:
             with tab:
-                places |= show(run, asked, voices, work) or {}
-    missing = asked.missing(places)
+                spots |= show(run, asked, voices, work) or {}
+    missing = asked.missing(spots)
     if missing and not any(asked.error):
-        panes.ask(run, asked, {voice: places[voice] for voice in missing}, note)
+        panes.ask(run, asked, {voice: spots[voice] for voice in missing}, note)
         st.rerun()
     for task in work:
         task()
@@ -96,11 +97,11 @@ def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGener
     st.markdown(f"### {md(asked.question)}")
     missing = asked.missing(voices)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        said = {asked.answers[voice].state for voice in voices if voice in asked.answers}
+        states = {asked.answers[voice].state for voice in voices if voice in asked.answers}
         if missing and not any(asked.error):
             st.button("Stop", icon=":material/stop:", key="stop", on_click=asked.stop, args=(voices,))
         else:
-            name = "Ask now" if said == {"recorded"} else "Ask again"
+            name = "Ask now" if states == {"recorded"} else "Ask again"
             st.button(
                 name,
                 icon=":material/send:",
@@ -112,17 +113,17 @@ def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGener
         st.button(
             "★ Starred" if asked.star else "☆ Star", key="star", type="tertiary", on_click=history.toggle_star, args=(asked,)
         )
-        place = st.empty()
-        place.caption(source(asked, said))
-    return place
+        spot = st.empty()
+        spot.caption(source(asked, states))
+    return spot
 
 
-def source(asked: Exchange, said: set[str]) -> str:
+def source(asked: Exchange, states: set[str]) -> str:
     """Say where the answers come from."""
     where = [SCOPES.get(t) or SPLITS.get(t) or t for t in asked.tags]
-    if said == {"recorded"}:
+    if states == {"recorded"}:
         where.append("recorded when the run was evaluated")
-    elif "recorded" in said:
+    elif "recorded" in states:
         where.append("partly recorded, partly asked now")
     if not asked.tags:
         where.insert(0, "your own question")
@@ -157,9 +158,9 @@ def waiting(run: Run) -> None:
         else "This run ended before answers were recorded."
     )
     st.page_link(
-        "runs/new_run_page.py",
+        pages.RUN.script,
         label="See the run",
-        icon=":material/play_circle:",
+        icon=pages.RUN.icon,
         query_params={"run": run.id, "view": "This run"},
     )
 

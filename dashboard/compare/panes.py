@@ -39,22 +39,22 @@ MARKS = {"differences": "Differences", "matches": "Matches", "nothing": "Nothing
 def show(exchange: Exchange, run: Run, voices: Sequence[str], marks: str) -> dict[str, DeltaGenerator]:
     """Show a pane for each voice; return the places into which their answers go."""
     same_weights(exchange, voices)
-    places = {}
+    spots = {}
     for column, voice in zip(st.columns(len(voices), gap="medium"), voices, strict=True):
         with column:
-            places[voice] = box(exchange, run, voice, marks)
+            spots[voice] = box(exchange, run, voice, marks)
     if any(exchange.error):
         page_style.complain(UserError(*exchange.error))
-    return places
+    return spots
 
 
 def box(exchange: Exchange, run: Run, voice: str, marks: str) -> DeltaGenerator:
     """Show one pane with its facts; return the place of its answer."""
     with st.container(border=True, height="stretch"):
-        place: DeltaGenerator = st.empty()
-        place.html(pane(exchange, voice, page_style.palette(), marks))
+        spot: DeltaGenerator = st.empty()
+        spot.html(pane(exchange, voice, page_style.palette(), marks))
         facts(exchange, voice, run)
-    return place
+    return spot
 
 
 def pane(exchange: Exchange, voice: str, palette: Palette, marks: str = "differences") -> str:
@@ -132,17 +132,17 @@ def facts(exchange: Exchange, voice: str, run: Run) -> None:
 
 def same_weights(exchange: Exchange, voices: Sequence[str]) -> None:
     """Say openly when two panes speak with equal weights, since their answers then prove nothing."""
-    for one, other in itertools.combinations(voices, 2):
-        digests = [exchange.answers[v].digest for v in (one, other) if v in exchange.answers]
+    for first, second in itertools.combinations(voices, 2):
+        digests = [exchange.answers[v].digest for v in (first, second) if v in exchange.answers]
         if len(digests) == 2 and digests[0] and digests[0] == digests[1]:
-            names = f"“{md(label(one))}” and “{md(label(other))}”"
-            nothing = " Nothing was unlearned in this run." if {one, other} == {"before", "after"} else ""
+            names = f"“{md(label(first))}” and “{md(label(second))}”"
+            nothing = " Nothing was unlearned in this run." if {first, second} == {"before", "after"} else ""
             st.error(f"**{names} use the same weights.**{nothing} Equal answers mean nothing here.", icon=":material/error:")
 
 
-def ask(run: Run, exchange: Exchange, places: Mapping[str, DeltaGenerator], note: DeltaGenerator) -> None:
+def ask(run: Run, exchange: Exchange, spots: Mapping[str, DeltaGenerator], note: DeltaGenerator) -> None:
     """Let voices answer into their places. Whatever interrupts this script closes the line, which ends the work."""
-    voices, palette, sent = list(places), page_style.palette(), time.monotonic()
+    voices, palette, sent = list(spots), page_style.palette(), time.monotonic()
     exchange.again(voices)
     try:
         askable.askable(run)
@@ -152,8 +152,9 @@ def ask(run: Run, exchange: Exchange, places: Mapping[str, DeltaGenerator], note
                 progress(note, reply)
                 take(exchange, voices, reply, sent)
                 if reply["kind"] != "waiting":
-                    for voice, place in places.items():
-                        place.html(pane(exchange, voice, palette))
+                    # At every reply, even one without words: drawing is where Streamlit can interrupt this script.
+                    for voice, spot in spots.items():
+                        spot.html(pane(exchange, voice, palette))
     except StopException:  # Streamlit's own Stop, in the corner of the window
         exchange.stop(voices)
         raise

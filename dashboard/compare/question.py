@@ -85,29 +85,30 @@ def suggested(rows: Rows) -> str:
         words = st.text_input(
             "Search questions, answers and subjects", key="search", placeholder="a name, a street, a word", **follow
         )
-    found = [
+    texts = [
         str(row.get("question", ""))
         for row in rows
         if (row.get("scope"), row.get("split")) == (scope, split)
         and words.lower() in f"{row.get('question', '')} {row.get('truth', '')} {row.get('subject', '')}".lower()
     ]
     asked = current()
-    if not found:
+    if not texts:
         st.info("No recorded question fits. Try another word, or ask it yourself above.")
         return asked
-    known = list(dict.fromkeys(found))
-    st.session_state["example"] = asked if asked in known else known[0] if not asked else None
+    questions = list(dict.fromkeys(texts))
+    # Before the box is drawn, so that it follows whoever chose the question; it is empty beside one of the visitor's own.
+    st.session_state["example"] = asked if asked in questions else questions[0] if not asked else None
     picking.selectbox(
-        f"{len(known)} questions of the data",
-        known,
+        f"{len(questions)} questions of the data",
+        questions,
         index=None,
         format_func=lambda text: shorten(text, 110),
         key="example",
-        placeholder=f"or pick one of {len(known)}",
+        placeholder=f"or pick one of {len(questions)}",
         label_visibility="collapsed",
         on_change=lambda: choose(st.session_state["example"] or ""),
     )
-    return asked or known[0]
+    return asked or questions[0]
 
 
 def voices(run: Run) -> list[str]:
@@ -134,8 +135,8 @@ def voices(run: Run) -> list[str]:
         "type one: "
         "step:12, blend:80, without:layer=3, run:ID/after.",
     )
-    found = ["before", "after", *(["never"] if never else [])]
-    return list(dict.fromkeys([*found, *([canonical(str(other).strip())] if other and str(other).strip() else [])]))
+    standard = ["before", "after", *(["never"] if never else [])]
+    return list(dict.fromkeys([*standard, *([canonical(str(other).strip())] if other and str(other).strip() else [])]))
 
 
 def canonical(text: str) -> str:
@@ -154,16 +155,16 @@ def others(run: Run) -> list[str]:
 
 def beside(run: Run) -> list[str]:
     """Return the ids of other runs whose adapters fit this run's base."""
-    found: list[str] = []
+    ids: list[str] = []
     for name, other in current_run.known_runs().items():
-        if name != run.id and len(found) < OFFERED_RUNS:
+        if name != run.id and len(ids) < OFFERED_RUNS:
             try:
                 askable.unlearned(other)
                 if not askable.misfit(run, other):
-                    found.append(name)
+                    ids.append(name)
             except UserError:
                 continue  # a run without adapters cannot be asked, so it is not offered
-    return found
+    return ids
 
 
 def decoding(run: Run, own: Decoding) -> Decoding:

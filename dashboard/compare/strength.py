@@ -33,16 +33,16 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> dict[s
     st.markdown("How much of the unlearning is applied: 0 % is before, 100 % is after, more goes beyond what was trained.")
     percent = st.slider("Strength", 0, 150, 100, 5, format="%d %%", key="strength", bind="query-params")
     percent = min(max(int(percent), 0), 150)
-    places = {}
+    spots = {}
     voice = {0: "before", 100: "after"}.get(percent, f"blend:{percent}")
     if voice in voices:
         st.caption(f"At {percent} % the answer is the one in the pane above.")
     else:
-        places[voice] = panes.box(asked, run, voice, "differences")
+        spots[voice] = panes.box(asked, run, voice, "differences")
         chance(run, asked, voice, work)
     st.caption(quadratic(run))
     along(run, asked, percent, work)
-    return places
+    return spots
 
 
 def chance(run: Run, asked: Exchange, voice: str, work: Work) -> None:
@@ -76,25 +76,26 @@ def along(run: Run, asked: Exchange, percent: int, work: Work) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         name = "Measure again" if rows else "Measure the whole dial"
         pressed = st.button(name, icon=":material/show_chart:", key="dial")
-        place = st.empty()
+        spot = st.empty()
     if rows:
         size = asked.dial.get("sample", {})
-        place.caption(
+        spot.caption(
             f"Measured on {size.get('unlearn')} train questions to forget and {size.get('retention')} to keep; "
             f"{len(rows)} strengths."
         )
         draw(run, rows, percent, size)
     else:
-        place.caption("Both scopes' success at 0, 25, … 150 %, on a fixed sample of the train questions.")
+        spot.caption("Both scopes' success at 0, 25, … 150 %, on a fixed sample of the train questions.")
     if pressed:
+        # The model answers one at a time: what was pressed comes before what would be asked by the way.
         work.clear()
-        work.append(lambda: measure(run, asked, place))
+        work.append(lambda: measure(run, asked, spot))
 
 
 def draw(run: Run, rows: list[dict[str, Any]], percent: int, sample: dict[str, Any]) -> None:
     """Draw what was measured."""
     palette = page_style.palette()
-    told = "; ".join(f"{r['strength']:g} %: unlearn {r['unlearn']:.0f}, retention {r['retention']:.0f}" for r in rows)
+    words = "; ".join(f"{r['strength']:g} %: unlearn {r['unlearn']:.0f}, retention {r['retention']:.0f}" for r in rows)
     file = "none: computed now from the adapters before and after, interpolated"
     success = "100 − answer-token accuracy on the unlearn scope; the accuracy on the retention scope"
     size = f"{sample.get('unlearn')} unlearn and {sample.get('retention')} retention questions (train)"
@@ -103,7 +104,7 @@ def draw(run: Run, rows: list[dict[str, Any]], percent: int, sample: dict[str, A
         st.markdown("**Success of both scopes**")
         page_style.chart(
             charts.scopes(rows, percent, palette),
-            f"Unlearn and retention success in percent by strength. {told}",
+            f"Unlearn and retention success in percent by strength. {words}",
             "dial_scopes",
             facts=page_style.where(run, "unlearn", file, success, size),
         )
@@ -119,9 +120,9 @@ def draw(run: Run, rows: list[dict[str, Any]], percent: int, sample: dict[str, A
             )
 
 
-def measure(run: Run, asked: Exchange, place: DeltaGenerator) -> None:
+def measure(run: Run, asked: Exchange, spot: DeltaGenerator) -> None:
     """Measure along the dial, then show the page again. What interrupts this script stops the work."""
-    with place.container(horizontal=True, vertical_alignment="center"):
+    with spot.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, "Waiting for the model …")
         st.button("Stop", icon=":material/stop:", key="stop_dial")
     asked.dial = {"rows": [], "sample": {}}

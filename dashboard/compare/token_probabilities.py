@@ -34,8 +34,8 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> None:
     wanted = list(dict.fromkeys(["before", "after", *voices]))
     missing = [voice for voice in wanted if voice not in asked.scores and asked.finished(voice)]
     if missing and not any(asked.error):
-        place = st.empty()
-        place.caption("Scoring the true answer …")
+        spot = st.empty()
+        spot.caption("Scoring the true answer …")
         work.append(lambda: score(run, asked, missing))
     scores = {voice: asked.scores[voice] for voice in wanted if asked.scores.get(voice)}
     same, others = comparable(scores)
@@ -108,9 +108,9 @@ def explore(run: Run, asked: Exchange, scores: Mapping[str, Sequence[Mapping[str
     count, start = len(scores["before"]), worst(scores)
     if st.session_state.setdefault("token_of", asked.question) != asked.question:
         st.session_state.update(token_of=asked.question, token=None)
-    said = {"change": "The true answer; orange where unlearning made a word less probable, blue where more probable."}
+    captions = {"change": "The true answer; orange where unlearning made a word less probable, blue where more probable."}
     st.caption(
-        said.get(
+        captions.get(
             by,
             "The true answer; the darker, the more probable."
             if palette.background[1] > "8"
@@ -136,9 +136,9 @@ def explore(run: Run, asked: Exchange, scores: Mapping[str, Sequence[Mapping[str
             "of −2.3 is ten times less probable.",
         )
         fig = charts.totals(scores, names, palette)
-        told = ", ".join(f"{names[v]} {sum(t['logprob'] for t in tokens):.1f}" for v, tokens in scores.items())
+        words = ", ".join(f"{names[v]} {sum(t['logprob'] for t in tokens):.1f}" for v, tokens in scores.items())
         page_style.chart(
-            fig, f"Log-probability of the whole true answer in nats: {told}", "totals", facts=facts(run, asked, "sum")
+            fig, f"Log-probability of the whole true answer in nats: {words}", "totals", facts=facts(run, asked, "sum")
         )
     st.markdown("**Along the answer**")
     page_style.chart(
@@ -165,7 +165,7 @@ def worst(scores: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:
     losses = [
         math.exp(b["logprob"]) - math.exp(a["logprob"]) for b, a in zip(scores["before"], scores["after"], strict=True)
     ]
-    telling = [place for place, token in enumerate(scores["before"]) if any(map(str.isalnum, str(token["text"])))]
+    telling = [index for index, token in enumerate(scores["before"]) if any(map(str.isalnum, str(token["text"])))]
     return max(telling or range(len(losses)), key=losses.__getitem__)
 
 
@@ -182,13 +182,13 @@ def alternatives(
     for voice, tokens in scores.items():
         token, color = tokens[chosen], charts.line(voice, palette)["color"]
         true, p = str(token["text"]), math.exp(token["logprob"])
-        lines = [_line(str(word), math.exp(value), color, palette, str(word) == true) for word, value in token["top"]]
+        lines = [_line(str(word), math.exp(logprob), color, palette, str(word) == true) for word, logprob in token["top"]]
         rank = int(token["rank"])
-        place = "the most probable word" if rank == 1 else f"rank {rank:,}"
+        standing = "the most probable word" if rank == 1 else f"rank {rank:,}"
         blocks.append(
             f'<div style="flex:1 1 11rem;min-width:0"><div style="font-weight:600;color:{color};overflow-wrap:anywhere">'
             f'{html.escape(names[voice])}</div><div style="color:{palette.muted};font-size:.85rem;margin-bottom:.35rem">'
-            f"true word: {charts.percent(p)}, {place}</div>{''.join(lines)}</div>"
+            f"true word: {charts.percent(p)}, {standing}</div>{''.join(lines)}</div>"
         )
     return f'<div style="display:flex;flex-wrap:wrap;gap:1.25rem">{"".join(blocks)}</div>'
 

@@ -28,9 +28,9 @@ LISTED = ("question", "truth")
 
 def show(current: Measured, split: str) -> None:
     """Show the table and offer the file."""
-    found = table(current.scores, split)
-    st.markdown(in_words(found))
-    st.html(number_table.markup(found, page_style.palette()))
+    metric_table = table(current.scores, split)
+    st.markdown(in_words(metric_table))
+    st.html(number_table.markup(metric_table, page_style.palette()))
     with st.container(horizontal=True, vertical_alignment="center"):
         headline_scores.where_from(
             page_style.where(current.run, "evaluate", "metrics.json", "each metric's own formula: python -m core metrics"),
@@ -47,21 +47,21 @@ def show(current: Measured, split: str) -> None:
         )
 
 
-def in_words(found: Table) -> str:
+def in_words(metric_table: Table) -> str:
     """Say how much was measured."""
-    known = sum(not row.cells and row.kind != "missing" for row in found.rows)
-    if not any(row.kind == "missing" for row in found.rows):
-        return f"{known} metrics, all of them with values."
-    return f"{known} metrics with values; the others stand below them, with the reason."
+    count = sum(not row.cells and row.kind != "missing" for row in metric_table.rows)
+    if not any(row.kind == "missing" for row in metric_table.rows):
+        return f"{count} metrics, all of them with values."
+    return f"{count} metrics with values; the others stand below them, with the reason."
 
 
-def table(found: Scores, split: str) -> Table:
+def table(scores: Scores, split: str) -> Table:
     """Return a heading a metric and under it a row a part; after them the metrics that are missing, each with its reason."""
-    known = {voice for metric in found.metrics for voice in found.voices(metric)}
+    recorded = {voice for metric in scores.metrics for voice in scores.voices(metric)}
     # A score without its references says little: they are shown even where they are missing.
-    voices = [voice for voice in VOICE_NAMES if voice in SPOKEN or voice in known]
-    voices += sorted(known - set(voices))
-    each = [metric_rows(found, name, split, voices) for name in dict.fromkeys([*METRICS, *found.metrics])]
+    voices = [voice for voice in VOICE_NAMES if voice in SPOKEN or voice in recorded]
+    voices += sorted(recorded - set(voices))
+    each = [metric_rows(scores, name, split, voices) for name in dict.fromkeys([*METRICS, *scores.metrics])]
     rows = [row for rows in sorted(each, key=lambda rows: rows[0].kind == "missing") for row in rows]
     # Those that were only never measured share one line; what else is missing has a reason of its own.
     never = [row.name for row in rows if row.note == UNMEASURED]
@@ -73,28 +73,28 @@ def table(found: Scores, split: str) -> Table:
     return Table(f"All metrics of the run on {split}", "", [Column(VOICE_NAMES.get(voice, voice)) for voice in voices], rows)
 
 
-def metric_rows(found: Scores, name: str, split: str, voices: Sequence[str]) -> list[Row]:
+def metric_rows(scores: Scores, name: str, split: str, voices: Sequence[str]) -> list[Row]:
     """Return the rows of one metric."""
-    known = METRICS.get(name)
-    unit = known.unit if known else found.unit(name)
+    metric = METRICS.get(name)
+    unit = metric.unit if metric else scores.unit(name)
     help_ = (
-        f"{known.help[:1].upper()}{known.help[1:]}. Wanted: {known.better}"
-        if known
+        f"{metric.help[:1].upper()}{metric.help[1:]}. Wanted: {metric.better}"
+        if metric
         else "Measured by a version of Forgetscope with other metrics"
     )
     title = f"{name.replace('_', ' ')}{f', {unit}' if unit else ''}"
-    parts = [part for part in found.parts(name) if of_split(part, split)]
-    reasons = [f"{VOICE_NAMES.get(v, v)}: {text}" if v != "all" else text for v, text in found.reasons(name).items()]
+    parts = [part for part in scores.parts(name) if of_split(part, split)]
+    reasons = [f"{VOICE_NAMES.get(v, v)}: {text}" if v != "all" else text for v, text in scores.reasons(name).items()]
     if not parts:
-        if not found.voices(name) and not reasons:
+        if not scores.voices(name) and not reasons:
             return [Row(title, note=UNMEASURED, kind="missing")]
         why = "; ".join(reasons) or f"not measured on {split}"
         return [Row(title, note=f"{help_}. Not available, because: {why}", kind="missing")]
     missing = f" Missing: {'; '.join(reasons)}." if reasons else ""
-    said = "".join(f" {note[:1].upper()}{note[1:]}." for note in found.notes(name))
+    notes = "".join(f" {note[:1].upper()}{note[1:]}." for note in scores.notes(name))
     return [
-        Row(title, note=f"{help_}.{said}{missing}"),
-        *(Row(part_name(p), [written(found.value(name, v, p), unit) for v in voices]) for p in parts),
+        Row(title, note=f"{help_}.{notes}{missing}"),
+        *(Row(part_name(p), [written(scores.value(name, v, p), unit) for v in voices]) for p in parts),
     ]
 
 
@@ -126,12 +126,16 @@ def decimals(value: float) -> int:
     return 1 if value == 0 or abs(value) >= 10 else min(6, 2 - math.floor(math.log10(abs(value))))
 
 
-def per_example(found: Scores, rows: Iterable[Mapping[str, Any]]) -> str:
+def per_example(scores: Scores, rows: Iterable[Mapping[str, Any]]) -> str:
     """Return a CSV, a row a question, with each metric's value of each voice. No cell is read as a formula."""
-    values = {(metric, voice): of for metric in found.metrics for voice, of in found.examples(metric).items()}
+    values = {
+        (metric, voice): by_example for metric in scores.metrics for voice, by_example in scores.examples(metric).items()
+    }
     heads = ("example", "scope", "split", "subject", *LISTED)
     table: list[list[Any]] = [[*heads, *(f"{metric} {voice}" for metric, voice in values)]]
     for row in rows:
         name = str(row.get("example", ""))
-        table.append([*(str(row.get(head, "")) for head in heads), *(of.get(name) for of in values.values())])
+        table.append(
+            [*(str(row.get(head, "")) for head in heads), *(by_example.get(name) for by_example in values.values())]
+        )
     return csv_safe.written(table)

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from core.runs.store import Run
+from dashboard import pages
 from dashboard.charts import subjects as chart
 from dashboard.charts.base import SCOPE_NAMES
 from dashboard.charts.subjects import Subject
@@ -34,8 +35,8 @@ def show(current: Measured, split: str) -> None:
     """Show the breakdown of the current run."""
     rows = [row for row in current_run.answers(current.run) if row.get("split") == split]
     accuracy = current.scores.examples("accuracy")
-    found = of_subjects(rows, accuracy)
-    if not found:
+    entries = of_subjects(rows, accuracy)
+    if not entries:
         st.info("This run has recorded no accuracy per question, so there is nothing to break down.")
         return
     order = st.segmented_control(
@@ -48,22 +49,22 @@ def show(current: Measured, split: str) -> None:
         help="Least forgotten: the most accuracy left above a never-taught model, on what must be forgotten. "
         "Most lost: the largest loss on what must be kept.",
     )
-    found = ordered(found, order)
-    st.markdown(md(in_words(found)))
-    names = [subject.name for subject in found]
+    entries = ordered(entries, order)
+    st.markdown(md(in_words(entries)))
+    names = [subject.name for subject in entries]
     address.take("subject", names)
     if st.session_state.get("subject") not in names:
         st.session_state.pop("subject", None)
     name = st.selectbox("Subject", names, key="subject", width=420)
     address.keep("subject", name if name != names[0] else "")
-    every = len(found) > FEW and st.toggle(f"Show all {len(found)}", key="all_subjects", bind="query-params")
-    shown = found if every else found[:FEW]
+    every = len(entries) > FEW and st.toggle(f"Show all {len(entries)}", key="all_subjects", bind="query-params")
+    shown = entries if every else entries[:FEW]
     page_style.chart(
         chart.subjects(shown, name, page_style.palette()),
-        f"Accuracy before and after by subject. {in_words(found)}",
+        f"Accuracy before and after by subject. {in_words(entries)}",
         "subjects",
         on_click=lambda who: _choose(who, names),
-        columns=columns(found),
+        columns=columns(entries),
         facts=page_style.where(current.run, "evaluate", "metrics.json and answers.jsonl", FORMULA, IN_WORDS[split]),
     )
     questions(current.run, [row for row in rows if subject_of(row) == name], accuracy)
@@ -80,8 +81,8 @@ def of_subjects(rows: Sequence[Row], accuracy: Mapping[str, Mapping[str, float]]
     """
     sums: dict[str, dict[str, dict[str, list[float]]]] = {}
     for row in rows:
-        for voice, of in accuracy.items():
-            if (value := of.get(str(row.get("example")))) is not None and row.get("scope") in SCOPE_NAMES:
+        for voice, by_example in accuracy.items():
+            if (value := by_example.get(str(row.get("example")))) is not None and row.get("scope") in SCOPE_NAMES:
                 sums.setdefault(subject_of(row), {}).setdefault(str(row["scope"]), {}).setdefault(voice, []).append(value)
     return [
         Subject(name, {scope: {v: sum(x) / len(x) for v, x in voices.items()} for scope, voices in scopes.items()})
@@ -91,35 +92,35 @@ def of_subjects(rows: Sequence[Row], accuracy: Mapping[str, Mapping[str, float]]
 
 def left(subject: Subject) -> float:
     """Return how much accuracy is left above the never-taught model, in points; without one, above 0."""
-    found = subject.accuracy.get("unlearn", {})
-    return found["after"] - found.get("never", 0.0) if "after" in found else -1000.0
+    accuracy = subject.accuracy.get("unlearn", {})
+    return accuracy["after"] - accuracy.get("never", 0.0) if "after" in accuracy else -1000.0
 
 
 def lost(subject: Subject) -> float:
     """Return how much accuracy is lost on what had to be kept, in points."""
-    found = subject.accuracy.get("retention", {})
-    return found["before"] - found["after"] if {"before", "after"} <= set(found) else -1000.0
+    accuracy = subject.accuracy.get("retention", {})
+    return accuracy["before"] - accuracy["after"] if {"before", "after"} <= set(accuracy) else -1000.0
 
 
-def ordered(found: Sequence[Subject], order: str) -> list[Subject]:
+def ordered(subjects: Sequence[Subject], order: str) -> list[Subject]:
     """Sort subjects, the worst first."""
     if order == "Name":
-        return sorted(found, key=lambda subject: subject.name.lower())
+        return sorted(subjects, key=lambda subject: subject.name.lower())
     worst = left if order == ORDERS[0] else lost
-    return sorted(found, key=lambda subject: (-worst(subject), subject.name))
+    return sorted(subjects, key=lambda subject: (-worst(subject), subject.name))
 
 
-def in_words(found: Sequence[Subject]) -> str:
+def in_words(subjects: Sequence[Subject]) -> str:
     """Say who is remembered best, and who has lost most."""
-    known, hurt = max(found, key=left), max(found, key=lost)
+    best, hurt = max(subjects, key=left), max(subjects, key=lost)
     parts = []
-    if -1000 < left(known) <= 0 and "never" in known.accuracy["unlearn"]:
-        parts.append(f"None of {len(found)} subjects is remembered better than by a model that was never taught.")
-    elif left(known) > -1000:
-        after, never = known.accuracy["unlearn"]["after"], known.accuracy["unlearn"].get("never")
+    if -1000 < left(best) <= 0 and "never" in best.accuracy["unlearn"]:
+        parts.append(f"None of {len(subjects)} subjects is remembered better than by a model that was never taught.")
+    elif left(best) > -1000:
+        after, never = best.accuracy["unlearn"]["after"], best.accuracy["unlearn"].get("never")
         beside = "" if never is None else f" (never taught: {never:.0f} %)"
         parts.append(
-            f"Best remembered of {len(found)} subjects is {shorten(known.name, 40)}: {after:.0f} % of the words "
+            f"Best remembered of {len(subjects)} subjects is {shorten(best.name, 40)}: {after:.0f} % of the words "
             f"to be forgotten are still right{beside}."
         )
     if lost(hurt) > 0.5:
@@ -132,39 +133,39 @@ def in_words(found: Sequence[Subject]) -> str:
     return " ".join(parts)
 
 
-def columns(found: Sequence[Subject]) -> dict[str, list[Any]]:
+def columns(subjects: Sequence[Subject]) -> dict[str, list[Any]]:
     """Return what the CSV holds."""
     parts = [(scope, voice) for scope in SCOPE_NAMES for voice in ("before", "after", "never")]
-    return {"subject": [s.name for s in found]} | {
-        f"{scope} {voice}": [s.accuracy.get(scope, {}).get(voice) for s in found] for scope, voice in parts
+    return {"subject": [s.name for s in subjects]} | {
+        f"{scope} {voice}": [s.accuracy.get(scope, {}).get(voice) for s in subjects] for scope, voice in parts
     }
 
 
 def questions(run: Run, rows: Sequence[Row], accuracy: Mapping[str, Mapping[str, float]]) -> None:
     """List a subject's questions, the ones still known first; each opens in Compare."""
 
-    def value(row: Row, voice: str) -> float | None:
+    def percent(row: Row, voice: str) -> float | None:
         return accuracy.get(voice, {}).get(str(row.get("example")))
 
     for scope, title in SCOPE_NAMES.items():
         mine = [row for row in rows if row.get("scope") == scope and row.get("question")]
         mine.sort(
             key=lambda row: (
-                -(value(row, "after") or 0)
+                -(percent(row, "after") or 0)
                 if scope == "unlearn"
-                else (value(row, "after") or 0) - (value(row, "before") or 0)
+                else (percent(row, "after") or 0) - (percent(row, "before") or 0)
             )
         )
         if not mine:
             continue
         st.markdown(f"**{title}**, {'best remembered' if scope == 'unlearn' else 'most lost'} first")
         for row in mine[:QUESTIONS]:
-            before, after = value(row, "before"), value(row, "after")
-            said = f":gray[{before:.0f} → {after:.0f} %] " if before is not None and after is not None else ""
+            before, after = percent(row, "before"), percent(row, "after")
+            change = f":gray[{before:.0f} → {after:.0f} %] " if before is not None and after is not None else ""
             st.page_link(
-                "compare/page.py",
-                label=f"{said}{md(shorten(str(row['question']), 100))}",
-                icon=":material/compare:",
+                pages.COMPARE.script,
+                label=f"{change}{md(shorten(str(row['question']), 100))}",
+                icon=pages.COMPARE.icon,
                 query_params={"run": run.id, "q": str(row["question"])[:4000]},
             )
         if len(mine) > QUESTIONS:

@@ -51,7 +51,7 @@ class Cost:
 
 def show(chosen: Sequence[Measured]) -> None:
     """Show the table."""
-    costs = [of(run) for run in chosen]
+    costs = [read(run) for run in chosen]
     st.markdown(md(in_words(chosen, costs)))
     st.html(number_table.markup(table(chosen, costs), page_style.palette()))
     headline_scores.where_from(
@@ -65,7 +65,7 @@ def show(chosen: Sequence[Measured]) -> None:
     )
 
 
-def of(run: Measured) -> Cost:
+def read(run: Measured) -> Cost:
     """Read a run's cost."""
     result, manifest = mapping(run.run.json("unlearn.json")), mapping(run.run.json("manifest.json"))
     stage = mapping(mapping(manifest.get("stages")).get("unlearn"))
@@ -87,16 +87,16 @@ def in_words(chosen: Sequence[Measured], costs: Sequence[Cost]) -> str:
     mine = costs[0]
     if mine.step is None or mine.seconds is None:
         return "What the current run's unlearning cost was not recorded."
-    said = f"One step took {mine.step:.2f} s, all {mine.steps:.0f} of them {duration(mine.seconds)}."
-    known = [(cost.step, run.name) for run, cost in zip(chosen, costs, strict=True) if cost.step]
-    cheapest = min(known)
-    if len(known) > 1:
-        said += (
+    sentence = f"One step took {mine.step:.2f} s, all {mine.steps:.0f} of them {duration(mine.seconds)}."
+    step_times = [(cost.step, run.name) for run, cost in zip(chosen, costs, strict=True) if cost.step]
+    cheapest = min(step_times)
+    if len(step_times) > 1:
+        sentence += (
             " No chosen run has a cheaper step."
             if cheapest[0] == mine.step
             else f" The cheapest step of the chosen runs has “{cheapest[1]}”, {cheapest[0]:.2f} s."
         )
-    return said
+    return sentence
 
 
 def table(chosen: Sequence[Measured], costs: Sequence[Cost]) -> Table:
@@ -114,10 +114,10 @@ def table(chosen: Sequence[Measured], costs: Sequence[Cost]) -> Table:
                 )
                 if part
             ),
-            "after" if place == 0 else "",
+            "after" if index == 0 else "",
             run.trouble,
         )
-        for place, (run, cost) in enumerate(zip(chosen, costs, strict=True))
+        for index, (run, cost) in enumerate(zip(chosen, costs, strict=True))
     ]
     paper = published.read()
     rows.append(
@@ -128,21 +128,21 @@ def table(chosen: Sequence[Measured], costs: Sequence[Cost]) -> Table:
     )
     for line in paper.cost:
         step, memory = line.values["seconds_per_step"], line.values["memory_gb"]
-        known = [Cell(), Cell(f"{step:.1f} s"), Cell(), Cell(f"{memory:.1f} GB"), Cell()]
-        rows.append(Row(line.name[:1].upper() + line.name[1:], known, paper.cost_label, "published"))
+        figures = [Cell(), Cell(f"{step:.1f} s"), Cell(), Cell(f"{memory:.1f} GB"), Cell()]
+        rows.append(Row(line.name[:1].upper() + line.name[1:], figures, paper.cost_label, "published"))
     return Table("What unlearning cost in the chosen runs, and in the paper", "", COLUMNS, rows)
 
 
 def cells(cost: Cost) -> list[Cell]:
     """Write a run's cost."""
 
-    def said(value: float | None, text: str) -> Cell:
+    def cell(value: float | None, text: str) -> Cell:
         return Cell() if value is None else Cell(text)
 
     return [
-        said(cost.steps, f"{cost.steps or 0:.0f}"),
-        said(cost.step, f"{cost.step or 0:.2f} s"),
-        said(cost.rate, f"{cost.rate or 0:.0f}"),
-        said(cost.memory, f"{(cost.memory or 0) / 1e9:.1f} GB"),
-        said(cost.seconds, duration(cost.seconds or 0)),
+        cell(cost.steps, f"{cost.steps or 0:.0f}"),
+        cell(cost.step, f"{cost.step or 0:.2f} s"),
+        cell(cost.rate, f"{cost.rate or 0:.0f}"),
+        cell(cost.memory, f"{(cost.memory or 0) / 1e9:.1f} GB"),
+        cell(cost.seconds, duration(cost.seconds or 0)),
     ]

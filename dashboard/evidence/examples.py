@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.metrics import own_verdicts, verdicts
 from core.runs.store import Run
+from dashboard import pages
 from dashboard.evidence import one_example, verdict_tiles
 from dashboard.text import shorten
 from dashboard.widgets import current_run, verdict_rows
@@ -50,8 +51,8 @@ def show(run: Run) -> None:
         st.info("No example fits. Take back the tile, or another filter.")
         return
     chosen = str(st.query_params.get(PARAMETER, ""))
-    found = shown[shown["id"] == chosen]
-    if found.empty:
+    match = shown[shown["id"] == chosen]
+    if match.empty:
         listing(shown, None)
         st.caption(
             "Choose a row (its left edge) to see why it got its verdict, to disagree, and to ask the same in Compare."
@@ -62,7 +63,7 @@ def show(run: Run) -> None:
         listing(shown, list(shown["id"]).index(chosen))
     with right, st.container(border=True):
         ruled = verdict_rows.table(run, verdict_rows.rules()).set_index("id").loc[chosen, "verdict"]
-        one_example.show(run, {**verdict_rows.records(found)[0], "ruled": ruled})
+        one_example.show(run, {**verdict_rows.records(match)[0], "ruled": ruled})
 
 
 def notes(run: Run, own: int) -> None:
@@ -183,8 +184,8 @@ def nothing(run: Run) -> None:
         else "This run ended before answers were recorded, so there is nothing to judge."
     )
     st.page_link(
-        "runs/new_run_page.py",
+        pages.RUN.script,
         label="See the run",
-        icon=":material/play_circle:",
+        icon=pages.RUN.icon,
         query_params={"run": run.id, "view": "This run"},
     )

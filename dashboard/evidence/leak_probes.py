@@ -54,34 +54,34 @@ def show(run: Run) -> None:
     """Show what was probed, and offer to probe."""
     st.markdown(WHAT)
     alive = layout.under_way("probes", run)
-    found = probes.read(run)
+    findings = probes.read(run)
     if alive:
         st.fragment(going_on, run_every=EVERY)(run)
-    elif not found:
+    elif not findings:
         st.info(
             "Not probed yet. Choose probes below and start them: they run in a process of their own, so this page "
             "can be closed."
         )
     if not alive:
         ended(run)
-        with st.expander("Make probes", expanded=not found, icon=":material/play_circle:"):
-            offer(run, found)
-    if found:
-        results(run, found)
+        with st.expander("Make probes", expanded=not findings, icon=":material/play_circle:"):
+            offer(run, findings)
+    if findings:
+        results(run, findings)
 
 
-def results(run: Run, found: Mapping[str, Mapping[str, Any]]) -> None:
+def results(run: Run, findings: Mapping[str, Mapping[str, Any]]) -> None:
     """Show the scorecard, the rates as pictures, and one probe closely."""
-    lines = scorecard.card(found)
+    lines = scorecard.card(findings)
     titles: dict[str, list[str]] = {}
     for line in lines:
-        titles.setdefault(f"{ICONS.get(line.verdict, '')} {said(line.verdict)}", []).append(md(line.title))
+        titles.setdefault(f"{ICONS.get(line.verdict, '')} {in_colour(line.verdict)}", []).append(md(line.title))
     st.markdown("  \n".join(f"{verdict}: {', '.join(names)}" for verdict, names in titles.items()))
-    pictures(run, found, [line for line in lines if line.verdict in COLORS], LEAKING, "probe_rates")
-    pictures(run, found, [line for line in lines if line.verdict not in COLORS], BESIDE, "probe_rates_beside")
+    pictures(run, findings, [line for line in lines if line.verdict in COLORS], LEAKING, "probe_rates")
+    pictures(run, findings, [line for line in lines if line.verdict not in COLORS], BESIDE, "probe_rates_beside")
     with st.expander("What each probe found, in words", icon=":material/notes:", expanded=len(lines) <= FEW):
         for line in lines:
-            st.markdown(f"{said(line.verdict)} · **{md(line.title)}**: {md(line.sentence)}")
+            st.markdown(f"{in_colour(line.verdict)} · **{md(line.title)}**: {md(line.sentence)}")
         st.caption(
             "There is no overall grade: probes ask different things. “Leaks”: after is above never taught by more "
             "than chance explains."
@@ -93,10 +93,10 @@ def results(run: Run, found: Mapping[str, Mapping[str, Any]]) -> None:
     st.subheader("Look closer")
     name = st.selectbox("Probe", names, key="leak", format_func=title, width=420)
     address.keep("leak", name if name != names[0] else "")
-    probe_finding.show(run, name, found[name])
+    probe_finding.show(run, name, findings[name])
 
 
-def said(verdict: str) -> str:
+def in_colour(verdict: str) -> str:
     """Return a verdict in its colour; probes that only use or look are not judged."""
     if verdict in COLORS:
         return f":{COLORS[verdict]}[**{verdict}**]"
@@ -104,21 +104,23 @@ def said(verdict: str) -> str:
 
 
 def pictures(
-    run: Run, found: Mapping[str, Mapping[str, Any]], lines: Sequence[scorecard.Line], caption: str, key: str
+    run: Run, findings: Mapping[str, Mapping[str, Any]], lines: Sequence[scorecard.Line], caption: str, key: str
 ) -> None:
     """Show the rates of some probes under a caption that says how they are read."""
     rows = [
-        row for line in lines if (row := verdict_rows.rates_of(line.title, mapping(found[line.probe].get("rates")))).values
+        row
+        for line in lines
+        if (row := verdict_rows.rates_of(line.title, mapping(findings[line.probe].get("rates")))).values
     ]
     if not rows:
         return
-    told = "; ".join(
+    words = "; ".join(
         f"{row.name}: " + ", ".join(f"{chart.VOICES[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows
     )
     st.caption(caption)
     page_style.chart(
         chart.rates(rows, page_style.palette()),
-        f"Rates of {len(rows)} probes with 95 % intervals. {told}",
+        f"Rates of {len(rows)} probes with 95 % intervals. {words}",
         key,
         facts=[
             ("Run", run.id),
@@ -129,7 +131,7 @@ def pictures(
                 "bars: 95 % bootstrap over questions, exact binomial bound where all agree",
             ),
         ],
-        on_click=lambda name: choose(name, found),
+        on_click=lambda name: choose(name, findings),
         columns=verdict_rows.columns(rows),
     )
 
@@ -139,9 +141,9 @@ def title(name: str) -> str:
     return PROBES[name].title if name in PROBES else str(name)
 
 
-def choose(name: object, found: Mapping[str, Any]) -> None:
+def choose(name: object, findings: Mapping[str, Any]) -> None:
     """Look closer at the probe whose point was clicked."""
-    for probe in found:
+    for probe in findings:
         if title(probe) == name:
             st.session_state["leak"] = probe
 
@@ -149,14 +151,14 @@ def choose(name: object, found: Mapping[str, Any]) -> None:
 # -- starting and watching ---------------------------------------------------------------------------------------------
 
 
-def offer(run: Run, found: Mapping[str, Any]) -> None:
+def offer(run: Run, findings: Mapping[str, Any]) -> None:
     """Let probes be chosen and started."""
     try:
         askable.unlearned(run)
     except UserError as error:  # nothing is wrong: this run cannot be asked, or not yet
         st.info(f"{md(error.what)} {md(error.fix)}")
         return
-    quick = [name for name, probe in PROBES.items() if probe.cost == "seconds" and name not in found]
+    quick = [name for name, probe in PROBES.items() if probe.cost == "seconds" and name not in findings]
     wanted = st.multiselect(
         "Probes",
         list(PROBES),
@@ -187,8 +189,8 @@ def offer(run: Run, found: Mapping[str, Any]) -> None:
 def going_on(run: Run) -> None:
     """Show how far the probes are; they can be cancelled. Draws the whole page once they have ended."""
     lifecycle.reap()
-    place = layout.place("probes", run)
-    status = place.status()
+    report_folder = layout.place("probes", run)
+    status = report_folder.status()
     if status.get("state") not in current_run.ALIVE:
         st.rerun()
     if status.get("state") == "queued":
@@ -197,16 +199,16 @@ def going_on(run: Run) -> None:
             icon=":material/schedule:",
         )
     else:
-        share, words = progress(place)
+        share, words = progress(report_folder)
         st.progress(min(1.0, share), text=md(words))
-    cancel_button.show(place, "probes.cancel", help="What was found until then is kept.")
+    cancel_button.show(report_folder, "probes.cancel", help="What was found until then is kept.")
 
 
-def progress(place: Run) -> tuple[float, str]:
+def progress(report_folder: Run) -> tuple[float, str]:
     """Return how far all wanted probes are, 0 … 1, and in words how far the present one is, from its events."""
-    wanted = mapping(place.json(lifecycle.WANTED)).get("probes") or list(PROBES)
+    wanted = mapping(report_folder.json(lifecycle.WANTED)).get("probes") or list(PROBES)
     ended, name, done, total, words = 0, "", 0.0, 1.0, ""
-    for event in place.events():
+    for event in report_folder.events():
         if event.get("kind") == "stage" and event.get("name") in PROBES:
             ended += event.get("state") == "done"
             if event.get("state") == "running":
@@ -216,9 +218,9 @@ def progress(place: Run) -> tuple[float, str]:
             rate, left = number(event.get("rate")), number(event.get("left"))
             words = f"{done:.0f} of {total:.0f} {event.get('unit') or ''}" + (f", {rate:.1f} a second" if rate else "")
             words += f", {duration(left)} left" if left is not None else ""
-    said = f"{title(name)}: {words}" if name else "Loading the model …"
+    present = f"{title(name)}: {words}" if name else "Loading the model …"
     share = (ended + min(1.0, done / total)) / max(1, len(wanted)) if name else 0.0
-    return share, f"{said} · probe {min(ended + 1, len(wanted))} of {len(wanted)}"
+    return share, f"{present} · probe {min(ended + 1, len(wanted))} of {len(wanted)}"
 
 
 def ended(run: Run) -> None:

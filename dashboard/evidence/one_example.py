@@ -72,8 +72,8 @@ def verdict_of(row: Mapping[str, Any], voice: str) -> tuple[str, str]:
 def chance(row: Mapping[str, Any], voice: str) -> str:
     """Return the true answer's probability, where the reason did not say it."""
     p = row.get(f"p_{voice}")
-    known = isinstance(p, float) and not math.isnan(p) and "probability" not in verdict_of(row, voice)[1]
-    return f" The true answer has probability {p:.2f} a token." if known else ""
+    stated = isinstance(p, float) and not math.isnan(p) and "probability" not in verdict_of(row, voice)[1]
+    return f" The true answer has probability {p:.2f} a token." if stated else ""
 
 
 def badge(verdict: str, palette: Palette) -> str:

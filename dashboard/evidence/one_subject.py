@@ -38,8 +38,8 @@ def show(run: Run) -> None:
     address.keep("about", name if name != names[0] else "")
     mine = verdict_rows.worst_first(frame[frame["subject"] == name])
     st.markdown(in_words(name, mine))
-    found = verdict_rows.gathered(run).answers["after"]
-    still = secrets(mine, found, frame)
+    answers = verdict_rows.gathered(run).answers["after"]
+    still = secrets(mine, answers, frame)
     if still:
         st.markdown("Still said of what was to be forgotten: " + ", ".join(f"**{md(fact)}**" for fact in still))
     for scope, title in SCOPES.items():
@@ -76,13 +76,13 @@ def in_words(name: str, mine: pd.DataFrame) -> str:
 
 def secrets(mine: pd.DataFrame, answers: Sequence[MeasuredAnswer | None], frame: pd.DataFrame) -> list[str]:
     """Return the facts that leaked answers say."""
-    places = {i: place for place, i in enumerate(frame["id"])}
-    found: dict[str, None] = {}
+    positions = {i: position for position, i in enumerate(frame["id"])}
+    facts: dict[str, None] = {}
     for i in mine.loc[(mine["scope"] == "unlearn") & (mine["verdict"] == "leaked"), "id"]:
-        one = answers[places[i]]
-        if one is not None:
-            found |= dict.fromkeys(one.said.facts)
-    return list(found)
+        answer = answers[positions[i]]
+        if answer is not None:
+            facts |= dict.fromkeys(answer.said.facts)
+    return list(facts)
 
 
 def examples(run: Run, rows: pd.DataFrame, scope: str, title: str) -> None:

@@ -47,14 +47,14 @@ def show(run: Run) -> None:
             "Never taught too", key="probe.never", help="The original model: what it says as well was not remembered."
         )
         pressed = st.form_submit_button("Ask all", icon=":material/playlist_play:")
-    place, lines = st.empty(), ask_many.parse(text or "")
+    spot, lines = st.empty(), ask_many.parse(text or "")
     if pressed and not lines:
-        place.caption("There is no question yet.")
+        spot.caption("There is no question yet.")
     elif pressed:
         own = question_and_answers.decoding_of(run.config())
         asked = Exchange("", run.id, own, own)
         voices = [*VOICES, *(["never"] if never else [])]
-        work.append(lambda: ask_many.ask(run, asked, lines, voices, place))
+        work.append(lambda: ask_many.ask(run, asked, lines, voices, spot))
     records = [record for record in st.session_state.get("batch", []) if record.run == run.id]
     if records:
         results(run, records)
@@ -65,16 +65,16 @@ def show(run: Run) -> None:
 def results(run: Run, records: Sequence[Record]) -> None:
     """Show the answers with verdicts where there is something to compare with."""
     rules = verdict_rows.rules()
-    known = {str(row.get("question")): row for row in current_run.answers(run)}
+    recorded = {str(row.get("question")): row for row in current_run.answers(run)}
     voices = list(dict.fromkeys(voice for record in records for voice in record.texts))
-    rows = [row_of(record, known.get(record.question, {}), voices, rules) for record in records]
+    rows = [row_of(record, recorded.get(record.question, {}), voices, rules) for record in records]
     judged = [row for row in rows if row["Expected"]]
     if judged:
-        said = ", ".join(
+        tally = ", ".join(
             f"{label(voice).lower()} {sum(row[f'{label(voice)}: verdict'] == SAYS['leaked'] for row in judged)}"
             for voice in voices
         )
-        st.markdown(f"Of **{len(judged)}** questions with an expected answer, so many answers say it: **{md(said)}**.")
+        st.markdown(f"Of **{len(judged)}** questions with an expected answer, so many answers say it: **{md(tally)}**.")
     st.dataframe(
         [{name: str(value)[:LONGEST] for name, value in row.items()} for row in rows],
         hide_index=True,
@@ -85,7 +85,7 @@ def results(run: Run, records: Sequence[Record]) -> None:
         verdict_rows.compare_link(run, record.question, md(shorten(record.question, 100)))
 
 
-def row_of(record: Record, known: Mapping[str, Any], voices: Sequence[str], rules: Rules) -> dict[str, str]:
+def row_of(record: Record, example: Mapping[str, Any], voices: Sequence[str], rules: Rules) -> dict[str, str]:
     """Return one question's row; every answer is judged by whether it says what is expected."""
     row = {"Question": record.question, "Expected": record.truth}
     for voice in voices:
@@ -93,15 +93,16 @@ def row_of(record: Record, known: Mapping[str, Any], voices: Sequence[str], rule
         name = label(voice)
         row[name] = text or ""
         if record.truth:
-            found = (
+            judgement = (
                 None
                 if text is None
                 else verdicts.judge(
-                    verdicts.measure("unlearn", record.question, record.truth, str(known.get("subject") or ""), text), rules
+                    verdicts.measure("unlearn", record.question, record.truth, str(example.get("subject") or ""), text),
+                    rules,
                 )
             )
-            row[f"{name}: verdict"] = SAYS[found.verdict] if found else ""
-            row[f"{name}: why"] = found.why if found else ""
+            row[f"{name}: verdict"] = SAYS[judgement.verdict] if judgement else ""
+            row[f"{name}: why"] = judgement.why if judgement else ""
         else:
             row[f"{name}: verdict"] = row[f"{name}: why"] = ""
     return row

@@ -85,21 +85,21 @@ def about(finding: Mapping[str, Any]) -> None:
     parts += [f"{md(key)} {md(value)}" for key, value in mapping(finding.get("settings")).items()]
     st.caption(" · ".join(part for part in parts if part))
     rates = mapping(finding.get("rates"))
-    for voice, of in rates.items():
-        if mapping(of).get("reason"):
-            st.caption(f"{md(chart.VOICES.get(voice, voice)).capitalize()}: {md(of['reason'])}")
+    for voice, rate in rates.items():
+        if mapping(rate).get("reason"):
+            st.caption(f"{md(chart.VOICES.get(voice, voice)).capitalize()}: {md(rate['reason'])}")
 
 
-def forms(name: str, found: Mapping[str, Any], source: Where) -> None:
+def forms(name: str, by_form: Mapping[str, Any], source: Where) -> None:
     """Draw the rates of each way of asking, the worst first."""
-    rows = [row for form, rates in found.items() if (row := verdict_rows.rates_of(str(form), mapping(rates))).values]
+    rows = [row for form, rates in by_form.items() if (row := verdict_rows.rates_of(str(form), mapping(rates))).values]
     if len(rows) < 2:
         return
     rows.sort(key=lambda row: -row.values.get("after", (0.0, 0.0, 0.0))[0])
-    told = "; ".join(f"{row.name} {row.values['after'][0]:.0f} %" for row in rows if "after" in row.values)
+    words = "; ".join(f"{row.name} {row.values['after'][0]:.0f} %" for row in rows if "after" in row.values)
     page_style.chart(
         chart.rates(rows, page_style.palette()),
-        f"Rates by way of asking, after unlearning: {told}",
+        f"Rates by way of asking, after unlearning: {words}",
         f"probe_forms_{name}",
         facts=source,
         columns=verdict_rows.columns(rows),
@@ -109,33 +109,33 @@ def forms(name: str, found: Mapping[str, Any], source: Where) -> None:
 def lines_of(curve: Any) -> tuple[list[chart.Line], str, str]:
     """Return a curve's lines and the names of its axes; none where it is no curve. A bare list is after's."""
     voices = curve if isinstance(curve, dict) else {"after": curve}
-    found, x_name, y_name = [], "", ""
+    lines, x_name, y_name = [], "", ""
     for voice, points in voices.items():
         rows = [point for point in points if isinstance(point, dict)] if isinstance(points, list) else []
         x_key = next((key for key in X if rows and key in rows[0]), "")
         y_key = next((key for key in Y if rows and key in rows[0]), "")
-        known = [
+        samples = [
             (x, y, number(p.get("low")), number(p.get("high")))
             for p in rows
             if (x := number(p.get(x_key))) is not None and (y := number(p.get(y_key))) is not None
         ]
-        if known:
-            banded = all(low is not None and high is not None for _, _, low, high in known)
-            low, high = ([float(k[2] or 0) for k in known], [float(k[3] or 0) for k in known]) if banded else ([], [])
-            found.append(chart.Line(str(voice), [k[0] for k in known], [k[1] for k in known], low, high))
+        if samples:
+            banded = all(low is not None and high is not None for _, _, low, high in samples)
+            low, high = ([float(k[2] or 0) for k in samples], [float(k[3] or 0) for k in samples]) if banded else ([], [])
+            lines.append(chart.Line(str(voice), [k[0] for k in samples], [k[1] for k in samples], low, high))
             x_name, y_name = X[x_key], Y[y_key]
-    return found, x_name, y_name
+    return lines, x_name, y_name
 
 
 def curves(name: str, curve: Any, source: Where) -> None:
     """Draw leak@n, depth or relearning, whatever the probe recorded as a curve."""
-    found, x, y = lines_of(curve)
-    if found:
-        told = "; ".join(
-            f"{chart.VOICES.get(line.voice, line.voice)} from {line.y[0]:.0f} to {line.y[-1]:.0f}" for line in found
+    lines, x, y = lines_of(curve)
+    if lines:
+        words = "; ".join(
+            f"{chart.VOICES.get(line.voice, line.voice)} from {line.y[0]:.0f} to {line.y[-1]:.0f}" for line in lines
         )
         page_style.chart(
-            chart.curves(found, x, y, page_style.palette()), f"{y} over {x}: {told}", f"probe_curve_{name}", facts=source
+            chart.curves(lines, x, y, page_style.palette()), f"{y} over {x}: {words}", f"probe_curve_{name}", facts=source
         )
 
 
@@ -200,35 +200,39 @@ def auc(detail: Mapping[str, Any], voice: str, attack: str) -> str:
     ends = mapping(mapping(detail.get("intervals")).get(voice)).get(attack)
     if value is None:
         return ""
-    said = (
+    interval = (
         f", 95 % interval {ends[0]:.2f} to {ends[1]:.2f}"
         if isinstance(ends, list) and len(ends) == 2 and all(number(e) is not None for e in ends)
         else ""
     )
-    return f"Over all thresholds: AUC **{value:.2f}**{said}; 0.5 is chance."
+    return f"Over all thresholds: AUC **{value:.2f}**{interval}; 0.5 is chance."
 
 
 def layers(run: Run, detail: Mapping[str, Any], source: Where) -> None:
     """Show layers × answer tokens of one question: as the probe recorded it, else read on demand."""
     rows = {str(row.get("example")): row for row in current_run.answers(run)}
-    made = {str(one.get("id")): one for one in detail.get("maps") or [] if isinstance(one, dict) and whole(one)}
+    recorded = {
+        str(entry.get("id")): entry for entry in detail.get("maps") or [] if isinstance(entry, dict) and whole(entry)
+    }
     sampled = [str(name) for name in detail.get("questions") or []]
-    known = [
-        name for name in dict.fromkeys([*made, *sampled]) if rows.get(name, {}).get("question") and rows[name].get("truth")
+    names = [
+        name
+        for name in dict.fromkeys([*recorded, *sampled])
+        if rows.get(name, {}).get("question") and rows[name].get("truth")
     ]
-    if not known:
+    if not names:
         return
     st.markdown(
         "**One question, layer by layer**: how probable would each layer make each token of the true answer, were "
         "it the last?"
     )
     name = st.selectbox(
-        "Question", known, key="lens.question", format_func=lambda i: shorten(str(rows[i]["question"]), 100), width=560
+        "Question", names, key="lens.question", format_func=lambda i: shorten(str(rows[i]["question"]), 100), width=560
     )
     kept: dict[Any, dict[str, Any]] = st.session_state.setdefault("lens", {})
     key = (str(run.path), current_run.stamp(run, "manifest.json"), name)
     if (
-        name not in made
+        name not in recorded
         and key not in kept
         and st.button(
             "Read every layer",
@@ -239,21 +243,21 @@ def layers(run: Run, detail: Mapping[str, Any], source: Where) -> None:
     ):
         with page_style.complaints():
             kept[key] = ask(run, str(rows[name]["question"]), str(rows[name]["truth"]))
-    found = made.get(name) or kept.get(key)
-    if found:
+    reading = recorded.get(name) or kept.get(key)
+    if reading:
         pictures(
-            found,
+            reading,
             [*source[:1], ("Computed as", LENS), *source[4:]]
-            if name in made
+            if name in recorded
             else [*source[:1], ("Computed as", LENS), ("Made", "now, by the model")],
         )
 
 
-def whole(found: Mapping[str, Any]) -> bool:
+def whole(reading: Mapping[str, Any]) -> bool:
     """Say whether a question's layers can be drawn: as many layers before as after, and a finite number for every token."""
     tokens, (before, after) = (
-        found.get("tokens"),
-        (mapping(found.get(voice)).get("logprob") for voice in ("before", "after")),
+        reading.get("tokens"),
+        (mapping(reading.get(voice)).get("logprob") for voice in ("before", "after")),
     )
     if not (isinstance(tokens, list) and isinstance(before, list) and isinstance(after, list)):
         return False
@@ -268,35 +272,35 @@ def whole(found: Mapping[str, Any]) -> bool:
 def ask(run: Run, question: str, truth: str) -> dict[str, Any]:
     """Let the answering process read the layers; return tokens and each voice's, as the probe records them."""
     askable.unlearned(run)
-    found, place = dict[str, Any](), st.empty()
+    reading, spot = dict[str, Any](), st.empty()
     with contextlib.closing(client.lens(run, question, truth, ("before", "after"))) as replies:
         for reply in replies:
             if reply["kind"] == "waiting":
-                place.caption(f"Waiting for the model: {duration(reply['seconds'])}")
+                spot.caption(f"Waiting for the model: {duration(reply['seconds'])}")
             elif reply["kind"] == "voice_error":
                 raise UserError(str(reply["what"]), str(reply["fix"]))
             elif reply["kind"] == "lens":
-                found |= {"tokens": reply["tokens"], str(reply["voice"]): reply}
-    place.empty()
-    return found
+                reading |= {"tokens": reply["tokens"], str(reply["voice"]): reply}
+    spot.empty()
+    return reading
 
 
-def pictures(found: Mapping[str, Any], source: Where) -> None:
+def pictures(reading: Mapping[str, Any], source: Where) -> None:
     """Draw what was read, below one another where the window is narrow."""
-    tokens = [str(token) for token in found["tokens"]]
-    before, after = (percent(found[voice]["logprob"]) for voice in ("before", "after"))
+    tokens = [str(token) for token in reading["tokens"]]
+    before, after = (percent(reading[voice]["logprob"]) for voice in ("before", "after"))
     moved = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(after, before, strict=True)]
     shown = (("Before", before, False), ("After", after, False), ("After − before", moved, True))
     for column, (name, values, signed) in zip(st.columns(3), shown, strict=True):
         with column:
             st.markdown(f"**{name}**")
-            told = (
+            words = (
                 f"{name}: probability of each true token by layer, in percent; at the last layer "
                 f"{sum(values[-1]) / len(values[-1]):.0f} on average"
             )
             page_style.chart(
                 chart.layers(values, tokens, page_style.palette(), difference=signed),
-                told,
+                words,
                 f"lens_{name.split()[0].lower()}{'_moved' if signed else ''}",
                 facts=source,
                 columns={

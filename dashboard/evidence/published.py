@@ -39,16 +39,16 @@ class Published:
 @functools.cache
 def read() -> Published:
     """Read the file once."""
-    found = json.loads(FILE.read_text(encoding="utf-8"))
+    contents = json.loads(FILE.read_text(encoding="utf-8"))
 
     def rows(listed: list[dict[str, Any]], columns: list[str]) -> list[Row]:
         return [
             Row(str(row["name"]), dict(zip(columns, row["values"], strict=True)), str(row.get("note", ""))) for row in listed
         ]
 
-    tables = {name: rows(of, found["columns"]) for name, of in found["tables"].items()}
-    cost = found["cost"]
-    return Published(found["label"], found["source"], tables, cost["label"], rows(cost["rows"], cost["columns"]))
+    tables = {name: rows(lines, contents["columns"]) for name, lines in contents["tables"].items()}
+    cost = contents["cost"]
+    return Published(contents["label"], contents["source"], tables, cost["label"], rows(cost["rows"], cost["columns"]))
 
 
 def fitting(subset: str) -> str:

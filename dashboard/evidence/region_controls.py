@@ -51,14 +51,14 @@ COLUMNS = (
 def show(current: Measured) -> None:
     """Show the controls of the current run, or offer to make them."""
     folder = store.runs_folder()
-    made = controls.find(current.run, folder)
+    control_sweep = controls.find(current.run, folder)
     st.markdown(WHAT)
     literature.beside("controls")
-    if made is None:
+    if control_sweep is None:
         offer(current.run)
         return
-    alive = str(sweep.state(made)["state"]) in current_run.ALIVE
-    st.fragment(_look, run_every=EVERY if alive else None)(current, made, alive)
+    alive = str(sweep.state(control_sweep)["state"]) in current_run.ALIVE
+    st.fragment(_look, run_every=EVERY if alive else None)(current, control_sweep, alive)
 
 
 def offer(run: Run) -> None:
@@ -77,34 +77,34 @@ def offer(run: Run) -> None:
 
 def cost(run: Run, wanted: Sequence[Member]) -> str:
     """Say how many runs there would be and how long they take: from earlier runs, else from this run's own seconds."""
-    found = sweep_estimate.from_runs([member.config for member in wanted], store.runs_folder())
+    estimate = sweep_estimate.from_runs([member.config for member in wanted], store.runs_folder())
     many = f"{len(wanted)} runs, one after the other, by one worker"
-    if found is not None:
-        return f"{many}. {found}"
+    if estimate is not None:
+        return f"{many}. {estimate}"
     stages = mapping(mapping(run.json("manifest.json")).get("stages"))
     each = sum(number(mapping(stages.get(name)).get("seconds")) or 0.0 for name in store.OWN)
     if not each:
         return f"{many}. How long they take cannot be said: this run recorded no seconds."
-    said = (
+    words = (
         f"{many}. This run took {sweep_estimate.duration(each)} to unlearn and score, so about "
         f"{sweep_estimate.duration(each * len(wanted))}"
     )
-    return f"{said} where it was made; teaching and gradients come on top where this machine has not computed them yet."
+    return f"{words} where it was made; teaching and gradients come on top where this machine has not computed them yet."
 
 
-def _look(current: Measured, made: Sweep, was_alive: bool) -> None:
+def _look(current: Measured, control_sweep: Sweep, was_alive: bool) -> None:
     lifecycle.reap()
-    state, found = sweep.state(made), controls.result(made)
+    state, outcome = sweep.state(control_sweep), controls.result(control_sweep)
     alive = str(state["state"]) in current_run.ALIVE
     if was_alive and not alive:
         st.rerun()  # the rest of the page should see the runs too
     if alive:
-        going_on(made, state)
+        going_on(control_sweep, state)
     else:
-        ended(made, state)
-    if found.sentence:
-        st.markdown(f"**{md(found.sentence)}**")
-    drawn = points(found.rows)
+        ended(control_sweep, state)
+    if outcome.sentence:
+        st.markdown(f"**{md(outcome.sentence)}**")
+    drawn = points(outcome.rows)
     if len(drawn) > 1:
         references = {
             name: value
@@ -113,7 +113,7 @@ def _look(current: Measured, made: Sweep, was_alive: bool) -> None:
         }
         page_style.chart(
             chart.controls(drawn, references, page_style.palette()),
-            found.sentence or "The run beside its controls",
+            outcome.sentence or "The run beside its controls",
             "controls",
             facts=[
                 *page_style.where(
@@ -124,38 +124,38 @@ def _look(current: Measured, made: Sweep, was_alive: bool) -> None:
                     "the questions of val, whatever the page shows",
                 ),
                 ("Sentence", DIFFERENCE),
-                ("Sweep", found.sweep),
+                ("Sweep", outcome.sweep),
             ],
         )
-    if found.rows:
-        st.html(number_table.markup(table(found.rows), page_style.palette()))
+    if outcome.rows:
+        st.html(number_table.markup(table(outcome.rows), page_style.palette()))
     if not alive:
-        after(made, found.rows, current.run)
+        after(control_sweep, outcome.rows, current.run)
 
 
-def going_on(made: Sweep, state: Mapping[str, Any]) -> None:
+def going_on(control_sweep: Sweep, state: Mapping[str, Any]) -> None:
     """Show how far they are; they can be cancelled."""
     total, done = int(state["total"]) or 1, int(state["ended"])
     if state["state"] == "queued":
-        place = state["position"]
-        words = f"They wait until the device is free: number {place} in the queue." if place else "Starting …"
+        position = state["position"]
+        words = f"They wait until the device is free: number {position} in the queue." if position else "Starting …"
         st.info(words, icon=":material/schedule:")
     else:
         now = f": {state['now']}" if state["now"] else ""
         st.progress(min(1.0, done / total), text=md(f"{done} of {total} runs are there{now}"))
-    asked = (made.path / "cancel").exists()
+    asked = (control_sweep.path / "cancel").exists()
     st.button(
         "Stopping …" if asked else "Cancel",
         icon=":material/stop:",
         key="controls.cancel",
         disabled=asked,
         on_click=_cancel,
-        args=(made,),
+        args=(control_sweep,),
         help="What was computed is kept, and you can go on later.",
     )
 
 
-def ended(made: Sweep, state: Mapping[str, Any]) -> None:
+def ended(control_sweep: Sweep, state: Mapping[str, Any]) -> None:
     """Say how they ended, unless all is well."""
     if state["state"] == "failed":
         page_style.complain(UserError(str(state["error"] or "The worker is gone."), "Go on below: what is done stays done."))
@@ -163,7 +163,7 @@ def ended(made: Sweep, state: Mapping[str, Any]) -> None:
         st.caption("They were cancelled. What is done stays done.")
 
 
-def after(made: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> None:
+def after(control_sweep: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> None:
     """Offer to go on, to compare, to start anew."""
     missing = sum(row.get("state") != "done" for row in rows)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -173,8 +173,8 @@ def after(made: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> None:
             key="controls.resume",
         ):
             with page_style.complaints():
-                sweep.reopen(made)
-                lifecycle.start("sweep", made.place)
+                sweep.reopen(control_sweep)
+                lifecycle.start("sweep", control_sweep.place)
                 st.rerun()
         others = [str(row.get("run")) for row in rows if row.get("state") == "done" and row.get("run") != run.id]
         st.button(
@@ -187,23 +187,23 @@ def after(made: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> None:
         )
 
 
-def _cancel(made: Sweep) -> None:
+def _cancel(control_sweep: Sweep) -> None:
     with page_style.complaints():
         try:
-            sweep.cancel(made)
+            sweep.cancel(control_sweep)
         except OSError as error:
-            raise failure_sentences.disk_error(made.path / "cancel", error) from error
+            raise failure_sentences.disk_error(control_sweep.path / "cancel", error) from error
 
 
 def points(rows: Sequence[Mapping[str, Any]]) -> list[Control]:
     """Return the rows that have a score."""
-    found = []
+    marks = []
     for row in rows:
         ends = row.get("interval")
         if isinstance(ends, list | tuple) and len(ends) == 3:
             value, low, high = map(float, ends)
-            found.append(Control(named(row), value, low, high, row.get("role") == "given"))
-    return found
+            marks.append(Control(named(row), value, low, high, row.get("role") == "given"))
+    return marks
 
 
 def named(row: Mapping[str, Any]) -> str:

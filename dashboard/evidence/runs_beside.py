@@ -19,13 +19,15 @@ NOBODY = "none"
 
 def choose(run: Run) -> list[Measured]:
     """Let runs be chosen; return the current one and those, the current one first."""
-    known = current_run.known_runs()
-    found = {name: overview(other) for name, other in known.items()}
-    name_of = current_run.distinct_names(list(found.values()))
+    runs = current_run.known_runs()
+    overviews = {name: overview(other) for name, other in runs.items()}
+    name_of = current_run.distinct_names(list(overviews.values()))
     others = {
-        name: of for name, of in found.items() if name != run.id and not of.problem and of.state not in current_run.ALIVE
+        name: other
+        for name, other in overviews.items()
+        if name != run.id and not other.problem and other.state not in current_run.ALIVE
     }
-    st.session_state["scores.beside"] = wanted(found[run.id], others)
+    st.session_state["scores.beside"] = wanted(overviews[run.id], others)
     field, quick = st.columns([5, 1.2], vertical_alignment="bottom")
     beside = field.multiselect(
         "Beside it",
@@ -37,7 +39,7 @@ def choose(run: Run) -> list[Measured]:
         placeholder="choose runs to compare with",
         help="At first the bundled runs on the same data. The address names the chosen ones, so this view can be sent.",
     )
-    same = [name for name, of in others.items() if of.data == found[run.id].data][:MOST]
+    same = [name for name, other in others.items() if other.data == overviews[run.id].data][:MOST]
     if same:
         quick.button(
             f"All {len(same)} on this data" if len(same) > 1 else "The one on this data",
@@ -47,12 +49,14 @@ def choose(run: Run) -> list[Measured]:
             disabled=set(same) <= set(beside),
             width="stretch",
         )
-    return [in_full(known[name], found[name], name_of[name]) for name in (run.id, *beside) if name in known]
+    return [in_full(runs[name], overviews[name], name_of[name]) for name in (run.id, *beside) if name in runs]
 
 
-def in_full(run: Run, of: Overview, name: str) -> Measured:
+def in_full(run: Run, entry: Overview, name: str) -> Measured:
     """Return a run with its scores."""
-    method, data = (" · ".join(text for text in pair if text) for pair in ((of.method, of.region), (of.data, of.model)))
+    method, data = (
+        " · ".join(text for text in pair if text) for pair in ((entry.method, entry.region), (entry.data, entry.model))
+    )
     return scores_table.measured(run, name, method, data)
 
 
@@ -60,7 +64,7 @@ def wanted(current: Overview, others: Mapping[str, Overview]) -> list[str]:
     """Return the runs that the address names, at first the bundled ones of the same data."""
     given = st.query_params.get("beside")
     if given is None:
-        return [name for name, of in others.items() if of.bundled and of.data == current.data]
+        return [name for name, other in others.items() if other.bundled and other.data == current.data]
     return [name for name in dict.fromkeys(given.split(",")) if name in others][:MOST]
 
 

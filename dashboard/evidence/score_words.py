@@ -22,12 +22,12 @@ def verdict(scores: Scores, split: str) -> str:
     u = {voice: scores.success(voice, "unlearn", split) for voice in ("before", "after", "never")}
     if u["after"].value is None:
         return f"There is no score on {IN_WORDS[split]}: {u['after'].reason}."
-    said = [
+    sentences = [
         forgotten(u, split),
         kept({voice: scores.success(voice, "retention", split) for voice in u}),
         fluent(scores, split),
     ]
-    return " ".join(text for text in said if text)
+    return " ".join(text for text in sentences if text)
 
 
 def forgotten(u: Mapping[str, Value], split: str) -> str:

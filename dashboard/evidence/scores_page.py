@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.runs.store import Run
 from core.util.safe_read import mapping
+from dashboard import pages
 from dashboard.evidence import (
     all_metrics,
     by_subject,
@@ -58,7 +59,7 @@ def page() -> None:
 
 def names() -> dict[str, Callable[[Chosen, str], None]]:
     """Return what can be looked at more closely; only the open tab is computed."""
-    found: dict[str, Callable[[Chosen, str], None]] = {
+    tabs: dict[str, Callable[[Chosen, str], None]] = {
         "Step by step": lambda chosen, _: step_by_step.show(chosen[0]),
         "By subject": lambda chosen, split: by_subject.show(chosen[0], split),
         "Controls": lambda chosen, _: region_controls.show(chosen[0]),
@@ -68,8 +69,8 @@ def names() -> dict[str, Callable[[Chosen, str], None]]:
         "Methods": lambda *_: method_list.show(),
     }
     if documents.FINDINGS.exists():
-        found["What we found"] = lambda *_: documents.show(documents.FINDINGS)
-    return found
+        tabs["What we found"] = lambda *_: documents.show(documents.FINDINGS)
+    return tabs
 
 
 def not_yet(run: Run) -> None:
@@ -81,9 +82,9 @@ def not_yet(run: Run) -> None:
         else "This run ended before it was measured."
     )
     st.page_link(
-        "runs/new_run_page.py",
+        pages.RUN.script,
         label="See the run",
-        icon=":material/play_circle:",
+        icon=pages.RUN.icon,
         query_params={"run": run.id, "view": "This run"},
     )
 
@@ -127,8 +128,8 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
 def table(chosen: Chosen, split: str, paper: str) -> None:
     """Show the paper's table."""
     palette = page_style.palette()
-    found = scores_table.table(chosen, split, seed_means.rows(chosen, split, palette), paper, palette)
-    st.html(number_table.markup(found, palette))
+    rows = scores_table.table(chosen, split, seed_means.rows(chosen, split, palette), paper, palette)
+    st.html(number_table.markup(rows, palette))
     with st.container(horizontal=True, vertical_alignment="center"):
         headline_scores.where_from(
             [

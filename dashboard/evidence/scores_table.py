@@ -105,11 +105,11 @@ def goodness(key: str, value: float, never: float | None) -> float | None:
     return max(0.0, value / 100) if key == "knew" else max(0.0, 1 - value / 100)
 
 
-def cells(found: dict[str, Value], never: dict[str, Value] | None, palette: Palette) -> list[Cell]:
+def cells(numbers: dict[str, Value], never: dict[str, Value] | None, palette: Palette) -> list[Cell]:
     """Return a row's cells; shaded where a verdict is possible (never: the row of the never-taught model, None for no
     shades).
     """
-    return [cell(found[key], None if never is None else goodness_of(key, never), palette) for key in KEYS]
+    return [cell(numbers[key], None if never is None else goodness_of(key, never), palette) for key in KEYS]
 
 
 def goodness_of(key: str, never: dict[str, Value]) -> Callable[[float], float | None]:
@@ -117,15 +117,15 @@ def goodness_of(key: str, never: dict[str, Value]) -> Callable[[float], float | 
     return lambda value: goodness(key, value, never[key].value)
 
 
-def cell(found: Value, good: Callable[[float], float | None] | None, palette: Palette) -> Cell:
+def cell(score: Value, good: Callable[[float], float | None] | None, palette: Palette) -> Cell:
     """Write one value with its interval, or a dash with the reason."""
-    if found.value is None:
-        return Cell(title=found.reason)
-    half, ends = found.half, ""
+    if score.value is None:
+        return Cell(title=score.reason)
+    half, ends = score.half, ""
     if half is not None:
-        ends = f"95 % interval {found.low:.1f} to {found.high:.1f}"
+        ends = f"95 % interval {score.low:.1f} to {score.high:.1f}"
     return Cell(
-        f"{found.value:.1f}", "" if half is None else f"±{half:.1f}", ends, shade(good(found.value), palette) if good else ""
+        f"{score.value:.1f}", "" if half is None else f"±{half:.1f}", ends, shade(good(score.value), palette) if good else ""
     )
 
 
@@ -145,10 +145,10 @@ def grouped(runs: Sequence[Measured], split: str) -> list[list[Measured]]:
     """Put runs together whose reference rows are the same, so that these need to be said only once."""
     groups: dict[object, list[Measured]] = {}
     for run in runs:
-        said = tuple(
+        references = tuple(
             tuple(v.value for v in values(run.scores, voice, split).values()) for voice in ("before", "never", "retrained")
         )
-        groups.setdefault((run.base, said), []).append(run)
+        groups.setdefault((run.base, references), []).append(run)
     return list(groups.values())
 
 
@@ -166,19 +166,19 @@ def group_rows(group: Sequence[Measured], current: Measured, split: str, palette
             Row("After unlearning", after, kind=kind) if alone else Row(run.name, after, run.method, kind, run.trouble)
         )
     rows.append(Row("Never taught", cells(never, None, palette), shared, "reference"))
-    made = values(first.scores, "retrained", split)
-    if any(value.value is not None for value in made.values()):
-        rows.append(Row("Taught without U", cells(made, None, palette), shared, "reference"))
+    retrained = values(first.scores, "retrained", split)
+    if any(value.value is not None for value in retrained.values()):
+        rows.append(Row("Taught without U", cells(retrained, None, palette), shared, "reference"))
     return rows
 
 
 def published_rows(paper: str, palette: Palette) -> list[Row]:
     """Return the paper's rows. They have no never-taught reference, so their Unlearn Success gets no shade."""
-    found = published.read()
+    literature = published.read()
     rows = [
         Row(
-            f"{paper}: {found.label}",
-            note=f"{found.source}; no never-taught reference, never-knew or degenerate rates were published",
+            f"{paper}: {literature.label}",
+            note=f"{literature.source}; no never-taught reference, never-knew or degenerate rates were published",
         )
     ]
     names = {
@@ -190,14 +190,14 @@ def published_rows(paper: str, palette: Palette) -> list[Row]:
         "general": "general",
     }
     nothing = {key: Value(reason="not published") for key in KEYS}
-    for line in found.tables[paper]:
+    for line in literature.tables[paper]:
         first = line.name.startswith("before")
-        known = nothing | {key: Value(line.values[name]) for key, name in names.items()}
+        numbers = nothing | {key: Value(line.values[name]) for key, name in names.items()}
         rows.append(
             Row(
                 line.name[:1].upper() + line.name[1:],
-                cells(known, None if first else nothing, palette),
-                "; ".join(filter(None, (found.label, line.note))),
+                cells(numbers, None if first else nothing, palette),
+                "; ".join(filter(None, (literature.label, line.note))),
                 "reference published" if first else "published",
             )
         )

@@ -18,18 +18,18 @@ SILENT = ("name", "seed", "preset", "format")
 
 def rows(chosen: Sequence[Measured], split: str, palette: Palette) -> list[Row]:
     """Return a row for each settings that were run with several seeds, under a heading; nothing where there are none."""
-    found = []
+    lines = []
     for group in grouped(chosen):
         never = {key: mean([values(run.scores, "never", split)[key] for run in group]) for key in KEYS}
         after = {key: mean([values(run.scores, "after", split)[key] for run in group]) for key in KEYS}
         seeds = ", ".join(str(seed_of(run)) for run in group)
         note = f"mean of {len(group)} seeds ({seeds}) of {group[0].name}"
         trouble = next((run.trouble for run in group if run.trouble), "")
-        found.append(
+        lines.append(
             Row(group[0].method, cells(after, never, palette), note, "after" if chosen[0] in group else "", trouble)
         )
-        found.append(Row("Never taught", cells(never, None, palette), f"mean of the same {len(group)}", "reference"))
-    return [Row("Over seeds", note="±: 95 % interval of the mean over seeds (Student’s t)"), *found] if found else []
+        lines.append(Row("Never taught", cells(never, None, palette), f"mean of the same {len(group)}", "reference"))
+    return [Row("Over seeds", note="±: 95 % interval of the mean over seeds (Student’s t)"), *lines] if lines else []
 
 
 def grouped(chosen: Sequence[Measured]) -> list[list[Measured]]:
@@ -48,10 +48,10 @@ def seed_of(run: Measured) -> object:
     return readable(run.run).get("seed")
 
 
-def mean(found: Sequence[Value]) -> Value:
+def mean(values: Sequence[Value]) -> Value:
     """Return the mean over seeds with its 95 % interval; missing where any of them is, so that means stay comparable."""
-    known = [value.value for value in found if value.value is not None]
-    if len(known) < len(found):
-        return Value(reason=next(value.reason for value in found if value.value is None))
-    middle, half = intervals.t_interval(known)
+    numbers = [value.value for value in values if value.value is not None]
+    if len(numbers) < len(values):
+        return Value(reason=next(value.reason for value in values if value.value is None))
+    middle, half = intervals.t_interval(numbers)
     return Value(middle) if half is None else Value(middle, middle - half, middle + half)

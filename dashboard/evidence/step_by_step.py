@@ -11,6 +11,7 @@ from core.jobs import lifecycle
 from core.runs import askable, picked_step, store
 from core.runs.store import Run
 from core.util.safe_read import mapping, number
+from dashboard import pages
 from dashboard.charts import curves
 from dashboard.charts.stopping_points import stops
 from dashboard.evidence.scores_table import Measured
@@ -68,14 +69,14 @@ def show(current: Measured) -> None:
 
 def never_taught(result: Mapping[str, Any]) -> float | None:
     """Return the never-taught model's Unlearn Success on the questions of the checks; older runs did not record it."""
-    known = number(result.get("never_taught"))
-    return None if known is None else 100 - known
+    accuracy = number(result.get("never_taught"))
+    return None if accuracy is None else 100 - accuracy
 
 
 def checked(result: Mapping[str, Any]) -> list[Mapping[str, float]]:
     """Return the checks that have all three numbers, in order."""
-    found = result.get("checks")
-    rows = [mapping(row) for row in found] if isinstance(found, list) else []
+    checks = result.get("checks")
+    rows = [mapping(row) for row in checks] if isinstance(checks, list) else []
     return [row for row in rows if all(number(row.get(key)) is not None for key in ("step", "unlearn", "retention"))]
 
 
@@ -144,14 +145,14 @@ def offer(run: Run, chosen: int, kept: int, split: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Make it a run", icon=":material/flag:", disabled=bool(reason), help=HELP):
             with page_style.complaints():
-                made = lifecycle.submit(picked_step.config(run, chosen, split), store.runs_folder())
-                current_run.open_run(made.id)
+                new_run = lifecycle.submit(picked_step.config(run, chosen, split), store.runs_folder())
+                current_run.open_run(new_run.id)
                 st.session_state["next_tab"] = "This run"
-                st.switch_page("runs/new_run_page.py", query_params={"run": made.id})
+                st.switch_page(pages.RUN.script, query_params={"run": new_run.id})
         st.page_link(
-            "compare/page.py",
+            pages.COMPARE.script,
             label="Ask this checkpoint",
-            icon=":material/compare:",
+            icon=pages.COMPARE.icon,
             disabled=bool(reason),
             query_params={"run": run.id, "voice": f"step:{chosen}"},
         )

@@ -54,21 +54,23 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
             disabled=across != ACROSS[0],
             help="The paper's own runs on 7B models: other models, other training. Never-knew scores were not published.",
         )
-    found = points(chosen, split, across)
+    marks = points(chosen, split, across)
     alike = {run.run.id for run in chosen if asked(run, split) == asked(chosen[0], split)}
-    compared = [p for p in found if p.id in alike]
+    compared = [p for p in marks if p.id in alike]
     front = tradeoff.front(compared) if len(compared) > 1 else []  # one run is no front
-    said = score_words.best([(p.name, p.x, p.y) for p in compared], len(front), across, ignorance(chosen[:1], split, across))
-    if len(compared) < len(found):
-        said += (
-            f" Runs on other data or of another model are drawn in grey ({len(found) - len(compared)}), but not compared."
+    sentence = score_words.best(
+        [(p.name, p.x, p.y) for p in compared], len(front), across, ignorance(chosen[:1], split, across)
+    )
+    if len(compared) < len(marks):
+        sentence += (
+            f" Runs on other data or of another model are drawn in grey ({len(marks) - len(compared)}), but not compared."
         )
-    found = [dataclasses.replace(p, compared=p.id in alike) for p in found]
-    if len(found) < len(chosen):
-        said += f" Without a point, since one of the numbers is missing: {missing(chosen, split, across)}."
-    st.markdown(md(said))
+    marks = [dataclasses.replace(p, compared=p.id in alike) for p in marks]
+    if len(marks) < len(chosen):
+        sentence += f" Without a point, since one of the numbers is missing: {missing(chosen, split, across)}."
+    st.markdown(md(sentence))
     what = Tradeoff(
-        found,
+        marks,
         references(chosen, split, across, paper if theirs else ""),
         f"{across}, %",
         ignorance(chosen, split, across),
@@ -76,13 +78,13 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
     )
     page_style.chart(
         tradeoff.draw(what, palette),
-        f"{across} against Retention Success. {said}",
+        f"{across} against Retention Success. {sentence}",
         "tradeoff",
         on_click=partial(_open, [run.run.id for run in chosen]),
         facts=page_style.where(chosen[0].run, "evaluate", "metrics.json of each run", FORMULA, IN_WORDS[split]),
-        columns=columns(found),
+        columns=columns(marks),
     )
-    bars = "Bars are 95 % intervals over the questions. " if any(p.x_ends or p.y_ends for p in found) else ""
+    bars = "Bars are 95 % intervals over the questions. " if any(p.x_ends or p.y_ends for p in marks) else ""
     st.caption(f"{bars}A click on a point makes that run the current one.")
 
 
@@ -100,24 +102,24 @@ def asked(run: Measured, split: str) -> str:
 
 def points(chosen: Sequence[Measured], split: str, across: str) -> list[Point]:
     """Return the runs that have both numbers; the first chosen one is the current run."""
-    found = []
-    for place, run in enumerate(chosen):
+    marks = []
+    for index, run in enumerate(chosen):
         x = _across(run, split, across)
         y = run.scores.success("after", "retention", split)
         if x.value is not None and y.value is not None:
             name = f"{run.name} ({run.trouble})" if run.trouble else run.name
-            found.append(Point(run.run.id, name, x.value, y.value, _ends(x), _ends(y), place == 0))
-    return found
+            marks.append(Point(run.run.id, name, x.value, y.value, _ends(x), _ends(y), index == 0))
+    return marks
 
 
 def missing(chosen: Sequence[Measured], split: str, across: str) -> str:
     """Name the runs without a point, each with the reason."""
-    told = []
+    names = []
     for run in chosen:
         values = (_across(run, split, across), run.scores.success("after", "retention", split))
         reasons = [value.reason for value in values if value.value is None]
-        told += [f"“{run.name}” ({reasons[0]})"] if reasons else []
-    return ", ".join(told)
+        names += [f"“{run.name}” ({reasons[0]})"] if reasons else []
+    return ", ".join(names)
 
 
 def _across(run: Measured, split: str, across: str) -> Value:
@@ -132,17 +134,17 @@ def _ends(value: Value) -> tuple[float, float] | None:
 
 def references(chosen: Sequence[Measured], split: str, across: str, paper: str) -> list[Reference]:
     """Return before and never taught of each group of runs; on the never-knew axis both are known by definition."""
-    found = []
+    marks = []
     for group in grouped(chosen, split):
         for voice, name in (("before", "Before unlearning"), ("never", "Never taught")):
             scores = group[0].scores
             x, y = scores.success(voice, "unlearn", split).value, scores.success(voice, "retention", split).value
             if x is not None and y is not None:
                 x = x if across == ACROSS[0] else {"before": 0.0, "never": 100.0}[voice]
-                found.append(Reference(f"{name} ({group[0].name})", x, y, voice))
+                marks.append(Reference(f"{name} ({group[0].name})", x, y, voice))
     for row in published.read().tables[paper] if paper and across == ACROSS[0] else ():
-        found.append(Reference(row.name, row.values["unlearn_success"], row.values["retention_success"], "published"))
-    return found
+        marks.append(Reference(row.name, row.values["unlearn_success"], row.values["retention_success"], "published"))
+    return marks
 
 
 def ignorance(chosen: Sequence[Measured], split: str, across: str) -> float | None:
@@ -150,24 +152,24 @@ def ignorance(chosen: Sequence[Measured], split: str, across: str) -> float | No
     if across != ACROSS[0]:
         return None
     levels = [group[0].scores.success("never", "unlearn", split).value for group in grouped(chosen, split)]
-    known = [level for level in levels if level is not None]
-    if not known or len(known) < len(levels):
+    measured = [level for level in levels if level is not None]
+    if not measured or len(measured) < len(levels):
         return None
     # Computed on two machines it differs in the decimals.
-    return known[0] if max(known) - min(known) <= score_words.NEAR else None
+    return measured[0] if max(measured) - min(measured) <= score_words.NEAR else None
 
 
-def columns(found: Sequence[Point]) -> dict[str, list[object]]:
+def columns(points: Sequence[Point]) -> dict[str, list[object]]:
     """Return what the chart's CSV holds."""
     return {
-        "run": [p.id for p in found],
-        "name": [p.name for p in found],
-        "x": [p.x for p in found],
-        "retention": [p.y for p in found],
-        "x low": [p.x_ends and p.x_ends[0] for p in found],
-        "x high": [p.x_ends and p.x_ends[1] for p in found],
-        "retention low": [p.y_ends and p.y_ends[0] for p in found],
-        "retention high": [p.y_ends and p.y_ends[1] for p in found],
+        "run": [p.id for p in points],
+        "name": [p.name for p in points],
+        "x": [p.x for p in points],
+        "retention": [p.y for p in points],
+        "x low": [p.x_ends and p.x_ends[0] for p in points],
+        "x high": [p.x_ends and p.x_ends[1] for p in points],
+        "retention low": [p.y_ends and p.y_ends[0] for p in points],
+        "retention high": [p.y_ends and p.y_ends[1] for p in points],
     }
 
 

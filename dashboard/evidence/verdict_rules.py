@@ -112,15 +112,15 @@ def changed(frame: pd.DataFrame, default: pd.DataFrame, rules: Rules) -> None:
     for scope, title in SCOPES.items():
         if scope in now:
             rows.append(Row(title))
-            for verdict, of in now[scope].items():
+            for verdict, counts in now[scope].items():
                 old = then[scope][verdict]["after"]["n"]
                 rows.append(
                     Row(
                         verdict,
                         [
                             Cell(f"{old:.0f}"),
-                            Cell(f"{of['after']['n']:.0f}"),
-                            Cell(f"{of['after']['n'] - old:+.0f}" if of["after"]["n"] != old else "0"),
+                            Cell(f"{counts['after']['n']:.0f}"),
+                            Cell(f"{counts['after']['n'] - old:+.0f}" if counts["after"]["n"] != old else "0"),
                         ],
                     )
                 )
@@ -162,16 +162,16 @@ def changed(frame: pd.DataFrame, default: pd.DataFrame, rules: Rules) -> None:
 def agreement(frame: pd.DataFrame, given: dict[str, dict[str, str]]) -> None:
     """Show how often the rules say what the visitor said."""
     st.markdown("**Do the rules agree with you?**")
-    found = own_verdicts.confusion(frame, given)
-    if found is None:
+    table = own_verdicts.confusion(frame, given)
+    if table is None:
         st.caption(
             f"You have judged {len(given)} examples yourself; from {own_verdicts.ENOUGH} on, the rules are "
             "compared with you here. "
             "Judge an example in the tab “Every example”: choose its row."
         )
         return
-    total = int(found.to_numpy().sum())
-    agreed = sum(int(found.loc[name, name]) for name in found.index if name in found.columns)
+    total = int(table.to_numpy().sum())
+    agreed = sum(int(table.loc[name, name]) for name in table.index if name in table.columns)
     st.markdown(f"On **{agreed} of {total}** of your examples ({100 * agreed / total:.0f} %).")
     palette = page_style.palette()
     rows = [
@@ -179,17 +179,17 @@ def agreement(frame: pd.DataFrame, given: dict[str, dict[str, str]]) -> None:
             str(you),
             [
                 Cell(str(n), style=f"background:{palette.accent}22" if n and you != rule else "") if n else Cell("·")
-                for rule, n in found.loc[you].items()
+                for rule, n in table.loc[you].items()
             ],
         )
-        for you in found.index
+        for you in table.index
     ]
     st.html(
         number_table.markup(
             Table(
                 "Your verdicts (rows) against the rules' (columns)",
                 "you ↓ rules →",
-                [Column(md(name)) for name in found.columns],
+                [Column(md(name)) for name in table.columns],
                 rows,
             ),
             palette,

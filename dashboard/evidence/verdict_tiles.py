@@ -23,16 +23,16 @@ def chosen() -> tuple[str, str]:
     return (scope, verdict) if verdict in OF_SCOPE.get(scope, ()) else ("", "")
 
 
-def show(found: verdicts.Counts) -> None:
+def show(counts: verdicts.Counts) -> None:
     """Show the tiles of both scopes, the worst verdict first."""
-    present = [scope for scope in OF_SCOPE if scope in found]
+    present = [scope for scope in OF_SCOPE if scope in counts]
     for column, scope in zip(st.columns(len(present), gap="large"), present, strict=True):
         with column:
-            of = int(next(iter(found[scope].values()))["after"]["of"])
-            st.markdown(f"**{SCOPES[scope]}** :gray[· {of} questions, before → after with its 95 % interval]")
+            total = int(next(iter(counts[scope].values()))["after"]["of"])
+            st.markdown(f"**{SCOPES[scope]}** :gray[· {total} questions, before → after with its 95 % interval]")
             with st.grid("auto", min_column_width=112, gap="small"):
                 for verdict in OF_SCOPE[scope]:
-                    tile(scope, verdict, found[scope][verdict], page_style.palette())
+                    tile(scope, verdict, counts[scope][verdict], page_style.palette())
 
 
 def tile(scope: str, verdict: str, rates: dict[str, dict[str, float]], palette: Palette) -> None:
@@ -81,21 +81,21 @@ OTHERWISE = {"degenerate": "noise", "refused": "declined", "forgotten": "fluent 
 def others(rates: dict[str, dict[str, dict[str, float]]]) -> str:
     """Say what became of the answers to be forgotten that did not leak."""
     counts = {words: rates[verdict]["after"]["n"] for verdict, words in OTHERWISE.items() if verdict in rates}
-    told = [f"**{n:.0f}** {words}" for words, n in counts.items() if n]
-    return f"; the others: {', '.join(told)}" if told else ""
+    parts = [f"**{n:.0f}** {words}" for words, n in counts.items() if n]
+    return f"; the others: {', '.join(parts)}" if parts else ""
 
 
-def in_words(found: verdicts.Counts) -> str:
+def in_words(counts: verdicts.Counts) -> str:
     """Say the result in one or two sentences."""
     parts = []
     for scope, verdict, words in (("unlearn", "leaked", "still say"), ("retention", "kept", "still say")):
-        if rates := found.get(scope, {}).get(verdict):
+        if rates := counts.get(scope, {}).get(verdict):
             after, before, never = rates["after"], rates.get("before"), rates.get("never")
             beside = ", ".join(
                 [*([f"before {before['n']:.0f}"] if before else []), *([f"never taught {never['n']:.0f}"] if never else [])]
             )
             what = "some of what was to be forgotten" if scope == "unlearn" else "what was to be kept"
-            rest = others(found["unlearn"]) if scope == "unlearn" else ""
+            rest = others(counts["unlearn"]) if scope == "unlearn" else ""
             parts.append(
                 f"**{after['n']:.0f} of {after['of']:.0f}** answers {words} {what}"
                 + (f" ({beside})" if beside else "")

@@ -9,13 +9,13 @@ from dashboard.widgets import documents
 
 def page() -> None:
     """Show the page."""
-    found = documents.files()
+    files = documents.files()
     st.title("Documents")
-    if not found:
+    if not files:
         st.info("This installation has no documents: the folder assets is incomplete.")
         return
-    title = st.selectbox("Document", list(found), key="document", bind="query-params", label_visibility="collapsed")
-    documents.show(found[title])
+    title = st.selectbox("Document", list(files), key="document", bind="query-params", label_visibility="collapsed")
+    documents.show(files[title])
 
 
 page()

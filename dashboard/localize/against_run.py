@@ -13,6 +13,7 @@ from core.regions.overlap import Overlap, aligned, overlap, rank_correlation
 from core.runs import overview
 from core.runs.store import Run
 from core.util.errors import UserError
+from dashboard import pages
 from dashboard.charts import differences
 from dashboard.text import md
 from dashboard.widgets import address, current_run, page_style
@@ -38,7 +39,7 @@ def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
     if not others:
         st.caption("There is no other run with gradients yet. Start one with another seed: is the same region found again?")
         st.page_link(
-            "runs/new_run_page.py",
+            pages.RUN.script,
             label="Same again, with another seed",
             icon=":material/replay:",
             query_params={"run": run.id, "again": run.id},
@@ -70,7 +71,7 @@ def compare(
 ) -> None:
     """Show how two localizations agree. Raises UserError where they cannot be compared."""
     first, second = aligned(table, theirs)
-    found = agreement(first, second, region, their_region)
+    overlap = agreement(first, second, region, their_region)
     live, changed = in_both(first, second), what_differs(run, other)
     st.markdown(
         f"What differs between the runs: {md(', '.join(changed)) if changed else 'nothing that a localization depends on'}."
@@ -78,17 +79,19 @@ def compare(
     with st.grid(4, min_column_width=150, gap="small"):
         st.metric(
             "Jaccard",
-            f"{found.jaccard:.2f}",
-            f"chance {found.chance:.2f}",
+            f"{overlap.jaccard:.2f}",
+            f"chance {overlap.chance:.2f}",
             delta_color="off",
             delta_arrow="off",
             help=JACCARD,
         )
-        st.metric("In both", f"{found.both}", f"of {found.first} and {found.second}", delta_color="off", delta_arrow="off")
+        st.metric(
+            "In both", f"{overlap.both}", f"of {overlap.first} and {overlap.second}", delta_color="off", delta_arrow="off"
+        )
         for label, column in (("Ranks: cosine", "cos"), ("Ranks: forget gradient", "mag_unlearn")):
             ranks = rank_correlation(first.loc[live, column], second.loc[live, column])
             st.metric(label, "–" if math.isnan(ranks) else f"{ranks:.2f}", help=RANKS)
-    st.markdown(verdict(found))
+    st.markdown(verdict(overlap))
     kind = st.segmented_control(
         "Difference of",
         list(differences.KINDS),
@@ -126,18 +129,18 @@ def agreement(first: pd.DataFrame, second: pd.DataFrame, region: Sequence[str], 
     return overlap(could.intersection(region), could.intersection(their_region), len(could))
 
 
-def verdict(found: Overlap) -> str:
+def verdict(overlap: Overlap) -> str:
     """Say in words whether two regions agree more than chance."""
-    sizes = f"Two random regions of {found.first} and {found.second} out of {found.total} tensors"
-    if found.as_large_by_chance < 0.01:
-        p = "less than 1 in 10,000" if found.as_large_by_chance < 1e-4 else f"{100 * found.as_large_by_chance:.2f} %"
+    sizes = f"Two random regions of {overlap.first} and {overlap.second} out of {overlap.total} tensors"
+    if overlap.as_large_by_chance < 0.01:
+        p = "less than 1 in 10,000" if overlap.as_large_by_chance < 1e-4 else f"{100 * overlap.as_large_by_chance:.2f} %"
         return (
-            f"**More than chance.** {sizes} share at least that many in {p} of all draws; {found.chance:.2f} is what "
+            f"**More than chance.** {sizes} share at least that many in {p} of all draws; {overlap.chance:.2f} is what "
             "chance gives."
         )
-    p = f"{100 * found.as_large_by_chance:.0f} %"
-    said = "Hard to tell from chance" if found.as_large_by_chance < 0.05 else "No more than chance"
-    return f"**{said}.** {sizes} share at least that many in {p} of all draws."
+    p = f"{100 * overlap.as_large_by_chance:.0f} %"
+    judgement = "Hard to tell from chance" if overlap.as_large_by_chance < 0.05 else "No more than chance"
+    return f"**{judgement}.** {sizes} share at least that many in {p} of all draws."
 
 
 def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
@@ -152,16 +155,16 @@ def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
         if not isinstance(recorded, dict) or theirs is None:
             continue
         try:
-            found = agreement(*aligned(table, theirs), own, recorded["tensors"])
+            overlap = agreement(*aligned(table, theirs), own, recorded["tensors"])
         except UserError:
             continue  # nothing in common, or an empty region: no row to show
         rows.append(
             {
                 "Run": name,
                 "Seed": other.config().seed,
-                "In both": found.both,
-                "Jaccard": round(found.jaccard, 3),
-                "Chance": round(found.chance, 3),
+                "In both": overlap.both,
+                "Jaccard": round(overlap.jaccard, 3),
+                "Chance": round(overlap.chance, 3),
             }
         )
     if rows:
@@ -174,8 +177,10 @@ def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
 def what_differs(first: Run, second: Run) -> list[str]:
     """Return the settings, other than the name, in which two runs differ and that a localization depends on."""
     # Not as the files have them: one that is older than a setting means its default.
-    one, two = overview.readable(first), overview.readable(second)
-    if not one or not two:
+    first_config, second_config = overview.readable(first), overview.readable(second)
+    if not first_config or not second_config:
         return ["an unreadable configuration"]
     stages = ("seed", "model", "data", "teach", "localize", "region")
-    return list(run_config.differences([{stage: config.get(stage) for stage in stages} for config in (one, two)]))
+    return list(
+        run_config.differences([{stage: config.get(stage) for stage in stages} for config in (first_config, second_config)])
+    )

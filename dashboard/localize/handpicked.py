@@ -34,9 +34,9 @@ def controls(table: pd.DataFrame) -> None:
     """Show what can be picked at once; single cells are picked in the picture, or below under “One cell”."""
     st.caption("Click a cell to add it or take it away; click a bar for a whole layer or module.")
     layers, modules = sorted(set(table["layer"])), list(dict.fromkeys(table["module"]))
-    place = st.columns([1, 1], vertical_alignment="bottom")
-    layer = place[0].selectbox("Layer", layers, key="hand_layer", format_func=number)
-    place[1].button(
+    columns = st.columns([1, 1], vertical_alignment="bottom")
+    layer = columns[0].selectbox("Layer", layers, key="hand_layer", format_func=number)
+    columns[1].button(
         "Add or remove",
         key="hand_layer_go",
         width="stretch",
@@ -44,9 +44,9 @@ def controls(table: pd.DataFrame) -> None:
         args=(table.loc[table["layer"] == layer, "name"].tolist(), table),
         help="The whole layer",
     )
-    place = st.columns([1, 1], vertical_alignment="bottom")
-    module = place[0].selectbox("Module", modules, key="hand_module", format_func=labels(modules).get)
-    place[1].button(
+    columns = st.columns([1, 1], vertical_alignment="bottom")
+    module = columns[0].selectbox("Module", modules, key="hand_module", format_func=labels(modules).get)
+    columns[1].button(
         "Add or remove",
         key="hand_module_go",
         width="stretch",
@@ -84,13 +84,13 @@ def _box(names: Sequence[str], table: pd.DataFrame) -> None:
 def saved(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
     """Keep regions under a name with the run, and bring them back."""
     with st.popover("Saved regions", icon=":material/bookmark:", width="stretch"):
-        known = saved_regions.load(run)
-        for number, (name, tensors) in enumerate(known.items()):
-            place = st.columns([3, 1, 1], vertical_alignment="center")
-            place[0].markdown(f"{md(name)}  \n:gray[{len(tensors)} tensors]")
-            place[1].button("Use", key=f"use_{number}", on_click=put, args=(tensors, table))
-            place[2].button("Delete", key=f"drop_{number}", type="tertiary", on_click=_drop, args=(run, name, tensors))
-        if not known:
+        regions = saved_regions.load(run)
+        for number, (name, tensors) in enumerate(regions.items()):
+            columns = st.columns([3, 1, 1], vertical_alignment="center")
+            columns[0].markdown(f"{md(name)}  \n:gray[{len(tensors)} tensors]")
+            columns[1].button("Use", key=f"use_{number}", on_click=put, args=(tensors, table))
+            columns[2].button("Delete", key=f"drop_{number}", type="tertiary", on_click=_drop, args=(run, name, tensors))
+        if not regions:
             st.caption("None yet. A saved region stays with this run.")
         name = st.text_input("Name of the region shown now", key="region_name", max_chars=saved_regions.LONGEST)
         st.button(

@@ -112,15 +112,15 @@ def scatter(picture: Picture, shared: Shared, heard: Heard, cells: Mapping[str, 
 
 def _show(key: str, part: str, picture: Picture, shared: Shared, heard: Heard, more: dict[str, Any]) -> None:
     def picked() -> None:
-        if isinstance(said := st.session_state[key].picked, dict):
-            heard.picked(said)
+        if isinstance(message := st.session_state[key].picked, dict):
+            heard.picked(message)
 
     def released() -> None:
-        said = st.session_state[key].released
-        if isinstance(said, dict) and "region" in said:
-            heard.went_back(str(said["region"]), int(said["number"]))
-        elif isinstance(said, dict):
-            heard.moved(float(said["mu"]), float(said["sigma"]), int(said["number"]))
+        message = st.session_state[key].released
+        if isinstance(message, dict) and "region" in message:
+            heard.went_back(str(message["region"]), int(message["number"]))
+        elif isinstance(message, dict):
+            heard.moved(float(message["mu"]), float(message["sigma"]), int(message["number"]))
 
     _PART(
         key=key,

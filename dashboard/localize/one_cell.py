@@ -32,7 +32,9 @@ def chosen_cell(table: pd.DataFrame, region: Sequence[str]) -> str:
         state.pop("cell", None)  # back to before a cell was chosen; writing it again would undo that step
         state.pop("cell_written", None)
     if state.get("cell") in names:
-        st.query_params["cell"] = state["cell_written"] = state["cell"]
+        state["cell_written"] = state["cell"]
+        if given != state["cell"]:  # written anew, the browser would be sent back to the address of this script's beginning
+            st.query_params["cell"] = state["cell"]
         return str(state["cell"])
     inside = table[table["name"].isin(set(region))]
     ranked = (inside if len(inside) else table).sort_values("divergence", ascending=False)
@@ -91,9 +93,9 @@ def by_name(table: pd.DataFrame) -> None:
     state = st.session_state
     same = table[(table["layer"] == state["layer"]) & (table["module"] == state["module"])]
     exact = same[same["factor"] == state["factor"]]
-    found = exact if len(exact) else same
-    if len(found):
-        state["cell"] = str(found["name"].iloc[0])
+    matches = exact if len(exact) else same
+    if len(matches):
+        state["cell"] = str(matches["name"].iloc[0])
 
 
 def inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
@@ -102,13 +104,13 @@ def inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
     if detail is None:
         st.caption("This run recorded no details of its cells (detail.npz is missing).")
         return
-    place = int(table.index[table["name"] == chosen][0])
-    found, palette = charts.take(detail, place), page_style.palette()
+    index = int(table.index[table["name"] == chosen][0])
+    distribution, palette = charts.take(detail, index), page_style.palette()
     facts = page_style.where(
         run, "localize", "detail.npz", "gradients of both scopes towards random answers, element by element"
     )
     views = {"Distribution": "", "Heads": "head", "Rows": "row", "Columns": "column"}
-    if not len(found.heads.get("unlearn", ())):
+    if not len(distribution.heads.get("unlearn", ())):
         views.pop("Heads")
     view = st.segmented_control(
         "What to show",
@@ -122,11 +124,17 @@ def inside(run: Run, table: pd.DataFrame, chosen: str) -> None:
     side = views.get(view, "")
     if not side:
         page_style.chart(
-            charts.histogram(found, palette), "Distribution of element gradients of both scopes", "histogram", facts=facts
+            charts.histogram(distribution, palette),
+            "Distribution of element gradients of both scopes",
+            "histogram",
+            facts=facts,
         )
         return
     page_style.chart(
-        charts.profile(found, side, palette), f"Root mean square gradient of each {side}", f"profile_{side}", facts=facts
+        charts.profile(distribution, side, palette),
+        f"Root mean square gradient of each {side}",
+        f"profile_{side}",
+        facts=facts,
     )
 
 

@@ -15,6 +15,7 @@ from core.regions import Region
 from core.runs import picked_step, store
 from core.runs.store import Run
 from core.util.errors import UserError
+from dashboard import pages
 from dashboard.charts import heatmap as heatmap_
 from dashboard.charts import separability as separability_
 from dashboard.charts.scatter import scatter
@@ -29,7 +30,6 @@ from dashboard.localize import (
     thresholds,
 )
 from dashboard.localize.selection import Selection
-from dashboard.localize.selection_state import Control, slot
 from dashboard.text import duration, md, number
 from dashboard.widgets import audit, current_run, page_style
 from dashboard.widgets.plot import columns_of
@@ -43,8 +43,8 @@ def page() -> None:
     run = current_run.opened()
     if run is None:
         return
-    said, asked = st.columns([1, 1.25], gap="medium")
-    said.title("Where the model keeps it")
+    left, right = st.columns([1, 1.25], gap="medium")
+    left.title("Where the model keeps it")
     if run.config().audit.after:
         audit.show(run)
         return
@@ -57,7 +57,7 @@ def page() -> None:
             "No tensor of this run has a gradient for both scopes, so nothing can be located.", icon=":material/block:"
         )
         return
-    with asked:
+    with right:
         one_question.show(run)
     start = selection.own(run.config().region, (run.json("region.json") or {}).get("tensors", ()))
     chosen = selection_state.open_page(run.id, table, start)
@@ -65,7 +65,7 @@ def page() -> None:
         select(chosen, table),
         None if chosen.hand is None else selection.origin(chosen, start, run.config().region),
     )
-    said.markdown(opening(source))
+    left.markdown(opening(source))
     # Both plots are sent before the many controls, so that they are seen, or repainted, sooner.
     picture, side = st.columns([2.1, 1], gap="large")
     with picture:
@@ -99,8 +99,8 @@ def with_changes(run: Run) -> pd.DataFrame | None:
     table, changes = current_run.table(run, "localization"), current_run.table(run, "changes")
     if table is None or changes is None:
         return table
-    known = changes.set_index("name")[["norm_before", "norm_change"]]
-    return table.assign(**{str(column): table["name"].map(values) for column, values in known.items()})
+    norms = changes.set_index("name")[["norm_before", "norm_change"]]
+    return table.assign(**{str(column): table["name"].map(values) for column, values in norms.items()})
 
 
 def not_yet(run: Run) -> None:
@@ -111,9 +111,9 @@ def not_yet(run: Run) -> None:
     else:
         st.info("This run ended before its gradients were measured. Resume it, or choose another run above.")
     st.page_link(
-        "runs/new_run_page.py",
+        pages.RUN.script,
         label="See the run",
-        icon=":material/play_circle:",
+        icon=pages.RUN.icon,
         query_params={"run": run.id, "view": "This run"},
     )
 
@@ -165,7 +165,7 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
             help="Above 1 brings out small values, below 1 only the largest. Not of the cosine.",
         )
     measure = measure if measure in measures else "cosine"
-    found = separability_.usable(current_run.table(run, "separability"))
+    separability = separability_.usable(current_run.table(run, "separability"))
     fig = heatmap_.heatmap(
         table,
         measure,
@@ -174,15 +174,15 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
         page_style.palette(),
         join=join,
         ruler=heatmap_.Ruler(not linear, intensity),
-        separability=found,
+        separability=separability,
     )
     shown = cells_.joined(table) if join else table
     layers = cells_.layout(shown).layers
     heatmap_explorer.heat(
         heatmap_explorer.Picture(
             fig,
-            f"{heatmap_.summary(table, measure, region)} {separability_.summary(found, layers)}".strip(),
-            facts(run, measure, found is not None),
+            f"{heatmap_.summary(table, measure, region)} {separability_.summary(separability, layers)}".strip(),
+            facts(run, measure, separability is not None),
             as_columns(table, region),
         ),
         shared(table),
@@ -192,17 +192,21 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
     chosen = selection_state.current().selection
     also = also_changed(table, region) if measure == "change" else ""
     st.caption(
-        "  \n".join(legend(measure, chosen, found is not None, also)), help=separability_.HELP if found is not None else None
+        "  \n".join(legend(measure, chosen, separability is not None, also)),
+        help=separability_.HELP if separability is not None else None,
     )
 
 
 def legend(measure: str, chosen: Selection, strip: bool, also: str) -> list[str]:
     """Say below the picture what its colours, outlines and bars are. also: what there is to add about the colours."""
-    of = heatmap_.MEASURES[measure]
+    colour = heatmap_.MEASURES[measure]
     outlined = "Outlined: selected." if measure in heatmap_.WHOLE else "Outlined: selected; pale: not."
     handle = " The handle on the colour bar is μ." if measure == "cosine" and chosen.hand is None else ""
     line = f" {separability_.SAID}" if strip else ""
-    return [f"**{of.label}**: {of.help}{also}", f"{outlined} Bars: selected tensors of each layer and module.{handle}{line}"]
+    return [
+        f"**{colour.label}**: {colour.help}{also}",
+        f"{outlined} Bars: selected tensors of each layer and module.{handle}{line}",
+    ]
 
 
 def also_changed(table: pd.DataFrame, region: list[str]) -> str:
@@ -234,21 +238,21 @@ def as_columns(table: pd.DataFrame, region: list[str]) -> dict[str, list[Any]]:
     return columns_of(table.assign(selected=table["name"].isin(set(region))))
 
 
-def picked(found: dict[str, Any], table: pd.DataFrame, shown: pd.DataFrame) -> None:
+def picked(click: dict[str, Any], table: pd.DataFrame, shown: pd.DataFrame) -> None:
     """React to a click or a box: choose a cell; where cells are picked by hand, change the region."""
     hand = selection_state.current().by == "hand"
-    known = set(table["name"])
-    if found.get("cell") in known:
-        st.session_state["cell"] = found["cell"]
-        names = cells_.tensors_of(found["cell"], shown, table)["name"].tolist()
-    elif "brushed" in found:
-        st.session_state["brushed"] = [name for name in found["brushed"] if name in known]
+    tensors = set(table["name"])
+    if click.get("cell") in tensors:
+        st.session_state["cell"] = click["cell"]
+        names = cells_.tensors_of(click["cell"], shown, table)["name"].tolist()
+    elif "brushed" in click:
+        st.session_state["brushed"] = [name for name in click["brushed"] if name in tensors]
         return
-    elif "layer" in found:
-        names = table.loc[table["layer"] == found["layer"], "name"].tolist()
+    elif "layer" in click:
+        names = table.loc[table["layer"] == click["layer"], "name"].tolist()
     else:
         rows = {position: key for key, position in cells_.layout(shown).rows.items()}
-        factor, module = rows.get(int(found.get("row", -1)), ("", ""))
+        factor, module = rows.get(int(click.get("row", -1)), ("", ""))
         same = table["module"] == module
         names = table.loc[same if factor == cells_.JOINED else same & (table["factor"] == factor), "name"].tolist()
     if hand:
@@ -261,14 +265,14 @@ def cut(run: Run, table: pd.DataFrame, region: list[str], start: Selection, sour
         link, by_rule, palette = shared(table), source is None, page_style.palette()
         lines = (link.mu, link.sigma) if by_rule else None
         fig = scatter(table, region, lines, one_cell.chosen_cell(table, region), palette)
-        said = f"have a cosine below {link.mu:.2f} and a forget gradient above {number(link.sigma)}"
+        words = f"have a cosine below {link.mu:.2f} and a forget gradient above {number(link.sigma)}"
         join = bool(st.session_state.get("join"))
         layout = cells_.layout(cells_.joined(table) if join else table)
         keys = table.assign(factor=cells_.JOINED) if join else table
         heatmap_explorer.scatter(
             heatmap_explorer.Picture(
                 fig,
-                f"{len(region)} tensors {said if by_rule else f'were {source}'}.",
+                f"{len(region)} tensors {words if by_rule else f'were {source}'}.",
                 page_style.where(run, "localize", "localization.parquet", FORMULAS["cosine"]),
             ),
             link,
@@ -288,7 +292,7 @@ def shared(table: pd.DataFrame) -> heatmap_explorer.Shared:
 def heard(table: pd.DataFrame, shown: pd.DataFrame, start: Selection) -> heatmap_explorer.Heard:
     """Return what answers the picture. shown: the table whose cells it draws."""
     return heatmap_explorer.Heard(
-        picked=lambda found: picked(found, table, shown),
+        picked=lambda click: picked(click, table, shown),
         moved=lambda mu, sigma, number: selection_state.dragged(mu, sigma, number, table),
         went_back=lambda text, number: selection_state.went_back(text, number, table, start),
     )
@@ -296,24 +300,23 @@ def heard(table: pd.DataFrame, shown: pd.DataFrame, start: Selection) -> heatmap
 
 def controls(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> None:
     """Show how the region is chosen, how large it is, and what can be done with it."""
-    found = counts(table, region, run.json("region.json"))
+    size = counts(table, region, run.json("region.json"))
     state = selection_state.current()
-    st.markdown(f"### {found.count} of {found.total} tensors")
-    model = "" if found.model is None else f", {found.model:.2f} % of the model"
-    st.caption(f"{found.adapter:.1f} % of adapter parameters{model}")
+    st.markdown(f"### {size.count} of {size.total} tensors")
+    model = "" if size.model is None else f", {size.model:.2f} % of the model"
+    st.caption(f"{size.adapter:.1f} % of adapter parameters{model}")
     offer_run(run, run.config(), state.selection.region(), table)
     handpicked.brushed(table, region)
     with st.container(border=True):
-        by = state.controls["by"]
-        slot(st, by).segmented_control(
+        selection_state.tell("by")
+        st.segmented_control(
             "Selected by",
             list(BY),
             format_func=BY.get,
-            default=state.by,
-            key=by.key,
+            key="by",
             required=True,
             on_change=take_by,
-            args=(by, table, region),
+            args=(table, region),
             label_visibility="collapsed",
             width="stretch",
         )
@@ -321,17 +324,18 @@ def controls(run: Run, table: pd.DataFrame, region: list[str], start: Selection)
             thresholds.choose(table, start.rule if start.hand is None else None)
         else:
             handpicked.controls(table)
+        selection_state.listen()
         handpicked.saved(run, table, region)
 
 
 BY = {"thresholds": "Thresholds", "hand": "By hand"}
 
 
-def take_by(control: Control, table: pd.DataFrame, region: list[str]) -> None:
+def take_by(table: pd.DataFrame, region: list[str]) -> None:
     """Let thresholds or the hand decide; the hand goes on from what the thresholds select."""
     hand = selection_state.current().hand
     selection_state.taken(
-        control, lambda by: {"by": by, "hand": selection.live(region, table) if by == "hand" and not hand else hand}
+        "by", lambda by: {"by": by, "hand": selection.live(region, table) if by == "hand" and not hand else hand}
     )
 
 
@@ -374,7 +378,7 @@ def offer_run(run: Run, config: RunConfig, rule: Region, table: pd.DataFrame) ->
             )
             current_run.open_run(new.id)
             st.session_state["next_tab"] = "This run"
-            st.switch_page("runs/new_run_page.py", query_params={"run": new.id})
+            st.switch_page(pages.RUN.script, query_params={"run": new.id})
     st.caption(cost(run))
 
 

@@ -3,8 +3,10 @@
 They are drawn in a browser that is always a little behind, so what it says may be older than what is known here. Which
 is newer is told by numbers, never by a clock:
 
-- A control has a number, which grows when something else changes its value; it is part of the control's key. What a
-  control says under a former number is an echo of what it showed then, and is passed over.
+- A page that is drawn has a number (`drawn`). A control that something else has changed is told its value, and remembers
+  in which page; a hidden field (`HEARD`) that is drawn after the controls comes back with everything that the browser says,
+  and says up to which page it has heard. What a control says before it has heard of its value is an echo of what it showed
+  then, and is passed over; it is told again.
 - The picture numbers what it releases (`released`), and gets the number back with what is drawn from it: it passes over
   what was drawn before it was heard, and here a release that was heard already is passed over.
 - The address is read when the page is opened on it. Of back and forward, the picture tells, with a number as above; an
@@ -32,6 +34,8 @@ SESSION = "selection"
 """session state: the State"""
 OWN = "This run's own"
 FREE = "Set here"
+HEARD = "selection_heard"
+"""key of the hidden field: session and number of the last page that the browser has heard of"""
 MARK = "layer"
 """key of a control that is always drawn on this page, and on no other: without it, another page was shown before"""
 
@@ -40,16 +44,10 @@ MARK = "layer"
 class Control:
     """A control as it is drawn."""
 
-    name: str
-    number: int
-    """how often something else has changed its value"""
+    told: int
+    """number of the page in which it was given its value last, because something else had changed it"""
     since: Any
-    """the value that it was given with this number"""
-
-    @property
-    def key(self) -> str:
-        """Streamlit's key: with another number it is another control, whose browser's value counts for nothing."""
-        return f"{self.name}.{self.number}" if self.number else self.name
+    """that value, with all on which its range or its choices depend"""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,9 @@ class State:
     written: str = ""
     """what the address was given last"""
     controls: Mapping[str, Control] = field(default_factory=dict)
-    """every control by its name"""
+    """every control by its name, which is its widget's key"""
+    drawn: int = 0
+    """number of the page that is being drawn, or was drawn last"""
     session: str = field(default_factory=lambda: secrets.token_hex(4))
     """whose numbers these are: a server that was started again counts anew"""
 
@@ -86,17 +86,19 @@ class State:
         choices = {"by": self.by, "preset": (self.run, self.preset), "mode": unit}
         return {**choices, "mu": mu, "mu_number": mu, "sigma": sigma, "sigma_number": sigma}
 
+    def shown(self, control: str) -> Any:
+        """Return the value of a control's widget."""
+        value = self.values()[control]
+        return value[-1] if isinstance(value, tuple) else value
+
     def changed(self, source: str = "", **changes: Any) -> State:
         """Return the state after a change. source: the control that made it, which shows it already."""
         new = replace(self, **changes)
         old_values = self.values()
         controls = dict(self.controls)
         for name, value in new.values().items():
-            known = controls.get(name)
-            if known is None:
-                controls[name] = Control(name, 0, value)
-            elif name != source and value != old_values[name]:
-                controls[name] = Control(name, known.number + 1, value)
+            if name not in controls or (name != source and value != old_values[name]):
+                controls[name] = Control(self.drawn + 1, value)
         return replace(new, controls=controls)
 
     def chosen(self, wanted: Selection, preset: str, **changes: Any) -> State:
@@ -109,20 +111,20 @@ class State:
         return self.changed(**changes, released=number) if number > self.released else self
 
 
-def opened(known: State | None, run: str, address: str, fresh: bool, read: Callable[[str], tuple[Selection, str]]) -> State:
+def opened(state: State | None, run: str, address: str, fresh: bool, read: Callable[[str], tuple[Selection, str]]) -> State:
     """Return the state with which the page is drawn.
 
     address: what it says of the region. fresh: the page before this one was another. read: an address -> selection, preset.
     """
-    if known is not None and known.run == run:
+    if state is not None and state.run == run:
         if not fresh:
-            return known
-        if address in ("", known.written):  # a link of the browser's to this page drops the address's words
-            return replace(known, written=address)
+            return state
+        if address in ("", state.written):  # a link of the browser's to this page drops the address's words
+            return replace(state, written=address)
     # The picker changed the run, and the words still speak of the one before.
-    text = "" if known is not None and known.run != run and address == known.written else address
+    text = "" if state is not None and state.run != run and address == state.written else address
     wanted, preset = read(text)
-    return (known or State(run)).chosen(wanted, preset, run=run, written=address)
+    return (state or State(run)).chosen(wanted, preset, run=run, written=address)
 
 
 def current() -> State:
@@ -136,18 +138,38 @@ def change(source: str = "", **changes: Any) -> None:
     st.session_state[SESSION] = current().changed(source, **changes)
 
 
-def slot(place: Any, control: Control) -> Any:
-    """Return where to draw a control. Under a new number it takes the old one's place; Streamlit would show both."""
-    return place if control.key in st.session_state else place.empty()
+def reached() -> int:
+    """Return the number of the last page that the browser has heard of, 0 where it speaks of another session's."""
+    session, _, number = str(st.session_state.get(HEARD, "")).partition(".")
+    return int(number) if session == current().session and number.isdecimal() else 0
 
 
-def taken(control: Control, take: Callable[[Any], dict[str, Any]]) -> None:
-    """Take over what a control says, unless something else has changed its value since it was drawn.
+def tell(name: str) -> None:
+    """Give a control the value that it shows, before it is drawn; one that shows it already is left to who moves it."""
+    state = current()
+    control = state.controls[name]
+    if name not in st.session_state or reached() < control.told:
+        # What was told in an earlier page may reach the browser after this one was asked for: it counts from this page on.
+        controls = {**state.controls, name: replace(control, told=state.drawn)}
+        st.session_state[SESSION] = replace(state, controls=controls)
+        st.session_state[name] = state.shown(name)
+
+
+def listen() -> None:
+    """Draw the hidden field. After all controls: the browser takes over what it is told in the order of drawing."""
+    state = current()
+    if any(reached() < control.told for control in state.controls.values()):
+        st.session_state[HEARD] = f"{state.session}.{state.drawn}"
+    st.text_input("Page that was heard of", key=HEARD, label_visibility="collapsed")
+
+
+def taken(name: str, take: Callable[[Any], dict[str, Any]]) -> None:
+    """Take over what a control says, unless it has not heard yet that something else has changed its value.
 
     take: its value -> changes of the state.
     """
-    if current().controls[control.name].number == control.number:
-        change(control.name, **take(st.session_state[control.key]))
+    if reached() >= current().controls[name].told:
+        change(name, **take(st.session_state[name]))
 
 
 def open_page(run: str, table: pd.DataFrame, start: Selection) -> Selection:
@@ -169,7 +191,7 @@ def open_page(run: str, table: pd.DataFrame, start: Selection) -> Selection:
         else:
             st.query_params.pop(PARAMETER, None)
         state = replace(state, written=text)
-    st.session_state[SESSION] = state
+    st.session_state[SESSION] = replace(state, drawn=state.drawn + 1)
     return chosen
 
 

@@ -9,11 +9,12 @@ import streamlit as st
 
 from core.regions import PUBLISHED, Located
 from dashboard.localize import selection, selection_state
-from dashboard.localize.selection_state import FREE, OWN, Control, slot
+from dashboard.localize.selection_state import FREE, OWN, tell
 from dashboard.text import number
 
 if TYPE_CHECKING:
     import pandas as pd
+    from streamlit.delta_generator import DeltaGenerator
 
 PAPER = {f"{model} {subset} (paper)": pair for (model, subset), pair in PUBLISHED.items()}
 MODES = {"quantile": "Quantile", "absolute": "Absolute"}
@@ -33,102 +34,83 @@ def sigma_steps(table: pd.DataFrame, *given: float) -> list[float]:
 
 def choose(table: pd.DataFrame, own: Located | None) -> None:
     """Show the controls. own: the run's thresholds, None where it was made with another rule."""
-    state = selection_state.current()
-    presets = [*([OWN] if own else []), *PAPER, FREE]
-    preset, mode = state.controls["preset"], state.controls["mode"]
-    slot(st, preset).selectbox(
+    tell("preset")
+    st.selectbox(
         "Start from",
-        presets,
-        presets.index(state.preset),
-        key=preset.key,
+        [*([OWN] if own else []), *PAPER, FREE],
+        key="preset",
         on_change=_take_preset,
-        args=(preset, own, table),
+        args=(own, table),
         help="This run's own thresholds, or a pair of the paper (Table 12, chosen for 7B models).",
     )
-    slot(st, mode).segmented_control(
+    tell("mode")
+    st.segmented_control(
         "Unit",
         list(MODES),
         format_func=MODES.get,
-        default=state.rule.thresholds,
-        key=mode.key,
+        key="mode",
         on_change=_change_unit,
-        args=(mode, table),
+        args=(table,),
         required=True,
         help="Quantile: 0.5 is the median of all tensors, so it fits any model. Absolute: the values themselves.",
     )
-    absolute = state.rule.thresholds == "absolute"
+    absolute = selection_state.current().rule.thresholds == "absolute"
     _mu(-1.0 if absolute else 0.0)
     _sigma(table, absolute)
 
 
 def _mu(low: float) -> None:
     label, words = MU
-    state = selection_state.current()
     left, right = st.columns([2.2, 1], vertical_alignment="bottom")
-    slot(left, state.controls["mu"]).slider(
-        label, low, 1.0, float(state.rule.mu), step=0.001, format="%.3f", help=words, **_heard(state.controls["mu"])
-    )
-    slot(right, state.controls["mu_number"]).number_input(
-        f"{label}, as a number",
-        low,
-        1.0,
-        float(state.rule.mu),
-        step=0.01,
-        format="%.3f",
-        label_visibility="collapsed",
-        **_heard(state.controls["mu_number"]),
-    )
+    left.slider(label, low, 1.0, step=0.001, format="%.3f", help=words, **_told("mu"))
+    _number(right, label, low, 1.0, 0.01, "%.3f", "mu_number")
 
 
 def _sigma(table: pd.DataFrame, absolute: bool) -> None:
     label, words = SIGMA
-    state = selection_state.current()
-    value, slider = float(state.rule.sigma), state.controls["sigma"]
     left, right = st.columns([2.2, 1], vertical_alignment="bottom")
     if absolute:
+        state = selection_state.current()
         # Its steps stay as they are while it is moved: a step that vanished would let go of the keyboard.
-        steps = sigma_steps(table, value, slider.since[-1])
-        slot(left, slider).select_slider(label, steps, value, format_func=number, help=words, **_heard(slider))
-        high, step, form = 1e6, 1e-5, "%.2e"
+        steps = sigma_steps(table, float(state.rule.sigma), state.controls["sigma"].since[-1])
+        left.select_slider(label, steps, format_func=number, help=words, **_told("sigma"))
+        _number(right, label, 0.0, 1e6, 1e-5, "%.2e", "sigma_number")
     else:
-        slot(left, slider).slider(label, 0.0, 1.0, value, step=0.001, format="%.3f", help=words, **_heard(slider))
-        high, step, form = 1.0, 0.01, "%.3f"
-    slot(right, state.controls["sigma_number"]).number_input(
-        f"{label}, as a number",
-        0.0,
-        high,
-        value,
-        step=step,
-        format=form,
-        label_visibility="collapsed",
-        **_heard(state.controls["sigma_number"]),
+        left.slider(label, 0.0, 1.0, step=0.001, format="%.3f", help=words, **_told("sigma"))
+        _number(right, label, 0.0, 1.0, 0.01, "%.3f", "sigma_number")
+
+
+def _number(column: DeltaGenerator, label: str, low: float, high: float, step: float, form: str, name: str) -> None:
+    column.number_input(
+        f"{label}, as a number", low, high, step=step, format=form, label_visibility="collapsed", **_told(name)
     )
 
 
-def _heard(control: Control) -> dict[str, Any]:
-    return {"key": control.key, "on_change": _take_number, "args": (control,)}
+def _told(name: str) -> dict[str, Any]:
+    tell(name)
+    return {"key": name, "on_change": _take_number, "args": (name,)}
 
 
-def _take_number(control: Control) -> None:
+def _take_number(name: str) -> None:
     rule = selection_state.current().rule
 
     def take(value: float) -> dict[str, Any]:
-        of_mu = control.name in ("mu", "mu_number")
+        of_mu = name in ("mu", "mu_number")
         return {"rule": replace(rule, mu=float(value)) if of_mu else replace(rule, sigma=float(value)), "preset": FREE}
 
-    selection_state.taken(control, take)
+    selection_state.taken(name, take)
 
 
-def _take_preset(control: Control, own: Located | None, table: pd.DataFrame) -> None:
+def _take_preset(own: Located | None, table: pd.DataFrame) -> None:
     def take(name: str) -> dict[str, Any]:
         if name == OWN and own is not None:
             return {"rule": selection.spelled_out(own, table), "preset": OWN}
         return {"rule": Located("absolute", *PAPER[name]), "preset": name} if name in PAPER else {"preset": FREE}
 
-    selection_state.taken(control, take)
+    selection_state.taken("preset", take)
 
 
-def _change_unit(control: Control, table: pd.DataFrame) -> None:
+def _change_unit(table: pd.DataFrame) -> None:
     """Keep the region: the picture must not jump when only the ruler changes."""
     rule = selection_state.current().rule
-    selection_state.taken(control, lambda unit: {"rule": selection.converted(rule, unit, table), "preset": FREE})
+    selection_state.taken("mode", lambda unit: {"rule": selection.converted(rule, unit, table), "preset": FREE})

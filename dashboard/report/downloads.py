@@ -32,7 +32,7 @@ def report(run: Run) -> None:
         name = f"{store.nameless(run.id)}-redacted.html" if redact else f"{run.id}.html"
         st.download_button(
             "Download report (HTML)",
-            data=lambda: made(run, redact),
+            data=lambda: written(run, redact),
             file_name=name,
             mime="text/html",
             on_click="ignore",
@@ -47,7 +47,7 @@ def report(run: Run) -> None:
         )
 
 
-def made(run: Run, redact: bool) -> bytes:
+def written(run: Run, redact: bool) -> bytes:
     """Return the report."""
     return render(slides.gathered(str(run.path), slides.stamps(run), redact)).encode()
 
@@ -139,10 +139,10 @@ def check(run: Run) -> None:
             st.session_state["verified"] = (run.id, slides.stamps(run), list(verify_run.verify(run)))
     *checked, checks = st.session_state.get("verified", ("", (), []))
     if checked == [run.id, slides.stamps(run)]:
-        wrong = sum(one.state == verify_run.MISMATCH for one in checks)
+        wrong = sum(outcome.state == verify_run.MISMATCH for outcome in checks)
         st.markdown(
             f"**{wrong} of {len(checks)} checks do not match.**" if wrong else "**Everything that was checked matches.**"
         )
-        st.markdown("  \n".join(f"{SIGNS[one.state]} {md(one.says)}" for one in checks))
+        st.markdown("  \n".join(f"{SIGNS[outcome.state]} {md(outcome.says)}" for outcome in checks))
     st.markdown("With the model, a random sample of answers is scored again; a report is checked in the same way:")
     st.code(f"python -m core verify {run.id}\npython -m core verify {run.id}.html", language=None, wrap_lines=True)

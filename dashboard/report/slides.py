@@ -76,6 +76,7 @@ def show(run: Run) -> None:
         on_asked_change=lambda: ask(run, st.session_state["slides"].asked),
         on_opened_change=lambda: warm(run),
     )
+    # After the slides are drawn: they show that the model is being asked while this script waits for it.
     if asked and "before" not in asked and asked["note"] == WAITING:
         answer(run, asked)
         st.rerun()
@@ -104,9 +105,9 @@ def answer(run: Run, asked: dict[str, Any]) -> None:
 
 def _interruptible(replies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Pass replies on; between two of them this script can be interrupted, so that whoever leaves waits for nothing."""
-    place = st.empty()
+    spot = st.empty()
     for reply in replies:
-        place.empty()
+        spot.empty()
         yield reply
 
 
@@ -124,12 +125,12 @@ def warm(run: Run) -> None:
 def stamps(run: Run) -> tuple[float, ...]:
     """Return when the files were changed that the slides are made of; some of a run's lie beside it."""
     folder = store.runs_folder()
-    made = controls.find(run, folder)
+    control_sweep = controls.find(run, folder)
     beside = [
         own_verdicts.place(run),
         probes.home(run, folder),
         *probes.home(run, folder).glob("*.json"),
-        *([made.path / "status.json"] if made else []),
+        *([control_sweep.path / "status.json"] if control_sweep else []),
     ]
     return *(current_run.stamp(run, name) for name in FILES), *(
         path.stat().st_mtime if path.exists() else 0.0 for path in beside

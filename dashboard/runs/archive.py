@@ -70,26 +70,27 @@ def upload() -> None:
 
 
 def take(key: str) -> None:
-    """Import what was uploaded; the result is said by `said` on the same page."""
+    """Import what was uploaded; the result is said by `complaint` on the same page."""
     file = st.session_state.get(key)
     if file is None:
         return
+    # Another key makes an empty uploader: this one would hold the file, and offer it again, for ever.
     st.session_state["import.number"] += 1
     try:
         if file.size > LARGEST * 2**20:  # the uploader's own limit is only asked in the browser
             raise UserError(f"{file.name} has more than {LARGEST} MB.", "Import it in a shell: python -m core import FILE.")
-        made = archive.import_(file, store.runs_folder(), file.name)
+        imported = archive.import_(file, store.runs_folder(), file.name)
     except UserError as error:
         st.session_state["import.problem"] = error
         return
     st.session_state.pop("import.problem", None)
-    runs_table.remember([run.id for run in made])
+    runs_table.remember([run.id for run in imported])
     st.session_state["runs.version"] = st.session_state.get("runs.version", 0) + 1
-    what = md(made[0].id) if len(made) == 1 else f"{len(made)} runs"
+    what = md(imported[0].id) if len(imported) == 1 else f"{len(imported)} runs"
     st.toast(f"Imported {what}.", icon=":material/upload:")
 
 
-def said() -> None:
+def complaint() -> None:
     """Say what was wrong with the last archive, until another one is tried."""
     if error := st.session_state.get("import.problem"):
         page_style.complain(error)

@@ -14,6 +14,7 @@ from core.runs.labels import Label
 from core.runs.overview import Overview
 from core.runs.scores import Scores
 from core.runs.store import Run
+from dashboard import pages
 from dashboard.runs import archive, runs_table, trash
 from dashboard.text import md
 from dashboard.widgets import current_run, headline_scores, page_style, setting_differences
@@ -24,72 +25,65 @@ FORM = "label.form"
 AGAIN = {"same": "With the same settings", "changed": "With changes …", "resume": "Resume this one"}
 
 
-def show(chosen: Sequence[Overview], known: Mapping[str, Run], tags: Sequence[str], name_of: Mapping[str, str]) -> None:
+def show(chosen: Sequence[Overview], runs: Mapping[str, Run], tags: Sequence[str], name_of: Mapping[str, str]) -> None:
     """Show the chosen runs."""
     if len(chosen) == 1:
-        one(chosen[0], known[chosen[0].id], tags)
+        single(chosen[0], runs[chosen[0].id], tags)
     else:
-        several(chosen, known, name_of)
+        several(chosen, runs, name_of)
 
 
-def one(found: Overview, run: Run, tags: Sequence[str]) -> None:
+def single(entry: Overview, run: Run, tags: Sequence[str]) -> None:
     """Show a single run: where to look at it, what to do with it, what somebody wrote about it."""
-    st.subheader(md(found.name))
-    if found.problem:
-        st.error(f"**{md(found.problem)}**", icon=":material/error:")
+    st.subheader(md(entry.name))
+    if entry.problem:
+        st.error(f"**{md(entry.problem)}**", icon=":material/error:")
     else:
         st.markdown(current_run.describe(run))
-        if found.state == "failed":
+        if entry.state == "failed":
             st.caption(f":material/error: {md(run.status().get('error') or 'It failed.')}")
-    if found.label.tags:
-        st.markdown(" ".join(f":gray-badge[{md(tag)}]" for tag in found.label.tags))
-    if found.label.note:
-        st.markdown("  \n".join(md(text) for text in found.label.note.splitlines()))
+    if entry.label.tags:
+        st.markdown(" ".join(f":gray-badge[{md(tag)}]" for tag in entry.label.tags))
+    if entry.label.note:
+        st.markdown("  \n".join(md(text) for text in entry.label.note.splitlines()))
     with st.container(horizontal=True, vertical_alignment="center"):
-        if not found.problem:
-            for script, label, icon in (
-                ("localize/page.py", "Localize", "grid_on"),
-                ("compare/page.py", "Compare", "compare"),
-                ("evidence/scores_page.py", "Scores", "scoreboard"),
-                ("runs/new_run_page.py", "Watch", "play_circle"),
-            ):
-                st.page_link(
-                    script,
-                    label=label,
-                    icon=f":material/{icon}:",
-                    query_params={"run": run.id, **({"view": "This run"} if label == "Watch" else {})},
-                )
-            again(found, run)
+        if not entry.problem:
+            for page in (pages.LOCALIZE, pages.COMPARE, pages.SCORES):
+                st.page_link(page.script, label=page.title, icon=page.icon, query_params={"run": run.id})
+            st.page_link(
+                pages.RUN.script, label="Watch", icon=pages.RUN.icon, query_params={"run": run.id, "view": "This run"}
+            )
+            again(entry, run)
             archive.download([run])
-        if not found.bundled:
-            bin_([found], [run])
-    st.caption(origin(found, run))
-    if found.bundled:
+        if not entry.bundled:
+            bin_([entry], [run])
+    st.caption(origin(entry, run))
+    if entry.bundled:
         st.caption("It ships with Forgetscope and stays as it is. Start it again to have one of your own.")
-    elif found.state != "unreadable" or found.label != Label():
-        words(found, run, tags)
+    elif entry.state != "unreadable" or entry.label != Label():
+        words(entry, run, tags)
 
 
-def origin(found: Overview, run: Run) -> str:
+def origin(entry: Overview, run: Run) -> str:
     """Say where a run lies and where it came from."""
-    parts = [md(run.id), f"{found.size / 1e6:.1f} MB on disk"]
-    if found.imported:
+    parts = [md(run.id), f"{entry.size / 1e6:.1f} MB on disk"]
+    if entry.imported:
         parts.append(
-            f"imported from {md(found.imported.get('archive', '?'))} on {current_run.day(found.imported.get('when'))}, "
-            f"called {md(found.imported.get('run', '?'))} there"
+            f"imported from {md(entry.imported.get('archive', '?'))} on {current_run.day(entry.imported.get('when'))}, "
+            f"called {md(entry.imported.get('run', '?'))} there"
         )
-        changed = found.imported.get("changed")
+        changed = entry.imported.get("changed")
         parts += [md(text) for text in changed] if isinstance(changed, list) else []
     return " · ".join(parts)
 
 
-def again(found: Overview, run: Run) -> None:
+def again(entry: Overview, run: Run) -> None:
     """Offer to start a run again."""
-    audit = not found.problem and bool(run.config().audit.after)  # there is nothing to change in one: no method, no region
+    audit = not entry.problem and bool(run.config().audit.after)  # there is nothing to change in one: no method, no region
     options = [
         "same",
         *([] if audit else ["changed"]),
-        *(["resume"] if found.state in ("cancelled", "failed") and not run.bundled else []),
+        *(["resume"] if entry.state in ("cancelled", "failed") and not run.bundled else []),
     ]
     asked = st.menu_button(
         "Start again",
@@ -102,7 +96,7 @@ def again(found: Overview, run: Run) -> None:
     if asked == "changed":
         st.session_state["again"] = run.id
         current_run.open_run(run.id)
-        st.switch_page("runs/new_run_page.py", query_params={"run": run.id, "again": run.id})
+        st.switch_page(pages.RUN.script, query_params={"run": run.id, "again": run.id})
     if asked in ("same", "resume"):
         with page_style.complaints():
             if asked == "same":
@@ -110,13 +104,13 @@ def again(found: Overview, run: Run) -> None:
             else:
                 lifecycle.resume(run)
             current_run.open_run(run.id)
-            st.toast(f"{md(found.name)} is started again.", icon=":material/replay:")
+            st.toast(f"{md(entry.name)} is started again.", icon=":material/replay:")
             st.rerun()
 
 
-def words(found: Overview, run: Run, tags: Sequence[str]) -> None:
+def words(entry: Overview, run: Run, tags: Sequence[str]) -> None:
     """Let a person name, pin, tag and note a run."""
-    label, key = opened(run.id, found.label)
+    label, key = opened(run.id, entry.label)
     with st.expander("Name, pin, tags and note", icon=":material/edit:", key="label.open", on_change="rerun"):
         with st.form(key, border=False):
             left, right = st.columns([3, 2], gap="medium")
@@ -141,10 +135,11 @@ def words(found: Overview, run: Run, tags: Sequence[str]) -> None:
 
 def opened(name: str, label: Label) -> tuple[Label, str]:
     """Return the label that the form was opened with, and the form's key: what is typed there outlives other browsers."""
-    known = st.session_state.get(FORM)
-    if known is None or known[0] != name:
-        known = st.session_state[FORM] = (name, label, time.time_ns())
-    return known[1], f"label.{name}.{known[2]}"
+    # The label may change under the form (another browser saves): what is typed is compared with what was opened.
+    form = st.session_state.get(FORM)
+    if form is None or form[0] != name:
+        form = st.session_state[FORM] = (name, label, time.time_ns())
+    return form[1], f"label.{name}.{form[2]}"
 
 
 def save(run: Run, changes: dict[str, Any]) -> None:
@@ -157,10 +152,10 @@ def save(run: Run, changes: dict[str, Any]) -> None:
         st.rerun()
 
 
-def bin_(found: Sequence[Overview], all_: Sequence[Run]) -> None:
+def bin_(entries: Sequence[Overview], all_: Sequence[Run]) -> None:
     """Offer to delete runs, and ask first."""
-    living = [run for run in found if run.state in ALIVE]
-    what = f"“{md(found[0].name)}”" if len(found) == 1 else f"{len(found)} runs"
+    living = [run for run in entries if run.state in ALIVE]
+    what = f"“{md(entries[0].name)}”" if len(entries) == 1 else f"{len(entries)} runs"
     if living:
         st.button(
             "Delete",
@@ -174,7 +169,7 @@ def bin_(found: Sequence[Overview], all_: Sequence[Run]) -> None:
             f"Delete {what}? Until you leave this page it can be undone. What other runs can re-use stays in the cache."
         )
         st.button(
-            f"Delete {'it' if len(found) == 1 else f'{len(found)} runs'}",
+            f"Delete {'it' if len(entries) == 1 else f'{len(entries)} runs'}",
             type="primary",
             key="delete.sure",
             on_click=_delete,
@@ -187,20 +182,20 @@ def _delete(all_: Sequence[Run]) -> None:
     runs_table.remember([name for name in runs_table.chosen_ids() if name not in {run.id for run in all_}])
 
 
-def several(chosen: Sequence[Overview], known: Mapping[str, Run], name_of: Mapping[str, str]) -> None:
+def several(chosen: Sequence[Overview], runs: Mapping[str, Run], name_of: Mapping[str, str]) -> None:
     """Show several runs side by side."""
     st.subheader(f"{len(chosen)} runs, side by side")
     mine = [run for run in chosen if not run.bundled]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.page_link(
-            "evidence/scores_page.py",
+            pages.SCORES.script,
             label="On the page Scores",
-            icon=":material/scoreboard:",
+            icon=pages.SCORES.icon,
             query_params={"run": chosen[0].id, "beside": ",".join(run.id for run in chosen[1:])},
         )
-        archive.download([known[run.id] for run in chosen])
+        archive.download([runs[run.id] for run in chosen])
         if mine:
-            bin_(mine, [known[run.id] for run in mine])
+            bin_(mine, [runs[run.id] for run in mine])
     good = [run for run in chosen if not run.problem]
     for run in chosen:
         if run.problem:
@@ -209,7 +204,7 @@ def several(chosen: Sequence[Overview], known: Mapping[str, Run], name_of: Mappi
         return
     heads = {run.id: md(name_of[run.id]) for run in good}
     st.markdown("##### Scores")
-    rows = score_rows({run.id: Scores.read(known[run.id]) for run in good})
+    rows = score_rows({run.id: Scores.read(runs[run.id]) for run in good})
     if rows:
         st.table(
             [{"Measure": measure, **{heads[i]: text for i, text in cells.items()}} for measure, cells in rows.items()],
@@ -220,7 +215,7 @@ def several(chosen: Sequence[Overview], known: Mapping[str, Run], name_of: Mappi
     else:
         st.caption("None of them has scores yet.")
     st.markdown("##### Settings that differ")
-    setting_differences.show({run.id: known[run.id] for run in good}, name_of)
+    setting_differences.show({run.id: runs[run.id] for run in good}, name_of)
 
 
 def score_rows(measured: Mapping[str, Scores]) -> dict[str, dict[str, str]]:

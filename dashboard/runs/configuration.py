@@ -23,19 +23,19 @@ def flat(config: RunConfig) -> dict[str, Any]:
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for key, value in values.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
+        settings |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return settings
 
 
 def differences(first: RunConfig, second: RunConfig) -> list[tuple[str, str, str]]:
     """Return (setting, in the first, in the second) where they differ; a dash where a method has no such setting."""
-    one, two = flat(first), flat(second)
+    first_flat, second_flat = flat(first), flat(second)
     return [
-        (path, shown(one.get(path)), shown(two.get(path)))
-        for path in dict.fromkeys([*one, *two])
-        if one.get(path) != two.get(path)
+        (path, shown(first_flat.get(path)), shown(second_flat.get(path)))
+        for path in dict.fromkeys([*first_flat, *second_flat])
+        if first_flat.get(path) != second_flat.get(path)
     ]
 
 
@@ -113,7 +113,7 @@ def editor(start: RunConfig, key: str) -> tuple[RunConfig | None, UserError | No
         return None, error
 
 
-def wanted_again(known: dict[str, Run]) -> Run | None:
+def wanted_again(runs: dict[str, Run]) -> Run | None:
     """Return the run whose settings a new one starts from: ?again=RUN, or what another page left for this one."""
     asked = st.session_state.pop("again", None)
     if asked:
@@ -121,19 +121,19 @@ def wanted_again(known: dict[str, Run]) -> Run | None:
     name = st.query_params.get("again")
     if not name:
         return None
-    if name not in known:
+    if name not in runs:
         st.warning(
             f"There is no run “{md(name)}” here any more, so its settings cannot be taken.", icon=":material/link_off:"
         )
         return None
     with contextlib.suppress(UserError):
-        if known[name].config().audit.after:
+        if runs[name].config().audit.after:
             st.warning(
                 "That is an audit of models made elsewhere: a run with its settings would compare them again.",
                 icon=":material/info:",
             )
             return None
-    return known[name]
+    return runs[name]
 
 
 def forget_again() -> None:

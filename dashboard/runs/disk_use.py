@@ -11,6 +11,7 @@ from core.jobs import queue_limits
 from core.runs import disk_use
 from core.runs.disk_use import Use
 from core.util import access
+from dashboard import pages
 from dashboard.text import md
 from dashboard.widgets import page_style
 
@@ -58,7 +59,7 @@ def _row(part: str, use: Use, folder: Path) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"admin.disk.{part}"):
         st.markdown(f"{title} · **{size(use.sizes[part])}**  \n:gray[{what}]", width="stretch")
         if part == disk_use.RUNS:
-            st.page_link("runs/runs_page.py", label="Runs", icon=":material/table_rows:")
+            st.page_link(pages.RUNS.script, label="Runs", icon=pages.RUNS.icon)
         elif use.sizes[part] and not access.read_only():
             with st.popover("Clean up", icon=":material/cleaning_services:"):
                 st.markdown(f"{title}: {size(use.sizes[part])} go for good. What a worker uses at the moment stays.")
@@ -72,9 +73,9 @@ def clean(part: str, folder: Path) -> None:
         st.toast(f"{TITLES[part][0]}: {size(freed)} are free again.", icon=":material/cleaning_services:")
 
 
-def size(of: int) -> str:
+def size(count: int) -> str:
     """Write a number of bytes."""
-    return f"{of / 1e9:.2f} GB" if of >= 1e9 else f"{of / 1e6:.1f} MB" if of >= 1e5 else f"{of / 1e3:.0f} kB"
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"
 
 
 def warn(folder: Path) -> None:

@@ -19,7 +19,7 @@ class Follower:
     """What has been read of one events.jsonl."""
 
     run: Run
-    place: int = 0
+    offset: int = 0
     """bytes that were read, up to the end of a line"""
     inode: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -29,22 +29,24 @@ class Follower:
         path = self.run.path / "events.jsonl"
         try:
             with path.open("rb") as file:
-                found = path.stat()
-                if found.st_ino != self.inode or found.st_size < self.place:
-                    self.place, self.inode, self.events = 0, found.st_ino, []
-                file.seek(self.place)
+                stat = path.stat()
+                # Another or a shorter file under the name: what was read is of one that is gone.
+                if stat.st_ino != self.inode or stat.st_size < self.offset:
+                    self.offset, self.inode, self.events = 0, stat.st_ino, []
+                file.seek(self.offset)
                 new = file.read(LARGEST_READ)
         except OSError:
             return []
+        # The worker may be in the middle of a line.
         whole = new.rfind(b"\n") + 1
-        self.place += whole
+        self.offset += whole
         for line in new[:whole].splitlines():
             try:
-                value = json.loads(line)
+                event = json.loads(line)
             except ValueError:  # a damaged line is passed over, as in core.store
                 continue
-            if isinstance(value, dict):
-                self.events.append(value)
+            if isinstance(event, dict):
+                self.events.append(event)
         return self.events
 
 

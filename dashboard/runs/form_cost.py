@@ -36,72 +36,73 @@ HELP = (
 
 def offer(config: RunConfig, corpus: Corpus | None) -> None:
     """Offer the measurement of a configuration, and show it as it goes on or what it found."""
-    made = estimate.place(config, store.runs_folder(), corpus.fingerprint() if corpus else "")
-    alive = made.status().get("state") in current_run.ALIVE
-    st.fragment(_show, run_every=EVERY if alive else None)(made, config, alive)
+    report_folder = estimate.place(config, store.runs_folder(), corpus.fingerprint() if corpus else "")
+    alive = report_folder.status().get("state") in current_run.ALIVE
+    st.fragment(_show, run_every=EVERY if alive else None)(report_folder, config, alive)
 
 
-def _show(made: Run, config: RunConfig, was_alive: bool) -> None:
+def _show(report_folder: Run, config: RunConfig, was_alive: bool) -> None:
     lifecycle.reap()
-    status = made.status()
+    status = report_folder.status()
     state = str(status.get("state"))
     if was_alive and state not in current_run.ALIVE:
         st.rerun()
-    found = estimate.result(made) if state == "done" else None
+    measured = estimate.result(report_folder) if state == "done" else None
     if state in current_run.ALIVE:
-        _going_on(made, status, state)
+        _going_on(report_folder, status, state)
         return
     if state == "failed":
         page_style.complain(UserError(str(status.get("error") or "The measurement failed."), str(status.get("fix") or "")))
     elif state == "cancelled":
         st.caption("The measurement was cancelled.")
     if access.read_only():
-        if found:
-            _result(found, config)
+        if measured:
+            _result(measured, config)
         return
-    label = "Measure again" if found or state in ("failed", "cancelled") else "Measure first"
-    if found:
-        _result(found, config)
-    if st.button(label, icon=":material/timer:", width="stretch", help=HELP, type="tertiary" if found else "secondary"):
+    label = "Measure again" if measured or state in ("failed", "cancelled") else "Measure first"
+    if measured:
+        _result(measured, config)
+    if st.button(label, icon=":material/timer:", width="stretch", help=HELP, type="tertiary" if measured else "secondary"):
         with page_style.complaints():
-            estimate.start(made, config)
+            estimate.start(report_folder, config)
             st.rerun()
 
 
-def _going_on(made: Run, status: Mapping[str, Any], state: str) -> None:
+def _going_on(report_folder: Run, status: Mapping[str, Any], state: str) -> None:
     """Show how far the measurement is; it can be cancelled."""
     stages = status.get("stages") or {}
     done = sum(stage.get("state") == "done" for stage in stages.values())
     if state == "queued":
         position = status.get("position")
-        place = f"It waits until the device is free: number {position} in the queue." if position else "Starting …"
-        st.info(place, icon=":material/schedule:")
+        message = f"It waits until the device is free: number {position} in the queue." if position else "Starting …"
+        st.info(message, icon=":material/schedule:")
     else:
         what = estimate.STEPS.get(str(status.get("stage")), "loading the model")
         st.progress(done / len(estimate.STEPS), text=f"Measuring, {done} of {len(estimate.STEPS)}: {what} …")
-    cancel_button.show(made, "new.cost.cancel", "Cancel measuring", width="stretch")
+    cancel_button.show(report_folder, "new.cost.cancel", "Cancel measuring", width="stretch")
 
 
-def _result(found: Mapping[str, Any], config: RunConfig) -> None:
-    total = found["total"]
+def _result(measured: Mapping[str, Any], config: RunConfig) -> None:
+    total = measured["total"]
     st.markdown(f"Measured: the whole run takes **{span(total['low'], total['high'])}**.")
-    st.markdown(knows(found["knows"], config))
+    st.markdown(knows(measured["knows"], config))
     rows = [
         {
             "stage": STAGES.get(cost["name"], md(cost["name"])),
             "time": "re-used" if cost["reused"] else span(cost["low"], cost["high"]),
         }
-        for cost in found["stages"]
+        for cost in measured["stages"]
     ]
     st.table(rows, border="horizontal", hide_index=True, alt="Predicted time of each stage")
     with st.expander("How this was measured"):
-        for cost in found["stages"]:
+        for cost in measured["stages"]:
             st.caption(f"**{STAGES.get(cost['name'], md(cost['name']))}**: {md(cost['how'])}.")
-        for note in found["notes"]:
+        for note in measured["notes"]:
             st.caption(f":material/info: {md(note)}")
         st.caption(
-            f"On {md(found['device'])} as {md(found['dtype'])}, peak memory {found['peak_memory_mb'] / 1000:.1f} GB, in "
-            f"{duration(found['seconds'])}, on {time.strftime('%d %b %H:%M', time.localtime(found['measured']))}. "
+            f"On {md(measured['device'])} as {md(measured['dtype'])}, peak memory "
+            f"{measured['peak_memory_mb'] / 1000:.1f} GB, in {duration(measured['seconds'])}, "
+            f"on {time.strftime('%d %b %H:%M', time.localtime(measured['measured']))}. "
             "Ranges go from the faster to the slower of the timed steps, and where a stage may end early from its earliest "
             "to its latest end."
         )

@@ -35,7 +35,7 @@ def choose(start: DataConfig, prefix: str) -> tuple[DataConfig | None, Corpus | 
     )
     source, subset = None, ""
     with page_style.complaints():
-        source, subset = _place(str(kind), start, prefix)
+        source, subset = _location(str(kind), start, prefix)
     if source is None:
         return None, None
     if kind == "knowundo":
@@ -55,7 +55,7 @@ def load(source: str, subset: str) -> Corpus:
     return _load(source, subset, _changed(source))
 
 
-def _place(kind: str, start: DataConfig, prefix: str) -> tuple[str | None, str]:
+def _location(kind: str, start: DataConfig, prefix: str) -> tuple[str | None, str]:
     if kind == "demo":
         return kind, _subset(sources.subsets(paths.ASSETS / "data"), start, prefix)
     if kind == "knowundo":
@@ -73,13 +73,13 @@ def _place(kind: str, start: DataConfig, prefix: str) -> tuple[str | None, str]:
         return None, ""
     path = paths.given(given.strip())
     if path.is_dir():
-        found = sources.subsets(path)
-        if not found:
+        subsets = sources.subsets(path)
+        if not subsets:
             page_style.complain(
                 UserError(f"{path} is not in KnowUnDo's layout.", "Expected SUBSET/unlearn.json and retention.json.")
             )
             return None, ""
-        return str(path), _subset(found, start, prefix)
+        return str(path), _subset(subsets, start, prefix)
     return (str(path) if form_upload.usable(path) else None), ""
 
 

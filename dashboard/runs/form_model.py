@@ -39,12 +39,12 @@ HELP = (
 
 def choose(start: ModelConfig, prefix: str) -> tuple[str, str]:
     """Let the model be chosen; return its kind (a key of KINDS) and its name for the configuration, "" for none yet."""
-    known = {"bundled": "bundled", **{paper.hub: key for key, paper in PAPER.items()}}
+    presets = {"bundled": "bundled", **{paper.hub: key for key, paper in PAPER.items()}}
     kind = st.segmented_control(
         "Model",
         list(KINDS),
         format_func=KINDS.get,
-        default=known.get(start.name, "other"),
+        default=presets.get(start.name, "other"),
         required=True,
         key=f"{prefix}.model",
         bind="query-params",
@@ -61,7 +61,7 @@ def choose(start: ModelConfig, prefix: str) -> tuple[str, str]:
         return kind, kind
     given = st.text_input(
         "Hub id, folder, GGUF file or adapter folder",
-        "" if start.name in known else start.name,
+        "" if start.name in presets else start.name,
         key=f"{prefix}.model_name",
         bind="query-params",
         placeholder="org/name or /models/mine",
@@ -91,8 +91,8 @@ def published(kind: str, subset: str, region: Region) -> Region:
     if kind not in PAPER or not isinstance(region, Located):
         return region
     key = (PAPER[kind].thresholds, subset)
-    known = key if key in PUBLISHED else (PAPER[kind].thresholds, "privacy")
-    return type(region)(thresholds="published", published=":".join(known))
+    thresholds = key if key in PUBLISHED else (PAPER[kind].thresholds, "privacy")
+    return type(region)(thresholds="published", published=":".join(thresholds))
 
 
 @st.cache_data(ttl=10, max_entries=8, show_spinner="Looking into the model's files …")  # type: ignore[untyped-decorator]
@@ -113,23 +113,23 @@ def batches() -> str:
 
 def memory(config: ModelConfig) -> None:
     """Say how much memory the model needs, and how much there is."""
-    found = _model_memory(config)
-    if found is None:
+    need = _model_memory(config)
+    if need is None:
         st.caption("Its size is not known before it is fetched; the run refuses it if it does not fit.")
         return
-    where = {"cpu": "on this machine", "cuda": "on the GPU", "mps": "on this machine"}.get(found.device, "")
-    count = found.parameters
+    where = {"cpu": "on this machine", "cuda": "on the GPU", "mps": "on this machine"}.get(need.device, "")
+    count = need.parameters
     size = f"{count / 1e9:.2g} billion" if count >= 1e9 else f"{count / 1e6:.3g} million" if count >= 1e6 else f"{count:,}"
-    needs = f"{size} parameters need about **{found.needed / 1e9:.1f} GB** as {found.dtype} to load"
-    if found.available is None:
+    needs = f"{size} parameters need about **{need.needed / 1e9:.1f} GB** as {need.dtype} to load"
+    if need.available is None:
         st.caption(f":material/memory: {needs}; how much is free {where} is not told.")
-    elif found.fits:
-        st.caption(f":material/memory: {needs}; {found.available / 1e9:.1f} GB are free {where}. {batches()}")
+    elif need.fits:
+        st.caption(f":material/memory: {needs}; {need.available / 1e9:.1f} GB are free {where}. {batches()}")
     else:
         st.warning(
-            f"**This model does not fit.** {needs}, and only {found.available / 1e9:.1f} GB are free {where}. "
+            f"**This model does not fit.** {needs}, and only {need.available / 1e9:.1f} GB are free {where}. "
             "Choose a smaller model or dtype bfloat16, or close other programs.",
             icon=":material/warning:",
         )
-    if guessed_device(config.device) == "cpu" and found.parameters > 1e9:
+    if guessed_device(config.device) == "cpu" and need.parameters > 1e9:
         st.caption(":material/hourglass_top: Without a GPU a model of this size takes hours or days: measure first.")

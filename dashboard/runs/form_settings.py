@@ -34,14 +34,14 @@ _LEFT = "settings.not_taken"
 """place in the session of what an address asked for in vain: key of a setting -> (its name, the value)"""
 
 
-def field(item: dict[str, Any], key: str) -> Any:
+def field(setting: dict[str, Any], key: str) -> Any:
     """Show the widget of one setting and return its value; a coloured dot marks what differs from the start value."""
     # Only of an address that was opened: later the control has the word, and Streamlit has tidied the address.
     asked = None if key in st.session_state else st.query_params.get(key)
-    value, left = _widget(item, key), st.session_state.setdefault(_LEFT, {})
+    value, left = _widget(setting, key), st.session_state.setdefault(_LEFT, {})
     if asked is not None and not _same(asked, value):
-        left[key] = (_name(item), asked)
-    elif key in left and value != _shown(item["value"]):
+        left[key] = (_name(setting), asked)
+    elif key in left and value != _shown(setting["value"]):
         del left[key]  # somebody has set it since
     return value
 
@@ -49,7 +49,7 @@ def field(item: dict[str, Any], key: str) -> Any:
 def not_taken(prefix: str) -> str:
     """Return what the address asked for and no setting of a form that is shown could be, in words."""
     left: dict[str, tuple[str, str]] = st.session_state.get(_LEFT, {})
-    shown = [one for key, one in left.items() if key.startswith(f"{prefix}.") and key in st.session_state]
+    shown = [entry for key, entry in left.items() if key.startswith(f"{prefix}.") and key in st.session_state]
     return ", ".join(f"{name} = {value[:80]}" for name, value in shown)
 
 
@@ -62,40 +62,40 @@ def _same(asked: str, value: Any) -> bool:
     return False
 
 
-def _widget(item: dict[str, Any], key: str) -> Any:
-    value = item["value"]
+def _widget(setting: dict[str, Any], key: str) -> Any:
+    value = setting["value"]
     changed = st.session_state.get(key, _shown(value)) != _shown(value)
-    label = f"{':orange[●] ' if changed else ''}{md(_name(item))}"
-    if item.get("unit"):
-        label += f" :gray[{md(item['unit'])}]"
-    options: dict[str, Any] = {"key": key, "help": help_of(item), "bind": "query-params"}
+    label = f"{':orange[●] ' if changed else ''}{md(_name(setting))}"
+    if setting.get("unit"):
+        label += f" :gray[{md(setting['unit'])}]"
+    options: dict[str, Any] = {"key": key, "help": help_of(setting), "bind": "query-params"}
     if isinstance(value, bool):
         return st.toggle(label, value, **options)
-    if item.get("choices"):
-        choices = list(item["choices"])
+    if setting.get("choices"):
+        choices = list(setting["choices"])
         return st.selectbox(label, choices, index=choices.index(value), **options)
     if isinstance(value, int):
-        return st.number_input(label, _bound(item, "low", int), _bound(item, "high", int), value, step=1, **options)
+        return st.number_input(label, _bound(setting, "low", int), _bound(setting, "high", int), value, step=1, **options)
     if isinstance(value, float):
         step = 10.0 ** math.floor(math.log10(abs(value))) if value else 0.01
-        low, high = _bound(item, "low", float), _bound(item, "high", float)
+        low, high = _bound(setting, "low", float), _bound(setting, "high", float)
         return st.number_input(label, low, high, value, step=step, format="%g", **options)
     return st.text_input(label, _shown(value), **options)
 
 
-def _name(item: dict[str, Any]) -> str:
-    return str(SYMBOLS.get(item["name"], item["name"].replace("_", " ")))
+def _name(setting: dict[str, Any]) -> str:
+    return str(SYMBOLS.get(setting["name"], setting["name"].replace("_", " ")))
 
 
-def help_of(item: dict[str, Any]) -> str:
+def help_of(setting: dict[str, Any]) -> str:
     """Return a setting's help: what it is, its range, its source and the preset's value."""
-    parts = [md(item["help"].rstrip(".")) + "."]
-    low, high = item.get("low"), item.get("high")
+    parts = [md(setting["help"].rstrip(".")) + "."]
+    low, high = setting.get("low"), setting.get("high")
     if low is not None and high is not None:
         parts.append(f"Range {number(low)} to {number(high)}.")
-    if item.get("source"):
-        parts.append(f"Source: {md(item['source'])}.")
-    parts.append(f"Start value: {md(_shown(item['value']) or 'empty')}.")
+    if setting.get("source"):
+        parts.append(f"Source: {md(setting['source'])}.")
+    parts.append(f"Start value: {md(_shown(setting['value']) or 'empty')}.")
     return " ".join(parts)
 
 
@@ -111,13 +111,13 @@ def stage_settings(config: RunConfig, prefix: str) -> Changes:
 def model_settings(config: RunConfig, prefix: str) -> Changes:
     """Show how the model is loaded and asked; which model it is, is chosen elsewhere."""
     hidden = {"name", "trust_remote_code"}  # code from the hub runs only for those who sit at the command line
-    return _block("model", [item for item in describe(config.model) if item["name"] not in hidden], prefix)
+    return _block("model", [setting for setting in describe(config.model) if setting["name"] not in hidden], prefix)
 
 
 def data_settings(config: RunConfig, prefix: str) -> Changes:
     """Show how the data is split and cut; which data it is, is chosen elsewhere."""
     hidden = {"source", "subset", "subjects"}
-    return _block("data", [item for item in describe(config.data) if item["name"] not in hidden], prefix)
+    return _block("data", [setting for setting in describe(config.data) if setting["name"] not in hidden], prefix)
 
 
 def member(
@@ -146,13 +146,13 @@ def member(
     method_list.facts(family[name])
     config = RunConfig().with_setting("region", start) if kind is Region else _with_method(start)
     stage = "region" if kind is Region else "unlearn"
-    items = describe(start)
+    settings = describe(start)
     thresholds = f"{prefix}.{name}.{stage}.thresholds"
     # Of an address that was just opened the widget, drawn below, does not know yet.
     asked = st.session_state.get(thresholds, st.query_params.get(thresholds))
     if isinstance(start, Located) and (asked or start.thresholds) != "published":
-        items = [item for item in items if item["name"] != "published"]  # it says whose, where there are none
-    for path, value in _block(stage, items, f"{prefix}.{name}").items():
+        settings = [setting for setting in settings if setting["name"] != "published"]  # it says whose, where there are none
+    for path, value in _block(stage, settings, f"{prefix}.{name}").items():
         config = config.with_setting(path, value)
     return config.region if kind is Region else config.unlearn.method
 
@@ -161,15 +161,15 @@ def _with_method(method: Any) -> RunConfig:
     return RunConfig().with_setting("unlearn.method", method)
 
 
-def _block(stage: str, items: list[dict[str, Any]], prefix: str) -> Changes:
+def _block(stage: str, settings: list[dict[str, Any]], prefix: str) -> Changes:
     changes: Changes = {}
-    if not items:
+    if not settings:
         return changes
     with st.grid("auto", min_column_width=200, gap="small"):
-        for item in items:
-            value = field(item, f"{prefix}.{stage}.{item['name']}")
-            if value is not None and value != _shown(item["value"]):
-                changes[f"{stage}.{item['name']}"] = value
+        for setting in settings:
+            value = field(setting, f"{prefix}.{stage}.{setting['name']}")
+            if value is not None and value != _shown(setting["value"]):
+                changes[f"{stage}.{setting['name']}"] = value
     return changes
 
 
@@ -177,6 +177,6 @@ def _shown(value: Any) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
-def _bound(item: dict[str, Any], name: str, kind: type) -> Any:
-    found = item.get(name)
-    return None if found is None else kind(found)
+def _bound(setting: dict[str, Any], name: str, kind: type) -> Any:
+    bound = setting.get(name)
+    return None if bound is None else kind(bound)

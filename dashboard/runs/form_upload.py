@@ -71,18 +71,20 @@ def save(name: str, content: bytes) -> Path:
         raise UserError(
             f"{name} has {len(content) / 2**20:.0f} MB; at most 20 MB can be uploaded.", "Give its path instead."
         )
+    # Only harmless letters of the given name: it becomes a path.
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name.rpartition(".")[0])[:60] or "data"
-    place = store.runs_folder() / disk_use.UPLOADED / hashlib.sha256(content).hexdigest()[:16] / f"{stem}.{ending}"
+    target = store.runs_folder() / disk_use.UPLOADED / hashlib.sha256(content).hexdigest()[:16] / f"{stem}.{ending}"
     try:
-        if place.is_file() and place.stat().st_size == len(content):
-            os.utime(place.parent)  # new again: see core/runs/disk_use.py
-            return place
+        # The size too: a write that a full disk cut short left a file of this name.
+        if target.is_file() and target.stat().st_size == len(content):
+            os.utime(target.parent)  # new again: see core/runs/disk_use.py
+            return target
         queue_limits.space(store.runs_folder())
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
     except OSError as error:
-        raise failure_sentences.disk_error(place, error) from error
-    return place
+        raise failure_sentences.disk_error(target, error) from error
+    return target
 
 
 def complain(name: str, checked: Checked) -> None:

@@ -96,8 +96,8 @@ def new_run(again: store.Run | None) -> None:
         as_text = st.toggle("Edit as JSON", key="as_json", persist_state="session", help=JSON_HELP)
         corpus: Corpus | None = None
         if as_text:
-            form_config, of = st.session_state.get("form_config", (None, ""))
-            seed = form_config if form_config and of == start.form else start.config
+            form_config, form_id = st.session_state.get("form_config", (None, ""))
+            seed = form_config if form_config and form_id == start.form else start.config
             config, problem = configuration.editor(seed, f"json.{_short(configuration.text_of(seed))}")
             corpus, problem = _corpus_of(config, problem)
         else:

@@ -13,6 +13,7 @@ from core.runs import audit, liveness, store
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util.errors import UserError
+from dashboard import pages
 from dashboard.charts import curves
 from dashboard.runs import configuration, event_log, watched_questions, widening
 from dashboard.text import duration, md
@@ -45,6 +46,7 @@ def look_at(run: Run, drawn: str) -> None:
     lifecycle.reap()
     status = run.status()
     state = str(status.get("state"))
+    # A fragment cannot stop its own polling, nor draw what stands outside of it: the whole page can.
     if drawn in current_run.ALIVE and state != drawn:
         st.rerun()
     head(run, status, state)
@@ -67,10 +69,10 @@ def head(run: Run, status: Status, state: str) -> None:
     with words:
         if state == "queued":
             position = status.get("position")
-            place = f"Number {position} in the queue: one run at a time uses the device." if position else "Starting …"
+            message = f"Number {position} in the queue: one run at a time uses the device." if position else "Starting …"
             if status.get("ray") and status.get("pid") is None:
-                place = "Waiting until a node of the Ray cluster is free for it."
-            st.info(place, icon=":material/schedule:")
+                message = "Waiting until a node of the Ray cluster is free for it."
+            st.info(message, icon=":material/schedule:")
         elif state == "running":
             passed = f" for {duration(float(status['seconds']))}" if "seconds" in status else ""
             node = f" on {md(status.get('host'))}, a node of the Ray cluster" if status.get("ray") else ""
@@ -163,8 +165,8 @@ def _peaks(run: Run, stages: Status) -> list[float]:
     """Return the peak memory of all stages that tell it, in MB: of a living run its status, of an ended one its manifest."""
     manifest = run.json("manifest.json")
     ended = manifest.get("stages", {}) if isinstance(manifest, dict) else {}
-    told = [stage.get("peak_memory_mb") for stage in [*stages.values(), *ended.values()] if isinstance(stage, dict)]
-    return [float(value) for value in told if isinstance(value, int | float)]
+    peaks = [stage.get("peak_memory_mb") for stage in [*stages.values(), *ended.values()] if isinstance(stage, dict)]
+    return [float(value) for value in peaks if isinstance(value, int | float)]
 
 
 def running(title: str, stage: Status) -> None:
@@ -186,11 +188,11 @@ def running(title: str, stage: Status) -> None:
 
 def findings(run: Run, events: Sequence[Status]) -> None:
     """Show what the run found out about its data and model before it changed anything."""
-    known = run.json("preflight.json")
+    checks = run.json("preflight.json")
     texts = list(dict.fromkeys(str(e.get("text", "")) for e in events if e.get("kind") == "finding"))
-    if isinstance(known, dict) and (said := preflight.in_words(known)):
+    if isinstance(checks, dict) and (sentence := preflight.in_words(checks)):
         st.markdown(
-            md(said),
+            md(sentence),
             help="Facts are names, numbers and e-mail addresses of the unlearn scope, found in the model's own answers.",
         )
     for text in texts:
@@ -252,13 +254,13 @@ def table(run: Run) -> None:
     st.table(unbroken, hide_index=True, alt="Scores before and after unlearning, and of the never-taught model")
     with st.container(horizontal=True, vertical_alignment="center"):
         headline_scores.where_from(headline_scores.facts(run))
-        st.page_link("localize/page.py", label="Where it was kept", icon=":material/grid_on:", query_params={"run": run.id})
-        st.page_link("compare/page.py", label="Ask it", icon=":material/compare:", query_params={"run": run.id})
         st.page_link(
-            "evidence/scores_page.py", label="All scores", icon=":material/scoreboard:", query_params={"run": run.id}
+            pages.LOCALIZE.script, label="Where it was kept", icon=pages.LOCALIZE.icon, query_params={"run": run.id}
         )
+        st.page_link(pages.COMPARE.script, label="Ask it", icon=pages.COMPARE.icon, query_params={"run": run.id})
+        st.page_link(pages.SCORES.script, label="All scores", icon=pages.SCORES.icon, query_params={"run": run.id})
         st.page_link(
-            "evidence/scores_page.py",
+            pages.SCORES.script,
             label="Its controls",
             icon=":material/science:",
             query_params={"run": run.id, "part": "Controls"},

@@ -16,6 +16,7 @@ from core.jobs import queue as tickets
 from core.runs.overview import Overview
 from core.runs.store import Run
 from core.util import access
+from dashboard import pages
 from dashboard.runs import progress
 from dashboard.text import duration, md
 from dashboard.widgets import cancel_button, page_style
@@ -25,9 +26,9 @@ EVERY = 1.5
 """Seconds between two looks."""
 
 
-def show(found: Sequence[Overview], folder: Path) -> None:
+def show(overviews: Sequence[Overview], folder: Path) -> None:
     """Show the living runs among some, if there are any."""
-    living = {run.id: run.name for run in found if run.state in ALIVE}
+    living = {run.id: run.name for run in overviews if run.state in ALIVE}
     if living:
         st.fragment(_look, run_every=EVERY)(living, folder)
 
@@ -56,30 +57,31 @@ def owner(status: dict[str, Any]) -> str:
 
 def line(runs: dict[str, Run], states: dict[str, dict[str, Any]]) -> list[str]:
     """Return ids in the order of the devices' queues; a run that has no ticket yet is last."""
-    places = [ticket.run for queue in tickets.queues().values() for ticket in queue]
-    last = len(places)
+    # Read once: tickets come and go while the rows are sorted.
+    order = [ticket.run for queue in tickets.queues().values() for ticket in queue]
+    last = len(order)
     return sorted(
         runs,
         key=lambda name: (
             states[name].get("state") != "running",
-            places.index(runs[name].path) if runs[name].path in places else last,
+            order.index(runs[name].path) if runs[name].path in order else last,
             name,
         ),
     )
 
 
-def _row(run: Run, name: str, status: dict[str, Any], place: int | None, waiting: int) -> None:
+def _row(run: Run, name: str, status: dict[str, Any], position: int | None, waiting: int) -> None:
     whose = owner(status)
     by = "" if whose == access.owner() else f" · started by {md(whose)}"
     with st.container(horizontal=True, vertical_alignment="center", key=f"queue.{run.id}"):
         st.markdown(f"**{md(name)}**  \n:gray[{words(status)}{by}]", width="stretch")
-        if place is not None and waiting > 1:
+        if position is not None and waiting > 1:
             st.button(
                 "Earlier",
                 key=f"up.{run.id}",
                 icon=":material/arrow_upward:",
                 type="tertiary",
-                disabled=place == 0,
+                disabled=position == 0,
                 on_click=move,
                 args=(run, -1),
                 help="Let it run before the previous one of the same person",
@@ -89,14 +91,14 @@ def _row(run: Run, name: str, status: dict[str, Any], place: int | None, waiting
                 key=f"down.{run.id}",
                 icon=":material/arrow_downward:",
                 type="tertiary",
-                disabled=place == waiting - 1,
+                disabled=position == waiting - 1,
                 on_click=move,
                 args=(run, 1),
                 help="Let the next one of the same person run first",
             )
         cancel_button.show(run, f"cancel.{run.id}", help="What was computed is kept.")
         st.page_link(
-            "runs/new_run_page.py",
+            pages.RUN.script,
             label="Watch",
             icon=":material/visibility:",
             query_params={"run": run.id, "view": "This run"},
@@ -111,12 +113,12 @@ def words(status: dict[str, Any]) -> str:
         return f"number {position} in the queue" if position else waits
     stage = str(status.get("stage") or "")
     values = (status.get("stages") or {}).get(stage) or {}
-    said = [progress.STAGES.get(stage, stage) or "starting …"]
+    parts = [progress.STAGES.get(stage, stage) or "starting …"]
     if values.get("done") and values.get("total"):
-        said.append(f"{values['done']:g} of {values['total']:g} {values.get('unit', '')}")
+        parts.append(f"{values['done']:g} of {values['total']:g} {values.get('unit', '')}")
         if values.get("left"):
-            said.append(f"at most {duration(float(values['left']))} left for these {values.get('unit', '')}")
-    return md(" · ".join(said))
+            parts.append(f"at most {duration(float(values['left']))} left for these {values.get('unit', '')}")
+    return md(" · ".join(parts))
 
 
 def move(run: Run, step: int) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 from core.runs import store
 from core.runs.overview import Overview, overview
 from core.runs.store import Run
+from dashboard import pages
 from dashboard.runs import archive, chosen_runs, queue, runs_table, trash
 from dashboard.text import md
 from dashboard.widgets import current_run, page_style
@@ -16,22 +17,22 @@ from dashboard.widgets import current_run, page_style
 
 def page() -> None:
     """Show the page."""
-    known = current_run.known_runs()
-    if not known:
+    runs = current_run.known_runs()
+    if not runs:
         empty()
         return
-    stay(known)
-    found = [overview(run) for run in known.values()]
-    head(found)
-    archive.said()
+    stay(runs)
+    overviews = [overview(run) for run in runs.values()]
+    head(overviews)
+    archive.complaint()
     trash.show()
-    queue.show(found, store.runs_folder())
-    name_of = current_run.distinct_names(found)
-    visible, shown = chooser(found)
+    queue.show(overviews, store.runs_folder())
+    name_of = current_run.distinct_names(overviews)
+    visible, shown = chooser(overviews)
     if not visible:
         st.info("No run is like that. Take a word or a filter away.", icon=":material/search_off:")
     else:
-        wanted = [name for name in runs_table.chosen_ids() if name in known]
+        wanted = [name for name in runs_table.chosen_ids() if name in runs]
         runs_table.show(visible, shown, wanted, page_style.palette(), st.session_state.get("runs.version", 0))
         colour = (
             "The stronger the colour, the better."
@@ -40,10 +41,10 @@ def page() -> None:
         )
         st.caption(f"{colour} Unlearn Success (U) is best where a never-taught model is; Retention Success (R) at 100 %.")
     broken(visible)
-    chosen = by_name(found, name_of)
+    chosen = by_name(overviews, name_of)
     if chosen:
-        tags = sorted({tag for run in found for tag in run.label.tags})
-        chosen_runs.show(chosen, known, tags, name_of)
+        tags = sorted({tag for run in overviews for tag in run.label.tags})
+        chosen_runs.show(chosen, runs, tags, name_of)
     elif visible:
         st.caption("Mark rows in the table, or choose runs by name, to open, name, compare, export or delete them.")
 
@@ -53,35 +54,34 @@ def empty() -> None:
     current_run.nothing_here()
     st.markdown("Or take one in that somebody exported:")
     archive.upload()
-    archive.said()
+    archive.complaint()
     trash.show()
 
 
-def stay(known: Mapping[str, Run]) -> None:
+def stay(runs: Mapping[str, Run]) -> None:
     """Keep the current run in the address, so that the other pages open on it."""
     wanted = st.query_params.get("run") or st.session_state.get("run_id")
-    if name := wanted if wanted in known else current_run.default_run(known):
+    if name := wanted if wanted in runs else current_run.default_run(runs):
         current_run.open_run(name)
 
 
-def head(found: Sequence[Overview]) -> None:
+def head(overviews: Sequence[Overview]) -> None:
     """Show what there is in one line, and how to get more."""
     title, actions = st.columns([3, 2], vertical_alignment="bottom")
     with title:
         st.title("Runs")
-        mine = [run for run in found if not run.bundled]
+        mine = [run for run in overviews if not run.bundled]
         if mine:
-            st.caption(
-                f"{len(mine)} of your own, {sum(run.size for run in mine) / 1e9:.2f} GB · {len(found) - len(mine)} bundled"
-            )
+            size = sum(run.size for run in mine) / 1e9
+            st.caption(f"{len(mine)} of your own, {size:.2f} GB · {len(overviews) - len(mine)} bundled")
         else:
             st.caption("These ship with Forgetscope. Runs that you start or import will stand here too.")
     with actions, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-        st.page_link("runs/new_run_page.py", label="New run", icon=":material/add:")
+        st.page_link(pages.RUN.script, label="New run", icon=":material/add:")
         archive.upload()
 
 
-def chooser(found: Sequence[Overview]) -> tuple[list[Overview], str]:
+def chooser(overviews: Sequence[Overview]) -> tuple[list[Overview], str]:
     """Show search, filters, order and columns; return the visible runs and the columns' name."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         words = st.text_input(
@@ -91,7 +91,7 @@ def chooser(found: Sequence[Overview]) -> tuple[list[Overview], str]:
         with st.popover(f"Filter ({active})" if active else "Filter", icon=":material/filter_list:"):
             states, methods, data = (
                 st.multiselect(
-                    name.title(), sorted({getattr(run, name) for run in found} - {""}), key=name, bind="query-params"
+                    name.title(), sorted({getattr(run, name) for run in overviews} - {""}), key=name, bind="query-params"
                 )
                 for name in ("state", "method", "data")
             )
@@ -106,15 +106,15 @@ def chooser(found: Sequence[Overview]) -> tuple[list[Overview], str]:
         shown = st.segmented_control(
             "Columns", runs_table.SHOWN, key="columns", default="Scores", required=True, bind="query-params"
         )
-    visible = runs_table.ordered(runs_table.matching(found, words or "", states, methods, data), order)
-    if len(visible) != len(found):
-        st.caption(f"{len(visible)} of {len(found)} runs")
+    visible = runs_table.ordered(runs_table.matching(overviews, words or "", states, methods, data), order)
+    if len(visible) != len(overviews):
+        st.caption(f"{len(visible)} of {len(overviews)} runs")
     return visible, shown
 
 
-def by_name(found: Sequence[Overview], name_of: Mapping[str, str]) -> list[Overview]:
+def by_name(overviews: Sequence[Overview], name_of: Mapping[str, str]) -> list[Overview]:
     """Show the chosen runs in a field that also works by keyboard; return them in the order they were chosen."""
-    there = {run.id: run for run in found}
+    there = {run.id: run for run in overviews}
     st.session_state["runs.chosen"] = [name for name in runs_table.chosen_ids() if name in there]
     chosen = st.multiselect(
         "Chosen runs",

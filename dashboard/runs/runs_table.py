@@ -88,7 +88,7 @@ HELP = {
 
 
 def matching(
-    found: Sequence[Overview], words: str, states: Sequence[str], methods: Sequence[str], data: Sequence[str]
+    overviews: Sequence[Overview], words: str, states: Sequence[str], methods: Sequence[str], data: Sequence[str]
 ) -> list[Overview]:
     """Return the runs that have all the words somewhere, and one of the states, methods and data sets, where any is
     named.
@@ -96,7 +96,7 @@ def matching(
     wanted = words.lower().split()
     return [
         run
-        for run in found
+        for run in overviews
         if (not states or run.state in states)
         and (not methods or run.method in methods)
         and (not data or run.data in data)
@@ -110,7 +110,7 @@ def _text(run: Overview) -> str:
     return "\n".join(parts).lower()
 
 
-def ordered(found: Sequence[Overview], order: str) -> list[Overview]:
+def ordered(overviews: Sequence[Overview], order: str) -> list[Overview]:
     """Sort runs; pinned ones come first, and those that lack the number come last."""
     numbers = {
         "Unlearn Success, val": lambda run: run.success.get("after/unlearn/val"),
@@ -120,7 +120,7 @@ def ordered(found: Sequence[Overview], order: str) -> list[Overview]:
         "Most memory": lambda run: run.peak_memory,
         "Largest": lambda run: run.size,
     }
-    newest = sorted(found, key=lambda run: (not run.bundled, run.id), reverse=True)
+    newest = sorted(overviews, key=lambda run: (not run.bundled, run.id), reverse=True)
     if order == "Name":
         newest.sort(key=lambda run: run.name.lower())
     elif number := numbers.get(order):
@@ -160,25 +160,25 @@ def goodness(cells: Mapping[str, Any], column: str) -> float | None:
     return max(0.0, value / 100) if column in KNEW else None
 
 
-def frame(found: Sequence[Overview], shown: str) -> pd.DataFrame:
+def frame(overviews: Sequence[Overview], shown: str) -> pd.DataFrame:
     """Return the table's values, a row a run."""
     import pandas as pd
 
-    table = pd.DataFrame([row(run) for run in found], columns=list(COLUMNS["All"]))
+    table = pd.DataFrame([row(run) for run in overviews], columns=list(COLUMNS["All"]))
     table["Age"] = pd.to_datetime(table["Age"], unit="s", errors="coerce", utc=True)
     for column in (*SCORES, *KNEW, "Seconds", "Peak memory"):
         table[column] = table[column].astype("float64")
     return table[list(COLUMNS[shown])]
 
 
-def show(found: Sequence[Overview], shown: str, chosen: Sequence[str], palette: Palette, version: int) -> None:
+def show(overviews: Sequence[Overview], shown: str, chosen: Sequence[str], palette: Palette, version: int) -> None:
     """Show the table; the rows that a person marks there become the chosen runs (by `choose`)."""
-    table = frame(found, shown)
-    ids = [run.id for run in found]
+    table = frame(overviews, shown)
+    ids = [run.id for run in overviews]
     # Marks are positions: with other rows, or another order, they would mean other runs. So such a table is another one.
     key = f"runs.table.{hash((tuple(ids), shown, version))}"
     st.dataframe(
-        shaded(table, found, palette) if len(found) <= SHADED else table,
+        shaded(table, overviews, palette) if len(overviews) <= SHADED else table,
         key=key,
         hide_index=True,
         placeholder="–",
@@ -191,11 +191,11 @@ def show(found: Sequence[Overview], shown: str, chosen: Sequence[str], palette: 
     )
 
 
-def shaded(table: pd.DataFrame, found: Sequence[Overview], palette: Palette) -> Styler:
+def shaded(table: pd.DataFrame, overviews: Sequence[Overview], palette: Palette) -> Styler:
     """Return the table with its scores shaded."""
     import pandas as pd
 
-    styles = [[shade(goodness(row(run), column), palette) for column in table.columns] for run in found]
+    styles = [[shade(goodness(row(run), column), palette) for column in table.columns] for run in overviews]
     return table.style.apply(lambda _: pd.DataFrame(styles, index=table.index, columns=table.columns), axis=None)
 
 
@@ -230,7 +230,7 @@ def columns(shown: str) -> dict[str, Any]:
         "failed": "red",
         "unreadable": "red",
     }
-    found: dict[str, Any] = {
+    kinds_of: dict[str, Any] = {
         "Name": kinds.TextColumn(width=260, pinned=shown == "All", help="★: pinned"),
         "State": kinds.MultiselectColumn(width=80, options=list(states), color=list(states.values())),
         "Seconds": kinds.NumberColumn("Time", format="duration", width=110, help=HELP["Seconds"]),
@@ -246,5 +246,5 @@ def columns(shown: str) -> dict[str, Any]:
     }
     for column in (*SCORES, *KNEW):
         head = {"U never taught": "U never", "Never-knew val": "Never-knew"}.get(column, column)
-        found[column] = kinds.NumberColumn(head, format="%.1f %%", width=70 if len(head) < 10 else 90, help=HELP[column])
-    return found
+        kinds_of[column] = kinds.NumberColumn(head, format="%.1f %%", width=70 if len(head) < 10 else 90, help=HELP[column])
+    return kinds_of

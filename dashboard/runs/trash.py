@@ -17,10 +17,11 @@ MINE = "runs.trash"
 def leave(page: str) -> None:
     """Delete for good what this tab moved to the trash, once it shows another page."""
     mine = st.session_state.get(MINE)
+    # Only what this tab deleted: somebody else may still be on the page, thinking of undoing.
     if mine and page != PAGE:
         del st.session_state[MINE]
         with page_style.complaints():
-            trash.purge(item for item in trash.content(store.runs_folder()) if item.key in mine)
+            trash.purge(deleted for deleted in trash.content(store.runs_folder()) if deleted.key in mine)
 
 
 def delete(runs: list[Run]) -> None:
@@ -42,35 +43,35 @@ def show() -> None:
     with st.container(border=True, key="trash"):
         what = "One deleted run is" if len(items) == 1 else f"{len(items)} deleted runs are"
         st.markdown(f":material/delete: {what} in the trash: until this page is left, a day at most.")
-        for item in items[:20]:
+        for deleted in items[:20]:
             with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-                st.markdown(md(_name(item)), width="content")
+                st.markdown(md(_name(deleted)), width="content")
                 st.button(
                     "Undo",
-                    key=f"undo.{item.key}",
+                    key=f"undo.{deleted.key}",
                     icon=":material/undo:",
                     on_click=undo,
-                    args=(item,),
-                    help=f"Take {item.id} back",
+                    args=(deleted,),
+                    help=f"Take {deleted.id} back",
                 )
         if len(items) > 1:
             st.button("Undo all", key="undo.all", type="tertiary", on_click=undo_all, args=(items,))
 
 
-def undo(item: trash.Deleted) -> None:
+def undo(deleted: trash.Deleted) -> None:
     """Take a run back."""
     with page_style.complaints():
-        run = trash.restore(item)
+        run = trash.restore(deleted)
         st.toast(f"{md(run.id)} is back.", icon=":material/undo:")
 
 
 def undo_all(items: list[trash.Deleted]) -> None:
     """Take all back."""
-    for item in items:
-        undo(item)
+    for deleted in items:
+        undo(deleted)
 
 
-def _name(item: trash.Deleted) -> str:
-    values = Run(item.path).json("config.json")
+def _name(deleted: trash.Deleted) -> str:
+    values = Run(deleted.path).json("config.json")
     name = values.get("name") if isinstance(values, dict) else ""
-    return f"{name} ({item.id})" if name else item.id
+    return f"{name} ({deleted.id})" if name else deleted.id

@@ -19,7 +19,7 @@ KEPT = "kept step"
 
 def rounds(result: Any, events: Sequence[Mapping[str, Any]]) -> dict[int, list[dict[str, Any]]]:
     """Return step -> answers, from unlearn.json where the stage has ended, else from the last attempt's events."""
-    found: dict[int, list[dict[str, Any]]] = {}
+    by_step: dict[int, list[dict[str, Any]]] = {}
     if isinstance(result, dict) and result.get("watched"):
         given: Sequence[Mapping[str, Any]] = [row for row in result["watched"] if isinstance(row, dict)]
     else:
@@ -27,34 +27,34 @@ def rounds(result: Any, events: Sequence[Mapping[str, Any]]) -> dict[int, list[d
     for row in given:
         answers = row.get("answers")
         if isinstance(row.get("step"), int) and isinstance(answers, list):
-            found[row["step"]] = [answer for answer in answers if isinstance(answer, dict)]
-    return dict(sorted(found.items()))
+            by_step[row["step"]] = [answer for answer in answers if isinstance(answer, dict)]
+    return dict(sorted(by_step.items()))
 
 
 def _of_last_attempt(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = []
+    attempt: list[Mapping[str, Any]] = []
     for event in events:
         if event.get("kind") == "stage" and event.get("name") == "unlearn" and event.get("state") == "running":
-            found = []
+            attempt = []
         elif event.get("kind") == "watch":
-            found.append(event)
-    return found
+            attempt.append(event)
+    return attempt
 
 
 def show(run: Run, result: Any, events: Sequence[Mapping[str, Any]]) -> None:
     """Show each watched question with its answers at two checkpoints, and a way to choose which."""
-    found = rounds(result, events)
-    if not found:
+    by_step = rounds(result, events)
+    if not by_step:
         return
     st.subheader("Watched questions")
-    steps = list(found)
+    steps = list(by_step)
     kept = result.get("step") if isinstance(result, dict) else None
     first, last = _which(steps, kept if kept in steps[1:] else None)
     if len(steps) == 1:
         st.caption(f"{_name(first).capitalize()}; they are asked again at each checkpoint.")
     truths = {row.get("example"): row.get("truth") for row in current_run.answers(run)}
-    before = {answer.get("example"): answer for answer in found[first]}
-    for answer in found[last]:
+    before = {answer.get("example"): answer for answer in by_step[first]}
+    for answer in by_step[last]:
         _question(answer, before.get(answer.get("example")), first, last, truths.get(answer.get("example")))
 
 

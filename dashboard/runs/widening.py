@@ -20,8 +20,8 @@ def show(events: Sequence[Mapping[str, Any]]) -> None:
         return
     st.caption(f":material/add_circle: {md(widened_questions.in_words(account))}")
     samples = account.get("samples")
-    found = [sample for sample in samples if isinstance(sample, dict)] if isinstance(samples, list) else []
-    if not found:
+    questions = [sample for sample in samples if isinstance(sample, dict)] if isinstance(samples, list) else []
+    if not questions:
         return
     with st.expander("Some of the further questions", icon=":material/forum:", key="widened"):
         st.caption(
@@ -29,6 +29,6 @@ def show(events: Sequence[Mapping[str, Any]]) -> None:
             "own. A question "
             "of val in other words may be among them; only the same words are left out."
         )
-        for sample in found[: 2 * widened_questions.SAMPLES]:
+        for sample in questions[: 2 * widened_questions.SAMPLES]:
             st.markdown(f"**{md(sample.get('question', ''))}** :gray[{SCOPE_NAMES.get(str(sample.get('scope')), '')}]")
             st.html(f'<div dir="auto" style="overflow-wrap:anywhere">{html.escape(str(sample.get("answer", "")))}</div>')

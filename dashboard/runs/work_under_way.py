@@ -26,16 +26,16 @@ EVERY = 2.0
 def show(folder: Path) -> None:
     """Show what lives, with a button to end it, and the processes."""
     lifecycle.reap()
-    found, running = under_way.work(folder), under_way.ours()
+    pieces, running = under_way.work(folder), under_way.ours()
     st.subheader("At work and waiting")
-    if not found:
+    if not pieces:
         st.caption("Nothing is running, and nothing waits.")
-    memory = {one.pid: one.memory for one in running}
+    memory = {process.pid: process.memory for process in running}
     now = time.time()
-    for one in found:
-        _row(one, memory, now)
+    for work in pieces:
+        _row(work, memory, now)
     st.subheader("Memory")
-    st.dataframe(table(running, found, now), hide_index=True, key="admin.processes", placeholder="–")
+    st.dataframe(table(running, pieces, now), hide_index=True, key="admin.processes", placeholder="–")
     st.caption("All of this user's processes of Forgetscope on this machine. An answerer ends after ten idle minutes.")
 
 
@@ -58,14 +58,13 @@ def name(work: Work) -> str:
     return f"{KINDS[work.kind].words} {given or work.place.id}".strip()
 
 
-def table(running: Sequence[Process], found: Sequence[Work], now: float) -> dict[str, list[Any]]:
+def table(running: Sequence[Process], pieces: Sequence[Work], now: float) -> dict[str, list[Any]]:
     """Return the processes as columns; a worker is named after what it works at."""
-    names = {one.status.get("pid"): name(one) for one in found}
-    what = [f"{one.what}{' (this one)' if one.pid == os.getpid() else ''}" for one in running]
+    names = {work.status.get("pid"): name(work) for work in pieces}
     return {
-        "Process": what,
-        "At": [names.get(one.pid) for one in running],
-        "Memory in MB": [round(one.memory / 1e6) for one in running],
-        "Running for": [duration(max(0.0, now - one.since)) for one in running],
-        "Process number": [one.pid for one in running],
+        "Process": [f"{process.what}{' (this one)' if process.pid == os.getpid() else ''}" for process in running],
+        "At": [names.get(process.pid) for process in running],
+        "Memory in MB": [round(process.memory / 1e6) for process in running],
+        "Running for": [duration(max(0.0, now - process.since)) for process in running],
+        "Process number": [process.pid for process in running],
     }

@@ -53,11 +53,12 @@ class Health:
 
 def health(folder: Path) -> Health:
     """Look at a folder of runs and at this machine's queue."""
-    place = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    inside = place.is_dir() and os.access(place, os.R_OK | os.X_OK)
-    free = shutil.disk_usage(place).free if inside else 0
-    writable = inside and os.access(place, os.W_OK) and free > 0
-    return Health(version(), inside and (place == folder or writable), writable, free // 2**20, _queue())
+    # lexists: a link to nowhere is where runs would be put, and they cannot be; its parents would say they can.
+    nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    inside = nearest.is_dir() and os.access(nearest, os.R_OK | os.X_OK)
+    free = shutil.disk_usage(nearest).free if inside else 0
+    writable = inside and os.access(nearest, os.W_OK) and free > 0
+    return Health(version(), inside and (nearest == folder or writable), writable, free // 2**20, _queue())
 
 
 def _queue() -> int | None:
@@ -69,5 +70,5 @@ def _queue() -> int | None:
 
 def healthz(_: Request) -> JSONResponse:
     """Answer 200, or 503 where runs cannot be kept. Not async: a slow disk then holds up no other answer."""
-    found = health(store.runs_folder())
-    return JSONResponse(found.as_json(), 503 if found.wrong else 200, {"cache-control": "no-store"})
+    report = health(store.runs_folder())
+    return JSONResponse(report.as_json(), 503 if report.wrong else 200, {"cache-control": "no-store"})

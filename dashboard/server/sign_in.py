@@ -25,7 +25,7 @@ def allowed(person: Mapping[str, Any], wanted: Sequence[str]) -> bool:
     name, at, domain = address.rpartition("@")
     if not name or not at or person.get("email_verified") is not True:
         return False
-    return any(address == one or (one.startswith("@") and f"@{domain}" == one) for one in wanted)
+    return any(address == entry or (entry.startswith("@") and f"@{domain}" == entry) for entry in wanted)
 
 
 def listed(text: str) -> list[str]:
@@ -42,8 +42,8 @@ def me() -> str:
         person = st.user.to_dict()
         address = str(person.get("email") or person.get("sub") or "somebody").strip().lower()
         return address if person.get("email_verified") is True else f"{address} (not verified)"
-    known = str(st.context.cookies.get(COOKIE) or context.session_id)
-    return f"browser {hashlib.sha256(known.encode()).hexdigest()[:8]}"
+    visitor = str(st.context.cookies.get(COOKIE) or context.session_id)
+    return f"browser {hashlib.sha256(visitor.encode()).hexdigest()[:8]}"
 
 
 def admin() -> bool:

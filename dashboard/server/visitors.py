@@ -28,6 +28,7 @@ class Known:
             if message["type"] == "http.response.start" and any(
                 k == b"content-type" and v.startswith(b"text/html") for k, v in headers
             ):
+                # Lax, so that a link from elsewhere finds the same visitor; not Secure, for here pages come over plain HTTP.
                 value = f"{COOKIE}={secrets.token_hex(16)}; Path=/; Max-Age={SECONDS}; HttpOnly; SameSite=Lax"
                 message = {**message, "headers": [*headers, (b"set-cookie", value.encode())]}
             await send(message)

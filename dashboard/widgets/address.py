@@ -7,7 +7,7 @@ from collections.abc import Collection
 import streamlit as st
 
 
-def take(key: str, known: Collection[str], *, stays: bool = False) -> None:
+def take(key: str, choices: Collection[str], *, stays: bool = False) -> None:
     """Before a control is drawn: let it follow the address where that was changed by a link or by back and forward.
 
     stays: a control of a form, which keeps its value while another page or another view of the form is shown; Streamlit
@@ -15,12 +15,13 @@ def take(key: str, known: Collection[str], *, stays: bool = False) -> None:
     """
     given, state = st.query_params.get(key), st.session_state
     written = state.get(f"{key}_written")
-    if stays and key not in state and written in known and given in (None, written):
+    if stays and key not in state and written in choices and given in (None, written):
         state[key] = written
         return
+    # Only a change of the address counts: its old word, read at every rerun, would undo what was just chosen.
     if given != written:
         state[f"{key}_written"] = given
-        if given in known:
+        if given in choices:
             state[key] = given
         elif given is None:
             state.pop(key, None)
@@ -33,4 +34,5 @@ def keep(key: str, value: str) -> None:
             st.query_params[key] = value
         else:
             del st.query_params[key]
+    # What was written here must not come back as a wish of somebody's.
     st.session_state[f"{key}_written"] = value or None

@@ -30,34 +30,35 @@ def parse(text: str) -> list[tuple[str, str]]:
     return [(q.strip()[:LONGEST_QUESTION], a.strip()[:LONGEST_QUESTION]) for q, _, a in pairs if q.strip()][:MOST]
 
 
-def ask(run: Run, asked: Exchange, lines: Sequence[tuple[str, str]], voices: list[str], place: DeltaGenerator) -> None:
+def ask(run: Run, asked: Exchange, lines: Sequence[tuple[str, str]], voices: list[str], spot: DeltaGenerator) -> None:
     """Ask all, keep what is complete so far, then show the page again. What interrupts this script stops the work."""
-    with place.container(horizontal=True, vertical_alignment="center"):
+    with spot.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, "Waiting for the model …")
         st.button("Stop", icon=":material/stop:", key="stop_many")
     texts = [dict[str, str]() for _ in lines]
     hashes: dict[str, str] = {}
     total, done, decoding = 0, 0, asked.decoding
-    known = {str(row.get("question")): row for row in current_run.answers(run)}
+    recorded = {str(row.get("question")): row for row in current_run.answers(run)}
 
     def keep() -> None:
         st.session_state["batch"] = [
             Record(
                 question,
                 run.id,
-                {v: found[v] for v in voices if v in found},
-                truth or str(known.get(question, {}).get("truth", "")),
+                {v: answers[v] for v in voices if v in answers},
+                truth or str(recorded.get(question, {}).get("truth", "")),
                 hashes,
                 decoding.values(),
-                dict.fromkeys(found, "asked"),
-                tags=tuple(str(known[question][name]) for name in ("scope", "split")) if question in known else (),
+                dict.fromkeys(answers, "asked"),
+                tags=tuple(str(recorded[question][name]) for name in ("scope", "split")) if question in recorded else (),
             )
-            for (question, truth), found in zip(lines, texts, strict=True)
+            for (question, truth), answers in zip(lines, texts, strict=True)
         ]
 
     try:
         askable.askable(run)
         replies = client.ask(run, [question for question, _ in lines], voices, decoding.answers, decoding.seed)
+        # Streamlit ends a script by an exception in it: closing the line then is what stops the model.
         with contextlib.closing(replies):
             for reply in replies:
                 if reply["kind"] == "start":
@@ -81,7 +82,8 @@ def gather(texts: list[dict[str, str]], voices: Sequence[str], reply: dict[str, 
     finished = 0
     for piece in reply.get("pieces", ()):
         question, voice = divmod(piece["index"], len(voices))
-        said = texts[question].get(voices[voice], "") + piece["text"]
-        texts[question][voices[voice]] = said.rstrip() if piece["last"] else said.lstrip()
+        text = texts[question].get(voices[voice], "") + piece["text"]
+        # A piece may begin or end within a phrase: only the ends of the whole answer are trimmed.
+        texts[question][voices[voice]] = text.rstrip() if piece["last"] else text.lstrip()
         finished += bool(piece["last"])
     return finished

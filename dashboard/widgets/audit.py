@@ -12,6 +12,7 @@ from core.config.stages import AuditConfig
 from core.jobs import lifecycle
 from core.runs import audit, store
 from core.runs.store import Run
+from dashboard import pages
 from dashboard.charts import weight_changes
 from dashboard.text import md
 from dashboard.widgets import current_run, page_style
@@ -25,37 +26,37 @@ LONGEST = 500
 
 def show(run: Run) -> None:
     """Say what was compared and why there is no heatmap, and show how far the weights lie apart where that is known."""
-    found, table = audit.of(run), current_run.table(run, "changes")
+    record, table = audit.of(run), current_run.table(run, "changes")
     st.info(audit.NO_HEATMAP, icon=":material/info:")
-    if found is None:
+    if record is None:
         st.page_link(
-            "runs/new_run_page.py",
+            pages.RUN.script,
             label="See the audit",
-            icon=":material/play_circle:",
+            icon=pages.RUN.icon,
             query_params={"run": run.id, "view": "This run"},
         )
         return
-    rows = [{"model": NAMES.get(voice, md(voice)), "is": md(_named(of))} for voice, of in found["sides"].items()]
+    rows = [{"model": NAMES.get(voice, md(voice)), "is": md(_named(side))} for voice, side in record["sides"].items()]
     st.table(rows, border="horizontal", hide_index=True, alt="The models that were compared")
     if table is None or table.empty:
-        st.caption(f"How far their weights lie apart is not shown: {md(found.get('changes') or 'it was not recorded')}.")
+        st.caption(f"How far their weights lie apart is not shown: {md(record.get('changes') or 'it was not recorded')}.")
         return
     st.subheader("How far after lies from before")
     relative = st.toggle("As a share of ‖θ‖", key="audit.relative", bind="query-params")
-    said = weight_changes.summary(table)
-    st.caption(md(said))
+    summary = weight_changes.summary(table)
+    st.caption(md(summary))
     facts = page_style.where(run, "answers", "changes.parquet", FORMULA, f"{len(table)} weight matrices")
     page_style.chart(
         weight_changes.moved(table, page_style.palette(), relative=bool(relative)),
-        said,
+        summary,
         "audit.moved",
         facts=facts,
         columns=columns_of(table),
     )
 
 
-def _named(of: dict[str, Any]) -> str:
-    return f"{of.get('name', '?')} ({of.get('note', '')})"
+def _named(side: dict[str, Any]) -> str:
+    return f"{side.get('name', '?')} ({side.get('note', '')})"
 
 
 def form() -> None:

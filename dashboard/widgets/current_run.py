@@ -15,6 +15,7 @@ from core.runs import store
 from core.runs.overview import Overview, headline
 from core.runs.store import Run
 from core.util import safe_read
+from dashboard import pages
 from dashboard.text import md
 from dashboard.widgets import copy_link
 
@@ -44,10 +45,10 @@ def known_runs() -> dict[str, Run]:
     return {run.id: run for run in [*mine, *store.bundled_runs()]}
 
 
-def distinct_names(found: Sequence[Overview]) -> dict[str, str]:
+def distinct_names(overviews: Sequence[Overview]) -> dict[str, str]:
     """Return a name for each id that no other run here has."""
-    often = Counter(run.name for run in found)
-    return {run.id: run.name if often[run.name] == 1 else f"{run.name} ({run.id})" for run in found}
+    often = Counter(run.name for run in overviews)
+    return {run.id: run.name if often[run.name] == 1 else f"{run.name} ({run.id})" for run in overviews}
 
 
 def default_run(runs: Mapping[str, Run]) -> str | None:
@@ -65,7 +66,10 @@ def busy() -> bool:
 def open_run(name: str) -> None:
     """Make a run the current one from here on (in callbacks and before a page switch)."""
     st.session_state["run_id"] = name
-    st.query_params["run"] = name
+    # Streamlit sends the whole address with each word that is set: in a quick burst it is one that the browser has left
+    # already, and would become a step of its history.
+    if st.query_params.get("run") != name:
+        st.query_params["run"] = name
 
 
 def pick() -> Run | None:
@@ -78,9 +82,10 @@ def pick() -> Run | None:
     if name is None:
         return None
     open_run(name)
+    # Before the box is drawn: a run that a link opened wins over the one that the box showed.
     st.session_state["picked"] = name
-    place, facts, copy = st.columns([1.8, 3.6, 0.6], vertical_alignment="center")
-    place.selectbox(
+    picker, facts, copy = st.columns([1.8, 3.6, 0.6], vertical_alignment="center")
+    picker.selectbox(
         "Run",
         list(runs),
         format_func=lambda key: label(runs[key]),
@@ -117,17 +122,17 @@ def _picked() -> None:
 
 def label(run: Run) -> str:
     """Return a run's line in the picker."""
-    found = headline(run)
+    entry = headline(run)
     state = (
-        "" if found.state == "done" else f"{found.state} · "
+        "" if entry.state == "done" else f"{entry.state} · "
     )  # the usual one needs no words, which a telephone has no room for
-    return f"{found.name} · {state}{'bundled' if run.bundled else day(found.created)}"
+    return f"{entry.name} · {state}{'bundled' if run.bundled else day(entry.created)}"
 
 
 def day(moment: Any) -> str:
     """Write a time as day and minute, an empty string for anything else."""
-    known = safe_read.moment(moment)
-    return "" if known is None else time.strftime("%d %b %H:%M", time.localtime(known))
+    seconds = safe_read.moment(moment)
+    return "" if seconds is None else time.strftime("%d %b %H:%M", time.localtime(seconds))
 
 
 def describe(run: Run) -> str:
@@ -166,8 +171,8 @@ def stamp(run: Run, name: str) -> float:
 
 def table(run: Run, name: str) -> pd.DataFrame | None:
     """Return a parquet table of a run, cached; what is changed in it is changed for nobody else."""
-    found = _table(str(run.path), name, stamp(run, f"{name}.parquet"))
-    return None if found is None else found.copy(deep=False)  # pandas copies what is written to
+    frame = _table(str(run.path), name, stamp(run, f"{name}.parquet"))
+    return None if frame is None else frame.copy(deep=False)  # pandas copies what is written to
 
 
 def answers(run: Run) -> list[dict[str, Any]]:
@@ -180,13 +185,14 @@ def detail(run: Run) -> dict[str, np.ndarray] | None:
     return _detail(str(run.path), stamp(run, "detail.npz"))
 
 
+# As a resource: cache_data would copy megabytes at each call. `changed` only tells one version of a file from the next.
 @st.cache_resource(max_entries=16, show_spinner=False)  # type: ignore[untyped-decorator]
 def _table(path: str, name: str, changed: float) -> pd.DataFrame | None:
-    found = _run(path).table(name) if changed else None
-    if found is None:
+    frame = _run(path).table(name) if changed else None
+    if frame is None:
         return None
     # Charts walk over names and modules again and again: that is ten times faster over Python's own texts than over Arrow's.
-    return found.astype({column: object for column in found.columns if found[column].dtype == "str"})
+    return frame.astype({column: object for column in frame.columns if frame[column].dtype == "str"})
 
 
 @st.cache_data(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
@@ -201,8 +207,9 @@ def _detail(path: str, changed: float) -> dict[str, np.ndarray] | None:
     if not changed:
         return None
     try:
-        with np.load(_run(path).path / "detail.npz", allow_pickle=False) as found:
-            return dict(found.items())
+        # No pickles: a run may be a stranger's, and unpickling runs code.
+        with np.load(_run(path).path / "detail.npz", allow_pickle=False) as arrays:
+            return dict(arrays.items())
     except (OSError, ValueError, zipfile.BadZipFile):
         return None
 
@@ -215,7 +222,7 @@ def nothing_here() -> None:
     """Say what to do when there is no run at all."""
     st.title("No run yet")
     st.markdown("A run teaches a model some facts, finds where it keeps them, and makes it forget them.")
-    st.page_link("runs/new_run_page.py", label="Start the first run", icon=":material/play_circle:")
+    st.page_link(pages.RUN.script, label="Start the first run", icon=pages.RUN.icon)
 
 
 def unreadable(run: Run) -> bool:

@@ -21,8 +21,8 @@ _DIRECTIVE = re.compile(r":([a-z-]+)\[")
 
 def files() -> dict[str, Path]:
     """Return title -> file of all documents: a file is called what its first heading says."""
-    found = [file for file in (FINDINGS, *sorted((ASSETS / "docs").glob("*.md"))) if file.exists()]
-    return {_title(file): file for file in found}
+    paths = [file for file in (FINDINGS, *sorted((ASSETS / "docs").glob("*.md"))) if file.exists()]
+    return {_title(file): file for file in paths}
 
 
 def _title(file: Path) -> str:
@@ -68,28 +68,28 @@ def parts(text: str) -> list[str | Listing | Table]:
     """Split Markdown into text, listings and tables; a table is its rows, head -> cell. What a fence holds is never a
     table.
     """
-    found: list[str | Listing | Table] = []
+    pieces: list[str | Listing | Table] = []
     end = 0
     for fence in _FENCE.finditer(text):
-        found += _text_and_tables(text[end : fence.start()])
-        found.append(Listing(fence[2].rstrip("\n"), fence[1].strip() or None))
+        pieces += _text_and_tables(text[end : fence.start()])
+        pieces.append(Listing(fence[2].rstrip("\n"), fence[1].strip() or None))
         end = fence.end()
-    return found + _text_and_tables(text[end:])
+    return pieces + _text_and_tables(text[end:])
 
 
 def _text_and_tables(text: str) -> list[str | Listing | Table]:
-    found: list[str | Listing | Table] = []
-    for place, part in enumerate(_TABLE.split(text)):
-        if place % 2:
-            found.append(_rows(part))
+    pieces: list[str | Listing | Table] = []
+    for index, part in enumerate(_TABLE.split(text)):
+        if index % 2:
+            pieces.append(_rows(part))
         elif part.strip():
-            found.append(part)
-    return found
+            pieces.append(part)
+    return pieces
 
 
 def _rows(table: str) -> Table:
     heads, _, *rows = ([cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.strip().splitlines())
-    names = [name or " " * (place + 1) for place, name in enumerate(heads)]
+    names = [name or " " * (index + 1) for index, name in enumerate(heads)]
     return [dict(zip(names, row, strict=False)) for row in rows]
 
 
@@ -98,17 +98,15 @@ def harmless(text: str) -> str:
 
     Code stays as it is: nothing in it is more than text. A heading of the file stands below the page's own.
     """
-    return "".join(part if place % 2 else _prose(part) for place, part in enumerate(_CODE.split(text)))
+    return "".join(part if index % 2 else _prose(part) for index, part in enumerate(_CODE.split(text)))
 
 
 def _prose(text: str) -> str:
     text = _PICTURE.sub(r"\1", text)
     # Of a link to another document its title is left, which stands in the list of documents as well.
     text = _LINK.sub(
-        lambda found: (
-            f"{found[1]} ({found[2].replace(':', chr(92) + ':')})"
-            if "://" in found[2] and found[2] != found[1]
-            else found[1]
+        lambda link: (
+            f"{link[1]} ({link[2].replace(':', chr(92) + ':')})" if "://" in link[2] and link[2] != link[1] else link[1]
         ),
         text,
     )

@@ -53,14 +53,14 @@ def percent(number: float | None) -> str:
 
 def headlines(scores: Scores) -> list[Headline]:
     """Return the numbers to read first, on val, with train and the never-taught model beside them."""
-    found = [_success(scores, scope) for scope in HELP]
+    numbers = [_success(scores, scope) for scope in HELP]
     knew, train = (scores.value("never_knew", "after", split).value for split in ("val", "train"))
     why = f"train {percent(train)}" if knew is not None else reason(scores, "never_knew", "after")
-    found.append(Headline("Never-knew score", percent(knew), why, KNEW))
+    numbers.append(Headline("Never-knew score", percent(knew), why, KNEW))
     noise, never = (scores.value("degenerate", voice, "unlearn/val").value for voice in ("after", "never"))
     why = f"never taught {percent(never)}" if noise is not None else reason(scores, "degenerate", "after")
-    found.append(Headline("Degenerate answers", percent(noise), why, NOISE))
-    return found
+    numbers.append(Headline("Degenerate answers", percent(noise), why, NOISE))
+    return numbers
 
 
 def _success(scores: Scores, scope: str) -> Headline:
@@ -80,13 +80,20 @@ def row(run: Run) -> None:
         st.caption("This run has no scores yet: they are measured in its last stage.")
         return
     with st.grid("auto", min_column_width=230, gap="small"):
-        for item in headlines(scores):
-            if item.value == MISSING:
+        for headline in headlines(scores):
+            if headline.value == MISSING:
                 with st.container(gap=None):
-                    st.metric(item.label, item.value, help=item.help)
-                    st.caption(md(item.beside))
+                    st.metric(headline.label, headline.value, help=headline.help)
+                    st.caption(md(headline.beside))
             else:
-                st.metric(item.label, item.value, md(item.beside), delta_color="off", delta_arrow="off", help=item.help)
+                st.metric(
+                    headline.label,
+                    headline.value,
+                    md(headline.beside),
+                    delta_color="off",
+                    delta_arrow="off",
+                    help=headline.help,
+                )
     where_from(facts(run))
 
 
@@ -101,17 +108,17 @@ SOURCES = {
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """Return where the headline numbers are from."""
-    known = current_run.answers(run)
-    counts = [sum(r.get("scope") == s and r.get("split") == "val" for r in known) for s in ("unlearn", "retention")]
-    examples = f"{counts[0]} unlearn and {counts[1]} retention questions (val)" if known else "questions of val"
-    found = page_style.where(run, "evaluate", "metrics.json, from tokens.parquet and answers.jsonl", "", examples)
-    return [pair for pair in found if pair[1]] + list(SOURCES.items())
+    answers = current_run.answers(run)
+    counts = [sum(r.get("scope") == s and r.get("split") == "val" for r in answers) for s in ("unlearn", "retention")]
+    examples = f"{counts[0]} unlearn and {counts[1]} retention questions (val)" if answers else "questions of val"
+    pairs = page_style.where(run, "evaluate", "metrics.json, from tokens.parquet and answers.jsonl", "", examples)
+    return [pair for pair in pairs if pair[1]] + list(SOURCES.items())
 
 
-def where_from(found: Sequence[tuple[str, str]], key: str = "scores_from") -> None:
+def where_from(pairs: Sequence[tuple[str, str]], key: str = "scores_from") -> None:
     """Show where numbers are from, on demand."""
     with st.popover("Where from", type="tertiary", key=key):
-        for name, words in found:
+        for name, words in pairs:
             st.markdown(f":gray[{md(name)}]  \n{md(words)}")
 
 

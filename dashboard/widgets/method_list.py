@@ -111,8 +111,8 @@ def _entry(kind: Kind) -> None:
             facts(kind)
         else:
             st.caption(md(" ".join((inspect.getdoc(kind) or "").split())))
-        known = describe(kind())
-        if not known:
+        settings = describe(kind())
+        if not settings:
             st.caption("It has no settings.")
             return
         rows = [
@@ -122,7 +122,7 @@ def _entry(kind: Kind) -> None:
                 "what it is": md(s["help"]),
                 "source": md(s.get("source") or ""),
             }
-            for s in known
+            for s in settings
         ]
         st.table(rows, border="horizontal", hide_index=True, alt=f"Settings of {kind.name}")
 

@@ -26,14 +26,16 @@ def palette() -> Palette:
 def where(run: Run, stage: str, file: str, formula: str, examples: str = "") -> list[tuple[str, str]]:
     """Return what stands behind "Where from": enough to find a number again and to compute it anew."""
     manifest, status = run.json("manifest.json") or {}, run.status()
-    made = (manifest.get("stages") or {}).get(stage) or (status.get("stages") or {}).get(stage) or {}
-    took = f", {made['seconds']:.0f} s" if isinstance(made.get("seconds"), int | float) else ""
-    again = ", re-used from an earlier run" if made.get("reused") or made.get("state") == "reused" else ""
+    record = (manifest.get("stages") or {}).get(stage) or (status.get("stages") or {}).get(stage) or {}
+    took = f", {record['seconds']:.0f} s" if isinstance(record.get("seconds"), int | float) else ""
+    again = ", re-used from an earlier run" if record.get("reused") or record.get("state") == "reused" else ""
     facts = [("Run", run.id), ("Stage", f"{stage}{took}{again}"), ("File", file), ("Computed as", formula)]
     if not examples:
-        known = current_run.answers(run)
-        counts = {s: sum(r.get("scope") == s and r.get("split") == "train" for r in known) for s in ("unlearn", "retention")}
-        examples = f"{counts['unlearn']} unlearn and {counts['retention']} retention questions (train)" if known else ""
+        answers = current_run.answers(run)
+        counts = {
+            s: sum(r.get("scope") == s and r.get("split") == "train" for r in answers) for s in ("unlearn", "retention")
+        }
+        examples = f"{counts['unlearn']} unlearn and {counts['retention']} retention questions (train)" if answers else ""
     if examples:
         facts.append(("From", examples))
     for name in ("seed", "dtype", "device"):

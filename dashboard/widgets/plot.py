@@ -53,8 +53,8 @@ def chart(
     """
 
     def clicked() -> None:
-        if on_click is not None and (found := st.session_state[key].clicked) is not None:
-            on_click(found[0] if isinstance(found, list) else found)
+        if on_click is not None and (click := st.session_state[key].clicked) is not None:
+            on_click(click[0] if isinstance(click, list) else click)
 
     _CHART(
         key=key,
@@ -98,5 +98,5 @@ def plain(fig: Figure) -> dict[str, Any]:
             raise ValueError("an infinity cannot be drawn")
         return None
 
-    found: dict[str, Any] = simple({"data": fig.data, "layout": fig.layout})
-    return found
+    figure: dict[str, Any] = simple({"data": fig.data, "layout": fig.layout})
+    return figure

@@ -33,8 +33,8 @@ class Decoding:
 
     def values(self) -> dict[str, Any]:
         """Return what matters for the text of an answer."""
-        found = {name: getattr(self.answers, name) for name in SETTINGS}
-        return {**found, "seed": self.seed} if self.answers.temperature else found
+        settings = {name: getattr(self.answers, name) for name in SETTINGS}
+        return {**settings, "seed": self.seed} if self.answers.temperature else settings
 
     def key(self) -> tuple[Any, ...]:
         """Return the same as a key."""
@@ -111,15 +111,15 @@ class Exchange:
 
     def record(self) -> Record:
         """Return what is exported."""
-        said = {v: a for v, a in self.answers.items() if a.state in ("recorded", "done", "stopped")}
+        answers = {v: a for v, a in self.answers.items() if a.state in ("recorded", "done", "stopped")}
         return Record(
             question=self.question,
             run=self.run,
-            texts={v: a.text for v, a in said.items()},
+            texts={v: a.text for v, a in answers.items()},
             truth=self.truth,
-            hashes={v: a.digest for v, a in said.items() if a.digest},
+            hashes={v: a.digest for v, a in answers.items() if a.digest},
             settings=self.decoding.values(),
-            sources={v: {"done": "asked"}.get(a.state, a.state) for v, a in said.items()},
+            sources={v: {"done": "asked"}.get(a.state, a.state) for v, a in answers.items()},
             totals={v: sum(t["logprob"] for t in tokens) for v, tokens in self.scores.items() if tokens},
             tags=self.tags,
             star=self.star,
@@ -134,21 +134,22 @@ def decoding_of(config: RunConfig) -> Decoding:
 
 def remembered() -> dict[tuple[Any, ...], Exchange]:
     """Return all exchanges of this browser session, oldest first."""
-    found: dict[tuple[Any, ...], Exchange] = st.session_state.setdefault("exchanges", {})
-    return found
+    exchanges: dict[tuple[Any, ...], Exchange] = st.session_state.setdefault("exchanges", {})
+    return exchanges
 
 
 def open_exchange(run: Run, question: str, decoding: Decoding, own: Decoding, rows: Sequence[Mapping[str, Any]]) -> Exchange:
     """Return the exchange of a question, a new one with what was recorded where there is none yet."""
-    known, key = remembered(), (str(run.path), current_run.stamp(run, "answers.jsonl"), question, decoding.key())
-    if key not in known:
+    # With the time of the file: a run that was evaluated again has other recorded answers to the same question.
+    exchanges, key = remembered(), (str(run.path), current_run.stamp(run, "answers.jsonl"), question, decoding.key())
+    if key not in exchanges:
         row: Mapping[str, Any] = next((row for row in rows if row.get("question") == question), {})
-        made = Exchange(question, run.id, decoding, own, str(row.get("truth", "")), example=str(row.get("example", "")))
-        made.tags = tuple(str(row[name]) for name in ("scope", "split") if name in row)
-        known[key] = made
-        for old in list(known)[:-MOST]:
-            del known[old]
-    return known[key]
+        exchange = Exchange(question, run.id, decoding, own, str(row.get("truth", "")), example=str(row.get("example", "")))
+        exchange.tags = tuple(str(row[name]) for name in ("scope", "split") if name in row)
+        exchanges[key] = exchange
+        for old in list(exchanges)[:-MOST]:
+            del exchanges[old]
+    return exchanges[key]
 
 
 def fill(exchange: Exchange, run: Run, voices: Iterable[str]) -> None:
@@ -157,9 +158,9 @@ def fill(exchange: Exchange, run: Run, voices: Iterable[str]) -> None:
         return
     for text in voices:
         if text not in exchange.answers and text not in exchange.live:
-            found = recorded(run, exchange, text)
-            if found:
-                exchange.answers[text] = found
+            answer = recorded(run, exchange, text)
+            if answer:
+                exchange.answers[text] = answer
     template = (run.json("config.json") or {}).get("model", {}).get("template")
     exchange.prompt = exchange.prompt or (f"{exchange.question}\n\n" if template == "plain" else "")
 

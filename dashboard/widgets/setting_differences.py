@@ -17,13 +17,13 @@ MISSING = "–"
 
 def show(chosen: Mapping[str, Run], name_of: Mapping[str, str]) -> None:
     """Show the settings in which some runs differ."""
-    found = setting_rows({name: readable(run) for name, run in chosen.items()})
-    if not found:
+    rows = setting_rows({name: readable(run) for name, run in chosen.items()})
+    if not rows:
         st.caption("Their settings are the same.")
         return
     heads = {name: md(name_of[name]) for name in chosen}
     st.table(
-        [{"Setting": md(name), **{heads[i]: md(text) for i, text in cells.items()}} for name, cells in found.items()],
+        [{"Setting": md(name), **{heads[i]: md(text) for i, text in cells.items()}} for name, cells in rows.items()],
         hide_index=True,
         alt="Settings in which the chosen runs differ",
     )
@@ -31,10 +31,10 @@ def show(chosen: Mapping[str, Run], name_of: Mapping[str, str]) -> None:
 
 def setting_rows(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """Return setting -> run -> its value, for the settings that differ; the names of runs are none."""
-    found = differences(list(settings.values()))
+    differing = differences(list(settings.values()))
     return {
         key: {name: _plain(value) for name, value in zip(settings, values, strict=True)}
-        for key, values in found.items()
+        for key, values in differing.items()
         if key not in ("name", "format")
     }
 

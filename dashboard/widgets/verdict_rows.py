@@ -17,6 +17,7 @@ from core.metrics.verdicts import Gathered
 from core.runs.store import Run
 from core.util.errors import UserError
 from core.util.safe_read import mapping, number
+from dashboard import pages
 from dashboard.charts import probes as chart
 from dashboard.widgets import current_run
 
@@ -38,9 +39,9 @@ def rules() -> Rules:
         return DEFAULT
 
 
-def keep(found: Rules) -> None:
+def keep(rules: Rules) -> None:
     """Put rules into the address; the default ones need no words."""
-    own = {name: value for name, value in found.to_json().items() if value != getattr(DEFAULT, name)}
+    own = {name: value for name, value in rules.to_json().items() if value != getattr(DEFAULT, name)}
     if own:
         st.query_params[PARAMETER] = ",".join(f"{name}:{value:g}" for name, value in own.items())
     else:
@@ -54,10 +55,10 @@ def gathered(run: Run) -> Gathered:
     )
 
 
-def table(run: Run, found: Rules) -> pd.DataFrame:
+def table(run: Run, rules: Rules) -> pd.DataFrame:
     """Return a run's examples with the rules' verdicts (core.metrics.verdicts.judged), cached. Not to be changed."""
     stamps = [current_run.stamp(run, name) for name in ("answers.jsonl", "tokens.parquet", "recorded.json")]
-    return _table(str(run.path), tuple(stamps), dataclasses.astuple(found))
+    return _table(str(run.path), tuple(stamps), dataclasses.astuple(rules))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)  # type: ignore[untyped-decorator]
@@ -75,15 +76,15 @@ def with_own(frame: pd.DataFrame, given: Mapping[str, Mapping[str, str]], count:
     rules'.
     """
     own = frame["id"].map(lambda i: given.get(i, {}).get("verdict", "")).astype(str)
-    found = frame.assign(own=own, note=frame["id"].map(lambda i: given.get(i, {}).get("note", "")).astype(str))
-    return found.assign(verdict=found["verdict"].where(own == "", own)) if count else found
+    examples = frame.assign(own=own, note=frame["id"].map(lambda i: given.get(i, {}).get("note", "")).astype(str))
+    return examples.assign(verdict=examples["verdict"].where(own == "", own)) if count else examples
 
 
 def worst_first(frame: pd.DataFrame) -> pd.DataFrame:
     """Sort: the worst verdict first; within it what is best remembered of U, least of R."""
-    known = frame["p_after"].fillna(0.0)
-    rank = frame["verdict"].map({verdict: place for place, verdict in enumerate(ORDER)}).fillna(len(ORDER))
-    badness = known.where(frame["scope"] == "unlearn", 1 - known)
+    probability = frame["p_after"].fillna(0.0)
+    rank = frame["verdict"].map({verdict: position for position, verdict in enumerate(ORDER)}).fillna(len(ORDER))
+    badness = probability.where(frame["scope"] == "unlearn", 1 - probability)
     order = frame.assign(_rank=rank, _bad=-badness).sort_values(["_rank", "_bad"], kind="stable").index
     return frame.loc[order]
 
@@ -97,8 +98,8 @@ def rates_of(name: str, rates: Mapping[str, Any]) -> chart.Rates:
     """Return the rates that were measured, with their intervals."""
     values = {}
     for voice in chart.VOICES:
-        of = mapping(rates.get(voice))
-        value, low, high = (number(of.get(part)) for part in ("value", "low", "high"))
+        rate = mapping(rates.get(voice))
+        value, low, high = (number(rate.get(part)) for part in ("value", "low", "high"))
         if value is not None:
             values[voice] = (value, value if low is None else low, value if high is None else high)
     return chart.Rates(name, values)
@@ -106,15 +107,15 @@ def rates_of(name: str, rates: Mapping[str, Any]) -> chart.Rates:
 
 def columns(rows: Sequence[chart.Rates]) -> dict[str, list[Any]]:
     """Return what the CSV holds."""
-    parts = [(voice, place, part) for voice in chart.VOICES for place, part in enumerate(("", " low", " high"))]
+    parts = [(voice, index, part) for voice in chart.VOICES for index, part in enumerate(("", " low", " high"))]
     nothing = (None, None, None)
     return {"probe": [row.name for row in rows]} | {
-        f"{voice}{part}": [row.values.get(voice, nothing)[place] for row in rows] for voice, place, part in parts
+        f"{voice}{part}": [row.values.get(voice, nothing)[index] for row in rows] for voice, index, part in parts
     }
 
 
 def compare_link(run: Run, question: str, label: str) -> None:
     """Show a link that opens a question in Compare."""
     st.page_link(
-        "compare/page.py", label=label, icon=":material/compare:", query_params={"run": run.id, "q": question[:4000]}
+        pages.COMPARE.script, label=label, icon=pages.COMPARE.icon, query_params={"run": run.id, "q": question[:4000]}
     )

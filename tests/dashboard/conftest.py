@@ -17,19 +17,10 @@ from streamlit.testing.v1 import AppTest
 from core.runs import store
 from core.runs.store import Run
 from core.serve import client
+from dashboard import pages
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
-PAGES = {
-    "localize": "localize/page.py",
-    "compare": "compare/page.py",
-    "probe": "evidence/probe_page.py",
-    "scores": "evidence/scores_page.py",
-    "report": "report/page.py",
-    "run": "runs/new_run_page.py",
-    "runs": "runs/runs_page.py",
-    "documents": "help/page.py",
-    "admin": "runs/admin_page.py",
-}
+PAGES = {page.address: page.script for page in pages.ALL}
 """a page's address -> its script"""
 MakeRun = Callable[..., Run]
 Open = Callable[..., AppTest]

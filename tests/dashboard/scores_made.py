@@ -36,8 +36,8 @@ def edit(run: Run, file: str, change: Any) -> None:
 def with_intervals(values: dict[str, Any]) -> None:
     """Give accuracy and never-knew score intervals: 4 below, 6 above."""
     for name in ("accuracy", "never_knew"):
-        found = values["metrics"][name]
-        found["intervals"] = {v: {p: [x - 4, x + 6] for p, x in parts.items()} for v, parts in found["values"].items()}
+        metric = values["metrics"][name]
+        metric["intervals"] = {v: {p: [x - 4, x + 6] for p, x in parts.items()} for v, parts in metric["values"].items()}
 
 
 def tab(open_page: Open, name: str, run: str = "", **query: str) -> AppTest:

@@ -64,8 +64,8 @@ def test_a_list_of_runs_calls_it_an_audit(audited: Run) -> None:
     """Instead of naming a method that was never run."""
     from core.runs.overview import overview
 
-    found = overview(audited)
-    assert (found.method, found.region) == ("audit", "")
+    entry = overview(audited)
+    assert (entry.method, entry.region) == ("audit", "")
 
 
 def test_the_form_says_what_is_wrong_and_starts_what_is_right(

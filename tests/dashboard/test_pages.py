@@ -16,9 +16,9 @@ PAGES = ("localize", "compare", "scores", "run")
 
 
 def count(app: AppTest) -> int:
-    found = re.search(r"(\d+) of \d+ tensors", "\n".join(m.value for m in app.markdown if m.value.startswith("###")))
-    assert found
-    return int(found[1])
+    match = re.search(r"(\d+) of \d+ tensors", "\n".join(m.value for m in app.markdown if m.value.startswith("###")))
+    assert match
+    return int(match[1])
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 pytest.importorskip("playwright.sync_api")
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.e2e.serving import Server, rest
 from tests.screenshots import views
@@ -26,11 +26,6 @@ def tab_to(page: Page, wanted: str, most: int = 90) -> None:
             return
         page.keyboard.press("Tab")
     raise AssertionError(f"{wanted} cannot be reached with Tab")
-
-
-def number_of(page: Page, threshold: str) -> Locator:
-    """Return the field of a threshold: a new one stands before the old one until Streamlit takes that away."""
-    return page.get_by_label(f"{threshold}, as a number").first
 
 
 def test_first_visit_shows_a_finished_run_and_its_answers(server: Server, page: Page) -> None:
@@ -69,7 +64,7 @@ def test_a_dragged_threshold_recolours_at_once_and_counts_on_release(server: Ser
 def test_quick_presses_and_the_way_back_all_count(server: Server, page: Page) -> None:
     page.goto(server.url)
     rest(page)
-    heading, field = page.get_by_role("heading", name=COUNT), number_of(page, "μ: cosine below")
+    heading, field = page.get_by_role("heading", name=COUNT), page.get_by_label("μ: cosine below, as a number")
     slider = page.get_by_role("slider", name="cosine below").last  # the first is the line in the scatter
     before, start = heading.inner_text(), float(field.input_value())
     slider.focus()
@@ -88,14 +83,18 @@ def test_quick_presses_and_the_way_back_all_count(server: Server, page: Page) ->
     # Python's answer stands where the handle was left: none of the twelve is missing.
     assert abs(float(handle.get_attribute("aria-valuenow") or "") - (line - 0.12)) < 0.02
     moved = page.url
+    passed = []
     while "region=" in page.url:
+        passed.append(float(page.url.partition("quantile%3A")[2].partition("%3A")[0]))
         at = page.url
         page.go_back()
         page.wait_for_function("old => location.href !== old", arg=at)
         rest(page)
+    assert passed == sorted(passed), "a step of the history leads back to where the slider had left"
     expect(heading).to_have_text(before)
+    expect(field).to_have_value(f"{start:.3f}")
     page.go_forward()
-    expect(heading).not_to_have_text(before)
+    expect(field).not_to_have_value(f"{start:.3f}")  # of the first presses, the region may be as before
     assert moved.partition("region=")[0] == page.url.partition("region=")[0]
 
 
@@ -189,7 +188,7 @@ def test_keyboard_alone_moves_thresholds_and_asks(server: Server, page: Page, ti
         (".fs-mu", "ArrowLeft", "μ: cosine below"),
         (".fs-sigma", "ArrowUp", "σ: forget gradient above"),
     ):
-        field = number_of(page, number)
+        field = page.get_by_label(f"{number}, as a number")
         before = field.input_value()
         tab_to(page, handle)
         told = page.locator(handle).get_attribute("aria-valuetext")

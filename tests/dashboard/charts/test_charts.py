@@ -67,9 +67,9 @@ def test_joined_cells_equal_one_long_gradient(table: pd.DataFrame) -> None:
 
 
 def test_factors_stand_in_two_blocks_with_a_gap(table: pd.DataFrame) -> None:
-    place = cells.layout(table)
-    assert list(place.rows.values()) == [0, 1, 3, 4]
-    matrix = place.matrix(table, range(len(table)))
+    layout = cells.layout(table)
+    assert list(layout.rows.values()) == [0, 1, 3, 4]
+    matrix = layout.matrix(table, range(len(table)))
     assert matrix.shape == (5, 3)
     assert np.isnan(matrix[2]).all()
 
@@ -123,11 +123,11 @@ def test_differences_are_this_minus_other(table: pd.DataFrame, kind: str) -> Non
     other = table.assign(cos=table["cos"] - 0.25, mag_unlearn=table["mag_unlearn"] / 10, mag_retain=table["mag_retain"] * 10)
     names = table["name"].tolist()
     z = np.array(differences.difference(table, other, kind, (names[:2], names[1:3]), LIGHT).data[0].z, float)
-    found = sorted(z[np.isfinite(z)].round(6))
+    values = sorted(z[np.isfinite(z)].round(6))
     if kind == "region":
-        assert found == sorted([2, 3, 1] + [0] * (len(table) - 3))
+        assert values == sorted([2, 3, 1] + [0] * (len(table) - 3))
     else:
-        assert set(found) == {{"cosine": 0.25, "forget": 1.0, "retain": -1.0}[kind]}
+        assert set(values) == {{"cosine": 0.25, "forget": 1.0, "retain": -1.0}[kind]}
 
 
 def test_names_in_hover_texts_are_escaped(table: pd.DataFrame) -> None:
@@ -163,12 +163,12 @@ def test_cell_is_cut_out_of_the_flat_arrays() -> None:
     assert table is not None
     with np.load(run.path / "detail.npz") as detail:
         for number in (0, 1, len(table) - 1):
-            found = cell.take(detail, number)
-            assert len(found.rows["unlearn"]) == table["rows"][number]
-            assert len(found.columns["retention"]) == table["columns"][number]
-            assert found.histogram["unlearn"].sum() == table["rows"][number] * table["columns"][number]
-    assert len(cell.histogram(found, LIGHT).data) == 2
-    assert len(cell.profile(found, "row", DARK).data) == 2
+            inside = cell.take(detail, number)
+            assert len(inside.rows["unlearn"]) == table["rows"][number]
+            assert len(inside.columns["retention"]) == table["columns"][number]
+            assert inside.histogram["unlearn"].sum() == table["rows"][number] * table["columns"][number]
+    assert len(cell.histogram(inside, LIGHT).data) == 2
+    assert len(cell.profile(inside, "row", DARK).data) == 2
 
 
 def test_curves_show_the_last_attempt_only() -> None:
@@ -215,15 +215,15 @@ def test_palettes_are_those_of_the_theme() -> None:
 
 
 def probed(**rows: list[float]) -> pd.DataFrame:
-    found = separability.usable(
+    auc_table = separability.usable(
         pd.DataFrame({"layer": [0, 1, 2], "auc": [0.5, 0.8, 0.9], "low": [0.4, 0.7, 0.8], "high": [0.6, 0.9, 1.0], **rows})
     )
-    assert found is not None
-    return found
+    assert auc_table is not None
+    return auc_table
 
 
 def test_separability_is_a_line_of_its_own_above_the_bars(table: pd.DataFrame) -> None:
-    bare, fig = (heatmap.heatmap(table, "cosine", [], None, LIGHT, separability=found) for found in (None, probed()))
+    bare, fig = (heatmap.heatmap(table, "cosine", [], None, LIGHT, separability=auc_table) for auc_table in (None, probed()))
     assert fig.layout.height == bare.layout.height + separability.HEIGHT
     line, band = trace(fig, "separability"), trace(fig, "separability folds")
     layers = cells.layout(table).layers
@@ -295,12 +295,12 @@ def test_every_chart_is_valid_plotly(table: pd.DataFrame) -> None:
 
 def test_experts_with_modules_of_one_name_are_told_apart() -> None:
     experts = [f"block_sparse_moe.experts.{i}.{w}" for i in (1, 11) for w in ("w1", "w2")]
-    found = cells.labels(["self_attn.q_proj", *experts, "w3"])
-    assert found["self_attn.q_proj"] == "q_proj"
-    assert found[experts[0]] == "experts.1.w1"
-    assert found[experts[2]] == "experts.11.w1"
-    assert found["w3"] == "w3"
-    assert len(set(found.values())) == 6
+    names = cells.labels(["self_attn.q_proj", *experts, "w3"])
+    assert names["self_attn.q_proj"] == "q_proj"
+    assert names[experts[0]] == "experts.1.w1"
+    assert names[experts[2]] == "experts.11.w1"
+    assert names["w3"] == "w3"
+    assert len(set(names.values())) == 6
 
 
 def test_joined_cells_say_which_factor_is_selected_and_bars_count_tensors(table: pd.DataFrame) -> None:
@@ -326,7 +326,7 @@ def test_heads_are_called_what_they_are() -> None:
 
 def test_the_table_behind_a_difference_has_both_values_of_every_tensor(table: pd.DataFrame) -> None:
     names, other = table["name"].tolist(), table.assign(cos=table["cos"] - 0.25)
-    found = differences.numbers(table, other, "cosine", (names[:2], names[1:3]))
-    assert found["difference"].round(6).tolist() == [0.25] * len(table)
-    assert found["regions"].tolist()[:4] == ["only in this one", "in both", "only in the other", "in neither"]
+    frame = differences.numbers(table, other, "cosine", (names[:2], names[1:3]))
+    assert frame["difference"].round(6).tolist() == [0.25] * len(table)
+    assert frame["regions"].tolist()[:4] == ["only in this one", "in both", "only in the other", "in neither"]
     assert "difference" not in differences.numbers(table, other, "region", (names[:2], names[1:3]))

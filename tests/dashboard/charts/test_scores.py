@@ -75,15 +75,15 @@ def test_a_mark_goes_with_the_point(make_run: MakeRun) -> None:
 def test_the_never_taught_line_is_never_where_one_only_wanted_to_stop(make_run: MakeRun) -> None:
     run = make_run("stops at 40 %")
     edit(run, "unlearn.json", lambda values: values.update(target=40.0))
-    found = run.json("unlearn.json")
-    assert step_by_step.never_taught(found) == pytest.approx(100 - found["never_taught"])
+    result = run.json("unlearn.json")
+    assert step_by_step.never_taught(result) == pytest.approx(100 - result["never_taught"])
     assert step_by_step.never_taught({"target": 40.0}) is None
 
 
 def test_labels_do_not_lie_over_each_other() -> None:
     points = some_points(60)
-    found = tradeoff.labels(points, points)
-    assert 0 < len(found) < 60
+    corners = tradeoff.labels(points, points)
+    assert 0 < len(corners) < 60
     lone = [Point("a", "left", 2.0, 50.0), Point("b", "to the right", 98.0, 50.0)]
     assert tradeoff.labels(lone, lone) == {"a": "top right", "b": "top left"}
 
@@ -125,14 +125,14 @@ def test_subjects_equal_an_independent_count_of_tokens() -> None:
     tokens, accuracy = run.table("tokens"), Scores.read(run).examples("accuracy")
     assert tokens is not None
     rows = [row for row in run.answers() if row["split"] == "val"]
-    found = {s.name: s.accuracy for s in by_subject.of_subjects(rows, accuracy)}
+    accuracies = {s.name: s.accuracy for s in by_subject.of_subjects(rows, accuracy)}
     subject_of = {row["example"]: row["subject"] for row in rows}
     for voice in ("before", "after", "never"):
         right = (tokens[f"rank_{voice}"] == 1).groupby([tokens["example"], tokens["scope"]]).mean().reset_index(name="share")
         right = right[right["example"].isin(list(subject_of))]
         means = right.groupby([right["example"].map(subject_of), right["scope"]])["share"].mean()
         for (subject, scope), share in means.items():
-            assert found[subject][scope][voice] == pytest.approx(100 * share, abs=1e-6)
+            assert accuracies[subject][scope][voice] == pytest.approx(100 * share, abs=1e-6)
 
 
 def test_subjects_are_sorted_by_what_went_wrong() -> None:
@@ -146,11 +146,11 @@ def test_subjects_are_sorted_by_what_went_wrong() -> None:
         {"example": "b", "subject": "Bea", "scope": "unlearn"},
         {"example": "c", "subject": "Ann", "scope": "retention"},
     ]
-    found = by_subject.of_subjects(rows, accuracy)
-    assert [s.name for s in by_subject.ordered(found, "Least forgotten")] == ["Bea", "Ann"]
-    assert [s.name for s in by_subject.ordered(found, "Most lost")] == ["Ann", "Bea"]
-    assert "Bea: 40 % of the words" in by_subject.in_words(found)
-    assert "Ann lost the most of what had to be kept: 80 points" in by_subject.in_words(found)
+    subjects = by_subject.of_subjects(rows, accuracy)
+    assert [s.name for s in by_subject.ordered(subjects, "Least forgotten")] == ["Bea", "Ann"]
+    assert [s.name for s in by_subject.ordered(subjects, "Most lost")] == ["Ann", "Bea"]
+    assert "Bea: 40 % of the words" in by_subject.in_words(subjects)
+    assert "Ann lost the most of what had to be kept: 80 points" in by_subject.in_words(subjects)
     gone = by_subject.of_subjects(rows, {**accuracy, "after": {"a": 60.0, "b": 5.0, "c": 20.0}})
     assert by_subject.in_words(gone).startswith(
         "None of 2 subjects is remembered better than by a model that was never taught."
@@ -161,11 +161,11 @@ def test_subjects_are_sorted_by_what_went_wrong() -> None:
 
 
 def test_cost_is_seconds_by_steps_and_the_papers_stands_apart() -> None:
-    mine, found = measured(bundled()), cost.of(measured(bundled()))
+    mine, run_cost = measured(bundled()), cost.read(measured(bundled()))
     result = bundled().json("unlearn.json")
-    assert found.step == pytest.approx(result["seconds"] / result["steps"])
-    assert found.rate == pytest.approx(result["tokens"] / result["seconds"])
-    rows = cost.table([mine], [found]).rows
+    assert run_cost.step == pytest.approx(result["seconds"] / result["steps"])
+    assert run_cost.rate == pytest.approx(result["tokens"] / result["seconds"])
+    rows = cost.table([mine], [run_cost]).rows
     assert [row.name for row in rows if not row.cells] == ["published, one A100-40G"]
     assert all(row.note == "published, one A100-40G" for row in rows[2:])
     empty = cost.Cost(None, None, None, None, "")
@@ -182,30 +182,30 @@ def test_metrics_that_are_missing_have_their_reason_and_new_ones_their_numbers()
         "intervals": {"after": {"unlearn/val": [0.01, 0.02]}},
     }
     del metrics["perplexity"]
-    found = all_metrics.table(Scores(metrics), "val")
-    rows = {row.name: row for row in found.rows}
+    table = all_metrics.table(Scores(metrics), "val")
+    rows = {row.name: row for row in table.rows}
     assert "because: Every voice" not in rows["rouge, %"].note
     assert "Not available, because: there were no answers" in rows["rouge, %"].note
     assert "perplexity" not in rows
-    assert "perplexity" in found.rows[-1].note
-    place = [row.name for row in found.rows].index("of tomorrow, bits")
-    after = found.rows[place + 1].cells[1]
+    assert "perplexity" in table.rows[-1].note
+    index = [row.name for row in table.rows].index("of tomorrow, bits")
+    after = table.rows[index + 1].cells[1]
     assert (after.text, after.small) == ("0.0123", "±0.0050")
     # The train part belongs to another split, and what is missing comes last.
-    assert {row.kind for row in found.rows[place + 2 :]} == {"missing"}
+    assert {row.kind for row in table.rows[index + 2 :]} == {"missing"}
     measured = {name for name, metric in metrics.items() if metric["values"].get("after")}
-    assert found.rows[-1].name == "1 more, not measured in this run"
-    assert all_metrics.in_words(found).startswith(f"{len(measured)} metrics with values")
+    assert table.rows[-1].name == "1 more, not measured in this run"
+    assert all_metrics.in_words(table).startswith(f"{len(measured)} metrics with values")
 
 
 def test_each_questions_values_leave_as_harmless_csv() -> None:
     run = bundled()
-    rows = [{**row, "question": "=1+1"} if place == 0 else row for place, row in enumerate(run.answers())]
-    found = list(csv.DictReader(io.StringIO(all_metrics.per_example(Scores.read(run), rows))))
+    rows = [{**row, "question": "=1+1"} if index == 0 else row for index, row in enumerate(run.answers())]
+    lines = list(csv.DictReader(io.StringIO(all_metrics.per_example(Scores.read(run), rows))))
     values = run.json("metrics.json")["metrics"]
-    assert len(found) == len(rows)
-    assert found[0]["question"] == "'=1+1"
-    for line in found:
+    assert len(lines) == len(rows)
+    assert lines[0]["question"] == "'=1+1"
+    for line in lines:
         for metric in ("accuracy", "rouge", "perplexity"):
             assert float(line[f"{metric} after"]) == pytest.approx(
                 values[metric]["examples"]["after"][line["example"]], abs=1e-6

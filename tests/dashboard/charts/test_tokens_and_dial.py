@@ -37,8 +37,8 @@ def test_change_is_accent_where_a_word_became_less_probable() -> None:
 
 
 def test_charts_of_tokens_show_each_voice_and_hostile_words_as_text() -> None:
-    found = {"before": scores(-0.5, -0.5), "after": scores(-4.0, -5.0), "blend:75": scores(-2.0, -2.0)}
-    lines, bars = tokens.along(found, NAMES, 1, LIGHT), tokens.totals(found, NAMES, LIGHT)
+    by_voice = {"before": scores(-0.5, -0.5), "after": scores(-4.0, -5.0), "blend:75": scores(-2.0, -2.0)}
+    lines, bars = tokens.along(by_voice, NAMES, 1, LIGHT), tokens.totals(by_voice, NAMES, LIGHT)
     assert [trace.name for trace in lines.data] == ["Before", "After", "&lt;b&gt;Blend&lt;/b&gt;"]
     assert list(bars.data[0].x) == [-1.0, -9.0, -4.0]
     for text in (*lines.data[0].text, *bars.data[0].y, *lines.layout.xaxis.ticktext):
@@ -55,8 +55,8 @@ def test_the_dial_draws_both_scopes_and_only_known_probabilities() -> None:
 
 @pytest.mark.parametrize("names", [["layer 0", "layer 1"], ["mlp.up_proj", "self_attn.<b>"]])
 def test_what_is_held_is_the_gain_over_after(names: list[str]) -> None:
-    found = {"after": -10.0, "rows": [{"name": n, "logprob": -10.0 + i} for i, n in enumerate(names)]}
-    (bar,) = strength_dial.held(found, names[1], LIGHT).data
+    recovery = {"after": -10.0, "rows": [{"name": n, "logprob": -10.0 + i} for i, n in enumerate(names)]}
+    (bar,) = strength_dial.held(recovery, names[1], LIGHT).data
     gains = bar.x if bar.get("orientation") == "h" else bar.y
     assert list(gains) == [0.0, 1.0]
     assert list(bar.marker.color) == [LIGHT.retention, LIGHT.accent]

@@ -229,9 +229,9 @@ def finding(name: str, after: float, **more: Any) -> dict[str, Any]:
     }
 
 
-def put(run: Run, *found: dict[str, Any]) -> None:
+def put(run: Run, *findings: dict[str, Any]) -> None:
     (run.path / "probes").mkdir(exist_ok=True)
-    for one in found:
+    for one in findings:
         (run.path / "probes" / f"{one['probe']}.json").write_text(json.dumps(one))
 
 
@@ -322,12 +322,12 @@ def test_the_layers_of_a_question_are_read_on_demand(
     def lens(run: Run, question: str, truth: str, voices: Sequence[str]) -> Iterator[dict[str, Any]]:
         asked.append((question, truth))
         yield {"kind": "waiting", "seconds": 1}
-        for place, voice in enumerate(voices):
+        for position, voice in enumerate(voices):
             yield {
                 "kind": "lens",
                 "voice": voice,
                 "tokens": ["a", "<b>"],
-                "logprob": [[-3, -2], [-1 - place, -0.1]],
+                "logprob": [[-3, -2], [-1 - position, -0.1]],
                 "rank": [[9, 3], [1, 1]],
             }
         yield {"kind": "done", "seconds": 1}
@@ -383,8 +383,8 @@ def test_probes_are_started_watched_and_cancelled(
 
     def start(run: Run, names: Sequence[str]) -> Run:
         wanted.append(list(names))
-        place = layout.place("probes", run)
-        place.path.mkdir(parents=True)
+        report_folder = layout.place("probes", run)
+        report_folder.path.mkdir(parents=True)
         status = json.loads((run.path / "status.json").read_text())
         mine = psutil.Process().create_time()
         status |= {
@@ -394,14 +394,14 @@ def test_probes_are_started_watched_and_cancelled(
             "started_process": mine,
             "heartbeat": time.time(),
         }
-        (place.path / "status.json").write_text(json.dumps(status))
-        (place.path / lifecycle.WANTED).write_text(json.dumps({"run": str(run.path), "probes": list(names)}))
+        (report_folder.path / "status.json").write_text(json.dumps(status))
+        (report_folder.path / lifecycle.WANTED).write_text(json.dumps({"run": str(run.path), "probes": list(names)}))
         events = [
             {"kind": "stage", "name": names[0], "state": "running"},
             {"kind": "progress", "done": 3, "total": 12, "unit": "answers", "rate": 1.5, "left": 6},
         ]
-        (place.path / "events.jsonl").write_text("\n".join(map(json.dumps, events)) + "\n")
-        return place
+        (report_folder.path / "events.jsonl").write_text("\n".join(map(json.dumps, events)) + "\n")
+        return report_folder
 
     monkeypatch.setattr(job, "start", start)
     app = open_page("probe", "work", probe="Leak probes")

@@ -42,7 +42,7 @@ def made_controls(state: str, **status: Any) -> Sweep:
 
 def test_controls_are_explained_priced_and_started(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Sweep] = []
-    monkeypatch.setattr(lifecycle, "start", lambda kind, place: started.append(Sweep(place.path)) or 1)
+    monkeypatch.setattr(lifecycle, "start", lambda kind, report_folder: started.append(Sweep(report_folder.path)) or 1)
     app = tab(open_page, "Controls", bundled().id)
     said = text_of(app)
     assert "the region explains nothing" in said
@@ -69,10 +69,10 @@ def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, mo
     import plotly.graph_objects as go
 
     made, started = made_controls("done"), list[Sweep]()
-    monkeypatch.setattr(lifecycle, "start", lambda kind, place: started.append(Sweep(place.path)) or 1)
-    found = controls.result(made)
-    assert "random regions of as many tensors" in found.sentence
-    rows = region_controls.points(found.rows)
+    monkeypatch.setattr(lifecycle, "start", lambda kind, report_folder: started.append(Sweep(report_folder.path)) or 1)
+    outcome = controls.result(made)
+    assert "random regions of as many tensors" in outcome.sentence
+    rows = region_controls.points(outcome.rows)
     assert [row.given for row in rows] == [True] + [False] * 6
     for palette in (LIGHT, DARK):
         fig = controls_chart.controls(rows, {"before": 50.1, "never taught": 50.8}, palette)
@@ -80,7 +80,7 @@ def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, mo
         assert fig.layout.annotations[0].text == "before, never taught"
     app = tab(open_page, "Controls", bundled().id)
     said = text_of(app)
-    assert found.sentence in said.replace("\\", "")
+    assert outcome.sentence in said.replace("\\", "")
     assert "&lt;img" in said
     assert "<img" not in said
     app.button(key="controls.beside").click().run()

@@ -27,17 +27,17 @@ def test_values_come_with_intervals_and_reasons() -> None:
             "reasons": {"never": "it was not taught"},
         }
     }
-    found = Scores(metrics)
-    u, r = found.success("after", "unlearn", "val"), found.success("after", "retention", "val")
+    scores = Scores(metrics)
+    u, r = scores.success("after", "unlearn", "val"), scores.success("after", "retention", "val")
     assert (u.value, u.low, u.high, u.half) == (40.0, 36.0, 50.0, 7.0)
     assert (r.value, r.low, r.high) == (80.0, 78.0, 84.0)
-    mean = found.average("after", "val")
+    mean = scores.average("after", "val")
     assert mean.value == 60.0
     assert mean.half == pytest.approx(math.sqrt(7.0**2 + 3.0**2) / 2)
-    assert found.value("accuracy", "never", "unlearn/val") == Value(reason="it was not taught")
-    assert found.value("rouge", "after", "unlearn/val").reason == "not measured in this run"
-    assert found.average("never", "val").reason == "it was not taught"
-    assert found.splits() == ["val"]
+    assert scores.value("accuracy", "never", "unlearn/val") == Value(reason="it was not taught")
+    assert scores.value("rouge", "after", "unlearn/val").reason == "not measured in this run"
+    assert scores.average("never", "val").reason == "it was not taught"
+    assert scores.splits() == ["val"]
 
 
 @pytest.mark.parametrize(
@@ -58,19 +58,19 @@ def test_values_come_with_intervals_and_reasons() -> None:
 def test_a_damaged_file_is_a_run_without_scores(tmp_path: Path, metrics: str, make_run: MakeRun, open_page: Open) -> None:
     run = make_run("damaged")
     (run.path / "metrics.json").write_text(metrics)
-    found = Scores.read(run)
-    assert found.success("after", "retention", "val").value is None
-    assert found.success("after", "unlearn", "val").half is None
+    scores = Scores.read(run)
+    assert scores.success("after", "retention", "val").value is None
+    assert scores.success("after", "unlearn", "val").half is None
     assert not open_page("scores", "damaged").exception
 
 
 def test_published_numbers_are_those_of_the_paper() -> None:
-    found = published.read()
-    assert found.label == "published, 7B"
-    memflex = [next(row for row in rows if row.name == "MemFlex").values for rows in found.tables.values()]
+    paper = published.read()
+    assert paper.label == "published, 7B"
+    memflex = [next(row for row in rows if row.name == "MemFlex").values for rows in paper.tables.values()]
     assert [row["unlearn_success"] for row in memflex] == [82.95, 100, 89.36, 99.34]
     assert [row["retention_success"] for row in memflex] == [81.8, 80.18, 78.17, 80.25]
-    for name, rows in found.tables.items():
+    for name, rows in paper.tables.items():
         assert len(rows) == 9
         for row in rows:  # the paper's average is the mean of its own columns, but in one row, as printed
             mean = (row.values["unlearn_success"] + row.values["retention_success"]) / 2
@@ -78,7 +78,7 @@ def test_published_numbers_are_those_of_the_paper() -> None:
             off = 0.07 if odd else 0.02
             assert bool(row.note) == odd
             assert row.values["average"] == pytest.approx(mean, abs=off + 1e-9)
-    assert found.cost[-1].values == {"seconds_per_step": 3.0, "memory_gb": 19.9}
+    assert paper.cost[-1].values == {"seconds_per_step": 3.0, "memory_gb": 19.9}
     assert published.fitting("copyright") == "Llama-2-7B, copyright"
     assert published.fitting("my own data") == "Llama-2-7B, privacy"
 
@@ -176,24 +176,24 @@ def test_the_bundled_run_says_what_the_readme_says() -> None:
 def test_reference_rows_are_never_left_out_and_published_ones_always_labelled(make_run: MakeRun) -> None:
     copied = next(run for run in store.bundled_runs() if run.id.startswith("copyright"))
     runs = [measured(bundled()), measured(make_run("same")), measured(copied)]
-    found = scores_table.table(runs, "val", [], "Llama-2-7B, privacy", LIGHT)
-    names = [row.name for row in found.rows]
+    table = scores_table.table(runs, "val", [], "Llama-2-7B, privacy", LIGHT)
+    names = [row.name for row in table.rows]
     # The first two share theirs; the third is of other data.
     assert names.count("Before unlearning") == names.count("Never taught") + 1 == 3
-    paper = [row for row in found.rows if "published" in row.kind]
+    paper = [row for row in table.rows if "published" in row.kind]
     assert len(paper) == 9
     assert all(row.note == "published, 7B" for row in paper)
     odd = scores_table.published_rows("Qwen1.5-7B, copyright", LIGHT)[1]
     assert odd.note == "published, 7B; average as printed; that of 0 and 100 is 50"
-    assert all(len(row.cells) == len(found.columns) for row in found.rows if row.cells)
+    assert all(len(row.cells) == len(table.columns) for row in table.rows if row.cells)
 
 
 def test_a_model_taught_on_r_only_is_one_more_reference(make_run: MakeRun) -> None:
     run = make_run("referred")
 
     def add(values: dict[str, Any]) -> None:
-        found = values["metrics"]["accuracy"]["values"]
-        found["retrained"] = {part: x + 1 for part, x in found["never"].items()}
+        accuracies = values["metrics"]["accuracy"]["values"]
+        accuracies["retrained"] = {part: x + 1 for part, x in accuracies["never"].items()}
 
     edit(run, "metrics.json", add)
     names = [row.name for row in scores_table.table([measured(run)], "val", [], "Llama-2-7B, privacy", LIGHT).rows]
@@ -217,8 +217,8 @@ def test_darker_is_better_only_where_there_is_a_reference() -> None:
 def test_the_table_is_escaped_and_shows_intervals(make_run: MakeRun) -> None:
     run = make_run("hostile")
     edit(run, "metrics.json", with_intervals)
-    found = scores_table.table([measured(run, HOSTILE)], "val", [], "Llama-2-7B, privacy", DARK)
-    text = number_table.markup(found, DARK)
+    table = scores_table.table([measured(run, HOSTILE)], "val", [], "Llama-2-7B, privacy", DARK)
+    text = number_table.markup(table, DARK)
     assert "<img" not in text
     assert "&lt;img" in text
     assert "<small>±5.0</small>" in text
@@ -253,11 +253,11 @@ def test_seeds_become_a_mean_with_an_interval(make_run: MakeRun) -> None:
 
         edit(run, "metrics.json", lower)
     edit(runs[4], "config.json", lambda values: values["unlearn"].update(steps=7))
-    found = seed_means.rows([measured(run, run.id) for run in runs], "val", LIGHT)
-    assert [row.name for row in found] == ["Over seeds", "memflex · located", "Never taught"]
-    assert "3 seeds (0, 1, 2)" in found[1].note
+    rows = seed_means.rows([measured(run, run.id) for run in runs], "val", LIGHT)
+    assert [row.name for row in rows] == ["Over seeds", "memflex · located", "Never taught"]
+    assert "3 seeds (0, 1, 2)" in rows[1].note
     u = 100 - bundled().json("metrics.json")["metrics"]["accuracy"]["values"]["after"]["unlearn/val"]
     half = 4.303 * 3 / math.sqrt(3)  # Student's t of two degrees of freedom; the standard deviation of u, u + 3, u + 6
-    assert (found[1].cells[0].text, found[1].cells[0].small) == (f"{u + 3:.1f}", f"±{half:.1f}")
+    assert (rows[1].cells[0].text, rows[1].cells[0].small) == (f"{u + 3:.1f}", f"±{half:.1f}")
     assert seed_means.rows([measured(run) for run in runs[:1]], "val", LIGHT) == []
     assert seed_means.mean([Value(1.0), Value(reason="not there")]) == Value(reason="not there")

@@ -13,19 +13,19 @@ def test_a_document_asks_no_other_host() -> None:
         "# Title\n\n![x](https://evil.example/x.png) [here](https://evil.example) <script>1</script> :red[r] $a$ "
         "`core sweep`\n\n```\nrun $X < y\n# no heading\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |"
     )
-    found = documents.harmless(text)
-    assert "![" not in found
-    assert "](" not in found
-    assert "<script" not in found
-    assert found.startswith("### Title")
-    assert "| 1 | 2 |" in found
-    assert "`core sweep`" in found
-    assert "run $X < y\n# no heading" in found
+    shown = documents.harmless(text)
+    assert "![" not in shown
+    assert "](" not in shown
+    assert "<script" not in shown
+    assert shown.startswith("### Title")
+    assert "| 1 | 2 |" in shown
+    assert "`core sweep`" in shown
+    assert "run $X < y\n# no heading" in shown
 
 
 def test_a_link_to_another_document_is_its_title() -> None:
-    found = documents.harmless("See [How cost grows](scale.md), [the paper](https://arxiv.org/abs/2407.01920).")
-    assert found == r"See How cost grows, the paper (https\://arxiv.org/abs/2407.01920)."
+    shown = documents.harmless("See [How cost grows](scale.md), [the paper](https://arxiv.org/abs/2407.01920).")
+    assert shown == r"See How cost grows, the paper (https\://arxiv.org/abs/2407.01920)."
 
 
 def test_tables_stand_apart() -> None:

@@ -42,5 +42,5 @@ def test_ranks_leave_out_tensors_without_a_gradient(open_page: Open, make_run: M
         changed.to_parquet(make_run(name).path / "localization.parquet")
     app = open_page("", "one", other="two")
     assert not app.exception
-    found = next(m for m in app.metric if m.label == "Ranks: forget gradient").value
-    assert abs(float(found)) < 0.2
+    correlation = next(m for m in app.metric if m.label == "Ranks: forget gradient").value
+    assert abs(float(correlation)) < 0.2

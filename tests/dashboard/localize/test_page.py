@@ -11,6 +11,7 @@ from core.jobs import lifecycle
 from core.regions import Cells, Located
 from core.runs import saved_regions, store
 from core.util.errors import UserError
+from dashboard import pages
 from dashboard.localize import selection
 from dashboard.localize.selection import Selection
 from tests.dashboard.charts.test_charts import table_of
@@ -78,8 +79,8 @@ def test_the_number_field_and_the_slider_are_one_value(open_page: Open) -> None:
 def test_a_dragged_line_arrives_in_the_unit_of_the_controls() -> None:
     table = bundled()
     rule = Located("absolute", 0.4, 1e-3)
-    found = selection.converted(rule, "quantile", table)
-    assert abs(len(found.select(table)) - len(rule.select(table))) <= 2
+    rule_in_quantiles = selection.converted(rule, "quantile", table)
+    assert abs(len(rule_in_quantiles.select(table)) - len(rule.select(table))) <= 2
 
 
 def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(
@@ -167,8 +168,8 @@ def test_a_visit_to_another_page_keeps_the_selection(open_page: Open) -> None:
     app = open_page()
     control(app, "slider", "mu").set_value(0.3).run()
     few = count(app)
-    app.switch_page("runs/new_run_page.py").run()
-    app.switch_page("localize/page.py").run()
+    app.switch_page(pages.RUN.script).run()
+    app.switch_page(pages.LOCALIZE.script).run()
     assert not app.exception
     assert count(app) == few
 
@@ -179,9 +180,9 @@ def test_the_way_back_from_another_page_keeps_the_selection_though_the_browser_d
     app = open_page()
     control(app, "slider", "mu").set_value(0.3).run()
     few = count(app)
-    app.switch_page("runs/new_run_page.py").run()
+    app.switch_page(pages.RUN.script).run()
     del app.query_params["region"]
-    app.switch_page("localize/page.py").run()
+    app.switch_page(pages.LOCALIZE.script).run()
     assert count(app) == few
     assert "quantile:0.3:0.5" in app.query_params["region"]
 

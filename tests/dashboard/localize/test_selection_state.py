@@ -27,14 +27,13 @@ def at(mu: float) -> Located:
     return replace(OWN_RULE, mu=mu)
 
 
-def test_a_control_keeps_its_key_while_it_is_moved_and_the_others_get_another() -> None:
-    moved = state().changed("mu", rule=at(0.3), preset=FREE).changed("mu", rule=at(0.2), preset=FREE)
-    assert {name: control.number for name, control in moved.controls.items() if control.number} == {
-        "mu_number": 2,
-        "preset": 1,
+def test_a_control_is_told_nothing_while_it_is_moved_and_the_others_are_told_in_the_next_page() -> None:
+    start = replace(state(), drawn=1)
+    moved = replace(start.changed("mu", rule=at(0.3), preset=FREE), drawn=2).changed("mu", rule=at(0.2), preset=FREE)
+    assert {name: control.told for name, control in moved.controls.items() if control.told > 1} == {
+        "mu_number": 3,
+        "preset": 2,
     }
-    assert moved.controls["mu"].key == "mu"
-    assert moved.controls["mu_number"].key == "mu_number.2"
 
 
 def test_what_does_not_change_a_control_s_value_leaves_it_alone() -> None:
@@ -42,9 +41,10 @@ def test_what_does_not_change_a_control_s_value_leaves_it_alone() -> None:
     assert before.changed(rule=before.rule, hand=("a",), preset=before.preset).controls == before.controls
 
 
-def test_another_unit_makes_other_sliders() -> None:
-    numbers = {name: c.number for name, c in state().changed("mode", rule=Located("absolute", 0.5, 0.5)).controls.items()}
-    assert numbers == {"by": 0, "preset": 0, "mode": 0, "mu": 1, "mu_number": 1, "sigma": 1, "sigma_number": 1}
+def test_another_unit_is_told_to_all_sliders() -> None:
+    moved = replace(state(), drawn=1).changed("mode", rule=Located("absolute", 0.5, 0.5))
+    told = {name: control.told for name, control in moved.controls.items()}
+    assert told == {"by": 1, "preset": 1, "mode": 1, "mu": 2, "mu_number": 2, "sigma": 2, "sigma_number": 2}
 
 
 def test_a_release_is_heard_once_and_an_older_one_never() -> None:
@@ -75,12 +75,12 @@ def test_a_link_to_the_page_is_followed_and_the_way_back_without_words_keeps_wha
 
 
 def test_another_run_has_the_address_s_region_but_not_that_of_the_run_before() -> None:
-    known = replace(state().heard(4, rule=at(0.3)), written="quantile:0.3:0.5")
+    known = replace(state().heard(4, rule=at(0.3)), written="quantile:0.3:0.5", drawn=7)
     picked = opened(known, "other", "quantile:0.3:0.5", False, read)
     assert (picked.run, picked.rule, picked.preset, picked.released) == ("other", OWN_RULE, OWN, 4)
     assert opened(known, "other", "quantile:0.2:0.4", False, read).rule == OTHER
     # The steps of σ are those of another table.
-    assert picked.controls["sigma"].number > known.controls["sigma"].number
+    assert picked.controls["sigma"].told > known.controls["sigma"].told
 
 
 def test_hand_and_thresholds_keep_what_each_had() -> None:
@@ -91,20 +91,76 @@ def test_hand_and_thresholds_keep_what_each_had() -> None:
     assert again.hand == ("a", "b")
 
 
+class Browser:
+    """A browser as Python knows it: what its widgets show, and with it the page that it has heard of."""
+
+    def __init__(self, values: dict[str, object]) -> None:
+        self.values, self.shows = values, {}
+
+    def draw(self) -> dict[str, object]:
+        """Let Python draw a page; return what is sent, which the browser has not heard of yet."""
+        now = selection_state.current()
+        self.values[selection_state.SESSION] = replace(now, drawn=now.drawn + 1)
+        for name in now.controls:
+            selection_state.tell(name)
+        selection_state.listen()
+        return {name: self.values[name] for name in (*now.controls, selection_state.HEARD)}
+
+    def says(self, **moved: float) -> None:
+        """Let it say what all its widgets show, one of them moved."""
+        self.shows |= moved
+        self.values |= self.shows
+        for name, value in self.shows.items():
+            if name in ("mu", "mu_number") and value != selection_state.current().rule.mu:
+                selection_state.taken(name, lambda mu: {"rule": at(mu)})
+
+
 @pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
     values: dict[str, object] = {selection_state.SESSION: state()}
     monkeypatch.setattr(selection_state.st, "session_state", values)
-    return values
+    monkeypatch.setattr(selection_state.st, "text_input", lambda *_, **__: "")
+    page = Browser(values)
+    page.shows = page.draw()
+    return page
 
 
-def test_the_echo_of_a_field_that_was_drawn_anew_is_passed_over(session: dict[str, object]) -> None:
-    slider, field = (selection_state.current().controls[name] for name in ("mu", "mu_number"))
-    session[slider.key] = 0.3
-    selection_state.taken(slider, lambda mu: {"rule": at(mu)})
-    session[field.key] = 0.5
-    selection_state.taken(field, lambda mu: {"rule": at(mu)})
-    assert selection_state.current().rule.mu == 0.3
-    session[slider.key] = 0.31
-    selection_state.taken(slider, lambda mu: {"rule": at(mu)})
+def test_the_echo_of_a_field_that_was_told_another_value_is_passed_over(browser: Browser) -> None:
+    browser.says(mu=0.3)
+    sent = browser.draw()
+    assert sent["mu_number"] == 0.3
+    browser.says(mu=0.31)  # its field still says 0.5, for it has not heard of 0.3
     assert selection_state.current().rule.mu == 0.31
+    browser.shows |= browser.draw()
+    browser.says(mu_number=0.5)  # now it has, and it is put back by hand
+    assert selection_state.current().rule.mu == 0.5
+    assert browser.draw()["mu"] == 0.5
+
+
+def test_a_move_that_crosses_what_is_told_counts_for_nothing_and_is_put_right(browser: Browser) -> None:
+    browser.says(mu=0.3)
+    first = browser.draw()
+    browser.says()  # something else on the page, before it heard: it is told again
+    second = browser.draw()
+    browser.shows |= first
+    browser.says(mu_number=0.4)  # it cannot know that the field is about to be told 0.3 once more
+    assert selection_state.current().rule.mu == 0.3
+    browser.shows |= second
+    browser.shows |= browser.draw()
+    assert browser.shows["mu_number"] == 0.3
+    browser.says(mu_number=0.4)
+    assert selection_state.current().rule.mu == 0.4
+
+
+def test_what_is_shown_already_is_not_told_again(browser: Browser) -> None:
+    browser.says(mu=0.3)
+    browser.shows |= browser.draw()
+    told = selection_state.current().controls
+    browser.says()
+    browser.draw()
+    assert selection_state.current().controls == told
+
+
+def test_a_server_that_was_started_again_believes_no_number_of_the_one_before(browser: Browser) -> None:
+    browser.values[selection_state.HEARD] = "another.99"
+    assert selection_state.reached() == 0

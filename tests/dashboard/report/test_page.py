@@ -82,13 +82,13 @@ def test_a_live_question_is_answered_or_says_why_not(monkeypatch: pytest.MonkeyP
     def replies(*_: Any) -> Any:
         yield {"kind": "pieces", "pieces": [{"index": 0, "text": "known"}, {"index": 1, "text": "gone"}]}
 
-    place = Mock()
+    spot = Mock()
     monkeypatch.setattr(client, "ask", replies)
-    monkeypatch.setattr(slides.st, "empty", lambda: place)
+    monkeypatch.setattr(slides.st, "empty", lambda: spot)
     asked: dict[str, Any] = {"question": "Who?", "note": slides.WAITING}
     slides.answer(run, asked)
     assert (asked["before"], asked["after"]) == ("known", "gone")
-    assert place.empty.called  # between two replies the script can be interrupted
+    assert spot.empty.called  # between two replies the script can be interrupted
 
     def broken(*_: Any) -> Any:
         raise UserError("The model does not fit.", "Free memory.")

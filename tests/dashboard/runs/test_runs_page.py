@@ -15,6 +15,7 @@ from core.runs import overview as overview_
 from core.runs.overview import Overview
 from core.runs.scores import Scores
 from core.runs.store import Run
+from dashboard import pages
 from dashboard.charts.palette import LIGHT, shade
 from dashboard.runs import archive as runs_archive
 from dashboard.runs import chosen_runs, queue, runs_table
@@ -39,7 +40,7 @@ def made(name: str, **more: object) -> Overview:
 
 
 def test_search_and_filters_narrow_together() -> None:
-    found = [
+    overviews = [
         made("Alpha", method="memflex", label=labels.Label(tags=("stage",), note="for Monday")),
         made("Beta", method="gradient-ascent", data="demo privacy"),
         made("Gamma", state="failed", method="memflex"),
@@ -48,7 +49,7 @@ def test_search_and_filters_narrow_together() -> None:
     def names(
         words: str = "", states: tuple[str, ...] = (), methods: tuple[str, ...] = (), data: tuple[str, ...] = ()
     ) -> list[str]:
-        return [run.name for run in runs_table.matching(found, words, states, methods, data)]
+        return [run.name for run in runs_table.matching(overviews, words, states, methods, data)]
 
     assert names() == ["Alpha", "Beta", "Gamma"]
     assert names("MONDAY stage") == ["Alpha"]
@@ -58,16 +59,16 @@ def test_search_and_filters_narrow_together() -> None:
 
 
 def test_pinned_runs_stand_first_and_missing_numbers_last() -> None:
-    found = [
+    overviews = [
         made("a", seconds=1.0),
         made("b"),
         made("c", seconds=9.0),
         made("d", seconds=2.0, label=labels.Label(pinned=True)),
         made("z", bundled=True),
     ]
-    assert [run.name for run in runs_table.ordered(found, "Newest first")] == ["d", "c", "b", "a", "z"]
-    assert [run.name for run in runs_table.ordered(found, "Name")] == ["d", "a", "b", "c", "z"]
-    assert [run.name for run in runs_table.ordered(found, "Longest")] == ["d", "c", "a", "b", "z"]
+    assert [run.name for run in runs_table.ordered(overviews, "Newest first")] == ["d", "c", "b", "a", "z"]
+    assert [run.name for run in runs_table.ordered(overviews, "Name")] == ["d", "a", "b", "c", "z"]
+    assert [run.name for run in runs_table.ordered(overviews, "Longest")] == ["d", "c", "a", "b", "z"]
 
 
 def test_darker_is_better_and_overshooting_is_not() -> None:
@@ -89,17 +90,17 @@ def test_darker_is_better_and_overshooting_is_not() -> None:
 
 
 def test_equal_names_are_told_apart() -> None:
-    found = [made("x"), Overview("other", False, "x", "done"), made("y")]
-    assert current_run.distinct_names(found) == {"2026-x": "x (2026-x)", "other": "x (other)", "2026-y": "y"}
+    overviews = [made("x"), Overview("other", False, "x", "done"), made("y")]
+    assert current_run.distinct_names(overviews) == {"2026-x": "x (2026-x)", "other": "x (other)", "2026-y": "y"}
 
 
 def test_scores_stand_beside_their_controls() -> None:
     values = Scores.read(store.bundled_runs()[0])
-    found = chosen_runs.score_rows({"a": values, "b": Scores({})})
-    cell = found["Unlearn Success, val"]["a"]
+    rows = chosen_runs.score_rows({"a": values, "b": Scores({})})
+    cell = rows["Unlearn Success, val"]["a"]
     assert "never taught" in cell
     assert "before" in cell
-    assert found["Unlearn Success, val"]["b"] == headline_scores.MISSING
+    assert rows["Unlearn Success, val"]["b"] == headline_scores.MISSING
 
 
 @pytest.mark.parametrize(
@@ -114,8 +115,8 @@ def test_scores_that_are_none_are_missing(values: object) -> None:
 def test_the_name_is_no_setting() -> None:
     one = store.bundled_runs()[0].config()
     other = one.with_setting("name", "x").with_setting("unlearn.steps", 7).with_setting("data.subjects", "a,b")
-    found = setting_differences.setting_rows({"a": one.to_json(), "b": other.to_json()})
-    assert found == {"unlearn.steps": {"a": "40", "b": "7"}, "data.subjects": {"a": "all", "b": "a, b"}}
+    differing = setting_differences.setting_rows({"a": one.to_json(), "b": other.to_json()})
+    assert differing == {"unlearn.steps": {"a": "40", "b": "7"}, "data.subjects": {"a": "all", "b": "a, b"}}
 
 
 def test_words_of_a_living_run() -> None:
@@ -238,7 +239,7 @@ def test_leaving_the_page_empties_what_this_browser_deleted(make_run: MakeRun, o
     app.button(key="delete.sure").click().run()
     app.run()
     assert len(trash.content(store.runs_folder())) == 2
-    app.switch_page("compare/page.py").run()
+    app.switch_page(pages.COMPARE.script).run()
     assert trash.content(store.runs_folder()) == [theirs]
     assert not app.exception
 

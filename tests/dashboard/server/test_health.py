@@ -15,33 +15,33 @@ from tests.processes import ROOT
 
 def test_a_folder_of_runs_can_be_used_also_before_there_is_one(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "not" / "yet"):
-        found = health.health(folder)
-        assert found.readable
-        assert found.writable
-        assert found.wrong == ""
-        assert 0 < found.free_disk_mb <= os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize >> 20
+        report = health.health(folder)
+        assert report.readable
+        assert report.writable
+        assert report.wrong == ""
+        assert 0 < report.free_disk_mb <= os.statvfs(tmp_path).f_blocks * os.statvfs(tmp_path).f_frsize >> 20
     assert not (tmp_path / "not").exists()
-    assert found.version == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert report.version == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def test_a_file_in_place_of_the_folder_is_unusable(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     for folder in (tmp_path / "runs", tmp_path / "runs" / "below", tmp_path / "nowhere"):
-        found = health.health(folder)
-        assert (found.readable, found.writable, found.free_disk_mb) == (False, False, 0)
-        assert found.as_json()["status"] == "unusable"
-        assert str(tmp_path) not in str(found.as_json())
+        report = health.health(folder)
+        assert (report.readable, report.writable, report.free_disk_mb) == (False, False, 0)
+        assert report.as_json()["status"] == "unusable"
+        assert str(tmp_path) not in str(report.as_json())
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a file system that nobody can write")
 def test_what_can_only_be_read_does_for_a_read_only_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = health.health(Path("/sys/kernel"))
-    assert found.readable
-    assert not found.writable
-    assert "cannot be written" in found.wrong
+    report = health.health(Path("/sys/kernel"))
+    assert report.readable
+    assert not report.writable
+    assert "cannot be written" in report.wrong
     monkeypatch.setenv(access.READ_ONLY, "1")
-    assert found.wrong == ""
+    assert report.wrong == ""
 
 
 def test_the_queue_is_counted_over_all_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -38,10 +38,10 @@ def asked(server: Server, how: str = "GET", **headers: str) -> tuple[http.client
 
 def test_a_server_that_can_work_says_so_and_nothing_private(server: Server) -> None:
     answer, text = asked(server)
-    found: dict[str, Any] = json.loads(text)
+    body: dict[str, Any] = json.loads(text)
     assert answer.status == 200
-    assert (found["status"], found["wrong"], found["queue"], found["writable"]) == ("ok", "", 0, True)
-    assert set(found) == {"status", "wrong", "version", "readable", "writable", "free_disk_mb", "queue"}
+    assert (body["status"], body["wrong"], body["queue"], body["writable"]) == ("ok", "", 0, True)
+    assert set(body) == {"status", "wrong", "version", "readable", "writable", "free_disk_mb", "queue"}
     assert answer.headers["cache-control"] == "no-store"
     assert all(answer.headers.get_all(name) == [value] for name, value in HEADERS.items())
     assert not [word for word in (TOKEN, str(server.place), str(Path.home())) if word in text]

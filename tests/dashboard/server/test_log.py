@@ -32,10 +32,10 @@ def test_the_dashboard_and_the_libraries_below_it_log_for_machines(tmp_path: Pat
     finally:
         server.stop()
     lines = [line for line in server.log.read_text().splitlines() if not line.startswith("Forgetscope is at")]
-    found = [json.loads(line) for line in lines]
+    records = [json.loads(line) for line in lines]
     assert "somebody" not in "".join(lines)
-    assert found[0]["message"] == f"version {version()} at 127.0.0.1, port {server.port}"
-    assert [line["logger"] for line in found if "Invalid HTTP" in line["message"]] == ["uvicorn.error"]
+    assert records[0]["message"] == f"version {version()} at 127.0.0.1, port {server.port}"
+    assert [line["logger"] for line in records if "Invalid HTTP" in line["message"]] == ["uvicorn.error"]
 
 
 def test_what_a_page_logs_names_the_run_in_its_address(

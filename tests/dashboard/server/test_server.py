@@ -129,7 +129,9 @@ def answered(kind: str, cookie: str = "") -> list[str]:
 
 def test_a_browser_is_known_again_and_no_script_reads_by_what() -> None:
     first, second = answered("text/html"), answered("text/html; charset=utf-8", "other=1")
-    assert all(len(found) == 1 and "HttpOnly" in found[0] and "SameSite=Lax" in found[0] for found in (first, second))
+    assert all(
+        len(cookies) == 1 and "HttpOnly" in cookies[0] and "SameSite=Lax" in cookies[0] for cookies in (first, second)
+    )
     assert first != second
     assert answered("text/html", f"a=1; {first[0].partition(';')[0]}") == []
     assert answered("application/javascript") == []
