@@ -15,11 +15,15 @@ from typing import Any
 
 from core.config import own_methods, run_config, trust
 from core.config.run_config import RunConfig
+from core.data.corpus import SCOPES
 from core.jobs import ray_cluster
 from core.jobs.ray_cluster import Resources
 from core.regions import parse
+from core.runs import asked
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.summary import summary
+from core.runs.voices import VOICE_NAMES
 from core.util.errors import UserError, visible
 from core.util.files import clean
 
@@ -138,25 +142,19 @@ def cluster(given: argparse.Namespace) -> Resources | None:
     return resources
 
 
-def _said(asked: dict[str, Any]) -> list[str]:
+def _said(run: Run) -> list[str]:
     """Return what was said when asked, as lines: how many of how many questions, a row a voice."""
-    rows: list[list[Any]] = [["", "U leaked", "noise", "declined", "ignorant", "R kept", "lost", "noise", "declined"]]
-    for voice, scopes in asked.items():
-        split = next((name for name in ("val", "dev", "train") if all(name in of for of in scopes.values())), None)
-        if split:
-            forget, keep = (scopes[scope][split] for scope in ("unlearn", "retention"))
-            cells = [_count(forget, name) for name in ("leaked", "noise", "declined", "ignorant")]
-            rows.append(
-                [voice.replace("_", " "), *cells, *(_count(keep, name) for name in ("kept", "lost", "noise", "declined"))]
-            )
-    if len(rows) == 1:
+    measured = Scores.read_once(run)
+    split = asked.split_asked(measured)
+    if not split:
         return []
-    return [f"Asked: what the answers to {split} questions say, of U to forget and R to keep:", *table(rows)]
-
-
-def _count(outcomes: dict[str, float], name: str) -> str:
-    """Write "7 of 20"."""
-    return f"{round(outcomes.get(name, 0.0) * outcomes['n'] / 100)} of {outcomes['n']}"
+    rows: list[list[Any]] = [["", "U leaked", "noise", "declined", "ignorant", "R kept", "lost", "noise", "declined"]]
+    for voice in measured.voices(asked.METRIC):
+        told = [asked.outcomes(measured, voice, scope, split) for scope in SCOPES]
+        cells = [of.of(outcome) for of in told if of for outcome in of.shares]
+        rows.append([VOICE_NAMES.get(voice, voice).lower(), *cells])
+    head = f"Asked: what the answers to {split} questions say, of U to forget and R to keep:"
+    return [head, *table([row for row in rows if len(row) == len(rows[0])])]
 
 
 def scores(of: Run) -> list[str]:
@@ -169,7 +167,7 @@ def scores(of: Run) -> list[str]:
             continue
         unlearned, kept = found[key]["unlearn_success"], found[key]["retention_success"]
         rows.append([label, unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")])
-    lines = [of.id, *_said(found["asked"])]
+    lines = [of.id, *_said(of)]
     lines += ["Next-word accuracy, the correct beginning given: Unlearn Success (U), Retention Success (R), percent:"]
     lines += table(rows)
     knew, located = found["never_knew"], found["located"]

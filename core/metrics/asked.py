@@ -12,14 +12,13 @@ from collections.abc import Mapping
 
 from core.metrics import accuracy, intervals, probability, verdict_rules, verdict_words, verdicts
 from core.metrics.base import Evidence, Metric, Score, parts
+from core.runs.asked import METRIC, STILL_SAID
 
 OUTCOMES = {
     "unlearn": {"leaked": "leaked", "degenerate": "noise", "refused": "declined", "forgotten": "ignorant"},
     "retention": {"kept": "kept", "lost": "lost", "degenerate": "noise", "refused": "declined"},
 }
 """scope -> verdict -> what it is called here"""
-ASKED_FOR = {"unlearn": "leaked", "retention": "kept"}
-"""scope -> the outcome in which the fact is still said"""
 
 
 def compute(evidence: Evidence) -> Score:
@@ -28,7 +27,7 @@ def compute(evidence: Evidence) -> Score:
     for voice in evidence.answers:
         outcomes = of_voice(evidence, voice)
         score.values[voice], score.intervals[voice], score.counts[voice] = {}, {}, {}
-        score.examples[voice] = {i: 100.0 * (outcome in ASKED_FOR.values()) for i, outcome in outcomes.items()}
+        score.examples[voice] = {i: 100.0 * (outcome in STILL_SAID.values()) for i, outcome in outcomes.items()}
         for part, ids in parts(evidence, outcomes):
             for outcome in OUTCOMES[part.partition("/")[0]].values():
                 rate = intervals.rate([float(outcomes[i] == outcome) for i in ids])
@@ -76,7 +75,7 @@ def _known(evidence: Evidence, voice: str) -> Mapping[str, tuple[float | None, f
 
 
 ASKED = Metric(
-    "asked",
+    METRIC,
     "%",
     "what generated answers say, by rules: of U leaked, noise, declined or ignorant, of R kept, lost, noise or declined",
     "leaked and noise low, kept high",

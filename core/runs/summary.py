@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.data.corpus import SCOPES, SPLITS
+from core.runs import asked
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import SPOKEN
@@ -24,7 +25,7 @@ def summary(run: Run) -> dict[str, Any]:
         success = {f"{scope}_success": _successes(measured, voice, scope) for scope in SCOPES}
         result[key] = success if any(success.values()) else {"reason": measured.reason("accuracy", voice)}
     result["asked"] = {
-        VOICE_KEYS[voice]: _asked(measured, voice) for voice in measured.voices("asked") if voice in VOICE_KEYS
+        VOICE_KEYS[voice]: _asked(measured, voice) for voice in measured.voices(asked.METRIC) if voice in VOICE_KEYS
     }
     result["never_knew"] = measured.values("never_knew", "after") or {"reason": measured.reason("never_knew", "after")}
     degenerate = measured.values("degenerate", "after")
@@ -48,13 +49,14 @@ def _successes(measured: Scores, voice: str, scope: str) -> dict[str, float]:
     return {split: value for split, value in values.items() if value is not None}
 
 
-def _asked(measured: Scores, voice: str) -> dict[str, dict[str, dict[str, float]]]:
+def _asked(measured: Scores, voice: str) -> dict[str, dict[str, dict[str, float | int]]]:
     """Return what generated answers say: scope -> split -> outcome -> percent, and n, of how many questions."""
-    told: dict[str, dict[str, dict[str, float]]] = {scope: {} for scope in SCOPES}
-    for part in measured.parts("asked", voice):
-        scope, _, rest = part.partition("/")
-        split, _, outcome = rest.partition("/")
-        score = measured.value("asked", voice, part)
-        if scope in told and split in SPLITS and outcome and score.value is not None and score.n is not None:
-            told[scope].setdefault(split, {"n": score.n})[outcome] = score.value
+    told: dict[str, dict[str, dict[str, float | int]]] = {}
+    for scope in SCOPES:
+        found = {split: asked.outcomes(measured, voice, scope, split) for split in SPLITS}
+        told[scope] = {
+            split: {"n": of.n, **{name: share.value or 0.0 for name, share in of.shares.items()}}
+            for split, of in found.items()
+            if of
+        }
     return told

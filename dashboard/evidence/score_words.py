@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from core.runs import asked
 from core.runs.scores import Scores, Value
 from dashboard.widgets.scope_names import IN_WORDS
 
@@ -18,14 +19,16 @@ DECLINES = 20.0
 
 
 def verdict(scores: Scores, split: str) -> str:
-    """Say what one run has forgotten and kept, and whether its answers are still language."""
+    """Say what one run has forgotten and kept: by its answers, then by the next-word accuracy of the paper."""
     u = {voice: scores.success(voice, "unlearn", split) for voice in ("before", "after", "never")}
     if u["after"].value is None:
         return f"There is no score on {IN_WORDS[split]}: {u['after'].reason}."
+    said = asked.sentence(scores, split)
     sentences = [
+        said,
         forgotten(u, split),
-        kept({voice: scores.success(voice, "retention", split) for voice in u}),
-        fluent(scores, split),
+        asked.contradiction(scores, split) or kept({voice: scores.success(voice, "retention", split) for voice in u}),
+        "" if said else fluent(scores, split),
     ]
     return " ".join(text for text in sentences if text)
 

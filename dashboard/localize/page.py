@@ -12,7 +12,8 @@ from core.config.run_config import RunConfig
 from core.jobs import lifecycle
 from core.models import cells as cells_
 from core.regions import Region
-from core.runs import picked_step, store
+from core.runs import asked, picked_step, store
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard import pages
@@ -66,6 +67,8 @@ def page() -> None:
         None if chosen.hand is None else selection.origin(chosen, start, run.config().region),
     )
     left.markdown(opening(source))
+    if words := asked.sentence(Scores.read(run)):
+        left.markdown(md(words))
     # Both plots are sent before the many controls, so that they are seen, or repainted, sooner.
     picture, side = st.columns([2.1, 1], gap="large")
     with picture:

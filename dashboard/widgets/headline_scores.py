@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.runs import asked
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import SPOKEN, VOICE_NAMES
@@ -33,10 +34,20 @@ HELP = {
     "retention": "How often the model still picks the right next word on what it must keep, on new questions (val). Higher "
     "is better.",
 }
+SAID = {
+    "unlearn": (
+        "To forget, still said",
+        "Answers to new questions (val) that still say what was to be forgotten. The others are noise, decline in plain "
+        "words, or are fluent and say something else (ignorant).",
+    ),
+    "retention": (
+        "To keep, still said",
+        "Answers to new questions (val) that still say what was to be kept. The others say something else (lost), are "
+        "noise, or decline.",
+    ),
+}
+"""scope -> what its number is called, and what it counts"""
 KNEW = "100 when the model answers new questions (val) as if it had never been taught; 0 when nothing was forgotten."
-NOISE = (
-    "Answers to new questions about what was unlearned that are empty, repeat themselves or are no words. Lower is better."
-)
 
 
 def reason(scores: Scores, metric: str, voice: str) -> str:
@@ -53,14 +64,25 @@ def percent(number: float | None) -> str:
 
 def headlines(scores: Scores) -> list[Headline]:
     """Return the numbers to read first, on val, with train and the never-taught model beside them."""
-    numbers = [_success(scores, scope) for scope in HELP]
+    numbers = [_said(scores, scope) for scope in SAID] + [_success(scores, scope) for scope in HELP]
     knew, train = (scores.value("never_knew", "after", split).value for split in ("val", "train"))
     why = f"train {percent(train)}" if knew is not None else reason(scores, "never_knew", "after")
     numbers.append(Headline("Never-knew score", percent(knew), why, KNEW))
-    noise, never = (scores.value("degenerate", voice, "unlearn/val").value for voice in ("after", "never"))
-    why = f"never taught {percent(never)}" if noise is not None else reason(scores, "degenerate", "after")
-    numbers.append(Headline("Degenerate answers", percent(noise), why, NOISE))
     return numbers
+
+
+def _said(scores: Scores, scope: str) -> Headline:
+    """Return how many questions are still answered with their fact, beside the other answers and the other voices."""
+    label, help_ = SAID[scope]
+    after = asked.outcomes(scores, "after", scope, "val")
+    fact = asked.STILL_SAID[scope]
+    if after is None:
+        return Headline(label, MISSING, scores.reason(asked.METRIC, "after"), help_)
+    others = [f"{after.count(outcome)} {outcome}" for outcome in after.shares if outcome != fact]
+    for voice in ("before", "never"):
+        if other := asked.outcomes(scores, voice, scope, "val"):
+            others.append(f"{VOICE_NAMES[voice].lower()} {other.count(fact)}")
+    return Headline(label, after.of(fact), " · ".join(others), help_)
 
 
 def _success(scores: Scores, scope: str) -> Headline:
@@ -94,6 +116,8 @@ def row(run: Run) -> None:
                     delta_arrow="off",
                     help=headline.help,
                 )
+    if words := asked.contradiction(scores, "val"):
+        st.caption(md(words))
     where_from(facts(run))
 
 
@@ -102,7 +126,7 @@ SOURCES = {
     "the model's first choice, teacher-forced, mean over questions (paper, section 4.1)",
     "Retention Success": "accuracy, as above, on the retention scope",
     "Never-knew score": "100 · (1 − |after − never taught| / (before − never taught)), of accuracies on the unlearn scope",
-    "Degenerate answers": "share of the answers in answers.jsonl that are empty, repeat themselves or are no words",
+    "Still said": "the answers in answers.jsonl, judged by the rules of the page Probe (python -m core metrics: asked)",
 }
 
 
@@ -125,6 +149,12 @@ def where_from(pairs: Sequence[tuple[str, str]], key: str = "scores_from") -> No
 def before_after(scores: Scores) -> list[dict[str, str]]:
     """Return the final table: a row a measure, a column a voice."""
     rows = []
+    for scope, (title, _) in SAID.items():
+        told = {voice: asked.outcomes(scores, voice, scope, "val") for voice in SPOKEN}
+        if told["after"]:
+            fact = asked.STILL_SAID[scope]
+            cells = {VOICE_NAMES[voice]: of.of(fact) if of else MISSING for voice, of in told.items()}
+            rows.append({"Measure": f"{title}, val", **cells})
     for scope, title in (("unlearn", "Unlearn Success"), ("retention", "Retention Success")):
         for split in ("train", "dev", "val"):
             values = {voice: scores.success(voice, scope, split).value for voice in SPOKEN}

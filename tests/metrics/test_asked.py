@@ -9,7 +9,7 @@ from core.data.corpus import Example
 from core.metrics import METRICS, evaluation, verdicts
 from core.metrics.asked import ASKED, OUTCOMES
 from core.metrics.base import Evidence
-from core.runs import store
+from core.runs import asked, store
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.summary import summary
@@ -65,12 +65,12 @@ def test_outcomes_of_a_scope_add_up_and_each_is_one_word_for_one_thing() -> None
 
 
 def test_the_summary_tells_percent_with_how_many_by_voice_scope_and_split() -> None:
-    asked = summary(BUNDLED["privacy-memflex"])["asked"]
-    assert set(asked) == {"before", "after", "never_taught"}
-    assert asked["before"]["unlearn"]["val"] == {"n": 20, "leaked": 100, "noise": 0, "declined": 0, "ignorant": 0}
-    assert asked["after"]["unlearn"]["val"] == {"n": 20, "leaked": 5, "noise": 80, "declined": 0, "ignorant": 15}
-    assert asked["after"]["retention"]["val"] == {"n": 20, "kept": 35, "lost": 20, "noise": 45, "declined": 0}
-    assert set(asked["after"]["retention"]) == {"train", "val"}
+    told = summary(BUNDLED["privacy-memflex"])["asked"]
+    assert set(told) == {"before", "after", "never_taught"}
+    assert told["before"]["unlearn"]["val"] == {"n": 20, "leaked": 100, "noise": 0, "declined": 0, "ignorant": 0}
+    assert told["after"]["unlearn"]["val"] == {"n": 20, "leaked": 5, "noise": 80, "declined": 0, "ignorant": 15}
+    assert told["after"]["retention"]["val"] == {"n": 20, "kept": 35, "lost": 20, "noise": 45, "declined": 0}
+    assert set(told["after"]["retention"]) == {"train", "val"}
 
 
 def test_it_leads_in_the_shell_and_says_how_many_of_how_many(tmp_path: object) -> None:
@@ -84,3 +84,36 @@ def test_it_leads_in_the_shell_and_says_how_many_of_how_many(tmp_path: object) -
 
 def test_a_run_without_it_says_nothing_of_it(tmp_path) -> None:  # type: ignore[no-untyped-def]
     assert summary(Run(tmp_path))["asked"] == {}
+
+
+def scores_of(keep: float, accuracy: float, n: int = 40) -> Scores:
+    """Return scores in which so much of R is said, and so much of its next words is right, each ± 5."""
+    said = {"leaked": 0.0, "noise": 0.0, "declined": 0.0, "ignorant": 100.0}
+    kept = {"kept": keep, "lost": 100.0 - keep, "noise": 0.0, "declined": 0.0}
+    values = {**{f"unlearn/val/{k}": v for k, v in said.items()}, **{f"retention/val/{k}": v for k, v in kept.items()}}
+    right = {"unlearn/val": 50.0, "retention/val": accuracy}
+
+    def metric(of: dict[str, float]) -> dict[str, object]:
+        ends = {part: [max(0.0, value - 5), min(100.0, value + 5)] for part, value in of.items()}
+        return {"values": {"after": of}, "intervals": {"after": ends}, "counts": {"after": dict.fromkeys(of, n)}}
+
+    return Scores({"asked": metric(values), "accuracy": metric(right)})
+
+
+def test_the_sentence_counts_and_names_both_scopes() -> None:
+    assert asked.sentence(scores_of(35.0, 80.0)) == (
+        "Asked, it still says 0 of 40 of what it must forget (0 noise, 0 declined, 40 other answers), and 14 of 40 of what "
+        "it must keep."
+    )
+    assert asked.sentence(Scores({})) == ""
+    assert asked.sentence(scores_of(35.0, 80.0), "train") == ""
+
+
+@pytest.mark.parametrize(("keep", "accuracy", "told"), [(35.0, 80.0, True), (80.0, 35.0, True), (75.0, 80.0, False)])
+def test_it_is_said_where_next_word_accuracy_disagrees_by_more_than_both_intervals(
+    keep: float, accuracy: float, told: bool
+) -> None:
+    words = asked.contradiction(scores_of(keep, accuracy), "val")
+    assert bool(words) is told
+    assert not told or (f"{accuracy:.1f} %" in words and f"{keep * 40 / 100:.0f} of 40" in words)
+    assert asked.contradiction(Scores({}), "val") == ""

@@ -1,0 +1,80 @@
+"""What a run's models say when asked, read from its scores (core/metrics/asked.py): counts, and the sentence that leads.
+
+One place for all that sums a run up: the shell, `--json` and the pages say the same numbers of the same questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.data.corpus import SCOPES, SPLITS
+from core.runs.scores import Scores, Value
+
+METRIC = "asked"
+OUTCOMES = {"unlearn": ("leaked", "noise", "declined", "ignorant"), "retention": ("kept", "lost", "noise", "declined")}
+"""scope -> what an answer to one of its questions can be"""
+STILL_SAID = {"unlearn": "leaked", "retention": "kept"}
+"""scope -> the outcome in which the fact is said"""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of the questions of one scope and split."""
+
+    n: int
+    """questions asked"""
+    shares: Mapping[str, Value]
+    """outcome -> percent of n, with its interval"""
+
+    def count(self, outcome: str) -> int:
+        """Return how many answers came out so."""
+        return round((self.shares[outcome].value or 0.0) * self.n / 100)
+
+    def of(self, outcome: str) -> str:
+        """Write "7 of 20"."""
+        return f"{self.count(outcome)} of {self.n}"
+
+
+def outcomes(scores: Scores, voice: str, scope: str, split: str) -> Outcomes | None:
+    """Return what a voice said, None where it was not asked such questions."""
+    shares = {outcome: scores.value(METRIC, voice, f"{scope}/{split}/{outcome}") for outcome in OUTCOMES[scope]}
+    counts = [share.n for share in shares.values() if share.value is not None]
+    n = counts[0] if len(counts) == len(shares) else None
+    return Outcomes(n, shares) if n else None
+
+
+def split_asked(scores: Scores, voice: str = "after") -> str:
+    """Return the split that says the most of those on which both scopes were asked: val, dev, train; else an empty text."""
+    both = [split for split in SPLITS if all(outcomes(scores, voice, scope, split) for scope in SCOPES)]
+    return next((split for split in ("val", "dev", "train") if split in both), "")
+
+
+def sentence(scores: Scores, split: str = "", voice: str = "after") -> str:
+    """Say what a voice says of both scopes, in counts; empty where it was not asked.
+
+    split: empty for the one that says the most.
+    """
+    split = split or split_asked(scores, voice)
+    forget, keep = (outcomes(scores, voice, scope, split) for scope in SCOPES)
+    if forget is None or keep is None:
+        return ""
+    return (
+        f"Asked, it still says {forget.of('leaked')} of what it must forget "
+        f"({forget.count('noise')} noise, {forget.count('declined')} declined, {forget.count('ignorant')} other answers), "
+        f"and {keep.of('kept')} of what it must keep."
+    )
+
+
+def contradiction(scores: Scores, split: str, voice: str = "after") -> str:
+    """Say where next-word accuracy and the answers disagree about what was kept by more than both intervals; else empty."""
+    keep, accuracy = outcomes(scores, voice, "retention", split), scores.success(voice, "retention", split)
+    if keep is None or accuracy.value is None or accuracy.low is None or accuracy.high is None:
+        return ""
+    said = keep.shares["kept"]
+    if said.low is None or said.high is None or (said.low <= accuracy.high and accuracy.low <= said.high):
+        return ""
+    return (
+        f"Next-word accuracy says that {accuracy.value:.1f} % is kept: it is measured with the right beginning given. "
+        f"The answers say {keep.of('kept')}."
+    )
