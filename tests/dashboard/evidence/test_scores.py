@@ -165,8 +165,8 @@ def test_the_bundled_run_says_what_the_readme_says() -> None:
     said = score_words.verdict(Scores.read(bundled()), "val")
     assert "rises from 0.1 to 45.7; a model never taught has 65.4: 70 % of what was taught is gone there." in said
     assert said.startswith(
-        "Asked, it still says 1 of 20 of what it must forget (16 noise, 0 declined, 3 other answers), and 7 of 20 of what it "
-        "must keep."
+        "Asked, it still says 1 of 20 of what it must forget (16 noise, 0 declined, 3 other answers), and 7 of 20 of what "
+        "it must keep."
     )
     assert "Next-word accuracy says that 83.6 % is kept" in said
     assert "is kept: Retention Success" not in said, "not where the answers say otherwise"
