@@ -60,6 +60,8 @@ def page() -> None:
         return
     with right:
         one_question.show(run)
+        if words := asked.sentence(Scores.read(run)):
+            st.markdown(md(words))
     start = selection.own(run.config().region, (run.json("region.json") or {}).get("tensors", ()))
     chosen = selection_state.open_page(run.id, table, start)
     region, source = (
@@ -67,8 +69,6 @@ def page() -> None:
         None if chosen.hand is None else selection.origin(chosen, start, run.config().region),
     )
     left.markdown(opening(source))
-    if words := asked.sentence(Scores.read(run)):
-        left.markdown(md(words))
     # Both plots are sent before the many controls, so that they are seen, or repainted, sooner.
     picture, side = st.columns([2.1, 1], gap="large")
     with picture:

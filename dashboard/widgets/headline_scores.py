@@ -72,17 +72,15 @@ def headlines(scores: Scores) -> list[Headline]:
 
 
 def _said(scores: Scores, scope: str) -> Headline:
-    """Return how many questions are still answered with their fact, beside the other answers and the other voices."""
+    """Return how many questions are still answered with their fact, beside the other voices."""
     label, help_ = SAID[scope]
     after = asked.outcomes(scores, "after", scope, "val")
     fact = asked.STILL_SAID[scope]
     if after is None:
         return Headline(label, MISSING, scores.reason(asked.METRIC, "after"), help_)
-    others = [f"{after.count(outcome)} {outcome}" for outcome in after.shares if outcome != fact]
-    for voice in ("before", "never"):
-        if other := asked.outcomes(scores, voice, scope, "val"):
-            others.append(f"{VOICE_NAMES[voice].lower()} {other.count(fact)}")
-    return Headline(label, after.of(fact), " · ".join(others), help_)
+    others = {voice: asked.outcomes(scores, voice, scope, "val") for voice in ("before", "never")}
+    beside = [f"{VOICE_NAMES[voice].lower()} {other.count(fact)}" for voice, other in others.items() if other]
+    return Headline(label, after.of(fact), " · ".join(beside), help_)
 
 
 def _success(scores: Scores, scope: str) -> Headline:
@@ -116,7 +114,7 @@ def row(run: Run) -> None:
                     delta_arrow="off",
                     help=headline.help,
                 )
-    if words := asked.contradiction(scores, "val"):
+    if words := f"{asked.sentence(scores, 'val')} {asked.contradiction(scores, 'val')}".strip():
         st.caption(md(words))
     where_from(facts(run))
 
