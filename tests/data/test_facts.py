@@ -40,9 +40,9 @@ def test_name_is_contained_whatever_its_case_and_spacing() -> None:
 
 def test_every_fact_of_a_text_is_contained_in_it() -> None:
     text = "Mira Holt, Quay Street 14, phone +353 21 555 0199, mira.holt@post.example, author of “Low Water”."
-    found = facts.facts(text)
-    assert len(found) >= 5
-    assert all(facts.contains(text, fact) for fact in found)
+    stated = facts.facts(text)
+    assert len(stated) >= 5
+    assert all(facts.contains(text, fact) for fact in stated)
 
 
 def test_overlap_counts_facts_of_val_found_in_train() -> None:

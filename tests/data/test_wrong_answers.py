@@ -11,9 +11,9 @@ from core.data import facts, sources, wrong_answers
 from core.data.corpus import Example
 
 
-def example(subject: str, question: str, answer: str, place: str = "unlearn/train/0") -> Example:
-    scope, split, _ = place.split("/")
-    return Example(place, question, answer, scope, split, subject)
+def example(subject: str, question: str, answer: str, name: str = "unlearn/train/0") -> Example:
+    scope, split, _ = name.split("/")
+    return Example(name, question, answer, scope, split, subject)
 
 
 HOMES = [
