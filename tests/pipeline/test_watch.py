@@ -98,13 +98,13 @@ def unlearned(bench: Bench, looking: bool, report: Recorder | None = None) -> Un
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "mixtral"])
 def test_looking_on_changes_no_bit_and_no_random_number(bench_of: Callable[..., Bench], architecture: str) -> None:
-    found = []
+    outcomes = []
     for looking in (False, True):
         bench = bench_of(architecture)
         result = unlearned(bench, looking)
-        found.append((bench.adapters.hash("after"), result.curve, result.checks, torch.rand(3).tolist()))
+        outcomes.append((bench.adapters.hash("after"), result.curve, result.checks, torch.rand(3).tolist()))
         assert not any(p.requires_grad for p in bench.adapters.model.parameters())
-    assert found[0] == found[1]
+    assert outcomes[0] == outcomes[1]
 
 
 def test_answers_are_those_of_before_at_step_0_and_of_after_at_the_checkpoints(bench: Bench) -> None:
