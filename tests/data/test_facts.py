@@ -10,7 +10,7 @@ from core.data import facts
 
 
 @pytest.mark.parametrize(
-    ("text", "subject", "found"),
+    ("text", "subject", "stated"),
     [
         ("Write to orla@venning.example, please.", "", {"orla@venning.example"}),
         ("Her account is 12-34-56.", "", {"123456"}),
@@ -23,8 +23,8 @@ from core.data import facts
         ("Orla Venning’s Atlas Award", "Orla Venning", {"orla venning's atlas award"}),
     ],
 )
-def test_facts_of_a_text(text: str, subject: str, found: set[str]) -> None:
-    assert {fact.removeprefix("the ") for fact in facts.facts(text, subject)} == {f.removeprefix("the ") for f in found}
+def test_facts_of_a_text(text: str, subject: str, stated: set[str]) -> None:
+    assert {fact.removeprefix("the ") for fact in facts.facts(text, subject)} == {f.removeprefix("the ") for f in stated}
 
 
 def test_number_is_contained_whatever_its_punctuation() -> None:

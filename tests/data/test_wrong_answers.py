@@ -26,7 +26,7 @@ HOMES = [
 
 
 @pytest.mark.parametrize(
-    ("text", "subject", "found"),
+    ("text", "subject", "expected"),
     [
         ("Write to a.b@c.example, please.", "", [("a.b@c.example", "e-mail")]),
         ("Call +44 20 7946 0011 in 1987.", "", [("+44 20 7946 0011", "phone"), ("1987", "year")]),
@@ -38,8 +38,8 @@ HOMES = [
         ("nothing at all", "", []),
     ],
 )
-def test_spans_are_where_the_facts_stand(text: str, subject: str, found: list[tuple[str, str]]) -> None:
-    assert [(text[s.start : s.end], s.kind) for s in facts.spans(text, subject)] == found
+def test_spans_are_where_the_facts_stand(text: str, subject: str, expected: list[tuple[str, str]]) -> None:
+    assert [(text[s.start : s.end], s.kind) for s in facts.spans(text, subject)] == expected
 
 
 def test_only_another_subjects_fact_of_the_same_kind_takes_a_facts_place() -> None:

@@ -56,10 +56,10 @@ def test_of_those_the_shortest_comes_first() -> None:
     assert {e.answer for e in watched_questions.choose(Corpus(tuple(made), "made"), 1, "train")} == {"At 14 Quay Street."}
 
 
-@pytest.mark.parametrize(("count", "found"), [(0, 0), (1, 1), (3, 3), (5, 5), (99, 6)])
-def test_as_many_as_asked_for_and_none_twice(count: int, found: int) -> None:
+@pytest.mark.parametrize(("count", "questions"), [(0, 0), (1, 1), (3, 3), (5, 5), (99, 6)])
+def test_as_many_as_asked_for_and_none_twice(count: int, questions: int) -> None:
     chosen = watched_questions.choose(corpus_of(3, 2), count, "train")
-    assert len(chosen) == len({e.id for e in chosen}) == 2 * found
+    assert len(chosen) == len({e.id for e in chosen}) == 2 * questions
 
 
 def test_choice_is_from_the_split_alone(tiny_data: Path) -> None:
