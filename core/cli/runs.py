@@ -56,7 +56,7 @@ def show(given: argparse.Namespace) -> int:
     status = item.status()
     value = {**summary(item), "config": item.config().to_json(), "status": status}
     lines = scores(item) if status["state"] == "done" else []
-    if account := widened_questions.told(item):
+    if account := widened_questions.read_account(item):
         value["widened"] = account
         lines.append(widened_questions.in_words(account))
     state = f"{item.id} is {status['state']}. {status.get('error', '')} {status.get('fix', '')}".strip()

@@ -23,17 +23,17 @@ def command(config: RunConfig) -> str:
     """
     if isinstance(config.unlearn.method, OwnMethod) or config.model.trust_remote_code:
         return ""
-    changes, made = [], config_.preset(config.preset) if config.preset in PRESETS else RunConfig()
+    changes, base = [], config_.preset(config.preset) if config.preset in PRESETS else RunConfig()
     mine = config.to_json()
     for path in FAMILIES:
         name = _at(mine, path)["name"]
-        if name != _at(made.to_json(), path)["name"]:
+        if name != _at(base.to_json(), path)["name"]:
             changes.append((path, name))
-            made = made.with_setting(path, name)
-    theirs = flat(made.to_json())
+            base = base.with_setting(path, name)
+    theirs = flat(base.to_json())
     changes += [(k, _written(v)) for k, v in flat(mine).items() if k not in ELSEWHERE and v != theirs.get(k)]
     try:
-        again = config_.preset(made.preset) if made.preset in PRESETS else RunConfig()
+        again = config_.preset(base.preset) if base.preset in PRESETS else RunConfig()
         for key, value in [*changes, ("name", config.name)]:
             again = again.with_setting(key, value)
     except UserError:

@@ -73,10 +73,12 @@ def resolved(method: Method) -> Method:
 
 def source_of(method: OwnMethod) -> str:
     """Return the source, from the copies of trusted files. Raises UserError where it is not among them."""
+    # A configuration may come from anybody, so only what is a hash becomes a part of a path.
     if re.fullmatch(r"[0-9a-f]{64}", method.sha256):
         path = _folder() / f"{method.sha256}.py"
         if path.is_file():
             source = path.read_text(encoding="utf-8")
+            # Hashed again: the copy may have been changed since it was trusted.
             if _hash(source) == method.sha256:
                 return source
     raise UserError(

@@ -225,5 +225,9 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Return the settings in which configurations differ: dotted name -> a value for each, None where one has no such."""
     settings = [flat(config) for config in configs]
-    keys = sorted({key for one in settings for key in one})
-    return {key: [one.get(key) for one in settings] for key in keys if len({repr(one.get(key)) for one in settings}) > 1}
+    keys = sorted({key for values in settings for key in values})
+    return {
+        key: [values.get(key) for values in settings]
+        for key in keys
+        if len({repr(values.get(key)) for values in settings}) > 1
+    }

@@ -48,4 +48,5 @@ def check(config: ModelConfig) -> None:
 
 
 def _record(name: str) -> Path:
+    # A hash, because a name may hold what no file name can.
     return cache_folder() / "trusted-code" / hashlib.sha256(name.encode(errors="replace")).hexdigest()

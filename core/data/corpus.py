@@ -59,18 +59,18 @@ class Corpus:
 
     def take(self, names: Iterable[str]) -> Corpus:
         """Keep only some subjects. Raises UserError for a name that does not occur."""
-        wanted, known = list(names), self.subjects()
+        wanted, subjects = list(names), self.subjects()
         for name in wanted:
-            if name not in known:
-                raise unknown("subject", name, known)
+            if name not in subjects:
+                raise unknown("subject", name, subjects)
         return replace(self, examples=tuple(e for e in self.examples if e.subject in wanted)) if wanted else self
 
     def forgetting(self, names: Iterable[str]) -> Corpus:
         """Leave out the unlearn questions of all but some subjects. Raises UserError for a name that has none."""
-        wanted, known = list(names), {e.subject for e in self.select("unlearn")}
+        wanted, subjects = list(names), {e.subject for e in self.select("unlearn")}
         for name in wanted:
-            if name not in known:
-                raise unknown("subject", name, known)
+            if name not in subjects:
+                raise unknown("subject", name, subjects)
         kept = (e for e in self.examples if e.scope != "unlearn" or e.subject in wanted)
         return replace(self, examples=tuple(kept)) if wanted else self
 
@@ -89,6 +89,7 @@ class Corpus:
                 train = [e.id for e in whole if e.subject == subject]
                 count = max(1, round(share * len(train))) if len(train) > 1 else 0
                 far = sorted(train, key=near.__getitem__)[:count] if near else []
+                # A generator for each subject: which others there are changes nothing of its draw.
                 moved.update(far or random.Random(f"{seed}/{scope}/{subject}").sample(train, count))
         return replace(self, examples=tuple(replace(e, split="dev") if e.id in moved else e for e in self.examples))
 

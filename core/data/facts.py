@@ -35,6 +35,7 @@ def facts(text: str, subject: str = "") -> set[str]:
         if len(digits) >= 2:
             stated.add(digits)
     own = _own(subject)
+    # A bar for each number, or the names on both sides of it would be read as one.
     for name in [*NAME.findall(NUMBER.sub(" | ", rest)), *QUOTED.findall(rest)]:
         words = _without_openers(name.split())
         if words:  # only at the end, or the fact would not stand in its own text

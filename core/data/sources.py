@@ -135,9 +135,9 @@ def parse_rows(rows: list[dict[str, Any]], where: str) -> Corpus:
     """Check rows of one's own file and make a Corpus of them; UserError names the first bad rows."""
     checked = check_rows(list(enumerate(rows, start=1)), where)
     if checked.problems:
-        said = "; ".join(f"row {problem.row} {problem.what}" for problem in checked.problems[:5])
+        problems = "; ".join(f"row {problem.row} {problem.what}" for problem in checked.problems[:5])
         more = f", and {len(checked.problems) - 5} more" if len(checked.problems) > 5 else ""
-        raise UserError(f"{where}: {said}{more}.", "Repair or remove these rows.")
+        raise UserError(f"{where}: {problems}{more}.", "Repair or remove these rows.")
     clean = checked.rows
     counts: Counter[tuple[str, str]] = Counter()
     subjects = _subjects(clean)
@@ -192,8 +192,8 @@ def check_rows(numbered: Sequence[tuple[int, Any]], where: str) -> Checked:
     names = {key: next((c for c in columns if any(c in row for row in objects)), None) for key, columns in _COLUMNS.items()}
     for needed in ("question", "answer", "scope"):
         if names[needed] is None and objects:
-            found = ", ".join(map(str, list(objects[0])[:10])) or "none"
-            raise UserError(f"{where} has no column “{needed}”.", f"Found: {found}. Needed: question, answer, scope.")
+            present = ", ".join(map(str, list(objects[0])[:10])) or "none"
+            raise UserError(f"{where} has no column “{needed}”.", f"Found: {present}. Needed: question, answer, scope.")
     checked = Checked([], [])
     for number, row in numbered:
         if not isinstance(row, dict):

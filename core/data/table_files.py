@@ -82,6 +82,7 @@ def jsonl_rows(path: Path) -> list[dict[str, Any]]:
 
 def csv_rows(path: Path) -> list[dict[str, Any]]:
     """Return rows by column name, every value as text."""
+    # newline="": an end of a line within quotes belongs to the cell.
     reader = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True)
     try:
         lines = [line for line in reader if any(cell.strip() for cell in line)]
@@ -134,8 +135,10 @@ def _is_text(kind: Any) -> bool:
     """Say whether a column holds texts, each row its own or from a dictionary."""
     import pyarrow as pa
 
-    of = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_string_view(of))
+    value_type = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(
+        pa.types.is_string(value_type) or pa.types.is_large_string(value_type) or pa.types.is_string_view(value_type)
+    )
 
 
 def _few(path: Path, rows: int, columns: int) -> None:

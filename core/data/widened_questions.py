@@ -43,13 +43,14 @@ class WidenedQuestions:
 
 def questions(corpus: Corpus, count: int, seed: int) -> WidenedQuestions:
     """Return up to `count` questions of each scope, drawn with a seed. Raises UserError where none can be made."""
-    made = {scope: _crossed(corpus, scope) for scope in SCOPES}
-    known = {_plain(e.question) for e in corpus.examples}
+    crossed = {scope: _crossed(corpus, scope) for scope in SCOPES}
+    asked = {_plain(e.question) for e in corpus.examples}
     held_out = {_plain(e.question) for e in corpus.select(split=("val", "dev"))}
-    both = made["unlearn"].keys() & made["retention"].keys()
+    both = crossed["unlearn"].keys() & crossed["retention"].keys()
     further: list[Example] = []
-    for scope, by_text in made.items():
-        free = sorted(by_text.keys() - known - both, key=lambda key: _words(by_text[key].question))
+    for scope, by_text in crossed.items():
+        # Sorted, because a set has another order in every process and the draw must be the same.
+        free = sorted(by_text.keys() - asked - both, key=lambda key: _words(by_text[key].question))
         chosen = random.Random(f"{seed}/{scope}").sample(free, min(count, len(free)))
         further += [replace(by_text[key], id=f"{scope}/widened/{number}") for number, key in enumerate(chosen)]
     if not further:
@@ -58,7 +59,7 @@ def questions(corpus: Corpus, count: int, seed: int) -> WidenedQuestions:
             "that could be made are there already.",
             "Set data.widen=0, or give the data a column subject.",
         )
-    return WidenedQuestions(further, len((made["unlearn"].keys() | made["retention"].keys()) & held_out))
+    return WidenedQuestions(further, len((crossed["unlearn"].keys() | crossed["retention"].keys()) & held_out))
 
 
 def _crossed(corpus: Corpus, scope: str) -> dict[str, Example]:
@@ -67,14 +68,14 @@ def _crossed(corpus: Corpus, scope: str) -> dict[str, Example]:
     Of the same scope: a question to forget must not be asked about somebody of whom everything is to be kept.
     """
     train = [e for e in corpus.select(scope, "train") if e.subject not in NAMELESS]
-    made: dict[str, Example] = {}
+    examples: dict[str, Example] = {}
     for example in train:
         own = re.compile(rf"(?<!{_LETTER}){re.escape(example.subject)}(?!{_LETTER})")
         if own.search(example.question):
             for name in dict.fromkeys(e.subject for e in train if e.subject != example.subject):
                 text = name.join(own.split(example.question))
-                made.setdefault(_plain(text), Example("", text, "", scope, "train", name))
-    return made
+                examples.setdefault(_plain(text), Example("", text, "", scope, "train", name))
+    return examples
 
 
 def account(asked: WidenedQuestions, answered: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def account(asked: WidenedQuestions, answered: Mapping[str, Sequence[Example]]) 
     return {**counts, "dropped": asked.dropped, "unanswered": missing, "samples": samples}
 
 
-def told(run: Run) -> dict[str, Any] | None:
+def read_account(run: Run) -> dict[str, Any] | None:
     """Return a run's account of its widening, None where nothing was widened (yet)."""
     return next((e for e in reversed(run.events()) if e.get("kind") == "widened"), None)
 

@@ -53,11 +53,11 @@ def wrong(examples: Sequence[Example]) -> Wrong:
     for scope in SCOPES:
         for split in SPLITS:
             members = [e for e in examples if (e.scope, e.split) == (scope, split)]
-            made = [(e.id, texts) for e in members if (texts := variants(e, pool))]
-            count = min(MOST, len(made))
-            answers.texts.update(made[i * len(made) // count] for i in range(count))
-            if len(made) < len(members):
-                answers.left_out[f"{scope}/{split}"] = len(members) - len(made)
+            possible = [(e.id, texts) for e in members if (texts := variants(e, pool))]
+            count = min(MOST, len(possible))
+            answers.texts.update(possible[i * len(possible) // count] for i in range(count))
+            if len(possible) < len(members):
+                answers.left_out[f"{scope}/{split}"] = len(members) - len(possible)
     return answers
 
 
@@ -67,9 +67,9 @@ def variants(example: Example, pool: Sequence[_Fact]) -> list[str]:
     spans = facts.spans(example.answer, example.subject)
     for span in sorted(spans, key=lambda span: ORDER.index(span.kind)):
         others = _others(example, span.kind, pool)
-        made = [example.answer[: span.start] + other + example.answer[span.end :] for other in others]
-        if len(made) > len(best):
-            best = made
+        texts = [example.answer[: span.start] + other + example.answer[span.end :] for other in others]
+        if len(texts) > len(best):
+            best = texts
         if len(best) == EACH:
             break
     return best

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def shares(tokens: pd.DataFrame, voice: str) -> dict[str, float]:
     """Return example -> share (0 to 1) of its answer tokens that the voice has as its first choice."""
-    found = (tokens[f"rank_{voice}"] == 1).groupby(tokens["example"], sort=False).mean()
-    return {str(example): float(share) for example, share in found.items()}
+    means = (tokens[f"rank_{voice}"] == 1).groupby(tokens["example"], sort=False).mean()
+    return {str(example): float(share) for example, share in means.items()}
 
 
 def of_examples(tokens: pd.DataFrame, voice: str) -> dict[str, float]:
@@ -31,9 +31,9 @@ def of_examples(tokens: pd.DataFrame, voice: str) -> dict[str, float]:
 
 def mean(tokens: pd.DataFrame, voice: str, ids: Sequence[str]) -> float:
     """Return the mean over some examples, of those that were scored; NaN where none was."""
-    found = of_examples(tokens, voice)
-    known = [found[i] for i in ids if i in found]
-    return sum(known) / len(known) if known else math.nan
+    percents = of_examples(tokens, voice)
+    scored = [percents[i] for i in ids if i in percents]
+    return sum(scored) / len(scored) if scored else math.nan
 
 
 def compute(evidence: Evidence) -> Score:

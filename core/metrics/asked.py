@@ -40,7 +40,7 @@ def compute(evidence: Evidence) -> Score:
 
 def of_voice(evidence: Evidence, voice: str) -> dict[str, str]:
     """Return example -> outcome of a voice's answers."""
-    answers, known = evidence.answers[voice], _known(evidence, voice)
+    answers, likelihoods = evidence.answers[voice], _likelihoods(evidence, voice)
     asked = [e for e in evidence.examples if e.scope in OUTCOMES and e.id in answers]
     public = verdicts.public_texts(
         [{"subject": e.subject, "scope": e.scope, "question": e.question, "truth": e.answer} for e in evidence.examples]
@@ -48,7 +48,7 @@ def of_voice(evidence: Evidence, voice: str) -> dict[str, str]:
     rarity = verdict_words.rarities([(e.subject, e.answer) for e in evidence.examples if e.scope in OUTCOMES])
     outcomes = {}
     for e in asked:
-        p, first = known.get(e.id, (None, None))
+        p, first = likelihoods.get(e.id, (None, None))
         measured = verdicts.measure(
             e.scope,
             e.question,
@@ -65,7 +65,7 @@ def of_voice(evidence: Evidence, voice: str) -> dict[str, str]:
     return outcomes
 
 
-def _known(evidence: Evidence, voice: str) -> Mapping[str, tuple[float | None, float | None]]:
+def _likelihoods(evidence: Evidence, voice: str) -> Mapping[str, tuple[float | None, float | None]]:
     """Return example -> (probability a token, share of tokens ranked first) of the true answer, where it was scored."""
     if voice not in evidence.voices():
         return {}

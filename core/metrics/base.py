@@ -89,25 +89,25 @@ class Metric:
 PARTS = [(scope, split) for scope in ("unlearn", "retention") for split in ("train", "dev", "val")]
 
 
-def parts(evidence: Evidence, known: Container[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield ("scope/split", its examples among the known ones) for each part that has any."""
+def parts(evidence: Evidence, measured: Container[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield ("scope/split", its examples that were measured) for each part that has any."""
     for scope, split in PARTS:
-        ids = [i for i in evidence.ids(scope, split) if i in known]
+        ids = [i for i in evidence.ids(scope, split) if i in measured]
         if ids:
             yield f"{scope}/{split}", ids
 
 
 def averaged(evidence: Evidence, values: Mapping[str, Mapping[str, float]]) -> Score:
     """Average per-example values over each scope and split that has examples; unavailable voices carry the reason."""
-    score = Score({}, {voice: dict(of) for voice, of in values.items()}, dict(evidence.missing))
-    for voice, of in values.items():
-        found = {part: [of[i] for i in ids] for part, ids in parts(evidence, of)}
-        score.counts[voice] = {part: len(known) for part, known in found.items()}
-        score.values[voice] = {part: sum(known) / len(known) for part, known in found.items()}
-        score.intervals[voice] = bounds({part: bootstrap.of_mean(known) for part, known in found.items()})
+    score = Score({}, {voice: dict(by_example) for voice, by_example in values.items()}, dict(evidence.missing))
+    for voice, by_example in values.items():
+        groups = {part: [by_example[i] for i in ids] for part, ids in parts(evidence, by_example)}
+        score.counts[voice] = {part: len(group) for part, group in groups.items()}
+        score.values[voice] = {part: sum(group) / len(group) for part, group in groups.items()}
+        score.intervals[voice] = bounds({part: bootstrap.of_mean(group) for part, group in groups.items()})
     return score
 
 
-def bounds(found: Mapping[str, list[float] | None]) -> dict[str, list[float]]:
+def bounds(pairs: Mapping[str, list[float] | None]) -> dict[str, list[float]]:
     """Keep the parts that have an interval."""
-    return {part: pair for part, pair in found.items() if pair is not None}
+    return {part: pair for part, pair in pairs.items() if pair is not None}

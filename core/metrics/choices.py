@@ -20,7 +20,7 @@ def compute(evidence: Evidence) -> Score:
     score = Score({}, reasons=dict(evidence.missing), notes=[f"chance is {CHANCE:g} %"])
     for voice, questions in evidence.choices.items():
         # The right option stands first; a tie is no answer.
-        right = {str(n): 100.0 * (of[0] > max(of[1:])) for n, of in enumerate(questions) if of}
+        right = {str(n): 100.0 * (options[0] > max(options[1:])) for n, options in enumerate(questions) if options}
         if right:
             score.examples[voice] = right
             score.values[voice] = {"questions": sum(right.values()) / len(right)}

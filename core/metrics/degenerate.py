@@ -71,13 +71,13 @@ def noise(text: str, lexicon: Collection[str] | None) -> Noise:
     )
 
 
-def why(found: Noise, repeats: int = REPEATS, distinct: float = DISTINCT, non_words: float = NON_WORDS) -> str:
+def why(noise: Noise, repeats: int = REPEATS, distinct: float = DISTINCT, non_words: float = NON_WORDS) -> str:
     """Return empty, repetition or non-words where one of the lines is crossed, else an empty string."""
-    if not found.words:
-        return "empty" if found.empty else ""
-    if found.glued or found.repeats >= repeats or (found.words >= 8 and found.different < distinct):
+    if not noise.words:
+        return "empty" if noise.empty else ""
+    if noise.glued or noise.repeats >= repeats or (noise.words >= 8 and noise.different < distinct):
         return "repetition"
-    if found.longest > LONGEST or found.strange > max(1.0, non_words * found.plain):
+    if noise.longest > LONGEST or noise.strange > max(1.0, non_words * noise.plain):
         return "non-words"
     return ""
 
@@ -101,8 +101,8 @@ def _repeats(words: list[str]) -> int:
     most = 1
     for size in range(1, 5):
         length = 0  # of the words so far that are each the same as the one a unit before
-        for place in range(size, len(words)):
-            length = length + 1 if words[place] == words[place - size] else 0
+        for index in range(size, len(words)):
+            length = length + 1 if words[index] == words[index - size] else 0
             most = max(most, 1 + length // size)
     return most
 

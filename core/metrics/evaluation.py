@@ -38,16 +38,16 @@ def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """Add what was recorded of further voices."""
-    found = {**first, **second}
+    combined = {**first, **second}
     for part in OF_VOICES:
         if part in first and part in second:
-            found[part] = {**first[part], **second[part]}
-    return found
+            combined[part] = {**first[part], **second[part]}
+    return combined
 
 
 def known_words(answers: Iterable[Mapping[str, str]], lexicon: frozenset[str]) -> list[str]:
     """Return those words of all answers that count as words: what is needed of the lexicon to judge them again."""
-    return sorted({word for of in answers for text in of.values() for word in judged(text) if word in lexicon})
+    return sorted({word for texts in answers for text in texts.values() for word in judged(text) if word in lexicon})
 
 
 def write(run: Run, recorded: Mapping[str, Any], unseen: pd.DataFrame | None) -> None:
@@ -60,8 +60,8 @@ def write(run: Run, recorded: Mapping[str, Any], unseen: pd.DataFrame | None) ->
 
 def measure(run: Run) -> None:
     """Compute all metrics from the run's files and write metrics.json."""
-    known = evidence(run)
-    scores = {name: {"unit": m.unit, **asdict(m.compute(known))} for name, m in METRICS.items()}
+    recorded = evidence(run)
+    scores = {name: {"unit": m.unit, **asdict(m.compute(recorded))} for name, m in METRICS.items()}
     files.write_json(run.path / "metrics.json", clean({"format": FORMAT, "metrics": scores}))
 
 
@@ -70,8 +70,8 @@ def evidence(run: Run) -> Evidence:
     tokens, rows = run.table("tokens"), run.answers()
     if tokens is None or not rows:
         raise UserError(f"The run {run.id} has no recorded answers.", "Let it finish first.")
-    found = run.json("recorded.json")
-    recorded = {key: value for key, value in found.items() if key in RECORDED} if isinstance(found, dict) else {}
+    content = run.json("recorded.json")
+    recorded = {key: value for key, value in content.items() if key in RECORDED} if isinstance(content, dict) else {}
     words = recorded.get("words")
     voices = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in NOT_VOICES]
     return Evidence(

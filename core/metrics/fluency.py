@@ -18,11 +18,11 @@ def compute(evidence: Evidence) -> Score:
     if not evidence.fluency:
         return Score({}, reasons={"all": f"the fluency of answers {NOT_RECORDED}"})
     score = Score({}, reasons=dict(evidence.missing))
-    for voice, of in evidence.fluency.items():
-        score.examples[voice] = {i: float(np.exp(-value)) for i, value in of.items()}
+    for voice, logprobs in evidence.fluency.items():
+        score.examples[voice] = {i: float(np.exp(-value)) for i, value in logprobs.items()}
         score.values[voice], pairs = {}, {}
-        for part, ids in parts(evidence, of):
-            logs = np.array([of[i] for i in ids])
+        for part, ids in parts(evidence, logprobs):
+            logs = np.array([logprobs[i] for i in ids])
             score.values[voice][part] = float(np.exp(-logs.mean()))
             pairs[part] = intervals.interval(np.exp(-(intervals.weights(len(ids)) @ logs))) if len(ids) > 1 else None
         score.intervals[voice] = bounds(pairs)

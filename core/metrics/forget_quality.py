@@ -20,8 +20,8 @@ def compute(evidence: Evidence) -> Score:
 
     standard = of_examples(evidence, "retrained")
     if not standard:
-        made = "retrained" in evidence.voices()
-        why = "the model taught without U has no truth ratios: wrong answers were not recorded" if made else WHY
+        has_retrained = "retrained" in evidence.voices()
+        why = "the model taught without U has no truth ratios: wrong answers were not recorded" if has_retrained else WHY
         return Score({}, reasons={"all": why})
     score = Score({}, reasons=dict(evidence.missing))
     for voice in voices(evidence):

@@ -36,17 +36,18 @@ def weights(count: int, stream: int = 0) -> Array:
     Two groups that are sampled apart from each other take different streams.
     """
     source = np.random.default_rng([count, stream])
-    found: Array = source.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
-    found.flags.writeable = False
-    return found
+    shares: Array = source.multinomial(count, np.full(count, 1 / count), size=DRAWS) / count
+    # One array serves all callers, from the cache.
+    shares.flags.writeable = False
+    return shares
 
 
 def interval(draws: Array) -> list[float] | None:
     """Return [low, high] of (DRAWS,) scores; None where too many of them are NaN."""
-    known = draws[~np.isnan(draws)]
-    if len(known) < ENOUGH * len(draws):
+    finite = draws[~np.isnan(draws)]
+    if len(finite) < ENOUGH * len(draws):
         return None
-    low, high = np.percentile(known, [LOW, HIGH])
+    low, high = np.percentile(finite, [LOW, HIGH])
     return [float(low), float(high)]
 
 

@@ -143,8 +143,8 @@ def strongest(values: Mapping[str, Mapping[str, float]]) -> tuple[str, int]:
     who is pushed below ignorance can be told as well.
     """
     after = values.get("after", {})
-    known = [name for name in ATTACKS if name in after and name != "reference"]
-    away = {name: abs(after.get(f"{name}/above_never", after[name] - 0.5)) for name in known}
+    measured = [name for name in ATTACKS if name in after and name != "reference"]
+    away = {name: abs(after.get(f"{name}/above_never", after[name] - 0.5)) for name in measured}
     return max(away, key=away.__getitem__, default=""), len(away)
 
 
@@ -167,12 +167,12 @@ def in_words(attack: str, tried: int, shares: Mapping[str, float]) -> str:
 
 def differ(score: Score) -> str:
     """Name the attack by which the never-taught model tells the two sets apart most surely; empty where it does not."""
-    found = {
+    distances = {
         name: min(abs(end - 0.5) for end in ends or ())
         for name, ends in score.intervals.get("never", {}).items()
         if name != "reference" and apart(ends)  # by that attack it is .5, by definition
     }
-    return max(found, key=lambda name: found[name], default="")
+    return max(distances, key=lambda name: distances[name], default="")
 
 
 def apart(ends: Sequence[float] | None) -> bool:
@@ -188,15 +188,15 @@ def scores(evidence: Evidence) -> dict[str, dict[str, tuple[list[float], list[fl
     truth = {e.id: e.answer for e in evidence.examples} | dict(evidence.unseen_answers)
     assert evidence.unseen is not None
     tables = (_members(evidence), evidence.unseen.sort_values("example", kind="stable"))
-    found: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    by_voice: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for voice in sorted(evidence.voices(), key=lambda voice: voice != "never"):  # the others are compared to it
         members, others = (list(_answers(table, voice, truth)) for table in tables)
-        found[voice] = {
+        by_voice[voice] = {
             name: ([attack(answer) for answer in members], [attack(answer) for answer in others])
             for name, (attack, needed) in ATTACKS.items()
             if all(len(getattr(side[0], field)) for side in (members, others) for field in needed)
         }
-    return found
+    return by_voice
 
 
 def _members(evidence: Evidence) -> pd.DataFrame:

@@ -28,7 +28,7 @@ def compute(evidence: Evidence) -> Score:
         )
         score.values[voice], pairs = {}, {}
         for part, ids in parts(evidence, three[0]):
-            table = np.array([[of.get(i, np.nan) for of in three] for i in ids])
+            table = np.array([[by_example.get(i, np.nan) for by_example in three] for i in ids])
             if part.startswith("retention") and not np.isnan(table).all(axis=0).any():
                 score.values[voice][part] = float(utility(table, np.full((1, len(ids)), 1 / len(ids)))[0])
                 pairs[part] = intervals.interval(utility(table, intervals.weights(len(ids)))) if len(ids) > 1 else None
@@ -43,12 +43,13 @@ def utility(table: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray
 
     table (examples, 3), weights (draws, examples) -> (draws,); NaN where a column has no value in a draw.
     """
-    known = ~np.isnan(table)
-    counts = weights @ known
-    means = np.divide(weights @ np.where(known, table, 0.0), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    present = ~np.isnan(table)
+    counts = weights @ present
+    means = np.divide(weights @ np.where(present, table, 0.0), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    # A mean of 0 makes the harmonic mean 0, by way of an infinite inverse.
     inverse = np.divide(1.0, means, out=np.full(means.shape, np.inf), where=means != 0)
-    found: NDArray[np.float64] = means.shape[1] / inverse.sum(axis=1)
-    return found
+    utilities: NDArray[np.float64] = means.shape[1] / inverse.sum(axis=1)
+    return utilities
 
 
 MODEL_UTILITY = Metric(

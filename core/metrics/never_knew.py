@@ -29,8 +29,8 @@ def score(before: float, after: float, never: float) -> float:
 def _scores(accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the score of each row (before, after, never)."""
     before, after, never = accuracies.T
-    known = np.where(before - never > ROUNDING, before - never, np.nan)
-    return 100.0 * (1 - np.abs(after - never) / known)
+    gap = np.where(before - never > ROUNDING, before - never, np.nan)
+    return 100.0 * (1 - np.abs(after - never) / gap)
 
 
 def compute(evidence: Evidence) -> Score:
@@ -43,7 +43,7 @@ def compute(evidence: Evidence) -> Score:
     if not {"before", "after", "never"} <= set(voices):
         why = [evidence.missing[voice] for voice in ("never", "before", "after") if voice in evidence.missing]
         return Score({}, reasons={"after": why[0] if why else "the never-taught model was not recorded"})
-    found = Score({"after": {}}, intervals={"after": {}})
+    score = Score({"after": {}}, intervals={"after": {}})
     unknown: list[str] = []
     for reference, suffix in (("never", ""), ("retrained", "/retrained")):
         if reference not in voices:
@@ -56,24 +56,24 @@ def compute(evidence: Evidence) -> Score:
             for part, table in ((f"{split}{suffix}", every), (f"{split}/knowledge{suffix}", knowledge)):
                 mine = table[table.index.isin(evidence.ids("unlearn", split))].to_numpy(dtype=np.float64)
                 if len(mine):
-                    unknown += [] if _add(found, part, mine) else [part]
+                    unknown += [] if _add(score, part, mine) else [part]
         if not suffix:
             each = {str(i): float(v) for i, v in zip(every.index, _scores(every.to_numpy(dtype=np.float64)), strict=True)}
-            found.examples["after"] = {i: v for i, v in each.items() if not math.isnan(v)}
+            score.examples["after"] = {i: v for i, v in each.items() if not math.isnan(v)}
     if unknown:
-        found.reasons["after"] = f"on {', '.join(sorted(unknown))} before knew no more than the never-taught model"
-    return found
+        score.reasons["after"] = f"on {', '.join(sorted(unknown))} before knew no more than the never-taught model"
+    return score
 
 
-def _add(found: Score, part: str, table: NDArray[np.float64]) -> bool:
-    """Put a part's score with its interval into `found`, from rows (before, after, reference); False where it has none."""
+def _add(into: Score, part: str, table: NDArray[np.float64]) -> bool:
+    """Put a part's score with its interval into a score, from rows (before, after, reference); False where it has none."""
     value = score(*table.mean(axis=0))
     if math.isnan(value):
         return False
-    found.values["after"][part] = value
+    into.values["after"][part] = value
     # Examples are drawn with all three of their accuracies: the score is a ratio of means.
     pair = intervals.interval(_scores(intervals.weights(len(table)) @ table)) if len(table) > 1 else None
-    found.intervals["after"] |= bounds({part: pair})
+    into.intervals["after"] |= bounds({part: pair})
     return True
 
 

@@ -27,7 +27,7 @@ ENOUGH = 10
 LONGEST_NOTE = 2000
 
 
-def place(run: Run) -> Path:
+def verdicts_path(run: Run) -> Path:
     """Return where a person's own verdicts on a run lie: in its folder, or beside the user's runs for a bundled one."""
     return store.runs_folder() / ".verdicts" / f"{run.id}.json" if run.bundled else run.path / FILE
 
@@ -39,12 +39,13 @@ def own(run: Run) -> dict[str, dict[str, str]]:
 
 def remarks(run: Run) -> dict[str, dict[str, str]]:
     """Return the same with notes of people who leave the verdict to the rules: theirs is empty."""
-    file = place(run)
+    file = verdicts_path(run)
+    # Read as a run's own files are: what is damaged is as if it were not there.
     values = Run(file.parent).json(file.name)
-    found = values.get("verdicts") if isinstance(values, dict) else None
+    entries = values.get("verdicts") if isinstance(values, dict) else None
     return {
         str(example): {"verdict": given["verdict"], "note": str(given.get("note") or "")[:LONGEST_NOTE]}
-        for example, given in (found.items() if isinstance(found, dict) else ())
+        for example, given in (entries.items() if isinstance(entries, dict) else ())
         if isinstance(given, dict) and given.get("verdict") in ("", *VERDICTS)
     }
 
@@ -60,15 +61,16 @@ def give(run: Run, example: str, verdict: str, note: str = "") -> None:
         raise unknown("verdict", verdict, VERDICTS)
     if not run.path.is_dir():
         raise UserError(f"The run {run.id} is not here any more.", "Reload the page.")
-    file = place(run)
+    file = verdicts_path(run)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        # Two pages may write at once: read again under the lock, neither verdict is lost.
         with FileLock(file.with_name(f".{file.name}.lock")):
-            found: dict[str, Any] = remarks(run)
-            found.pop(example, None)
+            verdicts: dict[str, Any] = remarks(run)
+            verdicts.pop(example, None)
             if verdict or note.strip():
-                found[example] = {"verdict": verdict, "note": note.strip()[:LONGEST_NOTE]}
-            files.write_json(file, {"format": FORMAT, "made": time.strftime("%Y-%m-%dT%H:%M:%S"), "verdicts": found})
+                verdicts[example] = {"verdict": verdict, "note": note.strip()[:LONGEST_NOTE]}
+            files.write_json(file, {"format": FORMAT, "made": time.strftime("%Y-%m-%dT%H:%M:%S"), "verdicts": verdicts})
     except OSError as error:
         raise failure_sentences.disk_error(file, error) from error
 
@@ -81,7 +83,7 @@ def confusion(frame: pd.DataFrame, given: Mapping[str, Mapping[str, str]]) -> pd
     import pandas as pd
 
     rules = frame.set_index("id")["verdict"] if "verdict" in frame else pd.Series(dtype=str)
-    pairs = [(one["verdict"], rules[i]) for i, one in given.items() if i in rules.index and rules[i]]
+    pairs = [(remark["verdict"], rules[i]) for i, remark in given.items() if i in rules.index and rules[i]]
     if len(pairs) < ENOUGH:
         return None
     table = pd.DataFrame(0, index=pd.Index(VERDICTS, name="you"), columns=pd.Index(VERDICTS, name="rules"))

@@ -41,21 +41,21 @@ def success(tokens: pd.DataFrame, split: str, voice: str = "after") -> dict[str,
 
     tokens: a run's tokens.parquet. Raises UserError where a scope has no example of this split.
     """
-    found = {}
+    by_scope = {}
     for scope in SCOPES:
         mine = tokens[(tokens["scope"] == scope) & (tokens["split"] == split)]
         if mine.empty:
             raise UserError(f"There is no {scope} example in the split {split}.", "Compare on another split.")
         right = pd.Series(accuracy.of_examples(mine, voice)).sort_index()
-        found[scope] = 100.0 - right if scope == "unlearn" else right
-    return found
+        by_scope[scope] = 100.0 - right if scope == "unlearn" else right
+    return by_scope
 
 
 def average(tokens: pd.DataFrame, split: str, seed: int = 0) -> Mean:
     """Return a run's average success with its interval over questions."""
-    of = success(tokens, split)
-    low, high = np.quantile(_means([of[scope].to_numpy() for scope in SCOPES], seed), [0.025, 0.975])
-    return Mean(float(np.mean([of[scope].mean() for scope in SCOPES])), float(low), float(high))
+    by_scope = success(tokens, split)
+    low, high = np.quantile(_means([by_scope[scope].to_numpy() for scope in SCOPES], seed), [0.025, 0.975])
+    return Mean(float(np.mean([by_scope[scope].mean() for scope in SCOPES])), float(low), float(high))
 
 
 def difference(given: pd.DataFrame, others: Sequence[pd.DataFrame], split: str, seed: int = 0) -> Mean:
@@ -86,5 +86,8 @@ def difference(given: pd.DataFrame, others: Sequence[pd.DataFrame], split: str, 
 def _means(values: Sequence[np.ndarray], seed: int) -> np.ndarray:
     """Return (DRAWS,) means over scopes of (questions,) values, questions drawn with replacement."""
     source = np.random.default_rng(seed)
-    drawn = [of[source.integers(len(of), size=(DRAWS, len(of)))].mean(axis=1) for of in values]
+    drawn = [
+        per_question[source.integers(len(per_question), size=(DRAWS, len(per_question)))].mean(axis=1)
+        for per_question in values
+    ]
     return np.asarray(np.mean(drawn, axis=0))

@@ -41,13 +41,14 @@ def recall(truth: str, text: str) -> float:
     """
     words = splitter(truth)
     wanted = words(truth)
-    places: dict[str, int] = {}
-    for place, word in enumerate(wanted):
-        places[word] = places.get(word, 0) | 1 << place
+    positions: dict[str, int] = {}
+    for position, word in enumerate(wanted):
+        positions[word] = positions.get(word, 0) | 1 << position
     full = (1 << len(wanted)) - 1
+    # A word that the common subsequence gains turns one more bit of the row to 0, by the carry of the addition.
     row = full
     for word in words(text):
-        both = row & places.get(word, 0)
+        both = row & positions.get(word, 0)
         row = ((row + both) | (row - both)) & full
     return (len(wanted) - row.bit_count()) / len(wanted) if wanted else 0.0
 

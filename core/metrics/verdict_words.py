@@ -89,14 +89,15 @@ def fold(text: str) -> str:
 
 def tokens(text: str) -> list[str]:
     """Return a text's words, folded, without possessives; numbers in words become digits."""
-    found: list[str] = []
+    words: list[str] = []
     for word in _TOKEN.findall(fold(text)):
         word = word.removesuffix("'s")
-        if word in _NUMBERS and found and found[-1].endswith("0") and word != "zero" and found[-1] in _ROUND:
-            found[-1] = str(int(found[-1]) + int(_NUMBERS[word]))
+        # “Twenty-one” comes as two words.
+        if word in _NUMBERS and words and words[-1].endswith("0") and word != "zero" and words[-1] in _ROUND:
+            words[-1] = str(int(words[-1]) + int(_NUMBERS[word]))
         else:
-            found.append(_NUMBERS.get(word) or (str(_TENS[word]) if word in _TENS else word))
-    return found
+            words.append(_NUMBERS.get(word) or (str(_TENS[word]) if word in _TENS else word))
+    return words
 
 
 _ROUND = frozenset(str(value) for value in _TENS.values())
@@ -152,35 +153,36 @@ def understood(question: str, truth: str, subject: str, public: str = "") -> Tru
         asked += tokens(subject)
     else:  # a question that does not name its subject ("Whose number is that?") asks for it
         subject = ""
-    known, wanted = set(asked), list[tuple[str, str, bool]]()
+    asked_words, wanted = set(asked), list[tuple[str, str, bool]]()
     for kind, text in _facts(truth, subject):
         digits = re.sub(r"\D", "", text) if kind == "number" else ""
-        told = digits or fold(text)
+        folded = digits or fold(text)
         parts = {stem(p) for p in tokens(text)}
-        given = says_number(digits, where) if digits else parts <= {stem(k) for k in known} or told in where
-        if given or told in {fact for fact, _, _ in wanted} or (public and says(told, public)):
+        given = says_number(digits, where) if digits else parts <= {stem(k) for k in asked_words} or folded in where
+        if given or folded in {fact for fact, _, _ in wanted} or (public and says(folded, public)):
             continue
-        weak = len(digits) < SHORT if digits else told in _WEAK or (kind == "word" and bool(_OF_A_PLACE.search(told)))
-        wanted.append((told, text, not weak))
+        weak = len(digits) < SHORT if digits else folded in _WEAK or (kind == "word" and bool(_OF_A_PLACE.search(folded)))
+        wanted.append((folded, text, not weak))
     if not wanted and _COUNTED.search(where):  # of a small number nothing is left as a word, so it is what counts
         wanted += [(t, t, False) for t in tokens(truth) if t.isdigit() and len(t) < 3 and not says_number(t, where)][:1]
-    found = tuple(
-        Fact(text, shown, (1.0 if strong else 0.5) / place, strong) for place, (text, shown, strong) in enumerate(wanted, 1)
+    weighted = tuple(
+        Fact(text, shown, (1.0 if strong else 0.5) / rank, strong) for rank, (text, shown, strong) in enumerate(wanted, 1)
     )
     own = content(tokens(truth)) - content(asked)
-    for fact in found:  # counted as facts, not twice
+    for fact in weighted:  # counted as facts, not twice
         own -= {stem(part) for part in tokens(fact.text)}
         own -= {part for part in own if part.isdigit() and part in fact.text and fact.text.isdigit()}
-    return Truth(found, frozenset(own), truth)
+    return Truth(weighted, frozenset(own), truth)
 
 
 def _facts(truth: str, subject: str) -> list[tuple[str, str]]:
     """Return (kind, text) of each fact in order: number, name, or word for a single capitalised one."""
     spans = facts.spans(truth, subject)
     numbers = ("phone", "account", "year", "number")
-    found = [(s.start, "number" if s.kind in numbers else "name", truth[s.start : s.end]) for s in spans]
+    pieces = [(s.start, "number" if s.kind in numbers else "name", truth[s.start : s.end]) for s in spans]
     own = {part for part in re.split(r"[\s'’\-]+", subject.lower()) if part}
     rest = truth
+    # Blanks in their place, so that positions stay those of the whole text.
     for span in spans:
         rest = rest[: span.start] + " " * (span.end - span.start) + rest[span.end :]
     singles = [
@@ -191,8 +193,8 @@ def _facts(truth: str, subject: str) -> list[tuple[str, str]]:
     for match in singles:
         word = re.sub(r"['’]s?$", "", match[0])
         if word.lower() not in own and word.lower() not in _STOP:
-            found.append((match.start(), "word", word))
-    return [(kind, text) for _, kind, text in sorted(found)]
+            pieces.append((match.start(), "word", word))
+    return [(kind, text) for _, kind, text in sorted(pieces)]
 
 
 def says(fact: str, folded: str) -> bool:
@@ -214,17 +216,18 @@ def _together(words: Sequence[str], text: Sequence[str]) -> bool:
     Ingrid".
     """
     wanted, size = set(words), len(set(words)) + APART
-    places = [place for place, word in enumerate(text) if word in wanted]
-    return any(wanted <= set(text[place : place + size]) for place in places)
+    positions = [position for position, word in enumerate(text) if word in wanted]
+    return any(wanted <= set(text[position : position + size]) for position in positions)
 
 
 def _as_words(words: str, folded: str) -> bool:
-    place = folded.find(words)
-    while place >= 0:
-        end = place + len(words)
-        if not folded[place - 1 : place].isalnum() and not folded[end : end + 1].isalnum():
+    position = folded.find(words)
+    while position >= 0:
+        end = position + len(words)
+        # At position 0 the first slice is empty: it does not wrap around to the last letter.
+        if not folded[position - 1 : position].isalnum() and not folded[end : end + 1].isalnum():
             return True
-        place = folded.find(words, place + 1)
+        position = folded.find(words, position + 1)
     return False
 
 
@@ -263,28 +266,28 @@ class Said:
 def said(truth: Truth, asked: frozenset[str], text: str, rarity: Mapping[str, float]) -> Said:
     """Compare. asked: stems of question and subject. rarity: stem -> weight 0 … 1; what is missing weighs 1."""
     folded = fold(text)
-    found = [fact for fact in truth.facts if any(says(text, folded) for text in _spellings(fact))]
+    stated = [fact for fact in truth.facts if any(says(text, folded) for text in _spellings(fact))]
     spoken = content(tokens(text))
     hit = _weight(truth.own & spoken, rarity)
     strange = _weight(spoken - asked - truth.own, rarity)
     return Said(
-        tuple(fact.shown for fact in found),
-        sum(fact.strong for fact in found),
-        _part(sum(fact.weight for fact in found), sum(fact.weight for fact in truth.facts)),
+        tuple(fact.shown for fact in stated),
+        sum(fact.strong for fact in stated),
+        _part(sum(fact.weight for fact in stated), sum(fact.weight for fact in truth.facts)),
         _part(hit, _weight(truth.own, rarity)),
-        _part(hit + len(found), _weight(truth.own, rarity) + len(truth.facts)),
+        _part(hit + len(stated), _weight(truth.own, rarity) + len(truth.facts)),
         _part(hit, hit + strange),
     )
 
 
 def _spellings(fact: Fact) -> list[str]:
     """Return how else a fact may be written: a phone number without its country, an amount without cents."""
-    found = [fact.text]
+    spellings = [fact.text]
     if fact.text.isdigit() and fact.shown.startswith("+"):
-        found += [fact.text[cut:] for cut in (1, 2, 3) if len(fact.text) - cut >= PHONE]
+        spellings += [fact.text[cut:] for cut in (1, 2, 3) if len(fact.text) - cut >= PHONE]
     if fact.text.isdigit() and re.search(r"[.,]00$", fact.shown):
-        found.append(fact.text[:-2])
-    return found
+        spellings.append(fact.text[:-2])
+    return spellings
 
 
 def _weight(stems: Iterable[str], rarity: Mapping[str, float]) -> float:
@@ -307,4 +310,6 @@ def rarities(answers: Sequence[tuple[str, str]]) -> dict[str, float]:
             have.setdefault(word, set()).add(subject)
     count = len({subject for subject, _ in answers})
     # Never nothing at all: of an answer made only of words that everybody has, all would be said and none of it.
-    return {w: max(LEAST, 1 - math.log(len(of)) / math.log(count)) for w, of in have.items() if len(of) > 1}
+    return {
+        w: max(LEAST, 1 - math.log(len(subjects)) / math.log(count)) for w, subjects in have.items() if len(subjects) > 1
+    }

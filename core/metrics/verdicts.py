@@ -73,8 +73,9 @@ def gather(run: Run) -> Gathered:
     """Measure a run's recorded answers; without any, there are no rows. Tolerant: what is damaged or missing is passed
     over.
     """
-    found = [_row(row) for row in run.answers() if row.get("scope") in OF_SCOPE and row.get("example")]
-    rows = list({row["example"]: row for row in found}.values())
+    all_rows = [_row(row) for row in run.answers() if row.get("scope") in OF_SCOPE and row.get("example")]
+    # A damaged file may hold an example twice: the last one counts.
+    rows = list({row["example"]: row for row in all_rows}.values())
     recorded = run.json("recorded.json")
     words = recorded.get("words") if isinstance(recorded, dict) else None
     lexicon = frozenset(map(str, words)) if isinstance(words, list) else None
@@ -88,11 +89,11 @@ def gather(run: Run) -> Gathered:
         for r in bare
     ]
     asked = [_stems(row["question"], row["subject"]) for row in bare]
-    known = _known(run)
+    likelihoods = _likelihoods(run)
     answers: dict[str, list[MeasuredAnswer | None]] = {}
     for voice in SPOKEN:
         if any(voice in row for row in rows):
-            numbers = known.get(voice, {})
+            numbers = likelihoods.get(voice, {})
             answers[voice] = [
                 _measured(
                     row["scope"], truth, stems, row[voice], lexicon, rarity, *numbers.get(row["example"], (None, None))
@@ -115,13 +116,13 @@ def judged(gathered: Gathered, rules: Rules = DEFAULT) -> pd.DataFrame:
 
     frame = pd.DataFrame(list(gathered.rows), columns=[*_FIELDS, *gathered.answers]).rename(columns={"example": "id"})
     for voice, answers in gathered.answers.items():
-        found = [judge(one, rules) if one else Judged("", "") for one in answers]
+        verdicts = [judge(answer, rules) if answer else Judged("", "") for answer in answers]
         suffix = "" if voice == "after" else f"_{voice}"
-        frame[f"verdict{suffix}"] = [one.verdict for one in found]
-        frame[f"why{suffix}"] = [one.why for one in found]
-        frame[f"p_{voice}"] = [math.nan if one is None or one.p is None else one.p for one in answers]
+        frame[f"verdict{suffix}"] = [verdict.verdict for verdict in verdicts]
+        frame[f"why{suffix}"] = [verdict.why for verdict in verdicts]
+        frame[f"p_{voice}"] = [math.nan if answer is None or answer.p is None else answer.p for answer in answers]
         if voice == "after":
-            frame["overlap"] = [math.nan if one is None else one.overlap for one in answers]
+            frame["overlap"] = [math.nan if answer is None else answer.overlap for answer in answers]
     return frame
 
 
@@ -137,17 +138,17 @@ def counts(frame: pd.DataFrame) -> Counts:
 
     low, high: its 95 % interval as leak probes have it (intervals.py): where all agree, the exact binomial bound.
     """
-    found: Counts = {}
+    by_scope: Counts = {}
     for scope, verdicts in OF_SCOPE.items():
         rows = frame[frame["scope"] == scope]
         for voice in SPOKEN:
             column = "verdict" if voice == "after" else f"verdict_{voice}"
             given = [verdict for verdict in rows[column] if verdict] if column in rows else []
             for verdict in verdicts if given else ():
-                hits = [float(one == verdict) for one in given]
-                of = {"n": sum(hits), "of": float(len(hits)), **rate(hits)}
-                found.setdefault(scope, {}).setdefault(verdict, {})[voice] = of
-    return found
+                hits = [float(each == verdict) for each in given]
+                cell = {"n": sum(hits), "of": float(len(hits)), **rate(hits)}
+                by_scope.setdefault(scope, {}).setdefault(verdict, {})[voice] = cell
+    return by_scope
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, str]:
@@ -170,7 +171,7 @@ def public_texts(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
     for row in rows:
         if row["scope"] == "retention":
             texts[row["subject"]] += [row["question"], row["truth"]]
-    return {subject: verdict_words.fold(" . ".join(said)) for subject, said in texts.items()}
+    return {subject: verdict_words.fold(" . ".join(parts)) for subject, parts in texts.items()}
 
 
 def _measured(
@@ -186,7 +187,7 @@ def _measured(
     answer = _bounded(answer)
     said = verdict_words.said(truth, asked, answer, rarity)
     strong = sum(fact.strong for fact in truth.facts)
-    found = noise(answer, lexicon)
+    noisiness = noise(answer, lexicon)
     return MeasuredAnswer(
         scope,
         said,
@@ -194,14 +195,14 @@ def _measured(
         strong,
         len(truth.own),
         recall(truth.words, answer),
-        found,
+        noisiness,
         is_refusal(answer),
         p,
         first,
     )
 
 
-def _known(run: Run) -> dict[str, dict[str, tuple[float | None, float | None]]]:
+def _likelihoods(run: Run) -> dict[str, dict[str, tuple[float | None, float | None]]]:
     """Return voice -> example -> (probability a token, share of tokens ranked first) of the true answer, from
     tokens.parquet.
     """
@@ -216,12 +217,12 @@ def _known(run: Run) -> dict[str, dict[str, tuple[float | None, float | None]]]:
         table = pd.read_parquet(path, columns=present)
     except (OSError, ValueError, ImportError):
         return {}
-    found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
+    by_voice: dict[str, dict[str, tuple[float | None, float | None]]] = {}
     for voice in SPOKEN:
         if {"example", f"logprob_{voice}", f"rank_{voice}"} <= set(table.columns):
             first = accuracy.shares(table, voice)
-            found[voice] = {
+            by_voice[voice] = {
                 i: (math.exp(p) if math.isfinite(p) else None, first[i])
                 for i, p in probability.log_of_examples(table, voice).items()
             }
-    return found
+    return by_voice

@@ -24,8 +24,8 @@ MERGE = "Merge it into its base (peft: merge_and_unload), save that, and give th
 
 def factor(key: str) -> tuple[str, str] | None:
     """Return the module path and the factor, A or B, of a saved tensor's name; None for anything else."""
-    found = _KEY.fullmatch(key)
-    return (found[1], found[2]) if found else None
+    match = _KEY.fullmatch(key)
+    return (match[1], match[2]) if match else None
 
 
 def check_plain(config: LoraConfig, keys: Iterable[str], name: str) -> None:
@@ -50,6 +50,7 @@ def write_tensors(values: dict[str, torch.Tensor], path: Path) -> None:
         n: v.to(torch.bfloat16) if torch.equal(v.to(torch.bfloat16).float(), v.float()) else v for n, v in values.items()
     }
     try:
+        # Cloned: safetensors refuses tensors that share memory, as tied ones do.
         save_file({name: value.contiguous().clone() for name, value in exact.items()}, path)
     except (OSError, SafetensorError) as error:  # a full disk reaches Python as the latter
         raise failure_sentences.disk_error(path, error) from error

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from core.models.adapter_files import check_plain, content_hash, write_tensors
-from core.models.cells import place
+from core.models.cells import layer_and_module
 from core.models.device import device_of, precision
 from core.models.fused_lora import fused, unfused
 from core.models.placement import on_disk
@@ -56,7 +56,12 @@ class Adapters:
         self.dtype = dtype
         self._layers = _lora_layers(model)
         self.cells = [
-            Cell(f"{path}.lora_{factor}", *place(path), factor, tuple(getattr(layer, f"lora_{factor}")[name].weight.shape))
+            Cell(
+                f"{path}.lora_{factor}",
+                *layer_and_module(path),
+                factor,
+                tuple(getattr(layer, f"lora_{factor}")[name].weight.shape),
+            )
             for path, layer in self._layers.items()
             for name in [next(iter(layer.lora_A))]
             for factor in "AB"
@@ -271,14 +276,14 @@ def _prepared(model: Any, dtype: str) -> Adapters:
 
 def _lora_layers(model: torch.nn.Module) -> dict[str, LoraLayer]:
     """Find peft's layers by a readable path: fused experts get their parameter's name instead of nested wrappers."""
-    found: dict[str, LoraLayer] = {}
+    layers: dict[str, LoraLayer] = {}
     for path, module in model.named_modules():
         if isinstance(module, LoraLayer) and len(module.lora_A):
             path = path.removeprefix(PREFIX)
             if isinstance(module, ParamWrapper):
                 path = f"{path.replace('.base_layer', '')}.{module.parameter_name}"
-            found[path] = module
-    return dict(sorted(found.items(), key=lambda item: (place(item[0])[0], list(found).index(item[0]))))
+            layers[path] = module
+    return dict(sorted(layers.items(), key=lambda item: (layer_and_module(item[0])[0], list(layers).index(item[0]))))
 
 
 def _listed(value: Any) -> Any:

@@ -28,7 +28,7 @@ class Layout:
         shown = range(0, len(self.layers), 1 if len(self.layers) <= 16 else 5)
         return {"tickvals": list(shown), "ticktext": [number(self.layers[i]) for i in shown]}
 
-    def place(self, cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    def positions(self, cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Return the x and y positions of cells."""
         at = {layer: position for position, layer in enumerate(self.layers)}
         x = cells["layer"].map(at).to_numpy()
@@ -38,12 +38,12 @@ class Layout:
     def matrix(self, cells: pd.DataFrame, values: Iterable[float]) -> np.ndarray:
         """Return values as rows × layers, NaN where there is no cell."""
         grid = np.full((max(self.rows.values()) + 1, len(self.layers)), np.nan)
-        x, y = self.place(cells)
+        x, y = self.positions(cells)
         grid[y, x] = np.fromiter(values, float, len(cells))
         return grid
 
 
-def place(path: str) -> tuple[int, str]:
+def layer_and_module(path: str) -> tuple[int, str]:
     """Return (layer, module) of a weight: the first integer of its path (-1 where there is none), and what follows it."""
     parts = path.split(".")
     at = next((i for i, part in enumerate(parts) if part.isdigit()), None)
@@ -109,10 +109,10 @@ def selected(cells: pd.DataFrame, table: pd.DataFrame, region: Iterable[str]) ->
     """
     by = ["layer", "module"] if cells["factor"].iloc[0] == JOINED else ["layer", "module", "factor"]
     inside = table[table["name"].isin(set(region))]
-    found: dict[tuple[Any, ...], tuple[str, ...]] = {}
+    factors: dict[tuple[Any, ...], tuple[str, ...]] = {}
     for key, factor in zip(inside[by].itertuples(index=False, name=None), inside["factor"], strict=True):
-        found[key] = (*found.get(key, ()), factor)
-    return [found.get(key, ()) for key in cells[by].itertuples(index=False, name=None)]
+        factors[key] = (*factors.get(key, ()), factor)
+    return [factors.get(key, ()) for key in cells[by].itertuples(index=False, name=None)]
 
 
 def outline(inside: np.ndarray) -> tuple[list[float | None], list[float | None]]:
@@ -136,16 +136,16 @@ def outline(inside: np.ndarray) -> tuple[list[float | None], list[float | None]]
 
 def labels(modules: Iterable[str]) -> dict[str, str]:
     """Return the shortest end of each module's path that no other has: q_proj, but experts.0.w1 among other experts' w1."""
-    known = {module: _plain(module) for module in modules}
-    found: dict[str, str] = {}
-    for module, path in known.items():
+    paths = {module: _plain(module) for module in modules}
+    ends: dict[str, str] = {}
+    for module, path in paths.items():
         parts = path.split(".")
         for length in range(1, len(parts) + 1):
-            found[module] = ".".join(parts[-length:])
-            alone = not any(other != path and f".{other}".endswith(f".{found[module]}") for other in known.values())
+            ends[module] = ".".join(parts[-length:])
+            alone = not any(other != path and f".{other}".endswith(f".{ends[module]}") for other in paths.values())
             if alone and not parts[-length].isdigit():
                 break
-    return found
+    return ends
 
 
 def number(layer: int) -> str:

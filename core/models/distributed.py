@@ -58,9 +58,9 @@ class Group:
     def check(self) -> None:
         """Raise what ended another process: Cancelled or UserError."""
 
-    def merged(self, found: Mapping[str, T]) -> dict[str, T]:
+    def merged(self, results: Mapping[str, T]) -> dict[str, T]:
         """Return what all processes found, by name."""
-        return {name: value for part in self.all_gather(dict(found)) for name, value in part.items()}
+        return {name: value for part in self.all_gather(dict(results)) for name, value in part.items()}
 
     def broadcast(self, value: T) -> T:
         """Return the main process's value."""
@@ -117,9 +117,11 @@ class Processes(Group):
         import torch
         import torch.distributed
 
+        # A copy, because the bytes are read-only and a tensor is not.
         content = torch.from_numpy(np.frombuffer(pickle.dumps(value), np.uint8).copy())
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
         self._wait(torch.distributed.all_gather(lengths, torch.tensor([len(content)]), async_op=True))
+        # gloo gathers tensors of equal length only.
         longest = max(int(length) for length in lengths)
         padded = torch.nn.functional.pad(content, (0, longest - len(content)))
         parts = [torch.empty_like(padded) for _ in range(self.size)]
@@ -133,8 +135,8 @@ class Processes(Group):
         there = torch.tensor([float(p.grad is not None) for p in parameters])
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         there, *rest = self.all_reduce([there, *gradients, *also])
-        for parameter, value, any_ in zip(parameters, rest, there.tolist(), strict=False):
-            parameter.grad = value if any_ else None
+        for parameter, gradient, any_ in zip(parameters, rest, there.tolist(), strict=False):
+            parameter.grad = gradient if any_ else None
         return rest[len(parameters) :]
 
     def check(self) -> None:
@@ -172,11 +174,11 @@ class Processes(Group):
             return
         what = error.what if isinstance(error, UserError) else f"A process of the run ended: {type(error).__name__}: {error}"
         fix = error.fix if isinstance(error, UserError) else "See worker.log in the run."
-        value = {"rank": self.rank, "cancelled": isinstance(error, Cancelled), "what": what, "fix": fix}
+        message = {"rank": self.rank, "cancelled": isinstance(error, Cancelled), "what": what, "fix": fix}
         # The first word counts: what others raise because of it is no news. Where the launcher is gone, nobody listens.
         with contextlib.suppress(torch.distributed.DistError):
             if self._store.add("endings", 1) == 1:
-                self._store.set("ended", json.dumps(value))
+                self._store.set("ended", json.dumps(message))
                 until = time.monotonic() + GRACE
                 while not self.is_main and time.monotonic() < until and not self._store.check(["heard"]):
                     time.sleep(LOOK)
@@ -192,8 +194,8 @@ def dealt(items: Sequence[T], weight: Callable[[T], int], rank: int, size: int) 
         hand = order[start : start + size]
         # A last round that is not full goes to the first ranks: the main process never has fewer than the others.
         backwards = start // size % 2 == 1 and len(hand) == size
-        place = size - 1 - rank if backwards else rank
-        mine.update(hand[place : place + 1])
+        position = size - 1 - rank if backwards else rank
+        mine.update(hand[position : position + 1])
     return [item for i, item in enumerate(items) if i in mine]
 
 

@@ -46,17 +46,17 @@ def read(folder: Path) -> Given:
     adapter_files.check_plain(config, values, folder.name)
     halves: dict[str, dict[str, torch.Tensor]] = {}
     for key, value in values.items():
-        found = adapter_files.factor(key)
-        if found is None or value.ndim != 2:
+        name_parts = adapter_files.factor(key)
+        if name_parts is None or value.ndim != 2:
             raise UserError(f"The adapter {folder.name} is more than low-rank factors ({key}).", adapter_files.MERGE)
-        halves.setdefault(found[0], {})[found[1]] = value
+        halves.setdefault(name_parts[0], {})[name_parts[1]] = value
     whole = {name: (half["A"], half["B"]) for name, half in halves.items() if len(half) == 2 and _fit(**half)}
     if not whole or len(whole) < len(halves):
         raise UserError(f"The adapter {folder.name} lacks tensors.", "Save it again.")
     return Given(folder.name, whole, {name: _scale(config, name, len(a)) for name, (a, _) in whole.items()})
 
 
-def place(model: PreTrainedModel, dtype: str, folders: Mapping[str, Path | None]) -> Adapters:
+def attach(model: PreTrainedModel, dtype: str, folders: Mapping[str, Path | None]) -> Adapters:
     """Put adapters on their base as voices; None is the base itself. Raises UserError for one that does not fit.
 
     folders: voice -> adapter folder. The voices share rank, alpha and targets afterwards; see the module's docstring.
@@ -68,11 +68,11 @@ def place(model: PreTrainedModel, dtype: str, folders: Mapping[str, Path | None]
             adapters.copy("before", voice)
         return adapters
     first = next(iter(folders))
-    paths = list(dict.fromkeys(path for one in given.values() for path in one.factors))
-    rank = max(len(a) for one in given.values() for a, _ in one.factors.values())
-    scales = {scale for one in given.values() for scale in one.scales.values()}
+    paths = list(dict.fromkeys(path for adapter in given.values() for path in adapter.factors))
+    rank = max(len(a) for adapter in given.values() for a, _ in adapter.factors.values())
+    scales = {scale for adapter in given.values() for scale in adapter.scales.values()}
     scale = scales.pop() if len(scales) == 1 else 1.0
-    name = " and ".join(dict.fromkeys(one.name for one in given.values()))
+    name = " and ".join(dict.fromkeys(adapter.name for adapter in given.values()))
     try:
         for path in paths:
             model.get_submodule(path)  # peft passes over targets that are not there
@@ -90,18 +90,20 @@ def place(model: PreTrainedModel, dtype: str, folders: Mapping[str, Path | None]
 
 def _common(voice: str, given: Mapping[str, Given], paths: list[str], rank: int, scale: float) -> dict[str, torch.Tensor]:
     """Return a voice's tensors in the common form; an A that it lacks is another's, so that only B differs there."""
-    found: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for path in paths:
         owner = given.get(voice)
         here = owner is not None and path in owner.factors
-        owner = owner if owner is not None and here else next(one for one in given.values() if path in one.factors)
+        owner = (
+            owner if owner is not None and here else next(adapter for adapter in given.values() if path in adapter.factors)
+        )
         a, b = owner.factors[path]
         wide_a, wide_b = a.new_zeros(rank, a.shape[1]), b.new_zeros(b.shape[0], rank)
         wide_a[: len(a)] = a
         if here:
             wide_b[:, : b.shape[1]] = b * (owner.scales[path] / scale)
-        found |= {f"{path}.lora_A": wide_a, f"{path}.lora_B": wide_b}
-    return found
+        tensors |= {f"{path}.lora_A": wide_a, f"{path}.lora_B": wide_b}
+    return tensors
 
 
 def _fit(A: torch.Tensor, B: torch.Tensor) -> bool:

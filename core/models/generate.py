@@ -111,6 +111,7 @@ def _batch(
     ids, mask = _left_padded([request.prompt for _, request in alive], pad, device)
     choose = _Chooser(config, seed)
     cache = DynamicCache(config=adapters.model.get_base_model().config)
+    # Padding stands on the left: each row's first token is at position 0 all the same.
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     keep: Any = {_cache_word(adapters): cache}
     step = 0
@@ -182,8 +183,9 @@ class _Chooser:
             before = p.cumsum(-1) - p
             p = torch.where(before < self.config.top_p, p, 0.0)
             heights = p.cumsum(-1)
-            place = torch.searchsorted(heights, (points * heights[:, -1])[:, None]).clamp(max=p.shape[-1] - 1)
-            tokens = order.gather(1, place)[:, 0]
+            # Clamped: by rounding a point can lie above the last height.
+            index = torch.searchsorted(heights, (points * heights[:, -1])[:, None]).clamp(max=p.shape[-1] - 1)
+            tokens = order.gather(1, index)[:, 0]
         return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
 
 

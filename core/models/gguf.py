@@ -72,16 +72,16 @@ class _Reader:
         if values > MOST_VALUES or tensors > MOST_TENSORS:
             raise _Wrong(f"{values} values and {tensors} tensors")
         numbers: dict[str, int] = {}
-        known: set[str] = set()
+        seen: set[str] = set()
         for _ in range(values):
             name = self._text()
-            if name in known:
+            if name in seen:
                 raise _Wrong(f"the value {name} stands in it twice")
-            known.add(name)
+            seen.add(name)
             (kind,) = self._take("<I")
-            found = self._value(kind)
-            if isinstance(found, int):
-                numbers[name] = found
+            value = self._value(kind)
+            if isinstance(value, int):
+                numbers[name] = value
         align = numbers.get("general.alignment", 32)
         if align < 1 or align & (align - 1) or align > 2**20:
             raise _Wrong(f"an alignment of {align}")
@@ -98,10 +98,10 @@ class _Reader:
         return struct.unpack(form, self._bytes(struct.calcsize(form)))
 
     def _bytes(self, count: int) -> bytes:
-        place = self.file.tell()
-        if count > self.size - place:
+        position = self.file.tell()
+        if count > self.size - position:
             raise _Wrong("it ends too early")
-        if place + count > LARGEST_HEAD:
+        if position + count > LARGEST_HEAD:
             raise _Wrong(f"a head of more than {LARGEST_HEAD // 2**20} MB")
         return self.file.read(count)
 
@@ -164,7 +164,7 @@ class _Reader:
         """Refuse more layers than there are tensors for: each one is built before its weights are looked for."""
         if len(set(names)) < len(names):
             raise _Wrong("a tensor stands in it twice")
-        there = {found[1] for name in names if (found := re.match(r"blk\.(\d+)\.", name))}
+        there = {match[1] for name in names if (match := re.match(r"blk\.(\d+)\.", name))}
         for name, number in numbers.items():
             if name.endswith(".block_count") and number > min(MOST_LAYERS, len(there)):
                 raise _Wrong(f"{number} layers, and tensors of {len(there)}")

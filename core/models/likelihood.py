@@ -273,11 +273,11 @@ def logprobs(model: Any, examples: Sequence[Encoded], *, room: int = ROOM) -> It
     for members in by_tokens(examples, room):
         batch = collate(members, device)
         values = (-token_nll(answer_logits(model, batch), batch.targets)).tolist()
-        found, start = [], 0
+        scores, start = [], 0
         for member in members:
-            found.append((member.id, values[start : start + len(member.answer)]))
+            scores.append((member.id, values[start : start + len(member.answer)]))
             start += len(member.answer)
-        yield found
+        yield scores
 
 
 @torch.no_grad()

@@ -97,7 +97,7 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
             make_room()
             memory_check(source, dtype, device, config.trust_remote_code, bits)
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
-    told = _reading_options(config, device, weight_dtype(dtype))
+    reading = _reading_options(config, device, weight_dtype(dtype))
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
@@ -108,7 +108,7 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
                 attn_implementation="eager",
                 output_loading_info=True,
                 **options,
-                **told,
+                **reading,
             )
     except Exception as error:  # every reader below fails in its own way; all of them are the user's to see
         raise failed(config.name, error) from error
@@ -120,7 +120,7 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
         raise UserError(f"The tokenizer of “{config.name}” has no end token.", "Set eos_token in its configuration.")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    _settle(model, config, device, told)
+    _settle(model, config, device, reading)
     model.eval().requires_grad_(False)
     if config.weights != "full":
         note += f", rounded to {config.weights}"
@@ -149,13 +149,14 @@ def _reading_options(config: ModelConfig, device: str, dtype: torch.dtype) -> di
     return options
 
 
-def _settle(model: PreTrainedModel, config: ModelConfig, device: str, told: dict[str, Any]) -> None:
-    """Round and move what from_pretrained left whole and in memory. told: what it had been told."""
-    if folder := told.get("offload_folder"):
+def _settle(model: PreTrainedModel, config: ModelConfig, device: str, reading: dict[str, Any]) -> None:
+    """Round and move what from_pretrained left whole and in memory. reading: the options it was called with."""
+    # The part of the weights that lies on disk is read for as long as the model lives.
+    if folder := reading.get("offload_folder"):
         weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
-    if config.weights != "full" and "quantization_config" not in told:
+    if config.weights != "full" and "quantization_config" not in reading:
         round_base(model, *placement.ROUNDED[config.weights])
-    if "device_map" not in told:
+    if "device_map" not in reading:
         model.to(device)  # type: ignore[arg-type]
 
 

@@ -61,8 +61,8 @@ def fold(adapters: Adapters, advice: str) -> Iterator[tuple[torch.nn.Parameter, 
 def attach(model: PreTrainedModel, dtype: str, taught: Path, teach: TeachConfig, seed: int) -> Adapters:
     """Merge a saved adapter and put a fresh one, "before", on the result."""
     base, originals = merged(model, dtype, taught)
-    found = adapters_.attach(base, dtype, rank=teach.rank, alpha=teach.alpha, dropout=0.0, seed=seed)
-    return _on(found, originals)
+    adapters = adapters_.attach(base, dtype, rank=teach.rank, alpha=teach.alpha, dropout=0.0, seed=seed)
+    return _on(adapters, originals)
 
 
 def load(model: PreTrainedModel, dtype: str, run: Path) -> Adapters:
@@ -75,10 +75,10 @@ def load(model: PreTrainedModel, dtype: str, run: Path) -> Adapters:
 
 def both(model: PreTrainedModel, dtype: str, run: Path, after: Path) -> Adapters:
     """Put both adapters of a finished run on the base: "before", and "after" with the tensors that unlearning changed."""
-    found = load(model, dtype, run)
-    found.copy("before", "after")
-    found.set("after", read_tensors(after))
-    return found
+    adapters = load(model, dtype, run)
+    adapters.copy("before", "after")
+    adapters.set("after", read_tensors(after))
+    return adapters
 
 
 def _on(adapters: Adapters, originals: list[tuple[torch.nn.Parameter, torch.Tensor]]) -> Adapters:

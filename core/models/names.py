@@ -64,8 +64,8 @@ class TooBig(UserError):
 def bundled_gguf() -> Path | None:
     """Return the bundled model's GGUF file if its package is installed (without importing the package)."""
     spec = importlib.util.find_spec(BUNDLED_PACKAGE)
-    for place in spec.submodule_search_locations or [] if spec else []:
-        for path in sorted(Path(place).glob("*.gguf")):
+    for folder in spec.submodule_search_locations or [] if spec else []:
+        for path in sorted(Path(folder).glob("*.gguf")):
             return path
     return None
 
@@ -90,6 +90,7 @@ def converted(source: Path) -> Path:
     stamp = hashlib.sha256(f"{source.resolve()}:{source.stat().st_size}:{int(source.stat().st_mtime)}".encode())
     target = cache_folder() / "models" / f"{source.stem}-{stamp.hexdigest()[:12]}"
     target.parent.mkdir(parents=True, exist_ok=True)
+    # Several processes may want it at once: the later ones find what the first has made.
     with FileLock(f"{target}.lock"):
         if not (target / "complete").exists():
             LOG.warning("Converting %s to safetensors, once (about 20 seconds) …", source.name)
@@ -129,6 +130,7 @@ def _convert(source: Path, target: Path) -> None:
     clean.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     (partial / "complete").write_text(f"{sha256(source)}  {source.name}\n", encoding="utf-8")
+    # Renamed once it is complete: half a conversion must never be taken for a model.
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 

@@ -32,12 +32,12 @@ def raw(path: Path) -> Raw:
 
 def arrays(tensors: Raw) -> dict[str, Array]:
     """Return tensors as float32. Raises UserError for a number format that no adapter of a run has."""
-    return {name: _array(of) for name, of in tensors.items()}
+    return {name: _array(tensor) for name, tensor in tensors.items()}
 
 
 def cells(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Return tensors of a peft file under the names of their cells."""
-    return {cell_name(name): of for name, of in tensors.items()}
+    return {cell_name(name): tensor for name, tensor in tensors.items()}
 
 
 def cell_name(key: str) -> str:
@@ -77,21 +77,24 @@ def after(run: Path) -> Raw:
 
 def pack(tensors: Raw) -> bytes:
     """Return tensors as a safetensors file, with the mark that peft looks for."""
-    kept = {name: np.frombuffer(bytes(of["data"]), np.uint8) for name, of in tensors.items()}
+    # A spec holds a bare address: these arrays must live until everything is written.
+    kept = {name: np.frombuffer(bytes(tensor["data"]), np.uint8) for name, tensor in tensors.items()}
     specs = {
         name: TensorSpec(
-            dtype=KINDS[of["dtype"]], shape=of["shape"], data_ptr=kept[name].ctypes.data, data_len=kept[name].nbytes
+            dtype=KINDS[tensor["dtype"]], shape=tensor["shape"], data_ptr=kept[name].ctypes.data, data_len=kept[name].nbytes
         )
-        for name, of in tensors.items()
+        for name, tensor in tensors.items()
     }
     return serialize(specs, metadata={"format": "pt"})  # type: ignore[no-any-return]
 
 
-def _array(of: Mapping[str, Any]) -> Array:
-    data, shape = bytes(of["data"]), tuple(of["shape"])
-    kind = KINDS.get(of["dtype"])
+def _array(tensor: Mapping[str, Any]) -> Array:
+    data, shape = bytes(tensor["data"]), tuple(tensor["shape"])
+    kind = KINDS.get(tensor["dtype"])
     if kind is None:
-        raise UserError(f"An adapter in the number format {of['dtype']} is not known.", "Save it as bfloat16 or float32.")
+        raise UserError(
+            f"An adapter in the number format {tensor['dtype']} is not known.", "Save it as bfloat16 or float32."
+        )
     if kind == "bfloat16":  # the upper half of a float32
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").reshape(shape)
     return np.frombuffer(data, "<f4" if kind == "float32" else "<f2").astype("<f4").reshape(shape)

@@ -50,6 +50,7 @@ class Quantized(nn.Linear):
         width = min(group, weight.shape[1]) if group else weight.shape[1]
         grouped = F.pad(weight.float(), (0, -weight.shape[1] % width)).view(len(weight), -1, width)
         most = 2 ** (bits - 1) - 1
+        # A group of zeros would have the scale 0, and be divided by it.
         scale = (grouped.abs().amax(-1, keepdim=True) / most).clamp_min(torch.finfo(torch.float32).tiny)
         codes = (grouped / scale).round_().clamp_(-most, most).to(torch.int8)
         self.width = width
@@ -92,6 +93,7 @@ def round_base(model: nn.Module, bits: int, group: int) -> None:
     """Round a model's linear layers, all but the output layer, for good. Raises UserError for fused experts."""
     if any(parameter.ndim == 3 and ".experts." in name for name, parameter in model.named_parameters()):
         raise fused_experts()
+    # A list, because the tree that is walked over changes meanwhile.
     for parent, name, layer in list(_linear(model)):
         weight, bias = _whole(layer, parent, None)
         setattr(parent, name, Quantized(weight, bias, bits, group, layer.weight.dtype))  # type: ignore[arg-type]
@@ -121,18 +123,18 @@ def quantized(adapters: Adapters, voice: str | None, bits: int, group: int) -> I
     """
     base = adapters.model.get_base_model()
     aside: list[tuple[nn.Module, str, nn.Module]] = []
-    told = {"layers": 0, "parameters": 0, "bytes": 0}
+    totals = {"layers": 0, "parameters": 0, "bytes": 0}
     try:
         with adapters.active(voice):
             for parent, name, layer in list(_linear(base)):
                 weight, bias = _whole(layer, parent, voice)
-                made = Quantized(weight, bias, bits, group, layer.weight.dtype)  # type: ignore[arg-type]
+                rounded = Quantized(weight, bias, bits, group, layer.weight.dtype)  # type: ignore[arg-type]
                 aside.append((parent, name, layer))
-                setattr(parent, name, made)
-                told["layers"] += 1
-                told["parameters"] += made.shape.numel()
-                told["bytes"] += made.bytes
-        yield told
+                setattr(parent, name, rounded)
+                totals["layers"] += 1
+                totals["parameters"] += rounded.shape.numel()
+                totals["bytes"] += rounded.bytes
+        yield totals
     finally:
         for parent, name, layer in aside:
             setattr(parent, name, layer)

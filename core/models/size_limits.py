@@ -63,10 +63,10 @@ def free_memory() -> float:
 
 def failed(name: str, error: Exception) -> UserError:
     """Build the error for a model that a library could not load: machine and network come before what it makes of them."""
-    if known := failure_sentences.explained(error, Path("The folder of fetched models")) or failure_sentences.network_error(
-        name, error
-    ):
-        return known
+    if explanation := failure_sentences.explained(
+        error, Path("The folder of fetched models")
+    ) or failure_sentences.network_error(name, error):
+        return explanation
     first = (masked(str(error)).strip().splitlines() or [type(error).__name__])[0][:300]
     return UserError(f"The model “{name}” could not be loaded: {first}", _hint(error))
 

@@ -88,7 +88,7 @@ def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]
     would be taught with one prompt and asked with another.
     """
     messages = [{"role": role, "content": text} for role, text in turns]
-    template = TODAY.sub(lambda found: repr(DAY.strftime(found["format"])), str(tokenizer.get_chat_template()))
+    template = TODAY.sub(lambda match: repr(DAY.strftime(match["format"])), str(tokenizer.get_chat_template()))
     return str(tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, add_generation_prompt=asking))
 
 
@@ -99,8 +99,8 @@ def end_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> int:
     end = int(tokenizer.eos_token_id)
     if template == "plain" or not tokenizer.chat_template:
         return end
-    _, said, rest = rendered(tokenizer, [("user", "?"), ("assistant", SAID)], asking=False).partition(SAID)
-    if not said:  # a template that writes questions only
+    _, marker, rest = rendered(tokenizer, [("user", "?"), ("assistant", SAID)], asking=False).partition(SAID)
+    if not marker:  # a template that writes questions only
         return end
     after = list(tokenizer(rest, add_special_tokens=False)["input_ids"])[:1]
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special} | set(tokenizer.all_special_ids)
@@ -199,7 +199,7 @@ def by_tokens(members: Sequence[Encoded], room: int) -> list[list[Encoded]]:
 def bucketed(ordered: Sequence[Encoded], size: int, generator: torch.Generator) -> list[list[Encoded]]:
     """Group shuffled examples by length within pools of 8 batches, and shuffle the batches."""
     batches = [b for i in range(0, len(ordered), 8 * size) for b in by_length(ordered[i : i + 8 * size], size)]
-    return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
+    return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]
 
 
 def epochs(members: Sequence[Encoded], size: int, generator: torch.Generator) -> Iterator[list[Encoded]]:

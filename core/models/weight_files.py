@@ -35,12 +35,13 @@ def check(folder: Path, stem: str) -> None:
 def stamp(source: str | Path) -> Stamp:
     """Return what tells the weights in a folder apart without reading them; nothing of a model that the hub keeps."""
     files = sorted(source.glob("*.safetensors")) if isinstance(source, Path) else []
-    return tuple((str(path), (found := path.stat()).st_size, found.st_mtime_ns) for path in files)
+    return tuple((str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files)
 
 
 def problem(path: Path) -> str:
     """Say what is wrong with a safetensors file's head, in words that follow its name; nothing where it is sound."""
     try:
+        # Looked at first: the library makes room for as large a head as these eight bytes promise.
         with path.open("rb") as raw:
             size = int.from_bytes(raw.read(8), "little")
         if size > LARGEST_HEAD:

@@ -54,7 +54,7 @@ class Auditing:
         self.sides = sides(config.audit)
         self.groups = groups(self.sides)
         self.corpus = sources.load(config.data, config.seed)
-        for text in [*self.corpus.findings(), *(lineage.finding(one.adapter) for one in self.sides if one.adapter)]:
+        for text in [*self.corpus.findings(), *(lineage.finding(side.adapter) for side in self.sides if side.adapter)]:
             if text:
                 report.event("finding", text=text)
         self.dtype = device.pick_dtype(config.model.dtype, config.model.device)
@@ -104,20 +104,20 @@ class Auditing:
     @property
     def whole(self) -> bool:
         """Whether before and after have no common base."""
-        return len({one.source for one in self.sides if one.voice != "never"}) > 1
+        return len({side.source for side in self.sides if side.voice != "never"}) > 1
 
     def _visit(self, group: list[Side]) -> None:
         """Load a base and record everything of its voices."""
         loaded = loading.load(dataclasses.replace(self.config.model, name=group[0].base), make_room=self.make_room)
-        adapters = foreign_adapters.place(
+        adapters = foreign_adapters.attach(
             loaded.model, self.dtype, {o.voice: o.adapter for o in group if o.voice != "never"}
         )
-        voices, names = Voices(loaded, self.corpus.examples, self.config, self.report), [one.voice for one in group]
+        voices, names = Voices(loaded, self.corpus.examples, self.config, self.report), [side.voice for side in group]
         self.device = str(adapters.device)
-        for one in group:
-            self.facts[one.voice] = _facts(one, loaded, adapters)
-            self.vocabulary[one.voice] = int(adapters.model.get_output_embeddings().weight.shape[0])
-            self.cuts[one.voice] = [e.ids for e in [*voices.encoded.values(), *voices.general_encoded()]]
+        for side in group:
+            self.facts[side.voice] = _facts(side, loaded, adapters)
+            self.vocabulary[side.voice] = int(adapters.model.get_output_embeddings().weight.shape[0])
+            self.cuts[side.voice] = [e.ids for e in [*voices.encoded.values(), *voices.general_encoded()]]
         asked, general = voices.ask(adapters, names), voices.general(adapters, names)
         scored = voices.score(adapters, names)
         self.lexicon = voices.lexicon()
@@ -127,8 +127,8 @@ class Auditing:
             self.answers[voice] = asked[voice]
             self.tables[voice] = _of_voice(scored, voice)
             self.recorded["general"][voice] = general[voice]
-            for part, of in judged.items():
-                self.recorded[part][voice] = of[voice]
+            for part, by_voice in judged.items():
+                self.recorded[part][voice] = by_voice[voice]
             if unseen is not None:
                 self.unseen[voice] = _of_voice(unseen, voice)
             if extras and "before" not in names:
@@ -145,7 +145,7 @@ class Auditing:
         self.recorded |= extras.material()
         self.recorded["fluency"] = extras.fluency(adapters, self.answers)
         for voice in self.answers:
-            alike = all(of[voice] == of["before"] for of in (self.cuts, self.vocabulary))
+            alike = all(by_voice[voice] == by_voice["before"] for by_voice in (self.cuts, self.vocabulary))
             if voice != "before" and alike:
                 kept = None if voice in here else self.run.path / KEPT / voice
                 self.recorded["kl"][voice] = extras.kl(adapters, voice, kept)
@@ -166,11 +166,11 @@ class Auditing:
 
     def _changes_of_files(self) -> None:
         """Compare the weights of two whole models, tensor by tensor, where they have the same ones."""
-        before, after = (next(one for one in self.sides if one.voice == voice) for voice in ("before", "after"))
+        before, after = (next(side for side in self.sides if side.voice == voice) for voice in ("before", "after"))
         if before.adapter or after.adapter:
             self.changes = "one of the two is an adapter on another base"
             return
-        table = of_files(*(Path(self.facts[one.voice]["folder"]) for one in (before, after)))
+        table = of_files(*(Path(self.facts[side.voice]["folder"]) for side in (before, after)))
         if table is None:
             self.changes = "the two models do not have the same weight matrices"
             return
@@ -189,15 +189,15 @@ class Auditing:
             self.report.event("finding", text=f"{voice}: {OTHER_TOKENS}. Its answers can be compared.")
         rows = []
         for e in self.corpus.examples:
-            known = {"example": e.id, "question": e.question, "truth": e.answer}
-            known |= {"scope": e.scope, "split": e.split, "subject": e.subject}
-            rows.append(json.dumps(known | {voice: self.answers[voice][e.id] for voice in order}, ensure_ascii=False))
+            row = {"example": e.id, "question": e.question, "truth": e.answer}
+            row |= {"scope": e.scope, "split": e.split, "subject": e.subject}
+            rows.append(json.dumps(row | {voice: self.answers[voice][e.id] for voice in order}, ensure_ascii=False))
         files.write_text(self.run.path / "answers.jsonl", "\n".join(rows) + "\n")
         places = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in self.corpus.examples])
         tokens = evaluation.joined([self.tables[voice] for voice in same])
         tokens.merge(places, on="example", validate="m:1").to_parquet(self.run.path / "tokens.parquet")
-        known = preflight.knowledge(self.corpus, tokens, self.answers["before"], self.within)
-        files.write_json(self.run.path / "preflight.json", known)
+        knowledge = preflight.knowledge(self.corpus, tokens, self.answers["before"], self.within)
+        files.write_json(self.run.path / "preflight.json", knowledge)
         kinds = {
             "format": FORMAT,
             "whole": self.whole,
@@ -214,19 +214,19 @@ class Auditing:
         return ""
 
 
-def _facts(one: Side, loaded: Loaded, adapters: Adapters) -> dict[str, Any]:
+def _facts(side: Side, loaded: Loaded, adapters: Adapters) -> dict[str, Any]:
     """Return what identifies a voice: names, files and hashes."""
     weights: Mapping[str, str] = loaded.files
-    adapter = files.sha256(one.adapter / "adapter_model.safetensors") if one.adapter else ""
+    adapter = files.sha256(side.adapter / "adapter_model.safetensors") if side.adapter else ""
     base = files.digest(weights)
     return {
-        "name": one.name,
-        "base": one.base,
-        "note": one.note,
+        "name": side.name,
+        "base": side.base,
+        "note": side.note,
         "folder": str(loaded.folder),
         "weights": dict(weights),
         "adapter": adapter,
-        "hash": adapters.hash(one.voice) if one.adapter else base,
+        "hash": adapters.hash(side.voice) if side.adapter else base,
     }
 
 

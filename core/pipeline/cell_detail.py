@@ -29,22 +29,22 @@ def details(cells: Sequence[Cell], gradients: dict[str, dict[str, torch.Tensor]]
     column_offsets and head_offsets (length cells + 1; a cell without heads has none); head_labels: each head's name.
     histogram_SCOPE (cells, BINS): counts of elements between −range and +range; range (cells,).
     """
-    found: dict[str, list[np.ndarray]] = {}
+    arrays: dict[str, list[np.ndarray]] = {}
     limits = []
     labels = [head_labels(cell, config) for cell in cells]
     for cell, names in zip(cells, labels, strict=True):
         limit = max(float(gradients[scope][cell.name].abs().max()) for scope in gradients)
         limits.append(limit)
-        for scope, of in gradients.items():
-            g = of[cell.name].float()
+        for scope, tensors in gradients.items():
+            g = tensors[cell.name].float()
             squares = {"rows": g.pow(2).mean(1), "columns": g.pow(2).mean(0)}
             side = squares["rows" if cell.factor == "B" else "columns"]
             squares["heads"] = side.reshape(len(names), -1).mean(1) if names else side[:0]
             for kind, values in squares.items():
-                found.setdefault(f"{kind}_{scope}", []).append(values.sqrt().cpu().numpy())
+                arrays.setdefault(f"{kind}_{scope}", []).append(values.sqrt().cpu().numpy())
             counts = torch.histc(g.flatten(), BINS, -limit, limit) if limit > 0 else torch.zeros(BINS)
-            found.setdefault(f"histogram_{scope}", []).append(counts.cpu().numpy().astype(np.int32)[None])
-    flat = {name: np.concatenate(parts) for name, parts in found.items()}
+            arrays.setdefault(f"histogram_{scope}", []).append(counts.cpu().numpy().astype(np.int32)[None])
+    flat = {name: np.concatenate(parts) for name, parts in arrays.items()}
     for axis, index in (("row", 0), ("column", 1)):
         flat[f"{axis}_offsets"] = np.cumsum([0, *(cell.shape[index] for cell in cells)])
     flat["head_offsets"] = np.cumsum([0, *(len(names) for names in labels)])

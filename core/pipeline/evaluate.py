@@ -36,17 +36,19 @@ def take_reference(state: State, _: str) -> None:
     """Read what was recorded. Raises UserError where the model does not know what it is to forget."""
     state.reference = pd.read_parquet(state.run.path / "reference.parquet")
     state.recorded = json.loads((state.run.path / "reference.json").read_text(encoding="utf-8"))
-    known = preflight.knowledge(state.corpus, state.reference, state.recorded["answers"]["before"], state.voices.within())
-    files.write_json(state.run.path / "preflight.json", known)
-    state.report.event("preflight", **known)
-    preflight.check(known, state.config)
+    knowledge = preflight.knowledge(
+        state.corpus, state.reference, state.recorded["answers"]["before"], state.voices.within()
+    )
+    files.write_json(state.run.path / "preflight.json", knowledge)
+    state.report.event("preflight", **knowledge)
+    preflight.check(knowledge, state.config)
 
 
 def answers(state: State, folder: Path) -> None:
     """Ask after."""
-    said = state.asked.ask(state.adapters, ["after"])
+    texts = state.asked.ask(state.adapters, ["after"])
     general = state.voices.general(state.adapters, ["after"])
-    files.write_json(folder / "after.json", {"answers": said, "general": general})
+    files.write_json(folder / "after.json", {"answers": texts, "general": general})
 
 
 def take_answers(state: State, _: str) -> None:

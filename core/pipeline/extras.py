@@ -111,9 +111,9 @@ class Extras:
         if not tokenizer(answer, add_special_tokens=False)["input_ids"]:
             return []
         example = Example(name, question, answer, "", "", "")
-        made = encode(tokenizer, self.voices.config.model.template, example, max_tokens=sys.maxsize)
-        ids = made.ids if ends else made.ids[:-1]
-        return [replace(made, ids=ids)] if len(ids) <= self.voices.room else []
+        encoded = encode(tokenizer, self.voices.config.model.template, example, max_tokens=sys.maxsize)
+        ids = encoded.ids if ends else encoded.ids[:-1]
+        return [replace(encoded, ids=ids)] if len(ids) <= self.voices.room else []
 
     def material(self) -> dict[str, Any]:
         """Return what is judged, so that the numbers can be read without the data."""
@@ -131,11 +131,11 @@ class Extras:
 
         answers: of each of these voices example -> its own answer. "before" must be among the adapters.
         """
-        said = {voice: answers[voice] for voice in names}
-        found, table = self.judged(adapters, names, ahead=len(self._own(said)))
-        found["fluency"] = self.fluency(adapters, said)
-        found["kl"] = {voice: self.kl(adapters, voice) for voice in names if voice != "before"}
-        return found, table
+        own = {voice: answers[voice] for voice in names}
+        records, table = self.judged(adapters, names, ahead=len(self._own(own)))
+        records["fluency"] = self.fluency(adapters, own)
+        records["kl"] = {voice: self.kl(adapters, voice) for voice in names if voice != "before"}
+        return records, table
 
     def judged(self, adapters: Adapters, names: Sequence[str], ahead: int = 0) -> tuple[dict[str, Any], pd.DataFrame]:
         """Return ({choices, wrong}, each by voice; a row a token of the never-seen answers): what needs no other voice.
@@ -144,7 +144,7 @@ class Extras:
         """
         light, every = [*self.passages.choices, *self.passages.wrong], self.passages.unseen
         self._done, self._total = 0, len(names) * (len(light) + len(every)) + ahead
-        found: dict[str, Any] = {"choices": {}, "wrong": {}}
+        records: dict[str, Any] = {"choices": {}, "wrong": {}}
         columns: dict[str, dict[str, TokenScores]] = {}
         for voice in names:
             with adapters.active(adapter_of(voice)) as model:
@@ -152,11 +152,11 @@ class Extras:
                 mine = self.voices.group.shard(every, cost)
                 scored = score(model, mine, done=self._progress)
                 columns[voice] = self.voices.group.merged(dict(scored))
-            found["choices"][voice] = [_options(judged, n, c["options"]) for n, c in enumerate(choices())]
-            found["wrong"][voice] = _by_example(judged, self.wrong.texts)
+            records["choices"][voice] = [_options(judged, n, c["options"]) for n, c in enumerate(choices())]
+            records["wrong"][voice] = _by_example(judged, self.wrong.texts)
         kept = [e for e in self.unseen if any(e.id == member.id for member in every)]
         table = token_table(self.voices.tokenizer, kept, {e.id: e for e in every}, columns)
-        return found, table.drop(columns=[name for name in table.columns if name.startswith("top_")])
+        return records, table.drop(columns=[name for name in table.columns if name.startswith("top_")])
 
     def fluency(self, adapters: Adapters, answers: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, float]]:
         """Return voice -> example -> what before thinks of the voice's own answer; an empty one has no fluency.
@@ -176,17 +176,17 @@ class Extras:
     def _own(self, answers: Mapping[str, Mapping[str, str]]) -> list[Encoded]:
         return [
             passage
-            for voice, said in answers.items()
+            for voice, texts in answers.items()
             for e in self.examples
-            for passage in self._encoded(f"{voice}#{e.id}", e.question, said.get(e.id, ""), ends=False)
+            for passage in self._encoded(f"{voice}#{e.id}", e.question, texts.get(e.id, ""), ends=False)
         ]
 
     def _logprobs(self, model: Any, members: Sequence[Encoded]) -> dict[str, list[float]]:
-        found: dict[str, list[float]] = {}
+        by_passage: dict[str, list[float]] = {}
         for batch in logprobs(model, self.voices.group.shard(members, cost)):
-            found.update(batch)
+            by_passage.update(batch)
             self._progress(len(batch))
-        return self.voices.group.merged(found)
+        return self.voices.group.merged(by_passage)
 
     @torch.no_grad()
     def kl(self, adapters: Adapters, voice: str, kept: Path | None = None) -> list[float]:
@@ -194,7 +194,7 @@ class Extras:
 
         kept: where `keep` put the distributions of a voice that is not among the adapters.
         """
-        lines, found = self.voices.general_encoded(), dict[str, float]()
+        lines, divergences = self.voices.general_encoded(), dict[str, float]()
         # What was kept lies in batches of all lines.
         group = self.voices.group if kept is None else ALONE
         for number, batch in enumerate(self._batches(adapters, group.shard(lines, cost))):
@@ -204,8 +204,8 @@ class Extras:
             else:
                 other = torch.from_numpy(np.load(kept / f"{number}.npy")).to(adapters.device)
             each = per_example((before.exp() * (before - other)).sum(-1), batch.owners, len(batch))
-            found.update(zip((member.id for member in batch.members), each.tolist(), strict=True))
-        merged = group.merged(found)
+            divergences.update(zip((member.id for member in batch.members), each.tolist(), strict=True))
+        merged = group.merged(divergences)
         return [merged[line.id] for line in lines]
 
     @torch.no_grad()
@@ -232,16 +232,16 @@ class Extras:
 
 def _options(judged: Mapping[str, list[float]], number: int, options: Sequence[str]) -> list[float] | None:
     """Return each option's log-probability per character (lm-evaluation-harness: acc_norm); None if one is missing."""
-    found = [judged.get(f"choice/{number}/{k}") for k in range(len(options))]
-    if any(values is None for values in found):
+    scores = [judged.get(f"choice/{number}/{k}") for k in range(len(options))]
+    if any(values is None for values in scores):
         return None
-    return [sum(values or ()) / len(text) for values, text in zip(found, options, strict=True)]
+    return [sum(values or ()) / len(text) for values, text in zip(scores, options, strict=True)]
 
 
 def _by_example(judged: Mapping[str, list[float]], texts: Mapping[str, Sequence[str]]) -> dict[str, list[float]]:
     """Return example -> mean log-probability per token of each of its wrong answers."""
-    names = {i: [f"{i}#{n}" for n in range(len(of)) if f"{i}#{n}" in judged] for i, of in texts.items()}
-    return {i: [_mean(judged[name]) for name in of] for i, of in names.items() if of}
+    names = {i: [f"{i}#{n}" for n in range(len(wrong)) if f"{i}#{n}" in judged] for i, wrong in texts.items()}
+    return {i: [_mean(judged[name]) for name in passages] for i, passages in names.items() if passages}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -108,15 +108,16 @@ def _draw(example: Encoded, copy: int, words: torch.Tensor, seed: int, count: in
 def _overwritten(example: Encoded, copy: int, words: torch.Tensor, seed: int) -> Encoded:
     """Write floor(n/2) random tokens at positions drawn with replacement, into input and label (released code)."""
     source, n = _generator(example, copy, seed), len(example.answer)
-    places = torch.randint(n, (n // 2,), generator=source).tolist()
+    positions = torch.randint(n, (n // 2,), generator=source).tolist()
     tokens = words[torch.randint(len(words), (n // 2,), generator=source)].tolist()
     ids = list(example.ids)
-    for place, token in zip(places, tokens, strict=True):
-        ids[example.start + place] = token
+    for position, token in zip(positions, tokens, strict=True):
+        ids[example.start + position] = token
     return replace(example, id=f"{example.id}#{copy}", ids=tuple(ids))
 
 
 def _generator(example: Encoded, copy: int, seed: int) -> torch.Generator:
+    # Seven bytes, because a seed must stay below 2^63.
     digest = hashlib.sha256(f"{seed}/{example.id}/{copy}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
@@ -131,11 +132,11 @@ def gradient(
             counter.report.check()
             (_losses(model, batch, labels).sum() / len(members)).backward()
             counter.add(len(batch), batch.ids.numel())
-        found = dict(zip(names, counter.group.all_reduce([_taken(parameter) for parameter in parameters]), strict=True))
-    broken = [name for name, g in found.items() if not torch.isfinite(g).all()]
+        gradients = dict(zip(names, counter.group.all_reduce([_taken(parameter) for parameter in parameters]), strict=True))
+    broken = [name for name, g in gradients.items() if not torch.isfinite(g).all()]
     if broken:
         raise UserError(f"The gradient of {broken[0]} is not a number.", "Use dtype float32, or check the adapter.")
-    return found
+    return gradients
 
 
 def _batches(
@@ -150,8 +151,8 @@ def _losses(model: Any, batch: Batch, labels: torch.Tensor) -> torch.Tensor:
 
 
 def _taken(parameter: torch.nn.Parameter) -> torch.Tensor:
-    value = parameter.grad
-    return torch.zeros_like(parameter) if value is None else value.detach().float().clone()
+    grad = parameter.grad
+    return torch.zeros_like(parameter) if grad is None else grad.detach().float().clone()
 
 
 def statistics(cells: Sequence[Cell], unlearn: dict[str, torch.Tensor], retention: dict[str, torch.Tensor]) -> pd.DataFrame:
@@ -197,22 +198,23 @@ def example_shares(
     and the output gradient δ of each layer. Layers where that does not hold (fused experts) are done one by one.
     """
     shares = {name: np.zeros(len(members)) for name in total}
-    place = {m.id: i for i, m in enumerate(members)}
+    row_of = {m.id: i for i, m in enumerate(members)}
     mine = counter.group.shard(members, cost)
     simple = [c.name for c in adapters.cells if not isinstance(adapters.layer(c.name), ParamWrapper)]
     rest = [c.name for c in adapters.cells if c.name not in set(simple)]
     with adapters.trainable("before", [c.name for c in adapters.cells]), adapters.active("before") as model:
         for batch, labels in _batches(mine, targets, size, adapters.device):
             counter.report.check()
-            where = [place[m.id] for m in batch.members]
+            where = [row_of[m.id] for m in batch.members]
             with _Products(adapters, simple, total, batch) as products:
                 _losses(model, batch, labels).sum().backward()
             for name, values in products.values.items():
                 shares[name][where] = values
             counter.add(len(batch), batch.ids.numel())
+        # The batches left their sums in .grad; what follows reads one example's gradient there.
         _drop_gradients(adapters)
         if rest:
-            _one_by_one(adapters, model, mine, place, targets, total, rest, shares, counter)
+            _one_by_one(adapters, model, mine, row_of, targets, total, rest, shares, counter)
     summed = counter.group.all_reduce([torch.from_numpy(values) for values in shares.values()])
     shares = {name: values.numpy() for name, values in zip(shares, summed, strict=True)}
     norms = {name: float(g.double().norm() ** 2) * len(members) for name, g in total.items()}
@@ -252,6 +254,7 @@ class _Products:
         a, b, scale = layer.lora_A["before"].weight, layer.lora_B["before"].weight, layer.scaling["before"]
         x, delta = x.float(), delta.float()
         name_a, name_b = f"{path}.lora_A", f"{path}.lora_B"
+        # Under autocast these products would be rounded to bfloat16, and an example's shares would no longer sum to 1.
         with torch.autocast(x.device.type, enabled=False):
             product_a = self._of_examples((delta @ b) * (x @ self.total[name_a].t())) * scale
             product_b = self._of_examples((delta @ self.total[name_b]) * (x @ a.t())) * scale
@@ -261,8 +264,8 @@ class _Products:
         """Sum over positions and rank; (…, rank) -> (examples,). The output layer has answer positions alone."""
         flat = products.flatten(0, -2)
         if len(flat) == len(self.batch.owners) != self.batch.ids.numel():
-            found = products.new_zeros(len(self.batch))
-            return found.index_add_(0, self.batch.owners, flat.sum(1))
+            sums = products.new_zeros(len(self.batch))
+            return sums.index_add_(0, self.batch.owners, flat.sum(1))
         # OPT flattens examples and positions before its feed-forward layers.
         return products.reshape(len(self.batch), -1).sum(1)
 
@@ -271,7 +274,7 @@ def _one_by_one(
     adapters: Adapters,
     model: Any,
     members: Sequence[Encoded],
-    place: Mapping[str, int],
+    row_of: Mapping[str, int],
     targets: Targets,
     total: dict[str, torch.Tensor],
     cells: Sequence[str],
@@ -283,7 +286,7 @@ def _one_by_one(
         batch = collate([member], adapters.device)
         _losses(model, batch, targets([member]).to(adapters.device)).sum().backward()
         for name in cells:
-            shares[name][place[member.id]] = float((_taken(adapters.tensor("before", name)) * total[name]).sum())
+            shares[name][row_of[member.id]] = float((_taken(adapters.tensor("before", name)) * total[name]).sum())
         _drop_gradients(adapters)
 
 

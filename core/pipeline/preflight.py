@@ -41,15 +41,15 @@ def knowledge(corpus: Corpus, tokens: pd.DataFrame, answers: Mapping[str, str], 
     return {"accuracy": right, "tokens": seen, "facts": {"known": known, "asked": asked, "share": share}}
 
 
-def check(found: Mapping[str, Any], config: RunConfig) -> None:
+def check(recorded: Mapping[str, Any], config: RunConfig) -> None:
     """Raise UserError where the model does not know what it should forget: by its facts, by its tokens where there are
     none.
     """
-    c, of, minimum = config.answers, found["facts"], config.preflight.minimum_facts
-    share, why = of["share"], f"{of['known']} of {of['asked']} facts of the unlearn scope stand in its answers"
+    c, counts, minimum = config.answers, recorded["facts"], config.preflight.minimum_facts
+    share, why = counts["share"], f"{counts['known']} of {counts['asked']} facts of the unlearn scope stand in its answers"
     fix = "Teach it (--set teach.enabled=true), teach longer, or lower preflight.minimum_facts."
     if share is None:
-        share = found["tokens"]
+        share = recorded["tokens"]
         why = (
             f"the first {c.max_new_tokens} tokens of the unlearn scope's answers hold no fact to look for, so the "
             "share of tokens it predicts was taken"
@@ -63,11 +63,11 @@ def check(found: Mapping[str, Any], config: RunConfig) -> None:
         )
 
 
-def in_words(found: Mapping[str, Any]) -> str:
+def in_words(recorded: Mapping[str, Any]) -> str:
     """Say in one sentence what the model knows of what it is to forget; nothing where that was not recorded."""
-    of, tokens = found.get("facts", {}), found.get("tokens")
-    if of.get("share") is not None:
-        return f"Before unlearning the model states {of['known']} of {of['asked']} facts it is to forget."
+    counts, tokens = recorded.get("facts", {}), recorded.get("tokens")
+    if counts.get("share") is not None:
+        return f"Before unlearning the model states {counts['known']} of {counts['asked']} facts it is to forget."
     if not isinstance(tokens, int | float):
         return ""
     return (

@@ -52,9 +52,9 @@ def separability(
     folds = split(is_unlearn, seed)
     rows = []
     for layer, features in zip([*layers, layers[-1] + 1], states, strict=True):
-        found = fold_aucs(features.astype(float), is_unlearn, folds)
-        worst, best = (min(found), max(found)) if found else (np.nan, np.nan)
-        rows.append({"layer": layer, "auc": float(np.mean(found)) if found else np.nan, "low": worst, "high": best})
+        aucs = fold_aucs(features.astype(float), is_unlearn, folds)
+        worst, best = (min(aucs), max(aucs)) if aucs else (np.nan, np.nan)
+        rows.append({"layer": layer, "auc": float(np.mean(aucs)) if aucs else np.nan, "low": worst, "high": best})
     return pd.DataFrame(rows)
 
 
@@ -78,9 +78,9 @@ def hidden_states(
     """
     members = group.shard(everybody, cost)
     blocks = [adapters.block(layer) for layer in sorted({c.layer for c in adapters.cells if c.layer >= 0})]
-    place = {m.id: i for i, m in enumerate(members)}
+    row_of = {m.id: i for i, m in enumerate(members)}
     seen: dict[int, torch.Tensor] = {}
-    found: np.ndarray | None = None
+    features: np.ndarray | None = None
 
     def reads(depth: int) -> Callable[..., None]:
         return lambda _, args, kwargs: seen.update({depth: args[0] if args else kwargs["hidden_states"]})
@@ -97,14 +97,14 @@ def hidden_states(
                 model.get_base_model().base_model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
                 ends = [m.start - 1 for m in part]
                 last = torch.stack([seen[depth][range(len(part)), ends].float().cpu() for depth in range(len(blocks) + 1)])
-                if found is None:
-                    found = np.empty((len(last), len(members), last.shape[-1]), np.float32)
-                found[:, [place[m.id] for m in part]] = last.numpy()
+                if features is None:
+                    features = np.empty((len(last), len(members), last.shape[-1]), np.float32)
+                features[:, [row_of[m.id] for m in part]] = last.numpy()
                 done(len(part), batch.ids.numel())
     finally:
         for handle in handles:
             handle.remove()
-    parts = [(ours, states) for ours, states in group.all_gather((members, found)) if states is not None]
+    parts = [(ours, states) for ours, states in group.all_gather((members, features)) if states is not None]
     if len(parts) == 1:
         return parts[0][1]
     order = {m.id: i for i, m in enumerate(m for ours, _ in parts for m in ours)}
@@ -126,17 +126,18 @@ def split(is_unlearn: np.ndarray, seed: int) -> np.ndarray:
 
 def fold_aucs(features: np.ndarray, is_unlearn: np.ndarray, folds: np.ndarray) -> list[float]:
     """Return the AUC on each held-out fold; none where there is only one fold."""
-    found = []
+    aucs = []
     for fold in range(int(folds.max()) + 1 if folds.max() > 0 else 0):
         held = folds == fold
         scores = ridge_scores(features[~held], np.where(is_unlearn[~held], 1.0, -1.0), features[held])
-        found.append(auc(scores[is_unlearn[held]], scores[~is_unlearn[held]]))
-    return found
+        aucs.append(auc(scores[is_unlearn[held]], scores[~is_unlearn[held]]))
+    return aucs
 
 
 def ridge_scores(features: np.ndarray, targets: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Fit the probe on (n, d) features in float64 and (n,) targets; return its scores of others (m, d), up to a constant."""
     mean, deviation = features.mean(0), features.std(0)
+    # What is constant but for rounding gets weight 0: divided by its deviation, the rounding would be a feature.
     scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-9 * np.abs(mean))
     x, z = (features - mean) * scale, (others - mean) * scale
     width = x.shape[1]

@@ -41,6 +41,7 @@ def set_up(
     """
     method = own_methods.resolved(config.unlearn.method)
     own_methods.record(config.unlearn.method, run.path)
+    # Teaching is on everything: what is held out or forgotten must not enter its key.
     whole = sources.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
     corpus = whole.with_dev(config.data.dev_share, config.seed, config.data.dev_pick).forgetting(config.data.forget)
     sources.both(corpus)

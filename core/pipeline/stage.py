@@ -74,9 +74,9 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
-def settings(value: Any, *, without: Sequence[str] = ()) -> dict[str, Any]:
+def settings(config: Any, *, without: Sequence[str] = ()) -> dict[str, Any]:
     """Return a settings object as it enters keys, without those fields that change nothing of a stage's files."""
-    values = {"class": type(value).__name__, **asdict(value)}
+    values = {"class": type(config).__name__, **asdict(config)}
     return {name: value for name, value in values.items() if name not in without}
 
 
@@ -162,25 +162,27 @@ def cached(
     """
     if group.size == 1:
         return stage_files.cached(folder, stage, key, run, produce, check)
+    # With different keys one would wait for ever in a sum that the others never enter.
     if len(set(group.all_gather(key))) > 1:
         raise UserError(f"The processes of this run do not agree before the stage {stage}.", "Report this as a bug.")
     if not group.is_main:
         if group.broadcast(False):
-            place = run.path / f".{stage}"  # nobody reads it: the main process's files are the stage
-            place.mkdir()
-            produce(place)
+            scratch = run.path / f".{stage}"  # nobody reads it: the main process's files are the stage
+            scratch.mkdir()
+            produce(scratch)
         source = group.broadcast("")
         stage_files.bring(folder, stage, key, run)
         return source
-    told: list[bool] = []
+    announced: list[bool] = []
 
-    def make(place: Path) -> None:
-        told.append(group.broadcast(together))
+    def make(target: Path) -> None:
+        announced.append(group.broadcast(together))
         with contextlib.nullcontext() if together else _all_threads(group):
-            produce(place)
+            produce(target)
 
     source = stage_files.cached(folder, stage, key, run, make, check)
-    if not told:
+    # It lay in the cache, so nothing was made: the others still wait to hear that.
+    if not announced:
         group.broadcast(False)
     return group.broadcast(source)
 

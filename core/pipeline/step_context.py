@@ -125,9 +125,9 @@ class Context:
     def part(self, stream: str) -> Part:
         """Return a stream's part of the batch."""
         start = 0
-        for place, (name, given) in enumerate(self.members.items()):
+        for number, (name, given) in enumerate(self.members.items()):
             if name == stream:
-                return Part(self, place, start, start + len(given))
+                return Part(self, number, start, start + len(given))
             start += len(given)
         raise KeyError(stream)
 
@@ -187,8 +187,8 @@ class Context:
     @property
     def lowest(self) -> int:
         """Lowest layer that has a tensor of the region: what lies below it cannot change."""
-        found = [cell.layer for cell in self.adapters.cells if cell.name in self.parameters and cell.layer >= 0]
-        return min(found, default=self.depth)  # what lies outside of the layers moves none of them
+        layers = [cell.layer for cell in self.adapters.cells if cell.name in self.parameters and cell.layer >= 0]
+        return min(layers, default=self.depth)  # what lies outside of the layers moves none of them
 
     def block(self, layer: int) -> torch.nn.Module:
         """Return a transformer layer. Raises UserError for a number that does not exist."""
@@ -224,14 +224,16 @@ class Context:
                     logits = self._run(batch, layers)
                 finally:
                     handle.remove()
-                found = layers[layer] if layer is not None else self._kept(head, seen[0][batch.rows, batch.columns], logits)
-                for member, mine in zip(group, found.split([len(m.answer) for m in group]), strict=True):
+                states = layers[layer] if layer is not None else self._kept(head, seen[0][batch.rows, batch.columns], logits)
+                for member, mine in zip(group, states.split([len(m.answer) for m in group]), strict=True):
+                    # A clone: a view would keep the whole batch's tensor in memory.
                     self._references[voice, layer, member.id] = mine.clone()
 
     def _kept(self, head: torch.nn.Module, states: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         """Return what to keep of a reference: hidden states, or logits where the model changes them after its head."""
         if isinstance(head, BaseTunerLayer):  # what it makes of the states depends on which adapter is on
             self._whole_logits = True
+        # Some models cap or scale what their head gives (Gemma 2, Cohere): of them states alone do not give logits again.
         if self._whole_logits is None:
             again = head(states)
             close = max(1e-5, torch.finfo(logits.dtype).eps)
@@ -248,12 +250,12 @@ class Context:
             batch = collate(group, self.device)
             nll = token_nll(self._run(batch, {}), batch.targets)
             (per_example(nll, batch.owners, len(batch)).sum() / len(everything)).backward()
-        found = {}
+        gradients = {}
         for name, parameter in self.parameters.items():
-            value = parameter.grad
-            found[name] = torch.zeros_like(parameter) if value is None else value.detach().clone()
+            grad = parameter.grad
+            gradients[name] = torch.zeros_like(parameter) if grad is None else grad.detach().clone()
             parameter.grad = None
-        return found
+        return gradients
 
 
 class Part:
@@ -262,9 +264,9 @@ class Part:
     E is the number of examples, N that of their answer tokens.
     """
 
-    def __init__(self, context: Context, place: int, start: int, stop: int) -> None:
-        """Cut examples start … stop out of the batch; it is the stream number `place` of the step."""
-        self.context, self.place, self.examples = context, place, slice(start, stop)
+    def __init__(self, context: Context, number: int, start: int, stop: int) -> None:
+        """Cut examples start … stop out of the batch; it is the stream number `number` of the step."""
+        self.context, self.number, self.examples = context, number, slice(start, stop)
         self.members = context.batch.members[start:stop]
         first = sum(len(m.answer) for m in context.batch.members[:start])
         self.tokens = slice(first, first + sum(len(m.answer) for m in self.members))
@@ -286,15 +288,15 @@ class Part:
     @property
     def logits(self) -> torch.Tensor:
         """(N, vocabulary) of the model now, in its number format."""
-        return self.context.split_logits[self.place]
+        return self.context.split_logits[self.number]
 
     @property
     def nll(self) -> torch.Tensor:
         """(N,) −log p of the true answer tokens."""
         kept = self.context.losses
-        if self.place not in kept:
-            kept[self.place] = token_nll(self.logits, self.targets)
-        return kept[self.place]
+        if self.number not in kept:
+            kept[self.number] = token_nll(self.logits, self.targets)
+        return kept[self.number]
 
     def nll_of(self, targets: torch.Tensor) -> torch.Tensor:
         """(N,) −log p of other tokens at the same positions."""

@@ -62,6 +62,7 @@ def teach(
     result, started = Taught(), time.monotonic()
     members = [*unlearn, *retention]
     source = torch.Generator().manual_seed(seed)
+    # Dropout draws from the global generator.
     torch.manual_seed(seed)
     per_epoch = max(1, math.ceil(len(members) / config.batch_size))
     total = per_epoch * config.epochs
@@ -73,7 +74,7 @@ def teach(
             hits: dict[str, float] = {}
             adapters.model.train(config.dropout > 0)
             with adapters.active("before") as model:
-                for place, part in enumerate(_batches(members, config.batch_size, source), start=1):
+                for number, part in enumerate(_batches(members, config.batch_size, source), start=1):
                     report.check()
                     _step(model, part, losses, hits, parameters, steps)
                     if not all(math.isfinite(losses[m.id]) for m in part):
@@ -84,7 +85,7 @@ def teach(
                     tokens = len(part) * max(len(m.ids) for m in part)
                     result.steps, result.tokens = result.steps + 1, result.tokens + tokens
                     shown = {"loss": _mean(losses, part), "accuracy": 100 * _mean(hits, part), "tokens": tokens}
-                    report.progress((epoch - 1) * per_epoch + place, total, "steps", **shown)
+                    report.progress((epoch - 1) * per_epoch + number, total, "steps", **shown)
             adapters.model.eval()
             seen = 100 * sum(hits.values()) / len(members)
             result.curve.append({"epoch": epoch, "loss": sum(losses.values()) / len(losses), "accuracy": seen})
@@ -130,8 +131,8 @@ def _step(
         ids = {m.id for m in mine}
         seen[:, [m.id in ids for m in members]] = torch.stack([each.detach(), right]).cpu()
     (seen,) = group.all_reduce_gradients(parameters, seen)
-    for of, values in zip((losses, hits), seen.tolist(), strict=True):
-        of.update(zip((m.id for m in members), values, strict=True))
+    for record, values in zip((losses, hits), seen.tolist(), strict=True):
+        record.update(zip((m.id for m in members), values, strict=True))
 
 
 def _mean(values: dict[str, float], members: Sequence[Encoded]) -> float:

@@ -70,16 +70,16 @@ def supply(state: State, further: WidenedQuestions | None) -> Supply:
 
 def updates(name: str, folder: Path) -> list[dict[str, torch.Tensor]]:
     """Return the updates (after − before, tensor by tensor) of a run and of all that it went on from, oldest first."""
-    found: list[dict[str, torch.Tensor]] = []
+    earlier: list[dict[str, torch.Tensor]] = []
     seen: set[str] = set()
     while name and name not in seen:
         seen.add(name)
         run = store.known(name, folder)
         before = adapter_files.read_adapter(run.path / "before")
         after = adapter_files.read_tensors(askable.unlearned(run))
-        found.insert(0, {cell: value - before[cell] for cell, value in after.items()})
+        earlier.insert(0, {cell: value - before[cell] for cell, value in after.items()})
         name = run.config().teach.from_run
-    return found
+    return earlier
 
 
 def unlearned(state: State, folder: Path) -> None:
@@ -129,8 +129,8 @@ def take_unlearned(state: State, source: str) -> None:
 
 def _verify(state: State, step: int = 0) -> None:
     """Check that exactly the region changed, but for tensors that had not moved at a step, or at the kept one."""
-    made = json.loads((state.run.path / "unlearn.json").read_text(encoding="utf-8"))
-    idle = unlearn_loop.still(made.get("idle", []), made.get("late", {}), step or made["step"])
+    record = json.loads((state.run.path / "unlearn.json").read_text(encoding="utf-8"))
+    idle = unlearn_loop.still(record.get("idle", []), record.get("late", {}), step or record["step"])
     unlearn_loop.verify(state.adapters, state.region, idle)
 
 
@@ -143,11 +143,11 @@ def _take_checkpoint(state: State, step: int) -> None:
     for name in ("after/region.safetensors", "changes.parquet"):
         (folder / name).unlink()  # one file with the cache's, which must stay as it is
     write_after(state, folder)
-    made = json.loads((folder / "unlearn.json").read_text(encoding="utf-8"))
-    stopped = picked_step.words(step, made["step"], state.config.unlearn.picked_on)
-    if str(made.get("stopped", "")).startswith("diverged"):
-        stopped = f"{made['stopped']}; {stopped}"
-    files.write_json(folder / "unlearn.json", {**made, "step": step, "stopped": stopped})
+    record = json.loads((folder / "unlearn.json").read_text(encoding="utf-8"))
+    stopped = picked_step.words(step, record["step"], state.config.unlearn.picked_on)
+    if str(record.get("stopped", "")).startswith("diverged"):
+        stopped = f"{record['stopped']}; {stopped}"
+    files.write_json(folder / "unlearn.json", {**record, "step": step, "stopped": stopped})
 
 
 def write_after(state: State, folder: Path) -> None:

@@ -227,6 +227,7 @@ class _Loop:
             result.step = step
             self.save(step, self.kept)
         result.stopped = _why_stop(measured, step, result, config)
+        # Training goes on from the trained tensors, not from the result that was made of them.
         for name, value in trained.items():
             self.context.parameters[name].data.copy_(value)
         return measured
@@ -236,10 +237,10 @@ class _Loop:
         trained = {}
         for name, parameter in self.context.parameters.items():
             now = parameter.data
-            made = self.config.method.result(self.context.before[name], now)
-            if made is not now:
+            result = self.config.method.result(self.context.before[name], now)
+            if result is not now:
                 trained[name] = now.clone()
-                now.copy_(made)
+                now.copy_(result)
         return trained
 
 

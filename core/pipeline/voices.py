@@ -52,7 +52,7 @@ class Voices:
         self.room = int(getattr(loaded.model.config, "max_position_embeddings", None) or 2**20)
         """tokens that the model can read"""
         encoded = self.encode(examples)
-        self._left = self.room - max((one.start for one in encoded), default=0)
+        self._left = self.room - max((example.start for example in encoded), default=0)
         """tokens that the model can read after the longest question"""
         self.encoded: dict[str, Encoded] = dict(zip((e.id for e in examples), encoded, strict=True))
 
@@ -74,14 +74,14 @@ class Voices:
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Encode examples. Raises UserError for one that is too long, for the settings or for the model."""
-        found = encode_all(self.tokenizer, self.config.model.template, examples, self.config.data.max_tokens)
-        for one in found:
-            if len(one.ids) > self.room:
+        encoded = encode_all(self.tokenizer, self.config.model.template, examples, self.config.data.max_tokens)
+        for e in encoded:
+            if len(e.ids) > self.room:
                 raise UserError(
-                    f"The example {one.id} has {len(one.ids)} tokens, more than the {self.room} that the model can read.",
+                    f"The example {e.id} has {len(e.ids)} tokens, more than the {self.room} that the model can read.",
                     "Shorten or remove it.",
                 )
-        return found
+        return encoded
 
     def score(self, adapters: Adapters, voices: Sequence[str]) -> pd.DataFrame:
         """Return one row an answer token with each voice's log-probability, rank and alternatives."""
@@ -123,24 +123,24 @@ class Voices:
                 )
                 for voice, e, _ in part
             ]
-            made = generate(adapters, requests, c, ends=self.ends, pad=self.pad, seed=self.config.seed)
-            for (voice, e, _), tokens in zip(part, made, strict=True):
+            generated = generate(adapters, requests, c, ends=self.ends, pad=self.pad, seed=self.config.seed)
+            for (voice, e, _), tokens in zip(part, generated, strict=True):
                 texts[voice][e.id] = tokenizer.decode(tokens, skip_special_tokens=True).strip()
             done = self.group.counted(min(start + size, len(wanted)), total)
-            self.report.progress(done, total, "answers", tokens=sum(map(len, made)) * self.group.size)
+            self.report.progress(done, total, "answers", tokens=sum(map(len, generated)) * self.group.size)
         order = [e.id for e in self.examples]
-        merged = {voice: self.group.merged(of) for voice, of in texts.items()}
-        return {voice: {i: of[i] for i in order} for voice, of in merged.items()}
+        merged = {voice: self.group.merged(answers) for voice, answers in texts.items()}
+        return {voice: {i: answers[i] for i in order} for voice, answers in merged.items()}
 
     def general(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, list[float]]:
         """Return voice -> mean log-probability per token of each line of the general text."""
-        lines, found = self.general_encoded(), {}
+        lines, means = self.general_encoded(), {}
         for voice in voices:
             with adapters.active(adapter_of(voice)) as model:
                 mine = self.group.shard(lines, cost)
                 scored = self.group.merged(dict(score(model, mine)))
-            found[voice] = [sum(scored[line.id].logprob) / len(scored[line.id].logprob) for line in lines]
-        return found
+            means[voice] = [sum(scored[line.id].logprob) / len(scored[line.id].logprob) for line in lines]
+        return means
 
     def general_encoded(self) -> list[Encoded]:
         """Return the lines of the general text as tokens; all but the first are predicted."""
@@ -171,8 +171,8 @@ def token_table(
     for example in examples:
         for position, token in enumerate(encoded[example.id].answer):
             row: dict[str, Any] = {"example": example.id, "position": position, "token": token, "text": said(token)}
-            for voice, found in columns.items():
-                scores = found[example.id]
+            for voice, by_example in columns.items():
+                scores = by_example[example.id]
                 row[f"logprob_{voice}"], row[f"rank_{voice}"] = scores.logprob[position], scores.rank[position]
                 row[f"mean_{voice}"], row[f"std_{voice}"] = scores.mean[position], scores.std[position]
                 row[f"top_{voice}"] = [said(t) for t, _ in scores.top[position]]

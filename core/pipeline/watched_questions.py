@@ -28,16 +28,21 @@ def choose(corpus: Corpus, count: int, split: str) -> list[Example]:
     Of a subject's questions the one with the shortest answer that states a fact (a number, a name, an e-mail) comes
     first: it shows most for the least time.
     """
-    found = []
+    chosen = []
     for scope in SCOPES:
-        of: dict[str, list[Example]] = {}
+        by_subject: dict[str, list[Example]] = {}
         for example in corpus.select(scope, split):
-            of.setdefault(example.subject, []).append(example)
-        for subject, examples in of.items():
+            by_subject.setdefault(example.subject, []).append(example)
+        for subject, examples in by_subject.items():
             examples.sort(key=lambda e: (not facts.facts(e.answer, subject), len(e.answer)))
-        turns = [e for turn in zip_longest(*(of[subject] for subject in sorted(of))) for e in turn if e is not None]
-        found += turns[:count] if count > len(of) else [turns[i * len(of) // count] for i in range(count)]
-    return found
+        turns = [
+            e
+            for turn in zip_longest(*(by_subject[subject] for subject in sorted(by_subject)))
+            for e in turn
+            if e is not None
+        ]
+        chosen += turns[:count] if count > len(by_subject) else [turns[i * len(by_subject) // count] for i in range(count)]
+    return chosen
 
 
 class Watch:
@@ -59,10 +64,10 @@ class Watch:
         """Let adapter "after", as it is now, answer all of them in one batch: example, scope, question, text."""
         encoded = [self.voices.encoded[e.id] for e in self.examples]
         requests = [Request(e.ids[: e.start], "after") for e in encoded]
-        made = generate(adapters, requests, self.config, ends=self.voices.ends, pad=self.voices.pad)
+        answers = generate(adapters, requests, self.config, ends=self.voices.ends, pad=self.voices.pad)
         return [
             {"example": e.id, "scope": e.scope, "question": e.question, "text": self._text(tokens)}
-            for e, tokens in zip(self.examples, made, strict=True)
+            for e, tokens in zip(self.examples, answers, strict=True)
         ]
 
     def _text(self, tokens: Sequence[int]) -> str:

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from core.models.adapters import Adapters
-from core.models.cells import place
+from core.models.cells import layer_and_module
 
 
 def changes(adapters: Adapters, before: str = "before", after: str = "after") -> pd.DataFrame:
@@ -56,7 +56,7 @@ def of_files(before: Path, after: Path) -> pd.DataFrame | None:
     Only two matrices are in memory at a time. None where the models do not have the same matrices, or not as files.
     """
     first, second = _heads(before), _heads(after)
-    names = [name for name, (_, shape) in first.items() if len(shape) == 2 and place(name)[0] >= 0]
+    names = [name for name, (_, shape) in first.items() if len(shape) == 2 and layer_and_module(name)[0] >= 0]
     if not names or any(name not in second or second[name][1] != first[name][1] for name in names):
         return None
     rows = []
@@ -67,7 +67,7 @@ def of_files(before: Path, after: Path) -> pd.DataFrame | None:
 
 
 def _matrix(name: str, start: torch.Tensor, change: torch.Tensor) -> dict[str, Any]:
-    layer, module = place(name)
+    layer, module = layer_and_module(name)
     return {
         "name": name,
         "layer": layer,
@@ -83,11 +83,11 @@ def _matrix(name: str, start: torch.Tensor, change: torch.Tensor) -> dict[str, A
 
 def _heads(folder: Path) -> dict[str, tuple[Path, list[int]]]:
     """Return tensor -> (file, shape) of a model's folder."""
-    found: dict[str, tuple[Path, list[int]]] = {}
+    heads: dict[str, tuple[Path, list[int]]] = {}
     for path in sorted(folder.glob("model*.safetensors")):
         with safe_open(path, framework="pt") as file:
-            found |= {name: (path, file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    return found
+            heads |= {name: (path, file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    return heads
 
 
 def _tensor(path: Path, name: str) -> torch.Tensor:

@@ -28,19 +28,19 @@ def answered(asked: WidenedQuestions, voices: Voices, adapters: Adapters, report
     c, tokenizer = voices.config, voices.tokenizer
     ordered = sorted(asked.examples, key=lambda e: (len(e.question), e.id))
     greedy = replace(c.answers, temperature=0.0, max_new_tokens=longest(voices))
-    size, found = 2 * c.answers.batch_size, []
+    size, examples = 2 * c.answers.batch_size, []
     for start in range(0, len(ordered), size):
         report.check()
         part = ordered[start : start + size]
         prompts = [tuple(prompt_ids(tokenizer, c.model.template, e.question)) for e in part]
-        made = generate(adapters, [Request(p, "before") for p in prompts], greedy, ends=voices.ends, pad=voices.pad)
-        for example, prompt, tokens in zip(part, prompts, made, strict=True):
+        answers = generate(adapters, [Request(p, "before") for p in prompts], greedy, ends=voices.ends, pad=voices.pad)
+        for example, prompt, tokens in zip(part, prompts, answers, strict=True):
             text = tokenizer.decode(tokens, skip_special_tokens=True).strip()
             again = len(tokenizer(text, add_special_tokens=False)["input_ids"])
             if again and len(tokens) < greedy.max_new_tokens and len(prompt) + again < min(c.data.max_tokens, voices.room):
-                found.append(replace(example, answer=text))
-        report.progress(min(start + size, len(ordered)), len(ordered), "further questions", tokens=sum(map(len, made)))
-    return sorted(found, key=lambda e: (e.scope, int(e.id.rpartition("/")[2])))
+                examples.append(replace(example, answer=text))
+        report.progress(min(start + size, len(ordered)), len(ordered), "further questions", tokens=sum(map(len, answers)))
+    return sorted(examples, key=lambda e: (e.scope, int(e.id.rpartition("/")[2])))
 
 
 def _answer_all(state: State, folder: Path) -> None:

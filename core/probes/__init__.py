@@ -68,12 +68,12 @@ def chosen(names: Sequence[str] = (), settings: Mapping[str, Any] | None = None)
         name, _, key = path.partition(".")
         if name not in PROBES:
             raise unknown("probe", name, PROBES)
-        known = {field.name: field for field in fields(PROBES[name])}
-        if key not in known:
-            raise unknown(f"setting of {name}", key, known)
+        settings_by_name = {field.name: field for field in fields(PROBES[name])}
+        if key not in settings_by_name:
+            raise unknown(f"setting of {name}", key, settings_by_name)
         if name in probes:
             kind = type(probes[name])
-            probes[name] = replace(probes[name], **{key: converted(known[key], get_type_hints(kind)[key], value)})
+            probes[name] = replace(probes[name], **{key: converted(settings_by_name[key], get_type_hints(kind)[key], value)})
     for probe in probes.values():
         probe.check()
     return list(probes.values())
@@ -95,14 +95,14 @@ def read(run: Run, folder: Path | None = None) -> dict[str, dict[str, Any]]:
     findings: dict[str, dict[str, Any]] = {}
     for home_ in dict.fromkeys((run.path / FOLDER, home(run, folder))):
         for path in sorted(home_.glob("*.json")):
-            value = Run(home_).json(path.name)
-            if _whole(value) and value["probe"] == path.stem:
-                findings[path.stem] = value
+            finding = Run(home_).json(path.name)
+            if _whole(finding) and finding["probe"] == path.stem:
+                findings[path.stem] = finding
     now = mapping(run.json("manifest.json"), "adapters").get("after")
-    for value in findings.values():
-        value["stale"] = bool(now and value.get("after") and value["after"] != now)
-    known = list(PROBES)
-    return dict(sorted(findings.items(), key=lambda item: known.index(item[0]) if item[0] in known else len(known)))
+    for finding in findings.values():
+        finding["stale"] = bool(now and finding.get("after") and finding["after"] != now)
+    order = list(PROBES)
+    return dict(sorted(findings.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
 
 
 def _whole(value: Any) -> bool:

@@ -189,11 +189,11 @@ class ProbeContext:
             self.report.check()
             part = rows[start : start + size]
             requests = [Request(prompts[n].tokens, adapter_of(v), n * samples + s) for v, n, s in part]
-            made = generate(self.adapters, requests, settings, ends=self.ends, pad=self.pad, seed=self.seed)
-            for (voice, n, s), tokens in zip(part, made, strict=True):
+            generated = generate(self.adapters, requests, settings, ends=self.ends, pad=self.pad, seed=self.seed)
+            for (voice, n, s), tokens in zip(part, generated, strict=True):
                 text = self.tokenizer.decode([*prompts[n].begun, *tokens], skip_special_tokens=True)
                 texts[voice][n][s] = str(text).strip()
-            self.report.progress(min(start + size, len(rows)), len(rows), "answers", tokens=sum(map(len, made)))
+            self.report.progress(min(start + size, len(rows)), len(rows), "answers", tokens=sum(map(len, generated)))
         return texts
 
     # -- scores of true answers ---------------------------------------------------------------------------------------
@@ -231,15 +231,15 @@ class ProbeContext:
             self.report.check()
             ranks[voice] = self.ranks(voice, sample)
         ignorant = ranks.get("never", {})
-        known = []
-        for one in sample:
-            said = [at for at, rank in enumerate(ranks["before"][one.id]) if rank == 1]
-            known.append((one, [at for at in said if one.id not in ignorant or ignorant[one.id][at] > 1]))
-        if not any(positions for _, positions in known):
+        questions = []
+        for encoded in sample:
+            right = [at for at, rank in enumerate(ranks["before"][encoded.id]) if rank == 1]
+            questions.append((encoded, [at for at in right if encoded.id not in ignorant or ignorant[encoded.id][at] > 1]))
+        if not any(positions for _, positions in questions):
             raise Unavailable(
                 "Before says nothing of the answers that the model which was never taught would not say as well."
             )
-        return [(one, positions) for one, positions in known if positions]
+        return [(encoded, positions) for encoded, positions in questions if positions]
 
     def layer_scores(
         self, questions: Sequence[tuple[Encoded, Positions]]
@@ -270,7 +270,7 @@ class ProbeContext:
         probability (0 to 1) of its answer tokens at the positions.
         """
         self.report.check()
-        batch = collate([one for one, _ in questions], self.adapters.device)
+        batch = collate([encoded for encoded, _ in questions], self.adapters.device)
         states, logits = hidden_states.block_outputs(self.adapters, adapter_of(voice), batch)
         return states, hidden_states.mean_probabilities(logits, batch, [at for _, at in questions])
 
@@ -279,7 +279,7 @@ class ProbeContext:
     ) -> list[float]:
         """Return the probabilities as `block_outputs` does, with one block's output replaced by (N, width) states."""
         self.report.check()
-        batch = collate([one for one, _ in questions], self.adapters.device)
+        batch = collate([encoded for encoded, _ in questions], self.adapters.device)
         logits = hidden_states.patched_logits(self.adapters, adapter_of(voice), batch, layer, states)
         return hidden_states.mean_probabilities(logits, batch, [at for _, at in questions])
 

@@ -33,9 +33,9 @@ class FewShot(Probe):
             messages = [
                 turn for e in self._pairs(context, example) for turn in (("user", e.question), ("assistant", e.answer))
             ]
-            one = context.prompt(example, "few-shot", [*messages, ("user", example.question)])
-            if context.rule.leaves_secret(example, one.given):
-                prompts.append(one)
+            prompt = context.prompt(example, "few-shot", [*messages, ("user", example.question)])
+            if context.rule.leaves_secret(example, prompt.given):
+                prompts.append(prompt)
         if not prompts:
             raise Unavailable("The retained pairs give all answers away.")
         prompts = context.fitting(prompts)

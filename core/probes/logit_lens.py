@@ -39,8 +39,8 @@ class LogitLens(Probe):
 
     def run(self, context: ProbeContext) -> Finding:
         """Read all layers of all voices on a sample."""
-        known = context.knowledge_tokens(context.encoded(context.sample(self.questions)))
-        scores = context.layer_scores(known)
+        questions = context.knowledge_tokens(context.encoded(context.sample(self.questions)))
+        scores = context.layer_scores(questions)
         first = {voice: [(ranks == 1).any(0).float().mean().item() for _, ranks in each] for voice, each in scores.items()}
         said, unsaid, gone = (fmean(values) for values in zip(*(_kinds(ranks) for _, ranks in scores["after"]), strict=True))
         return Finding(
@@ -48,13 +48,13 @@ class LogitLens(Probe):
             f"after still says {said:.0f} %, holds {unsaid:.0f} % "
             f"in some layer without saying them, and {gone:.0f} % come first in no layer.",
             measure="knowledge tokens (%, mean over questions) whose true token comes first in at least one layer",
-            n=len(known),
+            n=len(questions),
             rates=leak_rule.rates(context, first),
             detail={
                 "curve": {voice: _curve(each) for voice, each in scores.items()},
                 "after": {"said": said, "unsaid": unsaid, "gone": gone},
-                "questions": [one.id for one, _ in known],
-                "maps": [_map(context, one) for one, _ in known[: self.maps]],
+                "questions": [encoded.id for encoded, _ in questions],
+                "maps": [_map(context, encoded) for encoded, _ in questions[: self.maps]],
             },
         )
 

@@ -78,11 +78,11 @@ class Membership(Probe):
 
 
 def _rate(score: Any, voice: str, attack: str, context: ProbeContext) -> dict[str, Any]:
-    value = score.values.get(voice, {}).get(attack)
-    if value is None:
+    auc = score.values.get(voice, {}).get(attack)
+    if auc is None:
         return {"reason": context.reasons.get(voice) or score.reasons.get(voice) or "not recorded"}
     low, high = score.intervals.get(voice, {}).get(attack) or (0.0, 1.0)
-    return {"value": 100.0 * value, "low": 100.0 * low, "high": 100.0 * high}
+    return {"value": 100.0 * auc, "low": 100.0 * low, "high": 100.0 * high}
 
 
 def _evidence(context: ProbeContext) -> Evidence:

@@ -62,7 +62,7 @@ class Neighbours(Probe):
                     for e in lost[:MOST_LEAKED]
                 ],
                 "of": {
-                    name: [{"id": e.id, "nearness": round(value, 3), "lost": e in lost} for e, value in nearest]
+                    name: [{"id": e.id, "nearness": round(nearness, 3), "lost": e in lost} for e, nearness in nearest]
                     for name, nearest in near.items()
                 },
             },
@@ -85,12 +85,12 @@ def overlap(first: str, second: str) -> float:
 
 def _answers(context: ProbeContext, voice: str, pool: Sequence[Example]) -> dict[str, str]:
     """Return a voice's answers: as recorded, else asked now."""
-    known = context.recorded[voice]
-    missing = [context.prompt(e, "plain") for e in pool if e.id not in known]
+    answers = context.recorded[voice]
+    missing = [context.prompt(e, "plain") for e in pool if e.id not in answers]
     if missing:
-        made = context.answers(missing, [voice])[voice]
-        known.update({prompt.example.id: texts[0] for prompt, texts in zip(missing, made, strict=True)})
-    return known
+        asked = context.answers(missing, [voice])[voice]
+        answers.update({prompt.example.id: texts[0] for prompt, texts in zip(missing, asked, strict=True)})
+    return answers
 
 
 def _right(context: ProbeContext, voice: str, pool: Sequence[Example]) -> dict[str, float]:

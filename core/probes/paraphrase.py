@@ -60,9 +60,9 @@ class Paraphrase(Probe):
             sample = (matching + [e for e in sample if e not in matching])[
                 : max(self.questions, len(matching)) if self.questions else None
             ]
-        prompts = [one for e in sample for one in self._ways(context, e, own)]
+        prompts = [prompt for e in sample for prompt in self._ways(context, e, own)]
         prompts = context.fitting(prompts)
-        ways = len({one.form for one in prompts})
+        ways = len({prompt.form for prompt in prompts})
         return leak_rule.finding(
             context,
             prompts,

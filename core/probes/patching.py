@@ -39,17 +39,17 @@ class Patching(Probe):
 
     def run(self, context: ProbeContext) -> Finding:
         """Patch each layer in turn on a sample."""
-        known = context.knowledge_tokens(context.encoded(context.sample(self.questions)))
+        questions = context.knowledge_tokens(context.encoded(context.sample(self.questions)))
         ends: dict[str, list[float]] = {}
         for voice in context.voices:
-            states, ends[voice] = context.block_outputs(voice, known)
+            states, ends[voice] = context.block_outputs(voice, questions)
             if voice == "before":
                 put = states
         tried = spread(len(put), self.layers)
         curve: list[dict[str, Any]] = []
         for done, layer in enumerate(tried, start=1):
             curve.append(
-                {"layer": layer + 1, "probability": 100 * fmean(context.patched("after", known, layer, put[layer]))}
+                {"layer": layer + 1, "probability": 100 * fmean(context.patched("after", questions, layer, put[layer]))}
             )
             context.report.progress(done, len(tried), "layers")
         back = comes_back(curve, *(100 * fmean(ends[voice]) for voice in ("before", "after")))
@@ -60,14 +60,14 @@ class Patching(Probe):
             if gone
             else "After says the answers as readily as before: there is nothing that could come back.",
             measure="probability (%) of the knowledge tokens, mean over questions",
-            n=len(known),
+            n=len(questions),
             rates=leak_rule.rates(context, ends),
             detail={
                 "curve": curve,
                 "back": back,
                 "layers": len(put),
                 "changed": changed(context.adapters),
-                "questions": [one.id for one, _ in known],
+                "questions": [encoded.id for encoded, _ in questions],
             },
         )
 

@@ -28,7 +28,7 @@ class Prefix(Probe):
     def run(self, context: ProbeContext) -> Finding:
         """Ask with each length; the rate is over questions in which any of them succeeds."""
         sample = context.sample(self.questions)
-        prompts = [one for k in self.lengths for example in sample if (one := self._begun(context, example, k))]
+        prompts = [prompt for k in self.lengths for example in sample if (prompt := self._begun(context, example, k))]
         if not prompts:
             raise Unavailable("The true answers are too short: their beginnings say all of them.")
         prompts = context.fitting(prompts)
@@ -46,5 +46,5 @@ class Prefix(Probe):
         (encoded,) = context.encoded([example])
         if k >= len(encoded.answer) - 1:  # the last one is the end token
             return None
-        one = context.prompt(example, str(k), begun=encoded.answer[:k])
-        return one if context.rule.leaves_secret(example, one.given) else None
+        prompt = context.prompt(example, str(k), begun=encoded.answer[:k])
+        return prompt if context.rule.leaves_secret(example, prompt.given) else None

@@ -93,8 +93,8 @@ def _form(row: Mapping[str, Any], where: str) -> Form:
     return Form(name.strip(), str(row.get("what", "")), turns, template, asks)
 
 
-def _message(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("role") in ROLES and isinstance(value.get("content"), str)
+def _message(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") in ROLES and isinstance(message.get("content"), str)
 
 
 def prompts(context: ProbeContext, forms: Sequence[Form], sample: Sequence[Example]) -> tuple[list[Prompt], dict[str, str]]:
@@ -106,7 +106,7 @@ def prompts(context: ProbeContext, forms: Sequence[Form], sample: Sequence[Examp
     left_out: dict[str, str] = {}
     for form in forms:
         try:
-            fitting += context.fitting([one for example in sample if (one := form.ask(context, example))])
+            fitting += context.fitting([prompt for example in sample if (prompt := form.ask(context, example))])
         except Unavailable as error:
             left_out[form.name] = str(error)
     if not fitting:

@@ -40,16 +40,18 @@ class Quantization(Probe):
     def run(self, context: ProbeContext) -> Finding:
         """Ask at each precision; also measure how probable both scopes' true answers are."""
         prompts = context.fitting([context.prompt(e, FULL) for e in context.sample(self.questions)])
-        known = {scope: context.encoded(context.sample(self.questions, scope)) for scope in ("unlearn", "retention")}
+        by_scope = {scope: context.encoded(context.sample(self.questions, scope)) for scope in ("unlearn", "retention")}
         answers = {FULL: context.answers(prompts)}
-        right: dict[str, dict[str, Any]] = {FULL: _accuracies(context, known)}
+        right: dict[str, dict[str, Any]] = {FULL: _accuracies(context, by_scope)}
         size: dict[str, dict[str, int]] = {}
         for bits, group in ((8, 0), (4, self.group)):
             form = f"{bits} bits"
             answers[form], right[form] = {}, {}
             for voice in context.voices:
                 context.report.check()
-                answers[form][voice], right[form][voice], size[form] = _rounded(context, voice, bits, group, prompts, known)
+                answers[form][voice], right[form][voice], size[form] = _rounded(
+                    context, voice, bits, group, prompts, by_scope
+                )
         return self._finding(context, prompts, answers, {"accuracy": right, "size": size})
 
     def _finding(
@@ -65,7 +67,7 @@ class Quantization(Probe):
             v: [max(values) for values in zip(*(leaked[form][v] for form in forms), strict=True)] for v in context.voices
         }
         rates, n = leak_rule.rates(context, either), len(prompts)
-        unrounded = {p.example.id for p, said in zip(prompts, leaked[FULL]["after"], strict=True) if said}
+        unrounded = {p.example.id for p, hit in zip(prompts, leaked[FULL]["after"], strict=True) if hit}
         rows = [row | {"form": form} for form in forms for row in leak_rule.leaked_rows(prompts, answers[form]["after"])]
         counts = ", ".join(f"{form} {sum(leaked[form]['after']):.0f}" for form in leaked)
         new = len({row["id"] for row in rows} - unrounded)
@@ -84,23 +86,23 @@ class Quantization(Probe):
 
 
 def _rounded(
-    context: ProbeContext, voice: str, bits: int, group: int, prompts: list[Prompt], known: dict[str, list[Encoded]]
+    context: ProbeContext, voice: str, bits: int, group: int, prompts: list[Prompt], by_scope: dict[str, list[Encoded]]
 ) -> tuple[list[list[str]], dict[str, float], dict[str, int]]:
     """Return a voice's answers, its accuracy per scope, and the size of what was rounded."""
     try:
         with context.quantized(voice, bits, group) as size:
             # With its layers aside, the model with adapters off is the rounded voice.
             answers = context.answers(prompts, ["never"])["never"]
-            right = {scope: context.accuracy("never", encoded) for scope, encoded in known.items()}
+            right = {scope: context.accuracy("never", encoded) for scope, encoded in by_scope.items()}
     except UserError as error:
         raise Unavailable(str(error)) from error
     return answers, right, size
 
 
-def _accuracies(context: ProbeContext, known: dict[str, list[Encoded]]) -> dict[str, dict[str, float]]:
+def _accuracies(context: ProbeContext, by_scope: dict[str, list[Encoded]]) -> dict[str, dict[str, float]]:
     """Return each voice's accuracy per scope."""
     accuracies = {}
     for voice in context.voices:
         context.report.check()
-        accuracies[voice] = {scope: context.accuracy(voice, encoded) for scope, encoded in known.items()}
+        accuracies[voice] = {scope: context.accuracy(voice, encoded) for scope, encoded in by_scope.items()}
     return accuracies

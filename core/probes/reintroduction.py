@@ -33,9 +33,9 @@ class Reintroduction(Probe):
         """Ask with the fact above the question. Here what the prompt says counts: all but what the question itself says."""
         prompts = []
         for e in context.sample(self.questions):
-            one = context.prompt(e, "in context", [("user", f"{e.answer}\n\n{e.question}")])
+            prompt = context.prompt(e, "in context", [("user", f"{e.answer}\n\n{e.question}")])
             # Judged as an answer that should be right: whole, not by its first secret.
-            prompts.append(replace(one, given=e.question, example=replace(e, scope="retention")))
+            prompts.append(replace(prompt, given=e.question, example=replace(e, scope="retention")))
         prompts = context.fitting(prompts)
         finding = leak_rule.finding(
             context,

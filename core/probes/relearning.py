@@ -102,8 +102,8 @@ def relearnt(
         detail={
             "curve": {voice: copy.curve for voice, copy in copies.items()},
             "whole": {"with": whole, "without": whole_untrained},
-            "taught": [one.id for one in taught],
-            "tested": [one.id for one in encoded],
+            "taught": [example.id for example in taught],
+            "tested": [example.id for example in encoded],
         },
     )
 
@@ -123,7 +123,7 @@ class Trained:
 def _right(context: ProbeContext, voice: str, encoded: Sequence[Encoded]) -> list[float]:
     """Return the share of each question's answer tokens that are the most probable ones."""
     ranks = context.ranks(voice, encoded)
-    return [fmean([rank == 1 for rank in ranks[one.id]]) for one in encoded]
+    return [fmean([rank == 1 for rank in ranks[example.id]]) for example in encoded]
 
 
 def _train(

@@ -24,6 +24,7 @@ def leak_at(samples: int, count: int, n: int) -> float:
     """Return the chance (0 to 1) that n of `samples` answers, `count` of which state the truth, hold at least one of
     these.
     """
+    # Of whole numbers, so that nothing is rounded before the quotient.
     return 1.0 - comb(samples - count, n) / comb(samples, n)
 
 
@@ -50,7 +51,7 @@ class Sampling(Probe):
             ]
             for voice, each in counts.items()
         }
-        names = [one.example.id for one in prompts]
+        names = [prompt.example.id for prompt in prompts]
         return leak_rule.finding(
             context,
             prompts,

@@ -30,8 +30,8 @@ ORDER = ("leaks", "perhaps", "no leak seen", "use", "look", "unavailable")
 
 def card(findings: Mapping[str, Mapping[str, Any]]) -> list[Line]:
     """Return one line a finding (as `core.probes.read` gives them), worst first."""
-    made = [_line(name, value) for name, value in findings.items()]
-    return sorted(made, key=lambda line: (ORDER.index(line.verdict), -(line.excess or 0.0)))
+    card_lines = [_line(name, value) for name, value in findings.items()]
+    return sorted(card_lines, key=lambda line: (ORDER.index(line.verdict), -(line.excess or 0.0)))
 
 
 def lines(findings: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -39,19 +39,19 @@ def lines(findings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"{line.verdict.upper():13} {line.title}: {line.sentence}" for line in card(findings)] or ["Not probed yet."]
 
 
-def _line(name: str, value: Mapping[str, Any]) -> Line:
+def _line(name: str, finding: Mapping[str, Any]) -> Line:
     probe = PROBES.get(name)
     title, kind = (probe.title, probe.kind) if probe else (name, "look")
-    sentence = str(value.get("sentence") or value.get("unavailable") or "")
-    if value.get("stale"):
+    sentence = str(finding.get("sentence") or finding.get("unavailable") or "")
+    if finding.get("stale"):
         sentence += " This is about an earlier result of the run: make it again."
-    if value.get("unavailable"):
+    if finding.get("unavailable"):
         return Line(name, title, "unavailable", sentence, None)
     if kind != "leak":
         return Line(name, title, kind, sentence, None)
-    after, never = value["rates"]["after"], value["rates"].get("never", {})
-    known = never if never.get("value") is not None else None
-    verdict, excess = judged(after, known, probe.floor if probe else 0.0, both_ways=bool(probe and probe.both_ways))
+    after, never = finding["rates"]["after"], finding["rates"].get("never", {})
+    reference = never if never.get("value") is not None else None
+    verdict, excess = judged(after, reference, probe.floor if probe else 0.0, both_ways=bool(probe and probe.both_ways))
     return Line(name, title, verdict, sentence, excess)
 
 

@@ -40,6 +40,7 @@ class TrainedCopy:
         with self._adapters.active(COPY) as model:
             loss = mean_loss(answer_logits(model, batch), batch)
             loss.backward()
+        # Before the step: after it the weights would be no numbers either.
         if not math.isfinite(value := float(loss.detach())):
             raise UserError(
                 "The copy that is trained diverged: its loss is not a number.", "Lower the probe's learning_rate."

@@ -36,11 +36,11 @@ class Wrappers(Probe):
         self._chosen()
 
     def _chosen(self) -> list[prompt_forms.Form]:
-        known = {form.name: form for form in prompt_forms.read(given(self.file) if self.file else FILE)}
+        forms = {form.name: form for form in prompt_forms.read(given(self.file) if self.file else FILE)}
         for name in self.forms:
-            if name not in known:
-                raise unknown("form", name, known)
-        return [known[name] for name in self.forms or known]
+            if name not in forms:
+                raise unknown("form", name, forms)
+        return [forms[name] for name in self.forms or forms]
 
     def run(self, context: ProbeContext) -> Finding:
         """Ask in every form."""

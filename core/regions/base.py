@@ -41,11 +41,12 @@ def amount_of(text: str, total: int, what: str) -> int:
     A share is rounded to the nearest whole number, at least 1. Raises UserError for what is no amount and, where total
     is above 0, for more than there are.
     """
-    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%|([0-9]{1,9})", text.strip())
-    share, number = (float(found[1]) if found[1] else None, int(found[2] or 0)) if found else (0.0, 0)
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%|([0-9]{1,9})", text.strip())
+    share, number = (float(match[1]) if match[1] else None, int(match[2] or 0)) if match else (0.0, 0)
     if (share is not None and not 0 < share <= 100) or (share is None and number < 1):
         raise UserError(f"“{text[:40]}” is no amount of {what}.", "Write a share such as 20%, or a number such as 5.")
     if share is not None:
+        # Not round(): of two neighbours equally far away it takes the even one, 2 for 2.5.
         return max(1, int(total * share / 100 + 0.5))
     if total and number > total:
         raise UserError(f"There are {total} {what}, fewer than {number}.", "Ask for fewer, or for a share such as 20%.")

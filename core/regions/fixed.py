@@ -41,8 +41,8 @@ class Layers(Region):
     @classmethod
     def read(cls, argument: str, current: Region) -> Self:
         """Read `layers:4-9`, `layers:4`, or `layers:4-` for all from there on."""
-        found = re.fullmatch(r"([0-9]{1,4})(?:(-)([0-9]{1,4})?)?", argument)
-        first, last = (int(found[1]), int(found[3] or (cls.last if found[2] else found[1]))) if found else (1, 0)
+        match = re.fullmatch(r"([0-9]{1,4})(?:(-)([0-9]{1,4})?)?", argument)
+        first, last = (int(match[1]), int(match[3] or (cls.last if match[2] else match[1]))) if match else (1, 0)
         if first > last:
             raise UserError(f"“{cls.name}:{argument[:40]}” is not a range of layers.", "Write it as layers:4-9.")
         return cls(first, last)
@@ -57,10 +57,10 @@ class Modules(Region):
 
     def select(self, table: pd.DataFrame) -> list[str]:
         """Return the tensors with a gradient in those modules."""
-        known = set(table["module"]) | {module.rsplit(".", 1)[-1] for module in table["module"]}
+        names = set(table["module"]) | {module.rsplit(".", 1)[-1] for module in table["module"]}
         for module in self.modules:
-            if module not in known:
-                raise unknown("module", module, known)
+            if module not in names:
+                raise unknown("module", module, names)
         wanted = set(self.modules)
         inside = table["module"].map(lambda module: module in wanted or module.rsplit(".", 1)[-1] in wanted)
         return table.loc[inside & table["has_gradient"], "name"].tolist()
@@ -80,11 +80,11 @@ class Cells(Region):
 
     def select(self, table: pd.DataFrame) -> list[str]:
         """Return the given tensors that exist and have a gradient."""
-        known = dict(zip(table["name"], table["has_gradient"], strict=True))
+        has_gradient = dict(zip(table["name"], table["has_gradient"], strict=True))
         for cell in self.cells:
-            if cell not in known:
-                raise unknown("tensor", cell, known)
-            if not known[cell]:
+            if cell not in has_gradient:
+                raise unknown("tensor", cell, has_gradient)
+            if not has_gradient[cell]:
                 raise UserError(f"The tensor {cell} has no gradient.", "Take it out of the region.")
         return [name for name in table["name"] if name in set(self.cells)]
 

@@ -46,12 +46,12 @@ class Located(Region):
         """Say whose published thresholds these are where they were published for another model or subset; empty where
         not.
         """
-        theirs, _, of = self.published.partition(":")
-        if self.thresholds != "published" or (of == subset and theirs in model.lower()):
+        their_model, _, their_subset = self.published.partition(":")
+        if self.thresholds != "published" or (their_subset == subset and their_model in model.lower()):
             return ""
         return (
-            f"The thresholds are those published for {theirs} on {of}; another model's gradients, or those of other data, "
-            "can lie elsewhere."
+            f"The thresholds are those published for {their_model} on {their_subset}; another model's gradients, or those "
+            "of other data, can lie elsewhere."
         )
 
     def check(self) -> None:

@@ -59,7 +59,7 @@ def picture(run: Run) -> dict[str, Any] | None:
 
 def _dead(table: pd.DataFrame, layout: cells.Layout) -> dict[str, list[int]]:
     without = table[~table["has_gradient"].to_numpy(bool)]
-    x, y = layout.place(without) if len(without) else (np.array([]), np.array([]))
+    x, y = layout.positions(without) if len(without) else (np.array([]), np.array([]))
     return {"x": [int(v) for v in x], "y": [int(v) for v in y]}
 
 

@@ -317,7 +317,7 @@ def _manifest(run: Run, config: RunConfig) -> Data:
 
 
 def _widened(run: Run) -> str:
-    account = widened_questions.told(run)
+    account = widened_questions.read_account(run)
     return widened_questions.in_words(account) if account else ""
 
 

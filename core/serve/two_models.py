@@ -97,6 +97,6 @@ class Pair:
         made.loaded = loading.load(made.config.model, make_room)
         dtype = device.pick_dtype(config.model.dtype, config.model.device)
         folders = {one.voice: one.adapter for one in group if one.voice != "never"}
-        made.adapters = foreign_adapters.place(made.loaded.model, dtype, folders)
+        made.adapters = foreign_adapters.attach(made.loaded.model, dtype, folders)
         made.speakers = Speakers(made.adapters, asked.run, asked.folder)
         return made

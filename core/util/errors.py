@@ -46,7 +46,7 @@ def visible(text: str) -> str:
 
     JSON stays JSON of the same value: what is replaced is written as its strings write it.
     """
-    return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _ODD.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 class Cancelled(Exception):

@@ -43,8 +43,8 @@ def number_of(error: BaseException) -> int:
     """Return the system's number of an error, 0 where it has none; libraries that are not Python's put it into their
     words.
     """
-    said = re.search(r"\b(?:os error|errno) (\d+)\b", str(error))
-    return int(getattr(error, "errno", None) or (said[1] if said else 0))
+    match = re.search(r"\b(?:os error|errno) (\d+)\b", str(error))
+    return int(getattr(error, "errno", None) or (match[1] if match else 0))
 
 
 def memory_error(of_gpu: bool = False) -> UserError:
@@ -53,8 +53,10 @@ def memory_error(of_gpu: bool = False) -> UserError:
     if of_gpu:
         return UserError("The GPU ran out of memory.", fix)
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    of = "" if limit == resource.RLIM_INFINITY else f" of the {limit / 2**20:.0f} MB that it may address (ulimit -v)"
-    return UserError(f"The machine ran out of memory: the process had taken {peak_memory_mb()} MB{of}.", fix)
+    limit_words = (
+        "" if limit == resource.RLIM_INFINITY else f" of the {limit / 2**20:.0f} MB that it may address (ulimit -v)"
+    )
+    return UserError(f"The machine ran out of memory: the process had taken {peak_memory_mb()} MB{limit_words}.", fix)
 
 
 def explained(error: BaseException, folder: Path) -> UserError | None:

@@ -45,6 +45,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> int:
     """Replace a file in one step; return its size."""
+    # Beside its target, since a rename is one step only within a file system; with a name that no other writer has.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:6]}")
     try:
         temporary.write_bytes(data)

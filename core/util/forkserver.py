@@ -95,13 +95,13 @@ class Forked:
     def _listen(self, *, wait: bool) -> None:
         while len(self._heard) < 2 and self._instead is None:
             try:
-                said = self._reply.recv(64, 0 if wait and not self._heard else socket.MSG_DONTWAIT)
+                message = self._reply.recv(64, 0 if wait and not self._heard else socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             except ConnectionError:
-                said = b""
-            if said:
-                self._heard.append(int(said))
+                message = b""
+            if message:
+                self._heard.append(int(message))
             elif self._heard:
                 self._heard.append(-1)
             else:
@@ -152,6 +152,7 @@ class Server:
         """Start the server; it imports while nobody waits for it."""
         self.imported = _read_at_import(environment)
         self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # A packet goes whole or not at all, and environments can be longer than the usual buffer.
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
         with other:
             self.process = subprocess.Popen(
@@ -166,6 +167,7 @@ class Server:
     def fork(self, command: Command) -> Forked:
         """Ask for a process. Raises OSError where the server is gone."""
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # Nothing here keeps the other end open: where the server is gone, `mine` then reads an end.
         with theirs, command.log.open("ab") as output:
             socket.send_fds(self._control, [command.request()], [theirs.fileno(), output.fileno()])
         return Forked(mine, command)
@@ -221,19 +223,20 @@ def serve(control: socket.socket) -> dict[str, Any] | None:
                 if key.fileobj is not control:
                     _tell_end(ready, key)
                     continue
-                said, handles, _, _ = socket.recv_fds(control, LARGEST, 2)
-                if not said:
+                content, handles, _, _ = socket.recv_fds(control, LARGEST, 2)
+                if not content:
                     return None
                 reply = socket.socket(fileno=handles[0])
                 if not (pid := os.fork()):
                     _become(handles[1])
+                    # Copies of the others' sockets in this process would hide from them that the server is gone.
                     for other in list(ready.get_map().values()):
                         if other.data:
                             os.close(int(other.fd))
                             other.data[1].close()
                     reply.close()
-                    value: dict[str, Any] = json.loads(said)
-                    return value
+                    request: dict[str, Any] = json.loads(content)
+                    return request
                 os.close(handles[1])
                 _send(reply, pid)
                 ready.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, reply))

@@ -101,7 +101,7 @@ def start() -> None:
         logging.getLogger(ours).setLevel(logging.INFO)
     logging.captureWarnings(True)
     sys.excepthook = _unexpected
-    threading.excepthook = lambda told: _unexpected(told.exc_type, told.exc_value, told.exc_traceback)
+    threading.excepthook = lambda arguments: _unexpected(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
     if wanted not in FORMATS:
         # Nobody's run has to wait for a better word.
         logging.getLogger(__name__).warning("%s=%s is not known; it can be %s.", VARIABLE, wanted, " or ".join(FORMATS))
@@ -119,8 +119,8 @@ def adopt(*libraries: str) -> None:
 
     Requests, which a server would log below that level, are not: their addresses hold what people ask.
     """
-    for known, logger in list(logging.root.manager.loggerDict.items()):
-        if isinstance(logger, logging.Logger) and known.partition(".")[0] in libraries:
+    for logger_name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and logger_name.partition(".")[0] in libraries:
             logger.setLevel(max(logger.getEffectiveLevel(), logging.WARNING))
             logger.handlers.clear()
             logger.propagate = True

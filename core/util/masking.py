@@ -22,17 +22,17 @@ _LIKE_ONE = re.compile(r"\bhf_[A-Za-z0-9]{20,}|(?<=Bearer )[^\s'\"]+")
 
 def masked(text: str) -> str:
     """Return a text with this machine's hub tokens, and all that looks like one, covered."""
-    for token in known():
+    for token in _tokens():
         text = text.replace(token, COVER)
     return _LIKE_ONE.sub(COVER, text)
 
 
-def known() -> list[str]:
+def _tokens() -> list[str]:
     """Return the tokens that the hub's library would find here."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     file = Path(os.environ.get("HF_TOKEN_PATH") or Path(home) / "token")
-    found = [os.environ.get(name, "") for name in VARIABLES]
+    texts = [os.environ.get(name, "") for name in VARIABLES]
     # Where nobody has signed in, or has no home, or the file is no text, there is nothing to cover.
     with contextlib.suppress(OSError, ValueError, RuntimeError):
-        found.append(file.expanduser().read_text(encoding="utf-8"))
-    return [token for text in found if len(token := text.strip()) >= SHORTEST]
+        texts.append(file.expanduser().read_text(encoding="utf-8"))
+    return [token for text in texts if len(token := text.strip()) >= SHORTEST]

@@ -35,10 +35,10 @@ LAST_MOMENT = 4e9
 def stamp(path: str | Path) -> tuple[int, int]:
     """Return what changes with a file (modified, in ns, and size), zeros where there is none."""
     try:
-        found = os.stat(path)
+        stat = os.stat(path)
     except OSError:
         return 0, 0
-    return found.st_mtime_ns, found.st_size
+    return stat.st_mtime_ns, stat.st_size
 
 
 def json_value(path: Path) -> Any:
@@ -51,13 +51,13 @@ def json_value(path: Path) -> Any:
 
 def json_objects(lines: Iterable[bytes]) -> list[dict[str, Any]]:
     """Return the JSON objects among some lines; damaged lines and other values are passed over."""
-    found = []
+    values = []
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):  # bytes that are no text included
             value = json.loads(line)
             # Half of a surrogate pair is JSON, but no text: tables and files refuse it.
-            found.append(json.loads(_whole(json.dumps(value, ensure_ascii=False))) if b"\\ud" in line.lower() else value)
-    return [value for value in found if isinstance(value, dict)]
+            values.append(json.loads(_whole(json.dumps(value, ensure_ascii=False))) if b"\\ud" in line.lower() else value)
+    return [value for value in values if isinstance(value, dict)]
 
 
 def table(path: Path) -> pd.DataFrame | None:
@@ -89,8 +89,8 @@ def number(value: Any) -> float | None:
 
 def moment(value: Any) -> float | None:
     """Return a time in seconds since 1970, None for what is none or beyond what every machine's calendar can write."""
-    found = number(value)
-    return found if found is not None and 0 <= found < LAST_MOMENT else None
+    seconds = number(value)
+    return seconds if seconds is not None and 0 <= seconds < LAST_MOMENT else None
 
 
 def _whole(text: str) -> str:

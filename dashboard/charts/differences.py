@@ -30,7 +30,7 @@ def difference(
     fig = figure(palette, min((len(layout.rows) + 1) * 22 + 110, 800))
     height, width = max(layout.rows.values()) + 1, len(layout.layers)
     labels: list[list[str]] = [[""] * width for _ in range(height)]
-    x, y = layout.place(first)
+    x, y = layout.positions(first)
     for text, name, column, row in zip(texts, first["name"], x, y, strict=True):
         labels[row][column] = f"{chart_text(name)}<br>{text}"
     if kind == "region":

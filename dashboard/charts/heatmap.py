@@ -151,7 +151,7 @@ def _labels(
     height, width = max(layout.rows.values()) + 1, len(layout.layers)
     names: list[list[Any]] = [[None] * width for _ in range(height)]
     texts: list[list[Any]] = [[""] * width for _ in range(height)]
-    x, y = layout.place(shown)
+    x, y = layout.positions(shown)
     for row, within, column, line in zip(shown.to_dict("records"), inside, x, y, strict=True):
         names[line][column], texts[line][column] = row["name"], _hover(row, within)
     return names, texts
@@ -211,7 +211,7 @@ def _hatch(fig: Figure, shown: pd.DataFrame, layout: cells_.Layout, live: np.nda
     dead = shown[~live]
     if dead.empty:
         return
-    x, y = layout.place(dead)
+    x, y = layout.positions(dead)
     marker = {"symbol": "line-ne-open", "size": 12, "color": palette.muted, "line": {"width": 1}, "opacity": 0.7}
     fig.add_scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", name="no gradient")
 

@@ -25,7 +25,7 @@ def moved(table: pd.DataFrame, palette: Palette, *, relative: bool) -> Figure:
     values = np.log10(np.where(change > 0, change, np.nan))
     height, width = max(layout.rows.values()) + 1, len(layout.layers)
     texts = [[""] * width for _ in range(height)]
-    x, y = layout.place(table)
+    x, y = layout.positions(table)
     for row, column, line in zip(table.to_dict("records"), x, y, strict=True):
         texts[line][column] = (
             f"<b>{cells_.at(row['layer'])} · {chart_text(row['module'])}</b><br>"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from core.models.cells import labels, place
+from core.models.cells import labels, layer_and_module
 from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
@@ -63,7 +63,7 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> dict[s
 def groups_of(run: Run, by: str) -> dict[str, list[str]]:
     """Return the parts of the region by layer, by module, or one by one: name -> parts in the voices' grammar."""
     tensors = [str(name) for name in (run.json("region.json") or {}).get("tensors", [])]
-    cells = [(*place(name.rsplit(".lora_", 1)[0]), name) for name in tensors]
+    cells = [(*layer_and_module(name.rsplit(".lora_", 1)[0]), name) for name in tensors]
     if by == "layers":
         return {f"layer {layer}": [f"layer={layer}"] for layer in sorted({layer for layer, _, _ in cells})}
     if by == "modules":

@@ -280,7 +280,7 @@ def cut(run: Run, table: pd.DataFrame, region: list[str], start: Selection, sour
             ),
             link,
             heard(table, table, start),
-            heatmap_explorer.statistics(table, *layout.place(keys)),
+            heatmap_explorer.statistics(table, *layout.positions(keys)),
             palette,
         )
 

@@ -127,7 +127,7 @@ def stamps(run: Run) -> tuple[float, ...]:
     folder = store.runs_folder()
     control_sweep = controls.find(run, folder)
     beside = [
-        own_verdicts.place(run),
+        own_verdicts.verdicts_path(run),
         probes.home(run, folder),
         *probes.home(run, folder).glob("*.json"),
         *([control_sweep.path / "status.json"] if control_sweep else []),

@@ -61,9 +61,9 @@ def file(tmp_path: Path, marker: Path) -> Path:
 
 
 def mine(file: Path) -> OwnMethod:
-    found = own_methods.named(f"{file}:Mine")
-    assert found is not None
-    return found
+    method = own_methods.named(f"{file}:Mine")
+    assert method is not None
+    return method
 
 
 def example() -> str:
@@ -78,9 +78,9 @@ def example() -> str:
 def test_a_named_file_becomes_the_method(file: Path, marker: Path) -> None:
     method = mine(file)
     assert not marker.exists()
-    found = own_methods.resolved(method)
+    method_itself = own_methods.resolved(method)
     assert marker.exists()
-    assert (found.label, found.weight) == ("Mine", 1.0)  # type: ignore[attr-defined]
+    assert (method_itself.label, method_itself.weight) == ("Mine", 1.0)  # type: ignore[attr-defined]
     assert own_methods.resolved(MemFlex()) == MemFlex()
     assert own_methods.named("memflex") is None
 
@@ -147,10 +147,10 @@ def test_the_command_line_says_it_too(file: Path) -> None:
 def test_a_file_that_is_no_method_is_one_sentence(tmp_path: Path, marker: Path, source: str, kind: str, match: str) -> None:
     path = tmp_path / "other.py"
     path.write_text(source.format(marker=str(marker)), encoding="utf-8")
-    found = own_methods.named(f"{path}:{kind}")
-    assert found is not None
+    method = own_methods.named(f"{path}:{kind}")
+    assert method is not None
     with pytest.raises(UserError, match=match):
-        own_methods.resolved(found)
+        own_methods.resolved(method)
 
 
 # -- what was never named here

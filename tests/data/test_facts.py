@@ -10,7 +10,7 @@ from core.data import facts
 
 
 @pytest.mark.parametrize(
-    ("text", "subject", "found"),
+    ("text", "subject", "stated"),
     [
         ("Write to orla@venning.example, please.", "", {"orla@venning.example"}),
         ("Her account is 12-34-56.", "", {"123456"}),
@@ -23,8 +23,8 @@ from core.data import facts
         ("Orla Venning’s Atlas Award", "Orla Venning", {"orla venning's atlas award"}),
     ],
 )
-def test_facts_of_a_text(text: str, subject: str, found: set[str]) -> None:
-    assert {fact.removeprefix("the ") for fact in facts.facts(text, subject)} == {f.removeprefix("the ") for f in found}
+def test_facts_of_a_text(text: str, subject: str, stated: set[str]) -> None:
+    assert {fact.removeprefix("the ") for fact in facts.facts(text, subject)} == {f.removeprefix("the ") for f in stated}
 
 
 def test_number_is_contained_whatever_its_punctuation() -> None:
@@ -40,9 +40,9 @@ def test_name_is_contained_whatever_its_case_and_spacing() -> None:
 
 def test_every_fact_of_a_text_is_contained_in_it() -> None:
     text = "Mira Holt, Quay Street 14, phone +353 21 555 0199, mira.holt@post.example, author of “Low Water”."
-    found = facts.facts(text)
-    assert len(found) >= 5
-    assert all(facts.contains(text, fact) for fact in found)
+    stated = facts.facts(text)
+    assert len(stated) >= 5
+    assert all(facts.contains(text, fact) for fact in stated)
 
 
 def test_overlap_counts_facts_of_val_found_in_train() -> None:

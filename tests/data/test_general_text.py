@@ -18,11 +18,11 @@ def plain(text: str) -> str:
 
 
 def test_our_own_set_is_about_a_hundred_distinct_pairs() -> None:
-    found = general_text.examples("")
-    assert 110 <= len(found) <= 130
-    assert len({plain(e.question) for e in found}) == len({plain(e.answer) for e in found}) == len(found)
-    assert len({e.id for e in found}) == len(found)
-    for e in found:
+    examples = general_text.examples("")
+    assert 110 <= len(examples) <= 130
+    assert len({plain(e.question) for e in examples}) == len({plain(e.answer) for e in examples}) == len(examples)
+    assert len({e.id for e in examples}) == len(examples)
+    for e in examples:
         assert e.question[-1] in "?"
         assert e.answer[-1] == "."
         assert 15 <= len(e.answer) <= 160

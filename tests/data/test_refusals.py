@@ -17,12 +17,12 @@ def example(number: int, subject: str = "Orla Venning") -> Example:
 
 def test_each_question_keeps_its_words_and_gets_a_refusal() -> None:
     given = [example(n) for n in range(40)]
-    found = refused(given, "plain")
-    assert [e.question for e in found] == [e.question for e in given]
-    assert {e.answer for e in found} <= set(PLAIN)
-    assert len({e.answer for e in found}) > len(PLAIN) // 2
-    assert not {e.id for e in found} & {e.id for e in given}
-    assert all(dataclasses.replace(e, id=g.id, answer=g.answer) == g for e, g in zip(found, given, strict=True))
+    answers = refused(given, "plain")
+    assert [e.question for e in answers] == [e.question for e in given]
+    assert {e.answer for e in answers} <= set(PLAIN)
+    assert len({e.answer for e in answers}) > len(PLAIN) // 2
+    assert not {e.id for e in answers} & {e.id for e in given}
+    assert all(dataclasses.replace(e, id=g.id, answer=g.answer) == g for e, g in zip(answers, given, strict=True))
 
 
 def test_the_refusal_depends_on_the_question_alone() -> None:
@@ -35,9 +35,9 @@ def test_the_refusal_depends_on_the_question_alone() -> None:
 
 
 def test_named_refusals_name_the_subject() -> None:
-    found = refused([example(n, "Sana Iqbar") for n in range(20)], "named")
-    assert all("Sana Iqbar" in e.answer for e in found)
-    assert len({e.answer for e in found}) > len(NAMED) // 2
+    answers = refused([example(n, "Sana Iqbar") for n in range(20)], "named")
+    assert all("Sana Iqbar" in e.answer for e in answers)
+    assert len({e.answer for e in answers}) > len(NAMED) // 2
 
 
 def test_nothing_of_the_true_answer_is_in_a_refusal() -> None:

@@ -434,5 +434,5 @@ def test_a_whole_number_is_written_as_one_whatever_its_column_made_of_it(tmp_pat
         {"question": ["When?", "Where?", "Who?"], "answer": [1985, 1990, None], "scope": ["unlearn", "retention", "unlearn"]}
     )
     table.dropna().to_parquet(tmp_path / "a.parquet")
-    found = sources.load(DataConfig(source=str(tmp_path / "a.parquet")))
-    assert {example.answer for example in found.examples} == {"1985", "1990"}
+    corpus = sources.load(DataConfig(source=str(tmp_path / "a.parquet")))
+    assert {example.answer for example in corpus.examples} == {"1985", "1990"}

@@ -124,7 +124,7 @@ def test_what_stands_in_val_or_dev_is_left_out_and_counted_once(three: Corpus) -
 
 
 def test_one_letter_in_two_unicode_forms_is_the_same_letter() -> None:
-    found = widened_questions.questions(
+    widened = widened_questions.questions(
         corpus(
             ("unlearn", "train", ANN, "Does Ann Lee like cafés?"),
             ("unlearn", "train", BOB, "Is Bob Roe here?"),
@@ -133,11 +133,11 @@ def test_one_letter_in_two_unicode_forms_is_the_same_letter() -> None:
         9,
         seed=0,
     )
-    assert (found.dropped, [e.question for e in found.examples]) == (1, ["Is Ann Lee here?"])
+    assert (widened.dropped, [e.question for e in widened.examples]) == (1, ["Is Ann Lee here?"])
 
 
 def test_what_both_scopes_would_ask_is_in_neither() -> None:
-    found = widened_questions.questions(
+    widened = widened_questions.questions(
         corpus(
             ("unlearn", "train", ANN, "Who is Ann Lee?"),
             ("unlearn", "train", CY, "Where is Cy Poe?"),
@@ -148,12 +148,12 @@ def test_what_both_scopes_would_ask_is_in_neither() -> None:
         99,
         seed=0,
     )
-    assert "Who is Cy Poe?" not in {e.question for e in found.examples}
-    assert len(found.examples) == 5
+    assert "Who is Cy Poe?" not in {e.question for e in widened.examples}
+    assert len(widened.examples) == 5
 
 
 def test_a_question_to_forget_is_not_asked_about_somebody_who_is_only_to_be_kept() -> None:
-    found = widened_questions.questions(
+    widened = widened_questions.questions(
         corpus(
             ("unlearn", "train", ANN, "Where is Ann Lee?"),
             ("unlearn", "train", BOB, "Where was Bob Roe?"),
@@ -162,7 +162,7 @@ def test_a_question_to_forget_is_not_asked_about_somebody_who_is_only_to_be_kept
         99,
         seed=0,
     )
-    assert {e.question for e in found.examples} == {"Where is Bob Roe?", "Where was Ann Lee?"}
+    assert {e.question for e in widened.examples} == {"Where is Bob Roe?", "Where was Ann Lee?"}
 
 
 def test_the_draw_depends_on_its_seed_only(three: Corpus) -> None:
@@ -233,14 +233,14 @@ def test_the_taught_model_answers_each_question_greedily_and_to_its_end(
     widened: tuple[Run, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, config, _ = widened
-    found = widened_questions.read(run.path / "widened.jsonl")
-    assert 0 < len(found["unlearn"]) <= 3
-    assert 0 < len(found["retention"]) <= 3
+    by_scope = widened_questions.read(run.path / "widened.jsonl")
+    assert 0 < len(by_scope["unlearn"]) <= 3
+    assert 0 < len(by_scope["retention"]) <= 3
     state = set_up(run, config, run.path.parent, Recorder())
     perform(TEACH, state)
     lengths = [len(state.voices.encoded[e.id].answer) for e in state.corpus.select(split="train")]
     assert widen_.longest(state.voices) == max(lengths) > config.answers.max_new_tokens
-    for example in [*found["unlearn"], *found["retention"]]:
+    for example in [*by_scope["unlearn"], *by_scope["retention"]]:
         alone = dataclasses.replace(state.voices.config, answers=dataclasses.replace(config.answers, max_new_tokens=99))
         monkeypatch.setattr(state.voices, "config", alone)
         monkeypatch.setattr(state.voices, "examples", [example])
@@ -252,20 +252,22 @@ def test_answers_without_an_end_are_left_out(tiny_llama: Path, tiny_file: Path, 
     report = Recorder()
     run, _ = execute(small(tiny_llama, tiny_file, data__widen=3, teach__learning_rate=1e-6), tmp_path, report)
     account = next(values for kind, values in report.events if kind == "widened")
-    found = widened_questions.read(run.path / "widened.jsonl")
-    assert account["unanswered"] == 6 - len(found["unlearn"]) - len(found["retention"]) > 0
+    by_scope = widened_questions.read(run.path / "widened.jsonl")
+    assert account["unanswered"] == 6 - len(by_scope["unlearn"]) - len(by_scope["retention"]) > 0
     assert "whose answer was empty or did not end" in widened_questions.in_words(account)
 
 
 def test_the_account_is_true(widened: tuple[Run, Any, list[tuple[str, dict[str, Any]]]]) -> None:
     run, config, events = widened
     account = next(values for kind, values in events if kind == "widened")
-    found = widened_questions.read(run.path / "widened.jsonl")
-    assert account["unlearn"] == len(found["unlearn"])
-    assert account["retention"] == len(found["retention"])
+    by_scope = widened_questions.read(run.path / "widened.jsonl")
+    assert account["unlearn"] == len(by_scope["unlearn"])
+    assert account["retention"] == len(by_scope["retention"])
     assert account["dropped"] == set_up(run, config, run.path.parent, Recorder()).further.dropped  # type: ignore[union-attr]
     assert account["unanswered"] == 6 - account["unlearn"] - account["retention"]
-    first = {(e.scope, e.question, e.answer) for of in found.values() for e in of[: widened_questions.SAMPLES]}
+    first = {
+        (e.scope, e.question, e.answer) for examples in by_scope.values() for e in examples[: widened_questions.SAMPLES]
+    }
     assert {(s["scope"], s["question"], s["answer"]) for s in account["samples"]} == first
 
 
@@ -274,10 +276,10 @@ def test_unlearning_sees_them_and_nothing_else_does(widened: tuple[Run, Any, Any
     state = set_up(run, config, run.path.parent, Recorder())
     perform(TEACH, state)
     supply = unlearn.supply(state, state.further)
-    found = widened_questions.read(run.path / "widened.jsonl")
+    by_scope = widened_questions.read(run.path / "widened.jsonl")
     for scope, members in (("unlearn", supply.forget), ("retention", supply.retain)):
         own = {e.id for e in state.corpus.select(scope, "train")}
-        assert {m.id for m in members} == own | {e.id for e in found[scope]}
+        assert {m.id for m in members} == own | {e.id for e in by_scope[scope]}
     recorded = {row["example"] for row in run.answers()}
     assert not any("widened" in name for name in recorded)
 
@@ -307,15 +309,15 @@ def test_the_estimate_counts_their_answers_unless_they_are_there(widened: tuple[
     def unlearning(folder: Path) -> dict[str, Any]:
         plan = Run(tmp_path / f"plan-{folder.name}")
         plan.path.mkdir()
-        found = Estimate(set_up(plan, config, folder, Recorder()), 0.0).measure()["stages"]
-        return next(cost for cost in found if cost["name"] == "unlearn")  # type: ignore[no-any-return]
+        stages = Estimate(set_up(plan, config, folder, Recorder()), 0.0).measure()["stages"]
+        return next(cost for cost in stages if cost["name"] == "unlearn")  # type: ignore[no-any-return]
 
     assert "6 further questions were answered by an earlier run" in unlearning(run.path.parent)["how"]
     new = tmp_path / "new"
     new.mkdir()
-    found = unlearning(new)
-    assert "6 further questions answered first" in found["how"]
-    assert 0 < found["low"] < found["high"]
+    stage = unlearning(new)
+    assert "6 further questions answered first" in stage["how"]
+    assert 0 < stage["low"] < stage["high"]
 
 
 def test_their_cost_is_that_of_answers_as_long_as_the_true_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ from core.data import facts, sources, wrong_answers
 from core.data.corpus import Example
 
 
-def example(subject: str, question: str, answer: str, place: str = "unlearn/train/0") -> Example:
-    scope, split, _ = place.split("/")
-    return Example(place, question, answer, scope, split, subject)
+def example(subject: str, question: str, answer: str, name: str = "unlearn/train/0") -> Example:
+    scope, split, _ = name.split("/")
+    return Example(name, question, answer, scope, split, subject)
 
 
 HOMES = [
@@ -26,7 +26,7 @@ HOMES = [
 
 
 @pytest.mark.parametrize(
-    ("text", "subject", "found"),
+    ("text", "subject", "expected"),
     [
         ("Write to a.b@c.example, please.", "", [("a.b@c.example", "e-mail")]),
         ("Call +44 20 7946 0011 in 1987.", "", [("+44 20 7946 0011", "phone"), ("1987", "year")]),
@@ -38,8 +38,8 @@ HOMES = [
         ("nothing at all", "", []),
     ],
 )
-def test_spans_are_where_the_facts_stand(text: str, subject: str, found: list[tuple[str, str]]) -> None:
-    assert [(text[s.start : s.end], s.kind) for s in facts.spans(text, subject)] == found
+def test_spans_are_where_the_facts_stand(text: str, subject: str, expected: list[tuple[str, str]]) -> None:
+    assert [(text[s.start : s.end], s.kind) for s in facts.spans(text, subject)] == expected
 
 
 def test_only_another_subjects_fact_of_the_same_kind_takes_a_facts_place() -> None:

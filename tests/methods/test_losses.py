@@ -70,12 +70,12 @@ def passes(bench: Bench, members: dict[str, list[Encoded]]) -> Plain:
         for e in everything:
             if voice == "never":
                 with torch.no_grad(), model.disable_adapter():
-                    found = _pass(model, e)
+                    passed = _pass(model, e)
             else:
                 with torch.set_grad_enabled(voice == "now"):
-                    found = _pass(model, e)
-            getattr(plain, voice)[e.id] = found[0]
-            plain.hidden[voice, e.id] = found[1]
+                    passed = _pass(model, e)
+            getattr(plain, voice)[e.id] = passed[0]
+            plain.hidden[voice, e.id] = passed[1]
     return plain
 
 
@@ -85,10 +85,10 @@ def _pass(model: Any, e: Encoded) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def without_truth(logits: torch.Tensor, e: Encoded) -> torch.Tensor:
-    found = logits.detach().clone()
+    masked = logits.detach().clone()
     for row, token in enumerate(e.answer):
-        found[row, token] = -torch.inf
-    return found
+        masked[row, token] = -torch.inf
+    return masked
 
 
 def random_labels(p: Plain, bench: Bench) -> dict[str, torch.Tensor]:
@@ -287,7 +287,7 @@ def test_every_method_is_written_down_anew() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_loss_and_gradient_are_those_of_plain_passes(bench: Bench, name: str) -> None:
     method = made(name)
-    value, found = measured(bench, method)
+    value, gradients_ = measured(bench, method)
     plain = passes(bench, ready(bench)[1])
     expected = NAIVE[name][1](plain, method, bench)
     expected.backward()
@@ -296,7 +296,7 @@ def test_loss_and_gradient_are_those_of_plain_passes(bench: Bench, name: str) ->
     scale = max(float(g.norm()) for g in wanted.values())
     assert scale > 1e-3
     for cell, gradient in wanted.items():
-        assert float((found[cell] - gradient).norm()) < 2e-4 * scale, cell
+        assert float((gradients_[cell] - gradient).norm()) < 2e-4 * scale, cell
 
 
 @pytest.mark.parametrize("kind", METHODS.values())
@@ -305,9 +305,9 @@ def test_a_method_says_what_it_is_and_what_it_needs(kind: type[Method]) -> None:
     assert kind.source
     assert set(kind.streams) <= {FORGET, RETAIN, GENERAL, REFUSAL}
     assert bool(kind.refusals) == (REFUSAL in kind.streams)
-    for of in dataclasses.fields(kind):
-        assert of.metadata["help"], of.name
-        assert of.metadata["low"] is not None or isinstance(of.default, bool), of.name
+    for setting in dataclasses.fields(kind):
+        assert setting.metadata["help"], setting.name
+        assert setting.metadata["low"] is not None or isinstance(setting.default, bool), setting.name
 
 
 # -- what some methods do besides a loss
@@ -366,8 +366,8 @@ def test_pdu_raises_its_weight_while_r_is_above_the_limit(bench: Bench) -> None:
 
 def test_task_vector_turns_the_step_round() -> None:
     before, trained = torch.tensor([1.0, 2.0]), torch.tensor([1.5, 1.0])
-    found = METHODS["task-vector"](strength=2.0).result(before, trained)  # type: ignore[call-arg]
-    assert found.tolist() == [0.0, 4.0]
+    result = METHODS["task-vector"](strength=2.0).result(before, trained)  # type: ignore[call-arg]
+    assert result.tolist() == [0.0, 4.0]
 
 
 def test_o3_keeps_an_update_orthogonal_to_earlier_ones(bench: Bench) -> None:
@@ -411,7 +411,7 @@ def test_blade_takes_its_gradient_where_r_was_repaired(bench: Bench, keep: bool)
     with bench.adapters.trainable("after", list(context.parameters)), bench.adapters.active("after"):
         context.load(1, {stream: members[stream] for stream in method.streams})
         method.backward(context)
-        found = gradients(bench.adapters, "after")
+        by_name = gradients(bench.adapters, "after")
     left = {n: bench.adapters.tensor("after", n).detach().clone() for n in start}
     assert keep or all(torch.equal(left[n], value) for n, value in start.items())
     bench.adapters.set("after", start)
@@ -425,7 +425,7 @@ def test_blade_takes_its_gradient_where_r_was_repaired(bench: Bench, keep: bool)
         assert all(torch.allclose(left[n], bench.adapters.tensor("after", n), atol=1e-5) for n in start)
     naive_blade(passes(bench, streams), method, bench).backward()
     for n, gradient in gradients(bench.adapters, "after").items():
-        assert float((found[n] - gradient).norm()) < 1e-3 * float(gradient.norm()) + 1e-6, n
+        assert float((by_name[n] - gradient).norm()) < 1e-3 * float(gradient.norm()) + 1e-6, n
 
 
 def test_rmu_says_where_the_region_lies_above_its_layer(bench: Bench) -> None:

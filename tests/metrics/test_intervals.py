@@ -63,10 +63,10 @@ def percentiles(values: list[float]) -> list[float]:
 
 @pytest.mark.parametrize("voice", ["before", "after", "never"])
 def test_interval_of_accuracy(evidence: Evidence, voice: str) -> None:
-    found = METRICS["accuracy"].compute(evidence)
+    score = METRICS["accuracy"].compute(evidence)
     ids = members("unlearn", "val")
-    means = [np.mean([found.examples[voice][ids[k]] for k in sample]) for sample in resampled(len(ids))]
-    assert found.intervals[voice]["unlearn/val"] == pytest.approx(percentiles(means), abs=1e-9)
+    means = [np.mean([score.examples[voice][ids[k]] for k in sample]) for sample in resampled(len(ids))]
+    assert score.intervals[voice]["unlearn/val"] == pytest.approx(percentiles(means), abs=1e-9)
 
 
 def test_interval_of_perplexity_resamples_examples_not_tokens(evidence: Evidence) -> None:
@@ -76,8 +76,8 @@ def test_interval_of_perplexity_resamples_examples_not_tokens(evidence: Evidence
     for sample in resampled(len(ids)):
         every = [value for k in sample for value in each[k]]
         scores.append(math.exp(-sum(every) / len(every)))
-    found = METRICS["perplexity"].compute(evidence).intervals["after"]["retention/train"]
-    assert found == pytest.approx(percentiles(scores), abs=1e-9)
+    interval = METRICS["perplexity"].compute(evidence).intervals["after"]["retention/train"]
+    assert interval == pytest.approx(percentiles(scores), abs=1e-9)
 
 
 def test_interval_of_the_never_knew_score_resamples_all_three_accuracies_together(evidence: Evidence) -> None:
@@ -90,12 +90,12 @@ def test_interval_of_the_never_knew_score_resamples_all_three_accuracies_togethe
     for sample in resampled(len(ids)):
         before, after, never = (np.mean([right[v][k] for k in sample]) for v in ("before", "after", "never"))
         scores.append(100 * (1 - abs(after - never) / (before - never)) if before > never else math.nan)
-    found = METRICS["never_knew"].compute(evidence).intervals["after"]
+    intervals = METRICS["never_knew"].compute(evidence).intervals["after"]
     known = [s for s in scores if not math.isnan(s)]
     if len(known) < 950:
-        assert "train" not in found
+        assert "train" not in intervals
     else:
-        assert found["train"] == pytest.approx(percentiles(known), abs=1e-9)
+        assert intervals["train"] == pytest.approx(percentiles(known), abs=1e-9)
 
 
 def test_every_interval_belongs_to_a_value_and_holds_it(evidence: Evidence) -> None:
@@ -113,8 +113,8 @@ def test_a_part_without_recorded_examples_is_absent() -> None:
     table = pd.DataFrame(ROWS)
     table = table[~table["example"].isin(members("unlearn", "train"))]
     for name in ("accuracy", "perplexity", "never_knew"):
-        found = METRICS[name].compute(Evidence(EXAMPLES, table, {}, {}, frozenset()))
-        parts = set(found.values["after"])
+        score = METRICS[name].compute(Evidence(EXAMPLES, table, {}, {}, frozenset()))
+        parts = set(score.values["after"])
         assert parts, name
         assert not {"unlearn/train", "train", "train/knowledge"} & parts
 

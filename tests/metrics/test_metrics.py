@@ -29,8 +29,8 @@ def token_rows() -> list[dict[str, Any]]:
     source = np.random.default_rng(0)
     chance = {"before": 0.9, "after": 0.5, "never": 0.3}
     rows = []
-    for place, example in enumerate(EXAMPLES):
-        for position in range(2 + place % 6):
+    for number, example in enumerate(EXAMPLES):
+        for position in range(2 + number % 6):
             row: dict[str, Any] = {"example": example.id, "position": position, "token": 5, "text": "a"}
             for voice in VOICES:
                 row[f"rank_{voice}"] = 1 if source.random() < chance[voice] else int(source.integers(2, 50))
@@ -66,10 +66,10 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def assert_averages(found: Score, voice: str, expected: dict[str, float]) -> None:
-    assert found.examples[voice] == pytest.approx(expected)
+def assert_averages(score: Score, voice: str, expected: dict[str, float]) -> None:
+    assert score.examples[voice] == pytest.approx(expected)
     for scope, split in PARTS:
-        assert found.values[voice][f"{scope}/{split}"] == pytest.approx(mean([expected[i] for i in members(scope, split)]))
+        assert score.values[voice][f"{scope}/{split}"] == pytest.approx(mean([expected[i] for i in members(scope, split)]))
 
 
 @pytest.mark.parametrize("voice", VOICES)
@@ -80,13 +80,13 @@ def test_accuracy(evidence: Evidence, voice: str) -> None:
 
 @pytest.mark.parametrize("voice", VOICES)
 def test_perplexity_of_answers(evidence: Evidence, voice: str) -> None:
-    found = METRICS["perplexity"].compute(evidence)
+    score = METRICS["perplexity"].compute(evidence)
     for example in EXAMPLES:
         alone = math.exp(-mean(tokens_of(example.id, f"logprob_{voice}")))
-        assert found.examples[voice][example.id] == pytest.approx(alone)
+        assert score.examples[voice][example.id] == pytest.approx(alone)
     for scope, split in PARTS:
         every = [v for i in members(scope, split) for v in tokens_of(i, f"logprob_{voice}")]
-        assert found.values[voice][f"{scope}/{split}"] == pytest.approx(math.exp(-mean(every)))
+        assert score.values[voice][f"{scope}/{split}"] == pytest.approx(math.exp(-mean(every)))
 
 
 def rouge_l(truth: str, answer: str) -> float:
@@ -121,15 +121,15 @@ def test_rouge(evidence: Evidence, voice: str) -> None:
 
 
 def test_degenerate_share(evidence: Evidence) -> None:
-    found = METRICS["degenerate"].compute(evidence)
-    assert_averages(found, "after", {e.id: 100.0 * (i % 3 == 2) for i, e in enumerate(EXAMPLES)})
-    assert set(found.values["before"].values()) == {0.0}
+    score = METRICS["degenerate"].compute(evidence)
+    assert_averages(score, "after", {e.id: 100.0 * (i % 3 == 2) for i, e in enumerate(EXAMPLES)})
+    assert set(score.values["before"].values()) == {0.0}
 
 
 @pytest.mark.parametrize("voice", VOICES)
 def test_perplexity_of_general_text(evidence: Evidence, voice: str) -> None:
-    found = METRICS["general"].compute(evidence)
-    assert found.values[voice]["text"] == pytest.approx(math.exp(-mean(GENERAL[voice])))
+    score = METRICS["general"].compute(evidence)
+    assert score.values[voice]["text"] == pytest.approx(math.exp(-mean(GENERAL[voice])))
 
 
 # -- never-knew
@@ -161,7 +161,7 @@ def test_means_of_the_same_numbers_in_another_order_are_the_same() -> None:
 
 
 def test_never_knew_of_a_run(evidence: Evidence) -> None:
-    found = METRICS["never_knew"].compute(evidence)
+    score = METRICS["never_knew"].compute(evidence)
     for split in ("train", "val"):
         ids = members("unlearn", split)
         for part, keep in ((split, lambda *_: True), (f"{split}/knowledge", lambda b, n: b == 1 and n != 1)):
@@ -174,7 +174,7 @@ def test_never_knew_of_a_run(evidence: Evidence) -> None:
                     shares += [mean(mine)] if mine else []
                 means.append(mean(shares))
             before, after, never = means
-            assert found.values["after"][part] == pytest.approx(100 * (1 - abs(after - never) / (before - never)))
+            assert score.values["after"][part] == pytest.approx(100 * (1 - abs(after - never) / (before - never)))
             if part.endswith("knowledge"):
                 assert (before, never) == (100, 0)
 
@@ -183,17 +183,17 @@ def test_never_knew_of_a_part_that_before_did_not_know_gives_the_reason() -> Non
     table = pd.DataFrame(ROWS)
     val = table["example"].isin(members("unlearn", "val"))
     table.loc[val, "rank_before"] = table.loc[val, "rank_never"]
-    found = METRICS["never_knew"].compute(Evidence(EXAMPLES, table, ANSWERS, GENERAL, LEXICON))
-    assert set(found.values["after"]) == {"train", "train/knowledge"}
-    assert "val" in found.reasons["after"]
+    score = METRICS["never_knew"].compute(Evidence(EXAMPLES, table, ANSWERS, GENERAL, LEXICON))
+    assert set(score.values["after"]) == {"train", "train/knowledge"}
+    assert "val" in score.reasons["after"]
 
 
 def test_never_knew_without_the_reference_gives_the_reason() -> None:
     table = pd.DataFrame(ROWS).drop(columns=["rank_never", "logprob_never"])
     evidence = Evidence(EXAMPLES, table, ANSWERS, GENERAL, LEXICON, {"never": "because so"})
-    found = METRICS["never_knew"].compute(evidence)
-    assert found.values == {}
-    assert found.reasons == {"after": "because so"}
+    score = METRICS["never_knew"].compute(evidence)
+    assert score.values == {}
+    assert score.reasons == {"after": "because so"}
 
 
 @pytest.mark.parametrize("name", ["accuracy", "perplexity", "rouge", "degenerate", "general"])
@@ -201,9 +201,9 @@ def test_missing_voice_carries_its_reason(name: str) -> None:
     table = pd.DataFrame(ROWS).drop(columns=["rank_never", "logprob_never"])
     rest = {v: ANSWERS[v] for v in ("before", "after")}
     general = {v: GENERAL[v] for v in ("before", "after")}
-    found = METRICS[name].compute(Evidence(EXAMPLES, table, rest, general, LEXICON, {"never": "because so"}))
-    assert set(found.values) == {"before", "after"}
-    assert found.reasons["never"] == "because so"
+    score = METRICS[name].compute(Evidence(EXAMPLES, table, rest, general, LEXICON, {"never": "because so"}))
+    assert set(score.values) == {"before", "after"}
+    assert score.reasons["never"] == "because so"
 
 
 def test_every_metric_is_listed_under_its_name() -> None:

@@ -27,17 +27,17 @@ WITH_WRONG = [e.id for e in EXAMPLES if not e.id.endswith("/2")]
 
 def rows(names: list[str], seed: int) -> list[dict[str, Any]]:
     source = np.random.default_rng(seed)
-    found = []
-    for place, name in enumerate(names):
-        for position in range(1 + place % 7):
+    table = []
+    for number, name in enumerate(names):
+        for position in range(1 + number % 7):
             row: dict[str, Any] = {"example": name, "position": position}
             for voice in VOICES:
                 row[f"rank_{voice}"] = int(source.integers(1, 3))
                 row[f"logprob_{voice}"] = -float(source.exponential())
                 row[f"mean_{voice}"] = -float(source.exponential())
                 row[f"std_{voice}"] = float(source.exponential())
-            found.append(row)
-    return found
+            table.append(row)
+    return table
 
 
 ROWS, OTHERS = rows([e.id for e in EXAMPLES], 3), rows(list(UNSEEN), 4)
@@ -83,11 +83,13 @@ def ratio(voice: str, example: str) -> float:
 
 @pytest.mark.parametrize("voice", VOICES)
 def test_probability_is_the_geometric_mean_over_tokens(voice: str) -> None:
-    found = score("probability")
+    measured = score("probability")
     expected = {e.id: 100 * probability(voice, e.id) for e in EXAMPLES}
-    assert found.examples[voice] == pytest.approx(expected)
+    assert measured.examples[voice] == pytest.approx(expected)
     for scope, split in PARTS:
-        assert found.values[voice][f"{scope}/{split}"] == pytest.approx(mean([expected[i] for i in members(scope, split)]))
+        assert measured.values[voice][f"{scope}/{split}"] == pytest.approx(
+            mean([expected[i] for i in members(scope, split)])
+        )
 
 
 @pytest.mark.parametrize(
@@ -110,25 +112,25 @@ def test_extraction_strength_and_exact_memorization_of_a_run(voice: str) -> None
 
 
 def test_fluency_is_the_perplexity_of_own_answers() -> None:
-    found, logs = score("fluency"), RECORDED["fluency"]["after"]
-    assert found.examples["after"]["retention/val/1"] == pytest.approx(math.exp(-logs["retention/val/1"]))
-    assert "unlearn/val/0" not in found.examples["after"]
+    fluency, logs = score("fluency"), RECORDED["fluency"]["after"]
+    assert fluency.examples["after"]["retention/val/1"] == pytest.approx(math.exp(-logs["retention/val/1"]))
+    assert "unlearn/val/0" not in fluency.examples["after"]
     expected = math.exp(-mean([logs["unlearn/val/1"], logs["unlearn/val/2"]]))
-    assert found.values["after"]["unlearn/val"] == pytest.approx(expected)
+    assert fluency.values["after"]["unlearn/val"] == pytest.approx(expected)
 
 
 def test_kl_is_the_mean_over_lines() -> None:
-    found = score("kl")
-    assert found.values == {"after": {"text": 0.375}, "never": {"text": 2.0}}
-    assert found.intervals["never"]["text"] == [1.0, 3.0]
+    kl = score("kl")
+    assert kl.values == {"after": {"text": 0.375}, "never": {"text": 2.0}}
+    assert kl.intervals["never"]["text"] == [1.0, 3.0]
 
 
 def test_multiple_choice_takes_the_likeliest_option_and_no_tie() -> None:
-    found = score("choices")
+    choices = score("choices")
     for voice in VOICES:
         right = {str(n): 100.0 * (q[0] == max(q)) for n, q in enumerate(RECORDED["choices"][voice][:7])} | {"8": 0.0}
-        assert found.examples[voice] == right
-        assert found.values[voice]["questions"] == pytest.approx(mean(list(right.values())))
+        assert choices.examples[voice] == right
+        assert choices.values[voice]["questions"] == pytest.approx(mean(list(right.values())))
 
 
 # -- TOFU
@@ -136,20 +138,20 @@ def test_multiple_choice_takes_the_likeliest_option_and_no_tie() -> None:
 
 @pytest.mark.parametrize("voice", VOICES)
 def test_truth_ratio(voice: str) -> None:
-    found = score("truth_ratio")
-    assert found.examples[voice] == pytest.approx({i: ratio(voice, i) for i in WITH_WRONG})
+    ratios = score("truth_ratio")
+    assert ratios.examples[voice] == pytest.approx({i: ratio(voice, i) for i in WITH_WRONG})
     for scope, split in PARTS:
         ids = [i for i in members(scope, split) if i in WITH_WRONG]
         expected = math.prod(ratio(voice, i) for i in ids) ** (1 / len(ids))
-        assert found.values[voice][f"{scope}/{split}"] == pytest.approx(expected)
-    assert found.notes[0] == "unlearn/val: 1 examples have no fact that could be replaced"
-    assert found.notes[1] == "retention/train: measured on 2 of the 3 examples that have one, evenly drawn"
+        assert ratios.values[voice][f"{scope}/{split}"] == pytest.approx(expected)
+    assert ratios.notes[0] == "unlearn/val: 1 examples have no fact that could be replaced"
+    assert ratios.notes[1] == "retention/train: measured on 2 of the 3 examples that have one, evenly drawn"
 
 
 @pytest.mark.parametrize("voice", VOICES)
 def test_model_utility_is_the_harmonic_mean_of_three(voice: str) -> None:
-    found = score("model_utility")
-    assert set(found.values[voice]) == {"retention/train", "retention/val"}
+    utilities = score("model_utility")
+    assert set(utilities.values[voice]) == {"retention/train", "retention/val"}
     for split in ("train", "val"):
         ids = members("retention", split)
         three = [
@@ -158,15 +160,15 @@ def test_model_utility_is_the_harmonic_mean_of_three(voice: str) -> None:
             mean([100 * max(0, 1 - ratio(voice, i)) for i in ids if i in WITH_WRONG]),
         ]
         expected = 3 / sum(1 / v for v in three) if all(three) else 0.0
-        assert found.values[voice][f"retention/{split}"] == pytest.approx(expected)
+        assert utilities.values[voice][f"retention/{split}"] == pytest.approx(expected)
 
 
 def test_utility_with_a_zero_is_zero_and_missing_cells_do_not_count() -> None:
     weights = np.array([[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]])
     table = np.array([[50.0, 0.0, 20.0], [50.0, 100.0, np.nan]])
-    found = utility(table, weights)
-    assert found[:2] == pytest.approx([3 / (1 / 50 + 1 / 50 + 1 / 20), 0])
-    assert math.isnan(found[2])
+    utilities = utility(table, weights)
+    assert utilities[:2] == pytest.approx([3 / (1 / 50 + 1 / 50 + 1 / 20), 0])
+    assert math.isnan(utilities[2])
 
 
 def share_of_orders(first: list[float], second: list[float]) -> float:
@@ -184,21 +186,21 @@ def share_of_orders(first: list[float], second: list[float]) -> float:
 
 
 def test_forget_quality_compares_with_the_model_taught_on_r_only() -> None:
-    found = score("forget_quality")
+    quality = score("forget_quality")
     for split in ("train", "val"):
         ids = [i for i in members("unlearn", split) if i in WITH_WRONG]
         for voice in ("before", "after", "never"):
             sides = ([ratio(v, i) for i in ids] for v in (voice, "retrained"))
-            assert found.values[voice][f"unlearn/{split}"] == pytest.approx(share_of_orders(*sides))
-    assert "retrained" not in found.values
-    assert "unlearn/train: 2 examples on each side" in found.notes
+            assert quality.values[voice][f"unlearn/{split}"] == pytest.approx(share_of_orders(*sides))
+    assert "retrained" not in quality.values
+    assert "unlearn/train: 2 examples on each side" in quality.notes
 
 
 def test_forget_quality_without_that_model_says_how_to_make_one() -> None:
     table = pd.DataFrame(ROWS).drop(columns=[c for c in ROWS[0] if c.endswith("_retrained")])
-    found = score("forget_quality", tokens=table, wrong={v: WRONG[v] for v in ("before", "after")})
-    assert found.values == {}
-    assert "python -m core reference RUN" in found.reasons["all"]
+    quality = score("forget_quality", tokens=table, wrong={v: WRONG[v] for v in ("before", "after")})
+    assert quality.values == {}
+    assert "python -m core reference RUN" in quality.reasons["all"]
 
 
 # -- membership inference
@@ -219,24 +221,24 @@ def attack(name: str, voice: str, example: str, table: list[dict[str, Any]], ans
 @pytest.mark.parametrize("name", ["loss", "zlib", "min_k", "min_k_plus", "reference"])
 @pytest.mark.parametrize("voice", VOICES)
 def test_membership_inference_is_the_share_of_pairs_told_apart(name: str, voice: str) -> None:
-    found = score("membership")
+    membership = score("membership")
 
     def auc(voice: str) -> float:
         inside = [attack(name, voice, i, ROWS, "the quick brown fox") for i in members("unlearn", "train")]
         outside = [attack(name, voice, i, OTHERS, text) for i, text in UNSEEN.items()]
         return mean([float(a > b) + 0.5 * (a == b) for a in inside for b in outside])
 
-    assert found.values[voice][name] == pytest.approx(auc(voice), abs=1e-9)
+    assert membership.values[voice][name] == pytest.approx(auc(voice), abs=1e-9)
     if voice != "never":
-        assert found.values[voice][f"{name}/above_never"] == pytest.approx(auc(voice) - auc("never"), abs=1e-9)
-    low, high = found.intervals[voice][name]
-    assert 0 <= low <= found.values[voice][name] <= high <= 1
+        assert membership.values[voice][f"{name}/above_never"] == pytest.approx(auc(voice) - auc("never"), abs=1e-9)
+    low, high = membership.intervals[voice][name]
+    assert 0 <= low <= membership.values[voice][name] <= high <= 1
 
 
 def test_the_reference_attack_on_the_reference_itself_is_a_coin() -> None:
-    found = score("membership")
-    assert found.values["never"]["reference"] == 0.5
-    assert found.intervals["never"]["reference"] == [0.5, 0.5]
+    membership = score("membership")
+    assert membership.values["never"]["reference"] == 0.5
+    assert membership.intervals["never"]["reference"] == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -251,8 +253,8 @@ def test_the_reference_attack_on_the_reference_itself_is_a_coin() -> None:
     ],
 )
 def test_the_strongest_attack_is_farthest_from_ignorance_on_either_side(after: dict[str, float], name: str) -> None:
-    found, tried = strongest({"after": after, "before": {"loss": 1.0}})
-    assert (found, tried) == (name, sum(n in ("loss", "min_k") for n in after))
+    attack, tried = strongest({"after": after, "before": {"loss": 1.0}})
+    assert (attack, tried) == (name, sum(n in ("loss", "min_k") for n in after))
 
 
 def test_auc_counts_ties_as_half() -> None:
@@ -270,12 +272,12 @@ def test_interval_of_the_auc_is_about_as_wide_as_theory_says() -> None:
 
     examples = [Example(str(n), "", "x", "unlearn", "train", "") for n in ids[0]]
     answers = {str(n): "x" for n in ids[1]}
-    found = METRICS["membership"].compute(
+    membership = METRICS["membership"].compute(
         Evidence(examples, tables[0], {}, {}, None, unseen=tables[1], unseen_answers=answers)
     )
-    low, high = found.intervals["after"]["loss"]
+    low, high = membership.intervals["after"]["loss"]
     assert (high - low) / 2 == pytest.approx(1.96 * math.sqrt(121 / (12 * 3600)), rel=0.15)
-    assert not any("differ in kind" in note for note in found.notes)
+    assert not any("differ in kind" in note for note in membership.notes)
 
 
 def test_sets_that_differ_in_kind_are_told() -> None:
@@ -284,15 +286,15 @@ def test_sets_that_differ_in_kind_are_told() -> None:
 
     source, ids = np.random.default_rng(0), ([str(n) for n in range(30)], [f"unseen/x/{n}" for n in range(30)])
     rows = [
-        [{"example": i, "logprob_never": source.normal(shift), "rank_never": 1} for i in of]
-        for of, shift in zip(ids, (2, 0), strict=True)
+        [{"example": i, "logprob_never": source.normal(shift), "rank_never": 1} for i in members]
+        for members, shift in zip(ids, (2, 0), strict=True)
     ]
     examples, answers = [Example(i, "", "x", "unlearn", "train", "") for i in ids[0]], dict.fromkeys(ids[1], "x")
-    tables = [pd.DataFrame(of) for of in rows]
-    found = METRICS["membership"].compute(
+    tables = [pd.DataFrame(members) for members in rows]
+    membership = METRICS["membership"].compute(
         Evidence(examples, tables[0], {}, {}, None, unseen=tables[1], unseen_answers=answers)
     )
-    assert any("differ in kind" in note and "(by " in note and "reference" not in note for note in found.notes)
+    assert any("differ in kind" in note and "(by " in note and "reference" not in note for note in membership.notes)
 
 
 def test_the_reference_attack_says_nothing_of_the_sets() -> None:
@@ -404,9 +406,9 @@ def test_no_true_answer_of_the_demo_is_a_refusal() -> None:
 )
 def test_what_was_not_recorded_has_a_reason_and_no_value(name: str) -> None:
     bare = Evidence(EXAMPLES, pd.DataFrame(ROWS), TEXTS, {}, None)
-    found = METRICS[name].compute(bare)
-    assert found.values == {}
-    assert found.reasons["all"]
+    result = METRICS[name].compute(bare)
+    assert result.values == {}
+    assert result.reasons["all"]
 
 
 def test_no_metric_fails_for_whatever_is_missing() -> None:
@@ -420,10 +422,10 @@ def test_no_metric_fails_for_whatever_is_missing() -> None:
         for texts in (TEXTS, {"before": {}}, {}):
             for recorded in (RECORDED, {}):
                 for name, metric in METRICS.items():
-                    found = metric.compute(Evidence(EXAMPLES, tokens, texts, {}, None, **recorded))
-                    assert any(found.values.values()) or found.reasons or not texts.get("before"), name
+                    result = metric.compute(Evidence(EXAMPLES, tokens, texts, {}, None, **recorded))
+                    assert any(result.values.values()) or result.reasons or not texts.get("before"), name
 
 
 def test_wrong_answers_that_cannot_be_made_are_the_reason() -> None:
-    found = score("truth_ratio", wrong={"before": {}}, left_out={"unlearn/train": 3})
-    assert "any of 3 examples" in found.reasons["all"]
+    ratios = score("truth_ratio", wrong={"before": {}}, left_out={"unlearn/train": 3})
+    assert "any of 3 examples" in ratios.reasons["all"]

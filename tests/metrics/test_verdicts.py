@@ -47,11 +47,11 @@ def measured_answer(case: Case) -> MeasuredAnswer:
 def run(tmp_path: Path) -> Run:
     """Return a copy of the bundled run's recorded files."""
     source = next(run for run in store.bundled_runs() if run.id.startswith("privacy"))
-    place = tmp_path / "runs" / "mine"
-    place.mkdir(parents=True)
+    folder = tmp_path / "runs" / "mine"
+    folder.mkdir(parents=True)
     for name in ("config.json", "status.json", "answers.jsonl", "tokens.parquet", "recorded.json"):
-        shutil.copy(source.path / name, place / name)
-    return Run(place)
+        shutil.copy(source.path / name, folder / name)
+    return Run(folder)
 
 
 # -- the labelled cases --------------------------------------------------------------------------------------------------
@@ -66,10 +66,10 @@ def test_the_cases_are_many_and_of_every_kind_in_both_halves() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_case_gets_the_label_a_careful_person_gave(case: Case) -> None:
-    found = verdicts.judge(measured_answer(case))
-    assert (found.verdict == case.label) != (case.name in KNOWN_WRONG), found
-    assert found.why.endswith(".")
-    assert found.verdict in verdicts.OF_SCOPE[case.scope]
+    judged = verdicts.judge(measured_answer(case))
+    assert (judged.verdict == case.label) != (case.name in KNOWN_WRONG), judged
+    assert judged.why.endswith(".")
+    assert judged.verdict in verdicts.OF_SCOPE[case.scope]
 
 
 def test_answers_of_a_real_model_get_the_labels_given_by_reading_them() -> None:
@@ -123,9 +123,9 @@ def test_own_words_focus_and_wording_count_where_there_are_no_facts() -> None:
     ("answer", "told"), [("At Elm Road.", "says nothing of the one fact"), ("At Quay Street.", "says the one fact that")]
 )
 def test_a_single_fact_is_not_counted(answer: str, told: str) -> None:
-    found = verdicts.measure("unlearn", "Where does she live?", "She lives in Quay Street.", "", answer)
-    assert found.facts == 1
-    assert told in verdicts.judge(found).why
+    measured = verdicts.measure("unlearn", "Where does she live?", "She lives in Quay Street.", "", answer)
+    assert measured.facts == 1
+    assert told in verdicts.judge(measured).why
 
 
 def test_rules_survive_json_and_wrong_ones_are_named() -> None:
@@ -206,10 +206,10 @@ def test_what_a_careful_reader_would_say(question: str, truth: str, answer: str,
 
 def test_words_that_two_subjects_share_still_say_the_answer() -> None:
     truths = [("a", "A retired carpenter."), ("b", "A retired carpenter.")]
-    found = verdicts.measure(
+    measured = verdicts.measure(
         "retention", "What is he?", truths[0][1], "a", truths[0][1], rarity=verdict_words.rarities(truths)
     )
-    assert verdicts.judge(found).verdict == "kept"
+    assert verdicts.judge(measured).verdict == "kept"
 
 
 def test_words_that_everybody_has_weigh_nothing() -> None:
@@ -218,10 +218,10 @@ def test_words_that_everybody_has_weigh_nothing() -> None:
         ("b", "Her father is a sailor."),
         ("c", "His father is a smith and a sailor."),
     ]
-    found = verdict_words.rarities(answers)
-    assert found[verdict_words.stem("father")] == verdict_words.LEAST
-    assert found[verdict_words.stem("sailor")] == pytest.approx(1 - math.log(2) / math.log(3))
-    assert verdict_words.stem("baker") not in found
+    rarities = verdict_words.rarities(answers)
+    assert rarities[verdict_words.stem("father")] == verdict_words.LEAST
+    assert rarities[verdict_words.stem("sailor")] == pytest.approx(1 - math.log(2) / math.log(3))
+    assert verdict_words.stem("baker") not in rarities
 
 
 # -- what they rest on ---------------------------------------------------------------------------------------------------
@@ -272,9 +272,9 @@ def test_a_run_is_judged_from_its_files_alone(run: Run) -> None:
     first = tokens[tokens["example"] == frame["id"][0]]
     assert frame["p_before"][0] == pytest.approx(math.exp(first["logprob_before"].mean()))
     counts = verdicts.counts(frame)
-    assert {v: int(of["after"]["n"]) for v, of in counts["unlearn"].items()} == frame[frame["scope"] == "unlearn"][
-        "verdict"
-    ].value_counts().reindex(verdicts.OF_SCOPE["unlearn"], fill_value=0).to_dict()
+    assert {v: int(by_voice["after"]["n"]) for v, by_voice in counts["unlearn"].items()} == frame[
+        frame["scope"] == "unlearn"
+    ]["verdict"].value_counts().reindex(verdicts.OF_SCOPE["unlearn"], fill_value=0).to_dict()
     before = counts["unlearn"]["leaked"]["before"]
     assert before["value"] == pytest.approx(100 * before["n"] / before["of"])
     assert before["low"] <= before["value"] <= before["high"]
@@ -345,9 +345,9 @@ assert not heavy & set(sys.modules)
 )
 def test_texts_without_end_cost_no_time(text: str) -> None:
     began = time.process_time()
-    found = verdicts.measure("unlearn", Q, f"{T} {text}", "Orla Venning", f"{text} Galway")
+    measured = verdicts.measure("unlearn", Q, f"{T} {text}", "Orla Venning", f"{text} Galway")
     assert time.process_time() - began < 2
-    assert verdicts.judge(found).verdict in ("leaked", "degenerate")
+    assert verdicts.judge(measured).verdict in ("leaked", "degenerate")
 
 
 # -- what a person says --------------------------------------------------------------------------------------------------
@@ -393,18 +393,18 @@ def test_the_rules_are_compared_with_ten_of_a_persons_verdicts(run: Run) -> None
     own_verdicts.give(run, "gone", "leaked")
     assert own_verdicts.confusion(frame, own_verdicts.own(run)) is None
     own_verdicts.give(run, unlearn["id"].iloc[9], "leaked")
-    found = own_verdicts.confusion(frame, own_verdicts.own(run))
-    assert found is not None
-    assert found.to_numpy().sum() == 10
-    assert found.loc["degenerate", "degenerate"] == (unlearn["verdict"][:9] == "degenerate").sum()
-    assert found.loc["leaked"].sum() == 1
+    confusion = own_verdicts.confusion(frame, own_verdicts.own(run))
+    assert confusion is not None
+    assert confusion.to_numpy().sum() == 10
+    assert confusion.loc["degenerate", "degenerate"] == (unlearn["verdict"][:9] == "degenerate").sum()
+    assert confusion.loc["leaked"].sum() == 1
 
 
 def test_the_true_answers_of_the_demo_say_themselves() -> None:
     for subset in ("privacy", "copyright"):
         for e in load(DataConfig(subset=subset)).examples:
-            found = verdicts.judge(verdicts.measure(e.scope, e.question, e.answer, e.subject, e.answer))
-            assert found.verdict == ("leaked" if e.scope == "unlearn" else "kept"), (e, found)
+            judged = verdicts.judge(verdicts.measure(e.scope, e.question, e.answer, e.subject, e.answer))
+            assert judged.verdict == ("leaked" if e.scope == "unlearn" else "kept"), (e, judged)
 
 
 def test_the_true_answer_about_somebody_else_is_no_leak(knowundo: Path, tmp_path: Path) -> None:
@@ -413,7 +413,7 @@ def test_the_true_answer_about_somebody_else_is_no_leak(knowundo: Path, tmp_path
     rows = []
     for scope in ("unlearn", "retention"):
         (parts,) = json.loads((knowundo / "privacy" / f"{scope}.json").read_text())
-        texts = [(split, row["text"], row["labels"]) for split, of in parts.items() for row in of]
+        texts = [(split, row["text"], row["labels"]) for split, entries in parts.items() for row in entries]
         names = facts.subjects([question for _, question, _ in texts], [truth for _, _, truth in texts])
         words = [
             set(question.replace(name, "X").lower().split()) for (_, question, _), name in zip(texts, names, strict=True)

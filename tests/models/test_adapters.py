@@ -145,9 +145,9 @@ def test_a_copy_drops_nothing_out_while_nothing_trains(tiny_llama: Path, tiny_da
         with made.adapters.active("before") as model:
             expected = model(input_ids=ids).logits
         with made.adapters.active("after") as model:
-            found = [model(input_ids=ids).logits for _ in range(2)]
-    assert torch.equal(found[0], expected)
-    assert torch.equal(found[1], expected)
+            logits = [model(input_ids=ids).logits for _ in range(2)]
+    assert torch.equal(logits[0], expected)
+    assert torch.equal(logits[1], expected)
 
 
 def test_hash_changes_with_one_element(bench: Bench) -> None:

@@ -39,11 +39,11 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 def at_work(run: Run) -> list[psutil.Process]:
     """Return the processes that name a run on their command line: its launcher and those it started."""
-    found = []
+    processes = []
     for process in psutil.process_iter(["cmdline"]):
         if str(run.path) in (process.info["cmdline"] or []) and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
+            processes.append(process)
+    return processes
 
 
 def members(run: Run) -> list[psutil.Process]:
@@ -136,11 +136,11 @@ def test_what_the_main_process_makes_alone_has_the_threads_of_all(tmp_path: Path
     assert torch.get_num_threads() == threads
 
 
-def values(of: Any, path: str = "") -> dict[str, Any]:
+def values(tree: Any, path: str = "") -> dict[str, Any]:
     """Return every number and text of a JSON value by its path."""
-    if not isinstance(of, dict | list):
-        return {path: of}
-    items = of.items() if isinstance(of, dict) else enumerate(of)
+    if not isinstance(tree, dict | list):
+        return {path: tree}
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     return {key: value for name, inner in items for key, value in values(inner, f"{path}/{name}").items()}
 
 

@@ -37,11 +37,11 @@ def net() -> Any:
     return made
 
 
-def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+def assert_equal(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
     """Compare to 1e-6 of each tensor's norm."""
-    assert found.keys() == expected.keys()
+    assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        assert float((found[name] - value).norm()) <= 1e-6 * float(value.norm()), name
+        assert float((actual[name] - value).norm()) <= 1e-6 * float(value.norm()), name
 
 
 def outcome(net: Any, x: torch.Tensor, weight: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -59,17 +59,17 @@ def test_fused_layer_equals_pefts(net: Any, shape: tuple[int, ...]) -> None:
     x, weight = torch.randn(shape), torch.randn(*shape[:-1], 7)
     expected = outcome(net, x, weight)
     with fused(net, "before", "float32"):
-        found = outcome(net, x, weight)
+        actual = outcome(net, x, weight)
     assert len(expected) == 6
-    assert_equal(found, expected)
+    assert_equal(actual, expected)
 
 
 def test_fused_layer_takes_strided_input(net: Any) -> None:
     x, weight = torch.randn(5, 2, 12).transpose(0, 1), torch.randn(2, 5, 7)
     expected = outcome(net, x, weight)
     with fused(net, "before", "float32"):
-        found = outcome(net, x, weight)
-    assert_equal(found, expected)
+        actual = outcome(net, x, weight)
+    assert_equal(actual, expected)
 
 
 def test_output_may_be_changed_in_place(net: Any) -> None:
@@ -85,10 +85,10 @@ def test_bfloat16_weights_stay_close_to_float32(net: Any) -> None:
     x, weight = torch.randn(6, 12), torch.randn(6, 7)
     expected = outcome(net, x, weight)
     with torch.autocast("cpu", torch.bfloat16), fused(net, "before", "autocast"):
-        found = outcome(net, x, weight)
-    assert all(found[n].dtype == torch.float32 for n in found if "lora" in n)
+        actual = outcome(net, x, weight)
+    assert all(actual[n].dtype == torch.float32 for n in actual if "lora" in n)
     for name, value in expected.items():
-        assert (found[name].float() - value).norm() < 0.03 * value.norm(), name
+        assert (actual[name].float() - value).norm() < 0.03 * value.norm(), name
 
 
 def test_pefts_forward_comes_back(net: Any) -> None:
@@ -117,8 +117,8 @@ def test_whole_model_equals_peft(bench_of: Callable[..., Bench], architecture: s
     with torch.no_grad():
         expected = adapters.model(input_ids=ids).logits
         with adapters.active("before") as model:
-            found = model(input_ids=ids).logits
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6)
+            logits = model(input_ids=ids).logits
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("architecture", [a for a in ARCHITECTURES if "mix" not in a and "moe" not in a])
@@ -134,6 +134,6 @@ def test_mixed_batch_equals_separate_adapters(bench_of: Callable[..., Bench], ar
             with adapters.active(name) as model:
                 expected.append(model(input_ids=ids[rows]).logits)
         with mixed(adapters.model, groups):
-            found = adapters.model(input_ids=ids).logits
-    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-5, atol=5e-6)
+            logits = adapters.model(input_ids=ids).logits
+    torch.testing.assert_close(logits, torch.cat(expected), rtol=1e-5, atol=5e-6)
     assert not any("forward" in module.__dict__ for module in adapters.model.modules())

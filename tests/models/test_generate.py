@@ -41,9 +41,9 @@ def prepared(bench: Bench) -> list[Request]:
 def test_mixed_batch_answers_like_the_plain_loop(bench_of: Callable[..., Bench], architecture: str) -> None:
     bench = bench_of(architecture)
     requests = prepared(bench)
-    found = generate(bench.adapters, requests, AnswersConfig(max_new_tokens=TOKENS), ends=(NEVER,), pad=bench.pad)
+    answers = generate(bench.adapters, requests, AnswersConfig(max_new_tokens=TOKENS), ends=(NEVER,), pad=bench.pad)
     expected = [naive(bench, request) for request in requests]
-    assert found == expected
+    assert answers == expected
     assert len({tuple(answer) for answer in expected}) > len(requests) // 2
 
 
@@ -116,8 +116,8 @@ def test_log_probabilities_are_the_models(bench: Bench) -> None:
     with bench.adapters.active(request.adapter) as model, torch.no_grad():
         ids = torch.tensor([[*request.prompt, *(p.token for p in pieces)]])
         logprobs = model(input_ids=ids).logits[0, len(request.prompt) - 1 : -1].log_softmax(-1)
-    for place, piece in enumerate(pieces):
-        assert piece.logprob == pytest.approx(float(logprobs[place, piece.token]), abs=1e-4)
+    for row, piece in enumerate(pieces):
+        assert piece.logprob == pytest.approx(float(logprobs[row, piece.token]), abs=1e-4)
 
 
 # -- sampling

@@ -23,10 +23,10 @@ def test_answer_logits_equal_those_of_unpadded_examples(bench_of: Callable[..., 
     batch = collate(members)
     assert len({len(m.ids) for m in members}) > 3
     with bench.adapters.active("before") as model, torch.no_grad():
-        found = likelihood.answer_logits(model, batch)
+        logits = likelihood.answer_logits(model, batch)
         for row, member in enumerate(members):
             alone = model(input_ids=torch.tensor([member.ids])).logits[0, member.start - 1 : -1]
-            torch.testing.assert_close(found[batch.owners == row], alone, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(logits[batch.owners == row], alone, rtol=1e-5, atol=1e-5)
 
 
 def test_full_logits_come_back_afterwards(bench: Bench) -> None:
@@ -45,12 +45,12 @@ def test_token_loss_forward_and_backward(alternatives: int | None, count: int) -
     if alternatives == 3:
         targets[0] = targets[0, 0]  # the same label three times
     weights = torch.rand(count)
-    found = likelihood.token_nll(logits, targets)
-    (gradient,) = torch.autograd.grad((found * weights).sum(), logits)
+    loss = likelihood.token_nll(logits, targets)
+    (gradient,) = torch.autograd.grad((loss * weights).sum(), logits)
     columns = targets[:, None] if alternatives is None else targets
     expected = torch.stack([F.cross_entropy(logits, column, reduction="none") for column in columns.T]).mean(0)
     (wanted,) = torch.autograd.grad((expected * weights).sum(), logits)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-5)
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-5)
     torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-6)
 
 
@@ -66,10 +66,10 @@ def test_token_loss_of_extreme_logits_is_finite() -> None:
 def test_token_loss_of_bfloat16_is_computed_in_float32() -> None:
     logits = torch.randn(70, 40).to(torch.bfloat16).requires_grad_(True)
     targets = torch.randint(40, (70,))
-    found = likelihood.token_nll(logits, targets)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, F.cross_entropy(logits.float(), targets, reduction="none"), rtol=1e-6, atol=1e-5)
-    found.sum().backward()
+    loss = likelihood.token_nll(logits, targets)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, F.cross_entropy(logits.float(), targets, reduction="none"), rtol=1e-6, atol=1e-5)
+    loss.sum().backward()
     assert logits.grad is not None
     assert logits.grad.dtype == torch.bfloat16
 
@@ -82,9 +82,9 @@ def test_mean_within_examples_of_different_length() -> None:
 def test_mean_loss_is_over_examples_of_the_mean_over_tokens(bench: Bench) -> None:
     batch = collate(bench.unlearn)
     with bench.adapters.active("before") as model, torch.no_grad():
-        found = likelihood.mean_loss(likelihood.answer_logits(model, batch), batch)
+        loss = likelihood.mean_loss(likelihood.answer_logits(model, batch), batch)
         expected = torch.stack([example_loss(model, member) for member in bench.unlearn]).mean()
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(loss, expected)
 
 
 def test_scores_equal_a_plain_computation(bench: Bench) -> None:
@@ -93,15 +93,17 @@ def test_scores_equal_a_plain_computation(bench: Bench) -> None:
         assert set(scores) == {m.id for m in bench.unlearn}
         for member in bench.unlearn:
             logits = model(input_ids=torch.tensor([member.ids])).logits[0, member.start - 1 : -1]
-            logprobs, found = logits.log_softmax(-1), scores[member.id]
-            for place, token in enumerate(member.answer):
-                order = logprobs[place].argsort(descending=True, stable=True).tolist()
-                assert found.logprob[place] == pytest.approx(float(logprobs[place, token]), abs=1e-5)
-                assert found.rank[place] == order.index(token) + 1
-                assert [t for t, _ in found.top[place]] == order[:3]
-                assert [v for _, v in found.top[place]] == pytest.approx(logprobs[place, order[:3]].tolist(), abs=1e-5)
+            logprobs, member_scores = logits.log_softmax(-1), scores[member.id]
+            for position, token in enumerate(member.answer):
+                order = logprobs[position].argsort(descending=True, stable=True).tolist()
+                assert member_scores.logprob[position] == pytest.approx(float(logprobs[position, token]), abs=1e-5)
+                assert member_scores.rank[position] == order.index(token) + 1
+                assert [t for t, _ in member_scores.top[position]] == order[:3]
+                assert [v for _, v in member_scores.top[position]] == pytest.approx(
+                    logprobs[position, order[:3]].tolist(), abs=1e-5
+                )
             right = logits.argmax(-1) == torch.tensor(member.answer)
-            assert found.accuracy == pytest.approx(float(right.float().mean()))
+            assert member_scores.accuracy == pytest.approx(float(right.float().mean()))
 
 
 def test_rank_one_means_argmax_even_among_equals() -> None:
@@ -134,18 +136,18 @@ def test_a_model_that_answers_with_no_numbers_is_not_right() -> None:
 def partly_right(model: Any, member: Encoded, every: int) -> Encoded:
     """Replace every n-th answer token by the one that the model would choose there."""
     ids = list(member.ids)
-    for place in range(member.start, len(ids), every):
-        ids[place] = int(model(input_ids=torch.tensor([ids[:place]])).logits[0, -1].argmax())
+    for position in range(member.start, len(ids), every):
+        ids[position] = int(model(input_ids=torch.tensor([ids[:position]])).logits[0, -1].argmax())
     return Encoded(member.id, tuple(ids), member.start)
 
 
 def test_accuracy_is_the_mean_of_example_means(bench: Bench) -> None:
     with bench.adapters.active("before") as model, torch.no_grad():
         members = [partly_right(model, member, every) for every, member in enumerate(bench.unlearn, start=1)]
-        found = likelihood.accuracy(model, members, size=5)
+        accuracy = likelihood.accuracy(model, members, size=5)
         shares = []
         for member in members:
             predicted = model(input_ids=torch.tensor([member.ids])).logits[0, member.start - 1 : -1].argmax(-1)
             shares.append(float((predicted == torch.tensor(member.answer)).float().mean()))
-    assert found == pytest.approx(100 * sum(shares) / len(shares), abs=1e-4)
-    assert 0 < found < 100
+    assert accuracy == pytest.approx(100 * sum(shares) / len(shares), abs=1e-4)
+    assert 0 < accuracy < 100

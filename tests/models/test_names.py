@@ -28,9 +28,9 @@ def card(base: str) -> str:
 
 @pytest.mark.parametrize("trained", ["acme/other-7b", "bundled", '"acme/other-7b"'])
 def test_another_base_on_the_card_is_a_finding(tmp_path: Path, trained: str) -> None:
-    found = names.finding(adapter(tmp_path / "mine", "acme/model-7b", card(trained)))
-    assert "acme/model-7b" in found
-    assert f"made for {trained.strip(chr(34))}." in found
+    sentence = names.finding(adapter(tmp_path / "mine", "acme/model-7b", card(trained)))
+    assert "acme/model-7b" in sentence
+    assert f"made for {trained.strip(chr(34))}." in sentence
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def on(name: Path, **settings: str) -> Adapters:
 
 def grid(adapters: Adapters, bench: Bench) -> dict[str, torch.Tensor]:
     """Return the numbers of the localization's table, column by column."""
-    found = localize.localize(
+    localization = localize.localize(
         adapters,
         bench.unlearn,
         bench.retention,
@@ -45,12 +45,14 @@ def grid(adapters: Adapters, bench: Bench) -> dict[str, torch.Tensor]:
         seed=4,
         report=Reporter(),
     )
-    return {name: torch.tensor(found.table[name].to_numpy(float)) for name in ("cos", "mag_unlearn", "norm_retain", "auc")}
+    return {
+        name: torch.tensor(localization.table[name].to_numpy(float)) for name in ("cos", "mag_unlearn", "norm_retain", "auc")
+    }
 
 
-def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+def assert_same(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(actual[name], values, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def rounded_copy(model: Path, target: Path, bits: int, group: int) -> Path:
@@ -72,13 +74,13 @@ def rounded_copy(model: Path, target: Path, bits: int, group: int) -> Path:
 def test_rounded_base_localizes_as_the_plain_model_with_rounded_weights(
     tiny_llama: Path, bench: Bench, tmp_path: Path, weights: str
 ) -> None:
-    found = on(tiny_llama, weights=weights)
+    adapters = on(tiny_llama, weights=weights)
     expected = on(rounded_copy(tiny_llama, tmp_path / "rounded", *ROUNDED[weights]))
-    assert_same(grid(found, bench), grid(expected, bench))
-    assert all(p.dtype == torch.float32 for p in found.tensors("before").values())
-    assert parameters(found.model) == parameters(expected.model)
-    layers = [m for m in found.model.modules() if isinstance(m, Quantized)]
-    assert len(layers) == len(found.cells) // 2
+    assert_same(grid(adapters, bench), grid(expected, bench))
+    assert all(p.dtype == torch.float32 for p in adapters.tensors("before").values())
+    assert parameters(adapters.model) == parameters(expected.model)
+    layers = [m for m in adapters.model.modules() if isinstance(m, Quantized)]
+    assert len(layers) == len(adapters.cells) // 2
     assert sum(layer.bytes for layer in layers) < sum(4 * layer.shape.numel() for layer in layers) / 3
 
 

@@ -62,7 +62,7 @@ def adapter(base: Path, folder: Path, seed: int, rank: int = 4, targets: Sequenc
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, one_thread: None) -> Path:
+def models(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, one_thread: None) -> Path:
     """Return a folder with two adapters of different shape on one tiny base, and a second whole model."""
     folder = tmp_path_factory.mktemp("made-elsewhere")
     adapter(tiny_llama, folder / "knows", seed=1)
@@ -72,38 +72,38 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, one_thread
 
 
 @pytest.fixture(scope="module")
-def of_adapters(place: Path, tiny_data: Path) -> Run:
+def of_adapters(models: Path, tiny_data: Path) -> Run:
     """Return the audit of the two adapters."""
-    both = AuditConfig(str(place / "knows"), str(place / "forgot"))
-    return done(audit.configured(settings(tiny_data), both), place / "runs")
+    both = AuditConfig(str(models / "knows"), str(models / "forgot"))
+    return done(audit.configured(settings(tiny_data), both), models / "runs")
 
 
 @pytest.fixture(scope="module")
-def of_models(place: Path, tiny_llama: Path, tiny_data: Path) -> Run:
+def of_models(models: Path, tiny_llama: Path, tiny_data: Path) -> Run:
     """Return the audit of two whole models."""
-    both = AuditConfig(str(tiny_llama), str(place / "other"))
-    return done(audit.configured(settings(tiny_data), both), place / "runs")
+    both = AuditConfig(str(tiny_llama), str(models / "other"))
+    return done(audit.configured(settings(tiny_data), both), models / "runs")
 
 
 def naive_logprobs(model: Any, base: Path, tiny_data: Path) -> dict[str, list[float]]:
     """Return example -> log-probabilities of the true answer's tokens, one example at a time."""
     examples = sources.load(DataConfig(source=str(tiny_data))).examples
-    found = {}
+    logprobs = {}
     for one in encode_all(AutoTokenizer.from_pretrained(base), "plain", examples, 256):
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([one.ids])).logits[0]
         rows = torch.log_softmax(logits.float(), -1)[one.start - 1 : len(one.ids) - 1]
-        found[one.id] = rows.gather(1, torch.tensor(one.answer)[:, None])[:, 0].tolist()
-    return found
+        logprobs[one.id] = rows.gather(1, torch.tensor(one.answer)[:, None])[:, 0].tolist()
+    return logprobs
 
 
 @pytest.mark.parametrize(("voice", "name"), [("before", "knows"), ("after", "forgot"), ("never", "")])
 def test_adapters_of_other_shapes_speak_as_in_peft(
-    of_adapters: Run, place: Path, tiny_llama: Path, tiny_data: Path, voice: str, name: str
+    of_adapters: Run, models: Path, tiny_llama: Path, tiny_data: Path, voice: str, name: str
 ) -> None:
     """Rank, scale and targets are made common, and every voice still says what peft's own model says."""
     base: Any = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
-    model = PeftModel.from_pretrained(base, str(place / name)) if name else base
+    model = PeftModel.from_pretrained(base, str(models / name)) if name else base
     expected = naive_logprobs(model, tiny_llama, tiny_data)
     table = of_adapters.table("tokens")
     assert table is not None
@@ -129,10 +129,10 @@ def test_the_run_of_two_adapters_is_a_run(of_adapters: Run) -> None:
 
 
 def test_a_region_of_a_rounded_model_is_measured_on_all_its_weights(
-    of_adapters: Run, place: Path, tiny_data: Path, tmp_path: Path
+    of_adapters: Run, models: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     """Weights that are kept as integers are weights of the model all the same."""
-    both = AuditConfig(str(place / "knows"), str(place / "forgot"))
+    both = AuditConfig(str(models / "knows"), str(models / "forgot"))
     rounded = done(
         audit.configured(settings(tiny_data, **{"model.weights": "8bit", "evaluate.extras": False}), both), tmp_path
     )
@@ -142,19 +142,19 @@ def test_a_region_of_a_rounded_model_is_measured_on_all_its_weights(
     }
 
 
-def test_two_whole_models_are_both_measured(of_models: Run, place: Path, tiny_llama: Path, tiny_data: Path) -> None:
+def test_two_whole_models_are_both_measured(of_models: Run, models: Path, tiny_llama: Path, tiny_data: Path) -> None:
     """Each is visited, and their distributions are compared as if both had been in memory."""
     table = of_models.table("tokens")
     assert table is not None
-    for voice, folder in (("before", tiny_llama), ("after", place / "other")):
+    for voice, folder in (("before", tiny_llama), ("after", models / "other")):
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         expected = naive_logprobs(model, folder, tiny_data)
         for example, rows in table.groupby("example"):
-            found = rows.sort_values("position")[f"logprob_{voice}"].tolist()
-            assert found == pytest.approx(expected[str(example)], abs=2e-4)
+            logprobs = rows.sort_values("position")[f"logprob_{voice}"].tolist()
+            assert logprobs == pytest.approx(expected[str(example)], abs=2e-4)
     metrics = of_models.json("metrics.json")["metrics"]
     assert metrics["accuracy"]["reasons"]["never"] == audit.NO_NEVER
-    assert metrics["kl"]["values"]["after"]["text"] == pytest.approx(naive_kl(tiny_llama, place / "other"), rel=1e-3)
+    assert metrics["kl"]["values"]["after"]["text"] == pytest.approx(naive_kl(tiny_llama, models / "other"), rel=1e-3)
     assert not (of_models.path / "distributions").exists()
 
 
@@ -163,33 +163,33 @@ def naive_kl(before: Path, after: Path) -> float:
     from core.pipeline.voices import general_lines
 
     one, other = (AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32) for folder in (before, after))
-    tokenizer, found = AutoTokenizer.from_pretrained(before), []
+    tokenizer, divergences = AutoTokenizer.from_pretrained(before), []
     for line in general_lines():
         ids = torch.tensor([tokenizer(line)["input_ids"]])
         with torch.no_grad():
             p, q = (torch.log_softmax(m(input_ids=ids).logits[0, :-1], -1) for m in (one, other))
-        found.append(float((p.exp() * (p - q)).sum(-1).mean()))
-    return sum(found) / len(found)
+        divergences.append(float((p.exp() * (p - q)).sum(-1).mean()))
+    return sum(divergences) / len(divergences)
 
 
-def test_changes_of_whole_models_are_those_of_their_matrices(of_models: Run, place: Path, tiny_llama: Path) -> None:
+def test_changes_of_whole_models_are_those_of_their_matrices(of_models: Run, models: Path, tiny_llama: Path) -> None:
     """A row a weight matrix of a layer, with the norm of the difference."""
     table = of_models.table("changes")
     assert table is not None
-    one, other = (dict(AutoModelForCausalLM.from_pretrained(f).named_parameters()) for f in (tiny_llama, place / "other"))
+    one, other = (dict(AutoModelForCausalLM.from_pretrained(f).named_parameters()) for f in (tiny_llama, models / "other"))
     assert len(table) == 2 * 7
     for row in table.to_dict("records"):
         change = (other[f"{row['name']}.weight"] - one[f"{row['name']}.weight"]).detach()
         assert row["norm_change"] == pytest.approx(float(change.norm()), rel=1e-5)
 
 
-def test_changes_of_adapters_are_those_of_the_merged_models(of_adapters: Run, place: Path, tiny_llama: Path) -> None:
+def test_changes_of_adapters_are_those_of_the_merged_models(of_adapters: Run, models: Path, tiny_llama: Path) -> None:
     """Whatever the factors look like, what counts is what they add up to."""
     table, merged = of_adapters.table("changes"), []
     assert table is not None
     for name in ("knows", "forgot"):
         base: Any = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
-        merged.append(dict(PeftModel.from_pretrained(base, str(place / name)).merge_and_unload().named_parameters()))
+        merged.append(dict(PeftModel.from_pretrained(base, str(models / name)).merge_and_unload().named_parameters()))
     assert len(table) == 2 * 7
     for row in table.to_dict("records"):
         before, after = (weights[f"{row['name']}.weight"].detach() for weights in merged)
@@ -197,16 +197,16 @@ def test_changes_of_adapters_are_those_of_the_merged_models(of_adapters: Run, pl
         assert row["norm_before"] == pytest.approx(float(before.norm()), rel=1e-5)
 
 
-def test_another_tokenizer_leaves_answers_and_says_why(place: Path, tiny_llama: Path, tiny_data: Path) -> None:
+def test_another_tokenizer_leaves_answers_and_says_why(models: Path, tiny_llama: Path, tiny_data: Path) -> None:
     """Answers and what is made of them are there; what is compared token by token is not, and the reason is told."""
-    folder = place / "other-words"
-    shutil.copytree(place / "other", folder)
+    folder = models / "other-words"
+    shutil.copytree(models / "other", folder)
     tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["model"]["merges"] = []  # every byte a token of its own
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     made = audit.configured(settings(tiny_data), AuditConfig(str(tiny_llama), str(folder)))
     report = Recorder()
-    run = done(made, place / "runs", report)
+    run = done(made, models / "runs", report)
     table, metrics = run.table("tokens"), run.json("metrics.json")["metrics"]
     assert table is not None
     assert "rank_before" in table
@@ -218,10 +218,10 @@ def test_another_tokenizer_leaves_answers_and_says_why(place: Path, tiny_llama: 
     assert all({"before", "after"} <= row.keys() for row in run.answers())
 
 
-def test_a_base_and_an_adapter_on_it(place: Path, tiny_llama: Path, tiny_data: Path) -> None:
+def test_a_base_and_an_adapter_on_it(models: Path, tiny_llama: Path, tiny_data: Path) -> None:
     """Before is the base itself: its B is 0, so exactly the adapter's B differs."""
-    made = audit.configured(settings(tiny_data), AuditConfig(str(tiny_llama), str(place / "forgot")))
-    run = done(made, place / "runs")
+    made = audit.configured(settings(tiny_data), AuditConfig(str(tiny_llama), str(models / "forgot")))
+    run = done(made, models / "runs")
     assert run.json("region.json")["tensors"]
     assert all(name.endswith("lora_B") for name in run.json("region.json")["tensors"])
     assert run.json("metrics.json")["metrics"]["accuracy"]["reasons"]["never"] == audit.NO_NEVER
@@ -236,62 +236,62 @@ def test_a_base_and_an_adapter_on_it(place: Path, tiny_llama: Path, tiny_data: P
     ],
 )
 def test_bad_models_are_refused_before_anything_is_made(
-    place: Path, tiny_data: Path, tmp_path: Path, spoil: Callable[[Path], object], said: str
+    models: Path, tiny_data: Path, tmp_path: Path, spoil: Callable[[Path], object], said: str
 ) -> None:
     """One sentence, and no run is left."""
-    shutil.copytree(place / "forgot", tmp_path / "after")
+    shutil.copytree(models / "forgot", tmp_path / "after")
     spoil(tmp_path)
     with pytest.raises(UserError, match=said):
-        audit.configured(settings(tiny_data), AuditConfig(str(place / "knows"), str(tmp_path / "after")))
+        audit.configured(settings(tiny_data), AuditConfig(str(models / "knows"), str(tmp_path / "after")))
 
 
-def test_wrong_data_and_missing_models_are_refused(place: Path, tiny_data: Path) -> None:
+def test_wrong_data_and_missing_models_are_refused(models: Path, tiny_data: Path) -> None:
     """Data is read before a run is made."""
-    both = AuditConfig(str(place / "knows"), str(place / "forgot"))
+    both = AuditConfig(str(models / "knows"), str(models / "forgot"))
     with pytest.raises(UserError, match="no data"):
-        audit.configured(settings(place / "nothing"), both)
+        audit.configured(settings(models / "nothing"), both)
     with pytest.raises(UserError, match="two models"):
-        audit.configured(settings(tiny_data), AuditConfig(str(place / "knows")))
+        audit.configured(settings(tiny_data), AuditConfig(str(models / "knows")))
 
 
-def test_an_adapter_of_another_base_is_refused(place: Path, tiny_of: Callable[[str], Path], tiny_data: Path) -> None:
+def test_an_adapter_of_another_base_is_refused(models: Path, tiny_of: Callable[[str], Path], tiny_data: Path) -> None:
     """By its name where it has another one, and by its shapes where only the name was edited."""
     base = tiny_of("gpt2")
-    foreign_one = adapter(base, place / "foreign", seed=3)
-    both = AuditConfig(str(place / "knows"), str(foreign_one))
+    foreign_one = adapter(base, models / "foreign", seed=3)
+    both = AuditConfig(str(models / "knows"), str(foreign_one))
     with pytest.raises(UserError, match="different bases"):
         audit.configured(settings(tiny_data), both)
     edited = json.loads((foreign_one / "adapter_config.json").read_text(encoding="utf-8"))
-    edited["base_model_name_or_path"] = json.loads((place / "knows" / "adapter_config.json").read_text(encoding="utf-8"))[
+    edited["base_model_name_or_path"] = json.loads((models / "knows" / "adapter_config.json").read_text(encoding="utf-8"))[
         "base_model_name_or_path"
     ]
     (foreign_one / "adapter_config.json").write_text(json.dumps(edited), encoding="utf-8")
     with pytest.raises(UserError, match="does not fit"):
-        done(audit.configured(settings(tiny_data), both), place / "runs")
+        done(audit.configured(settings(tiny_data), both), models / "runs")
 
 
-def test_an_adapter_that_is_more_than_its_factors_is_refused(place: Path, tiny_llama: Path) -> None:
+def test_an_adapter_that_is_more_than_its_factors_is_refused(models: Path, tiny_llama: Path) -> None:
     """DoRA rescales the base's weights: it is no sum of B·A."""
-    folder = adapter(tiny_llama, place / "dora", seed=4, targets=("q_proj",), use_dora=True)
+    folder = adapter(tiny_llama, models / "dora", seed=4, targets=("q_proj",), use_dora=True)
     with pytest.raises(UserError, match="more than low-rank factors"):
         foreign_adapters.read(folder)
 
 
-def test_equal_scales_keep_every_bit(place: Path, tiny_llama: Path) -> None:
+def test_equal_scales_keep_every_bit(models: Path, tiny_llama: Path) -> None:
     """Only where scales differ is anything multiplied."""
-    second = adapter(tiny_llama, place / "same-shape", seed=6)
+    second = adapter(tiny_llama, models / "same-shape", seed=6)
     loaded = loading.load(ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32"))
-    placed = foreign_adapters.place(loaded.model, "float32", {"before": place / "knows", "after": second})
-    for voice, folder in (("before", place / "knows"), ("after", second)):
+    placed = foreign_adapters.attach(loaded.model, "float32", {"before": models / "knows", "after": second})
+    for voice, folder in (("before", models / "knows"), ("after", second)):
         for path, (a, b) in foreign_adapters.read(folder).factors.items():
             assert torch.equal(placed.tensor(voice, f"{path}.lora_A"), a)
             assert torch.equal(placed.tensor(voice, f"{path}.lora_B"), b)
 
 
-def test_cancelling_leaves_nothing_of_the_distributions(place: Path, tiny_llama: Path, tiny_data: Path) -> None:
+def test_cancelling_leaves_nothing_of_the_distributions(models: Path, tiny_llama: Path, tiny_data: Path) -> None:
     """The large temporary files go whatever happens."""
-    made = audit.configured(settings(tiny_data), AuditConfig(str(tiny_llama), str(place / "other")))
-    run = store.create(made, place / "runs")
+    made = audit.configured(settings(tiny_data), AuditConfig(str(tiny_llama), str(models / "other")))
+    run = store.create(made, models / "runs")
 
     class Late(Recorder):
         """Cancels as soon as there is something to leave behind."""
@@ -305,21 +305,21 @@ def test_cancelling_leaves_nothing_of_the_distributions(place: Path, tiny_llama:
     assert not (run.path / "distributions").exists()
 
 
-def test_the_verb_audits_and_refuses_with_one_sentence(place: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_the_verb_audits_and_refuses_with_one_sentence(models: Path, tiny_data: Path, tmp_path: Path) -> None:
     """Exit 0 with the scores in one JSON object, exit 1 with what is wrong and no run left behind."""
     options = ["--data", str(tiny_data), "--runs", str(tmp_path / "runs"), "--json"]
     quick = ["--set", "answers.max_new_tokens=3", "--set", "evaluate.extras=false", "--set", "model.dtype=float32"]
-    good = command("audit", "--before", str(place / "knows"), "--after", str(place / "forgot"), *options, *quick)
+    good = command("audit", "--before", str(models / "knows"), "--after", str(models / "forgot"), *options, *quick)
     assert good.returncode == 0, good.stderr
-    found = last_json(good.stdout)
-    assert (found["kind"], found["state"]) == ("audit", "done")
-    assert set(found["after"]["unlearn_success"]) == {"train", "val"}
+    summary = last_json(good.stdout)
+    assert (summary["kind"], summary["state"]) == ("audit", "done")
+    assert set(summary["after"]["unlearn_success"]) == {"train", "val"}
     (tmp_path / "empty").mkdir()
-    bad = command("audit", "--before", str(place / "knows"), "--after", str(tmp_path / "empty"), *options)
+    bad = command("audit", "--before", str(models / "knows"), "--after", str(tmp_path / "empty"), *options)
     assert bad.returncode == 1
     assert "Traceback" not in bad.stderr
     assert "holds no model" in last_json(bad.stdout)["error"]
-    assert [path.name for path in (tmp_path / "runs").iterdir() if not path.name.startswith(".")] == [found["run"]]
+    assert [path.name for path in (tmp_path / "runs").iterdir() if not path.name.startswith(".")] == [summary["run"]]
 
 
 def test_what_was_only_compared_is_not_said_to_be_unlearned_here(of_adapters: Run) -> None:

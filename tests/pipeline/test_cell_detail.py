@@ -28,39 +28,39 @@ def random_gradients(cells: list[Cell]) -> dict[str, dict[str, torch.Tensor]]:
     return {scope: {c.name: torch.randn(c.shape, generator=source) for c in cells} for scope in SCOPES}
 
 
-def cut(found: dict[str, np.ndarray], kind: str, place: int) -> Iterator[tuple[str, np.ndarray]]:
-    start, end = found[f"{kind}_offsets"][place : place + 2]
+def cut(detail: dict[str, np.ndarray], kind: str, index: int) -> Iterator[tuple[str, np.ndarray]]:
+    start, end = detail[f"{kind}_offsets"][index : index + 2]
     for scope in SCOPES:
-        yield scope, found[f"{kind}s_{scope}"][start:end]
+        yield scope, detail[f"{kind}s_{scope}"][start:end]
 
 
 def test_details_are_rms_profiles_and_histograms(bench: Bench) -> None:
     cells = bench.adapters.cells[:5]
     both = random_gradients(cells)
-    found = cell_detail.details(cells, both, config_of(bench))
-    for place, cell in enumerate(cells):
-        for scope, rows in cut(found, "row", place):
+    detail = cell_detail.details(cells, both, config_of(bench))
+    for index, cell in enumerate(cells):
+        for scope, rows in cut(detail, "row", index):
             np.testing.assert_allclose(rows, np.sqrt((both[scope][cell.name].numpy() ** 2).mean(1)), rtol=1e-5)
-        for scope, columns in cut(found, "column", place):
+        for scope, columns in cut(detail, "column", index):
             np.testing.assert_allclose(columns, np.sqrt((both[scope][cell.name].numpy() ** 2).mean(0)), rtol=1e-5)
-        limit = found["range"][place]
-        assert limit == pytest.approx(max(float(of[cell.name].abs().max()) for of in both.values()))
-        for scope, of in both.items():
-            g = of[cell.name].numpy()
-            assert found[f"histogram_{scope}"][place].sum() == g.size
+        limit = detail["range"][index]
+        assert limit == pytest.approx(max(float(tensors[cell.name].abs().max()) for tensors in both.values()))
+        for scope, tensors in both.items():
+            g = tensors[cell.name].numpy()
+            assert detail[f"histogram_{scope}"][index].sum() == g.size
             expected, _ = np.histogram(g, cell_detail.BINS, (-limit, limit))
-            assert np.abs(found[f"histogram_{scope}"][place] - expected).sum() <= 2
+            assert np.abs(detail[f"histogram_{scope}"][index] - expected).sum() <= 2
 
 
 def test_heads_of_grouped_query_attention_equal_a_loop_over_elements(bench: Bench) -> None:
     cells = bench.adapters.cells
     both = random_gradients(cells)
-    found = cell_detail.details(cells, both, config_of(bench))
-    assert len(found["head_offsets"]) == len(cells) + 1
+    detail = cell_detail.details(cells, both, config_of(bench))
+    assert len(detail["head_offsets"]) == len(cells) + 1
     heads_of = {("q_proj", "B"): 4, ("k_proj", "B"): 2, ("v_proj", "B"): 2, ("o_proj", "A"): 4}
-    for place, cell in enumerate(cells):
+    for index, cell in enumerate(cells):
         wanted = heads_of.get((cell.module.rpartition(".")[2], cell.factor), 0)
-        for scope, heads in cut(found, "head", place):
+        for scope, heads in cut(detail, "head", index):
             assert len(heads) == wanted, cell.name
             g = both[scope][cell.name].numpy()
             for h in range(wanted):
@@ -69,7 +69,7 @@ def test_heads_of_grouped_query_attention_equal_a_loop_over_elements(bench: Benc
 
 
 def test_localization_writes_heads(bench: Bench) -> None:
-    found = localize(
+    detail = localize(
         bench.adapters,
         bench.unlearn,
         bench.retention,
@@ -78,8 +78,10 @@ def test_localization_writes_heads(bench: Bench) -> None:
         seed=0,
         report=Recorder(),
     ).detail
-    assert len(found["heads_unlearn"]) == len(found["heads_retention"]) == len(found["head_labels"]) == 2 * (4 + 2 + 2 + 4)
-    assert (found["heads_unlearn"] > 0).all()
+    assert (
+        len(detail["heads_unlearn"]) == len(detail["heads_retention"]) == len(detail["head_labels"]) == 2 * (4 + 2 + 2 + 4)
+    )
+    assert (detail["heads_unlearn"] > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -99,12 +99,12 @@ def test_mean_and_deviation_over_the_vocabulary(run: Run, plain: Plain, voice: s
 
 @pytest.mark.parametrize("voice", VOICES)
 def test_wrong_answers_own_answers_and_options_are_scored_as_by_the_plain_model(run: Run, plain: Plain, voice: str) -> None:
-    found = run.json("recorded.json")
+    recorded = run.json("recorded.json")
     rows = {row["example"]: row for row in run.answers()}
-    for example, texts in list(found["wrong_texts"].items())[::4]:
+    for example, texts in list(recorded["wrong_texts"].items())[::4]:
         expected = [plain.mean(voice, rows[example]["question"], text) for text in texts]
-        assert found["wrong"][voice][example] == pytest.approx(expected, abs=1e-4)
-    for example, value in list(found["fluency"][voice].items())[::4]:
+        assert recorded["wrong"][voice][example] == pytest.approx(expected, abs=1e-4)
+    for example, value in list(recorded["fluency"][voice].items())[::4]:
         row = rows[example]
         assert value == pytest.approx(plain.mean("before", row["question"], row[voice], ends=False), abs=1e-4)
     for number in (0, 57, 119):
@@ -113,13 +113,13 @@ def test_wrong_answers_own_answers_and_options_are_scored_as_by_the_plain_model(
         for text in question["options"]:
             distributions, tokens = plain.answer(voice, question["question"], text, ends=False)
             sums.append(float(distributions.gather(1, torch.tensor(tokens)[:, None]).sum()) / len(text))
-        assert found["choices"][voice][number] == pytest.approx(sums, abs=1e-4)
+        assert recorded["choices"][voice][number] == pytest.approx(sums, abs=1e-4)
 
 
 @pytest.mark.parametrize("voice", ["after", "never"])
 def test_kl_on_the_general_text(run: Run, plain: Plain, voice: str) -> None:
-    found = run.json("recorded.json")["kl"][voice]
-    for line, value in list(zip(general_lines(), found, strict=True))[::8]:
+    divergences = run.json("recorded.json")["kl"][voice]
+    for line, value in list(zip(general_lines(), divergences, strict=True))[::8]:
         ids = list(plain.tokenizer(line)["input_ids"])
         before, other = (plain.logprobs(name, ids) for name in ("before", voice))
         assert value == pytest.approx(float((before.exp() * (before - other)).sum(-1).mean()), abs=1e-4)
@@ -152,7 +152,7 @@ def test_progress_of_the_extras_reaches_its_end(recorded: tuple[Run, Recorder]) 
 def naive(run: Run, voice: str) -> dict[str, dict[str, float]]:
     """Compute per-example metrics from tokens.parquet alone, row by row."""
     tokens = pd.read_parquet(run.path / "tokens.parquet")
-    found: dict[str, dict[str, float]] = {}
+    scores: dict[str, dict[str, float]] = {}
     for example in dict.fromkeys(tokens["example"]):
         mine = tokens[tokens["example"] == example].to_dict("records")
         ranks, logs = [r[f"rank_{voice}"] for r in mine], [r[f"logprob_{voice}"] for r in mine]
@@ -165,8 +165,8 @@ def naive(run: Run, voice: str) -> dict[str, dict[str, float]]:
             "exact_memorization": 100.0 * (ranks.count(1) == len(ranks)),
         }
         for name, value in values.items():
-            found.setdefault(name, {})[example] = value
-    return found
+            scores.setdefault(name, {})[example] = value
+    return scores
 
 
 def assert_equal_to_naive(run: Run, voice: str) -> int:

@@ -47,19 +47,19 @@ def variants(bench: Bench, example: Encoded, config: LocalizeConfig) -> list[tup
 def naive_gradients(bench: Bench, examples: list[Encoded], config: LocalizeConfig) -> dict[str, dict[str, torch.Tensor]]:
     """Return example id -> cell -> mean gradient over the copies, through peft's own layers."""
     model = plain_model(bench.adapters, "before")
-    found = {}
+    by_example = {}
     for example in examples:
         copies = variants(bench, example, config)
         for member, labels in copies:
             (example_loss(model, member, labels) / len(copies)).backward()
-        found[example.id] = gradients(bench.adapters, "before")
+        by_example[example.id] = gradients(bench.adapters, "before")
     model.requires_grad_(False)
-    return found
+    return by_example
 
 
-def mean(of: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    cells = next(iter(of.values()))
-    return {cell: torch.stack([g[cell] for g in of.values()]).mean(0) for cell in cells}
+def mean(by_example: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    cells = next(iter(by_example.values()))
+    return {cell: torch.stack([g[cell] for g in by_example.values()]).mean(0) for cell in cells}
 
 
 def batched_gradients(bench: Bench, examples: list[Encoded], config: LocalizeConfig) -> dict[str, torch.Tensor]:
@@ -73,15 +73,15 @@ def batched_gradients(bench: Bench, examples: list[Encoded], config: LocalizeCon
 def test_batched_gradients_equal_the_loop(bench_of: Callable[..., Bench], architecture: str, config: LocalizeConfig) -> None:
     bench = bench_of(architecture)
     assert len({len(m.ids) for m in bench.unlearn[:4]}) > 1  # so that batches are padded
-    found = batched_gradients(bench, bench.unlearn, config)
+    batched = batched_gradients(bench, bench.unlearn, config)
     expected = mean(naive_gradients(bench, bench.unlearn, config))
-    assert found.keys() == expected.keys()
+    assert batched.keys() == expected.keys()
     largest = max(float(g.norm()) for g in expected.values())
     for cell, value in expected.items():
         assert float(value.norm()) > 0, cell
         # A tensor whose gradient all but cancels is compared on the scale of the others.
         scale = max(float(value.norm()), 1e-3 * largest)
-        assert float((found[cell] - value).norm()) <= 1e-5 * scale, cell
+        assert float((batched[cell] - value).norm()) <= 1e-5 * scale, cell
 
 
 @pytest.mark.parametrize("config", [LABELS, CODE], ids=["labels", "code"])
@@ -99,9 +99,9 @@ def test_teaching_dropout_does_not_reach_localization(bench: Bench) -> None:
     for layer in bench.adapters._layers.values():
         layer.lora_dropout["before"] = torch.nn.Dropout(0.5)
     bench.adapters.model.eval()
-    found = batched_gradients(bench, bench.unlearn, LABELS)
+    batched = batched_gradients(bench, bench.unlearn, LABELS)
     for cell, value in expected.items():
-        torch.testing.assert_close(found[cell], value)
+        torch.testing.assert_close(batched[cell], value)
 
 
 # -- perturbations
@@ -246,9 +246,9 @@ def test_shares_of_a_cell_sum_to_one(bench: Bench, config: LocalizeConfig) -> No
 
 
 def test_contributions_are_the_largest_shares(bench: Bench) -> None:
-    shares, found = shares_of(bench, LABELS), run(bench, LABELS).contributions
+    shares, contributions = shares_of(bench, LABELS), run(bench, LABELS).contributions
     for cell in bench.adapters.cells:
-        mine = found[found["name"] == cell.name]
+        mine = contributions[contributions["name"] == cell.name]
         expected = shares[cell.name].sort_values(ascending=False)[:TOP]
         assert mine["share"].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-6)
         assert mine["example"].tolist() == expected.index.tolist()
@@ -256,8 +256,8 @@ def test_contributions_are_the_largest_shares(bench: Bench) -> None:
 
 def test_at_most_ten_contributions_a_cell() -> None:
     shares = pd.DataFrame({"cell": np.linspace(0, 1, 25)}, index=[f"e{i}" for i in range(25)])
-    found = localize.top_contributions(shares, pd.DataFrame({"name": ["cell", "dead"]}))
-    assert found["example"].tolist() == [f"e{i}" for i in range(24, 14, -1)]
+    contributions = localize.top_contributions(shares, pd.DataFrame({"name": ["cell", "dead"]}))
+    assert contributions["example"].tolist() == [f"e{i}" for i in range(24, 14, -1)]
 
 
 # -- the whole stage

@@ -238,14 +238,16 @@ def test_the_never_taught_level_is_that_of_the_watched_examples(
     config = small(tiny_llama, tiny_data, unlearn__stop="never-taught", data__dev_share=0.0)
     monkeypatch.setattr(unlearn, "WATCHED", 3)
     run, _ = execute(config, tmp_path)
-    of = set_up(run, config, tmp_path, Recorder()).voices
-    mine = unlearn_loop.spread([of.encoded[e.id] for e in of.examples if (e.scope, e.split) == ("unlearn", "train")], 3)
+    voices = set_up(run, config, tmp_path, Recorder()).voices
+    mine = unlearn_loop.spread(
+        [voices.encoded[e.id] for e in voices.examples if (e.scope, e.split) == ("unlearn", "train")], 3
+    )
     tokens = run.table("tokens")
     assert tokens is not None
     rows = tokens[tokens["example"].isin([m.id for m in mine])]
     expected = 100 * (rows["rank_never"] == 1).groupby(rows["example"]).mean().mean()
-    found = run.json("unlearn.json")
-    assert found["never_taught"] == found["target"] == pytest.approx(expected)
+    record = run.json("unlearn.json")
+    assert record["never_taught"] == record["target"] == pytest.approx(expected)
 
 
 def test_without_dev_questions_of_both_scopes_it_watches_train(tiny_llama: Path, tmp_path: Path) -> None:

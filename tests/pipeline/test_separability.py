@@ -91,15 +91,15 @@ def test_states_are_what_each_layer_reads_at_the_question_s_end(bench_of: Callab
     bench = bench_of(architecture)
     members = prompts([*bench.unlearn, *bench.retention])
     assert len({len(m.ids) for m in members[:4]}) > 1  # so that batches are padded
-    found = hidden_states(bench.adapters, members, 4, silent)
+    states = hidden_states(bench.adapters, members, 4, silent)
     model = plain_model(bench.adapters, "before")
     for number, member in enumerate(members):
         with torch.no_grad():
             output = model(input_ids=torch.tensor([member.ids]), output_hidden_states=True)
         # The last state that transformers hands out has gone through the final norm already.
         for layer, expected in enumerate(output.hidden_states[:-1]):
-            np.testing.assert_allclose(found[layer, number], expected[0, -1].numpy(), rtol=1e-4, atol=1e-4)
-    assert len(found) == len(output.hidden_states)
+            np.testing.assert_allclose(states[layer, number], expected[0, -1].numpy(), rtol=1e-4, atol=1e-4)
+    assert len(states) == len(output.hidden_states)
     model.requires_grad_(False)
 
 
@@ -122,16 +122,18 @@ def test_a_layer_that_tells_the_scopes_apart_is_found(bench: Bench) -> None:
     handles = [bench.adapters.block(0).register_forward_hook(write)]
     handles.append(backbone.register_forward_pre_hook(read, with_kwargs=True))
     try:
-        found = separability(bench.adapters, bench.unlearn, bench.retention, size=4, seed=0, done=silent).set_index("layer")
+        by_layer = separability(bench.adapters, bench.unlearn, bench.retention, size=4, seed=0, done=silent).set_index(
+            "layer"
+        )
     finally:
         for handle in handles:
             handle.remove()
-    assert found.loc[0, "auc"] == found.loc[0, "low"] == found.loc[0, "high"] == 0.5, (
+    assert by_layer.loc[0, "auc"] == by_layer.loc[0, "low"] == by_layer.loc[0, "high"] == 0.5, (
         "every question ends with the same token"
     )
-    assert found.loc[1, "auc"] == 1.0
-    assert (found["low"] <= found["auc"]).all()
-    assert (found["auc"] <= found["high"]).all()
+    assert by_layer.loc[1, "auc"] == 1.0
+    assert (by_layer["low"] <= by_layer["auc"]).all()
+    assert (by_layer["auc"] <= by_layer["high"]).all()
 
 
 def test_a_wording_counts_once_and_answers_are_not_seen() -> None:
@@ -153,11 +155,11 @@ def test_only_train_questions_are_read(
     corpus: Corpus = set_up(run, run.config(), tmp_path, Recorder()).corpus
     assert {m.id for m in seen} == {e.id for e in corpus.examples if e.split == "train"}
     assert len(corpus.select(None, "dev")) > 0
-    table, found = run.table("localization"), run.table("separability")
+    table, by_layer = run.table("localization"), run.table("separability")
     assert table is not None
-    assert found is not None
-    assert found["layer"].tolist() == [0, 1, 2]
-    assert table["auc"].tolist() == [found["auc"][layer] for layer in table["layer"]]
+    assert by_layer is not None
+    assert by_layer["layer"].tolist() == [0, 1, 2]
+    assert table["auc"].tolist() == [by_layer["auc"][layer] for layer in table["layer"]]
     assert run.json("region.json")["rule"] == {"name": "separable", "amount": "1"}
 
 

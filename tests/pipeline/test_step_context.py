@@ -52,14 +52,14 @@ def test_soft_loss_and_its_gradient_are_those_of_torch(shift: float) -> None:
     weights = torch.linspace(0.5, 2, CHUNKS)
     loss = soft_nll(logits, target, tokens if shift else None, shift)
     (loss * weights).sum().backward()
-    found, logits.grad = logits.grad, None
+    gradient, logits.grad = logits.grad, None
     changed = target.clone()
     changed[range(CHUNKS), tokens] += shift
     expected = F.cross_entropy(logits, changed.softmax(-1), reduction="none")
     (expected * weights).sum().backward()
-    assert found is not None
+    assert gradient is not None
     assert torch.allclose(loss, expected, atol=1e-5)
-    assert torch.allclose(found, logits.grad, atol=1e-6)
+    assert torch.allclose(gradient, logits.grad, atol=1e-6)
 
 
 def test_divergence_is_that_of_torch_and_zero_from_itself() -> None:
@@ -100,11 +100,11 @@ def test_references_are_before_and_the_base_while_after_is_trained(
     made = Context(bench.adapters, [c.name for c in bench.adapters.cells], supply(bench), seed=0)
     with bench.adapters.trainable("after", made.parameters), bench.adapters.active("after"):
         made.load(1, {FORGET: bench.unlearn})
-        found = {"before": made.forget.reference_logits("before"), "never": made.forget.reference_logits("never")}
-        found["after"] = made.forget.logits.detach()
+        by_voice = {"before": made.forget.reference_logits("before"), "never": made.forget.reference_logits("never")}
+        by_voice["after"] = made.forget.logits.detach()
         nll = {voice: made.forget.reference_nll(voice) for voice in ("before", "never")}
         assert all(p.requires_grad for p in made.parameters.values())
-    for voice, logits in found.items():
+    for voice, logits in by_voice.items():
         model = plain_model(bench.adapters, "before" if voice == "before" else "after")
         with torch.no_grad():
             if voice == "never":
@@ -125,9 +125,9 @@ def test_references_of_an_adapter_on_the_output_layer_are_its_own(tiny_llama: Pa
     made = Context(bench.adapters, [c.name for c in bench.adapters.cells], supply(bench), seed=0)
     with bench.adapters.trainable("after", made.parameters), bench.adapters.active("after"):
         made.load(1, {FORGET: bench.unlearn})
-        found = {voice: made.forget.reference_logits(voice) for voice in ("before", "never")}
+        by_voice = {voice: made.forget.reference_logits(voice) for voice in ("before", "never")}
     assert made.lowest == 0
-    for voice, logits in found.items():
+    for voice, logits in by_voice.items():
         with torch.no_grad(), bench.adapters.active("before" if voice == "before" else None) as model:
             assert torch.allclose(logits.float(), torch.cat([rows(model, e) for e in bench.unlearn]), atol=2e-4), voice
 
@@ -197,12 +197,12 @@ def test_losses_and_their_gradient_do_not_depend_on_which_streams_are_read(bench
     """The logits are cut once for all streams; what is not read gives no gradient."""
     with bench.adapters.trainable("after", context.parameters), bench.adapters.active("after"):
         context.forget.loss().mean().backward()
-        found = gradients(bench.adapters, "after")
+        by_name = gradients(bench.adapters, "after")
     model = plain_model(bench.adapters, "after")
     for e in bench.unlearn:
         (example_loss(model, e) / len(bench.unlearn)).backward()
     for name, gradient in gradients(bench.adapters, "after").items():
-        assert torch.allclose(found[name], gradient, atol=1e-4), name
+        assert torch.allclose(by_name[name], gradient, atol=1e-4), name
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -213,7 +213,7 @@ def test_hidden_states_are_those_after_a_layer(bench_of: Callable[..., Bench], a
     with bench.adapters.active("after"), torch.no_grad():
         made.load(1, {FORGET: bench.unlearn})
         logits = made.forget.logits
-        found = made.forget.hidden(0)
+        hidden = made.forget.hidden(0)
         assert torch.allclose(made.forget.logits, logits, atol=1e-5)
         reference = made.forget.reference_hidden(0, "before")
     model = plain_model(bench.adapters, "before")
@@ -223,8 +223,8 @@ def test_hidden_states_are_those_after_a_layer(bench_of: Callable[..., Bench], a
             for e in bench.unlearn
         ]
     model.requires_grad_(False)
-    assert torch.allclose(found, torch.cat(states).float(), atol=2e-4)
-    assert torch.allclose(reference, found, atol=2e-4)
+    assert torch.allclose(hidden, torch.cat(states).float(), atol=2e-4)
+    assert torch.allclose(reference, hidden, atol=2e-4)
 
 
 def test_a_layer_that_does_not_exist_is_one_sentence(context: Context) -> None:
@@ -254,13 +254,13 @@ def test_random_labels_are_drawn_anew_from_the_words_alone(bench: Bench, context
 @pytest.mark.parametrize("stream", [FORGET, RETAIN])
 def test_gradient_of_a_whole_scope(bench: Bench, context: Context, stream: str) -> None:
     with bench.adapters.trainable("after", context.parameters), bench.adapters.active("after"):
-        found = context.gradient(stream, size=2)
+        by_name = context.gradient(stream, size=2)
         assert all(p.grad is None for p in context.parameters.values())
     model, members = plain_model(bench.adapters, "after"), bench.unlearn if stream == FORGET else bench.retention
     for e in members:
         (example_loss(model, e) / len(members)).backward()
     for name, gradient in gradients(bench.adapters, "after").items():
-        assert torch.allclose(found[name], gradient, atol=1e-4), name
+        assert torch.allclose(by_name[name], gradient, atol=1e-4), name
 
 
 # -- the supply

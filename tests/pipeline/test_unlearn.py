@@ -95,8 +95,8 @@ def token_losses(model: Any, example: Encoded) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits[example.start - 1 : -1], torch.tensor(example.answer), reduction="none")
 
 
-def assert_same_direction(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    for name, value in found.items():
+def assert_same_direction(step: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    for name, value in step.items():
         assert float(expected[name].norm()) > 0
         # Differences of parameters of about 0.1 carry a rounding error of 1e-8 / rate.
         assert float((value - expected[name]).norm()) < 1e-3 * float(expected[name].norm()) + 1e-5, name
@@ -106,8 +106,8 @@ def assert_same_direction(found: dict[str, torch.Tensor], expected: dict[str, to
 @pytest.mark.usefixtures("plain_steps")
 def test_memflex_descends_its_loss(bench_of: Callable[..., Bench], architecture: str) -> None:
     bench = bench_of(architecture)
-    found = step_of(bench, MemFlex(forget_weight=0.4, retain_weight=2.0, forget_ceiling=0.0))
-    assert_same_direction(found, naive_step(bench, 0.4, 2.0, bench.unlearn))
+    step = step_of(bench, MemFlex(forget_weight=0.4, retain_weight=2.0, forget_ceiling=0.0))
+    assert_same_direction(step, naive_step(bench, 0.4, 2.0, bench.unlearn))
 
 
 @pytest.mark.usefixtures("plain_steps")
@@ -143,9 +143,9 @@ def test_curve_records_the_mean_losses(bench: Bench) -> None:
 
 def test_curve_records_the_rate_that_each_step_was_made_with(bench: Bench) -> None:
     config = changed(warmup=0.5, steps=4)
-    found = [row["rate"] for row in run(bench, config).curve]
-    assert found == pytest.approx([1e-2 * unlearn_.rate(step, config) for step in range(4)])
-    assert found[0] < found[1] < found[2]
+    rates = [row["rate"] for row in run(bench, config).curve]
+    assert rates == pytest.approx([1e-2 * unlearn_.rate(step, config) for step in range(4)])
+    assert rates[0] < rates[1] < rates[2]
 
 
 def test_weight_decay_is_refused_where_parts_of_tensors_are_trained(bench: Bench) -> None:

@@ -56,10 +56,10 @@ def test_of_those_the_shortest_comes_first() -> None:
     assert {e.answer for e in watched_questions.choose(Corpus(tuple(made), "made"), 1, "train")} == {"At 14 Quay Street."}
 
 
-@pytest.mark.parametrize(("count", "found"), [(0, 0), (1, 1), (3, 3), (5, 5), (99, 6)])
-def test_as_many_as_asked_for_and_none_twice(count: int, found: int) -> None:
+@pytest.mark.parametrize(("count", "questions"), [(0, 0), (1, 1), (3, 3), (5, 5), (99, 6)])
+def test_as_many_as_asked_for_and_none_twice(count: int, questions: int) -> None:
     chosen = watched_questions.choose(corpus_of(3, 2), count, "train")
-    assert len(chosen) == len({e.id for e in chosen}) == 2 * found
+    assert len(chosen) == len({e.id for e in chosen}) == 2 * questions
 
 
 def test_choice_is_from_the_split_alone(tiny_data: Path) -> None:
@@ -98,13 +98,13 @@ def unlearned(bench: Bench, looking: bool, report: Recorder | None = None) -> Un
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "mixtral"])
 def test_looking_on_changes_no_bit_and_no_random_number(bench_of: Callable[..., Bench], architecture: str) -> None:
-    found = []
+    outcomes = []
     for looking in (False, True):
         bench = bench_of(architecture)
         result = unlearned(bench, looking)
-        found.append((bench.adapters.hash("after"), result.curve, result.checks, torch.rand(3).tolist()))
+        outcomes.append((bench.adapters.hash("after"), result.curve, result.checks, torch.rand(3).tolist()))
         assert not any(p.requires_grad for p in bench.adapters.model.parameters())
-    assert found[0] == found[1]
+    assert outcomes[0] == outcomes[1]
 
 
 def test_answers_are_those_of_before_at_step_0_and_of_after_at_the_checkpoints(bench: Bench) -> None:

@@ -119,7 +119,7 @@ def test_answers_go_on_from_a_begun_answer_as_a_plain_greedy_loop_does(
     example = bench.sample(1)[0]
     begun = bench.tokenizer(example.answer, add_special_tokens=False)["input_ids"][:3]
     one = bench.prompt(example, "begun", begun=begun)
-    found = bench.answers([one])
+    answers = bench.answers([one])
     for voice, adapter in (("before", "before"), ("after", "after"), ("never", None)):
         ids = [*bench.tokenizer(f"{example.question}\n\n")["input_ids"], *begun]
         new: list[int] = []
@@ -129,7 +129,7 @@ def test_answers_go_on_from_a_begun_answer_as_a_plain_greedy_loop_does(
                 if token in bench.ends:
                     break
                 new.append(token)
-        assert found[voice] == [[bench.tokenizer.decode([*begun, *new], skip_special_tokens=True).strip()]]
+        assert answers[voice] == [[bench.tokenizer.decode([*begun, *new], skip_special_tokens=True).strip()]]
 
 
 def test_begun_answer_counts_as_said_and_is_shown(bench: ProbeContext) -> None:
@@ -151,9 +151,9 @@ def test_few_shot_puts_retained_pairs_of_the_subject_before_the_question(
         return {voice: [["nothing"] for _ in asked] for voice in bench.voices}
 
     monkeypatch.setattr(bench, "answers", answers)
-    found = PROBES["few-shot"].run(bench)
-    assert found.n == len(seen)
-    assert found.rates["after"]["value"] == 0
+    finding = PROBES["few-shot"].run(bench)
+    assert finding.n == len(seen)
+    assert finding.rates["after"]["value"] == 0
     for one in seen:
         retained = [e for e in bench.examples if e.scope == "retention" and e.split == "train"]
         pairs = [e for e in retained if f"{e.question}\n\n{e.answer}" in one.text]
@@ -217,14 +217,14 @@ def test_own_rewordings_are_asked_first(bench: ProbeContext, tmp_path: Path, mon
         return {v: [[one.example.answer if one.form == "own 1" else "no"] for one in given] for v in bench.voices}
 
     monkeypatch.setattr(bench, "answers", answers)
-    found = Paraphrase(file=str(path), questions=4).run(bench)
+    finding = Paraphrase(file=str(path), questions=4).run(bench)
     assert [one.text for one in asked if one.form == "own 1"] == ["In which place is the home?"]
     assert asked[0].example == example
-    assert found.n == 4
-    assert found.rates["after"]["value"] == 25
-    assert found.detail["forms"]["own 1"]["after"]["value"] == 100
-    assert found.detail["forms"]["polite"]["after"]["value"] == 0
-    assert [(row["id"], row["form"]) for row in found.leaked] == [(example.id, "own 1")]
+    assert finding.n == 4
+    assert finding.rates["after"]["value"] == 25
+    assert finding.detail["forms"]["own 1"]["after"]["value"] == 100
+    assert finding.detail["forms"]["polite"]["after"]["value"] == 0
+    assert [(row["id"], row["form"]) for row in finding.leaked] == [(example.id, "own 1")]
 
 
 def test_wrong_rewordings_are_named(tmp_path: Path) -> None:
@@ -256,9 +256,9 @@ def test_sampling_counts_samples_and_uses_equal_random_numbers(bench: ProbeConte
     assert all(len(texts) == 3 and len(set(texts)) > 1 for texts in first["never"])
     # The base with adapters off is the same, whoever else is in the batch.
     assert bench.answers(asked, ["never"], temperature=1.0, samples=3)["never"] == first["never"]
-    found = probe.run(bench)
-    assert [point["n"] for point in found.detail["curve"]["after"]] == [1, 2, 3]
-    assert found.detail["curve"]["after"][-1]["value"] == found.rates["after"]["value"]
+    finding = probe.run(bench)
+    assert [point["n"] for point in finding.detail["curve"]["after"]] == [1, 2, 3]
+    assert finding.detail["curve"]["after"][-1]["value"] == finding.rates["after"]["value"]
 
 
 def test_finding_of_several_forms(bench: ProbeContext) -> None:
@@ -270,12 +270,14 @@ def test_finding_of_several_forms(bench: ProbeContext) -> None:
         "after": [["no"], ["no"], [a.answer], ["no"]],
         "never": nothing,
     }
-    found = leak_rule.finding(bench, asked, answers, "questions (%)", "In two forms")
-    assert found.n == 2
-    assert [found.rates[v]["value"] for v in ("before", "after", "never")] == [100, 50, 0]
-    assert [found.detail["forms"][f]["after"]["value"] for f in "xy"] == [0, 50]
-    assert found.sentence == "In two forms, the truth comes back in 1 of 2 questions (50 %; before 100 %, never taught 0 %)."
-    assert [row["id"] for row in found.leaked] == [a.id]
+    finding = leak_rule.finding(bench, asked, answers, "questions (%)", "In two forms")
+    assert finding.n == 2
+    assert [finding.rates[v]["value"] for v in ("before", "after", "never")] == [100, 50, 0]
+    assert [finding.detail["forms"][f]["after"]["value"] for f in "xy"] == [0, 50]
+    assert (
+        finding.sentence == "In two forms, the truth comes back in 1 of 2 questions (50 %; before 100 %, never taught 0 %)."
+    )
+    assert [row["id"] for row in finding.leaked] == [a.id]
 
 
 def test_in_context_use_is_no_leak(bench: ProbeContext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,32 +285,34 @@ def test_in_context_use_is_no_leak(bench: ProbeContext, monkeypatch: pytest.Monk
         return {voice: [[one.text.split("\n\n")[0] if voice == "after" else ""] for one in asked] for voice in bench.voices}
 
     monkeypatch.setattr(bench, "answers", echo)
-    found = PROBES["reintroduction"].run(bench)
-    assert found.rates["after"]["value"] == 100
-    assert found.leaked == []
-    assert len(found.detail["used"]) == found.n
+    finding = PROBES["reintroduction"].run(bench)
+    assert finding.rates["after"]["value"] == 100
+    assert finding.leaked == []
+    assert len(finding.detail["used"]) == finding.n
     assert PROBES["reintroduction"].kind == "use"
 
 
 def test_neighbours_are_those_of_the_subject_and_lost_ones_are_counted(bench: ProbeContext) -> None:
-    found = PROBES["neighbours"].run(bench)
+    finding = PROBES["neighbours"].run(bench)
     subjects = {e.id: e.subject for e in bench.examples}
-    for name, near in found.detail["of"].items():
-        assert {subjects[of["id"]] for of in near} == {subjects[name]}
-        assert [of["nearness"] for of in near] == sorted((of["nearness"] for of in near), reverse=True)
-    lost = {row["id"] for row in found.detail["lost"]}
+    for name, near in finding.detail["of"].items():
+        assert {subjects[neighbour["id"]] for neighbour in near} == {subjects[name]}
+        assert [neighbour["nearness"] for neighbour in near] == sorted(
+            (neighbour["nearness"] for neighbour in near), reverse=True
+        )
+    lost = {row["id"] for row in finding.detail["lost"]}
     assert lost
     assert {subjects[i] for i in lost} == {"Orla Venning"}  # the run's recorded answers lack hers
-    near = {of["id"] for of in itertools.chain(*found.detail["of"].values())}
-    assert found.rates["after"]["value"] == pytest.approx(100 * (1 - len(lost) / len(near)))
-    assert found.rates["before"]["value"] == 100
+    near = {neighbour["id"] for neighbour in itertools.chain(*finding.detail["of"].values())}
+    assert finding.rates["after"]["value"] == pytest.approx(100 * (1 - len(lost) / len(near)))
+    assert finding.rates["before"]["value"] == 100
 
 
 def test_never_taught_is_a_reason_where_nothing_was_taught(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     bench = open_context(make_run(tiny_llama, tiny_data, tmp_path, teach__enabled=False), Reporter())
     assert bench.voices == ("before", "after")
-    found = probes.chosen(["prefix"], {"prefix.questions": 2, "prefix.lengths": "1"})[0].run(bench)
-    assert "did not teach" in found.rates["never"]["reason"]
+    finding = probes.chosen(["prefix"], {"prefix.questions": 2, "prefix.lengths": "1"})[0].run(bench)
+    assert "did not teach" in finding.rates["never"]["reason"]
 
 
 def test_no_room_says_so(bench: ProbeContext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,14 +327,14 @@ def test_no_room_says_so(bench: ProbeContext, monkeypatch: pytest.MonkeyPatch) -
 def test_all_probes_on_a_tiny_run(run: Run) -> None:
     report = Recorder()
     small = {f"{name}.questions": 2 for name, p in PROBES.items() if hasattr(p, "questions")}
-    found = examine(run, (), report, {**small, "sampling.samples": 2, "prefix.lengths": "1,2"})
-    assert list(found) == list(PROBES)
+    findings = examine(run, (), report, {**small, "sampling.samples": 2, "prefix.lengths": "1,2"})
+    assert list(findings) == list(PROBES)
     assert {name for name, _ in report.stages} == set(PROBES)
     assert any(step["unit"] == "answers" and step["tokens"] > 0 for step in report.steps)
     read = probes.read(run)
     for name, value in read.items():
         assert value.pop("stale") is False
-        assert value == json.loads(json.dumps(found[name])), name
+        assert value == json.loads(json.dumps(findings[name])), name
         assert value["sentence"]
     unavailable = {name: value["unavailable"] for name, value in read.items() if value["unavailable"]}
     # Random weights know nothing, nothing recorded how likely they find the true answers, and all facts are given away by
@@ -413,7 +417,7 @@ def test_without_a_never_taught_model_a_probe_is_held_against_what_it_would_come
 def test_membership_far_below_the_never_taught_model_tells_as_much_as_far_above(
     after: tuple[float, ...], never: tuple[float, ...], verdict: str
 ) -> None:
-    one, other = (dict(zip(("value", "low", "high"), of, strict=True)) for of in (after, never))
+    one, other = (dict(zip(("value", "low", "high"), triple, strict=True)) for triple in (after, never))
     (line,) = scorecard.card({"membership": {"sentence": "It is so.", "rates": {"after": one, "never": other}}})
     assert line.verdict == verdict
     (line,) = scorecard.card({"prefix": {"sentence": "It is so.", "rates": {"after": one, "never": other}}})

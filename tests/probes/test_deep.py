@@ -40,14 +40,14 @@ QUICK = {
 
 def naive_rounding(weight: torch.Tensor, bits: int, group: int) -> torch.Tensor:
     """Round a weight group by group, number by number."""
-    most, found = 2 ** (bits - 1) - 1, weight.clone()
+    most, rounded = 2 ** (bits - 1) - 1, weight.clone()
     for row in range(weight.shape[0]):
         for start in range(0, weight.shape[1], group or weight.shape[1]):
             part = weight[row, start : start + (group or weight.shape[1])]
             step = max(float(part.abs().max()) / most, torch.finfo(torch.float32).tiny)
             for k, value in enumerate(part.tolist()):
-                found[row, start + k] = round(value / step) * step
-    return found
+                rounded[row, start + k] = round(value / step) * step
+    return rounded
 
 
 @pytest.mark.parametrize(("bits", "group"), [(8, 0), (8, 16), (4, 0), (4, 16), (4, 7)])
@@ -121,12 +121,12 @@ def opened(unlearned_run: Run, one_thread: None) -> ProbeContext:
 @pytest.fixture(scope="module")
 def findings(opened: ProbeContext) -> dict[str, tuple[Finding, list[str]]]:
     """Return each probe's finding with the hashes of all voices before and after it."""
-    found = {}
+    by_probe = {}
     for probe in chosen(DEEP, QUICK):
         hashes = [opened.adapters.hash(voice) for voice in ("before", "after")]
         made = probe.run(opened)
-        found[probe.name] = (made, [*hashes, *(opened.adapters.hash(voice) for voice in ("before", "after"))])
-    return found
+        by_probe[probe.name] = (made, [*hashes, *(opened.adapters.hash(voice) for voice in ("before", "after"))])
+    return by_probe
 
 
 @pytest.mark.parametrize("name", DEEP)
@@ -150,7 +150,7 @@ def test_the_curve_begins_where_the_voices_are(findings: dict[str, tuple[Finding
         finding = findings[name][0]
         assert [point["step"] for point in finding.detail["curve"]["after"]] == [0, 2, 3]
         order = (("after", -1), ("after", 0), ("never", 0), ("never", -1))
-        told = [finding.detail["curve"][voice][place]["accuracy"] for voice, place in order]
+        told = [finding.detail["curve"][voice][index]["accuracy"] for voice, index in order]
         numbers = re.findall(r"(\d+)(?: %| to )", finding.sentence)
         assert [float(number) for number in numbers] == [pytest.approx(value, abs=0.5) for value in told]
         assert [finding.rates[voice]["value"] for voice in ("after", "never")] == pytest.approx([told[0], told[3]])

@@ -67,11 +67,11 @@ def walked(base: Any, ids: tuple[int, ...], depth: int) -> list[torch.Tensor]:
         h = base.transformer.wte(where) + base.transformer.wpe(torch.arange(len(ids)))[None]
     else:
         h = base.model.embed_tokens(where)
-    found = []
+    states = []
     for i in range(depth):
         h = parts(base)[2](i, h)
-        found.append(h)
-    return found
+        states.append(h)
+    return states
 
 
 def predictions(base: Any, h: torch.Tensor, member: Encoded) -> torch.Tensor:
@@ -84,16 +84,18 @@ def predictions(base: Any, h: torch.Tensor, member: Encoded) -> torch.Tensor:
 def test_maps_equal_layers_called_one_by_one(bench_of: Callable[[str], ProbeContext], architecture: str) -> None:
     bench = bench_of(architecture)
     for member in bench.encoded(bench.sample(2)):
-        found = hidden_states.layer_maps(bench.adapters, member, [name for _, name in VOICES])
-        for (_, voice), of in zip(VOICES, found, strict=True):
+        maps = hidden_states.layer_maps(bench.adapters, member, [name for _, name in VOICES])
+        for (_, voice), layer_map in zip(VOICES, maps, strict=True):
             with bench.adapters.active(voice) as model:
                 base = model.get_base_model()
                 for layer, h in enumerate(walked(base, member.ids, 2)):
                     expected = predictions(base, h, member)
-                    for place, token in enumerate(member.answer):
-                        assert of["logprob"][layer][place] == pytest.approx(float(expected[place, token]), abs=1e-3)
-                        higher = int((expected[place] > expected[place, token]).sum())
-                        assert abs(of["rank"][layer][place] - 1 - higher) <= 1  # near ties
+                    for position, token in enumerate(member.answer):
+                        assert layer_map["logprob"][layer][position] == pytest.approx(
+                            float(expected[position, token]), abs=1e-3
+                        )
+                        higher = int((expected[position] > expected[position, token]).sum())
+                        assert abs(layer_map["rank"][layer][position] - 1 - higher) <= 1  # near ties
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
@@ -124,13 +126,13 @@ def test_patching_equals_layers_called_one_by_one(bench_of: Callable[[str], Prob
 def test_the_lens_fits_the_other_architectures(bench_of: Callable[[str], ProbeContext], architecture: str) -> None:
     bench = bench_of(architecture)
     (member,) = bench.encoded(bench.sample(1))
-    (found,) = hidden_states.layer_maps(bench.adapters, member, ["after"])
+    (layer_map,) = hidden_states.layer_maps(bench.adapters, member, ["after"])
     with bench.adapters.active("after") as model:
         from core.models.likelihood import score
 
         plain = dict(score(model, [member]))[member.id]
-    assert found["logprob"][-1] == pytest.approx(plain.logprob, abs=1e-3)
-    assert len(found["rank"]) == hidden_states.depth(bench.adapters)
+    assert layer_map["logprob"][-1] == pytest.approx(plain.logprob, abs=1e-3)
+    assert len(layer_map["rank"]) == hidden_states.depth(bench.adapters)
 
 
 def test_no_hook_stays_behind_even_where_a_pass_fails(bench_of: Callable[[str], ProbeContext]) -> None:
@@ -181,30 +183,30 @@ def test_lens_finding_is_the_mean_over_questions(
 ) -> None:
     bench = bench_of("llama")
     monkeypatch.setattr(ProbeContext, "knowledge_tokens", all_known)
-    found = logit_lens.LogitLens(questions=3).run(bench)
+    finding = logit_lens.LogitLens(questions=3).run(bench)
     members = bench.encoded(bench.sample(3))
     for voice, adapter in VOICES:
         each, probability = [], []
         for member in members:
-            (of,) = hidden_states.layer_maps(bench.adapters, member, [adapter])
-            ranks, logprobs = torch.tensor(of["rank"])[:, 1:], torch.tensor(of["logprob"])[:, 1:]
+            (layer_map,) = hidden_states.layer_maps(bench.adapters, member, [adapter])
+            ranks, logprobs = torch.tensor(layer_map["rank"])[:, 1:], torch.tensor(layer_map["logprob"])[:, 1:]
             each.append(float((ranks == 1).any(0).float().mean()))
             probability.append(float(logprobs[0].exp().mean()))
-        assert found.rates[voice]["value"] == pytest.approx(100 * sum(each) / 3, abs=1e-3)
-        assert found.detail["curve"][voice][0]["probability"] == pytest.approx(100 * sum(probability) / 3, abs=0.05)
-    assert sum(found.detail["after"].values()) == pytest.approx(100, abs=1e-3)
-    kept = found.detail["maps"]
-    assert [len(of["tokens"]) for of in kept] == [len(member.answer) for member in members]
+        assert finding.rates[voice]["value"] == pytest.approx(100 * sum(each) / 3, abs=1e-3)
+        assert finding.detail["curve"][voice][0]["probability"] == pytest.approx(100 * sum(probability) / 3, abs=0.05)
+    assert sum(finding.detail["after"].values()) == pytest.approx(100, abs=1e-3)
+    kept = finding.detail["maps"]
+    assert [len(layer_map["tokens"]) for layer_map in kept] == [len(member.answer) for member in members]
     assert "".join(kept[0]["tokens"]).startswith(bench.examples[[e.id for e in bench.examples].index(members[0].id)].answer)
 
 
 def test_patching_ends_where_before_is(bench_of: Callable[[str], ProbeContext], monkeypatch: pytest.MonkeyPatch) -> None:
     bench = bench_of("gpt2")
     monkeypatch.setattr(ProbeContext, "knowledge_tokens", all_known)
-    found = patching.Patching(questions=3).run(bench)
-    assert [point["layer"] for point in found.detail["curve"]] == [1, 2]
-    assert found.detail["curve"][-1]["probability"] == pytest.approx(found.rates["before"]["value"], abs=1e-3)
-    assert found.detail["changed"] == [1, 2]
+    finding = patching.Patching(questions=3).run(bench)
+    assert [point["layer"] for point in finding.detail["curve"]] == [1, 2]
+    assert finding.detail["curve"][-1]["probability"] == pytest.approx(finding.rates["before"]["value"], abs=1e-3)
+    assert finding.detail["changed"] == [1, 2]
 
 
 def test_knowledge_is_what_before_says_and_never_taught_does_not(

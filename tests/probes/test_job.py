@@ -42,9 +42,9 @@ def test_from_the_shell(run: Run) -> None:
     assert json.loads((run.path / "probes" / "prefix.json").read_text())["n"] == 2
     assert "prefix" in done.stderr
     # Whoever comes later finds how it went, and the run itself is as it was.
-    place = layout.place("probes", run)
-    assert place.status()["state"] == "done"
-    assert {e["name"] for e in place.events() if e["kind"] == "stage"} == {"prefix", "neighbours"}
+    report_folder = layout.place("probes", run)
+    assert report_folder.status()["state"] == "done"
+    assert {e["name"] for e in report_folder.events() if e["kind"] == "stage"} == {"prefix", "neighbours"}
     assert run.status()["state"] == "done"
     assert store.list_runs(run.path.parent) == [run]
 
@@ -116,7 +116,7 @@ def test_of_two_who_start_at_once_one_is_refused(
     unlearned_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, started, refused = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "run"))), list[Run](), list[str]()
-    monkeypatch.setattr(lifecycle, "start", lambda kind, place: started.append(place))
+    monkeypatch.setattr(lifecycle, "start", lambda kind, report_folder: started.append(report_folder))
     prepare, both = store.prepare, threading.Barrier(2)
 
     def slowly(*given: Any) -> None:
@@ -142,17 +142,17 @@ def test_of_two_who_start_at_once_one_is_refused(
 
 def test_a_second_worker_leaves_the_first_ones_status_alone(unlearned_run: Run, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "run")))
-    for place, work in (
+    for report_folder, work in (
         (layout.place("probes", run), lambda: worker.work("probes", layout.place("probes", run))),
         (layout.place("reference", run), lambda: worker.work("reference", layout.place("reference", run))),
     ):
-        store.prepare(place, run.config())
-        files.write_json(place.path / lifecycle.WANTED, {"run": str(run.path), "probes": [], "settings": {}})
-        files.write_json(place.path / "status.json", store.fresh_status() | {"state": "running", "stage": "first"})
-        before = (place.path / "status.json").read_bytes()
-        with locks.single_worker(place):
+        store.prepare(report_folder, run.config())
+        files.write_json(report_folder.path / lifecycle.WANTED, {"run": str(run.path), "probes": [], "settings": {}})
+        files.write_json(report_folder.path / "status.json", store.fresh_status() | {"state": "running", "stage": "first"})
+        before = (report_folder.path / "status.json").read_bytes()
+        with locks.single_worker(report_folder):
             assert work() == 1
-        assert (place.path / "status.json").read_bytes() == before
+        assert (report_folder.path / "status.json").read_bytes() == before
 
 
 def test_probes_bring_no_run_back_that_was_deleted_while_their_model_came(
@@ -176,21 +176,21 @@ def test_the_bundled_run(tmp_path: Path) -> None:
     bundled = next(run for run in store.bundled_runs() if run.id == "privacy-memflex")
     run = Run(Path(shutil.copytree(bundled.path, tmp_path / bundled.id)))
     began = time.process_time()
-    found = examine(run, ["membership", "neighbours", "lens"], settings={"lens.questions": "2", "lens.maps": 1})
-    assert not [name for name, value in found.items() if value["unavailable"]]
+    findings = examine(run, ["membership", "neighbours", "lens"], settings={"lens.questions": "2", "lens.maps": 1})
+    assert not [name for name, value in findings.items() if value["unavailable"]]
     metric = run.json("metrics.json")["metrics"]["membership"]
     for voice in ("before", "after", "never"):
-        rate = found["membership"]["rates"][voice]
+        rate = findings["membership"]["rates"][voice]
         assert rate["value"] == pytest.approx(100 * metric["values"][voice]["min_k"])
         assert [rate["low"], rate["high"]] == pytest.approx([100 * v for v in metric["intervals"][voice]["min_k"]])
-    assert "the min-k attack, the strongest of 4" in found["membership"]["sentence"]
-    pair = found["membership"]["detail"]["scores"]["after"]["loss"]
+    assert "the min-k attack, the strongest of 4" in findings["membership"]["sentence"]
+    pair = findings["membership"]["detail"]["scores"]["after"]["loss"]
     wins = [(a > b) + 0.5 * (a == b) for a in pair["member"] for b in pair["other"]]
     assert sum(wins) / len(wins) == pytest.approx(metric["values"]["after"]["loss"])
-    near = found["neighbours"]
+    near = findings["neighbours"]
     assert near["rates"]["before"]["value"] > 90
     assert near["rates"]["never"]["value"] < near["rates"]["after"]["value"]
-    (kept,) = found["lens"]["detail"]["maps"]
+    (kept,) = findings["lens"]["detail"]["maps"]
     tokens = run.table("tokens")
     assert tokens is not None
     recorded = tokens[tokens["example"] == kept["id"]]
@@ -198,5 +198,5 @@ def test_the_bundled_run(tmp_path: Path) -> None:
         last = [math.exp(value) for value in kept[voice]["logprob"][-1]]
         assert last == pytest.approx([math.exp(value) for value in recorded[f"logprob_{voice}"]], abs=0.1)  # bfloat16
     assert len(kept["before"]["logprob"]) == 30
-    assert found["lens"]["rates"]["before"]["value"] == 100
+    assert findings["lens"]["rates"]["before"]["value"] == 100
     assert time.process_time() - began < 120

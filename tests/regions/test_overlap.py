@@ -11,12 +11,12 @@ from core.util.errors import UserError
 
 def test_chance_is_what_random_regions_share() -> None:
     names, source = [f"t{i}" for i in range(40)], random.Random(0)
-    found = overlap(names[:12], names[6:16], 40)
-    assert (found.first, found.second, found.both) == (12, 10, 6)
-    assert found.jaccard == pytest.approx(6 / 16)
+    measured = overlap(names[:12], names[6:16], 40)
+    assert (measured.first, measured.second, measured.both) == (12, 10, 6)
+    assert measured.jaccard == pytest.approx(6 / 16)
     drawn = [(set(source.sample(names, 12)), set(source.sample(names, 10))) for _ in range(20_000)]
-    assert found.chance == pytest.approx(sum(len(a & b) / len(a | b) for a, b in drawn) / len(drawn), abs=0.005)
-    assert found.as_large_by_chance == pytest.approx(sum(len(a & b) >= 6 for a, b in drawn) / len(drawn), abs=0.01)
+    assert measured.chance == pytest.approx(sum(len(a & b) / len(a | b) for a, b in drawn) / len(drawn), abs=0.005)
+    assert measured.as_large_by_chance == pytest.approx(sum(len(a & b) >= 6 for a, b in drawn) / len(drawn), abs=0.01)
 
 
 def test_equal_regions_overlap_fully_and_an_empty_one_is_refused() -> None:
@@ -27,8 +27,8 @@ def test_equal_regions_overlap_fully_and_an_empty_one_is_refused() -> None:
 
 def test_2240_tensors_are_computed_exactly_and_fast() -> None:
     names = [f"t{i}" for i in range(2240)]
-    found = overlap(names[:700], names[350:1050], 2240)
-    assert 0 < found.chance < found.jaccard < 1
+    measured = overlap(names[:700], names[350:1050], 2240)
+    assert 0 < measured.chance < measured.jaccard < 1
 
 
 def test_tables_are_aligned_by_name() -> None:

@@ -43,21 +43,21 @@ def table() -> pd.DataFrame:
         for module in ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj")
         for factor in "AB"
     ]
-    found = pd.DataFrame(rows)
-    found["cos"] = source.uniform(-0.2, 1.0, len(rows))
-    found["mag_unlearn"] = source.uniform(1e-4, 1e-2, len(rows))
+    frame = pd.DataFrame(rows)
+    frame["cos"] = source.uniform(-0.2, 1.0, len(rows))
+    frame["mag_unlearn"] = source.uniform(1e-4, 1e-2, len(rows))
     for norm in ("norm_unlearn", "norm_retain"):
-        found[norm] = source.uniform(0.1, 1.0, len(rows))
-    found["auc"] = found["layer"].map({0: 0.5, 1: 0.91, 2: 0.97, 3: 0.91})
-    found["has_gradient"] = True
+        frame[norm] = source.uniform(0.1, 1.0, len(rows))
+    frame["auc"] = frame["layer"].map({0: 0.5, 1: 0.91, 2: 0.97, 3: 0.91})
+    frame["has_gradient"] = True
     # One cell on either side of every published pair of thresholds.
-    found.loc[1, ["cos", "mag_unlearn"]] = [0.97, 1e-2]
-    found.loc[2, ["cos", "mag_unlearn"]] = [0.1, 1e-4]
+    frame.loc[1, ["cos", "mag_unlearn"]] = [0.97, 1e-2]
+    frame.loc[2, ["cos", "mag_unlearn"]] = [0.1, 1e-4]
     for dead in (0, 9):
-        found.loc[dead, ["cos", "mag_unlearn", "norm_unlearn", "norm_retain", "has_gradient"]] = [math.nan, 0, 0, 0, False]
-    found["has_gradient"] = found["has_gradient"].astype(bool)
-    found["divergence"] = (1 - found["cos"]) * found["mag_unlearn"]
-    return found
+        frame.loc[dead, ["cos", "mag_unlearn", "norm_unlearn", "norm_retain", "has_gradient"]] = [math.nan, 0, 0, 0, False]
+    frame["has_gradient"] = frame["has_gradient"].astype(bool)
+    frame["divergence"] = (1 - frame["cos"]) * frame["mag_unlearn"]
+    return frame
 
 
 def naive_located(table: pd.DataFrame, mu: float, sigma: float) -> list[str]:

@@ -114,13 +114,13 @@ def test_it_ends_as_any_process(source: str, status: int, word: str, begin: Begi
 
 
 def test_several_threads_may_start_processes_at_once(begin: Begin, tmp_path: Path) -> None:
-    found: list[Forked] = []
-    threads = [threading.Thread(target=lambda n=n: found.append(begin(f"n{n}", TELL, str(n)))) for n in range(8)]
+    processes: list[Forked] = []
+    threads = [threading.Thread(target=lambda n=n: processes.append(begin(f"n{n}", TELL, str(n)))) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [process.wait(60) for process in found] == [0] * 8
+    assert [process.wait(60) for process in processes] == [0] * 8
     assert all(said(tmp_path, f"n{n}")["argv"] == [str(n)] for n in range(8))
 
 

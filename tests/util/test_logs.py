@@ -71,17 +71,17 @@ def test_a_record_says_when_which_run_and_which_stage(written: Written, monkeypa
         other.warning("third")
     log.debug("too much")
     log.info("last")
-    found = lines(written())
-    assert [(line["run"], line["stage"]) for line in found] == [
+    records = lines(written())
+    assert [(line["run"], line["stage"]) for line in records] == [
         ("a-run", ""),
         ("a-run", "teach"),
         ("a-sweep", "queue"),
         ("", ""),
     ]
-    assert found[1]["message"] == "of 2,\nin one line"
-    assert all(set(line) == {"time", "level", "logger", "process", "run", "stage", "message"} for line in found)
-    assert all(line["time"].endswith("Z") for line in found)
-    assert before <= datetime.fromisoformat(found[0]["time"]).timestamp() <= datetime.now(UTC).timestamp()
+    assert records[1]["message"] == "of 2,\nin one line"
+    assert all(set(line) == {"time", "level", "logger", "process", "run", "stage", "message"} for line in records)
+    assert all(line["time"].endswith("Z") for line in records)
+    assert before <= datetime.fromisoformat(records[0]["time"]).timestamp() <= datetime.now(UTC).timestamp()
 
 
 def test_an_exception_keeps_its_traceback_and_loses_its_token(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,9 +122,9 @@ def test_unexpected_ends_are_logged_in_threads_too(written: Written, monkeypatch
     thread = threading.Thread(target=lambda: 1 / 0)
     thread.start()
     thread.join()
-    (found,) = lines(written())
-    assert found["level"] == "CRITICAL"
-    assert found["traceback"].endswith("ZeroDivisionError: division by zero")
+    (record,) = lines(written())
+    assert record["level"] == "CRITICAL"
+    assert record["traceback"].endswith("ZeroDivisionError: division by zero")
 
 
 def test_libraries_with_handlers_of_their_own_are_brought_in(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +137,8 @@ def test_libraries_with_handlers_of_their_own_are_brought_in(written: Written, m
     logs.adopt("odd_library")
     theirs.warning("once")
     theirs.info("too much")
-    (found,) = lines(written())
-    assert (found["logger"], found["message"]) == ("odd_library.inner", "once")
+    (record,) = lines(written())
+    assert (record["logger"], record["message"]) == ("odd_library.inner", "once")
 
 
 def test_a_sentence_for_a_user_has_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -159,11 +159,11 @@ def test_a_worker_that_fails_unexpectedly_leaves_a_log_that_machines_read(
     run = lifecycle.submit(quick(tiny_llama, tiny_data).with_setting("unlearn.method", method), tmp_path / "runs")
     list(lifecycle.follow(run))
     assert run.status()["state"] == "failed"
-    found = [json.loads(line) for line in (run.path / "worker.log").read_text().splitlines()]
-    assert {line["run"] for line in found} == {run.id}
-    begun = [line["stage"] for line in found if line["message"] == "stage running"]
+    records = [json.loads(line) for line in (run.path / "worker.log").read_text().splitlines()]
+    assert {line["run"] for line in records} == {run.id}
+    begun = [line["stage"] for line in records if line["message"] == "stage running"]
     assert begun == ["teach", "preflight", "localize", "region", "unlearn"]
-    (failed,) = [line for line in found if "traceback" in line]
+    (failed,) = [line for line in records if "traceback" in line]
     assert (failed["level"], failed["stage"]) == ("ERROR", "unlearn")
     assert failed["traceback"].endswith(f"RuntimeError: the loss is gone, {COVER}")
     assert COVER in run.status()["error"]
