@@ -30,11 +30,11 @@ def summary(run: Run) -> dict[str, Any]:
     degenerate = measured.values("degenerate", "after")
     result["degenerate"] = degenerate.get("unlearn/val", degenerate.get("unlearn/train"))
     region = mapping(run.json("region.json"))
-    known = {name: value for name, value in region.items() if number(value) is not None}
+    numbers = {name: value for name, value in region.items() if number(value) is not None}
     result["located"] = {
-        "count": known.get("count"),
-        "total": known.get("total"),
-        "share_of_parameters": known.get("share_of_adapter"),
+        "count": numbers.get("count"),
+        "total": numbers.get("total"),
+        "share_of_parameters": numbers.get("share_of_adapter"),
     }
     stages = mapping(run.json("manifest.json"), "stages")
     seconds = {name: number(mapping(stages, name).get("seconds")) for name in stages}

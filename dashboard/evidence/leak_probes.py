@@ -189,7 +189,7 @@ def offer(run: Run, findings: Mapping[str, Any]) -> None:
 def going_on(run: Run) -> None:
     """Show how far the probes are; they can be cancelled. Draws the whole page once they have ended."""
     lifecycle.reap()
-    report_folder = layout.place("probes", run)
+    report_folder = layout.job_folder("probes", run)
     status = report_folder.status()
     if status.get("state") not in current_run.ALIVE:
         st.rerun()
@@ -225,7 +225,7 @@ def progress(report_folder: Run) -> tuple[float, str]:
 
 def ended(run: Run) -> None:
     """Say how the last work on probes ended, unless all was well."""
-    status = layout.place("probes", run).status()
+    status = layout.job_folder("probes", run).status()
     if status.get("state") == "failed":
         page_style.complain(
             UserError(

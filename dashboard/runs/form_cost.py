@@ -36,7 +36,7 @@ HELP = (
 
 def offer(config: RunConfig, corpus: Corpus | None) -> None:
     """Offer the measurement of a configuration, and show it as it goes on or what it found."""
-    report_folder = estimate.place(config, store.runs_folder(), corpus.fingerprint() if corpus else "")
+    report_folder = estimate.job_folder(config, store.runs_folder(), corpus.fingerprint() if corpus else "")
     alive = report_folder.status().get("state") in current_run.ALIVE
     st.fragment(_show, run_every=EVERY if alive else None)(report_folder, config, alive)
 

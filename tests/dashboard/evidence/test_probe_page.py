@@ -383,7 +383,7 @@ def test_probes_are_started_watched_and_cancelled(
 
     def start(run: Run, names: Sequence[str]) -> Run:
         wanted.append(list(names))
-        report_folder = layout.place("probes", run)
+        report_folder = layout.job_folder("probes", run)
         report_folder.path.mkdir(parents=True)
         status = json.loads((run.path / "status.json").read_text())
         mine = psutil.Process().create_time()
@@ -419,7 +419,7 @@ def test_probes_are_started_watched_and_cancelled(
     assert "read-only" in app.error[0].value.replace("\\", "")
     monkeypatch.delenv(access.READ_ONLY)
     app.button(key="probes.cancel").click().run()
-    assert (layout.place("probes", run).path / "cancel").exists()
+    assert (layout.job_folder("probes", run).path / "cancel").exists()
     assert app.button(key="probes.cancel").disabled
 
 

@@ -36,7 +36,7 @@ def made_controls(state: str, **status: Any) -> Sweep:
         for name in ("metrics.json", "manifest.json", "unlearn.json"):
             (entry.run.path / name).write_text((run.path / name).read_text())
         edit(entry.run, "status.json", lambda values: values.update(state="done"))
-    edit(made.place, "status.json", lambda values: values.update(state=state, **status))
+    edit(made.as_run, "status.json", lambda values: values.update(state=state, **status))
     return made
 
 
