@@ -50,11 +50,11 @@ def _successes(measured: Scores, voice: str, scope: str) -> dict[str, float]:
 
 def _asked(measured: Scores, voice: str) -> dict[str, dict[str, dict[str, float]]]:
     """Return what generated answers say: scope -> split -> outcome -> percent, and n, of how many questions."""
-    told: dict[str, dict[str, dict[str, float]]] = {scope: {} for scope in SCOPES}
+    outcomes: dict[str, dict[str, dict[str, float]]] = {scope: {} for scope in SCOPES}
     for part in measured.parts("asked", voice):
         scope, _, rest = part.partition("/")
         split, _, outcome = rest.partition("/")
         score = measured.value("asked", voice, part)
-        if scope in told and split in SPLITS and outcome and score.value is not None and score.n is not None:
-            told[scope].setdefault(split, {"n": score.n})[outcome] = score.value
-    return told
+        if scope in outcomes and split in SPLITS and outcome and score.value is not None and score.n is not None:
+            outcomes[scope].setdefault(split, {"n": score.n})[outcome] = score.value
+    return outcomes
