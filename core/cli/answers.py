@@ -18,12 +18,12 @@ def options(command: argparse.ArgumentParser) -> None:
 
 def answers(given: argparse.Namespace) -> int:
     """Ask a finished run's model; one batch for all questions and voices."""
-    item = store.find(given.id, store.runs_folder(given.runs))
+    run = store.find(given.id, store.runs_folder(given.runs))
     voices = ["before", "after", *(["never"] if given.never else [])]
-    texts = client.texts(client.ask(item, given.ask, voices), len(given.ask) * len(voices))
+    texts = client.texts(client.ask(run, given.ask, voices), len(given.ask) * len(voices))
     rows = [
         {"question": question, **{voice: texts[i * len(voices) + k] for k, voice in enumerate(voices)}}
         for i, question in enumerate(given.ask)
     ]
     lines = [line for row in rows for line in (*(f"{key + ':':10}{text}" for key, text in row.items()), "")]
-    return out(given, {"run": item.id, "answers": rows}, lines[:-1])
+    return out(given, {"run": run.id, "answers": rows}, lines[:-1])

@@ -34,11 +34,11 @@ def options(command: argparse.ArgumentParser) -> None:
 def audit(given: argparse.Namespace) -> int:
     """Check models and data, audit, print the scores."""
     chosen = run_config.preset("this-machine")
-    for path, value in (("data.source", given.data), ("data.subset", given.subset), ("name", given.name)):
-        if value is not None:
-            chosen = chosen.with_setting(path, value)
+    for path, text in (("data.source", given.data), ("data.subset", given.subset), ("name", given.name)):
+        if text is not None:
+            chosen = chosen.with_setting(path, text)
     chosen = audit_.configured(with_settings(chosen, given.set), AuditConfig(given.before, given.after, given.never or ""))
-    chosen = trust.given(chosen, given.trust_remote_code, {one.base for one in audit_.sides(chosen.audit)})
+    chosen = trust.given(chosen, given.trust_remote_code, {side.base for side in audit_.sides(chosen.audit)})
     run = lifecycle.submit(chosen, store.runs_folder(given.runs))
     note(f"Audit {run.id}")
     return finished(given, run, run, kind=audit_.KIND)

@@ -40,7 +40,7 @@ def doctor(given: argparse.Namespace) -> int:
             (folder / ".doctor").unlink()
         except (OSError, UserError) as error:
             wrong.append(f"{folder} cannot be written ({error}).")
-    value = {
+    facts = {
         "python": platform.python_version(),
         "versions": versions,
         "device": device,
@@ -50,9 +50,9 @@ def doctor(given: argparse.Namespace) -> int:
         "runs": str(store.runs_folder(given.runs)),
         "wrong": wrong,
     }
-    lines = [f"{key}: {item}" for key, item in value.items() if key not in ("wrong", "versions", "memory_gb")]
+    lines = [f"{key}: {fact}" for key, fact in facts.items() if key not in ("wrong", "versions", "memory_gb")]
     lines += [f"{name}: {version or 'missing'}" for name, version in versions.items()]
     lines.append(f"memory: {memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free")
     lines += [f"WRONG: {line}" for line in wrong] or ["Nothing is wrong."]
-    out(given, value, lines)
+    out(given, facts, lines)
     return 1 if wrong else 0

@@ -47,37 +47,37 @@ def export(given: argparse.Namespace) -> int:
     if len(given.ids) != 1:
         raise UserError(f"--as {given.kind} takes one run.", "Export one after the other, or all of them as an archive.")
     folder = store.runs_folder(given.runs)
-    item, target = store.find(given.ids[0], folder), Path(given.output)
+    run, target = store.find(given.ids[0], folder), Path(given.output)
     if given.kind == "merged":
-        size = _merged(item, target, folder)
+        size = _merged(run, target, folder)
     else:
-        made = {
-            "adapter": lambda: export_model.adapter_zip(item, folder),
-            "card": lambda: export_model.card_json(model_card.model_card(item, folder)),
+        writers = {
+            "adapter": lambda: export_model.adapter_zip(run, folder),
+            "card": lambda: export_model.card_json(model_card.model_card(run, folder)),
         }
-        write = made.get(given.kind) or (lambda: export_tables.WRITERS[given.kind][1](item))
+        write = writers.get(given.kind) or (lambda: export_tables.WRITERS[given.kind][1](run))
         size = files.write_bytes(target, write())
-    value = {"run": item.id, "kind": given.kind, "file": str(target), "bytes": size}
-    return out(given, value, [f"{target} ({size / 1e6:.1f} MB)"])
+    output = {"run": run.id, "kind": given.kind, "file": str(target), "bytes": size}
+    return out(given, output, [f"{target} ({size / 1e6:.1f} MB)"])
 
 
-def _merged(item: Run, target: Path, folder: Path) -> int:
+def _merged(run: Run, target: Path, folder: Path) -> int:
     """Let a worker write the merged model, and wait for it; return its bytes."""
-    work = export_model.start_merged(item, target, folder)
+    work = export_model.start_merged(run, target, folder)
     progress_bar.completed(work)
     return export_model.merged_bytes(work)
 
 
 def _archive(given: argparse.Namespace) -> int:
     """Write runs into one archive."""
-    found = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
-    target = archive.export(found, Path(given.output))
-    ids, size = [item.id for item in found], target.stat().st_size
-    value = {"runs": ids, "file": str(target), "bytes": size}
-    return out(given, value, [f"{target} holds {', '.join(ids)} ({size / 1e6:.1f} MB)"])
+    runs = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
+    target = archive.export(runs, Path(given.output))
+    ids, size = [run.id for run in runs], target.stat().st_size
+    output = {"runs": ids, "file": str(target), "bytes": size}
+    return out(given, output, [f"{target} holds {', '.join(ids)} ({size / 1e6:.1f} MB)"])
 
 
 def import_(given: argparse.Namespace) -> int:
     """Take the runs of an archive in, after everything in it was checked."""
-    found = archive.import_(Path(given.file), store.runs_folder(given.runs))
-    return out(given, {"runs": [item.id for item in found]}, [f"Imported {item.id}" for item in found])
+    runs = archive.import_(Path(given.file), store.runs_folder(given.runs))
+    return out(given, {"runs": [run.id for run in runs]}, [f"Imported {run.id}" for run in runs])

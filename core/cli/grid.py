@@ -29,14 +29,14 @@ def methods(text: str) -> list[str]:
 
 def regions(text: str) -> list[str]:
     """Split `located,layers:4-9,modules:q_proj,v_proj`: a part that is no rule belongs to the list before it."""
-    found: list[str] = []
+    rules: list[str] = []
     for part in (part.strip() for part in text.split(",")):
-        lists = found and found[-1].partition(":")[0] in ("modules", "cells") and ":" in found[-1]
+        lists = rules and rules[-1].partition(":")[0] in ("modules", "cells") and ":" in rules[-1]
         if lists and part.partition(":")[0] not in REGIONS:
-            found[-1] += f",{part}"
+            rules[-1] += f",{part}"
         elif part:
-            found.append(part)
-    return found
+            rules.append(part)
+    return rules
 
 
 def seeds(text: str) -> list[int]:
@@ -53,14 +53,14 @@ def settings(given: Sequence[str], base: RunConfig) -> dict[str, list[Any]]:
     `unlearn.steps=20,40` has two values. In a setting that is a list itself they are separated by semicolons:
     `data.subjects=A,B;C`.
     """
-    found: dict[str, list[Any]] = {}
+    lists: dict[str, list[Any]] = {}
     for text in given:
         path, separator, value = text.partition("=")
         path, value = path.strip(), value.strip()
         if not separator:
             raise UserError(f"“{text}” is not a setting.", "Write it as --set stage.key=value.")
-        found[path] = [part.strip() for part in value.split(";" if _is_list(path, base) else ",")]
-    return found
+        lists[path] = [part.strip() for part in value.split(";" if _is_list(path, base) else ",")]
+    return lists
 
 
 def _is_list(path: str, base: RunConfig) -> bool:
@@ -99,14 +99,14 @@ def expand(base: RunConfig, axes: Axes) -> list[tuple[RunConfig, dict[str, Any]]
         "unlearn.method": axes.methods,
     }
     chosen = {path: values for path, values in {**lists, **axes.settings}.items() if values}
-    order = sorted(chosen, key=_place)
-    found: dict[str, tuple[RunConfig, dict[str, Any]]] = {}
+    order = sorted(chosen, key=_position)
+    runs: dict[str, tuple[RunConfig, dict[str, Any]]] = {}
     refused: dict[str, UserError] = {}
     applied: set[str] = set()
     for combination in itertools.product(*(chosen[path] for path in order)):
         config, used = base, dict[str, Any]()
         # Method and region first: other settings may belong to them.
-        for path, value in sorted(zip(order, combination, strict=True), key=lambda item: item[0] not in lists):
+        for path, value in sorted(zip(order, combination, strict=True), key=lambda pair: pair[0] not in lists):
             try:
                 config = _changed(config, path, value)
                 used[path] = value
@@ -116,11 +116,11 @@ def expand(base: RunConfig, axes: Axes) -> list[tuple[RunConfig, dict[str, Any]]
                 refused[path] = error
         applied |= set(used)
         shown = {path: value for path, value in used.items() if len(chosen[path]) > 1 or path == "region"}
-        found.setdefault(json.dumps(config.to_json(), sort_keys=True), (config, _coordinates(config, shown)))
+        runs.setdefault(json.dumps(config.to_json(), sort_keys=True), (config, _coordinates(config, shown)))
     for path, why in refused.items():
         if path not in applied:
             raise why
-    return list(found.values())
+    return list(runs.values())
 
 
 def _changed(config: RunConfig, path: str, value: Any) -> RunConfig:
@@ -129,7 +129,7 @@ def _changed(config: RunConfig, path: str, value: Any) -> RunConfig:
     return config.with_setting(path, value)
 
 
-def _place(path: str) -> tuple[int, int]:
+def _position(path: str) -> tuple[int, int]:
     """Sort settings: slowest first."""
     head = path.partition(".")[0]
     return (0, SLOW.index(head)) if head in SLOW else (1, 0 if head == "region" else 1)

@@ -61,28 +61,32 @@ def packages() -> list[Entry]:
 
 def _entry(name: str, why: str) -> Entry:
     try:
-        found = metadata.distribution(name)
+        package = metadata.distribution(name)
     except metadata.PackageNotFoundError:
         return Entry(name, "not installed", UNKNOWN, why)
-    return Entry(str(found.metadata["Name"]), found.version, licence(found.metadata), why)
+    return Entry(str(package.metadata["Name"]), package.version, licence(package.metadata), why)
 
 
-def licence(told: metadata.PackageMetadata) -> str:
+def licence(package_metadata: metadata.PackageMetadata) -> str:
     """Return what a package's metadata calls its licence."""
-    fields = {key: told[key].strip() for key in ("License-Expression", "License") if key in told}
+    fields = {key: package_metadata[key].strip() for key in ("License-Expression", "License") if key in package_metadata}
     if fields.get("License-Expression"):
         return fields["License-Expression"]
     text = fields.get("License", "")
     if text and len(text) <= LONGEST and text.isprintable():
         return text
-    kinds = [kind.rpartition(" :: ")[2] for kind in told.get_all("Classifier") or [] if kind.startswith("License ::")]
+    kinds = [
+        kind.rpartition(" :: ")[2] for kind in package_metadata.get_all("Classifier") or [] if kind.startswith("License ::")
+    ]
     return ", ".join(kinds) or text.partition("\n")[0][:LONGEST] or UNKNOWN
 
 
 def _closure(wanted: list[Requirement]) -> set[str]:
     """Return the names of all installed packages that some need, and of those that these need."""
-    found: set[str] = set()
-    waiting: list[tuple[str, frozenset[str]]] = [(canonicalize_name(one.name), frozenset(one.extras)) for one in wanted]
+    names: set[str] = set()
+    waiting: list[tuple[str, frozenset[str]]] = [
+        (canonicalize_name(requirement.name), frozenset(requirement.extras)) for requirement in wanted
+    ]
     seen = set(waiting)
     while waiting:
         name, extras = waiting.pop()
@@ -90,14 +94,14 @@ def _closure(wanted: list[Requirement]) -> set[str]:
             needs = metadata.requires(name) or []
         except metadata.PackageNotFoundError:
             continue
-        found.add(name)
+        names.add(name)
         new = set(_needed(needs, extras)) - seen
         seen |= new
         waiting += new
-    return found
+    return names
 
 
 def _needed(lines: list[str], extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
-    for one in map(Requirement, lines):
-        if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in extras or {""}):
-            yield canonicalize_name(one.name), frozenset(one.extras)
+    for requirement in map(Requirement, lines):
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras or {""}):
+            yield canonicalize_name(requirement.name), frozenset(requirement.extras)

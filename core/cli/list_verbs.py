@@ -26,16 +26,16 @@ def options(command: argparse.ArgumentParser) -> None:
 
 def methods(given: argparse.Namespace) -> int:
     """List methods and region rules with their settings; with names, those alone."""
-    known: dict[str, Any] = {**METHODS, **REGIONS}
+    by_name: dict[str, Any] = {**METHODS, **REGIONS}
     for name in given.names:
-        if name not in known:
-            raise unknown("method or region rule", name, known)
-    value = {
+        if name not in by_name:
+            raise unknown("method or region rule", name, by_name)
+    output = {
         family: [_described(name, kind) for name, kind in members.items() if name in (given.names or members)]
         for family, members in (("methods", METHODS), ("regions", REGIONS))
     }
-    lines = [line for family, members in value.items() if members for line in [f"{family}:", *_listed(members)]]
-    return out(given, value, lines)
+    lines = [line for family, members in output.items() if members for line in [f"{family}:", *_listed(members)]]
+    return out(given, output, lines)
 
 
 def _listed(members: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -44,11 +44,11 @@ def _listed(members: Sequence[dict[str, Any]]) -> Iterator[str]:
         for key, head in (("formula", "loss"), ("source", "source"), ("known_for", "known for")):
             if member.get(key):
                 yield f"  {'':18}{head}: {member[key]}"
-        for item in member["settings"]:
-            source = f" ({item['source']})" if item["source"] else ""
+        for setting in member["settings"]:
+            source = f" ({setting['source']})" if setting["source"] else ""
             yield (
-                f"  {'':18}{item['name']} = {item['default']}{' ' + item['unit'] if item['unit'] else ''}: "
-                f"{item['help']}{source}"
+                f"  {'':18}{setting['name']} = {setting['default']}{' ' + setting['unit'] if setting['unit'] else ''}: "
+                f"{setting['help']}{source}"
             )
 
 
@@ -69,14 +69,14 @@ def _described(name: str, kind: type) -> dict[str, Any]:
 
 def metrics(given: argparse.Namespace) -> int:
     """List metrics: unit, meaning, and which direction is wanted."""
-    value = [{"name": m.name, "unit": m.unit, "help": m.help, "better": m.better} for m in METRICS.values()]
+    rows = [{"name": m.name, "unit": m.unit, "help": m.help, "better": m.better} for m in METRICS.values()]
     return out(
         given,
-        {"metrics": value},
+        {"metrics": rows},
         table(
             [
                 ["metric", "unit", "wanted", "what it is"],
-                *([m[k] for k in ("name", "unit", "better", "help")] for m in value),
+                *([m[k] for k in ("name", "unit", "better", "help")] for m in rows),
             ]
         ),
     )
@@ -85,20 +85,20 @@ def metrics(given: argparse.Namespace) -> int:
 def models(given: argparse.Namespace) -> int:
     """List models on this machine."""
     there = bundled_gguf() is not None
-    found = [{"name": "bundled", "what": BUNDLED, "available": there}]
+    entries = [{"name": "bundled", "what": BUNDLED, "available": there}]
     for path in sorted((cache_folder() / "models").glob("*/config.json")):
-        found.append({"name": str(path.parent), "what": "converted from GGUF", "available": True})
+        entries.append({"name": str(path.parent), "what": "converted from GGUF", "available": True})
     rows: list[list[Any]] = [
         ["name", "what", "available"],
-        *([m["name"], m["what"], "yes" if m["available"] else "no"] for m in found),
+        *([m["name"], m["what"], "yes" if m["available"] else "no"] for m in entries),
     ]
     others = "Others: a hub id (org/name), a folder of safetensors, a GGUF file, a LoRA adapter folder."
-    return out(given, {"models": found}, [*table(rows), "", others])
+    return out(given, {"models": entries}, [*table(rows), "", others])
 
 
 def licences(given: argparse.Namespace) -> int:
     """List packages and what ships with the project, with their licences."""
-    found = {"packages": packages(), "shipped": SHIPPED}
-    rows = [[entry.name, entry.version, entry.licence, entry.why] for entries in found.values() for entry in entries]
-    value = {kind: [asdict(entry) for entry in entries] for kind, entries in found.items()}
-    return out(given, value, table([["name", "version", "licence", "what for"], *rows]))
+    groups = {"packages": packages(), "shipped": SHIPPED}
+    rows = [[entry.name, entry.version, entry.licence, entry.why] for entries in groups.values() for entry in entries]
+    output = {kind: [asdict(entry) for entry in entries] for kind, entries in groups.items()}
+    return out(given, output, table([["name", "version", "licence", "what for"], *rows]))

@@ -23,13 +23,13 @@ def options(command: argparse.ArgumentParser) -> None:
 def harness(given: argparse.Namespace) -> int:
     """Evaluate a run's voices on lm-evaluation-harness tasks."""
     folder = store.runs_folder(given.runs)
-    item = store.find(given.id, folder)
+    run = store.find(given.id, folder)
     voices = [name for name in given.voices.split(",") if name]
-    work = harness_.start(item, [name for name in given.tasks.split(",") if name], voices, given.limit, folder)
+    work = harness_.start(run, [name for name in given.tasks.split(",") if name], voices, given.limit, folder)
     progress_bar.completed(work)
-    found = harness_.result(work)
-    measures = sorted({(task, name) for of in found.values() for task, values in of.items() for name in values})
+    results = harness_.result(work)
+    measures = sorted({(task, name) for tasks in results.values() for task, values in tasks.items() for name in values})
     rows = [
-        [task, name, *(f"{found[v].get(task, {}).get(name, float('nan')):.4f}" for v in voices)] for task, name in measures
+        [task, name, *(f"{results[v].get(task, {}).get(name, float('nan')):.4f}" for v in voices)] for task, name in measures
     ]
-    return out(given, {"run": item.id, "results": found}, table([["task", "measure", *voices], *rows]))
+    return out(given, {"run": run.id, "results": results}, table([["task", "measure", *voices], *rows]))

@@ -135,5 +135,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         return 130
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read it, `head` say, has had enough
         return 0

@@ -35,51 +35,51 @@ def show(given: argparse.Namespace) -> int:
     config = configured(given)
     gpu = bool(given.gpus or given.gpu_memory)
     note("Running one step of every stage without weights …")
-    found = run_plan.make(config, gpu=gpu, rate=given.rate)
-    value: dict[str, Any] = run_plan.plain(found)
+    plan = run_plan.make(config, gpu=gpu, rate=given.rate)
+    output: dict[str, Any] = run_plan.plain(plan)
     room = given.gpu_memory * GIB if given.gpu_memory else None
     if gpu:
-        value["devices"] = found.devices(given.gpus or found.needed(room or 0.0) or 1)
-        value["gpus_needed"] = found.needed(room) if room else None
-    lines = _lines(found, value, room)
+        output["devices"] = plan.devices(given.gpus or plan.needed(room or 0.0) or 1)
+        output["gpus_needed"] = plan.needed(room) if room else None
+    lines = _lines(plan, output, room)
     if given.measure and parameter_count(config.model.name) is not None:
         note("Measuring a few real steps of every stage …")
         folder = store.runs_folder(given.runs)
-        value["measured"] = None
+        output["measured"] = None
         try:
-            value["measured"] = sweep_estimate.steps_of(config, folder)
-            lines += ["", *estimate.lines(value["measured"])]
+            output["measured"] = sweep_estimate.steps_of(config, folder)
+            lines += ["", *estimate.lines(output["measured"])]
         except UserError as error:
             note(f"The seconds could not be measured: {error}")
-    return out(given, value, lines)
+    return out(given, output, lines)
 
 
-def _lines(found: Plan, value: dict[str, Any], room: float | None) -> list[str]:
+def _lines(plan: Plan, output: dict[str, Any], room: float | None) -> list[str]:
     """Return the whole as text."""
-    stages = list(found.memory)
-    parts = list(dict.fromkeys(part for of in found.memory.values() for part, size in of.items() if size))
+    stages = list(plan.memory)
+    parts = list(dict.fromkeys(part for sizes in plan.memory.values() for part, size in sizes.items() if size))
     rows: list[list[Any]] = [["memory, GB", *stages]]
-    rows += [[part, *(f"{of.get(part, 0.0) / 1e9:.2f}" for of in found.memory.values())] for part in parts]
-    rows.append(["total", *(f"{sum(of.values()) / 1e9:.2f}" for of in found.memory.values())])
-    work = found.work
+    rows += [[part, *(f"{sizes.get(part, 0.0) / 1e9:.2f}" for sizes in plan.memory.values())] for part in parts]
+    rows.append(["total", *(f"{sum(sizes.values()) / 1e9:.2f}" for sizes in plan.memory.values())])
+    work = plan.work
     lines = [
         (
-            f"{found.model}: {found.parameters / 1e9:.3f} billion parameters in {found.layers} layers as "
-            f"{found.dtype} ({found.source})."
+            f"{plan.model}: {plan.parameters / 1e9:.3f} billion parameters in {plan.layers} layers as "
+            f"{plan.dtype} ({plan.source})."
         ),
-        f"An adapter has {found.tensors} tensors and {found.adapter / 1e6:.2f} million parameters.",
+        f"An adapter has {plan.tensors} tensors and {plan.adapter / 1e6:.2f} million parameters.",
         f"{work.examples} examples of up to {work.longest} tokens, by {work.tokenizer}.",
         "",
         *table(rows),
-        f"Most is needed in stage {found.fullest}.",
+        f"Most is needed in stage {plan.fullest}.",
     ]
-    if "devices" in value:
-        lines += ["", *_devices(value["devices"], room, value["gpus_needed"])]
+    if "devices" in output:
+        lines += ["", *_devices(output["devices"], room, output["gpus_needed"])]
     lines += [
         "",
-        *_work(found),
+        *_work(plan),
         "",
-        "On disk: " + ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in found.disk.items()),
+        "On disk: " + ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in plan.disk.items()),
     ]
     return lines
 
@@ -97,12 +97,12 @@ def _devices(devices: list[dict[str, float]], room: float | None, needed: int | 
     return lines
 
 
-def _work(found: Plan) -> list[str]:
-    work, stages = found.work, dict.fromkeys([*found.work.trained, *found.work.read])
+def _work(plan: Plan) -> list[str]:
+    work, stages = plan.work, dict.fromkeys([*plan.work.trained, *plan.work.read])
     rows: list[list[Any]] = [["stage", "tokens there and back", "tokens forward only", "seconds"]]
     for stage in stages:
-        seconds = f"{found.seconds[stage]:.0f}" if found.seconds else None
+        seconds = f"{plan.seconds[stage]:.0f}" if plan.seconds else None
         rows.append([stage, f"{work.trained.get(stage, 0):,.0f}", f"{work.read.get(stage, 0):,.0f}", seconds])
-    if not found.seconds:
+    if not plan.seconds:
         return [*table(rows), "Seconds follow from --rate, or from --measure where the model is here."]
-    return [*table(rows), f"All of it: {sweep_estimate.duration(sum(found.seconds.values()))}, if no stage ends early."]
+    return [*table(rows), f"All of it: {sweep_estimate.duration(sum(plan.seconds.values()))}, if no stage ends early."]

@@ -27,31 +27,31 @@ def run(given: argparse.Namespace) -> int:
     if not given.id:
         return _list(given)
     folder = store.runs_folder(given.runs)
-    item = store.find(given.id, folder)
+    run = store.find(given.id, folder)
     names = [name.strip() for name in given.only.split(",") if name.strip()]
-    work = job.start(item, names, _settings(given.set), folder)
+    work = job.start(run, names, _settings(given.set), folder)
     state, problem = followed(work)
-    value: dict[str, Any] = {"run": item.id, "state": state, "probes": probes.read(item, folder)}
+    output: dict[str, Any] = {"run": run.id, "state": state, "probes": probes.read(run, folder)}
     if state != "done":
-        value |= problem
+        output |= problem
     if names:
-        value["probes"] = {name: of for name, of in value["probes"].items() if name in names}
-    out(given, value, scorecard.lines(value["probes"]))
+        output["probes"] = {name: finding for name, finding in output["probes"].items() if name in names}
+    out(given, output, scorecard.lines(output["probes"]))
     return STATUS.get(state, 1)
 
 
 def _settings(given: list[str]) -> dict[str, str]:
-    found = {}
+    settings = {}
     for text in given:
         path, separator, value = text.partition("=")
         if not separator or "." not in path:
             raise UserError(f"“{text}” is not a setting of a probe.", "Write it as --set probe.key=value.")
-        found[path.strip()] = value.strip()
-    return found
+        settings[path.strip()] = value.strip()
+    return settings
 
 
 def _list(given: argparse.Namespace) -> int:
-    value: list[dict[str, Any]] = [
+    entries: list[dict[str, Any]] = [
         {
             "name": p.name,
             "title": p.title,
@@ -64,10 +64,10 @@ def _list(given: argparse.Namespace) -> int:
         for p in probes.PROBES.values()
     ]
     rows: list[list[Any]] = [["probe", "kind", "cost", "what it does"]]
-    rows += [[p[key] for key in ("name", "kind", "cost", "what")] for p in value]
+    rows += [[p[key] for key in ("name", "kind", "cost", "what")] for p in entries]
     settings: list[list[Any]] = [["setting", "default", "what it is"]]
-    settings += [[f"{p['name']}.{s['name']}", _shown(s["default"]), s["help"]] for p in value for s in p["settings"]]
-    return out(given, {"probes": value}, [*table(rows), "", *table(settings)])
+    settings += [[f"{p['name']}.{s['name']}", _shown(s["default"]), s["help"]] for p in entries for s in p["settings"]]
+    return out(given, {"probes": entries}, [*table(rows), "", *table(settings)])
 
 
 def _shown(value: Any) -> str:

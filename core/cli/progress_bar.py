@@ -40,7 +40,7 @@ def follow(run: Run) -> str:
             asked = True
             run.cancel()
             tqdm.write("Stopping after this step; the partial result is kept. Ctrl-C again ends it at once.", sys.stderr)
-            events = _rest(run, bars)
+            events = _rest(run, bars)  # a generator that was interrupted is at its end
 
 
 def followed(work: Run) -> tuple[str, dict[str, str]]:
@@ -52,11 +52,11 @@ def followed(work: Run) -> tuple[str, dict[str, str]]:
     return state, problem
 
 
-def finished(given: argparse.Namespace, work: Run, of: Run, **also: Any) -> int:
+def finished(given: argparse.Namespace, work: Run, run: Run, **also: Any) -> int:
     """Show work on a run until it has ended, then the run's scores; return the exit status. also: more of the JSON value."""
     state, problem = followed(work)
-    found = {**also, **summary(of), **(problem if state == "failed" else {})}
-    out(given, found, scores(of) if state == "done" else [])
+    output = {**also, **summary(run), **(problem if state == "failed" else {})}
+    out(given, output, scores(run) if state == "done" else [])
     return STATUS.get(state, 1)
 
 

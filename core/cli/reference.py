@@ -13,8 +13,8 @@ from core.runs.summary import summary
 
 def reference(given: argparse.Namespace) -> int:
     """Make a run's model taught without U, follow it to its end, print the scores."""
-    item = store.find(given.id, store.runs_folder(given.runs))
-    if reference_.made(item):
-        note(f"{item.id} has its reference already.")
-        return out(given, summary(item), scores(item))
-    return finished(given, reference_.start(item), item)
+    run = store.find(given.id, store.runs_folder(given.runs))
+    if reference_.exists(run):
+        note(f"{run.id} has its reference already.")
+        return out(given, summary(run), scores(run))
+    return finished(given, reference_.start(run), run)

@@ -20,11 +20,11 @@ def options(command: argparse.ArgumentParser) -> None:
 def report(given: argparse.Namespace) -> int:
     """Write a run's report."""
     folder = store.runs_folder(given.runs)
-    item = store.find(given.id, folder)
-    name = f"{store.nameless(item.id)}-redacted" if given.redact else item.id
+    run = store.find(given.id, folder)
+    name = f"{store.nameless(run.id)}-redacted" if given.redact else run.id
     target = Path(given.output or f"{name}.html")
-    size = report_.write(item, target, redact=given.redact, folder=folder)
+    size = report_.write(run, target, redact=given.redact, folder=folder)
     if not given.redact:
         note("It holds questions and answers, covered but readable in the file. With --redact it holds none.")
-    value = {"run": item.id, "file": str(target), "bytes": size, "redacted": given.redact}
-    return out(given, value, [f"{target} ({size / 1e6:.1f} MB)"])
+    output = {"run": run.id, "file": str(target), "bytes": size, "redacted": given.redact}
+    return out(given, output, [f"{target} ({size / 1e6:.1f} MB)"])

@@ -22,15 +22,15 @@ def runs(given: argparse.Namespace) -> int:
     """List runs, bundled ones last; unreadable ones with the reason. With --check, say what is wrong with them."""
     if given.check or given.repair:
         return _checked(given)
-    found = [*store.list_runs(store.runs_folder(given.runs)), *store.bundled_runs()]
+    runs = [*store.list_runs(store.runs_folder(given.runs)), *store.bundled_runs()]
     values, rows = [], [["run", "state", "name"]]
-    for item in found:
-        problem = item.problem()
-        name = problem or item.config().name
-        state = "unreadable" if problem else item.status()["state"]
-        values.append({"run": item.id, "state": state, "name": name, "bundled": item.bundled})
-        rows.append([item.id, state, name])
-    return out(given, {"runs": values}, table(rows) if found else ["No runs yet. Start one with `python -m core run`."])
+    for run in runs:
+        problem = run.problem()
+        name = problem or run.config().name
+        state = "unreadable" if problem else run.status()["state"]
+        values.append({"run": run.id, "state": state, "name": name, "bundled": run.bundled})
+        rows.append([run.id, state, name])
+    return out(given, {"runs": values}, table(rows) if runs else ["No runs yet. Start one with `python -m core run`."])
 
 
 def _checked(given: argparse.Namespace) -> int:
@@ -45,35 +45,37 @@ def _checked(given: argparse.Namespace) -> int:
         f"{count} runs examined, {len(problems)} problems"
         + (f", {mended} mended, {len(left)} left." if given.repair else ".")
     )
-    value = [{"where": p.where, "says": p.says, "advice": p.advice, "mendable": p.mend is not None} for p in problems]
-    out(given, {"runs": count, "problems": value, "mended": mended, "left": len(left), "failed": failed}, [*lines, *failed])
+    records = [{"where": p.where, "says": p.says, "advice": p.advice, "mendable": p.mend is not None} for p in problems]
+    out(
+        given, {"runs": count, "problems": records, "mended": mended, "left": len(left), "failed": failed}, [*lines, *failed]
+    )
     return 1 if left else 0
 
 
 def show(given: argparse.Namespace) -> int:
     """Print a run's scores; with --json its configuration, status and scores."""
-    item = store.find(given.id, store.runs_folder(given.runs))
-    status = item.status()
-    value = {**summary(item), "config": item.config().to_json(), "status": status}
-    lines = scores(item) if status["state"] == "done" else []
-    if account := widened_questions.read_account(item):
-        value["widened"] = account
+    run = store.find(given.id, store.runs_folder(given.runs))
+    status = run.status()
+    output = {**summary(run), "config": run.config().to_json(), "status": status}
+    lines = scores(run) if status["state"] == "done" else []
+    if account := widened_questions.read_account(run):
+        output["widened"] = account
         lines.append(widened_questions.in_words(account))
-    state = f"{item.id} is {status['state']}. {status.get('error', '')} {status.get('fix', '')}".strip()
-    return out(given, value, lines if status["state"] == "done" else [state, *lines])
+    state = f"{run.id} is {status['state']}. {status.get('error', '')} {status.get('fix', '')}".strip()
+    return out(given, output, lines if status["state"] == "done" else [state, *lines])
 
 
 def compare(given: argparse.Namespace) -> int:
     """Print scores of several runs side by side, and the settings in which they differ."""
-    found = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
-    summaries = [summary(item) for item in found]
+    runs = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
+    summaries = [summary(run) for run in runs]
     head = ["run", "U-train", "U-val", "R-train", "R-val", "never-knew train", "val", "degenerate"]
     rows: list[list[Any]] = [head]
-    for value in summaries:
-        after, knew = value["after"], value["never_knew"]
+    for entry in summaries:
+        after, knew = entry["after"], entry["never_knew"]
         unlearned, kept = after.get("unlearn_success", {}), after.get("retention_success", {})
         scored = [unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")]
-        rows.append([value["run"], *scored, knew.get("train"), knew.get("val"), value["degenerate"]])
-    differing = differences([item.config().to_json() for item in found])
+        rows.append([entry["run"], *scored, knew.get("train"), knew.get("val"), entry["degenerate"]])
+    differing = differences([run.config().to_json() for run in runs])
     lines = [*table(rows), "", *(f"{key}: {' | '.join(map(str, values))}" for key, values in differing.items())]
     return out(given, {"runs": summaries, "differences": differing}, lines)

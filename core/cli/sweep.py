@@ -63,9 +63,9 @@ def sweep(given: argparse.Namespace) -> int:
     if given.show:
         return _printed(given, sweep_.find(given.show, folder))
     if given.resume:
-        found = sweep_.find(given.resume, folder)
-        sweep_.reopen(found)
-        return _followed(given, found)
+        resumed = sweep_.find(given.resume, folder)
+        sweep_.reopen(resumed)
+        return _followed(given, resumed)
     if given.refit is not None and given.refit < 1:
         raise UserError(f"The {given.refit} best are none.", "Give --refit at least 1.")
     if given.of and not given.refit:
@@ -118,34 +118,34 @@ def _tuned(given: argparse.Namespace) -> int:
         note("Of a method from a file only the learning rate is tuned: compare it with others that are tuned as little.")
     axes = dataclasses.replace(axes, seeds=axes.seeds[:1])  # settings are chosen once; all seeds are refitted with them
     members = tuning.members(grid.expand(base, axes), given.trials, given.dev_share)
-    made = sweep_.create("tune", given.name or "tune", _words(given), members, store.runs_folder(given.runs))
+    sweep = sweep_.create("tune", given.name or "tune", _words(given), members, store.runs_folder(given.runs))
     if not given.refit:
-        return _followed(given, made)
-    if _follow(made, cluster(given)) != "done":
-        return _printed(given, made)
-    for line in _tuning(made, {}):
+        return _followed(given, sweep)
+    if _follow(sweep, cluster(given)) != "done":
+        return _printed(given, sweep)
+    for line in _tuning(sweep, {}):
         note(line)
-    return _refitted(given, made)
+    return _refitted(given, sweep)
 
 
-def _refitted(given: argparse.Namespace, of: Sweep) -> int:
-    if of.kind != "tune":
-        raise UserError(f"The sweep {of.id} is no tuning.", "Name one that --list shows as tune.")
-    if (state := sweep_.state(of)["state"]) != "done":
+def _refitted(given: argparse.Namespace, tuned: Sweep) -> int:
+    if tuned.kind != "tune":
+        raise UserError(f"The sweep {tuned.id} is no tuning.", "Name one that --list shows as tune.")
+    if (state := sweep_.state(tuned)["state"]) != "done":
         raise UserError(
-            f"The tuning {of.id} is {state}: its methods have not had as many trials each.",
-            f"Finish it first: `python -m core sweep --resume {of.id}`.",
+            f"The tuning {tuned.id} is {state}: its methods have not had as many trials each.",
+            f"Finish it first: `python -m core sweep --resume {tuned.id}`.",
         )
     objective = given.objective or OBJECTIVES[0]
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
-    best = tuning.winners(tuning.read(of), objective)[: given.refit]
+    best = tuning.winners(tuning.read(tuned), objective)[: given.refit]
     seeds = list(dict.fromkeys(grid.seeds(given.seeds or "0")))
     members = [member for trial in best for member in tuning.refit(trial, seeds)]
     members.sort(key=lambda member: member.config.seed)
-    asked = {**_words(given), "of": of.id, "objective": objective}
-    made = sweep_.create("refit", given.name or f"refit {objective}", asked, members, store.runs_folder(given.runs))
-    return _followed(given, made)
+    asked = {**_words(given), "of": tuned.id, "objective": objective}
+    sweep = sweep_.create("refit", given.name or f"refit {objective}", asked, members, store.runs_folder(given.runs))
+    return _followed(given, sweep)
 
 
 def of_run(given: argparse.Namespace) -> int:
@@ -154,105 +154,110 @@ def of_run(given: argparse.Namespace) -> int:
     run = store.find(given.id, folder)
     if not run.bundled:
         folder = run.path.parent  # a run that was named by its path has its controls beside it
-    made = controls.find(run, folder)
-    if made is None or given.anew:
-        made = controls.create(run, folder)
-        _follow(made)
-    elif sweep_.state(made)["state"] != "done":
-        sweep_.reopen(made)
-        _follow(made)
-    return _printed(given, made)
+    sweep = controls.find(run, folder)
+    if sweep is None or given.anew:
+        sweep = controls.create(run, folder)
+        _follow(sweep)
+    elif sweep_.state(sweep)["state"] != "done":
+        sweep_.reopen(sweep)
+        _follow(sweep)
+    return _printed(given, sweep)
 
 
 def requests(given: argparse.Namespace) -> int:
     """Forget one subject after the other, and ask for all of them each time."""
     folder = store.runs_folder(given.runs)
     if given.resume:
-        made = sweep_.find(given.resume, folder)
-        sweep_.reopen(made)
+        sweep = sweep_.find(given.resume, folder)
+        sweep_.reopen(sweep)
     else:
-        made = unlearning_series.create(
+        sweep = unlearning_series.create(
             configured(given), grid.methods(given.subjects or ""), folder, given.name or "requests"
         )
-    _follow(made)
-    return _printed(given, made)
+    _follow(sweep)
+    return _printed(given, sweep)
 
 
-def _request_lines(made: Sweep, value: dict[str, Any]) -> list[str]:
-    found = unlearning_series.read(made)
-    said = unlearning_series.sentences(found)
-    value |= {"subjects": found["subjects"], "states": found["states"], "sentences": said}
-    return [*table(unlearning_series.table(found)), *said]
+def _request_lines(sweep: Sweep, output: dict[str, Any]) -> list[str]:
+    series = unlearning_series.read(sweep)
+    sentences = unlearning_series.sentences(series)
+    output |= {"subjects": series["subjects"], "states": series["states"], "sentences": sentences}
+    return [*table(unlearning_series.table(series)), *sentences]
 
 
-def _control_lines(made: Sweep, value: dict[str, Any]) -> list[str]:
-    found = controls.result(made)
-    value |= {"sentence": found.sentence, "difference": found.difference, "interval": found.interval, "rows": found.rows}
+def _control_lines(sweep: Sweep, output: dict[str, Any]) -> list[str]:
+    outcome = controls.result(sweep)
+    output |= {
+        "sentence": outcome.sentence,
+        "difference": outcome.difference,
+        "interval": outcome.interval,
+        "rows": outcome.rows,
+    }
     rows: list[list[Any]] = [["", "U-val", "R-val", "average", "never-knew", "degenerate"]]
-    for one in found.rows:
-        low_high = one["interval"]
+    for row in outcome.rows:
+        low_high = row["interval"]
         average = None if low_high is None else f"{low_high[0]:.1f} ({low_high[1]:.1f} to {low_high[2]:.1f})"
-        scores = [one[name].get("val") for name in ("unlearn", "retention")]
-        control = f"{one['control']} ✖ diverged" if one["diverged"] else one["control"]
-        rows.append([control, *scores, average, one["never_knew"].get("val"), one["degenerate"].get("val")])
-    return [*table(rows), *([found.sentence] if found.sentence else [])]
+        scores = [row[name].get("val") for name in ("unlearn", "retention")]
+        control = f"{row['control']} ✖ diverged" if row["diverged"] else row["control"]
+        rows.append([control, *scores, average, row["never_knew"].get("val"), row["degenerate"].get("val")])
+    return [*table(rows), *([outcome.sentence] if outcome.sentence else [])]
 
 
-def _followed(given: argparse.Namespace, made: Sweep) -> int:
-    _follow(made, cluster(given))
-    return _printed(given, made)
+def _followed(given: argparse.Namespace, sweep: Sweep) -> int:
+    _follow(sweep, cluster(given))
+    return _printed(given, sweep)
 
 
-def _follow(made: Sweep, ray: Resources | None = None) -> str:
-    note(f"Sweep {made.id}: {len(made.entries())} runs")
-    runs = [entry.run for entry in made.entries() if entry.run.status().get("state") != "done"]
+def _follow(sweep: Sweep, ray: Resources | None = None) -> str:
+    note(f"Sweep {sweep.id}: {len(sweep.entries())} runs")
+    runs = [entry.run for entry in sweep.entries() if entry.run.status().get("state") != "done"]
     waiting = [run.config() for run in runs if not run.problem()]
     if waiting and ray is None:  # what this machine's rate says of others is nothing
-        seconds = made.value().get("asked", {}).get("seconds") if made.kind == "tune" else None
-        found = sweep_estimate.from_runs(waiting, made.folder, seconds)
-        if found is None:
+        seconds = sweep.record().get("asked", {}).get("seconds") if sweep.kind == "tune" else None
+        estimate = sweep_estimate.from_runs(waiting, sweep.folder, seconds)
+        if estimate is None:
             note("Measuring how long one run takes …")
-            found = sweep_estimate.measured(waiting, made.folder, seconds)
-        note(str(found) if found else "How long it takes could not be measured.")
-    sweep_.refresh(made)
-    lifecycle.start("sweep", made.place, ray)
-    return sweep_table.follow(made)
+            estimate = sweep_estimate.measured(waiting, sweep.folder, seconds)
+        note(str(estimate) if estimate else "How long it takes could not be measured.")
+    sweep_.refresh(sweep)
+    lifecycle.start("sweep", sweep.as_run, ray)
+    return sweep_table.follow(sweep)
 
 
 def _listed(given: argparse.Namespace) -> int:
-    found = [(item, sweep_.state(item)) for item in sweep_.list_sweeps(store.runs_folder(given.runs))]
-    values = [{"sweep": item.id, "name": item.name, "kind": item.kind, **state} for item, state in found]
+    sweeps = [(sweep, sweep_.state(sweep)) for sweep in sweep_.list_sweeps(store.runs_folder(given.runs))]
+    values = [{"sweep": sweep.id, "name": sweep.name, "kind": sweep.kind, **state} for sweep, state in sweeps]
     rows: list[list[Any]] = [["sweep", "kind", "state", "runs", "name"]]
     rows += [[v["sweep"], v["kind"], v["state"], f"{v['counts'].get('done', 0)} of {v['total']}", v["name"]] for v in values]
     return out(given, {"sweeps": values}, table(rows) if values else ["No sweeps yet."])
 
 
-def _printed(given: argparse.Namespace, made: Sweep) -> int:
+def _printed(given: argparse.Namespace, sweep: Sweep) -> int:
     """Print a sweep's result; the exit status is 1 where a run failed, except for trials, whose failure is a result."""
-    state, rows = sweep_.state(made), sweep_scores.rows(made)
-    value: dict[str, Any] = {"sweep": made.id, "kind": made.kind, "name": made.name, **state, "rows": rows}
-    value["overhead"] = sweep_scores.overhead(made)
-    failed = [one for one in rows if one["state"] == "failed"]
-    value["failed"] = [{"run": one["run"], "error": one["error"]} for one in failed]
-    if made.kind == "tune":
-        lines = _tuning(made, value)
-    elif made.kind == "requests":
-        lines = _request_lines(made, value)
-    elif made.kind == "controls":
-        lines = _control_lines(made, value)
+    state, rows = sweep_.state(sweep), sweep_scores.rows(sweep)
+    output: dict[str, Any] = {"sweep": sweep.id, "kind": sweep.kind, "name": sweep.name, **state, "rows": rows}
+    output["overhead"] = sweep_scores.overhead(sweep)
+    failed = [row for row in rows if row["state"] == "failed"]
+    output["failed"] = [{"run": row["run"], "error": row["error"]} for row in failed]
+    if sweep.kind == "tune":
+        lines = _tuning(sweep, output)
+    elif sweep.kind == "requests":
+        lines = _request_lines(sweep, output)
+    elif sweep.kind == "controls":
+        lines = _control_lines(sweep, output)
     else:
-        value["groups"] = sweep_scores.over_seeds(rows)
-        lines = _groups(value["groups"])
-    lines += [f"failed: {one['run']}: {one['error']}" for one in failed]
-    if value["overhead"]:
-        spent = {name: sweep_estimate.duration(value["overhead"][name]) for name in ("wall", "work", "shared")}
+        output["groups"] = sweep_scores.over_seeds(rows)
+        lines = _groups(output["groups"])
+    lines += [f"failed: {row['run']}: {row['error']}" for row in failed]
+    if output["overhead"]:
+        spent = {name: sweep_estimate.duration(output["overhead"][name]) for name in ("wall", "work", "shared")}
         lines.append("{wall}: {work} of unlearning, answers and scores, {shared} of what they share".format(**spent))
     if state["state"] != "done":
-        lines.append(f"{state['state']}: {state['error']} Resume with `python -m core sweep --resume {made.id}`.")
-    out(given, value, lines)
+        lines.append(f"{state['state']}: {state['error']} Resume with `python -m core sweep --resume {sweep.id}`.")
+    out(given, output, lines)
     if state["state"] != "done":
         return STATUS.get(str(state["state"]), 1)
-    return int(bool(failed) and (made.kind != "tune" or len(failed) == len(rows)))
+    return int(bool(failed) and (sweep.kind != "tune" or len(failed) == len(rows)))
 
 
 def _groups(groups: list[dict[str, Any]]) -> list[str]:
@@ -278,11 +283,11 @@ def _cell(group: dict[str, Any], name: str) -> str | None:
     return f"{mean:.1f} ({over[0]:.1f} to {over[1]:.1f})" if over else f"{mean:.1f}"
 
 
-def _tuning(made: Sweep, value: dict[str, Any]) -> list[str]:
-    trials = tuning.read(made)
-    value["calibration"] = made.value().get("calibration", {})
-    value["trials"] = [plain(trial) for trial in trials]
-    value["winners"] = {name: [plain(trial) for trial in tuning.winners(trials, name)] for name in OBJECTIVES}
+def _tuning(sweep: Sweep, output: dict[str, Any]) -> list[str]:
+    trials = tuning.read(sweep)
+    output["calibration"] = sweep.record().get("calibration", {})
+    output["trials"] = [plain(trial) for trial in trials]
+    output["winners"] = {name: [plain(trial) for trial in tuning.winners(trials, name)] for name in OBJECTIVES}
     lines: list[str] = []
     for objective in OBJECTIVES:
         lines += [f"Best by {objective}, on dev:", *_trials(tuning.winners(trials, objective)), ""]

@@ -30,7 +30,7 @@ def follow(sweep: Sweep, every: float = 0.2) -> str:
             while True:
                 lifecycle.reap()
                 # The state is read first: a run that ends between the two looks is then never missed.
-                state = str(sweep.place.status()["state"])
+                state = str(sweep.as_run.status()["state"])
                 table.show()
                 if state in store.ENDED or state == "unreadable":
                     table.close()
@@ -38,7 +38,7 @@ def follow(sweep: Sweep, every: float = 0.2) -> str:
                 time.sleep(every)
         except KeyboardInterrupt:
             if asked:
-                lifecycle.kill(sweep.place)
+                lifecycle.kill(sweep.as_run)
                 table.close()
                 return "cancelled"
             asked = True
@@ -62,7 +62,7 @@ class _Table:
                 self.left.remove(entry)
                 tqdm.write(line(entry, self.width), sys.stderr)
                 self.bar.update(1)
-        status = self.sweep.place.status()
+        status = self.sweep.as_run.status()
         if status.get("position"):
             self.bar.set_postfix_str(f"waiting, place {status['position']}", refresh=False)
         elif status.get("now"):
@@ -76,16 +76,16 @@ class _Table:
 
 def line(entry: Entry, width: int) -> str:
     """Return a finished run as a line: val where it was scored, else dev, else train."""
-    found = row(entry)
+    record = row(entry)
     name = f"{described(entry.coordinates):{width}}"
-    if found["state"] != "done":
-        return f"{name}  {found['state']}: {found['error']}"
-    scores = [_best(found[key]) for key in ("unlearn", "retention", "average", "never_knew", "degenerate")]
-    total = sum(value or 0 for value in found["seconds"].values())
+    if record["state"] != "done":
+        return f"{name}  {record['state']}: {record['error']}"
+    scores = [_best(record[key]) for key in ("unlearn", "retention", "average", "never_knew", "degenerate")]
+    total = sum(value or 0 for value in record["seconds"].values())
     return (
         f"{name}  "
-        + "  ".join(_cell(value) for value in (*scores, found["kept"], total))
-        + ("  ✖ diverged" if found["diverged"] else "")
+        + "  ".join(_cell(value) for value in (*scores, record["kept"], total))
+        + ("  ✖ diverged" if record["diverged"] else "")
     )
 
 

@@ -83,10 +83,10 @@ def note(text: str) -> None:
     sys.stderr.write(visible(text) + "\n")
 
 
-def out(given: argparse.Namespace, value: Any, lines: Iterator[str] | Sequence[str]) -> int:
+def out(given: argparse.Namespace, output: Any, lines: Iterator[str] | Sequence[str]) -> int:
     """Print a value as JSON where that is asked for, else its lines."""
     if given.json:
-        say(json.dumps(clean(value), ensure_ascii=False))
+        say(json.dumps(clean(output), ensure_ascii=False))
     else:
         for line in lines:
             say(line)
@@ -150,37 +150,37 @@ def _said(run: Run) -> list[str]:
         return []
     rows: list[list[Any]] = [["", "U leaked", "noise", "declined", "ignorant", "R kept", "lost", "noise", "declined"]]
     for voice in measured.voices(asked.METRIC):
-        told = [asked.outcomes(measured, voice, scope, split) for scope in SCOPES]
-        cells = [of.of(outcome) for of in told if of for outcome in of.shares]
+        outcomes = [asked.outcomes(measured, voice, scope, split) for scope in SCOPES]
+        cells = [said.of(outcome) for said in outcomes if said for outcome in said.shares]
         rows.append([VOICE_NAMES.get(voice, voice).lower(), *cells])
     head = f"Asked: what the answers to {split} questions say, of U to forget and R to keep:"
     return [head, *table([row for row in rows if len(row) == len(rows[0])])]
 
 
-def scores(of: Run) -> list[str]:
+def scores(run: Run) -> list[str]:
     """Return a run's score table as lines."""
-    found = summary(of)
+    record = summary(run)
     rows: list[list[Any]] = [["", "U-train", "U-val", "R-train", "R-val"]]
     for key, label in (("before", "before"), ("after", "after"), ("never_taught", "never taught")):
-        if "reason" in found[key]:
-            rows.append([f"{label}: {found[key]['reason']}", "", "", "", ""])
+        if "reason" in record[key]:
+            rows.append([f"{label}: {record[key]['reason']}", "", "", "", ""])
             continue
-        unlearned, kept = found[key]["unlearn_success"], found[key]["retention_success"]
+        unlearned, kept = record[key]["unlearn_success"], record[key]["retention_success"]
         rows.append([label, unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")])
-    lines = [of.id, *_said(of)]
+    lines = [run.id, *_said(run)]
     lines += ["Next-word accuracy, the correct beginning given: Unlearn Success (U), Retention Success (R), percent:"]
     lines += table(rows)
-    knew, located = found["never_knew"], found["located"]
+    knew, located = record["never_knew"], record["located"]
     if "reason" in knew:
         lines.append(f"Never-knew score: {knew['reason']}")
     else:
         lines.append(
             "Never-knew score: " + ", ".join(f"{key} {value:.1f}" for key, value in knew.items() if value is not None)
         )
-    if found["degenerate"] is not None:
-        lines.append(f"Degenerate answers on U-val: {found['degenerate']:.1f} %")
+    if record["degenerate"] is not None:
+        lines.append(f"Degenerate answers on U-val: {record['degenerate']:.1f} %")
     if located["count"]:
         share = located["share_of_parameters"]
         lines.append(f"Region: {located['count']} of {located['total']} tensors, {share:.1f} % of the adapter's parameters")
-    lines.append("Seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in found["seconds"].items()))
+    lines.append("Seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in record["seconds"].items()))
     return lines

@@ -43,13 +43,13 @@ def verify(given: argparse.Namespace) -> int:
     """Check a run or a report; exit 1 where anything does not match."""
     if given.sample < 1:
         raise UserError(f"--sample is {given.sample}.", "Give at least 1, or --no-model.")
-    found = []
+    checks = []
     for check in _checks(given):
-        found.append({"name": check.name, "state": check.state, "says": check.says})
+        checks.append({"name": check.name, "state": check.state, "says": check.says})
         note(f"{SIGNS[check.state]} {check.says}")
-    wrong = sum(one["state"] == "mismatch" for one in found)
-    verdict = f"{wrong} of {len(found)} checks do not match." if wrong else "Everything that was checked matches."
-    out(given, {"checked": given.id, "ok": not wrong, "checks": found}, [verdict])
+    wrong = sum(entry["state"] == "mismatch" for entry in checks)
+    verdict = f"{wrong} of {len(checks)} checks do not match." if wrong else "Everything that was checked matches."
+    out(given, {"checked": given.id, "ok": not wrong, "checks": checks}, [verdict])
     return 1 if wrong else 0
 
 
@@ -58,25 +58,25 @@ def _checks(given: argparse.Namespace) -> Iterator[Check]:
     if path.is_file():
         yield from verify_report.verify(path, folder)
         data = verify_report.read(path)[2]
-        item = verify_report.run_of(data, folder) if data else None
-        if item is None:
+        run = verify_report.run_of(data, folder) if data else None
+        if run is None:
             return
     else:
-        item = store.find(given.id, folder)
-    yield from verify_run.verify(item)
+        run = store.find(given.id, folder)
+    yield from verify_run.verify(run)
     if given.no_model:
         yield Check("model", SKIPPED, "The model was not asked again (--no-model).")
     else:
-        yield from _asked_again(item, given, folder)
+        yield from _asked_again(run, given, folder)
 
 
-def _asked_again(item: Run, given: argparse.Namespace, folder: Path) -> Iterator[Check]:
+def _asked_again(run: Run, given: argparse.Namespace, folder: Path) -> Iterator[Check]:
     """Let a worker ask the model again, and wait for it."""
-    if item.table("tokens") is None or not item.answers():
+    if run.table("tokens") is None or not run.answers():
         yield verify_model.NOTHING
         return
     try:
-        work = verify_model.start(item, given.sample, given.seed, folder)
+        work = verify_model.start(run, given.sample, given.seed, folder)
     except UserError as error:  # among them: nothing may be written beside the runs
         yield Check("model", SKIPPED, f"The model was not asked: {error.what}")
         return

@@ -1,6 +1,6 @@
-"""The process that does a job: `python -m core.jobs KIND PLACE`, or `… --ray` where it hands the job to a Ray cluster.
+"""The process that does a job: `python -m core.jobs KIND FOLDER`, or `… --ray` where it hands the job to a Ray cluster.
 
-KIND is one of core.runs.layout.KINDS, PLACE the folder at which the job reports. It frees all memory by ending.
+KIND is one of core.runs.layout.KINDS, FOLDER the one in which the job reports. It frees all memory by ending.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ nothing."""
 
 def main(arguments: Sequence[str]) -> int:
     """Do the job that the command line names; return the exit status."""
-    kind, place = arguments[0], Run(Path(arguments[1]).absolute())
+    kind, job_folder = arguments[0], Run(Path(arguments[1]).absolute())
     if ON_RAY in arguments[2:]:
-        return ray_manager.manage(kind, place)
+        return ray_manager.manage(kind, job_folder)
     if distributed.size() > 1 and kind != "run":
         LOG.error("Only a run can be shared by several processes. Start this without accelerate.")
         return 1
-    return launch.assist(place) if distributed.rank() else worker.work(kind, place)
+    return launch.assist(job_folder) if distributed.rank() else worker.work(kind, job_folder)
 
 
 if __name__ == "__main__":

@@ -32,17 +32,17 @@ def settle(sweep: Sweep, run: Run, cache: ModelCache, report: Reporter) -> None:
 
     The first trial of each pair pays for the measurement. Raises UserError where not even these few steps succeed.
     """
-    value = sweep.value()
-    budget, known = value["asked"].get("seconds"), value.get("calibration", {})
+    record = sweep.record()
+    budget, times = record["asked"].get("seconds"), record.get("calibration", {})
     if budget is None:
         return
-    entry = next(one for one in sweep.entries() if one.run == run)
+    entry = next(candidate for candidate in sweep.entries() if candidate.run == run)
     name, config = pair(entry.coordinates), run.config()
-    if name not in known:
+    if name not in times:
         report.event("finding", text=f"Measuring how long a step of {name} takes.")
-        known = {**known, name: measure(config, sweep, cache, report)}
-        sweep.update(calibration=known)
-    count = steps(known[name], float(budget))
+        times = {**times, name: measure(config, sweep, cache, report)}
+        sweep.update(calibration=times)
+    count = steps(times[name], float(budget))
     changed = config.with_setting("unlearn.steps", count).with_setting("unlearn.check_every", max(1, -(-count // CHECKS)))
     files.write_json(run.path / "config.json", changed.to_json())
 

@@ -71,13 +71,13 @@ def members(run: Run) -> list[Member]:
             "A checkpoint was picked as this run's result, and a control has nobody who picks one.",
             "Make the controls of the run that it was picked from.",
         )
-    found = [Member(config, _at(config, "given"), "given", run)]
+    runs = [Member(config, _at(config, "given"), "given", run)]
     for name, region, offset in regions(run, config.region):
         changed = dataclasses.replace(config, region=region)
         if offset:
             changed = changed.with_setting("localize.seed_offset", config.localize.seed_offset + offset)
-        found.append(Member(changed, _at(config, name), "control"))
-    return found
+        runs.append(Member(changed, _at(config, name), "control"))
+    return runs
 
 
 def _at(config: RunConfig, control: str) -> dict[str, Any]:
@@ -91,18 +91,18 @@ def regions(run: Run, rule: Region) -> list[tuple[str, Region, int]]:
     """
     if isinstance(rule, All | Random | Complement | Swapped):
         raise UserError(f"The region “{rule.name}” is a control itself.", "Name a run on a region that was chosen.")
-    found: list[tuple[str, Region, int]] = [("all", All(), 0)]
+    controls: list[tuple[str, Region, int]] = [("all", All(), 0)]
     if type(rule) is Located:
         kept = {key: getattr(rule, key) for key in ("thresholds", "mu", "sigma", "published")}
-        found += [(f"random {draw}", Random(**kept, draw=draw), 0) for draw in range(DRAWS)]
-        found += [("complement", Complement(**kept), 0), ("scopes exchanged", Swapped(**kept), 0)]
+        controls += [(f"random {draw}", Random(**kept, draw=draw), 0) for draw in range(DRAWS)]
+        controls += [("complement", Complement(**kept), 0), ("scopes exchanged", Swapped(**kept), 0)]
     else:
         live, inside = _tensors(run)
-        found += [(f"random {draw}", Cells(_drawn(live, len(inside), draw)), 0) for draw in range(DRAWS)]
-        found.append(("complement", Cells(tuple(name for name in live if name not in inside)), 0))
+        controls += [(f"random {draw}", Cells(_drawn(live, len(inside), draw)), 0) for draw in range(DRAWS)]
+        controls.append(("complement", Cells(tuple(name for name in live if name not in inside)), 0))
     if isinstance(rule, MEASURED):
-        found.append(("other random answers", rule, 1))
-    return found
+        controls.append(("other random answers", rule, 1))
+    return controls
 
 
 def _tensors(run: Run) -> tuple[list[str], set[str]]:
@@ -123,8 +123,10 @@ def _drawn(live: Sequence[str], count: int, draw: int) -> tuple[str, ...]:
 
 def find(run: Run, folder: Path) -> Sweep | None:
     """Return the latest controls of a run, None where there are none."""
-    of = (s for s in sweep_.list_sweeps(folder) if s.kind == "controls" and s.value().get("asked", {}).get("run") == run.id)
-    return next(of, None)
+    matches = (
+        s for s in sweep_.list_sweeps(folder) if s.kind == "controls" and s.record().get("asked", {}).get("run") == run.id
+    )
+    return next(matches, None)
 
 
 def read(run: Run, folder: Path) -> Controls | None:
@@ -144,14 +146,14 @@ def result(sweep: Sweep) -> Controls:
     if given is None or not _done(given) or not others:
         return Controls(rows, "", None, None, sweep.id, state)
     try:
-        found = _difference(_key(given), tuple(_key(other) for other in others))
+        difference = _difference(_key(given), tuple(_key(other) for other in others))
     except UserError as error:  # data without val, or a damaged run
         return Controls(rows, str(error), None, None, sweep.id, state)
     if len({taught for entry in (given, *others) if (taught := _taught(entry))}) > 1:
         return Controls(rows, APART, None, None, sweep.id, state)
     rule, broken = given.run.config().region.name, sum(bool(row(entry)["diverged"]) for entry in others)
-    said = sentence(rule, found, len(others), broken)
-    return Controls(rows, said, found.value, (found.low, found.high), sweep.id, state)
+    text = sentence(rule, difference, len(others), broken)
+    return Controls(rows, text, difference.value, (difference.low, difference.high), sweep.id, state)
 
 
 APART = (
@@ -163,20 +165,20 @@ APART = (
 def _taught(entry: Entry) -> str:
     """Return what tells the model that a run began with from others; empty where its manifest does not say."""
     manifest = entry.run.json("manifest.json")
-    found: Any = manifest if isinstance(manifest, dict) else {}
+    node: Any = manifest if isinstance(manifest, dict) else {}
     # On a merged base "before" is a fresh adapter, the same whatever was taught.
     keys = ("stages", "teach", "key") if entry.run.config().teach.merge else ("adapters", "before")
     for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else ""
+        node = node.get(key) if isinstance(node, dict) else None
+    return node if isinstance(node, str) else ""
 
 
-def sentence(region: str, found: Mean, draws: int, diverged: int = 0) -> str:
+def sentence(region: str, difference: Mean, draws: int, diverged: int = 0) -> str:
     """Say whether a region beats random ones: it does where the whole interval lies above nothing. One draw cannot say.
 
     diverged: how many of the random ones broke off. That they lost says nothing about where a region lies.
     """
-    points = f"{found.value:.1f}".replace("-", "−") + f" ± {found.half:.1f}"
+    points = f"{difference.value:.1f}".replace("-", "−") + f" ± {difference.half:.1f}"
     if draws == 1:
         gap = f"{points} points of average success over questions"
         return f"One random region of as many tensors is there (difference {gap}): that says nothing about others."
@@ -188,7 +190,7 @@ def sentence(region: str, found: Mean, draws: int, diverged: int = 0) -> str:
             f"but {many} of "
             "these diverged with its settings: nothing can be said of the regions."
         )
-    if found.low > 0:
+    if difference.low > 0:
         return f"On this data the {region} region beats {random_ones} by {points} points of average success."
     return f"On this data the {region} region does not beat {random_ones} (difference {points})."
 
@@ -200,8 +202,8 @@ def _done(entry: Entry) -> bool:
 def _interval(entry: Entry) -> list[float] | None:
     if not _done(entry):
         return None
-    found = _average(_key(entry))
-    return None if found is None else [found.value, found.low, found.high]
+    mean = _average(_key(entry))
+    return None if mean is None else [mean.value, mean.low, mean.high]
 
 
 def _key(entry: Entry) -> tuple[str, int]:

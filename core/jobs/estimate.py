@@ -1,7 +1,7 @@
 """What a few measured steps say that a run would cost, and whether it fits: how to ask for it and what was found.
 
 A process waits for the device like any other, makes a few real steps of every stage (core/plan/measure.py) and writes
-plan.json. Its place, RUNS/.plans/HASH/, is laid out like a run's, so it is followed, cancelled and found dead in the same
+plan.json. Its folder, RUNS/.plans/HASH/, is laid out like a run's, so it is followed, cancelled and found dead in the same
 way. The same configuration on the same data is measured once. No heavy import.
 """
 
@@ -29,7 +29,7 @@ STEPS = {
 """name of a measurement in status.json -> what it is, in words"""
 
 
-def place(config: RunConfig, folder: Path, data: str = "") -> Run:
+def job_folder(config: RunConfig, folder: Path, data: str = "") -> Run:
     """Return where the estimate for a configuration lies (whether or not it exists); `data` identifies the examples."""
     values = {key: value for key, value in config.to_json().items() if key not in ("name", "preset")}
     text = json.dumps([values, data], sort_keys=True)
@@ -43,20 +43,20 @@ def start(at: Run, config: RunConfig) -> None:
 
 def result(at: Run) -> dict[str, Any] | None:
     """Return a finished estimate's figures, None where there are none."""
-    value = at.json("plan.json")
-    return value if isinstance(value, dict) and value.get("format") == config_.FORMAT else None
+    figures = at.json("plan.json")
+    return figures if isinstance(figures, dict) and figures.get("format") == config_.FORMAT else None
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(figures: dict[str, Any]) -> list[str]:
     """Return an estimate as lines of text."""
-    knows = found["knows"]
-    said = [
+    knows = figures["knows"]
+    rows = [
         (
             f"As it is, the model predicts {knows['unlearn']:.0f} % of the answers' words of U and "
             f"{knows['retention']:.0f} % of R."
         )
     ]
-    for cost in found["stages"]:
-        said.append(f"{cost['name']:10} {cost['low']:8.1f} to {cost['high']:8.1f} s  {cost['how']}")
-    total = found["total"]
-    return [*said, f"{'total':10} {total['low']:8.1f} to {total['high']:8.1f} s", *found["notes"]]
+    for cost in figures["stages"]:
+        rows.append(f"{cost['name']:10} {cost['low']:8.1f} to {cost['high']:8.1f} s  {cost['how']}")
+    total = figures["total"]
+    return [*rows, f"{'total':10} {total['low']:8.1f} to {total['high']:8.1f} s", *figures["notes"]]

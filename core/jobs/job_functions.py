@@ -39,54 +39,54 @@ def audit(run: Run, config: RunConfig, log: Log) -> None:
     Auditing(run, config, log, make_room=client.leave).go()
 
 
-def reference(place: Run, log: Log) -> None:
+def reference(job_folder: Run, log: Log) -> None:
     """Add the voice of a model taught without U to a run. Raises UserError, as `core.jobs.reference.check` does."""
-    run = Run(Path(place.json(WANTED)["run"]))
+    run = Run(Path(job_folder.json(WANTED)["run"]))
     reference_.check(run)
     with locks.single_worker(run):
         retrained.execute(set_up(run, run.config(), run.path.parent, log, make_room=client.leave))
 
 
-def probes(place: Run, log: Log) -> None:
+def probes(job_folder: Run, log: Log) -> None:
     """Make the probes that are wanted for a run."""
-    wanted = place.json(WANTED)
-    runs = place.path.parent.parent
+    wanted = job_folder.json(WANTED)
+    runs = job_folder.path.parent.parent
     examine(Run(Path(wanted["run"])), wanted["probes"], log, wanted["settings"], runs, client.leave)
 
 
-def estimate(place: Run, log: Log) -> None:
+def estimate(job_folder: Run, log: Log) -> None:
     """Measure a few steps of each stage of a configuration; write plan.json."""
     began = float(log.status["began"])
     try:
-        state = set_up(place, place.config(), place.path.parent.parent, log, make_room=client.leave)
+        state = set_up(job_folder, job_folder.config(), job_folder.path.parent.parent, log, make_room=client.leave)
         measured = Estimate(state, began).measure()
-        files.write_json(place.path / "plan.json", {**measured, "measured": now(), "seconds": now() - began})
+        files.write_json(job_folder.path / "plan.json", {**measured, "measured": now(), "seconds": now() - began})
     finally:
         # What re-used stages brought along goes: an estimate is a few numbers.
         for name in ("before", "taught"):
-            shutil.rmtree(place.path / name, ignore_errors=True)
+            shutil.rmtree(job_folder.path / name, ignore_errors=True)
         for name in ("widened.jsonl", *(name for names in stage_files.SHIPPED.values() for name in names)):
-            (place.path / name).unlink(missing_ok=True)
+            (job_folder.path / name).unlink(missing_ok=True)
 
 
 # -- lm-evaluation-harness: the model with one adapter after the other is handed over as it is in memory --------------------
 
 
-def harness(place: Run, log: Log) -> None:
-    """Evaluate what is wanted; write it to the place, and into the run unless that ships with the project."""
-    wanted = place.json(WANTED)
+def harness(job_folder: Run, log: Log) -> None:
+    """Evaluate what is wanted; write it to the job's folder, and into the run unless that ships with the project."""
+    wanted = job_folder.json(WANTED)
     run, limit = Run(Path(wanted["run"])), wanted["limit"]
     log.stage("harness", "running")
     results = _evaluated(run, wanted["tasks"], wanted["voices"], limit, log)
     if not run.bundled:
         _add_harness(run, results, limit)
-    files.write_json(place.path / RESULT, results)
+    files.write_json(job_folder.path / RESULT, results)
 
 
 def _add_harness(run: Run, results: Results, limit: int | None) -> None:
     """Put results beside those that earlier evaluations left in harness.json; the same task of a voice is replaced."""
-    known = run.json("harness.json") or {}
-    earlier, limits = known.get("results", {}), known.get("limits", {})
+    stored = run.json("harness.json") or {}
+    earlier, limits = stored.get("results", {}), stored.get("limits", {})
     merged = {voice: {**earlier.get(voice, {}), **results.get(voice, {})} for voice in {**earlier, **results}}
     limits = {
         voice: {task: limit if task in results.get(voice, {}) else limits.get(voice, {}).get(task) for task in tasks}

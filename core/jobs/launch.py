@@ -128,10 +128,10 @@ def assist(run: Run) -> int:
         config = run.config()
         if config.audit.after:  # nothing in it is shared
             return 0
-        place = run.path.parent / ".cache" / "group" / f"{run.id}-{rank()}.partial"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_suffix(".lock")), _emptied(place), group(config, Reporter()) as team:
-            mine = Run(place / run.id)
+        folder = run.path.parent / ".cache" / "group" / f"{run.id}-{rank()}.partial"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")), _emptied(folder), group(config, Reporter()) as team:
+            mine = Run(folder / run.id)
             mine.path.mkdir()
             process.resolved("core.jobs.job_functions:whole")(mine, config, run.path.parent, Member(team), team)
     except Cancelled:
@@ -145,14 +145,14 @@ def assist(run: Run) -> int:
 
 
 @contextlib.contextmanager
-def _emptied(place: Path) -> Iterator[None]:
+def _emptied(folder: Path) -> Iterator[None]:
     """Within this context a folder is there, empty at first; afterwards it is gone."""
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     try:
         yield
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _called(run: Run) -> bool:
@@ -162,6 +162,7 @@ def _called(run: Run) -> bool:
         status = run.json("status.json")
         if isinstance(status, dict) and status.get("state") == "running":
             with contextlib.suppress(psutil.NoSuchProcess, TypeError, ValueError):
+                # Also whose child it is: a status that an earlier start left behind may say "running" too.
                 if psutil.Process(int(status["pid"])).ppid() == launcher:
                     return True
         time.sleep(EVERY)

@@ -27,7 +27,7 @@ from core.util.process import environment
 
 LOG = logging.getLogger(__name__)
 WANTED = "wanted.json"
-"""file of a job's place beside the runs: what is to be done there"""
+"""file of a job's folder beside the runs: what is to be done"""
 
 
 def submit(config: RunConfig, folder: Path, ray: Resources | None = None) -> Run:
@@ -37,71 +37,74 @@ def submit(config: RunConfig, folder: Path, ray: Resources | None = None) -> Run
     """
     access.changing()
     queue_limits.starting(folder)
-    if ray:
+    if ray:  # before the run is made: without a cluster it would wait for nobody
         ray_cluster.check()
     run = store.create(config, folder)
     start("run", run, ray)
     return run
 
 
-def start(kind: str, place: Run, ray: Resources | None = None) -> forkserver.Process:
-    """Start the process that does a job (one of KINDS) at its place; return the process. It outlives whoever started it.
+def start(kind: str, job_folder: Run, ray: Resources | None = None) -> forkserver.Process:
+    """Start the process that does a job (one of KINDS) in its folder; return the process. It outlives whoever started it.
 
     ray: runs and sweeps may be handed to the Ray cluster, each run with these resources; the process then manages them.
     """
     access.changing()
-    if kind == "run":  # a sweep that was cancelled before its worker came stays so, and the other places are fresh
+    if kind == "run":  # a sweep that was cancelled before its worker came stays so, and the folders of other jobs are fresh
         try:
-            (place.path / "cancel").unlink(missing_ok=True)
+            (job_folder.path / "cancel").unlink(missing_ok=True)
         except OSError as error:
-            raise failure_sentences.disk_error(place.path / "cancel", error) from error
+            raise failure_sentences.disk_error(job_folder.path / "cancel", error) from error
     if ray is not None:
-        _hand_over(kind, place, ray)
-        return start_process(place, "core.jobs", kind, str(place.path), ON_RAY)
-    if kind == "run" and (processes := launch.wanted(place)) > 1:
+        _hand_over(kind, job_folder, ray)
+        return start_process(job_folder, "core.jobs", kind, str(job_folder.path), ON_RAY)
+    if kind == "run" and (processes := launch.wanted(job_folder)) > 1:
         options = launch.options(processes)
-        return start_process(place, "accelerate.commands.launch", *options, "-m", "core.jobs", kind, str(place.path))
-    return start_process(place, "core.jobs", kind, str(place.path))
+        return start_process(
+            job_folder, "accelerate.commands.launch", *options, "-m", "core.jobs", kind, str(job_folder.path)
+        )
+    return start_process(job_folder, "core.jobs", kind, str(job_folder.path))
 
 
-def _hand_over(kind: str, place: Run, ray: Resources) -> None:
+def _hand_over(kind: str, job_folder: Run, ray: Resources) -> None:
     """Mark a run, or the runs of a sweep, as taken care of by a manager. Raises UserError where no cluster can do them."""
     if kind == "run":
         ray_cluster.check()
-        ray_cluster.prepare(place.manager, [place], ray)
+        ray_cluster.prepare(job_folder.manager, [job_folder], ray)
         return
-    sweep = Sweep(place.path)
+    sweep = Sweep(job_folder.path)
     ray_cluster.check_sweep(sweep)
     waiting = [run for run in members(sweep) if run.status().get("state") not in store.ENDED]
-    ray_cluster.prepare(place, waiting, ray, sweep.id)
+    ray_cluster.prepare(job_folder, waiting, ray, sweep.id)
 
 
-def begin(kind: str, place: Run, config: RunConfig, wanted: Mapping[str, Any], *results: str) -> bool:
-    """Start a job at a place beside the runs, unless one is under way there: then return False.
+def begin(kind: str, job_folder: Run, config: RunConfig, wanted: Mapping[str, Any], *results: str) -> bool:
+    """Start a job in a folder beside the runs, unless one is under way there: then return False.
 
     wanted: what is to be done, plain values that the process reads from WANTED. results: files that an earlier job may have
     left there. Raises UserError where nothing may be started or written.
     """
-    with locks.beginning(place):
-        if place.status().get("state") in store.ALIVE:
+    with locks.beginning(job_folder):
+        if job_folder.status().get("state") in store.ALIVE:
             return False
-        queue_limits.starting(place.path.parent.parent)
-        store.prepare(place, config, *results)
-        files.write_json(place.path / WANTED, dict(wanted))
-        files.write_json(place.path / "status.json", store.fresh_status())
-        start(kind, place)
+        queue_limits.starting(job_folder.path.parent.parent)
+        # The status comes last: with it the job counts as queued, and all else that its process reads must be there.
+        store.prepare(job_folder, config, *results)
+        files.write_json(job_folder.path / WANTED, dict(wanted))
+        files.write_json(job_folder.path / "status.json", store.fresh_status())
+        start(kind, job_folder)
     return True
 
 
-def start_process(place: Run, module: str, *arguments: str) -> forkserver.Process:
-    """Start `python -m MODULE ARGUMENTS` in a session of its own, with its output in a place's worker.log."""
+def start_process(job_folder: Run, module: str, *arguments: str) -> forkserver.Process:
+    """Start `python -m MODULE ARGUMENTS` in a session of its own, with its output in the worker.log of a job's folder."""
     access.changing()
     try:
-        process = forkserver.start(forkserver.Command(module, arguments, place.path / "worker.log", environment()))
+        process = forkserver.start(forkserver.Command(module, arguments, job_folder.path / "worker.log", environment()))
     except OSError as error:
-        raise failure_sentences.disk_error(place.path, error) from error
+        raise failure_sentences.disk_error(job_folder.path, error) from error
     _children.append(process)
-    with logs.about(place.id):
+    with logs.about(job_folder.id):
         LOG.info("started")
     return process
 
@@ -128,6 +131,7 @@ def resume(run: Run) -> forkserver.Process:
         ray = ray_cluster.again(run)
         if ray:
             ray_cluster.check()
+        # Still within the lock: by this status the second one sees that the run is queued.
         files.write_json(run.path / "status.json", store.fresh_status())
     return start("run", run, ray)
 
@@ -161,6 +165,7 @@ def kill(run: Run) -> None:
     status = run.status()
     # A cluster ends the tasks of a manager that is gone; the worker itself may be on another machine.
     process = run.managing(status) or status
+    # Only here: on another machine the same number is another process.
     if status["state"] in store.ALIVE and process.get("pid") and process.get("host") == os.uname().nodename:
         try:
             psutil.Process(int(process["pid"])).kill()

@@ -19,14 +19,14 @@ from core.util.errors import UserError, unknown
 
 INSTALL = "Install it with: pip install lm-eval"
 RESULT = "result.json"
-"""file of the job's place: what this evaluation found"""
+"""file of the job's folder: what this evaluation found"""
 
 Results = dict[str, dict[str, dict[str, float]]]
 """voice -> task -> measure -> value"""
 
 
 def start(run: Run, tasks: Sequence[str], voices: Sequence[str], limit: int | None, folder: Path | None = None) -> Run:
-    """Start the worker that evaluates each voice; return the place where it reports.
+    """Start the worker that evaluates each voice; return the folder where it reports.
 
     limit: examples of each task, None for all. Raises UserError where the harness is missing, for unknown voices, and while
     the run is being evaluated already.
@@ -40,14 +40,14 @@ def start(run: Run, tasks: Sequence[str], voices: Sequence[str], limit: int | No
         voices = [voice for voice in voices if voice != "never"]
         if not voices:
             raise UserError(f"The voice never cannot be evaluated: {why}.", "Name before or after.")
-    place = layout.place("harness", run, folder)
+    job_folder = layout.job_folder("harness", run, folder)
     wanted = {"run": str(run.path), "tasks": list(tasks), "voices": list(voices), "limit": limit}
-    if not lifecycle.begin("harness", place, run.config(), wanted, RESULT):
+    if not lifecycle.begin("harness", job_folder, run.config(), wanted, RESULT):
         raise UserError(f"The run {run.id} is being evaluated already.", "Wait for it, or cancel it.")
-    return place
+    return job_folder
 
 
-def result(place: Run) -> Results:
-    """Return what the last evaluation that ended well at a place found, empty where there is none."""
-    value = place.json(RESULT)
-    return value if isinstance(value, dict) else {}
+def result(job_folder: Run) -> Results:
+    """Return what the last evaluation that ended well found, empty where there is none."""
+    results = job_folder.json(RESULT)
+    return results if isinstance(results, dict) else {}

@@ -18,14 +18,14 @@ from core.util.errors import UserError
 
 
 def start(run: Run, names: Sequence[str] = (), settings: Mapping[str, Any] | None = None, folder: Path | None = None) -> Run:
-    """Start the worker that makes some probes (none named: all); return the place where it reports.
+    """Start the worker that makes some probes (none named: all); return the folder where it reports.
 
     Raises UserError for unknown names and settings, where the run has no unlearned model, and while others are being made.
     """
     probes.chosen(names, settings)
     askable.unlearned(run)
-    place = layout.place("probes", run, folder)
+    job_folder = layout.job_folder("probes", run, folder)
     wanted = {"run": str(run.path), "probes": list(names), "settings": dict(settings or {})}
-    if not lifecycle.begin("probes", place, run.config(), wanted):
+    if not lifecycle.begin("probes", job_folder, run.config(), wanted):
         raise UserError(f"Probes of {run.id} are being made already.", "Wait for them, or cancel them.")
-    return place
+    return job_folder

@@ -52,7 +52,7 @@ class Ticket:
         return int(self.path.name.rpartition("-")[2])
 
     @property
-    def place(self) -> tuple[int, str]:
+    def sort_key(self) -> tuple[int, str]:
         """What the tickets of one owner are sorted by."""
         return self.order, self.path.name
 
@@ -76,6 +76,7 @@ def take(folder: Path, run: Run) -> Path:
         before = waiting(folder)
         if not before:
             (folder / SERVED).unlink(missing_ok=True)
+        # The clock alone will not do: set back, it would put the newest ticket before those that wait.
         order = max([time.time_ns(), *(ticket.order + 1 for ticket in before)])
         path = folder / f"{time.time_ns():020d}-{os.getpid()}"
         started = liveness.identity()["started_process"]
@@ -97,14 +98,14 @@ def begin(folder: Path, mine: Path) -> None:
 
 def waiting(folder: Path) -> list[Ticket]:
     """Return the tickets of living workers in their order, the one at work included; tickets of dead ones are removed."""
-    found = []
+    tickets = []
     for path in folder.glob("[0-9]*-[0-9]*"):
         ticket = _read(path)
         if ticket and liveness.lives(ticket.pid, ticket.started):
-            found.append(ticket)
-        else:
+            tickets.append(ticket)
+        else:  # a worker that is killed takes no ticket along, so whoever looks next removes it
             path.unlink(missing_ok=True)
-    return in_turn(found, _served(folder))
+    return in_turn(tickets, _served(folder))
 
 
 def in_turn(tickets: Sequence[Ticket], served: Mapping[str, int]) -> list[Ticket]:
@@ -113,10 +114,10 @@ def in_turn(tickets: Sequence[Ticket], served: Mapping[str, int]) -> list[Ticket
     """
     last = dict(served)
     ordered = [ticket for ticket in tickets if ticket.at_work]
-    left = sorted((ticket for ticket in tickets if not ticket.at_work), key=lambda ticket: ticket.place)
+    left = sorted((ticket for ticket in tickets if not ticket.at_work), key=lambda ticket: ticket.sort_key)
     turn = max(last.values(), default=0)
     while left:
-        following = min(left, key=lambda ticket: (last.get(ticket.owner, -1), *ticket.place))
+        following = min(left, key=lambda ticket: (last.get(ticket.owner, -1), *ticket.sort_key))
         left.remove(following)
         ordered.append(following)
         turn += 1
@@ -143,8 +144,8 @@ def _served(folder: Path) -> dict[str, int]:
 
 def _read(path: Path) -> Ticket | None:
     """Read a ticket; None where the name is not one's. A damaged content means: no run, the time of the name."""
-    made, _, pid = path.name.rpartition("-")
-    if not (made.isdigit() and pid.isdigit()):
+    stamp, _, pid = path.name.rpartition("-")
+    if not (stamp.isdigit() and pid.isdigit()):
         return None
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -155,7 +156,7 @@ def _read(path: Path) -> Ticket | None:
     return Ticket(
         path,
         Path(run) if isinstance(run, str) else None,
-        order if isinstance(order, int) else int(made),
+        order if isinstance(order, int) else int(stamp),
         str(values.get("owner") or access.SHELL),
         values.get("at_work") is True,
         safe_read.number(values.get("started")) or 0.0,

@@ -35,14 +35,14 @@ def quota() -> float | None:
     if not text:
         return None
     try:
-        value = float(text)
+        gigabytes = float(text)
     except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
+        gigabytes = 0.0
+    if not 0 < gigabytes < 1e6:
         raise UserError(
             f"{DISK_QUOTA} is “{text}”, which is no number of gigabytes.", "Give a number above 0, as 50 or 2.5."
         )
-    return value * 1e9
+    return gigabytes * 1e9
 
 
 def disk_warning(folder: Path) -> str:
@@ -79,7 +79,7 @@ def starting(folder: Path) -> None:
     if owner == access.SHELL:
         return
     limit = queue_length()
-    mine = sum(one.owner == owner for one in under_way.work(folder))
+    mine = sum(job.owner == owner for job in under_way.work(folder))
     if mine >= limit:
         raise UserError(
             f"You have {mine} runs in the queue, and {limit} is what one person may have.",

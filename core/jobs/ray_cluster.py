@@ -41,7 +41,7 @@ class Resources:
 
 def address() -> str:
     """Return where the cluster is, empty where nobody said."""
-    return next((value for name in ADDRESS if (value := os.environ.get(name, "").strip())), "")
+    return next((text for name in ADDRESS if (text := os.environ.get(name, "").strip())), "")
 
 
 def installed() -> bool:
@@ -74,7 +74,7 @@ def check_sweep(sweep: Sweep) -> None:
     """Raise UserError for a sweep whose runs cannot be done side by side, or where no cluster can be reached."""
     if sweep.kind == "requests":
         raise UserError("Each of these runs goes on from the one before it.", "Leave out --backend ray.")
-    if sweep.kind == "tune" and sweep.value().get("asked", {}).get("seconds") is not None:
+    if sweep.kind == "tune" and sweep.record().get("asked", {}).get("seconds") is not None:
         raise no_seconds()
     check()
 
@@ -89,13 +89,13 @@ def unreachable(where: str) -> UserError:
     return UserError(f"No Ray cluster answers at {where}.", "Start one with `ray start --head`, or correct the address.")
 
 
-def prepare(place: Run, runs: Sequence[Run], resources: Resources, sweep: str = "") -> None:
-    """Mark runs as taken care of by a manager that is about to start, which reports at a place of its own."""
+def prepare(job_folder: Run, runs: Sequence[Run], resources: Resources, sweep: str = "") -> None:
+    """Mark runs as taken care of by a manager that is about to start, which reports in a folder of its own."""
     try:
-        place.path.mkdir(exist_ok=True)
+        job_folder.path.mkdir(exist_ok=True)
     except OSError as error:
-        raise failure_sentences.disk_error(place.path, error) from error
-    files.write_json(place.path / "status.json", store.fresh_status())
+        raise failure_sentences.disk_error(job_folder.path, error) from error
+    files.write_json(job_folder.path / "status.json", store.fresh_status())
     for run in runs:
         values = run.json("status.json") or {}
         files.write_json(run.path / "status.json", {**values, "sweep": sweep, "ray": asdict(resources)})

@@ -96,13 +96,14 @@ class Manager:
     def _give_up(self, error: UserError) -> None:
         self.settle(error.what, error.fix)
         if self.sweep:
-            _write(self.sweep.place, state="failed", error=error.what, fix=error.fix)
-        os._exit(1)
+            _write(self.sweep.as_run, state="failed", error=error.what, fix=error.fix)
+        os._exit(1)  # the main thread is inside Ray and cannot be interrupted
 
     def _submit(self, run: Run) -> None:
         import ray
 
         asked = self._needs(run)
+        # max_calls: a process does one run and ends, which frees all memory. max_retries: `_ended` decides, not Ray.
         task = ray.remote(max_calls=1)(execute).options(
             num_cpus=asked.cpus,
             num_gpus=asked.gpus,
@@ -155,7 +156,7 @@ class Manager:
             _write(run, state="failed", error=error or "The node ended without a word.", fix=FIX)
 
     def _cancelled(self, run: Run) -> bool:
-        return any((place / "cancel").exists() for place in (run.path, self.sweep.path if self.sweep else run.path))
+        return any((folder / "cancel").exists() for folder in (run.path, self.sweep.path if self.sweep else run.path))
 
 
 def _environment() -> dict[str, str]:
@@ -175,16 +176,16 @@ def _tell(run: Run, text: str) -> None:
     Log(run).event("finding", text=text)
 
 
-def manage(kind: str, place: Run) -> int:
+def manage(kind: str, job_folder: Run) -> int:
     """Have a run, or what is not done of a sweep, done by the cluster; return the exit status.
 
     The manager reports in the sweep's folder, of a run in a folder of its own within it.
     """
     if kind == "run":
-        return worker.reporting(place.manager, partial(_go, Manager([place], None)))
-    sweep = Sweep(place.path)
+        return worker.reporting(job_folder.manager, partial(_go, Manager([job_folder], None)))
+    sweep = Sweep(job_folder.path)
     left = [run for run in members(sweep) if state(run) not in store.ENDED]
-    return worker.reporting(place, partial(_go, Manager(left, sweep)))
+    return worker.reporting(job_folder, partial(_go, Manager(left, sweep)))
 
 
 def _go(manager: Manager, log: Log) -> None:
@@ -251,5 +252,5 @@ def _wait_for_release(run: Run) -> None:
 
 def state(run: Run) -> str:
     """Return the state as it was written; store's reading would call a run failed whose worker has just been lost."""
-    value = run.json("status.json")
-    return str(value.get("state")) if isinstance(value, dict) else ""
+    status = run.json("status.json")
+    return str(status.get("state")) if isinstance(status, dict) else ""

@@ -4,7 +4,7 @@ Of a run that forgets some subjects (`data.forget`) it is taught what the others
 was. TOFU's forget quality needs it, and the never-knew score is then measured against it too: the base that was never taught
 anything does not know R either. It costs one teaching. The run's own settings are used; scores and answers of this voice,
 "retrained", are added to the run's files, and all metrics are computed anew. The work is done by a worker process with a
-place of its own, RUNS/.references/ID/, laid out like a run's, so it is followed and cancelled in the same way. Importing
+folder of its own, RUNS/.references/ID/, laid out like a run's, so it is followed and cancelled in the same way. Importing
 this file costs no heavy library.
 """
 
@@ -17,7 +17,7 @@ from core.runs.voices import VOICE
 from core.util.errors import UserError
 
 
-def made(run: Run) -> bool:
+def exists(run: Run) -> bool:
     """Say whether a run has its reference."""
     metrics = (run.json("metrics.json") or {}).get("metrics", {})
     return VOICE in metrics.get("accuracy", {}).get("values", {})
@@ -43,11 +43,11 @@ def check(run: Run) -> None:
 
 
 def start(run: Run) -> Run:
-    """Start the worker that makes a run's reference; return the place where it reports. Raises UserError, as `check`
+    """Start the worker that makes a run's reference; return the folder where it reports. Raises UserError, as `check`
     does.
     """
     check(run)
-    place = layout.place("reference", run)
-    if not lifecycle.begin("reference", place, run.config(), {"run": str(run.path)}):
+    job_folder = layout.job_folder("reference", run)
+    if not lifecycle.begin("reference", job_folder, run.config(), {"run": str(run.path)}):
         raise UserError(f"The reference of {run.id} is being made already.", "Wait for it.")
-    return place
+    return job_folder

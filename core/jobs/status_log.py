@@ -1,4 +1,4 @@
-"""What a process says of the job that it does: status.json (replaced) and events.jsonl (appended) of its place."""
+"""What a process says of the job that it does: status.json (replaced) and events.jsonl (appended) of its folder."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Log(Reporter):
 
     def write(self, **values: Any) -> None:
         """Change the status and replace the file."""
-        with self._lock:
+        with self._lock:  # else the heart could write an older status over a newer one
             self.status |= values
             self.status["heartbeat"] = time.time()  # other machines compare it with their clock
             if "began" in self.status:
@@ -109,9 +109,9 @@ class Log(Reporter):
 
     def stage(self, name: str, state: str, **values: Any) -> None:
         """Begin or end a stage."""
-        known = self.status["stages"]
+        earlier = self.status["stages"]
         # A new dictionary each time: the heart may be writing the old one.
-        stages = {**known, name: {**(known.get(name, {}) if state != "running" else {}), "state": state, **values}}
+        stages = {**earlier, name: {**(earlier.get(name, {}) if state != "running" else {}), "state": state, **values}}
         if state == "running":
             self._pace, self._last_event = Pace(), 0.0
         self.write(stage=name, stages=stages)
@@ -132,8 +132,8 @@ class Log(Reporter):
         if now - self._last_event < EVENT_EVERY and done < total:
             return
         self._last_event = now
-        known, stage = self.status["stages"], self.status["stage"]
-        self.write(stages={**known, stage: {**known.get(stage, {"state": "running"}), **state}})
+        stages, stage = self.status["stages"], self.status["stage"]
+        self.write(stages={**stages, stage: {**stages.get(stage, {"state": "running"}), **state}})
         self.event("progress", **state, **{k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()})
 
     def check(self) -> None:
@@ -141,7 +141,7 @@ class Log(Reporter):
 
         Raises also what ended another process of the run.
         """
-        if any((place.path / "cancel").exists() for place in (self.run, self.within) if place):
+        if any((run.path / "cancel").exists() for run in (self.run, self.within) if run):
             raise Cancelled
         if self.group:
             self.group.check()

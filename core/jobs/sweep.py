@@ -67,37 +67,37 @@ class Sweep:
         return self.path.parent.parent
 
     @property
-    def place(self) -> Run:
+    def as_run(self) -> Run:
         """The folder seen as a run: its status, its cancel file, its lock."""
         return Run(self.path)
 
-    def value(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """Return sweep.json, empty where it is missing, damaged or of a newer format."""
-        found = self.place.json("sweep.json")
-        good = isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] <= FORMAT
-        return found if good else {}
+        record = self.as_run.json("sweep.json")
+        good = isinstance(record, dict) and isinstance(record.get("format"), int) and record["format"] <= FORMAT
+        return record if good else {}
 
     @property
     def kind(self) -> str:
         """One of KINDS."""
-        return str(self.value().get("kind", ""))
+        return str(self.record().get("kind", ""))
 
     @property
     def name(self) -> str:
         """Shown in lists."""
-        return str(self.value().get("name") or self.id)
+        return str(self.record().get("name") or self.id)
 
     def entries(self) -> list[Entry]:
         """Return its runs with coordinates and role, in the order of execution."""
         return [
-            Entry(_found(str(one["run"]), self.folder), dict(one.get("coordinates", {})), str(one.get("role", "run")))
-            for one in self.value().get("runs", [])
-            if isinstance(one, dict) and isinstance(one.get("run"), str) and paths.inside(self.folder, one["run"])
+            Entry(_found(str(entry["run"]), self.folder), dict(entry.get("coordinates", {})), str(entry.get("role", "run")))
+            for entry in self.record().get("runs", [])
+            if isinstance(entry, dict) and isinstance(entry.get("run"), str) and paths.inside(self.folder, entry["run"])
         ]
 
     def update(self, **values: Any) -> None:
         """Change sweep.json; only its creator and its worker do."""
-        files.write_json(self.path / "sweep.json", {**self.value(), **values})
+        files.write_json(self.path / "sweep.json", {**self.record(), **values})
 
 
 def _found(name: str, folder: Path) -> Run:
@@ -129,7 +129,7 @@ def create(kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Mem
         if not member.existing:
             files.write_json(run.path / "status.json", store.fresh_status() | {"sweep": sweep.id})
         runs.append({"run": run.id, "coordinates": dict(member.coordinates), "role": member.role})
-    value = {
+    record = {
         "format": FORMAT,
         "id": sweep.id,
         "name": name,
@@ -142,7 +142,7 @@ def create(kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Mem
         sweep.path.mkdir(parents=True)
     except OSError as error:
         raise failure_sentences.disk_error(sweep.path, error) from error
-    files.write_json(sweep.path / "sweep.json", value)
+    files.write_json(sweep.path / "sweep.json", record)
     files.write_json(sweep.path / "status.json", store.fresh_status())
     return sweep
 
@@ -160,30 +160,30 @@ def _short(value: Any) -> str:
 def list_sweeps(folder: Path) -> list[Sweep]:
     """Return all sweeps of a folder of runs, newest first; unreadable ones are left out."""
     try:
-        found = [Sweep(path) for path in home(folder).iterdir() if path.is_dir()]
+        sweeps = [Sweep(path) for path in home(folder).iterdir() if path.is_dir()]
     except OSError:
         return []
-    return sorted((sweep for sweep in found if sweep.value()), key=lambda sweep: sweep.id, reverse=True)
+    return sorted((sweep for sweep in sweeps if sweep.record()), key=lambda sweep: sweep.id, reverse=True)
 
 
 def find(name: str, folder: Path) -> Sweep:
     """Return a sweep by id or a unique beginning of one. Raises UserError with the nearest id."""
-    known = {sweep.id: sweep for sweep in list_sweeps(folder)}
-    starts = [sweep for key, sweep in known.items() if name and key.startswith(name)]
-    if name in known or len(starts) == 1:
-        return known.get(name) or starts[0]
-    raise unknown("sweep", name, known)
+    sweeps = {sweep.id: sweep for sweep in list_sweeps(folder)}
+    starts = [sweep for key, sweep in sweeps.items() if name and key.startswith(name)]
+    if name in sweeps or len(starts) == 1:
+        return sweeps.get(name) or starts[0]
+    raise unknown("sweep", name, sweeps)
 
 
 def needed_by(run: Run) -> Sweep | None:
     """Return the sweep without whose worker a run would be something else: its requests are measured, its seconds become
     steps.
     """
-    place = paths.inside(home(run.path.parent), str(run.status().get("sweep") or ""))
-    found = Sweep(place) if place else None
-    if found is None or found.kind == "requests":
-        return found
-    return found if found.kind == "tune" and found.value().get("asked", {}).get("seconds") else None
+    path = paths.inside(home(run.path.parent), str(run.status().get("sweep") or ""))
+    sweep = Sweep(path) if path else None
+    if sweep is None or sweep.kind == "requests":
+        return sweep
+    return sweep if sweep.kind == "tune" and sweep.record().get("asked", {}).get("seconds") else None
 
 
 def members(sweep: Sweep) -> list[Run]:
@@ -193,7 +193,7 @@ def members(sweep: Sweep) -> list[Run]:
 
 def state(sweep: Sweep) -> dict[str, Any]:
     """Return {"state", "error", "position", "now", "counts": state -> runs, "ended", "total"}; now: what it is at."""
-    status = sweep.place.status()
+    status = sweep.as_run.status()
     counts = Counter(str(run.status().get("state")) for run in members(sweep))
     ended = sum(counts[name] for name in store.ENDED)
     return {
@@ -209,12 +209,12 @@ def state(sweep: Sweep) -> dict[str, Any]:
 
 def cancel(sweep: Sweep) -> None:
     """Ask the worker to stop: the run at work keeps its partial result, the others do not begin."""
-    sweep.place.cancel()
+    sweep.as_run.cancel()
 
 
 def reopen(sweep: Sweep) -> None:
     """Make everything that is not done ready to run again. Raises UserError while a worker is at it."""
-    status = sweep.place.status()
+    status = sweep.as_run.status()
     if status.get("state") in store.ALIVE:
         raise UserError(f"The sweep {sweep.id} is {status['state']}.", "Wait for it, or cancel it first.")
     queue_limits.starting(sweep.folder)
@@ -238,7 +238,7 @@ def refresh(sweep: Sweep) -> None:
     Nothing else changes: what somebody cancelled meanwhile stays cancelled.
     """
     now = time.time()
-    for place in (sweep.place, *members(sweep)):
-        status = place.json("status.json")
+    for run in (sweep.as_run, *members(sweep)):
+        status = run.json("status.json")
         if isinstance(status, dict) and status.get("state") == "queued" and not status.get("pid"):
-            files.write_json(place.path / "status.json", {**status, "created": now, "heartbeat": now})
+            files.write_json(run.path / "status.json", {**status, "created": now, "heartbeat": now})

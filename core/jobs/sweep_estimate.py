@@ -70,10 +70,10 @@ def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None 
     parts: dict[tuple[Any, ...], list[RunConfig]] = {}
     for config in configs:
         parts.setdefault((config.model, _data(config), config.evaluate), []).append(config)
-    found = [_of_alike(part, folder, seconds) for part in parts.values()]
-    if any(part is None for part in found):
+    estimates = [_of_alike(part, folder, seconds) for part in parts.values()]
+    if any(part is None for part in estimates):
         return None
-    total, count = map(sum, zip(*filter(None, found), strict=True))
+    total, count = map(sum, zip(*filter(None, estimates), strict=True))
     runs = "one earlier run" if count == 1 else f"{count} earlier runs"
     return SweepEstimate(total, f"from the seconds of {runs} on this model and data")
 
@@ -81,21 +81,21 @@ def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None 
 def _of_alike(configs: Sequence[RunConfig], folder: Path, seconds: float | None) -> tuple[float, int] | None:
     """Return the seconds of runs of one model and data, and how many earlier runs tell them."""
     read = (_read(run, configs[0]) for run in store.list_runs(folder))
-    known = list(itertools.islice(filter(None, read), LOOKED_AT))
-    own = [sum(one.stages[name] for name in OWN) for one in known if set(OWN) <= set(one.stages)]
-    shared = {name: [one.stages[name] for one in known if name in one.stages] for name in SHARED}
-    groups, seen = {_group(config) for config in configs}, {_group(one.config) for one in known}
+    earlier = list(itertools.islice(filter(None, read), LOOKED_AT))
+    own = [sum(run.stages[name] for name in OWN) for run in earlier if set(OWN) <= set(run.stages)]
+    shared = {name: [run.stages[name] for run in earlier if name in run.stages] for name in SHARED}
+    groups, seen = {_group(config) for config in configs}, {_group(run.config) for run in earlier}
     if not own or (groups - seen and not all(shared.values())):
         return None
     total = len(groups - seen) * sum(statistics.median(values) for values in shared.values() if values)
     for config in configs:
-        steps = [one for one in known if one.step]
-        alike = [one for one in steps if one.config.unlearn.method.name == config.unlearn.method.name] or steps
+        steps = [run for run in earlier if run.step]
+        alike = [run for run in steps if run.config.unlearn.method.name == config.unlearn.method.name] or steps
         if not alike and seconds is None:
             return None
-        unlearning = seconds or config.unlearn.steps * statistics.median(one.step or 0.0 for one in alike)
+        unlearning = seconds or config.unlearn.steps * statistics.median(run.step or 0.0 for run in alike)
         total += unlearning + statistics.median(own)
-    return total, len(known)
+    return total, len(earlier)
 
 
 def _read(run: Run, like: RunConfig) -> _Earlier | None:
@@ -111,11 +111,13 @@ def _read(run: Run, like: RunConfig) -> _Earlier | None:
     if (config.model, _data(config), config.evaluate) != (like.model, _data(like), like.evaluate):
         return None
     stages = mapping(run.json("manifest.json"), "stages")
-    known = {name: number(mapping(of).get("seconds")) for name, of in stages.items() if not mapping(of).get("reused")}
-    made = {name: seconds for name, seconds in known.items() if seconds is not None}
+    times = {
+        name: number(mapping(stage).get("seconds")) for name, stage in stages.items() if not mapping(stage).get("reused")
+    }
+    stage_seconds = {name: seconds for name, seconds in times.items() if seconds is not None}
     steps = number(mapping(run.json("unlearn.json")).get("steps"))
-    step = made["unlearn"] / steps if "unlearn" in made and steps else None
-    return _Earlier(config, made, step)
+    step = stage_seconds["unlearn"] / steps if "unlearn" in stage_seconds and steps else None
+    return _Earlier(config, stage_seconds, step)
 
 
 def _data(config: RunConfig) -> tuple[Any, ...]:
@@ -135,33 +137,33 @@ def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None =
     The last, since of several seeds the first is the likeliest to be taught already, which would then cost nothing for all.
     """
     try:
-        found = steps_of(configs[-1], folder)
+        figures = steps_of(configs[-1], folder)
     except UserError:  # its own data may be what is wrong; the worker will say so, of this run alone
         return None
-    costs = {cost["name"]: (cost["low"] + cost["high"]) / 2 for cost in found["stages"]}
+    costs = {cost["name"]: (cost["low"] + cost["high"]) / 2 for cost in figures["stages"]}
     groups = len({_group(config) for config in configs})
     step = costs["unlearn"] / configs[-1].unlearn.steps
     unlearning = sum(config.unlearn.steps * step if seconds is None else seconds for config in configs)
     total = costs["load"] + groups * sum(costs[name] for name in SHARED) + len(configs) * sum(costs[name] for name in OWN)
     methods = len({config.unlearn.method.name for config in configs})
-    told = "from a few measured steps of one of its runs"
-    return SweepEstimate(total + unlearning, told if methods == 1 else f"{told}; steps of other methods may take longer")
+    source = "from a few measured steps of one of its runs"
+    return SweepEstimate(total + unlearning, source if methods == 1 else f"{source}; steps of other methods may take longer")
 
 
 def steps_of(config: RunConfig, folder: Path) -> dict[str, Any]:
     """Measure a few steps of a run in a process of its own, unless that was done before. Raises UserError where it fails."""
-    place = estimate.place(config, folder, sources.load(config.data, config.seed).fingerprint())
-    if estimate.result(place) is None:
-        estimate.start(place, config)
+    job_folder = estimate.job_folder(config, folder, sources.load(config.data, config.seed).fingerprint())
+    if estimate.result(job_folder) is None:
+        estimate.start(job_folder, config)
         try:
-            while place.status().get("state") not in (*store.ENDED, "unreadable"):
+            while job_folder.status().get("state") not in (*store.ENDED, "unreadable"):
                 time.sleep(0.2)
                 lifecycle.reap()
         except KeyboardInterrupt:
-            place.cancel()
+            job_folder.cancel()
             raise
         lifecycle.reap()  # one that was killed would otherwise keep its place in the queue, as a zombie
-    if (found := estimate.result(place)) is None:
-        status = place.status()
+    if (figures := estimate.result(job_folder)) is None:
+        status = job_folder.status()
         raise UserError(str(status.get("error") or "Nothing was measured."), str(status.get("fix") or ""))
-    return found
+    return figures

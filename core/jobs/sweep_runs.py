@@ -29,14 +29,14 @@ def until_others_wait(sweep: Sweep, log: Log, waiting: list[Run], total: int) ->
         log.check()
         run = waiting.pop(0)
         log.write(now=run.id, runs={"ended": total - len(waiting) - 1, "total": total})
-        _one(sweep, run, cache)
+        _execute_one(sweep, run, cache)
         config = readable(run)
         if config and queue.others_wait(queue_folder(config), access.owner()):
             cache.clear()  # the memory is the other one's
             return
 
 
-def _one(sweep: Sweep, run: Run, cache: ModelCache) -> None:
+def _execute_one(sweep: Sweep, run: Run, cache: ModelCache) -> None:
     """Execute one run of a sweep; what goes wrong stays in its own status."""
 
     def go(log: Log) -> None:
@@ -51,7 +51,7 @@ def _one(sweep: Sweep, run: Run, cache: ModelCache) -> None:
 
     forget_peak_memory()
     # After anything but a good end the model may be in the middle of something: the next run loads it anew.
-    if reporting(run, go, within=sweep.place) == 0:
+    if reporting(run, go, within=sweep.as_run) == 0:
         cache.tidy()
     else:
         cache.clear()
@@ -59,15 +59,15 @@ def _one(sweep: Sweep, run: Run, cache: ModelCache) -> None:
 
 def _asked_again(sweep: Sweep, run: Run, state: State) -> None:
     """Ask every subject's questions after a request, and the taught and the never-taught model with the first one."""
-    entry = next(one for one in sweep.entries() if one.run == run)
+    entry = next(candidate for candidate in sweep.entries() if candidate.run == run)
     asked: dict[str, str | None] = {str(entry.coordinates["subject"]): "after"}
     if not run.config().teach.from_run:
         asked = {unlearning_series.TAUGHT: "before", **({unlearning_series.NEVER: None} if state.has_never else {}), **asked}
-    value = unlearning_series.read(sweep)
+    record = unlearning_series.read(sweep)
     for name, adapter in asked.items():
-        value["states"] = [one for one in value["states"] if one["state"] != name]
-        value["states"].append({"state": name, "run": run.id, **_accuracy(state, adapter)})
-    files.write_json(sweep.path / "requests.json", value)
+        record["states"] = [earlier for earlier in record["states"] if earlier["state"] != name]
+        record["states"].append({"state": name, "run": run.id, **_accuracy(state, adapter)})
+    files.write_json(sweep.path / "requests.json", record)
 
 
 def _accuracy(state: State, adapter: str | None) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _accuracy(state: State, adapter: str | None) -> dict[str, Any]:
     encoded = state.voices.encode(examples)
     with adapters.active(adapter) as model:
         scored = score(model, encoded, size=state.config.evaluate.batch_size)
-        right = {name: 100 * found.accuracy for name, found in scored}
+        right = {name: 100 * answer.accuracy for name, answer in scored}
     forget = [e for e in examples if e.scope == "unlearn"]
     return {
         "unlearn": {s: _means([e for e in forget if e.subject == s], right) for s in sorted({e.subject for e in forget})},
@@ -85,5 +85,5 @@ def _accuracy(state: State, adapter: str | None) -> dict[str, Any]:
 
 
 def _means(examples: Sequence[Example], right: dict[str, float]) -> dict[str, float]:
-    found = {split: [right[e.id] for e in examples if e.split == split] for split in ("train", "val")}
-    return {split: sum(values) / len(values) for split, values in found.items() if values}
+    groups = {split: [right[e.id] for e in examples if e.split == split] for split in ("train", "val")}
+    return {split: sum(values) / len(values) for split, values in groups.items() if values}

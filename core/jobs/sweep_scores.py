@@ -77,25 +77,25 @@ def by_split(measured: Scores) -> dict[str, dict[str, float]]:
 
 def intervals(measured: Scores) -> dict[str, dict[str, list[float]]]:
     """Return score -> split -> [low, high] over examples, where they were computed; the average has none there."""
-    found = {
+    bounds = {
         name: {split: [s.low, s.high] for split, s in splits.items() if s.low is not None and s.high is not None}
         for name, splits in _measured(measured).items()
         if name != "average"
     }
-    return {name: ends for name, ends in found.items() if ends}
+    return {name: ends for name, ends in bounds.items() if ends}
 
 
 def _measured(measured: Scores) -> dict[str, dict[str, Value]]:
     """Return each of SCORES by split."""
-    found: dict[str, dict[str, Value]] = {name: {} for name in SCORES}
+    table: dict[str, dict[str, Value]] = {name: {} for name in SCORES}
     for split in SPLITS:
-        found["unlearn"][split] = measured.success("after", "unlearn", split)
-        found["retention"][split] = measured.success("after", "retention", split)
-        found["average"][split] = measured.average("after", split)
-        found["never_knew"][split] = measured.value("never_knew", "after", split)
+        table["unlearn"][split] = measured.success("after", "unlearn", split)
+        table["retention"][split] = measured.success("after", "retention", split)
+        table["average"][split] = measured.average("after", split)
+        table["never_knew"][split] = measured.value("never_knew", "after", split)
         for metric in ("degenerate", "fluency"):
-            found[metric][split] = measured.value(metric, "after", f"unlearn/{split}")
-    return found
+            table[metric][split] = measured.value(metric, "after", f"unlearn/{split}")
+    return table
 
 
 def overhead(sweep: Sweep) -> dict[str, float] | None:
@@ -104,7 +104,7 @@ def overhead(sweep: Sweep) -> dict[str, float] | None:
     In seconds since its worker began: all in all; unlearning, answers and evaluation of its runs; what they share (teaching,
     preflight, gradients), where it was made. percent: all the rest (loading, files, bookkeeping) against the work.
     """
-    status = sweep.place.status()
+    status = sweep.as_run.status()
     if not status.get("began") or not status.get("ended"):
         return None
     work = shared = 0.0
@@ -119,31 +119,31 @@ def overhead(sweep: Sweep) -> dict[str, float] | None:
     return {"wall": wall, "work": work, "shared": shared, "percent": 100 * (wall - work - shared) / work if work else 0.0}
 
 
-def over_seeds(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def over_seeds(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Group rows that differ in their seed alone: coordinates, count, failed, and each score by split as (mean, ±).
 
     The interval is over seeds. Where there is one seed there is none: see `intervals` of its row for that over examples.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
-    for one in found:
-        kept = {key: value for key, value in one["coordinates"].items() if key != "seed"}
-        groups.setdefault(json.dumps([one["role"], kept], sort_keys=True), []).append(one)
+    for record in records:
+        kept = {key: value for key, value in record["coordinates"].items() if key != "seed"}
+        groups.setdefault(json.dumps([record["role"], kept], sort_keys=True), []).append(record)
     result = []
     for key, group in groups.items():
         role, coordinates = json.loads(key)
-        done = [one for one in group if one["state"] == "done"]
+        done = [record for record in group if record["state"] == "done"]
         summary: dict[str, Any] = {
             "role": role,
             "coordinates": coordinates,
             "count": len(done),
             "failed": len(group) - len(done),
-            "runs": [one["run"] for one in group],
-            "diverged": sum(bool(one.get("diverged")) for one in group),
+            "runs": [record["run"] for record in group],
+            "diverged": sum(bool(record.get("diverged")) for record in group),
         }
         for name in SCORES:
-            splits = {split for one in done for split in one[name]}
+            splits = {split for record in done for split in record[name]}
             summary[name] = {
-                split: t_interval([one[name][split] for one in done if split in one[name]])
+                split: t_interval([record[name][split] for record in done if split in record[name]])
                 for split in SPLITS
                 if split in splits
             }

@@ -18,18 +18,19 @@ from core.util import process
 from core.util.errors import Cancelled, UserError
 
 
-def work(place: Run, log: Log) -> None:
+def work(job_folder: Run, log: Log) -> None:
     """Wait for the device, then execute all runs of a sweep that are not done, on one loaded model; wait anew where
     others wait.
 
     Raises Cancelled when the sweep is cancelled.
     """
-    sweep = Sweep(place.path)
+    sweep = Sweep(job_folder.path)
     waiting = [run for run in members(sweep) if _claim(run, sweep)]
     if sweep.kind != "requests":  # of these each goes on from the one before
+        # What killed a worker may do so again: it comes when the others have ended.
         waiting.sort(key=lambda run: int(run.status().get("died") or 0))
     try:
-        configs, total = [value for run in waiting if (value := readable(run))], len(waiting)
+        configs, total = [config for run in waiting if (config := readable(run))], len(waiting)
         while True:
             with turn(configs[0], log) if configs else contextlib.nullcontext():
                 log.begin()

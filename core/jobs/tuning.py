@@ -40,25 +40,25 @@ class Range:
     whole: bool = False
     """the setting counts something"""
 
-    def at(self, place: float) -> float | int:
-        """Return the value at 0 ≤ place < 1, rounded to three digits."""
-        if self.scale == "log":
-            value = self.low * (self.high / self.low) ** place
+    def at(self, share: float) -> float | int:
+        """Return the value at 0 ≤ share < 1, rounded to three digits."""
+        if self.scale == "log":  # each factor of two gets as many trials
+            value = self.low * (self.high / self.low) ** share
         else:
-            value = self.low + (self.high - self.low) * place
+            value = self.low + (self.high - self.low) * share
         return round(value) if self.whole else float(f"{value:.3g}")
 
 
 def space(config: RunConfig) -> list[Range]:
     """Return what is tuned: the learning rate, and the settings of the method that name a range to `setting(tune=…)`."""
     rate, method = config.unlearn.learning_rate, config.unlearn.method
-    found = [Range("unlearn.learning_rate", rate / AROUND, min(1.0, rate * AROUND), "log")]
+    ranges = [Range("unlearn.learning_rate", rate / AROUND, min(1.0, rate * AROUND), "log")]
     for field in dataclasses.fields(method):
         if field.metadata.get("tune"):
             low, high, scale = field.metadata["tune"]
             whole = isinstance(getattr(method, field.name), int)
-            found.append(Range(f"unlearn.{field.name}", low, high, scale, whole))
-    return found
+            ranges.append(Range(f"unlearn.{field.name}", low, high, scale, whole))
+    return ranges
 
 
 def points(dimensions: int, count: int, seed: int) -> list[tuple[float, ...]]:
@@ -84,7 +84,7 @@ def trials(config: RunConfig, count: int, seed: int) -> list[dict[str, float | i
 
 def members(configs: Sequence[tuple[RunConfig, Mapping[str, Any]]], count: int, dev_share: float) -> list[Member]:
     """Return the trials of all pairs, in rounds: wherever the sweep is stopped, all have had as many (± 1)."""
-    found = []
+    pairs = []
     for base, coordinates in configs:
         config = base.with_setting("data.dev_share", dev_share).with_setting("evaluate.splits", ("dev",))
         config = config.with_setting("unlearn.watch", 0).with_setting("evaluate.extras", False)
@@ -95,8 +95,8 @@ def members(configs: Sequence[tuple[RunConfig, Mapping[str, Any]]], count: int, 
             for path, value in changes.items():
                 trial = trial.with_setting(path, value)
             own.append(Member(trial, {**coordinates, "trial": number}, "trial"))
-        found.append(own)
-    return [member for turn in zip(*found, strict=True) for member in turn]
+        pairs.append(own)
+    return [member for turn in zip(*pairs, strict=True) for member in turn]
 
 
 def pair(coordinates: Mapping[str, Any]) -> str:
@@ -183,10 +183,10 @@ def _of(config: RunConfig, path: str) -> Any:
     return config.unlearn.learning_rate if name == "learning_rate" else getattr(config.unlearn.method, name)
 
 
-def winners(found: Sequence[Trial], objective: str) -> list[Trial]:
+def winners(candidates: Sequence[Trial], objective: str) -> list[Trial]:
     """Return the best trial of each pair that has a score, best first."""
     best: dict[str, Trial] = {}
-    for trial in found:
+    for trial in candidates:
         name = pair(trial.entry.coordinates)
         scored = trial.rank(objective)[1] > -math.inf
         if scored and (name not in best or trial.rank(objective) > best[name].rank(objective)):

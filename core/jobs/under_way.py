@@ -25,9 +25,9 @@ ON_RAY = "--ray"
 
 @dataclass(frozen=True)
 class Work:
-    """A place at which a worker is at work or awaited."""
+    """A folder in which a worker is at work or awaited."""
 
-    place: Run
+    job_folder: Run
     kind: str
     """one of KINDS"""
     status: dict[str, Any]
@@ -47,10 +47,12 @@ class Work:
 def work(folder: Path) -> list[Work]:
     """Return all that lives in a folder of runs, first what runs, then what was asked for first."""
     every = [
-        Work(place, name, place.status()) for name, kind in KINDS.items() for place in store.list_runs(folder / kind.folder)
+        Work(job_folder, name, job_folder.status())
+        for name, kind in KINDS.items()
+        for job_folder in store.list_runs(folder / kind.folder)
     ]
-    alive = [one for one in every if one.status.get("state") in store.ALIVE and not one.status.get("sweep")]
-    return sorted(alive, key=lambda one: (one.status.get("state") != "running", float(one.status.get("created") or 0)))
+    alive = [job for job in every if job.status.get("state") in store.ALIVE and not job.status.get("sweep")]
+    return sorted(alive, key=lambda job: (job.status.get("state") != "running", float(job.status.get("created") or 0)))
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,13 @@ class Process:
 
 def ours() -> list[Process]:
     """Return the processes, largest first."""
-    me, found = psutil.Process().username(), []
+    me, processes = psutil.Process().username(), []
     for process in psutil.process_iter(["pid", "cmdline", "memory_info", "create_time", "username"]):
         info = process.info
         name = what(info["cmdline"] or [])
         if name and info["username"] == me and info["memory_info"]:
-            found.append(Process(info["pid"], name, info["memory_info"].rss, info["create_time"]))
-    return sorted(found, key=lambda one: -one.memory)
+            processes.append(Process(info["pid"], name, info["memory_info"].rss, info["create_time"]))
+    return sorted(processes, key=lambda process: -process.memory)
 
 
 def what(command: Sequence[str]) -> str:

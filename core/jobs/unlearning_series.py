@@ -46,28 +46,28 @@ def create(base: RunConfig, subjects: Sequence[str], folder: Path, name: str = "
 
 def read(sweep: Sweep) -> dict[str, Any]:
     """Return requests.json: {"subjects": [...], "states": [{"state", "run", "unlearn", "retention"}]}, as far as it is."""
-    found = sweep.place.json("requests.json")
-    if isinstance(found, dict) and isinstance(found.get("states"), list):
-        return found
-    return {"format": FORMAT, "subjects": sweep.value().get("asked", {}).get("subjects", []), "states": []}
+    record = sweep.as_run.json("requests.json")
+    if isinstance(record, dict) and isinstance(record.get("states"), list):
+        return record
+    return {"format": FORMAT, "subjects": sweep.record().get("asked", {}).get("subjects", []), "states": []}
 
 
-def split(value: dict[str, Any]) -> str:
+def split(record: dict[str, Any]) -> str:
     """Return the split to look at: val where every subject has such questions, else train."""
-    subjects = [of for state in value["states"] for of in state["unlearn"].values()]
-    return "val" if subjects and all("val" in of for of in subjects) else "train"
+    subjects = [scores for state in record["states"] for scores in state["unlearn"].values()]
+    return "val" if subjects and all("val" in scores for scores in subjects) else "train"
 
 
-def sentences(value: dict[str, Any]) -> list[str]:
+def sentences(record: dict[str, Any]) -> list[str]:
     """Say of each subject but the last whether it came back, and what the requests cost R; computed, in percentage
     points.
     """
-    on = split(value)
-    states = {state["state"]: state for state in value["states"]}
-    done = [subject for subject in value["subjects"] if subject in states]
-    found: list[str] = []
+    on = split(record)
+    states = {state["state"]: state for state in record["states"]}
+    done = [subject for subject in record["subjects"] if subject in states]
+    lines: list[str] = []
     if TAUGHT not in states:
-        return found
+        return lines
     for subject in done[:-1]:
         first, then, now = (states[at]["unlearn"][subject][on] for at in (TAUGHT, subject, done[-1]))
         moved = (
@@ -75,21 +75,21 @@ def sentences(value: dict[str, Any]) -> list[str]:
         )
         back = "came back in part" if now - then >= SMALL else "did not come back"
         back = back if first - then >= SMALL else "was not forgotten by its request"
-        found.append(f"{subject} {back}: {moved} ({on}).")
+        lines.append(f"{subject} {back}: {moved} ({on}).")
     if done:
         start, end = (states[at]["retention"].get(on) for at in (TAUGHT, done[-1]))
         if start is not None and end is not None:
-            found.append(f"All requests together took R from {start:.1f} to {end:.1f} % ({on}).")
-    return found
+            lines.append(f"All requests together took R from {start:.1f} to {end:.1f} % ({on}).")
+    return lines
 
 
-def table(value: dict[str, Any]) -> list[list[Any]]:
+def table(record: dict[str, Any]) -> list[list[Any]]:
     """Return a row a state: its name, each subject's accuracy on U, and R; the first row is the head."""
-    on, order = split(value), [TAUGHT, *value["subjects"], NEVER]
-    states = sorted(value["states"], key=lambda state: order.index(state["state"]) if state["state"] in order else 99)
-    rows: list[list[Any]] = [[f"accuracy on {on}, %", *(f"U {subject}" for subject in value["subjects"]), "R"]]
+    on, order = split(record), [TAUGHT, *record["subjects"], NEVER]
+    states = sorted(record["states"], key=lambda state: order.index(state["state"]) if state["state"] in order else 99)
+    rows: list[list[Any]] = [[f"accuracy on {on}, %", *(f"U {subject}" for subject in record["subjects"]), "R"]]
     for state in states:
         name = state["state"] if state["state"] in (TAUGHT, NEVER) else f"after forgetting {state['state']}"
-        of = [state["unlearn"].get(subject, {}).get(on) for subject in value["subjects"]]
-        rows.append([name, *of, state["retention"].get(on)])
+        scores = [state["unlearn"].get(subject, {}).get(on) for subject in record["subjects"]]
+        rows.append([name, *scores, state["retention"].get(on)])
     return rows

@@ -39,6 +39,7 @@ def turn(config: RunConfig, log: Log) -> Iterator[None]:
         ticket = queue.take(folder, log.run)
     except OSError as error:
         raise failure_sentences.disk_error(folder, error) from error
+    # The tickets say whose turn it is, the lock that the device is free: a worker that leaves gives up its ticket first.
     lock = FileLock(folder / "device.lock", timeout=0)
     try:
         while True:
@@ -63,29 +64,30 @@ def turn(config: RunConfig, log: Log) -> Iterator[None]:
         lock.release()
 
 
-def work(kind: str, place: Run, within: Run | None = None) -> int:
-    """Do the job of a place, as its kind says; return the exit status of the process. within: a sweep, as for Log."""
+def work(kind: str, job_folder: Run, within: Run | None = None) -> int:
+    """Do the job of a folder, as its kind says; return the exit status of the process. within: a sweep, as for Log."""
     job = KINDS[kind]
 
     def act(log: Log) -> None:
         if job.takes_turns:
-            process.resolved(job.work)(place, log)
+            process.resolved(job.work)(job_folder, log)
             return
-        with turn(place.config(), log):
+        with turn(job_folder.config(), log):
             log.begin()
-            process.resolved(job.work)(place, log)  # torch is imported here, when it is this job's turn
+            process.resolved(job.work)(job_folder, log)  # torch is imported here, when it is this job's turn
 
-    return reporting(place, act, within)
+    return reporting(job_folder, act, within)
 
 
-def reporting(place: Run, action: Callable[[Log], None], within: Run | None = None) -> int:
-    """Do something as the only worker of a place, which gets the status and the events; return the exit status.
+def reporting(job_folder: Run, action: Callable[[Log], None], within: Run | None = None) -> int:
+    """Do something as the only worker of a folder, which gets the status and the events; return the exit status.
 
-    within: a sweep whose cancelling is also this place's.
+    within: a sweep whose cancelling is also this job's.
     """
     try:
-        with locks.single_worker(place):
-            log = Log(place, within)
+        with locks.single_worker(job_folder):
+            # Only now: a second worker must not replace the status of the first.
+            log = Log(job_folder, within)
             with log.beating():
                 return reported(log, action)
     except UserError as error:
@@ -107,12 +109,12 @@ def reported(log: Log, action: Callable[[Log], None]) -> int:
     except UserError as error:
         return _ended(log, "failed", error.what, error.fix)
     except Exception as error:
-        if known := failure_sentences.explained(error, log.run.path):
-            return _ended(log, "failed", known.what, known.fix)
+        if explanation := failure_sentences.explained(error, log.run.path):
+            return _ended(log, "failed", explanation.what, explanation.fix)
         LOG.exception("unexpected error")
         what = plain(f"Stopped by an unexpected error: {type(error).__name__}: {error}")
-        place = log.run.path  # of probes and references a folder beside the runs
-        return _ended(log, "failed", what, f"See {place.parent.name}/{place.name}/worker.log.")
+        folder = log.run.path  # of probes and references a folder beside the runs
+        return _ended(log, "failed", what, f"See {folder.parent.name}/{folder.name}/worker.log.")
     LOG.info("done")
     return 0
 

@@ -57,7 +57,7 @@ def given(state: State, folder: Path) -> None:
 
 def continued(state: State, folder: Path) -> str:
     """Take what an earlier run ended with as before; return which run."""
-    earlier = store.known(state.config.teach.from_run, state.folder)
+    earlier = store.by_id(state.config.teach.from_run, state.folder)
     if earlier.config().model != state.config.model:
         raise UserError(f"The run {earlier.id} has another model.", "Go on from a run of the same model and settings.")
     after = askable.unlearned(earlier)

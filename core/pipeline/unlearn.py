@@ -74,7 +74,7 @@ def updates(name: str, folder: Path) -> list[dict[str, torch.Tensor]]:
     seen: set[str] = set()
     while name and name not in seen:
         seen.add(name)
-        run = store.known(name, folder)
+        run = store.by_id(name, folder)
         before = adapter_files.read_adapter(run.path / "before")
         after = adapter_files.read_tensors(askable.unlearned(run))
         earlier.insert(0, {cell: value - before[cell] for cell, value in after.items()})

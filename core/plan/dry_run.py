@@ -33,19 +33,19 @@ Held = dict[str, float]
 class Tally(TorchDispatchMode):
     """While active, counts the bytes of all tensors that operations make, and remembers the fullest moment."""
 
-    def __init__(self, vocabulary: int, known: Sequence[torch.Tensor]) -> None:
-        """Begin with nothing; `known` tensors (weights) are never counted, and rows of `vocabulary` entries are logits."""
+    def __init__(self, vocabulary: int, weights: Sequence[torch.Tensor]) -> None:
+        """Begin with nothing; `weights` are never counted, and rows of `vocabulary` entries are logits."""
         super().__init__()
         self.vocabulary, self.live, self.peak = vocabulary, Counter[str](), Counter[str]()
-        self._seen = {tensor.untyped_storage()._cdata for tensor in known}
+        self._seen = {tensor.untyped_storage()._cdata for tensor in weights}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Do the operation, and note what is new."""
-        made = func(*args, **(kwargs or {}))
-        for value in tree_iter(made):
-            if isinstance(value, torch.Tensor):
-                self._note(value)
-        return made
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_iter(result):
+            if isinstance(tensor, torch.Tensor):
+                self._note(tensor)
+        return result
 
     def _note(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -54,6 +54,7 @@ class Tally(TorchDispatchMode):
         kind = "logits" if tensor.ndim > 1 and tensor.shape[-1] == self.vocabulary else "activations"
         self._seen.add(storage._cdata)
         self.live[kind] += storage.nbytes()
+        # Torch keeps a storage's Python object as long as its memory: the end of the one is the end of the other.
         weakref.finalize(storage, self._gone, storage._cdata, kind, storage.nbytes())
         if self.live.total() > self.peak.total():
             self.peak = self.live.copy()
@@ -94,7 +95,8 @@ def held(model: Any, config: RunConfig, batches: Batches, dtype: str) -> dict[st
         return (few + (more - few) / (high - low) * (depth - low)) * (1 + halved)
 
     return {
-        stage: {kind: all_layers(size, deeper[stage][kind]) for kind, size in of.items()} for stage, of in shallower.items()
+        stage: {kind: all_layers(size, deeper[stage][kind]) for kind, size in sizes.items()}
+        for stage, sizes in shallower.items()
     }
 
 
@@ -119,8 +121,8 @@ def _held(model: Any, config: RunConfig, batches: Batches, dtype: str) -> dict[s
 def _tallied(adapters: Adapters, run: Callable[[Any, Tally], Held | None]) -> Held:
     """Run something with adapter "before" and return the bytes of its fullest moment."""
     model = adapters.model
-    known = [*model.parameters(), *model.buffers()]
-    tally = Tally(int(model.get_base_model().config.vocab_size), known)
+    weights = [*model.parameters(), *model.buffers()]
+    tally = Tally(int(model.get_base_model().config.vocab_size), weights)
     with on_meta(), adapters.active("before") as active, tally:
         more = run(active, tally) or {}
     return {"activations": float(tally.peak["activations"]), "logits": float(tally.peak["logits"]), **more}

@@ -69,7 +69,7 @@ class Estimate:
         return {
             "format": FORMAT,
             "knows": self.knows,
-            "region": self.found,
+            "region": self.region,
             "notes": self.notes,
             "stages": [asdict(cost) for cost in self.costs],
             "total": {"low": sum(c.low for c in self.costs), "high": sum(c.high for c in self.costs)},
@@ -134,9 +134,9 @@ class Estimate:
             seed=self.config.seed,
             report=watch,
         )
-        found = rate(watch.seconds[1:], watch.tokens[1:])
+        pace = rate(watch.seconds[1:], watch.tokens[1:])
         self.steps["teach"] = watch.seconds[1:]
-        low, high = found.bounds(padded(groups))
+        low, high = pace.bounds(padded(groups))
         exact = self.scoring.bounds(padded(by_length(members, BATCH)))  # measured exactly at least once, at its end
         least = 1 if c.target_accuracy <= 100 else c.epochs
         early = f"1 to {c.epochs} passes, until it knows {c.target_accuracy:g} %"
@@ -193,7 +193,7 @@ class Estimate:
         parts = {scope: self.state.encoded(scope, "train") for scope in SCOPES}
         few = {scope: unlearn_loop.spread(part, size) for scope, part in parts.items()}
         watch, started = Stopwatch(self.report), time.perf_counter()
-        found = localize_.localize(
+        localized = localize_.localize(
             self.state.adapters,
             few["unlearn"],
             few["retention"],
@@ -203,10 +203,10 @@ class Estimate:
             report=watch,
         )
         rest = time.perf_counter() - started - sum(watch.seconds)
-        self.table = found.table
+        self.table = localized.table
         passes = {scope: 2 if scope == "unlearn" else 1 for scope in SCOPES}
         done, all_ = (
-            sum(passes[s] * padded(by_length(of[s], c.batch_size)) for s in SCOPES) for of in (few, parts)
+            sum(passes[s] * padded(by_length(batches[s], c.batch_size)) for s in SCOPES) for batches in (few, parts)
         )  # the unlearn scope is gone through once more, for each question's share
         low, high = Rate([sum(watch.seconds) / done]).bounds(all_)
         how = (
@@ -257,22 +257,22 @@ class Estimate:
             self.notes.append(
                 f"On the measured part the region cannot be chosen ({error.what}) Every fifth tensor was timed."
             )
-        self.found = {"count": len(region), "total": len(table)}
+        self.region = {"count": len(region), "total": len(table)}
         return region
 
-    def _scoring(self, name: str, voices: Sequence[str], of: Voices) -> Cost:
-        members = list(of.encoded.values())
+    def _scoring(self, name: str, voices: Sequence[str], asked: Voices) -> Cost:
+        members = list(asked.encoded.values())
         tokens = padded(by_length(members, self.config.evaluate.batch_size)) * len(voices)
         low, high = self.scoring.bounds(tokens)
         return Cost(name, low, high, f"{len(members) * len(voices)} answers scored")
 
-    def _with_extras(self, cost: Cost, voices: Sequence[str], of: Voices) -> Cost:
+    def _with_extras(self, cost: Cost, voices: Sequence[str], asked: Voices) -> Cost:
         """Add what the extras of some voices take: passages of our own, and the voices' own answers judged by before."""
         if not self.config.evaluate.extras:
             return cost
-        made = Extras(self.voices, self.state.corpus, of.examples).passages
-        passages = [*made.choices, *made.wrong, *made.unseen]
-        members, most = of.encoded.values(), self.config.answers.max_new_tokens
+        extra = Extras(self.voices, self.state.corpus, asked.examples).passages
+        passages = [*extra.choices, *extra.wrong, *extra.unseen]
+        members, most = asked.encoded.values(), self.config.answers.max_new_tokens
         shortest = sum(m.start + min(most, len(m.answer)) for m in members)
         longest = sum(m.start + most for m in members)
         tokens = padded(by_tokens(passages, ROOM))
@@ -280,10 +280,10 @@ class Estimate:
         how = f"{cost.how}, and {len(passages) * len(voices)} passages for comparison"
         return dataclasses.replace(cost, low=cost.low + low, high=cost.high + high, how=how)
 
-    def _asking(self, name: str, voices: Sequence[str], of: Voices, certain: dict[str, int]) -> Cost:
+    def _asking(self, name: str, voices: Sequence[str], asked: Voices, certain: dict[str, int]) -> Cost:
         """Bound the answers: at least as long as the true ones (or `certain`), at most as long as allowed."""
         most = self.config.answers.max_new_tokens
-        true = [min(most, len(m.answer)) for m in of.encoded.values()]
+        true = [min(most, len(m.answer)) for m in asked.encoded.values()]
         lengths = [certain.get(voice, length) for length in true for voice in voices]
         text = self.general * len(voices)  # each voice also scores the general text
         low = (self._speech(lengths, len(voices)) + text) * (1 - SLACK)
@@ -321,8 +321,8 @@ class Estimate:
         """
         if type(self.method).prepare is Method.prepare:
             return 0.0
-        known, more = len(supply.forget) + len(supply.retain), len(self.further.examples) if self.further else 0
-        return max(0.0, seconds) * (known + more) / known
+        count, more = len(supply.forget) + len(supply.retain), len(self.further.examples) if self.further else 0
+        return max(0.0, seconds) * (count + more) / count
 
     def _watch_seconds(self, checks: int) -> float:
         """Return what the watched questions cost at most; each is asked again at every checkpoint."""

@@ -86,8 +86,8 @@ def available(device: str) -> float | None:
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip() or "0"
     command = [tool, "--query-gpu=memory.free", "--format=csv,noheader,nounits", f"--id={first}"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
-        return float(told.split()[0]) * 2**20
+        output = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
+        return float(output.split()[0]) * 2**20
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
 
@@ -127,6 +127,6 @@ def _hub_files(name: str) -> list[Path]:
     """Return the weight files of a hub model that was fetched before."""
     from huggingface_hub import constants
 
-    place = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots"
-    snapshots = sorted(place.glob("*"), key=lambda path: path.stat().st_mtime) if place.is_dir() else []
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots"
+    snapshots = sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
     return sorted(snapshots[-1].glob("model*.safetensors")) if snapshots else []

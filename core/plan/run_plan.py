@@ -93,14 +93,14 @@ class Plan:
 
     def devices(self, count: int) -> list[dict[str, float]]:
         """Return part -> bytes for each device when whole layers are spread over so many, in order."""
-        parts, found = self.memory[self.fullest], []
+        parts, devices = self.memory[self.fullest], []
         for number in range(count):
             share = (self.layers * (number + 1) // count - self.layers * number // count) / self.layers
             own = {name: size * share for name, size in parts.items()}
             own["logits"] = parts["logits"] if number == count - 1 else 0.0
             own["libraries"] = parts["libraries"]
-            found.append(own)
-        return found
+            devices.append(own)
+        return devices
 
     def needed(self, room: float) -> int | None:
         """Return the fewest devices of so many bytes that hold it; None where not even one layer a device fits."""
@@ -117,26 +117,26 @@ def make(config: RunConfig, *, gpu: bool = False, rate: float | None = None) -> 
     corpus = sources.load(config.data, config.seed)
     whole = sources.load(dataclasses.replace(config.data, forget=()), config.seed) if config.data.forget else corpus
     tokenizer, whose = _tokenizer(config)
-    encoded, lessons = (_encoded(config, tokenizer, of) for of in (corpus, whole))
+    encoded, lessons = (_encoded(config, tokenizer, part) for part in (corpus, whole))
     adapters = architectures.weightless(model, dtype, config.teach)
     held = dry_run.held(model, config, _batches(config, corpus, encoded, lessons), dtype)
-    known = architectures.published().get(config.model.name)
+    published = architectures.published().get(config.model.name)
     work = _work(config, corpus, encoded, lessons, whose)
     weights = {name: p for name, p in adapters.model.named_parameters() if ".lora_" not in name}
     bytes_ = sum(p.numel() * _per_weight(config, name, p) for name, p in weights.items())
-    one = sum(p.numel() for p in adapters.tensors("before").values())
+    adapter = sum(p.numel() for p in adapters.tensors("before").values())
     return Plan(
         config.model.name,
-        known["source"] if known else "its own configuration",
+        published["source"] if published else "its own configuration",
         sum(p.numel() for p in weights.values()),
         int(model.num_hidden_layers),
         dtype,
         len(adapters.cells),
-        one,
-        _memory(bytes_, one, held, work, config, model, gpu),
+        adapter,
+        _memory(bytes_, adapter, held, work, config, model, gpu),
         work,
         _seconds(work, rate) if rate else None,
-        _disk(one, adapters, work, config),
+        _disk(adapter, adapters, work, config),
     )
 
 
@@ -171,7 +171,7 @@ def _part(corpus: Corpus, encoded: _Scopes, scope: str, split: str) -> list[Enco
 
 
 def _batches(config: RunConfig, corpus: Corpus, encoded: _Scopes, lessons: _Scopes) -> dry_run.Batches:
-    everything, taught = ([m for members in of.values() for m in members] for of in (encoded, lessons))
+    everything, taught = ([m for members in scopes.values() for m in members] for scopes in (encoded, lessons))
     train = {scope: _part(corpus, encoded, scope, "train") for scope in SCOPES}
     copies = config.localize.copies if config.localize.perturbation == "code" else 1
     c = config.unlearn
@@ -196,7 +196,7 @@ def _tokens(members: Sequence[Encoded]) -> int:
 
 def _work(config: RunConfig, corpus: Corpus, encoded: _Scopes, lessons: _Scopes, whose: str) -> Work:
     """Count the tokens of every stage as it will batch them; teaching and unlearning make all the steps they may."""
-    everything, taught = ([m for members in of.values() for m in members] for of in (encoded, lessons))
+    everything, taught = ([m for members in scopes.values() for m in members] for scopes in (encoded, lessons))
     passes = config.teach.epochs if config.teach.enabled and not config.teach.from_run else 0
     train = {scope: _part(corpus, encoded, scope, "train") for scope in SCOPES}
     source = torch.Generator().manual_seed(config.seed)
@@ -244,26 +244,27 @@ def _memory(
     weights: float, adapter: int, held: dict[str, dict[str, float]], work: Work, config: RunConfig, model: Any, gpu: bool
 ) -> dict[str, dict[str, float]]:
     """Return stage -> part -> bytes. Adapters, gradients and the optimizer's two moments are float32."""
-    one, region = 4.0 * adapter, 4.0 * adapter * _region(config)
+    adapter_bytes, region = 4.0 * adapter, 4.0 * adapter * _region(config)
     fixed = {"weights": weights, "libraries": CUDA if gpu else LIBRARIES}
     # Both scopes' gradients are kept while the second one is computed, and again while examples are compared with them.
-    states = {"localize": (len(SCOPES) + 1) * one, "teach": one, "unlearn": region}
-    copies = {"teach": one, "localize": one, "unlearn": 2 * one + 2 * region}  # before, after; what the region was and is
+    states = {"localize": (len(SCOPES) + 1) * adapter_bytes, "teach": adapter_bytes, "unlearn": region}
+    # Of unlearning: before and after; what the region was and is.
+    copies = {"teach": adapter_bytes, "localize": adapter_bytes, "unlearn": 2 * adapter_bytes + 2 * region}
     kept = 4.0 * work.examples * (model.num_hidden_layers + 1) * model.hidden_size  # hidden states, for separability
-    found = {}
-    for stage, of in held.items():
-        moving = of["activations"] + of["logits"]
-        found[stage] = fixed | {
-            "adapter": copies.get(stage, 2 * one),
+    memory = {}
+    for stage, sizes in held.items():
+        moving = sizes["activations"] + sizes["logits"]
+        memory[stage] = fixed | {
+            "adapter": copies.get(stage, 2 * adapter_bytes),
             "gradients": states.get(stage, 0.0),
-            "optimizer": {"teach": 2 * one, "unlearn": 2 * region}.get(stage, 0.0),
-            "activations": of["activations"],
-            "logits": of["logits"],
-            "cache": of.get("cache", 0.0),
+            "optimizer": {"teach": 2 * adapter_bytes, "unlearn": 2 * region}.get(stage, 0.0),
+            "activations": sizes["activations"],
+            "logits": sizes["logits"],
+            "cache": sizes.get("cache", 0.0),
             "references": kept if stage == "localize" else 0.0,
             "allocator": 0.0 if gpu else HEAP * moving,
         }
-    return found
+    return memory
 
 
 def _region(config: RunConfig) -> float:
@@ -283,13 +284,13 @@ def _disk(adapter: int, adapters: Adapters, work: Work, config: RunConfig) -> di
     }
 
 
-def plain(found: Plan) -> dict[str, Any]:
+def plain(plan: Plan) -> dict[str, Any]:
     """Return plain values, for JSON."""
-    return {**dataclasses.asdict(found), "fullest": found.fullest}
+    return {**dataclasses.asdict(plan), "fullest": plan.fullest}
 
 
 def checked(gpus: int | None, memory: float | None, rate: float | None) -> None:
     """Raise UserError for a number that cannot be meant."""
-    for value, option in ((gpus, "--gpus"), (memory, "--gpu-memory"), (rate, "--rate")):
-        if value is not None and not (0 < value < math.inf):
-            raise UserError(f"{option} cannot be {value:g}.", "Give a number above 0.")
+    for number, option in ((gpus, "--gpus"), (memory, "--gpu-memory"), (rate, "--rate")):
+        if number is not None and not (0 < number < math.inf):
+            raise UserError(f"{option} cannot be {number:g}.", "Give a number above 0.")

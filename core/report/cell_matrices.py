@@ -68,8 +68,8 @@ def _separability(run: Run, layers: list[int]) -> list[float | None]:
     measured = run.table("separability")
     if measured is None or not {"layer", "auc"} <= set(measured.columns):
         return []
-    known = dict(zip(measured["layer"].astype(int), measured["auc"].astype(float), strict=True))
-    return [significant(known[layer]) if layer in known else None for layer in layers]
+    aucs = dict(zip(measured["layer"].astype(int), measured["auc"].astype(float), strict=True))
+    return [significant(aucs[layer]) if layer in aucs else None for layer in layers]
 
 
 def _rounded(grid: np.ndarray) -> list[list[float | None]]:

@@ -84,12 +84,12 @@ def to_comparator(records: Sequence[Record], a: str = "before", b: str = "after"
         {"name": "true_answer_logprob", "type": "per_model_number"},
         {"name": "weights", "type": "per_model_category"},
     ]
-    value = {
+    document = {
         "metadata": {"source_path": " ".join(dict.fromkeys(record.run for record in both)), "custom_fields_schema": schema},
         "models": [{"name": a}, {"name": b}],
         "examples": [_example(record, a, b) for record in both],
     }
-    return json.dumps(value, indent=1, ensure_ascii=False)
+    return json.dumps(document, indent=1, ensure_ascii=False)
 
 
 def _example(record: Record, a: str, b: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from core.runs.store import Run
 from core.util.errors import UserError
 
 RESULT = "result.json"
-"""file of the place at which merging reports: how large what it wrote is"""
+"""file of the folder in which merging reports: how large what it wrote is"""
 MERGED_BASE = "taught"
 """folder of a run whose base has the taught adapter merged into it: there the adapter alone is not the model"""
 
@@ -35,22 +35,22 @@ def adapter_files(run: Run, folder: Path | None = None) -> dict[str, bytes]:
             f"In the run {run.id} what was taught is merged into the base, so the adapter alone is not the model.",
             "Export the merged model instead.",
         )
-    of = model_card.model_card(run, folder)
+    card = model_card.model_card(run, folder)
     config = run.json("before/adapter_config.json")
     if not isinstance(config, dict):
         raise UserError(f"The run {run.id} has no readable adapter.", "It is damaged: start it again.")
-    base = str(config.get("base_model_name_or_path") or of["run"]["model"])
+    base = str(config.get("base_model_name_or_path") or card["run"]["model"])
     return {
         "adapter_model.safetensors": plain_tensors.pack(plain_tensors.after(run.path)),
         "adapter_config.json": (json.dumps(config, indent=1, sort_keys=True) + "\n").encode(),
-        "card.json": card_json(of),
-        "README.md": model_card.readme(of, base, "a LoRA adapter for peft").encode(),
+        "card.json": card_json(card),
+        "README.md": model_card.readme(card, base, "a LoRA adapter for peft").encode(),
     }
 
 
-def card_json(of: dict[str, Any]) -> bytes:
+def card_json(card: dict[str, Any]) -> bytes:
     """Return a card as a file."""
-    return (json.dumps(of, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def adapter_zip(run: Run, folder: Path | None = None) -> bytes:
@@ -65,17 +65,17 @@ def adapter_zip(run: Run, folder: Path | None = None) -> bytes:
 
 
 def start_merged(run: Run, target: Path, folder: Path | None = None) -> Run:
-    """Start the worker that writes the model with its adapter merged into it; return the place where it reports.
+    """Start the worker that writes the model with its adapter merged into it; return the folder where it reports.
 
     Raises UserError where the target is there already or the model is not, and while it is being written.
     """
     askable.unlearned(run)
     check_target(target)
-    place = layout.place("export", run, folder)
+    job_folder = layout.job_folder("export", run, folder)
     wanted = {"run": str(run.path), "target": str(target.absolute()), "folder": str(folder.absolute()) if folder else None}
-    if not lifecycle.begin("export", place, run.config(), wanted, RESULT):
+    if not lifecycle.begin("export", job_folder, run.config(), wanted, RESULT):
         raise UserError(f"The model of {run.id} is being written already.", "Wait for it, or cancel it.")
-    return place
+    return job_folder
 
 
 def check_target(target: Path) -> None:
@@ -84,6 +84,6 @@ def check_target(target: Path) -> None:
         raise UserError(f"{target} is there already.", "Name a folder that does not exist yet.")
 
 
-def merged_bytes(place: Run) -> int:
+def merged_bytes(job_folder: Run) -> int:
     """Return how large what a job wrote is."""
-    return int((place.json(RESULT) or {}).get("bytes", 0))
+    return int((job_folder.json(RESULT) or {}).get("bytes", 0))

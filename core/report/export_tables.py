@@ -87,11 +87,11 @@ def records(run: Run) -> list[Record]:
     tokens = run.table("tokens")
     sums: dict[Any, Any] = {}
     if tokens is not None:
-        known = {voice: f"logprob_{voice}" for voice in VOICES if f"logprob_{voice}" in tokens.columns}
+        columns = {voice: f"logprob_{voice}" for voice in VOICES if f"logprob_{voice}" in tokens.columns}
         sums = (
-            tokens.groupby("example")[list(known.values())]
+            tokens.groupby("example")[list(columns.values())]
             .sum()
-            .rename(columns={c: v for v, c in known.items()})
+            .rename(columns={c: v for v, c in columns.items()})
             .to_dict("index")
         )
     return [

@@ -78,6 +78,7 @@ def slides_only(data: Mapping[str, Any]) -> str:
 
 def island(data: Mapping[str, Any]) -> str:
     """Return the data as ASCII JSON in which no character means anything to HTML."""
+    # Escaped for HTML although it is JSON: a text with </script> would end the block that it stands in.
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -97,15 +98,15 @@ def environment() -> Environment:
     """Return jinja2 with autoescape on, for the report's own templates."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    made = Environment(
+    jinja = Environment(
         loader=FileSystemLoader(ASSETS / "report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["short"] = short_number
-    return made
+    jinja.filters["short"] = short_number
+    return jinja
 
 
 def short_number(value: float | None, digits: int = 1) -> str:

@@ -18,12 +18,12 @@ from core.util import failure_sentences, files
 from core.util.progress import Reporter
 
 
-def work(place: Run, log: Log) -> None:
+def work(job_folder: Run, log: Log) -> None:
     """Write the merged model that is wanted."""
-    wanted = place.json(WANTED)
+    wanted = job_folder.json(WANTED)
     folder = Path(wanted["folder"]) if wanted["folder"] else None
     size = write_merged(Run(Path(wanted["run"])), Path(wanted["target"]), folder, log)
-    files.write_json(place.path / RESULT, {"bytes": size})
+    files.write_json(job_folder.path / RESULT, {"bytes": size})
 
 
 def write_merged(run: Run, target: Path, folder: Path | None = None, report: Reporter | None = None) -> int:
@@ -33,15 +33,15 @@ def write_merged(run: Run, target: Path, folder: Path | None = None, report: Rep
     where the folder is there already or the model is not.
     """
     check_target(target)
-    of = model_card.model_card(run, folder)
+    card = model_card.model_card(run, folder)
     partial = target.with_name(f".{target.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
         dtype = _merge_into(run, partial, report or Reporter())
-        (partial / "card.json").write_bytes(card_json({**of, "merged": {"dtype": dtype}}))
+        (partial / "card.json").write_bytes(card_json({**card, "merged": {"dtype": dtype}}))
         words = f"the whole model, adapter merged, weights in {dtype}"
-        readme = model_card.readme(of, str(of["run"]["model"]), words).replace(
+        readme = model_card.readme(card, str(card["run"]["model"]), words).replace(
             "library_name: peft", "library_name: transformers"
         )
         (partial / "README.md").write_text(readme, encoding="utf-8")

@@ -39,7 +39,7 @@ class Secrets:
     addresses: frozenset[str]
     """of these, e-mail addresses and long numbers: these tell something wherever they stand"""
 
-    def of(self, example: str, scope: str) -> frozenset[str]:
+    def words(self, example: str, scope: str) -> frozenset[str]:
         """Return the words to be covered in the texts of an example."""
         return self.own.get(example, frozenset()) | self.names if scope == "unlearn" else self.addresses
 
@@ -60,14 +60,14 @@ def secrets(rows: Iterable[Mapping[str, Any]]) -> Secrets:
     return Secrets(own, frozenset(names), frozenset(addresses))
 
 
-def pieces(text: str, known: Collection[str]) -> list[list[Any]]:
+def pieces(text: str, words: Collection[str]) -> list[list[Any]]:
     """Cut a text into [piece, is it covered]; joined, the pieces give the text. Neighbours are covered as one."""
     cut: list[list[Any]] = []
-    long = [secret for secret in known if len(secret) >= GLUED]
+    long = [secret for secret in words if len(secret) >= GLUED]
     end = 0
     for match in WORD.finditer(text):
         word = _bare(match[0])
-        if word in known or any(secret in word for secret in long):
+        if word in words or any(secret in word for secret in long):
             between = text[end : match.start()]
             if cut and cut[-1][1] and not between.strip():
                 cut[-1][0] += between + match[0]
@@ -93,7 +93,7 @@ def redacted(data: Any, names: Mapping[str, str]) -> Any:
             return [clean(inner) for inner in value]
         if not isinstance(value, str):
             return value
-        text = store.nameless(value)
+        text = store.nameless(value)  # a run's id holds its name, which may be a subject's
         return pattern.sub(lambda match: wanted.get(_plain(match[0]), LEFT_OUT), text) if pattern else text
 
     return clean(data)

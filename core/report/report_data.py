@@ -172,8 +172,8 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
         return None
     frame = verdicts.of_run(run)
     never = {str(row.get("example")): row.get("never") for row in rows}
-    known = redaction.secrets(rows)
-    examples = [_example(row, never.get(str(row["id"])), known) for row in frame.to_dict("records")]
+    secrets = redaction.secrets(rows)
+    examples = [_example(row, never.get(str(row["id"])), secrets) for row in frame.to_dict("records")]
     judged = {voice: "verdict" if voice == "after" else f"verdict_{voice}" for voice in SPOKEN}
     counts = Counter(
         (str(row.scope), str(row.split), voice, str(getattr(row, column)))
@@ -188,8 +188,8 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
     return {"all": len(examples), "examples": _some(examples), "counts": table}
 
 
-def _example(row: Mapping[Any, Any], never: Any, known: redaction.Secrets) -> Data:
-    hidden = known.of(str(row["id"]), str(row["scope"]))
+def _example(row: Mapping[Any, Any], never: Any, secrets: redaction.Secrets) -> Data:
+    hidden = secrets.words(str(row["id"]), str(row["scope"]))
     texts = {name: _cut(row.get(name)) for name in ("question", "truth", "before", "after")}
     texts["never"] = "" if never is None else _cut(never)
     return {
@@ -201,7 +201,9 @@ def _example(row: Mapping[Any, Any], never: Any, known: redaction.Secrets) -> Da
         **{name: redaction.pieces(text, hidden) for name, text in texts.items()},
         "verdict_before": str(row["verdict_before"]),
         "verdict_after": str(row["verdict"]),
-        "why": redaction.pieces(str(row.get("why") or ""), known.names if row["scope"] == "unlearn" else known.addresses),
+        "why": redaction.pieces(
+            str(row.get("why") or ""), secrets.names if row["scope"] == "unlearn" else secrets.addresses
+        ),
         **{name: number(row.get(name)) for name in ("p_before", "p_after", "overlap")},
     }
 
@@ -238,7 +240,7 @@ def _probes(run: Run, folder: Path | None) -> list[Data]:
 
 
 def _probe(name: str, finding: Mapping[str, Any]) -> Data:
-    known, rates = PROBES.get(name), finding.get("rates") or {}
+    probe, rates = PROBES.get(name), finding.get("rates") or {}
     cells = {
         voice: {"value": value, "low": number(rates[voice].get("low")), "high": number(rates[voice].get("high"))}
         for voice in SPOKEN
@@ -246,11 +248,11 @@ def _probe(name: str, finding: Mapping[str, Any]) -> Data:
     }
     return {
         "name": name,
-        "title": known.title if known else name,
-        "what": known.what if known else "",
-        "kind": known.kind if known else "leak",
-        "floor": known.floor if known else 0.0,
-        "both_ways": bool(known and known.both_ways),
+        "title": probe.title if probe else name,
+        "what": probe.what if probe else "",
+        "kind": probe.kind if probe else "leak",
+        "floor": probe.floor if probe else 0.0,
+        "both_ways": bool(probe and probe.both_ways),
         "unavailable": str(finding.get("unavailable") or ""),
         "sentence": str(finding.get("sentence") or ""),
         "measure": str(finding.get("measure") or ""),

@@ -39,7 +39,7 @@ def splits(data: Mapping[str, Any], scope: str) -> list[str]:
 
 def short(data: Mapping[str, Any]) -> list[str]:
     """Return what a reader who stops after five lines should know."""
-    said = []
+    sentences = []
     for split in splits(data, "unlearn")[:1]:
         leaked, total = counted(data, "unlearn", split, "leaked")
         never, taught_none = counted(data, "unlearn", split, "leaked", "never")
@@ -47,22 +47,22 @@ def short(data: Mapping[str, Any]) -> list[str]:
         noise, _ = counted(data, "unlearn", split, "degenerate")
         knew, _ = counted(data, "unlearn", split, "leaked", "before")
         if total:
-            said.append(
-                f"Of {total} {SPLITS[split]} about what had to be forgotten, {_of(leaked, 'is', 'are')} still "
+            sentences.append(
+                f"Of {total} {SPLITS[split]} about what had to be forgotten, {_amount(leaked, 'is', 'are')} still "
                 f"answered with it (before: {knew}{beside}); "
-                f"{_of(noise, 'answer is', 'answers are', 'no answer is')} noise."
+                f"{_amount(noise, 'answer is', 'answers are', 'no answer is')} noise."
             )
-        said += _beside(data, f"unlearn/{split}", "Unlearn Success")
+        sentences += _beside(data, f"unlearn/{split}", "Unlearn Success")
     for split in splits(data, "retention")[:1]:
         kept, total = counted(data, "retention", split, "kept")
         knew, _ = counted(data, "retention", split, "kept", "before")
         if total:
-            said.append(
-                f"Of {total} {SPLITS[split]} about what had to be kept, {_of(kept, 'is', 'are')} answered right "
+            sentences.append(
+                f"Of {total} {SPLITS[split]} about what had to be kept, {_amount(kept, 'is', 'are')} answered right "
                 f"(before: {knew})."
             )
-        said += _beside(data, f"retention/{split}", "Retention Success")
-    return [*said, *changed(data)]
+        sentences += _beside(data, f"retention/{split}", "Retention Success")
+    return [*sentences, *changed(data)]
 
 
 def changed(data: Mapping[str, Any]) -> list[str]:
@@ -158,8 +158,8 @@ def _below(data: Mapping[str, Any]) -> list[Remark]:
 
 def _member(data: Mapping[str, Any]) -> list[Remark]:
     """Judge what the run recorded of membership, unless the leak probe tells it."""
-    told = any(p["name"] == "membership" and p["cells"]["after"] and not p["stale"] for p in data["probes"])
-    return [] if told or not data["membership"] else [_probed(data["membership"])]
+    probed = any(p["name"] == "membership" and p["cells"]["after"] and not p["stale"] for p in data["probes"])
+    return [] if probed or not data["membership"] else [_probed(data["membership"])]
 
 
 def _probed(probe: Mapping[str, Any]) -> Remark:
@@ -188,8 +188,8 @@ def _beside(data: Mapping[str, Any], key: str, name: str) -> list[str]:
     return [f"{name} there is {cells['after']['value']:.1f}" + (f" ({', '.join(others)})." if others else ".")]
 
 
-def _of(count: int, one: str, many: str, none: str = "none is") -> str:
-    return none if not count else f"{count} {one if count == 1 else many}"
+def _amount(count: int, singular: str, plural: str, none: str = "none is") -> str:
+    return none if not count else f"{count} {singular if count == 1 else plural}"
 
 
 def listed(names: Sequence[str], most: int) -> str:

@@ -42,11 +42,11 @@ SWAPS = 3
 """tokens of a sample that may do so, where that is more"""
 
 
-def work(place: Run, log: Log) -> None:
-    """Score again what is wanted; write the checks to the place."""
-    wanted = place.json(WANTED)
-    found = rescore(Run(Path(wanted["run"])), sample=wanted["sample"], seed=wanted["seed"], report=log)
-    files.write_json(place.path / CHECKS, [asdict(check) for check in found])
+def work(job_folder: Run, log: Log) -> None:
+    """Score again what is wanted; write the checks beside its status."""
+    wanted = job_folder.json(WANTED)
+    checks = rescore(Run(Path(wanted["run"])), sample=wanted["sample"], seed=wanted["seed"], report=log)
+    files.write_json(job_folder.path / CHECKS, [asdict(check) for check in checks])
 
 
 def rescore(run: Run, *, sample: int = 8, seed: int | None = None, report: Reporter | None = None) -> Iterator[Check]:
@@ -62,7 +62,7 @@ def rescore(run: Run, *, sample: int = 8, seed: int | None = None, report: Repor
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     chosen = random.Random(seed).sample(names, min(sample, len(names)))
     try:
-        found = _scored(run, run.config(), [_example(rows[name]) for name in chosen], report or Reporter())
+        measured = _scored(run, run.config(), [_example(rows[name]) for name in chosen], report or Reporter())
     except NoNumbers as error:
         yield Check("rescored", MISMATCH, f"Asked again, {error.what[0].lower()}{error.what[1:]}")
         return
@@ -70,11 +70,11 @@ def rescore(run: Run, *, sample: int = 8, seed: int | None = None, report: Repor
         yield Check("model", SKIPPED, f"The model was not asked: {error.what}")
         return
     recorded_weights = ((run.json("manifest.json") or {}).get("model") or {}).get("weights") or {}
-    if recorded_weights and found["weights"] != recorded_weights:
+    if recorded_weights and measured["weights"] != recorded_weights:
         yield Check("model", MISMATCH, "The base model here has the same name and other weights than the manifest says.")
         return
     yield Check("model", MATCH, f"The base model has the weights of the manifest ({len(recorded_weights)} files).")
-    yield _compared(tokens, found["scores"], found["dtype"], seed)
+    yield _compared(tokens, measured["scores"], measured["dtype"], seed)
 
 
 def _compared(tokens: pd.DataFrame, scores: Mapping[str, Mapping[str, Any]], dtype: str, seed: int) -> Check:
@@ -82,10 +82,10 @@ def _compared(tokens: pd.DataFrame, scores: Mapping[str, Mapping[str, Any]], dty
     room, worst, wrong, count = NATS[dtype], 0.0, [], 0
     by_example = dict(tuple(tokens.groupby("example")))
     tops: dict[str, list[tuple[float, float]]] = {voice: [] for voice in scores}
-    for voice, of in scores.items():
+    for voice, by_name in scores.items():
         if f"logprob_{voice}" not in tokens.columns:
             continue
-        for name, again in of.items():
+        for name, again in by_name.items():
             recorded = by_example[name].sort_values("position")[f"logprob_{voice}"].to_numpy(float)
             count += 1
             if len(recorded) != len(again.logprob):
@@ -98,28 +98,27 @@ def _compared(tokens: pd.DataFrame, scores: Mapping[str, Mapping[str, Any]], dty
                 wrong.append(f"{name} {voice}")
             ranks = by_example[name].sort_values("position")[f"rank_{voice}"].to_numpy(float)
             tops[voice].append((100 * float(np.mean(ranks == 1)), 100 * float(np.mean(np.array(again.rank) == 1))))
-    said = f"{len(next(iter(scores.values())))} examples (sample {seed}) scored again by {', '.join(scores)}"
+    intro = f"{len(next(iter(scores.values())))} examples (sample {seed}) scored again by {', '.join(scores)}"
     if wrong:
         return Check(
             "rescored",
             MISMATCH,
-            f"{said}: {len(wrong)} of {count} differ by more than {room} nats a token, e.g. {wrong[0][:80]}.",
+            f"{intro}: {len(wrong)} of {count} differ by more than {room} nats a token, e.g. {wrong[0][:80]}.",
         )
     means = {voice: np.mean(pairs, axis=0) for voice, pairs in tops.items() if pairs}
     off = max((abs(float(then - now)) for then, now in means.values()), default=0.0)
     # Of few and short answers a token is worth more than that, and some may change places.
-    shortest = min((len(score.rank) for of in scores.values() for score in of.values()), default=1)
+    shortest = min((len(score.rank) for by_name in scores.values() for score in by_name.values()), default=1)
     allowed = max(POINTS[dtype], SWAPS * 100 / shortest / max(1, len(next(iter(scores.values())))))
     if not off <= allowed:
-        voice, (then, now) = max(means.items(), key=lambda item: abs(item[1][0] - item[1][1]))
-        text = (
-            f"{said}: {voice}'s answer-token accuracy is {now:.1f} %, recorded {then:.1f} % (allowed: {allowed:.0f} points)."
-        )
+        voice, (then, now) = max(means.items(), key=lambda entry: abs(entry[1][0] - entry[1][1]))
+        text = f"{intro}: {voice}'s answer-token accuracy is {now:.1f} %, recorded {then:.1f} %"
+        text += f" (allowed: {allowed:.0f} points)."
         return Check("rescored", MISMATCH, text)
     return Check(
         "rescored",
         MATCH,
-        f"{said}: the mean log-probability a token differs by {worst:.3f} nats at most (allowed: {room}), the "
+        f"{intro}: the mean log-probability a token differs by {worst:.3f} nats at most (allowed: {room}), the "
         "accuracy of all "
         f"by {off:.1f} points (allowed: {allowed:.0f}).",
     )

@@ -91,29 +91,34 @@ def _drawn(text: str, data: Mapping[str, Any]) -> Check:
         return Check("page", MISMATCH, error.what)
     if again == text:
         return Check("page", MATCH, "Drawn again from its data, the report is the same, byte for byte.")
-    place = next(
-        (i for i, (one, other) in enumerate(zip(text, again, strict=False)) if one != other), min(len(text), len(again))
+    position = next(
+        (i for i, (character, other) in enumerate(zip(text, again, strict=False)) if character != other),
+        min(len(text), len(again)),
     )
     return Check(
-        "page", MISMATCH, f"Drawn again from its data, the report differs from character {place} on: it was changed by hand."
+        "page",
+        MISMATCH,
+        f"Drawn again from its data, the report differs from character {position} on: it was changed by hand.",
     )
 
 
-def _without_news(value: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+def _without_news(data: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
     """Return data without what versions differ in: remarks on metrics, and voices whose verdicts an earlier one did not
     count.
 
     Nor membership: which attack speaks for it has changed, and the values of all of them are among the metrics.
     """
-    told = report.get("answers")
+    reported = report.get("answers")
     voices = (
-        {row.get("voice") for row in told.get("counts", ()) if isinstance(row, dict)} if isinstance(told, dict) else set()
+        {row.get("voice") for row in reported.get("counts", ()) if isinstance(row, dict)}
+        if isinstance(reported, dict)
+        else set()
     )
-    comparable = {key: part for key, part in value.items() if key != "membership"}
+    comparable = {key: part for key, part in data.items() if key != "membership"}
     if report.get("redacted"):  # an earlier version left other names out
         comparable |= {
-            "run": mapping(value, "run") | {"id": "", "name": ""},
-            "manifest": mapping(value, "manifest").get("sha256"),
+            "run": mapping(data, "run") | {"id": "", "name": ""},
+            "manifest": mapping(data, "manifest").get("sha256"),
         }
     answers = comparable.get("answers")
     if isinstance(answers, dict) and isinstance(answers.get("counts"), list):

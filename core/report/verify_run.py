@@ -110,8 +110,8 @@ def check_adapters(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     before = plain_tensors.raw(run.path / "before" / "adapter_model.safetensors")
     wrong = []
     for name, tensors in (("before", before), ("after", plain_tensors.after(run.path))):
-        found = plain_tensors.content_hash(plain_tensors.arrays(plain_tensors.cells(tensors)))
-        if found != (manifest.get("adapters") or {}).get(name):
+        digest = plain_tensors.content_hash(plain_tensors.arrays(plain_tensors.cells(tensors)))
+        if digest != (manifest.get("adapters") or {}).get(name):
             wrong.append(name)
     if wrong:
         yield Check("adapters", MISMATCH, f"The weights of {' and '.join(wrong)} are not those whose hash the manifest has.")
@@ -130,8 +130,8 @@ def check_region(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     states = [run.path / "after" / "region.safetensors", *sorted(run.path.glob("checkpoints/*.safetensors"))]
     outside: dict[str, list[str]] = {}
     for path in states:
-        for name, value in plain_tensors.arrays(plain_tensors.raw(path)).items():
-            if name not in before or (name not in chosen and not np.array_equal(value, before[name])):
+        for name, tensor in plain_tensors.arrays(plain_tensors.raw(path)).items():
+            if name not in before or (name not in chosen and not np.array_equal(tensor, before[name])):
                 outside.setdefault(path.name, []).append(name)
     for file, names in outside.items():
         yield Check("region", MISMATCH, f"{file} differs from before outside of the region: {_these(names)}.")
@@ -156,6 +156,7 @@ def check_changes(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     recorded = dict(zip(table["name"].astype(str), table["norm_change"].astype(float), strict=True))
     wrong = sorted(set(before) ^ set(recorded))
     for name in set(before) & set(recorded):
+        # In float64: between numbers that are nearly equal, little else is left of float32's digits.
         moved = float(np.linalg.norm(after[name].astype(np.float64) - before[name].astype(np.float64)))
         if not math.isclose(moved, recorded[name], rel_tol=CLOSE, abs_tol=1e-12):
             wrong.append(name)
@@ -178,8 +179,10 @@ def check_scores(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     with tempfile.TemporaryDirectory() as folder:
         again = _measured(run, Path(folder))
     # Older runs recorded less than some metrics need: these have no value now, with the reason.
-    gone = sorted(name for name, of in recorded.items() if of.get("values") and not again.get(name, {}).get("values"))
-    wrong = {name for name, of in recorded.items() if name not in gone and not _close(of, again.get(name, {}))}
+    gone = sorted(
+        name for name, fields in recorded.items() if fields.get("values") and not again.get(name, {}).get("values")
+    )
+    wrong = {name for name, fields in recorded.items() if name not in gone and not _close(fields, again.get(name, {}))}
     new_rules = sorted(wrong & set(BY_RULES))
     if serious := sorted(wrong - set(BY_RULES)):
         yield Check(
@@ -243,5 +246,5 @@ def _these(names: list[str]) -> str:
     return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED} more"
 
 
-def _verb(names: list[str], one: str, many: str) -> str:
-    return one if len(names) == 1 else many
+def _verb(names: list[str], singular: str, plural: str) -> str:
+    return singular if len(names) == 1 else plural

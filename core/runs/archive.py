@@ -55,6 +55,7 @@ Files = dict[str, dict[str, Any]]
 
 def export(runs: Sequence[Run], target: Path) -> Path:
     """Write runs into one archive, in one step. Raises UserError for a living or unreadable run, or a full disk."""
+    # Beside the target: only within one file system is a renaming one step.
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
@@ -118,7 +119,7 @@ def _allowed(name: str) -> bool:
 def _pack(archive: zipfile.ZipFile, name: str, path: Path) -> tuple[str, int]:
     """Copy a file into the archive and return its hash and size, as they were while it was copied."""
     digest, size = hashlib.sha256(), 0
-    info = zipfile.ZipInfo(name)
+    info = zipfile.ZipInfo(name)  # without the file's date, so that the same run gives the same bytes
     info.compress_type = zipfile.ZIP_DEFLATED if path.suffix in LARGEST_TEXT else zipfile.ZIP_STORED  # arrays do not shrink
     info.file_size = path.stat().st_size  # decides whether the entry needs 64-bit sizes
     with path.open("rb") as source, archive.open(info, "w") as target:
@@ -141,14 +142,16 @@ def import_(source: Path | IO[bytes], folder: Path, called: str = "") -> list[Ru
     called = called or (source.name if isinstance(source, Path) else "an archive")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _opened(source) as archive, tempfile.TemporaryDirectory(prefix=".import-", dir=folder) as place:
+        # Within the runs folder, so that moving in is a renaming; its name begins with a dot, so no list shows it.
+        with _opened(source) as archive, tempfile.TemporaryDirectory(prefix=".import-", dir=folder) as workspace:
             listed = _listed(archive, folder)
             for name, files in listed.items():
-                _unpack(archive, name, files, Path(place) / name)
+                _unpack(archive, name, files, Path(workspace) / name)
+            # All are checked before the first moves in: of an archive either everything is kept or nothing.
             for name in listed:
-                archive_check.check(Path(place) / name)
-                _settle(Path(place) / name, name, called)
-            return [_move_in(Path(place) / name, folder) for name in listed]
+                archive_check.check(Path(workspace) / name)
+                _settle(Path(workspace) / name, name, called)
+            return [_move_in(Path(workspace) / name, folder) for name in listed]
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError):
         raise UserError(f"{called} is not a complete zip file.", "Export the run again, or copy the file again.") from None
     except FileNotFoundError as error:
@@ -187,22 +190,22 @@ def _listed(archive: zipfile.ZipFile, folder: Path) -> dict[str, Files]:
 
 def _entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """Return the archive's files by name, after a look at each name, kind and size. Raises UserError."""
-    found: dict[str, zipfile.ZipInfo] = {}
+    entries: dict[str, zipfile.ZipInfo] = {}
     lowered = set()
     if len(archive.infolist()) > MOST_FILES:
         raise refused(f"it holds more than {MOST_FILES} files")
     for entry in archive.infolist():
         _entry(entry)
-        if entry.filename.lower() in lowered:
+        if entry.filename.lower() in lowered:  # some file systems would write both into one file
             raise refused(f"it holds a file twice ({_short(entry.filename)})")
         lowered.add(entry.filename.lower())
-        found[entry.filename] = entry
-    folders = {parent.as_posix().lower() for name in found for parent in Path(name).parents}
+        entries[entry.filename] = entry
+    folders = {parent.as_posix().lower() for name in entries for parent in Path(name).parents}
     if lowered & folders:
         raise refused("a file in it has the name of a folder")
-    if sum(entry.file_size for entry in found.values()) > LARGEST:
+    if sum(entry.file_size for entry in entries.values()) > LARGEST:
         raise refused(f"it would unpack to more than {LARGEST / 2**30:.0f} GB")
-    return found
+    return entries
 
 
 def _entry(entry: zipfile.ZipInfo) -> None:

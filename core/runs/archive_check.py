@@ -109,6 +109,7 @@ def _arrays(path: Path, name: str) -> None:
                     shape, _, kind = head(file)
                 if kind.hasobject:
                     raise refused(f"{name} holds Python objects, which could run code")
+                # dtype=object multiplies Python's integers: 64 bits would overflow, and a huge array look small.
                 if min(shape, default=0) < 0 or int(np.prod(shape, dtype=object)) * kind.itemsize > entry.file_size:
                     raise refused(f"an array of {name} is shorter than it says")
     except UserError:
@@ -124,13 +125,13 @@ def _parquet(path: Path, name: str) -> None:
     large = refused(f"the table {name} is too large when unpacked")
     try:
         with pq.ParquetFile(path) as file:
-            found = file.metadata
-            size = sum(found.row_group(i).total_byte_size for i in range(found.num_row_groups))
+            metadata = file.metadata
+            size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
             most = min(LARGEST_ARRAYS, max(RATIO_FROM, RATIO * path.stat().st_size))
-            if size > most or found.num_rows > MOST_ROWS:
+            if size > most or metadata.num_rows > MOST_ROWS:
                 raise large
             file.schema_arrow  # noqa: B018 - building it reads what foreign metadata says
-            columns = [file.schema.column(i) for i in range(found.num_columns)]
+            columns = [file.schema.column(i) for i in range(metadata.num_columns)]
         # That size counts a text once that stands in every row: so it is read, as a dictionary of its texts, and counted.
         texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
         with pq.ParquetFile(path, read_dictionary=texts) as file:

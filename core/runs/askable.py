@@ -17,10 +17,10 @@ NOT_TAUGHT = "this run did not teach the model, so there is no model that never 
 
 def find(name: str, run: Run, folder: Path) -> Run:
     """Return a run by its id: from the runs folder, from beside another run, or a bundled one."""
-    known = {r.id: r for r in [*store.bundled_runs(), *store.list_runs(run.path.parent), *store.list_runs(folder)]}
-    if name not in known:
-        raise unknown("run", name, known)
-    return known[name]
+    runs = {r.id: r for r in [*store.bundled_runs(), *store.list_runs(run.path.parent), *store.list_runs(folder)]}
+    if name not in runs:
+        raise unknown("run", name, runs)
+    return runs[name]
 
 
 def unlearned(run: Run) -> Path:
@@ -38,7 +38,7 @@ def unlearned(run: Run) -> Path:
 
 def no_never(run: Run) -> str:
     """Say why the base without its adapter is not the model that never knew; empty where it is."""
-    if audit.of(run):
+    if audit.read(run):
         return audit.no_never(run)
     before = run.json("before/adapter_config.json")
     whole = isinstance(before, dict) and before.get("base_model_name_or_path") == run.config().model.name
@@ -64,7 +64,7 @@ def checkpoint(run: Run, step: int) -> Path:
 def checkpoints(run: Run) -> list[int]:
     """Return the steps of which a run has a checkpoint, in order."""
     names = [path.name for path in run.path.glob("checkpoints/step-*.safetensors")]
-    return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"step-(\d+)\.safetensors", name)))
+    return sorted(int(match[1]) for name in names if (match := re.fullmatch(r"step-(\d+)\.safetensors", name)))
 
 
 def misfit(run: Run, other: Run) -> str:
@@ -77,8 +77,8 @@ def misfit(run: Run, other: Run) -> str:
         return "its base model has the same name and other weights"
     if len({_merged(r) for r in (run, other)}) > 1:
         return "what was taught is merged into its base"
-    for name, of in zip(("rank", "alpha", "targets"), zip(*map(_shape, (run, other)), strict=True), strict=True):
-        if of[0] != of[1]:
+    for name, pair in zip(("rank", "alpha", "targets"), zip(*map(_shape, (run, other)), strict=True), strict=True):
+        if pair[0] != pair[1]:
             return f"its adapters have another {name}"
     return ""
 

@@ -74,11 +74,11 @@ def sides(config: AuditConfig) -> list[Side]:
     return [before, after]
 
 
-def groups(found: Sequence[Side]) -> list[list[Side]]:
+def groups(voices: Sequence[Side]) -> list[list[Side]]:
     """Put voices on one base together, in the order of their visits: before comes last, since it judges the others."""
-    bases = list(dict.fromkeys(one.source for one in found))
-    parts = [[one for one in found if one.source == base] for base in bases]
-    return sorted(parts, key=lambda part: any(one.voice == "before" for one in part))
+    bases = list(dict.fromkeys(side.source for side in voices))
+    parts = [[side for side in voices if side.source == base] for base in bases]
+    return sorted(parts, key=lambda part: any(side.voice == "before" for side in part))
 
 
 def configured(config: RunConfig, audit: AuditConfig) -> RunConfig:
@@ -87,38 +87,38 @@ def configured(config: RunConfig, audit: AuditConfig) -> RunConfig:
         raise UserError("An audit needs two models.", "Name the one before and the one after.")
     before = sides(audit)[0]
     name = config.name or f"audit of {Path(audit.after).name} against {Path(audit.before).name}"
-    made = dataclasses.replace(
+    audited = dataclasses.replace(
         config,
         name=name,
         audit=audit,
         model=dataclasses.replace(config.model, name=before.base),
         teach=dataclasses.replace(config.teach, enabled=False),
     )
-    sources.load(made.data, made.seed)  # wrong data is refused before anything is made
-    return made
+    sources.load(audited.data, audited.seed)  # wrong data is refused before anything is made
+    return audited
 
 
 # -- what such a run says -----------------------------------------------------------------------------------------------
 
 
-def of(run: Run) -> dict[str, Any] | None:
+def read(run: Run) -> dict[str, Any] | None:
     """Return what an audit compared, None for a run that is none: see core/pipeline/audit_run.py for the entries."""
-    found = run.json(FILE)
-    return found if isinstance(found, dict) and isinstance(found.get("sides"), dict) else None
+    record = run.json(FILE)
+    return record if isinstance(record, dict) and isinstance(record.get("sides"), dict) else None
 
 
 def whole(run: Run) -> bool:
     """Say whether a run is an audit of models that share no base: there is no adapter to blend or to put back."""
-    found = of(run)
-    return found is not None and bool(found.get("whole"))
+    record = read(run)
+    return record is not None and bool(record.get("whole"))
 
 
 def no_never(run: Run) -> str:
     """Say why the base of an audit's adapters is not the model that never knew; empty where it is, or for other runs."""
-    found = of(run)
-    if found is None:
+    record = read(run)
+    if record is None:
         return ""
-    if "never" not in found["sides"]:
+    if "never" not in record["sides"]:
         return NO_NEVER
-    same = found["sides"]["never"].get("base") == found["sides"].get("before", {}).get("base")
+    same = record["sides"]["never"].get("base") == record["sides"].get("before", {}).get("base")
     return "" if same else "the model that never knew has another base than these adapters"

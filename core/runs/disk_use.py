@@ -46,27 +46,27 @@ class Use:
 def use(folder: Path) -> Use:
     """Measure a folder of runs; every file counts once, however many names it has."""
     seen = set[tuple[int, int]]()
-    places = {
+    parts = {
         RUNS: [run.path for run in store.list_runs(folder)],
         "trash": [folder / layout.TRASH],
         CACHE: [folder / CACHED],
-        NOTES: [place.path for place in _notes(folder)],
+        NOTES: [report.path for report in _notes(folder)],
         UPLOADS: [folder / UPLOADED],
     }
-    sizes = {part: sum(_bytes(place, seen) for place in places[part]) for part in PARTS}
-    there = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
+    sizes = {part: sum(_bytes(path, seen) for path in parts[part]) for part in PARTS}
+    there = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
     return Use(sizes, shutil.disk_usage(there).free)
 
 
 def _bytes(folder: Path, seen: set[tuple[int, int]]) -> int:
     total = 0
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):  # removed meanwhile
-                found = os.lstat(os.path.join(place, name))
-                if (found.st_dev, found.st_ino) not in seen:
-                    seen.add((found.st_dev, found.st_ino))
-                    total += found.st_blocks * 512
+                info = os.lstat(os.path.join(parent, name))
+                if (info.st_dev, info.st_ino) not in seen:
+                    seen.add((info.st_dev, info.st_ino))
+                    total += info.st_blocks * 512  # blocks, not st_size: a file with holes takes less
     return total
 
 
@@ -81,8 +81,8 @@ def clean(part: str, folder: Path) -> int:
         elif part == CACHE:
             _clean_cache(folder / CACHED)
         elif part == NOTES:
-            for place in _notes(folder):
-                shutil.rmtree(place.path, ignore_errors=True)
+            for report in _notes(folder):
+                shutil.rmtree(report.path, ignore_errors=True)
         elif part == UPLOADS:
             for path in _unused(folder):
                 shutil.rmtree(path, ignore_errors=True)
@@ -97,18 +97,18 @@ def _clean_cache(cache: Path) -> None:
     """Delete all stages but those that a worker makes or takes at the moment."""
     from filelock import FileLock, Timeout
 
-    for place in [path for path in cache.glob("*/*") if path.is_dir()]:
+    for stage in [path for path in cache.glob("*/*") if path.is_dir()]:
         # The lock's file stays: a worker may be waiting for it, and the next one must wait for the same.
         with (
             contextlib.suppress(Timeout),
-            FileLock(place.with_name(f"{place.name.removesuffix('.partial')}.lock"), timeout=0),
+            FileLock(stage.with_name(f"{stage.name.removesuffix('.partial')}.lock"), timeout=0),
         ):
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(stage, ignore_errors=True)
 
 
 def _unused(folder: Path) -> list[Path]:
     """Return the folders of files that people uploaded and no run is made with, nor can be taken back."""
-    runs = [*store.list_runs(folder), *(Run(item.path) for item in trash.content(folder))]
+    runs = [*store.list_runs(folder), *(Run(deleted.path) for deleted in trash.content(folder))]
     # By name, which is a hash of the content: the folder itself may be reached, and written down, in several ways.
     used = {Path(str(mapping(run.json("config.json"), "data").get("source") or "")).parent.name for run in runs}
     uploaded = [path for path in (folder / UPLOADED).glob("*") if path.is_dir() and path.name not in used]
@@ -116,11 +116,11 @@ def _unused(folder: Path) -> list[Path]:
 
 
 def _notes(folder: Path) -> list[Run]:
-    """Return the places of later work that has ended and left its results elsewhere: those of a bundled run's probes lie
+    """Return the folders of later work that has ended and left its results elsewhere: those of a bundled run's probes lie
     there.
     """
     return [
-        place
-        for place in layout.reports(folder)
-        if place.status().get("state") not in store.ALIVE and not (place.path / "probes").exists()
+        report
+        for report in layout.reports(folder)
+        if report.status().get("state") not in store.ALIVE and not (report.path / "probes").exists()
     ]

@@ -53,8 +53,8 @@ def from_json(values: Any) -> Label:
 
 def tidy(tags: Iterable[str]) -> tuple[str, ...]:
     """Return tags without white space around them, empty ones and repetitions."""
-    found = (" ".join(tag.split())[:LONGEST_TAG] for tag in tags)
-    return tuple(dict.fromkeys(tag for tag in found if tag))[:MOST_TAGS]
+    texts = (" ".join(tag.split())[:LONGEST_TAG] for tag in tags)
+    return tuple(dict.fromkeys(tag for tag in texts if tag))[:MOST_TAGS]
 
 
 def change(run: Run, **values: Any) -> Label:
@@ -70,7 +70,7 @@ def change(run: Run, **values: Any) -> Label:
     if not run.path.is_dir():
         raise UserError(f"The run {run.id} is not here any more.", "Reload the page.")
     try:
-        with FileLock(run.path / ".label.lock"):
+        with FileLock(run.path / ".label.lock"):  # reading and writing: else one of two changes would be lost
             wanted = dataclasses.replace(read(run), **values)
             label = from_json({**dataclasses.asdict(wanted), "tags": list(wanted.tags)})
             files.write_json(run.path / FILE, {"format": FORMAT, **dataclasses.asdict(label)})

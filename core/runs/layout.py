@@ -23,10 +23,10 @@ class JobKind:
     """One kind of work that a process of its own does, waiting for its turn at the device."""
 
     work: str
-    """"module:function" of two arguments, the place at which the work reports (laid out as a run) and its Log. Only the
+    """"module:function" of two arguments, the folder in which the work reports (laid out as a run) and its Log. Only the
     process resolves it, when it is its turn."""
     folder: str = ""
-    """beside the runs, with one place a job; empty where the place is the run itself"""
+    """beside the runs, with one folder a job; empty where it is the run itself"""
     words: str = ""
     """what stands before the name of what is worked at: "leak probes of"; empty where the name alone says it"""
     process: str = "worker"
@@ -34,7 +34,7 @@ class JobKind:
     takes_turns: bool = False
     """whether the function is called at once and takes its turns at the device itself"""
     results: bool = False
-    """whether its place holds results; else only what its process reported, which may be cleaned away"""
+    """whether its folder holds results; else only what its process reported, which may be cleaned away"""
 
 
 KINDS: dict[str, JobKind] = {
@@ -51,14 +51,14 @@ KINDS: dict[str, JobKind] = {
 
 
 def reports(folder: Path) -> Iterator[Run]:
-    """Yield the places in a folder of runs that hold nothing but what processes reported."""
+    """Yield the jobs' folders among runs that hold nothing but what processes reported."""
     for kind in KINDS.values():
         if not kind.results:
             yield from store.list_runs(folder / kind.folder)
 
 
-def place(kind: str, run: Run, folder: Path | None = None) -> Run:
-    """Return where work on a run reports, whether or not it has begun.
+def job_folder(kind: str, run: Run, folder: Path | None = None) -> Run:
+    """Return the folder where work on a run reports, whether or not it has begun.
 
     folder: where runs lie, for work on a bundled run, whose own folder cannot be changed; the usual one where None.
     """
@@ -68,7 +68,7 @@ def place(kind: str, run: Run, folder: Path | None = None) -> Run:
 
 def under_way(kind: str, run: Run, folder: Path | None = None) -> bool:
     """Say whether work on a run is queued or at work now."""
-    at = place(kind, run, folder)
+    at = job_folder(kind, run, folder)
     return at.path.is_dir() and at.status().get("state") in store.ALIVE
 
 

@@ -41,20 +41,20 @@ def _started(process: psutil.Process, from_boot: bool) -> float:
     return float(process.create_time() - (psutil.boot_time() if from_boot else 0.0))
 
 
-def readable(value: Any) -> bool:
+def readable(status: Any) -> bool:
     """Say whether a value is a status, as far as others rely on it: a state, and numbers and objects where they are
     expected.
     """
-    if not isinstance(value, dict) or not isinstance(value.get("state"), str):
+    if not isinstance(status, dict) or not isinstance(status.get("state"), str):
         return False
-    times = [value.get(name) for name in ("heartbeat", "created", "began", "ended")]
-    numbers = [value.get(name) for name in ("started_process", "pid")]
-    stages = value.get("stages") or {}
+    times = [status.get(name) for name in ("heartbeat", "created", "began", "ended")]
+    numbers = [status.get(name) for name in ("started_process", "pid")]
+    stages = status.get("stages") or {}
     return (
-        all(of is None or moment(of) is not None for of in times)
-        and all(of is None or number(of) is not None for of in numbers)
+        all(field is None or moment(field) is not None for field in times)
+        and all(field is None or number(field) is not None for field in numbers)
         and isinstance(stages, dict)
-        and all(isinstance(of, dict) for of in stages.values())
+        and all(isinstance(field, dict) for field in stages.values())
     )
 
 
@@ -113,9 +113,9 @@ def _complaint(folder: Path) -> str:
     try:
         record = json.loads(last)
     except ValueError:
-        record = found.groupdict() if (found := RECORD.fullmatch(last)) else {"message": last}
+        record = match.groupdict() if (match := RECORD.fullmatch(last)) else {"message": last}
     if not isinstance(record, dict) or record.get("level") in ("DEBUG", "INFO", "WARNING"):
         return ""
-    said = str(record.get("traceback") or record.get("message") or "").strip().rpartition("\n")[2]
+    message = str(record.get("traceback") or record.get("message") or "").strip().rpartition("\n")[2]
     # A record for a person begins with the run and its stage, which are told already.
-    return plain(re.sub(rf"^{re.escape(folder.name)}[^:]*: ", "", said), 240)
+    return plain(re.sub(rf"^{re.escape(folder.name)}[^:]*: ", "", message), 240)

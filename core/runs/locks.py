@@ -48,6 +48,7 @@ def alone(run: Run, name: str, wait: float = 0.0, taken: str = "") -> Iterator[N
             until = time.monotonic() + wait
             while True:
                 mine = lock_descriptor(file, blocking=False)
+                # The run may have gone while this waited: then the lock is on a file that nobody else will open.
                 if not os.path.samestat(path.stat(), os.fstat(file)):
                     raise gone
                 if mine:
@@ -64,14 +65,14 @@ def alone(run: Run, name: str, wait: float = 0.0, taken: str = "") -> Iterator[N
 
 
 @contextlib.contextmanager
-def beginning(place: Run) -> Iterator[None]:
-    """Make and hold the place of later work while that is begun: of two who begin it at once, the second finds it queued."""
+def beginning(job_folder: Run) -> Iterator[None]:
+    """Make and hold the folder of later work while it is begun: of two who begin it at once, the second finds it queued."""
     access.changing()
     try:
-        place.path.mkdir(parents=True, exist_ok=True)
+        job_folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise disk_error(place.path, error) from error
-    with alone(place, ".resume.lock", LEAVING, "Somebody else is just beginning the same."):
+        raise disk_error(job_folder.path, error) from error
+    with alone(job_folder, ".resume.lock", LEAVING, "Somebody else is just beginning the same."):
         yield
 
 

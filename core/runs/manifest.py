@@ -61,7 +61,7 @@ def write_parts(run: Run, stages: dict[str, dict[str, Any]], corpus: Corpus, see
 
     versions = {"python": sys.version.split()[0], "torch": torch.__version__}
     versions |= {"transformers": transformers.__version__, "peft": peft.__version__}
-    value = {
+    record = {
         "stages": stages,
         "format": FORMAT,
         **parts,
@@ -70,15 +70,15 @@ def write_parts(run: Run, stages: dict[str, dict[str, Any]], corpus: Corpus, see
         "versions": versions,
         "files": _hashes(run),
     }
-    files.write_json(run.path / "manifest.json", value)
+    files.write_json(run.path / "manifest.json", record)
 
 
 def renew(run: Run, stages: dict[str, dict[str, Any]], adapters: dict[str, str]) -> None:
     """Bring a manifest up to date after later work on a run: its stages, its adapters' hashes, and the run's files."""
-    value = run.json("manifest.json") or {}
-    value["stages"] = {**value.get("stages", {}), **stages}
-    value["adapters"] = {**value.get("adapters", {}), **adapters}
-    files.write_json(run.path / "manifest.json", {**value, "files": _hashes(run)})
+    record = run.json("manifest.json") or {}
+    record["stages"] = {**record.get("stages", {}), **stages}
+    record["adapters"] = {**record.get("adapters", {}), **adapters}
+    files.write_json(run.path / "manifest.json", {**record, "files": _hashes(run)})
 
 
 def listed(run: Run) -> Iterator[Path]:

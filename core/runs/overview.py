@@ -65,10 +65,10 @@ class Overview:
 def overview(run: Run) -> Overview:
     """Return a run's row. Never raises for a damaged run: that one is `unreadable`, with the reason."""
     path = str(run.path)
-    found = _read(path, tuple(stamp(f"{path}/{name}") for name in READ))
-    if found.state in store.ALIVE:  # whether its worker still lives, no file says
-        return _with_state(found, str(run.status().get("state")))
-    return found
+    row = _read(path, tuple(stamp(f"{path}/{name}") for name in READ))
+    if row.state in store.ALIVE:  # whether its worker still lives, no file says
+        return _with_state(row, str(run.status().get("state")))
+    return row
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Headline:
 def headline(run: Run) -> Headline:
     """Return a run's name, state and time: three files, where an overview looks at all of them."""
     path = str(run.path)
-    found = _headline(path, tuple(stamp(f"{path}/{name}") for name in NAMED))
-    living = found.state in store.ALIVE  # as far as files say
-    return replace(found, state=str(run.status().get("state"))) if living else found
+    row = _headline(path, tuple(stamp(f"{path}/{name}") for name in NAMED))
+    living = row.state in store.ALIVE  # as far as files say
+    return replace(row, state=str(run.status().get("state"))) if living else row
 
 
 @functools.lru_cache(maxsize=MOST)
@@ -99,10 +99,11 @@ def _headline(path: str, stamps: tuple[tuple[int, int], ...]) -> Headline:
     )
 
 
-def _with_state(found: Overview, state: str) -> Overview:
-    return found if state == found.state else replace(found, state=state)
+def _with_state(row: Overview, state: str) -> Overview:
+    return row if state == row.state else replace(row, state=state)
 
 
+# The stamps are not read: by them a row that is remembered belongs to one version of the files.
 @functools.lru_cache(maxsize=MOST)
 def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
     run = Run(Path(path))
@@ -144,10 +145,10 @@ def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
 def size_on_disk(folder: Path) -> int:
     """Return the bytes of all files below a folder. Stages that several runs share count for each of them."""
     total = 0
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
             try:
-                total += os.lstat(os.path.join(place, name)).st_size
+                total += os.lstat(os.path.join(parent, name)).st_size
             except OSError:  # removed meanwhile
                 continue
     return total
@@ -158,8 +159,8 @@ def _scores(run: Run) -> tuple[dict[str, float], dict[str, float]]:
     success = {}
     for voice in SPOKEN:
         for part in PARTS:
-            if (value := measured.success(voice, *part.split("/")).value) is not None:
-                success[f"{voice}/{part}"] = value
+            if (percent := measured.success(voice, *part.split("/")).value) is not None:
+                success[f"{voice}/{part}"] = percent
     knew = measured.values("never_knew", "after")
     return success, {split: knew[split] for split in ("train", "val") if split in knew}
 

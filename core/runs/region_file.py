@@ -25,7 +25,7 @@ def write(
     limits: absolute mu and sigma of a rule that has thresholds. with_gradient: how many tensors could be chosen.
     """
     inside = sum(elements[name] for name in tensors)
-    found = {
+    record = {
         "format": FORMAT,
         "rule": rule,
         "limits": limits,
@@ -37,4 +37,4 @@ def write(
         "parameters_of_model": parameters,
         "share_of_model": 100.0 * inside / parameters,
     }
-    files.write_json(run.path / "region.json", found)
+    files.write_json(run.path / "region.json", record)

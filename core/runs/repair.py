@@ -75,13 +75,15 @@ def _files(run: Run) -> Iterator[Problem]:
             run.id, "It is done, but has no readable manifest.json.", "Start it again: finished stages come from the cache."
         )
         return
-    keys = {stage: str(of.get("key")) for stage, of in (manifest.get("stages") or {}).items() if isinstance(of, dict)}
+    keys = {
+        stage: str(record.get("key")) for stage, record in (manifest.get("stages") or {}).items() if isinstance(record, dict)
+    }
     for name, digest in manifest["files"].items():
         path = paths.inside(run.path, str(name))
         if path is None:
             yield Problem(run.id, f"Its manifest names a file outside of the run: {str(name)[:80]}.", "Delete the run.")
-        elif (found := files.sha256(path) if path.is_file() else None) != digest:
-            state = "is missing" if found is None else "is not what the manifest says (SHA-256)"
+        elif (actual := files.sha256(path) if path.is_file() else None) != digest:
+            state = "is missing" if actual is None else "is not what the manifest says (SHA-256)"
             copy = _copy(run, str(name), str(digest), keys)
             if copy:
                 yield Problem(
@@ -108,6 +110,7 @@ def _copy(run: Run, name: str, digest: str, keys: dict[str, str]) -> Path | None
 def _bring(source: Path, target: Path) -> None:
     """Replace a file by a copy in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    # Called as all half-written files are, so that a later repair knows it should this process be killed.
     half = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(3).hex()}")
     shutil.copyfile(source, half)
     os.replace(half, target)
@@ -144,6 +147,7 @@ def _leftovers(folder: Path) -> Iterator[Problem]:
                 path.unlink,
             )
     for path in sorted(folder.glob(".cache/*/*.partial")):
+        # Whoever makes the stage holds the lock as long as it lives; the age of the folder would say nothing.
         if not _locked(path.with_suffix(".lock")):
             yield Problem(
                 str(path.parent.relative_to(folder)),

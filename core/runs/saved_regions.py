@@ -19,7 +19,7 @@ PATIENCE = 10.0
 """seconds for which a change waits for another one, which takes milliseconds"""
 
 
-def place(run: Run) -> Path:
+def file_path(run: Run) -> Path:
     """Return the file; that of a bundled run, which is read-only, lies in the runs folder."""
     return store.runs_folder() / ".bundled" / run.id / "regions.json" if run.bundled else run.path / "regions.json"
 
@@ -27,9 +27,9 @@ def place(run: Run) -> Path:
 def load(run: Run) -> dict[str, list[str]]:
     """Return name -> tensors, oldest first; empty where nothing was saved or the file is damaged."""
     try:
-        values = json.loads(place(run).read_text(encoding="utf-8"))
-        found = values["regions"]
-        return {str(name): [str(t) for t in tensors] for name, tensors in found.items() if isinstance(tensors, list)}
+        values = json.loads(file_path(run).read_text(encoding="utf-8"))
+        regions = values["regions"]
+        return {str(name): [str(t) for t in tensors] for name, tensors in regions.items() if isinstance(tensors, list)}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
@@ -43,18 +43,18 @@ def save(run: Run, name: str, tensors: Sequence[str]) -> None:
         raise UserError("A region needs a name.", "Type one.")
     if not tensors:
         raise UserError("This region is empty.", "Choose cells before saving it.")
-    with _changing(run) as known:
-        if known.get(name, list(tensors)) != list(tensors):
+    with _changing(run) as regions:
+        if regions.get(name, list(tensors)) != list(tensors):
             raise UserError(f"Another saved region is called “{name}”.", "Choose another name, or delete that one first.")
-        if name not in known and len(known) >= MOST:
+        if name not in regions and len(regions) >= MOST:
             raise UserError(f"There are {MOST} saved regions.", "Delete one first.")
-        known[name] = list(tensors)
+        regions[name] = list(tensors)
 
 
 def delete(run: Run, name: str) -> None:
     """Remove a region; an unknown name is no error."""
-    with _changing(run) as known:
-        known.pop(name, None)
+    with _changing(run) as regions:
+        regions.pop(name, None)
 
 
 @contextlib.contextmanager
@@ -63,13 +63,13 @@ def _changing(run: Run) -> Iterator[dict[str, list[str]]]:
     so.
     """
     access.changing()
-    path = place(run)
+    path = file_path(run)
     if run.bundled:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise failure_sentences.disk_error(path, error) from error
     with locks.alone(Run(path.parent), ".regions.lock", PATIENCE):
-        known = load(run)
-        yield known
-        files.write_json(path, {"format": FORMAT, "regions": known})
+        regions = load(run)
+        yield regions
+        files.write_json(path, {"format": FORMAT, "regions": regions})

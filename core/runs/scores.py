@@ -85,7 +85,7 @@ class Scores:
         """Return the parts that a metric was computed for, whether or not with a value; of one voice or of all."""
         values = mapping(self._field(metric, "values"))
         voices = values if voice is None else (voice,)
-        return list(dict.fromkeys(part for one in voices for part in mapping(values.get(one))))
+        return list(dict.fromkeys(part for name in voices for part in mapping(values.get(name))))
 
     def value(self, metric: str, voice: str, part: str) -> Value:
         """Return one score with its interval, or the reason why it is missing."""
@@ -104,13 +104,13 @@ class Scores:
     def values(self, metric: str, voice: str) -> dict[str, float]:
         """Return part -> value of a metric, without those that are missing."""
         parts = mapping(self._field(metric, "values"), voice)
-        return {part: known for part, value in parts.items() if (known := number(value)) is not None}
+        return {part: score for part, value in parts.items() if (score := number(value)) is not None}
 
     def examples(self, metric: str) -> dict[str, dict[str, float]]:
         """Return voice -> example -> value."""
         voices = {voice: mapping(values) for voice, values in mapping(self._field(metric, "examples")).items()}
         return {
-            voice: {example: known for example, value in values.items() if (known := number(value)) is not None}
+            voice: {example: score for example, value in values.items() if (score := number(value)) is not None}
             for voice, values in voices.items()
         }
 

@@ -31,13 +31,13 @@ def cached(
     they were made now. Two runs that need the same stage make it once; check is called while the other one makes it, and may
     raise.
     """
-    place = folder / ".cache" / stage / key
+    stage_folder = folder / ".cache" / stage / key
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with locks.held(f"{place}.lock", check):
-            source = _source(place)
+        stage_folder.parent.mkdir(parents=True, exist_ok=True)
+        with locks.held(f"{stage_folder}.lock", check):
+            source = _source(stage_folder)
             if not source:
-                partial = place.with_name(f"{key}.partial")
+                partial = stage_folder.with_name(f"{key}.partial")
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir()
                 try:
@@ -45,20 +45,21 @@ def cached(
                     if not source:
                         produce(partial)
                     (partial / ".complete").write_text(source, encoding="utf-8")
-                    shutil.rmtree(place, ignore_errors=True)
-                    partial.rename(place)
+                    # What lies there has no .complete, and a folder with files in it cannot be renamed over.
+                    shutil.rmtree(stage_folder, ignore_errors=True)
+                    partial.rename(stage_folder)
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)
             bring(folder, stage, key, run)  # while nobody may clean it away
     except OSError as error:
-        raise disk_error(place, error) from error
+        raise disk_error(stage_folder, error) from error
     return source
 
 
-def _source(place: Path) -> str:
+def _source(stage_folder: Path) -> str:
     """Return where a stage in the cache came from, an empty string where it is not there."""
     try:
-        return (place / ".complete").read_text(encoding="utf-8") or "cache"
+        return (stage_folder / ".complete").read_text(encoding="utf-8") or "cache"
     except FileNotFoundError:
         return ""
 
@@ -66,8 +67,8 @@ def _source(place: Path) -> str:
 def _from_bundled(stage: str, key: str, target: Path) -> str:
     """Copy a stage from a bundled run whose manifest says that it was made with this key; return which run."""
     for run in bundled_runs():
-        made = (run.json("manifest.json") or {}).get("stages", {}).get(stage, {})
-        if made.get("key") == key and stage in SHIPPED:
+        record = (run.json("manifest.json") or {}).get("stages", {}).get(stage, {})
+        if record.get("key") == key and stage in SHIPPED:
             for name in SHIPPED[stage]:
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(run.path / name, target / name)
@@ -84,10 +85,11 @@ def bring(folder: Path, stage: str, key: str, run: Run) -> None:
                 continue
             goal = run.path / path.relative_to(source)
             goal.parent.mkdir(parents=True, exist_ok=True)
+            # Never written into: it may be a link to a file in the cache, which other runs have too.
             goal.unlink(missing_ok=True)
             try:
                 os.link(path, goal)
-            except OSError:
+            except OSError:  # another file system, or one without links
                 shutil.copy2(path, goal)
     except OSError as error:
         raise disk_error(run.path, error) from error

@@ -64,12 +64,12 @@ class Run:
     def config(self) -> RunConfig:
         """Return the run's configuration. Raises UserError where it is unreadable or from a newer format."""
         try:
-            found = _config((self.path / "config.json").read_text(encoding="utf-8"))
+            config = _config((self.path / "config.json").read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
-            found = None
-        if found is None:
+            config = None
+        if config is None:
             raise UserError(f"The run {self.id} has no readable config.json.", "Delete it or restore the file.")
-        return found
+        return config
 
     @property
     def manager(self) -> Run:
@@ -78,8 +78,8 @@ class Run:
 
     def status(self) -> dict[str, Any]:
         """Return state, stage, stages, pid, heartbeat, …; a worker that is gone makes the state "failed"."""
-        value = self.json("status.json")
-        status: dict[str, Any] = value if liveness.readable(value) else {"state": "unreadable"}
+        content = self.json("status.json")
+        status: dict[str, Any] = content if liveness.readable(content) else {"state": "unreadable"}
         if status.get("state") in ALIVE and not liveness.alive(status) and not self.managing(status):
             status |= {"state": "failed", **liveness.obituary(self.path, str(status.get("stage") or ""))}
         return status
@@ -89,10 +89,10 @@ class Run:
         if not status.get("ray"):
             return {}
         sweep = paths.inside(self.path.parent / ".sweeps", str(status.get("sweep") or ""))
-        place = Run(sweep) if sweep else self.manager
-        value = place.json("status.json")
-        good = liveness.readable(value) and value.get("state") in ALIVE and liveness.alive(value)
-        return value if good else {}
+        manager = Run(sweep) if sweep else self.manager
+        record = manager.json("status.json")
+        good = liveness.readable(record) and record.get("state") in ALIVE and liveness.alive(record)
+        return record if good else {}
 
     def events(self) -> list[dict[str, Any]]:
         """Return all events; a half-written last line is left out."""
@@ -169,20 +169,20 @@ def create(config: RunConfig, folder: Path) -> Run:
     return run
 
 
-def prepare(place: Run, config: RunConfig, *further: str) -> None:
-    """Make a place ready for work: its configuration, and nothing left of earlier work's reports and of further files of it.
+def prepare(job_folder: Run, config: RunConfig, *further: str) -> None:
+    """Make a folder ready for work: write its configuration, and remove what earlier work reported, and further files of it.
 
     Raises UserError where nothing can be written. The status is left to the caller, last: with it the work counts as begun.
     """
     access.changing()
     try:
-        place.path.mkdir(parents=True, exist_ok=True)
+        job_folder.path.mkdir(parents=True, exist_ok=True)
         for name in ("cancel", "events.jsonl", *further):
             with contextlib.suppress(FileNotFoundError):
-                (place.path / name).unlink()
-        config.save(place.path / "config.json")
+                (job_folder.path / name).unlink()
+        config.save(job_folder.path / "config.json")
     except OSError as error:
-        raise disk_error(place.path, error) from error
+        raise disk_error(job_folder.path, error) from error
 
 
 def fresh_status() -> dict[str, Any]:
@@ -205,10 +205,10 @@ def fresh_status() -> dict[str, Any]:
 def list_runs(folder: Path) -> list[Run]:
     """Return all runs in a folder, newest first, unreadable ones included."""
     try:
-        found = [Run(p) for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+        runs = [Run(p) for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
     except OSError:
         return []
-    return sorted(found, key=lambda run: run.id, reverse=True)
+    return sorted(runs, key=lambda run: run.id, reverse=True)
 
 
 def bundled_runs() -> list[Run]:
@@ -223,7 +223,7 @@ def find(name: str, folder: Path) -> Run:
     with contextlib.suppress(UserError, OSError, ValueError):
         if len(Path(name).parts) > 1 and (paths.given(name) / "config.json").is_file():
             return Run(paths.given(name).absolute())
-    return known(name, folder)
+    return by_id(name, folder)
 
 
 def nameless(text: str) -> str:
@@ -233,7 +233,7 @@ def nameless(text: str) -> str:
     return ID.sub(r"\1-\2", text)
 
 
-def known(name: str, folder: Path) -> Run:
+def by_id(name: str, folder: Path) -> Run:
     """Return a run by id, an id without its name, or a unique beginning of an id: what a file or an address says. Raises
     UserError with the nearest id.
     """

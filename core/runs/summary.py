@@ -31,11 +31,11 @@ def summary(run: Run) -> dict[str, Any]:
     degenerate = measured.values("degenerate", "after")
     result["degenerate"] = degenerate.get("unlearn/val", degenerate.get("unlearn/train"))
     region = mapping(run.json("region.json"))
-    known = {name: value for name, value in region.items() if number(value) is not None}
+    numbers = {name: value for name, value in region.items() if number(value) is not None}
     result["located"] = {
-        "count": known.get("count"),
-        "total": known.get("total"),
-        "share_of_parameters": known.get("share_of_adapter"),
+        "count": numbers.get("count"),
+        "total": numbers.get("total"),
+        "share_of_parameters": numbers.get("share_of_adapter"),
     }
     stages = mapping(run.json("manifest.json"), "stages")
     seconds = {name: number(mapping(stages, name).get("seconds")) for name in stages}
@@ -51,12 +51,12 @@ def _successes(measured: Scores, voice: str, scope: str) -> dict[str, float]:
 
 def _asked(measured: Scores, voice: str) -> dict[str, dict[str, dict[str, float | int]]]:
     """Return what generated answers say: scope -> split -> outcome -> percent, and n, of how many questions."""
-    told: dict[str, dict[str, dict[str, float | int]]] = {}
+    scopes: dict[str, dict[str, dict[str, float | int]]] = {}
     for scope in SCOPES:
-        found = {split: asked.outcomes(measured, voice, scope, split) for split in SPLITS}
-        told[scope] = {
-            split: {"n": of.n, **{name: share.value or 0.0 for name, share in of.shares.items()}}
-            for split, of in found.items()
-            if of
+        outcomes = {split: asked.outcomes(measured, voice, scope, split) for split in SPLITS}
+        scopes[scope] = {
+            split: {"n": said.n, **{name: share.value or 0.0 for name, share in said.shares.items()}}
+            for split, said in outcomes.items()
+            if said
         }
-    return told
+    return scopes

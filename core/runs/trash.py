@@ -57,12 +57,12 @@ def delete(run: Run) -> Deleted:
         raise UserError(f"The run {run.id} is {run.status()['state']}.", "Cancel it first, or wait for it.")
     if later := layout.later(run):
         raise UserError(f"Work on the run {run.id} is under way: {later}.", "Cancel it first, or wait for it.")
-    place = run.path.parent / TRASH
-    target = place / f"{time.time_ns()}-{run.id}"
+    trash = run.path.parent / TRASH
+    target = trash / f"{time.time_ns()}-{run.id}"
     try:
         # The lock keeps a worker from starting in between.
         with locks.single_worker(run):
-            place.mkdir(exist_ok=True)
+            trash.mkdir(exist_ok=True)
             os.rename(run.path, target)
     except OSError as error:
         raise failure_sentences.disk_error(run.path, error) from error
@@ -72,22 +72,22 @@ def delete(run: Run) -> Deleted:
 def content(folder: Path) -> list[Deleted]:
     """Return what lies in a runs folder's trash, last deleted first."""
     try:
-        found = [Deleted(path) for path in (folder / TRASH).iterdir() if path.name.partition("-")[0].isdigit()]
+        runs = [Deleted(path) for path in (folder / TRASH).iterdir() if path.name.partition("-")[0].isdigit()]
     except OSError:
         return []
-    return sorted(found, key=lambda item: item.when, reverse=True)
+    return sorted(runs, key=lambda deleted: deleted.when, reverse=True)
 
 
-def restore(item: Deleted) -> Run:
+def restore(deleted: Deleted) -> Run:
     """Take a run back. Raises UserError where it is gone; an id that is taken meanwhile gets a suffix."""
     access.changing()
-    home = item.path.parent.parent
-    target = free(home, item.id)
+    home = deleted.path.parent.parent
+    target = free(home, deleted.id)
     try:
-        os.rename(item.path, target)
+        os.rename(deleted.path, target)
     except FileNotFoundError:
         raise UserError(
-            f"The run {item.id} is not in the trash any more.", "It was taken back or deleted for good."
+            f"The run {deleted.id} is not in the trash any more.", "It was taken back or deleted for good."
         ) from None
     except OSError as error:
         raise failure_sentences.disk_error(target, error) from error
@@ -104,22 +104,22 @@ def free(folder: Path, name: str) -> Path:
     return folder / candidate
 
 
-def purge(items: Iterable[Deleted]) -> None:
+def purge(runs: Iterable[Deleted]) -> None:
     """Delete for good; what another process just took back or deleted is passed over.
 
     Raises UserError, once all others are gone, for what belongs to somebody else and stays on the disk.
     """
     access.changing()
     left = []
-    for item in items:
+    for deleted in runs:
         # By a name that is none of a deleted run it cannot be taken back half, and is not tried again at every look.
-        gone = item.path.with_name(f"{GOING}{item.key}")
+        gone = deleted.path.with_name(f"{GOING}{deleted.key}")
         try:
-            os.rename(item.path, gone)
+            os.rename(deleted.path, gone)
         except FileNotFoundError:
             continue
         except OSError:  # somebody else's, in a folder where only they may: it is told below
-            left.append(item.path)
+            left.append(deleted.path)
             continue
         shutil.rmtree(gone, ignore_errors=True)
         left += [gone] if gone.exists() else []
@@ -147,4 +147,4 @@ def purge_old(folder: Path, now: float | None = None) -> None:
         with contextlib.suppress(FileNotFoundError):
             if now - path.stat().st_mtime > KEPT:
                 shutil.rmtree(path, ignore_errors=True)
-    purge(item for item in content(folder) if now - item.when > KEPT)
+    purge(deleted for deleted in content(folder) if now - deleted.when > KEPT)

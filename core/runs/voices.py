@@ -82,8 +82,8 @@ def parse(text: str) -> Voice:
     """Read a voice. Raises UserError for anything that the grammar does not allow."""
     if len(text) > LONGEST:
         raise UserError(f"This voice has {len(text)} characters, more than {LONGEST}.", FIX)
-    found = _RUN.fullmatch(text)
-    run, own = (found[1], found[2]) if found else ("", text)
+    match = _RUN.fullmatch(text)
+    run, own = (match[1], match[2]) if match else ("", text)
     kind, colon, value = own.partition(":")
     if kind in SPOKEN and not colon:
         return Voice(kind, run)
@@ -102,21 +102,21 @@ def cells_of(parts: Iterable[str], cells: Iterable[tuple[str, int, str]]) -> lis
 
     Raises UserError for a part that names none.
     """
-    known = list(cells)
-    found: set[str] = set()
+    grid = list(cells)
+    chosen: set[str] = set()
     for part in parts:
-        mine = {name for name, layer, module in known if part in (name, f"layer={layer}", f"module={module}")}
+        mine = {name for name, layer, module in grid if part in (name, f"layer={layer}", f"module={module}")}
         if not mine:
             raise UserError(f"This model has no cell “{part}”.", "Name a tensor, layer=N or module=PATH.")
-        found |= mine
-    return [name for name, _, _ in known if name in found]
+        chosen |= mine
+    return [name for name, _, _ in grid if name in chosen]
 
 
 def _percent(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = math.nan
+        value = math.nan  # as a text “nan” is: it fails the comparison below
     if not 0 <= value <= STRONGEST:
         raise UserError(
             f"A blend cannot be “{text[:20]}”.", f"Give percent from 0 (before) over 100 (after) to {STRONGEST}."

@@ -49,7 +49,7 @@ HEARTBEAT = 0.2
 STRENGTHS = tuple(range(0, 151, 25))
 
 
-def place() -> Path:
+def socket_folder() -> Path:
     """Return the folder of socket and key; short, because socket paths may have only about 100 bytes."""
     given = os.environ.get("FORGETSCOPE_ANSWERER")
     folder = Path(given) if given else cache_folder() / "answerer" / os.uname().nodename
@@ -67,8 +67,8 @@ def _ours(folder: Path) -> None:
     """Raise UserError where somebody else made a folder, or could write into it: in a place that all share, its name can be
     guessed.
     """
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    info = folder.lstat()  # not stat: a link that somebody put there is not followed
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
         raise UserError(
             f"The folder {folder} is not yours alone, so no model is asked through it.",
             "Set FORGETSCOPE_ANSWERER to a folder of your own with a path of at most 80 characters.",
@@ -114,8 +114,8 @@ def dial(
     run: Run, question: str = "", truth: str = "", strengths: Sequence[float] = STRENGTHS, sample: int = 12
 ) -> Generator[dict[str, Any]]:
     """Measure both scopes' success along the blend from before to after, and the true answer's log-probability."""
-    known = {"questions": [question], "truth": truth} if question and truth else {}
-    return call("dial", run, strengths=list(strengths), sample=sample, **known)
+    example = {"questions": [question], "truth": truth} if question and truth else {}
+    return call("dial", run, strengths=list(strengths), sample=sample, **example)
 
 
 def warm(run: Run) -> None:
@@ -177,13 +177,13 @@ def _served(request: Mapping[str, Any]) -> Generator[dict[str, Any] | None]:
 
 def texts(replies: Iterable[dict[str, Any]], count: int) -> list[str]:
     """Collect the answers of a request, in order of index. Raises UserError for a voice that cannot speak."""
-    found = [""] * count
+    answers = [""] * count
     for reply in replies:
         if reply["kind"] == "voice_error":
             raise UserError(reply["what"], reply["fix"])
         for piece in reply.get("pieces", ()):
-            found[piece["index"]] += piece["text"]
-    return [text.strip() for text in found]
+            answers[piece["index"]] += piece["text"]
+    return [text.strip() for text in answers]
 
 
 def leave(wait: float = 120.0) -> bool:
@@ -223,7 +223,7 @@ def _connect() -> Iterator[Connection[Any, Any] | None]:
             break
         yield None
         time.sleep(0.05)
-    raise UserError("The process that answers did not start.", f"See {place() / 'answerer.log'}.")
+    raise UserError("The process that answers did not start.", f"See {socket_folder() / 'answerer.log'}.")
 
 
 @contextlib.contextmanager
@@ -231,31 +231,31 @@ def _starting(wait: float) -> Iterator[None]:
     """Hold the right to start the process. Raises TimeoutError where somebody else has it."""
     from filelock import FileLock
 
-    with FileLock(place() / "start.lock", timeout=wait):
+    with FileLock(socket_folder() / "start.lock", timeout=wait):
         yield
 
 
 def _spawn(first: Mapping[str, Any] | None = None) -> forkserver.Process:
     """Start the process, with a request that it serves before all others."""
     arguments = (json.dumps(first),) if first else ()
-    command = forkserver.Command("core.serve.server", arguments, place() / "answerer.log", environment())
+    command = forkserver.Command("core.serve.server", arguments, socket_folder() / "answerer.log", environment())
     return forkserver.start(command)
 
 
 def _open() -> Connection[Any, Any]:
     try:
-        key = (place() / "key").read_bytes()
-        return Client(str(place() / "socket"), "AF_UNIX", authkey=key)
-    except (EOFError, ValueError) as error:
+        key = (socket_folder() / "key").read_bytes()
+        return Client(str(socket_folder() / "socket"), "AF_UNIX", authkey=key)
+    except (EOFError, ValueError) as error:  # the other side broke off: it is about to leave, so it counts as gone
         raise OSError(str(error)) from error
 
 
-def send(connection: Connection[Any, Any], value: Mapping[str, Any]) -> None:
+def send(connection: Connection[Any, Any], message: Mapping[str, Any]) -> None:
     """Send one JSON value. Raises OSError where the other side has hung up."""
-    connection.send_bytes(json.dumps(value).encode())
+    connection.send_bytes(json.dumps(message).encode())
 
 
 def receive(connection: Connection[Any, Any]) -> dict[str, Any]:
     """Wait for one JSON object; any other value is an empty one. Raises EOFError or OSError where the line is cut."""
-    value = json.loads(connection.recv_bytes(2**24))
-    return value if isinstance(value, dict) else {}
+    message = json.loads(connection.recv_bytes(2**24))
+    return message if isinstance(message, dict) else {}

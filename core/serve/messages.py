@@ -98,10 +98,10 @@ def _answers(value: Any) -> dict[str, Any]:
 def _list(value: Any, name: str, most: int) -> list[Any]:
     if value is not None and not isinstance(value, list | tuple):
         raise UserError(f"The field {name} must be a list.", "")
-    found = list(value or [])
-    if len(found) > most:
-        raise UserError(f"The request has {len(found)} {name}, more than {most}.", "Send fewer at once.")
-    return found
+    entries = list(value or [])
+    if len(entries) > most:
+        raise UserError(f"The request has {len(entries)} {name}, more than {most}.", "Send fewer at once.")
+    return entries
 
 
 def _texts(value: Any, name: str, most: int, longest: int) -> tuple[str, ...]:
@@ -113,32 +113,34 @@ def _text(value: Any, name: str, longest: int = LONGEST_TEXT, *, blank: bool = T
         raise UserError(f"Something among the {name} is not a text, or empty.", "")
     if len(value) > longest:
         raise UserError(f"Something among the {name} has {len(value)} characters, more than {longest}.", "Shorten it.")
+    # JSON can spell half a character, and no file or socket could then take the text.
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise UserError(f"Something among the {name} holds half a character, which is not text.", "Write it again.")
     return value
 
 
 def _whole(value: Any, name: str, low: int, high: int) -> int:
+    # To Python, True is a whole number.
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise UserError(f"{name} cannot be {str(value)[:40]}.", f"Give a whole number from {low} to {high}.")
     return value
 
 
 def _groups(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    found = []
+    groups = []
     for group in _list(value, "groups", MOST_GROUPS):
         if not isinstance(group, dict):
             raise UserError("A group of cells must be an object with name and cells.", "")
         parts = _texts(group.get("cells"), "cells", MOST_GROUPS, 400)
         if not parts:
             raise UserError("A group of cells is empty.", "")
-        found.append((_text(group.get("name"), "names of groups", 400, blank=False), parts))
-    return tuple(found)
+        groups.append((_text(group.get("name"), "names of groups", 400, blank=False), parts))
+    return tuple(groups)
 
 
 def _strengths(value: Any) -> tuple[float, ...]:
-    found = _list(value, "strengths", 50)
-    for number in found:
+    strengths = _list(value, "strengths", 50)
+    for number in strengths:
         if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number <= STRONGEST:
             raise UserError(f"A strength cannot be {str(number)[:40]}.", f"Give percent from 0 to {STRONGEST}.")
-    return tuple(float(number) for number in found)
+    return tuple(float(number) for number in strengths)

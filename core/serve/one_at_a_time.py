@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from core.util import access
 from core.util.errors import UserError
 
-_places: dict[str, threading.Semaphore] = {}
-_places_lock = threading.Lock()
+_turns: dict[str, threading.Semaphore] = {}
+_turns_lock = threading.Lock()
 
 
 def waiting(every: float, longest: float) -> Iterator[None]:
@@ -21,9 +21,9 @@ def waiting(every: float, longest: float) -> Iterator[None]:
     The command line is not held back: whoever has a shell can start processes anyway. Raises UserError after `longest`
     seconds. Whoever got the turn gives it back with `done`.
     """
-    place = _place(access.owner())
+    turn = _turn(access.owner())
     for _ in range(max(1, round(longest / every))):
-        if place is None or place.acquire(timeout=every):
+        if turn is None or turn.acquire(timeout=every):
             return
         yield
     raise UserError("Another question of yours is still being answered.", "Stop it in its tab, or wait until it is done.")
@@ -31,13 +31,13 @@ def waiting(every: float, longest: float) -> Iterator[None]:
 
 def done(owner: str) -> None:
     """Give a person's turn back."""
-    if place := _place(owner):
-        place.release()
+    if turn := _turn(owner):
+        turn.release()
 
 
-def _place(owner: str) -> threading.Semaphore | None:
+def _turn(owner: str) -> threading.Semaphore | None:
     """Return what a person's questions pass through one by one."""
     if owner == access.SHELL:
         return None
-    with _places_lock:
-        return _places.setdefault(owner, threading.Semaphore(1))
+    with _turns_lock:
+        return _turns.setdefault(owner, threading.Semaphore(1))

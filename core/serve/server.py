@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.serve.client import place, receive, send
+from core.serve.client import receive, send, socket_folder
 from core.util import failure_sentences, logs, process
 from core.util.errors import UserError, plain
 
@@ -43,9 +43,10 @@ class Server:
 
     def serve(self, idle_minutes: float, first: Mapping[str, Any] | None = None) -> None:
         """Serve until idle for too long or asked to leave; `first` is a request without a client."""
-        folder = place()
-        (folder / "socket").unlink(missing_ok=True)
+        folder = socket_folder()
+        (folder / "socket").unlink(missing_ok=True)  # of one that was killed: process.lock says that no other lives
         key = secrets.token_bytes(32)
+        # Private from its first moment: a chmod afterwards would leave one in which others could read it.
         with open(os.open(folder / "key", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(key)
         with Listener(str(folder / "socket"), "AF_UNIX", backlog=64, authkey=key) as listener:
@@ -74,7 +75,7 @@ class Server:
     def _watch(self, minutes: float, socket: Path) -> None:
         while self.busy or time.monotonic() - self.used < 60 * minutes:
             time.sleep(1)
-        socket.unlink(missing_ok=True)
+        socket.unlink(missing_ok=True)  # first, so that nobody comes to a process that is leaving
         os._exit(0)
 
     def _handle(self, connection: Connection[Any, Any]) -> str:
@@ -108,9 +109,9 @@ class Server:
         except (BrokenPipeError, ConnectionResetError):
             raise
         except Exception as error:  # a crash costs one sentence on the page; the log has the rest
-            if known := failure_sentences.explained(error, place()):
-                LOG.error("%s", known)
-                _tell(connection, known.what, known.fix)
+            if explanation := failure_sentences.explained(error, socket_folder()):
+                LOG.error("%s", explanation)
+                _tell(connection, explanation.what, explanation.fix)
                 return
             LOG.exception("unexpected error")
             _tell(connection, plain(f"Answering failed: {type(error).__name__}: {error}"), "Ask again, or start a new run.")
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str]) -> int:
     from filelock import FileLock, Timeout
 
     try:
-        with FileLock(place() / "process.lock", timeout=5):  # one that is just leaving still holds it for a moment
+        with FileLock(socket_folder() / "process.lock", timeout=5):  # one that is just leaving still holds it for a moment
             minutes = float(os.environ.get("FORGETSCOPE_IDLE_MINUTES") or IDLE_MINUTES)
             Server().serve(minutes, json.loads(arguments[0]) if arguments else None)
     except Timeout:

@@ -137,7 +137,7 @@ class Service:
                     "text": self._word(token),
                     "logprob": scores.logprob[i],
                     "rank": scores.rank[i],
-                    "top": [[self._word(other), value] for other, value in scores.top[i]],
+                    "top": [[self._word(other), logprob] for other, logprob in scores.top[i]],
                 }
                 for i, token in enumerate(encoded.answer)
             ]
@@ -154,27 +154,27 @@ class Service:
         yield self._start(asked, speaking)
         started = time.monotonic()
         tokens = [self._word(token) for token in encoded.answer]
-        found = layer_maps(self.adapters, encoded, [adapter for adapter, _ in speaking.values()])
-        for voice, of in zip(speaking, found, strict=True):
-            yield {"kind": "lens", "voice": voice, "tokens": tokens, **of}
+        maps = layer_maps(self.adapters, encoded, [adapter for adapter, _ in speaking.values()])
+        for voice, layer_map in zip(speaking, maps, strict=True):
+            yield {"kind": "lens", "voice": voice, "tokens": tokens, **layer_map}
         yield {"kind": "done", "seconds": time.monotonic() - started}
 
     def hold(self, asked: Asked) -> Replies:
         """Put each group of cells back to before, alone, and score the true answer: exact, one row a group."""
         encoded = self._true_answer(asked)
-        places = [(cell.name, cell.layer, cell.module) for cell in self.adapters.cells]
-        groups = [(name, cells_of(parts, places)) for name, parts in asked.groups]
+        grid = [(cell.name, cell.layer, cell.module) for cell in self.adapters.cells]
+        groups = [(name, cells_of(parts, grid)) for name, parts in asked.groups]
         ends = {voice: sum(self._scores(voice, encoded).logprob) for voice in ("before", "after")}
         yield {"kind": "start", "total": len(groups), "tokens": len(encoded.answer), **ends}
         started = time.monotonic()
         with self._trial() as model:
             for done, (name, cells) in enumerate(groups, 1):
                 self.adapters.revert("trial", cells)
-                value = sum(self._scored(model, encoded).logprob)
+                logprob = sum(self._scored(model, encoded).logprob)
                 yield {
                     "kind": "row",
                     "name": name,
-                    "logprob": value,
+                    "logprob": logprob,
                     "cells": len(cells),
                     "done": done,
                     "total": len(groups),
@@ -195,8 +195,8 @@ class Service:
         with self._trial() as model:
             for done, percent in enumerate(asked.strengths, 1):
                 self.adapters.blend("trial", percent / 100)
-                found = {scope: accuracy(model, part) for scope, part in sample.items()}
-                row = {"unlearn": 100 - found["unlearn"], "retention": found["retention"]}
+                accuracies = {scope: accuracy(model, part) for scope, part in sample.items()}
+                row = {"unlearn": 100 - accuracies["unlearn"], "retention": accuracies["retention"]}
                 logprob = sum(self._scored(model, encoded).logprob) if encoded else None
                 yield {
                     "kind": "row",
@@ -218,7 +218,7 @@ class Service:
     def load(self, run: Run, folder: Path) -> None:
         """Bring the model and the run's adapters into memory; keep the base where it is the same."""
         after = unlearned(run)
-        stamp = (str(run.path), after.stat().st_mtime_ns)
+        stamp = (str(run.path), after.stat().st_mtime_ns)  # a run that was resumed has the same path and other weights
         if self.stamp == stamp:
             self.speakers.folder = folder
             return
@@ -253,15 +253,15 @@ class Service:
         return config.answers
 
     def _speaking(self, voices: Sequence[str]) -> tuple[dict[str, tuple[str | None, int]], list[dict[str, Any]]]:
-        """Return voice -> (adapter, its place among the voices), and a reply for each that cannot speak."""
-        keep, found, failures = frozenset(voices), {}, []
-        for place, text in enumerate(voices):
+        """Return voice -> (adapter, its index among the voices), and a reply for each that cannot speak."""
+        keep, speaking, failures = frozenset(voices), {}, []
+        for index, text in enumerate(voices):
             try:
                 self._never(parse(text))
-                found[text] = (self.speakers.adapter(parse(text), keep), place)
+                speaking[text] = (self.speakers.adapter(parse(text), keep), index)
             except UserError as error:
                 failures.append({"kind": "voice_error", "voice": text, "what": error.what, "fix": error.fix})
-        return found, failures
+        return speaking, failures
 
     def _never(self, voice: Voice) -> None:
         """Raise UserError where the base is not the model that never knew: an audit may have another one, or none."""
@@ -303,9 +303,9 @@ class Service:
         ends = ends_of_answer(tokenizer, self.config.model.template)
         requests, indices = [], []
         for number, (ids, draw) in prompts:
-            for adapter, place in speaking.values():
+            for adapter, position in speaking.values():
                 requests.append(Request(ids, adapter, draw))
-                indices.append(number * voices + place)
+                indices.append(number * voices + position)
         spoken = [Spelling(tokenizer) for _ in requests]
         for pieces in stream(self.adapters, requests, settings, ends=ends, pad=self.pad, seed=seed):
             yield [

@@ -48,10 +48,10 @@ class Pair:
 
     def _each(self, op: str, asked: Asked) -> Replies:
         """Let the voices speak one after the other."""
-        known = (audit.of(asked.run) or {}).get("sides", {})
+        sides = (audit.read(asked.run) or {}).get("sides", {})
         yielded, seconds = False, 0.0
         service: Service | None = None
-        for place, voice in enumerate(asked.voices):
+        for index, voice in enumerate(asked.voices):
             service = None  # the one before must be gone where both do not fit into the memory
             try:
                 service = self._service(voice, asked)
@@ -61,10 +61,10 @@ class Pair:
             for reply in getattr(service, op)(dataclasses.replace(asked, voices=(voice,))):
                 if reply["kind"] == "start":
                     if not yielded:
-                        yield reply | {"hashes": {v: known[v]["hash"] for v in asked.voices if v in known}}
+                        yield reply | {"hashes": {v: sides[v]["hash"] for v in asked.voices if v in sides}}
                     yielded = True
                 elif reply["kind"] == "pieces":
-                    pieces = [p | {"index": p["index"] * len(asked.voices) + place} for p in reply["pieces"]]
+                    pieces = [p | {"index": p["index"] * len(asked.voices) + index} for p in reply["pieces"]]
                     yield {"kind": "pieces", "pieces": pieces, "seconds": seconds + reply["seconds"]}
                 elif reply["kind"] == "done":
                     seconds += reply["seconds"]
@@ -92,11 +92,11 @@ class Pair:
             self.services.clear()
             gc.collect()
 
-        made, config = self.service(), asked.run.config()
-        made.config = dataclasses.replace(config, model=dataclasses.replace(config.model, name=group[0].base))
-        made.loaded = loading.load(made.config.model, make_room)
+        service, config = self.service(), asked.run.config()
+        service.config = dataclasses.replace(config, model=dataclasses.replace(config.model, name=group[0].base))
+        service.loaded = loading.load(service.config.model, make_room)
         dtype = device.pick_dtype(config.model.dtype, config.model.device)
-        folders = {one.voice: one.adapter for one in group if one.voice != "never"}
-        made.adapters = foreign_adapters.attach(made.loaded.model, dtype, folders)
-        made.speakers = Speakers(made.adapters, asked.run, asked.folder)
-        return made
+        folders = {side.voice: side.adapter for side in group if side.voice != "never"}
+        service.adapters = foreign_adapters.attach(service.loaded.model, dtype, folders)
+        service.speakers = Speakers(service.adapters, asked.run, asked.folder)
+        return service

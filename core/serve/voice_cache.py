@@ -23,7 +23,7 @@ class Speakers:
         """Take over adapters "before" and "after" of a run; other runs are looked for in `folder`."""
         self.adapters, self.run, self.folder = adapters, run, folder
         self.hashes: dict[str, str] = {}
-        self._made: dict[str, str] = {}
+        self._names: dict[str, str] = {}
         """voice -> name of its adapter, least recently used first; peft allows no dots in names"""
         self._stamps: dict[str, float] = {}
         """voice -> when the run that it is of was unlearned"""
@@ -42,12 +42,12 @@ class Speakers:
         if not voice.run and voice.kind in ("before", "after"):
             return voice.kind
         source, key = self._fitting(voice.run) if voice.run else self.run, str(voice)
-        if self._stamps.get(key) != (stamp := _changed(source) if voice.run else 0.0) and key in self._made:
+        if self._stamps.get(key) != (stamp := _changed(source) if voice.run else 0.0) and key in self._names:
             self._drop(key)  # that run was resumed since it was asked last
         self._stamps[key] = stamp
-        if key in self._made:
-            self._made[key] = self._made.pop(key)
-            return self._made[key]
+        if key in self._names:
+            self._names[key] = self._names.pop(key)
+            return self._names[key]
         ends = ("before", "after") if not voice.run else self._ends(voice, keep | {key})
         return self._make(key, keep, lambda name: self._fill(name, voice, source, ends))
 
@@ -75,8 +75,8 @@ class Speakers:
         if voice.kind == "blend":
             self.adapters.blend(name, voice.percent / 100, before, after)
         elif voice.kind == "without":
-            places = [(cell.name, cell.layer, cell.module) for cell in self.adapters.cells]
-            self.adapters.revert(name, cells_of(voice.parts, places), before, after)
+            grid = [(cell.name, cell.layer, cell.module) for cell in self.adapters.cells]
+            self.adapters.revert(name, cells_of(voice.parts, grid), before, after)
         elif voice.kind == "before":
             self.adapters.copy("before", name)
             self.adapters.set(name, adapter_files.read_adapter(source.path / "before"))
@@ -87,20 +87,20 @@ class Speakers:
             self.adapters.set(name, values)
 
     def _make(self, key: str, keep: frozenset[str], fill: Callable[[str], None]) -> str:
-        for old in [made for made in self._made if made not in keep][: max(0, len(self._made) - KEPT + 1)]:
+        for old in [voice for voice in self._names if voice not in keep][: max(0, len(self._names) - KEPT + 1)]:
             self._drop(old)
         self._count += 1
         name = f"voice{self._count}"
-        self._made[key] = name
+        self._names[key] = name
         try:
             fill(name)
-        except BaseException:
+        except BaseException:  # a client that hangs up included: half an adapter must not answer later
             self._drop(key)
             raise
         return name
 
     def _drop(self, key: str) -> None:
-        name = self._made.pop(key)
+        name = self._names.pop(key)
         self.hashes.pop(name, None)
         self.adapters.drop(name)
 

@@ -112,7 +112,7 @@ def facts(exchange: Exchange, voice: str, run: Run) -> None:
         return
     off, digest = spoken.kind == "never", md(answer.digest[:10] or "not recorded")
     parts = ["adapter off" if off else f"adapter {digest}", md(spoken.run or run.id)]
-    side = (audit.of(run) or {}).get("sides", {}).get(voice)
+    side = (audit.read(run) or {}).get("sides", {}).get(voice)
     if isinstance(side, dict):  # of an audit: the names that the user gave say more than the run's
         parts = [md(side.get("name", "")), f"weights {digest}"]
     if answer.state == "recorded":

@@ -189,8 +189,8 @@ def offer(run: Run, findings: Mapping[str, Any]) -> None:
 def going_on(run: Run) -> None:
     """Show how far the probes are; they can be cancelled. Draws the whole page once they have ended."""
     lifecycle.reap()
-    report_folder = layout.place("probes", run)
-    status = report_folder.status()
+    job_folder = layout.job_folder("probes", run)
+    status = job_folder.status()
     if status.get("state") not in current_run.ALIVE:
         st.rerun()
     if status.get("state") == "queued":
@@ -199,16 +199,16 @@ def going_on(run: Run) -> None:
             icon=":material/schedule:",
         )
     else:
-        share, words = progress(report_folder)
+        share, words = progress(job_folder)
         st.progress(min(1.0, share), text=md(words))
-    cancel_button.show(report_folder, "probes.cancel", help="What was found until then is kept.")
+    cancel_button.show(job_folder, "probes.cancel", help="What was found until then is kept.")
 
 
-def progress(report_folder: Run) -> tuple[float, str]:
+def progress(job_folder: Run) -> tuple[float, str]:
     """Return how far all wanted probes are, 0 … 1, and in words how far the present one is, from its events."""
-    wanted = mapping(report_folder.json(lifecycle.WANTED)).get("probes") or list(PROBES)
+    wanted = mapping(job_folder.json(lifecycle.WANTED)).get("probes") or list(PROBES)
     ended, name, done, total, words = 0, "", 0.0, 1.0, ""
-    for event in report_folder.events():
+    for event in job_folder.events():
         if event.get("kind") == "stage" and event.get("name") in PROBES:
             ended += event.get("state") == "done"
             if event.get("state") == "running":
@@ -225,7 +225,7 @@ def progress(report_folder: Run) -> tuple[float, str]:
 
 def ended(run: Run) -> None:
     """Say how the last work on probes ended, unless all was well."""
-    status = layout.place("probes", run).status()
+    status = layout.job_folder("probes", run).status()
     if status.get("state") == "failed":
         page_style.complain(
             UserError(

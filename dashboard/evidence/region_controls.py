@@ -71,7 +71,7 @@ def offer(run: Run) -> None:
     st.caption(md(cost(run, wanted)))
     if st.button("Run the controls", type="primary", icon=":material/science:", key="controls.start"):
         with page_style.complaints():
-            lifecycle.start("sweep", controls.create(run, store.runs_folder()).place)
+            lifecycle.start("sweep", controls.create(run, store.runs_folder()).as_run)
             st.rerun()
 
 
@@ -174,7 +174,7 @@ def after(control_sweep: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> 
         ):
             with page_style.complaints():
                 sweep.reopen(control_sweep)
-                lifecycle.start("sweep", control_sweep.place)
+                lifecycle.start("sweep", control_sweep.as_run)
                 st.rerun()
         others = [str(row.get("run")) for row in rows if row.get("state") == "done" and row.get("run") != run.id]
         st.button(

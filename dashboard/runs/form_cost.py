@@ -36,20 +36,20 @@ HELP = (
 
 def offer(config: RunConfig, corpus: Corpus | None) -> None:
     """Offer the measurement of a configuration, and show it as it goes on or what it found."""
-    report_folder = estimate.place(config, store.runs_folder(), corpus.fingerprint() if corpus else "")
-    alive = report_folder.status().get("state") in current_run.ALIVE
-    st.fragment(_show, run_every=EVERY if alive else None)(report_folder, config, alive)
+    job_folder = estimate.job_folder(config, store.runs_folder(), corpus.fingerprint() if corpus else "")
+    alive = job_folder.status().get("state") in current_run.ALIVE
+    st.fragment(_show, run_every=EVERY if alive else None)(job_folder, config, alive)
 
 
-def _show(report_folder: Run, config: RunConfig, was_alive: bool) -> None:
+def _show(job_folder: Run, config: RunConfig, was_alive: bool) -> None:
     lifecycle.reap()
-    status = report_folder.status()
+    status = job_folder.status()
     state = str(status.get("state"))
     if was_alive and state not in current_run.ALIVE:
         st.rerun()
-    measured = estimate.result(report_folder) if state == "done" else None
+    measured = estimate.result(job_folder) if state == "done" else None
     if state in current_run.ALIVE:
-        _going_on(report_folder, status, state)
+        _going_on(job_folder, status, state)
         return
     if state == "failed":
         page_style.complain(UserError(str(status.get("error") or "The measurement failed."), str(status.get("fix") or "")))
@@ -64,11 +64,11 @@ def _show(report_folder: Run, config: RunConfig, was_alive: bool) -> None:
         _result(measured, config)
     if st.button(label, icon=":material/timer:", width="stretch", help=HELP, type="tertiary" if measured else "secondary"):
         with page_style.complaints():
-            estimate.start(report_folder, config)
+            estimate.start(job_folder, config)
             st.rerun()
 
 
-def _going_on(report_folder: Run, status: Mapping[str, Any], state: str) -> None:
+def _going_on(job_folder: Run, status: Mapping[str, Any], state: str) -> None:
     """Show how far the measurement is; it can be cancelled."""
     stages = status.get("stages") or {}
     done = sum(stage.get("state") == "done" for stage in stages.values())
@@ -79,7 +79,7 @@ def _going_on(report_folder: Run, status: Mapping[str, Any], state: str) -> None
     else:
         what = estimate.STEPS.get(str(status.get("stage")), "loading the model")
         st.progress(done / len(estimate.STEPS), text=f"Measuring, {done} of {len(estimate.STEPS)}: {what} …")
-    cancel_button.show(report_folder, "new.cost.cancel", "Cancel measuring", width="stretch")
+    cancel_button.show(job_folder, "new.cost.cancel", "Cancel measuring", width="stretch")
 
 
 def _result(measured: Mapping[str, Any], config: RunConfig) -> None:

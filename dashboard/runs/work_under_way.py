@@ -44,18 +44,20 @@ def _row(work: Work, memory: Mapping[int, int], now: float) -> None:
     facts = [f"**{md(work.owner)}**", queue.words(work.status), f"for {duration(max(0.0, now - work.since))}"]
     if isinstance(pid, int) and pid in memory and work.status.get("host") == os.uname().nodename:
         facts.append(f"{memory[pid] / 1e6:,.0f} MB")
-    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"admin.{work.kind}.{work.place.id}"):
+    with st.container(
+        border=True, horizontal=True, vertical_alignment="center", key=f"admin.{work.kind}.{work.job_folder.id}"
+    ):
         st.markdown(f"{md(name(work))}  \n:gray[{' · '.join(facts)}]", width="stretch")
         if not access.read_only():
-            key = f"admin.cancel.{work.kind}.{work.place.id}"
-            cancel_button.show(work.place, key, help=f"End {work.place.id}: what was computed is kept.")
+            key = f"admin.cancel.{work.kind}.{work.job_folder.id}"
+            cancel_button.show(work.job_folder, key, help=f"End {work.job_folder.id}: what was computed is kept.")
 
 
 def name(work: Work) -> str:
     """Return what a piece of work is called."""
-    values = work.place.json("sweep.json" if work.kind == "sweep" else "config.json")
-    given = labels.read(work.place).name or (str(values.get("name") or "") if isinstance(values, dict) else "")
-    return f"{KINDS[work.kind].words} {given or work.place.id}".strip()
+    values = work.job_folder.json("sweep.json" if work.kind == "sweep" else "config.json")
+    given = labels.read(work.job_folder).name or (str(values.get("name") or "") if isinstance(values, dict) else "")
+    return f"{KINDS[work.kind].words} {given or work.job_folder.id}".strip()
 
 
 def table(running: Sequence[Process], pieces: Sequence[Work], now: float) -> dict[str, list[Any]]:

@@ -26,7 +26,7 @@ LONGEST = 500
 
 def show(run: Run) -> None:
     """Say what was compared and why there is no heatmap, and show how far the weights lie apart where that is known."""
-    record, table = audit.of(run), current_run.table(run, "changes")
+    record, table = audit.read(run), current_run.table(run, "changes")
     st.info(audit.NO_HEATMAP, icon=":material/info:")
     if record is None:
         st.page_link(

@@ -23,8 +23,8 @@ SETTINGS = [f"--set={key}={value}" for key, value in QUICK.items()]
 @pytest.fixture(scope="module")
 def finished(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, str]:
     """Return (runs folder, the printed object, stderr) of one run from the shell."""
-    place = tmp_path_factory.mktemp("shell")
-    env = {name: str(place / name) for name in ("FORGETSCOPE_QUEUE", "FORGETSCOPE_ANSWERER")}
+    shell = tmp_path_factory.mktemp("shell")
+    env = {name: str(shell / name) for name in ("FORGETSCOPE_QUEUE", "FORGETSCOPE_ANSWERER")}
     done = command(
         "run",
         "--model",
@@ -32,7 +32,7 @@ def finished(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPat
         "--data",
         str(tiny_data),
         "--runs",
-        str(place / "runs"),
+        str(shell / "runs"),
         "--name",
         "From a shell",
         "--json",
@@ -41,7 +41,7 @@ def finished(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPat
         real=True,
     )
     assert done.returncode == 0, done.stderr
-    return place / "runs", last_json(done.stdout), done.stderr
+    return shell / "runs", last_json(done.stdout), done.stderr
 
 
 def test_run_prints_the_contract_as_its_last_line(finished: tuple[Path, dict, str]) -> None:
@@ -232,8 +232,8 @@ def long_run(model: Path, data: Path, folder: Path) -> subprocess.Popen[str]:
 
 def only_run(folder: Path) -> Run | None:
     """Return the run in a folder once it is there."""
-    found = store.list_runs(folder)
-    return found[0] if found else None
+    runs = store.list_runs(folder)
+    return runs[0] if runs else None
 
 
 def in_unlearning(folder: Path) -> Callable[[], bool]:

@@ -100,7 +100,7 @@ def by_helper(around: Around, name: str) -> object:
 def by_run(around: Around, name: str) -> object:
     (around.folder / "mine").mkdir()
     with pytest.raises(UserError, match="no run"):
-        store.known(name, around.folder)
+        store.by_id(name, around.folder)
     return None
 
 
@@ -166,7 +166,7 @@ def by_voice(around: Around, name: str) -> object:
             voices.parse(f"run:{name}/after")
     else:
         with pytest.raises(UserError, match="no run"):
-            store.known(voices.parse(f"run:{name}/after").run, around.folder / "inner")
+            store.by_id(voices.parse(f"run:{name}/after").run, around.folder / "inner")
     return None
 
 

@@ -93,7 +93,7 @@ def test_the_name_of_a_run(case: str, around: Around, monkeypatch: pytest.Monkey
     name = settings.RUNS[case]
     monkeypatch.chdir(around.folder)
     calm(lambda: store.find(name, around.folder / "runs"), "no run", around)
-    calm(lambda: store.known(name, around.folder / "runs"), "no run", around)
+    calm(lambda: store.by_id(name, around.folder / "runs"), "no run", around)
 
 
 @pytest.mark.parametrize("case", list(settings.REQUESTS))

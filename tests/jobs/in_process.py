@@ -13,10 +13,10 @@ from core.runs.store import Run
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do each job where it is started, at once; what it prints goes into the log of its place, as a worker's does."""
+    """Do each job where it is started, at once; what it prints goes into the log of its folder, as a worker's does."""
 
-    def start(place: Run, module: str, *arguments: str) -> None:
-        with (place.path / "worker.log").open("a") as log, contextlib.redirect_stdout(log):
+    def start(job_folder: Run, module: str, *arguments: str) -> None:
+        with (job_folder.path / "worker.log").open("a") as log, contextlib.redirect_stdout(log):
             entry.main(arguments)
 
     monkeypatch.setattr(lifecycle, "start_process", start)

@@ -38,16 +38,16 @@ pytestmark = pytest.mark.usefixtures("no_process_left")
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of 6 MB of its own."""
-    place = tmp_path / "small"
-    place.mkdir()
+    small_disk = tmp_path / "small"
+    small_disk.mkdir()
     mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(small_disk)], capture_output=True, text=True, check=False
     )
     if not mounted or mounted.returncode:
         pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip() if mounted else 'no mount'}")
-    yield place
-    processes.end_all(place)
-    subprocess.run(["umount", str(place)], check=True)
+    yield small_disk
+    processes.end_all(small_disk)
+    subprocess.run(["umount", str(small_disk)], check=True)
 
 
 @pytest.fixture
@@ -434,14 +434,14 @@ def test_network_that_goes_while_a_model_is_fetched(
     with hub.serving(tiny_llama, 50_000, silent=False) as breaking, hub.serving(tiny_llama, 50_000, silent=True) as silent:
         runs = {}
         for serves in (breaking, silent):
-            place = tmp_path / str(serves.server_port)
+            folder = tmp_path / str(serves.server_port)
             for name, value in {
                 "HF_ENDPOINT": serves.url,
-                "HF_HOME": place / "hf",
-                "FORGETSCOPE_QUEUE": place / "queue",
+                "HF_HOME": folder / "hf",
+                "FORGETSCOPE_QUEUE": folder / "queue",
             }.items():
                 monkeypatch.setenv(name, str(value))
-            runs[serves] = lifecycle.submit(quick(Path(hub.NAME), tiny_data), place / "runs")
+            runs[serves] = lifecycle.submit(quick(Path(hub.NAME), tiny_data), folder / "runs")
         for serves, run in runs.items():
             assert ended(run) == "failed"
             assert serves.gone

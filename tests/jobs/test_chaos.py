@@ -15,11 +15,11 @@ from tests import chaos
 @pytest.fixture(scope="module")
 def on(tmp_path_factory: pytest.TempPathFactory) -> chaos.Ground:
     with pytest.MonkeyPatch.context() as patch:
-        place = tmp_path_factory.mktemp("chaos")
-        patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
+        folder = tmp_path_factory.mktemp("chaos")
+        patch.setenv("FORGETSCOPE_QUEUE", str(folder / "queue"))
         patch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
         patch.setenv("FORGETSCOPE_CHAOS_COUNT", "")
-        return chaos.ground(place)
+        return chaos.ground(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -34,16 +34,16 @@ KNOWN = {"teach__epochs": 60, "teach__rank": 16, "teach__alpha": 32}
 
 @pytest.fixture(scope="module")
 def controlled(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Sweep]:
-    place = tmp_path_factory.mktemp("controls")
+    folder = tmp_path_factory.mktemp("controls")
     config = small(tiny_llama, tiny_data, **KNOWN, unlearn__steps=6)
-    run = store.create(config, place)
-    execute(set_up(run, config, place, Recorder()))
+    run = store.create(config, folder)
+    execute(set_up(run, config, folder, Recorder()))
     files.write_json(run.path / "status.json", store.fresh_status() | {"state": "done"})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
-        assert controls.find(run, place) is None
-        sweep = controls.create(run, place)
-        assert worker.work("sweep", sweep.place) == 0
+        patch.setenv("FORGETSCOPE_QUEUE", str(folder / "queue"))
+        assert controls.find(run, folder) is None
+        sweep = controls.create(run, folder)
+        assert worker.work("sweep", sweep.as_run) == 0
     return run, sweep
 
 
@@ -96,19 +96,19 @@ def naive_average(run: Run) -> float:
 
 def test_sentence_says_what_the_token_tables_say(controlled: tuple[Run, Sweep]) -> None:
     run, sweep = controlled
-    found = controls.read(run, sweep.folder)
-    assert found is not None
+    shown = controls.read(run, sweep.folder)
+    assert shown is not None
     entries = sweep.entries()
     others = [naive_average(e.run) for e in entries if str(e.coordinates["control"]).startswith("random")]
     expected = naive_average(run) - sum(others) / 3
-    assert found.difference == pytest.approx(expected, abs=1e-9)
-    assert found.interval is not None
-    assert found.interval[0] <= expected <= found.interval[1]
-    assert ("does not beat" in found.sentence) == (found.interval[0] <= 0)
-    assert f"{expected:.1f}".replace("-", "−") in found.sentence
-    for entry, row in zip(entries, found.rows, strict=True):
+    assert shown.difference == pytest.approx(expected, abs=1e-9)
+    assert shown.interval is not None
+    assert shown.interval[0] <= expected <= shown.interval[1]
+    assert ("does not beat" in shown.sentence) == (shown.interval[0] <= 0)
+    assert f"{expected:.1f}".replace("-", "−") in shown.sentence
+    for entry, row in zip(entries, shown.rows, strict=True):
         assert row["interval"][0] == pytest.approx(naive_average(entry.run))
-    assert (found.sweep, found.state) == (sweep.id, "done")
+    assert (shown.sweep, shown.state) == (sweep.id, "done")
 
 
 def test_controls_of_another_taught_model_compare_nothing(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
@@ -118,9 +118,9 @@ def test_controls_of_another_taught_model_compare_nothing(controlled: tuple[Run,
     manifest = given.json("manifest.json")
     manifest["adapters"]["before"] = "0" * 64
     files.write_json(given.path / "manifest.json", manifest)
-    found = controls.result(sweep)
-    assert found.sentence == controls.APART
-    assert found.difference is None
+    result = controls.result(sweep)
+    assert result.sentence == controls.APART
+    assert result.difference is None
 
 
 def tokens(right: dict[str, list[float]]) -> pd.DataFrame:
@@ -138,14 +138,14 @@ def test_interval_is_that_of_paired_differences() -> None:
     given = tokens({"unlearn": list(easy), "retention": list(easy)})
     # Better by exactly a tenth on each question: as certain as can be, although questions differ much.
     other = tokens({"unlearn": list(easy + 0.1), "retention": list(easy - 0.1)})
-    found = paired.difference(given, [other], "val")
-    assert (found.value, found.low, found.high) == pytest.approx((10.0, 10.0, 10.0))
+    difference = paired.difference(given, [other], "val")
+    assert (difference.value, difference.low, difference.high) == pytest.approx((10.0, 10.0, 10.0))
     # Unpaired noise: the half-width is 1.96 standard errors of the mean difference.
     noisy = tokens({"unlearn": list(source.integers(2, 8, 200) / 10), "retention": list(source.integers(2, 8, 200) / 10)})
-    found = paired.difference(given, [noisy], "val")
+    difference = paired.difference(given, [noisy], "val")
     a, b = (paired.success(t, "val") for t in (given, noisy))
     variance = sum(float((a[s] - b[s]).var(ddof=0)) / 200 / 4 for s in ("unlearn", "retention"))
-    assert found.half == pytest.approx(1.96 * variance**0.5, rel=0.1)
+    assert difference.half == pytest.approx(1.96 * variance**0.5, rel=0.1)
     # Draws of random regions that differ widen the interval, though each is exact on every question: the means differ by
     # −10, 0 and 10 points, a fourth would lie within t(2) · 10 · √(1 + 1/3) of theirs.
     spread = [tokens({"unlearn": list(easy + d), "retention": list(easy)}) for d in (-0.2, 0.0, 0.2)]
@@ -193,10 +193,10 @@ def test_what_has_no_controls_says_so(controlled: tuple[Run, Sweep], tmp_path: P
 
 def test_regions_of_other_rules_get_controls_of_their_size(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
     run, _ = controlled
-    found = {name: rule for name, rule, _ in controls.regions(run, Layers(0, 0))}
-    assert list(found) == ["all", "random 0", "random 1", "random 2", "complement"]
-    assert isinstance(found["random 0"], Cells)
-    assert len(found["random 0"].cells) == run.json("region.json")["count"]
+    rules = {name: rule for name, rule, _ in controls.regions(run, Layers(0, 0))}
+    assert list(rules) == ["all", "random 0", "random 1", "random 2", "complement"]
+    assert isinstance(rules["random 0"], Cells)
+    assert len(rules["random 0"].cells) == run.json("region.json")["count"]
     for rule in (Random(), Swapped()):
         with pytest.raises(UserError, match="control itself"):
             controls.regions(run, rule)
@@ -221,12 +221,12 @@ def test_swapped_is_the_paper_rule_with_the_other_magnitude(controlled: tuple[Ru
 
 @pytest.fixture(scope="module")
 def requested(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    place = tmp_path_factory.mktemp("requests")
+    folder = tmp_path_factory.mktemp("requests")
     base = small(tiny_llama, tiny_data, **KNOWN, unlearn__steps=4, unlearn__method="o3")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
-        sweep = unlearning_series.create(base, ["Orla Venning", "Sana Iqbar", "Pavel Drost"], place)
-        assert worker.work("sweep", sweep.place) == 0
+        patch.setenv("FORGETSCOPE_QUEUE", str(folder / "queue"))
+        sweep = unlearning_series.create(base, ["Orla Venning", "Sana Iqbar", "Pavel Drost"], folder)
+        assert worker.work("sweep", sweep.as_run) == 0
     assert [state(run) for run in sweep_.members(sweep)] == ["done"] * 3
     return sweep
 
@@ -247,7 +247,7 @@ def test_each_request_goes_on_from_the_one_before(requested: Sweep) -> None:
     # The first one was taught all of it, although it forgets one subject only.
     first = unlearning_series.read(requested)["states"][0]
     assert first["state"] == "taught"
-    assert min(of["train"] for of in first["unlearn"].values()) > 90
+    assert min(accuracies["train"] for accuracies in first["unlearn"].values()) > 90
 
 
 def test_a_request_does_not_go_on_from_one_that_did_not_end(requested: Sweep, tmp_path: Path) -> None:
@@ -286,9 +286,9 @@ def test_states_are_measured_as_the_runs_measure_themselves(requested: Sweep) ->
 
 def test_updates_of_earlier_requests_are_at_hand(requested: Sweep) -> None:
     first, second, third = sweep_.members(requested)
-    found = unlearn.updates(second.id, requested.folder)
-    assert len(found) == 2
-    for run, update in zip((first, second), found, strict=True):
+    updates = unlearn.updates(second.id, requested.folder)
+    assert len(updates) == 2
+    for run, update in zip((first, second), updates, strict=True):
         before = load_file(run.path / "before" / "adapter_model.safetensors")
         after = load_file(run.path / "after" / "region.safetensors")
         assert set(update) == set(after)

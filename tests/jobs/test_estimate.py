@@ -28,9 +28,9 @@ STAGES = ["load", "teach", "preflight", "localize", "unlearn", "answers", "evalu
 
 def alone(config: RunConfig, folder: Path, **env: str) -> tuple[int, str]:
     """Do the job of an estimate in a process of its own; return its exit status and what it said."""
-    place, log = estimate.place(config, folder), folder / "job.log"
-    store.prepare(place, config)
-    process = forkserver.start(Command("core.jobs", ("estimate", str(place.path)), log, environment() | env))
+    job_folder, log = estimate.job_folder(config, folder), folder / "job.log"
+    store.prepare(job_folder, config)
+    process = forkserver.start(Command("core.jobs", ("estimate", str(job_folder.path)), log, environment() | env))
     return process.wait(120), log.read_text(encoding="utf-8")
 
 
@@ -40,23 +40,23 @@ def measured(config: RunConfig, at: Path, folder: Path) -> dict[str, Any]:
     from core.plan.measure import Estimate
     from tests.naive import Recorder
 
-    found = Estimate(set_up(store.create(config, at), config, folder, Recorder()), time.time()).measure()
-    return {**found, "stages": {cost["name"]: cost for cost in found["stages"]}}
+    figures = Estimate(set_up(store.create(config, at), config, folder, Recorder()), time.time()).measure()
+    return {**figures, "stages": {cost["name"]: cost for cost in figures["stages"]}}
 
 
 def test_every_stage_gets_a_range_that_adds_up(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     config = quick(tiny_llama, tiny_data)
     status, said = alone(config, tmp_path)
     assert status == 0, said
-    found = estimate.result(estimate.place(config, tmp_path))
-    assert found is not None
-    assert [cost["name"] for cost in found["stages"]] == STAGES
-    assert all(0 <= cost["low"] <= cost["high"] and cost["how"] for cost in found["stages"])
-    assert found["total"]["high"] == pytest.approx(sum(cost["high"] for cost in found["stages"]))
-    assert 0 <= found["knows"]["unlearn"] <= 100
-    assert found["knows"]["examples"] == 18
-    assert 0 < found["region"]["count"] < found["region"]["total"]
-    assert len(found["steps"]["unlearn"]) == TIMED
+    figures = estimate.result(estimate.job_folder(config, tmp_path))
+    assert figures is not None
+    assert [cost["name"] for cost in figures["stages"]] == STAGES
+    assert all(0 <= cost["low"] <= cost["high"] and cost["how"] for cost in figures["stages"])
+    assert figures["total"]["high"] == pytest.approx(sum(cost["high"] for cost in figures["stages"]))
+    assert 0 <= figures["knows"]["unlearn"] <= 100
+    assert figures["knows"]["examples"] == 18
+    assert 0 < figures["region"]["count"] < figures["region"]["total"]
+    assert len(figures["steps"]["unlearn"]) == TIMED
 
 
 def test_extras_are_part_of_the_estimate(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_run_that_goes_on_from_another_teaches_nothing(unlearned_run: Run, tmp
 def test_what_a_run_has_computed_costs_nothing(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     config = quick(tiny_llama, tiny_data)
     assert ended(lifecycle.submit(config, tmp_path)) == "done"
-    made = estimate.place(config, tmp_path)
+    made = estimate.job_folder(config, tmp_path)
     estimate.start(made, config)
     assert ended(made) == "done"
     costs = {cost["name"]: cost for cost in estimate.result(made)["stages"]}
@@ -128,7 +128,7 @@ def test_it_waits_for_a_run_and_can_be_cancelled_meanwhile(tiny_llama: Path, tin
     run = lifecycle.submit(quick(tiny_llama, tiny_data, unlearn__steps=100_000, unlearn__check_every=5), tmp_path)
     until(lambda: any((run.path / "checkpoints").glob("*")), "a checkpoint", 90)
     config = quick(tiny_llama, tiny_data, seed=1)
-    made = estimate.place(config, tmp_path)
+    made = estimate.job_folder(config, tmp_path)
     estimate.start(made, config)
     until(lambda: made.status().get("position") == 2, "waiting in second place")
     assert state(made) == "queued"
@@ -140,7 +140,7 @@ def test_it_waits_for_a_run_and_can_be_cancelled_meanwhile(tiny_llama: Path, tin
 
 def test_a_teachless_plan_says_so(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     config = quick(tiny_llama, tiny_data, teach__enabled=False, region="all")
-    made = estimate.place(config, tmp_path)
+    made = estimate.job_folder(config, tmp_path)
     estimate.start(made, config)
     assert ended(made) == "done", made.status()
     teach = next(cost for cost in estimate.result(made)["stages"] if cost["name"] == "teach")
@@ -149,10 +149,10 @@ def test_a_teachless_plan_says_so(tiny_llama: Path, tiny_data: Path, tmp_path: P
 
 def test_the_place_depends_on_what_is_computed_only(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     config = quick(tiny_llama, tiny_data)
-    same = estimate.place(config, tmp_path)
-    assert estimate.place(config.with_setting("name", "other"), tmp_path) == same
-    assert estimate.place(config.with_setting("seed", 5), tmp_path) != same
-    assert estimate.place(config, tmp_path, "other data") != same
+    same = estimate.job_folder(config, tmp_path)
+    assert estimate.job_folder(config.with_setting("name", "other"), tmp_path) == same
+    assert estimate.job_folder(config.with_setting("seed", 5), tmp_path) != same
+    assert estimate.job_folder(config, tmp_path, "other data") != same
 
 
 def test_a_plan_of_another_format_is_none(tmp_path: Path) -> None:

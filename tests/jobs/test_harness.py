@@ -57,28 +57,28 @@ def run(unlearned_run: Run, tmp_path: Path) -> Run:
 
 
 def evaluated(run: Run, tasks: list[str], voices: list[str], limit: int | None) -> lm_eval_harness.Results:
-    place = lm_eval_harness.start(run, tasks, voices, limit)
-    status = place.status()
+    job_folder = lm_eval_harness.start(run, tasks, voices, limit)
+    status = job_folder.status()
     if status["state"] == "failed":
         raise UserError(status["error"], status["fix"])
-    return lm_eval_harness.result(place)
+    return lm_eval_harness.result(job_folder)
 
 
 def test_each_voice_is_asked_as_itself_and_kept(
     installed: None, here: None, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = evaluated(run, ["arc_easy", "mmlu"], ["before", "after", "never"], 7)
-    assert set(found) == {"before", "after", "never"}
-    assert set(found["after"]) == {"arc_easy", "mmlu"}
-    assert set(found["after"]["mmlu"]) == {"acc", "acc_norm"}
-    assert found["after"]["mmlu"]["acc_norm"] == 7
-    assert len({found[voice]["mmlu"]["acc"] for voice in found}) == 3
-    assert run.json("harness.json")["results"] == found
+    results = evaluated(run, ["arc_easy", "mmlu"], ["before", "after", "never"], 7)
+    assert set(results) == {"before", "after", "never"}
+    assert set(results["after"]) == {"arc_easy", "mmlu"}
+    assert set(results["after"]["mmlu"]) == {"acc", "acc_norm"}
+    assert results["after"]["mmlu"]["acc_norm"] == 7
+    assert len({results[voice]["mmlu"]["acc"] for voice in results}) == 3
+    assert run.json("harness.json")["results"] == results
     assert evaluated(run, ["arc_easy"], ["never"], None)["never"]["arc_easy"]["acc"] == pytest.approx(
-        found["never"]["mmlu"]["acc"]
+        results["never"]["mmlu"]["acc"]
     )
     kept = run.json("harness.json")["results"]
-    assert kept["before"] == found["before"]
+    assert kept["before"] == results["before"]
     assert set(kept["never"]) == {"arc_easy", "mmlu"}
     assert capsys.readouterr().out == ""
 

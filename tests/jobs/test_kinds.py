@@ -62,9 +62,9 @@ def test_verify_lets_a_worker_ask_the_model(here: None, run: Run, capsys: pytest
     checks = {one["name"]: one for one in json.loads(capsys.readouterr().out)["checks"]}
     assert (checks["model"]["state"], checks["rescored"]["state"]) == ("match", "match")
     assert "3 examples (sample 1)" in checks["rescored"]["says"]
-    place = layout.place("rescore", run)
-    assert place.status()["state"] == "done"
-    assert any(event["kind"] == "progress" for event in place.events())
+    job_folder = layout.job_folder("rescore", run)
+    assert job_folder.status()["state"] == "done"
+    assert any(event["kind"] == "progress" for event in job_folder.events())
 
 
 def test_export_lets_a_worker_merge(
@@ -100,12 +100,12 @@ def test_a_command_waits_for_its_turn_says_so_and_can_be_cancelled(
     with worker.turn(run.config(), Log(first)):
         command = threading.Thread(target=lambda: ended.append(main(arguments)))
         command.start()
-        place = layout.place("export", run)
-        until(lambda: place.status().get("position") == 2, "waiting", 60)
-        assert ("export", place) in [(work.kind, work.place) for work in under_way.work(run.path.parent)]
+        job_folder = layout.job_folder("export", run)
+        until(lambda: job_folder.status().get("position") == 2, "waiting", 60)
+        assert ("export", job_folder) in [(work.kind, work.job_folder) for work in under_way.work(run.path.parent)]
         with pytest.raises(UserError, match="under way: export"):
             trash.delete(run)
-        place.cancel()
+        job_folder.cancel()
         command.join(60)
     assert ended == [130]
     said = capsys.readouterr().err

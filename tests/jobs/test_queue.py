@@ -28,10 +28,10 @@ def test_a_worker_that_has_ended_holds_no_place_even_while_its_parent_looks_away
     ended = subprocess.Popen([sys.executable, "-c", ""])
     while psutil.Process(ended.pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
-    place = tmp_path / f"{1:020d}-{ended.pid}"
-    place.write_text("{}")
+    ticket = tmp_path / f"{1:020d}-{ended.pid}"
+    ticket.write_text("{}")
     assert tickets.waiting(tmp_path) == []
-    assert not place.exists()
+    assert not ticket.exists()
     ended.wait()
 
 
@@ -155,7 +155,7 @@ def test_a_sweep_gives_way_to_somebody_else_between_two_of_its_runs(tmp_path: Pa
     queue, done, other = worker.queue_folder(config), list[str](), store.create(config, tmp_path)
 
     def of_b(path: Path) -> None:
-        while made.place.status().get("position") != 2 or made.place.status()["state"] != "queued":
+        while made.as_run.status().get("position") != 2 or made.as_run.status()["state"] != "queued":
             time.sleep(0.02)
         done.append("b")
         path.unlink()
@@ -168,8 +168,8 @@ def test_a_sweep_gives_way_to_somebody_else_between_two_of_its_runs(tmp_path: Pa
             monkeypatch.setenv(access.OWNER, "a")
             threading.Thread(target=of_b, args=(path,), daemon=True).start()
 
-    monkeypatch.setattr(sweep_runs, "_one", one)
-    assert worker.work("sweep", made.place) == 0
+    monkeypatch.setattr(sweep_runs, "_execute_one", one)
+    assert worker.work("sweep", made.as_run) == 0
     assert done == ["a1", "b", "a2", "a3"]
 
 

@@ -67,8 +67,8 @@ class Node:
         assert started.returncode == 0, started.stdout + started.stderr
 
     def processes(self) -> list[psutil.Process]:
-        found = [p for p in psutil.process_iter(["cmdline"]) if f"{self.place}/" in " ".join(p.info["cmdline"] or ())]
-        return [*found, *(child for p in found for child in p.children(recursive=True))]
+        processes = [p for p in psutil.process_iter(["cmdline"]) if f"{self.place}/" in " ".join(p.info["cmdline"] or ())]
+        return [*processes, *(child for p in processes for child in p.children(recursive=True))]
 
     def kill(self) -> None:
         for process in self.processes():
@@ -258,7 +258,7 @@ def test_sweeps_that_need_one_machine_are_refused(as_installed: None, tmp_path: 
     member = Member(RunConfig(), {"number": 0})
     for kind, asked in (("requests", {}), ("tune", {"seconds": 60.0})):
         with pytest.raises(UserError, match="Leave out"):
-            lifecycle.start("sweep", sweep_.create(kind, "test", asked, [member], tmp_path).place, Resources())
+            lifecycle.start("sweep", sweep_.create(kind, "test", asked, [member], tmp_path).as_run, Resources())
 
 
 def test_lost_worker_is_no_failure_while_a_manager_lives(tmp_path: Path) -> None:

@@ -87,8 +87,8 @@ def test_the_voice_is_in_every_file(made: tuple[Run, dict[str, Any]], bare: Run)
         assert metrics[name]["values"][VOICE], name
     assert printed == json.loads(json.dumps(summary(run)))
     assert "train/retrained" in printed["never_knew"]
-    assert reference.made(run)
-    assert not reference.made(bare)
+    assert reference.exists(run)
+    assert not reference.exists(bare)
 
 
 def test_what_was_known_of_the_other_voices_stays(made: tuple[Run, dict[str, Any]], bare: Run) -> None:
@@ -171,10 +171,10 @@ def test_made_once_it_is_not_made_again(made: tuple[Run, dict[str, Any]]) -> Non
 
 
 def test_worker_reports_at_a_place_of_its_own(made: tuple[Run, dict[str, Any]]) -> None:
-    place = layout.place("reference", made[0])
-    assert place.status()["state"] == "done"
-    assert {e["name"] for e in place.events() if e["kind"] == "stage"} == {"teach", "evaluate"}
-    assert any(e["kind"] == "progress" and e["stage"] == "teach" for e in place.events())
+    job_folder = layout.job_folder("reference", made[0])
+    assert job_folder.status()["state"] == "done"
+    assert {e["name"] for e in job_folder.events() if e["kind"] == "stage"} == {"teach", "evaluate"}
+    assert any(e["kind"] == "progress" and e["stage"] == "teach" for e in job_folder.events())
     assert made[0].status()["state"] == "done"
     assert [run.id for run in store.list_runs(made[0].path.parent)] == [made[0].id]
 
@@ -199,7 +199,7 @@ def test_cancelled_it_leaves_the_run_as_it_was(bare: Run, tmp_path: Path, stage:
         make(run, CancelIn(stage))
     for name, digest in run.json("manifest.json")["files"].items():
         assert files.sha256(run.path / name) == digest, name
-    assert not reference.made(run)
+    assert not reference.exists(run)
 
 
 def test_of_a_run_that_forgets_one_subject_it_is_taught_what_the_others_have_to_forget(
@@ -248,7 +248,7 @@ def test_where_it_cannot_be_made_one_sentence_says_why(bare: Run, tmp_path: Path
     def why(run: Run) -> str:
         with pytest.raises(UserError) as error:
             reference.start(run)
-        assert not layout.place("reference", run).path.exists()
+        assert not layout.job_folder("reference", run).path.exists()
         return str(error.value)
 
     assert "bundled run cannot be changed" in why(store.bundled_runs()[0])

@@ -63,7 +63,7 @@ def test_runs_of_a_sweep_are_those_that_would_run_alone(
         base.with_setting("unlearn.steps", 2),
     ]
     sweep = made([(config, {"number": i}) for i, config in enumerate(configs)], tmp_path / "sweep")
-    assert worker.work("sweep", sweep.place) == 0
+    assert worker.work("sweep", sweep.as_run) == 0
     assert [state(run) for run in sweep_.members(sweep)] == ["done"] * 4
     for number, (run, config) in enumerate(zip(sweep_.members(sweep), configs, strict=True)):
         assert same_result(run, alone(config, tmp_path / f"alone{number}")), number
@@ -86,7 +86,7 @@ def test_model_is_loaded_once_and_a_failing_run_stops_no_other(
     )
     broken, skipped = sweep_.members(sweep)[2], sweep_.members(sweep)[3]
     skipped.cancel()
-    assert worker.work("sweep", sweep.place) == 0
+    assert worker.work("sweep", sweep.as_run) == 0
     assert [state(run) for run in sweep_.members(sweep)] == ["done", "done", "failed", "cancelled", "done"]
     assert "Orla Venning" in broken.status()["fix"]
     assert len(loaded) == 2  # once, and once more after what broke off
@@ -101,14 +101,14 @@ def test_killed_sweep_goes_on_with_what_is_not_done(tiny_llama: Path, tiny_data:
     configs = [base, base.with_setting("unlearn.steps", 40), base.with_setting("unlearn.steps", 3)]
     sweep = made([(config, {"number": i}) for i, config in enumerate(configs)], tmp_path)
     first, second, third = sweep_.members(sweep)
-    lifecycle.start("sweep", sweep.place)
+    lifecycle.start("sweep", sweep.as_run)
     until(lambda: any((second.path / "checkpoints").glob("*")), "a checkpoint of the second run", 300)
-    os.kill(int(sweep.place.status()["pid"]), signal.SIGKILL)
+    os.kill(int(sweep.as_run.status()["pid"]), signal.SIGKILL)
     until(lambda: (lifecycle.reap(), sweep_.state(sweep)["state"] == "failed")[1], "the sweep shown as failed")
     assert [state(run) for run in (first, second, third)] == ["done", "failed", "failed"]
     before = (first.path / "manifest.json").stat().st_mtime_ns
     sweep_.reopen(sweep)
-    lifecycle.start("sweep", sweep.place)
+    lifecycle.start("sweep", sweep.as_run)
     until(lambda: (lifecycle.reap(), sweep_.state(sweep)["state"] == "done")[1], "the end of the sweep", 300)
     assert [state(run) for run in (first, second, third)] == ["done"] * 3
     assert (first.path / "manifest.json").stat().st_mtime_ns == before
@@ -132,7 +132,7 @@ def test_what_was_cancelled_while_it_was_measured_stays_so(tiny_llama: Path, tin
     assert (second.path / "cancel").exists()
     sweep_.cancel(sweep)
     sweep_.refresh(sweep)
-    assert worker.work("sweep", sweep.place) != 0
+    assert worker.work("sweep", sweep.as_run) != 0
     assert [state(run) for run in (first, second, third)] == ["cancelled"] * 3
 
 
@@ -166,7 +166,7 @@ def test_cancelled_sweep_stops_the_run_at_work_and_begins_no_other(
     long = base.with_setting("unlearn.steps", 100_000).with_setting("unlearn.check_every", 5)
     sweep = made([(long, {"number": 0}), (base, {"number": 1})], tmp_path)
     first, second = sweep_.members(sweep)
-    lifecycle.start("sweep", sweep.place)
+    lifecycle.start("sweep", sweep.as_run)
     until(lambda: any((first.path / "checkpoints").glob("*")), "a checkpoint", 300)
     assert state(second) == "queued"
     with pytest.raises(UserError, match="running"):
@@ -183,17 +183,17 @@ def test_cancelled_sweep_stops_the_run_at_work_and_begins_no_other(
 
 def test_lists_multiply_and_shared_stages_come_together() -> None:
     axes = Axes(["memflex", "gradient-ascent"], ["located", "all"], [0, 1], [], {"unlearn.steps": ["5", "9"]})
-    found = grid.expand(RunConfig(), axes)
-    assert len(found) == 16
-    assert [config.seed for config, _ in found] == [0] * 8 + [1] * 8
-    assert found[0][1] == {"method": "memflex", "region": "located", "seed": 0, "unlearn.steps": 5.0}
-    assert len({config.to_json()["unlearn"]["steps"] for config, _ in found}) == 2
+    runs = grid.expand(RunConfig(), axes)
+    assert len(runs) == 16
+    assert [config.seed for config, _ in runs] == [0] * 8 + [1] * 8
+    assert runs[0][1] == {"method": "memflex", "region": "located", "seed": 0, "unlearn.steps": 5.0}
+    assert len({config.to_json()["unlearn"]["steps"] for config, _ in runs}) == 2
 
 
 def test_setting_that_only_some_regions_have_multiplies_only_those() -> None:
     axes = Axes([], ["located", "all"], [], [], {"region.mu": ["0.4", "0.5"]})
-    found = grid.expand(RunConfig(), axes)
-    assert [at for _, at in found] == [
+    runs = grid.expand(RunConfig(), axes)
+    assert [at for _, at in runs] == [
         {"method": "memflex", "region": "located", "seed": 0, "region.mu": 0.4},
         {"method": "memflex", "region": "located", "seed": 0, "region.mu": 0.5},
         {"method": "memflex", "region": "all", "seed": 0},
@@ -222,8 +222,8 @@ def test_commas_of_lists_and_rules_are_understood() -> None:
         "modules:q_proj,v_proj",
         "all",
     ]
-    found = grid.settings(["region.mu=.1", "data.subjects=A,B;C", "region.mu=.4,.5"], RunConfig())
-    assert found == {"region.mu": [".4", ".5"], "data.subjects": ["A,B", "C"]}
+    lists = grid.settings(["region.mu=.1", "data.subjects=A,B;C", "region.mu=.4,.5"], RunConfig())
+    assert lists == {"region.mu": [".4", ".5"], "data.subjects": ["A,B", "C"]}
     with pytest.raises(UserError, match="seeds"):
         grid.seeds("0,x")
 
@@ -273,11 +273,11 @@ def test_overhead_is_what_is_neither_work_nor_shared(tmp_path: Path) -> None:
             name: {"seconds": s, "state": "reused" if number and name == "teach" else "done"} for name, s in stages.items()
         }
         files_.write_json(run.path / "status.json", run.status() | {"began": 10.0 + number, "stages": done})
-    files_.write_json(sweep.path / "status.json", sweep.place.status() | {"began": 5.0, "ended": 145.2})
-    found = overhead(sweep)
-    assert found is not None
-    assert (found["wall"], found["work"], found["shared"]) == pytest.approx((140.2, 100.0, 30.2))
-    assert found["percent"] == pytest.approx(10.0)
+    files_.write_json(sweep.path / "status.json", sweep.as_run.status() | {"began": 5.0, "ended": 145.2})
+    seconds = overhead(sweep)
+    assert seconds is not None
+    assert (seconds["wall"], seconds["work"], seconds["shared"]) == pytest.approx((140.2, 100.0, 30.2))
+    assert seconds["percent"] == pytest.approx(10.0)
 
 
 def test_sweeps_are_found_and_listed(tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ def test_earlier_runs_tell_how_long_a_sweep_takes(tmp_path: Path) -> None:
     assert sweep_estimate.from_runs([base], tmp_path) is None
     finished(tmp_path, STAGES)
     # Taught already: 30 of 40 steps at 2 s, and 20 s of answers and scores.
-    found = sweep_estimate.from_runs([base.with_setting("unlearn.steps", 30)], tmp_path)
-    assert found is not None
-    assert found.seconds == pytest.approx(30 * 2 + 20)
+    estimate = sweep_estimate.from_runs([base.with_setting("unlearn.steps", 30)], tmp_path)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(30 * 2 + 20)
     # Another seed is taught anew, once for both of its runs.
     seeds = [base.with_setting("seed", 1), base.with_setting("seed", 1).with_setting("unlearn.method", "gradient-ascent")]
     again = sweep_estimate.from_runs([base, *seeds], tmp_path)
@@ -63,10 +63,10 @@ def test_each_data_has_its_own_pace(tmp_path: Path) -> None:
     finished(tmp_path, STAGES)
     finished(tmp_path, {name: 2 * seconds for name, seconds in STAGES.items()}, data__subset="copyright")
     base = RunConfig()
-    found = sweep_estimate.from_runs([base, base.with_setting("data.subset", "copyright")], tmp_path)
-    assert found is not None
-    assert found.seconds == pytest.approx(100 + 200)
-    assert "2 earlier runs" in found.how
+    estimate = sweep_estimate.from_runs([base, base.with_setting("data.subset", "copyright")], tmp_path)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(100 + 200)
+    assert "2 earlier runs" in estimate.how
 
 
 def test_runs_of_other_lengths_are_scaled_and_what_cannot_be_measured_stops_nothing(
@@ -75,11 +75,11 @@ def test_runs_of_other_lengths_are_scaled_and_what_cannot_be_measured_stops_noth
     base = RunConfig()
     costs = [{"name": name, "low": seconds, "high": seconds} for name, seconds in {**STAGES, "load": 0.0}.items()]
     monkeypatch.setattr(sweep_estimate, "steps_of", lambda config, folder: {"stages": costs})
-    found = sweep_estimate.measured(
+    estimate = sweep_estimate.measured(
         [base.with_setting("unlearn.steps", 400), base.with_setting("unlearn.steps", 40)], tmp_path
     )
-    assert found is not None
-    assert found.seconds == pytest.approx(130 + 800 + 80 + 2 * 20)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(130 + 800 + 80 + 2 * 20)
 
     def broken(config: RunConfig, folder: Path) -> None:
         raise UserError("There is no subset typo.")
@@ -100,10 +100,10 @@ def test_method_that_ran_before_gives_its_own_pace(tmp_path: Path) -> None:
     finished(tmp_path, STAGES)
     finished(tmp_path, STAGES | {"unlearn": 400.0}, reused=("teach",), unlearn__method="npo")
     npo = RunConfig().with_setting("unlearn.method", "npo")
-    found = sweep_estimate.from_runs([npo], tmp_path)
-    assert found is not None
-    assert found.seconds == pytest.approx(400 + 20)
-    assert "2 earlier runs" in str(found)
+    estimate = sweep_estimate.from_runs([npo], tmp_path)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(400 + 20)
+    assert "2 earlier runs" in str(estimate)
 
 
 def test_times_in_words() -> None:
@@ -117,8 +117,8 @@ def test_times_in_words() -> None:
 
 @pytest.fixture(scope="module")
 def swept(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
-    place = tmp_path_factory.mktemp("shell")
-    env = {name: str(place / name) for name in ("FORGETSCOPE_QUEUE", "FORGETSCOPE_ANSWERER")}
+    shell = tmp_path_factory.mktemp("shell")
+    env = {name: str(shell / name) for name in ("FORGETSCOPE_QUEUE", "FORGETSCOPE_ANSWERER")}
     done = command(
         "sweep",
         "--model",
@@ -126,7 +126,7 @@ def swept(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFa
         "--data",
         str(tiny_data),
         "--runs",
-        str(place / "runs"),
+        str(shell / "runs"),
         "--json",
         "--method",
         "memflex,gradient-ascent",
@@ -137,7 +137,7 @@ def swept(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFa
         wait=300,
     )
     assert done.returncode == 0, done.stderr
-    return place / "runs", last_json(done.stdout), done.stderr
+    return shell / "runs", last_json(done.stdout), done.stderr
 
 
 def test_sweep_prints_estimate_table_and_one_object(swept: tuple[Path, dict[str, Any], str]) -> None:

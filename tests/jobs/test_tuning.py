@@ -46,14 +46,14 @@ def test_space_is_the_rate_and_what_the_method_names() -> None:
 
 
 def test_points_are_repeatable_and_spread_evenly() -> None:
-    found = tuning.points(2, 64, seed=3)
-    assert found == tuning.points(2, 64, seed=3) != tuning.points(2, 64, seed=4)
+    points = tuning.points(2, 64, seed=3)
+    assert points == tuning.points(2, 64, seed=3) != tuning.points(2, 64, seed=4)
     for j in range(2):
         # No interval of an eighth is empty or holds much more than its share, as it would with random draws.
-        counts = [sum(int(8 * point[j]) == part for point in found) for part in range(8)]
+        counts = [sum(int(8 * point[j]) == part for point in points) for part in range(8)]
         assert min(counts) >= 6
         assert max(counts) <= 10
-    corners = {(x > 0.5, y > 0.5): 0 for x, y in found}
+    corners = {(x > 0.5, y > 0.5): 0 for x, y in points}
     assert len(corners) == 4
     # In one dimension: the golden ratio.
     (a,), (b,) = tuning.points(1, 2, seed=0)
@@ -62,15 +62,15 @@ def test_points_are_repeatable_and_spread_evenly() -> None:
 
 def test_every_pair_gets_the_same_trials_and_the_first_has_the_defaults() -> None:
     pairs = [(INVENTED, {"method": "invented"}), (RunConfig(), {"method": "memflex"})]
-    found = tuning.members(pairs, 5, 0.25)
-    assert [m.coordinates["method"] for m in found] == ["invented", "memflex"] * 5
-    assert [m.coordinates["trial"] for m in found] == [n for n in range(5) for _ in range(2)]
-    first = found[0].config
+    trials = tuning.members(pairs, 5, 0.25)
+    assert [m.coordinates["method"] for m in trials] == ["invented", "memflex"] * 5
+    assert [m.coordinates["trial"] for m in trials] == [n for n in range(5) for _ in range(2)]
+    first = trials[0].config
     assert first.unlearn.method == Invented()
     assert first.unlearn.learning_rate == RunConfig().unlearn.learning_rate
-    assert len({m.config.unlearn.learning_rate for m in found if m.coordinates["method"] == "memflex"}) == 5
-    assert all(m.config.unlearn.method.fixed == 7.0 for m in found[::2])
-    for member in found:
+    assert len({m.config.unlearn.learning_rate for m in trials if m.coordinates["method"] == "memflex"}) == 5
+    assert all(m.config.unlearn.method.fixed == 7.0 for m in trials[::2])
+    for member in trials:
         assert (member.config.data.dev_share, member.config.evaluate.splits) == (0.25, ("dev",))
         assert member.config.unlearn.watch == 0
         assert member.config.unlearn.steps / member.config.unlearn.check_every <= tuning.CHECKS
@@ -84,7 +84,7 @@ def test_seconds_become_steps() -> None:
 
 @pytest.fixture(scope="module")
 def tuned(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    place = tmp_path_factory.mktemp("tuned")
+    folder = tmp_path_factory.mktemp("tuned")
     base = small(tiny_llama, tiny_data, teach__epochs=60, teach__rank=16, teach__alpha=32)
     # One rate of memflex is far too high: it diverges or not, and no other trial is hurt.
     pairs = [(base, {"method": "memflex", "region": "located"})]
@@ -92,14 +92,14 @@ def tuned(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFa
         (base.with_setting("unlearn.method", "gradient-ascent"), {"method": "gradient-ascent", "region": "located"})
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FORGETSCOPE_QUEUE", str(place / "queue"))
-        sweep = sweep_.create("tune", "tune", {"seconds": 0.5}, tuning.members(pairs, 3, 0.5), place)
-        assert worker.work("sweep", sweep.place) == 0
+        patch.setenv("FORGETSCOPE_QUEUE", str(folder / "queue"))
+        sweep = sweep_.create("tune", "tune", {"seconds": 0.5}, tuning.members(pairs, 3, 0.5), folder)
+        assert worker.work("sweep", sweep.as_run) == 0
     return sweep
 
 
 def test_trials_make_the_steps_that_fit_into_the_time(tuned: Sweep) -> None:
-    calibration = tuned.value()["calibration"]
+    calibration = tuned.record()["calibration"]
     assert set(calibration) == {"memflex, located", "gradient-ascent, located"}
     for entry in tuned.entries():
         measured = calibration[tuning.pair(entry.coordinates)]
@@ -164,17 +164,17 @@ def test_refit_learns_from_all_of_train_with_the_steps_that_dev_chose(tuned: Swe
 
 def test_a_falling_rate_is_refitted_as_it_fell(tuned: Sweep) -> None:
     best = tuning.winners(tuning.read(tuned), "average")[0]
-    place = best.entry.run.path / "config.json"
+    path = best.entry.run.path / "config.json"
     kept, steps = best.kept, best.kept + 5  # type: ignore[operator]
     own = best.entry.run.config()
     try:
         trial: Any = own.with_setting("unlearn.schedule", "cosine").with_setting("unlearn.steps", steps)
-        files.write_json(place, trial.to_json())
+        files.write_json(path, trial.to_json())
         (again,) = tuning.refit(best, [0])
-        files.write_json(place, trial.with_setting("unlearn.steps", kept).to_json())
+        files.write_json(path, trial.with_setting("unlearn.steps", kept).to_json())
         (whole,) = tuning.refit(best, [0])
     finally:
-        files.write_json(place, own.to_json())
+        files.write_json(path, own.to_json())
     unlearn = again.config.unlearn
     assert (unlearn.steps, unlearn.result_step, unlearn.picked_on) == (steps, kept, "dev")
     assert (whole.config.unlearn.steps, whole.config.unlearn.result_step) == (kept, 0)  # no other schedule, so no choice
@@ -184,17 +184,17 @@ def test_fewer_steps_are_refitted_with_the_warm_up_that_dev_has_seen(tuned: Swee
     from core.pipeline.unlearn_loop import rate
 
     best = tuning.winners(tuning.read(tuned), "average")[0]
-    place, own = best.entry.run.path / "config.json", best.entry.run.config()
+    path, own = best.entry.run.path / "config.json", best.entry.run.config()
     trial: Any = own.with_setting("unlearn.steps", 60).with_setting("unlearn.warmup", 0.05)
     try:
-        files.write_json(place, trial.to_json())
+        files.write_json(path, trial.to_json())
         (again,) = tuning.refit(dataclasses.replace(best, kept=7), [0])
         (whole,) = tuning.refit(dataclasses.replace(best, kept=5), [0])
     finally:
-        files.write_json(place, own.to_json())
-    found = again.config.unlearn
-    assert (found.steps, found.result_step) == (7, 0)
-    assert [rate(step, found) for step in range(7)] == [rate(step, trial.unlearn) for step in range(7)]
+        files.write_json(path, own.to_json())
+    unlearn = again.config.unlearn
+    assert (unlearn.steps, unlearn.result_step) == (7, 0)
+    assert [rate(step, unlearn) for step in range(7)] == [rate(step, trial.unlearn) for step in range(7)]
     assert (whole.config.unlearn.steps, whole.config.unlearn.result_step) == (60, 5)  # most of it would be warm-up
 
 

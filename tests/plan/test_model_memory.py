@@ -18,9 +18,13 @@ def test_it_is_the_same_sum_as_the_one_before_loading(tiny_llama: Path, monkeypa
     monkeypatch.setenv("FORGETSCOPE_MEMORY_LIMIT", "5e9")
     for dtype in ("float32", "bfloat16"):
         told = loading.memory_check(tiny_llama, dtype, "cpu")
-        found = model_memory.model_memory(ModelConfig(name=str(tiny_llama), dtype=dtype, device="cpu"))
-        assert found
-        assert (found.parameters, found.needed, found.available) == (told["parameters"], told["needed"], told["available"])
+        memory = model_memory.model_memory(ModelConfig(name=str(tiny_llama), dtype=dtype, device="cpu"))
+        assert memory
+        assert (memory.parameters, memory.needed, memory.available) == (
+            told["parameters"],
+            told["needed"],
+            told["available"],
+        )
 
 
 def test_the_bundled_size_is_that_of_its_file() -> None:
@@ -46,9 +50,9 @@ def test_what_is_not_here_has_no_size(tmp_path: Path) -> None:
 
 def test_too_little_memory_does_not_fit(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORGETSCOPE_MEMORY_LIMIT", "1e8")
-    found = model_memory.model_memory(ModelConfig(name=str(tiny_llama), device="cpu"))
-    assert found
-    assert not found.fits
+    memory = model_memory.model_memory(ModelConfig(name=str(tiny_llama), device="cpu"))
+    assert memory
+    assert not memory.fits
 
 
 def test_no_torch_is_imported() -> None:

@@ -116,19 +116,19 @@ def test_it_counts_what_torch_keeps_for_the_way_back(tiny_llama: Path) -> None:
 
 def test_devices_share_all_of_it() -> None:
     config = RunConfig().with_setting("model.name", "Llama-3.1-405B")
-    found = run_plan.make(config, gpu=True, rate=1000)
-    parts = found.memory[found.fullest]
+    plan = run_plan.make(config, gpu=True, rate=1000)
+    parts = plan.memory[plan.fullest]
     for count in (1, 5, 126):
-        devices = found.devices(count)
+        devices = plan.devices(count)
         together = sum(sum(device.values()) - device["libraries"] for device in devices)
         assert together == pytest.approx(sum(parts.values()) - parts["libraries"])
-    needed = found.needed(80 * 2**30)
+    needed = plan.needed(80 * 2**30)
     assert needed is not None
-    assert max(sum(d.values()) for d in found.devices(needed)) <= 80 * 2**30
-    assert max(sum(d.values()) for d in found.devices(needed - 1)) > 80 * 2**30
-    assert found.needed(2**30) is None
-    assert found.seconds is not None
-    assert found.seconds["teach"] == pytest.approx(found.work.trained["teach"] / 1000)
+    assert max(sum(d.values()) for d in plan.devices(needed)) <= 80 * 2**30
+    assert max(sum(d.values()) for d in plan.devices(needed - 1)) > 80 * 2**30
+    assert plan.needed(2**30) is None
+    assert plan.seconds is not None
+    assert plan.seconds["teach"] == pytest.approx(plan.work.trained["teach"] / 1000)
 
 
 def test_the_longest_example_decides(tiny_llama: Path, tmp_path: Path) -> None:

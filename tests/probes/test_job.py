@@ -42,9 +42,9 @@ def test_from_the_shell(run: Run) -> None:
     assert json.loads((run.path / "probes" / "prefix.json").read_text())["n"] == 2
     assert "prefix" in done.stderr
     # Whoever comes later finds how it went, and the run itself is as it was.
-    report_folder = layout.place("probes", run)
-    assert report_folder.status()["state"] == "done"
-    assert {e["name"] for e in report_folder.events() if e["kind"] == "stage"} == {"prefix", "neighbours"}
+    place = layout.job_folder("probes", run)
+    assert place.status()["state"] == "done"
+    assert {e["name"] for e in place.events() if e["kind"] == "stage"} == {"prefix", "neighbours"}
     assert run.status()["state"] == "done"
     assert store.list_runs(run.path.parent) == [run]
 
@@ -84,7 +84,7 @@ def test_wrong_use_is_one_sentence(run: Run, arguments: list[str], said: str) ->
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert not layout.place("probes", run).path.exists()
+    assert not layout.job_folder("probes", run).path.exists()
 
 
 @pytest.fixture
@@ -143,8 +143,8 @@ def test_of_two_who_start_at_once_one_is_refused(
 def test_a_second_worker_leaves_the_first_ones_status_alone(unlearned_run: Run, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "run")))
     for report_folder, work in (
-        (layout.place("probes", run), lambda: worker.work("probes", layout.place("probes", run))),
-        (layout.place("reference", run), lambda: worker.work("reference", layout.place("reference", run))),
+        (layout.job_folder("probes", run), lambda: worker.work("probes", layout.job_folder("probes", run))),
+        (layout.job_folder("reference", run), lambda: worker.work("reference", layout.job_folder("reference", run))),
     ):
         store.prepare(report_folder, run.config())
         files.write_json(report_folder.path / lifecycle.WANTED, {"run": str(run.path), "probes": [], "settings": {}})

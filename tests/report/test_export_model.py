@@ -72,18 +72,18 @@ def test_a_run_whose_base_was_changed_has_no_adapter_to_give(tmp_path: Path) -> 
 
 def test_the_card_says_what_was_measured_and_tells_nothing() -> None:
     run = Run(PRIVACY)
-    of = model_card.model_card(run)
-    text = json.dumps(of, ensure_ascii=False) + model_card.readme(of, "bundled", "x")
+    card = model_card.model_card(run)
+    text = json.dumps(card, ensure_ascii=False) + model_card.readme(card, "bundled", "x")
     for row in run.answers():
         assert row["subject"] not in text
         assert row["truth"] not in text
     manifest = json.loads((PRIVACY / "manifest.json").read_text())
-    assert of["adapters"] == manifest["adapters"]
-    assert of["data"]["fingerprint"] == manifest["data"]["fingerprint"]
-    assert of["region"]["count"] == 86
-    row = next(row for row in of["scores"] if row["key"] == "unlearn/val")
+    assert card["adapters"] == manifest["adapters"]
+    assert card["data"]["fingerprint"] == manifest["data"]["fingerprint"]
+    assert card["region"]["count"] == 86
+    row = next(row for row in card["scores"] if row["key"] == "unlearn/val")
     assert row["cells"]["after"]["low"] < row["cells"]["after"]["value"] < row["cells"]["after"]["high"]
-    assert of["limits"]
+    assert card["limits"]
 
 
 def test_a_hostile_card_is_text(tmp_path: Path) -> None:

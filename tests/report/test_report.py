@@ -258,8 +258,8 @@ def test_what_a_question_says_is_no_secret() -> None:
         "subject": "Orla",
     }
     kept = redaction.secrets([row, {**row, "example": "2", "scope": "retention", "truth": "Nobody knows Atlantis."}])
-    assert kept.of("1", "unlearn") == {"14", "house"}
-    assert kept.of("2", "retention") == frozenset()
+    assert kept.words("1", "unlearn") == {"14", "house"}
+    assert kept.words("2", "retention") == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_report_and_probe_say_the_same_of_membership(source: Path, tmp_path: Pat
         [remark for remark in report_sentences.leaks(data) if remark.text.startswith("Was it taught?")]
         for data in (probed, bare)
     ]
-    (state, text), (same, short) = (([r.state for r in found], found[0].text) for found in both)
+    (state, text), (same, short) = (([r.state for r in remarks], remarks[0].text) for remarks in both)
     assert state == same == ["leaks"]
     assert text.startswith(short)
     assert "the strongest of 4" in short

@@ -57,16 +57,16 @@ def test_bundled_runs_match(path: Path) -> None:
 
 
 def test_any_flipped_byte_is_found(run: Run) -> None:
-    draw, found = random.Random(7), 0
+    draw, count = random.Random(7), 0
     for turn in range(30):
         path = run.path / FLIPPED[turn % len(FLIPPED)]
         whole = path.read_bytes()
-        place = draw.randrange(len(whole))
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ draw.randrange(1, 256)]) + whole[place + 1 :])
+        position = draw.randrange(len(whole))
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ draw.randrange(1, 256)]) + whole[position + 1 :])
         first = next((check for check in verify_run.verify(run) if check.state == MISMATCH), None)
-        found += first is not None and path.relative_to(run.path).as_posix() in first.says
+        count += first is not None and path.relative_to(run.path).as_posix() in first.says
         path.write_bytes(whole)
-    assert found == 30
+    assert count == 30
     assert next(iter(verify_run.verify(run))).state == MATCH
 
 
@@ -222,8 +222,8 @@ def test_any_flipped_byte_of_a_report_is_found(written: Path, tmp_path: Path) ->
     whole, draw, path, hits = written.read_bytes(), random.Random(3), tmp_path / "r.html", 0
     start, end = html_page.ISLAND.search(whole.decode()).span(1)  # type: ignore[union-attr]
     for turn in range(30):
-        place = draw.randrange(start, end) if turn % 2 else draw.randrange(len(whole))
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ draw.randrange(1, 256)]) + whole[place + 1 :])
+        position = draw.randrange(start, end) if turn % 2 else draw.randrange(len(whole))
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ draw.randrange(1, 256)]) + whole[position + 1 :])
         try:
             hits += any(check.state == MISMATCH for check in verify_report.verify(path, Path("nowhere")))
         except UserError:  # the data block itself cannot be found any more

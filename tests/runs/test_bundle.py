@@ -38,9 +38,9 @@ def finish(config: RunConfig, folder: Path, report: Recorder | None = None) -> R
 @pytest.fixture(scope="module")
 def shipped(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, RunConfig]:
     """Return a run in a folder of bundled runs, with the configuration that it was made with."""
-    place, config = tmp_path_factory.mktemp("shipped"), small(tiny_llama, tiny_data)
-    bundle.copy(finish(config, place / "runs"), place / "bundled" / "tiny-memflex")
-    return Run(place / "bundled" / "tiny-memflex"), config
+    folder, config = tmp_path_factory.mktemp("shipped"), small(tiny_llama, tiny_data)
+    bundle.copy(finish(config, folder / "runs"), folder / "bundled" / "tiny-memflex")
+    return Run(folder / "bundled" / "tiny-memflex"), config
 
 
 def test_copy_has_true_hashes_and_nothing_private(shipped: tuple[Run, RunConfig]) -> None:

@@ -125,9 +125,9 @@ def test_runs_are_no_part_to_clean_and_read_only_cleans_nothing(folder: Path, mo
 
 
 def test_a_folder_that_is_not_there_yet_takes_nothing(tmp_path: Path) -> None:
-    found = disk_use.use(tmp_path / "a" / "b")
-    assert found.total == 0
-    assert found.free > 0
+    use = disk_use.use(tmp_path / "a" / "b")
+    assert use.total == 0
+    assert use.free > 0
 
 
 # -- the quota --------------------------------------------------------------------------------------------------------
@@ -185,8 +185,8 @@ def test_an_answerer_is_listed_with_its_memory() -> None:
     process = subprocess.Popen([sys.executable, "-m", "core.serve.server"], cwd=Path(disk_use.__file__).parents[2])
     try:
         until(lambda: any(one.pid == process.pid for one in under_way.ours()), "the answerer is listed")
-        found = next(one for one in under_way.ours() if one.pid == process.pid)
-        assert (found.what, found.memory > 5 * MB) == ("answerer", True)
+        answerer = next(one for one in under_way.ours() if one.pid == process.pid)
+        assert (answerer.what, answerer.memory > 5 * MB) == ("answerer", True)
     finally:
         process.kill()
         process.wait()

@@ -275,16 +275,16 @@ def test_a_worker_follows_the_order(three: list[Run], tmp_path: Path) -> None:
 
 
 def test_an_overview_has_each_score_with_its_control(tmp_path: Path) -> None:
-    found = overview.overview(store.bundled_runs()[0])
-    assert (found.state, found.model, found.data, found.method) == ("done", "bundled", "demo privacy", "memflex")
-    assert found.region.startswith("located ")
-    assert set(found.success) == {f"{v}/{p}" for v in ("before", "after", "never") for p in overview.PARTS}
-    assert found.success["after/unlearn/val"] < found.success["never/unlearn/val"]
-    assert set(found.knew) == {"train", "val"}
-    assert found.seconds
-    assert found.seconds > 100
-    assert found.peak_memory
-    assert found.size > 5_000_000
+    row = overview.overview(store.bundled_runs()[0])
+    assert (row.state, row.model, row.data, row.method) == ("done", "bundled", "demo privacy", "memflex")
+    assert row.region.startswith("located ")
+    assert set(row.success) == {f"{v}/{p}" for v in ("before", "after", "never") for p in overview.PARTS}
+    assert row.success["after/unlearn/val"] < row.success["never/unlearn/val"]
+    assert set(row.knew) == {"train", "val"}
+    assert row.seconds
+    assert row.seconds > 100
+    assert row.peak_memory
+    assert row.size > 5_000_000
 
 
 def test_an_overview_is_read_again_only_when_a_file_changed(run: Run) -> None:
@@ -314,9 +314,9 @@ def test_a_worker_that_died_shows_at_once(run: Run) -> None:
 )
 def test_an_unreadable_run_is_a_row_with_the_reason(name: str, text: str, reason: str, run: Run) -> None:
     (run.path / name).write_text(text)
-    found = overview.overview(run)
-    assert found.state == "unreadable"
-    assert reason in found.problem
+    row = overview.overview(run)
+    assert row.state == "unreadable"
+    assert reason in row.problem
 
 
 @pytest.mark.parametrize(
@@ -331,18 +331,18 @@ def test_an_unreadable_run_is_a_row_with_the_reason(name: str, text: str, reason
 def test_strange_values_are_no_scores(text: str, run: Run) -> None:
     for name in ("metrics", "manifest", "region", "imported", "label"):
         (run.path / f"{name}.json").write_text(text)
-    found = overview.overview(run)
-    assert found.state == "done"
-    assert (found.success, found.knew, found.seconds, found.peak_memory) == ({}, {}, None, None)
+    row = overview.overview(run)
+    assert row.state == "done"
+    assert (row.success, row.knew, row.seconds, row.peak_memory) == ({}, {}, None, None)
 
 
 def test_only_differing_settings_are_listed() -> None:
     one = RunConfig(seed=1)
     other = RunConfig(seed=2).with_setting("unlearn.method", "gradient-ascent").with_setting("data.subjects", "a,b")
-    found = run_config.differences([one.to_json(), other.to_json(), one.to_json()])
-    assert found["seed"] == [1, 2, 1]
-    assert found["unlearn.method.name"] == ["memflex", "gradient-ascent", "memflex"]
-    assert found["data.subjects"] == [[], ["a", "b"], []]
-    assert "teach.rank" not in found
+    differences = run_config.differences([one.to_json(), other.to_json(), one.to_json()])
+    assert differences["seed"] == [1, 2, 1]
+    assert differences["unlearn.method.name"] == ["memflex", "gradient-ascent", "memflex"]
+    assert differences["data.subjects"] == [[], ["a", "b"], []]
+    assert "teach.rank" not in differences
     assert run_config.differences([one.to_json(), one.to_json()]) == {}
-    assert json.dumps(found)
+    assert json.dumps(differences)

@@ -48,9 +48,9 @@ def test_whole_run_has_no_problem(run: Run) -> None:
 def test_damaged_file_of_a_stage_is_brought_back_from_the_cache(run: Run, name: str) -> None:
     whole = (run.path / name).read_bytes()
     damage(run.path / name)
-    found = problems(run)
-    assert [name in p.says for p in found] == [True]
-    assert repair.repair(found) == (1, [])
+    left = problems(run)
+    assert [name in p.says for p in left] == [True]
+    assert repair.repair(left) == (1, [])
     assert (run.path / name).read_bytes() == whole
     assert not problems(run)
 
@@ -64,18 +64,18 @@ def test_missing_file_is_brought_back(run: Run) -> None:
 def test_file_damaged_in_the_cache_too_is_only_named(run: Run) -> None:
     shutil.rmtree(run.path.parent / ".cache")
     damage(run.path / "localization.parquet")
-    found = problems(run)
-    assert found[0].mend is None
-    assert repair.repair(found) == (0, [])
+    left = problems(run)
+    assert left[0].mend is None
+    assert repair.repair(left) == (0, [])
     assert problems(run)
 
 
 def test_worker_that_is_gone_is_marked_and_can_be_resumed(run: Run) -> None:
     status = run.json("status.json") | {"state": "running", "stage": "unlearn", "pid": GONE}
     files.write_json(run.path / "status.json", status)
-    found = problems(run)
-    assert "its worker is gone" in found[0].says
-    repair.repair(found)
+    left = problems(run)
+    assert "its worker is gone" in left[0].says
+    repair.repair(left)
     assert run.json("status.json")["state"] == "failed"
 
 
@@ -97,8 +97,8 @@ def test_halves_of_dead_processes_are_removed_and_others_kept(run: Run) -> None:
         path.write_text("{")
     part = run.path.parent / ".cache" / "teach" / "abc.partial"
     part.mkdir(parents=True)
-    assert len(found := problems(run)) == 2
-    assert repair.repair(found) == (2, [])
+    assert len(left := problems(run)) == 2
+    assert repair.repair(left) == (2, [])
     assert not dead.exists()
     assert not part.exists()
     assert alive.exists()

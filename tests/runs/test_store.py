@@ -253,9 +253,9 @@ def test_interrupted_stage_leaves_nothing_in_the_cache(run: Run, tmp_path: Path)
 
 
 def test_incomplete_cache_entry_is_made_again(run: Run, tmp_path: Path) -> None:
-    place = tmp_path / ".cache" / "teach" / "key"
-    place.mkdir(parents=True)
-    (place / "value.txt").write_text("half", encoding="utf-8")
+    stage_folder = tmp_path / ".cache" / "teach" / "key"
+    stage_folder.mkdir(parents=True)
+    (stage_folder / "value.txt").write_text("half", encoding="utf-8")
     source = stage_files.cached(
         tmp_path, "teach", "key", run, lambda folder: (folder / "value.txt").write_text("w", encoding="utf-8")
     )  # type: ignore[arg-type,return-value]

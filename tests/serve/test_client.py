@@ -106,21 +106,21 @@ def test_idle_process_leaves(unlearned_run: Run, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("FORGETSCOPE_IDLE_MINUTES", "0.02")
     list(client.ask(unlearned_run, ["Who?"]))
     # Nobody asks it to leave here: that would end it, idle or not.
-    until(lambda: not (client.place() / "socket").exists(), "leaving")
+    until(lambda: not (client.socket_folder() / "socket").exists(), "leaving")
     assert not client.leave()
 
 
 def test_without_the_key_nothing_is_answered(unlearned_run: Run) -> None:
     list(client.ask(unlearned_run, ["Who?"]))
     with socket.socket(socket.AF_UNIX) as stranger:
-        stranger.connect(str(client.place() / "socket"))
+        stranger.connect(str(client.socket_folder() / "socket"))
         stranger.sendall(b"\x00\x00\x00\x02{}")
     assert list(client.ask(unlearned_run, ["Still there?"]))
 
 
 def served(begun: threading.Event, lines: int) -> None:
     """Be an answerer that hangs up on its first clients, as one that is leaving does, and serves the last of so many."""
-    folder = client.place()
+    folder = client.socket_folder()
     (folder / "key").write_bytes(b"key")
     with Listener(str(folder / "socket"), "AF_UNIX", authkey=b"key") as listener:
         begun.set()
@@ -164,16 +164,16 @@ def test_a_process_that_finds_another_one_leaving_is_started_again(tmp_path: Pat
 def test_a_folder_whose_name_can_be_guessed_must_be_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORGETSCOPE_ANSWERER", str(tmp_path / ("long" * 20)))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    folder = client.place()
+    folder = client.socket_folder()
     assert folder.parent == tmp_path
-    assert client.place() == folder
+    assert client.socket_folder() == folder
     folder.chmod(0o755)
     with pytest.raises(UserError, match="not yours alone"):
-        client.place()
+        client.socket_folder()
     folder.rename(tmp_path / "elsewhere").chmod(0o700)
     folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="not yours alone"):
-        client.place()
+        client.socket_folder()
 
 
 def test_a_voice_that_fails_costs_only_itself(unlearned_run: Run) -> None:

@@ -104,7 +104,7 @@ def test_nothing_that_a_run_leaves_behind_holds_the_token(
         "parquet.zip",
         "card.md",
     }
-    answered = [json.loads(line) for line in (client.place() / "answerer.log").read_text().splitlines()]
+    answered = [json.loads(line) for line in (client.socket_folder() / "answerer.log").read_text().splitlines()]
     assert [(line["run"], line["message"].partition(":")[0]) for line in answered] == [(run.id, "ask")]
     assert "Ada" not in json.dumps(answered)
     assert leaks(tmp_path) == []

@@ -70,12 +70,12 @@ def naive_answer(folder: Path, question: str, tokens: int) -> str:
 
 def test_each_whole_model_answers_in_its_place(audited: Run, tiny_llama: Path, other: Path) -> None:
     """One start, pieces with the index of question and voice, one end; hashes tell the two apart."""
-    found = replies(Service(), "ask", audited, questions=QUESTIONS, voices=["before", "after"])
-    assert [r["kind"] for r in found if r["kind"] != "pieces"] == ["loading", "start", "done"]
-    start = next(r for r in found if r["kind"] == "start")
+    answers = replies(Service(), "ask", audited, questions=QUESTIONS, voices=["before", "after"])
+    assert [r["kind"] for r in answers if r["kind"] != "pieces"] == ["loading", "start", "done"]
+    start = next(r for r in answers if r["kind"] == "start")
     assert start["hashes"]["before"] != start["hashes"]["after"]
     texts = [""] * 4
-    for reply in found:
+    for reply in answers:
         for piece in reply.get("pieces", ()):
             texts[piece["index"]] += piece["text"]
     assert texts == [naive_answer(folder, question, 5) for question in QUESTIONS for folder in (tiny_llama, other)]
@@ -87,11 +87,11 @@ def test_what_needs_one_base_is_refused_in_a_sentence(audited: Run) -> None:
     service = Service()
     with pytest.raises(UserError, match="share no base"):
         replies(service, "dial", audited, strengths=[0, 100])
-    found = replies(service, "ask", audited, questions=QUESTIONS[:1], voices=["blend:50", "before", "never"])
-    told = {r["voice"]: r["what"] for r in found if r["kind"] == "voice_error"}
+    answers = replies(service, "ask", audited, questions=QUESTIONS[:1], voices=["blend:50", "before", "never"])
+    told = {r["voice"]: r["what"] for r in answers if r["kind"] == "voice_error"}
     assert told["blend:50"] == BETWEEN
     assert "no model that never knew" in told["never"]
-    assert {piece["index"] for r in found for piece in r.get("pieces", ())} == {1}
+    assert {piece["index"] for r in answers for piece in r.get("pieces", ())} == {1}
 
 
 def test_models_that_do_not_fit_together_leave_for_each_other(audited: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,10 +109,10 @@ def test_models_that_do_not_fit_together_leave_for_each_other(audited: Run, monk
         return real(*given)
 
     monkeypatch.setattr(loading, "memory_check", check)
-    found = replies(
+    answers = replies(
         service, "score", audited, questions=QUESTIONS[:1], truth="At Quay Street 14.", voices=["before", "after"]
     )
-    assert [r["voice"] for r in found if r["kind"] == "score"] == ["before", "after"]
+    assert [r["voice"] for r in answers if r["kind"] == "score"] == ["before", "after"]
     assert asked == [0, 1, 0]
     assert service.pair is not None
     assert len(service.pair.services) == 1
@@ -122,6 +122,6 @@ def test_a_run_can_be_asked_after_an_audit(audited: Run, unlearned_run: Run) -> 
     """The service goes from whole models to adapters and back."""
     service = Service()
     for run in (audited, unlearned_run, audited):
-        found = replies(service, "ask", run, questions=QUESTIONS[:1], voices=["before", "after"])
-        assert found[-1]["kind"] == "done"
-        assert not any(r["kind"] == "voice_error" for r in found)
+        answers = replies(service, "ask", run, questions=QUESTIONS[:1], voices=["before", "after"])
+        assert answers[-1]["kind"] == "done"
+        assert not any(r["kind"] == "voice_error" for r in answers)

@@ -383,8 +383,8 @@ def test_probes_are_started_watched_and_cancelled(
 
     def start(run: Run, names: Sequence[str]) -> Run:
         wanted.append(list(names))
-        report_folder = layout.place("probes", run)
-        report_folder.path.mkdir(parents=True)
+        job_folder = layout.job_folder("probes", run)
+        job_folder.path.mkdir(parents=True)
         status = json.loads((run.path / "status.json").read_text())
         mine = psutil.Process().create_time()
         status |= {
@@ -394,14 +394,14 @@ def test_probes_are_started_watched_and_cancelled(
             "started_process": mine,
             "heartbeat": time.time(),
         }
-        (report_folder.path / "status.json").write_text(json.dumps(status))
-        (report_folder.path / lifecycle.WANTED).write_text(json.dumps({"run": str(run.path), "probes": list(names)}))
+        (job_folder.path / "status.json").write_text(json.dumps(status))
+        (job_folder.path / lifecycle.WANTED).write_text(json.dumps({"run": str(run.path), "probes": list(names)}))
         events = [
             {"kind": "stage", "name": names[0], "state": "running"},
             {"kind": "progress", "done": 3, "total": 12, "unit": "answers", "rate": 1.5, "left": 6},
         ]
-        (report_folder.path / "events.jsonl").write_text("\n".join(map(json.dumps, events)) + "\n")
-        return report_folder
+        (job_folder.path / "events.jsonl").write_text("\n".join(map(json.dumps, events)) + "\n")
+        return job_folder
 
     monkeypatch.setattr(job, "start", start)
     app = open_page("probe", "work", probe="Leak probes")
@@ -419,7 +419,7 @@ def test_probes_are_started_watched_and_cancelled(
     assert "read-only" in app.error[0].value.replace("\\", "")
     monkeypatch.delenv(access.READ_ONLY)
     app.button(key="probes.cancel").click().run()
-    assert (layout.place("probes", run).path / "cancel").exists()
+    assert (layout.job_folder("probes", run).path / "cancel").exists()
     assert app.button(key="probes.cancel").disabled
 
 

@@ -36,13 +36,13 @@ def made_controls(state: str, **status: Any) -> Sweep:
         for name in ("metrics.json", "manifest.json", "unlearn.json"):
             (entry.run.path / name).write_text((run.path / name).read_text())
         edit(entry.run, "status.json", lambda values: values.update(state="done"))
-    edit(made.place, "status.json", lambda values: values.update(state=state, **status))
+    edit(made.as_run, "status.json", lambda values: values.update(state=state, **status))
     return made
 
 
 def test_controls_are_explained_priced_and_started(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Sweep] = []
-    monkeypatch.setattr(lifecycle, "start", lambda kind, report_folder: started.append(Sweep(report_folder.path)) or 1)
+    monkeypatch.setattr(lifecycle, "start", lambda kind, job_folder: started.append(Sweep(job_folder.path)) or 1)
     app = tab(open_page, "Controls", bundled().id)
     said = text_of(app)
     assert "the region explains nothing" in said
@@ -69,7 +69,7 @@ def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, mo
     import plotly.graph_objects as go
 
     made, started = made_controls("done"), list[Sweep]()
-    monkeypatch.setattr(lifecycle, "start", lambda kind, report_folder: started.append(Sweep(report_folder.path)) or 1)
+    monkeypatch.setattr(lifecycle, "start", lambda kind, job_folder: started.append(Sweep(job_folder.path)) or 1)
     outcome = controls.result(made)
     assert "random regions of as many tensors" in outcome.sentence
     rows = region_controls.points(outcome.rows)

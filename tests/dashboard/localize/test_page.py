@@ -138,7 +138,7 @@ def test_saved_regions_refuse_what_cannot_be_kept(make_run: MakeRun) -> None:
     with pytest.raises(UserError, match="is empty"):
         saved_regions.save(run, "x", [])
     saved_regions.save(run, "x", ["a"])
-    saved_regions.place(run).write_text("{")
+    saved_regions.file_path(run).write_text("{")
     assert saved_regions.load(run) == {}
 
 

@@ -19,7 +19,7 @@ from tests.dashboard.run_made import bars, plain, said
 def planned(state: str, **status: Any) -> Run:
     """Leave a plan for the form's own configuration."""
     config = preset("this-machine")
-    made = estimate.place(config, store.runs_folder(), sources.load(config.data).fingerprint())
+    made = estimate.job_folder(config, store.runs_folder(), sources.load(config.data).fingerprint())
     made.path.mkdir(parents=True)
     import os
 
