@@ -28,7 +28,7 @@ function save(name, type, text) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-// Text is quoted, and what a spreadsheet would run as a formula disarmed, as in core/sheet.py.
+// Text is quoted, and what a spreadsheet would run as a formula disarmed, as in core/util/csv_safe.py.
 function field(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "";
   if (typeof value === "number" || typeof value === "boolean") return String(value);
