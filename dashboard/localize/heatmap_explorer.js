@@ -40,16 +40,16 @@ function trace(plot, name) {
 // each repaint. On release Python sends the figure that shows the same.
 function paintHeat(plot, cells, inside, data) {
   const z = plot.data[trace(plot, "all")].z, high = z.length, wide = z[0].length;
-  const count = new Float32Array(high * wide), of = new Float32Array(high * wide);
+  const count = new Float32Array(high * wide), all = new Float32Array(high * wide);
   for (let i = 0; i < inside.length; i++) {
     const at = cells.y[i] * wide + cells.x[i];
-    of[at] += 1;
+    all[at] += 1;
     count[at] += inside[i];
   }
-  cover(plot, count, of, high, wide, data);
+  cover(plot, count, all, high, wide, data);
 }
 
-function cover(plot, count, of, high, wide, data) {
+function cover(plot, count, all, high, wide, data) {
   const { xaxis, yaxis, xaxis2, yaxis2 } = plot._fullLayout;
   const canvas = overlay(plot), pen = canvas.getContext("2d");
   const left = (c) => xaxis._offset + xaxis.d2p(c - 0.5), top = (r) => yaxis._offset + yaxis.d2p(r - 0.5);
@@ -64,7 +64,7 @@ function cover(plot, count, of, high, wide, data) {
       const at = r * wide + c;
       columns[c] += count[at];
       rows[r] += count[at];
-      if (of[at] && !count[at]) pen.fillRect(left(c), top(r), left(c + 1) - left(c), top(r + 1) - top(r));
+      if (all[at] && !count[at]) pen.fillRect(left(c), top(r), left(c + 1) - left(c), top(r + 1) - top(r));
     }
   }
   pen.globalAlpha = 0.55;
@@ -279,9 +279,9 @@ function join(data, send) {
 function follow(data, shared, send, signal) {
   const path = location.pathname;
   window.addEventListener("popstate", () => {
-    const said = new URLSearchParams(location.search);
-    if (location.pathname !== path || (said.get("run") ?? data.run) !== data.run) return;
-    send("released", { region: said.get("region") ?? "", number: (shared.released += 1) });
+    const query = new URLSearchParams(location.search);
+    if (location.pathname !== path || (query.get("run") ?? data.run) !== data.run) return;
+    send("released", { region: query.get("region") ?? "", number: (shared.released += 1) });
   }, { signal });
 }
 
@@ -346,10 +346,10 @@ async function draw({ data, setStateValue, setTriggerValue }, box, plot, shared)
     if (held) [...plot.querySelectorAll(".fs-knob")].find((one) => one.className === held)?.focus({ preventScroll: true });
     for (const event of ["plotly_click", "plotly_selected", "plotly_deselect"]) plot.removeAllListeners?.(event);
     plot.on("plotly_click", (event) => {
-      const found = event.points[0];
-      if (found?.data.name === "layers" || found?.data.name === "separability") setTriggerValue("picked", { layer: data.layers[found.x] });
-      else if (found?.data.name === "modules") setTriggerValue("picked", { row: found.y });
-      else if (found?.customdata) setTriggerValue("picked", { cell: found.customdata });
+      const point = event.points[0];
+      if (point?.data.name === "layers" || point?.data.name === "separability") setTriggerValue("picked", { layer: data.layers[point.x] });
+      else if (point?.data.name === "modules") setTriggerValue("picked", { row: point.y });
+      else if (point?.customdata) setTriggerValue("picked", { cell: point.customdata });
     });
     if (part === "scatter") {
       plot.on("plotly_selected", (event) => {

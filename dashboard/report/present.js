@@ -7,7 +7,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   box.classList.toggle("dark", data.dark);
   box.classList.toggle("light", !data.dark);
   root.send = setTriggerValue;
-  said(root, data.live);
+  showAnswers(root, data.live);
   return () => root.slides?.close();
 }
 
@@ -59,22 +59,22 @@ function live(root, slide) {
   slide.querySelector(".kicker").after(form, answers);
 }
 
-function said(root, live) {
-  const place = root.querySelector(".asked-live"), recorded = [...root.querySelectorAll(".asked")], shown = JSON.stringify(live);
+function showAnswers(root, live) {
+  const box = root.querySelector(".asked-live"), recorded = [...root.querySelectorAll(".asked")], shown = JSON.stringify(live);
   if (root.live === shown) return;
   root.live = shown;
-  place.replaceChildren();
-  place.hidden = !live;
+  box.replaceChildren();
+  box.hidden = !live;
   if (!live) return;
   recorded.forEach((one) => { one.hidden = true; });
   const line = (kind, text, tag = "p") => {
-    const made = document.createElement(tag);
-    made.className = kind;
-    made.dir = "auto";
-    made.textContent = text;
-    return made;
+    const element = document.createElement(tag);
+    element.className = kind;
+    element.dir = "auto";
+    element.textContent = text;
+    return element;
   };
-  place.append(line("question", live.question), line("small quiet", live.note));
+  box.append(line("question", live.question), line("small quiet", live.note));
   if (live.before === undefined) return;
   const pair = line("pair", "", "div");
   for (const [voice, title] of [["before", "Before"], ["after", "After"]]) {
@@ -82,5 +82,5 @@ function said(root, live) {
     pane.append(line("who", title), line("", live[voice] || "(empty answer)"));
     pair.append(pane);
   }
-  place.append(pair);
+  box.append(pair);
 }

@@ -84,8 +84,8 @@ def text_of(app: AppTest) -> str:
 
 
 def control(app: AppTest, kind: str, name: str) -> Any:
-    """Return a control that is drawn under a further number whenever something else changes its value."""
-    return next(one for one in app.get(kind) if str(one.key).split(".")[0] == name)
+    """Return a control by its key."""
+    return next(element for element in app.get(kind) if element.key == name)
 
 
 @pytest.fixture
