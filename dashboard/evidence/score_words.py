@@ -23,12 +23,12 @@ def verdict(scores: Scores, split: str) -> str:
     u = {voice: scores.success(voice, "unlearn", split) for voice in ("before", "after", "never")}
     if u["after"].value is None:
         return f"There is no score on {IN_WORDS[split]}: {u['after'].reason}."
-    said = asked.sentence(scores, split)
+    by_answers = asked.sentence(scores, split)
     sentences = [
-        said,
+        by_answers,
         forgotten(u, split),
         asked.contradiction(scores, split) or kept({voice: scores.success(voice, "retention", split) for voice in u}),
-        "" if said else fluent(scores, split),
+        "" if by_answers else fluent(scores, split),
     ]
     return " ".join(text for text in sentences if text)
 

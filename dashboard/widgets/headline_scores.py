@@ -148,10 +148,10 @@ def before_after(scores: Scores) -> list[dict[str, str]]:
     """Return the final table: a row a measure, a column a voice."""
     rows = []
     for scope, (title, _) in SAID.items():
-        told = {voice: asked.outcomes(scores, voice, scope, "val") for voice in SPOKEN}
-        if told["after"]:
+        outcomes = {voice: asked.outcomes(scores, voice, scope, "val") for voice in SPOKEN}
+        if outcomes["after"]:
             fact = asked.STILL_SAID[scope]
-            cells = {VOICE_NAMES[voice]: of.of(fact) if of else MISSING for voice, of in told.items()}
+            cells = {VOICE_NAMES[voice]: outcome.of(fact) if outcome else MISSING for voice, outcome in outcomes.items()}
             rows.append({"Measure": f"{title}, val", **cells})
     for scope, title in (("unlearn", "Unlearn Success"), ("retention", "Retention Success")):
         for split in ("train", "dev", "val"):
