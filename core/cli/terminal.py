@@ -151,7 +151,7 @@ def _said(run: Run) -> list[str]:
     rows: list[list[Any]] = [["", "U leaked", "noise", "declined", "ignorant", "R kept", "lost", "noise", "declined"]]
     for voice in measured.voices(asked.METRIC):
         outcomes = [asked.outcomes(measured, voice, scope, split) for scope in SCOPES]
-        cells = [said.of(outcome) for said in outcomes if said for outcome in said.shares]
+        cells = [counts.in_words(outcome) for counts in outcomes if counts for outcome in counts.shares]
         rows.append([VOICE_NAMES.get(voice, voice).lower(), *cells])
     head = f"Asked: what the answers to {split} questions say, of U to forget and R to keep:"
     return [head, *table([row for row in rows if len(row) == len(rows[0])])]

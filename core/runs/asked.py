@@ -31,7 +31,7 @@ class Outcomes:
         """Return how many answers came out so."""
         return round((self.shares[outcome].value or 0.0) * self.n / 100)
 
-    def of(self, outcome: str) -> str:
+    def in_words(self, outcome: str) -> str:
         """Write "7 of 20"."""
         return f"{self.count(outcome)} of {self.n}"
 
@@ -60,9 +60,9 @@ def sentence(scores: Scores, split: str = "", voice: str = "after") -> str:
     if forget is None or keep is None:
         return ""
     return (
-        f"Asked, it still says {forget.of('leaked')} of what it must forget "
+        f"Asked, it still says {forget.in_words('leaked')} of what it must forget "
         f"({forget.count('noise')} noise, {forget.count('declined')} declined, {forget.count('ignorant')} other answers), "
-        f"and {keep.of('kept')} of what it must keep."
+        f"and {keep.in_words('kept')} of what it must keep."
     )
 
 
@@ -71,10 +71,10 @@ def contradiction(scores: Scores, split: str, voice: str = "after") -> str:
     keep, accuracy = outcomes(scores, voice, "retention", split), scores.success(voice, "retention", split)
     if keep is None or accuracy.value is None or accuracy.low is None or accuracy.high is None:
         return ""
-    said = keep.shares["kept"]
-    if said.low is None or said.high is None or (said.low <= accuracy.high and accuracy.low <= said.high):
+    kept = keep.shares["kept"]
+    if kept.low is None or kept.high is None or (kept.low <= accuracy.high and accuracy.low <= kept.high):
         return ""
     return (
         f"Next-word accuracy says that {accuracy.value:.1f} % is kept: it is measured with the right beginning given. "
-        f"The answers say {keep.of('kept')}."
+        f"The answers say {keep.in_words('kept')}."
     )

@@ -55,8 +55,8 @@ def _asked(measured: Scores, voice: str) -> dict[str, dict[str, dict[str, float 
     for scope in SCOPES:
         outcomes = {split: asked.outcomes(measured, voice, scope, split) for split in SPLITS}
         scopes[scope] = {
-            split: {"n": said.n, **{name: share.value or 0.0 for name, share in said.shares.items()}}
-            for split, said in outcomes.items()
-            if said
+            split: {"n": counts.n, **{name: share.value or 0.0 for name, share in counts.shares.items()}}
+            for split, counts in outcomes.items()
+            if counts
         }
     return scopes

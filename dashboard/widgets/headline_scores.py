@@ -80,7 +80,7 @@ def _said(scores: Scores, scope: str) -> Headline:
         return Headline(label, MISSING, scores.reason(asked.METRIC, "after"), help_)
     others = {voice: asked.outcomes(scores, voice, scope, "val") for voice in ("before", "never")}
     beside = [f"{VOICE_NAMES[voice].lower()} {other.count(fact)}" for voice, other in others.items() if other]
-    return Headline(label, after.of(fact), " · ".join(beside), help_)
+    return Headline(label, after.in_words(fact), " · ".join(beside), help_)
 
 
 def _success(scores: Scores, scope: str) -> Headline:
@@ -151,7 +151,9 @@ def before_after(scores: Scores) -> list[dict[str, str]]:
         outcomes = {voice: asked.outcomes(scores, voice, scope, "val") for voice in SPOKEN}
         if outcomes["after"]:
             fact = asked.STILL_SAID[scope]
-            cells = {VOICE_NAMES[voice]: outcome.of(fact) if outcome else MISSING for voice, outcome in outcomes.items()}
+            cells = {
+                VOICE_NAMES[voice]: outcome.in_words(fact) if outcome else MISSING for voice, outcome in outcomes.items()
+            }
             rows.append({"Measure": f"{title}, val", **cells})
     for scope, title in (("unlearn", "Unlearn Success"), ("retention", "Retention Success")):
         for split in ("train", "dev", "val"):

@@ -116,7 +116,7 @@ def test_of_two_who_start_at_once_one_is_refused(
     unlearned_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, started, refused = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "run"))), list[Run](), list[str]()
-    monkeypatch.setattr(lifecycle, "start", lambda kind, report_folder: started.append(report_folder))
+    monkeypatch.setattr(lifecycle, "start", lambda kind, job_folder: started.append(job_folder))
     prepare, both = store.prepare, threading.Barrier(2)
 
     def slowly(*given: Any) -> None:
@@ -142,17 +142,17 @@ def test_of_two_who_start_at_once_one_is_refused(
 
 def test_a_second_worker_leaves_the_first_ones_status_alone(unlearned_run: Run, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "run")))
-    for report_folder, work in (
+    for job_folder, work in (
         (layout.job_folder("probes", run), lambda: worker.work("probes", layout.job_folder("probes", run))),
         (layout.job_folder("reference", run), lambda: worker.work("reference", layout.job_folder("reference", run))),
     ):
-        store.prepare(report_folder, run.config())
-        files.write_json(report_folder.path / lifecycle.WANTED, {"run": str(run.path), "probes": [], "settings": {}})
-        files.write_json(report_folder.path / "status.json", store.fresh_status() | {"state": "running", "stage": "first"})
-        before = (report_folder.path / "status.json").read_bytes()
-        with locks.single_worker(report_folder):
+        store.prepare(job_folder, run.config())
+        files.write_json(job_folder.path / lifecycle.WANTED, {"run": str(run.path), "probes": [], "settings": {}})
+        files.write_json(job_folder.path / "status.json", store.fresh_status() | {"state": "running", "stage": "first"})
+        before = (job_folder.path / "status.json").read_bytes()
+        with locks.single_worker(job_folder):
             assert work() == 1
-        assert (report_folder.path / "status.json").read_bytes() == before
+        assert (job_folder.path / "status.json").read_bytes() == before
 
 
 def test_probes_bring_no_run_back_that_was_deleted_while_their_model_came(
