@@ -6,7 +6,7 @@ an archive may be anybody: names, sizes, hashes and contents are all checked, an
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -292,9 +292,14 @@ def _move_in(path: Path, folder: Path) -> Run:
     """Rename a checked run into the runs folder under an id that is free there."""
     while True:
         target = trash.free(folder, path.name)
-        with contextlib.suppress(FileExistsError):
+        try:
             os.rename(path, target)
-            return Run(target)
+        except OSError as error:
+            # Another import took the id between the look and the rename: a folder with something in it is not replaced.
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            continue
+        return Run(target)
 
 
 def _short(name: str) -> str:

@@ -385,3 +385,19 @@ def test_the_command_line_exports_and_imports(tmp_path: Path, folder: Path) -> N
     assert done.returncode == 1
     assert "zip" in last_json(done.stdout)["error"]
     assert "Traceback" not in done.stderr
+
+
+def test_an_import_that_finds_its_id_taken_at_the_last_moment_takes_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "incoming" / "run"
+    mine.mkdir(parents=True)
+    (mine / "config.json").write_text("mine")
+    folder = tmp_path / "runs"
+    (folder / "run").mkdir(parents=True)
+    (folder / "run" / "config.json").write_text("theirs")
+    names = iter([folder / "run", folder / "run-2"])  # the first was free when it was looked for
+    monkeypatch.setattr(archive.trash, "free", lambda *_: next(names))
+    assert archive._move_in(mine, folder).id == "run-2"
+    assert (folder / "run" / "config.json").read_text() == "theirs"
+    assert (folder / "run-2" / "config.json").read_text() == "mine"
