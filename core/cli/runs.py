@@ -8,7 +8,8 @@ from typing import Any
 from core.cli.terminal import out, scores, table
 from core.config.run_config import differences
 from core.data import widened_questions
-from core.runs import repair, store
+from core.runs import asked, repair, store
+from core.runs.scores import Scores
 from core.runs.summary import summary
 
 
@@ -69,13 +70,24 @@ def compare(given: argparse.Namespace) -> int:
     """Print scores of several runs side by side, and the settings in which they differ."""
     runs = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
     summaries = [summary(run) for run in runs]
-    head = ["run", "U-train", "U-val", "R-train", "R-val", "never-knew train", "val", "degenerate"]
+    head = ["run", "U leaked", "R kept", "U-train", "U-val", "R-train", "R-val", "never-knew train", "val", "degenerate"]
     rows: list[list[Any]] = [head]
-    for entry in summaries:
+    for run, entry in zip(runs, summaries, strict=True):
         after, knew = entry["after"], entry["never_knew"]
         unlearned, kept = after.get("unlearn_success", {}), after.get("retention_success", {})
         scored = [unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")]
-        rows.append([entry["run"], *scored, knew.get("train"), knew.get("val"), entry["degenerate"]])
+        said = asked.counts(Scores.read_once(run))
+        rows.append(
+            [
+                entry["run"],
+                said.get("unlearn"),
+                said.get("retention"),
+                *scored,
+                knew.get("train"),
+                knew.get("val"),
+                entry["degenerate"],
+            ]
+        )
     differing = differences([run.config().to_json() for run in runs])
     lines = [*table(rows), "", *(f"{key}: {' | '.join(map(str, values))}" for key, values in differing.items())]
     return out(given, {"runs": summaries, "differences": differing}, lines)

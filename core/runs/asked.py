@@ -50,6 +50,13 @@ def split_asked(scores: Scores, voice: str = "after") -> str:
     return next((split for split in ("val", "dev", "train") if split in both), "")
 
 
+def counts(scores: Scores, voice: str = "after") -> dict[str, str]:
+    """Return scope -> "7 of 20": how many of its questions are still answered with their fact; empty where none was asked."""
+    split = split_asked(scores, voice)
+    both = {scope: outcomes(scores, voice, scope, split) for scope in SCOPES} if split else {}
+    return {scope: said.in_words(STILL_SAID[scope]) for scope, said in both.items() if said}
+
+
 def sentence(scores: Scores, split: str = "", voice: str = "after") -> str:
     """Say what a voice says of both scopes, in counts; empty where it was not asked.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.cli import terminal
+from core.cli.main import main
 from core.data.corpus import Example
 from core.metrics import METRICS, evaluation, verdicts
 from core.metrics.asked import ASKED, OUTCOMES
@@ -117,3 +118,13 @@ def test_it_is_said_where_next_word_accuracy_disagrees_by_more_than_both_interva
     assert bool(words) is told
     assert not told or (f"{accuracy:.1f} %" in words and f"{keep * 40 / 100:.0f} of 40" in words)
     assert asked.contradiction(Scores({}), "val") == ""
+
+
+def test_runs_side_by_side_begin_with_what_they_say(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "privacy-memflex", "privacy-fluent"]) == 0
+    head, memflex, fluent, *_ = capsys.readouterr().out.splitlines()
+    assert head.split()[:5] == ["run", "U", "leaked", "R", "kept"]
+    assert "1 of 20  7 of 20" in memflex
+    assert "0 of 20  1 of 20" in fluent
+    assert asked.counts(Scores({})) == {}
+    assert asked.counts(Scores.read_once(BUNDLED["privacy-fluent"])) == {"unlearn": "0 of 20", "retention": "1 of 20"}
