@@ -77,17 +77,8 @@ def compare(given: argparse.Namespace) -> int:
         unlearned, kept = after.get("unlearn_success", {}), after.get("retention_success", {})
         scored = [unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")]
         said = asked.counts(Scores.read_once(run))
-        rows.append(
-            [
-                entry["run"],
-                said.get("unlearn"),
-                said.get("retention"),
-                *scored,
-                knew.get("train"),
-                knew.get("val"),
-                entry["degenerate"],
-            ]
-        )
+        knowing = [knew.get("train"), knew.get("val"), entry["degenerate"]]
+        rows.append([entry["run"], said.get("unlearn"), said.get("retention"), *scored, *knowing])
     differing = differences([run.config().to_json() for run in runs])
     lines = [*table(rows), "", *(f"{key}: {' | '.join(map(str, values))}" for key, values in differing.items())]
     return out(given, {"runs": summaries, "differences": differing}, lines)

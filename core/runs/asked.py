@@ -51,7 +51,7 @@ def split_asked(scores: Scores, voice: str = "after") -> str:
 
 
 def counts(scores: Scores, voice: str = "after") -> dict[str, str]:
-    """Return scope -> "7 of 20": how many of its questions are still answered with their fact; empty where none was asked."""
+    """Return scope -> "7 of 20": how many of its questions are answered with their fact; empty where none was asked."""
     split = split_asked(scores, voice)
     both = {scope: outcomes(scores, voice, scope, split) for scope in SCOPES} if split else {}
     return {scope: said.in_words(STILL_SAID[scope]) for scope, said in both.items() if said}
