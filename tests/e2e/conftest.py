@@ -67,7 +67,9 @@ def tiny_run(server: Server, unlearned_run: Run) -> str:
     import shutil
 
     # With what other runs can re-use of it.
-    shutil.copytree(unlearned_run.path.parent, server.runs, dirs_exist_ok=True, symlinks=True)
+    # A worker that has said "done" may still be giving back the room that it kept on the disk.
+    passing = shutil.ignore_patterns(".room")
+    shutil.copytree(unlearned_run.path.parent, server.runs, dirs_exist_ok=True, symlinks=True, ignore=passing)
     return unlearned_run.id
 
 
