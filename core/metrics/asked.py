@@ -7,10 +7,10 @@ still predict 79 % of their words.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from core.metrics import accuracy, intervals, probability, verdict_rules, verdict_words, verdicts
+from core.data.corpus import Example
+from core.metrics import intervals, verdict_rules, verdict_words, verdicts
 from core.metrics.base import Evidence, Metric, Score, parts
 from core.runs.asked import METRIC, STILL_SAID
 
@@ -24,8 +24,13 @@ OUTCOMES = {
 def compute(evidence: Evidence) -> Score:
     """Return each outcome's share, part "scope/split/outcome", with n; an example's value is 100 where its fact is said."""
     score = Score({}, reasons=dict(evidence.missing))
+    asked = [example for example in evidence.examples if example.scope in OUTCOMES]
+    rarity = verdict_words.rarities([(e.subject, e.answer) for e in asked])
+    public = verdicts.public_texts(
+        [{"subject": e.subject, "scope": e.scope, "question": e.question, "truth": e.answer} for e in asked]
+    )
     for voice in evidence.answers:
-        outcomes = of_voice(evidence, voice)
+        outcomes = _of_voice(evidence, voice, asked, rarity, public)
         score.values[voice], score.intervals[voice], score.counts[voice] = {}, {}, {}
         score.examples[voice] = {i: 100.0 * (outcome in STILL_SAID.values()) for i, outcome in outcomes.items()}
         for part, ids in parts(evidence, outcomes):
@@ -38,16 +43,16 @@ def compute(evidence: Evidence) -> Score:
     return score
 
 
-def of_voice(evidence: Evidence, voice: str) -> dict[str, str]:
+def _of_voice(
+    evidence: Evidence, voice: str, asked: Sequence[Example], rarity: Mapping[str, float], public: Mapping[str, str]
+) -> dict[str, str]:
     """Return example -> outcome of a voice's answers."""
-    answers, likelihoods = evidence.answers[voice], _likelihoods(evidence, voice)
-    asked = [e for e in evidence.examples if e.scope in OUTCOMES and e.id in answers]
-    public = verdicts.public_texts(
-        [{"subject": e.subject, "scope": e.scope, "question": e.question, "truth": e.answer} for e in evidence.examples]
-    )
-    rarity = verdict_words.rarities([(e.subject, e.answer) for e in evidence.examples if e.scope in OUTCOMES])
+    answers = evidence.answers[voice]
+    likelihoods = verdicts.likelihoods(evidence.tokens, voice) if voice in evidence.voices() else {}
     outcomes = {}
     for e in asked:
+        if e.id not in answers:
+            continue
         p, first = likelihoods.get(e.id, (None, None))
         measured = verdicts.measure(
             e.scope,
@@ -59,19 +64,10 @@ def of_voice(evidence: Evidence, voice: str) -> dict[str, str]:
             rarity=rarity,
             p=p,
             first=first,
-            public=public.get(e.subject, "") if e.scope == "unlearn" else "",
+            public=public[e.subject] if e.scope == "unlearn" else "",
         )
         outcomes[e.id] = OUTCOMES[e.scope][verdict_rules.judge(measured, verdict_rules.DEFAULT).verdict]
     return outcomes
-
-
-def _likelihoods(evidence: Evidence, voice: str) -> Mapping[str, tuple[float | None, float | None]]:
-    """Return example -> (probability a token, share of tokens ranked first) of the true answer, where it was scored."""
-    if voice not in evidence.voices():
-        return {}
-    first = accuracy.shares(evidence.tokens, voice)
-    logs = probability.log_of_examples(evidence.tokens, voice)
-    return {i: (math.exp(p) if math.isfinite(p) else None, first[i]) for i, p in logs.items()}
 
 
 ASKED = Metric(

@@ -34,6 +34,8 @@ LONGEST_WORD, LONGEST_TEXT = 200, 20_000
 
 Counts = dict[str, dict[str, dict[str, dict[str, float]]]]
 """scope -> verdict -> voice -> n, of, value, low, high"""
+Likelihoods = dict[str, tuple[float | None, float | None]]
+"""example -> (probability a token, share of tokens ranked first) of the true answer"""
 _FIELDS = ("example", "scope", "split", "subject", "question", "truth")
 
 
@@ -89,11 +91,11 @@ def gather(run: Run) -> Gathered:
         for r in bare
     ]
     asked = [_stems(row["question"], row["subject"]) for row in bare]
-    likelihoods = _likelihoods(run)
+    by_voice = _likelihoods(run)
     answers: dict[str, list[MeasuredAnswer | None]] = {}
     for voice in SPOKEN:
         if any(voice in row for row in rows):
-            numbers = likelihoods.get(voice, {})
+            numbers = by_voice.get(voice, {})
             answers[voice] = [
                 _measured(
                     row["scope"], truth, stems, row[voice], lexicon, rarity, *numbers.get(row["example"], (None, None))
@@ -202,10 +204,8 @@ def _measured(
     )
 
 
-def _likelihoods(run: Run) -> dict[str, dict[str, tuple[float | None, float | None]]]:
-    """Return voice -> example -> (probability a token, share of tokens ranked first) of the true answer, from
-    tokens.parquet.
-    """
+def _likelihoods(run: Run) -> dict[str, Likelihoods]:
+    """Return voice -> what it makes of each true answer, from tokens.parquet."""
     import pandas as pd
 
     columns = ["example", *(f"{name}_{voice}" for voice in SPOKEN for name in ("logprob", "rank"))]
@@ -217,12 +217,15 @@ def _likelihoods(run: Run) -> dict[str, dict[str, tuple[float | None, float | No
         table = pd.read_parquet(path, columns=present)
     except (OSError, ValueError, ImportError):
         return {}
-    by_voice: dict[str, dict[str, tuple[float | None, float | None]]] = {}
+    by_voice: dict[str, Likelihoods] = {}
     for voice in SPOKEN:
         if {"example", f"logprob_{voice}", f"rank_{voice}"} <= set(table.columns):
-            first = accuracy.shares(table, voice)
-            by_voice[voice] = {
-                i: (math.exp(p) if math.isfinite(p) else None, first[i])
-                for i, p in probability.log_of_examples(table, voice).items()
-            }
+            by_voice[voice] = likelihoods(table, voice)
     return by_voice
+
+
+def likelihoods(tokens: pd.DataFrame, voice: str) -> Likelihoods:
+    """Return what a voice makes of each true answer, from a row an answer token: example, logprob_VOICE, rank_VOICE."""
+    first = accuracy.shares(tokens, voice)
+    logs = probability.log_of_examples(tokens, voice)
+    return {i: (math.exp(p) if math.isfinite(p) else None, first[i]) for i, p in logs.items()}

@@ -55,6 +55,8 @@ SAFE = {
 """environment of the server, so that it has one thread and no GPU"""
 OUR_OWN = ("FORGETSCOPE_", "PYTEST_")
 """variables that no library reads when it is imported: a server need not be started anew for another value"""
+UNSAFE = 3
+"""exit status of a server in which a library started threads: another one would find the same"""
 LARGEST = 2**18
 """bytes of a request"""
 
@@ -188,6 +190,8 @@ def start(command: Command) -> Process:
     if sys.platform != "linux":
         return command.plainly()
     with _lock:
+        if _server and _server.imported == _read_at_import(command.environment) and _server.process.poll() == UNSAFE:
+            return command.plainly()
         if _server and (_server.process.poll() is not None or _server.imported != _read_at_import(command.environment)):
             _server.close()
             _server = None
@@ -301,7 +305,7 @@ def main(handle: int) -> None:
         importlib.import_module(name)
     if (count := threads()) > 1:
         LOG.error("A library started %d threads when it was imported: nothing can be forked safely.", count - 1)
-        raise SystemExit(1)
+        raise SystemExit(UNSAFE)
     gc.freeze()  # a forked process then shares these pages for good
     gc.enable()
     request = serve(socket.socket(fileno=handle))

@@ -11,7 +11,6 @@ from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
-from dashboard import pages
 from dashboard.compare import cells_put_back, history, many_questions, panes, strength, token_probabilities
 from dashboard.compare import question as prompting
 from dashboard.text import md
@@ -151,17 +150,10 @@ def truth(asked: Exchange) -> None:
 
 def waiting(run: Run) -> None:
     """Say why nothing was recorded yet."""
-    alive = run.status().get("state") in current_run.ALIVE
-    st.info(
-        "Answers are recorded after unlearning: this run is not that far."
-        if alive
-        else "This run ended before answers were recorded."
-    )
-    st.page_link(
-        pages.RUN.script,
-        label="See the run",
-        icon=pages.RUN.icon,
-        query_params={"run": run.id, "view": "This run"},
+    current_run.not_that_far(
+        run,
+        "Answers are recorded after unlearning: this run is not that far.",
+        "This run ended before answers were recorded.",
     )
 
 

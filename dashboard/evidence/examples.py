@@ -9,7 +9,6 @@ import streamlit as st
 
 from core.metrics import own_verdicts, verdicts
 from core.runs.store import Run
-from dashboard import pages
 from dashboard.evidence import one_example, verdict_tiles
 from dashboard.text import shorten
 from dashboard.widgets import current_run, verdict_rows
@@ -177,15 +176,8 @@ def choose(key: str, ids: list[str]) -> None:
 
 def nothing(run: Run) -> None:
     """Say why there is nothing to judge yet."""
-    alive = run.status().get("state") in current_run.ALIVE
-    st.info(
-        "Verdicts need the answers that a run records after unlearning: this one is not that far."
-        if alive
-        else "This run ended before answers were recorded, so there is nothing to judge."
-    )
-    st.page_link(
-        pages.RUN.script,
-        label="See the run",
-        icon=pages.RUN.icon,
-        query_params={"run": run.id, "view": "This run"},
+    current_run.not_that_far(
+        run,
+        "Verdicts need the answers that a run records after unlearning: this one is not that far.",
+        "This run ended before answers were recorded, so there is nothing to judge.",
     )

@@ -8,7 +8,6 @@ import streamlit as st
 
 from core.runs.store import Run
 from core.util.safe_read import mapping
-from dashboard import pages
 from dashboard.evidence import (
     all_metrics,
     by_subject,
@@ -75,17 +74,8 @@ def names() -> dict[str, Callable[[Chosen, str], None]]:
 
 def not_yet(run: Run) -> None:
     """Say why there are no scores."""
-    alive = run.status().get("state") in current_run.ALIVE
-    st.info(
-        "Scores are measured in a run's last stage: this one is not that far."
-        if alive
-        else "This run ended before it was measured."
-    )
-    st.page_link(
-        pages.RUN.script,
-        label="See the run",
-        icon=pages.RUN.icon,
-        query_params={"run": run.id, "view": "This run"},
+    current_run.not_that_far(
+        run, "Scores are measured in a run's last stage: this one is not that far.", "This run ended before it was measured."
     )
 
 

@@ -108,16 +108,10 @@ def with_changes(run: Run) -> pd.DataFrame | None:
 
 def not_yet(run: Run) -> None:
     """Say why there is no picture."""
-    state = run.status().get("state")
-    if state in current_run.ALIVE:
-        st.info("This run has not measured its gradients yet. The picture appears here when that stage is done.")
-    else:
-        st.info("This run ended before its gradients were measured. Resume it, or choose another run above.")
-    st.page_link(
-        pages.RUN.script,
-        label="See the run",
-        icon=pages.RUN.icon,
-        query_params={"run": run.id, "view": "This run"},
+    current_run.not_that_far(
+        run,
+        "This run has not measured its gradients yet. The picture appears here when that stage is done.",
+        "This run ended before its gradients were measured. Resume it, or choose another run above.",
     )
 
 

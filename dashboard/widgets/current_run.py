@@ -99,6 +99,17 @@ def pick() -> Run | None:
     return runs[name]
 
 
+def not_that_far(run: Run, alive: str, ended: str) -> None:
+    """Say why a page has nothing to show of a run, in one of two sentences, and link to the run itself."""
+    st.info(alive if run.status().get("state") in ALIVE else ended)
+    st.page_link(
+        pages.RUN.script,
+        label="See the run",
+        icon=pages.RUN.icon,
+        query_params={"run": run.id, "view": "This run"},
+    )
+
+
 def opened() -> Run | None:
     """Show the picker and return the current run; None, with the reason on the page, where there is nothing to show."""
     run = pick()

@@ -167,3 +167,18 @@ def test_elsewhere_than_on_linux_nothing_is_forked(tmp_path: Path, monkeypatch: 
     process = forkserver.start(Command("platform", (), tmp_path / "log", environment()))
     assert not isinstance(process, Forked)
     assert process.wait(60) == 0
+
+
+def test_where_a_library_starts_threads_the_server_is_tried_once_and_then_all_start_as_usual(
+    begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin("first", "").wait(60)
+    server = forkserver._server
+    assert server is not None
+    server.process.kill()
+    server.process.wait(10)
+    monkeypatch.setattr(server.process, "returncode", forkserver.UNSAFE)  # as if it had ended of itself
+    monkeypatch.setattr(forkserver, "Server", None)  # no other one may be made
+    process = forkserver.start(Command("platform", (), tmp_path / "log", environment()))
+    assert not isinstance(process, Forked)
+    assert process.wait(60) == 0
