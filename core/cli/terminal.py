@@ -145,15 +145,15 @@ def cluster(given: argparse.Namespace) -> Resources | None:
 def _said(run: Run) -> list[str]:
     """Return what was said when asked, as lines: how many of how many questions, a row a voice."""
     measured = Scores.read_once(run)
-    split = asked.split_asked(measured)
-    if not split:
+    kind = asked.kind_asked(measured)
+    if not kind:
         return []
     rows: list[list[Any]] = [["", "U leaked", "noise", "declined", "ignorant", "R kept", "lost", "noise", "declined"]]
     for voice in measured.voices(asked.METRIC):
-        outcomes = [asked.outcomes(measured, voice, scope, split) for scope in SCOPES]
+        outcomes = [asked.outcomes(measured, voice, scope, kind) for scope in SCOPES]
         cells = [counts.in_words(outcome) for counts in outcomes if counts for outcome in counts.shares]
         rows.append([VOICE_NAMES.get(voice, voice).lower(), *cells])
-    head = f"Asked: what the answers to {split} questions say, of U to forget and R to keep:"
+    head = f"Asked: what the answers to {kind} questions say, of U to forget and R to keep:"
     return [head, *table([row for row in rows if len(row) == len(rows[0])])]
 
 

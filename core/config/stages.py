@@ -85,6 +85,11 @@ class DataConfig:
     general: str = setting(
         "", "file of questions and answers about neither scope, for methods that use them; empty: our own"
     )
+    free: str = setting(
+        "",
+        "file of questions in free wording that are only asked (columns question, answer, scope); empty: the data's own "
+        "free.json, where it has one",
+    )
     max_tokens: int = setting(256, "longest question with answer", unit="tokens", low=16, high=8192, source="MemFlex code")
 
 

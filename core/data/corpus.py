@@ -12,14 +12,22 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from core.data import facts
 from core.util.errors import unknown
 
 SCOPES = ("unlearn", "retention")
 SPLITS = ("train", "dev", "val")
+"""how a benchmark's files split what is taught: unlearning trains on train; dev and val are taught and held out from it"""
+ASKED_ONLY = ("untaught", "free")
+"""splits that are never taught: other wordings of facts that stand in train, those of the data and those of a stranger"""
+KINDS = ("train", "dev", "val", "other", "untaught", "free")
+"""kinds of question that are told apart wherever answers are counted; other: a val that shares no fact with train"""
+UNKNOWN = "unknown"
+"""scope of questions whose answer is told nowhere: what is taught is that it is not known"""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,21 @@ class Example:
     """train, dev or val"""
     subject: str
     """the person or work it is about"""
+    other: bool = False
+    """of val: whether the data says that its fact stands nowhere in train"""
+
+    @property
+    def kind(self) -> str:
+        """One of KINDS."""
+        return "other" if self.other and self.split == "val" else self.split
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Example:
+        """Return the example of a line of a run's answers.jsonl; what is not there is empty."""
+        example, question, truth, scope, split, subject = (
+            str(row.get(name, "")) for name in ("example", "question", "truth", "scope", "split", "subject")
+        )
+        return cls(example, question, truth, scope, split, subject, row.get("kind") == "other")
 
 
 @dataclass(frozen=True)
@@ -44,11 +67,17 @@ class Corpus:
 
     examples: tuple[Example, ...]
     source: str
+    notes: tuple[str, ...] = ()
+    """what a reader of the files should know, a sentence each"""
 
     def select(self, scope: str | None = None, split: str | Sequence[str] | None = None) -> list[Example]:
         """Return the examples of a scope and of one or several splits; None means any."""
         splits = (split,) if isinstance(split, str) else split
         return [e for e in self.examples if scope in (None, e.scope) and (splits is None or e.split in splits)]
+
+    def taught(self) -> Corpus:
+        """Return what teaching teaches: everything but the questions that are only asked."""
+        return replace(self, examples=tuple(e for e in self.examples if e.split in SPLITS))
 
     def subjects(self) -> dict[str, dict[str, int]]:
         """Count, per subject in alphabetical order, the examples of each scope/split."""
@@ -95,12 +124,14 @@ class Corpus:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of exactly these examples, in this order."""
-        rows = [[e.id, e.question, e.answer, e.scope, e.split, e.subject] for e in self.examples]
+        rows = [
+            [e.id, e.question, e.answer, e.scope, e.split, e.subject, *(["other"] if e.other else [])] for e in self.examples
+        ]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
     def findings(self) -> list[str]:
         """Return one sentence for each thing a careful person would want to know before starting."""
-        return [*_repeated(self), *_fact_overlap(self)]
+        return [*self.notes, *_repeated(self), *_fact_overlap(self)]
 
 
 def _repeated(corpus: Corpus) -> list[str]:

@@ -8,14 +8,14 @@ import datetime
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Number
 from pathlib import Path
 from typing import Any
 
 from core.config.stages import DataConfig
 from core.data import facts, table_files
-from core.data.corpus import SCOPES, SPLITS, Corpus, Example
+from core.data.corpus import SCOPES, UNKNOWN, Corpus, Example
 from core.util.errors import UserError, unknown
 from core.util.paths import ASSETS, contained, given
 
@@ -37,7 +37,11 @@ _COLUMNS = {
 _LAYOUT_NAMES = {"question": "text", "answer": "labels", "subject": "subject"}
 """our names -> those of KnowUnDo's layout"""
 _SCOPE_NAMES = {"unlearn": "unlearn", "forget": "unlearn", "retention": "retention", "retain": "retention"}
-_SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "val", "dev": "dev"}
+_SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "val", "dev": "dev"} | {
+    name: name for name in ("other", "untaught", "free")
+}
+FREE = "free.json"
+"""beside a subset's other files: questions in free wording"""
 
 
 def load(config: DataConfig, seed: int = 0) -> Corpus:
@@ -56,9 +60,47 @@ def load(config: DataConfig, seed: int = 0) -> Corpus:
             corpus = from_file(path)
         else:
             raise UserError(f"There is no data at {config.source}.", "Give demo, knowundo, a folder or a file.")
-    corpus = corpus.take(config.subjects).with_dev(config.dev_share, seed, config.dev_pick).forgetting(config.forget)
+    corpus = corpus.take(config.subjects)
+    if free := given(config.free) if config.free else _own_free(config):
+        corpus = with_free(corpus, free)
+    corpus = corpus.with_dev(config.dev_share, seed, config.dev_pick).forgetting(config.forget)
     both(corpus)
     return corpus
+
+
+def _own_free(config: DataConfig) -> Path | None:
+    """Return the file of free questions that stands beside the data's own, if there is one."""
+    folder = ASSETS / "data" if config.source == "demo" else given(config.source)
+    own = folder / config.subset / FREE
+    return own if config.source != "knowundo" and folder.is_dir() and own.is_file() else None
+
+
+def with_free(corpus: Corpus, path: Path) -> Corpus:
+    """Add a file's questions in free wording, in place of those that are there: question, answer, scope[, subject].
+
+    A model can only be asked for what it was told, and forgetting only be judged on what was to be forgotten: a question
+    whose answer states nothing of its scope's train answers about the same subject is left out. Raises UserError for a file
+    that is none.
+    """
+    kept = [e for e in corpus.examples if e.split != "free"]
+    if not path.is_file():
+        raise UserError(f"There is no file of questions at {path}.", "Give one with columns question, answer and scope.")
+    added = from_file(path, split="free")
+    told: dict[tuple[str, str], list[Example]] = {}
+    for example in corpus.select(split=("train", "dev")):
+        told.setdefault((example.scope, example.subject), []).append(example)
+    free = [e for e in added.examples if _is_told(e, told.get((e.scope, e.subject), ()))]
+    left_out = len(added.examples) - len(free)
+    note = f"{left_out} of {len(added.examples)} free questions ask for what train does not tell, and are left out."
+    return replace(corpus, examples=(*kept, *free), notes=(*corpus.notes, *[note][: bool(left_out)]))
+
+
+def _is_told(question: Example, answers: Sequence[Example]) -> bool:
+    """Say whether the answer's facts stand in one of some answers; of an answer without facts, whether it is one of them."""
+    wanted = facts.facts(question.answer, question.subject)
+    if not wanted:
+        return any(question.answer.casefold().strip(" .") in e.answer.casefold() for e in answers)
+    return any(all(facts.contains(e.answer, fact) for fact in wanted) for e in answers)
 
 
 def both(corpus: Corpus) -> None:
@@ -78,8 +120,10 @@ def from_folder(folder: Path, subset: str, source: str) -> Corpus:
     if subset not in subsets(folder) and not contained(folder, subset).is_dir():
         raise unknown("subset", subset, subsets(folder))
     rows: list[dict[str, Any]] = []
-    for scope in SCOPES:
+    for scope in (*SCOPES, UNKNOWN):
         path = folder / subset / f"{scope}.json"
+        if scope == UNKNOWN and not path.is_file():  # the benchmark has none
+            continue
         splits = table_files.parsed(path)
         splits = splits[0] if isinstance(splits, list) and len(splits) == 1 else splits
         if not isinstance(splits, dict):
@@ -110,16 +154,17 @@ def from_hub(repository: str, subset: str) -> Corpus:
     return _corpus(rows, f"{repository}/{subset}")
 
 
-def from_file(path: Path) -> Corpus:
+def from_file(path: Path, split: str = "") -> Corpus:
     """Read one's own JSON, JSONL, CSV or Parquet file with columns question, answer, scope[, split, subject].
 
-    Without a column split, every fifth question of a scope and subject becomes val.
+    Without a column split, every fifth question of a scope and subject becomes val. split: that of all rows, whatever the
+    file says.
     """
     check_size(path)
     rows = table_files.READERS[path.suffix.lower()](path)
     if not rows:
         raise UserError(f"{path.name} is empty.", "It needs rows with question, answer and scope.")
-    return parse_rows(rows, path.name)
+    return parse_rows([{**row, "split": split} for row in rows] if split else rows, path.name)
 
 
 def check_size(path: Path) -> None:
@@ -221,8 +266,8 @@ def _problem(entry: dict[str, str]) -> str:
         return "has no answer"
     if entry["scope"] not in SCOPES:
         return f"has the scope {entry['scope'][:40]!r} instead of unlearn or retention"
-    if entry["split"] and entry["split"] not in SPLITS:
-        return f"has the split {entry['split'][:40]!r} instead of train or val"
+    if entry["split"] and entry["split"] not in _SPLIT_NAMES.values():
+        return f"has the split {entry['split'][:40]!r} instead of train, val, other, untaught or free"
     return unfit(entry)
 
 
@@ -269,10 +314,10 @@ def _subjects(rows: list[dict[str, Any]]) -> list[str]:
 def _corpus(rows: list[dict[str, Any]], source: str) -> Corpus:
     subjects, counts, examples = _subjects(rows), Counter[str](), []
     for row, subject in zip(rows, subjects, strict=True):
-        part = f"{row['scope']}/{row['split']}"
-        examples.append(
-            Example(f"{part}/{counts[part]}", row["question"], row["answer"], row["scope"], row["split"], subject)
-        )
+        part, other = f"{row['scope']}/{row['split']}", row["split"] == "other"
+        split = "val" if other else row["split"]
+        example = Example(f"{part}/{counts[part]}", row["question"], row["answer"], row["scope"], split, subject, other)
+        examples.append(example)
         counts[part] += 1
     return Corpus(tuple(examples), source)
 

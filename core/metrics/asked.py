@@ -9,34 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from core.data.corpus import Example
+from core.data.corpus import KINDS, UNKNOWN, Example
 from core.metrics import intervals, verdict_rules, verdict_words, verdicts
-from core.metrics.base import Evidence, Metric, Score, parts
+from core.metrics.base import Evidence, Metric, Score
 from core.runs.asked import METRIC, STILL_SAID
 
 OUTCOMES = {
     "unlearn": {"leaked": "leaked", "degenerate": "noise", "refused": "declined", "forgotten": "ignorant"},
     "retention": {"kept": "kept", "lost": "lost", "degenerate": "noise", "refused": "declined"},
+    UNKNOWN: {"refused": "declined", "degenerate": "noise", "forgotten": "answered", "leaked": "answered"},
 }
 """scope -> verdict -> what it is called here"""
 
 
 def compute(evidence: Evidence) -> Score:
-    """Return each outcome's share, part "scope/split/outcome", with n; an example's value is 100 where its fact is said."""
+    """Return each outcome's share, part "scope/kind/outcome", with n; an example's value is 100 where its fact is said.
+
+    kind: of the question, one of KINDS.
+    """
     score = Score({}, reasons=dict(evidence.missing))
     asked = [example for example in evidence.examples if example.scope in OUTCOMES]
     rarity = verdict_words.rarities([(e.subject, e.answer) for e in asked])
     public = verdicts.public_texts(
         [{"subject": e.subject, "scope": e.scope, "question": e.question, "truth": e.answer} for e in asked]
     )
+    kinds = [
+        (scope, kind, [e.id for e in asked if (e.scope, e.kind) == (scope, kind)]) for scope in OUTCOMES for kind in KINDS
+    ]
     for voice in evidence.answers:
         outcomes = _of_voice(evidence, voice, asked, rarity, public)
         score.values[voice], score.intervals[voice], score.counts[voice] = {}, {}, {}
         score.examples[voice] = {i: 100.0 * (outcome in STILL_SAID.values()) for i, outcome in outcomes.items()}
-        for part, ids in parts(evidence, outcomes):
-            for outcome in OUTCOMES[part.partition("/")[0]].values():
+        for scope, kind, members in kinds:
+            ids = [i for i in members if i in outcomes]
+            for outcome in dict.fromkeys(OUTCOMES[scope].values()) if ids else ():
                 rate = intervals.rate([float(outcomes[i] == outcome) for i in ids])
-                name = f"{part}/{outcome}"
+                name = f"{scope}/{kind}/{outcome}"
                 score.values[voice][name] = rate["value"]
                 score.intervals[voice][name] = [rate["low"], rate["high"]]
                 score.counts[voice][name] = len(ids)
@@ -55,7 +63,7 @@ def _of_voice(
             continue
         p, first = likelihoods.get(e.id, (None, None))
         measured = verdicts.measure(
-            e.scope,
+            "unlearn" if e.scope == UNKNOWN else e.scope,
             e.question,
             e.answer,
             e.subject,
@@ -66,7 +74,9 @@ def _of_voice(
             first=first,
             public=public[e.subject] if e.scope == "unlearn" else "",
         )
-        outcomes[e.id] = OUTCOMES[e.scope][verdict_rules.judge(measured, verdict_rules.DEFAULT).verdict]
+        verdict = verdict_rules.judge(measured, verdict_rules.DEFAULT).verdict
+        # The truth of what is not known is itself a way to decline, which the rules would take for said.
+        outcomes[e.id] = "declined" if e.scope == UNKNOWN and measured.refusal else OUTCOMES[e.scope][verdict]
     return outcomes
 
 

@@ -91,14 +91,13 @@ def evidence(run: Run) -> Evidence:
     )
 
 
-NOT_VOICES = frozenset(("example", "question", "truth", "scope", "split", "subject"))
+NOT_VOICES = frozenset(("example", "question", "truth", "scope", "split", "subject", "kind"))
 """fields of answers.jsonl that are about the question"""
 
 
 def _examples(rows: Sequence[Mapping[str, Any]], tokens: pd.DataFrame) -> list[Example]:
     """Return the examples that were scored; of one that was not asked, question and answer are not known."""
-    fields = ("example", "question", "truth", "scope", "split", "subject")
-    asked = {str(row["example"]): Example(*(str(row.get(name, "")) for name in fields)) for row in rows}
+    asked = {str(row["example"]): Example.of_row(row) for row in rows}
     scored = tokens.drop_duplicates("example")
     return [
         asked.get(str(name)) or Example(str(name), "", "", str(scope), str(split), "")

@@ -64,7 +64,7 @@ def take_answers(state: State, _: str) -> None:
 
 
 def _public(example: Example) -> dict[str, str]:
-    fields = ("question", "answer", "scope", "split", "subject")
+    fields = ("question", "answer", "scope", "split", "subject", *["kind"][: example.kind != example.split])
     return {"truth" if f == "answer" else f: getattr(example, f) for f in fields}
 
 

@@ -17,7 +17,7 @@ import torch
 from jinja2 import TemplateError
 
 from core.data import sources
-from core.data.corpus import Example
+from core.data.corpus import SPLITS, Example
 from core.models.adapters import Adapters
 from core.models.generate import Request, generate
 from core.models.likelihood import accuracy, score
@@ -97,8 +97,8 @@ class ProbeContext:
     # -- questions ----------------------------------------------------------------------------------------------------
 
     def select(self, scope: str, *splits: str) -> list[Example]:
-        """Return the questions of a scope and some splits (none named: all)."""
-        return [e for e in self.examples if e.scope == scope and (not splits or e.split in splits)]
+        """Return the questions of a scope and some splits (none named: all that were taught)."""
+        return [e for e in self.examples if e.scope == scope and e.split in (splits or SPLITS)]
 
     def sample(self, size: int, scope: str = "unlearn", *splits: str) -> list[Example]:
         """Return `size` questions (0: all), evenly over subjects; a smaller sample is the beginning of a larger one."""
@@ -307,8 +307,7 @@ class ProbeContext:
 
 def questions_of(run: Run) -> list[Example]:
     """Return a run's questions: as it recorded them, else from its data."""
-    fields = ("example", "question", "truth", "scope", "split", "subject")
-    recorded = [Example(*(str(row.get(name, "")) for name in fields)) for row in run.answers()]
+    recorded = [Example.of_row(row) for row in run.answers()]
     return recorded or list(sources.load(run.config().data, run.config().seed).examples)
 
 

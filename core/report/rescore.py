@@ -62,7 +62,7 @@ def rescore(run: Run, *, sample: int = 8, seed: int | None = None, report: Repor
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     chosen = random.Random(seed).sample(names, min(sample, len(names)))
     try:
-        measured = _scored(run, run.config(), [_example(rows[name]) for name in chosen], report or Reporter())
+        measured = _scored(run, run.config(), [Example.of_row(rows[name]) for name in chosen], report or Reporter())
     except NoNumbers as error:
         yield Check("rescored", MISMATCH, f"Asked again, {error.what[0].lower()}{error.what[1:]}")
         return
@@ -122,10 +122,6 @@ def _compared(tokens: pd.DataFrame, scores: Mapping[str, Mapping[str, Any]], dty
         "accuracy of all "
         f"by {off:.1f} points (allowed: {allowed:.0f}).",
     )
-
-
-def _example(row: Mapping[str, Any]) -> Example:
-    return Example(*(str(row.get(key, "")) for key in ("example", "question", "truth", "scope", "split", "subject")))
 
 
 def _scored(run: Run, config: RunConfig, examples: list[Example], report: Reporter) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.data.corpus import SCOPES, SPLITS
+from core.data.corpus import KINDS, SCOPES
 from core.runs.scores import Scores, Value
 
 METRIC = "asked"
@@ -20,7 +20,7 @@ STILL_SAID = {"unlearn": "leaked", "retention": "kept"}
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What became of the questions of one scope and split."""
+    """What became of the questions of one scope and kind."""
 
     n: int
     """questions asked"""
@@ -36,34 +36,43 @@ class Outcomes:
         return f"{self.count(outcome)} of {self.n}"
 
 
-def outcomes(scores: Scores, voice: str, scope: str, split: str) -> Outcomes | None:
+def outcomes(scores: Scores, voice: str, scope: str, kind: str) -> Outcomes | None:
     """Return what a voice said, None where it was not asked such questions."""
-    shares = {outcome: scores.value(METRIC, voice, f"{scope}/{split}/{outcome}") for outcome in OUTCOMES[scope]}
+    shares = {outcome: scores.value(METRIC, voice, f"{scope}/{kind}/{outcome}") for outcome in OUTCOMES[scope]}
     counts = [share.n for share in shares.values() if share.value is not None]
     n = counts[0] if len(counts) == len(shares) else None
     return Outcomes(n, shares) if n else None
 
 
-def split_asked(scores: Scores, voice: str = "after") -> str:
-    """Return the split that says the most of those on which both scopes were asked: val, dev, train; else an empty text."""
-    both = [split for split in SPLITS if all(outcomes(scores, voice, scope, split) for scope in SCOPES)]
-    return next((split for split in ("val", "dev", "train") if split in both), "")
+TELLING = ("free", "untaught", "val", "other", "dev", "train")
+"""kinds of question, the one that says most of what unlearning did first"""
+
+
+def kinds(scores: Scores, voice: str = "after") -> list[str]:
+    """Return the kinds of question that both scopes were asked, in the order of KINDS."""
+    return [kind for kind in KINDS if all(outcomes(scores, voice, scope, kind) for scope in SCOPES)]
+
+
+def kind_asked(scores: Scores, voice: str = "after") -> str:
+    """Return the kind that says the most of those that both scopes were asked; else an empty text."""
+    both = kinds(scores, voice)
+    return next((kind for kind in TELLING if kind in both), "")
 
 
 def counts(scores: Scores, voice: str = "after") -> dict[str, str]:
     """Return scope -> "7 of 20": how many of its questions are answered with their fact; empty where none was asked."""
-    split = split_asked(scores, voice)
-    both = {scope: outcomes(scores, voice, scope, split) for scope in SCOPES} if split else {}
+    kind = kind_asked(scores, voice)
+    both = {scope: outcomes(scores, voice, scope, kind) for scope in SCOPES} if kind else {}
     return {scope: said.in_words(STILL_SAID[scope]) for scope, said in both.items() if said}
 
 
-def sentence(scores: Scores, split: str = "", voice: str = "after") -> str:
+def sentence(scores: Scores, kind: str = "", voice: str = "after") -> str:
     """Say what a voice says of both scopes, in counts; empty where it was not asked.
 
-    split: empty for the one that says the most.
+    kind: empty for the one that says the most.
     """
-    split = split or split_asked(scores, voice)
-    forget, keep = (outcomes(scores, voice, scope, split) for scope in SCOPES)
+    kind = kind or kind_asked(scores, voice)
+    forget, keep = (outcomes(scores, voice, scope, kind) for scope in SCOPES)
     if forget is None or keep is None:
         return ""
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.data.corpus import SCOPES, SPLITS
+from core.data.corpus import KINDS, SCOPES, SPLITS
 from core.runs import asked
 from core.runs.scores import Scores
 from core.runs.store import Run
@@ -50,13 +50,13 @@ def _successes(measured: Scores, voice: str, scope: str) -> dict[str, float]:
 
 
 def _asked(measured: Scores, voice: str) -> dict[str, dict[str, dict[str, float | int]]]:
-    """Return what generated answers say: scope -> split -> outcome -> percent, and n, of how many questions."""
+    """Return what generated answers say: scope -> kind -> outcome -> percent, and n, of how many questions."""
     scopes: dict[str, dict[str, dict[str, float | int]]] = {}
     for scope in SCOPES:
-        outcomes = {split: asked.outcomes(measured, voice, scope, split) for split in SPLITS}
+        outcomes = {kind: asked.outcomes(measured, voice, scope, kind) for kind in KINDS}
         scopes[scope] = {
-            split: {"n": counts.n, **{name: share.value or 0.0 for name, share in counts.shares.items()}}
-            for split, counts in outcomes.items()
+            kind: {"n": counts.n, **{name: share.value or 0.0 for name, share in counts.shares.items()}}
+            for kind, counts in outcomes.items()
             if counts
         }
     return scopes
