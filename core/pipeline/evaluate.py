@@ -19,6 +19,7 @@ from core.pipeline import preflight
 from core.pipeline.extras import Extras
 from core.pipeline.state import State
 from core.runs.askable import NOT_TAUGHT
+from core.runs.voices import VOICE
 from core.util import files
 
 
@@ -89,7 +90,7 @@ def take_scores(state: State, _: str) -> None:
         "missing": {} if state.has_never else {"never": NOT_TAUGHT},
         "words": evaluation.known_words(state.recorded["answers"].values(), state.voices.lexicon()),
     }
-    parts = ("unseen-before.parquet", "unseen-after.parquet")
+    parts = [f"unseen-{voice}.parquet" for voice in ("before", VOICE, "after") if voice in state.recorded["answers"]]
     unseen = [pd.read_parquet(folder / part) for part in parts] if state.config.evaluate.extras else []
     evaluation.write(state.run, recorded, evaluation.joined(unseen) if unseen else None)
     for name in ("reference.parquet", "reference.json", "after.parquet", "after.json", "after-extras.json", *parts):

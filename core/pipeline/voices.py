@@ -62,6 +62,10 @@ class Voices:
         c = self.config.answers
         return dataclasses.replace(c, max_new_tokens=min(c.max_new_tokens, self._left))
 
+    def greedy(self, most: int) -> AnswersConfig:
+        """Return how a voice says what it thinks likeliest, in at most so many tokens."""
+        return dataclasses.replace(self.answers, temperature=0.0, max_new_tokens=min(most, self._left))
+
     def within(self) -> dict[str, str]:
         """Return example -> its true answer, as far as an answer may be long."""
         most = self.answers.max_new_tokens
