@@ -147,9 +147,10 @@ class Voices:
         return means
 
     def general_encoded(self) -> list[Encoded]:
-        """Return the lines of the general text as tokens; all but the first are predicted."""
+        """Return the lines of the general text as tokens, as far as the model can read; all but the first are predicted."""
         return [
-            Encoded(str(i), tuple(self.tokenizer(line)["input_ids"]), 1, self.pad) for i, line in enumerate(general_lines())
+            Encoded(str(i), tuple(self.tokenizer(line)["input_ids"][: self.room]), 1, self.pad)
+            for i, line in enumerate(general_lines())
         ]
 
     def lexicon(self) -> frozenset[str]:
