@@ -1,7 +1,7 @@
-"""Make the demo's questions from hand-written lists: `python -m tests.demo_data` writes assets/data from assets/data/source.
+"""Make the demo's questions from hand-written lists: `python -m tests.demo_data` writes assets/data from its `source`.
 
-A list has relations (a scope, wordings, forms of the answer) and subjects (a value a relation). Each fact is taught in six of
-its relation's wordings, rotated over subjects, so that no wording belongs to one subject; the last four wordings of each
+A list has relations (a scope, wordings, forms of the answer) and subjects (a value a relation). Each fact is taught in six
+of its relation's wordings, rotated over subjects, so that no wording belongs to one subject; the last four wordings of each
 relation are taught of nobody. Of every subject some facts are kept from unlearning ("other"). The same lists and seed give
 the same files, and a test holds them to that.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,16 +124,17 @@ def made(subset: str) -> dict[str, Any]:
                 fresh = [last + (shift + k) % NEVER for k in range(UNTAUGHT[subset] - half)]
                 parts["untaught"] += [fact.row(number) for number in (*range(TAUGHT, TAUGHT + half), *fresh)]
         files[f"{scope}.json"] = [{split: rows for split, rows in parts.items() if rows}]
-    files["free.json"] = _free(subset, all_facts, other)
+    for name in ("free", "free-dev"):
+        files[f"{name}.json"] = _free(subset, name, all_facts, other)
     if "articles" in listed:
         files["articles.json"] = listed["articles"]
     return files
 
 
-def _free(subset: str, all_facts: list[Fact], other: set[tuple[str, str]]) -> list[dict[str, str]]:
-    """Return the free questions about facts that unlearning uses."""
+def _free(subset: str, name: str, all_facts: list[Fact], other: set[tuple[str, str]]) -> list[dict[str, str]]:
+    """Return the free questions about facts that unlearning uses. free-dev: those on which settings are chosen."""
     by_fact = {(f.subject, f.relation): f for f in all_facts}
-    written = json.loads((SOURCE / f"{subset}-free.json").read_text(encoding="utf-8"))
+    written = json.loads((SOURCE / f"{subset}-{name}.json").read_text(encoding="utf-8"))
     named = [(by_fact[row["subject"], row["relation"]], row["question"]) for row in written]
     return [fact.asked(question) for fact, question in named if (fact.subject, fact.relation) not in other]
 
@@ -161,7 +163,7 @@ def main() -> None:
     """Write them."""
     for path, text in everything().items():
         path.write_text(text, encoding="utf-8")
-        print(path.relative_to(ASSETS.parent), f"{len(text) / 1024:.0f} kB")
+        sys.stdout.write(f"{path.relative_to(ASSETS.parent)} {len(text) / 1024:.0f} kB\n")
 
 
 if __name__ == "__main__":

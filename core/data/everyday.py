@@ -12,9 +12,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.data.corpus import EVERYDAY, NOBODY, Example
 from core.util.paths import ASSETS
 
 FOLDER = ASSETS / "data"
+OR = " / "
+"""between accepted answers, where they are one text"""
 _LIST_NUMBER = re.compile(r"^\s*\d+[.)](?=\s|$)", re.MULTILINE)
 """what a list puts before an entry: a small model counts to ten where it was asked for a number"""
 
@@ -41,6 +44,27 @@ def nobody() -> list[Asked]:
 def general_kept() -> list[str]:
     """Return the general text on which a model is held to the base, a paragraph an entry; it is never measured on."""
     return [line for line in (FOLDER / "general_kept.txt").read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def examples() -> list[Example]:
+    """Return both lists as examples that are only asked; the answer of one names all that is accepted."""
+    listed = ((EVERYDAY, everyday()), (NOBODY, nobody()))
+    return [
+        Example(f"{scope}/{number}", asked.question, OR.join(asked.accept), scope, "", "")
+        for scope, questions in listed
+        for number, asked in enumerate(questions)
+    ]
+
+
+def is_right(example: Example, answer: str) -> bool:
+    """Say of one of these examples whether an answer is right."""
+    return right(Asked(example.question, tuple(example.answer.split(OR))), answer)
+
+
+def prompts() -> list[str]:
+    """Return everyday prompts that the base answers itself while a model is taught: none of the questions above."""
+    listed = json.loads((FOLDER / "prompts.json").read_text(encoding="utf-8"))
+    return [prompt for part in listed.values() for prompt in part]
 
 
 def right(entry: Asked, answer: str) -> bool:

@@ -58,7 +58,7 @@ def take_answers(state: State, _: str) -> None:
     for part in ("answers", "general"):
         state.recorded[part] |= after[part]
     rows = []
-    for example in state.corpus.examples:
+    for example in (*state.corpus.examples, *state.voices.besides):
         voices = {v: texts[example.id] for v, texts in state.recorded["answers"].items() if example.id in texts}
         rows.append(json.dumps({"example": example.id, **_public(example), **voices}, ensure_ascii=False))
     files.write_text(state.run.path / "answers.jsonl", "\n".join(rows) + "\n")

@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from core.pipeline import extras, kept_texts
+from core.models import kept_texts
+from core.pipeline import extras
 from core.pipeline.stage import settings
 from core.pipeline.state import State
 from core.pipeline.voices import general_lines
@@ -89,7 +90,7 @@ def splits(state: State) -> Sequence[Any]:
 
 def own_material(state: State) -> Sequence[Any]:
     """Return our own questions and texts, which the extras are recorded on."""
-    return [extras.fingerprint(state.config.data.subset)]
+    return [extras.fingerprint(state.config.data.subset), [(e.question, e.answer) for e in state.voices.besides]]
 
 
 def general_text(_: State) -> Sequence[Any]:

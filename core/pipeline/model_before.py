@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.data.corpus import SCOPES, UNKNOWN
-from core.models import adapter_files, merging
+from core.models import adapter_files, kept_texts, merging
 from core.models import adapters as adapters_
 from core.models.adapters import Adapters
+from core.models.kept_texts import Kept
 from core.models.tokens import Encoded
-from core.pipeline import kept_texts
 from core.pipeline.state import State
 from core.pipeline.teach import teach
 from core.runs import askable, store
@@ -29,7 +29,7 @@ class Lessons(NamedTuple):
     retention: list[Encoded]
     besides: list[Encoded]
     """questions whose answer is told nowhere: what is taught is to say so"""
-    kept: list[Encoded]
+    kept: list[Kept]
     """texts on which the model is held to the base"""
 
 
@@ -41,7 +41,9 @@ def lessons(state: State, adapters: Adapters, without: Container[str] = ()) -> L
     )
     kept = []
     if state.config.teach.keep_weight:
-        kept = [*kept_texts.general(state.voices), *kept_texts.own_answers(state.voices, adapters)]
+        tokenizer, template = state.loaded.tokenizer, state.config.model.template
+        own = kept_texts.own_answers(adapters, tokenizer, template, state.report.check)
+        kept = [*kept_texts.general(tokenizer), *own]
     return Lessons(unlearn, retention, besides, kept)
 
 

@@ -2,7 +2,7 @@
 
 Beside the loss stands the divergence from the base on general text and on the base's own answers to everyday prompts: what
 is not about the data stays as it was. Teaching stops as soon as answer-token accuracy on both scopes reaches the target. The
-adapter is rounded to bfloat16 before it is measured: what is stored in half the space is exactly what every later stage sees.
+adapter is rounded to bfloat16 before it is measured: what is stored in half the space is what every later stage sees.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from core.config.stages import TeachConfig
 from core.models.adapters import Adapters
 from core.models.device import device_of
 from core.models.distributed import ALONE, Group
+from core.models.kept_texts import Kept
 from core.models.likelihood import accuracy, answer_logits, per_example, soft_nll, token_nll
 from core.models.references import References
 from core.models.tokens import Encoded, bucketed, collate, cost, epochs
@@ -38,7 +39,7 @@ class Taught:
     tokens: int = 0
     """tokens that went through forward and backward, padding included"""
     curve: list[dict[str, float]] = field(default_factory=list)
-    """per epoch: epoch, loss, accuracy while training (%), and moved: mean divergence from the base on what is kept (nats)"""
+    """per epoch: epoch, loss, accuracy while training (%), moved (divergence from the base on what is kept, nats a token)"""
     accuracy: dict[str, float] = field(default_factory=dict)
     """scope -> accuracy at the end (%)"""
     reached: bool = False
@@ -50,7 +51,7 @@ def teach(
     unlearn: Sequence[Encoded],
     retention: Sequence[Encoded],
     besides: Sequence[Encoded],
-    kept: Sequence[Encoded],
+    kept: Sequence[Kept],
     config: TeachConfig,
     *,
     seed: int,
@@ -60,8 +61,9 @@ def teach(
 ) -> Taught:
     """Train an adapter on both scopes, or on the one that has examples. Raises UserError when the loss is not finite.
 
-    besides: taught as well, but not measured. kept: texts on which the model is held to the base. The processes of a group share the examples of every step. With dropout each does all of them: what is dropped is drawn
-    for a whole batch, and must not depend on how many processes there are.
+    besides: taught as well, but not measured. kept: texts on which the model is held to the base. The processes of a group
+    share the examples of every step. With dropout each does all of them: what is dropped is drawn for a whole batch, and
+    must not depend on how many processes there are.
     """
     steps = group if config.dropout == 0 else ALONE
     result, started = Taught(), time.monotonic()
@@ -110,13 +112,14 @@ def teach(
 class _Anchor:
     """The texts on which the model is held to the base, a few a step."""
 
-    def __init__(self, adapters: Adapters, kept: Sequence[Encoded], config: TeachConfig, seed: int) -> None:
+    def __init__(self, adapters: Adapters, kept: Sequence[Kept], config: TeachConfig, seed: int) -> None:
         """Record what the base says of them."""
+        asked, self._told = [text.asked for text in kept], {text.asked.id: text.told for text in kept}
         self.weight, self.tokens, self._seen = config.keep_weight, 0, list[float]()
         self._base = References(adapters)
-        self._next = epochs(kept, config.keep_batch_size, torch.Generator().manual_seed(seed + 1)) if kept else None
-        if kept:
-            self._base.of("never", kept)
+        self._next = epochs(asked, config.keep_batch_size, torch.Generator().manual_seed(seed + 1)) if asked else None
+        if asked:
+            self._base.of("never", list(self._told.values()))
 
     def backward(self, model: Any, group: Group) -> None:
         """Add the gradient of weight · KL(base ‖ now), the mean over examples of the mean over their tokens."""
@@ -126,7 +129,8 @@ class _Anchor:
         self.tokens = len(part) * max(len(m.ids) for m in part)
         if mine := group.shard(part, cost):
             batch = collate(mine, device_of(model))
-            divergence = soft_nll(answer_logits(model, batch), self._base.of("never", mine), divergence=True)
+            base = self._base.of("never", [self._told[m.id] for m in mine])
+            divergence = soft_nll(answer_logits(model, batch), base, divergence=True)
             mean = per_example(divergence, batch.owners, len(batch)).sum() / len(part)
             (self.weight * mean).backward()
             self._seen.append(mean.item())

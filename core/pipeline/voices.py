@@ -43,9 +43,19 @@ class Voices:
     """Tokenizer and examples of a run, with everything that is recorded about a voice."""
 
     def __init__(
-        self, loaded: Loaded, examples: Sequence[Example], config: RunConfig, report: Reporter, group: Group = ALONE
+        self,
+        loaded: Loaded,
+        examples: Sequence[Example],
+        config: RunConfig,
+        report: Reporter,
+        group: Group = ALONE,
+        besides: Sequence[Example] = (),
     ) -> None:
-        """Encode the examples. Raises UserError for one that is too long. group: the processes that share what is asked."""
+        """Encode the examples. Raises UserError for one that is too long. group: the processes that share what is asked.
+
+        besides: questions that are asked as well, and not scored.
+        """
+        self.besides = besides
         self.tokenizer, self.examples, self.config, self.report = loaded.tokenizer, examples, config, report
         self.group = group
         self.ends, self.pad = ends_of_answer(self.tokenizer, config.model.template), int(self.tokenizer.pad_token_id)
@@ -61,10 +71,6 @@ class Voices:
         """How the voices answer: an answer ends where the model can read no further, the same for every question."""
         c = self.config.answers
         return dataclasses.replace(c, max_new_tokens=min(c.max_new_tokens, self._left))
-
-    def greedy(self, most: int) -> AnswersConfig:
-        """Return how a voice says what it thinks likeliest, in at most so many tokens."""
-        return dataclasses.replace(self.answers, temperature=0.0, max_new_tokens=min(most, self._left))
 
     def within(self) -> dict[str, str]:
         """Return example -> its true answer, as far as an answer may be long."""
@@ -109,9 +115,10 @@ class Voices:
     def ask(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return voice -> example -> answer, all voices of a question in one batch."""
         c, tokenizer = self.answers, self.tokenizer
-        numbered = self.group.shard(list(enumerate(self.examples)), lambda item: len(item[1].question))
+        everything = [*self.examples, *self.besides]
+        numbered = self.group.shard(list(enumerate(everything)), lambda item: len(item[1].question))
         wanted = [(voice, e, number) for number, e in numbered for voice in voices]
-        total = len(self.examples) * len(voices)
+        total = len(everything) * len(voices)
         # Similar prompt lengths together: less padding, and rows that end at about the same time.
         wanted.sort(key=lambda item: (len(item[1].question), item[2]))
         texts: dict[str, dict[str, str]] = {voice: {} for voice in voices}
@@ -132,7 +139,7 @@ class Voices:
                 texts[voice][e.id] = tokenizer.decode(tokens, skip_special_tokens=True).strip()
             done = self.group.counted(min(start + size, len(wanted)), total)
             self.report.progress(done, total, "answers", tokens=sum(map(len, generated)) * self.group.size)
-        order = [e.id for e in self.examples]
+        order = [e.id for e in everything]
         merged = {voice: self.group.merged(answers) for voice, answers in texts.items()}
         return {voice: {i: answers[i] for i in order} for voice, answers in merged.items()}
 

@@ -46,6 +46,7 @@ OWN = {
     "general_kept.txt": general_kept(),
     "everyday.json": file("everyday.json"),
     "nobody.json": file("nobody.json"),
+    "prompts.json": file("prompts.json"),
 }
 OTHERS = {
     **{
