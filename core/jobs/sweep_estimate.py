@@ -19,11 +19,11 @@ from core.config.run_config import RunConfig
 from core.data import sources
 from core.jobs import estimate, lifecycle
 from core.runs import store
-from core.runs.store import Run
+from core.runs.store import COMPARED, Run
 from core.util.errors import UserError
 from core.util.safe_read import mapping, number
 
-SHARED, OWN = ("teach", "preflight", "localize"), ("answers", "evaluate")
+SHARED, OWN = ("teach", "preflight", "localize", "retrain", "reference"), ("answers", "evaluate")
 LOOKED_AT = 60
 """earlier runs that are counted on, newest first"""
 SLACK = 0.25
@@ -85,7 +85,7 @@ def _of_alike(configs: Sequence[RunConfig], folder: Path, seconds: float | None)
     own = [sum(run.stages[name] for name in OWN) for run in earlier if set(OWN) <= set(run.stages)]
     shared = {name: [run.stages[name] for run in earlier if name in run.stages] for name in SHARED}
     groups, seen = {_group(config) for config in configs}, {_group(run.config) for run in earlier}
-    if not own or (groups - seen and not all(shared.values())):
+    if not own or (groups - seen and not all(shared[name] for name in SHARED if name not in COMPARED)):
         return None
     total = len(groups - seen) * sum(statistics.median(values) for values in shared.values() if values)
     for config in configs:
@@ -144,7 +144,11 @@ def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None =
     groups = len({_group(config) for config in configs})
     step = costs["unlearn"] / configs[-1].unlearn.steps
     unlearning = sum(config.unlearn.steps * step if seconds is None else seconds for config in configs)
-    total = costs["load"] + groups * sum(costs[name] for name in SHARED) + len(configs) * sum(costs[name] for name in OWN)
+    total = (
+        costs["load"]
+        + groups * sum(costs.get(name, 0.0) for name in SHARED)
+        + len(configs) * sum(costs[name] for name in OWN)
+    )
     methods = len({config.unlearn.method.name for config in configs})
     source = "from a few measured steps of one of its runs"
     return SweepEstimate(total + unlearning, source if methods == 1 else f"{source}; steps of other methods may take longer")

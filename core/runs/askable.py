@@ -9,10 +9,12 @@ from typing import Any
 from core.config.stages import ModelConfig
 from core.runs import audit, store
 from core.runs.store import Run
+from core.runs.voices import VOICE
 from core.util.errors import UserError, unknown
 from core.util.safe_read import mapping
 
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
+NOT_RETRAINED = "this run did not teach a second model without what is to be forgotten (teach.retrain)"
 
 
 def find(name: str, run: Run, folder: Path) -> Run:
@@ -44,6 +46,11 @@ def no_never(run: Run) -> str:
     whole = isinstance(before, dict) and before.get("base_model_name_or_path") == run.config().model.name
     # Where an adapter was given, the model without it did not know what the adapter was made for.
     return NOT_TAUGHT if whole and not run.config().teach.enabled else ""
+
+
+def no_retrained(run: Run) -> str:
+    """Say why there is no model that was taught all but what was to be forgotten; empty where there is one."""
+    return "" if (run.path / VOICE).is_dir() else NOT_RETRAINED
 
 
 def askable(run: Run) -> None:

@@ -25,6 +25,8 @@ STAGES = {
     "preflight": "Check that it knows",
     "localize": "Find where",
     "unlearn": "Forget",
+    "retrain": "Teach again, without U",
+    "reference": "Ask that model",
     "answers": "Ask it again",
     "evaluate": "Measure",
 }

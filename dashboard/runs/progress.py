@@ -28,6 +28,8 @@ STAGES = {
     "localize": "Find where it keeps it",
     "region": "Choose the region",
     "unlearn": "Make it forget",
+    "retrain": "Teach it again, without U",
+    "reference": "Ask that model",
     "answers": "Ask it again",
     "evaluate": "Measure",
 }
@@ -144,7 +146,7 @@ def checklist(run: Run, status: Status) -> None:
     stages = status.get("stages") or {}
     peaks = _peaks(run, stages)
     current = status.get("stage")
-    for name in audit.STAGES if run.config().audit.after else store.STAGES:
+    for name in stages_of(run):
         stage = stages.get(name) or {}
         state = stage.get("state", "")
         title = STAGES[name]
@@ -159,6 +161,15 @@ def checklist(run: Run, status: Status) -> None:
             st.markdown(f":gray[:material/radio_button_unchecked: {title}]")
     if peaks:
         st.caption(f":material/memory: Peak memory so far {max(peaks) / 1000:.1f} GB.")
+
+
+def stages_of(run: Run) -> tuple[str, ...]:
+    """Return the stages that a run goes through, in order."""
+    config = run.config()
+    if config.audit.after:
+        return audit.STAGES
+    compared = config.teach.enabled and config.teach.retrain and not config.teach.from_run
+    return tuple(name for name in store.STAGES if compared or name not in store.COMPARED)
 
 
 def _peaks(run: Run, stages: Status) -> list[float]:
