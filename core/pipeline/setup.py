@@ -11,6 +11,7 @@ from core.config import own_methods
 from core.config.run_config import RunConfig
 from core.data import general_text, refusals, sources, widened_questions
 from core.data.corpus import SPLITS, Corpus
+from core.data.findings import findings, no_general_text
 from core.methods.base import GENERAL, REFUSAL, Method
 from core.models import device, names
 from core.models.distributed import ALONE, Group
@@ -45,7 +46,7 @@ def set_up(
     whole = sources.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
     corpus = whole.with_dev(config.data.dev_share, config.seed, config.data.dev_pick).forgetting(config.data.forget)
     sources.both(corpus)
-    for finding in corpus.findings():
+    for finding in [*findings(corpus), *no_general_text(config.data.general, GENERAL in method.streams)]:
         report.event("finding", text=finding)
     dtype = device.pick_dtype(config.model.dtype, config.model.device)
     cache = cache or ModelCache()

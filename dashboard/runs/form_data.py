@@ -10,6 +10,7 @@ import streamlit as st
 from core.config.stages import DataConfig
 from core.data import sources
 from core.data.corpus import Corpus
+from core.data.findings import findings
 from core.util import paths
 from core.util.errors import UserError
 from dashboard.runs import form_upload
@@ -112,7 +113,7 @@ def show(corpus: Corpus) -> None:
         train, val = len(corpus.select(scope, ("train", "dev"))), len(corpus.select(scope, "val"))
         parts.append(f"**{train}** questions {name} and **{val}** new ones to check with")
     st.markdown("; ".join(parts) + ".")
-    for finding in corpus.findings():
+    for finding in findings(corpus):
         st.caption(f":material/info: {md(finding)}")
     with st.expander("Look at the questions"):
         rows = [
