@@ -1,13 +1,13 @@
-"""What a careful person would want to know of questions and answers before a run is started on them. Nothing here refuses:
-that is for core/data/sources.py.
-"""
+"""What a careful person would want to know of questions and answers before a run is started on them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from core.data import facts
-from core.data.corpus import SCOPES, Corpus
+from core.data.corpus import SCOPES, SPLITS, Corpus
+from core.util.errors import UserError, unknown
 
 MOST = 0.5
 """share of all facts; where more than this have one wording, it is said"""
@@ -23,6 +23,16 @@ def no_general_text(source: str, wanted: bool) -> list[str]:
     if source or not wanted:
         return []
     return ["No general text is given (data.general), so this method holds on to our own everyday questions."]
+
+
+def asked_splits(corpus: Corpus, splits: Sequence[str]) -> None:
+    """Raise UserError for a split that is to be asked (evaluate.splits) and is none, or has no example."""
+    for split in splits:
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        if not corpus.select(split=split):
+            fix = "Set data.dev_share." if split == "dev" else "Leave it out of evaluate.splits."
+            raise UserError(f"There is no example in the split {split}.", fix)
 
 
 def _repeated(corpus: Corpus) -> list[str]:
