@@ -11,6 +11,7 @@ from core.config.stages import DataConfig
 from core.data import sources
 from core.data.corpus import Corpus
 from core.data.findings import findings
+from core.plan import admission
 from core.util import paths
 from core.util.errors import UserError
 from dashboard.runs import form_upload
@@ -60,7 +61,7 @@ def _location(kind: str, start: DataConfig, prefix: str) -> tuple[str | None, st
     if kind == "demo":
         return kind, _subset(sources.subsets(paths.ASSETS / "data"), start, prefix)
     if kind == "knowundo":
-        return kind, _subset(["privacy", "copyright"], start, prefix)
+        return kind, _subset(admission.HUB_SUBSETS, start, prefix)
     if kind == "upload":
         return form_upload.choose(prefix), ""
     before = start.source if start.source not in ("demo", "knowundo") else ""
