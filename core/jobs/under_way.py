@@ -79,11 +79,13 @@ class Awaited:
         if self.holder is None:
             return f"{head}: {self.between} before it."
         kind = kind_of(self.holder)
-        name = f"{'sweep' if kind == 'sweep' else 'run'} {self.holder.id} ({called(self.holder, kind)})"
+        name = called(self.holder, kind)
+        if kind == "run":
+            name = f"run {self.holder.id} ({name})"
         began = number(self.status.get("began"))
-        since = f" has it since {duration(max(0.0, now() - began))}" if began else " has it"
+        since = f" for {duration(max(0.0, now() - began))}" if began else ""
         more = f" {self.between} more {'is' if self.between == 1 else 'are'} before this one." if self.between else ""
-        return f"{head}: {name}{since}{self._left()}.{more}"
+        return f"{head}: {name}, at work{since}{self._left()}.{more}"
 
     def _left(self) -> str:
         """Say how long it will have the device: by earlier runs where these are known, else how far its stage is."""

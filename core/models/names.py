@@ -166,7 +166,7 @@ def kind(name: str) -> str:
 def resolve(name: str) -> tuple[str | Path, Path | None, str]:
     """Return (what from_pretrained takes, adapter folder or None, note) for a model name.
 
-    Raises UserError as `check` does, but for the head of a GGUF file that was converted before.
+    Raises UserError for a name that is none, see kind, and for weights that are damaged.
     """
     match kind(name):
         case "bundled":

@@ -56,15 +56,15 @@ UNLEARNING = {"stage": "unlearn", "stages": {"unlearn": {"done": 12, "total": 40
 @pytest.mark.parametrize(
     ("status", "says"),
     [
-        ({"began": -180.0, "expected": 420.0}, " has it since 3 min; about 4 min left."),
-        ({"began": -180.0, "expected": 100.0, **UNLEARNING}, " has it since 3 min; it is at unlearn, 12 of 40 steps."),
+        ({"began": -180.0, "expected": 420.0}, ", at work for 3 min; about 4 min left."),
+        ({"began": -180.0, "expected": 100.0, **UNLEARNING}, ", at work for 3 min; it is at unlearn, 12 of 40 steps."),
         (
             {"began": -20.0, "stage": "teach", "stages": {"teach": {"state": "running"}}},
-            " has it since 20 s; it is at teach.",
+            ", at work for 20 s; it is at teach.",
         ),
-        ({"began": -20.0, "expected": None}, " has it since 20 s."),
-        ({}, " has it."),
-        ({"began": "x", "expected": "y", "stage": 3, "stages": [1]}, " has it."),
+        ({"began": -20.0, "expected": None}, ", at work for 20 s."),
+        ({}, ", at work."),
+        ({"began": "x", "expected": "y", "stage": 3, "stages": [1]}, ", at work."),
     ],
 )
 def test_it_says_what_has_the_device_since_when_and_how_long_still(
@@ -88,7 +88,7 @@ def test_those_between_are_counted_and_jobs_are_called_what_they_are(tmp_path: P
     for job_folder in (probes, run, made(tmp_path, "more"), mine := made(tmp_path, "mine")):
         ticket = take(job_folder)
     said = str(under_way.awaited(mine))
-    assert said.startswith(f"Waiting for the CPU: run {run.id} (leak probes of theirs) has it")
+    assert said.startswith("Waiting for the CPU: leak probes of theirs, at work")
     assert said.endswith(" 2 more are before this one.")
     ticket.unlink()
     assert under_way.awaited(mine) is None
@@ -124,7 +124,7 @@ def test_elsewhere_than_on_a_terminal_a_line_comes_only_when_it_changes(
     tickets = [take(run) for run in (first, between, mine)]
     lines = looks(mine, monkeypatch, False, tickets[1].unlink).splitlines()
     assert [line.endswith("1 more is before this one.") for line in lines] == [True, False]
-    assert all(f"run {first.id} (first) has it since 0 s" in line for line in lines)
+    assert all(f"run {first.id} (first), at work for 0 s" in line for line in lines)
 
 
 def test_on_a_terminal_the_line_is_renewed_in_its_place(tmp_path: Path, take: Take, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_ctrl_c_leaves_the_queue(tmp_path: Path, take: Take) -> None:
     )
     assert process.stderr is not None
     said = [process.stderr.readline(), process.stderr.readline()]
-    assert said[1].startswith(f"Waiting for the CPU: run {first.id} (theirs) has it since ")
+    assert said[1].startswith(f"Waiting for the CPU: run {first.id} (theirs), at work for ")
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     rest = process.stderr.read().splitlines()

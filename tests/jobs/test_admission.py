@@ -14,7 +14,9 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
+from core import regions
 from core.config.run_config import RunConfig, preset
+from core.data import sources
 from core.jobs import lifecycle, queue, worker
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Member
@@ -156,7 +158,7 @@ def test_a_run_that_has_not_ended_cannot_be_gone_on_from(held: Run, place: Path)
 def test_what_fits_is_not_refused(place: Path) -> None:
     base = quick(place / "model", place / "data")
     for region in ("layers:1-1", "layers:0-", "late:2", "late:50%", "modules:anything", "cells:anything", "all"):
-        rule = admission.regions.parse(region, base.region)
+        rule = regions.parse(region, base.region)
         admission.check(base.with_setting("region", rule), place / "runs")
     admission.check(base.with_setting("model.name", "somebody/private"), place / "runs")
     admission.check(preset("this-machine").with_setting("data.source", "knowundo"), place / "runs")
@@ -256,8 +258,8 @@ def test_an_audit_looks_at_both_models(held: Run, place: Path) -> None:
 
 def test_examples_of_many_runs_are_read_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    load: Callable[..., object] = admission.sources.load
-    monkeypatch.setattr(admission.sources, "load", lambda data, seed: read.append(seed) or load(data, seed))
+    load: Callable[..., object] = sources.load
+    monkeypatch.setattr(sources, "load", lambda data, seed: read.append(seed) or load(data, seed))
     base = quick(place / "model", place / "data")
     admission.check_all([base.with_setting("unlearn.steps", steps) for steps in range(1, 30)], place / "runs")
     assert read == [0]

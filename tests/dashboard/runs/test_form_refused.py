@@ -10,8 +10,11 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from core import regions
+from core.config.run_config import RunConfig
 from core.jobs import lifecycle
 from core.plan import admission
+from core.util.errors import UserError
 from dashboard.runs import progress
 from tests.dashboard.conftest import MakeRun, Open
 from tests.dashboard.run_made import plain, said
@@ -36,30 +39,25 @@ def both_say(app: AppTest, words: str) -> bool:
     return words in " ".join(field) and words in " ".join(panel) and not start_is_offered(app)
 
 
-def test_a_good_form_offers_to_start(open_page: Open) -> None:
-    app = open_page("run")
-    assert start_is_offered(app)
-    assert not app.error
+MODELS = {
+    "There is no model": {},
+    "has no weights": {"config.json": "{}"},
+    "has its weights only as pickles": {"config.json": "{}", "pytorch_model.bin": ""},
+    "The weights model.safetensors are damaged": {"config.json": "{}", "model.safetensors": "nothing"},
+}
+"""what is said -> the files of a model's folder"""
 
 
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [
-        ({}, "There is no model"),
-        ({"config.json": "{}"}, "has no weights"),
-        ({"config.json": "{}", "pytorch_model.bin": ""}, "has its weights only as pickles"),
-        ({"config.json": "{}", "model.safetensors": "nothing"}, "The weights model.safetensors are damaged"),
-    ],
-)
-def test_a_model_that_cannot_be_loaded(open_page: Open, tmp_path: Path, files: dict[str, str], words: str) -> None:
-    folder = tmp_path / "model"
-    for name, text in files.items():
-        folder.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
+def test_a_model_that_cannot_be_loaded(open_page: Open, tmp_path: Path) -> None:
     app = open_page("run")
     app.segmented_control(key="new.model").set_value("other").run()
-    app.text_input(key="new.model_name").set_value(str(folder)).run()
-    assert both_say(app, words)
+    for number, (words, files) in enumerate(MODELS.items()):
+        folder = tmp_path / str(number)
+        for name, text in files.items():
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+        app.text_input(key="new.model_name").set_value(str(folder)).run()
+        assert both_say(app, words), words
 
 
 def test_data_of_one_scope(open_page: Open, tmp_path: Path) -> None:
@@ -73,6 +71,8 @@ def test_data_of_one_scope(open_page: Open, tmp_path: Path) -> None:
 
 def test_a_region_that_the_model_does_not_have(open_page: Open) -> None:
     app = open_page("run")
+    assert start_is_offered(app)
+    assert not app.error
     app.selectbox(key=RULE).set_value("layers").run()
     assert start_is_offered(app)
     app.number_input(key="this-machine.rule.layers.region.first").set_value(40).run()
@@ -96,30 +96,26 @@ def test_a_method_that_uses_general_text_says_whose(open_page: Open) -> None:
     assert start_is_offered(app)
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"data": {"general": "nowhere.csv"}, "unlearn": {"method": "ga-kl-ood"}}, "There is no general text"),
-        ({"data": {"forget": ["Nobody"]}}, "There is no subject “Nobody”."),
-        ({"evaluate": {"splits": ["dev"]}}, "There is no example in the split dev. Set data.dev_share."),
-        ({"teach": {"from_run": "nothing"}}, "There is no run “nothing”."),
-        ({"model": {"name": "no-such-model"}}, "There is no model “no-such-model”."),
-        ({"unlearn": {"result_step": 99}}, "unlearning makes at most 40 steps."),
-    ],
-)
-def test_settings_given_as_text_are_looked_at_as_well(open_page: Open, changes: dict[str, Any], words: str) -> None:
-    app = open_page("run")
-    app.toggle(key="as_json").set_value(True).run()
-    app.text_area[0].set_value(json.dumps(changes)).run()
-    assert not app.exception
-    assert words in plain(app.warning[0].value)
-    assert not start_is_offered(app)
-    assert all(button.label != "Measure first" for button in app.button)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "There is no general text": {"data": {"general": "nowhere.csv"}, "unlearn": {"method": "ga-kl-ood"}},
+    "There is no subject “Nobody”.": {"data": {"forget": ["Nobody"]}},
+    "There is no example in the split dev. Set data.dev_share.": {"evaluate": {"splits": ["dev"]}},
+    "There is no run “nothing”.": {"teach": {"from_run": "nothing"}},
+    "There is no model “no-such-model”.": {"model": {"name": "no-such-model"}},
+    "unlearning makes at most 40 steps.": {"unlearn": {"result_step": 99}},
+}
+"""what is said -> the settings that it is said of"""
 
 
-def test_dev_questions_that_are_held_out_can_be_asked(open_page: Open) -> None:
+def test_settings_given_as_text_are_looked_at_as_well(open_page: Open) -> None:
     app = open_page("run")
     app.toggle(key="as_json").set_value(True).run()
+    for words, changes in SETTINGS.items():
+        app.text_area[0].set_value(json.dumps(changes)).run()
+        assert not app.exception
+        assert words in plain(app.warning[0].value)
+        assert not start_is_offered(app)
+        assert all(button.label != "Measure first" for button in app.button)
     app.text_area[0].set_value(json.dumps({"evaluate": {"splits": ["dev"]}, "data": {"dev_share": 0.2}})).run()
     assert start_is_offered(app)
 
@@ -137,15 +133,14 @@ def test_the_form_and_the_shell_say_the_same(open_page: Open, tmp_path: Path) ->
     app = open_page("run")
     app.selectbox(key=RULE).set_value("late").run()
     app.text_input(key="this-machine.rule.late.region.amount").set_value("31").run()
-    rule = admission.regions.parse("late:31", admission.regions.All())
-    with pytest.raises(admission.UserError) as refusal:
-        admission.check(admission.RunConfig(region=rule), tmp_path)
+    rule = regions.parse("late:31", regions.All())
+    with pytest.raises(UserError) as refusal:
+        admission.check(RunConfig(region=rule), tmp_path)
     assert both_say(app, plain(str(refusal.value.what)))
 
 
 def test_a_queued_run_says_what_it_waits_for(open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run("mine", "queued", position=2)
     monkeypatch.setattr(progress.under_way, "awaited", lambda run: f"Waiting for the CPU: run theirs, before {run.id}.")
-    assert "Number 2 in the queue. Waiting for the CPU: run theirs, before mine." in plain(
-        open_page("run", "mine").info[0].value
-    )
+    message = plain(open_page("run", "mine").info[0].value)
+    assert message == "Number 2 in the queue. Waiting for the CPU: run theirs, before mine."
