@@ -32,6 +32,7 @@ from core.regions.top_layers import TopLayers
 from core.runs import askable, store
 from core.util.errors import UserError, unknown
 from core.util.failure_sentences import DISK
+from core.util.paths import given
 from core.util.safe_read import mapping
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def check_all(configs: Sequence[RunConfig], folder: Path, *, here: bool = True, 
 
     coming: ids of runs that will have ended when it is the turn of those that go on from them.
     """
-    for model in dict.fromkeys(name for config in configs for name in _models(config)):
+    for model in dict.fromkeys(model for config in configs for model in _models(config)):
         check_model(model, here=here)
     corpora = {key: _loaded(*key) for key in dict.fromkeys((config.data, config.seed) for config in configs)}
     for config in configs:
@@ -70,9 +71,17 @@ def check_all(configs: Sequence[RunConfig], folder: Path, *, here: bool = True, 
 
 
 def _models(config: RunConfig) -> Iterable[ModelConfig]:
-    """Return the models that a run loads: one, or all that an audit compares."""
-    audited = [config.audit.before, config.audit.after, config.audit.never] if config.audit.after else [config.model.name]
-    return [config.with_setting("model.name", name).model for name in audited if name]
+    """Return the models that a run loads: one, or those that an audit's models are or lie on. Raises UserError, as `check`
+    does.
+    """
+    if not config.audit.after:
+        return [config.model]
+    audited = [name for name in (config.audit.before, config.audit.after, config.audit.never) if name]
+    for name in audited:
+        names.check(name)
+    # Code of its own is allowed to the base, which is what is loaded.
+    bases = [names.adapter_base(given(name)) if names.kind(name) == "adapter" else name for name in audited]
+    return [config.with_setting("model.name", base).model for base in bases]
 
 
 def check_model(model: ModelConfig, *, here: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import shutil
@@ -15,7 +16,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from core import regions
+from core.config import trust
 from core.config.run_config import RunConfig, preset
+from core.config.stages import AuditConfig
 from core.data import sources
 from core.jobs import lifecycle, queue, worker
 from core.jobs import sweep as sweep_
@@ -254,6 +257,17 @@ def test_an_audit_looks_at_both_models(held: Run, place: Path) -> None:
     assert done.returncode == 1
     assert "are damaged" in done.stderr
     assert not (place / "runs").exists()
+
+
+def test_code_of_its_own_is_allowed_to_the_base_of_an_audits_adapter(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORGETSCOPE_CACHE", str(place / "cache"))
+    adapter, base = str(place / "adapter"), str(place / "model")
+    files.write_json(place / "adapter" / "adapter_config.json", {"base_model_name_or_path": base})
+    audited = dataclasses.replace(quick(place / "model", place / "data"), audit=AuditConfig(adapter, adapter))
+    asks = audited.with_setting("model.trust_remote_code", True)
+    with pytest.raises(UserError, match="never allowed on this machine"):
+        admission.check(asks, place / "runs")
+    admission.check(trust.given(audited, True), place / "runs")
 
 
 def test_examples_of_many_runs_are_read_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
