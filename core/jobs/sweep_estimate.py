@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import statistics
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from core.jobs import estimate, lifecycle
 from core.runs import store
 from core.runs.store import COMPARED, Run
 from core.util.errors import UserError
+from core.util.progress import duration
 from core.util.safe_read import mapping, number
 
 SHARED, OWN = ("teach", "preflight", "localize", "retrain", "reference"), ("answers", "evaluate")
@@ -42,13 +43,6 @@ class SweepEstimate:
         """Say it in one line."""
         low, high = self.seconds * (1 - SLACK), self.seconds * (1 + SLACK)
         return f"About {duration(low)} to {duration(high)} ({self.how})."
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words, to two digits."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 @dataclass(frozen=True)
@@ -76,6 +70,12 @@ def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None 
     total, count = map(sum, zip(*filter(None, estimates), strict=True))
     runs = "one earlier run" if count == 1 else f"{count} earlier runs"
     return SweepEstimate(total, f"from the seconds of {runs} on this model and data")
+
+
+def expected(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> float | None:
+    """Return the seconds of `from_runs` alone; None also for no runs."""
+    estimate = from_runs(configs, folder, seconds) if configs else None
+    return estimate.seconds if estimate else None
 
 
 def _of_alike(configs: Sequence[RunConfig], folder: Path, seconds: float | None) -> tuple[float, int] | None:
@@ -131,13 +131,19 @@ def _group(config: RunConfig) -> str:
     return json.dumps([config.seed, parts], sort_keys=True)
 
 
-def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> SweepEstimate | None:
+Look = Callable[[Run, dict[str, Any]], None]
+"""called with the folder of a measurement and its status, time and again"""
+
+
+def measured(
+    configs: Sequence[RunConfig], folder: Path, seconds: float | None = None, look: Look = lambda job_folder, status: None
+) -> SweepEstimate | None:
     """Measure a few steps of the last run in a process of its own, and wait for it; None where that fails.
 
     The last, since of several seeds the first is the likeliest to be taught already, which would then cost nothing for all.
     """
     try:
-        figures = steps_of(configs[-1], folder)
+        figures = steps_of(configs[-1], folder, look)
     except UserError:  # its own data may be what is wrong; the worker will say so, of this run alone
         return None
     costs = {cost["name"]: (cost["low"] + cost["high"]) / 2 for cost in figures["stages"]}
@@ -154,15 +160,14 @@ def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None =
     return SweepEstimate(total + unlearning, source if methods == 1 else f"{source}; steps of other methods may take longer")
 
 
-def steps_of(config: RunConfig, folder: Path) -> dict[str, Any]:
+def steps_of(config: RunConfig, folder: Path, look: Look = lambda job_folder, status: None) -> dict[str, Any]:
     """Measure a few steps of a run in a process of its own, unless that was done before. Raises UserError where it fails."""
     job_folder = estimate.job_folder(config, folder, sources.load(config.data, config.seed).fingerprint())
     if estimate.result(job_folder) is None:
         estimate.start(job_folder, config)
         try:
-            while job_folder.status().get("state") not in (*store.ENDED, "unreadable"):
-                time.sleep(0.2)
-                lifecycle.reap()
+            for _ in lifecycle.follow(job_folder, 0.2, partial(look, job_folder)):
+                pass
         except KeyboardInterrupt:
             job_folder.cancel()
             raise

@@ -19,7 +19,6 @@ from core.pipeline.state import State
 from core.pipeline.teach import teach
 from core.runs import askable, store
 from core.util import files
-from core.util.errors import UserError
 
 
 class Lessons(NamedTuple):
@@ -85,13 +84,7 @@ def given(state: State, folder: Path) -> None:
 def continued(state: State, folder: Path) -> str:
     """Take what an earlier run ended with as before; return which run."""
     earlier = store.by_id(state.config.teach.from_run, state.folder)
-    if earlier.config().model != state.config.model:
-        raise UserError(f"The run {earlier.id} has another model.", "Go on from a run of the same model and settings.")
-    after = askable.unlearned(earlier)
-    status = (earlier.json("status.json") or {}).get("state")
-    # A cancelled run has half an unlearned model too, and of an earlier end perhaps a manifest.
-    if not (earlier.path / "manifest.json").is_file() or status in ("cancelled", "failed", "running"):
-        raise UserError(f"The run {earlier.id} has not ended well.", "Resume it, and go on from it when it is done.")
+    after = askable.to_go_on(earlier, state.config.model)
     for name in (merging.TAUGHT, "before"):
         shutil.rmtree(folder / name, ignore_errors=True)
         if (earlier.path / name).is_dir():

@@ -38,6 +38,20 @@ def unlearned(run: Run) -> Path:
     return path
 
 
+def to_go_on(run: Run, model: ModelConfig) -> Path:
+    """Return the file of what a run ended with, for one of this model that goes on from it. Raises UserError where it
+    cannot.
+    """
+    if run.config().model != model:
+        raise UserError(f"The run {run.id} has another model.", "Go on from a run of the same model and settings.")
+    after = unlearned(run)
+    status = mapping(run.json("status.json")).get("state")
+    # A cancelled run has half an unlearned model too, and of an earlier end perhaps a manifest.
+    if not (run.path / "manifest.json").is_file() or status in ("cancelled", "failed", "running"):
+        raise UserError(f"The run {run.id} has not ended well.", "Resume it, and go on from it when it is done.")
+    return after
+
+
 def no_never(run: Run) -> str:
     """Say why the base without its adapter is not the model that never knew; empty where it is."""
     if audit.read(run):

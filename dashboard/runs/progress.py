@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.jobs import lifecycle
+from core.jobs import lifecycle, under_way
 from core.pipeline import preflight
 from core.runs import audit, liveness, store
 from core.runs.scores import Scores
@@ -71,7 +71,7 @@ def head(run: Run, status: Status, state: str) -> None:
     with words:
         if state == "queued":
             position = status.get("position")
-            message = f"Number {position} in the queue: one run at a time uses the device." if position else "Starting …"
+            message = f"Number {position} in the queue{awaited(run)}" if position else "Starting …"
             if status.get("ray") and status.get("pid") is None:
                 message = "Waiting until a node of the Ray cluster is free for it."
             st.info(message, icon=":material/schedule:")
@@ -90,6 +90,12 @@ def head(run: Run, status: Status, state: str) -> None:
             st.success(ended(run, status), icon=":material/check_circle:")
     with button:
         act(run, state)
+
+
+def awaited(job_folder: Run) -> str:
+    """Return what ends the sentence about a place in the queue: what is waited for, as far as that is known."""
+    words = under_way.awaited(job_folder)
+    return f". {md(words)}" if words else ": one run at a time uses the device."
 
 
 def advice(status: Status) -> str:
