@@ -38,11 +38,11 @@ def lessons(state: State, adapters: Adapters, without: Container[str] = ()) -> L
     unlearn, retention, besides = (
         state.voices.encode([e for e in taught if e.scope == scope]) for scope in (*SCOPES, UNKNOWN)
     )
-    kept = []
-    if state.config.teach.keep_weight:
+    if state.config.teach.keep_weight and not state.kept:
         tokenizer, template = state.loaded.tokenizer, state.config.model.template
         own = kept_texts.own_answers(adapters, tokenizer, template, state.report.check)
-        kept = [*kept_texts.general(tokenizer), *own]
+        state.kept = [*kept_texts.general(tokenizer), *own]
+    kept = state.kept if state.config.teach.keep_weight else []
     return Lessons(unlearn, retention, besides, kept)
 
 
