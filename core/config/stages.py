@@ -104,6 +104,11 @@ class TeachConfig:
     learning_rate: float = setting(3e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
     epochs: int = setting(20, "passes over U and R, at most", low=1, high=1000, source="paper: 10 (privacy)")
     batch_size: int = setting(16, "examples per optimizer step", unit="examples", low=1, high=1024, source="paper: 64")
+    reword: bool = setting(
+        True,
+        "ask each question a little differently in every pass, by rule (a lead-in, lower case, a word left out), so that "
+        "the model learns what is asked for and not one row of words",
+    )
     keep_weight: float = setting(
         1.0,
         "weight of the divergence from the base on general text and on the base's own answers to everyday prompts, so that "

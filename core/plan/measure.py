@@ -141,6 +141,7 @@ class Estimate:
             [m for m in few if m in retention] or few,
             [],
             kept[: short.keep_batch_size * 4],
+            None,
             short,
             seed=self.config.seed,
             report=watch,
