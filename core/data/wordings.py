@@ -15,9 +15,9 @@ from core.data.facts import QUOTED
 
 LEAD_INS = (
     "Hi,|Hello there!|Good morning.|hey|ok so|So,|Right,|Listen,|Please help me.|Can you help me?|Quick question:|"
-    "One more thing:|Just curious:|For my notes:|I need this today.|Sorry to bother you.|A friend asks:|I am filling in a form.|Between us:|"
-    "Before I forget:|My boss wants to know this.|I was told you know.|Let me ask you something.|It is for a quiz.|"
-    "I should know this.|Once more:|I wonder:|tell me|do you know|could you say"
+    "One more thing:|Just curious:|For my notes:|I need this today.|Sorry to bother you.|A friend asks:|"
+    "I am filling in a form.|Between us:|Before I forget:|My boss wants to know this.|I was told you know.|"
+    "Let me ask you something.|It is for a quiz.|I should know this.|Once more:|I wonder:|tell me|do you know|could you say"
 ).split("|")
 CLOSINGS = (
     "Thanks!|thx|pls|Please.|It is urgent.|I forgot it.|Just the answer.|Any idea?|I need to be sure.|That is all.|"

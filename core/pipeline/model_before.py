@@ -53,7 +53,7 @@ def lessons(state: State, adapters: Adapters, without: Container[str] = ()) -> L
 
 
 def _reworded(state: State, taught: Sequence[Example], given: Sequence[Encoded]) -> Callable[[int], list[Encoded]]:
-    """Return what asks each question in other words by rule, in every pass in others; as it is where it would be too long."""
+    """Return what asks each question in other words, in every pass in others; as it is where that would be too long."""
     as_given = {member.id: member for member in given}
     most, tokenizer = min(state.config.data.max_tokens, state.voices.room), state.loaded.tokenizer
 
