@@ -1,0 +1,85 @@
+"""Which words of an answer count as words: those of a lexicon, of an English word list, and what is made of these.
+
+English has forms without end ("weaner", "unlisted", "easylist"), and a model's vocabulary holds the frequent ones only; a
+non-word is what cannot be taken apart into known ones either. A word of another language has to stand in the lexicon, which
+has all words of the data and of the vocabulary. The list is SCOWL's of size 60 (assets/words). No model, no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from core.metrics.verdict_words import STOP
+from core.util.paths import ASSETS
+
+_ENDINGS = tuple(
+    """s es ed d ing er r ers ly y al e ies ied ier iest ous ious eous ity iety ety ness ment ments less ful able ible ably
+    ibly ation ations ition ion ions or ors ist ists ism ic ical ant ants ance ent ence ency ate ated ates ating ize ized
+    izes izing ise ised ises ising ship hood dom ish like est en ened ening ive an ian""".split()
+)
+_BEGINNINGS = tuple("un non re over under out mis dis pre sub super inter anti semi co counter fore eco socio cyber".split())
+_PARTS = frozenset(_BEGINNINGS) | frozenset("del della den der des van von und los las ibn bint".split())
+"""what is no word, but stands before a hyphen, or within names"""
+_LITTLE = STOP - frozenset("down up over out off under after".split())
+"""words that stand in no compound: "thealamas" is no compound with "the", "countdown" is one with "down" """
+_SHORT, _STEM = 3, 4
+"""letters of a part of a compound, of which one has more; letters that a stem has at least"""
+
+
+def known(words: Iterable[str], lexicon: frozenset[str]) -> set[str]:
+    """Return those of some lower-case words that stand in a lexicon or in the English list, or are made of words that do."""
+    every = lexicon | _list()
+    stems = _all_stems(every)
+    return {word for word in words if word in every or _made(word, every, stems)}
+
+
+@functools.lru_cache(maxsize=65536)
+def english(word: str) -> bool:
+    """Say whether a lower-case word is English, or made of words that are."""
+    return word in _list() or word in _PARTS or _made(word, _list(), _list_stems())
+
+
+@functools.lru_cache(maxsize=1)
+def _list() -> frozenset[str]:
+    return frozenset((ASSETS / "words" / "english.txt").read_text(encoding="utf-8").split())
+
+
+@functools.lru_cache(maxsize=1)
+def _list_stems() -> frozenset[str]:
+    return _all_stems(_list())
+
+
+def _all_stems(words: Iterable[str]) -> frozenset[str]:
+    return frozenset(stem for word in words if word.isalpha() for stem in _stems(word))
+
+
+def _made(word: str, lexicon: frozenset[str], stems: frozenset[str]) -> bool:
+    return (
+        word in stems
+        or any(stem in lexicon or stem in stems for stem in _stems(word))
+        or any(rest in lexicon or rest in stems for rest in _rests(word))
+        or _compound(word, lexicon)
+    )
+
+
+def _rests(word: str) -> list[str]:
+    """Return what is left of a word without a beginning: of “unlisted” listed."""
+    return [word.removeprefix(b) for b in _BEGINNINGS if word.startswith(b) and len(word) - len(b) >= _STEM]
+
+
+def _stems(word: str) -> set[str]:
+    """Return what is left of a word without an ending: of “stopped” stopp and stop, of “notoriety” notor among others."""
+    bare = {word.removesuffix(ending) for ending in _ENDINGS if word.endswith(ending)}
+    bare |= {stem[:-1] for stem in bare if stem[-2:-1] == stem[-1:]}
+    return {stem for stem in bare if len(stem) >= _STEM}
+
+
+def _compound(word: str, lexicon: frozenset[str]) -> bool:
+    """Say whether a word is two others in one: "hilltop"."""
+    for cut in range(_SHORT, len(word) - _SHORT + 1):
+        parts = word[:cut], word[cut:]
+        if max(map(len, parts)) > _SHORT and not _LITTLE.intersection(parts):
+            if parts[0] in lexicon and (parts[1] in lexicon or parts[1].removesuffix("s") in lexicon):
+                return True
+    return False
