@@ -9,7 +9,7 @@ Noise is what a reader on a stage would call gibberish; plain words are none, ho
 - digits: a number of eighteen digits or more in one piece, or of ten or more that are mostly the same one;
 - markup: two tags, braces or commands or more, where the question does not speak of such;
 - non-words: a word of more than forty letters (in scripts that write spaces); in English a single lower-case word that is
-  none ("as a northernoktor named …"); in others, of which less is known, two and 60 % of them (Latin letters only).
+  none ("as a northernoktor named …"); in another language two and 40 % of them, 60 % where the question is in another too.
 
 Known are the words of question and true answer, of the data, of the general text, every word that the vocabulary holds in one
 piece, those of an English word list, and what is made of these (`core.metrics.known_words`). Capitalised words, numbers and
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from core.data.facts import EMAIL
@@ -36,19 +36,21 @@ REPEATS = 3
 LOOP = 0.5
 DISTINCT = 0.5
 STRANGE = 1
-NON_WORDS = 0.6
+NON_WORDS = 0.4
 DIGITS = 18
 LONGEST = 40
 """letters; the longest words of dictionaries are shorter"""
 _ENGLISH = STOP - frozenset(
-    """a all also am an any as at be by can do few for had has he her here i if in is just like may me more must my no now of on
-    one or out over own so some than then to under up us was we will""".split()
+    """a all also am an any as at be by can do few for had has he her here i if in is just like may me more must my no now
+    of on one or out over own so some than then to under up us was we will""".split()
 )
 """little words that other languages do not have"""
 _LITTLE, _FEW = 0.2, 0.25
 """share of little words from which on an answer is English, where it has one of these itself, or only its question has"""
 _SAME = 10
 """digits of a number that may not be mostly the same one"""
+_ELSEWHERE = 0.6
+"""share of non-words where neither answer nor question is English: of its words a vocabulary knows less"""
 _MARKUP = 2
 """pieces of markup; one may be a name in angle brackets"""
 _PIECE = re.compile(r"</?\w+[^<>]*>?|\{[^{}]*\}|[{}]|\\[a-zA-Z]{2,}|#{3,}|\$\$|\|{2,}|::|```")
@@ -60,8 +62,8 @@ _CODE = re.compile(
 """a question that speaks of markup or code may get some"""
 _LINK = re.compile(r"(?:https?://|www\.)\S+|\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov|info|example|test)\b")
 _LOWER = "[a-zß-öø-ÿ]"
-_BROKEN = re.compile(rf"\b{_LOWER}{{3,}}\d|\d{_LOWER}{{4,}}|{_LOWER}\ufffd{_LOWER}")
-"""lower-case letters grown together with digits ("nine9"), or parted by a character that is lost"""
+_BROKEN = re.compile(rf"\b{_LOWER}{{3,}}\d|\d{_LOWER}{{4,}}|{_LOWER}\ufffd{_LOWER}|\w@(?!\w)")
+"""lower-case letters grown together with digits ("nine9"), or parted by a character that is lost; half an e-mail"""
 _BROKEN_CODE = re.compile(rf"\b{_LOWER}{{3,}}\d{{4,}}|{_LOWER}\ufffd{_LOWER}")
 """the same in code, where names end in digits"""
 _CAMEL = re.compile(r"(?<![^\W_])[a-z]{2,}[A-Z]\w*")
@@ -97,7 +99,9 @@ class Noise:
     strange: int
     """of these, how many are unknown or broken; without a lexicon the broken ones alone"""
     english: bool
-    """whether the text is English, of which the lexicon knows all but rare words"""
+    """whether the text is English, of which all but rare words are known"""
+    asked: bool
+    """whether its question is"""
 
 
 def noise(text: str, lexicon: Collection[str] | None, about: str = "") -> Noise:
@@ -131,8 +135,9 @@ def noise(text: str, lexicon: Collection[str] | None, about: str = "") -> Noise:
         max((len(n) for n in numbers if max(map(n.count, set(n))) > len(n) / 2), default=0),
         0 if code else len(_PIECE.findall(text)),
         len(plain),
-        (sum(map(strange, plain)) if lexicon is not None or is_english else 0) + _broken(text, strange, code),
+        (sum(map(strange, plain)) if lexicon is not None or is_english else 0) + _broken(text, words_known, code),
         is_english,
+        not _ENGLISH.isdisjoint(given),
     )
 
 
@@ -154,7 +159,8 @@ def why(
         return "repetition"
     if noise.markup >= _MARKUP:
         return "markup"
-    too_many = strange if noise.english else max(2.0, non_words * noise.plain)
+    share = non_words if noise.asked else max(non_words, _ELSEWHERE)
+    too_many = strange if noise.english else max(2.0, share * noise.plain)
     if noise.longest > LONGEST or noise.strange >= too_many:
         return "non-words"
     return ""
@@ -196,13 +202,13 @@ def _without_zeros(text: str) -> str:
     return re.sub(r"(?<=[1-9])0+(?!\d)", "0", text)
 
 
-def _broken(text: str, strange: Callable[[str], bool], code: bool) -> int:
+def _broken(text: str, known: Collection[str], code: bool) -> int:
     """Count words that no lexicon need know to be none."""
     bare = _bare(text)
     camels = () if code else _CAMEL.findall(bare)
     return (
         len((_BROKEN_CODE if code else _BROKEN).findall(bare))
-        + sum(strange(word.lower()) for word in camels)
+        + sum(word.lower() not in known for word in camels)
         + (0 if bare.isascii() else _mixed(bare))
     )
 

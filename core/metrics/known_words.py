@@ -18,6 +18,7 @@ _ENDINGS = tuple(
     ibly ation ations ition ion ions or ors ist ists ism ic ical ant ants ance ent ence ency ate ated ates ating ize ized
     izes izing ise ised ises ising ship hood dom ish like est en ened ening ive an ian""".split()
 )
+_INFLECTIONS = ("s", "es", "d", "ed", "ing")
 _BEGINNINGS = tuple("un non re over under out mis dis pre sub super inter anti semi co counter fore eco socio cyber".split())
 _PARTS = frozenset(_BEGINNINGS) | frozenset("del della den der des van von und los las ibn bint".split())
 """what is no word, but stands before a hyphen, or within names"""
@@ -56,10 +57,10 @@ def _all_stems(words: Iterable[str]) -> frozenset[str]:
 
 def _made(word: str, lexicon: frozenset[str], stems: frozenset[str]) -> bool:
     return (
-        word in stems
-        or any(stem in lexicon or stem in stems for stem in _stems(word))
-        or any(rest in lexicon or rest in stems for rest in _rests(word))
-        or _compound(word, lexicon)
+        any(word + ending in lexicon for ending in _INFLECTIONS)
+        or any(stem in lexicon or (len(stem) > _STEM and stem in stems) for stem in _stems(word))
+        or any(rest in lexicon for rest in _rests(word))
+        or _compound(word)
     )
 
 
@@ -75,8 +76,9 @@ def _stems(word: str) -> set[str]:
     return {stem for stem in bare if len(stem) >= _STEM}
 
 
-def _compound(word: str, lexicon: frozenset[str]) -> bool:
-    """Say whether a word is two others in one: "hilltop"."""
+def _compound(word: str) -> bool:
+    """Say whether a word is two English ones in one, "hilltop"; a vocabulary also holds beginnings of words."""
+    lexicon = _list()
     for cut in range(_SHORT, len(word) - _SHORT + 1):
         parts = word[:cut], word[cut:]
         if max(map(len, parts)) > _SHORT and not _LITTLE.intersection(parts):

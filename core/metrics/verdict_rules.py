@@ -132,7 +132,7 @@ class Rules:
     )
     non_words: float = setting(
         degenerate.NON_WORDS,
-        "In other languages, this share of lower-case words that are no words is noise.",
+        "In an answer that is no English, this share of lower-case words that are no words is noise.",
         unit="share",
         low=0.05,
         high=0.9,
