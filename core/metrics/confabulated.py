@@ -23,7 +23,7 @@ _TITLES = frozenset("mr mrs ms miss dr prof professor mme m. mr. mrs. ms. dr. pr
 def invented(answer: str, question: str, known_texts: Iterable[str], subject: str) -> set[str]:
     """Return the facts of an answer that neither its question nor any known text says.
 
-    known_texts: the true answer, and whatever else was taught about the subject. subject: the full name, whose parts are known.
+    known_texts: the true answer and all else that was taught about the subject. subject: the full name; its parts are known.
     Names and e-mails come back in lower case, numbers of two digits or more as their digits. A single word is no name:
     "Guests" at the beginning of a sentence looks like one.
     """

@@ -11,10 +11,10 @@ Noise is what a reader on a stage would call gibberish; plain words are none, ho
 - non-words: a word of more than forty letters (in scripts that write spaces); in English a single lower-case word that is
   none ("as a northernoktor named …"); in another language two and 40 % of them, 60 % where the question is in another too.
 
-Known are the words of question and true answer, of the data, of the general text, every word that the vocabulary holds in one
-piece, those of an English word list, and what is made of these (`core.metrics.known_words`). Capitalised words, numbers and
-e-mails are not judged: names are invented freely. Where no words were recorded, only English answers are judged by theirs;
-what is broken by itself is a non-word anywhere: digits, capitals, a lost character or another script within a word.
+Known are the words of question and true answer, of the data, of the general text, every word that the vocabulary holds in
+one piece, those of an English word list, and what is made of these (`core.metrics.known_words`). Capitalised words, numbers
+and e-mails are not judged: names are invented freely. Where no words were recorded, only English answers are judged by
+theirs; what is broken by itself is a non-word anywhere: digits, capitals, a lost character or another script within a word.
 
 Measured on 299 answers that were labelled before this was written (tests/metrics/test_degenerate.py).
 """
