@@ -45,8 +45,9 @@ _ENGLISH = STOP - frozenset(
     of on one or out over own so some than then to under up us was we will""".split()
 )
 """little words that other languages do not have"""
-_LITTLE, _FEW = 0.2, 0.25
-"""share of little words from which on an answer is English, where it has one of these itself, or only its question has"""
+_LITTLE, _KNOWN = 0.25, 0.6
+"""an answer is English where it or its question has one of these, and this share of it are little words, or of its
+lower-case words are English"""
 _SAME = 10
 """digits of a number that may not be mostly the same one"""
 _ELSEWHERE = 0.6
@@ -67,6 +68,8 @@ _BROKEN = re.compile(rf"\b{_LOWER}{{3,}}\d|\d{_LOWER}{{4,}}|{_LOWER}\ufffd{_LOWE
 _BROKEN_CODE = re.compile(rf"\b{_LOWER}{{3,}}\d{{4,}}|{_LOWER}\ufffd{_LOWER}")
 """the same in code, where names end in digits"""
 _CAMEL = re.compile(r"(?<![^\W_])[a-z]{2,}[A-Z]\w*")
+_ITEM = re.compile(r"^\s*\d{1,2}[.)]\s", re.MULTILINE)
+"""the number of an item in a list"""
 _UNSPACED = re.compile(f"[{SPACELESS}]")
 
 
@@ -83,9 +86,10 @@ class Noise:
     repeats: int
     """how often a run of one to four words stands in a row, at most; 1 where none follows itself"""
     loop: float
-    """share, 0 … 1, that a phrase which comes three times or more has of all words from its first time on, at most"""
+    """share, 0 … 1, that a phrase which comes three times or more has of all words from its first time on, at most; 0
+    for a list of different items"""
     different: float
-    """share of different words, 0 … 1"""
+    """share of different words, 0 … 1; 1 for a list of different items"""
     longest: int
     """letters of the longest word; scripts that write no spaces between words do not count"""
     digits: int
@@ -115,21 +119,25 @@ def noise(text: str, lexicon: Collection[str] | None, about: str = "") -> Noise:
     plain = _plain(text)
     given = set(re.findall(r"[^\W\d_]+", about.lower()))
     code = bool(_CODE.search(about))
+    asked = not _ENGLISH.isdisjoint(given)
     little = sum(word.lower() in STOP and word != "i" for word in words) / max(1, len(words))
-    is_english = little >= (_FEW if _ENGLISH.isdisjoint(lower) else _LITTLE) and not _ENGLISH.isdisjoint({*lower, *given})
+    is_english = (asked or not _ENGLISH.isdisjoint(lower)) and (
+        little >= _LITTLE or sum(map(english, plain)) >= _KNOWN * max(1, len(plain))
+    )
     words_known = lexicon if lexicon is not None else frozenset[str]()
 
     def strange(word: str) -> bool:
         return word not in given and word not in words_known and not english(word)
 
+    listed = _is_list(text)
     numbers = [number.rstrip("0") or number for number in re.findall(r"\d+", text)]
     return Noise(
         len(words),
         not words and not EMAIL.search(text),
         bool(re.search(r"([^\W\d])\1{5}|([1-9])\2{5}|(?<!\d)0{6}|(\S{1,14}?\w)\3{3}", _without_zeros(text))),
         _repeats(lower),
-        _loop(lower),
-        len(set(lower)) / max(1, len(lower)),
+        0.0 if listed else _loop(lower),
+        1.0 if listed else len(set(lower)) / max(1, len(lower)),
         max((len(word) for word in words if not _UNSPACED.search(word)), default=0),
         max(map(len, re.findall(r"(?<!\d\.)(?<!\d)\d+", text)), default=0),
         max((len(n) for n in numbers if max(map(n.count, set(n))) > len(n) / 2), default=0),
@@ -137,7 +145,7 @@ def noise(text: str, lexicon: Collection[str] | None, about: str = "") -> Noise:
         len(plain),
         (sum(map(strange, plain)) if lexicon is not None or is_english else 0) + _broken(text, words_known, code),
         is_english,
-        not _ENGLISH.isdisjoint(given),
+        asked,
     )
 
 
@@ -182,7 +190,7 @@ def _bare(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+(?:['’\-][^\W_]+)*", EMAIL.sub(" ", text))
+    return re.findall(r"[^\W_]+(?:['’\-][^\W_]+)*", _ITEM.sub(" ", EMAIL.sub(" ", text)))
 
 
 def _plain(text: str) -> list[str]:
@@ -244,6 +252,12 @@ def _repeats(words: Sequence[str]) -> int:
             length = length + 1 if words[index] == words[index - size] else 0
             most = max(most, 1 + length // size)
     return most
+
+
+def _is_list(text: str) -> bool:
+    """Say whether a text has three lines or more that differ in more than digits: they may begin alike."""
+    lines = [line for line in (" ".join(re.findall(r"[^\W\d_]+", line)).lower() for line in text.splitlines()) if line]
+    return len(lines) >= 3 and len(set(lines)) == len(lines)
 
 
 def _loop(words: Sequence[str]) -> float:

@@ -14,12 +14,15 @@ from core.metrics.verdict_words import STOP
 from core.util.paths import ASSETS
 
 _ENDINGS = tuple(
-    """s es ed d ing er r ers ly y al e ies ied ier iest ous ious eous ity iety ety ness ment ments less ful able ible ably
-    ibly ation ations ition ion ions or ors ist ists ism ic ical ant ants ance ent ence ency ate ated ates ating ize ized
-    izes izing ise ised ises ising ship hood dom ish like est en ened ening ive an ian""".split()
+    """s es ed d ing er r ers ly al less ness ful able ability ation ations ist ists ism ship hood dom ish like ity ic ment
+    ized izing ised""".split()
 )
-_INFLECTIONS = ("s", "es", "d", "ed", "ing")
-_BEGINNINGS = tuple("un non re over under out mis dis pre sub super inter anti semi co counter fore eco socio cyber".split())
+_INFLECTIONS = ("s", "es", "d", "ed", "ing", "g")
+"""what a word may lack: of “nosed” it is s, of “blowin'” g"""
+_BEGINNINGS = tuple(
+    """un non re over under out mis dis pre sub super inter anti semi co counter fore eco socio cyber astro bio circum geo
+    mega micro multi neo neuro photo proto pseudo tele ultra""".split()
+)
 _PARTS = frozenset(_BEGINNINGS) | frozenset("del della den der des van von und los las ibn bint".split())
 """what is no word, but stands before a hyphen, or within names"""
 _LITTLE = STOP - frozenset("down up over out off under after".split())
@@ -31,14 +34,13 @@ _SHORT, _STEM = 3, 4
 def known(words: Iterable[str], lexicon: frozenset[str]) -> set[str]:
     """Return those of some lower-case words that stand in a lexicon or in the English list, or are made of words that do."""
     every = lexicon | _list()
-    stems = _all_stems(every)
-    return {word for word in words if word in every or _made(word, every, stems)}
+    return {word for word in words if word in every or _made(word, every)}
 
 
 @functools.lru_cache(maxsize=65536)
 def english(word: str) -> bool:
     """Say whether a lower-case word is English, or made of words that are."""
-    return word in _list() or word in _PARTS or _made(word, _list(), _list_stems())
+    return word in _list() or word in _PARTS or _made(word, _list())
 
 
 @functools.lru_cache(maxsize=1)
@@ -46,19 +48,10 @@ def _list() -> frozenset[str]:
     return frozenset((ASSETS / "words" / "english.txt").read_text(encoding="utf-8").split())
 
 
-@functools.lru_cache(maxsize=1)
-def _list_stems() -> frozenset[str]:
-    return _all_stems(_list())
-
-
-def _all_stems(words: Iterable[str]) -> frozenset[str]:
-    return frozenset(stem for word in words if word.isalpha() for stem in _stems(word))
-
-
-def _made(word: str, lexicon: frozenset[str], stems: frozenset[str]) -> bool:
+def _made(word: str, lexicon: frozenset[str]) -> bool:
     return (
         any(word + ending in lexicon for ending in _INFLECTIONS)
-        or any(stem in lexicon or (len(stem) > _STEM and stem in stems) for stem in _stems(word))
+        or any(stem in lexicon for stem in _stems(word))
         or any(rest in lexicon for rest in _rests(word))
         or _compound(word)
     )
@@ -70,10 +63,10 @@ def _rests(word: str) -> list[str]:
 
 
 def _stems(word: str) -> set[str]:
-    """Return what is left of a word without an ending: of “stopped” stopp and stop, of “notoriety” notor among others."""
+    """Return what is left of a word without an ending: of “stopped” stopp and stop, of “folklorist” folklore."""
     bare = {word.removesuffix(ending) for ending in _ENDINGS if word.endswith(ending)}
-    bare |= {stem[:-1] for stem in bare if stem[-2:-1] == stem[-1:]}
-    return {stem for stem in bare if len(stem) >= _STEM}
+    doubled = {stem[:-1] for stem in bare if stem[-2:-1] == stem[-1:]}
+    return {stem for stem in bare | doubled | {f"{stem}e" for stem in bare} if len(stem) >= _STEM}
 
 
 def _compound(word: str) -> bool:
