@@ -16,7 +16,10 @@ one piece, those of an English word list, and what is made of these (`core.metri
 and e-mails are not judged: names are invented freely. Where no words were recorded, only English answers are judged by
 theirs; what is broken by itself is a non-word anywhere: digits, capitals, a lost character or another script within a word.
 
-Measured on 299 answers that were labelled before this was written (tests/metrics/test_degenerate.py).
+Its errors are measured on 626 generated answers that were labelled by reading (tests/metrics/labelled_answers.json). Of 146
+that it was not written or corrected with, 2 of 90 fluent ones are called noise (95 %: 1 to 8 %) and 6 of 56 noisy ones are
+not (5 to 21 %): capital letters and doubled words, mostly. Of those as pages show them, not sampled at random, 0 of 157 and
+1 of 41.
 """
 
 from __future__ import annotations
@@ -185,8 +188,8 @@ def judged(text: str) -> set[str]:
 
 
 def _bare(text: str) -> str:
-    """Return a text without e-mails and addresses of pages."""
-    return _LINK.sub(" ", EMAIL.sub(" ", text))
+    """Return a text without e-mails and addresses of pages, and without "n't"."""
+    return re.sub(r"n['’]t\b", " not", _LINK.sub(" ", EMAIL.sub(" ", text)))
 
 
 def _words(text: str) -> list[str]:
