@@ -149,7 +149,7 @@ class Voices:
         ]
 
     def lexicon(self) -> frozenset[str]:
-        """Return what counts as a word: pieces of the vocabulary that begin a word, and words of the data and general text."""
+        """Return what counts as a word: pieces of the vocabulary that begin one, and words of the data and general text."""
         tokenizer = self.tokenizer
         names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         # Byte-pair and SentencePiece vocabularies mark the space before a word; what has none ends one: "ortunately".

@@ -214,10 +214,10 @@ def test_thousands_of_answers_are_judged_in_a_second() -> None:
     answers = [answer["answer"] for answer in LABELLED["answers"]]
     for text in answers:  # the first time a word is met it is taken apart
         noise(text, VOCABULARY)
-    began = time.perf_counter()
+    began = time.process_time()
     for text in answers:
         noise(text, VOCABULARY)
-    assert len(answers) / (time.perf_counter() - began) > 500, "thousands on a machine that does nothing else"
+    assert len(answers) / (time.process_time() - began) > 1000
 
 
 # -- what counts as a word
