@@ -162,8 +162,8 @@ def test_noise_in_fluent_text_is_found_without_a_recorded_lexicon(text: str, kin
         "Her prize was 1000000 euros.",
         "ISBN 9780306406157",
         "The value is 3.14159265358979323846.",
-        "It turned nothing in the chapel, nothing in the customs house, nothing in the widow Dray's garden gate, although she "
-        "made him try it twice.",
+        "It turned nothing in the chapel, nothing in the customs house, nothing in the widow Dray's garden gate, although "
+        "she made him try it twice.",
         "1. What is the goal of the story?\n2. What is the goal of the book?\n3. What is the goal of the author?",
         "She didn't know, and he couldn't say.",
         "The neighbours' cello stood in an unlisted, draughty easylist of a boathouse.",
