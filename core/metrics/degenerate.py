@@ -18,8 +18,8 @@ theirs; what is broken by itself is a non-word anywhere: digits, capitals, a los
 
 Its errors are measured on 626 generated answers that were labelled by reading (tests/metrics/labelled_answers.json). Of 146
 that it was not written or corrected with, 2 of 90 fluent ones are called noise (95 %: 1 to 8 %) and 6 of 56 noisy ones are
-not (5 to 21 %): capital letters and doubled words, mostly. Of the answers as pages show them, not sampled or blended, 0 of 43
-and 0 of 6 (with those it was written with, 0 of 157 and 1 of 41).
+not (5 to 21 %): capital letters and doubled words, mostly. Of the answers as pages show them, not sampled or blended, 0 of
+43 and 0 of 6 (with those it was written with, 0 of 157 and 1 of 41).
 """
 
 from __future__ import annotations
