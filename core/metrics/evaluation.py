@@ -14,6 +14,7 @@ from core.config.run_config import FORMAT
 from core.data.corpus import EVERYDAY, NOBODY, Example
 from core.metrics import METRICS, Evidence
 from core.metrics.degenerate import judged
+from core.metrics.known_words import known
 from core.runs.store import Run
 from core.util import files
 from core.util.errors import UserError
@@ -47,7 +48,7 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 
 def known_words(answers: Iterable[Mapping[str, str]], lexicon: frozenset[str]) -> list[str]:
     """Return those words of all answers that count as words: what is needed of the lexicon to judge them again."""
-    return sorted({word for texts in answers for text in texts.values() for word in judged(text) if word in lexicon})
+    return sorted(known({word for texts in answers for text in texts.values() for word in judged(text)}, lexicon))
 
 
 def write(run: Run, recorded: Mapping[str, Any], unseen: pd.DataFrame | None) -> None:
