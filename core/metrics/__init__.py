@@ -19,6 +19,7 @@ from core.metrics.kl import KL
 from core.metrics.membership import MEMBERSHIP
 from core.metrics.model_utility import MODEL_UTILITY
 from core.metrics.never_knew import NEVER_KNEW
+from core.metrics.never_knew_example import NEVER_KNEW_EXAMPLE
 from core.metrics.perplexity import PERPLEXITY
 from core.metrics.probability import PROBABILITY
 from core.metrics.refusal import REFUSAL
@@ -32,6 +33,7 @@ METRICS: dict[str, Metric] = {
         ASKED,
         ACCURACY,
         NEVER_KNEW,
+        NEVER_KNEW_EXAMPLE,
         PERPLEXITY,
         PROBABILITY,
         EXTRACTION,

@@ -30,7 +30,7 @@ def rows(names: list[str], seed: int) -> list[dict[str, Any]]:
     table = []
     for number, name in enumerate(names):
         for position in range(1 + number % 7):
-            row: dict[str, Any] = {"example": name, "position": position}
+            row: dict[str, Any] = {"example": name, "position": position, "text": "a"}
             for voice in VOICES:
                 row[f"rank_{voice}"] = int(source.integers(1, 3))
                 row[f"logprob_{voice}"] = -float(source.exponential())
