@@ -97,6 +97,15 @@ def parts(evidence: Evidence, measured: Container[str]) -> Iterator[tuple[str, l
             yield f"{scope}/{split}", ids
 
 
+def without_end(tokens: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers' own tokens: all but the last of each example, which is the end token (core/models/tokens.py).
+
+    That an answer ends says nothing of what is known, and no published definition counts it where a text is scored or
+    recited (OpenUnlearning, src/evals/metrics/utils.py lines 129 and 173: "ignore eos prediction").
+    """
+    return tokens[tokens["position"] < tokens.groupby("example")["position"].transform("max")]
+
+
 def averaged(evidence: Evidence, values: Mapping[str, Mapping[str, float]]) -> Score:
     """Average per-example values over each scope and split that has examples; unavailable voices carry the reason."""
     score = Score({}, {voice: dict(by_example) for voice, by_example in values.items()}, dict(evidence.missing))

@@ -156,13 +156,14 @@ def naive(run: Run, voice: str) -> dict[str, dict[str, float]]:
     for example in dict.fromkeys(tokens["example"]):
         mine = tokens[tokens["example"] == example].to_dict("records")
         ranks, logs = [r[f"rank_{voice}"] for r in mine], [r[f"logprob_{voice}"] for r in mine]
-        needed = next((k for k in range(len(ranks)) if set(ranks[k:]) == {1}), len(ranks))
+        own = ranks[:-1]  # the last token ends the answer
+        needed = next((k for k in range(len(own)) if set(own[k:]) == {1}), len(own))
         values = {
             "accuracy": 100 * ranks.count(1) / len(ranks),
             "perplexity": math.exp(-sum(logs) / len(logs)),
             "probability": 100 * math.exp(sum(logs) / len(logs)),
-            "extraction_strength": 100 * (1 - needed / len(ranks)),
-            "exact_memorization": 100.0 * (ranks.count(1) == len(ranks)),
+            "extraction_strength": 100 * (1 - needed / len(own)),
+            "exact_memorization": 100.0 * (own.count(1) == len(own)),
         }
         for name, value in values.items():
             scores.setdefault(name, {})[example] = value
@@ -220,6 +221,8 @@ def test_every_metric_of_a_whole_run_has_values_or_a_reason(run: Run) -> None:
         if name in ("forget_quality", "model_utility"):
             assert score["values"] == {}
             assert {"forget_quality": "core reference", "model_utility": "no fact"}[name] in score["reasons"]["all"]
+        elif name == "never_knew_example":  # two epochs teach a tiny model nothing by that much
+            assert score["values"]["after"] or "before was surer" in score["reasons"]["after"]
         else:
             assert score["values"]["after"], name
 
