@@ -15,7 +15,9 @@ from core.metrics.extraction import EXTRACTION
 from core.metrics.fluency import FLUENCY
 from core.metrics.forget_quality import FORGET_QUALITY
 from core.metrics.general import GENERAL
+from core.metrics.kfr import KFR
 from core.metrics.kl import KL
+from core.metrics.krr import KRR
 from core.metrics.membership import MEMBERSHIP
 from core.metrics.model_utility import MODEL_UTILITY
 from core.metrics.never_knew import NEVER_KNEW
@@ -41,6 +43,8 @@ METRICS: dict[str, Metric] = {
         ROUGE,
         DEGENERATE,
         REFUSAL,
+        KFR,
+        KRR,
         FLUENCY,
         TRUTH_RATIO,
         MODEL_UTILITY,
