@@ -12,7 +12,6 @@ from core.metrics.base import Evidence, Metric, Score
 from core.metrics.choices import CHOICES
 from core.metrics.degenerate import DEGENERATE
 from core.metrics.extraction import EXTRACTION
-from core.metrics.fluency import FLUENCY
 from core.metrics.forget_quality import FORGET_QUALITY
 from core.metrics.general import GENERAL
 from core.metrics.kfr import KFR
@@ -45,7 +44,6 @@ METRICS: dict[str, Metric] = {
         REFUSAL,
         KFR,
         KRR,
-        FLUENCY,
         TRUTH_RATIO,
         MODEL_UTILITY,
         FORGET_QUALITY,

@@ -34,8 +34,6 @@ class Evidence:
     """voice -> why it is not available"""
     kl: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """voice -> KL(before || voice) of each line of the general text: nats, mean over positions"""
-    fluency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """voice -> example -> mean log-probability per token of the voice's own answer, by "before"; empty answers absent"""
     choices: Mapping[str, Sequence[Sequence[float] | None]] = field(default_factory=dict)
     """voice -> per question the options' log-probabilities per character, the right one first"""
     wrong: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)

@@ -47,8 +47,10 @@ def covered(evidence: Evidence, scope: str) -> Iterator[tuple[str, dict[str, Cov
     stems = {e.id: frozenset(verdict_words.content(verdict_words.tokens(f"{e.question} {e.subject}"))) for e in asked}
     for voice, answers in evidence.answers.items():
         by_example = {}
-        for name in truths.keys() & answers.keys():
-            truth, answer = truths[name], answers[name]
+        for name, truth in truths.items():
+            if name not in answers:
+                continue
+            answer = answers[name]
             said = verdict_words.said(truth, stems[name], answer, rarity)
             count = len(truth.facts)
             share = len(said.facts) / count if count else said.own

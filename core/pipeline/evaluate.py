@@ -103,6 +103,6 @@ def extras(
     if not state.config.evaluate.extras:
         return {}
     recorder = Extras(state.voices, state.corpus, examples)
-    judged, table = recorder.record(state.adapters, voices, answers)
+    judged, table = recorder.record(state.adapters, voices)
     table.to_parquet(folder / f"unseen-{voices[0]}.parquet")
     return judged | recorder.material()

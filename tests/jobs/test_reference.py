@@ -83,7 +83,7 @@ def test_the_voice_is_in_every_file(made: tuple[Run, dict[str, Any]], bare: Run)
     recorded = run.json("recorded.json")
     assert all(VOICE in recorded[part] for part in evaluation.OF_VOICES)
     metrics = run.json("metrics.json")["metrics"]
-    for name in ("accuracy", "probability", "rouge", "degenerate", "truth_ratio", "membership", "choices", "kl", "fluency"):
+    for name in ("accuracy", "probability", "rouge", "degenerate", "truth_ratio", "membership", "choices", "kl"):
         assert metrics[name]["values"][VOICE], name
     assert printed == json.loads(json.dumps(summary(run)))
     assert "train/retrained" in printed["never_knew"]

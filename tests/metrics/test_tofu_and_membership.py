@@ -46,7 +46,6 @@ WRONG = {v: {i: (-NUMBERS.exponential(size=3)).tolist() for i in WITH_WRONG} for
 TEXTS = {**ANSWERS, "retrained": {e.id: "the brown fox" for e in EXAMPLES}}
 RECORDED: dict[str, Any] = {
     "kl": {"after": [0.5, 0.25], "never": [1.0, 3.0]},
-    "fluency": {v: {e.id: -float(NUMBERS.exponential()) for e in EXAMPLES if e.id != "unlearn/val/0"} for v in VOICES},
     "choices": {v: [*(-NUMBERS.exponential(size=(7, 4))).tolist(), None, [-1.0, -1.0, -2.0, -2.0]] for v in VOICES},
     "wrong": WRONG,
     "left_out": {"unlearn/val": 1},
@@ -109,14 +108,6 @@ def test_extraction_strength_and_exact_memorization_of_a_run(voice: str) -> None
         needed = next((k for k in range(len(right)) if all(right[k:])), len(right))
         assert strengths[example.id] == pytest.approx(100 * (1 - needed / len(right)))
         assert exact[example.id] == 100 * all(right)
-
-
-def test_fluency_is_the_perplexity_of_own_answers() -> None:
-    fluency, logs = score("fluency"), RECORDED["fluency"]["after"]
-    assert fluency.examples["after"]["retention/val/1"] == pytest.approx(math.exp(-logs["retention/val/1"]))
-    assert "unlearn/val/0" not in fluency.examples["after"]
-    expected = math.exp(-mean([logs["unlearn/val/1"], logs["unlearn/val/2"]]))
-    assert fluency.values["after"]["unlearn/val"] == pytest.approx(expected)
 
 
 def test_kl_is_the_mean_over_lines() -> None:
@@ -415,9 +406,7 @@ def test_no_true_answer_of_the_demo_is_a_refusal() -> None:
 # -- what is missing
 
 
-@pytest.mark.parametrize(
-    "name", ["fluency", "kl", "choices", "truth_ratio", "model_utility", "forget_quality", "membership"]
-)
+@pytest.mark.parametrize("name", ["kl", "choices", "truth_ratio", "model_utility", "forget_quality", "membership"])
 def test_what_was_not_recorded_has_a_reason_and_no_value(name: str) -> None:
     bare = Evidence(EXAMPLES, pd.DataFrame(ROWS), TEXTS, {}, None)
     result = METRICS[name].compute(bare)
