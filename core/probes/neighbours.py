@@ -111,8 +111,8 @@ def _right(context: ProbeContext, voice: str, pool: Sequence[Example]) -> dict[s
 def _sentence(rates: Mapping[str, Mapping[str, Any]], lost: int, count: int) -> str:
     near = rates["near"]
     text = (
-        f"Next to forgotten questions lie {count} retention questions that unlearning did not train on. Of these {lost} were "
-        f"lost: {near['after']['value']:.0f} % are still answered rightly (before {near['before']['value']:.0f} %)"
+        f"Next to forgotten questions lie {count} retention questions that unlearning did not train on. Of these {lost} "
+        f"were lost: {near['after']['value']:.0f} % are still answered rightly (before {near['before']['value']:.0f} %)"
     )
     if "far" in rates:
         far = rates["far"]
