@@ -16,7 +16,7 @@ from core.runs.scores import Scores, Value
 from core.runs.store import Run
 from core.util.safe_read import mapping, stamp
 
-SCORES = ("unlearn", "retention", "average", "never_knew", "degenerate", "fluency")
+SCORES = ("unlearn", "retention", "average", "never_knew", "degenerate")
 """the scores of a row, each by split"""
 FILES = (scores.FILE, "manifest.json", "unlearn.json")
 """what a row depends on"""
@@ -93,8 +93,7 @@ def _measured(measured: Scores) -> dict[str, dict[str, Value]]:
         table["retention"][split] = measured.success("after", "retention", split)
         table["average"][split] = measured.average("after", split)
         table["never_knew"][split] = measured.value("never_knew", "after", split)
-        for metric in ("degenerate", "fluency"):
-            table[metric][split] = measured.value(metric, "after", f"unlearn/{split}")
+        table["degenerate"][split] = measured.value("degenerate", "after", f"unlearn/{split}")
     return table
 
 

@@ -23,7 +23,7 @@ from core.util.files import clean, replace
 if TYPE_CHECKING:
     import pandas as pd
 
-OF_VOICES = ("general", "kl", "fluency", "choices", "wrong")
+OF_VOICES = ("general", "kl", "choices", "wrong")
 """parts of recorded.json that hold an entry a voice"""
 RECORDED = (*OF_VOICES, "wrong_texts", "left_out", "unseen", "missing", "words")
 """Parts of recorded.json. What is not there was not recorded; metrics that need it say so."""
@@ -83,7 +83,6 @@ def evidence(run: Run) -> Evidence:
         None if words is None else frozenset(words),
         recorded.get("missing", {}),
         kl=recorded.get("kl", {}),
-        fluency=recorded.get("fluency", {}),
         choices=recorded.get("choices", {}),
         wrong=recorded.get("wrong", {}),
         left_out=recorded.get("left_out", {}),

@@ -243,7 +243,7 @@ def test_interval_over_seeds_is_students() -> None:
             "intervals": {},
             **{
                 name: {"val": v} if st == "done" else {}
-                for name in ("unlearn", "retention", "average", "never_knew", "degenerate", "fluency")
+                for name in ("unlearn", "retention", "average", "never_knew", "degenerate")
             },
         }
         for m, s, v, st in (("a", 0, 80.0, "done"), ("a", 1, 84.0, "done"), ("b", 0, 1.0, "done"), ("b", 1, 9.0, "failed"))
