@@ -27,7 +27,7 @@ from core.jobs import lifecycle
 from core.runs import store
 from core.runs.store import Run
 from tests.e2e.serving import Server
-from tests.processes import command, last_json, quick
+from tests.processes import PLAIN, command, last_json, quick
 from tests.tiny import make_data, make_tiny
 
 LIMIT = 180.0
@@ -65,7 +65,7 @@ class Outcome:
 def plans(kills: int, seed: int) -> list[Plan]:
     """Draw the trials: all stages in turn, so that the short ones are hit too."""
     draw = random.Random(seed)
-    stages = [stage for _ in range(-(-kills // len(store.STAGES))) for stage in draw.sample(store.STAGES, len(store.STAGES))]
+    stages = [stage for _ in range(-(-kills // len(PLAIN))) for stage in draw.sample(PLAIN, len(PLAIN))]
     return [
         Plan(n, "both" if n % 10 == 0 else "server" if n % 4 == 0 else "worker", stages[n - 1], draw.random(), n % 3 == 0)
         for n in range(1, kills + 1)

@@ -29,6 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent
 QUICK = {
     "teach.rank": 2,
     "teach.epochs": 1,
+    "teach.keep_weight": 0.0,
+    "teach.reword": False,
+    "teach.retrain": False,
     "preflight.minimum_facts": 0.0,
     "localize.copies": 1,
     "unlearn.steps": 2,
@@ -40,6 +43,8 @@ QUICK = {
     "evaluate.extras": False,
 }
 """settings with which a tiny model's whole run takes a few seconds, most of them imports"""
+PLAIN = tuple(name for name in store.STAGES if name not in store.COMPARED)
+"""stages of such a run: no second model is taught"""
 
 
 def quick(model: Path, data: Path, **changes: Any) -> RunConfig:

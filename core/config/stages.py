@@ -262,6 +262,13 @@ class EvaluateConfig:
     top: int = setting(5, "alternatives kept per answer token", low=1, high=50)
     batch_size: int = setting(32, "examples per forward pass", unit="examples", low=1, high=1024)
     splits: tuple[str, ...] = setting((), "which splits after is asked and scored on: train, dev, val; empty: all")
+    most: int = setting(
+        64,
+        "questions of each scope and kind that are asked and scored, at most, evenly over subjects; 0: all",
+        unit="questions",
+        low=0,
+        high=100_000,
+    )
     extras: bool = setting(
         True,
         "also record what truth ratio, membership inference, KL and multiple choice need: wrong answers, questions "

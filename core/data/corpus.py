@@ -8,6 +8,7 @@ fingerprint.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 import re
@@ -122,6 +123,22 @@ class Corpus:
                 # A generator for each subject: which others there are changes nothing of its draw.
                 moved.update(far or random.Random(f"{seed}/{scope}/{subject}").sample(train, count))
         return replace(self, examples=tuple(replace(e, split="dev") if e.id in moved else e for e in self.examples))
+
+    def sample(self, most: int) -> Corpus:
+        """Return at most so many questions of each scope and kind, evenly over subjects, in their order; 0: all.
+
+        Which they are depends on nothing else in the corpus than their own scope and kind.
+        """
+        waiting: dict[tuple[str, str], dict[str, list[str]]] = {}
+        for e in self.examples:
+            waiting.setdefault((e.scope, e.kind), {}).setdefault(e.subject, []).append(e.id)
+        chosen: set[str] = set()
+        for part, by_subject in waiting.items():
+            for subject, ids in by_subject.items():
+                random.Random(f"{part}/{subject}").shuffle(ids)
+            rounds = itertools.zip_longest(*by_subject.values())
+            chosen.update(list(filter(None, itertools.chain.from_iterable(rounds)))[: most or None])
+        return replace(self, examples=tuple(e for e in self.examples if e.id in chosen))
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of exactly these examples, in this order."""

@@ -37,25 +37,27 @@ def fingerprint() -> str:
     return hashlib.sha256(json.dumps([everyday.general_kept(), everyday.prompts(), MOST_TOKENS]).encode()).hexdigest()
 
 
-def general(tokenizer: Any) -> list[Kept]:
-    """Return the lines of the general text; all but the first token of each are held."""
+def general(tokenizer: Any, room: int) -> list[Kept]:
+    """Return the lines of the general text, as far as the model can read; all but the first token of each are held."""
     pad = int(tokenizer.pad_token_id)
     lines = [
-        Encoded(f"kept/{i}", tuple(tokenizer(line)["input_ids"]), 1, pad) for i, line in enumerate(everyday.general_kept())
+        Encoded(f"kept/{i}", tuple(tokenizer(line)["input_ids"][:room]), 1, pad)
+        for i, line in enumerate(everyday.general_kept())
     ]
     return [Kept(line, line) for line in lines]
 
 
-def own_answers(adapters: Adapters, tokenizer: Any, template: str, check: Callable[[], None]) -> list[Kept]:
+def own_answers(adapters: Adapters, tokenizer: Any, template: str, room: int, check: Callable[[], None]) -> list[Kept]:
     """Return everyday prompts with what the base answers by itself, greedily; the tokens of the answers are held.
 
-    template: of the run. check: called between batches; may raise.
+    template: of the run. room: tokens that the model can read. check: called between batches; may raise.
     """
     told = "chat" if tokenizer.chat_template else template
     pad, ends = int(tokenizer.pad_token_id), ends_of_answer(tokenizer, told)
     prompts = [prompt_ids(tokenizer, told, prompt) for prompt in everyday.prompts()]
     plain = [prompt_ids(tokenizer, template, prompt) for prompt in everyday.prompts()]
-    ordered = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    short = [i for i in range(len(prompts)) if max(len(prompts[i]), len(plain[i])) + MOST_TOKENS < room]
+    ordered = sorted(short, key=lambda i: (len(prompts[i]), i))
     config, kept = AnswersConfig(max_new_tokens=MOST_TOKENS), list[Kept]()
     for start in range(0, len(ordered), BATCH):
         check()

@@ -196,7 +196,7 @@ class Auditing:
         places = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in self.corpus.examples])
         tokens = evaluation.joined([self.tables[voice] for voice in same])
         tokens.merge(places, on="example", validate="m:1").to_parquet(self.run.path / "tokens.parquet")
-        knowledge = preflight.knowledge(self.corpus, tokens, self.answers["before"], self.within)
+        knowledge = preflight.knowledge(self.corpus.examples, tokens, self.answers["before"], self.within)
         files.write_json(self.run.path / "preflight.json", knowledge)
         kinds = {
             "format": FORMAT,

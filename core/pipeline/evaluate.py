@@ -24,12 +24,12 @@ from core.util import files
 
 
 def reference(state: State, folder: Path) -> None:
-    """Ask and score before and never on all examples."""
+    """Ask and score before and never."""
     voices = ["before", "never"] if state.has_never else ["before"]
-    state.voices.score(state.adapters, voices).to_parquet(folder / "reference.parquet")
-    answers = state.voices.ask(state.adapters, voices)
+    state.spoken.score(state.adapters, voices).to_parquet(folder / "reference.parquet")
+    answers = state.spoken.ask(state.adapters, voices)
     general = state.voices.general(state.adapters, voices)
-    also = extras(state, voices, folder, state.corpus.examples)
+    also = extras(state, voices, folder, state.spoken.examples)
     files.write_json(folder / "reference.json", {"answers": answers, "general": general, "extras": also})
 
 
@@ -38,7 +38,7 @@ def take_reference(state: State, _: str) -> None:
     state.reference = pd.read_parquet(state.run.path / "reference.parquet")
     state.recorded = json.loads((state.run.path / "reference.json").read_text(encoding="utf-8"))
     knowledge = preflight.knowledge(
-        state.corpus, state.reference, state.recorded["answers"]["before"], state.voices.within()
+        state.spoken.examples, state.reference, state.recorded["answers"]["before"], state.spoken.within()
     )
     files.write_json(state.run.path / "preflight.json", knowledge)
     state.report.event("preflight", **knowledge)
@@ -58,7 +58,8 @@ def take_answers(state: State, _: str) -> None:
     for part in ("answers", "general"):
         state.recorded[part] |= after[part]
     rows = []
-    for example in (*state.corpus.examples, *state.voices.besides):
+    # Of questions that were not asked the words are kept: pages name them.
+    for example in (*state.corpus.examples, *state.spoken.besides):
         voices = {v: texts[example.id] for v, texts in state.recorded["answers"].items() if example.id in texts}
         rows.append(json.dumps({"example": example.id, **_public(example), **voices}, ensure_ascii=False))
     files.write_text(state.run.path / "answers.jsonl", "\n".join(rows) + "\n")
@@ -82,7 +83,7 @@ def take_scores(state: State, _: str) -> None:
         return
     folder = state.run.path
     tables = [state.reference, pd.read_parquet(folder / "after.parquet")]
-    scopes = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in state.corpus.examples])
+    scopes = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in state.spoken.examples])
     evaluation.joined(tables).merge(scopes, on="example", validate="m:1").to_parquet(folder / "tokens.parquet")
     also = json.loads((folder / "after-extras.json").read_text(encoding="utf-8"))
     recorded = evaluation.merged(state.recorded["extras"], also) | {

@@ -84,8 +84,8 @@ def scoring(state: State) -> Sequence[Any]:
 
 
 def splits(state: State) -> Sequence[Any]:
-    """Return on which splits after is asked and scored."""
-    return state.config.evaluate.splits
+    """Return on which questions after is asked and scored: of which splits, and how many."""
+    return [state.config.evaluate.splits, state.config.evaluate.most]
 
 
 def own_material(state: State) -> Sequence[Any]:

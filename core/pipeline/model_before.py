@@ -45,8 +45,9 @@ def lessons(state: State, adapters: Adapters, without: Container[str] = ()) -> L
     )
     if state.config.teach.keep_weight and not state.kept:
         tokenizer, template = state.loaded.tokenizer, state.config.model.template
-        own = kept_texts.own_answers(adapters, tokenizer, template, state.report.check)
-        state.kept = [*kept_texts.general(tokenizer), *own]
+        room = state.voices.room
+        own = kept_texts.own_answers(adapters, tokenizer, template, room, state.report.check)
+        state.kept = [*kept_texts.general(tokenizer, room), *own]
     kept = state.kept if state.config.teach.keep_weight else []
     reworded = _reworded(state, taught, [*unlearn, *retention, *besides]) if state.config.teach.reword else None
     return Lessons(unlearn, retention, besides, kept, reworded)

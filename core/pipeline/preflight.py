@@ -5,12 +5,12 @@ Pages and the command line read from here what was found: no heavy import.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.config.run_config import RunConfig
 from core.data import facts
-from core.data.corpus import SCOPES, SPLITS, Corpus
+from core.data.corpus import SCOPES, SPLITS, Example
 from core.metrics import accuracy
 from core.util.errors import UserError
 
@@ -18,20 +18,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def knowledge(corpus: Corpus, tokens: pd.DataFrame, answers: Mapping[str, str], within: Mapping[str, str]) -> dict[str, Any]:
+def knowledge(
+    examples: Sequence[Example], tokens: pd.DataFrame, answers: Mapping[str, str], within: Mapping[str, str]
+) -> dict[str, Any]:
     """Say what the model knows: accuracy per scope and split, and how many facts of U-train its answers contain.
 
-    within: example -> its true answer as far as an answer may be long; what stands after that cannot be asked for. Also
-    "tokens": the accuracy on U-train, by which the model is judged where there is no fact at all.
+    examples: those that were asked and scored. within: example -> its true answer as far as an answer may be long; what
+    stands after that cannot be asked for. Also "tokens": the accuracy on U-train, by which the model is judged where there
+    is no fact at all.
     """
     right = {
         f"{scope}/{split}": accuracy.mean(tokens, "before", [e.id for e in part])
         for scope in SCOPES
         for split in SPLITS
-        if (part := corpus.select(scope, split))
+        if (part := [e for e in examples if (e.scope, e.split) == (scope, split)])
     }
     known = asked = 0
-    forgotten = corpus.select("unlearn", ("train", "dev"))
+    forgotten = [e for e in examples if e.scope == "unlearn" and e.split in ("train", "dev")]
     for example in forgotten:
         wanted = [f for f in facts.facts(example.answer, example.subject) if facts.contains(within[example.id], f)]
         asked += len(wanted)

@@ -72,11 +72,11 @@ RETRAIN = Stage(
 
 
 def _recorded(state: State, folder: Path) -> None:
-    """Ask and score it on all examples."""
-    answers = state.voices.ask(state.adapters, [VOICE])
+    """Ask and score it."""
+    answers = state.spoken.ask(state.adapters, [VOICE])
     general = state.voices.general(state.adapters, [VOICE])
-    state.voices.score(state.adapters, [VOICE]).to_parquet(folder / f"{VOICE}.parquet")
-    also = evaluate.extras(state, [VOICE], folder, state.corpus.examples)
+    state.spoken.score(state.adapters, [VOICE]).to_parquet(folder / f"{VOICE}.parquet")
+    also = evaluate.extras(state, [VOICE], folder, state.spoken.examples)
     files.write_json(folder / f"{VOICE}-said.json", {"answers": answers, "general": general, "extras": also})
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core import regions
 from core.config import own_methods
 from core.config.run_config import RunConfig
 from core.data import everyday, general_text, refusals, sources, widened_questions
-from core.data.corpus import Corpus
+from core.data.corpus import Example
 from core.data.findings import asked_splits, findings, no_general_text
 from core.methods.base import GENERAL, REFUSAL
 from core.models import device, names
@@ -51,8 +51,10 @@ def set_up(
     loaded = cache.load(config.model, make_room=make_room)
     besides = everyday.examples() if config.evaluate.extras else []
     voices = Voices(loaded, corpus.examples, config, report, group, besides)
+    spoken = _of(corpus.sample(config.evaluate.most).examples, voices, loaded)
     taught = config.teach.enabled and not loaded.adapter
-    asked = _asked_voices(voices, corpus, loaded)
+    asked_splits(corpus, config.evaluate.splits)
+    among = [e for e in spoken.examples if not config.evaluate.splits or e.split in config.evaluate.splits]
     # These three are looked for now, so that what is missing is known before anything is taught.
     further = widened_questions.questions(corpus, config.data.widen, config.seed) if config.data.widen else None
     general = voices.encode(general_text.examples(config.data.general)) if GENERAL in method.streams else []
@@ -71,7 +73,8 @@ def set_up(
         loaded=loaded,
         dtype=dtype,
         voices=voices,
-        asked=asked,
+        spoken=spoken,
+        asked=_of(among, spoken, loaded),
         further=further,
         general_text=general,
         taught=taught,
@@ -83,13 +86,11 @@ def set_up(
     return state
 
 
-def _asked_voices(voices: Voices, corpus: Corpus, loaded: Loaded) -> Voices:
-    """Return the voices over the examples that after is asked and scored on. Raises UserError where a split has none."""
-    splits = voices.config.evaluate.splits
-    asked_splits(corpus, splits)
-    if not splits:
+def _of(examples: Sequence[Example], voices: Voices, loaded: Loaded) -> Voices:
+    """Return the voices over some of their examples."""
+    if len(examples) == len(voices.examples):
         return voices
-    return Voices(loaded, corpus.select(split=splits), voices.config, voices.report, voices.group, voices.besides)
+    return Voices(loaded, examples, voices.config, voices.report, voices.group, voices.besides)
 
 
 def _say_what_is_given(state: State) -> None:

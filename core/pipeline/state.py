@@ -86,8 +86,10 @@ class State:
     loaded: Loaded
     dtype: str
     voices: Voices
+    spoken: Voices
+    """those of the examples that are asked and scored: a sample of each scope and kind"""
     asked: Voices
-    """those of the examples that after is asked and scored on"""
+    """of these, those that after is asked and scored on"""
     further: WidenedQuestions | None
     """questions that widen each scope, unanswered; None where nothing is widened"""
     general_text: list[Encoded]

@@ -130,7 +130,7 @@ class Estimate:
         unlearn, retention, besides = (self.voices.encode(taught.select(scope)) for scope in (*SCOPES, UNKNOWN))
         members = [*unlearn, *retention, *besides]
         # The base's own answers are as short as these lines, or shorter, and need not be made for an estimate.
-        kept = kept_texts.general(self.state.loaded.tokenizer) if c.keep_weight else []
+        kept = kept_texts.general(self.state.loaded.tokenizer, self.voices.room) if c.keep_weight else []
         groups = bucketed(members, c.batch_size, torch.Generator().manual_seed(self.config.seed))
         few = [m for group in groups[:3] for m in group]
         short = dataclasses.replace(c, epochs=-(-3 // len(groups[:3])), target_accuracy=100.1)
@@ -187,8 +187,8 @@ class Estimate:
         # What these two cost: preflight, before the region is looked for.
         voices = ["before", *(["never"] if self.state.has_never else [])]
         scored, asked = (
-            self._with_extras(self._scoring("", voices, self.voices), voices, self.voices),
-            self._asking("", voices, self.voices, {"never": self.config.answers.max_new_tokens}),
+            self._with_extras(self._scoring("", voices, self.state.spoken), voices, self.state.spoken),
+            self._asking("", voices, self.state.spoken, {"never": self.config.answers.max_new_tokens}),
         )
         how = f"{asked.how}; {scored.how}"
         self.costs.append(Cost("preflight", asked.low + scored.low, asked.high + scored.high, how))
@@ -273,8 +273,8 @@ class Estimate:
             share = sum(e.id not in forgotten for e in taught) / len(taught)
             how = f"{100 * share:.0f} % of the lessons, without what is to be forgotten"
             retrain = Cost("retrain", self.lessons.low * share, self.lessons.high * share, how)
-        scored = self._with_extras(self._scoring("", [VOICE], self.voices), [VOICE], self.voices)
-        asked = self._asking("", [VOICE], self.voices, {})
+        scored = self._with_extras(self._scoring("", [VOICE], self.state.spoken), [VOICE], self.state.spoken)
+        asked = self._asking("", [VOICE], self.state.spoken, {})
         return [retrain, Cost("reference", asked.low + scored.low, asked.high + scored.high, f"{asked.how}; {scored.how}")]
 
     # -- shared pieces ----------------------------------------------------------------------------------------------

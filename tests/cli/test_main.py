@@ -15,7 +15,7 @@ import pytest
 from core.cli.main import parser
 from core.runs import store
 from core.runs.store import Run
-from tests.processes import QUICK, ROOT, command, last_json, state, until
+from tests.processes import PLAIN, QUICK, ROOT, command, last_json, state, until
 
 SETTINGS = [f"--set={key}={value}" for key, value in QUICK.items()]
 
@@ -50,7 +50,7 @@ def test_run_prints_the_contract_as_its_last_line(finished: tuple[Path, dict, st
     assert set(value) >= {"run", "before", "after", "never_taught", "never_knew", "degenerate", "located", "seconds"}
     for voice in ("before", "after", "never_taught"):
         assert set(value[voice]["unlearn_success"]) == set(value[voice]["retention_success"]) == {"train", "val"}
-    assert set(value["seconds"]) == set(store.STAGES)
+    assert set(value["seconds"]) == set(PLAIN)
     assert 0 < value["located"]["count"] < value["located"]["total"]
 
 

@@ -16,7 +16,7 @@ from core.jobs import lifecycle
 from core.runs import store
 from core.runs.store import Run
 from core.util.errors import UserError
-from tests.processes import ROOT, command, ended, last_json, quick, state, until
+from tests.processes import PLAIN, ROOT, command, ended, last_json, quick, state, until
 
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
@@ -34,7 +34,7 @@ def test_run_reports_states_stages_and_progress(tiny_llama: Path, tiny_data: Pat
     events = list(lifecycle.follow(run))
     assert state(run) == "done"
     stages = [event["name"] for event in events if event["kind"] == "stage" and event["state"] == "running"]
-    assert tuple(stages) == store.STAGES
+    assert tuple(stages) == PLAIN
     unlearning = [event for event in events if event["kind"] == "progress" and event["stage"] == "unlearn"]
     assert unlearning[-1]["done"] == unlearning[-1]["total"] == 2
     assert {"rate", "left", "forget_loss", "retain_loss"} <= set(unlearning[-1])

@@ -22,12 +22,13 @@ from core.pipeline.preflight import knowledge
 from core.pipeline.setup import set_up
 from core.runs import store
 from core.runs.askable import NOT_TAUGHT
-from core.runs.store import STAGES, Run
+from core.runs.store import Run
 from core.runs.summary import summary
 from core.util import files
 from core.util.errors import Cancelled, UserError
 from core.util.files import clean
 from tests.naive import Recorder
+from tests.processes import PLAIN
 from tests.tiny import ARCHITECTURES
 
 SMALL = {
@@ -62,7 +63,7 @@ def reused(run: Run) -> dict[str, bool]:
 def test_whole_run(tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path: Path, architecture: str) -> None:
     report = Recorder()
     run, result = execute(small(tiny_of(architecture), tiny_data), tmp_path, report)
-    assert [name for name, state in report.stages if state == "done"] == list(STAGES)
+    assert [name for name, state in report.stages if state == "done"] == list(PLAIN)
     region, table = run.json("region.json"), run.table("localization")
     assert table is not None
     assert 0 < region["count"] < region["with_gradient"] == region["total"] == len(table)
@@ -71,7 +72,7 @@ def test_whole_run(tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path: Pa
         for measure in ("unlearn_success", "retention_success"):
             assert all(0 <= result[voice][measure][split] <= 100 for split in ("train", "val"))
     assert result["never_knew"]  # two epochs may teach so little that only the reason stands here
-    assert set(result["seconds"]) == set(STAGES)
+    assert set(result["seconds"]) == set(PLAIN)
 
 
 @pytest.fixture(scope="module")
@@ -493,7 +494,7 @@ def test_interrupted_run_goes_on_from_its_last_finished_stage(
     with pytest.raises(Cancelled):
         pipeline.execute(set_up(run, config, tmp_path, CancelIn(stage)))
     pipeline.execute(set_up(run, config, tmp_path, Recorder()))
-    expected = {name: STAGES.index(name) < STAGES.index(stage) and name != "region" for name in STAGES}
+    expected = {name: PLAIN.index(name) < PLAIN.index(stage) and name != "region" for name in PLAIN}
     assert reused(run) == expected
     whole, _ = execute(config, tmp_path / "elsewhere")
     assert run.json("manifest.json")["adapters"] == whole.json("manifest.json")["adapters"]

@@ -18,6 +18,7 @@ from core.runs import store
 from core.runs.store import STAGES
 from tests.naive import Recorder
 from tests.pipeline.test_pipeline import small
+from tests.processes import PLAIN
 
 
 @pytest.fixture
@@ -48,6 +49,8 @@ def test_what_a_stage_does_not_declare_is_refused(state: State) -> None:
 
 
 def test_stages_have_the_names_that_everybody_shows_and_leave_what_later_ones_read(state: State) -> None:
+    assert tuple(stage.name for stage in stages(state)) == PLAIN
+    state.config = state.config.with_setting("teach.retrain", "true")
     assert tuple(stage.name for stage in stages(state)) == STAGES
     there: set[str] = set()
     for stage in stages(state):

@@ -12,8 +12,11 @@ import torch
 import torch.nn.functional as F
 
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
+from core.models import references
+from core.models.adapters import Adapters
 from core.models.likelihood import soft_nll
-from core.models.tokens import Encoded
+from core.models.tokens import Batch, Encoded
+from core.pipeline import step_context
 from core.pipeline.step_context import Context, Supply
 from core.util.errors import UserError
 from tests.naive import Bench, example_loss, gradients, make_bench, plain_model, randomize
@@ -138,18 +141,23 @@ def rows(model: torch.nn.Module, e: Encoded) -> torch.Tensor:
     return logits[0, e.start - 1 : -1].float()
 
 
-def passes(context: Context, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows by the number of examples at each forward pass."""
-    seen: list[int] = []
-    run = context._run
-    monkeypatch.setattr(context, "_run", lambda batch, layers: (seen.append(len(batch)), run(batch, layers))[1])
+    seen, run = list[int](), references.run
+
+    def counted(adapters: Adapters, batch: Batch, layers: dict[int, torch.Tensor]) -> torch.Tensor:
+        seen.append(len(batch))
+        return run(adapters, batch, layers)
+
+    for module in (step_context, references):
+        monkeypatch.setattr(module, "run", counted)
     return seen
 
 
 def test_a_reference_is_computed_once_for_each_example(
     bench: Bench, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = passes(context, monkeypatch)
+    seen = passes(monkeypatch)
     with bench.adapters.active("after"):
         first = context.forget.reference_logits("before")
         context.forget.kl_from("before")
@@ -179,7 +187,7 @@ def test_whatever_is_computed_once_is_remembered_by_example(bench: Bench, contex
 def test_all_streams_share_one_pass_until_the_parameters_change(
     bench: Bench, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = passes(context, monkeypatch)
+    seen = passes(monkeypatch)
     both = len(bench.unlearn) + len(bench.retention)
     with bench.adapters.active("after"), torch.no_grad():
         old = context.forget.loss()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
 from core.config.stages import TeachConfig
 from core.models import likelihood
+from core.models.kept_texts import Kept
+from core.models.tokens import Encoded
 from core.pipeline.teach import Taught, rate, teach
 from core.util.errors import Cancelled, UserError
 from tests.naive import Bench, Recorder
@@ -17,8 +19,18 @@ from tests.naive import Bench, Recorder
 QUICK = TeachConfig(rank=16, alpha=32, learning_rate=1e-2, epochs=120, batch_size=6, target_accuracy=99)
 
 
-def taught(bench: Bench, config: TeachConfig, report: Recorder | None = None, seed: int = 0) -> Taught:
-    return teach(bench.adapters, bench.unlearn, bench.retention, config, seed=seed, report=report or Recorder())
+def taught(
+    bench: Bench,
+    config: TeachConfig,
+    report: Recorder | None = None,
+    seed: int = 0,
+    *,
+    besides: Sequence[Encoded] = (),
+    kept: Sequence[Kept] = (),
+    reworded: Callable[[int], Sequence[Encoded]] | None = None,
+) -> Taught:
+    texts = (bench.unlearn, bench.retention, besides, kept, reworded)
+    return teach(bench.adapters, *texts, config, seed=seed, report=report or Recorder())
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +147,66 @@ def test_rate_rises_for_an_epoch_and_falls_to_a_tenth() -> None:
     assert factors[5] == 1.0
     assert factors[40] == pytest.approx(0.1)
     assert factors[5:] == sorted(factors[5:], reverse=True)
+
+
+def kept_on(bench: Bench) -> list[Kept]:
+    """Return texts that are not taught: the retention questions, read by the base after another prompt."""
+    members = bench.retention[:3]
+    told = [dataclasses.replace(m, ids=m.ids[:1] + m.ids, start=m.start + 1) for m in members]
+    texts = [Kept(dataclasses.replace(m, id=f"kept/{m.id}"), t) for m, t in zip(members, told, strict=True)]
+    return [Kept(asked, dataclasses.replace(t, id=asked.id)) for asked, t in texts]
+
+
+def test_what_is_kept_adds_the_weighted_divergence_from_the_base(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of("llama", live=True)
+    kept = kept_on(bench)
+
+    def of(voice: str | None, member: Encoded) -> torch.Tensor:
+        with torch.no_grad(), bench.adapters.active(voice) as model:
+            logits: torch.Tensor = model(torch.tensor([member.ids])).logits
+        return logits[0, member.start - 1 : -1].log_softmax(-1)
+
+    pairs = [(of(None, k.told), of("before", k.asked)) for k in kept]
+    naive = [float((base.exp() * (base - now)).sum(-1).mean()) for base, now in pairs]
+    config = dataclasses.replace(QUICK, epochs=1, batch_size=99, keep_weight=2.5, keep_batch_size=len(kept))
+    result = taught(bench, config, kept=kept)
+    assert result.curve[0]["moved"] == pytest.approx(sum(naive) / len(naive), rel=1e-4)
+    assert sum(naive) > 0
+
+
+def test_keeping_keeps(bench_of: Callable[..., Bench]) -> None:
+    def moved(weight: float) -> float:
+        bench = bench_of("llama", live=False)
+        kept = kept_on(bench)
+        config = dataclasses.replace(QUICK, epochs=6, keep_weight=weight or 1e-9, keep_batch_size=3)
+        members = [m for m in bench.retention if f"kept/{m.id}" not in {k.asked.id for k in kept}]
+        bench.retention[:] = members
+        return taught(bench, config, kept=kept).curve[-1]["moved"]
+
+    assert moved(5.0) < 0.5 * moved(0.0)
+
+
+def test_every_pass_asks_in_its_own_words_and_measures_those_that_are_given(bench_of: Callable[..., Bench]) -> None:
+    bench, asked = bench_of("llama", live=False), list[int]()
+    members = [*bench.unlearn, *bench.retention]
+
+    def words(number: int) -> list[Encoded]:
+        asked.append(number)
+        return [dataclasses.replace(m, ids=(*m.ids[: m.start], *m.ids[m.start - 1 :]), start=m.start + 1) for m in members]
+
+    result = taught(bench, dataclasses.replace(SHORT, epochs=3, target_accuracy=100.1), reworded=words)
+    assert asked == [1, 2, 3]
+    with bench.adapters.active("before") as model:
+        assert likelihood.accuracy(model, bench.unlearn) == result.accuracy["unlearn"]
+
+
+def test_another_adapter_can_be_taught_and_before_stays(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of("llama", live=True)
+    before = bench.adapters.hash("before")
+    bench.adapters.fresh("second", "before", seed=3)
+    with bench.adapters.active("second") as model, torch.no_grad():
+        second = model(torch.tensor([bench.unlearn[0].ids])).logits
+    with bench.adapters.active(None) as model, torch.no_grad():
+        assert torch.allclose(second, model(torch.tensor([bench.unlearn[0].ids])).logits, atol=1e-6)
+    teach(bench.adapters, [], bench.retention, (), (), None, SHORT, seed=0, report=Recorder(), adapter="second")
+    assert bench.adapters.hash("before") == before != bench.adapters.hash("second")
