@@ -15,14 +15,14 @@ from typing import Any
 
 from core.config import own_methods, run_config, trust
 from core.config.run_config import RunConfig
-from core.data.corpus import SCOPES
+from core.data.corpus import SCOPES, UNKNOWN
 from core.jobs import ray_cluster
 from core.jobs.ray_cluster import Resources
 from core.regions import parse
 from core.runs import asked
 from core.runs.scores import Scores
 from core.runs.store import Run
-from core.runs.summary import summary
+from core.runs.summary import VOICE_KEYS, summary
 from core.runs.voices import VOICE_NAMES
 from core.util.errors import UserError, visible
 from core.util.files import clean
@@ -142,33 +142,75 @@ def cluster(given: argparse.Namespace) -> Resources | None:
     return resources
 
 
-def _said(run: Run) -> list[str]:
-    """Return what was said when asked, as lines: how many of how many questions, a row a voice."""
-    measured = Scores.read_once(run)
-    kind = asked.kind_asked(measured)
-    if not kind:
+HEADS = ("U leaked", "noise", "declined", "ignorant", "R kept", "lost", "noise", "declined")
+"""outcomes of both scopes as heads of a table"""
+
+
+def _said(measured: Scores) -> list[str]:
+    """Return what was said when asked, as lines: how many of how many questions, a row a kind of question and voice."""
+    if not asked.kinds(measured):
         return []
-    rows: list[list[Any]] = [["", "U leaked", "noise", "declined", "ignorant", "R kept", "lost", "noise", "declined"]]
-    for voice in measured.voices(asked.METRIC):
-        outcomes = [asked.outcomes(measured, voice, scope, kind) for scope in SCOPES]
-        cells = [counts.in_words(outcome) for counts in outcomes if counts for outcome in counts.shares]
-        rows.append([VOICE_NAMES.get(voice, voice).lower(), *cells])
-    head = f"Asked: what the answers to {kind} questions say, of U to forget and R to keep:"
-    return [head, *table([row for row in rows if len(row) == len(rows[0])])]
+    rows: list[list[Any]] = [["", "", *HEADS]]
+    for kind in asked.kinds(measured):
+        for voice in asked.voices(measured):
+            said = [asked.outcomes(measured, voice, scope, kind) for scope in SCOPES]
+            cells = [_counted(each, outcome) for each in said if each for outcome in each.shares]
+            if len(cells) == len(HEADS):
+                rows.append([asked.KIND_NAMES[kind], VOICE_NAMES.get(voice, voice).lower(), *cells])
+    sentences = [asked.sentence(measured), asked.contradiction(measured)]
+    head = "Asked: what the answers say, of U to forget and R to keep, with 95 % intervals of what is still said:"
+    return [*filter(None, sentences), head, *table(rows), *_unknown(measured)]
+
+
+def _counted(said: asked.Outcomes, outcome: str) -> str:
+    """Write how many answers came out so; of facts that are said, the interval too."""
+    share = said.shares[outcome]
+    ends = outcome in asked.STILL_SAID.values() and share.low is not None and share.high is not None
+    return said.in_words(outcome) + (f" ({share.low:.0f} to {share.high:.0f} %)" if ends else "")
+
+
+def _unknown(measured: Scores) -> list[str]:
+    """Return a line a kind of question whose answer is told nowhere: who declines it how often."""
+    lines = []
+    for kind in asked.KIND_NAMES:
+        said = {voice: asked.outcomes(measured, voice, UNKNOWN, kind) for voice in asked.voices(measured)}
+        parts = [
+            f"{VOICE_NAMES.get(voice, voice).lower()} {each.in_words('declined')}" for voice, each in said.items() if each
+        ]
+        lines += [f"Told nowhere, {asked.KIND_NAMES[kind]}, declined: {', '.join(parts)}"] if parts else []
+    return lines
+
+
+def said_of(measured: Scores) -> list[str | None]:
+    """Return a run's cells in a list of runs: the kind of question, and how many say what is to be forgotten, are noise,
+    say what is to be kept.
+    """
+    kind = asked.kind_asked(measured)
+    forget, keep = (asked.outcomes(measured, "after", scope, kind) for scope in SCOPES)
+    if forget is None or keep is None:
+        return [None] * len(SAID_OF)
+    return [asked.KIND_NAMES[kind], forget.in_words("leaked"), forget.in_words("noise"), keep.in_words("kept")]
+
+
+SAID_OF = ("asked", "U leaked", "U noise", "R kept")
+"""heads of what `said_of` returns"""
 
 
 def scores(run: Run) -> list[str]:
     """Return a run's score table as lines."""
     record = summary(run)
     rows: list[list[Any]] = [["", "U-train", "U-val", "R-train", "R-val"]]
-    for key, label in (("before", "before"), ("after", "after"), ("never_taught", "never taught")):
+    for voice, key in VOICE_KEYS.items():
+        label = VOICE_NAMES[voice].lower()
+        if key not in record:
+            continue
         if "reason" in record[key]:
             rows.append([f"{label}: {record[key]['reason']}", "", "", "", ""])
             continue
         unlearned, kept = record[key]["unlearn_success"], record[key]["retention_success"]
         rows.append([label, unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")])
-    lines = [run.id, *_said(run)]
-    lines += ["Next-word accuracy, the correct beginning given: Unlearn Success (U), Retention Success (R), percent:"]
+    lines = [run.id, *_said(Scores.read_once(run))]
+    lines += [f"{asked.NEXT_WORD.capitalize()}: Unlearn Success (U, 100 − accuracy), Retention Success (R), percent:"]
     lines += table(rows)
     knew, located = record["never_knew"], record["located"]
     if "reason" in knew:

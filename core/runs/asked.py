@@ -1,6 +1,6 @@
-"""What a run's models say when asked, read from its scores (core/metrics/asked.py): counts, and the sentence that leads.
+"""What a run's models say when asked, read from its scores (core/metrics/asked.py): one table, and the sentences that lead.
 
-One place for all that sums a run up: the shell, `--json` and the pages say the same numbers of the same questions.
+One place for all that sums a run up: the shell, `--json`, the pages and the report say the same numbers of the same questions.
 """
 
 from __future__ import annotations
@@ -8,14 +8,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.data.corpus import KINDS, SCOPES
+from core.data.corpus import SCOPES, UNKNOWN
 from core.runs.scores import Scores, Value
+from core.runs.voices import VOICES
 
 METRIC = "asked"
-OUTCOMES = {"unlearn": ("leaked", "noise", "declined", "ignorant"), "retention": ("kept", "lost", "noise", "declined")}
+OUTCOMES = {
+    "unlearn": ("leaked", "noise", "declined", "ignorant"),
+    "retention": ("kept", "lost", "noise", "declined"),
+    UNKNOWN: ("declined", "noise", "answered"),
+}
 """scope -> what an answer to one of its questions can be"""
 STILL_SAID = {"unlearn": "leaked", "retention": "kept"}
 """scope -> the outcome in which the fact is said"""
+KIND_NAMES = {
+    "free": "free wording",
+    "untaught": "other wording",
+    "val": "taught, held out from unlearning",
+    "other": "another fact",
+    "dev": "held out to choose settings",
+    "train": "taught wording",
+}
+"""kind of question -> what a reader is told instead; the one that says most of what unlearning did first"""
+_ASKED = {
+    "free": "in free wording",
+    "untaught": "in other wording",
+    "val": "what was taught and held out from unlearning",
+    "other": "for other facts",
+    "dev": "what was held out to choose settings",
+    "train": "in taught wording",
+}
+"""kind of question -> the same within a sentence, after the word Asked"""
 
 
 @dataclass(frozen=True)
@@ -27,13 +50,49 @@ class Outcomes:
     shares: Mapping[str, Value]
     """outcome -> percent of n, with its interval"""
 
+    def percent(self, outcome: str) -> float:
+        """Return how many percent of the answers came out so."""
+        return self.shares[outcome].value or 0.0
+
     def count(self, outcome: str) -> int:
         """Return how many answers came out so."""
-        return round((self.shares[outcome].value or 0.0) * self.n / 100)
+        return counted(self.percent(outcome), self.n)
 
     def in_words(self, outcome: str) -> str:
         """Write "7 of 20"."""
-        return f"{self.count(outcome)} of {self.n}"
+        return in_words(self.percent(outcome), self.n)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of the table: what part of a voice's answers to the questions of one scope and kind came out so."""
+
+    voice: str
+    kind: str
+    scope: str
+    outcome: str
+    n: int
+    """questions asked"""
+    share: float
+    """percent of them"""
+    low: float | None
+    """ends of the 95 % interval, percent"""
+    high: float | None
+
+    @property
+    def count(self) -> int:
+        """How many answers came out so."""
+        return counted(self.share, self.n)
+
+
+def counted(share: float, n: int) -> int:
+    """Return how many of n a share is, percent."""
+    return round(share * n / 100)
+
+
+def in_words(share: float, n: int) -> str:
+    """Write a share of n questions, percent, as "7 of 20"."""
+    return f"{counted(share, n)} of {n}"
 
 
 def outcomes(scores: Scores, voice: str, scope: str, kind: str) -> Outcomes | None:
@@ -44,19 +103,32 @@ def outcomes(scores: Scores, voice: str, scope: str, kind: str) -> Outcomes | No
     return Outcomes(n, shares) if n else None
 
 
-TELLING = ("free", "untaught", "val", "other", "dev", "train")
-"""kinds of question, the one that says most of what unlearning did first"""
+def voices(scores: Scores) -> list[str]:
+    """Return the voices that were asked, in the order of VOICES; what only another version knows comes last."""
+    there = scores.voices(METRIC)
+    return [*(voice for voice in VOICES if voice in there), *(voice for voice in there if voice not in VOICES)]
+
+
+def table(scores: Scores) -> list[Row]:
+    """Return all that was counted, a row a voice, kind, scope and outcome."""
+    return [
+        Row(voice, kind, scope, outcome, said.n, said.percent(outcome), share.low, share.high)
+        for voice in voices(scores)
+        for kind in KIND_NAMES
+        for scope in OUTCOMES
+        if (said := outcomes(scores, voice, scope, kind))
+        for outcome, share in said.shares.items()
+    ]
 
 
 def kinds(scores: Scores, voice: str = "after") -> list[str]:
-    """Return the kinds of question that both scopes were asked, in the order of KINDS."""
-    return [kind for kind in KINDS if all(outcomes(scores, voice, scope, kind) for scope in SCOPES)]
+    """Return the kinds of question that both scopes were asked, the one that says the most first."""
+    return [kind for kind in KIND_NAMES if all(outcomes(scores, voice, scope, kind) for scope in SCOPES)]
 
 
 def kind_asked(scores: Scores, voice: str = "after") -> str:
     """Return the kind that says the most of those that both scopes were asked; else an empty text."""
-    both = kinds(scores, voice)
-    return next((kind for kind in TELLING if kind in both), "")
+    return next(iter(kinds(scores, voice)), "")
 
 
 def counts(scores: Scores, voice: str = "after") -> dict[str, str]:
@@ -64,6 +136,18 @@ def counts(scores: Scores, voice: str = "after") -> dict[str, str]:
     kind = kind_asked(scores, voice)
     both = {scope: outcomes(scores, voice, scope, kind) for scope in SCOPES} if kind else {}
     return {scope: said.in_words(STILL_SAID[scope]) for scope, said in both.items() if said}
+
+
+def balance(leaked: float | None, noise: float | None, kept: float | None) -> float | None:
+    """Return what runs are sorted by: the smaller of the shares of U that is neither said nor noise, and of R that is said.
+
+    In percent. A mean would let a run that forgets everything pass for half good.
+    """
+    return None if leaked is None or noise is None or kept is None else min(100.0 - leaked - noise, kept)
+
+
+BALANCE = "the smaller of two shares: of U neither said nor noise, of R said"
+"""what `balance` is, in words"""
 
 
 def sentence(scores: Scores, kind: str = "", voice: str = "after") -> str:
@@ -75,22 +159,46 @@ def sentence(scores: Scores, kind: str = "", voice: str = "after") -> str:
     forget, keep = (outcomes(scores, voice, scope, kind) for scope in SCOPES)
     if forget is None or keep is None:
         return ""
+    noise, declined, other = (forget.count(outcome) for outcome in ("noise", "declined", "ignorant"))
     return (
-        f"Asked, it still says {forget.in_words('leaked')} of what it must forget "
-        f"({forget.count('noise')} noise, {forget.count('declined')} declined, {forget.count('ignorant')} other answers), "
-        f"and {keep.in_words('kept')} of what it must keep."
+        f"Asked {_ASKED[kind]}, it still says {forget.in_words('leaked')} to forget and {keep.in_words('kept')} to keep. "
+        f"Of the {forget.n} to forget, {noise} {'answer is' if noise == 1 else 'answers are'} noise, "
+        f"{declined} {'declines' if declined == 1 else 'decline'}, {other} {'says' if other == 1 else 'say'} something else."
     )
 
 
-def contradiction(scores: Scores, split: str, voice: str = "after") -> str:
-    """Say where next-word accuracy and the answers disagree about what was kept by more than both intervals; else empty."""
-    keep, accuracy = outcomes(scores, voice, "retention", split), scores.success(voice, "retention", split)
+NEXT_WORD = "next-word accuracy, correct beginning given"
+"""what the teacher-forced numbers of the paper are called beside what is said"""
+
+
+def contradiction(scores: Scores, kind: str = "", voice: str = "after") -> str:
+    """Say where next-word accuracy and the answers disagree about what was kept by more than both intervals; else empty.
+
+    kind: empty for the one that says the most. What is never taught has no next-word accuracy: then the questions of val speak.
+    """
+    kind, split = _compared(scores, kind or kind_asked(scores, voice), voice)
+    keep, accuracy = outcomes(scores, voice, "retention", kind), scores.success(voice, "retention", split)
     if keep is None or accuracy.value is None or accuracy.low is None or accuracy.high is None:
         return ""
     kept = keep.shares["kept"]
     if kept.low is None or kept.high is None or (kept.low <= accuracy.high and accuracy.low <= kept.high):
         return ""
     return (
-        f"Next-word accuracy says that {accuracy.value:.1f} % is kept: it is measured with the right beginning given. "
-        f"The answers say {keep.in_words('kept')}."
+        f"Next-word accuracy, correct beginning given, says that {accuracy.value:.1f} % is kept ({KIND_NAMES[kind]}). "
+        f"The answers to the same questions say {keep.in_words('kept')}."
     )
+
+
+def _compared(scores: Scores, kind: str, voice: str) -> tuple[str, str]:
+    """Return a kind of question and the split of the accuracy of exactly these: the given one where there is such a split."""
+    if kind in ("train", "dev"):
+        return kind, kind
+    of_val = [name for name in ("val", "other") if outcomes(scores, voice, "retention", name)]
+    # Where val holds questions of both kinds, its accuracy is that of neither.
+    return (of_val[0], "val") if len(of_val) == 1 else ("train", "train")
+
+
+def kind_of_split(scores: Scores, split: str) -> str:
+    """Return the kind of a split's questions: those of val may ask for other facts, and may be of both kinds."""
+    there = [kind for kind in ("val", "other") if any(outcomes(scores, "after", scope, kind) for scope in SCOPES)]
+    return "other" if split == "val" and there == ["other"] else split
