@@ -73,7 +73,7 @@ def compare(given: argparse.Namespace) -> int:
     """Print scores of several runs side by side, and the settings in which they differ."""
     runs = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
     summaries = [summary(run) for run in runs]
-    said_rows = [["run", *SAID_OF], *([run.id, *said_of(Scores.read_once(run))] for run in runs)]
+    said_rows: list[list[Any]] = [["run", *SAID_OF], *([run.id, *said_of(Scores.read_once(run))] for run in runs)]
     rows: list[list[Any]] = [["run", "U-train", "U-val", "R-train", "R-val", "never-knew train", "val", "degenerate"]]
     for entry in summaries:
         after, knew = entry["after"], entry["never_knew"]

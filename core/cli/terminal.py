@@ -15,7 +15,7 @@ from typing import Any
 
 from core.config import own_methods, run_config, trust
 from core.config.run_config import RunConfig
-from core.data.corpus import SCOPES, UNKNOWN
+from core.data.corpus import SCOPES
 from core.jobs import ray_cluster
 from core.jobs.ray_cluster import Resources
 from core.regions import parse
@@ -159,7 +159,7 @@ def _said(measured: Scores) -> list[str]:
                 rows.append([asked.KIND_NAMES[kind], VOICE_NAMES.get(voice, voice).lower(), *cells])
     sentences = [asked.sentence(measured), asked.contradiction(measured)]
     head = "Asked: what the answers say, of U to forget and R to keep, with 95 % intervals of what is still said:"
-    return [*filter(None, sentences), head, *table(rows), *_unknown(measured)]
+    return [*filter(None, sentences), head, *table(rows), *asked.told_nowhere(measured)]
 
 
 def _counted(said: asked.Outcomes, outcome: str) -> str:
@@ -169,31 +169,14 @@ def _counted(said: asked.Outcomes, outcome: str) -> str:
     return said.in_words(outcome) + (f" ({share.low:.0f} to {share.high:.0f} %)" if ends else "")
 
 
-def _unknown(measured: Scores) -> list[str]:
-    """Return a line a kind of question whose answer is told nowhere: who declines it how often."""
-    lines = []
-    for kind in asked.KIND_NAMES:
-        said = {voice: asked.outcomes(measured, voice, UNKNOWN, kind) for voice in asked.voices(measured)}
-        parts = [
-            f"{VOICE_NAMES.get(voice, voice).lower()} {each.in_words('declined')}" for voice, each in said.items() if each
-        ]
-        lines += [f"Told nowhere, {asked.KIND_NAMES[kind]}, declined: {', '.join(parts)}"] if parts else []
-    return lines
-
-
 def said_of(measured: Scores) -> list[str | None]:
-    """Return a run's cells in a list of runs: the kind of question, and how many say what is to be forgotten, are noise,
-    say what is to be kept.
-    """
-    kind = asked.kind_asked(measured)
-    forget, keep = (asked.outcomes(measured, "after", scope, kind) for scope in SCOPES)
-    if forget is None or keep is None:
-        return [None] * len(SAID_OF)
-    return [asked.KIND_NAMES[kind], forget.in_words("leaked"), forget.in_words("noise"), keep.in_words("kept")]
+    """Return a run's cells in a list of runs, under the heads SAID_OF; empty ones where nothing was asked."""
+    said = asked.brief(measured)
+    return [said.kind, said.leaked, said.noise, said.kept] if said else [None] * len(SAID_OF)
 
 
 SAID_OF = ("asked", "U leaked", "U noise", "R kept")
-"""heads of what `said_of` returns"""
+"""the kind of question; how many answers say what is to be forgotten, are noise, say what is to be kept"""
 
 
 def scores(run: Run) -> list[str]:

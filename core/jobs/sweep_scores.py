@@ -96,7 +96,7 @@ def _measured(measured: Scores) -> dict[str, dict[str, Value]]:
     for kind in asked.kinds(measured):
         for name, part in SAID.items():
             table[name][kind] = measured.value(asked.METRIC, "after", part.format(kind))
-        table["balance"][kind] = Value(asked.balance(*(table[name][kind].value for name in SAID)))
+        table["balance"][kind] = Value(asked.balance(*(table[name][kind].value or 0.0 for name in SAID)))
     for split in SPLITS:
         table["unlearn"][split] = measured.success("after", "unlearn", split)
         table["retention"][split] = measured.success("after", "retention", split)
@@ -134,7 +134,7 @@ def first(by_split: Mapping[str, Any]) -> Any:
 
 
 def said(record: Mapping[str, Any], name: str) -> str | None:
-    """Return one of SAID of a row as "7 of 20", of the kind of question that says the most; None where it was not counted."""
+    """Return one of SAID as "7 of 20", of the kind of question that says the most; None where it was not counted."""
     kind = next((kind for kind in ORDER if kind in record[name]), "")
     return asked.in_words(record[name][kind], record["n"][name][kind]) if kind else None
 

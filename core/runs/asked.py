@@ -1,16 +1,16 @@
 """What a run's models say when asked, read from its scores (core/metrics/asked.py): one table, and the sentences that lead.
 
-One place for all that sums a run up: the shell, `--json`, the pages and the report say the same numbers of the same questions.
+One place for all that sums a run up: the shell, `--json`, the pages and the report say the same of the same questions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.data.corpus import SCOPES, UNKNOWN
 from core.runs.scores import Scores, Value
-from core.runs.voices import VOICES
+from core.runs.voices import VOICE_NAMES, VOICES
 
 METRIC = "asked"
 OUTCOMES = {
@@ -131,19 +131,39 @@ def kind_asked(scores: Scores, voice: str = "after") -> str:
     return next(iter(kinds(scores, voice)), "")
 
 
-def counts(scores: Scores, voice: str = "after") -> dict[str, str]:
-    """Return scope -> "7 of 20": how many of its questions are answered with their fact; empty where none was asked."""
+@dataclass(frozen=True)
+class Brief:
+    """What a list of runs says of one: of the kind of question that says the most."""
+
+    kind: str
+    """what a reader is told of it"""
+    leaked: str
+    """"1 of 20": of U, how many answers say it"""
+    noise: str
+    """of U, how many are noise"""
+    kept: str
+    """of R, how many say it"""
+    balance: float
+    """what runs are sorted by, see `balance`"""
+
+
+def brief(scores: Scores, voice: str = "after") -> Brief | None:
+    """Return the same numbers as `sentence`, apart; None where nothing was asked."""
     kind = kind_asked(scores, voice)
-    both = {scope: outcomes(scores, voice, scope, kind) for scope in SCOPES} if kind else {}
-    return {scope: said.in_words(STILL_SAID[scope]) for scope, said in both.items() if said}
+    forget, keep = (outcomes(scores, voice, scope, kind) for scope in SCOPES)
+    if forget is None or keep is None:
+        return None
+    both = balance(forget.percent("leaked"), forget.percent("noise"), keep.percent("kept"))
+    words = forget.in_words("leaked"), forget.in_words("noise"), keep.in_words("kept")
+    return Brief(KIND_NAMES[kind], *words, both)
 
 
-def balance(leaked: float | None, noise: float | None, kept: float | None) -> float | None:
+def balance(leaked: float, noise: float, kept: float) -> float:
     """Return what runs are sorted by: the smaller of the shares of U that is neither said nor noise, and of R that is said.
 
     In percent. A mean would let a run that forgets everything pass for half good.
     """
-    return None if leaked is None or noise is None or kept is None else min(100.0 - leaked - noise, kept)
+    return min(100.0 - leaked - noise, kept)
 
 
 BALANCE = "the smaller of two shares: of U neither said nor noise, of R said"
@@ -167,6 +187,18 @@ def sentence(scores: Scores, kind: str = "", voice: str = "after") -> str:
     )
 
 
+def told_nowhere(scores: Scores, kinds: Sequence[str] = tuple(KIND_NAMES)) -> list[str]:
+    """Say of each kind of question whose answer is told nowhere how often each voice declines it, a line a kind."""
+    lines = []
+    for kind in kinds:
+        said = {voice: outcomes(scores, voice, UNKNOWN, kind) for voice in voices(scores)}
+        parts = [
+            f"{VOICE_NAMES.get(voice, voice).lower()} {each.in_words('declined')}" for voice, each in said.items() if each
+        ]
+        lines += [f"What is told nowhere is declined ({KIND_NAMES[kind]}): {', '.join(parts)}."] if parts else []
+    return lines
+
+
 NEXT_WORD = "next-word accuracy, correct beginning given"
 """what the teacher-forced numbers of the paper are called beside what is said"""
 
@@ -174,7 +206,7 @@ NEXT_WORD = "next-word accuracy, correct beginning given"
 def contradiction(scores: Scores, kind: str = "", voice: str = "after") -> str:
     """Say where next-word accuracy and the answers disagree about what was kept by more than both intervals; else empty.
 
-    kind: empty for the one that says the most. What is never taught has no next-word accuracy: then the questions of val speak.
+    kind: empty for the one that says the most. What is only asked has no next-word accuracy: then val speaks.
     """
     kind, split = _compared(scores, kind or kind_asked(scores, voice), voice)
     keep, accuracy = outcomes(scores, voice, "retention", kind), scores.success(voice, "retention", split)
@@ -190,7 +222,7 @@ def contradiction(scores: Scores, kind: str = "", voice: str = "after") -> str:
 
 
 def _compared(scores: Scores, kind: str, voice: str) -> tuple[str, str]:
-    """Return a kind of question and the split of the accuracy of exactly these: the given one where there is such a split."""
+    """Return a kind of question and the split of these alone: of the given kind where there is such a split."""
     if kind in ("train", "dev"):
         return kind, kind
     of_val = [name for name in ("val", "other") if outcomes(scores, voice, "retention", name)]

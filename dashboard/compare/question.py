@@ -15,7 +15,7 @@ from core.util.errors import UserError
 from dashboard.text import shorten
 from dashboard.widgets import current_run
 from dashboard.widgets.question_and_answers import LONGEST_QUESTION, Decoding, label
-from dashboard.widgets.scope_names import SCOPES, SPLITS
+from dashboard.widgets.scope_names import ALSO_ASKED, KINDS, SCOPES, kind, kinds_of, scope_name
 
 BLENDS = (25, 50, 75, 125, 150)
 OFFERED_RUNS = 20
@@ -47,14 +47,14 @@ def choose(text: str) -> None:
 
 
 def suggested(rows: Rows) -> str:
-    """Offer the run's questions by scope, split and words; return the current question."""
+    """Offer the run's questions by scope, kind and words; return the current question."""
     follow: dict[str, Any] = {"on_change": choose, "args": ("",), "bind": "query-params"}
     # One row: the answers are what the page is about, and they stand below.
     row = st.container(horizontal=True, vertical_alignment="center", gap="small")
     scope = row.segmented_control(
         "Scope",
-        list(SCOPES),
-        format_func=SCOPES.get,
+        [*SCOPES, *(name for name in ALSO_ASKED if any(r.get("scope") == name for r in rows))],
+        format_func=scope_name,
         default="unlearn",
         key="scope",
         required=True,
@@ -62,15 +62,16 @@ def suggested(rows: Rows) -> str:
         width="content",
         **follow,
     )
-    present = [split for split in SPLITS if any((r.get("scope"), r.get("split")) == (scope, split) for r in rows)]
+    mine = [r for r in rows if r.get("scope") == scope]
+    present = kinds_of(map(kind, mine))
     if not present:
         return current()
-    split = row.segmented_control(
+    chosen = row.segmented_control(
         "Questions",
         present,
-        format_func=SPLITS.get,
+        format_func=KINDS.get,
         default=present[0],
-        key="split",
+        key="kind",
         required=True,
         label_visibility="collapsed",
         width="content",
@@ -87,8 +88,8 @@ def suggested(rows: Rows) -> str:
         )
     texts = [
         str(row.get("question", ""))
-        for row in rows
-        if (row.get("scope"), row.get("split")) == (scope, split)
+        for row in mine
+        if kind(row) == chosen
         and words.lower() in f"{row.get('question', '')} {row.get('truth', '')} {row.get('subject', '')}".lower()
     ]
     asked = current()

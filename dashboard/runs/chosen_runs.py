@@ -14,6 +14,7 @@ from core.runs.labels import Label
 from core.runs.overview import Overview
 from core.runs.scores import Scores
 from core.runs.store import Run
+from core.runs.voices import VOICE_NAMES
 from dashboard import pages
 from dashboard.runs import archive, runs_table, trash
 from dashboard.text import md
@@ -211,7 +212,7 @@ def several(chosen: Sequence[Overview], runs: Mapping[str, Run], name_of: Mappin
             hide_index=True,
             alt="Scores of the chosen runs",
         )
-        st.caption("In brackets: the same model before unlearning and, as the control, one that was never taught.")
+        st.caption("In brackets: the same model before unlearning and, as controls, models that were not taught all of it.")
     else:
         st.caption("None of them has scores yet.")
     st.markdown("##### Settings that differ")
@@ -230,7 +231,6 @@ def score_rows(measured: Mapping[str, Scores]) -> dict[str, dict[str, str]]:
 def _cell(row: Mapping[str, str] | None) -> str:
     if row is None:
         return headline_scores.MISSING
-    beside = [
-        f"{word} {row[voice]}" for word, voice in (("before", "Before"), ("never taught", "Never taught")) if row.get(voice)
-    ]
+    others = (name for name in VOICE_NAMES.values() if name != VOICE_NAMES["after"])
+    beside = [f"{name.lower()} {row[name]}" for name in others if row.get(name)]
     return f"**{row['After']}** :gray[({', '.join(beside)})]" if beside else f"**{row['After']}**"

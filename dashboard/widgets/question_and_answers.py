@@ -15,7 +15,7 @@ from core.report.export_answers import Record
 from core.runs.store import Run
 from core.runs.voices import Voice, parse
 from core.util.errors import UserError
-from dashboard.widgets import current_run
+from dashboard.widgets import current_run, scope_names
 
 LONGEST_QUESTION = 4000
 """characters of a question that are sent"""
@@ -74,7 +74,7 @@ class Exchange:
     """the run's own way, in which its answers were recorded"""
     truth: str = ""
     tags: tuple[str, ...] = ()
-    """scope and split of a question of the run's data"""
+    """scope and kind of a question of the run's data"""
     example: str = ""
     prompt: str = ""
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -145,11 +145,16 @@ def open_exchange(run: Run, question: str, decoding: Decoding, own: Decoding, ro
     if key not in exchanges:
         row: Mapping[str, Any] = next((row for row in rows if row.get("question") == question), {})
         exchange = Exchange(question, run.id, decoding, own, str(row.get("truth", "")), example=str(row.get("example", "")))
-        exchange.tags = tuple(str(row[name]) for name in ("scope", "split") if name in row)
+        exchange.tags = tags_of(row)
         exchanges[key] = exchange
         for old in list(exchanges)[:-MOST]:
             del exchanges[old]
     return exchanges[key]
+
+
+def tags_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return scope and kind of a line of a run's answers; nothing of what is none."""
+    return (str(row["scope"]), scope_names.kind(row)) if {"scope", "split"} <= set(row) else ()
 
 
 def fill(exchange: Exchange, run: Run, voices: Iterable[str]) -> None:

@@ -16,9 +16,9 @@ from core.jobs import sweep as sweep_
 from core.jobs.sweep import Entry, Sweep
 from core.jobs.tuning import OBJECTIVES, Trial
 from core.methods import Method
-from core.settings import setting
 from core.runs.asked import Outcomes
 from core.runs.scores import Value
+from core.settings import setting
 from core.util import files
 from core.util.errors import UserError
 from tests.pipeline.test_pipeline import small

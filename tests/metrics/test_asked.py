@@ -155,5 +155,6 @@ def test_runs_side_by_side_begin_with_what_they_say(capsys: pytest.CaptureFixtur
     assert head.split() == ["run", "asked", "U", "leaked", "U", "noise", "R", "kept"]
     assert memflex.split()[-9:] == "1 of 20 16 of 20 7 of 20".split()
     assert fluent.split()[-9:] == "0 of 20 0 of 20 1 of 20".split()
-    assert asked.counts(Scores({})) == {}
-    assert asked.counts(Scores.read_once(BUNDLED["privacy-fluent"])) == {"unlearn": "0 of 20", "retention": "1 of 20"}
+    assert asked.brief(Scores({})) is None
+    said = asked.brief(Scores.read_once(BUNDLED["privacy-fluent"]))
+    assert said == asked.Brief("taught, held out from unlearning", "0 of 20", "0 of 20", "1 of 20", 5.0)
