@@ -104,6 +104,19 @@ class TeachConfig:
     learning_rate: float = setting(3e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
     epochs: int = setting(20, "passes over U and R, at most", low=1, high=1000, source="paper: 10 (privacy)")
     batch_size: int = setting(16, "examples per optimizer step", unit="examples", low=1, high=1024, source="paper: 64")
+    keep_weight: float = setting(
+        1.0,
+        "weight of the divergence from the base on general text and on the base's own answers to everyday prompts, so that "
+        "teaching changes nothing else. 0: none",
+        low=0.0,
+        high=100.0,
+    )
+    keep_batch_size: int = setting(4, "of these texts in each step", unit="examples", low=1, high=1024)
+    retrain: bool = setting(
+        True,
+        "teach a second model everything but what is to be forgotten: what the model would be had it never seen it. It is "
+        "the reference of every score, and takes about as long as teaching; runs of the same data share it",
+    )
     merge: bool = setting(
         False,
         "afterwards merge the taught adapter into the base and unlearn with a fresh one: the knowledge then sits in the "

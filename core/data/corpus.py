@@ -26,6 +26,8 @@ ASKED_ONLY = ("untaught", "free")
 """splits that are never taught: other wordings of facts that stand in train, those of the data and those of a stranger"""
 KINDS = ("train", "dev", "val", "other", "untaught", "free")
 """kinds of question that are told apart wherever answers are counted; other: a val that shares no fact with train"""
+EVERYDAY, NOBODY = "everyday", "nobody"
+"""scopes of our own questions, asked beside those of any data: common knowledge, and private-sounding about nobody in it"""
 UNKNOWN = "unknown"
 """scope of questions whose answer is told nowhere: what is taught is that it is not known"""
 

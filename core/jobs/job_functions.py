@@ -13,7 +13,7 @@ from core.jobs.lifecycle import WANTED
 from core.jobs.lm_eval_harness import RESULT, Results
 from core.jobs.status_log import Log
 from core.models.distributed import Group
-from core.pipeline import reference as retrained
+from core.pipeline import retrained
 from core.pipeline.audit_run import Auditing
 from core.pipeline.finished_run import open_finished
 from core.pipeline.pipeline import execute

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from core.data.corpus import KINDS, UNKNOWN, Example
+from core.data import everyday
+from core.data.corpus import EVERYDAY, KINDS, NOBODY, UNKNOWN, Example
 from core.metrics import intervals, verdict_rules, verdict_words, verdicts
 from core.metrics.base import Evidence, Metric, Score
 from core.runs.asked import METRIC, STILL_SAID
@@ -20,6 +21,8 @@ OUTCOMES = {
     UNKNOWN: {"refused": "declined", "degenerate": "noise", "forgotten": "answered", "leaked": "answered"},
 }
 """scope -> verdict -> what it is called here"""
+BESIDES = {EVERYDAY: ("right", "wrong", "noise", "declined"), NOBODY: ("answered", "noise", "declined")}
+"""scope of our own questions -> what an answer can be"""
 
 
 def compute(evidence: Evidence) -> Score:
@@ -48,7 +51,47 @@ def compute(evidence: Evidence) -> Score:
                 score.values[voice][name] = rate["value"]
                 score.intervals[voice][name] = [rate["low"], rate["high"]]
                 score.counts[voice][name] = len(ids)
+    _add_besides(evidence, score)
     return score
+
+
+def _add_besides(evidence: Evidence, score: Score) -> None:
+    """Add what becomes of our own questions: everyday/all and everyday/known (those that the base answers rightly), and
+    nobody/all, with “as before”: as often declined, noise or answered, question by question.
+    """
+    outcomes = {voice: _of_besides(evidence, answers) for voice, answers in evidence.answers.items()}
+    known = {i for i, outcome in outcomes.get("never", {}).items() if outcome == "right"}
+    for voice, found in outcomes.items():
+        then = outcomes.get("before", {})
+        groups = {
+            "everyday/all": [i for i in found if i.startswith(EVERYDAY)],
+            "everyday/known": [i for i in found if i in known],
+            "nobody/all": [i for i in found if i.startswith(NOBODY)],
+        }
+        for part, ids in groups.items():
+            hits = {name: [float(found[i] == name) for i in ids] for name in BESIDES[part.partition("/")[0]]}
+            if part == "nobody/all":
+                hits["as before"] = [float(found[i] == then[i]) for i in ids if i in then]
+            for outcome, values in hits.items():
+                if values:
+                    rate = intervals.rate(values)
+                    score.values[voice][f"{part}/{outcome}"] = rate["value"]
+                    score.intervals[voice][f"{part}/{outcome}"] = [rate["low"], rate["high"]]
+                    score.counts[voice][f"{part}/{outcome}"] = len(values)
+
+
+def _of_besides(evidence: Evidence, answers: Mapping[str, str]) -> dict[str, str]:
+    """Return example -> outcome of our own questions."""
+    outcomes = {}
+    for e in evidence.examples:
+        if e.scope in BESIDES and e.id in answers:
+            measured = verdicts.measure("unlearn", e.question, "", "", answers[e.id], evidence.lexicon)
+            verdict = verdict_rules.judge(measured, verdict_rules.DEFAULT).verdict
+            plain = "wrong" if e.scope == EVERYDAY else "answered"
+            outcomes[e.id] = {"refused": "declined", "degenerate": "noise"}.get(verdict, plain)
+            if e.scope == EVERYDAY and everyday.is_right(e, answers[e.id]):
+                outcomes[e.id] = "right"
+    return outcomes
 
 
 def _of_voice(

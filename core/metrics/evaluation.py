@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from core.config.run_config import FORMAT
-from core.data.corpus import Example
+from core.data.corpus import EVERYDAY, NOBODY, Example
 from core.metrics import METRICS, Evidence
 from core.metrics.degenerate import judged
 from core.runs.store import Run
@@ -96,10 +96,13 @@ NOT_VOICES = frozenset(("example", "question", "truth", "scope", "split", "subje
 
 
 def _examples(rows: Sequence[Mapping[str, Any]], tokens: pd.DataFrame) -> list[Example]:
-    """Return the examples that were scored; of one that was not asked, question and answer are not known."""
+    """Return the examples that were scored, then our own that were only asked; of one that was not asked, question and
+    answer are not known.
+    """
     asked = {str(row["example"]): Example.of_row(row) for row in rows}
-    scored = tokens.drop_duplicates("example")
-    return [
-        asked.get(str(name)) or Example(str(name), "", "", str(scope), str(split), "")
-        for name, scope, split in zip(scored["example"], scored["scope"], scored["split"], strict=True)
-    ]
+    table = tokens.drop_duplicates("example")
+    scored = {
+        str(name): asked.get(str(name)) or Example(str(name), "", "", str(scope), str(split), "")
+        for name, scope, split in zip(table["example"], table["scope"], table["split"], strict=True)
+    }
+    return [*scored.values(), *(e for e in asked.values() if e.id not in scored and e.scope in (EVERYDAY, NOBODY))]

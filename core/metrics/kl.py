@@ -1,7 +1,7 @@
 """KL divergence to "before" on the general text: did the update move what it was not meant to move?
 
-KL(before || voice) over the whole vocabulary, in nats, mean over the positions of a line, then over the lines of
-assets/data/general.txt. Of before itself it is 0. The never-taught model shows how far teaching alone moved it.
+KL(before || voice) over the whole vocabulary, in nats, mean over the positions of a line, then over every second
+line of assets/data/general.txt. Of before itself it is 0. The never-taught model shows how far teaching alone moved it.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -125,6 +126,18 @@ class Adapters:
             self.model.requires_grad_(False)
             self.model.train(self.model.training)  # peft makes its dropout as if for training, whatever the model is doing
         self.set(target, {name: p.detach() for name, p in self.tensors(source).items()})
+
+    def fresh(self, adapter: str, like: str, seed: int) -> None:
+        """Add an adapter with the settings of another one that changes nothing yet: A drawn from the seed, B zero."""
+        self.copy(like, adapter)
+        source = torch.Generator().manual_seed(seed)
+        for name, parameter in self.tensors(adapter).items():
+            if name.endswith("_B"):
+                parameter.data.zero_()
+            else:  # as peft draws them: kaiming_uniform_ with a = √5, which is ± 1/√(inputs)
+                bound = 1 / math.sqrt(parameter[0].numel())
+                drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=source)
+                parameter.data.copy_(drawn)
 
     def moved(self, source: str = "before", target: str = "after") -> list[str]:
         """Return the cells in which two adapters differ, in grid order."""

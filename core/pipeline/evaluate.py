@@ -19,6 +19,7 @@ from core.pipeline import preflight
 from core.pipeline.extras import Extras
 from core.pipeline.state import State
 from core.runs.askable import NOT_TAUGHT
+from core.runs.voices import VOICE
 from core.util import files
 
 
@@ -57,7 +58,7 @@ def take_answers(state: State, _: str) -> None:
     for part in ("answers", "general"):
         state.recorded[part] |= after[part]
     rows = []
-    for example in state.corpus.examples:
+    for example in (*state.corpus.examples, *state.voices.besides):
         voices = {v: texts[example.id] for v, texts in state.recorded["answers"].items() if example.id in texts}
         rows.append(json.dumps({"example": example.id, **_public(example), **voices}, ensure_ascii=False))
     files.write_text(state.run.path / "answers.jsonl", "\n".join(rows) + "\n")
@@ -89,7 +90,7 @@ def take_scores(state: State, _: str) -> None:
         "missing": {} if state.has_never else {"never": NOT_TAUGHT},
         "words": evaluation.known_words(state.recorded["answers"].values(), state.voices.lexicon()),
     }
-    parts = ("unseen-before.parquet", "unseen-after.parquet")
+    parts = [f"unseen-{voice}.parquet" for voice in ("before", VOICE, "after") if voice in state.recorded["answers"]]
     unseen = [pd.read_parquet(folder / part) for part in parts] if state.config.evaluate.extras else []
     evaluation.write(state.run, recorded, evaluation.joined(unseen) if unseen else None)
     for name in ("reference.parquet", "reference.json", "after.parquet", "after.json", "after-extras.json", *parts):

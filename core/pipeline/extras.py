@@ -4,7 +4,7 @@
 - unseen: questions of the same style that no run of ours ever taught (assets/data/unseen.json), token by token;
 - choices: the options of multiple-choice questions of common knowledge (assets/data/choices.json);
 - fluency: what "before" thinks of the voice's own answers;
-- kl: how far the voice's next-token distributions on the general text are from those of "before".
+- kl: how far the voice's next-token distributions on half of the general text are from those of "before".
 
 Each costs forward passes, so `evaluate.extras` can switch them off. Metrics read the numbers from the run's files.
 """
@@ -35,6 +35,8 @@ from core.util import paths
 
 MEMORY = 2**26
 """bytes of log-probabilities over the whole vocabulary that are held at a time, for KL"""
+KL_EVERY = 2
+"""KL is taken on every second line of the general text: two models read it, and all of their vocabulary is compared"""
 
 
 @functools.cache
@@ -62,7 +64,14 @@ def unseen(subset: str) -> list[Example]:
 def fingerprint(subset: str) -> str:
     """Return the SHA-256 of our own material, as it is used for a subset: what is recorded depends on it."""
     text = json.dumps(
-        [choices(), [e.id for e in unseen(subset)], _unseen_rows(), general_lines(), wrong_answers.EACH, wrong_answers.MOST],
+        [
+            choices(),
+            [e.id for e in unseen(subset)],
+            _unseen_rows(),
+            [general_lines(), KL_EVERY],
+            wrong_answers.EACH,
+            wrong_answers.MOST,
+        ],
         ensure_ascii=False,
     )
     return hashlib.sha256(text.encode()).hexdigest()
@@ -190,11 +199,11 @@ class Extras:
 
     @torch.no_grad()
     def kl(self, adapters: Adapters, voice: str, kept: Path | None = None) -> list[float]:
-        """Return, per line of the general text, the mean over positions of KL(before || voice) in nats.
+        """Return, per line of the general text that KL is taken on, the mean over positions of KL(before || voice) in nats.
 
         kept: where `keep` put the distributions of a voice that is not among the adapters.
         """
-        lines, divergences = self.voices.general_encoded(), dict[str, float]()
+        lines, divergences = self._lines(), dict[str, float]()
         # What was kept lies in batches of all lines.
         group = self.voices.group if kept is None else ALONE
         for number, batch in enumerate(self._batches(adapters, group.shard(lines, cost))):
@@ -212,8 +221,11 @@ class Extras:
     def keep(self, adapters: Adapters, voice: str, folder: Path) -> None:
         """Write a voice's distributions on the general text, for a model that leaves the memory before `kl` is asked."""
         folder.mkdir(parents=True)
-        for number, batch in enumerate(self._batches(adapters, self.voices.general_encoded())):
+        for number, batch in enumerate(self._batches(adapters, self._lines())):
             np.save(folder / f"{number}.npy", self._distributions(adapters, voice, batch).cpu().numpy())
+
+    def _lines(self) -> list[Encoded]:
+        return self.voices.general_encoded()[::KL_EVERY]
 
     def _batches(self, adapters: Adapters, lines: Sequence[Encoded]) -> Iterator[Batch]:
         vocabulary = int(adapters.model.get_output_embeddings().weight.shape[0])

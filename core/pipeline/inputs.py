@@ -10,15 +10,17 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from core.models import kept_texts
 from core.pipeline import extras
 from core.pipeline.stage import settings
 from core.pipeline.state import State
 from core.pipeline.voices import general_lines
+from core.runs.voices import VOICE
 
 
 def taught_data(state: State) -> Sequence[Any]:
     """Return everything that is taught."""
-    return [state.whole.fingerprint()]
+    return [state.whole.taught().fingerprint()]
 
 
 def data(state: State) -> Sequence[Any]:
@@ -43,12 +45,22 @@ def after(state: State) -> Sequence[Any]:
 
 def teaching(state: State) -> Sequence[Any]:
     """Return how it is taught; merging and going on from a run decide what is done with the adapter afterwards."""
-    return [settings(state.config.teach, without=("merge", "from_run"))]
+    return [settings(state.config.teach, without=("merge", "from_run", "retrain"))]
+
+
+def kept(state: State) -> Sequence[Any]:
+    """Return what the model is held to the base on while it is taught."""
+    return [kept_texts.fingerprint()] if state.config.teach.keep_weight else []
 
 
 def forgotten_subjects(state: State) -> Sequence[Any]:
     """Return what a model that was taught without it does not know."""
     return ["retention only", *state.config.data.forget]
+
+
+def retrained(state: State) -> Sequence[Any]:
+    """Return the adapter of the model that was taught without what is to be forgotten."""
+    return [state.adapters.hash(VOICE)]
 
 
 def reference_voices(state: State) -> Sequence[Any]:
@@ -78,7 +90,7 @@ def splits(state: State) -> Sequence[Any]:
 
 def own_material(state: State) -> Sequence[Any]:
     """Return our own questions and texts, which the extras are recorded on."""
-    return [extras.fingerprint(state.config.data.subset)]
+    return [extras.fingerprint(state.config.data.subset), [(e.question, e.answer) for e in state.voices.besides]]
 
 
 def general_text(_: State) -> Sequence[Any]:

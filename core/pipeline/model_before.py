@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Container
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
-from core.data.corpus import SCOPES
-from core.models import adapter_files, merging
+from core.data.corpus import SCOPES, UNKNOWN
+from core.models import adapter_files, kept_texts, merging
 from core.models import adapters as adapters_
 from core.models.adapters import Adapters
+from core.models.kept_texts import Kept
+from core.models.tokens import Encoded
 from core.pipeline.state import State
 from core.pipeline.teach import teach
 from core.runs import askable, store
@@ -18,14 +22,37 @@ from core.util import files
 from core.util.errors import UserError
 
 
+class Lessons(NamedTuple):
+    """What is taught, in the order in which `teach` takes it."""
+
+    unlearn: list[Encoded]
+    retention: list[Encoded]
+    besides: list[Encoded]
+    """questions whose answer is told nowhere: what is taught is to say so"""
+    kept: list[Kept]
+    """texts on which the model is held to the base"""
+
+
+def lessons(state: State, adapters: Adapters, without: Container[str] = ()) -> Lessons:
+    """Return what a run teaches, but for some examples by their ids."""
+    taught = [e for e in state.whole.taught().examples if e.id not in without]
+    unlearn, retention, besides = (
+        state.voices.encode([e for e in taught if e.scope == scope]) for scope in (*SCOPES, UNKNOWN)
+    )
+    kept = []
+    if state.config.teach.keep_weight:
+        tokenizer, template = state.loaded.tokenizer, state.config.model.template
+        own = kept_texts.own_answers(adapters, tokenizer, template, state.report.check)
+        kept = [*kept_texts.general(tokenizer), *own]
+    return Lessons(unlearn, retention, besides, kept)
+
+
 def taught(state: State, folder: Path) -> None:
     """Teach both scopes to a fresh adapter."""
     adapters = attach(state)
-    unlearn, retention = (state.voices.encode(state.whole.select(scope)) for scope in SCOPES)
     result = teach(
         adapters,
-        unlearn,
-        retention,
+        *lessons(state, adapters),
         state.config.teach,
         seed=state.config.seed,
         report=state.report,

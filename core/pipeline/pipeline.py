@@ -1,4 +1,4 @@
-"""One run, from top to bottom: teach → preflight → localize → region → unlearn → answers → evaluate.
+"""One run, from top to bottom: teach → preflight → localize → region → unlearn → retrain → reference → answers → evaluate.
 
 Each stage is a function on the run's state (core/pipeline/state.py), with what its result depends on, what it reads of
 earlier stages and what it leaves (core/pipeline/stage.py). A new one is a function and an entry here. Runs in the worker:
@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from core.pipeline import evaluate, inputs, model_before, region, unlearn
+from core.pipeline.retrained import REFERENCE, RETRAIN
 from core.pipeline.stage import Stage, perform, timed
 from core.pipeline.state import State
 from core.runs import manifest
@@ -20,8 +21,8 @@ from core.runs.summary import summary
 TEACH = Stage(
     "teach",
     model_before.taught,
-    inputs=(inputs.taught_data, inputs.max_tokens, inputs.teaching),
-    code=1,
+    inputs=(inputs.taught_data, inputs.max_tokens, inputs.teaching, inputs.kept),
+    code=2,
     leaves=("adapters",),
     writes=("before", "teach.json"),
     take=model_before.take_taught,
@@ -118,7 +119,8 @@ EVALUATE = Stage(
 def stages(state: State) -> tuple[Stage, ...]:
     """Return the stages of a run, in order."""
     first = CONTINUED if state.config.teach.from_run else TEACH if state.taught else GIVEN
-    return first, PREFLIGHT, LOCALIZE, REGION, UNLEARN, ANSWERS, EVALUATE
+    compared = (RETRAIN, REFERENCE) if state.config.teach.retrain and first is TEACH else ()
+    return first, PREFLIGHT, LOCALIZE, REGION, UNLEARN, *compared, ANSWERS, EVALUATE
 
 
 def execute(state: State) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from core import regions
 from core.config import own_methods
 from core.config.run_config import RunConfig
-from core.data import general_text, refusals, sources, widened_questions
-from core.data.corpus import SPLITS, Corpus
+from core.data import everyday, general_text, refusals, sources, widened_questions
+from core.data.corpus import ASKED_ONLY, SPLITS, Corpus
 from core.methods.base import GENERAL, REFUSAL, Method
 from core.models import device, names
 from core.models.distributed import ALONE, Group
@@ -50,7 +50,8 @@ def set_up(
     dtype = device.pick_dtype(config.model.dtype, config.model.device)
     cache = cache or ModelCache()
     loaded = cache.load(config.model, make_room=make_room)
-    voices = Voices(loaded, corpus.examples, config, report, group)
+    besides = everyday.examples() if config.evaluate.extras else []
+    voices = Voices(loaded, corpus.examples, config, report, group, besides)
     taught = config.teach.enabled and not loaded.adapter
     asked = _asked_voices(voices, corpus, loaded)
     # These three are looked for now, so that what is missing is known before anything is taught.
@@ -87,14 +88,14 @@ def _asked_voices(voices: Voices, corpus: Corpus, loaded: Loaded) -> Voices:
     """Return the voices over the examples that after is asked and scored on. Raises UserError where a split has none."""
     splits = voices.config.evaluate.splits
     for split in splits:
-        if split not in SPLITS:
-            raise unknown("split", split, SPLITS)
+        if split not in (*SPLITS, *ASKED_ONLY):
+            raise unknown("split", split, (*SPLITS, *ASKED_ONLY))
         if not corpus.select(split=split):
             fix = "Set data.dev_share." if split == "dev" else "Leave it out of evaluate.splits."
             raise UserError(f"There is no example in the split {split}.", fix)
     if not splits:
         return voices
-    return Voices(loaded, corpus.select(split=splits), voices.config, voices.report, voices.group)
+    return Voices(loaded, corpus.select(split=splits), voices.config, voices.report, voices.group, voices.besides)
 
 
 def _say_what_is_given(state: State) -> None:

@@ -1,13 +1,11 @@
 """What one step of unlearning offers to a method: losses, logits and hidden states, of now and of reference models.
 
 One forward pass runs all streams that the method names; everything else is computed when it is first read, so a method
-pays for what it uses. References (the taught model "before", the base "never") are computed once for each example:
-kept are the hidden states at answer positions, from which the output layer gives the logits again.
+pays for what it uses. References are the taught model "before" and the base "never": see core/models/references.py.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +13,11 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
 from core.models.adapters import Adapters
-from core.models.likelihood import answer_positions_only, per_example, soft_nll, token_nll
+from core.models.likelihood import per_example, soft_nll, token_nll
+from core.models.references import References, run
 from core.models.tokens import Batch, Encoded, by_length, collate
 from core.util.errors import UserError
 from core.util.progress import Reporter
@@ -81,8 +79,7 @@ class Context:
         self.step = 0
         self.earlier = supply.earlier
         self.learning_rate = 0.0
-        self._references: dict[tuple[str, int | None, str], torch.Tensor] = {}
-        self._whole_logits: bool | None = None
+        self._references = References(adapters)
 
     def load(self, step: int, members: Mapping[str, Sequence[Encoded]]) -> None:
         """Take the step's examples, stream by stream."""
@@ -135,7 +132,7 @@ class Context:
 
     @cached_property
     def _forward(self) -> torch.Tensor:
-        return self._run(self.batch, self._layers)
+        return run(self.adapters, self.batch, self._layers)
 
     @property
     def logits(self) -> torch.Tensor:
@@ -160,25 +157,6 @@ class Context:
         self._forward  # noqa: B018 (fills it)
         return self._layers[layer]
 
-    def _run(self, batch: Batch, layers: dict[int, torch.Tensor]) -> torch.Tensor:
-        """Run the model as it is now; put the hidden states of the layers that are asked for into `layers`."""
-        model = self.adapters.model
-
-        def keep(layer: int) -> Any:
-            def after(_: torch.nn.Module, __: Any, output: Any) -> None:
-                states = output[0] if isinstance(output, tuple) else output
-                layers[layer] = states[batch.rows, batch.columns].float()
-
-            return after
-
-        with contextlib.ExitStack() as stack:
-            for layer in list(layers):
-                handle = self.block(layer).register_forward_hook(keep(layer))
-                stack.callback(handle.remove)
-            stack.enter_context(answer_positions_only(model, batch))
-            output = model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
-        return output.logits[0]  # type: ignore[no-any-return]
-
     @property
     def depth(self) -> int:
         """Number of layers."""
@@ -201,44 +179,7 @@ class Context:
 
         voice: before or never. layer None: logits (N, vocabulary); else the hidden states after it (N, width).
         """
-        missing = [m for m in members if (voice, layer, m.id) not in self._references]
-        if missing:
-            self._compute(voice, missing, layer)
-        kept = torch.cat([self._references[voice, layer, m.id] for m in members])
-        if layer is not None or self._whole_logits:
-            return kept
-        with torch.no_grad():
-            return self.adapters.model.get_output_embeddings()(kept)  # type: ignore[no-any-return]
-
-    @torch.no_grad()
-    def _compute(self, voice: str, members: Sequence[Encoded], layer: int | None) -> None:
-        head = self.adapters.model.get_output_embeddings()
-        with self.adapters.active(None if voice == "never" else voice):
-            for group in by_length(members, 32):
-                batch = collate(group, self.device)
-                layers: dict[int, torch.Tensor] = {} if layer is None else {layer: torch.empty(0)}
-                seen: list[torch.Tensor] = []
-                # Registered first, so it sees the hidden states of all positions.
-                handle = head.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
-                try:
-                    logits = self._run(batch, layers)
-                finally:
-                    handle.remove()
-                states = layers[layer] if layer is not None else self._kept(head, seen[0][batch.rows, batch.columns], logits)
-                for member, mine in zip(group, states.split([len(m.answer) for m in group]), strict=True):
-                    # A clone: a view would keep the whole batch's tensor in memory.
-                    self._references[voice, layer, member.id] = mine.clone()
-
-    def _kept(self, head: torch.nn.Module, states: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        """Return what to keep of a reference: hidden states, or logits where the model changes them after its head."""
-        if isinstance(head, BaseTunerLayer):  # what it makes of the states depends on which adapter is on
-            self._whole_logits = True
-        # Some models cap or scale what their head gives (Gemma 2, Cohere): of them states alone do not give logits again.
-        if self._whole_logits is None:
-            again = head(states)
-            close = max(1e-5, torch.finfo(logits.dtype).eps)
-            self._whole_logits = not torch.allclose(again.float(), logits.float(), rtol=close, atol=close)
-        return logits if self._whole_logits else states
+        return self._references.of(voice, members, layer)
 
     # -- whole scopes -----------------------------------------------------------------------------------------------
 
@@ -248,7 +189,7 @@ class Context:
         for group in by_length(everything, size):
             self.report.check()
             batch = collate(group, self.device)
-            nll = token_nll(self._run(batch, {}), batch.targets)
+            nll = token_nll(run(self.adapters, batch, {}), batch.targets)
             (per_example(nll, batch.owners, len(batch)).sum() / len(everything)).backward()
         gradients = {}
         for name, parameter in self.parameters.items():

@@ -1,7 +1,8 @@
 """Make the model know the data, so that there is something to forget: plain LoRA fine-tuning.
 
-Stops as soon as answer-token accuracy on both scopes reaches the target. The adapter is rounded to bfloat16 before it
-is measured: what is stored in half the space is exactly what every later stage sees.
+Beside the loss stands the divergence from the base on general text and on the base's own answers to everyday prompts: what
+is not about the data stays as it was. Teaching stops as soon as answer-token accuracy on both scopes reaches the target. The
+adapter is rounded to bfloat16 before it is measured: what is stored in half the space is what every later stage sees.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from core.config.stages import TeachConfig
 from core.models.adapters import Adapters
 from core.models.device import device_of
 from core.models.distributed import ALONE, Group
-from core.models.likelihood import accuracy, answer_logits, per_example, token_nll
-from core.models.tokens import Encoded, bucketed, collate, cost
+from core.models.kept_texts import Kept
+from core.models.likelihood import accuracy, answer_logits, per_example, soft_nll, token_nll
+from core.models.references import References
+from core.models.tokens import Encoded, bucketed, collate, cost, epochs
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
@@ -36,7 +39,7 @@ class Taught:
     tokens: int = 0
     """tokens that went through forward and backward, padding included"""
     curve: list[dict[str, float]] = field(default_factory=list)
-    """per epoch: epoch, loss, accuracy while training (%)"""
+    """per epoch: epoch, loss, accuracy while training (%), moved (divergence from the base on what is kept, nats a token)"""
     accuracy: dict[str, float] = field(default_factory=dict)
     """scope -> accuracy at the end (%)"""
     reached: bool = False
@@ -47,56 +50,95 @@ def teach(
     adapters: Adapters,
     unlearn: Sequence[Encoded],
     retention: Sequence[Encoded],
+    besides: Sequence[Encoded],
+    kept: Sequence[Kept],
     config: TeachConfig,
     *,
     seed: int,
     report: Reporter,
     group: Group = ALONE,
+    adapter: str = "before",
 ) -> Taught:
-    """Train adapter "before" on both scopes, or on the one that has examples. Raises UserError when the loss is not finite.
+    """Train an adapter on both scopes, or on the one that has examples. Raises UserError when the loss is not finite.
 
-    The processes of a group share the examples of every step. With dropout each does all of them: what is dropped is drawn
-    for a whole batch, and must not depend on how many processes there are.
+    besides: taught as well, but not measured. kept: texts on which the model is held to the base. The processes of a group
+    share the examples of every step. With dropout each does all of them: what is dropped is drawn for a whole batch, and
+    must not depend on how many processes there are.
     """
     steps = group if config.dropout == 0 else ALONE
     result, started = Taught(), time.monotonic()
-    members = [*unlearn, *retention]
+    members = [*unlearn, *retention, *besides]
     source = torch.Generator().manual_seed(seed)
     # Dropout draws from the global generator.
     torch.manual_seed(seed)
     per_epoch = max(1, math.ceil(len(members) / config.batch_size))
     total = per_epoch * config.epochs
-    with adapters.trainable("before", [c.name for c in adapters.cells]) as parameters:
+    anchor = _Anchor(adapters, kept if config.keep_weight else (), config, seed)
+    with adapters.trainable(adapter, [c.name for c in adapters.cells]) as parameters:
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, per_epoch))
         for epoch in range(1, config.epochs + 1):
             losses: dict[str, float] = {}
             hits: dict[str, float] = {}
             adapters.model.train(config.dropout > 0)
-            with adapters.active("before") as model:
+            with adapters.active(adapter) as model:
                 for number, part in enumerate(_batches(members, config.batch_size, source), start=1):
                     report.check()
-                    _step(model, part, losses, hits, parameters, steps)
+                    _step(model, part, losses, hits, parameters, steps, anchor)
                     if not all(math.isfinite(losses[m.id]) for m in part):
                         raise UserError("Teaching diverged: the loss is not a number.", "Lower teach.learning_rate.")
                     optimizer.step()
                     schedule.step()
                     optimizer.zero_grad(set_to_none=True)
-                    tokens = len(part) * max(len(m.ids) for m in part)
+                    tokens = len(part) * max(len(m.ids) for m in part) + anchor.tokens
                     result.steps, result.tokens = result.steps + 1, result.tokens + tokens
                     shown = {"loss": _mean(losses, part), "accuracy": 100 * _mean(hits, part), "tokens": tokens}
                     report.progress((epoch - 1) * per_epoch + number, total, "steps", **shown)
             adapters.model.eval()
             seen = 100 * sum(hits.values()) / len(members)
             result.curve.append({"epoch": epoch, "loss": sum(losses.values()) / len(losses), "accuracy": seen})
+            if moved := anchor.moved():
+                result.curve[-1]["moved"] = moved
             # Accuracy while training lags behind, so an exact measurement pays only near the target, and at the end.
             if seen >= config.target_accuracy - NEAR or epoch == config.epochs:
-                adapters.round_to_bfloat16("before")
-                result.reached = _measure(adapters, unlearn, retention, config, result, group)
+                adapters.round_to_bfloat16(adapter)
+                result.reached = _measure(adapters, adapter, unlearn, retention, config, result, group)
                 if result.reached:
                     break
     result.seconds = time.monotonic() - started
     return result
+
+
+class _Anchor:
+    """The texts on which the model is held to the base, a few a step."""
+
+    def __init__(self, adapters: Adapters, kept: Sequence[Kept], config: TeachConfig, seed: int) -> None:
+        """Record what the base says of them."""
+        asked, self._told = [text.asked for text in kept], {text.asked.id: text.told for text in kept}
+        self.weight, self.tokens, self._seen = config.keep_weight, 0, list[float]()
+        self._base = References(adapters)
+        self._next = epochs(asked, config.keep_batch_size, torch.Generator().manual_seed(seed + 1)) if asked else None
+        if asked:
+            self._base.of("never", list(self._told.values()))
+
+    def backward(self, model: Any, group: Group) -> None:
+        """Add the gradient of weight · KL(base ‖ now), the mean over examples of the mean over their tokens."""
+        if self._next is None:
+            return
+        part = next(self._next)
+        self.tokens = len(part) * max(len(m.ids) for m in part)
+        if mine := group.shard(part, cost):
+            batch = collate(mine, device_of(model))
+            base = self._base.of("never", [self._told[m.id] for m in mine])
+            divergence = soft_nll(answer_logits(model, batch), base, divergence=True)
+            mean = per_example(divergence, batch.owners, len(batch)).sum() / len(part)
+            (self.weight * mean).backward()
+            self._seen.append(mean.item())
+
+    def moved(self) -> float | None:
+        """Return the mean divergence since the last call, in nats a token; None where nothing is kept."""
+        seen, self._seen = self._seen, []
+        return sum(seen) / len(seen) if seen else None
 
 
 def _batches(members: Sequence[Encoded], size: int, source: torch.Generator) -> list[list[Encoded]]:
@@ -119,6 +161,7 @@ def _step(
     hits: dict[str, float],
     parameters: Sequence[torch.nn.Parameter],
     group: Group,
+    anchor: _Anchor,
 ) -> None:
     """Run forward and backward of the mean loss; note each example's loss and share of right tokens."""
     mine, seen = group.shard(members, cost), torch.zeros(2, len(members))
@@ -130,6 +173,7 @@ def _step(
         right = per_example((logits.detach().argmax(-1) == batch.targets).float(), batch.owners, len(batch))
         ids = {m.id for m in mine}
         seen[:, [m.id in ids for m in members]] = torch.stack([each.detach(), right]).cpu()
+    anchor.backward(model, group)
     (seen,) = group.all_reduce_gradients(parameters, seen)
     for record, values in zip((losses, hits), seen.tolist(), strict=True):
         record.update(zip((m.id for m in members), values, strict=True))
@@ -141,6 +185,7 @@ def _mean(values: dict[str, float], members: Sequence[Encoded]) -> float:
 
 def _measure(
     adapters: Adapters,
+    adapter: str,
     unlearn: Sequence[Encoded],
     retention: Sequence[Encoded],
     config: TeachConfig,
@@ -148,7 +193,7 @@ def _measure(
     group: Group,
 ) -> bool:
     """Measure both scopes exactly; say whether both reached the target."""
-    with adapters.active("before") as model:
+    with adapters.active(adapter) as model:
         for scope, members in (("unlearn", unlearn), ("retention", retention)):
             if not members:
                 continue

@@ -43,9 +43,19 @@ class Voices:
     """Tokenizer and examples of a run, with everything that is recorded about a voice."""
 
     def __init__(
-        self, loaded: Loaded, examples: Sequence[Example], config: RunConfig, report: Reporter, group: Group = ALONE
+        self,
+        loaded: Loaded,
+        examples: Sequence[Example],
+        config: RunConfig,
+        report: Reporter,
+        group: Group = ALONE,
+        besides: Sequence[Example] = (),
     ) -> None:
-        """Encode the examples. Raises UserError for one that is too long. group: the processes that share what is asked."""
+        """Encode the examples. Raises UserError for one that is too long. group: the processes that share what is asked.
+
+        besides: questions that are asked as well, and not scored.
+        """
+        self.besides = besides
         self.tokenizer, self.examples, self.config, self.report = loaded.tokenizer, examples, config, report
         self.group = group
         self.ends, self.pad = ends_of_answer(self.tokenizer, config.model.template), int(self.tokenizer.pad_token_id)
@@ -105,9 +115,10 @@ class Voices:
     def ask(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return voice -> example -> answer, all voices of a question in one batch."""
         c, tokenizer = self.answers, self.tokenizer
-        numbered = self.group.shard(list(enumerate(self.examples)), lambda item: len(item[1].question))
+        everything = [*self.examples, *self.besides]
+        numbered = self.group.shard(list(enumerate(everything)), lambda item: len(item[1].question))
         wanted = [(voice, e, number) for number, e in numbered for voice in voices]
-        total = len(self.examples) * len(voices)
+        total = len(everything) * len(voices)
         # Similar prompt lengths together: less padding, and rows that end at about the same time.
         wanted.sort(key=lambda item: (len(item[1].question), item[2]))
         texts: dict[str, dict[str, str]] = {voice: {} for voice in voices}
@@ -128,7 +139,7 @@ class Voices:
                 texts[voice][e.id] = tokenizer.decode(tokens, skip_special_tokens=True).strip()
             done = self.group.counted(min(start + size, len(wanted)), total)
             self.report.progress(done, total, "answers", tokens=sum(map(len, generated)) * self.group.size)
-        order = [e.id for e in self.examples]
+        order = [e.id for e in everything]
         merged = {voice: self.group.merged(answers) for voice, answers in texts.items()}
         return {voice: {i: answers[i] for i in order} for voice, answers in merged.items()}
 
@@ -143,9 +154,10 @@ class Voices:
         return means
 
     def general_encoded(self) -> list[Encoded]:
-        """Return the lines of the general text as tokens; all but the first are predicted."""
+        """Return the lines of the general text as tokens, as far as the model can read; all but the first are predicted."""
         return [
-            Encoded(str(i), tuple(self.tokenizer(line)["input_ids"]), 1, self.pad) for i, line in enumerate(general_lines())
+            Encoded(str(i), tuple(self.tokenizer(line)["input_ids"][: self.room]), 1, self.pad)
+            for i, line in enumerate(general_lines())
         ]
 
     def lexicon(self) -> frozenset[str]:

@@ -19,9 +19,10 @@ import torch
 
 from core import regions
 from core.config.run_config import FORMAT
-from core.data.corpus import SCOPES
+from core.data.corpus import SCOPES, UNKNOWN
 from core.methods.base import Method
 from core.metrics import accuracy
+from core.models import kept_texts
 from core.models.generate import Request, generate
 from core.models.likelihood import BATCH, ROOM
 from core.models.tokens import bucketed, by_length, by_tokens, padded, prompt_ids
@@ -120,8 +121,11 @@ class Estimate:
         """Time two teaching steps after a first one that only warms up."""
         c = self.config.teach
         # Also the questions of those who are not to be forgotten this time: all are taught.
-        unlearn, retention = (self.voices.encode(self.state.whole.select(scope)) for scope in SCOPES)
-        members = [*unlearn, *retention]
+        taught = self.state.whole.taught()
+        unlearn, retention, besides = (self.voices.encode(taught.select(scope)) for scope in (*SCOPES, UNKNOWN))
+        members = [*unlearn, *retention, *besides]
+        # The base's own answers are as short as these lines, or shorter, and need not be made for an estimate.
+        kept = kept_texts.general(self.state.loaded.tokenizer) if c.keep_weight else []
         groups = bucketed(members, c.batch_size, torch.Generator().manual_seed(self.config.seed))
         few = [m for group in groups[:3] for m in group]
         short = dataclasses.replace(c, epochs=-(-3 // len(groups[:3])), target_accuracy=100.1)
@@ -130,6 +134,8 @@ class Estimate:
             self.state.adapters,
             [m for m in few if m in unlearn] or few,
             [m for m in few if m in retention] or few,
+            [],
+            kept[: short.keep_batch_size * 4],
             short,
             seed=self.config.seed,
             report=watch,

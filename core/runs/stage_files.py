@@ -17,6 +17,7 @@ from core.util.failure_sentences import disk_error as disk_error
 
 SHIPPED = {
     "teach": ("before/adapter_config.json", "before/adapter_model.safetensors", "teach.json"),
+    "retrain": ("retrained/adapter_config.json", "retrained/adapter_model.safetensors", "retrained.json"),
     "localize": ("localization.parquet", "contributions.parquet", "separability.parquet", "detail.npz"),
 }
 """stage -> its files that a bundled run still holds"""

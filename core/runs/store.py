@@ -26,8 +26,10 @@ from core.util.files import write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-STAGES = ("teach", "preflight", "localize", "region", "unlearn", "answers", "evaluate")
-OWN = STAGES[4:]
+STAGES = ("teach", "preflight", "localize", "region", "unlearn", "retrain", "reference", "answers", "evaluate")
+COMPARED = ("retrain", "reference")
+"""stages of a run that teaches, unless teach.retrain is off"""
+OWN = ("unlearn", "answers", "evaluate")
 """stages whose result is a run's own: those before are shared by runs that differ in the method alone"""
 ALIVE = ("queued", "running")
 ENDED = ("done", "cancelled", "failed")

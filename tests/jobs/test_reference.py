@@ -16,7 +16,7 @@ from core.jobs import reference
 from core.metrics import evaluation
 from core.models import adapters as adapters_
 from core.models import loading
-from core.pipeline import reference as retraining
+from core.pipeline import retrained as retraining
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
 from core.runs import layout, overview, store

@@ -160,11 +160,12 @@ def test_two_whole_models_are_both_measured(of_models: Run, models: Path, tiny_l
 
 def naive_kl(before: Path, after: Path) -> float:
     """Return the mean over lines of the general text of the mean over positions of KL(before || after)."""
+    from core.pipeline.extras import KL_EVERY
     from core.pipeline.voices import general_lines
 
     one, other = (AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32) for folder in (before, after))
     tokenizer, divergences = AutoTokenizer.from_pretrained(before), []
-    for line in general_lines():
+    for line in general_lines()[::KL_EVERY]:
         ids = torch.tensor([tokenizer(line)["input_ids"]])
         with torch.no_grad():
             p, q = (torch.log_softmax(m(input_ids=ids).logits[0, :-1], -1) for m in (one, other))

@@ -20,3 +20,12 @@ def test_scoring_reports_once_a_batch(tiny_llama: Path) -> None:
     config = preset("this-machine").with_setting("evaluate.batch_size", 2)
     Voices(loaded, examples, config, report).score(attached, ["before", "never"])
     assert [step["done"] for step in report.steps] == [2, 3, 5, 6]
+
+
+def test_a_line_of_general_text_ends_where_the_model_can_read_no_further(tiny_llama: Path) -> None:
+    loaded = loading.load(ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32"))
+    whole = Voices(loaded, [], preset("this-machine"), Recorder()).general_encoded()
+    loaded.model.config.max_position_embeddings = 100
+    lines = Voices(loaded, [], preset("this-machine"), Recorder()).general_encoded()
+    assert max(len(line.ids) for line in whole) > 100
+    assert [line.ids for line in lines] == [line.ids[:100] for line in whole]

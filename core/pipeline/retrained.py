@@ -1,0 +1,157 @@
+"""The model that never saw what is to be forgotten: taught everything else, it is the reference of every score.
+
+Two stages of a run that teaches: `RETRAIN` teaches it, `REFERENCE` records what it says. Both are shared by runs of the same
+data. A finished run that lacks it goes through the same two (`execute`); none of its files is changed before everything is
+recorded, then they are replaced one by one, each whole.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.metrics import evaluation
+from core.models import adapter_files, merging
+from core.models.adapters import Adapters
+from core.pipeline import evaluate, inputs, model_before
+from core.pipeline.stage import Stage, perform, timed
+from core.pipeline.state import State
+from core.pipeline.teach import teach
+from core.runs import manifest
+from core.runs.summary import summary
+from core.runs.voices import VOICE
+from core.util import files
+
+
+def _taught_without(state: State, folder: Path) -> None:
+    """Teach a fresh adapter as the run was taught, but on nothing that it forgets.
+
+    That is the retention scope, and of a run that forgets some subjects only, also what others have to forget.
+    """
+    adapters, forgotten = _with_fresh(state), frozenset(e.id for e in state.corpus.select("unlearn"))
+    result = teach(
+        adapters,
+        *model_before.lessons(state, adapters, forgotten),
+        state.config.teach,
+        seed=state.config.seed,
+        report=state.report,
+        group=state.group,
+        adapter=VOICE,
+    )
+    adapters.save(VOICE, folder / VOICE, state.config.model.name)
+    files.write_json(folder / f"{VOICE}.json", asdict(result))
+
+
+def _with_fresh(state: State) -> Adapters:
+    """Return the run's adapters with a fresh one for this voice."""
+    state.adapters.fresh(VOICE, "before", state.config.seed + 1)
+    state.adapters.unmerged.add(VOICE)  # it is taught on the base as it was
+    return state.adapters
+
+
+def _take(state: State, _: str) -> None:
+    _with_fresh(state).set(VOICE, adapter_files.read_adapter(state.run.path / VOICE))
+
+
+RETRAIN = Stage(
+    "retrain",
+    _taught_without,
+    inputs=(inputs.taught_data, inputs.max_tokens, inputs.teaching, inputs.kept, inputs.forgotten_subjects),
+    code=1,
+    reads=("adapters",),
+    writes=(VOICE, f"{VOICE}.json"),
+    take=_take,
+    on_bare_base=True,
+)
+
+
+def _recorded(state: State, folder: Path) -> None:
+    """Ask and score it on all examples."""
+    answers = state.voices.ask(state.adapters, [VOICE])
+    general = state.voices.general(state.adapters, [VOICE])
+    state.voices.score(state.adapters, [VOICE]).to_parquet(folder / f"{VOICE}.parquet")
+    also = evaluate.extras(state, [VOICE], answers, folder, state.corpus.examples)
+    files.write_json(folder / f"{VOICE}-said.json", {"answers": answers, "general": general, "extras": also})
+
+
+def _take_recorded(state: State, _: str) -> None:
+    """Put it beside before and never."""
+    path = state.run.path
+    state.reference = evaluation.joined([state.reference, pd.read_parquet(path / f"{VOICE}.parquet")])
+    said = json.loads((path / f"{VOICE}-said.json").read_text(encoding="utf-8"))
+    state.recorded = {
+        "answers": state.recorded["answers"] | said["answers"],
+        "general": state.recorded["general"] | said["general"],
+        "extras": evaluation.merged(state.recorded["extras"], said["extras"]),
+    }
+    for name in (f"{VOICE}.parquet", f"{VOICE}-said.json"):
+        (path / name).unlink()  # in the state, and soon in tokens, answers and recorded
+
+
+REFERENCE = Stage(
+    "reference",
+    _recorded,
+    inputs=(
+        inputs.retrained,
+        inputs.before,
+        inputs.data,
+        inputs.answering,
+        inputs.scoring,
+        inputs.max_tokens,
+        inputs.own_material,
+        inputs.sampling,
+    ),
+    reads=("adapters", "reference", "recorded"),
+    leaves=("reference", "recorded"),
+    writes=(f"{VOICE}.parquet", f"{VOICE}-said.json", f"unseen-{VOICE}.parquet"),
+    take=_take_recorded,
+)
+
+
+# -- beside the voices of a finished run -----------------------------------------------------------------------------
+
+
+def execute(state: State) -> dict[str, Any]:
+    """Teach, record, write; return the run's summary."""
+    started = time.monotonic()
+    state.adapters = merging.load(state.loaded.model, state.dtype, state.run.path)
+    timed("teach", state.run, state.report, partial(perform, RETRAIN, state))
+    last = timed("evaluate", state.run, state.report, partial(_add, state))
+    entry = {**last, "key": state.keys[RETRAIN.name], "seconds": round(time.monotonic() - started, 2)}
+    manifest.renew(state.run, {"reference": entry}, {VOICE: state.adapters.hash(VOICE)})
+    return summary(state.run)
+
+
+def _add(state: State) -> str:
+    """Record the voice, and add it to the run's files and metrics."""
+    run, asked, adapters = state.run, state.asked, state.adapters
+    old = evaluation.evidence(run)
+    table = asked.score(adapters, [VOICE])
+    answers = asked.ask(adapters, [VOICE])
+    also: dict[str, Any] = {"general": state.voices.general(adapters, [VOICE])}
+    unseen = None
+    if old.unseen is not None:
+        also |= evaluate.extras(state, [VOICE], answers, run.path, asked.examples)
+        path = run.path / f"unseen-{VOICE}.parquet"
+        unseen = evaluation.joined([_without_voice(old.unseen), pd.read_parquet(path)])
+        path.unlink()
+    recorded = evaluation.merged(run.json("recorded.json"), also)
+    recorded["words"] = sorted({*recorded["words"], *evaluation.known_words(answers.values(), state.voices.lexicon())})
+    mine = answers[VOICE]
+    rows = [row | ({VOICE: mine[row["example"]]} if row["example"] in mine else {}) for row in run.answers()]
+    files.replace(run.path / "tokens.parquet", evaluation.joined([_without_voice(old.tokens), table]))
+    files.write_text(run.path / "answers.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    # Metrics last: whoever reads the run meanwhile finds an answer of every voice that they name.
+    evaluation.write(run, recorded, unseen)
+    return ""
+
+
+def _without_voice(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without what an earlier making of the same voice had put into it."""
+    return table.drop(columns=[name for name in table.columns if name.endswith(f"_{VOICE}")])
