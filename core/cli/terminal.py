@@ -23,7 +23,6 @@ from core.runs import asked
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.summary import VOICE_KEYS, summary
-from core.runs.voices import VOICE_NAMES
 from core.util.errors import UserError, visible
 from core.util.files import clean
 
@@ -156,10 +155,10 @@ def _said(measured: Scores) -> list[str]:
             said = [asked.outcomes(measured, voice, scope, kind) for scope in SCOPES]
             cells = [_counted(each, outcome) for each in said if each for outcome in each.shares]
             if len(cells) == len(HEADS):
-                rows.append([asked.KIND_NAMES[kind], VOICE_NAMES.get(voice, voice).lower(), *cells])
+                rows.append([asked.KIND_NAMES[kind], asked.voice_name(voice), *cells])
     sentences = [asked.sentence(measured), asked.contradiction(measured)]
     head = "Asked: what the answers say, of U to forget and R to keep, with 95 % intervals of what is still said:"
-    return [*filter(None, sentences), head, *table(rows), *asked.told_nowhere(measured)]
+    return [*filter(None, sentences), head, *table(rows), *asked.besides(measured)]
 
 
 def _counted(said: asked.Outcomes, outcome: str) -> str:
@@ -184,7 +183,7 @@ def scores(run: Run) -> list[str]:
     record = summary(run)
     rows: list[list[Any]] = [["", "U-train", "U-val", "R-train", "R-val"]]
     for voice, key in VOICE_KEYS.items():
-        label = VOICE_NAMES[voice].lower()
+        label = asked.voice_name(voice)
         if key not in record:
             continue
         if "reason" in record[key]:

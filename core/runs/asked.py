@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from core.data.corpus import SCOPES, UNKNOWN
+from core.data.corpus import EVERYDAY, NOBODY, SCOPES, UNKNOWN
 from core.runs.scores import Scores, Value
 from core.runs.voices import VOICE_NAMES, VOICES
 
@@ -109,6 +109,12 @@ def voices(scores: Scores) -> list[str]:
     return [*(voice for voice in VOICES if voice in there), *(voice for voice in there if voice not in VOICES)]
 
 
+def voice_name(voice: str) -> str:
+    """Return what a voice is called within a sentence."""
+    name = VOICE_NAMES.get(voice, voice)
+    return name[:1].lower() + name[1:]
+
+
 def table(scores: Scores) -> list[Row]:
     """Return all that was counted, a row a voice, kind, scope and outcome."""
     return [
@@ -187,16 +193,29 @@ def sentence(scores: Scores, kind: str = "", voice: str = "after") -> str:
     )
 
 
-def told_nowhere(scores: Scores, kinds: Sequence[str] = tuple(KIND_NAMES)) -> list[str]:
-    """Say of each kind of question whose answer is told nowhere how often each voice declines it, a line a kind."""
-    lines = []
-    for kind in kinds:
-        said = {voice: outcomes(scores, voice, UNKNOWN, kind) for voice in voices(scores)}
-        parts = [
-            f"{VOICE_NAMES.get(voice, voice).lower()} {each.in_words('declined')}" for voice, each in said.items() if each
+BESIDES = {
+    f"{EVERYDAY}/known/right": "Everyday questions that the base answers rightly, still right",
+    f"{NOBODY}/all/as before": "Private-sounding questions about nobody here, answered as before",
+}
+"""part of the metric -> what it counts, of questions of our own"""
+
+
+def besides(scores: Scores, kinds: Sequence[str] = tuple(KIND_NAMES)) -> list[str]:
+    """Return what is asked besides the two scopes, a sentence each: what is told nowhere, and questions of our own."""
+    parts = {
+        f"{UNKNOWN}/{kind}/declined": f"Questions whose answer is told nowhere, declined ({KIND_NAMES[kind]})"
+        for kind in kinds
+    }
+    sentences = []
+    for part, name in (parts | BESIDES).items():
+        shares = {voice: scores.value(METRIC, voice, part) for voice in voices(scores)}
+        said = [
+            f"{voice_name(voice)} {in_words(share.value, share.n)}"
+            for voice, share in shares.items()
+            if share.value is not None and share.n
         ]
-        lines += [f"What is told nowhere is declined ({KIND_NAMES[kind]}): {', '.join(parts)}."] if parts else []
-    return lines
+        sentences += [f"{name}: {', '.join(said)}."] if said else []
+    return sentences
 
 
 NEXT_WORD = "next-word accuracy, correct beginning given"
@@ -206,7 +225,7 @@ NEXT_WORD = "next-word accuracy, correct beginning given"
 def contradiction(scores: Scores, kind: str = "", voice: str = "after") -> str:
     """Say where next-word accuracy and the answers disagree about what was kept by more than both intervals; else empty.
 
-    kind: empty for the one that says the most. What is only asked has no next-word accuracy: then val speaks.
+    kind: empty for the one that says the most. Of what was only asked and not scored val speaks.
     """
     kind, split = _compared(scores, kind or kind_asked(scores, voice), voice)
     keep, accuracy = outcomes(scores, voice, "retention", kind), scores.success(voice, "retention", split)
@@ -222,8 +241,8 @@ def contradiction(scores: Scores, kind: str = "", voice: str = "after") -> str:
 
 
 def _compared(scores: Scores, kind: str, voice: str) -> tuple[str, str]:
-    """Return a kind of question and the split of these alone: of the given kind where there is such a split."""
-    if kind in ("train", "dev"):
+    """Return a kind of question and the split of these alone: of the given kind where these were scored."""
+    if kind not in ("val", "other") and scores.success(voice, "retention", kind).value is not None:
         return kind, kind
     of_val = [name for name in ("val", "other") if outcomes(scores, voice, "retention", name)]
     # Where val holds questions of both kinds, its accuracy is that of neither.

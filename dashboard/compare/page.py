@@ -131,7 +131,7 @@ def source(asked: Exchange, states: set[str]) -> str:
 
 def truth(asked: Exchange) -> None:
     """Show the true answer, or let it be written for an own question."""
-    if asked.tags:
+    if asked.tags and asked.truth:
         st.markdown(f":gray[True answer]  \n{md(asked.truth)}")
         return
     if st.session_state.setdefault("truth_of", asked.question) != asked.question:

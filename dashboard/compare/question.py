@@ -64,18 +64,22 @@ def suggested(rows: Rows) -> str:
     )
     mine = [r for r in rows if r.get("scope") == scope]
     present = kinds_of(map(kind, mine))
-    if not present:
+    if not mine:
         return current()
-    chosen = row.segmented_control(
-        "Questions",
-        present,
-        format_func=KINDS.get,
-        default=present[0],
-        key="kind",
-        required=True,
-        label_visibility="collapsed",
-        width="content",
-        **follow,
+    chosen = (
+        row.segmented_control(
+            "Questions",
+            present,
+            format_func=KINDS.get,
+            default=present[0],
+            key="kind",
+            required=True,
+            label_visibility="collapsed",
+            width="content",
+            **follow,
+        )
+        if present
+        else ""  # questions of our own are of one kind
     )
     picking = row.container(width=430)
     with row.popover(

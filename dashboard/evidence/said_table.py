@@ -43,10 +43,10 @@ def table(runs: Sequence[Measured], split: str, palette: Palette) -> Table:
     rows: list[Row] = []
     groups = grouped(runs)
     for kind in kinds(runs, split):
-        rows.append(Row(KINDS[kind]))
         for group in groups:
-            rows += group_rows(group, runs[0], kind, palette, len(groups) > 1)
-    return Table("What the answers say, by kind of question and voice", "answers", COLUMNS, rows)
+            if lines := group_rows(group, runs[0], kind, palette):
+                rows += [Row(KINDS[kind], note=group[0].data if len(groups) > 1 else ""), *lines]
+    return Table("What the answers say, by kind of question and voice", "answers", COLUMNS, rows, stacked=True)
 
 
 def grouped(runs: Sequence[Measured]) -> list[list[Measured]]:
@@ -58,20 +58,18 @@ def grouped(runs: Sequence[Measured]) -> list[list[Measured]]:
     return list(groups.values())
 
 
-def group_rows(group: Sequence[Measured], current: Measured, kind: str, palette: Palette, several: bool) -> list[Row]:
+def group_rows(group: Sequence[Measured], current: Measured, kind: str, palette: Palette) -> list[Row]:
     """Return one kind's rows of runs that share their references; the current run's are bold."""
-    first, alone = group[0], len(group) == 1 and not several
-    rows = []
+    first, rows = group[0], []
     for voice in asked.voices(first.scores):
+        name = VOICE_NAMES.get(voice, voice)
         if voice == "after":
             for run in group:
-                cells = cells_of(run.scores, voice, kind, palette)
-                name = VOICE_NAMES[voice] if alone else run.name
-                kind_of_row = "after" if run is current else ""
-                rows += [Row(name, cells, "" if alone else run.method, kind_of_row, run.trouble)] if cells else []
+                if cells := cells_of(run.scores, voice, kind, palette):
+                    title = name if len(group) == 1 else run.name
+                    rows.append(Row(title, cells, kind="after" if run is current else "", mark=run.trouble))
         elif cells := cells_of(first.scores, voice, kind, None):
-            note = first.data if several else ""
-            rows.append(Row(VOICE_NAMES.get(voice, voice), cells, note, "reference"))
+            rows.append(Row(name, cells, kind="reference"))
     return rows
 
 

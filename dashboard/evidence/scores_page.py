@@ -131,8 +131,9 @@ def said(chosen: Chosen, split: str) -> None:
     st.markdown(md(asked.sentence(scores, split if split in said_table.ALONE else "")))
     palette = page_style.palette()
     st.html(number_table.markup(said_table.table(chosen, split, palette), palette))
-    nowhere = asked.told_nowhere(scores, kinds)
-    st.caption(md(" ".join(["Small: 95 % intervals over questions. The stronger the shade, the better.", *nowhere])))
+    st.caption("Small: 95 % intervals over questions. The stronger the shade, the better.")
+    if further := asked.besides(scores, kinds):
+        st.caption("  \n".join(map(md, further)))
 
 
 def table(chosen: Chosen, split: str, paper: str) -> None:

@@ -48,12 +48,12 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "Method",
         "Region",
         *SAID,
-        "Asked",
         "U val",
         "U never taught",
         "R val",
         "Never-knew val",
         "Age",
+        "Asked",
     ),
     "Cost": ("Name", "State", "Model", "Data", "Seconds", "Peak memory", "Size", "Age", "Tags"),
     "All": (
@@ -79,7 +79,7 @@ HELP = {
     "U said": "To forget, still said: how many answers say it. The fewer, the stronger the shade.",
     "U noise": "To forget, noise: how many answers are empty, repeat themselves or are no words. That is no forgetting.",
     "R said": "To keep, still said: how many answers say it. The more, the stronger the shade.",
-    "Asked": "Which questions the three columns before count: of the kinds that were asked, the one that says the most.",
+    "Asked": "Which questions the columns “said” and “noise” count: of the kinds that were asked, the one that says the most.",
     "U train": "Unlearn Success (100 − next-word accuracy) on the questions it was made to forget.",
     "U val": "Unlearn Success (100 − next-word accuracy) on questions held out from unlearning. Read it against the next "
     "column: a model that was never taught. The nearer, the stronger its shade; far above is more than forgetting.",
@@ -262,8 +262,8 @@ def columns(shown: str) -> dict[str, Any]:
         "Id": kinds.TextColumn(width=220),
     }
     for column in SAID:
-        kinds_of[column] = kinds.TextColumn(width=80, help=HELP[column])
-    kinds_of["Asked"] = kinds.TextColumn(width=120, help=HELP["Asked"])
+        kinds_of[column] = kinds.TextColumn(width=72, help=HELP[column])
+    kinds_of["Asked"] = kinds.TextColumn(width=210, help=HELP["Asked"])
     for column in (*SCORES, *KNEW):
         head = {"U never taught": "U never", "Never-knew val": "Never-knew"}.get(column, column)
         kinds_of[column] = kinds.NumberColumn(head, format="%.1f %%", width=70 if len(head) < 10 else 90, help=HELP[column])

@@ -87,7 +87,7 @@ def _said(scores: Scores, scope: str) -> Headline:
     if after is None:
         return Headline(label, MISSING, scores.reason(asked.METRIC, "after"), help_)
     others = {v: asked.outcomes(scores, v, scope, kind) for v in asked.voices(scores) if v != "after"}
-    beside = [f"{VOICE_NAMES.get(v, v).lower()} {other.count(fact)}" for v, other in others.items() if other]
+    beside = [f"{asked.voice_name(v)} {other.count(fact)}" for v, other in others.items() if other]
     share = after.shares[fact]
     ends = "" if share.low is None else f" 95 % interval: {share.low:.0f} to {share.high:.0f} %."
     return Headline(label, after.in_words(fact), " · ".join(beside), f"{help_} Questions: {asked.KIND_NAMES[kind]}.{ends}")
@@ -111,15 +111,15 @@ def row(run: Run) -> None:
         return
     if words := f"{asked.sentence(scores)} {asked.contradiction(scores)}".strip():
         st.markdown(md(words))
-    _grid(said(scores))
+    _grid(said(scores), 330)
     st.caption(f"{asked.NEXT_WORD.capitalize()}:")
     _grid(headlines(scores))
     where_from(facts(run))
 
 
-def _grid(numbers: Sequence[Headline]) -> None:
-    """Show numbers in a row that breaks where there is no room."""
-    with st.grid("auto", min_column_width=230, gap="small"):
+def _grid(numbers: Sequence[Headline], width: int = 230) -> None:
+    """Show numbers in a row that breaks where there is no room. width: of one at least, pixels."""
+    with st.grid("auto", min_column_width=width, gap="small"):
         for headline in numbers:
             if headline.value == MISSING:
                 with st.container(gap=None):
@@ -171,10 +171,13 @@ ROWS = (
 """what stands first in a run's table: scope, outcome, name"""
 
 
-def before_after(scores: Scores) -> list[dict[str, str]]:
-    """Return the final table: a row a measure, a column a voice; what is said first, next-word accuracy after it."""
+def before_after(scores: Scores, kind: str = "") -> list[dict[str, str]]:
+    """Return the final table: a row a measure, a column a voice; what is said first, next-word accuracy after it.
+
+    kind: of question that is counted, empty for the one that says the most.
+    """
     there = voices(scores)
-    kind, rows = asked.kind_asked(scores), []
+    kind, rows = kind or asked.kind_asked(scores), []
     for scope, outcome, title in ROWS if kind else ():
         counts = {voice: asked.outcomes(scores, voice, scope, kind) for voice in there}
         cells = {VOICE_NAMES[voice]: each.in_words(outcome) if each else MISSING for voice, each in counts.items()}

@@ -153,8 +153,8 @@ def open_exchange(run: Run, question: str, decoding: Decoding, own: Decoding, ro
 
 
 def tags_of(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return scope and kind of a line of a run's answers; nothing of what is none."""
-    return (str(row["scope"]), scope_names.kind(row)) if {"scope", "split"} <= set(row) else ()
+    """Return scope and, where it has one, kind of a line of a run's answers; nothing of what is none."""
+    return tuple(filter(None, (str(row["scope"]), scope_names.kind(row)))) if {"scope", "split"} <= set(row) else ()
 
 
 def fill(exchange: Exchange, run: Run, voices: Iterable[str]) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.data import corpus
-from core.data.corpus import UNKNOWN, Example
+from core.data.corpus import EVERYDAY, NOBODY, UNKNOWN, Example
 from core.runs.asked import KIND_NAMES
 
 SCOPES = {"unlearn": "✖ To forget", "retention": "● To keep"}
-ALSO_ASKED = {UNKNOWN: "○ Told nowhere"}
+ALSO_ASKED = {UNKNOWN: "○ Told nowhere", EVERYDAY: "○ Everyday", NOBODY: "○ About nobody here"}
 """scopes that are asked and judged apart from the two"""
 KINDS = {kind: KIND_NAMES[kind][:1].upper() + KIND_NAMES[kind][1:] for kind in corpus.KINDS}
 """where questions are chosen"""
