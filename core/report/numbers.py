@@ -36,7 +36,7 @@ def said(measured: Scores, counts: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
     counts: of verdicts, by scope, kind, voice: a run that is older than the metric has these alone, and no sentences.
     """
-    rows = [asdict(row) for row in asked.table(measured)] or _counted(counts)
+    rows = [{**asdict(row), "count": row.count} for row in asked.table(measured)] or _counted(counts)
     kinds = {row["kind"] for row in rows}
     kind = asked.kind_asked(measured) or next((name for name in KIND_NAMES if name in kinds), "")
     sentences = [asked.sentence(measured), asked.contradiction(measured)]
@@ -55,7 +55,7 @@ def _counted(counts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for outcome in asked.OUTCOMES[scope]:
             hits = found.get(outcome, 0)
             rate = intervals.rate([1.0] * hits + [0.0] * (n - hits))
-            share = {"share": rate["value"], "low": rate["low"], "high": rate["high"]}
+            share = {"share": rate["value"], "low": rate["low"], "high": rate["high"], "count": hits}
             rows.append({"voice": voice, "kind": kind, "scope": scope, "outcome": outcome, "n": n, **share})
     return rows
 

@@ -35,7 +35,7 @@ def counted(data: Mapping[str, Any], scope: str, kind: str, outcome: str, voice:
     """Return (answers that came out so, questions asked) of a scope and kind of question."""
     wanted = (voice, kind, scope, outcome)
     rows = [r for r in data["asked"]["rows"] if (r["voice"], r["kind"], r["scope"], r["outcome"]) == wanted]
-    return (asked.counted(rows[0]["share"], rows[0]["n"]), rows[0]["n"]) if rows else (0, 0)
+    return (rows[0]["count"], rows[0]["n"]) if rows else (0, 0)
 
 
 def kinds(data: Mapping[str, Any], scope: str) -> list[str]:

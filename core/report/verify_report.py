@@ -114,9 +114,8 @@ def _without_news(data: Mapping[str, Any], report: Mapping[str, Any]) -> dict[st
         if isinstance(reported, dict)
         else set()
     )
-    comparable = {
-        key: part for key, part in data.items() if key != "membership" and not (key == "asked" and key not in report)
-    }
+    left_out = {"membership", *({"asked"} - report.keys())}
+    comparable = {key: part for key, part in data.items() if key not in left_out}
     for key in ("success", "main", "scopes"):  # what parts are called has changed, and kinds are finer than splits
         if isinstance(comparable.get(key), list):
             comparable[key] = [_unnamed(row) for row in comparable[key]]

@@ -79,7 +79,7 @@ HELP = {
     "U said": "To forget, still said: how many answers say it. The fewer, the stronger the shade.",
     "U noise": "To forget, noise: how many answers are empty, repeat themselves or are no words. That is no forgetting.",
     "R said": "To keep, still said: how many answers say it. The more, the stronger the shade.",
-    "Asked": "Which questions the columns “said” and “noise” count: of the kinds that were asked, the one that says the most.",
+    "Asked": "Which questions “said” and “noise” count: of the kinds that were asked, the one that says the most.",
     "U train": "Unlearn Success (100 − next-word accuracy) on the questions it was made to forget.",
     "U val": "Unlearn Success (100 − next-word accuracy) on questions held out from unlearning. Read it against the next "
     "column: a model that was never taught. The nearer, the stronger its shade; far above is more than forgetting.",
