@@ -132,8 +132,8 @@ def _without_news(data: Mapping[str, Any], report: Mapping[str, Any]) -> dict[st
         comparable["answers"] = {**answers, "counts": list(map(_unnamed, rows)), "examples": examples}
     if isinstance(comparable.get("metrics"), list):
         comparable["metrics"] = [
-            {**row, "notes": [], "rows": list(map(_unnamed, row.get("rows") or ()))}
-            if isinstance(row, dict) and "notes" in row
+            {**row, "notes": [], "rows": list(map(_unnamed, row["rows"]))}
+            if isinstance(row, dict) and "notes" in row and isinstance(row.get("rows"), list)
             else row
             for row in comparable["metrics"]
         ]
