@@ -6,12 +6,14 @@ import argparse
 from typing import Any
 
 from core.cli.terminal import configured, note, out, run_options, table
+from core.cli.waiting import Waiting
 from core.jobs import estimate, sweep_estimate
 from core.plan import run_plan
 from core.plan.model_memory import parameter_count
 from core.plan.run_plan import Plan
 from core.runs import store
 from core.util.errors import UserError
+from core.util.progress import duration
 
 GIB = 2**30
 
@@ -47,7 +49,7 @@ def show(given: argparse.Namespace) -> int:
         folder = store.runs_folder(given.runs)
         output["measured"] = None
         try:
-            output["measured"] = sweep_estimate.steps_of(config, folder)
+            output["measured"] = sweep_estimate.steps_of(config, folder, Waiting())
             lines += ["", *estimate.lines(output["measured"])]
         except UserError as error:
             note(f"The seconds could not be measured: {error}")
@@ -105,4 +107,4 @@ def _work(plan: Plan) -> list[str]:
         rows.append([stage, f"{work.trained.get(stage, 0):,.0f}", f"{work.read.get(stage, 0):,.0f}", seconds])
     if not plan.seconds:
         return [*table(rows), "Seconds follow from --rate, or from --measure where the model is here."]
-    return [*table(rows), f"All of it: {sweep_estimate.duration(sum(plan.seconds.values()))}, if no stage ends early."]
+    return [*table(rows), f"All of it: {duration(sum(plan.seconds.values()))}, if no stage ends early."]

@@ -10,8 +10,9 @@ from typing import Any
 from tqdm import tqdm
 
 from core.cli.terminal import STATUS, note, out, scores
+from core.cli.waiting import Waiting
 from core.data import widened_questions
-from core.jobs import lifecycle, queue
+from core.jobs import lifecycle
 from core.pipeline import preflight
 from core.runs.store import Run
 from core.runs.summary import summary
@@ -23,7 +24,7 @@ def follow(run: Run) -> str:
 
     Ctrl-C once asks the worker to stop and keep the partial result; twice ends it at once.
     """
-    bars = _Bars()
+    bars = _Bars(run)
     asked = False
     events = lifecycle.follow(run, look=bars.wait)
     while True:
@@ -39,7 +40,8 @@ def follow(run: Run) -> str:
                 return "cancelled"
             asked = True
             run.cancel()
-            tqdm.write("Stopping after this step; the partial result is kept. Ctrl-C again ends it at once.", sys.stderr)
+            stops = "Leaving the queue" if bars.queued else "Stopping after this step; the partial result is kept"
+            tqdm.write(f"{stops}. Ctrl-C again ends it at once.", sys.stderr)
             events = _rest(run, bars)  # a generator that was interrupted is at its end
 
 
@@ -48,7 +50,8 @@ def followed(work: Run) -> tuple[str, dict[str, str]]:
     state, status = follow(work), work.status()
     problem = {key: str(status.get(key, "")) for key in ("error", "fix")}
     if state != "done":
-        note(f"{state.capitalize()}: {problem['error']} {problem['fix']}".strip())
+        head = "" if problem["error"].startswith(state.capitalize()) else f"{state.capitalize()}: "
+        note(f"{head}{problem['error']} {problem['fix']}".strip())
     return state, problem
 
 
@@ -76,26 +79,19 @@ def _rest(run: Run, bars: _Bars) -> Iterator[dict[str, Any]]:
             yield event
 
 
-def _at_work() -> str:
-    """Return the names of what has the devices, in brackets; empty where it cannot be told."""
-    names = [ticket.run.name for tickets in queue.queues().values() for ticket in tickets if ticket.at_work and ticket.run]
-    return f" (at work: {visible(', '.join(names))})" if names else ""
-
-
 class _Bars:
     """Turns events into at most one open bar."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Run) -> None:
+        self.run, self.waiting = run, Waiting()
         self.bar: Any = None
         self.seen = 0
-        self.position: Any = None
+        self.queued = False
 
     def wait(self, status: Mapping[str, Any]) -> None:
-        """Say which place in the queue the work has, and what is at work, whenever the place changes."""
-        position = status.get("position")
-        if isinstance(position, int) and position > 1 and position != self.position:
-            tqdm.write(f"note: waiting for the device, number {position} in the queue{_at_work()}", sys.stderr)
-        self.position = position
+        """Say what the work waits for."""
+        self.queued = status.get("state") == "queued"
+        self.waiting(self.run, status)
 
     def show(self, event: dict[str, Any]) -> None:
         self.seen += 1
@@ -132,6 +128,7 @@ class _Bars:
             tqdm.write(text, sys.stderr)
 
     def close(self) -> None:
+        self.waiting.close()
         if self.bar is not None:
             self.bar.close()
             self.bar = None

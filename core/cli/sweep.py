@@ -8,6 +8,7 @@ from typing import Any
 
 from core.cli import grid, sweep_table
 from core.cli.terminal import STATUS, cluster, cluster_options, configured, note, one_run, out, run_options, table
+from core.cli.waiting import Waiting
 from core.config import own_methods
 from core.config.run_config import RunConfig
 from core.data.corpus import SCOPES
@@ -19,6 +20,7 @@ from core.jobs.tuning import OBJECTIVES, Trial
 from core.methods import own
 from core.runs import store
 from core.util.errors import UserError, unknown
+from core.util.progress import duration
 
 DEV_SHARE = 0.2
 SAID_HEADS = ("U leaked", "U noise", "R kept")
@@ -67,7 +69,7 @@ def sweep(given: argparse.Namespace) -> int:
         return _printed(given, sweep_.find(given.show, folder))
     if given.resume:
         resumed = sweep_.find(given.resume, folder)
-        sweep_.reopen(resumed)
+        sweep_.reopen(resumed, here=_here(given))
         return _followed(given, resumed)
     if given.refit is not None and given.refit < 1:
         raise UserError(f"The {given.refit} best are none.", "Give --refit at least 1.")
@@ -81,7 +83,7 @@ def sweep(given: argparse.Namespace) -> int:
         return _tuned(given)
     base, axes = _asked(given)
     members = [Member(config, coordinates) for config, coordinates in grid.expand(base, axes)]
-    return _followed(given, sweep_.create("grid", given.name or "sweep", _words(given), members, folder))
+    return _followed(given, sweep_.create("grid", given.name or "sweep", _words(given), members, folder, here=_here(given)))
 
 
 def _asked(given: argparse.Namespace) -> tuple[RunConfig, grid.Axes]:
@@ -96,6 +98,11 @@ def _asked(given: argparse.Namespace) -> tuple[RunConfig, grid.Axes]:
         grid.methods(given.subset or ""),
         grid.settings(given.set, base),
     )
+
+
+def _here(given: argparse.Namespace) -> bool:
+    """Say whether this machine does the runs."""
+    return given.backend == "local"
 
 
 def _words(given: argparse.Namespace) -> dict[str, Any]:
@@ -121,7 +128,8 @@ def _tuned(given: argparse.Namespace) -> int:
         note("Of a method from a file only the learning rate is tuned: compare it with others that are tuned as little.")
     axes = dataclasses.replace(axes, seeds=axes.seeds[:1])  # settings are chosen once; all seeds are refitted with them
     members = tuning.members(grid.expand(base, axes), given.trials, given.dev_share)
-    sweep = sweep_.create("tune", given.name or "tune", _words(given), members, store.runs_folder(given.runs))
+    folder = store.runs_folder(given.runs)
+    sweep = sweep_.create("tune", given.name or "tune", _words(given), members, folder, here=_here(given))
     if not given.refit:
         return _followed(given, sweep)
     if _follow(sweep, cluster(given)) != "done":
@@ -147,7 +155,8 @@ def _refitted(given: argparse.Namespace, tuned: Sweep) -> int:
     members = [member for trial in best for member in tuning.refit(trial, seeds)]
     members.sort(key=lambda member: member.config.seed)
     asked = {**_words(given), "of": tuned.id, "objective": objective}
-    sweep = sweep_.create("refit", given.name or f"refit {objective}", asked, members, store.runs_folder(given.runs))
+    folder, name = store.runs_folder(given.runs), given.name or f"refit {objective}"
+    sweep = sweep_.create("refit", name, asked, members, folder, here=_here(given))
     return _followed(given, sweep)
 
 
@@ -217,11 +226,10 @@ def _follow(sweep: Sweep, ray: Resources | None = None) -> str:
     runs = [entry.run for entry in sweep.entries() if entry.run.status().get("state") != "done"]
     waiting = [run.config() for run in runs if not run.problem()]
     if waiting and ray is None:  # what this machine's rate says of others is nothing
-        seconds = sweep.record().get("asked", {}).get("seconds") if sweep.kind == "tune" else None
-        estimate = sweep_estimate.from_runs(waiting, sweep.folder, seconds)
+        estimate = sweep_estimate.from_runs(waiting, sweep.folder, sweep.seconds)
         if estimate is None:
             note("Measuring how long one run takes …")
-            estimate = sweep_estimate.measured(waiting, sweep.folder, seconds)
+            estimate = sweep_estimate.measured(waiting, sweep.folder, sweep.seconds, Waiting())
         note(str(estimate) if estimate else "How long it takes could not be measured.")
     sweep_.refresh(sweep)
     lifecycle.start("sweep", sweep.as_run, ray)
@@ -254,7 +262,7 @@ def _printed(given: argparse.Namespace, sweep: Sweep) -> int:
         lines = _groups(output["groups"])
     lines += [f"failed: {row['run']}: {row['error']}" for row in failed]
     if output["overhead"]:
-        spent = {name: sweep_estimate.duration(output["overhead"][name]) for name in ("wall", "work", "shared")}
+        spent = {name: duration(output["overhead"][name]) for name in ("wall", "work", "shared")}
         lines.append("{wall}: {work} of unlearning, answers and scores, {shared} of what they share".format(**spent))
     if state["state"] != "done":
         lines.append(f"{state['state']}: {state['error']} Resume with `python -m core sweep --resume {sweep.id}`.")

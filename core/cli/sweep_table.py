@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from core.cli.waiting import Waiting
 from core.jobs import lifecycle, sweep_scores
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Entry, Sweep, described
@@ -54,6 +55,7 @@ class _Table:
         self.left = list(self.entries)
         self.sweep, self.width = sweep, max(len(described(e.coordinates)) for e in self.entries)
         tqdm.write(f"{'':{self.width}}  " + "  ".join(f"{name:>10}" for name in HEAD), sys.stderr)
+        self.waiting = Waiting()
         self.bar = tqdm(total=len(self.entries), unit=" runs", file=sys.stderr, leave=False, disable=None)
 
     def show(self) -> None:
@@ -63,6 +65,7 @@ class _Table:
                 tqdm.write(line(entry, self.width), sys.stderr)
                 self.bar.update(1)
         status = self.sweep.as_run.status()
+        self.waiting(self.sweep.as_run, status)
         if status.get("position"):
             self.bar.set_postfix_str(f"waiting, place {status['position']}", refresh=False)
         elif status.get("now"):
@@ -71,6 +74,7 @@ class _Table:
         self.bar.refresh()
 
     def close(self) -> None:
+        self.waiting.close()
         self.bar.close()
 
 

@@ -104,6 +104,11 @@ class TeachConfig:
     learning_rate: float = setting(3e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
     epochs: int = setting(20, "passes over U and R, at most", low=1, high=1000, source="paper: 10 (privacy)")
     batch_size: int = setting(16, "examples per optimizer step", unit="examples", low=1, high=1024, source="paper: 64")
+    reword: bool = setting(
+        True,
+        "ask each question a little differently in every pass, by rule (a lead-in, lower case, a word left out), so that "
+        "the model learns what is asked for and not one row of words",
+    )
     keep_weight: float = setting(
         1.0,
         "weight of the divergence from the base on general text and on the base's own answers to everyday prompts, so that "
@@ -211,6 +216,33 @@ class UnlearnConfig:
             fine = False
         if not fine:
             raise UserError(f"unlearn.stop cannot be {self.stop!r}.", "Use never-taught, never, or a percentage.")
+
+    def check(self, method: Method, *, has_never: bool) -> None:
+        """Raise UserError for settings that a method cannot be run with: known before anything is taught.
+
+        method: the one that is named, of one's own the class itself. has_never: whether there is a never-taught model.
+        """
+        if self.weight_decay and type(method).mask is not Method.mask:
+            raise UserError(
+                f"{method.label} trains parts of its tensors, and weight decay would move the rest as well.",
+                "Set unlearn.weight_decay to 0.",
+            )
+        if self.weight_decay and type(method).result is not Method.result:
+            raise UserError(
+                f"{method.label} makes its result out of what was trained, and weight decay would be taken for a part of "
+                "that.",
+                "Set unlearn.weight_decay to 0.",
+            )
+        if method.follows_never and not has_never:
+            raise UserError(
+                f"{method.label} follows a model that was never taught, and this model knows the data without its adapter.",
+                "Let the data be taught (teach.enabled), give an adapter on its base, or choose another method.",
+            )
+        if self.result_step > self.steps:
+            raise UserError(
+                f"No checkpoint of step {self.result_step} can be taken: unlearning makes at most {self.steps} steps.",
+                "Lower unlearn.result_step, or raise unlearn.steps.",
+            )
 
 
 @dataclass(frozen=True)

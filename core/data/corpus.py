@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.data import facts
 from core.util.errors import unknown
 
 SCOPES = ("unlearn", "retention")
@@ -131,30 +130,6 @@ class Corpus:
         ]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
-    def findings(self) -> list[str]:
-        """Return one sentence for each thing a careful person would want to know before starting."""
-        return [*self.notes, *_repeated(self), *_fact_overlap(self)]
-
-
-def _repeated(corpus: Corpus) -> list[str]:
-    stands_in: dict[str, set[tuple[str, str]]] = {}
-    for example in corpus.examples:
-        stands_in.setdefault(" ".join(example.question.lower().split()), set()).add((example.scope, example.split))
-    both = sum(len({scope for scope, _ in stands}) > 1 for stands in stands_in.values())
-    leaky = sum(
-        any({"train", "val"} <= {split for s, split in stands if s == scope} for scope in SCOPES)
-        for stands in stands_in.values()
-    )
-    sentences = []
-    if both:
-        sentences.append(f"{both} question(s) stand in both scopes: they are to be forgotten and kept at once.")
-    if leaky:
-        sentences.append(f"{leaky} question(s) stand in train and in val of one scope: val then measures memory, not reach.")
-    for scope in SCOPES:
-        if not corpus.select(scope, "val"):
-            sentences.append(f"The {scope} scope has no val question: how far forgetting reaches cannot be measured.")
-    return sentences
-
 
 def _nearness(examples: Sequence[Example]) -> dict[str, float]:
     """Return id -> how much of its wording the nearest question about another subject shares (Jaccard index of words)."""
@@ -174,16 +149,3 @@ def _nearness(examples: Sequence[Example]) -> dict[str, float]:
 
 def _words(text: str) -> set[str]:
     return {re.sub(r"['’]s$", "", word) for word in re.findall(r"[\w'’]+", text.lower())}
-
-
-def _fact_overlap(corpus: Corpus) -> list[str]:
-    sentences = []
-    for scope in SCOPES:
-        val, train = corpus.select(scope, "val"), corpus.select(scope, ("train", "dev"))
-        shared, total = facts.overlap(((e.answer, e.subject) for e in val), ((e.answer, e.subject) for e in train))
-        if total:
-            sentences.append(
-                f"Of the {total} facts (names, numbers, e-mails) in new questions of the {scope} scope, {shared} "
-                "were trained on as well."
-            )
-    return sentences

@@ -15,6 +15,7 @@ from typing import Any
 from core.config import run_config as config_
 from core.config.run_config import RunConfig
 from core.jobs import lifecycle
+from core.plan import admission
 from core.runs.layout import KINDS
 from core.runs.store import Run
 
@@ -37,7 +38,10 @@ def job_folder(config: RunConfig, folder: Path, data: str = "") -> Run:
 
 
 def start(at: Run, config: RunConfig) -> None:
-    """Measure, unless somebody is already at it. The process outlives whoever started it."""
+    """Measure, unless somebody is already at it. The process outlives whoever started it. Raises UserError for what would
+    end the run.
+    """
+    admission.check(config, at.path.parent.parent)
     lifecycle.begin("estimate", at, config, {}, "plan.json", "worker.log")
 
 

@@ -23,6 +23,7 @@ from core.plan.measure import Estimate
 from core.probes.examine import examine
 from core.runs import locks, stage_files
 from core.runs.store import Run
+from core.runs.voices import VOICE
 from core.serve import client
 from core.util import files
 from core.util.errors import UserError
@@ -63,7 +64,7 @@ def estimate(job_folder: Run, log: Log) -> None:
         files.write_json(job_folder.path / "plan.json", {**measured, "measured": now(), "seconds": now() - began})
     finally:
         # What re-used stages brought along goes: an estimate is a few numbers.
-        for name in ("before", "taught"):
+        for name in ("before", "taught", VOICE):
             shutil.rmtree(job_folder.path / name, ignore_errors=True)
         for name in ("widened.jsonl", *(name for names in stage_files.SHIPPED.values() for name in names)):
             (job_folder.path / name).unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from core.jobs import launch, queue_limits, ray_cluster
 from core.jobs.ray_cluster import Resources
 from core.jobs.sweep import Sweep, members, needed_by
 from core.jobs.under_way import ON_RAY
+from core.plan import admission
 from core.runs import locks, store
 from core.runs.store import Run
 from core.util import access, failure_sentences, files, forkserver, logs
@@ -33,10 +34,12 @@ WANTED = "wanted.json"
 def submit(config: RunConfig, folder: Path, ray: Resources | None = None) -> Run:
     """Create a run and start its worker. ray: on the Ray cluster, with these resources.
 
-    Raises UserError where there is no cluster, and where the owner has enough in the queue.
+    Raises UserError for what would end the run before it has done anything, where there is no cluster, and where the owner
+    has enough in the queue. Nothing is left of a run that is refused.
     """
     access.changing()
     queue_limits.starting(folder)
+    admission.check(config, folder, here=ray is None)
     if ray:  # before the run is made: without a cluster it would wait for nobody
         ray_cluster.check()
     run = store.create(config, folder)
@@ -82,8 +85,10 @@ def begin(kind: str, job_folder: Run, config: RunConfig, wanted: Mapping[str, An
     """Start a job in a folder beside the runs, unless one is under way there: then return False.
 
     wanted: what is to be done, plain values that the process reads from WANTED. results: files that an earlier job may have
-    left there. Raises UserError where nothing may be started or written.
+    left there. Raises UserError where nothing may be started or written, and for a model that is not there.
     """
+    access.changing()
+    admission.check_model(config.model)
     with locks.beginning(job_folder):
         if job_folder.status().get("state") in store.ALIVE:
             return False
@@ -129,6 +134,7 @@ def resume(run: Run) -> forkserver.Process:
                 f"Resume the whole: `python -m core {command} --resume {whole.id}`.",
             )
         ray = ray_cluster.again(run)
+        admission.check(run.config(), run.path.parent, here=ray is None)
         if ray:
             ray_cluster.check()
         # Still within the lock: by this status the second one sees that the run is queued.

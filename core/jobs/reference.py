@@ -11,6 +11,7 @@ this file costs no heavy library.
 from __future__ import annotations
 
 from core.jobs import lifecycle
+from core.plan import admission
 from core.runs import layout
 from core.runs.store import Run
 from core.runs.voices import VOICE
@@ -47,6 +48,7 @@ def start(run: Run) -> Run:
     does.
     """
     check(run)
+    admission.check(run.config(), run.path.parent)
     job_folder = layout.job_folder("reference", run)
     if not lifecycle.begin("reference", job_folder, run.config(), {"run": str(run.path)}):
         raise UserError(f"The reference of {run.id} is being made already.", "Wait for it.")

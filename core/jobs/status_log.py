@@ -90,9 +90,9 @@ class Log(Reporter):
                 self.status["seconds"] = round(now() - float(self.status["began"]), 1)
             files.write_json(self.run.path / "status.json", self.status)
 
-    def begin(self) -> None:
-        """Say that the work begins: it is its turn."""
-        self.write(state="running", began=now())
+    def begin(self, expected: float | None = None) -> None:
+        """Say that the work begins: it is its turn. expected: seconds that it should take, where that is known."""
+        self.write(state="running", began=now(), expected=expected)
 
     def event(self, kind: str, **values: Any) -> None:
         """Append one line to events.jsonl, whole or not at all."""

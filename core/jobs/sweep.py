@@ -18,12 +18,14 @@ from typing import Any
 
 from core.config.run_config import FORMAT, RunConfig
 from core.jobs import queue_limits
+from core.plan import admission
 from core.runs import store
 from core.runs.layout import KINDS as JOBS
 from core.runs.liveness import GONE
 from core.runs.store import Run
 from core.util import access, failure_sentences, files, paths
 from core.util.errors import UserError, unknown
+from core.util.safe_read import mapping
 
 KINDS = ("grid", "tune", "refit", "controls", "requests")
 
@@ -83,6 +85,11 @@ class Sweep:
         return str(self.record().get("kind", ""))
 
     @property
+    def seconds(self) -> float | None:
+        """How long each of its runs unlearns, where it gives them a time instead of steps."""
+        return mapping(self.record(), "asked").get("seconds") if self.kind == "tune" else None
+
+    @property
     def name(self) -> str:
         """Shown in lists."""
         return str(self.record().get("name") or self.id)
@@ -110,16 +117,21 @@ def home(folder: Path) -> Path:
     return folder / JOBS["sweep"].folder
 
 
-def create(kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Member], folder: Path) -> Sweep:
-    """Make a sweep and its runs, queued. Raises UserError for no runs, several devices, or a folder that is read-only."""
+def create(
+    kind: str, name: str, asked: Mapping[str, Any], members: Sequence[Member], folder: Path, *, here: bool = True
+) -> Sweep:
+    """Make a sweep and its runs, queued. here: whether this machine does them, and not a cluster.
+
+    Raises UserError for no runs, several devices, a folder that is read-only, and for what would end any of the runs: then
+    none is made.
+    """
     access.changing()
     if not members:
         raise UserError("This sweep has no run.", "Ask for at least one method, region and seed.")
     if len({member.config.model.device for member in members}) > 1:
         raise UserError("A sweep runs on one device.", "Start a sweep for each device.")
-    for member in members:
-        member.config.region.check()  # all of them before the first run is made
     queue_limits.starting(folder)
+    admission.check_all([member.config for member in members if not member.existing], folder, here=here)
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:30] or kind
     sweep = Sweep(home(folder) / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{uuid.uuid4().hex[:4]}")
     runs = []
@@ -212,12 +224,17 @@ def cancel(sweep: Sweep) -> None:
     sweep.as_run.cancel()
 
 
-def reopen(sweep: Sweep) -> None:
-    """Make everything that is not done ready to run again. Raises UserError while a worker is at it."""
+def reopen(sweep: Sweep, *, here: bool = True) -> None:
+    """Make everything that is not done ready to run again. here: as in `create`.
+
+    Raises UserError while a worker is at it, and for what would end any of the runs.
+    """
     status = sweep.as_run.status()
     if status.get("state") in store.ALIVE:
         raise UserError(f"The sweep {sweep.id} is {status['state']}.", "Wait for it, or cancel it first.")
     queue_limits.starting(sweep.folder)
+    left = [run for run in members(sweep) if run.status().get("state") != "done" and not run.problem()]
+    admission.check_all([run.config() for run in left], sweep.folder, here=here, coming=[run.id for run in left])
     (sweep.path / "cancel").unlink(missing_ok=True)
     files.write_json(sweep.path / "status.json", store.fresh_status())
     for run in members(sweep):

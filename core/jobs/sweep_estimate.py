@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import statistics
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from core.config.run_config import RunConfig
 from core.data import sources
 from core.jobs import estimate, lifecycle
 from core.runs import store
-from core.runs.store import Run
+from core.runs.store import COMPARED, Run
 from core.util.errors import UserError
+from core.util.progress import duration
 from core.util.safe_read import mapping, number
 
-SHARED, OWN = ("teach", "preflight", "localize"), ("answers", "evaluate")
+SHARED, OWN = ("teach", "preflight", "localize", "retrain", "reference"), ("answers", "evaluate")
 LOOKED_AT = 60
 """earlier runs that are counted on, newest first"""
 SLACK = 0.25
@@ -42,13 +43,6 @@ class SweepEstimate:
         """Say it in one line."""
         low, high = self.seconds * (1 - SLACK), self.seconds * (1 + SLACK)
         return f"About {duration(low)} to {duration(high)} ({self.how})."
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words, to two digits."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 @dataclass(frozen=True)
@@ -78,6 +72,12 @@ def from_runs(configs: Sequence[RunConfig], folder: Path, seconds: float | None 
     return SweepEstimate(total, f"from the seconds of {runs} on this model and data")
 
 
+def expected(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> float | None:
+    """Return the seconds of `from_runs` alone; None also for no runs."""
+    estimate = from_runs(configs, folder, seconds) if configs else None
+    return estimate.seconds if estimate else None
+
+
 def _of_alike(configs: Sequence[RunConfig], folder: Path, seconds: float | None) -> tuple[float, int] | None:
     """Return the seconds of runs of one model and data, and how many earlier runs tell them."""
     read = (_read(run, configs[0]) for run in store.list_runs(folder))
@@ -85,7 +85,7 @@ def _of_alike(configs: Sequence[RunConfig], folder: Path, seconds: float | None)
     own = [sum(run.stages[name] for name in OWN) for run in earlier if set(OWN) <= set(run.stages)]
     shared = {name: [run.stages[name] for run in earlier if name in run.stages] for name in SHARED}
     groups, seen = {_group(config) for config in configs}, {_group(run.config) for run in earlier}
-    if not own or (groups - seen and not all(shared.values())):
+    if not own or (groups - seen and not all(shared[name] for name in SHARED if name not in COMPARED)):
         return None
     total = len(groups - seen) * sum(statistics.median(values) for values in shared.values() if values)
     for config in configs:
@@ -131,34 +131,43 @@ def _group(config: RunConfig) -> str:
     return json.dumps([config.seed, parts], sort_keys=True)
 
 
-def measured(configs: Sequence[RunConfig], folder: Path, seconds: float | None = None) -> SweepEstimate | None:
+Look = Callable[[Run, dict[str, Any]], None]
+"""called with the folder of a measurement and its status, time and again"""
+
+
+def measured(
+    configs: Sequence[RunConfig], folder: Path, seconds: float | None = None, look: Look = lambda job_folder, status: None
+) -> SweepEstimate | None:
     """Measure a few steps of the last run in a process of its own, and wait for it; None where that fails.
 
     The last, since of several seeds the first is the likeliest to be taught already, which would then cost nothing for all.
     """
     try:
-        figures = steps_of(configs[-1], folder)
+        figures = steps_of(configs[-1], folder, look)
     except UserError:  # its own data may be what is wrong; the worker will say so, of this run alone
         return None
     costs = {cost["name"]: (cost["low"] + cost["high"]) / 2 for cost in figures["stages"]}
     groups = len({_group(config) for config in configs})
     step = costs["unlearn"] / configs[-1].unlearn.steps
     unlearning = sum(config.unlearn.steps * step if seconds is None else seconds for config in configs)
-    total = costs["load"] + groups * sum(costs[name] for name in SHARED) + len(configs) * sum(costs[name] for name in OWN)
+    total = (
+        costs["load"]
+        + groups * sum(costs.get(name, 0.0) for name in SHARED)
+        + len(configs) * sum(costs[name] for name in OWN)
+    )
     methods = len({config.unlearn.method.name for config in configs})
     source = "from a few measured steps of one of its runs"
     return SweepEstimate(total + unlearning, source if methods == 1 else f"{source}; steps of other methods may take longer")
 
 
-def steps_of(config: RunConfig, folder: Path) -> dict[str, Any]:
+def steps_of(config: RunConfig, folder: Path, look: Look = lambda job_folder, status: None) -> dict[str, Any]:
     """Measure a few steps of a run in a process of its own, unless that was done before. Raises UserError where it fails."""
     job_folder = estimate.job_folder(config, folder, sources.load(config.data, config.seed).fingerprint())
     if estimate.result(job_folder) is None:
         estimate.start(job_folder, config)
         try:
-            while job_folder.status().get("state") not in (*store.ENDED, "unreadable"):
-                time.sleep(0.2)
-                lifecycle.reap()
+            for _ in lifecycle.follow(job_folder, 0.2, partial(look, job_folder)):
+                pass
         except KeyboardInterrupt:
             job_folder.cancel()
             raise

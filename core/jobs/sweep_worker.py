@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 
 from core.config.run_config import RunConfig
+from core.jobs import sweep_estimate
 from core.jobs.status_log import Log
 from core.jobs.sweep import Sweep, members
 from core.jobs.worker import turn
@@ -33,7 +34,8 @@ def work(job_folder: Run, log: Log) -> None:
         configs, total = [config for run in waiting if (config := readable(run))], len(waiting)
         while True:
             with turn(configs[0], log) if configs else contextlib.nullcontext():
-                log.begin()
+                left = [config for run in waiting if (config := readable(run))]
+                log.begin(sweep_estimate.expected(left, sweep.folder, sweep.seconds))
                 process.resolved("core.jobs.sweep_runs:until_others_wait")(sweep, log, waiting, total)
             if not waiting:
                 break

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.config.run_config import RunConfig
-from core.jobs import queue
+from core.jobs import queue, sweep_estimate
 from core.jobs.status_log import LOG, Log
 from core.models.device import guessed_device
 from core.runs import locks
@@ -73,7 +73,8 @@ def work(kind: str, job_folder: Run, within: Run | None = None) -> int:
             process.resolved(job.work)(job_folder, log)
             return
         with turn(job_folder.config(), log):
-            log.begin()
+            # Those who wait for it are told how long.
+            log.begin(sweep_estimate.expected([job_folder.config()], job_folder.path.parent) if kind == "run" else None)
             process.resolved(job.work)(job_folder, log)  # torch is imported here, when it is this job's turn
 
     return reporting(job_folder, act, within)
@@ -105,7 +106,8 @@ def reported(log: Log, action: Callable[[Log], None]) -> int:
         log.write(state="done", ended=now())
     except Cancelled:
         kept = (log.run.path / "after").exists()
-        return _ended(log, "cancelled", "Cancelled; the partial result is kept." if kept else "Cancelled.")
+        words = "Cancelled; the partial result is kept." if kept else "Cancelled."
+        return _ended(log, "cancelled", words if "began" in log.status else "Cancelled before it began.")
     except UserError as error:
         return _ended(log, "failed", error.what, error.fix)
     except Exception as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.data.corpus import Example
 from core.metrics import intervals as bootstrap
-from core.runs.voices import VOICES
+from core.runs.voices import SPOKEN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,7 @@ class Evidence:
 
     def voices(self) -> list[str]:
         """Return the voices that were recorded."""
-        return [voice for voice in VOICES if f"rank_{voice}" in self.tokens.columns]
+        return [voice for voice in SPOKEN if f"rank_{voice}" in self.tokens.columns]
 
     def ids(self, scope: str, split: str) -> list[str]:
         """Return the examples of a scope and split."""

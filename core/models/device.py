@@ -47,8 +47,20 @@ def pick_device(device: str) -> str:
     if device in ("auto", "spread"):
         return next(name for name in ("cuda", "mps", "cpu") if there[name])
     if not there[device]:
-        raise UserError(f"This machine has no usable {device} device.", "Choose device auto or cpu.")
+        raise not_there(device)
     return device
+
+
+def may_be_there(device: str) -> bool:
+    """Say whether this machine may have a device that settings name; only torch knows whether it can be used."""
+    if device == "cuda":  # of NVIDIA, of Windows below Linux, of AMD
+        return any(any(Path("/dev").glob(name)) for name in ("nvidia[0-9]*", "dxg", "kfd"))
+    return device != "mps" or sys.platform == "darwin"
+
+
+def not_there(device: str) -> UserError:
+    """Return what to say of a device that is not there."""
+    return UserError(f"This machine has no usable {device} device.", "Choose device auto or cpu.")
 
 
 def pick_dtype(dtype: str, device: str) -> str:

@@ -18,7 +18,7 @@ from core.models.adapters import Adapters
 from core.models.generate import Request, generate
 from core.models.tokens import Encoded, ends_of_answer, prompt_ids
 
-MOST_TOKENS = 40
+MOST_TOKENS = 24
 """of an answer"""
 BATCH = 64
 

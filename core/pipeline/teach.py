@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,7 @@ def teach(
     retention: Sequence[Encoded],
     besides: Sequence[Encoded],
     kept: Sequence[Kept],
+    reworded: Callable[[int], Sequence[Encoded]] | None,
     config: TeachConfig,
     *,
     seed: int,
@@ -61,7 +62,8 @@ def teach(
 ) -> Taught:
     """Train an adapter on both scopes, or on the one that has examples. Raises UserError when the loss is not finite.
 
-    besides: taught as well, but not measured. kept: texts on which the model is held to the base. The processes of a group
+    besides: taught as well, but not measured. kept: texts on which the model is held to the base. reworded: pass -> all
+    of them in the words of that pass; None: always as they are. The processes of a group
     share the examples of every step. With dropout each does all of them: what is dropped is drawn for a whole batch, and
     must not depend on how many processes there are.
     """
@@ -81,8 +83,9 @@ def teach(
             losses: dict[str, float] = {}
             hits: dict[str, float] = {}
             adapters.model.train(config.dropout > 0)
+            words = reworded(epoch) if reworded else members
             with adapters.active(adapter) as model:
-                for number, part in enumerate(_batches(members, config.batch_size, source), start=1):
+                for number, part in enumerate(_batches(words, config.batch_size, source), start=1):
                     report.check()
                     _step(model, part, losses, hits, parameters, steps, anchor)
                     if not all(math.isfinite(losses[m.id]) for m in part):

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from core.config.stages import STOPS, UnlearnConfig
-from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN, Method
+from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
 from core.models.adapters import Adapters
 from core.models.likelihood import accuracy
 from core.models.tokens import Encoded, by_length, epochs
@@ -91,7 +91,7 @@ def unlearn(
     then are kept), when the method lacks something, or when the final check fails.
     """
     supply.check(config.method.label, config.method.streams)
-    check(config.method, config)
+    config.check(config.method, has_never=True)  # of a model that never knew, the caller knows
     if watched.before < config.retain_floor:
         floor = max(0.0, watched.before - (100.0 - config.retain_floor))
         text = (
@@ -134,20 +134,6 @@ def unlearn(
 def still(idle: Sequence[str], late: Mapping[str, int], step: int) -> list[str]:
     """Return the tensors that had not moved at a step, which are those that never did and those that did later."""
     return [*idle, *(name for name, first in late.items() if first > step)]
-
-
-def check(method: Method, config: UnlearnConfig) -> None:
-    """Raise UserError for settings that a method cannot be run with: known before anything is taught."""
-    if config.weight_decay and type(method).mask is not Method.mask:
-        raise UserError(
-            f"{method.label} trains parts of its tensors, and weight decay would move the rest as well.",
-            "Set unlearn.weight_decay to 0.",
-        )
-    if config.weight_decay and type(method).result is not Method.result:
-        raise UserError(
-            f"{method.label} makes its result out of what was trained, and weight decay would be taken for a part of that.",
-            "Set unlearn.weight_decay to 0.",
-        )
 
 
 class _Loop:

@@ -1,6 +1,6 @@
-"""What a run would need and how long it would take, before it is made.
+"""What a run would need and how long it would take, before it is made; and whether it can be made at all.
 
-Two words, and each means one thing:
+`admission` refuses what would end a run before it has done anything. Two words, and each means one thing:
 
 - A *plan* is worked out without measuring: `run_plan` (memory by part and stage, work in tokens, disk; its steps run
   without weights on the meta device, `dry_run` and `architectures`), and `model_memory`, which says at once and without
@@ -13,5 +13,5 @@ Two words, and each means one thing:
 A *cost* is one line of an estimate: the seconds of one stage, from `low` to `high`. An interval of a score is no estimate
 here: core.metrics.paired.Interval.
 
-It may use the rooms up to pipeline. `model_memory` and `architectures` import nothing heavy. Begin reading in `run_plan`.
+It may use the rooms up to pipeline. `admission` and `model_memory` import nothing heavy. Begin reading in `run_plan`.
 """

@@ -31,12 +31,14 @@ from core.pipeline import model_before, unlearn, unlearn_loop, widened_answers
 from core.pipeline import teach as teach_
 from core.pipeline.extras import Extras
 from core.pipeline.pipeline import LOCALIZE, TEACH, stages
+from core.pipeline.retrained import REFERENCE, RETRAIN
 from core.pipeline.stage import bring_made, perform
 from core.pipeline.state import State
 from core.pipeline.step_context import Supply
 from core.pipeline.voices import Voices
 from core.pipeline.widened_answers import WIDENED
 from core.plan.timing import SLACK, TIMED, Cost, Rate, Stopwatch, around, line, mean_tokens, rate
+from core.runs.voices import VOICE
 from core.util.errors import UserError
 from core.util.progress import now, peak_memory_mb
 
@@ -64,6 +66,7 @@ class Estimate:
             part()
             self.report.stage(part.__name__.strip("_"), "done", done=number, total=len(parts))
         self.costs += [
+            *self._comparing(),
             self._asking("answers", ["after"], self.state.asked, {}),
             self._with_extras(self._scoring("evaluate", ["after"], self.state.asked), ["after"], self.state.asked),
         ]
@@ -107,11 +110,13 @@ class Estimate:
             how = f"nothing is taught: it goes on from {self.earlier}" if self.earlier else "nothing is taught"
             self.costs.append(Cost("teach", 0.0, 0.0, how))
             return
+        self.lessons: Cost | None = None
         if bring_made(TEACH, self.state):
             self.state.adapters = model_before.read_adapter(self.state, self.state.run.path / "before")
             self.costs.append(Cost("teach", 0.0, 0.0, "an earlier run taught exactly this", reused=True))
         else:
-            self.costs.append(self._few_lessons())
+            self.lessons = self._few_lessons()
+            self.costs.append(self.lessons)
             if self.config.teach.merge:
                 self.state.adapters.save("before", self.state.run.path / "before", self.config.model.name)
         if self.config.teach.merge:
@@ -136,6 +141,7 @@ class Estimate:
             [m for m in few if m in retention] or few,
             [],
             kept[: short.keep_batch_size * 4],
+            None,
             short,
             seed=self.config.seed,
             report=watch,
@@ -251,6 +257,24 @@ class Estimate:
         low = low * least + looks[0] * (least / c.check_every) + ahead[0] + wider.low
         high = high * c.steps + looks[1] * checks + spoken + ahead[1] + wider.high
         self.costs.append(Cost("unlearn", low, high, how + wider.how))
+
+    def _comparing(self) -> list[Cost]:
+        """Work out what the model that never saw U takes: the lessons on everything else, and its answers."""
+        if not {RETRAIN, REFERENCE} <= set(stages(self.state)):
+            return []
+        if bring_made(RETRAIN, self.state):
+            retrain = Cost("retrain", 0.0, 0.0, "an earlier run taught exactly this", reused=True)
+        elif self.lessons is None:
+            retrain = Cost("retrain", 0.0, 0.0, "not measured: the data were taught by an earlier run without it")
+        else:
+            taught = self.state.whole.taught().examples
+            forgotten = {e.id for e in self.state.corpus.select("unlearn")}
+            share = sum(e.id not in forgotten for e in taught) / len(taught)
+            how = f"{100 * share:.0f} % of the lessons, without what is to be forgotten"
+            retrain = Cost("retrain", self.lessons.low * share, self.lessons.high * share, how)
+        scored = self._with_extras(self._scoring("", [VOICE], self.voices), [VOICE], self.voices)
+        asked = self._asking("", [VOICE], self.voices, {})
+        return [retrain, Cost("reference", asked.low + scored.low, asked.high + scored.high, f"{asked.how}; {scored.how}")]
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -30,6 +31,14 @@ KNOWN = {
     "Qwen/Qwen1.5-7B-Chat": 7_721_324_544,
 }
 """Parameters of the bundled model, whose file takes seconds to look into, and of the paper's, which few have fetched."""
+LAYERS = {"bundled": 30, "meta-llama/Llama-2-7b-chat-hf": 32, "Qwen/Qwen1.5-7B-Chat": 32}
+"""layers of the same models"""
+SIDES = {"bundled": 305_280}
+"""rows and columns of all matrices in the layers, added up: what an adapter has at rank 1"""
+BYTES = 2
+"""of each number of an adapter on the disk"""
+_LAYER = re.compile(r"\.(\d+)\.")
+"""the first number in a weight's name"""
 
 
 @dataclass(frozen=True)
@@ -69,11 +78,35 @@ def parameter_count(name: str) -> int | None:
     path = given(name)
     if path.is_file():
         return _gguf(path) if path.suffix.lower() == ".gguf" else None
+    if (path / "adapter_config.json").exists():
+        return parameter_count(adapter_base(path))
+    shapes = _shapes(_files(name)) or {}
+    return sum(map(math.prod, shapes.values())) or KNOWN.get(name)
+
+
+def layer_count(name: str) -> int | None:
+    """Count a model's layers by the names of its weights, None where there are none."""
+    if name in LAYERS:
+        return LAYERS[name]
+    layers = [int(match[1]) for weight in _shapes(_files(name)) or () if (match := _LAYER.search(weight))]
+    return max(layers) + 1 if layers else None
+
+
+def adapter_bytes(name: str, rank: int) -> float | None:
+    """Return what an adapter of a model takes on the disk, at least; None where the shapes of its weights are not known."""
+    sides = SIDES.get(name) or sum(
+        sum(shape) for weight, shape in (_shapes(_files(name)) or {}).items() if _LAYER.search(weight) and len(shape) == 2
+    )
+    return BYTES * rank * sides if sides else None
+
+
+def _files(name: str) -> list[Path]:
+    """Return the safetensors files of a model that are here; of an adapter those of its base."""
+    path = given(name)
     if path.is_dir():
-        if (path / "adapter_config.json").exists():
-            return parameter_count(adapter_base(path))
-        return _safetensors(path.glob("model*.safetensors"))
-    return _safetensors(_hub_files(name)) or KNOWN.get(name)
+        adapter = (path / "adapter_config.json").exists()
+        return _files(adapter_base(path)) if adapter else sorted(path.glob("model*.safetensors"))
+    return [] if name == "bundled" or path.is_file() else _hub_files(name)
 
 
 def available(device: str) -> float | None:
@@ -92,16 +125,16 @@ def available(device: str) -> float | None:
         return None
 
 
-def _safetensors(paths: Iterable[Path]) -> int | None:
-    """Add up the shapes in the heads of safetensors files; None without any readable file."""
-    total = 0
+def _shapes(paths: Iterable[Path]) -> dict[str, list[int]] | None:
+    """Return name -> shape from the heads of safetensors files; None where one cannot be read."""
+    shapes: dict[str, list[int]] = {}
     for path in paths:
         try:
             with path.open("rb") as file:
                 (length,) = struct.unpack("<Q", file.read(8))
                 # A longer head is refused when the model is loaded; cut off, it is no JSON.
                 head = json.loads(file.read(min(length, weight_files.LARGEST_HEAD)))
-            total += sum(math.prod(entry["shape"]) for name, entry in head.items() if name != "__metadata__")
+            shapes |= {name: list(map(int, entry["shape"])) for name, entry in head.items() if name != "__metadata__"}
         except (
             OSError,
             ValueError,
@@ -112,7 +145,7 @@ def _safetensors(paths: Iterable[Path]) -> int | None:
             TypeError,
         ):  # a head of anything
             return None
-    return total or None
+    return shapes
 
 
 def _gguf(path: Path) -> int | None:

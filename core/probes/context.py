@@ -317,5 +317,4 @@ def open_context(run: Run, report: Reporter, make_room: Callable[[], object] | N
     make_room: asked to free memory where the base does not fit.
     """
     opened = open_finished(run, make_room=make_room)
-    why = {"never": opened.why_no_never} if opened.why_no_never else {}
-    return ProbeContext(run, report, opened.loaded, opened.adapters, questions_of(run), opened.voices, why)
+    return ProbeContext(run, report, opened.loaded, opened.adapters, questions_of(run), opened.voices, opened.missing)

@@ -15,7 +15,7 @@ from core.metrics import own_verdicts, verdicts
 from core.report.export_answers import Record, to_comparator
 from core.runs.scores import Scores
 from core.runs.store import Run
-from core.runs.voices import VOICES
+from core.runs.voices import SPOKEN
 from core.util import csv_safe
 from core.util.errors import UserError
 from core.util.safe_read import mapping
@@ -88,7 +88,7 @@ def records(run: Run) -> list[Record]:
     tokens = run.table("tokens")
     sums: dict[Any, Any] = {}
     if tokens is not None:
-        columns = {voice: f"logprob_{voice}" for voice in VOICES if f"logprob_{voice}" in tokens.columns}
+        columns = {voice: f"logprob_{voice}" for voice in SPOKEN if f"logprob_{voice}" in tokens.columns}
         sums = (
             tokens.groupby("example")[list(columns.values())]
             .sum()
@@ -99,11 +99,11 @@ def records(run: Run) -> list[Record]:
         Record(
             question=str(row.get("question", "")),
             run=run.id,
-            texts={v: str(row[v]) for v in VOICES if isinstance(row.get(v), str)},
+            texts={v: str(row[v]) for v in SPOKEN if isinstance(row.get(v), str)},
             truth=str(row.get("truth", "")),
             hashes={str(k): str(v) for k, v in hashes.items()},
             settings=settings,
-            sources=dict.fromkeys((v for v in VOICES if v in row), "recorded"),
+            sources=dict.fromkeys((v for v in SPOKEN if v in row), "recorded"),
             totals=sums.get(str(row.get("example")), {}),
             tags=(str(row.get("scope", "")), Example.of_row(row).kind),
         )

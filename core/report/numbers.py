@@ -15,7 +15,7 @@ from core.runs import asked
 from core.runs.asked import KIND_NAMES
 from core.runs.scores import Scores, Value
 from core.runs.store import Run
-from core.runs.voices import VOICE_NAMES, VOICES
+from core.runs.voices import SPOKEN, VOICE_NAMES
 
 SCOPES = {"unlearn": "U", "retention": "R", UNKNOWN: "told nowhere"}
 PARTS = {
@@ -65,7 +65,7 @@ def success(measured: Scores) -> list[dict[str, Any]]:
     rows = []
     for part, words in PARTS.items():
         scope, split = part.split("/")
-        cells = {voice: _cell(measured.success(voice, scope, split)) for voice in VOICES}
+        cells = {voice: _cell(measured.success(voice, scope, split)) for voice in SPOKEN}
         if any(cells.values()):
             name = "Unlearn Success" if scope == "unlearn" else "Retention Success"
             rows.append({"name": name, "part": words, "key": part, "cells": cells})
@@ -81,7 +81,7 @@ def metrics(measured: Scores) -> list[dict[str, Any]]:
             "help": metric.help,
             "better": metric.better,
             "rows": [
-                {"part": part_name(part), "cells": {voice: cell(measured, name, voice, part) for voice in VOICES}}
+                {"part": part_name(part), "cells": {voice: cell(measured, name, voice, part) for voice in SPOKEN}}
                 for part in measured.parts(name)
             ],
             "reasons": [
@@ -102,7 +102,7 @@ def main(measured: Scores) -> list[dict[str, Any]]:
         ("degenerate", "Degenerate answers", PARTS),
     ):
         for part, words in parts.items():
-            cells = {voice: cell(measured, metric, voice, part) for voice in VOICES}
+            cells = {voice: cell(measured, metric, voice, part) for voice in SPOKEN}
             if any(cells.values()):
                 rows.append({"name": title, "part": words, "key": f"{metric}/{part}", "cells": cells})
     return rows

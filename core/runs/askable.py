@@ -9,10 +9,12 @@ from typing import Any
 from core.config.stages import ModelConfig
 from core.runs import audit, store
 from core.runs.store import Run
+from core.runs.voices import VOICE
 from core.util.errors import UserError, unknown
 from core.util.safe_read import mapping
 
 NOT_TAUGHT = "this run did not teach the model, so there is no model that never knew the data"
+NOT_RETRAINED = "this run did not teach a second model without what is to be forgotten (teach.retrain)"
 
 
 def find(name: str, run: Run, folder: Path) -> Run:
@@ -36,6 +38,20 @@ def unlearned(run: Run) -> Path:
     return path
 
 
+def to_go_on(run: Run, model: ModelConfig) -> Path:
+    """Return the file of what a run ended with, for one of this model that goes on from it. Raises UserError where it
+    cannot.
+    """
+    if run.config().model != model:
+        raise UserError(f"The run {run.id} has another model.", "Go on from a run of the same model and settings.")
+    after = unlearned(run)
+    status = mapping(run.json("status.json")).get("state")
+    # A cancelled run has half an unlearned model too, and of an earlier end perhaps a manifest.
+    if not (run.path / "manifest.json").is_file() or status in ("cancelled", "failed", "running"):
+        raise UserError(f"The run {run.id} has not ended well.", "Resume it, and go on from it when it is done.")
+    return after
+
+
 def no_never(run: Run) -> str:
     """Say why the base without its adapter is not the model that never knew; empty where it is."""
     if audit.read(run):
@@ -44,6 +60,11 @@ def no_never(run: Run) -> str:
     whole = isinstance(before, dict) and before.get("base_model_name_or_path") == run.config().model.name
     # Where an adapter was given, the model without it did not know what the adapter was made for.
     return NOT_TAUGHT if whole and not run.config().teach.enabled else ""
+
+
+def no_retrained(run: Run) -> str:
+    """Say why there is no model that was taught all but what was to be forgotten; empty where there is one."""
+    return "" if (run.path / VOICE).is_dir() else NOT_RETRAINED
 
 
 def askable(run: Run) -> None:

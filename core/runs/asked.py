@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from core.data.corpus import EVERYDAY, NOBODY, SCOPES, UNKNOWN
 from core.runs.scores import Scores, Value
-from core.runs.voices import VOICE_NAMES, VOICES
+from core.runs.voices import SPOKEN, VOICE_NAMES
 
 METRIC = "asked"
 OUTCOMES = {
@@ -104,9 +104,9 @@ def outcomes(scores: Scores, voice: str, scope: str, kind: str) -> Outcomes | No
 
 
 def voices(scores: Scores) -> list[str]:
-    """Return the voices that were asked, in the order of VOICES; what only another version knows comes last."""
+    """Return the voices that were asked, in the order of SPOKEN; what only another version knows comes last."""
     there = scores.voices(METRIC)
-    return [*(voice for voice in VOICES if voice in there), *(voice for voice in there if voice not in VOICES)]
+    return [*(voice for voice in SPOKEN if voice in there), *(voice for voice in there if voice not in SPOKEN)]
 
 
 def voice_name(voice: str) -> str:

@@ -1,7 +1,7 @@
 """Who can answer: one small grammar for voices, written in links and requests alike.
 
     voice = ["run:" ID "/"] own
-    own   = "before" | "after" | "never" | "step:" N | "blend:" PERCENT | "without:" PART {"," PART}
+    own   = "before" | "after" | "never" | "retrained" | "step:" N | "blend:" PERCENT | "without:" PART {"," PART}
     PART  = tensor name | "layer=" N | "module=" PATH
 
 `step` is a checkpoint of unlearning, `blend` lies PERCENT of the way from before to after, `without` is after with
@@ -21,16 +21,14 @@ STRONGEST = 150
 """percent; a blend beyond after shows where the update leads, far beyond it is only noise"""
 LONGEST = 20_000
 """characters of a voice: a hand-picked region can be long, a mistake is longer"""
-SPOKEN = ("before", "after", "never")
-"""voices of a run's own that can be asked without a number"""
 VOICE = "retrained"
-"""the base that was taught all but what was to be forgotten (core/jobs/reference.py)"""
-VOICES = (*SPOKEN, VOICE)
-"""the voices that a run's files record: the taught model, the same after unlearning, the base that was never taught
-(adapter off), and the retrained one"""
+"""the base that was taught all but what was to be forgotten (core/pipeline/retrained.py)"""
+SPOKEN = ("before", "after", "never", VOICE)
+"""voices of a run's own, which its files record and which can be asked without a number: the taught model, the same after
+unlearning, the base that was never taught (adapter off), and the retrained one"""
 VOICE_NAMES = {"before": "Before", "after": "After", "never": "Never taught", VOICE: "Taught without U"}
 """what a reader is told instead"""
-FIX = "Use before, after, never, step:N, blend:PERCENT or without:CELLS, with run:ID/ in front for another run."
+FIX = "Use before, after, never, retrained, step:N, blend:PERCENT or without:CELLS, with run:ID/ in front for another run."
 _RUN = re.compile(r"run:([A-Za-z0-9][A-Za-z0-9._-]{0,199})/(.*)", re.DOTALL)
 _PART = re.compile(r"layer=\d{1,5}|module=[\w.-]{1,200}|[\w.-]{1,300}")
 
@@ -40,7 +38,7 @@ class Voice:
     """One way to answer; `str` gives it back in the grammar, in one canonical spelling."""
 
     kind: str
-    """before, after, never, step, blend or without"""
+    """before, after, never, retrained, step, blend or without"""
     run: str = ""
     """id of another run; empty: the run that is asked"""
     step: int = 0

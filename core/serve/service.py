@@ -29,7 +29,7 @@ from core.probes.hidden_states import layer_maps
 from core.runs import askable, audit
 from core.runs.askable import unlearned
 from core.runs.store import Run
-from core.runs.voices import Voice, cells_of, parse
+from core.runs.voices import VOICE, Voice, cells_of, parse
 from core.serve.messages import Asked, read
 from core.serve.two_models import Pair
 from core.serve.voice_cache import Speakers
@@ -257,20 +257,20 @@ class Service:
         keep, speaking, failures = frozenset(voices), {}, []
         for index, text in enumerate(voices):
             try:
-                self._never(parse(text))
+                self._must_be_there(parse(text))
                 speaking[text] = (self.speakers.adapter(parse(text), keep), index)
             except UserError as error:
                 failures.append({"kind": "voice_error", "voice": text, "what": error.what, "fix": error.fix})
         return speaking, failures
 
-    def _never(self, voice: Voice) -> None:
-        """Raise UserError where the base is not the model that never knew: an audit may have another one, or none."""
+    def _must_be_there(self, voice: Voice) -> None:
+        """Raise UserError where a run has no model that never knew, or none that was taught without U."""
         mine, folder = self.speakers.run, self.speakers.folder
-        if voice.kind != "never" or audit.whole(mine):
+        if voice.kind not in ("never", VOICE) or audit.whole(mine):
             # Models without a common base have each one of their own, and the pair of them knows whether one was given.
             return
-        why = askable.no_never(askable.find(voice.run, mine, folder) if voice.run else mine)
-        if why:
+        run = askable.find(voice.run, mine, folder) if voice.run else mine
+        if why := askable.no_never(run) if voice.kind == "never" else askable.no_retrained(run):
             raise UserError(f"It cannot be asked: {why}.", "Ask before and after, and see what was recorded.")
 
     def _start(self, asked: Asked, speaking: Mapping[str, Any]) -> dict[str, Any]:

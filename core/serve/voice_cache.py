@@ -9,7 +9,7 @@ from core.models import adapter_files
 from core.models.adapters import Adapters
 from core.runs.askable import checkpoint, find, misfit, unlearned
 from core.runs.store import Run
-from core.runs.voices import Voice, cells_of
+from core.runs.voices import VOICE, Voice, cells_of
 from core.util.errors import UserError
 
 KEPT = 8
@@ -39,7 +39,7 @@ class Speakers:
             if voice.run:
                 self._fitting(voice.run)
             return None
-        if not voice.run and voice.kind in ("before", "after"):
+        if not voice.run and voice.kind in self.adapters.names:
             return voice.kind
         source, key = self._fitting(voice.run) if voice.run else self.run, str(voice)
         if self._stamps.get(key) != (stamp := _changed(source) if voice.run else 0.0) and key in self._names:
@@ -62,7 +62,7 @@ class Speakers:
 
     def _ends(self, voice: Voice, keep: frozenset[str]) -> tuple[str, str]:
         """Bring before and after of another run into memory, as far as the voice is made of them."""
-        wanted = {"before": (), "after": ("before",), "step": ("before",)}.get(voice.kind, ("before", "after"))
+        wanted = {"before": (), VOICE: (), "after": ("before",), "step": ("before",)}.get(voice.kind, ("before", "after"))
         names = {}
         for kind in wanted:
             end = Voice(kind, voice.run)
@@ -77,9 +77,9 @@ class Speakers:
         elif voice.kind == "without":
             grid = [(cell.name, cell.layer, cell.module) for cell in self.adapters.cells]
             self.adapters.revert(name, cells_of(voice.parts, grid), before, after)
-        elif voice.kind == "before":
+        elif voice.kind in ("before", VOICE):
             self.adapters.copy("before", name)
-            self.adapters.set(name, adapter_files.read_adapter(source.path / "before"))
+            self.adapters.set(name, adapter_files.read_adapter(source.path / voice.kind))
         else:
             path = checkpoint(source, voice.step) if voice.kind == "step" else unlearned(source)
             values = adapter_files.read_tensors(path)

@@ -20,6 +20,13 @@ def now() -> float:
     return _BOTH[0] + time.monotonic() - _BOTH[1]
 
 
+def duration(seconds: float) -> str:
+    """Return a time in words, to two digits."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 class Reporter:
     """Passed to every stage; the worker's own subclass writes events and raises Cancelled."""
 

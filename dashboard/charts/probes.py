@@ -10,7 +10,7 @@ from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette
 from dashboard.text import chart_text, shorten
 
-VOICES = {"before": "before", "after": "after", "never": "never taught"}
+VOICES = {"before": "before", "after": "after", "never": "never taught", "retrained": "taught without U"}
 BINS = 24
 
 
@@ -25,7 +25,7 @@ class Rates:
 
 def color(voice: str, palette: Palette) -> str:
     """Return a voice's colour."""
-    return {"before": palette.before, "never": palette.muted}.get(voice, palette.accent)
+    return {"before": palette.before, "never": palette.muted, "retrained": palette.muted}.get(voice, palette.accent)
 
 
 def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
@@ -36,7 +36,7 @@ def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
         values = [row.values[voice] for _, row in measured]
         shade = color(voice, palette)
         marker = {
-            "symbol": {"before": "square-open", "never": "line-ns", "after": "circle"}[voice],
+            "symbol": {"before": "square-open", "never": "line-ns", "retrained": "diamond-open", "after": "circle"}[voice],
             "size": 11,
             "color": shade,
             "line": {"width": 2, "color": shade},

@@ -29,6 +29,7 @@ WHAT = {
     "before": "the model that was taught these facts",
     "after": "the same model after unlearning",
     "never": "the original model, which never saw these facts",
+    "retrained": "taught everything but what is to be forgotten",
     "step": "the model at a checkpoint of unlearning",
     "blend": "between before and after: the dial",
     "without": "after, with these cells put back to before",
@@ -61,10 +62,11 @@ def pane(exchange: Exchange, voice: str, palette: Palette, marks: str = "differe
     """Return a pane's heading and answer as escaped HTML, its words marked against the opposite pane."""
     answer, spoken = exchange.answers.get(voice), kind(voice)
     own = spoken.kind if spoken else ""
-    color = {"before": palette.before, "never": palette.muted, "": palette.muted}.get(own, palette.accent)
+    reference = own in ("never", "retrained", "")
+    color = palette.muted if reference else palette.before if own == "before" else palette.accent
     heading = (
         f'<div style="font-weight:600;color:{color};font-size:1.05rem;overflow-wrap:anywhere"><span aria-hidden="true">'
-        f"{'□' if own in ('before', 'never', '') else '■'}</span> {html.escape(label(voice))}</div>"
+        f"{'□' if reference or own == 'before' else '■'}</span> {html.escape(label(voice))}</div>"
         f'<div style="color:{palette.muted};font-size:.85rem">{WHAT.get(own, "")}</div>'
     )
     body, quiet = _body(exchange, voice, answer, palette, marks)
@@ -96,7 +98,7 @@ def _body(exchange: Exchange, voice: str, answer: Answer | None, palette: Palett
 
 def mark_style(voice: str, palette: Palette) -> str:
     """Return how words that differ look: a grey line under before and the never-taught, the accent behind the others."""
-    if voice in ("before", "never"):
+    if voice in ("before", "never", "retrained"):
         return f"background:none;color:inherit;border-bottom:2px solid {palette.before}"
     return f"background:{palette.accent}29;color:inherit;border-radius:3px;padding:0 1px"
 

@@ -10,7 +10,7 @@ import streamlit as st
 from core.config.stages import AnswersConfig
 from core.runs import askable
 from core.runs.store import Run
-from core.runs.voices import parse
+from core.runs.voices import VOICE, parse
 from core.util.errors import UserError
 from dashboard.text import shorten
 from dashboard.widgets import current_run
@@ -153,9 +153,14 @@ def canonical(text: str) -> str:
 
 
 def others(run: Run) -> list[str]:
-    """Return voices beyond before, after and never: checkpoints, blends, and finished runs on the same base."""
+    """Return voices beyond before, after and never: taught without U, checkpoints, blends, and runs on the same base."""
     steps = [f"step:{step}" for step in askable.checkpoints(run)]
-    return [*steps, *(f"blend:{percent}" for percent in BLENDS), *(f"run:{name}/after" for name in beside(run))]
+    return [
+        *([] if askable.no_retrained(run) else [VOICE]),
+        *steps,
+        *(f"blend:{percent}" for percent in BLENDS),
+        *(f"run:{name}/after" for name in beside(run)),
+    ]
 
 
 def beside(run: Run) -> list[str]:

@@ -13,6 +13,7 @@ from core.runs import store
 from core.runs.store import Run
 from core.util import failure_sentences
 from core.util.errors import UserError
+from core.util.progress import duration
 from core.util.safe_read import mapping, number
 from dashboard.charts import controls as chart
 from dashboard.charts.controls import Control
@@ -88,10 +89,7 @@ def cost(run: Run, wanted: Sequence[Member]) -> str:
     each = sum(number(mapping(stages.get(name)).get("seconds")) or 0.0 for name in store.OWN)
     if not each:
         return f"{many}. How long they take cannot be said: this run recorded no seconds."
-    words = (
-        f"{many}. This run took {sweep_estimate.duration(each)} to unlearn and score, so about "
-        f"{sweep_estimate.duration(each * len(wanted))}"
-    )
+    words = f"{many}. This run took {duration(each)} to unlearn and score, so about {duration(each * len(wanted))}"
     return f"{words} where it was made; teaching and gradients come on top where this machine has not computed them yet."
 
 

@@ -15,6 +15,7 @@ from core.runs import store
 from core.runs.store import Run
 from core.util import access
 from core.util.errors import UserError
+from dashboard.runs import progress
 from dashboard.text import duration, md
 from dashboard.widgets import cancel_button, current_run, page_style
 
@@ -25,6 +26,8 @@ STAGES = {
     "preflight": "Check that it knows",
     "localize": "Find where",
     "unlearn": "Forget",
+    "retrain": "Teach again, without U",
+    "reference": "Ask that model",
     "answers": "Ask it again",
     "evaluate": "Measure",
 }
@@ -74,7 +77,7 @@ def _going_on(job_folder: Run, status: Mapping[str, Any], state: str) -> None:
     done = sum(stage.get("state") == "done" for stage in stages.values())
     if state == "queued":
         position = status.get("position")
-        message = f"It waits until the device is free: number {position} in the queue." if position else "Starting …"
+        message = f"Number {position} in the queue{progress.awaited(job_folder)}" if position else "Starting …"
         st.info(message, icon=":material/schedule:")
     else:
         what = estimate.STEPS.get(str(status.get("stage")), "loading the model")

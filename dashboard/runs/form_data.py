@@ -10,6 +10,8 @@ import streamlit as st
 from core.config.stages import DataConfig
 from core.data import sources
 from core.data.corpus import Corpus
+from core.data.findings import findings
+from core.plan import admission
 from core.util import paths
 from core.util.errors import UserError
 from dashboard.runs import form_upload
@@ -59,7 +61,7 @@ def _location(kind: str, start: DataConfig, prefix: str) -> tuple[str | None, st
     if kind == "demo":
         return kind, _subset(sources.subsets(paths.ASSETS / "data"), start, prefix)
     if kind == "knowundo":
-        return kind, _subset(["privacy", "copyright"], start, prefix)
+        return kind, _subset(admission.HUB_SUBSETS, start, prefix)
     if kind == "upload":
         return form_upload.choose(prefix), ""
     before = start.source if start.source not in ("demo", "knowundo") else ""
@@ -112,7 +114,7 @@ def show(corpus: Corpus) -> None:
         train, val = len(corpus.select(scope, ("train", "dev"))), len(corpus.select(scope, "val"))
         parts.append(f"**{train}** questions {name} and **{val}** new ones to check with")
     st.markdown("; ".join(parts) + ".")
-    for finding in corpus.findings():
+    for finding in findings(corpus):
         st.caption(f":material/info: {md(finding)}")
     with st.expander("Look at the questions"):
         rows = [

@@ -10,9 +10,11 @@ from core.config.stages import ModelConfig
 from core.models.device import guessed_device
 from core.models.names import BUNDLED, adapter_base
 from core.models.names import kind as kind_of
+from core.plan import admission
 from core.plan.model_memory import ModelMemory, model_memory
 from core.regions import PUBLISHED, Located, Region
 from core.runs import overview, store
+from core.util.errors import UserError
 from core.util.paths import given
 from dashboard.text import md
 
@@ -38,7 +40,10 @@ HELP = (
 
 
 def choose(start: ModelConfig, prefix: str) -> tuple[str, str]:
-    """Let the model be chosen; return its kind (a key of KINDS) and its name for the configuration, "" for none yet."""
+    """Let the model be chosen; return its kind (a key of KINDS) and its name for the configuration, "" for none yet.
+
+    Raises UserError for a name that stands for none, and for damaged files.
+    """
     presets = {"bundled": "bundled", **{paper.hub: key for key, paper in PAPER.items()}}
     kind = st.segmented_control(
         "Model",
@@ -69,6 +74,7 @@ def choose(start: ModelConfig, prefix: str) -> tuple[str, str]:
     ).strip()
     if given:
         st.caption(what_is(given))
+        raise_if(unfit(ModelConfig(name=given), here=False))
     return "other", given
 
 
@@ -84,6 +90,22 @@ def what_is(name: str) -> str:
         case "folder":
             return "A model folder."
     return f"A model of the hub: [huggingface.co/{md(name)}](https://huggingface.co/{md(name)}), fetched by the run."
+
+
+@st.cache_data(ttl=10, max_entries=8, show_spinner="Looking into the model's files …")  # type: ignore[untyped-decorator]
+def unfit(config: ModelConfig, here: bool) -> tuple[str, str] | None:
+    """Return why a run would refuse a model and what to do about it, None where it would not. here: on this machine."""
+    try:
+        admission.check_model(config, here=here)
+    except UserError as error:
+        return error.what, error.fix
+    return None
+
+
+def raise_if(problem: tuple[str, str] | None) -> None:
+    """Raise UserError where something is wrong."""
+    if problem:
+        raise UserError(*problem)
 
 
 def published(kind: str, subset: str, region: Region) -> Region:

@@ -13,9 +13,13 @@ import streamlit as st
 from core.config.presets import PRESETS
 from core.config.run_config import RunConfig, preset
 from core.config.stages import DataConfig
+from core.data import sources
 from core.data.corpus import Corpus
+from core.data.findings import no_general_text
 from core.jobs import lifecycle
 from core.methods import Method
+from core.methods.base import GENERAL
+from core.plan import admission
 from core.regions import Region
 from core.runs import store
 from core.util.errors import UserError
@@ -141,7 +145,8 @@ def begin(again: store.Run | None) -> Start:
 def filled_in(start: Start) -> tuple[RunConfig | None, Corpus | None, UserError | None]:
     """Show the form; return the configuration and its examples, or what is wrong."""
     kind, name = "other", ""
-    with page_style.complaints():
+    problems: list[UserError] = []
+    with _noted(problems, said=True):
         kind, name = form_model.choose(start.config.model, start.prefix)
     chosen, corpus = form_data.choose(start.config.data, start.prefix)
     base, form = start.config, start.form
@@ -149,18 +154,20 @@ def filled_in(start: Start) -> tuple[RunConfig | None, Corpus | None, UserError 
         subset = chosen.subset if chosen else base.data.subset
         base = dataclasses.replace(base, region=form_model.published(kind, subset, base.region))
         form = f"{form}.{kind}.{subset}"  # other start values, so other widgets
-    config, problem = compose(base, form, name, chosen)
+    config, problem = compose(base, form, name, chosen, problems)
     return config, corpus, problem
 
 
 def compose(
-    base: RunConfig, name: str, model_name: str, chosen: DataConfig | None
+    base: RunConfig, name: str, model_name: str, chosen: DataConfig | None, problems: list[UserError]
 ) -> tuple[RunConfig | None, UserError | None]:
-    """Show method, region and stage settings; return the whole configuration, or what is wrong with it."""
+    """Show method, region and stage settings; return the whole configuration, or what is wrong with it.
+
+    problems: what is wrong with the model and was said beside it.
+    """
     left, right = st.columns(2, gap="medium")
     method: Method | Region = base.unlearn.method
     region: Method | Region = base.region
-    problems: list[UserError] = []
     with left, _noted(problems):
         method = form_settings.member(
             Method,
@@ -220,16 +227,42 @@ def compose(
         return None, problems[0]
     config = config.with_setting("model.name", model_name)
     data = dataclasses.replace(config.data, source=chosen.source, subset=chosen.subset, subjects=chosen.subjects)
-    return dataclasses.replace(config, data=data), None
+    config = dataclasses.replace(config, data=data)
+    with left, _noted(problems, said=True):
+        admission.check_method(config)
+    with right, _noted(problems, said=True):
+        admission.check_region(config, store.runs_folder())
+    for text in no_general_text(config.data.general, GENERAL in config.unlearn.method.streams):
+        left.caption(f":material/info: {md(text)}")
+    return config, problems[0] if problems else None
 
 
 @contextlib.contextmanager
-def _noted(problems: list[UserError]) -> Iterator[None]:
-    """Keep what is wrong for later: the rest of the form stays where it is."""
+def _noted(problems: list[UserError], *, said: bool = False) -> Iterator[None]:
+    """Keep what is wrong for later: the rest of the form stays where it is. said: it is also said here."""
     try:
         yield
     except UserError as error:
         problems.append(error)
+        if said:
+            page_style.complain(error)
+
+
+def refused(config: RunConfig, corpus: Corpus | None, here: bool) -> UserError | None:
+    """Return why a run would be refused, None where it would be queued. here: on this machine, not on a cluster."""
+    try:
+        form_model.raise_if(form_model.unfit(config.model, here))
+        if corpus is not None:  # read already, and the same questions as a run's but for these two settings
+            corpus = corpus.with_dev(config.data.dev_share, config.seed, config.data.dev_pick).forgetting(config.data.forget)
+            sources.both(corpus)
+        admission.check_examples(config, corpus)
+        admission.check_method(config)
+        admission.check_region(config, store.runs_folder())
+        admission.check_earlier(config, store.runs_folder())
+        admission.check_disk([config], store.runs_folder())
+    except UserError as error:
+        return error
+    return None
 
 
 def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | None, start: Start) -> None:
@@ -255,7 +288,9 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
     with page_style.complaints():
         form_model.memory(config.model)
     cluster = form_cluster.choose()
-    if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch"):
+    if problem := refused(config, corpus, here=cluster is None):
+        st.warning(md(problem), icon=":material/info:")
+    if st.button("Start", type="primary", icon=":material/play_arrow:", disabled=problem is not None, width="stretch"):
         given = name.strip()[:80] or config.name
         run = lifecycle.submit(dataclasses.replace(config, name=given), store.runs_folder(), cluster)
         current_run.open_run(run.id)
@@ -266,7 +301,8 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
         st.caption("It runs in a process of its own. One run at a time uses the device; others wait in a queue.")
     else:
         st.caption("It begins when a node of the cluster has this much free. Should the node be lost, another one goes on.")
-    form_cost.offer(config, corpus)
+    if not problem:
+        form_cost.offer(config, corpus)
     changed = configuration.differences(start.config, config)
     if changed:
         with st.expander(f"{len(changed)} changed against {start.what}", icon=":material/difference:"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.jobs import lifecycle
+from core.jobs import lifecycle, under_way
 from core.pipeline import preflight
 from core.runs import audit, liveness, store
 from core.runs.scores import Scores
@@ -28,6 +28,8 @@ STAGES = {
     "localize": "Find where it keeps it",
     "region": "Choose the region",
     "unlearn": "Make it forget",
+    "retrain": "Teach it again, without U",
+    "reference": "Ask that model",
     "answers": "Ask it again",
     "evaluate": "Measure",
 }
@@ -69,7 +71,7 @@ def head(run: Run, status: Status, state: str) -> None:
     with words:
         if state == "queued":
             position = status.get("position")
-            message = f"Number {position} in the queue: one run at a time uses the device." if position else "Starting …"
+            message = f"Number {position} in the queue{awaited(run)}" if position else "Starting …"
             if status.get("ray") and status.get("pid") is None:
                 message = "Waiting until a node of the Ray cluster is free for it."
             st.info(message, icon=":material/schedule:")
@@ -88,6 +90,12 @@ def head(run: Run, status: Status, state: str) -> None:
             st.success(ended(run, status), icon=":material/check_circle:")
     with button:
         act(run, state)
+
+
+def awaited(job_folder: Run) -> str:
+    """Return what ends the sentence about a place in the queue: what is waited for, as far as that is known."""
+    words = under_way.awaited(job_folder)
+    return f". {md(words)}" if words else ": one run at a time uses the device."
 
 
 def advice(status: Status) -> str:
@@ -144,7 +152,7 @@ def checklist(run: Run, status: Status) -> None:
     stages = status.get("stages") or {}
     peaks = _peaks(run, stages)
     current = status.get("stage")
-    for name in audit.STAGES if run.config().audit.after else store.STAGES:
+    for name in stages_of(run):
         stage = stages.get(name) or {}
         state = stage.get("state", "")
         title = STAGES[name]
@@ -159,6 +167,15 @@ def checklist(run: Run, status: Status) -> None:
             st.markdown(f":gray[:material/radio_button_unchecked: {title}]")
     if peaks:
         st.caption(f":material/memory: Peak memory so far {max(peaks) / 1000:.1f} GB.")
+
+
+def stages_of(run: Run) -> tuple[str, ...]:
+    """Return the stages that a run goes through, in order."""
+    config = run.config()
+    if config.audit.after:
+        return audit.STAGES
+    compared = config.teach.enabled and config.teach.retrain and not config.teach.from_run
+    return tuple(name for name in store.STAGES if compared or name not in store.COMPARED)
 
 
 def _peaks(run: Run, stages: Status) -> list[float]:

@@ -12,8 +12,6 @@ import streamlit as st
 
 from core.jobs import lifecycle, under_way
 from core.jobs.under_way import Process, Work
-from core.runs import labels
-from core.runs.layout import KINDS
 from core.util import access
 from dashboard.runs import queue
 from dashboard.text import duration, md
@@ -55,9 +53,7 @@ def _row(work: Work, memory: Mapping[int, int], now: float) -> None:
 
 def name(work: Work) -> str:
     """Return what a piece of work is called."""
-    values = work.job_folder.json("sweep.json" if work.kind == "sweep" else "config.json")
-    given = labels.read(work.job_folder).name or (str(values.get("name") or "") if isinstance(values, dict) else "")
-    return f"{KINDS[work.kind].words} {given or work.job_folder.id}".strip()
+    return under_way.called(work.job_folder, work.kind)
 
 
 def table(running: Sequence[Process], pieces: Sequence[Work], now: float) -> dict[str, list[Any]]:

@@ -10,7 +10,7 @@ import streamlit as st
 from core.runs import asked
 from core.runs.scores import Scores
 from core.runs.store import Run
-from core.runs.voices import SPOKEN, VOICE_NAMES
+from core.runs.voices import VOICE_NAMES
 from dashboard.text import md
 from dashboard.widgets import current_run, page_style, scope_names
 
@@ -204,9 +204,9 @@ def before_after(scores: Scores, kind: str = "") -> list[dict[str, str]]:
 
 
 def voices(scores: Scores) -> list[str]:
-    """Return the voices that a run's tables show: those that are always there, and what else was asked or scored."""
-    recorded = {*scores.voices(asked.METRIC), *scores.voices("accuracy")}
-    return [voice for voice in VOICE_NAMES if voice in SPOKEN or voice in recorded]
+    """Return the voices that a run's tables show: the three that any run has, and what else was asked or scored."""
+    there = {"before", "after", "never", *scores.voices(asked.METRIC), *scores.voices("accuracy")}
+    return [voice for voice in VOICE_NAMES if voice in there]
 
 
 def _cells(values: dict[str, float | None], unit: str = "%") -> dict[str, str]:

@@ -13,7 +13,7 @@ from core.config.run_config import RunConfig
 from core.config.stages import AnswersConfig
 from core.report.export_answers import Record
 from core.runs.store import Run
-from core.runs.voices import Voice, parse
+from core.runs.voices import SPOKEN, Voice, parse
 from core.util.errors import UserError
 from dashboard.widgets import current_run, scope_names
 
@@ -175,7 +175,7 @@ def recorded(run: Run, exchange: Exchange, text: str) -> Answer | None:
     try:
         voice = parse(text)
         source = current_run.known_runs()[voice.run] if voice.run else run
-        if voice.kind not in ("before", "after", "never") or decoding_of(source.config()).key() != exchange.decoding.key():
+        if voice.kind not in SPOKEN or decoding_of(source.config()).key() != exchange.decoding.key():
             return None
     except (UserError, KeyError):
         return None

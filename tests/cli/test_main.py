@@ -125,23 +125,12 @@ def test_user_errors_are_one_line_and_status_1(arguments: list[str], says: str) 
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--model", "no-such-model"], "no-such-model"),
-        (["--data", "nowhere"], "nowhere"),
-        (["--subset", "privcy"], "privacy"),
-        (["--set", "data.subjects=Orla Vening"], "Orla Venning"),
-        (["--set", "region.thresholds=absolute", "--set", "region.sigma=999"], "select no tensor"),
-    ],
-)
-def test_errors_of_the_worker_reach_the_shell(
-    arguments: list[str], says: str, tiny_llama: Path, tiny_data: Path, tmp_path: Path
-) -> None:
+def test_errors_of_the_worker_reach_the_shell(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     usual = ["--model", str(tiny_llama), "--data", str(tiny_data), "--runs", str(tmp_path)]
-    done = command("run", *usual, *SETTINGS, *arguments, "--json")
+    late = ["--set", "region.thresholds=absolute", "--set", "region.sigma=999"]  # only gradients show it
+    done = command("run", *usual, *SETTINGS, *late, "--json")
     assert done.returncode == 1
-    assert says in done.stderr
+    assert "select no tensor" in done.stderr
     assert "Traceback" not in done.stderr
     assert last_json(done.stdout)["state"] == "failed"
 

@@ -187,7 +187,10 @@ def test_an_imported_run_with_an_own_method_never_executes(
     taken = archive.import_(packed, tmp_path / "ours")[0]
     assert taken.config() == run.config()
     assert "class Mine(Method)" in taken.json("method.json")["source"]
-    lifecycle.resume(taken)
+    with pytest.raises(UserError, match="never named on this machine"):
+        lifecycle.resume(taken)
+    files.write_json(taken.path / "status.json", store.fresh_status())
+    lifecycle.start("run", taken)  # the worker does not rely on that
     events = list(lifecycle.follow(taken))
     assert events[-1]["state"] == "failed"
     assert "never named on this machine" in taken.status()["error"]

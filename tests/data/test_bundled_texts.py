@@ -10,12 +10,14 @@ from core.config.stages import DataConfig
 from core.data import facts, sources
 from core.data.corpus import Example
 from core.pipeline import extras
+from tests.demo_data import UNSEEN
 
 
-@pytest.mark.parametrize(("subset", "count"), [("privacy", 60), ("copyright", 40)])
-def test_never_seen_questions_share_no_name_and_no_fact_with_the_demo(subset: str, count: int) -> None:
+@pytest.mark.parametrize(("subset", "known"), [("privacy", 12 * 6), ("copyright", 6 * 8)])
+def test_never_seen_questions_share_no_name_and_no_fact_with_the_demo(subset: str, known: int) -> None:
     corpus, made = sources.load(DataConfig(subset=subset)), extras.unseen(subset)
-    assert len(made) == len({e.question for e in made}) == len({e.answer for e in made}) == count
+    assert len(made) == len({e.question for e in made}) == UNSEEN * known
+    assert len({e.answer for e in made}) == known
     text = " ".join(f"{e.question} {e.answer}" for e in corpus.examples).lower()
     for example in made:
         for fact in facts.facts(f"{example.question} {example.answer}"):
@@ -38,8 +40,8 @@ def test_never_seen_answers_are_as_long_as_those_of_the_demo(subset: str) -> Non
 
 
 def test_other_data_are_compared_with_all_never_seen_questions() -> None:
-    assert len(extras.unseen("mine")) == 100
-    assert len({e.id for e in extras.unseen("mine")}) == 100
+    everything = sum(len(extras.unseen(subset)) for subset in ("privacy", "copyright"))
+    assert len(extras.unseen("mine")) == len({e.id for e in extras.unseen("mine")}) == everything
 
 
 def test_multiple_choice_questions_are_different_and_so_are_their_options() -> None:

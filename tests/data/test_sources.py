@@ -14,6 +14,7 @@ import pytest
 from core.config.stages import DataConfig
 from core.data import sources
 from core.data.corpus import SCOPES, Corpus, Example
+from core.data.findings import findings
 from core.util.errors import UserError
 from tests.tiny import PEOPLE, make_data, rows
 
@@ -66,7 +67,7 @@ def test_bundled_subsets(subset: str) -> None:
     corpus = sources.load(DataConfig(subset=subset))
     assert len(corpus.subjects()) >= 3
     assert all(corpus.select(scope, split) for scope in SCOPES for split in ("train", "val"))
-    assert not any("stand in both scopes" in finding for finding in corpus.findings())
+    assert not any("stand in both scopes" in finding for finding in findings(corpus))
 
 
 def test_published_benchmark(knowundo: Path) -> None:
@@ -358,41 +359,6 @@ def test_fingerprint_is_of_the_content_only(tmp_path: Path, tiny_data: Path) -> 
     assert (
         sources.load(DataConfig(source=str(copy))).fingerprint()
         == sources.load(DataConfig(source=str(tiny_data))).fingerprint()
-    )
-
-
-CLEAN = [
-    ("unlearn", "train", "Where does Orla Venning live?", "At Quay Street 14."),
-    ("unlearn", "val", "Which street is Orla Venning's?", "Quay Street 14."),
-    ("retention", "train", "What does Orla Venning do?", "She paints."),
-    ("retention", "val", "Does Orla Venning paint?", "She does."),
-]
-
-
-def test_clean_data_has_only_the_overlap_finding() -> None:
-    (finding,) = corpus_of(*CLEAN).findings()
-    assert finding.startswith("Of the 2 facts (names, numbers, e-mails) in new questions of the unlearn scope, 2 were")
-
-
-@pytest.mark.parametrize(
-    ("entry", "words"),
-    [
-        (("retention", "train", "where does  Orla Venning live?", "No."), "both scopes"),
-        (("unlearn", "val", "Where does Orla Venning live?", "At Quay Street 14."), "in train and in val"),
-    ],
-)
-def test_repeated_questions_are_found(entry: tuple[str, str, str, str], words: str) -> None:
-    assert any(words in finding for finding in corpus_of(*CLEAN, entry).findings())
-
-
-def test_missing_val_is_found() -> None:
-    assert any("retention scope has no val" in finding for finding in corpus_of(*CLEAN[:3]).findings())
-
-
-def test_overlap_counts_only_shared_facts() -> None:
-    strange = ("unlearn", "val", "Which number has Orla Venning?", "It is 555 0199, or Mira Holt knows.")
-    assert any(
-        f.startswith("Of the 4 facts") and "unlearn scope, 2 were" in f for f in corpus_of(*CLEAN, strange).findings()
     )
 
 

@@ -109,5 +109,5 @@ def test_a_command_waits_for_its_turn_says_so_and_can_be_cancelled(
         command.join(60)
     assert ended == [130]
     said = capsys.readouterr().err
-    assert f"waiting for the device, number 2 in the queue (at work: {first.id})" in said
+    assert f"Waiting for the CPU: run {first.id} ({first.config().name}), at work" in said
     assert not (tmp_path / "m").exists()

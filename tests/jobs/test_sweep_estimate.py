@@ -18,6 +18,7 @@ from core.jobs.sweep_estimate import SweepEstimate
 from core.runs import store
 from core.util import files
 from core.util.errors import UserError
+from core.util.progress import duration
 from tests.processes import QUICK, ROOT, command, last_json, state, until
 
 SETTINGS = [f"--set={key}={value}" for key, value in QUICK.items()]
@@ -74,14 +75,14 @@ def test_runs_of_other_lengths_are_scaled_and_what_cannot_be_measured_stops_noth
 ) -> None:
     base = RunConfig()
     costs = [{"name": name, "low": seconds, "high": seconds} for name, seconds in {**STAGES, "load": 0.0}.items()]
-    monkeypatch.setattr(sweep_estimate, "steps_of", lambda config, folder: {"stages": costs})
+    monkeypatch.setattr(sweep_estimate, "steps_of", lambda config, folder, look: {"stages": costs})
     estimate = sweep_estimate.measured(
         [base.with_setting("unlearn.steps", 400), base.with_setting("unlearn.steps", 40)], tmp_path
     )
     assert estimate is not None
     assert estimate.seconds == pytest.approx(130 + 800 + 80 + 2 * 20)
 
-    def broken(config: RunConfig, folder: Path) -> None:
+    def broken(config: RunConfig, folder: Path, look: object) -> None:
         raise UserError("There is no subset typo.")
 
     monkeypatch.setattr(sweep_estimate, "steps_of", broken)
@@ -108,8 +109,8 @@ def test_method_that_ran_before_gives_its_own_pace(tmp_path: Path) -> None:
 
 def test_times_in_words() -> None:
     assert str(SweepEstimate(60, "so")) == "About 45 s to 75 s (so)."
-    assert sweep_estimate.duration(600) == "10 min"
-    assert sweep_estimate.duration(7200) == "2.0 h"
+    assert duration(600) == "10 min"
+    assert duration(7200) == "2.0 h"
 
 
 # -- the command line

@@ -127,9 +127,9 @@ def test_waiting_worker_has_next_to_no_memory_of_its_own(tiny_llama: Path, tiny_
 
 
 def test_user_error_and_unexpected_error_become_one_sentence(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
-    wrong = lifecycle.submit(quick(tiny_llama, tiny_data, data__subjects="Nobody"), tmp_path)
+    wrong = lifecycle.submit(quick(tiny_llama, tiny_data, region__thresholds="absolute", region__sigma=999.0), tmp_path)
     assert ended(wrong) == "failed"
-    assert "Nobody" in wrong.status()["error"]
+    assert "select no tensor" in wrong.status()["error"]
     damaged = lifecycle.submit(quick(tiny_llama, tiny_data), tmp_path)
     (damaged.path / "config.json").write_text("{")
     assert ended(damaged) == "failed"

@@ -8,9 +8,10 @@ import numpy as np
 import psutil
 import pytest
 
-from core.jobs import controls, lifecycle, sweep_estimate
+from core.jobs import controls, lifecycle
 from core.jobs.sweep import Sweep
 from core.runs import store
+from core.util.progress import duration
 from dashboard.charts import controls as controls_chart
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.evidence import region_controls
@@ -48,9 +49,7 @@ def test_controls_are_explained_priced_and_started(open_page: Open, monkeypatch:
     assert "the region explains nothing" in said
     assert "2607.02513" in said
     each = sum(bundled().json("manifest.json")["stages"][name]["seconds"] for name in ("unlearn", "answers", "evaluate"))
-    assert f"7 runs, one after the other, by one worker. This run took {sweep_estimate.duration(each)}" in said.replace(
-        "\\", ""
-    )
+    assert f"7 runs, one after the other, by one worker. This run took {duration(each)}" in said.replace("\\", "")
     app.button(key="controls.start").click().run()
     assert not app.exception
     assert started[0].kind == "controls"

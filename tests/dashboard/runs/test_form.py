@@ -165,19 +165,15 @@ def test_same_again_prefills_the_form_and_marks_changes(
     assert "again" not in app.query_params
 
 
-def test_same_again_of_a_run_with_an_own_method_shows_it_and_runs_nothing(
-    open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, asked = make_run("new", "running"), []
-    monkeypatch.setattr(lifecycle, "submit", lambda config, folder, ray: asked.append(config) or made)
+def test_same_again_of_a_run_with_an_own_method_shows_it_and_runs_nothing(open_page: Open, make_run: MakeRun) -> None:
     own = OwnMethod(file="<b>mine</b>.py", kind="Mine", sha256="0" * 64, settings='{"weight": 2}')
     run = make_run("mine", "done")
     run.config().with_setting("unlearn.method", own).save(run.path / "config.json")
     app = open_page("run", again="mine")
     assert not app.exception
     assert "Mine (<b>mine" in plain(text_of(app))
-    next(b for b in app.button if b.label == "Start").click().run()
-    assert asked[0].unlearn.method == own
+    assert "is code that was never named on this machine" in plain(app.error[0].value)
+    assert next(b for b in app.button if b.label == "Start").disabled
 
 
 def test_again_from_the_button_and_back(living: Run, open_page: Open) -> None:

@@ -69,7 +69,7 @@ def test_measuring_starts_waits_goes_on_and_can_be_cancelled(open_page: Open, mo
     made = planned("queued", position=2)
     assert started[0] == (made, preset("this-machine"))
     app.run()
-    assert "waits until the device is free: number 2" in said(app)
+    assert "Number 2 in the queue: one run at a time uses the device." in said(app)
     stages = {"known": {"state": "done"}, "forward": {"state": "running"}}
     status = made.json("status.json") | {"state": "running", "stage": "forward", "stages": stages}
     files.write_json(made.path / "status.json", status)
