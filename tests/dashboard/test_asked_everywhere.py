@@ -246,6 +246,7 @@ PAGES: Mapping[str, tuple[str, dict[str, str], Callable[[AppTest], Said]]] = {
     "Localize": ("localize", {}, lambda app: sentence(text_of(app))),
     "Compare": ("compare", {}, of_headline),
     "Probe": ("probe", {}, lambda app: sentence(text_of(app))),
+    "Report": ("report", {}, lambda app: sentence(text_of(app))),
     "Scores": ("scores", {"beside": "none"}, of_table),
     "Runs": ("runs", {}, of_runs),
     "Run": ("run", {"view": "This run"}, lambda app: of_measures(app.table)),
