@@ -225,7 +225,7 @@ def score_rows(measured: Mapping[str, Scores]) -> dict[str, dict[str, str]]:
     # Counts can be compared where they are of the same kind of question.
     kind = next((kind for kind in asked.KIND_NAMES if kinds and all(kind in there for there in kinds)), "")
     tables = {
-        name: {row["Measure"]: row for row in headline_scores.before_after(values, kind)}
+        name: {row["Measure"]: row for row in headline_scores.before_after(values, kind if asked.kinds(values) else "")}
         for name, values in measured.items()
     }
     measures = dict.fromkeys(measure for rows in tables.values() for measure in rows)

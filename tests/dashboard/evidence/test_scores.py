@@ -169,7 +169,7 @@ def test_a_level_of_ignorance_that_differs_in_the_decimals_is_one_level(
         for value in (60.0, other)
     ]
     monkeypatch.setattr(tradeoff, "grouped", lambda *_: groups)
-    assert tradeoff.ignorance([], "val", tradeoff.ACROSS[0]) == level
+    assert tradeoff.ignorance([], "val", tradeoff.SUCCESS) == level
 
 
 def test_the_bundled_run_says_what_the_readme_says() -> None:
