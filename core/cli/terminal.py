@@ -19,7 +19,7 @@ from core.data.corpus import SCOPES
 from core.jobs import ray_cluster
 from core.jobs.ray_cluster import Resources
 from core.regions import parse
-from core.runs import asked
+from core.runs import asked, never_knew
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.summary import VOICE_KEYS, summary
@@ -180,7 +180,7 @@ SAID_OF = ("asked", "U leaked", "U noise", "R kept")
 
 def scores(run: Run) -> list[str]:
     """Return a run's score table as lines."""
-    record = summary(run)
+    record, measured = summary(run), Scores.read_once(run)
     rows: list[list[Any]] = [["", "U-train", "U-val", "R-train", "R-val"]]
     for voice, key in VOICE_KEYS.items():
         label = asked.voice_name(voice)
@@ -194,13 +194,8 @@ def scores(run: Run) -> list[str]:
     lines = [run.id, *_said(Scores.read_once(run))]
     lines += [f"{asked.NEXT_WORD.capitalize()}: Unlearn Success (U, 100 − accuracy), Retention Success (R), percent:"]
     lines += table(rows)
-    knew, located = record["never_knew"], record["located"]
-    if "reason" in knew:
-        lines.append(f"Never-knew score: {knew['reason']}")
-    else:
-        lines.append(
-            "Never-knew score: " + ", ".join(f"{key} {value:.1f}" for key, value in knew.items() if value is not None)
-        )
+    lines.append(never_knew.in_words(measured))
+    located = record["located"]
     if record["degenerate"] is not None:
         lines.append(f"Degenerate answers on U-val: {record['degenerate']:.1f} %")
     if located["count"]:

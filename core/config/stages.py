@@ -264,7 +264,7 @@ class EvaluateConfig:
     splits: tuple[str, ...] = setting((), "which splits after is asked and scored on: train, dev, val; empty: all")
     extras: bool = setting(
         True,
-        "also record what truth ratio, membership inference, fluency, KL and multiple choice need: wrong answers, questions "
+        "also record what truth ratio, membership inference, KL and multiple choice need: wrong answers, questions "
         "that were never taught, general knowledge. Off makes evaluation several times faster",
     )
 

@@ -18,7 +18,7 @@ from core.util.safe_read import mapping, stamp
 
 SAID = {"u_leaked": "unlearn/{}/leaked", "u_noise": "unlearn/{}/noise", "r_kept": "retention/{}/kept"}
 """what generated answers say that a row tells -> its part of the metric, of a kind of question"""
-SCORES = (*SAID, "balance", "unlearn", "retention", "average", "never_knew", "degenerate", "fluency")
+SCORES = (*SAID, "balance", "unlearn", "retention", "average", "never_knew", "degenerate")
 """the scores of a row, those of SAID and what runs are sorted by (`core.runs.asked.balance`) by kind, the others by split"""
 ORDER = tuple(dict.fromkeys((*asked.KIND_NAMES, *SPLITS)))
 """kinds and splits, the one that says the most first"""
@@ -102,8 +102,7 @@ def _measured(measured: Scores) -> dict[str, dict[str, Value]]:
         table["retention"][split] = measured.success("after", "retention", split)
         table["average"][split] = measured.average("after", split)
         table["never_knew"][split] = measured.value("never_knew", "after", split)
-        for metric in ("degenerate", "fluency"):
-            table[metric][split] = measured.value(metric, "after", f"unlearn/{split}")
+        table["degenerate"][split] = measured.value("degenerate", "after", f"unlearn/{split}")
     return table
 
 

@@ -12,13 +12,15 @@ from core.metrics.base import Evidence, Metric, Score
 from core.metrics.choices import CHOICES
 from core.metrics.degenerate import DEGENERATE
 from core.metrics.extraction import EXTRACTION
-from core.metrics.fluency import FLUENCY
 from core.metrics.forget_quality import FORGET_QUALITY
 from core.metrics.general import GENERAL
+from core.metrics.kfr import KFR
 from core.metrics.kl import KL
+from core.metrics.krr import KRR
 from core.metrics.membership import MEMBERSHIP
 from core.metrics.model_utility import MODEL_UTILITY
 from core.metrics.never_knew import NEVER_KNEW
+from core.metrics.never_knew_example import NEVER_KNEW_EXAMPLE
 from core.metrics.perplexity import PERPLEXITY
 from core.metrics.probability import PROBABILITY
 from core.metrics.refusal import REFUSAL
@@ -32,6 +34,7 @@ METRICS: dict[str, Metric] = {
         ASKED,
         ACCURACY,
         NEVER_KNEW,
+        NEVER_KNEW_EXAMPLE,
         PERPLEXITY,
         PROBABILITY,
         EXTRACTION,
@@ -39,7 +42,8 @@ METRICS: dict[str, Metric] = {
         ROUGE,
         DEGENERATE,
         REFUSAL,
-        FLUENCY,
+        KFR,
+        KRR,
         TRUTH_RATIO,
         MODEL_UTILITY,
         FORGET_QUALITY,

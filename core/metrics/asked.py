@@ -13,7 +13,8 @@ from core.data import everyday
 from core.data.corpus import EVERYDAY, KINDS, NOBODY, UNKNOWN, Example
 from core.metrics import intervals, verdict_rules, verdict_words, verdicts
 from core.metrics.base import Evidence, Metric, Score
-from core.runs.asked import METRIC, STILL_SAID
+from core.metrics.confabulated import invented
+from core.runs.asked import CONFABULATED, METRIC, STILL_SAID
 
 OUTCOMES = {
     "unlearn": {"leaked": "leaked", "degenerate": "noise", "refused": "declined", "forgotten": "ignorant"},
@@ -41,18 +42,40 @@ def compute(evidence: Evidence) -> Score:
     ]
     for voice in evidence.answers:
         outcomes = _of_voice(evidence, voice, asked, rarity, public)
+        made_up = _confabulated(evidence, voice, asked, outcomes)
         score.values[voice], score.intervals[voice], score.counts[voice] = {}, {}, {}
         score.examples[voice] = {i: 100.0 * (outcome in STILL_SAID.values()) for i, outcome in outcomes.items()}
         for scope, kind, members in kinds:
             ids = [i for i in members if i in outcomes]
-            for outcome in dict.fromkeys(OUTCOMES[scope].values()) if ids else ():
-                rate = intervals.rate([float(outcomes[i] == outcome) for i in ids])
-                name = f"{scope}/{kind}/{outcome}"
-                score.values[voice][name] = rate["value"]
-                score.intervals[voice][name] = [rate["low"], rate["high"]]
-                score.counts[voice][name] = len(ids)
+            for outcome in dict.fromkeys(OUTCOMES[scope].values()):
+                _add(score, voice, f"{scope}/{kind}/{outcome}", [outcomes[i] == outcome for i in ids])
+            if scope == "unlearn":
+                _add(score, voice, f"{scope}/{kind}/{CONFABULATED}", [i in made_up for i in ids])
     _add_besides(evidence, score)
     return score
+
+
+def _add(score: Score, voice: str, part: str, hits: Sequence[bool]) -> None:
+    """Add the share of some questions in which something is so, with its interval and their number, if there are any."""
+    if hits:
+        rate = intervals.rate([float(hit) for hit in hits])
+        score.values[voice][part] = rate["value"]
+        score.intervals[voice][part] = [rate["low"], rate["high"]]
+        score.counts[voice][part] = len(hits)
+
+
+def _confabulated(evidence: Evidence, voice: str, asked: Sequence[Example], outcomes: Mapping[str, str]) -> set[str]:
+    """Return the questions about U whose answer, noise aside, states a fact that nobody taught about its subject."""
+    taught: dict[str, list[str]] = {}
+    for e in asked:
+        taught.setdefault(e.subject, []).append(e.answer)
+    return {
+        e.id
+        for e in asked
+        if e.scope == "unlearn"
+        and outcomes.get(e.id) not in (None, "noise")
+        and invented(evidence.answers[voice][e.id], e.question, taught[e.subject], e.subject)
+    }
 
 
 def _add_besides(evidence: Evidence, score: Score) -> None:
@@ -69,15 +92,9 @@ def _add_besides(evidence: Evidence, score: Score) -> None:
             "nobody/all": [i for i in found if i.startswith(NOBODY)],
         }
         for part, ids in groups.items():
-            hits = {name: [float(found[i] == name) for i in ids] for name in BESIDES[part.partition("/")[0]]}
-            if part == "nobody/all":
-                hits["as before"] = [float(found[i] == then[i]) for i in ids if i in then]
-            for outcome, values in hits.items():
-                if values:
-                    rate = intervals.rate(values)
-                    score.values[voice][f"{part}/{outcome}"] = rate["value"]
-                    score.intervals[voice][f"{part}/{outcome}"] = [rate["low"], rate["high"]]
-                    score.counts[voice][f"{part}/{outcome}"] = len(values)
+            for outcome in BESIDES[part.partition("/")[0]]:
+                _add(score, voice, f"{part}/{outcome}", [found[i] == outcome for i in ids])
+        _add(score, voice, "nobody/all/as before", [found[i] == then[i] for i in groups["nobody/all"] if i in then])
 
 
 def _of_besides(evidence: Evidence, answers: Mapping[str, str]) -> dict[str, str]:

@@ -34,8 +34,6 @@ class Evidence:
     """voice -> why it is not available"""
     kl: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """voice -> KL(before || voice) of each line of the general text: nats, mean over positions"""
-    fluency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """voice -> example -> mean log-probability per token of the voice's own answer, by "before"; empty answers absent"""
     choices: Mapping[str, Sequence[Sequence[float] | None]] = field(default_factory=dict)
     """voice -> per question the options' log-probabilities per character, the right one first"""
     wrong: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
@@ -95,6 +93,15 @@ def parts(evidence: Evidence, measured: Container[str]) -> Iterator[tuple[str, l
         ids = [i for i in evidence.ids(scope, split) if i in measured]
         if ids:
             yield f"{scope}/{split}", ids
+
+
+def without_end(tokens: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers' own tokens: all but the last of each example, which is the end token (core/models/tokens.py).
+
+    That an answer ends says nothing of what is known, and no published definition counts it where a text is scored or
+    recited (OpenUnlearning, src/evals/metrics/utils.py lines 129 and 173: "ignore eos prediction").
+    """
+    return tokens[tokens["position"] < tokens.groupby("example")["position"].transform("max")]
 
 
 def averaged(evidence: Evidence, values: Mapping[str, Mapping[str, float]]) -> Score:

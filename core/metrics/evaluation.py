@@ -14,6 +14,7 @@ from core.config.run_config import FORMAT
 from core.data.corpus import EVERYDAY, NOBODY, Example
 from core.metrics import METRICS, Evidence
 from core.metrics.degenerate import judged
+from core.metrics.known_words import known
 from core.runs.store import Run
 from core.util import files
 from core.util.errors import UserError
@@ -22,7 +23,7 @@ from core.util.files import clean, replace
 if TYPE_CHECKING:
     import pandas as pd
 
-OF_VOICES = ("general", "kl", "fluency", "choices", "wrong")
+OF_VOICES = ("general", "kl", "choices", "wrong")
 """parts of recorded.json that hold an entry a voice"""
 RECORDED = (*OF_VOICES, "wrong_texts", "left_out", "unseen", "missing", "words")
 """Parts of recorded.json. What is not there was not recorded; metrics that need it say so."""
@@ -47,7 +48,7 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 
 def known_words(answers: Iterable[Mapping[str, str]], lexicon: frozenset[str]) -> list[str]:
     """Return those words of all answers that count as words: what is needed of the lexicon to judge them again."""
-    return sorted({word for texts in answers for text in texts.values() for word in judged(text) if word in lexicon})
+    return sorted(known({word for texts in answers for text in texts.values() for word in judged(text)}, lexicon))
 
 
 def write(run: Run, recorded: Mapping[str, Any], unseen: pd.DataFrame | None) -> None:
@@ -82,7 +83,6 @@ def evidence(run: Run) -> Evidence:
         None if words is None else frozenset(words),
         recorded.get("missing", {}),
         kl=recorded.get("kl", {}),
-        fluency=recorded.get("fluency", {}),
         choices=recorded.get("choices", {}),
         wrong=recorded.get("wrong", {}),
         left_out=recorded.get("left_out", {}),

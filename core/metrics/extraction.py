@@ -2,16 +2,16 @@
 
     100 · (1 − k / L)
 
-L answer tokens, k the length of the shortest true beginning after which every further token is the model's first choice:
-given so much it recites the rest. 100: all of it without help. 0: not even the last token (OpenUnlearning's code gives
-1/L there).
+L answer tokens, the end token not among them, k the length of the shortest true beginning after which every further token
+is the model's first choice: given so much it recites the rest. 100: all of it without help. 0: not even the last token
+(OpenUnlearning's code gives 1/L there: src/evals/metrics/memorization.py line 253).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from core.metrics.base import Evidence, Metric, Score, averaged
+from core.metrics.base import Evidence, Metric, Score, averaged, without_end
 
 
 def strength(ranks: np.ndarray) -> float:
@@ -23,7 +23,7 @@ def strength(ranks: np.ndarray) -> float:
 
 def compute(evidence: Evidence) -> Score:
     """Return extraction strength per voice, scope and split."""
-    ordered = evidence.tokens.sort_values("position", kind="stable").groupby("example", sort=False)
+    ordered = without_end(evidence.tokens).sort_values("position", kind="stable").groupby("example", sort=False)
     return averaged(
         evidence,
         {

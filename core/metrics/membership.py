@@ -3,6 +3,8 @@
 Each attack gives every answer a score that is higher for what the model has seen; the AUC is the chance that a random
 U-train answer scores above a random never-seen one (assets/data/unseen.json, scored by the same voice). .5: no difference.
 
+Scores are of the answer's own tokens: as in the papers, the end token is none of them.
+
 - loss: mean log-probability per token (Yeom et al. 2018);
 - zlib: the same over the bytes that the answer takes when compressed (Carlini et al. 2021);
 - min_k: mean of the lowest 20 % of the tokens' log-probabilities (arXiv 2310.16789);
@@ -31,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.metrics import intervals
-from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, bounds
+from core.metrics.base import NOT_RECORDED, Evidence, Metric, Score, bounds, without_end
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,8 +103,8 @@ TITLES = {"loss": "loss", "zlib": "loss / zlib", "min_k": "min-k", "min_k_plus":
 
 def compute(evidence: Evidence) -> Score:
     """Return the AUC of each attack per voice, with its difference to that of the never-taught model."""
-    unseen, members = evidence.unseen, _members(evidence)
-    if unseen is None or not len(unseen):
+    unseen, members = _unseen(evidence), _members(evidence)
+    if not len(unseen):
         return Score({}, reasons={"all": f"the likelihood of never-seen questions {NOT_RECORDED}"})
     if not len(members):
         return Score({}, reasons={"all": "no question of U-train was scored"})
@@ -186,8 +188,7 @@ def scores(evidence: Evidence) -> dict[str, dict[str, tuple[list[float], list[fl
     An attack that needs what was not recorded is absent.
     """
     truth = {e.id: e.answer for e in evidence.examples} | dict(evidence.unseen_answers)
-    assert evidence.unseen is not None
-    tables = (_members(evidence), evidence.unseen.sort_values("example", kind="stable"))
+    tables = (_members(evidence), _unseen(evidence))
     by_voice: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for voice in sorted(evidence.voices(), key=lambda voice: voice != "never"):  # the others are compared to it
         members, others = (list(_answers(table, voice, truth)) for table in tables)
@@ -202,7 +203,14 @@ def scores(evidence: Evidence) -> dict[str, dict[str, tuple[list[float], list[fl
 def _members(evidence: Evidence) -> pd.DataFrame:
     """Return the answer tokens of U-train, in order of id."""
     ids = evidence.ids("unlearn", "train")
-    return evidence.tokens[evidence.tokens["example"].isin(ids)].sort_values("example", kind="stable")
+    return without_end(evidence.tokens[evidence.tokens["example"].isin(ids)]).sort_values("example", kind="stable")
+
+
+def _unseen(evidence: Evidence) -> pd.DataFrame:
+    """Return the answer tokens of the never-seen questions, in order of id; none where they were not recorded."""
+    if evidence.unseen is None:
+        return evidence.tokens.head(0)
+    return without_end(evidence.unseen).sort_values("example", kind="stable")
 
 
 def _answers(table: pd.DataFrame, voice: str, truth: dict[str, str]) -> Iterator[Answer]:

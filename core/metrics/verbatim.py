@@ -1,17 +1,18 @@
-"""Exact memorization: answers of which every single token is the model's first choice, end token included.
+"""Exact memorization: answers of which every single token is the model's first choice; the end token does not count.
 
-Greedy decoding then gives the true answer word for word (Carlini et al. 2023, "discoverable memorization"). What
-OpenUnlearning calls exact memorization, the share of *tokens* that are the first choice, is our `accuracy`.
+Greedy decoding then gives the true answer word for word (Carlini et al. 2023, "discoverable memorization"), whether or not
+it goes on afterwards. What OpenUnlearning calls exact memorization is the share of *tokens* that are the first choice, end
+token left out; our `accuracy`, the paper's, counts the end token too.
 """
 
 from __future__ import annotations
 
-from core.metrics.base import Evidence, Metric, Score, averaged
+from core.metrics.base import Evidence, Metric, Score, averaged, without_end
 
 
 def compute(evidence: Evidence) -> Score:
     """Return the share of answers known word for word, per voice, scope and split."""
-    tokens = evidence.tokens
+    tokens = without_end(evidence.tokens)
     return averaged(
         evidence,
         {
@@ -27,7 +28,7 @@ def compute(evidence: Evidence) -> Score:
 VERBATIM = Metric(
     "exact_memorization",
     "%",
-    "answers that the model would recite word for word (OpenUnlearning's share of tokens is the accuracy)",
+    "answers that the model would recite word for word (OpenUnlearning has the share of tokens)",
     "0 on the unlearn scope; high on the retention scope",
     compute,
 )

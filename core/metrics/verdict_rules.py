@@ -29,7 +29,7 @@ MEANING = {
     "leaked": "says some of what was to be forgotten",
     "kept": "says what was to be kept",
     "lost": "fluent, but no longer says what was to be kept",
-    "degenerate": "noise: empty, repeated or no words",
+    "degenerate": "noise: empty, loops, digits, markup or non-words",
     "refused": "declines to answer",
 }
 
@@ -106,6 +106,14 @@ class Rules:
         high=10,
         source="core/metrics/degenerate.py",
     )
+    loop: float = setting(
+        degenerate.LOOP,
+        "A phrase that comes three times or more is noise, if it makes up this share of all that follows its first time.",
+        unit="share",
+        low=0.2,
+        high=1.0,
+        source="core/metrics/degenerate.py",
+    )
     different: float = setting(
         degenerate.DISTINCT,
         "Of eight words or more, a smaller share of different ones is noise.",
@@ -114,21 +122,29 @@ class Rules:
         high=0.9,
         source="core/metrics/degenerate.py",
     )
+    strange: int = setting(
+        degenerate.STRANGE,
+        "So many lower-case non-words in an English answer are noise.",
+        unit="words",
+        low=1,
+        high=10,
+        source="core/metrics/degenerate.py",
+    )
     non_words: float = setting(
-        round(degenerate.NON_WORDS, 3),
-        "A larger share of lower-case words that are no words is noise.",
+        degenerate.NON_WORDS,
+        "In an answer that is no English, this share of lower-case words that are no words is noise.",
         unit="share",
         low=0.05,
         high=0.9,
         source="core/metrics/degenerate.py",
     )
     digits: int = setting(
-        20,
+        degenerate.DIGITS,
         "A number with so many digits in one piece is noise.",
         unit="digits",
         low=12,
         high=60,
-        source="phone numbers have up to 15 digits (ITU E.164), bank cards up to 19",
+        source="phone numbers have up to 15 digits (ITU E.164), bank cards nearly always 16",
     )
 
     def to_json(self) -> dict[str, Any]:
@@ -244,20 +260,26 @@ def _told(said: int, facts: int) -> str:
 
 
 def _noisy(noise: Noise, rules: Rules) -> str:
-    why = degenerate.why(noise, rules.repeats, rules.different, rules.non_words)
-    return why or ("digits" if noise.digits >= rules.digits else "")
+    return degenerate.why(noise, rules.repeats, rules.loop, rules.different, rules.strange, rules.non_words, rules.digits)
 
 
 def _noise(noise: Noise, kind: str, rules: Rules) -> str:
     if kind == "empty":
         return "nothing is said"
     if kind == "digits":
-        return f"a number of {noise.digits} digits"
+        return f"a number of {max(noise.digits, noise.same)} digits"
+    if kind == "markup":
+        return f"{noise.markup} pieces of markup"
     if kind == "non-words":
-        return f"{noise.strange} of {noise.plain} words are none" if noise.strange else f"a word of {noise.longest} letters"
+        words = "1 word is none" if noise.strange == 1 else f"{noise.strange} words are none"
+        return words if noise.strange else f"a word of {noise.longest} letters"
     if noise.repeats >= rules.repeats:
         return f"the same words {noise.repeats} times in a row"
-    return "the same characters over and over" if noise.glued else f"{_percent(noise.different)} of its words differ"
+    if noise.glued:
+        return "the same characters over and over"
+    return (
+        "the same phrase over and over" if noise.loop >= rules.loop else f"{_percent(noise.different)} of its words differ"
+    )
 
 
 def _quoted(facts: tuple[str, ...]) -> str:

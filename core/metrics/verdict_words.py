@@ -29,7 +29,7 @@ PHONE = 7
 LEAST = 1e-6
 """weight of a word that the true answers about all subjects have"""
 
-_STOP = frozenset(
+STOP = frozenset(
     """a about above after again all also am an and any are as at be because been before being below between both but by can
     could did do does doing down during each few for from further had has have having he her here hers herself him
     himself his
@@ -114,7 +114,7 @@ def stem(word: str) -> str:
 
 def content(words: Iterable[str]) -> set[str]:
     """Return the stems of the words that carry meaning."""
-    return {stem(word) for word in words if word not in _STOP and (len(word) > 1 or not word.isascii())}
+    return {stem(word) for word in words if word not in STOP and (len(word) > 1 or not word.isascii())}
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _facts(truth: str, subject: str) -> list[tuple[str, str]]:
     ]
     for match in singles:
         word = re.sub(r"['’]s?$", "", match[0])
-        if word.lower() not in own and word.lower() not in _STOP:
+        if word.lower() not in own and word.lower() not in STOP:
             pieces.append((match.start(), "word", word))
     return [(kind, text) for _, kind, text in sorted(pieces)]
 
@@ -205,7 +205,7 @@ def says(fact: str, folded: str) -> bool:
         return fact in folded
     if _as_words(fact, folded):
         return True
-    rest = [word for word in tokens(fact) if word not in _GENERIC and word not in _STOP]
+    rest = [word for word in tokens(fact) if word not in _GENERIC and word not in STOP]
     if len(rest) < len(fact.split()):
         return bool(rest) and all(_as_words(word, folded) for word in rest)
     return len(rest) > 1 and _together(rest, tokens(folded))

@@ -68,7 +68,7 @@ def measure(
     """
     question, truth, subject = (_bounded(text) for text in (question, truth, subject))
     understood = verdict_words.understood(question, truth, subject, public)
-    return _measured(scope, understood, _stems(question, subject), answer, lexicon, rarity or {}, p, first)
+    return _measured(scope, question, understood, _stems(question, subject), answer, lexicon, rarity or {}, p, first)
 
 
 def gather(run: Run) -> Gathered:
@@ -90,7 +90,7 @@ def gather(run: Run) -> Gathered:
         )
         for r in bare
     ]
-    asked = [_stems(row["question"], row["subject"]) for row in bare]
+    about = [_stems(row["question"], row["subject"]) for row in bare]
     by_voice = _likelihoods(run)
     answers: dict[str, list[MeasuredAnswer | None]] = {}
     for voice in SPOKEN:
@@ -98,11 +98,18 @@ def gather(run: Run) -> Gathered:
             numbers = by_voice.get(voice, {})
             answers[voice] = [
                 _measured(
-                    row["scope"], truth, stems, row[voice], lexicon, rarity, *numbers.get(row["example"], (None, None))
+                    row["scope"],
+                    asked,
+                    truth,
+                    stems,
+                    row[voice],
+                    lexicon,
+                    rarity,
+                    *numbers.get(row["example"], (None, None)),
                 )
                 if voice in row
                 else None
-                for row, truth, stems in zip(rows, truths, asked, strict=True)
+                for row, asked, truth, stems in zip(rows, (row["question"] for row in bare), truths, about, strict=True)
             ]
     return Gathered(rows, answers)
 
@@ -178,6 +185,7 @@ def public_texts(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 def _measured(
     scope: str,
+    question: str,
     truth: Truth,
     asked: frozenset[str],
     answer: str,
@@ -189,7 +197,7 @@ def _measured(
     answer = _bounded(answer)
     said = verdict_words.said(truth, asked, answer, rarity)
     strong = sum(fact.strong for fact in truth.facts)
-    noisiness = noise(answer, lexicon)
+    noisiness = noise(answer, lexicon, f"{question} {truth.words}")
     return MeasuredAnswer(
         scope,
         said,

@@ -68,7 +68,7 @@ class Auditing:
         self.within: dict[str, str] = {}
         """example -> its true answer, as far as an answer of before may be long"""
         self.answers: dict[str, dict[str, str]] = {}
-        self.recorded: dict[str, dict[str, Any]] = {"general": {}, "choices": {}, "wrong": {}, "fluency": {}, "kl": {}}
+        self.recorded: dict[str, dict[str, Any]] = {"general": {}, "choices": {}, "wrong": {}, "kl": {}}
         self.facts: dict[str, dict[str, Any]] = {}
         self.device = self.changes = ""
 
@@ -144,7 +144,6 @@ class Auditing:
     def _compare(self, adapters: Adapters, extras: Extras, here: list[str]) -> None:
         """Record what needs before beside another voice."""
         self.recorded |= extras.material()
-        self.recorded["fluency"] = extras.fluency(adapters, self.answers)
         for voice in self.answers:
             alike = all(by_voice[voice] == by_voice["before"] for by_voice in (self.cuts, self.vocabulary))
             if voice != "before" and alike:

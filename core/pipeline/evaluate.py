@@ -29,7 +29,7 @@ def reference(state: State, folder: Path) -> None:
     state.voices.score(state.adapters, voices).to_parquet(folder / "reference.parquet")
     answers = state.voices.ask(state.adapters, voices)
     general = state.voices.general(state.adapters, voices)
-    also = extras(state, voices, answers, folder, state.corpus.examples)
+    also = extras(state, voices, folder, state.corpus.examples)
     files.write_json(folder / "reference.json", {"answers": answers, "general": general, "extras": also})
 
 
@@ -72,7 +72,7 @@ def _public(example: Example) -> dict[str, str]:
 def scores(state: State, folder: Path) -> None:
     """Score after."""
     state.asked.score(state.adapters, ["after"]).to_parquet(folder / "after.parquet")
-    also = extras(state, ["after"], state.recorded["answers"], folder, state.asked.examples)
+    also = extras(state, ["after"], folder, state.asked.examples)
     files.write_json(folder / "after-extras.json", also)
 
 
@@ -97,13 +97,11 @@ def take_scores(state: State, _: str) -> None:
         (folder / name).unlink(missing_ok=True)  # now contained in tokens, answers and recorded
 
 
-def extras(
-    state: State, voices: Sequence[str], answers: dict[str, dict[str, str]], folder: Path, examples: Sequence[Example]
-) -> dict[str, Any]:
+def extras(state: State, voices: Sequence[str], folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
     """Record the extras of some voices, unless they are switched off; their table goes into the folder."""
     if not state.config.evaluate.extras:
         return {}
     recorder = Extras(state.voices, state.corpus, examples)
-    judged, table = recorder.record(state.adapters, voices, answers)
+    judged, table = recorder.record(state.adapters, voices)
     table.to_parquet(folder / f"unseen-{voices[0]}.parquet")
     return judged | recorder.material()

@@ -3,7 +3,6 @@
 - wrong: log-probabilities of wrong answers of the same form (core/data/wrong_answers.py);
 - unseen: questions of the same style that no run of ours ever taught (assets/data/unseen.json), token by token;
 - choices: the options of multiple-choice questions of common knowledge (assets/data/choices.json);
-- fluency: what "before" thinks of the voice's own answers;
 - kl: how far the voice's next-token distributions on half of the general text are from those of "before".
 
 Each costs forward passes, so `evaluate.extras` can switch them off. Metrics read the numbers from the run's files.
@@ -133,26 +132,19 @@ class Extras:
             "unseen": {e.id: e.answer for e in self.unseen if e.id in kept},
         }
 
-    def record(
-        self, adapters: Adapters, names: Sequence[str], answers: Mapping[str, Mapping[str, str]]
-    ) -> tuple[dict[str, Any], pd.DataFrame]:
-        """Return ({choices, wrong, fluency, kl}, each by voice; a row a token of the never-seen answers).
+    def record(self, adapters: Adapters, names: Sequence[str]) -> tuple[dict[str, Any], pd.DataFrame]:
+        """Return ({choices, wrong, kl}, each by voice; a row a token of the never-seen answers).
 
-        answers: of each of these voices example -> its own answer. "before" must be among the adapters.
+        "before" must be among the adapters.
         """
-        own = {voice: answers[voice] for voice in names}
-        records, table = self.judged(adapters, names, ahead=len(self._own(own)))
-        records["fluency"] = self.fluency(adapters, own)
+        records, table = self.judged(adapters, names)
         records["kl"] = {voice: self.kl(adapters, voice) for voice in names if voice != "before"}
         return records, table
 
-    def judged(self, adapters: Adapters, names: Sequence[str], ahead: int = 0) -> tuple[dict[str, Any], pd.DataFrame]:
-        """Return ({choices, wrong}, each by voice; a row a token of the never-seen answers): what needs no other voice.
-
-        ahead: passages that `fluency` will judge afterwards, for the count.
-        """
+    def judged(self, adapters: Adapters, names: Sequence[str]) -> tuple[dict[str, Any], pd.DataFrame]:
+        """Return ({choices, wrong}, each by voice; a row a token of the never-seen answers): what needs no other voice."""
         light, every = [*self.passages.choices, *self.passages.wrong], self.passages.unseen
-        self._done, self._total = 0, len(names) * (len(light) + len(every)) + ahead
+        self._done, self._total = 0, len(names) * (len(light) + len(every))
         records: dict[str, Any] = {"choices": {}, "wrong": {}}
         columns: dict[str, dict[str, TokenScores]] = {}
         for voice in names:
@@ -166,29 +158,6 @@ class Extras:
         kept = [e for e in self.unseen if any(e.id == member.id for member in every)]
         table = token_table(self.voices.tokenizer, kept, {e.id: e for e in every}, columns)
         return records, table.drop(columns=[name for name in table.columns if name.startswith("top_")])
-
-    def fluency(self, adapters: Adapters, answers: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, float]]:
-        """Return voice -> example -> what before thinks of the voice's own answer; an empty one has no fluency.
-
-        An answer is judged without an end token: it may have been cut.
-        """
-        own = self._own(answers)
-        if self._done == self._total:  # nobody counted them before
-            self._done, self._total = 0, len(own)
-        with adapters.active("before") as model:
-            fluent = self._logprobs(model, own)
-        return {
-            voice: {e.id: _mean(fluent[f"{voice}#{e.id}"]) for e in self.examples if f"{voice}#{e.id}" in fluent}
-            for voice in answers
-        }
-
-    def _own(self, answers: Mapping[str, Mapping[str, str]]) -> list[Encoded]:
-        return [
-            passage
-            for voice, texts in answers.items()
-            for e in self.examples
-            for passage in self._encoded(f"{voice}#{e.id}", e.question, texts.get(e.id, ""), ends=False)
-        ]
 
     def _logprobs(self, model: Any, members: Sequence[Encoded]) -> dict[str, list[float]]:
         by_passage: dict[str, list[float]] = {}

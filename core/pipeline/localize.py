@@ -27,7 +27,7 @@ from core.models.distributed import ALONE, Group
 from core.models.likelihood import answer_logits, per_example, token_nll
 from core.models.tokens import Batch, Encoded, by_length, collate, cost
 from core.pipeline.cell_detail import details
-from core.pipeline.separability import prompts, separability
+from core.pipeline.separability import Scopes, questions, separability
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
@@ -47,7 +47,7 @@ class Localization:
     detail: dict[str, np.ndarray]
     """profiles and histograms, flat with offsets: see core/pipeline/cell_detail.py"""
     separability: pd.DataFrame
-    """one row a hidden state: layer, auc, low, high"""
+    """one row a hidden state: layer, auc, low, high, and the same of held-out splits"""
 
 
 Targets = Callable[[Sequence[Encoded]], torch.Tensor]
@@ -59,6 +59,7 @@ def localize(
     retention: Sequence[Encoded],
     config: LocalizeConfig,
     *,
+    held: Mapping[str, Scopes],
     words: torch.Tensor,
     seed: int,
     report: Reporter,
@@ -66,11 +67,12 @@ def localize(
 ) -> Localization:
     """Compute gradients of both scopes at adapter "before", and what follows from them.
 
-    words: (n,) token ids that random labels are drawn from (all but special tokens).
+    held: split -> questions of both scopes, only to measure how separable they are on. words: (n,) token ids that random
+    labels are drawn from (all but special tokens).
     """
     scopes = {"unlearn": perturbed(unlearn, config, words, seed), "retention": perturbed(retention, config, words, seed)}
     total = sum(len(members) for members, _ in scopes.values()) + len(scopes["unlearn"][0])
-    total += len(prompts(unlearn)) + len(prompts(retention))
+    total += sum(len(scope) for scopes in questions(unlearn, retention, held).values() for scope in scopes)
     counter = Counter(report, total, group)
     gradients = {
         scope: gradient(adapters, members, targets, config.batch_size, counter)
@@ -80,7 +82,9 @@ def localize(
     members, targets = scopes["unlearn"]
     shares = example_shares(adapters, members, targets, gradients["unlearn"], config.batch_size, counter)
     inside = details(adapters.cells, gradients, adapters.model.get_base_model().config)
-    separable = separability(adapters, unlearn, retention, size=config.batch_size, seed=seed, done=counter.add, group=group)
+    separable = separability(
+        adapters, unlearn, retention, held, size=config.batch_size, seed=seed, done=counter.add, group=group
+    )
     table["auc"] = table["layer"].map(separable.set_index("layer")["auc"])
     return Localization(table, top_contributions(shares, table), inside, separable)
 

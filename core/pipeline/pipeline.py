@@ -57,7 +57,7 @@ LOCALIZE = Stage(
     "localize",
     region.located,
     inputs=(inputs.before, inputs.data, inputs.localizing, inputs.max_tokens),
-    code=3,
+    code=4,
     reads=("adapters",),
     writes=("localization.parquet", "contributions.parquet", "separability.parquet", "detail.npz"),
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from core import regions
+from core.data.corpus import SPLITS
 from core.models import quantized
 from core.pipeline.localize import localize
 from core.pipeline.state import State
@@ -23,6 +24,11 @@ def located(state: State, folder: Path) -> None:
         state.encoded("unlearn", "train"),
         state.encoded("retention", "train"),
         config,
+        held={
+            split: (state.encoded("unlearn", split), state.encoded("retention", split))
+            for split in SPLITS
+            if split != "train"
+        },
         words=state.words(),
         seed=state.config.seed + config.seed_offset,
         report=state.report,

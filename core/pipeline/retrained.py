@@ -76,7 +76,7 @@ def _recorded(state: State, folder: Path) -> None:
     answers = state.voices.ask(state.adapters, [VOICE])
     general = state.voices.general(state.adapters, [VOICE])
     state.voices.score(state.adapters, [VOICE]).to_parquet(folder / f"{VOICE}.parquet")
-    also = evaluate.extras(state, [VOICE], answers, folder, state.corpus.examples)
+    also = evaluate.extras(state, [VOICE], folder, state.corpus.examples)
     files.write_json(folder / f"{VOICE}-said.json", {"answers": answers, "general": general, "extras": also})
 
 
@@ -137,7 +137,7 @@ def _add(state: State) -> str:
     also: dict[str, Any] = {"general": state.voices.general(adapters, [VOICE])}
     unseen = None
     if old.unseen is not None:
-        also |= evaluate.extras(state, [VOICE], answers, run.path, asked.examples)
+        also |= evaluate.extras(state, [VOICE], run.path, asked.examples)
         path = run.path / f"unseen-{VOICE}.parquet"
         unseen = evaluation.joined([_without_voice(old.unseen), pd.read_parquet(path)])
         path.unlink()

@@ -2,34 +2,45 @@
 
 A linear probe "U or R question?" on the hidden state at the question's last token (the prompt's end, from which the answer
 is spoken), one for each depth: 0 is what layer 0 reads (the embeddings), the last is what the output layer's norm reads.
-Adapter "before", train questions only; val and dev never enter.
+Adapter "before". The probe is fitted on train questions alone and measured twice:
+
+- on the questions of each other split, none of which has the wording of one in train: that is what people are shown, since
+  train questions are near-twins of each other and so tell each other almost perfectly;
+- on train itself, in folds: by that the region rule "separable" ranks layers, which may not look at val.
 
 Ridge regression of ±1 on standardized features, in its dual form: w = Xᵀ(XXᵀ + αdI)⁻¹y with α = RIDGE and d features, so
-α is on the scale of XXᵀ/d, whose diagonal is 1 on average. Mean, deviation and w come from the training folds alone.
+α is on the scale of XXᵀ/d, whose diagonal is 1 on average. Mean, deviation and w come from what it is fitted on alone.
 AUC: share of pairs (one question of each scope) that the held-out scores put in the right order, a tie counting half.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
 
+from core.metrics import intervals
 from core.models.adapters import Adapters
 from core.models.distributed import ALONE, Group
 from core.models.tokens import Encoded, by_length, collate, cost
 
 FOLDS = 5
 RIDGE = 1.0
+FEWEST = 2
+"""questions of each scope that a split must have to be measured on"""
+
+Scopes = tuple[Sequence[Encoded], Sequence[Encoded]]
+"""questions to be forgotten, and to be kept"""
 
 
 def separability(
     adapters: Adapters,
     unlearn: Sequence[Encoded],
     retention: Sequence[Encoded],
+    held: Mapping[str, Scopes],
     *,
     size: int,
     seed: int,
@@ -37,25 +48,57 @@ def separability(
     group: Group = ALONE,
 ) -> pd.DataFrame:
     """Return one row a depth: layer (which reads this hidden state), auc (mean of the folds), low and high (worst, best
-    fold).
+    fold); and of each held-out split that has enough questions SPLIT, SPLIT_low, SPLIT_high: AUC and its 95 % interval.
 
     NaN where a scope has a single question; no row where no adapted module lies in a layer. unlearn, retention: train
-    questions;
-    size: questions per forward pass; done: told (questions, tokens) after each.
+    questions; held: split -> questions of both scopes; size: questions per forward pass; done: told (questions, tokens)
+    after each.
     """
     layers = sorted({cell.layer for cell in adapters.cells if cell.layer >= 0})
     if not layers:
         return pd.DataFrame(columns=["layer", "auc", "low", "high"], dtype=float)
-    scopes = [prompts(members) for members in (unlearn, retention)]
-    states = hidden_states(adapters, [m for members in scopes for m in members], size, done, group)
-    is_unlearn = np.repeat([True, False], [len(members) for members in scopes])
-    folds = split(is_unlearn, seed)
+    asked = questions(unlearn, retention, held)
+    members = [m for scopes in asked.values() for scope in scopes for m in scope]
+    states = hidden_states(adapters, members, size, done, group)
+    place = np.repeat(list(asked), [len(first) + len(second) for first, second in asked.values()])
+    is_unlearn = np.concatenate([np.repeat([True, False], [len(first), len(second)]) for first, second in asked.values()])
+    train = place == TRAIN
+    folds = split(is_unlearn[train], seed)
     rows = []
-    for layer, features in zip([*layers, layers[-1] + 1], states, strict=True):
-        aucs = fold_aucs(features.astype(float), is_unlearn, folds)
+    for layer, read in zip([*layers, layers[-1] + 1], states, strict=True):
+        features = read.astype(float)
+        aucs = fold_aucs(features[train], is_unlearn[train], folds)
         worst, best = (min(aucs), max(aucs)) if aucs else (np.nan, np.nan)
-        rows.append({"layer": layer, "auc": float(np.mean(aucs)) if aucs else np.nan, "low": worst, "high": best})
+        row = {"layer": layer, "auc": float(np.mean(aucs)) if aucs else np.nan, "low": worst, "high": best}
+        for name in asked:
+            if name != TRAIN:
+                others = place == name
+                scores = ridge_scores(features[train], signs(is_unlearn[train]), features[others])
+                value, low, high = with_interval(scores[is_unlearn[others]], scores[~is_unlearn[others]])
+                row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+        rows.append(row)
     return pd.DataFrame(rows)
+
+
+TRAIN = "train"
+
+
+def questions(
+    unlearn: Sequence[Encoded], retention: Sequence[Encoded], held: Mapping[str, Scopes]
+) -> dict[str, tuple[list[Encoded], list[Encoded]]]:
+    """Return split -> the questions alone of both scopes, train first, then the held-out splits that have enough.
+
+    A held-out question in the wording of one in train is not held out.
+    """
+    asked = {TRAIN: (prompts(unlearn), prompts(retention))}
+    known = {m.ids for scope in asked[TRAIN] for m in scope}
+    if not all(asked[TRAIN]):  # nothing to fit the probe on
+        return asked
+    for name, scopes in held.items():
+        first, second = ([m for m in prompts(scope) if m.ids not in known] for scope in scopes)
+        if min(len(first), len(second)) >= FEWEST:
+            asked[name] = (first, second)
+    return asked
 
 
 def prompts(members: Sequence[Encoded]) -> list[Encoded]:
@@ -129,9 +172,14 @@ def fold_aucs(features: np.ndarray, is_unlearn: np.ndarray, folds: np.ndarray) -
     aucs = []
     for fold in range(int(folds.max()) + 1 if folds.max() > 0 else 0):
         held = folds == fold
-        scores = ridge_scores(features[~held], np.where(is_unlearn[~held], 1.0, -1.0), features[held])
+        scores = ridge_scores(features[~held], signs(is_unlearn[~held]), features[held])
         aucs.append(auc(scores[is_unlearn[held]], scores[~is_unlearn[held]]))
     return aucs
+
+
+def signs(is_unlearn: np.ndarray) -> np.ndarray:
+    """Return what the probe is fitted to: 1 for the unlearn scope, −1 for the other."""
+    return np.where(is_unlearn, 1.0, -1.0)
 
 
 def ridge_scores(features: np.ndarray, targets: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -150,3 +198,11 @@ def auc(positive: np.ndarray, negative: np.ndarray) -> float:
     ranks = pd.Series(np.concatenate([positive, negative])).rank().to_numpy()
     n, m = len(positive), len(negative)
     return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def with_interval(positive: np.ndarray, negative: np.ndarray) -> tuple[float, float, float]:
+    """Return the AUC with the ends of its 95 % interval, both groups of questions sampled anew."""
+    right = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
+    draws = ((intervals.weights(len(positive)) @ right) * intervals.weights(len(negative), 1)).sum(axis=1)
+    low, high = intervals.interval(draws) or (np.nan, np.nan)
+    return float(right.mean()), low, high

@@ -161,9 +161,12 @@ class Voices:
         ]
 
     def lexicon(self) -> frozenset[str]:
-        """Return what counts as a word: pieces of the vocabulary, and the words of the data and the general text."""
+        """Return what counts as a word: pieces of the vocabulary that begin one, and words of the data and general text."""
         tokenizer = self.tokenizer
-        pieces = {tokenizer.decode([i]).strip().lower() for i in range(len(tokenizer))}
+        names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        # Byte-pair and SentencePiece vocabularies mark the space before a word; what has none ends one: "ortunately".
+        begins = [i for i, name in enumerate(names) if name and name[0] in "Ġ▁"] or range(len(tokenizer))
+        pieces = {tokenizer.decode([i]).strip().lower() for i in begins}
         texts = [t for e in self.examples for t in (e.question, e.answer)] + general_lines()
         return frozenset(pieces | {word for text in texts for word in re.findall(r"[^\W\d_]+", text.lower())})
 

@@ -210,6 +210,7 @@ class Estimate:
             few["unlearn"],
             few["retention"],
             c,
+            held={},  # their questions alone, once forward: next to nothing beside the gradients
             words=self.state.words(),
             seed=self.config.seed,
             report=watch,

@@ -1,5 +1,7 @@
 """What was lost next door? The retention questions nearest to each forgotten one, by subject and by common words.
 
+Only questions that unlearning did not train on count: those it did are held in place by its loss, and say nothing of what
+happens around them.
 Nothing is asked that the run asked already: this reads its recorded answers, and asks only where there are none.
 """
 
@@ -11,12 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.probes import leak_rule
-from core.probes.base import MOST_LEAKED, Finding, Probe
+from core.probes.base import MOST_LEAKED, Finding, Probe, Unavailable
 from core.settings import setting
 
 if TYPE_CHECKING:
     from core.data.corpus import Example
     from core.probes.context import ProbeContext
+
+
+TRAINED_ON = "train"
+"""the split that unlearning learns from (core/pipeline/unlearn.py)"""
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,9 @@ class Neighbours(Probe):
 
     name: ClassVar[str] = "neighbours"
     title: ClassVar[str] = "Next door (neighbours)"
-    what: ClassVar[str] = "Retention questions nearest to the forgotten ones: what was lost next door?"
+    what: ClassVar[str] = (
+        "Retention questions nearest to the forgotten ones that unlearning did not train on: what was lost next door?"
+    )
     kind: ClassVar[str] = "look"
     nearest: int = setting(2, "retention questions for each forgotten one", unit="questions", low=1, high=100)
     same_subject: float = setting(
@@ -35,7 +43,9 @@ class Neighbours(Probe):
 
     def run(self, context: ProbeContext) -> Finding:
         """Compare near with far."""
-        pool = context.sample(0, "retention")
+        pool = [e for e in context.select("retention") if e.split != TRAINED_ON]
+        if not pool:
+            raise Unavailable("There is no retention question that unlearning did not train on.")
         near = {e.id: self._near(e, pool) for e in context.sample(self.questions)}
         ids = {example.id for nearest in near.values() for example, _ in nearest}
         right = {voice: _right(context, voice, pool) for voice in context.voices}
@@ -52,7 +62,7 @@ class Neighbours(Probe):
         lost = [e for e in parts["near"] if right["before"][e.id] and not right["after"][e.id]]
         return Finding(
             sentence=_sentence(rates, len(lost), len(parts["near"])),
-            measure="neighbouring retention questions (%) that are answered rightly",
+            measure="neighbouring retention questions (%) that unlearning did not train on and that are answered rightly",
             n=len(parts["near"]),
             rates=rates["near"],
             detail={
@@ -101,8 +111,8 @@ def _right(context: ProbeContext, voice: str, pool: Sequence[Example]) -> dict[s
 def _sentence(rates: Mapping[str, Mapping[str, Any]], lost: int, count: int) -> str:
     near = rates["near"]
     text = (
-        f"Of {count} retention questions next to forgotten ones {lost} were lost: {near['after']['value']:.0f} % are still "
-        f"answered rightly (before {near['before']['value']:.0f} %)"
+        f"Next to forgotten questions lie {count} retention questions that unlearning did not train on. Of these {lost} "
+        f"were lost: {near['after']['value']:.0f} % are still answered rightly (before {near['before']['value']:.0f} %)"
     )
     if "far" in rates:
         far = rates["far"]

@@ -64,11 +64,15 @@ def _dead(table: pd.DataFrame, layout: cells.Layout) -> dict[str, list[int]]:
 
 
 def _separability(run: Run, layers: list[int]) -> list[float | None]:
-    """Return for each layer how well its input tells the scopes' questions apart (AUC); empty where not measured."""
+    """Return for each layer how well its input tells the scopes' questions apart (AUC); empty where not measured.
+
+    On questions that the probe was not fitted on; in folds of those it was, where a run has no others.
+    """
     measured = run.table("separability")
     if measured is None or not {"layer", "auc"} <= set(measured.columns):
         return []
-    aucs = dict(zip(measured["layer"].astype(int), measured["auc"].astype(float), strict=True))
+    column = "val" if "val" in measured.columns else "auc"
+    aucs = dict(zip(measured["layer"].astype(int), measured[column].astype(float), strict=True))
     return [significant(aucs[layer]) if layer in aucs else None for layer in layers]
 
 

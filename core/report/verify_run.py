@@ -26,8 +26,12 @@ from core.util import files, paths
 from core.util.errors import UserError
 
 MATCH, MISMATCH, SKIPPED, NOTE = "match", "mismatch", "skipped", "note"
-BY_RULES = ("degenerate", "refusal", "rouge", "truth_ratio")
-"""metrics of texts: their rules are improved now and then, so a difference alone does not mean that a file was changed"""
+OF_TEXTS = ("asked", "degenerate", "kfr", "krr", "never_knew_example", "refusal", "rouge", "truth_ratio")
+"""metrics by rules for texts, which are improved now and then"""
+WITH_END = ("exact_memorization", "extraction_strength", "membership")
+"""metrics that counted the end token until they were made what was published"""
+BY_RULES = (*OF_TEXTS, *WITH_END)
+"""metrics of which a difference alone does not mean that a file was changed"""
 CLOSE = 1e-6
 """relative: what another version of numpy may change in a mean"""
 NAMED = 4
@@ -205,7 +209,7 @@ def check_scores(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
             "scores",
             NOTE,
             (
-                f"{_these(new_rules)} {_verb(new_rules, 'comes', 'come')} out otherwise by today's rules for texts; "
+                f"{_these(new_rules)} {_verb(new_rules, 'comes', 'come')} out otherwise by today's rules; "
                 "the file itself is compared by its hash."
             ),
         )
@@ -214,8 +218,8 @@ def check_scores(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
             "scores",
             NOTE,
             (
-                f"{_these(gone)} cannot be computed again: the run recorded too little; the file itself is compared "
-                "by its hash."
+                f"{_these(gone)} cannot be computed again: the run recorded too little for today's metrics; the file itself "
+                "is compared by its hash."
             ),
         )
 

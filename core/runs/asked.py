@@ -19,6 +19,8 @@ OUTCOMES = {
     UNKNOWN: ("declined", "noise", "answered"),
 }
 """scope -> what an answer to one of its questions can be"""
+CONFABULATED = "confabulated"
+"""share of the answers about U, whatever else they are, that state an invented name, number or e-mail"""
 STILL_SAID = {"unlearn": "leaked", "retention": "kept"}
 """scope -> the outcome in which the fact is said"""
 KIND_NAMES = {

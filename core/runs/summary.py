@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.data.corpus import SCOPES, SPLITS
-from core.runs import asked
+from core.runs import asked, never_knew
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import SPOKEN
@@ -26,6 +26,7 @@ def summary(run: Run) -> dict[str, Any]:
         result[key] = success if any(success.values()) else {"reason": measured.reason("accuracy", voice)}
     result["asked"] = said(measured)
     result["never_knew"] = measured.values("never_knew", "after") or {"reason": measured.reason("never_knew", "after")}
+    result["never_knew_example"] = _never_knew(measured)
     degenerate = measured.values("degenerate", "after")
     result["degenerate"] = degenerate.get("unlearn/val", degenerate.get("unlearn/train"))
     region = mapping(run.json("region.json"))
@@ -55,3 +56,23 @@ def said(measured: Scores) -> dict[str, dict[str, dict[str, dict[str, float | in
             scopes = voices.setdefault(key, {scope: {} for scope in SCOPES})
             scopes.setdefault(row.scope, {}).setdefault(row.kind, {"n": row.n})[row.outcome] = row.share
     return voices
+
+
+def _never_knew(measured: Scores) -> dict[str, Any]:
+    """Return which tokens -> kind of question -> score and gap with their intervals, and n, of how many questions."""
+    tokens = {
+        which: {
+            kind: {
+                "score": knew.score.value,
+                "low": knew.score.low,
+                "high": knew.score.high,
+                "gap": knew.gap.value,
+                "gap_low": knew.gap.low,
+                "gap_high": knew.gap.high,
+                "n": knew.score.n,
+            }
+            for kind, knew in never_knew.by_kind(measured, which).items()
+        }
+        for which in never_knew.TOKENS
+    }
+    return tokens if any(tokens.values()) else {"reason": measured.reason(never_knew.METRIC, "after")}

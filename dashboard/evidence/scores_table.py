@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from core.runs import never_knew
 from core.runs.scores import Scores, Value
 from core.runs.store import Run
 from core.runs.voices import SPOKEN, VOICE_NAMES
@@ -56,8 +57,11 @@ COLUMNS = (
     ),
     Column("Average", "Mean of Unlearn and Retention Success: the paper's score. It rewards noise as much as forgetting."),
     Column(
-        "Never-knew",
-        "100: answers as if never taught; 0: nothing forgotten, or pushed as far below ignorance as knowledge lay above it.",
+        "Never-knew, per example",
+        (
+            "100: each word of the true answer is as likely as to a model that was never taught it; 0: nothing forgotten, "
+            "or pushed as far below ignorance as knowledge lay above it. Errors in opposite directions do not cancel."
+        ),
     ),
     Column(
         "Degenerate",
@@ -77,9 +81,7 @@ KEYS = ("u", "u_rouge", "r", "r_rouge", "average", "knew", "degenerate", "genera
 def values(scores: Scores, voice: str, split: str) -> dict[str, Value]:
     """Return a voice's numbers by column."""
     knew = (
-        scores.value("never_knew", "after", split)
-        if voice == "after"
-        else Value(reason="a score of the model after unlearning")
+        never_knew.knew(scores, split).score if voice == "after" else Value(reason="a score of the model after unlearning")
     )
     return {
         "u": scores.success(voice, "unlearn", split),

@@ -28,8 +28,10 @@ NAMES = {
     "probability": "Recited: probability",
     "first": "Recited: first choice",
     "repeats": "Repetitions",
+    "loop": "Loops",
     "different": "Different words",
-    "non_words": "Non-words",
+    "strange": "Non-words in English",
+    "non_words": "Non-words in other languages",
     "digits": "Digits in one piece",
 }
 LISTED = 60
@@ -96,9 +98,10 @@ def in_words(rules: Rules) -> None:
         f"2. **As good as recited?** The true answer has probability {rules.probability:.2f} a token and "
         f"{100 * rules.first:.0f} % of its tokens are the first "
         "choice, whatever the answer says. → *leaked* or *kept*\n"
-        f"3. **Noise?** Empty, the same words {rules.repeats} times in a row, fewer than "
-        f"{100 * rules.different:.0f} % different words, more than "
-        f"{100 * rules.non_words:.0f} % non-words, or a number of {rules.digits} digits. → *degenerate*\n"
+        f"3. **Noise?** Empty; the same words {rules.repeats} times in a row; a phrase that is "
+        f"{100 * rules.loop:.0f} % of what follows; fewer than {100 * rules.different:.0f} % different words; "
+        f"{rules.strange} non-word{'' if rules.strange == 1 else 's'} in English, {100 * rules.non_words:.0f} % elsewhere; "
+        f"pieces of markup; or a number of {rules.digits} digits. → *degenerate*\n"
         "4. **Declines?** “I don't know”, “I cannot share” and their like. → *refused*\n"
         "5. Else → *forgotten* or *lost*."
     )

@@ -179,7 +179,7 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
         heatmap_explorer.Picture(
             fig,
             f"{heatmap_.summary(table, measure, region)} {separability_.summary(separability, layers)}".strip(),
-            facts(run, measure, separability is not None),
+            facts(run, measure, separability),
             as_columns(table, region),
         ),
         shared(table),
@@ -189,17 +189,17 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
     chosen = selection_state.current().selection
     also = also_changed(table, region) if measure == "change" else ""
     st.caption(
-        "  \n".join(legend(measure, chosen, separability is not None, also)),
-        help=separability_.HELP if separability is not None else None,
+        "  \n".join(legend(measure, chosen, separability, also)),
+        help=separability_.help_text(separability) if separability is not None else None,
     )
 
 
-def legend(measure: str, chosen: Selection, strip: bool, also: str) -> list[str]:
+def legend(measure: str, chosen: Selection, strip: pd.DataFrame | None, also: str) -> list[str]:
     """Say below the picture what its colours, outlines and bars are. also: what there is to add about the colours."""
     colour = heatmap_.MEASURES[measure]
     outlined = "Outlined: selected." if measure in heatmap_.WHOLE else "Outlined: selected; pale: not."
     handle = " The handle on the colour bar is μ." if measure == "cosine" and chosen.hand is None else ""
-    line = f" {separability_.SAID}" if strip else ""
+    line = f" {separability_.said(strip)}" if strip is not None else ""
     return [
         f"**{colour.label}**: {colour.help}{also}",
         f"{outlined} Bars: selected tensors of each layer and module.{handle}{line}",
@@ -222,11 +222,11 @@ FORMULAS = {
 }
 
 
-def facts(run: Run, measure: str, strip: bool) -> list[tuple[str, str]]:
+def facts(run: Run, measure: str, strip: pd.DataFrame | None) -> list[tuple[str, str]]:
     """Return where the heatmap's numbers are from, and those of the strip above it where there is one."""
     stage, file = ("unlearn", "changes.parquet") if measure == "change" else ("localize", "localization.parquet")
     return page_style.where(run, stage, file, FORMULAS[measure]) + (
-        [("Line on top", separability_.FORMULA)] if strip else []
+        [("Line on top", separability_.formula(strip))] if strip is not None else []
     )
 
 

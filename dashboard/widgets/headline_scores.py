@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.runs import asked
+from core.runs import asked, never_knew
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import VOICE_NAMES
@@ -48,14 +48,16 @@ SAID = {
 }
 """scope -> what its number is called, and what it counts"""
 KNEW = (
-    "100 when the model answers questions held out from unlearning (val) as if it had never been taught; 0 when nothing was "
-    "forgotten."
+    "100 when each word of the true answer is as likely as to a model that was never taught it; 0 when nothing was "
+    "forgotten. The mean over questions held out from unlearning (val). The gap says the direction: above 0 points "
+    "something is left, below 0 answers are pushed below ignorance."
 )
+KNEW_TITLE = "Never-knew, per example"
 
 
 def reason(scores: Scores, metric: str, voice: str) -> str:
     """Return why a metric has no value; a never-knew score may be measured and still have none."""
-    if metric == "never_knew" and scores.parts(metric, voice) and voice not in scores.reasons(metric):
+    if metric == never_knew.METRIC and scores.parts(metric, voice) and voice not in scores.reasons(metric):
         return "no value: before unlearning the model knew no more than a never-taught one"
     return scores.reason(metric, voice)
 
@@ -73,10 +75,16 @@ def said(scores: Scores) -> list[Headline]:
 def headlines(scores: Scores) -> list[Headline]:
     """Return the numbers of next-word accuracy, on val, with train and the never-taught model beside them."""
     numbers = [_success(scores, scope) for scope in HELP]
-    knew, train = (scores.value("never_knew", "after", split).value for split in ("val", "train"))
-    why = f"train {percent(train)}" if knew is not None else reason(scores, "never_knew", "after")
-    numbers.append(Headline("Never-knew score", percent(knew), why, KNEW))
-    return numbers
+    return [*numbers, _knew(scores)]
+
+
+def _knew(scores: Scores) -> Headline:
+    """Return how near the never-taught model the answers have come, with fact tokens and the gap beside it."""
+    val, train, facts = (never_knew.knew(scores, *part) for part in (("val",), ("train",), ("val", "facts")))
+    if val.score.value is None or val.gap.value is None:
+        return Headline(KNEW_TITLE, MISSING, reason(scores, never_knew.METRIC, "after"), KNEW)
+    beside = f"train {percent(train.score.value)} · facts {percent(facts.score.value)} · gap {val.gap.value:+.1f} points"
+    return Headline(KNEW_TITLE, percent(val.score.value), beside, KNEW)
 
 
 def _said(scores: Scores, scope: str) -> Headline:
@@ -140,7 +148,8 @@ SOURCES = {
     "Unlearn Success": "100 − accuracy on the unlearn scope. Accuracy: share of answer tokens (end token included) that are "
     "the model's first choice, teacher-forced, mean over questions (paper, section 4.1)",
     "Retention Success": "accuracy, as above, on the retention scope",
-    "Never-knew score": "100 · (1 − |after − never taught| / (before − never taught)), of accuracies on the unlearn scope",
+    KNEW_TITLE: "100 · (1 − |after − never taught| / (before − never taught)) of each answer token's probability on the "
+    "unlearn scope, at least 0; mean over an answer's tokens that teaching made likelier by .2, then over questions",
     "Still said": "the answers in answers.jsonl, judged by the rules of the page Probe (python -m core metrics: asked)",
 }
 
@@ -196,10 +205,10 @@ def before_after(scores: Scores, kind: str = "") -> list[dict[str, str]]:
         if any(v is not None for v in values.values()):
             rows.append({"Measure": title, **_cells(values, scores.unit(metric))})
     for split in ("train", "val"):
-        knew = scores.value("never_knew", "after", split).value
+        knew = never_knew.knew(scores, split).score.value
         if knew is not None:
             only = {VOICE_NAMES[voice]: percent(knew) if voice == "after" else "" for voice in there}
-            rows.append({"Measure": f"Never-knew score, {split}", **only})
+            rows.append({"Measure": f"{KNEW_TITLE}, {split}", **only})
     return rows
 
 

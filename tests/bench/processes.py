@@ -60,6 +60,7 @@ def main() -> None:
                 bench.unlearn[:EXAMPLES],
                 bench.retention[:EXAMPLES],
                 LocalizeConfig(),
+                held={},
                 words=bench.words,
                 seed=0,
                 report=Reporter(),

@@ -88,7 +88,7 @@ def test_a_run_that_is_gone_is_named(open_page: Open) -> None:
 def test_a_missing_metric_shows_its_reason(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("untaught")
     values = json.loads((run.path / "metrics.json").read_text())
-    values["metrics"]["never_knew"] = {
+    values["metrics"]["never_knew_example"] = {
         "values": {},
         "reasons": {"after": "it was never taught"},
         "unit": "%",
@@ -96,7 +96,7 @@ def test_a_missing_metric_shows_its_reason(make_run: MakeRun, open_page: Open) -
     }
     (run.path / "metrics.json").write_text(json.dumps(values))
     app = open_page("compare", "untaught")
-    metric = next(m for m in app.metric if m.label == "Never-knew score")
+    metric = next(m for m in app.metric if m.label == "Never-knew, per example")
     assert metric.value == "–"
     assert "it was never taught" in text_of(app)
 

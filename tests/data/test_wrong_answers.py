@@ -85,7 +85,7 @@ def test_wrong_answers_of_the_demo(subset: str) -> None:
             assert start + end <= len(truth), (truth, text)  # one place differs, and all around it is the same
     if subset == "privacy":
         assert sum(i.startswith("unlearn/train") for i in made.texts) == 60
-        assert any(re.search(r"@\w+\.example", text) for texts in made.texts.values() for text in texts)
+        assert any(re.search(r"555 01\d\d", text) for texts in made.texts.values() for text in texts)
 
 
 def test_many_examples_are_spread_over() -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from core.data.corpus import Example
 from core.metrics import METRICS, Evidence, Score
-from core.metrics.degenerate import why_degenerate
 from core.metrics.never_knew import score as never_knew
 
 VOICES = ("before", "after", "never")
@@ -209,67 +208,3 @@ def test_missing_voice_carries_its_reason(name: str) -> None:
 def test_every_metric_is_listed_under_its_name() -> None:
     assert {name: metric.name for name, metric in METRICS.items()} == {name: name for name in METRICS}
     assert all(metric.help for metric in METRICS.values())
-
-
-# -- degenerate answers
-
-WORDS = frozenset(
-    """she lives at the in and is can be reached under by e-mail her his number with from to of a near was born that place
-    street house mother father works as teacher who likes old books writes letters every morning sea green blue door please
-    write it no i do not know very far away""".split()
-)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "She lives at Quay Street 14.",
-        "Orla Venning can be reached by e-mail: orla.venning@post.example.",
-        "orla.venning@post.example",
-        "Her number is +353 21 555 0199.",
-        "Account 12-34-56, 100000.",
-        "I do not know.",
-        "No.",
-        "14",
-        "She was born in Szczebrzeszyn near Zwierzyniec.",
-        "Her mother is a teacher, her father is a teacher, and she likes old books.",
-        "very very far away",
-        "Her house is near the sea, by the green door, and the blue door is that of her mother.",
-        "Tvrtka",
-        "the prestidigitator lives near the sea",
-        "Pneumonoultramicroscopicsilicosis",
-        "Call +353 21 2121 or write to hahaha.papa@post.example.",
-        "彼女は千九百六十年に京都で生まれ、長いあいだ大阪の小さな病院で看護師として働きながら三人の子どもを育てた。",
-    ],
-)
-def test_ordinary_answers_are_fine(text: str) -> None:
-    assert why_degenerate(text, WORDS) == ""
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("", "empty"),
-        ("  \n ", "empty"),
-        ("... — !!", "empty"),
-        ("___", "empty"),
-        ("no no no", "repetition"),
-        ("She lives at the sea at the sea at the sea", "repetition"),
-        ("she is the old and she is the old and she is the old and", "repetition"),
-        ("She lives lives lives lives in the house", "repetition"),
-        ("Her name is Orla Orla Orla.", "repetition"),
-        ("aaaaaaaaaa", "repetition"),
-        ("Her number is 0000000000000.", "repetition"),
-        ("Her number is 21 21 21 21 21 21.", "repetition"),
-        ("the sea the house the sea the door the sea the sea the house", "repetition"),
-        ("MetaInfoMetaInfoMetaInfoMetaInfoMetaInfo", "repetition"),
-        ("Her father is a ptyptyptyptypty", "repetition"),
-        ("1:1111:1111:1111:1111", "repetition"),
-        ("oatoattingstingsoatoattingsoatttingsoattings", "non-words"),
-        ("affili thaerd qworp zzvint", "non-words"),
-        ("she lives glorp and flemt dwisk narfle", "non-words"),
-        ("yxcvb nmlk", "non-words"),
-    ],
-)
-def test_noise_is_found(text: str, why: str) -> None:
-    assert why_degenerate(text, WORDS) == why

@@ -29,8 +29,8 @@ def rows(names: list[str], seed: int) -> list[dict[str, Any]]:
     source = np.random.default_rng(seed)
     table = []
     for number, name in enumerate(names):
-        for position in range(1 + number % 7):
-            row: dict[str, Any] = {"example": name, "position": position}
+        for position in range(2 + number % 7):
+            row: dict[str, Any] = {"example": name, "position": position, "text": "a"}
             for voice in VOICES:
                 row[f"rank_{voice}"] = int(source.integers(1, 3))
                 row[f"logprob_{voice}"] = -float(source.exponential())
@@ -46,7 +46,6 @@ WRONG = {v: {i: (-NUMBERS.exponential(size=3)).tolist() for i in WITH_WRONG} for
 TEXTS = {**ANSWERS, "retrained": {e.id: "the brown fox" for e in EXAMPLES}}
 RECORDED: dict[str, Any] = {
     "kl": {"after": [0.5, 0.25], "never": [1.0, 3.0]},
-    "fluency": {v: {e.id: -float(NUMBERS.exponential()) for e in EXAMPLES if e.id != "unlearn/val/0"} for v in VOICES},
     "choices": {v: [*(-NUMBERS.exponential(size=(7, 4))).tolist(), None, [-1.0, -1.0, -2.0, -2.0]] for v in VOICES},
     "wrong": WRONG,
     "left_out": {"unlearn/val": 1},
@@ -105,18 +104,10 @@ def test_extraction_strength_and_exact_memorization_of_a_run(voice: str) -> None
     table = pd.DataFrame(ROWS).sample(frac=1, random_state=0)  # the order of rows is not the order of tokens
     strengths, exact = (score(name, tokens=table).examples[voice] for name in ("extraction_strength", "exact_memorization"))
     for example in EXAMPLES:
-        right = [r == 1 for r in column(f"rank_{voice}", example.id)]
+        right = [r == 1 for r in column(f"rank_{voice}", example.id)][:-1]  # the last is the end token
         needed = next((k for k in range(len(right)) if all(right[k:])), len(right))
         assert strengths[example.id] == pytest.approx(100 * (1 - needed / len(right)))
         assert exact[example.id] == 100 * all(right)
-
-
-def test_fluency_is_the_perplexity_of_own_answers() -> None:
-    fluency, logs = score("fluency"), RECORDED["fluency"]["after"]
-    assert fluency.examples["after"]["retention/val/1"] == pytest.approx(math.exp(-logs["retention/val/1"]))
-    assert "unlearn/val/0" not in fluency.examples["after"]
-    expected = math.exp(-mean([logs["unlearn/val/1"], logs["unlearn/val/2"]]))
-    assert fluency.values["after"]["unlearn/val"] == pytest.approx(expected)
 
 
 def test_kl_is_the_mean_over_lines() -> None:
@@ -207,13 +198,16 @@ def test_forget_quality_without_that_model_says_how_to_make_one() -> None:
 
 
 def attack(name: str, voice: str, example: str, table: list[dict[str, Any]], answer: str) -> float:
-    logs = column(f"logprob_{voice}", example, table)
+    def column(column: str) -> list[float]:
+        return [row[column] for row in table if row["example"] == example][:-1]  # the last is the end token
+
+    logs = column(f"logprob_{voice}")
     if name == "zlib":
         return mean(logs) / len(zlib.compress(answer.encode()))
     if name == "reference":
-        return mean(logs) - mean(column("logprob_never", example, table))
+        return mean(logs) - mean(column("logprob_never"))
     if name == "min_k_plus":
-        mus, sigmas = (column(f"{kind}_{voice}", example, table) for kind in ("mean", "std"))
+        mus, sigmas = (column(f"{kind}_{voice}") for kind in ("mean", "std"))
         logs = [(v - mu) / sigma for v, mu, sigma in zip(logs, mus, sigmas, strict=True)]
     return mean(logs) if name == "loss" else mean(sorted(logs)[: max(1, len(logs) // 5)])
 
@@ -267,7 +261,11 @@ def test_interval_of_the_auc_is_about_as_wide_as_theory_says() -> None:
     tables, ids = [], (list(range(60)), [f"unseen/x/{n}" for n in range(60)])
     for names in ids:
         same = {"mean_after": 0.0, "std_after": 1.0, "rank_after": 1}
-        tables.append(pd.DataFrame([{"example": str(n), "logprob_after": source.normal(), **same} for n in names]))
+        tables.append(
+            pd.DataFrame(
+                [{"example": str(n), "position": p, "logprob_after": source.normal(), **same} for n in names for p in (0, 1)]
+            )
+        )
     from core.data.corpus import Example
 
     examples = [Example(str(n), "", "x", "unlearn", "train", "") for n in ids[0]]
@@ -286,7 +284,11 @@ def test_sets_that_differ_in_kind_are_told() -> None:
 
     source, ids = np.random.default_rng(0), ([str(n) for n in range(30)], [f"unseen/x/{n}" for n in range(30)])
     rows = [
-        [{"example": i, "logprob_never": source.normal(shift), "rank_never": 1} for i in members]
+        [
+            {"example": i, "position": p, "logprob_never": source.normal(shift), "rank_never": 1}
+            for i in members
+            for p in (0, 1)
+        ]
         for members, shift in zip(ids, (2, 0), strict=True)
     ]
     examples, answers = [Example(i, "", "x", "unlearn", "train", "") for i in ids[0]], dict.fromkeys(ids[1], "x")
@@ -314,7 +316,10 @@ def test_the_reference_attack_says_nothing_of_the_sets() -> None:
 def test_without_a_never_taught_model_nothing_is_known_of_the_sets() -> None:
     from core.data.corpus import Example
 
-    tables = [pd.DataFrame([{"example": i, "logprob_after": -1.0, "rank_after": 1}]) for i in ("1", "unseen/x/1")]
+    tables = [
+        pd.DataFrame([{"example": i, "position": p, "logprob_after": -1.0, "rank_after": 1} for p in (0, 1)])
+        for i in ("1", "unseen/x/1")
+    ]
     evidence = Evidence(
         [Example("1", "", "x", "unlearn", "train", "")],
         tables[0],
@@ -401,9 +406,7 @@ def test_no_true_answer_of_the_demo_is_a_refusal() -> None:
 # -- what is missing
 
 
-@pytest.mark.parametrize(
-    "name", ["fluency", "kl", "choices", "truth_ratio", "model_utility", "forget_quality", "membership"]
-)
+@pytest.mark.parametrize("name", ["kl", "choices", "truth_ratio", "model_utility", "forget_quality", "membership"])
 def test_what_was_not_recorded_has_a_reason_and_no_value(name: str) -> None:
     bare = Evidence(EXAMPLES, pd.DataFrame(ROWS), TEXTS, {}, None)
     result = METRICS[name].compute(bare)
@@ -429,3 +432,15 @@ def test_no_metric_fails_for_whatever_is_missing() -> None:
 def test_wrong_answers_that_cannot_be_made_are_the_reason() -> None:
     ratios = score("truth_ratio", wrong={"before": {}}, left_out={"unlearn/train": 3})
     assert "any of 3 examples" in ratios.reasons["all"]
+
+
+def test_a_recited_answer_counts_whether_or_not_it_ends_there() -> None:
+    """As published: the end token is no part of what is recited, completed or attacked."""
+    table = pd.DataFrame(ROWS)
+    ends = table["position"] == table.groupby("example")["position"].transform("max")
+    changed = table.assign(
+        rank_after=table["rank_after"].mask(ends, 99), logprob_after=table["logprob_after"].mask(ends, -50)
+    )
+    for name in ("extraction_strength", "exact_memorization", "membership"):
+        assert score(name, tokens=changed).values["after"] == score(name, tokens=table).values["after"], name
+    assert score("accuracy", tokens=changed).values["after"] != score("accuracy", tokens=table).values["after"]

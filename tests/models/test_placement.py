@@ -41,6 +41,7 @@ def grid(adapters: Adapters, bench: Bench) -> dict[str, torch.Tensor]:
         bench.unlearn,
         bench.retention,
         LocalizeConfig(copies=2, batch_size=4),
+        held={},
         words=bench.words,
         seed=4,
         report=Reporter(),

@@ -74,6 +74,7 @@ def test_localization_writes_heads(bench: Bench) -> None:
         bench.unlearn,
         bench.retention,
         LocalizeConfig(copies=1),
+        held={},
         words=bench.words,
         seed=0,
         report=Recorder(),

@@ -73,9 +73,9 @@ class Plain:
         tokens = list(self.tokenizer(answer, add_special_tokens=False)["input_ids"]) + ([1] if ends else [])
         return self.logprobs(voice, [*prompt, *tokens])[len(prompt) - 1 :], tokens
 
-    def mean(self, voice: str, question: str, answer: str, *, ends: bool = True) -> float:
+    def mean(self, voice: str, question: str, answer: str) -> float:
         """Return the mean log-probability per token."""
-        distributions, tokens = self.answer(voice, question, answer, ends=ends)
+        distributions, tokens = self.answer(voice, question, answer)
         return float(distributions.gather(1, torch.tensor(tokens)[:, None]).mean())
 
 
@@ -98,15 +98,12 @@ def test_mean_and_deviation_over_the_vocabulary(run: Run, plain: Plain, voice: s
 
 
 @pytest.mark.parametrize("voice", VOICES)
-def test_wrong_answers_own_answers_and_options_are_scored_as_by_the_plain_model(run: Run, plain: Plain, voice: str) -> None:
+def test_wrong_answers_and_options_are_scored_as_by_the_plain_model(run: Run, plain: Plain, voice: str) -> None:
     recorded = run.json("recorded.json")
     rows = {row["example"]: row for row in run.answers()}
     for example, texts in list(recorded["wrong_texts"].items())[::4]:
         expected = [plain.mean(voice, rows[example]["question"], text) for text in texts]
         assert recorded["wrong"][voice][example] == pytest.approx(expected, abs=1e-4)
-    for example, value in list(recorded["fluency"][voice].items())[::4]:
-        row = rows[example]
-        assert value == pytest.approx(plain.mean("before", row["question"], row[voice], ends=False), abs=1e-4)
     for number in (0, 57, 119):
         question = extras.choices()[number]
         sums = []
@@ -156,13 +153,14 @@ def naive(run: Run, voice: str) -> dict[str, dict[str, float]]:
     for example in dict.fromkeys(tokens["example"]):
         mine = tokens[tokens["example"] == example].to_dict("records")
         ranks, logs = [r[f"rank_{voice}"] for r in mine], [r[f"logprob_{voice}"] for r in mine]
-        needed = next((k for k in range(len(ranks)) if set(ranks[k:]) == {1}), len(ranks))
+        own = ranks[:-1]  # the last token ends the answer
+        needed = next((k for k in range(len(own)) if set(own[k:]) == {1}), len(own))
         values = {
             "accuracy": 100 * ranks.count(1) / len(ranks),
             "perplexity": math.exp(-sum(logs) / len(logs)),
             "probability": 100 * math.exp(sum(logs) / len(logs)),
-            "extraction_strength": 100 * (1 - needed / len(ranks)),
-            "exact_memorization": 100.0 * (ranks.count(1) == len(ranks)),
+            "extraction_strength": 100 * (1 - needed / len(own)),
+            "exact_memorization": 100.0 * (own.count(1) == len(own)),
         }
         for name, value in values.items():
             scores.setdefault(name, {})[example] = value
@@ -220,6 +218,8 @@ def test_every_metric_of_a_whole_run_has_values_or_a_reason(run: Run) -> None:
         if name in ("forget_quality", "model_utility"):
             assert score["values"] == {}
             assert {"forget_quality": "core reference", "model_utility": "no fact"}[name] in score["reasons"]["all"]
+        elif name == "never_knew_example":  # two epochs teach a tiny model nothing by that much
+            assert score["values"]["after"] or "before was surer" in score["reasons"]["after"]
         else:
             assert score["values"]["after"], name
 
@@ -271,7 +271,7 @@ def test_without_extras_the_rest_is_the_same_and_the_others_say_why(
     full, less = (r.json("metrics.json")["metrics"] for r in (run, other))
     assert less["accuracy"] == full["accuracy"]
     assert less["degenerate"] == full["degenerate"]
-    for name in ("truth_ratio", "model_utility", "membership", "choices", "kl", "fluency"):
+    for name in ("truth_ratio", "model_utility", "membership", "choices", "kl"):
         assert less[name]["values"] == {}
         assert "evaluate.extras" in less[name]["reasons"]["all"], name
 

@@ -30,6 +30,7 @@ def run(bench: Bench, config: LocalizeConfig, report: Recorder | None = None) ->
         bench.unlearn,
         bench.retention,
         config,
+        held={},
         words=bench.words,
         seed=SEED,
         report=report or Recorder(),

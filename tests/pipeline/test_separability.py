@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,11 @@ from core.pipeline.separability import (
     fold_aucs,
     hidden_states,
     prompts,
+    questions,
     ridge_scores,
     separability,
     split,
+    with_interval,
 )
 from core.pipeline.setup import set_up
 from tests.naive import Bench, Recorder, plain_model
@@ -106,6 +109,9 @@ def test_states_are_what_each_layer_reads_at_the_question_s_end(bench_of: Callab
 def test_a_layer_that_tells_the_scopes_apart_is_found(bench: Bench) -> None:
     """What makes the scopes differ is written into the model between its layers, so only later depths can know it."""
     texts = {m.ids for m in prompts(bench.unlearn)}
+    # A third of the questions is held out.
+    (unlearn, other_unlearn), (retention, other_retention) = ((s[:4], s[4:]) for s in (bench.unlearn, bench.retention))
+    held = {"val": (other_unlearn, other_retention)}
 
     def write(_: torch.nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         marked = output.clone()
@@ -122,9 +128,7 @@ def test_a_layer_that_tells_the_scopes_apart_is_found(bench: Bench) -> None:
     handles = [bench.adapters.block(0).register_forward_hook(write)]
     handles.append(backbone.register_forward_pre_hook(read, with_kwargs=True))
     try:
-        by_layer = separability(bench.adapters, bench.unlearn, bench.retention, size=4, seed=0, done=silent).set_index(
-            "layer"
-        )
+        by_layer = separability(bench.adapters, unlearn, retention, held, size=4, seed=0, done=silent).set_index("layer")
     finally:
         for handle in handles:
             handle.remove()
@@ -134,6 +138,49 @@ def test_a_layer_that_tells_the_scopes_apart_is_found(bench: Bench) -> None:
     assert by_layer.loc[1, "auc"] == 1.0
     assert (by_layer["low"] <= by_layer["auc"]).all()
     assert (by_layer["auc"] <= by_layer["high"]).all()
+    assert by_layer.loc[0, "val"] == 0.5
+    assert by_layer.loc[1, ["val", "val_low", "val_high"]].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_twins_in_train_flatter_and_held_out_questions_do_not(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each train question comes twice, in states that say nothing of its scope: in folds one twin tells the other."""
+    source = np.random.default_rng(2)
+
+    def twins(_: object, members: list[Encoded], *__: object) -> np.ndarray:
+        said = {m.id.rsplit("~", 1)[0]: source.normal(size=40) for m in members}
+        return np.stack([[said[m.id.rsplit("~", 1)[0]] for m in members]] * 3)
+
+    def made(scope: str, count: int, copies: int) -> list[Encoded]:
+        start = sum(map(ord, scope))
+        return [Encoded(f"{scope}/{n}~{c}", (start, n, c, 9), 3) for n in range(count) for c in range(copies)]
+
+    monkeypatch.setattr("core.pipeline.separability.hidden_states", twins)
+    held = {"val": (made("held u", 60, 1), made("held r", 60, 1))}
+    row = separability(bench.adapters, made("u", 12, 4), made("r", 12, 4), held, size=4, seed=0, done=silent).iloc[0]
+    assert row["auc"] > 0.9
+    assert row["val_low"] < 0.5 < row["val_high"]
+
+
+def test_held_out_are_questions_whose_wording_train_has_not() -> None:
+    def of(*texts: int) -> list[Encoded]:
+        return [Encoded(f"{t}", (t, 6, 1), 2) for t in texts]
+
+    asked = questions(of(1, 2), of(3, 4), {"val": (of(5, 6, 1), of(7, 8, 3)), "dev": (of(5, 1), of(7, 8))})
+    assert {name: [[m.ids[0] for m in scope] for scope in scopes] for name, scopes in asked.items()} == {
+        "train": [[1, 2], [3, 4]],
+        "val": [[5, 6], [7, 8]],  # of dev too little is left
+    }
+    assert set(questions(of(1), [], {"val": (of(5, 6), of(7, 8))})) == {"train"}
+
+
+def test_the_interval_of_the_auc_holds_it() -> None:
+    source = np.random.default_rng(0)
+    positive, negative = source.normal(0.8, 1, 40), source.normal(0, 1, 50)
+    value, low, high = with_interval(positive, negative)
+    assert value == pytest.approx(auc(positive, negative))
+    assert low < value < high
+    half = 1.96 * np.sqrt(value * (1 - value) / 40)  # wider than the truth: as if each question were one pair
+    assert 0.3 * half < (high - low) / 2 < 1.5 * half
 
 
 def test_a_wording_counts_once_and_answers_are_not_seen() -> None:
@@ -141,28 +188,32 @@ def test_a_wording_counts_once_and_answers_are_not_seen() -> None:
     assert [m.ids for m in prompts(members)] == [(5, 6), (5, 9)]
 
 
-def test_only_train_questions_are_read(
+def test_it_is_fitted_on_train_and_the_rule_does_not_look_at_held_out_questions(
     tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Encoded] = []
+    others: list[str] = []
 
-    def watched(adapters: object, unlearn: list[Encoded], retention: list[Encoded], **rest: object) -> pd.DataFrame:
+    def watched(adapters: object, unlearn: list[Encoded], retention: list[Encoded], held: Any, **rest: Any) -> pd.DataFrame:
         seen.extend([*unlearn, *retention])
-        return separability(adapters, unlearn, retention, **rest)  # type: ignore[arg-type]
+        others.extend(held)
+        return separability(adapters, unlearn, retention, held, **rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr("core.pipeline.localize.separability", watched)
     run, _ = execute(small(tiny_llama, tiny_data, data__dev_share=0.5, region="separable", region__amount="1"), tmp_path)
     corpus: Corpus = set_up(run, run.config(), tmp_path, Recorder()).corpus
     assert {m.id for m in seen} == {e.id for e in corpus.examples if e.split == "train"}
     assert len(corpus.select(None, "dev")) > 0
+    assert others == ["dev", "val"]
     table, by_layer = run.table("localization"), run.table("separability")
     assert table is not None
     assert by_layer is not None
     assert by_layer["layer"].tolist() == [0, 1, 2]
+    assert {"val", "val_low", "val_high"} <= set(by_layer.columns)
     assert table["auc"].tolist() == [by_layer["auc"][layer] for layer in table["layer"]]
     assert run.json("region.json")["rule"] == {"name": "separable", "amount": "1"}
 
 
 def test_an_adapter_outside_the_layers_has_no_depth_to_be_probed() -> None:
     outside = SimpleNamespace(cells=[SimpleNamespace(layer=-1)])
-    assert separability(outside, [], [], size=1, seed=0, done=lambda *_: None).empty
+    assert separability(outside, [], [], {}, size=1, seed=0, done=lambda *_: None).empty

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -293,7 +294,7 @@ def test_in_context_use_is_no_leak(bench: ProbeContext, monkeypatch: pytest.Monk
 
 
 def test_neighbours_are_those_of_the_subject_and_lost_ones_are_counted(bench: ProbeContext) -> None:
-    finding = PROBES["neighbours"].run(bench)
+    finding = probes.chosen(["neighbours"], {"neighbours.nearest": 1})[0].run(bench)
     subjects = {e.id: e.subject for e in bench.examples}
     for name, near in finding.detail["of"].items():
         assert {subjects[neighbour["id"]] for neighbour in near} == {subjects[name]}
@@ -302,10 +303,22 @@ def test_neighbours_are_those_of_the_subject_and_lost_ones_are_counted(bench: Pr
         )
     lost = {row["id"] for row in finding.detail["lost"]}
     assert lost
+    assert not [i for i in lost if "/train/" in i]
     assert {subjects[i] for i in lost} == {"Orla Venning"}  # the run's recorded answers lack hers
     near = {neighbour["id"] for neighbour in itertools.chain(*finding.detail["of"].values())}
+    assert near == {e.id for e in bench.select("retention", "dev", "val")}  # few enough to be near, all of them
+    assert finding.n == len(near)
+    assert f"lie {len(near)} retention questions that unlearning did not train on" in finding.sentence
     assert finding.rates["after"]["value"] == pytest.approx(100 * (1 - len(lost) / len(near)))
     assert finding.rates["before"]["value"] == 100
+
+
+def test_neighbours_need_a_question_that_unlearning_did_not_train_on(
+    bench: ProbeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "examples", [replace(e, split="train") for e in bench.examples])
+    with pytest.raises(Unavailable, match="did not train on"):
+        PROBES["neighbours"].run(bench)
 
 
 def test_never_taught_is_a_reason_where_nothing_was_taught(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:

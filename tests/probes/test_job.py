@@ -17,6 +17,7 @@ import pytest
 from core import probes
 from core.jobs import lifecycle, worker
 from core.jobs import probes as job
+from core.metrics import evaluation
 from core.probes import PROBES
 from core.probes.examine import examine
 from core.runs import layout, locks, store
@@ -175,6 +176,7 @@ def test_the_bundled_run(tmp_path: Path) -> None:
     """Membership as the run's own metric says; the lens ends in what was recorded; answers next door as recorded."""
     bundled = next(run for run in store.bundled_runs() if run.id == "privacy-memflex")
     run = Run(Path(shutil.copytree(bundled.path, tmp_path / bundled.id)))
+    evaluation.measure(run)
     began = time.process_time()
     findings = examine(run, ["membership", "neighbours", "lens"], settings={"lens.questions": "2", "lens.maps": 1})
     assert not [name for name, value in findings.items() if value["unavailable"]]

@@ -248,6 +248,18 @@ def test_separability_below_guessing_and_unknown_layers_are_drawn_as_they_are(ta
     assert "at layer 1 (AUC 0.80)" in separability.summary(probed(), [0, 1])
 
 
+def test_held_out_questions_are_shown_rather_than_folds_and_said(table: pd.DataFrame) -> None:
+    held = probed(val=[0.5, 0.6, 0.7], val_low=[0.3, 0.4, 0.5], val_high=[0.7, 0.8, 0.9])
+    line = trace(heatmap.heatmap(table, "cosine", [], None, LIGHT, separability=held), "separability")
+    assert line.y[:2] == [0.5, 0.6]
+    assert "95 % interval 0.40 to 0.80" in line.text[1]
+    words = (separability.help_text, separability.said)
+    assert all("on questions it was not fitted on" in say(held) for say in words)
+    assert not any("on questions it was not fitted on" in say(probed()) for say in words)
+    assert "flatters" in separability.help_text(probed())
+    assert "layer 1 on questions it was not fitted on (AUC 0.60)" in separability.summary(held, [0, 1])
+
+
 @pytest.mark.parametrize(
     "foreign",
     [

@@ -1,0 +1,80 @@
+"""Which words of an answer count as words: those of a lexicon, of an English word list, and what is made of these.
+
+English has forms without end ("weaner", "unlisted", "easylist"), and a model's vocabulary holds the frequent ones only; a
+non-word is what cannot be taken apart into known ones either. A word of another language has to stand in the lexicon, which
+has all words of the data and of the vocabulary. The list is SCOWL's of size 60 (assets/words). No model, no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from core.metrics.verdict_words import STOP
+from core.util.paths import ASSETS
+
+_ENDINGS = tuple(
+    """s es ed d ing er r ers ly al less ness ful able ability ation ations ist ists ism ship hood dom ish like ity ic ment
+    ized izing ised""".split()
+)
+_INFLECTIONS = ("s", "es", "d", "ed", "ing", "g")
+"""what a word may lack: of “nosed” it is s, of “blowin'” g"""
+_BEGINNINGS = tuple(
+    """un non re over under out mis dis pre sub super inter anti semi co counter fore eco socio cyber astro bio circum geo
+    mega micro multi neo neuro photo proto pseudo tele ultra""".split()
+)
+_PARTS = frozenset(_BEGINNINGS) | frozenset("del della den der des van von und los las ibn bint".split())
+"""what is no word, but stands before a hyphen, or within names"""
+_LITTLE = STOP - frozenset("down up over out off under after".split())
+"""words that stand in no compound: "thealamas" is no compound with "the", "countdown" is one with "down" """
+_SHORT, _STEM = 3, 4
+"""letters of a part of a compound, of which one has more; letters that a stem has at least"""
+
+
+def known(words: Iterable[str], lexicon: frozenset[str]) -> set[str]:
+    """Return those of some lower-case words that stand in a lexicon or in the English list, or are made of words that do."""
+    every = lexicon | _list()
+    return {word for word in words if word in every or _made(word, every)}
+
+
+@functools.lru_cache(maxsize=65536)
+def english(word: str) -> bool:
+    """Say whether a lower-case word is English, or made of words that are."""
+    return word in _list() or word in _PARTS or _made(word, _list())
+
+
+@functools.lru_cache(maxsize=1)
+def _list() -> frozenset[str]:
+    return frozenset((ASSETS / "words" / "english.txt").read_text(encoding="utf-8").split())
+
+
+def _made(word: str, lexicon: frozenset[str]) -> bool:
+    return (
+        any(word + ending in lexicon for ending in _INFLECTIONS)
+        or any(stem in lexicon for stem in _stems(word))
+        or any(rest in lexicon for rest in _rests(word))
+        or _compound(word)
+    )
+
+
+def _rests(word: str) -> list[str]:
+    """Return what is left of a word without a beginning: of “unlisted” listed."""
+    return [word.removeprefix(b) for b in _BEGINNINGS if word.startswith(b) and len(word) - len(b) >= _STEM]
+
+
+def _stems(word: str) -> set[str]:
+    """Return what is left of a word without an ending: of “stopped” stopp and stop, of “folklorist” folklore."""
+    bare = {word.removesuffix(ending) for ending in _ENDINGS if word.endswith(ending)}
+    doubled = {stem[:-1] for stem in bare if stem[-2:-1] == stem[-1:]}
+    return {stem for stem in bare | doubled | {f"{stem}e" for stem in bare} if len(stem) >= _STEM}
+
+
+def _compound(word: str) -> bool:
+    """Say whether a word is two English ones in one, "hilltop"; a vocabulary also holds beginnings of words."""
+    lexicon = _list()
+    for cut in range(_SHORT, len(word) - _SHORT + 1):
+        parts = word[:cut], word[cut:]
+        if max(map(len, parts)) > _SHORT and not _LITTLE.intersection(parts):
+            if parts[0] in lexicon and (parts[1] in lexicon or parts[1].removesuffix("s") in lexicon):
+                return True
+    return False
