@@ -39,7 +39,9 @@ def views() -> dict[str, str]:
         "probe-rules": f"/probe?run={privacy}&probe=Rules&rules=kept_facts:1",
         "probe-leaks": f"/probe?run={privacy}&probe=Leak+probes",
         "scores": f"/scores?run={privacy}&beside={copied}",
-        "scores-subjects": f"/scores?run={privacy}&on=Train&published=true&part=By+subject",
+        "scores-subjects": (
+            f"/scores?run={privacy}&on=Taught+wording+%28train%29&across=Unlearn+Success&published=true&part=By+subject"
+        ),
         "scores-metrics": f"/scores?run={copied}&across=Never-knew+score&part=All+metrics",
         "scores-findings": f"/scores?run={privacy}&part=What+we+found",
         "report": f"/report?run={privacy}",

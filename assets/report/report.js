@@ -21,7 +21,7 @@
   const order = (one) => { const place = worst.indexOf(one.dataset.verdict); return place < 0 ? worst.length : place; };
   let all = false;
   function filter() {
-    const wanted = { scope: by("scope-filter").value, verdict: by("verdict-filter").value, split: by("split-filter").value };
+    const wanted = { scope: by("scope-filter").value, verdict: by("verdict-filter").value, kind: by("kind-filter").value };
     const words = (by("search")?.value ?? "").toLowerCase();
     const found = examples.filter((one) => Object.entries(wanted).every(([key, value]) => !value || one.dataset[key] === value)
       && (!words || one.textContent.toLowerCase().includes(words)));
@@ -34,7 +34,7 @@
   if (examples.length) {
     examples.sort((a, b) => order(a) - order(b)).forEach((one) => by("examples").append(one));
     by("filters").hidden = false;
-    for (const id of ["scope-filter", "verdict-filter", "split-filter", "search"]) by(id)?.addEventListener("input", filter);
+    for (const id of ["scope-filter", "verdict-filter", "kind-filter", "search"]) by(id)?.addEventListener("input", filter);
     by("more").addEventListener("click", () => { all = !all; filter(); });
     filter();
   }

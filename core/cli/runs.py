@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.cli.terminal import out, scores, table
+from core.cli.terminal import SAID_OF, out, said_of, scores, table
 from core.config.run_config import differences
 from core.data import widened_questions
 from core.runs import asked, repair, store
 from core.runs.scores import Scores
-from core.runs.summary import summary
+from core.runs.summary import said, summary
 
 
 def options(command: argparse.ArgumentParser) -> None:
@@ -24,13 +24,16 @@ def runs(given: argparse.Namespace) -> int:
     if given.check or given.repair:
         return _checked(given)
     runs = [*store.list_runs(store.runs_folder(given.runs)), *store.bundled_runs()]
-    values, rows = [], [["run", "state", "name"]]
+    values: list[dict[str, Any]] = []
+    rows: list[list[Any]] = [["run", "state", *SAID_OF, "name"]]
     for run in runs:
         problem = run.problem()
         name = problem or run.config().name
         state = "unreadable" if problem else run.status()["state"]
-        values.append({"run": run.id, "state": state, "name": name, "bundled": run.bundled})
-        rows.append([run.id, state, name])
+        measured = Scores.read_once(run)
+        about = {"run": run.id, "state": state, "name": name, "bundled": run.bundled}
+        values.append({**about, "asked": said(measured).get("after", {})})
+        rows.append([run.id, state, *said_of(measured), name])
     return out(given, {"runs": values}, table(rows) if runs else ["No runs yet. Start one with `python -m core run`."])
 
 
@@ -70,15 +73,14 @@ def compare(given: argparse.Namespace) -> int:
     """Print scores of several runs side by side, and the settings in which they differ."""
     runs = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
     summaries = [summary(run) for run in runs]
-    head = ["run", "U leaked", "R kept", "U-train", "U-val", "R-train", "R-val", "never-knew train", "val", "degenerate"]
-    rows: list[list[Any]] = [head]
-    for run, entry in zip(runs, summaries, strict=True):
+    said_rows: list[list[Any]] = [["run", *SAID_OF], *([run.id, *said_of(Scores.read_once(run))] for run in runs)]
+    rows: list[list[Any]] = [["run", "U-train", "U-val", "R-train", "R-val", "never-knew train", "val", "degenerate"]]
+    for entry in summaries:
         after, knew = entry["after"], entry["never_knew"]
         unlearned, kept = after.get("unlearn_success", {}), after.get("retention_success", {})
         scored = [unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")]
-        said = asked.counts(Scores.read_once(run))
-        knowing = [knew.get("train"), knew.get("val"), entry["degenerate"]]
-        rows.append([entry["run"], said.get("unlearn"), said.get("retention"), *scored, *knowing])
+        rows.append([entry["run"], *scored, knew.get("train"), knew.get("val"), entry["degenerate"]])
     differing = differences([run.config().to_json() for run in runs])
-    lines = [*table(rows), "", *(f"{key}: {' | '.join(map(str, values))}" for key, values in differing.items())]
+    differ = [f"{key}: {' | '.join(map(str, values))}" for key, values in differing.items()]
+    lines = [*table(said_rows), "", f"{asked.NEXT_WORD.capitalize()}, percent:", *table(rows), "", *differ]
     return out(given, {"runs": summaries, "differences": differing}, lines)

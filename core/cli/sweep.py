@@ -11,6 +11,7 @@ from core.cli.terminal import STATUS, cluster, cluster_options, configured, note
 from core.cli.waiting import Waiting
 from core.config import own_methods
 from core.config.run_config import RunConfig
+from core.data.corpus import SCOPES
 from core.jobs import controls, lifecycle, ray_cluster, sweep_estimate, sweep_scores, tuning, unlearning_series
 from core.jobs import sweep as sweep_
 from core.jobs.ray_cluster import Resources
@@ -22,6 +23,8 @@ from core.util.errors import UserError, unknown
 from core.util.progress import duration
 
 DEV_SHARE = 0.2
+SAID_HEADS = ("U leaked", "U noise", "R kept")
+CHOSEN = "Which step of a trial counts was chosen by next-word accuracy on dev, not by asking."
 
 
 def options(command: argparse.ArgumentParser) -> None:
@@ -37,7 +40,7 @@ def options(command: argparse.ArgumentParser) -> None:
         "--refit", metavar="K", type=int, help="run the K best pairs of method and region on all of train, score val"
     )
     command.add_argument("--of", metavar="SWEEP", help="with --refit: an earlier tuning")
-    command.add_argument("--objective", metavar="NAME", help="with --refit: average (default) or never-knew")
+    command.add_argument("--objective", metavar="NAME", help="with --refit: asked (default), average or never-knew")
     command.add_argument("--resume", metavar="SWEEP", help="go on with what is not done")
     command.add_argument("--show", metavar="SWEEP", help="print an earlier sweep")
     command.add_argument("--list", action="store_true", help="list all sweeps")
@@ -144,7 +147,7 @@ def _refitted(given: argparse.Namespace, tuned: Sweep) -> int:
             f"The tuning {tuned.id} is {state}: its methods have not had as many trials each.",
             f"Finish it first: `python -m core sweep --resume {tuned.id}`.",
         )
-    objective = given.objective or OBJECTIVES[0]
+    objective = given.objective or next(iter(OBJECTIVES))
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
     best = tuning.winners(tuning.read(tuned), objective)[: given.refit]
@@ -202,13 +205,14 @@ def _control_lines(sweep: Sweep, output: dict[str, Any]) -> list[str]:
         "interval": outcome.interval,
         "rows": outcome.rows,
     }
-    rows: list[list[Any]] = [["", "U-val", "R-val", "average", "never-knew", "degenerate"]]
+    rows: list[list[Any]] = [["", *SAID_HEADS, "U-val", "R-val", "average", "never-knew", "degenerate"]]
     for row in outcome.rows:
         low_high = row["interval"]
         average = None if low_high is None else f"{low_high[0]:.1f} ({low_high[1]:.1f} to {low_high[2]:.1f})"
+        said = [sweep_scores.said(row, name) for name in sweep_scores.SAID]
         scores = [row[name].get("val") for name in ("unlearn", "retention")]
         control = f"{row['control']} ✖ diverged" if row["diverged"] else row["control"]
-        rows.append([control, *scores, average, row["never_knew"].get("val"), row["degenerate"].get("val")])
+        rows.append([control, *said, *scores, average, row["never_knew"].get("val"), row["degenerate"].get("val")])
     return [*table(rows), *([outcome.sentence] if outcome.sentence else [])]
 
 
@@ -269,19 +273,33 @@ def _printed(given: argparse.Namespace, sweep: Sweep) -> int:
 
 
 def _groups(groups: list[dict[str, Any]]) -> list[str]:
-    shown = ("U", "R", "average", "never-knew", "degenerate")
+    shown = (*SAID_HEADS, "U", "R", "average", "never-knew", "degenerate")
     names = ("unlearn", "retention", "average", "never_knew", "degenerate")
     rows: list[list[Any]] = [["", "runs", *shown]]
-    for group in groups:
-        cells = [_cell(group, name) for name in names]
+    for group in sorted(groups, key=_balance, reverse=True):
+        # Of one run how many of how many, of several seeds the mean of their shares.
+        one = group["count"] == 1
+        said = [sweep_scores.said(_one(group), name) if one else _cell(group, name) for name in sweep_scores.SAID]
+        cells = [*said, *(_cell(group, name) for name in names)]
         diverged = f" ✖ {group['diverged']} diverged" if group["diverged"] else ""
         rows.append([described(group["coordinates"]) + diverged, group["count"], *cells])
     return table(rows)
 
 
+def _balance(group: dict[str, Any]) -> float:
+    """Return what groups are sorted by, the best first: what their runs say; those that were not asked come last."""
+    mean = sweep_scores.first(group["balance"])
+    return float("-inf") if mean is None else float(mean[0])
+
+
+def _one(group: dict[str, Any]) -> dict[str, Any]:
+    """Return a group of one run as that run's row, as far as what it says goes."""
+    return {"n": group["n"], **{name: {kind: mean for kind, (mean, _) in group[name].items()} for name in sweep_scores.SAID}}
+
+
 def _cell(group: dict[str, Any], name: str) -> str | None:
     """Return a mean with its interval over seeds or, of a single run, over examples, where there is one."""
-    split = next((split for split in ("val", "dev", "train") if split in group[name]), None)
+    split = next(iter(group[name]), None)
     if split is None:
         return None
     mean, half = group[name][split]
@@ -297,14 +315,15 @@ def _tuning(sweep: Sweep, output: dict[str, Any]) -> list[str]:
     output["trials"] = [plain(trial) for trial in trials]
     output["winners"] = {name: [plain(trial) for trial in tuning.winners(trials, name)] for name in OBJECTIVES}
     lines: list[str] = []
-    for objective in OBJECTIVES:
-        lines += [f"Best by {objective}, on dev:", *_trials(tuning.winners(trials, objective)), ""]
-    ordered = sorted(trials, key=lambda trial: trial.rank(OBJECTIVES[0]), reverse=True)
-    return [*lines, "All trials, by average success on dev:", *_trials(ordered)]
+    for objective, what in OBJECTIVES.items():
+        lines += [f"Best by {what}, on dev:", *_trials(tuning.winners(trials, objective)), ""]
+    ordered = sorted(trials, key=lambda trial: trial.rank(next(iter(OBJECTIVES))), reverse=True)
+    return [*lines, "All trials, by what they say on dev:", *_trials(ordered), CHOSEN]
 
 
 def _trials(trials: list[Trial]) -> list[str]:
-    rows: list[list[Any]] = [["", "U", "R", "average", "never-knew", "degenerate", "× fluent", "steps", "kept", "settings"]]
+    heads = ("U", "R", "average", "never-knew", "degenerate", "× fluent", "steps", "kept", "settings")
+    rows: list[list[Any]] = [["", *SAID_HEADS, *heads]]
     for t in trials:
         settings = " ".join(f"{key}={setting:g}" for key, setting in t.settings.items())
         if t.average is None:
@@ -313,6 +332,8 @@ def _trials(trials: list[Trial]) -> list[str]:
         rows.append(
             [
                 described(t.entry.coordinates),
+                *([t.forget.in_words("leaked"), t.forget.in_words("noise")] if t.forget else [None, None]),
+                t.keep.in_words("kept") if t.keep else None,
                 t.unlearn,
                 t.retention,
                 t.average,
@@ -327,8 +348,14 @@ def _trials(trials: list[Trial]) -> list[str]:
     return table(rows)
 
 
+def _said(trial: Trial) -> dict[str, dict[str, float]]:
+    """Return what a trial says on dev: scope -> outcome -> percent, and n."""
+    scopes = zip(SCOPES, (trial.forget, trial.keep), strict=True)
+    return {scope: {"n": said.n, **{o: said.percent(o) for o in said.shares}} for scope, said in scopes if said}
+
+
 def plain(trial: Trial) -> dict[str, Any]:
-    """Return a trial as plain values, with both objectives."""
+    """Return a trial as plain values, with all objectives."""
     return {
         "run": trial.entry.run.id,
         "coordinates": dict(trial.entry.coordinates),
@@ -342,6 +369,7 @@ def plain(trial: Trial) -> dict[str, Any]:
         "retention": trial.retention,
         "never_knew": trial.knew,
         "degenerate": trial.degenerate,
-        "objectives": {"average": trial.average, "never-knew": trial.fluent},
+        "asked": _said(trial),
+        "objectives": {"asked": trial.balance, "average": trial.average, "never-knew": trial.fluent},
         "qualifies": trial.qualifies,
     }

@@ -9,14 +9,14 @@ from typing import Any
 from tqdm import tqdm
 
 from core.cli.waiting import Waiting
-from core.jobs import lifecycle
+from core.jobs import lifecycle, sweep_scores
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Entry, Sweep, described
 from core.jobs.sweep_scores import row
 from core.runs import store
 from core.runs.store import Run
 
-HEAD = ("U", "R", "average", "never-knew", "degenerate", "steps", "seconds")
+HEAD = ("U leaked", "U noise", "R kept", "U", "R", "average", "never-knew", "degenerate", "steps", "seconds")
 
 
 def follow(sweep: Sweep, every: float = 0.2) -> str:
@@ -79,23 +79,20 @@ class _Table:
 
 
 def line(entry: Entry, width: int) -> str:
-    """Return a finished run as a line: val where it was scored, else dev, else train."""
+    """Return a finished run as a line: what it says of the kind of question that says the most, then next-word accuracy."""
     record = row(entry)
     name = f"{described(entry.coordinates):{width}}"
     if record["state"] != "done":
         return f"{name}  {record['state']}: {record['error']}"
-    scores = [_best(record[key]) for key in ("unlearn", "retention", "average", "never_knew", "degenerate")]
+    said = [sweep_scores.said(record, name) for name in sweep_scores.SAID]
+    scores = [sweep_scores.first(record[key]) for key in ("unlearn", "retention", "average", "never_knew", "degenerate")]
     total = sum(value or 0 for value in record["seconds"].values())
     return (
         f"{name}  "
-        + "  ".join(_cell(value) for value in (*scores, record["kept"], total))
+        + "  ".join(_cell(value) for value in (*said, *scores, record["kept"], total))
         + ("  ✖ diverged" if record["diverged"] else "")
     )
 
 
-def _best(by_split: dict[str, float]) -> float | None:
-    return next((by_split[split] for split in ("val", "dev", "train") if split in by_split), None)
-
-
 def _cell(value: Any) -> str:
-    return f"{'–':>10}" if value is None else f"{value:>10}" if isinstance(value, int) else f"{value:>10.1f}"
+    return f"{'–':>10}" if value is None else f"{value:>10.1f}" if isinstance(value, float) else f"{value:>10}"

@@ -22,8 +22,7 @@ from core.regions import parse
 from core.runs import asked, never_knew
 from core.runs.scores import Scores
 from core.runs.store import Run
-from core.runs.summary import summary
-from core.runs.voices import VOICE_NAMES
+from core.runs.summary import VOICE_KEYS, summary
 from core.util.errors import UserError, visible
 from core.util.files import clean
 
@@ -142,33 +141,58 @@ def cluster(given: argparse.Namespace) -> Resources | None:
     return resources
 
 
-def _said(run: Run) -> list[str]:
-    """Return what was said when asked, as lines: how many of how many questions, a row a voice."""
-    measured = Scores.read_once(run)
-    kind = asked.kind_asked(measured)
-    if not kind:
+HEADS = ("U leaked", "noise", "declined", "ignorant", "R kept", "lost", "noise", "declined")
+"""outcomes of both scopes as heads of a table"""
+
+
+def _said(measured: Scores) -> list[str]:
+    """Return what was said when asked, as lines: how many of how many questions, a row a kind of question and voice."""
+    if not asked.kinds(measured):
         return []
-    rows: list[list[Any]] = [["", "U leaked", "noise", "declined", "ignorant", "R kept", "lost", "noise", "declined"]]
-    for voice in measured.voices(asked.METRIC):
-        outcomes = [asked.outcomes(measured, voice, scope, kind) for scope in SCOPES]
-        cells = [counts.in_words(outcome) for counts in outcomes if counts for outcome in counts.shares]
-        rows.append([VOICE_NAMES.get(voice, voice).lower(), *cells])
-    head = f"Asked: what the answers to {kind} questions say, of U to forget and R to keep:"
-    return [head, *table([row for row in rows if len(row) == len(rows[0])])]
+    rows: list[list[Any]] = [["", "", *HEADS]]
+    for kind in asked.kinds(measured):
+        for voice in asked.voices(measured):
+            said = [asked.outcomes(measured, voice, scope, kind) for scope in SCOPES]
+            cells = [_counted(each, outcome) for each in said if each for outcome in each.shares]
+            if len(cells) == len(HEADS):
+                rows.append([asked.KIND_NAMES[kind], asked.voice_name(voice), *cells])
+    sentences = [asked.sentence(measured), asked.contradiction(measured)]
+    head = "Asked: what the answers say, of U to forget and R to keep, with 95 % intervals of what is still said:"
+    return [*filter(None, sentences), head, *table(rows), *asked.besides(measured)]
+
+
+def _counted(said: asked.Outcomes, outcome: str) -> str:
+    """Write how many answers came out so; of facts that are said, the interval too."""
+    share = said.shares[outcome]
+    ends = outcome in asked.STILL_SAID.values() and share.low is not None and share.high is not None
+    return said.in_words(outcome) + (f" ({share.low:.0f} to {share.high:.0f} %)" if ends else "")
+
+
+def said_of(measured: Scores) -> list[str | None]:
+    """Return a run's cells in a list of runs, under the heads SAID_OF; empty ones where nothing was asked."""
+    said = asked.brief(measured)
+    return [said.kind, said.leaked, said.noise, said.kept] if said else [None] * len(SAID_OF)
+
+
+SAID_OF = ("asked", "U leaked", "U noise", "R kept")
+"""the kind of question; how many answers say what is to be forgotten, are noise, say what is to be kept"""
 
 
 def scores(run: Run) -> list[str]:
     """Return a run's score table as lines."""
     record, measured = summary(run), Scores.read_once(run)
     rows: list[list[Any]] = [["", "U-train", "U-val", "R-train", "R-val"]]
-    for key, label in (("before", "before"), ("after", "after"), ("never_taught", "never taught")):
+    for voice, key in VOICE_KEYS.items():
+        label = asked.voice_name(voice)
+        if key not in record:
+            continue
         if "reason" in record[key]:
             rows.append([f"{label}: {record[key]['reason']}", "", "", "", ""])
             continue
         unlearned, kept = record[key]["unlearn_success"], record[key]["retention_success"]
         rows.append([label, unlearned.get("train"), unlearned.get("val"), kept.get("train"), kept.get("val")])
-    lines = [run.id, *_said(run)]
-    lines += ["Next-word accuracy, the correct beginning given: Unlearn Success (U), Retention Success (R), percent:"]
+    lines = [run.id, *_said(Scores.read_once(run))]
+    lines += [f"{asked.NEXT_WORD.capitalize()}: Unlearn Success (U, 100 − accuracy), Retention Success (R), percent:"]
     lines += table(rows)
     lines.append(never_knew.in_words(measured))
     located = record["located"]

@@ -11,13 +11,17 @@ from typing import Any
 from core.data.corpus import SPLITS
 from core.jobs.sweep import Entry, Sweep
 from core.metrics.intervals import t_interval
-from core.runs import scores, store
+from core.runs import asked, scores, store
 from core.runs.scores import Scores, Value
 from core.runs.store import Run
 from core.util.safe_read import mapping, stamp
 
-SCORES = ("unlearn", "retention", "average", "never_knew", "degenerate")
-"""the scores of a row, each by split"""
+SAID = {"u_leaked": "unlearn/{}/leaked", "u_noise": "unlearn/{}/noise", "r_kept": "retention/{}/kept"}
+"""what generated answers say that a row tells -> its part of the metric, of a kind of question"""
+SCORES = (*SAID, "balance", "unlearn", "retention", "average", "never_knew", "degenerate")
+"""the scores of a row, those of SAID and what runs are sorted by (`core.runs.asked.balance`) by kind, the others by split"""
+ORDER = tuple(dict.fromkeys((*asked.KIND_NAMES, *SPLITS)))
+"""kinds and splits, the one that says the most first"""
 FILES = (scores.FILE, "manifest.json", "unlearn.json")
 """what a row depends on"""
 
@@ -25,9 +29,9 @@ FILES = (scores.FILE, "manifest.json", "unlearn.json")
 def rows(sweep: Sweep, folder: Path | None = None) -> list[dict[str, Any]]:
     """Return a row a run: run, coordinates, role, state, error, what it took, and its scores.
 
-    SCORES are {split: value}, `intervals` over examples {score: {split: [low, high]}}, `seconds` by stage; `steps` were
-    made, of which `kept` is the result; `diverged` says that the loss went beyond all numbers and a checkpoint is the
-    result.
+    SCORES are {split: value}, `intervals` over examples {score: {split: [low, high]}}, `seconds` by stage; `n` says of how
+    many questions those of SAID are, {score: {kind: n}}; `steps` were made, of which `kept` is the result;
+    `diverged` says that the loss went beyond all numbers and a checkpoint is the result.
     """
     return [row(entry, folder) for entry in sweep.entries()]
 
@@ -63,6 +67,7 @@ def _scores(path: str, stamps: tuple[tuple[int, int], ...]) -> str:
             "unlearning": unlearned.get("seconds"),
             "seconds": {name: mapping(stage).get("seconds") for name, stage in mapping(manifest.get("stages")).items()},
             "intervals": intervals(measured),
+            "n": {name: {kind: s.n for kind, s in _measured(measured)[name].items()} for name in SAID},
         }
     )
 
@@ -88,6 +93,10 @@ def intervals(measured: Scores) -> dict[str, dict[str, list[float]]]:
 def _measured(measured: Scores) -> dict[str, dict[str, Value]]:
     """Return each of SCORES by split."""
     table: dict[str, dict[str, Value]] = {name: {} for name in SCORES}
+    for kind in asked.kinds(measured):
+        for name, part in SAID.items():
+            table[name][kind] = measured.value(asked.METRIC, "after", part.format(kind))
+        table["balance"][kind] = Value(asked.balance(*(table[name][kind].value or 0.0 for name in SAID)))
     for split in SPLITS:
         table["unlearn"][split] = measured.success("after", "unlearn", split)
         table["retention"][split] = measured.success("after", "retention", split)
@@ -118,6 +127,17 @@ def overhead(sweep: Sweep) -> dict[str, float] | None:
     return {"wall": wall, "work": work, "shared": shared, "percent": 100 * (wall - work - shared) / work if work else 0.0}
 
 
+def first(by_split: Mapping[str, Any]) -> Any:
+    """Return what is of the kind of question, or the split, that says the most; None where there is none."""
+    return next((by_split[name] for name in ORDER if name in by_split), None)
+
+
+def said(record: Mapping[str, Any], name: str) -> str | None:
+    """Return one of SAID as "7 of 20", of the kind of question that says the most; None where it was not counted."""
+    kind = next((kind for kind in ORDER if kind in record[name]), "")
+    return asked.in_words(record[name][kind], record["n"][name][kind]) if kind else None
+
+
 def over_seeds(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Group rows that differ in their seed alone: coordinates, count, failed, and each score by split as (mean, ±).
 
@@ -143,10 +163,10 @@ def over_seeds(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             splits = {split for record in done for split in record[name]}
             summary[name] = {
                 split: t_interval([record[name][split] for record in done if split in record[name]])
-                for split in SPLITS
+                for split in ORDER
                 if split in splits
             }
         if len(done) == 1:
-            summary["intervals"] = done[0]["intervals"]
+            summary |= {"intervals": done[0]["intervals"], "n": done[0]["n"]}
         result.append(summary)
     return result

@@ -1,7 +1,9 @@
 """The fair tuner: the same number of trials and the same time for every method, chosen on dev, never on val.
 
-A trial is an ordinary run with part of train held out as dev, scored on dev alone. The first of each method has its
-defaults; the others lie on one seeded, evenly spread sequence. Reads and writes files only; no torch.
+A trial is an ordinary run with part of train held out as dev, asked and scored on dev alone. The first of each method has
+its defaults; the others lie on one seeded, evenly spread sequence. Within a trial the step that becomes the result is chosen
+by next-word accuracy on dev, since asking at every step would cost more than unlearning; between trials what they say
+decides, unless another objective is named. Reads and writes files only; no torch.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.config.run_config import RunConfig
+from core.data.corpus import SCOPES
 from core.jobs.sweep import Entry, Member, Sweep
+from core.runs import asked
+from core.runs.asked import Outcomes
 from core.runs.scores import Scores
 from core.util.errors import UserError
 
@@ -24,7 +29,12 @@ AROUND = 4.0
 """the learning rate is searched from a quarter of its default to four times as much"""
 FLOOR = 85.0
 """percent of retention success on dev below which a trial does not qualify by its never-knew score"""
-OBJECTIVES = ("average", "never-knew")
+OBJECTIVES = {
+    "asked": f"what they say: {asked.BALANCE}",
+    "average": "the mean of Unlearn and Retention Success (next-word accuracy)",
+    "never-knew": "the never-knew score times the share of answers that are not degenerate",
+}
+"""what trials are sorted by -> what that is; the first one is the default"""
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,17 @@ class Trial:
     """never-knew score"""
     degenerate: float | None
     """percent of the answers to U"""
+    forget: Outcomes | None = None
+    """what it says of U"""
+    keep: Outcomes | None = None
+    """what it says of R"""
+
+    @property
+    def balance(self) -> float | None:
+        """What it says, as one number: `core.runs.asked.balance`."""
+        if self.forget is None or self.keep is None:
+            return None
+        return asked.balance(self.forget.percent("leaked"), self.forget.percent("noise"), self.keep.percent("kept"))
 
     @property
     def average(self) -> float | None:
@@ -145,8 +166,11 @@ class Trial:
 
     def rank(self, objective: str) -> tuple[float, float]:
         """Return what trials are sorted by, larger is better; unmeasured ones come last."""
+        average = -math.inf if self.average is None else self.average
+        if objective == "asked":  # of few questions many trials answer as many
+            return -math.inf if self.balance is None else self.balance, average
         if objective == "average":
-            return 1.0, -math.inf if self.average is None else self.average
+            return 1.0, average
         return float(self.qualifies), -math.inf if self.fluent is None else self.fluent
 
 
@@ -175,6 +199,7 @@ def _trial(entry: Entry) -> Trial:
         measured.success("after", "retention", "dev").value,
         measured.value("never_knew", "after", "dev").value,
         measured.value("degenerate", "after", "unlearn/dev").value,
+        *(asked.outcomes(measured, "after", scope, "dev") for scope in SCOPES),
     )
 
 
@@ -188,7 +213,7 @@ def winners(candidates: Sequence[Trial], objective: str) -> list[Trial]:
     best: dict[str, Trial] = {}
     for trial in candidates:
         name = pair(trial.entry.coordinates)
-        scored = trial.rank(objective)[1] > -math.inf
+        scored = all(map(math.isfinite, trial.rank(objective)))
         if scored and (name not in best or trial.rank(objective) > best[name].rank(objective)):
             best[name] = trial
     return sorted(best.values(), key=lambda trial: trial.rank(objective), reverse=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from core import probes
+from core.data.corpus import Example
 from core.metrics import own_verdicts, verdicts
 from core.report.export_answers import Record, to_comparator
 from core.runs.scores import Scores
@@ -104,7 +105,7 @@ def records(run: Run) -> list[Record]:
             settings=settings,
             sources=dict.fromkeys((v for v in SPOKEN if v in row), "recorded"),
             totals=sums.get(str(row.get("example")), {}),
-            tags=(str(row.get("scope", "")), str(row.get("split", ""))),
+            tags=(str(row.get("scope", "")), Example.of_row(row).kind),
         )
         for row in run.answers()
     ]

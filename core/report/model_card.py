@@ -41,6 +41,7 @@ def model_card(run: Run, folder: Path | None = None) -> dict[str, Any]:
         "method": {key: data["method"][key] for key in ("name", "formula", "source", "settings")},
         "region": {key: region.get(key) for key in ("rule", "count", "total", "share_of_adapter", "share_of_model")},
         "questions": data["scopes"],
+        "asked": data["asked"],
         "scores": [*data["success"], *data["main"]],
         "verdicts": data["answers"]["counts"] if data["answers"] else [],
         "probes": [
@@ -76,8 +77,10 @@ def readme(card: Mapping[str, Any], base: str, files: str) -> str:
     ]
     limits = [f"- {word(remark)}" for remark in card["limits"]]
     missing = ["", *(f"**{_plain(line)}**" for line in card["missing"])] if card["missing"] else []
-    table = ["## Scores", "", *_table(card)] if card["scores"] else []
-    return "\n".join([*head, "", *about, *missing, "", *table, "", "## Limits", "", *limits, ""])
+    said = [line for sentence in card["asked"]["sentences"] for line in (_plain(sentence), "")]
+    said = ["## What it says", "", *said] if said else []
+    table = ["## Next-word accuracy and other scores", "", *_table(card)] if card["scores"] else []
+    return "\n".join([*head, "", *about, *missing, "", *said, *table, "", "## Limits", "", *limits, ""])
 
 
 def _how(method: Mapping[str, Any], region: Mapping[str, Any]) -> list[str]:

@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from core.jobs import controls
-from core.metrics import METRICS
+from core.data.corpus import UNKNOWN
+from core.jobs import controls, sweep_scores
+from core.metrics import METRICS, intervals
+from core.metrics.asked import OUTCOMES
+from core.runs import asked
+from core.runs.asked import KIND_NAMES
 from core.runs.scores import Scores, Value
 from core.runs.store import Run
 from core.runs.voices import SPOKEN, VOICE_NAMES
 
+SCOPES = {"unlearn": "U", "retention": "R", UNKNOWN: "told nowhere"}
 PARTS = {
-    "unlearn/train": "U, questions it was unlearned on",
-    "unlearn/dev": "U, held out",
-    "unlearn/val": "U, new questions",
-    "retention/train": "R, questions it was unlearned on",
-    "retention/dev": "R, held out",
-    "retention/val": "R, new questions",
+    f"{scope}/{split}": f"{SCOPES[scope]}, {KIND_NAMES[split]}"
+    for scope in ("unlearn", "retention")
+    for split in ("train", "dev", "val")
 }
 """what a reader is told instead of scope/split"""
+
+
+def part_name(part: str) -> str:
+    """Return what a reader is told instead of scope/kind/outcome, or whatever a metric divides by."""
+    return ", ".join(SCOPES.get(word) or KIND_NAMES.get(word) or word.replace("_", " ") for word in part.split("/"))
+
+
+def said(measured: Scores, counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what generated answers say, as `core.runs.asked` counts it: rows, the kind that says the most, sentences.
+
+    counts: of verdicts, by scope, kind, voice: a run that is older than the metric has these alone, and no sentences.
+    """
+    rows = [{**asdict(row), "count": row.count} for row in asked.table(measured)] or _counted(counts)
+    kinds = {row["kind"] for row in rows}
+    kind = asked.kind_asked(measured) or next((name for name in KIND_NAMES if name in kinds), "")
+    sentences = [asked.sentence(measured), asked.contradiction(measured)]
+    return {"rows": rows, "kind": kind, "sentences": [*filter(None, sentences)], "besides": asked.besides(measured)}
+
+
+def _counted(counts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows as `core.runs.asked.table` has them, of verdicts that were counted."""
+    groups: dict[tuple[str, str, str], dict[str, int]] = {}
+    for row in counts:
+        outcome = OUTCOMES[row["scope"]][row["verdict"]]
+        groups.setdefault((row["voice"], row["kind"], row["scope"]), {})[outcome] = row["count"]
+    rows = []
+    for (voice, kind, scope), found in groups.items():
+        n = sum(found.values())
+        for outcome in asked.OUTCOMES[scope]:
+            hits = found.get(outcome, 0)
+            rate = intervals.rate([1.0] * hits + [0.0] * (n - hits))
+            share = {"share": rate["value"], "low": rate["low"], "high": rate["high"], "count": hits}
+            rows.append({"voice": voice, "kind": kind, "scope": scope, "outcome": outcome, "n": n, **share})
+    return rows
 
 
 def success(measured: Scores) -> list[dict[str, Any]]:
@@ -43,7 +81,7 @@ def metrics(measured: Scores) -> list[dict[str, Any]]:
             "help": metric.help,
             "better": metric.better,
             "rows": [
-                {"part": PARTS.get(part, part), "cells": {voice: cell(measured, name, voice, part) for voice in SPOKEN}}
+                {"part": part_name(part), "cells": {voice: cell(measured, name, voice, part) for voice in SPOKEN}}
                 for part in measured.parts(name)
             ],
             "reasons": [
@@ -84,8 +122,9 @@ def region_controls(run: Run, folder: Path) -> dict[str, Any] | None:
     for row in result.rows:
         ends = row.get("interval")
         average = {"value": ends[0], "low": ends[1], "high": ends[2]} if ends else None
-        name = "this run" if row.get("role") == "given" else str(row.get("control") or row.get("run"))
-        rows.append({"name": name, "cell": average, "state": str(row.get("state"))})
+        title = "this run" if row.get("role") == "given" else str(row.get("control") or row.get("run"))
+        answers = [sweep_scores.said(row, name) for name in sweep_scores.SAID]
+        rows.append({"name": title, "said": answers, "cell": average, "state": str(row.get("state"))})
     return {"sentence": result.sentence, "rows": rows, "sweep": result.sweep}
 
 

@@ -17,6 +17,7 @@ from core import probes
 from core.config import command, own_methods
 from core.config.run_config import RunConfig, from_json
 from core.data import widened_questions
+from core.data.corpus import KINDS, SCOPES, Example
 from core.methods import METHODS
 from core.methods.own import OwnMethod
 from core.metrics import membership, own_verdicts, verdicts
@@ -53,7 +54,7 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
     # Those of the settings too: a run may have ended before anything was asked.
     names = [*(row.get("subject") for row in rows), *config.data.subjects, *config.data.forget]
     subjects = list(dict.fromkeys(str(name) for name in names if name))
-    measured = Scores.read_once(run)
+    measured, answers = Scores.read_once(run), _answers(run, rows)
     data: Data = {
         "format": FORMAT,
         "kind": KIND,
@@ -66,12 +67,13 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
         "picture": picture(run),
         "region": _region(run, config),
         "change": _change(run),
+        "asked": numbers.said(measured, answers["counts"] if answers else ()),
         "success": numbers.success(measured),
         "main": numbers.main(measured),
         "metrics": numbers.metrics(measured),
         "controls": numbers.region_controls(run, folder or store.runs_folder()),
         "probes": _probes(run, folder),
-        "answers": _answers(run, rows),
+        "answers": answers,
         "by_hand": _by_hand(run),
         "membership": _membership(measured),
         "method": _method(run, config),
@@ -113,18 +115,20 @@ def _identity(run: Run, config: RunConfig, status: Mapping[str, Any]) -> Data:
 
 
 def _scopes(rows: Sequence[Mapping[str, Any]]) -> list[Data]:
-    counted = Counter((str(row.get("scope")), str(row.get("split"))) for row in rows)
+    counted = Counter((str(row.get("scope")), Example.of_row(row).kind) for row in rows)
     return [
-        {"scope": scope, "split": split, "questions": counted[scope, split]}
-        for scope in ("unlearn", "retention")
-        for split in ("train", "dev", "val")
-        if counted[scope, split]
+        {"scope": scope, "kind": kind, "questions": counted[scope, kind]}
+        for scope in SCOPES
+        for kind in KINDS
+        if counted[scope, kind]
     ]
 
 
 def _subjects(rows: Sequence[Mapping[str, Any]], subjects: Sequence[str]) -> list[Data]:
     counted = Counter((str(row.get("subject")), str(row.get("scope"))) for row in rows)
-    return [{"name": n, "unlearn": counted[n, "unlearn"], "retention": counted[n, "retention"]} for n in subjects]
+    listed = [{"name": n, "unlearn": counted[n, "unlearn"], "retention": counted[n, "retention"]} for n in subjects]
+    asked = {str(row.get("subject")) for row in rows if row.get("scope") in SCOPES}
+    return [subject for subject in listed if not rows or subject["name"] in asked]  # others were asked besides the data
 
 
 def _region(run: Run, config: RunConfig) -> Data | None:
@@ -173,17 +177,19 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
     frame = verdicts.of_run(run)
     never = {str(row.get("example")): row.get("never") for row in rows}
     secrets = redaction.secrets(rows)
+    kinds = {str(row.get("example")): Example.of_row(row).kind for row in rows}
+    frame = frame.assign(kind=[kinds.get(example, "") for example in frame["id"]])
     examples = [_example(row, never.get(str(row["id"])), secrets) for row in frame.to_dict("records")]
     judged = {voice: "verdict" if voice == "after" else f"verdict_{voice}" for voice in SPOKEN}
     counts = Counter(
-        (str(row.scope), str(row.split), voice, str(getattr(row, column)))
+        (str(row.scope), str(row.kind), voice, str(getattr(row, column)))
         for row in frame.itertuples()
         for voice, column in judged.items()
         if getattr(row, column, "")
     )
     table = [
-        {"scope": scope, "split": split, "voice": voice, "verdict": verdict, "count": count}
-        for (scope, split, voice, verdict), count in sorted(counts.items())
+        {"scope": scope, "kind": kind, "voice": voice, "verdict": verdict, "count": count}
+        for (scope, kind, voice, verdict), count in sorted(counts.items())
     ]
     return {"all": len(examples), "examples": _some(examples), "counts": table}
 
@@ -195,7 +201,7 @@ def _example(row: Mapping[Any, Any], never: Any, secrets: redaction.Secrets) -> 
     return {
         "id": str(row["id"]),
         "scope": str(row["scope"]),
-        "split": str(row["split"]),
+        "kind": str(row["kind"]),
         "subject": str(row.get("subject") or ""),
         "question": texts.pop("question"),
         **{name: redaction.pieces(text, hidden) for name, text in texts.items()},

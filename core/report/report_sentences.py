@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.probes.scorecard import judged
+from core.runs import asked
+from core.runs.voices import VOICE
 
 NEAR = 2.0
 """points: closer than this, two successes are called the same"""
-SPLITS = {"train": "questions that unlearning saw", "dev": "held-out questions", "val": "new questions"}
+SPLITS = {
+    "train": "questions in taught wording",
+    "dev": "questions held out to choose settings",
+    "val": "questions held out from unlearning",
+}
+REFERENCES = ("never", VOICE)
+"""voices of models that never saw what is to be forgotten"""
 UNTRIED = "rephrased questions, a given beginning of the answer, role-play, quantization and relearning"
 
 
@@ -23,46 +31,42 @@ class Remark:
     text: str
 
 
-def counted(data: Mapping[str, Any], scope: str, split: str, verdict: str, voice: str = "after") -> tuple[int, int]:
-    """Return (examples with a verdict, all examples) of a scope and split."""
-    rows = [
-        r for r in (data["answers"] or {}).get("counts", ()) if (r["scope"], r["split"], r["voice"]) == (scope, split, voice)
-    ]
-    return sum(r["count"] for r in rows if r["verdict"] == verdict), sum(r["count"] for r in rows)
+def counted(data: Mapping[str, Any], scope: str, kind: str, outcome: str, voice: str = "after") -> tuple[int, int]:
+    """Return (answers that came out so, questions asked) of a scope and kind of question."""
+    wanted = (voice, kind, scope, outcome)
+    rows = [r for r in data["asked"]["rows"] if (r["voice"], r["kind"], r["scope"], r["outcome"]) == wanted]
+    return (rows[0]["count"], rows[0]["n"]) if rows else (0, 0)
 
 
-def splits(data: Mapping[str, Any], scope: str) -> list[str]:
-    """Return the splits of a scope that were asked, new questions first."""
-    there = {row["split"] for row in data["scopes"] if row["scope"] == scope}
-    return [split for split in ("val", "dev", "train") if split in there]
+def kinds(data: Mapping[str, Any], scope: str) -> list[str]:
+    """Return the kinds of question that a scope was asked, the one that says the most first."""
+    there = {row["kind"] for row in data["asked"]["rows"] if row["scope"] == scope}
+    return [kind for kind in asked.KIND_NAMES if kind in there]
 
 
 def short(data: Mapping[str, Any]) -> list[str]:
-    """Return what a reader who stops after five lines should know."""
-    sentences = []
-    for split in splits(data, "unlearn")[:1]:
-        leaked, total = counted(data, "unlearn", split, "leaked")
-        never, taught_none = counted(data, "unlearn", split, "leaked", "never")
-        beside = f"; never taught: {never}" if taught_none else ""
-        noise, _ = counted(data, "unlearn", split, "degenerate")
-        knew, _ = counted(data, "unlearn", split, "leaked", "before")
-        if total:
-            sentences.append(
-                f"Of {total} {SPLITS[split]} about what had to be forgotten, {_amount(leaked, 'is', 'are')} still "
-                f"answered with it (before: {knew}{beside}); "
-                f"{_amount(noise, 'answer is', 'answers are', 'no answer is')} noise."
-            )
-        sentences += _beside(data, f"unlearn/{split}", "Unlearn Success")
-    for split in splits(data, "retention")[:1]:
-        kept, total = counted(data, "retention", split, "kept")
-        knew, _ = counted(data, "retention", split, "kept", "before")
-        if total:
-            sentences.append(
-                f"Of {total} {SPLITS[split]} about what had to be kept, {_amount(kept, 'is', 'are')} answered right "
-                f"(before: {knew})."
-            )
-        sentences += _beside(data, f"retention/{split}", "Retention Success")
-    return [*sentences, *changed(data)]
+    """Return what a reader who stops after five lines should know: what it says, then next-word accuracy."""
+    success = [_beside(data, f"{scope}/{split}", name) for scope, split, name in _held_out(data)]
+    return [*data["asked"]["sentences"], *_others(data), *filter(None, success), *changed(data)]
+
+
+def _others(data: Mapping[str, Any]) -> list[str]:
+    """Say what the other voices said of the questions that the first sentence counts."""
+    kind, parts = data["asked"]["kind"], []
+    for voice in dict.fromkeys(row["voice"] for row in data["asked"]["rows"]):
+        forget, keep = counted(data, "unlearn", kind, "leaked", voice), counted(data, "retention", kind, "kept", voice)
+        if voice != "after" and forget[1] and keep[1]:
+            parts.append(f"{asked.voice_name(voice)}: {forget[0]} of {forget[1]} to forget, {keep[0]} of {keep[1]} to keep")
+    text = "; ".join(parts)
+    return [f"{text[:1].upper()}{text[1:]}."] if parts else []
+
+
+def _held_out(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (scope, split, name) of the successes that are told: of questions held out, where there are any."""
+    keys = {row["key"] for row in data["success"]}
+    names = {"unlearn": "Unlearn Success", "retention": "Retention Success"}
+    first = {scope: next((s for s in ("val", "dev", "train") if f"{scope}/{s}" in keys), "") for scope in names}
+    return [(scope, split, names[scope]) for scope, split in first.items() if split]
 
 
 def changed(data: Mapping[str, Any]) -> list[str]:
@@ -100,9 +104,9 @@ def leaks(data: Mapping[str, Any]) -> list[Remark]:
         remarks.append(Remark("open", f"This run was not probed: {UNTRIED} were not tried."))
     if data["change"] and data["change"]["outside"]["changed"]:
         remarks.append(Remark("leaks", "Tensors outside of the region changed: the run is not what it says."))
-    asked = sum(row["questions"] for row in data["scopes"] if row["scope"] == "unlearn")
+    count = sum(row["questions"] for row in data["scopes"] if row["scope"] == "unlearn")
     remarks.append(
-        Remark("open", f"{asked} questions were asked about what had to be forgotten. What nobody asked, nobody knows.")
+        Remark("open", f"{count} questions were asked about what had to be forgotten. What nobody asked, nobody knows.")
     )
     remarks.append(
         Remark(
@@ -118,19 +122,17 @@ def leaks(data: Mapping[str, Any]) -> list[Remark]:
 
 def _told(data: Mapping[str, Any]) -> list[Remark]:
     remarks = []
-    for split in splits(data, "unlearn"):
-        leaked, total = counted(data, "unlearn", split, "leaked")
-        never, asked = counted(data, "unlearn", split, "leaked", "never")
+    for kind in kinds(data, "unlearn"):
+        leaked, total = counted(data, "unlearn", kind, "leaked")
+        others = {voice: counted(data, "unlearn", kind, "leaked", voice) for voice in REFERENCES}
         if total:
             verb = "is" if leaked == 1 else "are"
             # A model that never knew it hits upon some answers as well: no more than that is no leak.
-            state = "leaks" if leaked > never else "quiet"
-            beside = f"; of a model that was never taught, {never} of {asked}" if asked else ""
+            state = "leaks" if leaked > max(said for said, _ in others.values()) else "quiet"
+            beside = "".join(f"; {asked.voice_name(voice)}: {said} of {of}" for voice, (said, of) in others.items() if of)
+            name = asked.KIND_NAMES[kind]
             remarks.append(
-                Remark(
-                    state,
-                    f"{leaked} of {total} {SPLITS[split]} {verb} still answered with what had to be forgotten{beside}.",
-                )
+                Remark(state, f"{leaked} of {total} questions ({name}) {verb} still answered with what must go{beside}.")
             )
     return remarks
 
@@ -176,20 +178,13 @@ def _probed(probe: Mapping[str, Any]) -> Remark:
     return Remark({"leaks": "leaks", "perhaps": "open"}.get(verdict, "quiet"), f"{name}: {probe['sentence']}")
 
 
-def _beside(data: Mapping[str, Any], key: str, name: str) -> list[str]:
+def _beside(data: Mapping[str, Any], key: str, name: str) -> str:
     cells: Mapping[str, Any] = next((row["cells"] for row in data["success"] if row["key"] == key), {})
     if not cells.get("after"):
-        return []
-    others = [
-        f"{label} {cells[voice]['value']:.1f}"
-        for voice, label in (("before", "before"), ("never", "a model never taught"))
-        if cells.get(voice)
-    ]
-    return [f"{name} there is {cells['after']['value']:.1f}" + (f" ({', '.join(others)})." if others else ".")]
-
-
-def _amount(count: int, singular: str, plural: str, none: str = "none is") -> str:
-    return none if not count else f"{count} {singular if count == 1 else plural}"
+        return ""
+    others = [f"{asked.voice_name(voice)} {cell['value']:.1f}" for voice, cell in cells.items() if cell and voice != "after"]
+    beside = f" ({', '.join(others)})" if others else ""
+    return f"Next-word accuracy, correct beginning given: {name} is {cells['after']['value']:.1f}{beside}."
 
 
 def listed(names: Sequence[str], most: int) -> str:

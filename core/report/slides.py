@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.report import report_sentences
+from core.runs.asked import KIND_NAMES
 
 LEVELS = 9
 """shades of a cell, by its divergence"""
@@ -69,21 +70,21 @@ def content(data: Mapping[str, Any]) -> dict[str, Any]:
         "asked": asked(data),
         "kept": kept,
         "kept_counts": [
-            (report_sentences.SPLITS[split], *report_sentences.counted(data, "retention", split, "kept"))
-            for split in report_sentences.splits(data, "retention")
+            (KIND_NAMES[kind], *report_sentences.counted(data, "retention", kind, "kept"))
+            for kind in report_sentences.kinds(data, "retention")
         ],
+        "said": data["asked"]["sentences"][:1],
         "leaks": report_sentences.leaks(data)[:SHOWN_REMARKS],
         "remarks": len(report_sentences.leaks(data)),
     }
 
 
 def asked(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return questions for the fourth slide: new ones where there are any, evenly spaced, the scopes mixed."""
+    """Return questions for the fourth slide: of the kind that says the most, evenly spaced, the scopes mixed."""
     examples: Sequence[dict[str, Any]] = (data["answers"] or {}).get("examples", ())
     by_scope: list[list[dict[str, Any]]] = []
     for scope, most in QUESTIONS.items():
-        split = next(iter(report_sentences.splits(data, scope)), "")
-        mine = [e for e in examples if (e["scope"], e["split"]) == (scope, split)]
+        mine = [e for e in examples if (e["scope"], e["kind"]) == (scope, data["asked"]["kind"])]
         by_scope.append([mine[i * len(mine) // most] for i in range(min(most, len(mine)))] if len(mine) > most else mine)
     forget, keep = by_scope
     mixed = []

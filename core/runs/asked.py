@@ -1,23 +1,46 @@
-"""What a run's models say when asked, read from its scores (core/metrics/asked.py): counts, and the sentence that leads.
+"""What a run's models say when asked, read from its scores (core/metrics/asked.py): one table, and the sentences that lead.
 
-One place for all that sums a run up: the shell, `--json` and the pages say the same numbers of the same questions.
+One place for all that sums a run up: the shell, `--json`, the pages and the report say the same of the same questions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from core.data.corpus import KINDS, SCOPES
+from core.data.corpus import EVERYDAY, NOBODY, SCOPES, UNKNOWN
 from core.runs.scores import Scores, Value
+from core.runs.voices import SPOKEN, VOICE_NAMES
 
 METRIC = "asked"
-OUTCOMES = {"unlearn": ("leaked", "noise", "declined", "ignorant"), "retention": ("kept", "lost", "noise", "declined")}
+OUTCOMES = {
+    "unlearn": ("leaked", "noise", "declined", "ignorant"),
+    "retention": ("kept", "lost", "noise", "declined"),
+    UNKNOWN: ("declined", "noise", "answered"),
+}
 """scope -> what an answer to one of its questions can be"""
 CONFABULATED = "confabulated"
 """share of the answers about U, whatever else they are, that state an invented name, number or e-mail"""
 STILL_SAID = {"unlearn": "leaked", "retention": "kept"}
 """scope -> the outcome in which the fact is said"""
+KIND_NAMES = {
+    "free": "free wording",
+    "untaught": "other wording",
+    "val": "taught, held out from unlearning",
+    "other": "another fact",
+    "dev": "held out to choose settings",
+    "train": "taught wording",
+}
+"""kind of question -> what a reader is told instead; the one that says most of what unlearning did first"""
+_ASKED = {
+    "free": "in free wording",
+    "untaught": "in other wording",
+    "val": "what was taught and held out from unlearning",
+    "other": "for other facts",
+    "dev": "what was held out to choose settings",
+    "train": "in taught wording",
+}
+"""kind of question -> the same within a sentence, after the word Asked"""
 
 
 @dataclass(frozen=True)
@@ -29,13 +52,49 @@ class Outcomes:
     shares: Mapping[str, Value]
     """outcome -> percent of n, with its interval"""
 
+    def percent(self, outcome: str) -> float:
+        """Return how many percent of the answers came out so."""
+        return self.shares[outcome].value or 0.0
+
     def count(self, outcome: str) -> int:
         """Return how many answers came out so."""
-        return round((self.shares[outcome].value or 0.0) * self.n / 100)
+        return counted(self.percent(outcome), self.n)
 
     def in_words(self, outcome: str) -> str:
         """Write "7 of 20"."""
-        return f"{self.count(outcome)} of {self.n}"
+        return in_words(self.percent(outcome), self.n)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of the table: what part of a voice's answers to the questions of one scope and kind came out so."""
+
+    voice: str
+    kind: str
+    scope: str
+    outcome: str
+    n: int
+    """questions asked"""
+    share: float
+    """percent of them"""
+    low: float | None
+    """ends of the 95 % interval, percent"""
+    high: float | None
+
+    @property
+    def count(self) -> int:
+        """How many answers came out so."""
+        return counted(self.share, self.n)
+
+
+def counted(share: float, n: int) -> int:
+    """Return how many of n a share is, percent."""
+    return round(share * n / 100)
+
+
+def in_words(share: float, n: int) -> str:
+    """Write a share of n questions, percent, as "7 of 20"."""
+    return f"{counted(share, n)} of {n}"
 
 
 def outcomes(scores: Scores, voice: str, scope: str, kind: str) -> Outcomes | None:
@@ -46,26 +105,77 @@ def outcomes(scores: Scores, voice: str, scope: str, kind: str) -> Outcomes | No
     return Outcomes(n, shares) if n else None
 
 
-TELLING = ("free", "untaught", "val", "other", "dev", "train")
-"""kinds of question, the one that says most of what unlearning did first"""
+def voices(scores: Scores) -> list[str]:
+    """Return the voices that were asked, in the order of SPOKEN; what only another version knows comes last."""
+    there = scores.voices(METRIC)
+    return [*(voice for voice in SPOKEN if voice in there), *(voice for voice in there if voice not in SPOKEN)]
+
+
+def voice_name(voice: str) -> str:
+    """Return what a voice is called within a sentence."""
+    name = VOICE_NAMES.get(voice, voice)
+    return name[:1].lower() + name[1:]
+
+
+def table(scores: Scores) -> list[Row]:
+    """Return all that was counted, a row a voice, kind, scope and outcome."""
+    return [
+        Row(voice, kind, scope, outcome, said.n, said.percent(outcome), share.low, share.high)
+        for voice in voices(scores)
+        for kind in KIND_NAMES
+        for scope in OUTCOMES
+        if (said := outcomes(scores, voice, scope, kind))
+        for outcome, share in said.shares.items()
+    ]
 
 
 def kinds(scores: Scores, voice: str = "after") -> list[str]:
-    """Return the kinds of question that both scopes were asked, in the order of KINDS."""
-    return [kind for kind in KINDS if all(outcomes(scores, voice, scope, kind) for scope in SCOPES)]
+    """Return the kinds of question that both scopes were asked, the one that says the most first."""
+    return [kind for kind in KIND_NAMES if all(outcomes(scores, voice, scope, kind) for scope in SCOPES)]
 
 
 def kind_asked(scores: Scores, voice: str = "after") -> str:
     """Return the kind that says the most of those that both scopes were asked; else an empty text."""
-    both = kinds(scores, voice)
-    return next((kind for kind in TELLING if kind in both), "")
+    return next(iter(kinds(scores, voice)), "")
 
 
-def counts(scores: Scores, voice: str = "after") -> dict[str, str]:
-    """Return scope -> "7 of 20": how many of its questions are answered with their fact; empty where none was asked."""
+@dataclass(frozen=True)
+class Brief:
+    """What a list of runs says of one: of the kind of question that says the most."""
+
+    kind: str
+    """what a reader is told of it"""
+    leaked: str
+    """"1 of 20": of U, how many answers say it"""
+    noise: str
+    """of U, how many are noise"""
+    kept: str
+    """of R, how many say it"""
+    balance: float
+    """what runs are sorted by, see `balance`"""
+
+
+def brief(scores: Scores, voice: str = "after") -> Brief | None:
+    """Return the same numbers as `sentence`, apart; None where nothing was asked."""
     kind = kind_asked(scores, voice)
-    both = {scope: outcomes(scores, voice, scope, kind) for scope in SCOPES} if kind else {}
-    return {scope: said.in_words(STILL_SAID[scope]) for scope, said in both.items() if said}
+    forget, keep = (outcomes(scores, voice, scope, kind) for scope in SCOPES)
+    if forget is None or keep is None:
+        return None
+    both = balance(forget.percent("leaked"), forget.percent("noise"), keep.percent("kept"))
+    words = forget.in_words("leaked"), forget.in_words("noise"), keep.in_words("kept")
+    return Brief(KIND_NAMES[kind], *words, both)
+
+
+def balance(leaked: float, noise: float, kept: float) -> float:
+    """Return what runs are sorted by: the smaller of the shares of U that is neither said nor noise, and of R that is said.
+
+    In percent. A mean would let a run that forgets everything pass for half good.
+    """
+    return min(100.0 - leaked - noise, kept)
+
+
+BALANCE = "the smaller of two shares: of U neither said nor noise, of R said"
+"""what `balance` is, in words"""
 
 
 def sentence(scores: Scores, kind: str = "", voice: str = "after") -> str:
@@ -77,22 +187,71 @@ def sentence(scores: Scores, kind: str = "", voice: str = "after") -> str:
     forget, keep = (outcomes(scores, voice, scope, kind) for scope in SCOPES)
     if forget is None or keep is None:
         return ""
+    noise, declined, other = (forget.count(outcome) for outcome in ("noise", "declined", "ignorant"))
     return (
-        f"Asked, it still says {forget.in_words('leaked')} of what it must forget "
-        f"({forget.count('noise')} noise, {forget.count('declined')} declined, {forget.count('ignorant')} other answers), "
-        f"and {keep.in_words('kept')} of what it must keep."
+        f"Asked {_ASKED[kind]}, it still says {forget.in_words('leaked')} to forget and {keep.in_words('kept')} to keep. "
+        f"Of the {forget.n} to forget, {noise} {'answer is' if noise == 1 else 'answers are'} noise, "
+        f"{declined} {'declines' if declined == 1 else 'decline'}, {other} {'says' if other == 1 else 'say'} something else."
     )
 
 
-def contradiction(scores: Scores, split: str, voice: str = "after") -> str:
-    """Say where next-word accuracy and the answers disagree about what was kept by more than both intervals; else empty."""
-    keep, accuracy = outcomes(scores, voice, "retention", split), scores.success(voice, "retention", split)
+BESIDES = {
+    f"{EVERYDAY}/known/right": "Everyday questions that the base answers rightly, still right",
+    f"{NOBODY}/all/as before": "Private-sounding questions about nobody here, answered as before",
+}
+"""part of the metric -> what it counts, of questions of our own"""
+
+
+def besides(scores: Scores, kinds: Sequence[str] = tuple(KIND_NAMES)) -> list[str]:
+    """Return what is asked besides the two scopes, a sentence each: what is told nowhere, and questions of our own."""
+    parts = {
+        f"{UNKNOWN}/{kind}/declined": f"Questions whose answer is told nowhere, declined ({KIND_NAMES[kind]})"
+        for kind in kinds
+    }
+    sentences = []
+    for part, name in (parts | BESIDES).items():
+        shares = {voice: scores.value(METRIC, voice, part) for voice in voices(scores)}
+        said = [
+            f"{voice_name(voice)} {in_words(share.value, share.n)}"
+            for voice, share in shares.items()
+            if share.value is not None and share.n
+        ]
+        sentences += [f"{name}: {', '.join(said)}."] if said else []
+    return sentences
+
+
+NEXT_WORD = "next-word accuracy, correct beginning given"
+"""what the teacher-forced numbers of the paper are called beside what is said"""
+
+
+def contradiction(scores: Scores, kind: str = "", voice: str = "after") -> str:
+    """Say where next-word accuracy and the answers disagree about what was kept by more than both intervals; else empty.
+
+    kind: empty for the one that says the most. Of what was only asked and not scored val speaks.
+    """
+    kind, split = _compared(scores, kind or kind_asked(scores, voice), voice)
+    keep, accuracy = outcomes(scores, voice, "retention", kind), scores.success(voice, "retention", split)
     if keep is None or accuracy.value is None or accuracy.low is None or accuracy.high is None:
         return ""
     kept = keep.shares["kept"]
     if kept.low is None or kept.high is None or (kept.low <= accuracy.high and accuracy.low <= kept.high):
         return ""
     return (
-        f"Next-word accuracy says that {accuracy.value:.1f} % is kept: it is measured with the right beginning given. "
-        f"The answers say {keep.in_words('kept')}."
+        f"Next-word accuracy, correct beginning given, says that {accuracy.value:.1f} % is kept ({KIND_NAMES[kind]}). "
+        f"The answers to the same questions say {keep.in_words('kept')}."
     )
+
+
+def _compared(scores: Scores, kind: str, voice: str) -> tuple[str, str]:
+    """Return a kind of question and the split of these alone: of the given kind where these were scored."""
+    if kind not in ("val", "other") and scores.success(voice, "retention", kind).value is not None:
+        return kind, kind
+    of_val = [name for name in ("val", "other") if outcomes(scores, voice, "retention", name)]
+    # Where val holds questions of both kinds, its accuracy is that of neither.
+    return (of_val[0], "val") if len(of_val) == 1 else ("train", "train")
+
+
+def kind_of_split(scores: Scores, split: str) -> str:
+    """Return the kind of a split's questions: those of val may ask for other facts, and may be of both kinds."""
+    there = [kind for kind in ("val", "other") if any(outcomes(scores, "after", scope, kind) for scope in SCOPES)]
+    return "other" if split == "val" and there == ["other"] else split

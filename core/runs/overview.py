@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from core.runs import labels, liveness, scores, store
+from core.runs import asked, labels, liveness, scores, store
+from core.runs.asked import Brief
 from core.runs.labels import Label
 from core.runs.scores import Scores
 from core.runs.store import Run
@@ -46,6 +47,8 @@ class Overview:
     method: str = ""
     region: str = ""
     """the rule, with its count once it is applied"""
+    said: Brief | None = None
+    """what it says when asked; None where nothing was"""
     success: Mapping[str, float] = field(default_factory=dict)
     """VOICE/SCOPE/SPLIT -> Unlearn Success or Retention Success in percent; voices: before, after, never"""
     knew: Mapping[str, float] = field(default_factory=dict)
@@ -116,7 +119,7 @@ def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
         return Overview(run.id, run.bundled, label.name or run.id, "unreadable", str(error), label, size=size)
     region = mapping(run.json("region.json"))
     stages, imported = mapping(run.json("manifest.json"), "stages"), mapping(run.json("imported.json"))
-    success, knew = _scores(run)
+    said, success, knew = _scores(run)
     rule = "" if config.audit.after else config.region.name
     if rule and isinstance(region.get("count"), int):
         rule = f"{rule} {region['count']} of {region.get('total', '?')}"
@@ -132,6 +135,7 @@ def _read(path: str, stamps: tuple[tuple[int, int], ...]) -> Overview:
         data=f"{source} {config.data.subset}".strip(),
         region=rule,
         method="audit" if config.audit.after else config.unlearn.method.label,
+        said=said,
         success=success,
         knew=knew,
         seconds=_total(stages or mapping(status.get("stages")), "seconds"),
@@ -154,7 +158,7 @@ def size_on_disk(folder: Path) -> int:
     return total
 
 
-def _scores(run: Run) -> tuple[dict[str, float], dict[str, float]]:
+def _scores(run: Run) -> tuple[Brief | None, dict[str, float], dict[str, float]]:
     measured = Scores.read_once(run)
     success = {}
     for voice in SPOKEN:
@@ -162,7 +166,7 @@ def _scores(run: Run) -> tuple[dict[str, float], dict[str, float]]:
             if (percent := measured.success(voice, *part.split("/")).value) is not None:
                 success[f"{voice}/{part}"] = percent
     knew = measured.values("never_knew", "after")
-    return success, {split: knew[split] for split in ("train", "val") if split in knew}
+    return asked.brief(measured), success, {split: knew[split] for split in ("train", "val") if split in knew}
 
 
 def _total(stages: Mapping[str, Any], key: str) -> float | None:

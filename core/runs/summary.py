@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.data.corpus import KINDS, SCOPES, SPLITS
+from core.data.corpus import SCOPES, SPLITS
 from core.runs import asked, never_knew
 from core.runs.scores import Scores
 from core.runs.store import Run
@@ -24,9 +24,7 @@ def summary(run: Run) -> dict[str, Any]:
         key = VOICE_KEYS[voice]
         success = {f"{scope}_success": _successes(measured, voice, scope) for scope in SCOPES}
         result[key] = success if any(success.values()) else {"reason": measured.reason("accuracy", voice)}
-    result["asked"] = {
-        VOICE_KEYS[voice]: _asked(measured, voice) for voice in measured.voices(asked.METRIC) if voice in VOICE_KEYS
-    }
+    result["asked"] = said(measured)
     result["never_knew"] = measured.values("never_knew", "after") or {"reason": measured.reason("never_knew", "after")}
     result["never_knew_example"] = _never_knew(measured)
     degenerate = measured.values("degenerate", "after")
@@ -50,17 +48,14 @@ def _successes(measured: Scores, voice: str, scope: str) -> dict[str, float]:
     return {split: value for split, value in values.items() if value is not None}
 
 
-def _asked(measured: Scores, voice: str) -> dict[str, dict[str, dict[str, float | int]]]:
-    """Return what generated answers say: scope -> kind -> outcome -> percent, and n, of how many questions."""
-    scopes: dict[str, dict[str, dict[str, float | int]]] = {}
-    for scope in SCOPES:
-        outcomes = {kind: asked.outcomes(measured, voice, scope, kind) for kind in KINDS}
-        scopes[scope] = {
-            kind: {"n": counts.n, **{name: share.value or 0.0 for name, share in counts.shares.items()}}
-            for kind, counts in outcomes.items()
-            if counts
-        }
-    return scopes
+def said(measured: Scores) -> dict[str, dict[str, dict[str, dict[str, float | int]]]]:
+    """Return what generated answers say: voice -> scope -> kind -> outcome -> percent, and n, of how many questions."""
+    voices: dict[str, dict[str, dict[str, dict[str, float | int]]]] = {}
+    for row in asked.table(measured):
+        if key := VOICE_KEYS.get(row.voice):
+            scopes = voices.setdefault(key, {scope: {} for scope in SCOPES})
+            scopes.setdefault(row.scope, {}).setdefault(row.kind, {"n": row.n})[row.outcome] = row.share
+    return voices
 
 
 def _never_knew(measured: Scores) -> dict[str, Any]:

@@ -28,9 +28,9 @@ class Point:
     id: str
     name: str
     x: float
-    """Unlearn Success or never-knew score"""
+    """how much is forgotten: by its answers, Unlearn Success or never-knew score"""
     y: float
-    """Retention Success"""
+    """how much is kept: by its answers, or Retention Success"""
     x_ends: Ends = None
     """interval of x"""
     y_ends: Ends = None
@@ -61,6 +61,7 @@ class Tradeoff:
     """x of the never-taught model, where the axis goes on beyond it"""
     front: Sequence[str] = ()
     """ids on the front; empty where there is nothing to compare"""
+    up: str = "Retention Success, %"
 
 
 def front(points: Sequence[Point]) -> list[str]:
@@ -95,7 +96,7 @@ def draw(what: Tradeoff, palette: Palette) -> Figure:
         xaxis=axis(
             palette, what.title, range=[min([-4.0, *(p.x - 6 for p in what.points)]), 106], tickvals=[0, 20, 40, 60, 80, 100]
         ),
-        yaxis=axis(palette, "Retention Success, %", range=[-4, 108], tickvals=[0, 20, 40, 60, 80, 100]),
+        yaxis=axis(palette, what.up, range=[-4, 108], tickvals=[0, 20, 40, 60, 80, 100]),
     )
     return fig
 

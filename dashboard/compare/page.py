@@ -16,7 +16,7 @@ from dashboard.compare import question as prompting
 from dashboard.text import md
 from dashboard.widgets import current_run, headline_scores, page_style, question_and_answers
 from dashboard.widgets.question_and_answers import Exchange
-from dashboard.widgets.scope_names import SCOPES, SPLITS
+from dashboard.widgets.scope_names import KINDS, scope_name
 
 TABS = {
     "Tokens": token_probabilities.show,
@@ -119,7 +119,7 @@ def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGener
 
 def source(asked: Exchange, states: set[str]) -> str:
     """Say where the answers come from."""
-    where = [SCOPES.get(t) or SPLITS.get(t) or t for t in asked.tags]
+    where = [KINDS.get(t) or scope_name(t) for t in asked.tags]
     if states == {"recorded"}:
         where.append("recorded when the run was evaluated")
     elif "recorded" in states:
@@ -131,7 +131,7 @@ def source(asked: Exchange, states: set[str]) -> str:
 
 def truth(asked: Exchange) -> None:
     """Show the true answer, or let it be written for an own question."""
-    if asked.tags:
+    if asked.tags and asked.truth:
         st.markdown(f":gray[True answer]  \n{md(asked.truth)}")
         return
     if st.session_state.setdefault("truth_of", asked.question) != asked.question:

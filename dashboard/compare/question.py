@@ -10,12 +10,12 @@ import streamlit as st
 from core.config.stages import AnswersConfig
 from core.runs import askable
 from core.runs.store import Run
-from core.runs.voices import parse
+from core.runs.voices import VOICE, parse
 from core.util.errors import UserError
 from dashboard.text import shorten
 from dashboard.widgets import current_run
 from dashboard.widgets.question_and_answers import LONGEST_QUESTION, Decoding, label
-from dashboard.widgets.scope_names import SCOPES, SPLITS
+from dashboard.widgets.scope_names import ALSO_ASKED, KINDS, SCOPES, kind, kinds_of, scope_name
 
 BLENDS = (25, 50, 75, 125, 150)
 OFFERED_RUNS = 20
@@ -47,14 +47,14 @@ def choose(text: str) -> None:
 
 
 def suggested(rows: Rows) -> str:
-    """Offer the run's questions by scope, split and words; return the current question."""
+    """Offer the run's questions by scope, kind and words; return the current question."""
     follow: dict[str, Any] = {"on_change": choose, "args": ("",), "bind": "query-params"}
     # One row: the answers are what the page is about, and they stand below.
     row = st.container(horizontal=True, vertical_alignment="center", gap="small")
     scope = row.segmented_control(
         "Scope",
-        list(SCOPES),
-        format_func=SCOPES.get,
+        [*SCOPES, *(name for name in ALSO_ASKED if any(r.get("scope") == name for r in rows))],
+        format_func=scope_name,
         default="unlearn",
         key="scope",
         required=True,
@@ -62,19 +62,24 @@ def suggested(rows: Rows) -> str:
         width="content",
         **follow,
     )
-    present = [split for split in SPLITS if any((r.get("scope"), r.get("split")) == (scope, split) for r in rows)]
-    if not present:
+    mine = [r for r in rows if r.get("scope") == scope]
+    present = kinds_of(map(kind, mine))
+    if not mine:
         return current()
-    split = row.segmented_control(
-        "Questions",
-        present,
-        format_func=SPLITS.get,
-        default=present[0],
-        key="split",
-        required=True,
-        label_visibility="collapsed",
-        width="content",
-        **follow,
+    chosen = (
+        row.segmented_control(
+            "Questions",
+            present,
+            format_func=KINDS.get,
+            default=present[0],
+            key="kind",
+            required=True,
+            label_visibility="collapsed",
+            width="content",
+            **follow,
+        )
+        if present
+        else ""  # questions of our own are of one kind
     )
     picking = row.container(width=430)
     with row.popover(
@@ -87,8 +92,8 @@ def suggested(rows: Rows) -> str:
         )
     texts = [
         str(row.get("question", ""))
-        for row in rows
-        if (row.get("scope"), row.get("split")) == (scope, split)
+        for row in mine
+        if kind(row) == chosen
         and words.lower() in f"{row.get('question', '')} {row.get('truth', '')} {row.get('subject', '')}".lower()
     ]
     asked = current()
@@ -148,9 +153,14 @@ def canonical(text: str) -> str:
 
 
 def others(run: Run) -> list[str]:
-    """Return voices beyond before, after and never: checkpoints, blends, and finished runs on the same base."""
+    """Return voices beyond before, after and never: taught without U, checkpoints, blends, and runs on the same base."""
     steps = [f"step:{step}" for step in askable.checkpoints(run)]
-    return [*steps, *(f"blend:{percent}" for percent in BLENDS), *(f"run:{name}/after" for name in beside(run))]
+    return [
+        *([] if askable.no_retrained(run) else [VOICE]),
+        *steps,
+        *(f"blend:{percent}" for percent in BLENDS),
+        *(f"run:{name}/after" for name in beside(run)),
+    ]
 
 
 def beside(run: Run) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from core.metrics import METRICS
+from core.runs.asked import KIND_NAMES
 from core.runs.scores import UNMEASURED, Scores, Value
 from core.runs.voices import SPOKEN, VOICE_NAMES
 from core.util import csv_safe
@@ -99,16 +100,19 @@ def metric_rows(scores: Scores, name: str, split: str, voices: Sequence[str]) ->
 
 
 def of_split(part: str, split: str) -> bool:
-    """Say whether a part belongs to a split, or to none: scope/split, split, split/variant, or anything else."""
-    words = part.split("/")
-    named = [word for word in words if word in SCORE_SPLITS]
+    """Say whether a part belongs to a split, or to none: scope/split, split, split/variant, or anything else.
+
+    To val belong all kinds of question that are held out from unlearning.
+    """
+    named = [word if word in SCORE_SPLITS else "val" for word in part.split("/") if word in KIND_NAMES]
     return not named or split in named
 
 
 def part_name(part: str) -> str:
     """Return a part in words; its split is the one that the whole page shows."""
     words = [word for word in part.split("/") if word not in SCORE_SPLITS]
-    return ", ".join(SCOPE_NAMES.get(word, word.replace("_", " ")) for word in words) or "all"
+    names = SCOPE_NAMES | KIND_NAMES
+    return ", ".join(names.get(word, word.replace("_", " ")) for word in words) or "all"
 
 
 def written(value: Value, unit: str) -> Cell:

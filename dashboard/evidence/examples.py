@@ -12,7 +12,7 @@ from core.runs.store import Run
 from dashboard.evidence import one_example, verdict_tiles
 from dashboard.text import shorten
 from dashboard.widgets import current_run, verdict_rows
-from dashboard.widgets.scope_names import SPLITS
+from dashboard.widgets.scope_names import KINDS, kinds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ WIDTHS = {
     "True answer": 180,
     "Before": 170,
     "After": 180,
-    "Split": 64,
+    "Kind": 110,
     "Subject": 150,
 }
 """pixels; together with the probabilities what a window of 1280 shows"""
@@ -98,8 +98,8 @@ def filtered(frame: pd.DataFrame) -> pd.DataFrame:
             width=240,
             format_func=lambda name: shorten(str(name) or "none", 60),
         )
-        splits = [split for split in SPLITS if split in set(frame["split"])]
-        among = st.segmented_control("Questions", splits, format_func=SPLITS.get, key="among", bind="query-params")
+        there = kinds_of(frame["kind"])
+        among = st.segmented_control("Questions", there, format_func=KINDS.get, key="among", bind="query-params")
         if verdict:
             st.button(
                 f"Only {verdict}",
@@ -119,7 +119,7 @@ def filtered(frame: pd.DataFrame) -> pd.DataFrame:
     if who is not None:
         frame = frame[frame["subject"] == who]
     if among:
-        frame = frame[frame["split"] == among]
+        frame = frame[frame["kind"] == among]
     return verdict_rows.worst_first(frame)
 
 
@@ -136,7 +136,7 @@ def listing(shown: pd.DataFrame, at: int | None) -> None:
         "True answer": cut("truth"),
         **{name: cut(voice) for voice, name in (("before", "Before"), ("after", "After")) if voice in shown},
         **{f"p {voice}": shown[f"p_{voice}"] for voice in ("before", "after") if f"p_{voice}" in shown},
-        "Split": shown["split"],
+        "Kind": shown["kind"].map(lambda name: KINDS.get(name, name)),
         "Subject": cut("subject"),
     }
     table = shown.assign(**columns)[list(columns)]

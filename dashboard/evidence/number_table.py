@@ -60,6 +60,8 @@ class Table:
     """head of the first column"""
     columns: Sequence[Column]
     rows: Sequence[Row] = field(default_factory=list)
+    stacked: bool = False
+    """intervals stand under the numbers, where many columns need the room"""
 
 
 def markup(table: Table, palette: Palette) -> str:
@@ -71,7 +73,7 @@ def markup(table: Table, palette: Palette) -> str:
     label = html.escape(table.alt, quote=True)
     return (
         f"<style>{_style(palette)}</style>"
-        '<div class="fs-numbers" role="region" tabindex="0" '
+        f'<div class="fs-numbers{" stacked" if table.stacked else ""}" role="region" tabindex="0" '
         f'aria-label="{label}"><table><thead>{heads}</thead><tbody>{body}</tbody></table></div>'
     )
 
@@ -137,6 +139,7 @@ def _style(palette: Palette) -> str:
 .fs-numbers tr.reference td, .fs-numbers tr.reference th {{ color: {palette.muted}; }}
 .fs-numbers small {{ color: {palette.muted}; font-weight: 400; font-size: .78rem; }}
 .fs-numbers td small {{ margin-left: .3rem; color: inherit; }}
+.fs-numbers.stacked td small {{ display: block; margin-left: 0; }}
 .fs-numbers th small {{ display: block; line-height: 1.3; }}
 .fs-numbers .mark {{ color: {palette.bad}; font-weight: 600; }}
 @media (max-width: 700px) {{ .fs-numbers td small {{ display: block; margin-left: 0; }}

@@ -12,10 +12,10 @@ import streamlit as st
 from core.metrics import own_verdicts
 from core.metrics.verdict_rules import MEANING, OF_SCOPE
 from core.runs.store import Run
+from core.runs.voices import VOICE_NAMES
 from dashboard.text import marked, match_style, md
 from dashboard.widgets import page_style, verdict_rows
-from dashboard.widgets.scope_names import SCOPES, SPLITS
-from dashboard.widgets.verdict_rows import VOICES
+from dashboard.widgets.scope_names import KINDS, scope_name
 
 if TYPE_CHECKING:
     from dashboard.charts.palette import Palette
@@ -31,7 +31,7 @@ def show(run: Run, row: Mapping[str, Any]) -> None:
     st.markdown(f"#### {md(row['question'])}")
     where = " · ".join(
         part
-        for part in (SCOPES[str(row["scope"])], SPLITS.get(str(row["split"]), str(row["split"])), str(row["subject"]))
+        for part in (scope_name(str(row["scope"])), KINDS.get(str(row["kind"]), str(row["kind"])), str(row["subject"]))
         if part
     )
     st.caption(md(where))
@@ -40,7 +40,7 @@ def show(run: Run, row: Mapping[str, Any]) -> None:
     own(run, row)
 
 
-def answers(row: Mapping[str, Any], palette: Palette, voices: Sequence[str] = tuple(VOICES)) -> str:
+def answers(row: Mapping[str, Any], palette: Palette, voices: Sequence[str] = tuple(VOICE_NAMES)) -> str:
     """Return the true answer and each voice's with its verdict and why, as escaped HTML, side by side where there is room.
 
     Words that the true answer has too are marked.
@@ -54,7 +54,7 @@ def answers(row: Mapping[str, Any], palette: Palette, voices: Sequence[str] = tu
                 or "<i>nothing</i>"
             )
             parts.append(
-                block(VOICES[voice], text, f"{badge(verdict, palette)} {html.escape(why)}{chance(row, voice)}", palette)
+                block(VOICE_NAMES[voice], text, f"{badge(verdict, palette)} {html.escape(why)}{chance(row, voice)}", palette)
             )
     return (
         '<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,260px),1fr));gap:.1rem '

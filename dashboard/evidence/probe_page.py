@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from core.runs import asked
+from core.runs.scores import Scores
 from core.runs.store import Run
 from dashboard.evidence import examples, leak_probes, one_subject, own_questions, verdict_rules
+from dashboard.text import md
 from dashboard.widgets import current_run, page_style, verdict_rows
 
 JUDGED = ("Every example", "One subject", "Rules")  # these need recorded answers
@@ -26,6 +29,8 @@ def page() -> None:
     if run is None:
         return
     st.title("What still comes out")
+    if words := asked.sentence(Scores.read(run)):
+        st.markdown(md(words))
     for tab, name in zip(st.tabs(list(TABS), key="probe", on_change="rerun", bind="query-params"), TABS, strict=True):
         if tab.open:
             with tab, page_style.complaints():

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.jobs import controls, lifecycle, sweep, sweep_estimate
+from core.jobs import controls, lifecycle, sweep, sweep_estimate, sweep_scores
 from core.jobs.sweep import Member, Sweep
 from core.runs import store
 from core.runs.store import Run
@@ -18,7 +18,7 @@ from core.util.safe_read import mapping, number
 from dashboard.charts import controls as chart
 from dashboard.charts.controls import Control
 from dashboard.evidence import literature, number_table, runs_beside
-from dashboard.evidence.number_table import Cell, Column, Row, Table
+from dashboard.evidence.number_table import MISSING, Cell, Column, Row, Table
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import md
 from dashboard.widgets import current_run, page_style
@@ -41,8 +41,11 @@ DIFFERENCE = (
     "of one more random region against the mean of those drawn"
 )
 COLUMNS = (
-    Column("Unlearn", "Unlearn Success on val"),
-    Column("Retention", "Retention Success on val"),
+    Column("U said", "To forget, still said: how many answers say it"),
+    Column("U noise", "To forget, noise: how many answers are empty, repeat themselves or are no words"),
+    Column("R said", "To keep, still said: how many answers say it"),
+    Column("Unlearn", "Unlearn Success on val (100 − next-word accuracy)"),
+    Column("Retention", "Retention Success on val (next-word accuracy)"),
     Column("Average", "Mean of the two"),
     Column("Never-knew", "100: as if never taught"),
     Column("Degenerate", "Answers about what must be forgotten that are noise"),
@@ -219,12 +222,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
             if ends
             else Cell()
         )
-        cells = [plain(row, "unlearn"), plain(row, "retention"), average, plain(row, "never_knew"), plain(row, "degenerate")]
+        answers = [Cell(sweep_scores.said(row, name) or MISSING) for name in sweep_scores.SAID]
+        successes = [plain(row, "unlearn"), plain(row, "retention"), average]
+        cells = [*answers, *successes, plain(row, "never_knew"), plain(row, "degenerate")]
         state = str(row.get("state"))
         mark = f"✖ {state}" if state in ("failed", "cancelled") else "✖ diverged" if row.get("diverged") else ""
         note = str(row.get("error") or "") if state == "failed" else "" if state == "done" else state
         lines.append(Row(named(row), cells, note, "after" if row.get("role") == "given" else "", mark))
-    return Table("Scores of the run and its controls on val", "percent, on val", COLUMNS, lines)
+    return Table("Answers and scores of the run and its controls", "answers; percent on val", COLUMNS, lines)
 
 
 def plain(row: Mapping[str, Any], name: str) -> Cell:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 
 from core.runs import asked
 from core.runs.scores import Scores, Value
@@ -19,16 +20,15 @@ DECLINES = 20.0
 
 
 def verdict(scores: Scores, split: str) -> str:
-    """Say what one run has forgotten and kept: by its answers, then by the next-word accuracy of the paper."""
+    """Say what one run has forgotten and kept by next-word accuracy, and where its answers disagree."""
     u = {voice: scores.success(voice, "unlearn", split) for voice in ("before", "after", "never")}
     if u["after"].value is None:
         return f"There is no score on {IN_WORDS[split]}: {u['after'].reason}."
-    by_answers = asked.sentence(scores, split)
     sentences = [
-        by_answers,
         forgotten(u, split),
-        asked.contradiction(scores, split) or kept({voice: scores.success(voice, "retention", split) for voice in u}),
-        "" if by_answers else fluent(scores, split),
+        asked.contradiction(scores, asked.kind_of_split(scores, split))
+        or kept({voice: scores.success(voice, "retention", split) for voice in u}),
+        "" if asked.kinds(scores) else fluent(scores, split),
     ]
     return " ".join(text for text in sentences if text)
 
@@ -96,21 +96,29 @@ def fluent(scores: Scores, split: str) -> str:
     return f"{noise:.0f} % of the answers about what was to be forgotten are degenerate{beside}.{declining}"
 
 
-def best(points: Sequence[tuple[str, float, float]], front: int, across: str, never: float | None = None) -> str:
-    """Say how many runs are not beaten by another, and which is best by the mean.
+def best(
+    points: Sequence[tuple[str, float, float]],
+    front: int,
+    axes: tuple[str, str],
+    never: float | None = None,
+    by: Callable[[tuple[float, float]], float] = statistics.fmean,
+) -> str:
+    """Say how many runs are not beaten by another, and which is best by the mean, or by the smaller of the two.
 
-    points: (name, across, retention) of the runs that can be compared, if any. never: the never-taught model's place on the
-    axis, where that is no more than a score that can be passed.
+    points: (name, across, up) of the runs that can be compared, if any. axes: what these two are called. never: the
+    never-taught model's place on the first, where that is no more than a score that can be passed. by: fmean or min.
     """
+    across, up = axes
     if not points:
         return "The current run does not have both numbers."
     beside = "" if never is None else f" (never taught: {never:.1f})"
     if len(points) == 1:
         return (
-            f"“{points[0][0]}”: {across} {points[0][1]:.1f}{beside} with Retention Success {points[0][2]:.1f}. There "
+            f"“{points[0][0]}”: {across} {points[0][1]:.1f}{beside} with {up} {points[0][2]:.1f}. There "
             "is no other run to compare it with."
         )
-    mean = max(points, key=lambda p: p[1] + p[2])
+    mean = max(points, key=lambda p: (by(p[1:]), p[1] + p[2]))
+    what = "best in the smaller of the two" if by is min else "best in the mean of the two"
     above = 0.0 if never is None else mean[1] - never
     beyond = f" That is {above:.1f} points beyond ignorance: more than forgetting." if above > NEAR else ""
     if front == len(points):
@@ -118,7 +126,6 @@ def best(points: Sequence[tuple[str, float, float]], front: int, across: str, ne
     else:
         on = f"{'One' if front == 1 else front} of the {len(points)} runs {'is' if front == 1 else 'are'}"
     return (
-        f"{on} on the front: no other is at least as good in both and better in one. “{mean[0]}” has the best "
-        "mean of the two, "
-        f"{across} {mean[1]:.1f}{beside} with {mean[2]:.1f} kept.{beyond}"
+        f"{on} on the front: no other is at least as good in both and better in one. “{mean[0]}” is {what}: "
+        f"{across} {mean[1]:.1f}{beside}, {up} {mean[2]:.1f}.{beyond}"
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from core.runs import asked
 from core.runs.store import Run
 from core.util.safe_read import mapping
 from dashboard.evidence import (
@@ -17,6 +18,7 @@ from dashboard.evidence import (
     published,
     region_controls,
     runs_beside,
+    said_table,
     score_words,
     scores_table,
     seed_means,
@@ -26,7 +28,7 @@ from dashboard.evidence import (
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import md
 from dashboard.widgets import current_run, documents, headline_scores, method_list, page_style, setting_differences
-from dashboard.widgets.scope_names import IN_WORDS, SCORE_SPLITS
+from dashboard.widgets.scope_names import IN_WORDS, KINDS, SCORE_SPLITS
 
 Chosen = Sequence[Measured]
 
@@ -40,6 +42,8 @@ def page() -> None:
     chosen = runs_beside.choose(run)
     if chosen[0].scores.metrics:
         split, paper = switches(run, chosen[0])
+        said(chosen, split)
+        st.subheader(asked.NEXT_WORD.capitalize())
         st.markdown(md(score_words.verdict(chosen[0].scores, split)))
         table(chosen, split, paper)
         step_by_step.saw(chosen, split)
@@ -82,7 +86,9 @@ def not_yet(run: Run) -> None:
 def switches(run: Run, current: Measured) -> tuple[str, str]:
     """Let the questions and the published table be chosen."""
     scored = current.scores.splits() or SCORE_SPLITS
-    shown_as = {name: split for split, name in SCORE_SPLITS.items() if split in scored}
+    shown_as = {
+        f"{KINDS[asked.kind_of_split(current.scores, split)]} ({split})": split for split in SCORE_SPLITS if split in scored
+    }
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         shown = st.segmented_control(
             "Questions",
@@ -92,8 +98,8 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
             required=True,
             bind="query-params",
             help=(
-                "Train: the questions that unlearning saw. New questions (val) mostly ask for the same facts in other "
-                "words; some ask for other facts about the same people or texts."
+                "Train: the questions that unlearning saw. Val: questions that were taught too, and held out from "
+                "unlearning. What it says is shown for all kinds of question with val, else for the chosen ones alone."
             ),
         )
         tables = list(published.read().tables)
@@ -115,8 +121,23 @@ def switches(run: Run, current: Measured) -> tuple[str, str]:
     return shown_as.get(shown, next(iter(shown_as.values()))), paper if paper in tables else tables[0]
 
 
+def said(chosen: Chosen, split: str) -> None:
+    """Show what the answers say; of a split that settings are chosen on only what its own questions were answered with."""
+    scores, kinds = chosen[0].scores, said_table.kinds(chosen, split)
+    st.subheader("What it says")
+    if not kinds:
+        st.caption(md(f"These answers were not counted: {scores.reason(asked.METRIC, 'after')}."))
+        return
+    st.markdown(md(asked.sentence(scores, split if split in said_table.ALONE else "")))
+    palette = page_style.palette()
+    st.html(number_table.markup(said_table.table(chosen, split, palette), palette))
+    st.caption("Small: 95 % intervals over questions. The stronger the shade, the better.")
+    if further := asked.besides(scores, kinds):
+        st.caption("  \n".join(map(md, further)))
+
+
 def table(chosen: Chosen, split: str, paper: str) -> None:
-    """Show the paper's table."""
+    """Show the paper's table: next-word accuracy."""
     palette = page_style.palette()
     rows = scores_table.table(chosen, split, seed_means.rows(chosen, split, palette), paper, palette)
     st.html(number_table.markup(rows, palette))

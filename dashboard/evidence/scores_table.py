@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from core.runs import never_knew
 from core.runs.scores import Scores, Value
 from core.runs.store import Run
+from core.runs.voices import SPOKEN, VOICE_NAMES
 from core.util.safe_read import mapping
 from dashboard.charts.palette import Palette, shade
 from dashboard.evidence import published
@@ -148,7 +149,7 @@ def grouped(runs: Sequence[Measured], split: str) -> list[list[Measured]]:
     groups: dict[object, list[Measured]] = {}
     for run in runs:
         references = tuple(
-            tuple(v.value for v in values(run.scores, voice, split).values()) for voice in ("before", "never", "retrained")
+            tuple(v.value for v in values(run.scores, voice, split).values()) for voice in SPOKEN if voice != "after"
         )
         groups.setdefault((run.base, references), []).append(run)
     return list(groups.values())
@@ -167,10 +168,10 @@ def group_rows(group: Sequence[Measured], current: Measured, split: str, palette
         rows.append(
             Row("After unlearning", after, kind=kind) if alone else Row(run.name, after, run.method, kind, run.trouble)
         )
-    rows.append(Row("Never taught", cells(never, None, palette), shared, "reference"))
-    retrained = values(first.scores, "retrained", split)
-    if any(value.value is not None for value in retrained.values()):
-        rows.append(Row("Taught without U", cells(retrained, None, palette), shared, "reference"))
+    for voice in SPOKEN[2:]:
+        numbers = values(first.scores, voice, split)
+        if voice == "never" or any(value.value is not None for value in numbers.values()):
+            rows.append(Row(VOICE_NAMES[voice], cells(numbers, None, palette), shared, "reference"))
     return rows
 
 

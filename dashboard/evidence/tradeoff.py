@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import statistics
 from collections.abc import Sequence
 from functools import partial
 
 import streamlit as st
 
+from core.metrics import intervals
+from core.runs import asked as asked_
 from core.runs.overview import readable
 from core.runs.scores import Value
 from core.util.safe_read import mapping
 from dashboard.charts import tradeoff
 from dashboard.charts.tradeoff import Point, Reference, Tradeoff
-from dashboard.evidence import published, runs_beside, score_words
+from dashboard.evidence import published, runs_beside, said_table, score_words
 from dashboard.evidence.scores_table import Measured, grouped
 from dashboard.text import md
 from dashboard.widgets import current_run, page_style
 from dashboard.widgets.scope_names import IN_WORDS
 
-ACROSS = ("Unlearn Success", "Never-knew score")
+SAID, SUCCESS, KNEW = "What it says", "Unlearn Success", "Never-knew score"
+AXES = {
+    SAID: ("Forgotten without noise", "Kept"),
+    SUCCESS: ("Unlearn Success", "Retention Success"),
+    KNEW: ("Never-knew score", "Retention Success"),
+}
+"""what is chosen -> what stands across and up"""
 ACROSS_HELP = (
+    "**What it says** counts answers. Across: of what must be forgotten, those that neither say it nor are noise. Up: of "
+    "what must be kept, those that say it.  \n"
     "**Unlearn Success** is the paper's measure: it goes on rising beyond the never-taught model, where answers "
     "turn into noise or refusals.  \n"
     "**Never-knew score** is highest where the model answers as if it had never been taught."
 )
 FORMULA = (
-    "x and y as in the table. The front: runs on the current run's data that no other such run equals in both and "
+    "x and y as in the tables; forgotten without noise: 100 − said − noise. "
+    "The front: runs on the current run's data that no other such run equals in both and "
     "beats in one"
 )
 
@@ -39,9 +51,9 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         across = st.segmented_control(
             "Across",
-            ACROSS,
+            list(AXES),
             key="across",
-            default=ACROSS[0],
+            default=SAID if said_table.kinds(chosen[:1], split) else SUCCESS,
             required=True,
             bind="query-params",
             help=ACROSS_HELP,
@@ -51,15 +63,20 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
             "Published, 7B",
             key="published",
             bind="query-params",
-            disabled=across != ACROSS[0],
+            disabled=across != SUCCESS,
             help="The paper's own runs on 7B models: other models, other training. Never-knew scores were not published.",
         )
     marks = points(chosen, split, across)
     alike = {run.run.id for run in chosen if asked(run, split) == asked(chosen[0], split)}
     compared = [p for p in marks if p.id in alike]
     front = tradeoff.front(compared) if len(compared) > 1 else []  # one run is no front
+    axes = AXES[across]
     sentence = score_words.best(
-        [(p.name, p.x, p.y) for p in compared], len(front), across, ignorance(chosen[:1], split, across)
+        [(p.name, p.x, p.y) for p in compared],
+        len(front),
+        axes,
+        ignorance(chosen[:1], split, across),
+        by=min if across == SAID else statistics.fmean,
     )
     if len(compared) < len(marks):
         sentence += (
@@ -72,13 +89,14 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
     what = Tradeoff(
         marks,
         references(chosen, split, across, paper if theirs else ""),
-        f"{across}, %",
+        f"{axes[0]}, %",
         ignorance(chosen, split, across),
         front,
+        f"{axes[1]}, %",
     )
     page_style.chart(
         tradeoff.draw(what, palette),
-        f"{across} against Retention Success. {sentence}",
+        f"{axes[0]} against {axes[1]}. {sentence}",
         "tradeoff",
         on_click=partial(_open, [run.run.id for run in chosen]),
         facts=page_style.where(chosen[0].run, "evaluate", "metrics.json of each run", FORMULA, IN_WORDS[split]),
@@ -105,7 +123,7 @@ def points(chosen: Sequence[Measured], split: str, across: str) -> list[Point]:
     marks = []
     for index, run in enumerate(chosen):
         x = _across(run, split, across)
-        y = run.scores.success("after", "retention", split)
+        y = _up(run, split, across)
         if x.value is not None and y.value is not None:
             name = f"{run.name} ({run.trouble})" if run.trouble else run.name
             marks.append(Point(run.run.id, name, x.value, y.value, _ends(x), _ends(y), index == 0))
@@ -116,16 +134,34 @@ def missing(chosen: Sequence[Measured], split: str, across: str) -> str:
     """Name the runs without a point, each with the reason."""
     names = []
     for run in chosen:
-        values = (_across(run, split, across), run.scores.success("after", "retention", split))
+        values = (_across(run, split, across), _up(run, split, across))
         reasons = [value.reason for value in values if value.value is None]
         names += [f"“{run.name}” ({reasons[0]})"] if reasons else []
     return ", ".join(names)
 
 
-def _across(run: Measured, split: str, across: str) -> Value:
-    if across == ACROSS[0]:
-        return run.scores.success("after", "unlearn", split)
-    return run.scores.value("never_knew", "after", split)
+def _across(run: Measured, split: str, across: str, voice: str = "after") -> Value:
+    if across == SAID:
+        said = asked_.outcomes(run.scores, voice, "unlearn", _kind(run, split))
+        if said is None:
+            return Value(reason=run.scores.reason(asked_.METRIC, voice))
+        clean = said.n - said.count("leaked") - said.count("noise")
+        rate = intervals.rate([1.0] * clean + [0.0] * (said.n - clean))
+        return Value(rate["value"], rate["low"], rate["high"], n=said.n)
+    if across == SUCCESS:
+        return run.scores.success(voice, "unlearn", split)
+    return run.scores.value("never_knew", voice, split)
+
+
+def _up(run: Measured, split: str, across: str, voice: str = "after") -> Value:
+    if across == SAID:
+        return run.scores.value(asked_.METRIC, voice, f"retention/{_kind(run, split)}/kept")
+    return run.scores.success(voice, "retention", split)
+
+
+def _kind(run: Measured, split: str) -> str:
+    """Return the kind of question that speaks: of a split that settings are chosen on its own, else what says the most."""
+    return split if split in said_table.ALONE else asked_.kind_asked(run.scores)
 
 
 def _ends(value: Value) -> tuple[float, float] | None:
@@ -137,19 +173,19 @@ def references(chosen: Sequence[Measured], split: str, across: str, paper: str) 
     marks = []
     for group in grouped(chosen, split):
         for voice, name in (("before", "Before unlearning"), ("never", "Never taught")):
-            scores = group[0].scores
-            x, y = scores.success(voice, "unlearn", split).value, scores.success(voice, "retention", split).value
+            x, y = (axis(group[0], split, across, voice).value for axis in (_across, _up))
+            if across == KNEW:
+                x = {"before": 0.0, "never": 100.0}[voice]
             if x is not None and y is not None:
-                x = x if across == ACROSS[0] else {"before": 0.0, "never": 100.0}[voice]
                 marks.append(Reference(f"{name} ({group[0].name})", x, y, voice))
-    for row in published.read().tables[paper] if paper and across == ACROSS[0] else ():
+    for row in published.read().tables[paper] if paper and across == SUCCESS else ():
         marks.append(Reference(row.name, row.values["unlearn_success"], row.values["retention_success"], "published"))
     return marks
 
 
 def ignorance(chosen: Sequence[Measured], split: str, across: str) -> float | None:
     """Return the never-taught model's Unlearn Success for the first run, where that of no other differs from it."""
-    if across != ACROSS[0]:
+    if across != SUCCESS:
         return None
     levels = [group[0].scores.success("never", "unlearn", split).value for group in grouped(chosen, split)]
     measured = [level for level in levels if level is not None]
@@ -165,11 +201,11 @@ def columns(points: Sequence[Point]) -> dict[str, list[object]]:
         "run": [p.id for p in points],
         "name": [p.name for p in points],
         "x": [p.x for p in points],
-        "retention": [p.y for p in points],
+        "y": [p.y for p in points],
         "x low": [p.x_ends and p.x_ends[0] for p in points],
         "x high": [p.x_ends and p.x_ends[1] for p in points],
-        "retention low": [p.y_ends and p.y_ends[0] for p in points],
-        "retention high": [p.y_ends and p.y_ends[1] for p in points],
+        "y low": [p.y_ends and p.y_ends[0] for p in points],
+        "y high": [p.y_ends and p.y_ends[1] for p in points],
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.runs import asked
+from core.runs.scores import Scores
 from dashboard.report import downloads, slides
 from dashboard.text import md
 from dashboard.widgets import current_run, page_style
@@ -15,6 +17,8 @@ def page() -> None:
     if run is None:
         return
     st.title("Show it, and let others check it")
+    if words := asked.sentence(Scores.read(run)):
+        st.markdown(md(words))
     with page_style.complaints():
         missing = slides.gathered(str(run.path), slides.stamps(run), False)["missing"]
         if missing:

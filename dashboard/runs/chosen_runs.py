@@ -9,11 +9,12 @@ from typing import Any
 import streamlit as st
 
 from core.jobs import lifecycle
-from core.runs import labels, store
+from core.runs import asked, labels, store
 from core.runs.labels import Label
 from core.runs.overview import Overview
 from core.runs.scores import Scores
 from core.runs.store import Run
+from core.runs.voices import VOICE_NAMES
 from dashboard import pages
 from dashboard.runs import archive, runs_table, trash
 from dashboard.text import md
@@ -211,7 +212,7 @@ def several(chosen: Sequence[Overview], runs: Mapping[str, Run], name_of: Mappin
             hide_index=True,
             alt="Scores of the chosen runs",
         )
-        st.caption("In brackets: the same model before unlearning and, as the control, one that was never taught.")
+        st.caption("In brackets: the same model before unlearning and, as controls, models that were not taught all of it.")
     else:
         st.caption("None of them has scores yet.")
     st.markdown("##### Settings that differ")
@@ -220,8 +221,12 @@ def several(chosen: Sequence[Overview], runs: Mapping[str, Run], name_of: Mappin
 
 def score_rows(measured: Mapping[str, Scores]) -> dict[str, dict[str, str]]:
     """Return measure -> run -> its value with its controls, for every measure that any of the runs has."""
+    kinds = [there for values in measured.values() if (there := asked.kinds(values))]
+    # Counts can be compared where they are of the same kind of question.
+    kind = next((kind for kind in asked.KIND_NAMES if kinds and all(kind in there for there in kinds)), "")
     tables = {
-        name: {row["Measure"]: row for row in headline_scores.before_after(values)} for name, values in measured.items()
+        name: {row["Measure"]: row for row in headline_scores.before_after(values, kind if asked.kinds(values) else "")}
+        for name, values in measured.items()
     }
     measures = dict.fromkeys(measure for rows in tables.values() for measure in rows)
     return {measure: {name: _cell(rows.get(measure)) for name, rows in tables.items()} for measure in measures}
@@ -230,7 +235,6 @@ def score_rows(measured: Mapping[str, Scores]) -> dict[str, dict[str, str]]:
 def _cell(row: Mapping[str, str] | None) -> str:
     if row is None:
         return headline_scores.MISSING
-    beside = [
-        f"{word} {row[voice]}" for word, voice in (("before", "Before"), ("never taught", "Never taught")) if row.get(voice)
-    ]
+    others = (name for name in VOICE_NAMES.values() if name != VOICE_NAMES["after"])
+    beside = [f"{name[:1].lower()}{name[1:]} {row[name]}" for name in others if row.get(name)]
     return f"**{row['After']}** :gray[({', '.join(beside)})]" if beside else f"**{row['After']}**"

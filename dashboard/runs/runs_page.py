@@ -39,7 +39,10 @@ def page() -> None:
             if len(visible) <= runs_table.SHADED
             else f"Up to {runs_table.SHADED} rows are coloured: narrow the list down."
         )
-        st.caption(f"{colour} Unlearn Success (U) is best where a never-taught model is; Retention Success (R) at 100 %.")
+        st.caption(
+            f"{colour} “Said” and “noise” count answers. The percentages are next-word accuracy: Unlearn Success (U) is "
+            "best where a never-taught model is, Retention Success (R) at 100 %."
+        )
     broken(visible)
     chosen = by_name(overviews, name_of)
     if chosen:

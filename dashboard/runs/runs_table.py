@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ORDERS = (
     "Newest first",
     "Name",
+    "What it says",
     "Unlearn Success, val",
     "Retention Success, val",
     "Never-knew score, val",
@@ -28,6 +29,8 @@ SHOWN = ("Scores", "Cost", "All")
 SHADED = 500
 """rows up to which scores are shaded: a style a cell would cost seconds with thousands of runs"""
 
+SAID = {"U said": "leaked", "U noise": "noise", "R said": "kept"}
+"""column -> what of an overview's answers"""
 SCORES = {
     "U train": "after/unlearn/train",
     "U val": "after/unlearn/val",
@@ -44,13 +47,13 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "State",
         "Method",
         "Region",
-        "U train",
+        *SAID,
         "U val",
         "U never taught",
-        "R train",
         "R val",
         "Never-knew val",
         "Age",
+        "Asked",
     ),
     "Cost": ("Name", "State", "Model", "Data", "Seconds", "Peak memory", "Size", "Age", "Tags"),
     "All": (
@@ -60,6 +63,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "Data",
         "Method",
         "Region",
+        *SAID,
+        "Asked",
         *SCORES,
         *KNEW,
         "Seconds",
@@ -71,15 +76,20 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
 }
 HELP = {
-    "U train": "Unlearn Success on the questions it was made to forget: how often it no longer picks the right next word.",
-    "U val": "Unlearn Success on new questions about the same things. Read it against the next column: a model that was "
-    "never taught. The nearer, the stronger its shade; far above is more than forgetting.",
+    "U said": "To forget, still said: how many answers say it. The fewer, the stronger the shade.",
+    "U noise": "To forget, noise: how many answers are empty, repeat themselves or are no words. That is no forgetting.",
+    "R said": "To keep, still said: how many answers say it. The more, the stronger the shade.",
+    "Asked": "Which questions “said” and “noise” count: of the kinds that were asked, the one that says the most.",
+    "U train": "Unlearn Success (100 − next-word accuracy) on the questions it was made to forget.",
+    "U val": "Unlearn Success (100 − next-word accuracy) on questions held out from unlearning. Read it against the next "
+    "column: a model that was never taught. The nearer, the stronger its shade; far above is more than forgetting.",
     "U never taught": "Unlearn Success (val) of the model before it was taught anything: the control of the column before.",
-    "R train": "Retention Success on the questions it was to keep: how often it still picks the right next word.",
-    "R val": "Retention Success on new questions about what it was to keep. Higher is better, and shaded more strongly.",
+    "R train": "Retention Success (next-word accuracy) on the questions it was to keep.",
+    "R val": "Retention Success (next-word accuracy) on questions held out from unlearning. The higher, the stronger its "
+    "shade.",
     "R before": "Retention Success (val) before unlearning: the control of the column before.",
     "Never-knew train": "100: it answers these questions as if it had never been taught; 0: nothing was forgotten.",
-    "Never-knew val": "100: it answers new questions as if it had never been taught; 0: nothing was forgotten.",
+    "Never-knew val": "100: it answers held-out questions as if it had never been taught; 0: nothing was forgotten.",
     "Seconds": "Work time of all stages; stages that were re-used cost next to nothing.",
     "Peak memory": "Most memory that the run's own process ever held.",
     "Size": "Files in the run's folder. Stages that several runs share take their space once, but count for each.",
@@ -115,6 +125,7 @@ def ordered(overviews: Sequence[Overview], order: str) -> list[Overview]:
     numbers = {
         "Unlearn Success, val": lambda run: run.success.get("after/unlearn/val"),
         "Retention Success, val": lambda run: run.success.get("after/retention/val"),
+        "What it says": lambda run: run.said and run.said.balance,
         "Never-knew score, val": lambda run: run.knew.get("val"),
         "Longest": lambda run: run.seconds,
         "Most memory": lambda run: run.peak_memory,
@@ -137,6 +148,8 @@ def row(run: Overview) -> dict[str, Any]:
         "Data": run.data,
         "Method": run.method,
         "Region": run.region,
+        **{column: getattr(run.said, key) if run.said else None for column, key in SAID.items()},
+        "Asked": run.said.kind if run.said else None,
         **{column: run.success.get(key) for column, key in SCORES.items()},
         **{column: run.knew.get(split) for column, split in KNEW.items()},
         "Seconds": run.seconds,
@@ -153,6 +166,10 @@ def goodness(cells: Mapping[str, Any], column: str) -> float | None:
     value, never = cells.get(column), cells.get("U never taught")
     if value is None:
         return None
+    if column in SAID:
+        count, _, of = str(value).partition(" of ")
+        share = int(count) / int(of)
+        return share if column == "R said" else 1 - share
     if column == "U val":
         return None if never is None else max(0.0, 1 - abs(value - never) / 50)
     if column in ("R train", "R val"):
@@ -244,6 +261,9 @@ def columns(shown: str) -> dict[str, Any]:
         "Data": kinds.TextColumn(width=110),
         "Id": kinds.TextColumn(width=220),
     }
+    for column in SAID:
+        kinds_of[column] = kinds.TextColumn(width=72, help=HELP[column])
+    kinds_of["Asked"] = kinds.TextColumn(width=210, help=HELP["Asked"])
     for column in (*SCORES, *KNEW):
         head = {"U never taught": "U never", "Never-knew val": "Never-knew"}.get(column, column)
         kinds_of[column] = kinds.NumberColumn(head, format="%.1f %%", width=70 if len(head) < 10 else 90, help=HELP[column])

@@ -14,7 +14,7 @@ from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
 from dashboard.text import duration, md
-from dashboard.widgets import current_run, page_style
+from dashboard.widgets import current_run, page_style, question_and_answers
 from dashboard.widgets.question_and_answers import LONGEST_QUESTION, Exchange, label
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def ask(run: Run, asked: Exchange, lines: Sequence[tuple[str, str]], voices: lis
                 hashes,
                 decoding.values(),
                 dict.fromkeys(answers, "asked"),
-                tags=tuple(str(recorded[question][name]) for name in ("scope", "split")) if question in recorded else (),
+                tags=question_and_answers.tags_of(recorded.get(question, {})),
             )
             for (question, truth), answers in zip(lines, texts, strict=True)
         ]

@@ -10,9 +10,9 @@ import streamlit as st
 from core.runs import asked, never_knew
 from core.runs.scores import Scores
 from core.runs.store import Run
-from core.runs.voices import SPOKEN, VOICE_NAMES
+from core.runs.voices import VOICE_NAMES
 from dashboard.text import md
-from dashboard.widgets import current_run, page_style
+from dashboard.widgets import current_run, page_style, scope_names
 
 MISSING = "–"
 
@@ -29,28 +29,28 @@ class Headline:
 
 
 HELP = {
-    "unlearn": "How often the model no longer picks the right next word on what it must forget, on new questions (val). A "
-    "model that was never taught reaches the number beside it: far above that is more than forgetting: noise or refusals.",
-    "retention": "How often the model still picks the right next word on what it must keep, on new questions (val). Higher "
-    "is better.",
+    "unlearn": "How often the model no longer picks the right next word on what it must forget, on questions held out from "
+    "unlearning (val). A model that was never taught reaches the number beside it: far above that is more than forgetting: "
+    "noise or refusals.",
+    "retention": "How often the model still picks the right next word on what it must keep, on questions held out from "
+    "unlearning (val). Higher is better.",
 }
 SAID = {
     "unlearn": (
         "To forget, still said",
-        "Answers to new questions (val) that still say what was to be forgotten. The others are noise, decline in plain "
-        "words, or are fluent and say something else (ignorant).",
+        "Answers that still say what was to be forgotten. The others are noise, decline in plain words, or are fluent and "
+        "say something else (ignorant).",
     ),
     "retention": (
         "To keep, still said",
-        "Answers to new questions (val) that still say what was to be kept. The others say something else (lost), are "
-        "noise, or decline.",
+        "Answers that still say what was to be kept. The others say something else (lost), are noise, or decline.",
     ),
 }
 """scope -> what its number is called, and what it counts"""
 KNEW = (
     "100 when each word of the true answer is as likely as to a model that was never taught it; 0 when nothing was "
-    "forgotten. The mean over new questions (val). The gap says the direction: above 0 points something is left, below 0 "
-    "answers are pushed below ignorance."
+    "forgotten. The mean over questions held out from unlearning (val). The gap says the direction: above 0 points "
+    "something is left, below 0 answers are pushed below ignorance."
 )
 KNEW_TITLE = "Never-knew, per example"
 
@@ -67,9 +67,14 @@ def percent(number: float | None) -> str:
     return MISSING if number is None else f"{number:.1f} %"
 
 
+def said(scores: Scores) -> list[Headline]:
+    """Return the numbers to read first: of both scopes, how many questions are still answered with their fact."""
+    return [_said(scores, scope) for scope in SAID]
+
+
 def headlines(scores: Scores) -> list[Headline]:
-    """Return the numbers to read first, on val, with train and the never-taught model beside them."""
-    numbers = [_said(scores, scope) for scope in SAID] + [_success(scores, scope) for scope in HELP]
+    """Return the numbers of next-word accuracy, on val, with train and the never-taught model beside them."""
+    numbers = [_success(scores, scope) for scope in HELP]
     return [*numbers, _knew(scores)]
 
 
@@ -85,13 +90,15 @@ def _knew(scores: Scores) -> Headline:
 def _said(scores: Scores, scope: str) -> Headline:
     """Return how many questions are still answered with their fact, beside the other voices."""
     label, help_ = SAID[scope]
-    after = asked.outcomes(scores, "after", scope, "val")
-    fact = asked.STILL_SAID[scope]
+    kind, fact = asked.kind_asked(scores), asked.STILL_SAID[scope]
+    after = asked.outcomes(scores, "after", scope, kind)
     if after is None:
         return Headline(label, MISSING, scores.reason(asked.METRIC, "after"), help_)
-    others = {voice: asked.outcomes(scores, voice, scope, "val") for voice in ("before", "never")}
-    beside = [f"{VOICE_NAMES[voice].lower()} {other.count(fact)}" for voice, other in others.items() if other]
-    return Headline(label, after.in_words(fact), " · ".join(beside), help_)
+    others = {v: asked.outcomes(scores, v, scope, kind) for v in asked.voices(scores) if v != "after"}
+    beside = [f"{asked.voice_name(v)} {other.count(fact)}" for v, other in others.items() if other]
+    share = after.shares[fact]
+    ends = "" if share.low is None else f" 95 % interval: {share.low:.0f} to {share.high:.0f} %."
+    return Headline(label, after.in_words(fact), " · ".join(beside), f"{help_} Questions: {asked.KIND_NAMES[kind]}.{ends}")
 
 
 def _success(scores: Scores, scope: str) -> Headline:
@@ -105,13 +112,23 @@ def _success(scores: Scores, scope: str) -> Headline:
 
 
 def row(run: Run) -> None:
-    """Show the headline numbers in one quiet row."""
+    """Show what the run says in a sentence and two numbers, and next-word accuracy beneath."""
     scores = Scores.read(run)
     if not scores.metrics:
         st.caption("This run has no scores yet: they are measured in its last stage.")
         return
-    with st.grid("auto", min_column_width=230, gap="small"):
-        for headline in headlines(scores):
+    if words := f"{asked.sentence(scores)} {asked.contradiction(scores)}".strip():
+        st.markdown(md(words))
+    _grid(said(scores), 330)
+    st.caption(f"{asked.NEXT_WORD.capitalize()}:")
+    _grid(headlines(scores))
+    where_from(facts(run))
+
+
+def _grid(numbers: Sequence[Headline], width: int = 230) -> None:
+    """Show numbers in a row that breaks where there is no room. width: of one at least, pixels."""
+    with st.grid("auto", min_column_width=width, gap="small"):
+        for headline in numbers:
             if headline.value == MISSING:
                 with st.container(gap=None):
                     st.metric(headline.label, headline.value, help=headline.help)
@@ -125,9 +142,6 @@ def row(run: Run) -> None:
                     delta_arrow="off",
                     help=headline.help,
                 )
-    if words := f"{asked.sentence(scores, 'val')} {asked.contradiction(scores, 'val')}".strip():
-        st.caption(md(words))
-    where_from(facts(run))
 
 
 SOURCES = {
@@ -143,8 +157,10 @@ SOURCES = {
 def facts(run: Run) -> list[tuple[str, str]]:
     """Return where the headline numbers are from."""
     answers = current_run.answers(run)
-    counts = [sum(r.get("scope") == s and r.get("split") == "val" for r in answers) for s in ("unlearn", "retention")]
-    examples = f"{counts[0]} unlearn and {counts[1]} retention questions (val)" if answers else "questions of val"
+    kind = asked.kind_asked(Scores.read(run)) or "val"
+    there = [str(row.get("scope")) for row in answers if scope_names.kind(row) == kind]
+    counts = f"{there.count('unlearn')} unlearn and {there.count('retention')} retention questions"
+    examples = f"{counts} ({asked.KIND_NAMES[kind]}); next-word accuracy: val" if answers else "questions of val"
     pairs = page_style.where(run, "evaluate", "metrics.json, from tokens.parquet and answers.jsonl", "", examples)
     return [pair for pair in pairs if pair[1]] + list(SOURCES.items())
 
@@ -156,35 +172,50 @@ def where_from(pairs: Sequence[tuple[str, str]], key: str = "scores_from") -> No
             st.markdown(f":gray[{md(name)}]  \n{md(words)}")
 
 
-def before_after(scores: Scores) -> list[dict[str, str]]:
-    """Return the final table: a row a measure, a column a voice."""
-    rows = []
-    for scope, (title, _) in SAID.items():
-        outcomes = {voice: asked.outcomes(scores, voice, scope, "val") for voice in SPOKEN}
-        if outcomes["after"]:
-            fact = asked.STILL_SAID[scope]
-            cells = {
-                VOICE_NAMES[voice]: outcome.in_words(fact) if outcome else MISSING for voice, outcome in outcomes.items()
-            }
-            rows.append({"Measure": f"{title}, val", **cells})
+ROWS = (
+    ("unlearn", "leaked", "To forget, still said"),
+    ("unlearn", "noise", "To forget, noise"),
+    ("retention", "kept", "To keep, still said"),
+)
+"""what stands first in a run's table: scope, outcome, name"""
+
+
+def before_after(scores: Scores, kind: str = "") -> list[dict[str, str]]:
+    """Return the final table: a row a measure, a column a voice; what is said first, next-word accuracy after it.
+
+    kind: of question that is counted, empty for the one that says the most.
+    """
+    there = voices(scores)
+    kind, rows = kind or asked.kind_asked(scores), []
+    for scope, outcome, title in ROWS if kind else ():
+        counts = {voice: asked.outcomes(scores, voice, scope, kind) for voice in there}
+        cells = {VOICE_NAMES[voice]: each.in_words(outcome) if each else MISSING for voice, each in counts.items()}
+        rows.append({"Measure": f"{title} ({asked.KIND_NAMES[kind]})", **cells})
     for scope, title in (("unlearn", "Unlearn Success"), ("retention", "Retention Success")):
         for split in ("train", "dev", "val"):
-            values = {voice: scores.success(voice, scope, split).value for voice in SPOKEN}
+            values = {voice: scores.success(voice, scope, split).value for voice in there}
             if values["before"] is not None or values["after"] is not None:
-                rows.append({"Measure": f"{title}, {split}", **_cells(values)})
+                rows.append({"Measure": f"{title}, {split} (next-word accuracy)", **_cells(values)})
     for metric, title, part in (
         ("degenerate", "Degenerate answers, unlearn val", "unlearn/val"),
         ("rouge", "ROUGE-L, retention val", "retention/val"),
         ("general", "Perplexity of everyday text", "text"),
     ):
-        values = {voice: scores.value(metric, voice, part).value for voice in SPOKEN}
+        values = {voice: scores.value(metric, voice, part).value for voice in there}
         if any(v is not None for v in values.values()):
             rows.append({"Measure": title, **_cells(values, scores.unit(metric))})
     for split in ("train", "val"):
         knew = never_knew.knew(scores, split).score.value
         if knew is not None:
-            rows.append({"Measure": f"{KNEW_TITLE}, {split}", "Before": "", "After": percent(knew), "Never taught": ""})
+            only = {VOICE_NAMES[voice]: percent(knew) if voice == "after" else "" for voice in there}
+            rows.append({"Measure": f"{KNEW_TITLE}, {split}", **only})
     return rows
+
+
+def voices(scores: Scores) -> list[str]:
+    """Return the voices that a run's tables show: the three that any run has, and what else was asked or scored."""
+    there = {"before", "after", "never", *scores.voices(asked.METRIC), *scores.voices("accuracy")}
+    return [voice for voice in VOICE_NAMES if voice in there]
 
 
 def _cells(values: dict[str, float | None], unit: str = "%") -> dict[str, str]:

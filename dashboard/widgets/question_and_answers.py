@@ -13,9 +13,9 @@ from core.config.run_config import RunConfig
 from core.config.stages import AnswersConfig
 from core.report.export_answers import Record
 from core.runs.store import Run
-from core.runs.voices import Voice, parse
+from core.runs.voices import SPOKEN, Voice, parse
 from core.util.errors import UserError
-from dashboard.widgets import current_run
+from dashboard.widgets import current_run, scope_names
 
 LONGEST_QUESTION = 4000
 """characters of a question that are sent"""
@@ -74,7 +74,7 @@ class Exchange:
     """the run's own way, in which its answers were recorded"""
     truth: str = ""
     tags: tuple[str, ...] = ()
-    """scope and split of a question of the run's data"""
+    """scope and kind of a question of the run's data"""
     example: str = ""
     prompt: str = ""
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -145,11 +145,16 @@ def open_exchange(run: Run, question: str, decoding: Decoding, own: Decoding, ro
     if key not in exchanges:
         row: Mapping[str, Any] = next((row for row in rows if row.get("question") == question), {})
         exchange = Exchange(question, run.id, decoding, own, str(row.get("truth", "")), example=str(row.get("example", "")))
-        exchange.tags = tuple(str(row[name]) for name in ("scope", "split") if name in row)
+        exchange.tags = tags_of(row)
         exchanges[key] = exchange
         for old in list(exchanges)[:-MOST]:
             del exchanges[old]
     return exchanges[key]
+
+
+def tags_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return scope and, where it has one, kind of a line of a run's answers; nothing of what is none."""
+    return tuple(filter(None, (str(row["scope"]), scope_names.kind(row)))) if {"scope", "split"} <= set(row) else ()
 
 
 def fill(exchange: Exchange, run: Run, voices: Iterable[str]) -> None:
@@ -170,7 +175,7 @@ def recorded(run: Run, exchange: Exchange, text: str) -> Answer | None:
     try:
         voice = parse(text)
         source = current_run.known_runs()[voice.run] if voice.run else run
-        if voice.kind not in ("before", "after", "never") or decoding_of(source.config()).key() != exchange.decoding.key():
+        if voice.kind not in SPOKEN or decoding_of(source.config()).key() != exchange.decoding.key():
             return None
     except (UserError, KeyError):
         return None

@@ -19,7 +19,7 @@ from core.util.errors import UserError
 from core.util.safe_read import mapping, number
 from dashboard import pages
 from dashboard.charts import probes as chart
-from dashboard.widgets import current_run
+from dashboard.widgets import current_run, scope_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 PARAMETER = "rules"
 ORDER = ("leaked", "lost", "degenerate", "refused", "forgotten", "kept")
 """worst first, over both scopes"""
-VOICES = {"before": "Before", "after": "After", "never": "Never taught"}
 
 
 def rules() -> Rules:
@@ -56,7 +55,10 @@ def gathered(run: Run) -> Gathered:
 
 
 def table(run: Run, rules: Rules) -> pd.DataFrame:
-    """Return a run's examples with the rules' verdicts (core.metrics.verdicts.judged), cached. Not to be changed."""
+    """Return a run's examples with their kind of question and the rules' verdicts (core.metrics.verdicts.judged), cached.
+
+    Not to be changed.
+    """
     stamps = [current_run.stamp(run, name) for name in ("answers.jsonl", "tokens.parquet", "recorded.json")]
     return _table(str(run.path), tuple(stamps), dataclasses.astuple(rules))
 
@@ -68,7 +70,9 @@ def _gathered(path: str, *changed: float) -> Gathered:
 
 @st.cache_resource(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
 def _table(path: str, changed: tuple[float, ...], values: tuple[Any, ...]) -> pd.DataFrame:
-    return verdicts.judged(_gathered(path, *changed), Rules(*values))
+    frame = verdicts.judged(_gathered(path, *changed), Rules(*values))
+    kinds = {str(row.get("example")): scope_names.kind(row) for row in Run(Path(path)).answers()}
+    return frame.assign(kind=[kinds.get(example, "") for example in frame["id"]])
 
 
 def with_own(frame: pd.DataFrame, given: Mapping[str, Mapping[str, str]], count: bool = True) -> pd.DataFrame:

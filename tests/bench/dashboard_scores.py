@@ -11,7 +11,7 @@ REPEAT = 5
 PATIENCE = 60_000
 """milliseconds"""
 TABLE, CHART = ".fs-numbers tbody td", ".fs-plot[data-drawn]"
-SWITCHES = ("Train", "New questions (val)")
+SWITCHES = ("Taught wording (train)", "Taught, held out from unlearning (val)")
 
 REPAINTED = """() => {
   const table = () => document.querySelector(".fs-numbers tbody")?.innerText, old = table(), start = performance.now();

@@ -63,7 +63,8 @@ def test_progress_goes_to_stderr(finished: tuple[Path, dict, str]) -> None:
 def test_runs_show_and_compare_read_it(finished: tuple[Path, dict, str]) -> None:
     folder, value, _ = finished
     listed = last_json(command("runs", "--runs", str(folder), "--json").stdout)["runs"]
-    assert {"run": value["run"], "state": "done", "name": "From a shell", "bundled": False} in listed
+    after = value["asked"]["after"]
+    assert {"run": value["run"], "state": "done", "name": "From a shell", "bundled": False, "asked": after} in listed
     shown = last_json(command("show", value["run"], "--runs", str(folder), "--json").stdout)
     assert shown["config"]["unlearn"]["steps"] == 2
     assert shown["after"] == value["after"]

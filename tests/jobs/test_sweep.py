@@ -18,7 +18,7 @@ from core.config.run_config import RunConfig
 from core.jobs import lifecycle, worker
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Member, Sweep
-from core.jobs.sweep_scores import intervals, over_seeds, overhead, rows
+from core.jobs.sweep_scores import SCORES, intervals, over_seeds, overhead, rows
 from core.metrics.intervals import t_interval
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
@@ -241,10 +241,8 @@ def test_interval_over_seeds_is_students() -> None:
             "state": st,
             "run": f"{m}{s}",
             "intervals": {},
-            **{
-                name: {"val": v} if st == "done" else {}
-                for name in ("unlearn", "retention", "average", "never_knew", "degenerate")
-            },
+            "n": {},
+            **{name: {"val": v} if st == "done" else {} for name in SCORES},
         }
         for m, s, v, st in (("a", 0, 80.0, "done"), ("a", 1, 84.0, "done"), ("b", 0, 1.0, "done"), ("b", 1, 9.0, "failed"))
     ]

@@ -16,6 +16,8 @@ from core.jobs import sweep as sweep_
 from core.jobs.sweep import Entry, Sweep
 from core.jobs.tuning import OBJECTIVES, Trial
 from core.methods import Method
+from core.runs.asked import Outcomes
+from core.runs.scores import Value
 from core.settings import setting
 from core.util import files
 from core.util.errors import UserError
@@ -131,6 +133,11 @@ def test_scores_are_those_of_dev(tuned: Sweep) -> None:
         ).mean() * 100
         assert trial.unlearn == pytest.approx(100 - right["unlearn"])
         assert trial.average == pytest.approx((100 - right["unlearn"] + right["retention"]) / 2)
+        rows = [row for row in trial.entry.run.answers() if row["split"] == "dev"]
+        assert [each.n for each in (trial.forget, trial.keep) if each] == [
+            sum(row["scope"] == scope for row in rows) for scope in ("unlearn", "retention")
+        ]
+        assert trial.balance is not None
         assert trial.state == "done"
 
 
@@ -146,7 +153,29 @@ def test_winners_by_both_objectives() -> None:
     # a has the best score, but keeps too little; b's counts three quarters, since a quarter of its answers is noise.
     assert tuning.winners([a, b, c, broken], "never-knew") == [b, c]
     assert b.fluent == 60.0
-    assert tuning.winners([broken], OBJECTIVES[0]) == []
+    assert all(tuning.winners([broken], objective) == [] for objective in OBJECTIVES)
+
+
+def said(leaked: int, noise: int, kept: int, of: int = 20) -> list[Outcomes]:
+    """Return what a trial says of U and of R, in answers."""
+    forget = {"leaked": leaked, "noise": noise, "declined": 0, "ignorant": of - leaked - noise}
+    keep = {"kept": kept, "lost": of - kept, "noise": 0, "declined": 0}
+    return [Outcomes(of, {name: Value(100 * n / of) for name, n in scope.items()}) for scope in (forget, keep)]
+
+
+def test_first_of_all_trials_are_chosen_by_what_they_say() -> None:
+    noisy, quiet, silent = trial("a", 95, 95, 95), trial("b", 60, 90, 50), trial("c", 60, 90, 50)
+    noisy, quiet, silent = (
+        dataclasses.replace(each, forget=forget, keep=keep)
+        for each, (forget, keep) in zip(
+            (noisy, quiet, silent), (said(0, 16, 20), said(1, 1, 15), said(0, 0, 4)), strict=True
+        )
+    )
+    assert [each.balance for each in (noisy, quiet, silent)] == pytest.approx([20.0, 75.0, 20.0])
+    assert next(iter(OBJECTIVES)) == "asked"
+    assert tuning.winners([noisy, quiet, silent], "asked") == [quiet, noisy, silent]  # of equal ones by average success
+    assert tuning.winners([noisy, quiet, silent], "average")[0] == noisy
+    assert tuning.winners([trial("d", 90, 90, 90)], "asked") == [], "it was never asked"
 
 
 def test_refit_learns_from_all_of_train_with_the_steps_that_dev_chose(tuned: Sweep) -> None:

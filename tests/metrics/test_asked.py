@@ -76,8 +76,8 @@ def test_the_summary_tells_percent_with_how_many_by_voice_scope_and_split() -> N
 
 def test_it_leads_in_the_shell_and_says_how_many_of_how_many(tmp_path: object) -> None:
     lines = terminal.scores(BUNDLED["privacy-fluent"])
-    assert "Asked" in lines[1]
-    (after,) = [line for line in lines[:7] if line.startswith("after")]
+    assert lines[1] == asked.sentence(Scores.read_once(BUNDLED["privacy-fluent"]))
+    after = next(line for line in lines if " after " in line and " of " in line)
     assert "18 of 20" in after, "declined"
     assert "1 of 20" in after, "of what was to be kept"
     assert next(iter(METRICS)) == "asked"
@@ -87,12 +87,12 @@ def test_a_run_without_it_says_nothing_of_it(tmp_path) -> None:  # type: ignore[
     assert summary(Run(tmp_path))["asked"] == {}
 
 
-def scores_of(keep: float, accuracy: float, n: int = 40) -> Scores:
+def scores_of(keep: float, accuracy: float, n: int = 40, kind: str = "val", split: str = "val") -> Scores:
     """Return scores in which so much of R is said, and so much of its next words is right, each ± 5."""
     said = {"leaked": 0.0, "noise": 0.0, "declined": 0.0, "ignorant": 100.0}
     kept = {"kept": keep, "lost": 100.0 - keep, "noise": 0.0, "declined": 0.0}
-    values = {**{f"unlearn/val/{k}": v for k, v in said.items()}, **{f"retention/val/{k}": v for k, v in kept.items()}}
-    right = {"unlearn/val": 50.0, "retention/val": accuracy}
+    values = {**{f"unlearn/{kind}/{k}": v for k, v in said.items()}, **{f"retention/{kind}/{k}": v for k, v in kept.items()}}
+    right = {f"unlearn/{split}": 50.0, f"retention/{split}": accuracy}
 
     def metric(of: dict[str, float]) -> dict[str, object]:
         ends = {part: [max(0.0, value - 5), min(100.0, value + 5)] for part, value in of.items()}
@@ -103,8 +103,8 @@ def scores_of(keep: float, accuracy: float, n: int = 40) -> Scores:
 
 def test_the_sentence_counts_and_names_both_scopes() -> None:
     assert asked.sentence(scores_of(35.0, 80.0)) == (
-        "Asked, it still says 0 of 40 of what it must forget (0 noise, 0 declined, 40 other answers), and 14 of 40 of what "
-        "it must keep."
+        "Asked what was taught and held out from unlearning, it still says 0 of 40 to forget and 14 of 40 to keep. "
+        "Of the 40 to forget, 0 answers are noise, 0 decline, 40 say something else."
     )
     assert asked.sentence(Scores({})) == ""
     assert asked.sentence(scores_of(35.0, 80.0), "train") == ""
@@ -120,11 +120,41 @@ def test_it_is_said_where_next_word_accuracy_disagrees_by_more_than_both_interva
     assert asked.contradiction(Scores({}), "val") == ""
 
 
+def test_next_word_accuracy_is_compared_with_answers_to_the_same_questions_only() -> None:
+    assert "another fact" in asked.contradiction(scores_of(35.0, 80.0, kind="other"), "other"), "val holds these alone"
+    assert "another fact" in asked.contradiction(scores_of(35.0, 80.0, kind="other"), "free"), "what is asked only has none"
+    assert asked.contradiction(scores_of(35.0, 80.0, kind="free"), "free") == ""
+    assert asked.contradiction(scores_of(35.0, 80.0, kind="train"), "val") == ""
+    assert asked.kind_of_split(scores_of(35.0, 80.0, kind="other"), "val") == "other"
+    assert asked.kind_of_split(scores_of(35.0, 80.0), "val") == "val"
+
+
+def test_the_table_has_a_row_a_voice_kind_scope_and_outcome() -> None:
+    measured = Scores.read_once(BUNDLED["privacy-memflex"])
+    rows = {(row.voice, row.kind, row.scope, row.outcome): row for row in asked.table(measured)}
+    assert len(rows) == 3 * 2 * 8
+    row = rows["after", "val", "retention", "kept"]
+    assert (row.n, row.share, row.count) == (20, 35.0, 7)
+    assert row.low is not None
+    assert row.high is not None
+    assert row.low < row.share < row.high
+    for voice, kind, scope in {key[:3] for key in rows}:
+        assert sum(row.count for key, row in rows.items() if key[:3] == (voice, kind, scope)) == row_n(
+            rows, voice, kind, scope
+        )
+
+
+def row_n(rows: dict[tuple[str, str, str, str], asked.Row], voice: str, kind: str, scope: str) -> int:
+    """Return how many questions of a kind were asked."""
+    return next(row.n for key, row in rows.items() if key[:3] == (voice, kind, scope))
+
+
 def test_runs_side_by_side_begin_with_what_they_say(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "privacy-memflex", "privacy-fluent"]) == 0
     head, memflex, fluent, *_ = capsys.readouterr().out.splitlines()
-    assert head.split()[:5] == ["run", "U", "leaked", "R", "kept"]
-    assert memflex.split()[1:7] == ["1", "of", "20", "7", "of", "20"]
-    assert fluent.split()[1:7] == ["0", "of", "20", "1", "of", "20"]
-    assert asked.counts(Scores({})) == {}
-    assert asked.counts(Scores.read_once(BUNDLED["privacy-fluent"])) == {"unlearn": "0 of 20", "retention": "1 of 20"}
+    assert head.split() == ["run", "asked", "U", "leaked", "U", "noise", "R", "kept"]
+    assert memflex.split()[-9:] == "1 of 20 16 of 20 7 of 20".split()
+    assert fluent.split()[-9:] == "0 of 20 0 of 20 1 of 20".split()
+    assert asked.brief(Scores({})) is None
+    said = asked.brief(Scores.read_once(BUNDLED["privacy-fluent"]))
+    assert said == asked.Brief("taught, held out from unlearning", "0 of 20", "0 of 20", "1 of 20", 5.0)

@@ -62,7 +62,7 @@ def test_counts_filter_the_table(open_page: Open) -> None:
     tile(app, "retention", "kept").click().run()
     assert "show" not in app.query_params
     app.segmented_control(key="among").set_value("val").run()
-    assert set(frames(app)[0]["Split"]) == {"val"}
+    assert set(frames(app)[0]["Kind"]) == {"Taught, held out from unlearning"}
     app.selectbox(key="who").select_index(0).run()
     assert len(set(frames(app)[0]["Subject"])) == 1
     assert not app.exception

@@ -42,12 +42,12 @@ def test_runs_on_other_data_are_drawn_but_not_compared(make_run: MakeRun, open_p
 def test_the_address_names_what_stands_beside_and_what_is_shown(make_run: MakeRun, open_page: Open) -> None:
     make_run("a")
     make_run("b")
-    app = open_page("scores", bundled().id, beside="b,gone,a", on="Train", across="Never-knew score")
+    app = open_page("scores", bundled().id, beside="b,gone,a", on="Taught wording (train)", across="Never-knew score")
     assert app.multiselect(key="scores.beside").value == ["b", "a"]
-    assert "on the train questions" in text_of(app)
+    assert "on questions in taught wording" in text_of(app)
     assert app.segmented_control(key="across").value == "Never-knew score"
-    app.segmented_control(key="on").set_value("New questions (val)").run()
-    assert "on new questions" in text_of(app)
+    app.segmented_control(key="on").set_value("Taught, held out from unlearning (val)").run()
+    assert "on questions held out from unlearning" in text_of(app)
     assert not app.exception
 
 
@@ -123,7 +123,7 @@ def test_a_checkpoint_becomes_a_run_that_says_what_it_was_picked_on(
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or make_run("made"))
     checks = [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
     there = next(step for step in checks if step in (16, 20))
-    app = tab(open_page, "Step by step", "mine", step=str(there), on="Train")
+    app = tab(open_page, "Step by step", "mine", step=str(there), on="Taught wording (train)")
     button = next(b for b in app.button if b.label == "Make it a run")
     assert not button.disabled
     button.click().run()
@@ -142,7 +142,7 @@ def test_who_has_seen_val_picks_by_it_whatever_is_shown_by_then(
     (run.path / "checkpoints" / f"step-{there:05d}.safetensors").write_bytes(b"")
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or make_run("made"))
     app = tab(open_page, "Step by step", "mine", step=str(there))
-    app.session_state["on"] = "Train"
+    app.session_state["on"] = "Taught wording (train)"
     app.run()
     assert "picked on val" in text_of(app)
     next(b for b in app.button if b.label == "Make it a run").click().run()

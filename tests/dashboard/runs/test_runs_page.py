@@ -97,10 +97,12 @@ def test_equal_names_are_told_apart() -> None:
 def test_scores_stand_beside_their_controls() -> None:
     values = Scores.read(store.bundled_runs()[0])
     rows = chosen_runs.score_rows({"a": values, "b": Scores({})})
-    cell = rows["Unlearn Success, val"]["a"]
-    assert "never taught" in cell
-    assert "before" in cell
-    assert rows["Unlearn Success, val"]["b"] == headline_scores.MISSING
+    success, said = "Unlearn Success, val (next-word accuracy)", "To forget, still said (taught, held out from unlearning)"
+    for cell in (rows[success]["a"], rows[said]["a"]):
+        assert "never taught" in cell
+        assert "before" in cell
+    assert rows[success]["b"] == rows[said]["b"] == headline_scores.MISSING
+    assert next(iter(rows)) == said
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,9 @@ def test_scores_stand_beside_their_controls() -> None:
 )
 def test_scores_that_are_none_are_missing(values: object) -> None:
     foreign = Scores({"accuracy": {"values": values}, "degenerate": "?", "general": {"unit": 3}})
-    assert {one.value for one in headline_scores.headlines(foreign)} == {headline_scores.MISSING}
+    assert {one.value for one in (*headline_scores.said(foreign), *headline_scores.headlines(foreign))} == {
+        headline_scores.MISSING
+    }
     assert headline_scores.before_after(foreign) == []
 
 
@@ -193,7 +197,7 @@ def test_runs_are_chosen_by_name_and_by_address_and_compared(make_run: MakeRun, 
     assert settings.iloc[:, 0].tolist() == ["seed"]
     assert settings.iloc[0, 1:].tolist() == ["1", "2"]
     assert "One \\<b\\>" in settings.columns
-    assert "Unlearn Success, val" in app.table[0].value.iloc[:, 0].tolist()
+    assert "Unlearn Success, val (next-word accuracy)" in app.table[0].value.iloc[:, 0].tolist()
     app.multiselect(key="runs.chosen").set_value(["two"]).run()
     assert app.query_params["chosen"] in ("two", ["two"])
     assert not app.exception
