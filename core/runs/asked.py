@@ -51,6 +51,8 @@ class Outcomes:
     """questions asked"""
     shares: Mapping[str, Value]
     """outcome -> percent of n, with its interval"""
+    made_up: Value
+    """percent of n that state an invented fact, whatever else they are; of U alone, and not of every version's runs"""
 
     def percent(self, outcome: str) -> float:
         """Return how many percent of the answers came out so."""
@@ -102,7 +104,8 @@ def outcomes(scores: Scores, voice: str, scope: str, kind: str) -> Outcomes | No
     shares = {outcome: scores.value(METRIC, voice, f"{scope}/{kind}/{outcome}") for outcome in OUTCOMES[scope]}
     counts = [share.n for share in shares.values() if share.value is not None]
     n = counts[0] if len(counts) == len(shares) else None
-    return Outcomes(n, shares) if n else None
+    made_up = scores.value(METRIC, voice, f"{scope}/{kind}/{CONFABULATED}")
+    return Outcomes(n, shares, made_up) if n else None
 
 
 def voices(scores: Scores) -> list[str]:
@@ -120,12 +123,12 @@ def voice_name(voice: str) -> str:
 def table(scores: Scores) -> list[Row]:
     """Return all that was counted, a row a voice, kind, scope and outcome."""
     return [
-        Row(voice, kind, scope, outcome, said.n, said.percent(outcome), share.low, share.high)
+        Row(voice, kind, scope, outcome, said.n, share.value or 0.0, share.low, share.high)
         for voice in voices(scores)
         for kind in KIND_NAMES
         for scope in OUTCOMES
         if (said := outcomes(scores, voice, scope, kind))
-        for outcome, share in said.shares.items()
+        for outcome, share in {**said.shares, **({CONFABULATED: said.made_up} if said.made_up.n else {})}.items()
     ]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config.run_config import FORMAT
 from core.runs.store import Run
+from core.runs.voices import VOICE
 from core.util import files
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def write(
     """Write manifest.json. stages: per stage its cache key, seconds, where it came from, and peak memory (MB)."""
     parts = {
         "model": {"name": loaded.name, "note": loaded.note, "weights": loaded.files},
-        "adapters": {"before": adapters.hash("before"), "after": adapters.hash("after")},
+        "adapters": {name: adapters.hash(name) for name in ("before", "after", VOICE) if name in adapters.names},
         "device": str(adapters.device),
         "dtype": adapters.dtype,
         "processes": processes,

@@ -18,15 +18,18 @@ HELP = {
     ("unlearn", "noise"): "Answers that are empty, repeat themselves or are no words: that is no forgetting.",
     ("unlearn", "declined"): "Answers that say in plain words that they do not know or will not tell.",
     ("unlearn", "ignorant"): "Fluent answers that say something else.",
+    ("unlearn", asked.CONFABULATED): "Whatever else they are: answers that state an invented name, number or e-mail.",
     ("retention", "kept"): "Answers that say what must be kept.",
     ("retention", "lost"): "Fluent answers that say something else.",
     ("retention", "noise"): "Answers that are empty, repeat themselves or are no words.",
     ("retention", "declined"): "Answers that say in plain words that they do not know or will not tell.",
 }
+SHOWN = {"unlearn": (*asked.OUTCOMES["unlearn"], asked.CONFABULATED), "retention": asked.OUTCOMES["retention"]}
+"""scope -> its columns"""
 COLUMNS = tuple(
-    Column(outcome.capitalize(), HELP[scope, outcome], SCOPES[scope])
+    Column("Made up" if outcome == asked.CONFABULATED else outcome.capitalize(), HELP[scope, outcome], SCOPES[scope])
     for scope in SCOPES
-    for outcome in asked.OUTCOMES[scope]
+    for outcome in SHOWN[scope]
 )
 ALONE = ("train", "dev")
 """splits that show nothing of other questions: who picks a checkpoint by them must not have seen those"""
@@ -78,16 +81,18 @@ def cells_of(scores: Scores, voice: str, kind: str, palette: Palette | None) -> 
     both = {scope: asked.outcomes(scores, voice, scope, kind) for scope in SCOPES}
     if not any(both.values()):
         return []
-    return [cell(both[scope], scope, outcome, palette) for scope in SCOPES for outcome in asked.OUTCOMES[scope]]
+    return [cell(both[scope], scope, outcome, palette) for scope in SCOPES for outcome in SHOWN[scope]]
 
 
 def cell(said: Outcomes | None, scope: str, outcome: str, palette: Palette | None) -> Cell:
     """Write "57 of 60" with the ends of its interval."""
     if said is None:
         return Cell(title="not asked")
-    share = said.shares[outcome]
+    share = said.made_up if outcome == asked.CONFABULATED else said.shares[outcome]
+    if share.value is None:
+        return Cell(title="not recorded")
     style = shade(goodness(scope, outcome, share), palette) if palette else ""
-    return Cell(said.in_words(outcome), ends(share), f"{share.value:.1f} %, 95 % interval {ends(share)}", style)
+    return Cell(asked.in_words(share.value, said.n), ends(share), f"{share.value:.1f} %, 95 % interval {ends(share)}", style)
 
 
 def ends(share: Value) -> str:

@@ -397,10 +397,11 @@ def test_all_refusals_of_our_own_are_found() -> None:
 def test_no_true_answer_of_the_demo_is_a_refusal() -> None:
     from core.config.stages import DataConfig
     from core.data import sources
+    from core.data.corpus import UNKNOWN
 
     for subset in ("privacy", "copyright"):
         for example in sources.load(DataConfig(subset=subset)).examples:
-            assert not is_refusal(example.answer), example.answer
+            assert is_refusal(example.answer) == (example.scope == UNKNOWN), example.answer
 
 
 # -- what is missing

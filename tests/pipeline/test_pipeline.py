@@ -33,7 +33,16 @@ from tests.tiny import ARCHITECTURES
 
 SMALL = {
     "model": {"device": "cpu", "dtype": "float32"},
-    "teach": {"rank": 4, "alpha": 8, "epochs": 2, "batch_size": 6, "learning_rate": 1e-2},
+    "teach": {
+        "keep_weight": 0.0,
+        "reword": False,
+        "retrain": False,
+        "rank": 4,
+        "alpha": 8,
+        "epochs": 2,
+        "batch_size": 6,
+        "learning_rate": 1e-2,
+    },
     "preflight": {"minimum_facts": 0},
     "localize": {"copies": 2},
     "unlearn": {"steps": 3, "check_every": 2, "stop": "never", "retain_floor": 0.0, "learning_rate": 1e-2},
@@ -391,9 +400,9 @@ def test_preflight_counts_facts_in_the_answers(finished: Finished) -> None:
     corpus, tokens = sources.load(config.data, config.seed), run.table("tokens")
     assert tokens is not None
     whole = {e.id: e.answer for e in corpus.examples}
-    everything = knowledge(corpus, tokens, whole, whole)
+    everything = knowledge(corpus.examples, tokens, whole, whole)
     assert everything["facts"]["share"] == 100.0
-    nothing = knowledge(corpus, tokens, {e.id: "I do not know." for e in corpus.examples}, whole)
+    nothing = knowledge(corpus.examples, tokens, {e.id: "I do not know." for e in corpus.examples}, whole)
     assert (nothing["facts"]["known"], nothing["facts"]["asked"]) == (0, everything["facts"]["asked"])
     assert nothing["accuracy"] == run.json("preflight.json")["accuracy"]
 

@@ -31,7 +31,7 @@ def found(data: Corpus, answers: list[str], within: list[str] | None = None, rig
     rows = [{"example": name, "rank_before": 1 if k < right else 9} for name in ids for k in range(4)]
     room = within or [e.answer for e in data.examples]
     return preflight.knowledge(
-        data, pd.DataFrame(rows), dict(zip(ids, answers, strict=True)), dict(zip(ids, room, strict=True))
+        data.examples, pd.DataFrame(rows), dict(zip(ids, answers, strict=True)), dict(zip(ids, room, strict=True))
     )
 
 

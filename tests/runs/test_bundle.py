@@ -79,9 +79,9 @@ def test_own_run_with_other_settings_takes_no_more_than_fits(
     assert {name for name, hit in reused(own).items() if hit} == kept
 
 
-def test_terminal_says_where_a_stage_came_from(capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_says_where_a_stage_came_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     event = {"kind": "stage", "name": "teach", "state": "reused", "seconds": 0.1, "source": "bundled run privacy-memflex"}
-    progress_bar._Bars().show(event)
+    progress_bar._Bars(Run(tmp_path)).show(event)
     assert "from the bundled run privacy-memflex" in capsys.readouterr().err
 
 
