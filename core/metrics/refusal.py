@@ -19,7 +19,7 @@ PHRASES = (
     rf"{SPEAKER}(?:cannot|can't|could not|couldn't|can not"
     r"|unable to|not able to|won't|will not|must not|may not)"
     r" (?:\w+ )?(?:answer|help|say|tell|share|provide|disclose|reveal|discuss|assist"
-    r"|give|comment|recall|find|verify|confirm)",
+    r"|give|comment|recall|find|verify|confirm|name|guess)",
     rf"(?:{SPEAKER}(?:have |had |hold )?|\bthere (?:is|are) )(?:no|not any|lack(?: any)?|lacking)"
     r" (?:information|knowledge|details|data|record|records|idea)\b",
     rf"{SPEAKER}not (?:\w+ )?(?:sure|aware|certain|familiar|allowed|permitted|at liberty|in a position)\b",
