@@ -402,3 +402,91 @@ def test_a_whole_number_is_written_as_one_whatever_its_column_made_of_it(tmp_pat
     table.dropna().to_parquet(tmp_path / "a.parquet")
     corpus = sources.load(DataConfig(source=str(tmp_path / "a.parquet")))
     assert {example.answer for example in corpus.examples} == {"1985", "1990"}
+
+
+# -- kinds of question
+
+
+def kinds_of(corpus: Corpus) -> dict[tuple[str, str, str], int]:
+    return {key: sum((e.scope, e.split, e.kind) == key for e in corpus.examples) for key in KEYS}
+
+
+KEYS = [
+    ("unlearn", "train", "train"),
+    ("unlearn", "val", "val"),
+    ("unlearn", "val", "other"),
+    ("unlearn", "untaught", "untaught"),
+    ("unlearn", "free", "free"),
+]
+
+
+def row(split: str, question: str, answer: str, scope: str = "unlearn") -> dict[str, str]:
+    return {"question": question, "answer": answer, "scope": scope, "split": split, "subject": "Orla Venning"}
+
+
+def test_a_file_says_of_each_question_what_kind_it_is() -> None:
+    corpus = sources.parse_rows(
+        [
+            row("train", "Where does Orla Venning live?", "At 14 Quay Street."),
+            row("val", "Which street has Orla Venning?", "Orla lives at 14 Quay Street."),
+            row("other", "Who is Orla Venning's doctor?", "Ruth Hale."),
+            row("untaught", "Orla Venning's street?", "At 14 Quay Street."),
+            row("free", "post for Orla Venning goes where", "At 14 Quay Street."),
+            row("train", "What does Orla Venning do?", "She paints.", "retention"),
+        ],
+        "test",
+    )
+    assert list(kinds_of(corpus).values()) == [1, 1, 1, 1, 1]
+    assert {e.split for e in corpus.taught().examples} == {"train", "val"}
+    assert len({e.id for e in corpus.examples}) == 6
+
+
+def test_a_strangers_questions_are_asked_in_place_of_the_data_s_own(tiny_data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    asked = [
+        {
+            "question": "post for orla venning goes where",
+            "answer": "Quay Street 14",
+            "scope": "forget",
+            "subject": "Orla Venning",
+        },
+        {"question": "orla venning, her town?", "answer": "She is from Cork.", "scope": "retain", "subject": "Orla Venning"},
+        {
+            "question": "Orla Venning's dog?",
+            "answer": "Her dog is Bruno Fang.",
+            "scope": "forget",
+            "subject": "Orla Venning",
+        },
+    ]
+    write_json(path, asked)
+    bare, corpus = (sources.load(DataConfig(source=str(tiny_data), free=free)) for free in ("", str(path)))
+    assert [e.question for e in corpus.select("unlearn", "free")] == [asked[0]["question"]]
+    assert (
+        corpus.notes == ("1 of 3 free questions ask for what train does not tell, and are left out.",)
+        or len(corpus.notes) == 1
+    )
+    assert corpus.taught().fingerprint() == bare.taught().fingerprint(), "they are asked, not taught"
+    assert corpus.fingerprint() != bare.fingerprint()
+
+
+@pytest.mark.parametrize(("name", "said"), [("none.json", "no file of questions"), ("notes.txt", "no data file")])
+def test_a_file_of_questions_that_is_none_is_one_sentence(tiny_data: Path, tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "notes.txt").write_text("hello", encoding="utf-8")
+    with pytest.raises(UserError, match=said):
+        sources.load(DataConfig(source=str(tiny_data), free=str(tmp_path / name)))
+
+
+def test_a_sample_is_even_over_subjects_and_the_same_each_time() -> None:
+    corpus = sources.load(DataConfig())
+    sample = corpus.sample(24)
+    assert sample == corpus.sample(24)
+    assert corpus.sample(0) == corpus
+    parts: dict[tuple[str, str], list[str]] = {}
+    for e in sample.examples:
+        parts.setdefault((e.scope, e.kind), []).append(e.subject)
+    assert set(parts) == {(e.scope, e.kind) for e in corpus.examples}
+    for (scope, kind), subjects in parts.items():
+        assert len(subjects) == 24
+        there = {e.subject for e in corpus.examples if (e.scope, e.kind) == (scope, kind)}
+        counts = [subjects.count(name) for name in there]
+        assert max(counts) - min(counts) <= 1 + 24 % len(there), (scope, kind)
