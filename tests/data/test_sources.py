@@ -461,10 +461,9 @@ def test_a_strangers_questions_are_asked_in_place_of_the_data_s_own(tiny_data: P
     write_json(path, asked)
     bare, corpus = (sources.load(DataConfig(source=str(tiny_data), free=free)) for free in ("", str(path)))
     assert [e.question for e in corpus.select("unlearn", "free")] == [asked[0]["question"]]
-    assert (
-        corpus.notes == ("1 of 3 free questions ask for what train does not tell, and are left out.",)
-        or len(corpus.notes) == 1
-    )
+    left_out = 3 - len(corpus.select(split="free"))
+    assert left_out >= 1
+    assert corpus.notes == (f"{left_out} of 3 free questions ask for what train does not tell, and are left out.",)
     assert corpus.taught().fingerprint() == bare.taught().fingerprint(), "they are asked, not taught"
     assert corpus.fingerprint() != bare.fingerprint()
 
