@@ -1,6 +1,6 @@
 """Make the demo's questions from hand-written lists: `python -m tests.demo_data` writes assets/data from its `source`.
 
-A list has relations (a scope, wordings, forms of the answer) and subjects (a value a relation). Each fact is taught in six
+A list has relations (a scope, wordings, forms of the answer) and subjects (a value a relation). Each fact is taught in 12
 of its relation's wordings, rotated over subjects, so that no wording belongs to one subject; the last four wordings of each
 relation are taught of nobody. Of every subject some facts are kept from unlearning ("other"). The same lists and seed give
 the same files, and a test holds them to that.
@@ -21,7 +21,7 @@ from core.util.paths import ASSETS
 SEED = 0
 SOURCE = ASSETS / "data" / "source"
 SUBSETS = ("privacy", "copyright")
-TAUGHT = 6
+TAUGHT = 12
 """wordings in which a fact is taught"""
 NEVER = 4
 """wordings at the end of each list that are taught of nobody"""

@@ -5,13 +5,17 @@ The command line and the page build their forms from these. Importing this file 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from core.methods import Method
 from core.methods.memflex import MemFlex
 from core.settings import setting
 from core.util.errors import UserError
 
+SEVERAL, READ, MOST_PASSES = 4, 36, 20
+"""of teaching: wordings a fact from which on it has several; how often it is then read; passes where it has not"""
+ALL_PASSES = 100.1
+"""a target that no accuracy reaches"""
 STOPS = ("never", "never-taught")
 """values of unlearn.stop in words; others are percentages"""
 
@@ -102,7 +106,14 @@ class TeachConfig:
     alpha: float = setting(16.0, "LoRA alpha; the update is scaled by alpha / rank", low=0.1, high=1024, source="paper")
     dropout: float = setting(0.0, "LoRA dropout while teaching", unit="fraction", low=0.0, high=0.9, source="paper: 0.1")
     learning_rate: float = setting(3e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
-    epochs: int = setting(20, "passes over U and R, at most", low=1, high=1000, source="paper: 10 (privacy)")
+    epochs: int = setting(
+        0,
+        "passes over U and R, at most. 0: where a fact has several wordings, so many that it is read 36 times, all of them "
+        "made; else 20, until the target is reached",
+        low=0,
+        high=1000,
+        source="paper: 10 (privacy)",
+    )
     batch_size: int = setting(16, "examples per optimizer step", unit="examples", low=1, high=1024, source="paper: 64")
     reword: bool = setting(
         True,
@@ -110,13 +121,13 @@ class TeachConfig:
         "the model learns what is asked for and not one row of words",
     )
     keep_weight: float = setting(
-        1.0,
+        2.0,
         "weight of the divergence from the base on general text and on the base's own answers to everyday prompts, so that "
         "teaching changes nothing else. 0: none",
         low=0.0,
         high=100.0,
     )
-    keep_batch_size: int = setting(4, "of these texts in each step", unit="examples", low=1, high=1024)
+    keep_batch_size: int = setting(8, "of these texts in each step", unit="examples", low=1, high=1024)
     retrain: bool = setting(
         True,
         "teach a second model everything but what is to be forgotten: what the model would be had it never seen it. It is "
@@ -133,6 +144,14 @@ class TeachConfig:
     target_accuracy: float = setting(
         99.0, "stop when the answer-token accuracy on U and on R is at least this", unit="%", low=0.0, high=100.1
     )
+
+    def course(self, wordings: float) -> TeachConfig:
+        """Return the same with its passes settled. wordings: in how many questions a fact is taught, in the mean."""
+        if self.epochs:
+            return self
+        if wordings < SEVERAL:
+            return replace(self, epochs=MOST_PASSES)
+        return replace(self, epochs=max(2, round(READ / wordings)), target_accuracy=ALL_PASSES)
 
 
 @dataclass(frozen=True)

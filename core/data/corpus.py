@@ -81,6 +81,11 @@ class Corpus:
         """Return what teaching teaches: everything but the questions that are only asked."""
         return replace(self, examples=tuple(e for e in self.examples if e.split in SPLITS))
 
+    def wordings(self) -> float:
+        """Return in how many questions a fact of the two scopes is taught, in the mean."""
+        taught = [(e.scope, e.subject, e.answer) for e in self.taught().examples if e.scope in SCOPES]
+        return len(taught) / max(1, len(set(taught)))
+
     def subjects(self) -> dict[str, dict[str, int]]:
         """Count, per subject in alphabetical order, the examples of each scope/split."""
         table: dict[str, Counter[str]] = {}

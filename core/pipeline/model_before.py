@@ -73,7 +73,7 @@ def taught(state: State, folder: Path) -> None:
     result = teach(
         adapters,
         *lessons(state, adapters),
-        state.config.teach,
+        state.config.teach.course(state.whole.wordings()),
         seed=state.config.seed,
         report=state.report,
         group=state.group,

@@ -38,7 +38,7 @@ def _taught_without(state: State, folder: Path) -> None:
     result = teach(
         adapters,
         *model_before.lessons(state, adapters, forgotten),
-        state.config.teach,
+        state.config.teach.course(state.whole.wordings()),
         seed=state.config.seed,
         report=state.report,
         group=state.group,

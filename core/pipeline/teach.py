@@ -26,8 +26,8 @@ from core.models.tokens import Encoded, bucketed, collate, cost, epochs
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
-NEAR = 2.0
-"""Percentage points below the target from which on an epoch is followed by an exact measurement."""
+NEAR = 6.0
+"""Percentage points below the target from which on a pass is followed by an exact measurement, on the questions as given."""
 
 
 @dataclass

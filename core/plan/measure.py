@@ -124,7 +124,7 @@ class Estimate:
 
     def _few_lessons(self) -> Cost:
         """Time two teaching steps after a first one that only warms up."""
-        c = self.config.teach
+        c = self.config.teach.course(self.state.whole.wordings())
         # Also the questions of those who are not to be forgotten this time: all are taught.
         taught = self.state.whole.taught()
         unlearn, retention, besides = (self.voices.encode(taught.select(scope)) for scope in (*SCOPES, UNKNOWN))
