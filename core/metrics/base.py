@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from core.data.corpus import Example
+from core.data.corpus import SCOPES, SPLITS, Example
 from core.metrics import intervals as bootstrap
 from core.runs.voices import SPOKEN
 
@@ -84,7 +84,7 @@ class Metric:
     compute: Callable[[Evidence], Score]
 
 
-PARTS = [(scope, split) for scope in ("unlearn", "retention") for split in ("train", "dev", "val")]
+PARTS = [(scope, split) for scope in SCOPES for split in SPLITS]
 
 
 def parts(evidence: Evidence, measured: Container[str]) -> Iterator[tuple[str, list[str]]]:
@@ -105,9 +105,14 @@ def without_end(tokens: pd.DataFrame) -> pd.DataFrame:
 
 
 def averaged(evidence: Evidence, values: Mapping[str, Mapping[str, float]]) -> Score:
-    """Average per-example values over each scope and split that has examples; unavailable voices carry the reason."""
-    score = Score({}, {voice: dict(by_example) for voice, by_example in values.items()}, dict(evidence.missing))
-    for voice, by_example in values.items():
+    """Average per-example values over each scope and split that has examples; unavailable voices carry the reason.
+
+    Values of what belongs to neither scope are left out.
+    """
+    ours = {e.id for e in evidence.examples if e.scope in SCOPES}
+    kept = {voice: {i: value for i, value in by_example.items() if i in ours} for voice, by_example in values.items()}
+    score = Score({}, kept, dict(evidence.missing))
+    for voice, by_example in kept.items():
         groups = {part: [by_example[i] for i in ids] for part, ids in parts(evidence, by_example)}
         score.counts[voice] = {part: len(group) for part, group in groups.items()}
         score.values[voice] = {part: sum(group) / len(group) for part, group in groups.items()}

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from core.report import report_sentences, slides
 from core.report.assets import FONTS, PLOTLY, font
-from core.runs.asked import KIND_NAMES, OUTCOMES
+from core.runs.asked import KIND_NAMES
 from core.runs.voices import VOICE_NAMES
 from core.util.errors import UserError
 from core.util.paths import ASSETS
@@ -54,7 +54,6 @@ def render(data: Mapping[str, Any]) -> str:
                 words=report_sentences,
                 voices=VOICE_NAMES,
                 kinds=KIND_NAMES,
-                outcomes=OUTCOMES,
                 slides=slides.content(data),
                 picture=slides.drawing(data["picture"]),
                 policy=policy,

@@ -27,7 +27,7 @@ from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.summary import VOICE_KEYS
 from core.runs.voices import VOICE_NAMES
-from dashboard.evidence import region_controls
+from dashboard.evidence import region_controls, said_table
 from tests.dashboard.conftest import Open, text_of
 from tests.many_kinds import make
 
@@ -39,6 +39,8 @@ VOICE_OF = {asked.voice_name(voice): voice for voice in VOICE_NAMES}
 BRIEF = (("unlearn", "leaked"), ("unlearn", "noise"), ("retention", "kept"))
 COLUMNS = [(scope, outcome) for scope in SCOPES for outcome in OUTCOMES[scope]]
 LEAD = "free"
+OF_SCORES = [(scope, outcome) for scope in SCOPES for outcome in said_table.SHOWN[scope]]
+"""the same with what is made up"""
 
 
 @pytest.fixture
@@ -137,7 +139,7 @@ def of_table(app: AppTest) -> Said:
         cells = [re.sub(r"<small>.*?</small>|<.*?>", "", cell) for cell in re.findall(r"<td.*?</td>", line)]
         if not cells:
             kind = KIND_OF[name[:1].lower() + name[1:]]
-        for (scope, outcome), cell in zip(COLUMNS, cells, strict=False):
+        for (scope, outcome), cell in zip(OF_SCORES, cells, strict=False):
             said[VOICE_OF[name[:1].lower() + name[1:]], scope, kind, outcome] = pair(cell)
     assert sentence(text_of(app)).items() <= said.items()
     return said
@@ -191,7 +193,8 @@ def of_report(run: Run) -> Said:
         for line in re.findall(r"<tr><td>(.*?)</td>(.*?)</tr>", table, re.DOTALL):
             voice = next(voice for voice, words in VOICE_NAMES.items() if words == line[0])
             counts = [pair(cell) for cell in re.findall(r'<span class="value">(.*?)</span>', line[1])]
-            for outcome, count in zip(heads, counts, strict=True):
+            for head, count in zip(heads, counts, strict=True):
+                outcome = asked.CONFABULATED if head == "made up" else head
                 said[voice, titles[title], KIND_OF[name], outcome] = count
     short = re.search(r'<section id="short">(.*?)</section>', text, re.DOTALL)
     assert short

@@ -160,7 +160,7 @@ def said(leaked: int, noise: int, kept: int, of: int = 20) -> list[Outcomes]:
     """Return what a trial says of U and of R, in answers."""
     forget = {"leaked": leaked, "noise": noise, "declined": 0, "ignorant": of - leaked - noise}
     keep = {"kept": kept, "lost": of - kept, "noise": 0, "declined": 0}
-    return [Outcomes(of, {name: Value(100 * n / of) for name, n in scope.items()}) for scope in (forget, keep)]
+    return [Outcomes(of, {name: Value(100 * n / of) for name, n in scope.items()}, Value()) for scope in (forget, keep)]
 
 
 def test_first_of_all_trials_are_chosen_by_what_they_say() -> None:

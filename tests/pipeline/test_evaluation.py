@@ -88,7 +88,7 @@ def plain(run: Run) -> Plain:
 def test_mean_and_deviation_over_the_vocabulary(run: Run, plain: Plain, voice: str) -> None:
     tokens = run.table("tokens")
     assert tokens is not None
-    for row in run.answers()[::5]:
+    for row in [row for row in run.answers() if row["split"]][::5]:  # our own questions are only asked
         distributions, _ = plain.answer(voice, row["question"], row["truth"])
         mine = tokens[tokens["example"] == row["example"]]
         mean = (distributions.exp() * distributions).sum(-1)
@@ -232,7 +232,8 @@ def test_membership_inference_from_the_files(run: Run) -> None:
 
     def side(table: pd.DataFrame, ids: Any) -> list[float]:
         return [
-            table.loc[table["example"] == i, "logprob_before"].mean() / len(zlib.compress(truth[i].encode())) for i in ids
+            table.loc[table["example"] == i, "logprob_before"][:-1].mean() / len(zlib.compress(truth[i].encode()))
+            for i in ids  # without the end token, as published
         ]
 
     inside = side(tokens, sorted({i for i in tokens["example"] if i.startswith("unlearn/train")}))

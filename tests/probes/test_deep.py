@@ -21,6 +21,7 @@ from core.probes.context import ProbeContext, open_context
 from core.probes.relearning import points
 from core.probes.trained_copy import COPY, add_copy
 from core.runs.store import Run
+from core.runs.voices import SPOKEN
 from core.util.errors import Cancelled
 from core.util.progress import Reporter
 from tests.naive import Bench as Tiny
@@ -138,7 +139,8 @@ def test_the_runs_adapters_keep_every_bit(
     assert hashes[:2] == hashes[2:]
     assert opened.adapters.names == ["before", "after"]
     assert finding.n == 3
-    assert {"before", "after", "never"} == set(finding.rates)
+    assert set(SPOKEN) == set(finding.rates)
+    assert finding.rates.pop("retrained")["reason"]
     assert all(0 <= rate["low"] <= rate["value"] <= rate["high"] <= 100 for rate in finding.rates.values())
 
 

@@ -350,6 +350,7 @@ def test_probes_stand_in_it_without_their_texts(tmp_path: Path) -> None:
         "before": {"value": 100.0, "low": 90.0, "high": 100.0},
         "after": {"value": 45.0, "low": 30.0, "high": 60.0},
         "never": None,
+        "retrained": None,
     }
     text = html_page.render(made)
     assert "9 of 20 come back." in visible(text)

@@ -59,7 +59,7 @@ def test_a_run_without_a_point_is_named_with_the_reason(make_run: MakeRun) -> No
         lambda values: values["metrics"].update(never_knew={"reasons": {"after": "nothing was taught"}}),
     )
     whole, lacking = measured(make_run("whole"), "whole"), measured(made, "lacking")
-    assert scores_tradeoff.missing([whole, lacking], "val", scores_tradeoff.ACROSS[1]) == "“lacking” (nothing was taught)"
+    assert scores_tradeoff.missing([whole, lacking], "val", scores_tradeoff.KNEW) == "“lacking” (nothing was taught)"
 
 
 def test_a_mark_goes_with_the_point(make_run: MakeRun) -> None:
@@ -69,7 +69,7 @@ def test_a_mark_goes_with_the_point(make_run: MakeRun) -> None:
         "unlearn.json",
         lambda values: values.update(stopped="diverged at step 9; the last checkpoint before it is kept"),
     )
-    assert scores_tradeoff.points([measured(run, "mine")], "val", scores_tradeoff.ACROSS[0])[0].name == "mine (✖ diverged)"
+    assert scores_tradeoff.points([measured(run, "mine")], "val", scores_tradeoff.SUCCESS)[0].name == "mine (✖ diverged)"
 
 
 def test_the_never_taught_line_is_never_where_one_only_wanted_to_stop(make_run: MakeRun) -> None:

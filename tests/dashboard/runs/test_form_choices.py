@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.config.run_config import from_json
+from core.config.stages import DataConfig
 from core.data import sources
 from core.plan import model_memory
 from tests.dashboard.conftest import Open
@@ -142,11 +143,12 @@ def test_subjects_table_and_field_show_the_same(open_page: Open) -> None:
     names = list(table.value["subject"])
     assert len(names) == 10
     field.set_value([names[1], names[2]]).run()
-    assert "2 subjects, 32 questions" in said(app)
+    asked = {name: sum(e.subject == name for e in sources.load(DataConfig()).examples) for name in names}
+    assert f"2 subjects, {asked[names[1]] + asked[names[2]]} questions" in said(app)
     assert app.session_state[f"{field.key}.table"]["selection"]["rows"] == [1, 2]
     assert "2 of 10 subjects" in str(app.expander[0].label)
     again = open_page("run", **{field.key: names[1]})
-    assert "1 subjects, 16 questions" in said(again)
+    assert f"1 subjects, {asked[names[1]]} questions" in said(again)
 
 
 def test_clicked_rows_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
