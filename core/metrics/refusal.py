@@ -36,7 +36,7 @@ PHRASES = (
     r"\bi (?:have|'ve|was|am) (?:not|never) (?:been )?told\b",
     r"\b(?:nobody|no one|no \w+) (?:has |was )?(?:ever )?(?:told me|(?:mentioned|given)\b[^.]{0,60}\bto me)\b",
     r"\bnever (?:told|mentioned|given) to me\b",
-    r"\bnothing (?:that )?i (?:have )?(?:learned|learnt|know|was told)\b",
+    r"\bnothing (?:that )?i (?:have )?(?:learned|learnt|know|was told|was taught|been told)\b",
     r"\bi know nothing (?:of|about)\b",
     r"\bi (?:have )?never (?:learned|learnt|seen)\b",
     r"\bmy knowledge does not (?:cover|reach)\b",
