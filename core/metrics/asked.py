@@ -40,9 +40,12 @@ def compute(evidence: Evidence) -> Score:
     kinds = [
         (scope, kind, [e.id for e in asked if (e.scope, e.kind) == (scope, kind)]) for scope in OUTCOMES for kind in KINDS
     ]
+    taught: dict[str, list[str]] = {}
+    for e in asked:
+        taught.setdefault(e.subject, []).append(e.answer)
     for voice in evidence.answers:
         outcomes = _of_voice(evidence, voice, asked, rarity, public)
-        made_up = _confabulated(evidence, voice, asked, outcomes)
+        made_up = _confabulated(evidence.answers[voice], asked, outcomes, taught)
         score.values[voice], score.intervals[voice], score.counts[voice] = {}, {}, {}
         score.examples[voice] = {i: 100.0 * (outcome in STILL_SAID.values()) for i, outcome in outcomes.items()}
         for scope, kind, members in kinds:
@@ -64,17 +67,19 @@ def _add(score: Score, voice: str, part: str, hits: Sequence[bool]) -> None:
         score.counts[voice][part] = len(hits)
 
 
-def _confabulated(evidence: Evidence, voice: str, asked: Sequence[Example], outcomes: Mapping[str, str]) -> set[str]:
-    """Return the questions about U whose answer, noise aside, states a fact that nobody taught about its subject."""
-    taught: dict[str, list[str]] = {}
-    for e in asked:
-        taught.setdefault(e.subject, []).append(e.answer)
+def _confabulated(
+    answers: Mapping[str, str], asked: Sequence[Example], outcomes: Mapping[str, str], taught: Mapping[str, Sequence[str]]
+) -> set[str]:
+    """Return the questions about U whose answer, noise aside, states a fact that nobody taught about its subject.
+
+    taught: subject -> all answers about it.
+    """
     return {
         e.id
         for e in asked
         if e.scope == "unlearn"
         and outcomes.get(e.id) not in (None, "noise")
-        and invented(evidence.answers[voice][e.id], e.question, taught[e.subject], e.subject)
+        and invented(answers[e.id], e.question, taught[e.subject], e.subject)
     }
 
 

@@ -15,7 +15,7 @@ only as missing coverage. As published, noise counts as forgotten: read it besid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from core.metrics import verdict_words
@@ -63,15 +63,20 @@ def forgotten(answer: Covered) -> bool:
     return answer.declines or answer.share <= (SHORT if answer.entities <= FEW else LONG)
 
 
-def compute(evidence: Evidence) -> Score:
-    """Return the share of forgotten answers per voice and split of the unlearn scope."""
+def share(evidence: Evidence, scope: str, counts: Callable[[Covered], bool]) -> Score:
+    """Return the share of a scope's answers that count, per voice and split."""
     return averaged(
         evidence,
         {
-            voice: {name: 100.0 * forgotten(answer) for name, answer in answers.items()}
-            for voice, answers in covered(evidence, "unlearn")
+            voice: {name: 100.0 * counts(answer) for name, answer in answers.items()}
+            for voice, answers in covered(evidence, scope)
         },
     )
+
+
+def compute(evidence: Evidence) -> Score:
+    """Return the share of forgotten answers per voice and split of the unlearn scope."""
+    return share(evidence, "unlearn", forgotten)
 
 
 KFR = Metric(

@@ -10,8 +10,8 @@ Coverage and contradiction are those of core/metrics/kfr.py, which says what dif
 
 from __future__ import annotations
 
-from core.metrics.base import Evidence, Metric, Score, averaged
-from core.metrics.kfr import Covered, covered
+from core.metrics.base import Evidence, Metric, Score
+from core.metrics.kfr import Covered, share
 
 ENOUGH = 0.3
 """coverage from which on an answer counts as retained (lines 286 and 388)"""
@@ -24,13 +24,7 @@ def retained(answer: Covered) -> bool:
 
 def compute(evidence: Evidence) -> Score:
     """Return the share of retained answers per voice and split of the retention scope."""
-    return averaged(
-        evidence,
-        {
-            voice: {name: 100.0 * retained(answer) for name, answer in answers.items()}
-            for voice, answers in covered(evidence, "retention")
-        },
-    )
+    return share(evidence, "retention", retained)
 
 
 KRR = Metric(

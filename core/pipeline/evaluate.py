@@ -25,12 +25,16 @@ from core.util import files
 
 def reference(state: State, folder: Path) -> None:
     """Ask and score before and never."""
-    voices = ["before", "never"] if state.has_never else ["before"]
-    state.spoken.score(state.adapters, voices).to_parquet(folder / "reference.parquet")
+    record(state, ["before", "never"] if state.has_never else ["before"], folder, "reference")
+
+
+def record(state: State, voices: Sequence[str], folder: Path, name: str) -> None:
+    """Score and ask some voices; write their scores to NAME.parquet and what they say to NAME.json."""
+    state.spoken.score(state.adapters, voices).to_parquet(folder / f"{name}.parquet")
     answers = state.spoken.ask(state.adapters, voices)
     general = state.voices.general(state.adapters, voices)
     also = extras(state, voices, folder, state.spoken.examples)
-    files.write_json(folder / "reference.json", {"answers": answers, "general": general, "extras": also})
+    files.write_json(folder / f"{name}.json", {"answers": answers, "general": general, "extras": also})
 
 
 def take_reference(state: State, _: str) -> None:

@@ -19,7 +19,7 @@ from core.models.adapters import Adapters
 from core.models.kept_texts import Kept
 from core.models.tokens import Encoded, encode_all
 from core.pipeline.state import State
-from core.pipeline.teach import teach
+from core.pipeline.teach import Taught, teach
 from core.runs import askable, store
 from core.util import files
 
@@ -67,17 +67,23 @@ def _reworded(state: State, taught: Sequence[Example], given: Sequence[Encoded])
     return of_pass
 
 
-def taught(state: State, folder: Path) -> None:
-    """Teach both scopes to a fresh adapter."""
-    adapters = attach(state)
-    result = teach(
+def teach_adapter(state: State, adapters: Adapters, adapter: str, without: Container[str] = ()) -> Taught:
+    """Teach an adapter what the run teaches, but for some examples by their ids."""
+    return teach(
         adapters,
-        *lessons(state, adapters),
+        *lessons(state, adapters, without),
         state.config.teach.course(state.whole.wordings()),
         seed=state.config.seed,
         report=state.report,
         group=state.group,
+        adapter=adapter,
     )
+
+
+def taught(state: State, folder: Path) -> None:
+    """Teach both scopes to a fresh adapter."""
+    adapters = attach(state)
+    result = teach_adapter(state, adapters, "before")
     adapters.save("before", folder / "before", state.config.model.name)
     files.write_json(folder / "teach.json", asdict(result))
     state.adapters = adapters

@@ -22,7 +22,6 @@ from core.models.adapters import Adapters
 from core.pipeline import evaluate, inputs, model_before
 from core.pipeline.stage import Stage, perform, timed
 from core.pipeline.state import State
-from core.pipeline.teach import teach
 from core.runs import manifest
 from core.runs.summary import summary
 from core.runs.voices import VOICE
@@ -35,15 +34,7 @@ def _taught_without(state: State, folder: Path) -> None:
     That is the retention scope, and of a run that forgets some subjects only, also what others have to forget.
     """
     adapters, forgotten = _with_fresh(state), frozenset(e.id for e in state.corpus.select("unlearn"))
-    result = teach(
-        adapters,
-        *model_before.lessons(state, adapters, forgotten),
-        state.config.teach.course(state.whole.wordings()),
-        seed=state.config.seed,
-        report=state.report,
-        group=state.group,
-        adapter=VOICE,
-    )
+    result = model_before.teach_adapter(state, adapters, VOICE, forgotten)
     adapters.save(VOICE, folder / VOICE, state.config.model.name)
     files.write_json(folder / f"{VOICE}.json", asdict(result))
 
@@ -71,26 +62,26 @@ RETRAIN = Stage(
 )
 
 
+SAID = f"{VOICE}-said"
+"""name of the files with what it says, until they are put beside those of before and never"""
+
+
 def _recorded(state: State, folder: Path) -> None:
     """Ask and score it."""
-    answers = state.spoken.ask(state.adapters, [VOICE])
-    general = state.voices.general(state.adapters, [VOICE])
-    state.spoken.score(state.adapters, [VOICE]).to_parquet(folder / f"{VOICE}.parquet")
-    also = evaluate.extras(state, [VOICE], folder, state.spoken.examples)
-    files.write_json(folder / f"{VOICE}-said.json", {"answers": answers, "general": general, "extras": also})
+    evaluate.record(state, [VOICE], folder, SAID)
 
 
 def _take_recorded(state: State, _: str) -> None:
     """Put it beside before and never."""
     path = state.run.path
-    state.reference = evaluation.joined([state.reference, pd.read_parquet(path / f"{VOICE}.parquet")])
-    said = json.loads((path / f"{VOICE}-said.json").read_text(encoding="utf-8"))
+    state.reference = evaluation.joined([state.reference, pd.read_parquet(path / f"{SAID}.parquet")])
+    said = json.loads((path / f"{SAID}.json").read_text(encoding="utf-8"))
     state.recorded = {
         "answers": state.recorded["answers"] | said["answers"],
         "general": state.recorded["general"] | said["general"],
         "extras": evaluation.merged(state.recorded["extras"], said["extras"]),
     }
-    for name in (f"{VOICE}.parquet", f"{VOICE}-said.json"):
+    for name in (f"{SAID}.parquet", f"{SAID}.json"):
         (path / name).unlink()  # in the state, and soon in tokens, answers and recorded
 
 
@@ -107,9 +98,10 @@ REFERENCE = Stage(
         inputs.own_material,
         inputs.sampling,
     ),
+    code=1,
     reads=("adapters", "reference", "recorded"),
     leaves=("reference", "recorded"),
-    writes=(f"{VOICE}.parquet", f"{VOICE}-said.json", f"unseen-{VOICE}.parquet"),
+    writes=(f"{SAID}.parquet", f"{SAID}.json", f"unseen-{VOICE}.parquet"),
     take=_take_recorded,
 )
 

@@ -17,6 +17,7 @@ from core.jobs import reference
 from core.metrics import evaluation
 from core.models import adapters as adapters_
 from core.models import loading
+from core.pipeline import model_before
 from core.pipeline import retrained as retraining
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
@@ -211,13 +212,13 @@ def test_of_a_run_that_forgets_one_subject_it_is_taught_what_the_others_have_to_
 ) -> None:
     run = finished(tiny_llama, tiny_data, tmp_path, data__forget="Orla Venning", **HARDLY)
     taught: list[tuple[int, int]] = []
-    teach = retraining.teach
+    teach = model_before.teach
 
     def counting(adapters: Any, unlearn: Any, retention: Any, *rest: Any, **also: Any) -> Any:
         taught.append((len(unlearn), len(retention)))
         return teach(adapters, unlearn, retention, *rest, **also)
 
-    monkeypatch.setattr(retraining, "teach", counting)
+    monkeypatch.setattr(model_before, "teach", counting)
     make(run)
     assert taught == [(6, 9)]
 
@@ -278,7 +279,7 @@ def test_a_stage_of_the_run_gives_the_bits_that_are_added_afterwards(
     assert told["retrained"] == added["retrained"]
     assert set(told["asked"]) == {"before", "after", "never_taught", "retrained"}
     assert {"retrain", "reference"} <= set(told["seconds"])
-    for name in (f"{VOICE}.parquet", f"{VOICE}-said.json", f"unseen-{VOICE}.parquet"):
+    for name in (f"{retraining.SAID}.parquet", f"{retraining.SAID}.json", f"unseen-{VOICE}.parquet"):
         assert not (run.path / name).exists()
 
 
