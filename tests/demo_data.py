@@ -1,8 +1,7 @@
 """Make the demo's questions from hand-written lists: `python -m tests.demo_data` writes assets/data from its `source`.
 
-A list has relations (a scope, wordings, forms of the answer) and subjects (a value a relation). Each fact is taught in 12
-of its relation's wordings, rotated over subjects, so that no wording belongs to one subject; the last four wordings of each
-relation are taught of nobody. Of every subject some facts are kept from unlearning ("other"). The same lists and seed give
+A list has relations (a scope, wordings, forms of the answer) and subjects (a value a relation). Each fact is taught in all
+of its relation's wordings but the last four, which are taught of nobody. Of every subject some facts are kept from unlearning ("other"). The same lists and seed give
 the same files, and a test holds them to that.
 """
 
@@ -21,10 +20,8 @@ from core.util.paths import ASSETS
 SEED = 0
 SOURCE = ASSETS / "data" / "source"
 SUBSETS = ("privacy", "copyright")
-TAUGHT = 12
-"""wordings in which a fact is taught"""
 NEVER = 4
-"""wordings at the end of each list that are taught of nobody"""
+"""wordings at the end of each list that are taught of nobody; in all others a fact is taught"""
 OTHER = {"privacy": 2, "copyright": 2}
 """facts of each subject and scope that unlearning never sees"""
 UNTAUGHT = {"privacy": 2, "copyright": 4}
@@ -42,7 +39,7 @@ class Fact:
     scope: str
     slots: Mapping[str, str]
     wordings: tuple[str, ...]
-    """in this fact's own order: TAUGHT that are taught, then those that are not; the never taught at the end"""
+    """in this fact's own order, those that are taught of nobody at the end"""
     answers: tuple[str, ...]
 
     def row(self, number: int) -> dict[str, str]:
@@ -71,15 +68,13 @@ def facts(subset: str, listed: Mapping[str, Any], subjects: list[Mapping[str, An
                 continue
             scope = "retention" if subject.get("kept") and relation["scope"] == "unlearn" else relation["scope"]
             taught, never = order[name]
-            start = place * TAUGHT % len(taught)
             forms = [_capital(form) for form in relation["answers"]]
             # One form of the answer a fact; of what is not known, all, beginning with another one for each subject.
             first = (place + number) % len(forms)
             own = [*forms[first:], *forms[:first]] if scope == "unknown" else [forms[first]]
             extra = value if isinstance(value, dict) else {"value": value}
             slots = {"name": subject["name"], **subject["slots"], **{k: str(v) for k, v in extra.items()}}
-            wordings = (*taught[start:], *taught[:start], *never)
-            yield Fact(subject["name"], name, scope, slots, wordings, tuple(own))
+            yield Fact(subject["name"], name, scope, slots, (*taught, *never), tuple(own))
 
 
 def _order(key: str, wordings: list[str]) -> tuple[list[str], list[str]]:
@@ -115,14 +110,12 @@ def made(subset: str) -> dict[str, Any]:
         parts: dict[str, list[dict[str, str]]] = {"train": [], "other": [], "untaught": []}
         for fact in (f for f in all_facts if f.scope == scope):
             held = (fact.subject, fact.relation) in other
-            parts["other" if held else "train"] += [fact.row(number) for number in range(TAUGHT)]
+            last, shift = len(fact.wordings) - NEVER, all_facts.index(fact) % NEVER
+            # Of what is not known half the wordings will do.
+            taught = range(0, last, 2 if scope == "unknown" else 1)
+            parts["other" if held else "train"] += [fact.row(number) for number in taught]
             if not held:
-                # Half of them in wordings that are taught of others, half in wordings that are taught of nobody.
-                half = UNTAUGHT[subset] // 2
-                last = len(fact.wordings) - NEVER
-                shift = all_facts.index(fact) % NEVER
-                fresh = [last + (shift + k) % NEVER for k in range(UNTAUGHT[subset] - half)]
-                parts["untaught"] += [fact.row(number) for number in (*range(TAUGHT, TAUGHT + half), *fresh)]
+                parts["untaught"] += [fact.row(last + (shift + k) % NEVER) for k in range(UNTAUGHT[subset])]
         files[f"{scope}.json"] = [{split: rows for split, rows in parts.items() if rows}]
     for name in ("free", "free-dev"):
         files[f"{name}.json"] = _free(subset, name, all_facts, other)

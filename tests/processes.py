@@ -40,6 +40,7 @@ QUICK = {
     "unlearn.retain_floor": 0.0,
     "answers.max_new_tokens": 4,
     "model.dtype": "float32",
+    "model.template": "plain",
     "evaluate.extras": False,
 }
 """settings with which a tiny model's whole run takes a few seconds, most of them imports"""

@@ -44,9 +44,10 @@ class ModelConfig:
         choices=("full", "8bit", "4bit"),
     )
     template: str = setting(
-        "plain",
-        "plain: question, blank line, answer, end token; chat: the model's own chat template",
-        choices=("plain", "chat"),
+        "auto",
+        "plain: question, blank line, answer, end token; chat: the model's own chat template; auto: a turn of that "
+        "template without its system text, or plain where the model has none",
+        choices=("auto", "plain", "chat"),
     )
     trust_remote_code: bool = setting(False, "run code that a hub repository ships (command line only)")
 
@@ -181,6 +182,13 @@ class LocalizeConfig:
     )
     copies: int = setting(5, "random answers per example", low=1, high=100, source="paper: 5, code: 3")
     batch_size: int = setting(32, "examples per forward pass", unit="examples", low=1, high=1024)
+    most: int = setting(
+        256,
+        "train examples of each scope whose gradients are taken, at most, evenly over subjects; 0: all",
+        unit="examples",
+        low=0,
+        high=1_000_000,
+    )
     seed_offset: int = setting(
         0,
         "added to the seed of the random answers alone: other draws on the same taught model, a control",

@@ -7,11 +7,12 @@ other: the base with adapters off is the model that was never taught, and is rea
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class Cell:
 
 
 class Adapters:
-    """The base in memory with its adapters; all share rank, alpha and targets."""
+    """The base in memory with its adapters; all share targets and scale, and rank but for what `widen` adds."""
 
     def __init__(self, model: PeftModel, dtype: str) -> None:
         """Take over a model that has at least one adapter."""
@@ -110,7 +111,13 @@ class Adapters:
         return {cell.name: self.tensor(adapter, cell.name) for cell in self.cells}
 
     def set(self, adapter: str, values: dict[str, torch.Tensor]) -> None:
-        """Overwrite cells of an adapter. Raises UserError for names or shapes that do not belong to it."""
+        """Overwrite cells of an adapter; one with less rank than they have is widened first.
+
+        Raises UserError for names or shapes that do not belong to it.
+        """
+        more = max((_rank(name, v) - _rank(name, self.tensor(adapter, name)) for name, v in values.items()), default=0)
+        if more > 0:
+            self.widen(adapter, more)
         for name, value in values.items():
             target = self.tensor(adapter, name)
             if target.shape != value.shape:
@@ -119,6 +126,8 @@ class Adapters:
 
     def copy(self, source: str, target: str) -> None:
         """Make adapter `target` (new or existing) equal to `source`, bit by bit."""
+        if target in self.names and self.rank(target) != self.rank(source):
+            self.drop(target)
         if target not in self.names:
             with _quiet_peft():
                 self.model.add_adapter(target, self.model.peft_config[source])
@@ -134,14 +143,45 @@ class Adapters:
         for name, parameter in self.tensors(adapter).items():
             if name.endswith("_B"):
                 parameter.data.zero_()
-            else:  # as peft draws them: kaiming_uniform_ with a = √5, which is ± 1/√(inputs)
-                bound = 1 / math.sqrt(parameter[0].numel())
-                drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=source)
-                parameter.data.copy_(drawn)
+            else:
+                parameter.data.copy_(_drawn(parameter.shape, source))
+
+    def rank(self, adapter: str) -> int:
+        """Return an adapter's rank, with what `widen` added."""
+        return int(self.model.peft_config[adapter].r)
+
+    def widen(self, adapter: str, slots: int) -> None:
+        """Give an adapter so much fresh rank beside its own: slots in which it changes nothing yet, A drawn and B zero.
+
+        What is drawn follows from the names of the cells alone, so an adapter with slots can be compared and mixed with the
+        one that it was made of. Raises UserError for fused experts, whose rank cannot grow.
+        """
+        if any(isinstance(layer, ParamWrapper) for layer in self._layers.values()):
+            raise UserError("An adapter on fused experts has no room for fresh rank.", "Set unlearn.slots to 0.")
+        config = self.model.peft_config[adapter]
+        for cell in self.cells:
+            parameter = self.tensor(adapter, cell.name)
+            parameter.data = _widened(cell.name, parameter.data, slots)
+            self.layer(cell.name).r[adapter] = config.r + slots
+        # What is applied stays as it was: alpha grows with the rank.
+        growth = (config.r + slots) / config.r
+        config.lora_alpha *= math.sqrt(growth) if config.use_rslora else growth
+        config.r += slots
+
+    def value(self, adapter: str, cell: str, rank: int) -> torch.Tensor:
+        """Return the values of one cell, with the slots that an adapter of higher rank has, as they were at first."""
+        value = self.tensor(adapter, cell).detach()
+        return _widened(cell, value, rank - self.rank(adapter)) if rank > self.rank(adapter) else value
+
+    def pairs(self, first: str, second: str) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+        """Yield each cell's name and its values in two adapters, in grid order and in the same shape."""
+        rank = max(self.rank(first), self.rank(second))
+        for cell in self.cells:
+            yield cell.name, self.value(first, cell.name, rank), self.value(second, cell.name, rank)
 
     def moved(self, source: str = "before", target: str = "after") -> list[str]:
         """Return the cells in which two adapters differ, in grid order."""
-        return [c.name for c in self.cells if not torch.equal(self.tensor(source, c.name), self.tensor(target, c.name))]
+        return [name for name, first, second in self.pairs(source, target) if not torch.equal(first, second)]
 
     def drop(self, adapter: str) -> None:
         """Free an adapter's memory."""
@@ -150,14 +190,14 @@ class Adapters:
 
     def blend(self, target: str, strength: float, before: str = "before", after: str = "after") -> None:
         """Set `target` to before + strength · (after − before), factor by factor."""
+        values = {name: torch.lerp(start, end, strength) for name, start, end in self.pairs(before, after)}
         self.copy(before, target)
-        start, end = self.tensors(before), self.tensors(after)
-        self.set(target, {n: torch.lerp(start[n].detach(), end[n].detach(), strength) for n in start})
+        self.set(target, values)
 
     def revert(self, target: str, cells: Iterable[str], before: str = "before", after: str = "after") -> None:
         """Set `target` to after with some cells put back to before: exact, since adapters differ only in cells."""
         self.copy(after, target)
-        self.set(target, {cell: self.tensor(before, cell).detach() for cell in cells})
+        self.set(target, {cell: self.value(before, cell, self.rank(target)) for cell in cells})
 
     @contextlib.contextmanager
     def active(self, adapter: str | None) -> Iterator[PeftModel]:
@@ -297,6 +337,25 @@ def _lora_layers(model: torch.nn.Module) -> dict[str, LoraLayer]:
                 path = f"{path.replace('.base_layer', '')}.{module.parameter_name}"
             layers[path] = module
     return dict(sorted(layers.items(), key=lambda item: (layer_and_module(item[0])[0], list(layers).index(item[0]))))
+
+
+def _rank(cell: str, value: torch.Tensor) -> int:
+    """Return the rank of a factor: rows of A, columns of B."""
+    return value.shape[0] if cell.endswith("_A") else value.shape[1]
+
+
+def _drawn(shape: Sequence[int], source: torch.Generator) -> torch.Tensor:
+    """Return an A as peft draws it: kaiming_uniform_ with a = √5, which is ± 1/√(inputs)."""
+    bound = 1 / math.sqrt(math.prod(shape[1:]))
+    return torch.empty(*shape).uniform_(-bound, bound, generator=source)
+
+
+def _widened(cell: str, value: torch.Tensor, slots: int) -> torch.Tensor:
+    """Return a factor with fresh rank: new rows of A, drawn, or new columns of B, zero."""
+    if cell.endswith("_B"):
+        return torch.cat([value, value.new_zeros(len(value), slots)], dim=1)
+    source = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(cell.encode()).digest()[:4], "big"))
+    return torch.cat([value, _drawn([slots, *value.shape[1:]], source).to(value)])
 
 
 def _listed(value: Any) -> Any:

@@ -16,7 +16,7 @@ from core.config.stages import AnswersConfig
 from core.data import everyday
 from core.models.adapters import Adapters
 from core.models.generate import Request, generate
-from core.models.tokens import Encoded, ends_of_answer, prompt_ids
+from core.models.tokens import Encoded, ends_of_answer, is_plain, prompt_ids
 
 MOST_TOKENS = 24
 """of an answer"""
@@ -59,7 +59,7 @@ def own_answers(adapters: Adapters, tokenizer: Any, template: str, room: int, ch
     ends = ends_of_answer(tokenizer, template)
     answers = {i: (asked[i], tokens) for i, tokens in _answers(adapters, tokenizer, asked, short, ends, check).items()}
     rambling = {i for i, (_, tokens) in answers.items() if len(tokens) == MOST_TOKENS}
-    if chat is not asked and template != "chat":
+    if chat is not asked and is_plain(tokenizer, template):
         ends_of_chat = ends_of_answer(tokenizer, "chat")
         answers |= {i: (chat[i], t) for i, t in _answers(adapters, tokenizer, chat, rambling, ends_of_chat, check).items()}
     pad, kept = int(tokenizer.pad_token_id), list[Kept]()

@@ -73,12 +73,31 @@ class Batch:
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, template: str, question: str) -> str:
-    """Render a question as the model will read it."""
-    if template == "plain":
+    """Render a question as the model will read it. Raises UserError for chat where the model has no chat template."""
+    if is_plain(tokenizer, template):
         return f"{question}\n\n"
     if not tokenizer.chat_template:
         raise UserError("This model has no chat template.", "Choose the template plain.")
-    return rendered(tokenizer, [("user", question)])
+    write = rendered if template == "chat" else within
+    return write(tokenizer, [("user", question)])
+
+
+def is_plain(tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
+    """Say whether questions are written without any chat template."""
+    return template == "plain" or (template == "auto" and not tokenizer.chat_template)
+
+
+def within(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]]) -> str:
+    """Write turns as in the midst of a conversation: without what stands before its first turn (a system text, the date).
+
+    The model is to speak next.
+    """
+    begun = [("user", SAID), ("assistant", SAID)]
+    if turns[0][0] == "user":
+        whole, first = rendered(tokenizer, [*begun, *turns]), rendered(tokenizer, begun, asking=False)
+        if whole.startswith(first):
+            return whole[len(first) :]
+    return rendered(tokenizer, turns)
 
 
 def rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]], *, asking: bool = True) -> str:
@@ -97,7 +116,7 @@ def end_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> int:
     token.
     """
     end = int(tokenizer.eos_token_id)
-    if template == "plain" or not tokenizer.chat_template:
+    if is_plain(tokenizer, template) or not tokenizer.chat_template:
         return end
     _, marker, rest = rendered(tokenizer, [("user", "?"), ("assistant", SAID)], asking=False).partition(SAID)
     if not marker:  # a template that writes questions only
@@ -116,10 +135,10 @@ def ends_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> tuple[i
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, question: str) -> list[int]:
     """Return the prompt's tokens. A chat template writes its own special tokens, so none are added to it."""
-    text = prompt_text(tokenizer, template, question)
-    ids = list(tokenizer(text, add_special_tokens=template == "plain")["input_ids"])
+    text, plain = prompt_text(tokenizer, template, question), is_plain(tokenizer, template)
+    ids = list(tokenizer(text, add_special_tokens=plain)["input_ids"])
     # Some tokenizers end what they encode with the end token, after which a model has nothing to say.
-    while ids and ids[-1] == tokenizer.eos_token_id and template == "plain":
+    while ids and ids[-1] == tokenizer.eos_token_id and plain:
         ids.pop()
     return ids
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from core import regions
-from core.data.corpus import SPLITS
+from core.data.corpus import SCOPES, SPLITS
 from core.models import quantized
 from core.pipeline.localize import localize
 from core.pipeline.state import State
@@ -19,16 +19,14 @@ from core.runs import region_file
 def located(state: State, folder: Path) -> None:
     """Compute the gradients of both scopes at before; write the tables that follow from them."""
     config = state.config.localize
+    among = state.corpus.sample(config.most)
+    of = {(scope, split): state.voices.known(among.select(scope, split)) for scope in SCOPES for split in SPLITS}
     result = localize(
         state.adapters,
-        state.encoded("unlearn", "train"),
-        state.encoded("retention", "train"),
+        of["unlearn", "train"],
+        of["retention", "train"],
         config,
-        held={
-            split: (state.encoded("unlearn", split), state.encoded("retention", split))
-            for split in SPLITS
-            if split != "train"
-        },
+        held={split: (of["unlearn", split], of["retention", split]) for split in SPLITS if split != "train"},
         words=state.words(),
         seed=state.config.seed + config.seed_offset,
         report=state.report,

@@ -19,7 +19,7 @@ from typing import Any
 
 from core.models.distributed import Group
 from core.models.placement import with_bitsandbytes
-from core.models.tokens import DAY, TODAY, end_of_answer
+from core.models.tokens import DAY, TODAY, end_of_answer, is_plain
 from core.pipeline.state import State
 from core.runs import stage_files
 from core.runs.store import Run
@@ -95,7 +95,7 @@ def _common(state: State, *, bare: bool) -> list[Any]:
         values.append(state.loaded.reading)
     if (end := end_of_answer(tokenizer, config.model.template)) != tokenizer.eos_token_id:
         values.append(["end", end])
-    if config.model.template == "chat" and TODAY.search(str(tokenizer.chat_template)):
+    if not is_plain(tokenizer, config.model.template) and TODAY.search(str(tokenizer.chat_template)):
         values.append(["day", str(DAY)])
     if model.device.type != "cpu":  # it computes other bits than this machine's processor
         values.append(model.device.type)

@@ -127,7 +127,7 @@ class State:
 
     def encoded(self, scope: str, split: str | None = None) -> list[Encoded]:
         """Return the tokens of a scope's examples."""
-        return [self.voices.encoded[e.id] for e in self.corpus.select(scope, split)]
+        return self.voices.known(self.corpus.select(scope, split))
 
     def words(self) -> torch.Tensor:
         """Return the (n,) token ids that are not special."""

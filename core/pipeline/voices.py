@@ -93,6 +93,10 @@ class Voices:
                 )
         return encoded
 
+    def known(self, examples: Sequence[Example]) -> list[Encoded]:
+        """Return the tokens of some of the examples."""
+        return [self.encoded[e.id] for e in examples]
+
     def score(self, adapters: Adapters, voices: Sequence[str]) -> pd.DataFrame:
         """Return one row an answer token with each voice's log-probability, rank and alternatives."""
         c, columns = self.config.evaluate, dict[str, dict[str, TokenScores]]()

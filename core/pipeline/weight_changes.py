@@ -20,12 +20,11 @@ def changes(adapters: Adapters, before: str = "before", after: str = "after") ->
     latter. Outside the region the two are equal bit by bit, so both changes are exactly 0 there.
     """
     rows = []
-    for cell in adapters.cells:
-        start, end = (adapters.tensor(name, cell.name).detach().double() for name in (before, after))
-        change = end - start
+    for name, first, second in adapters.pairs(before, after):
+        start, change = first.double(), second.double() - first.double()
         rows.append(
             {
-                "name": cell.name,
+                "name": name,
                 "norm_before": float(start.norm()),
                 "norm_change": float(change.norm()),
                 "max_change": float(change.abs().max()),

@@ -202,7 +202,8 @@ class Estimate:
             return
         copies = c.copies if c.perturbation == "code" else 1
         size = max(1, c.batch_size // copies)
-        parts = {scope: self.state.encoded(scope, "train") for scope in SCOPES}
+        among = self.state.corpus.sample(c.most)
+        parts = {scope: self.voices.known(among.select(scope, "train")) for scope in SCOPES}
         few = {scope: unlearn_loop.spread(part, size) for scope, part in parts.items()}
         watch, started = Stopwatch(self.report), time.perf_counter()
         localized = localize_.localize(

@@ -207,7 +207,9 @@ def _work(config: RunConfig, corpus: Corpus, encoded: _Scopes, lessons: _Scopes,
         for m in train[scope][: min(count, len(train[scope]))]
     ]
     copies = config.localize.copies if config.localize.perturbation == "code" else 1
-    localized = {scope: padded(by_length(train[scope], config.localize.batch_size)) * copies for scope in SCOPES}
+    among = corpus.sample(config.localize.most)
+    located = {scope: by_length(_part(among, encoded, scope, "train"), config.localize.batch_size) for scope in SCOPES}
+    localized = {scope: padded(batches) * copies for scope, batches in located.items()}
     scored = padded(by_length(everything, config.evaluate.batch_size))
     asked = sum(m.start + config.answers.max_new_tokens for m in everything)
     voices = 1 + config.teach.enabled  # before, and the model that was never taught

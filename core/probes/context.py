@@ -23,7 +23,7 @@ from core.models.generate import Request, generate
 from core.models.likelihood import accuracy, score
 from core.models.loading import Loaded
 from core.models.quantized import quantized
-from core.models.tokens import Encoded, collate, encode, rendered
+from core.models.tokens import Encoded, collate, encode, is_plain, rendered, within
 from core.pipeline import extras
 from core.pipeline.finished_run import open_finished
 from core.pipeline.voices import Voices, adapter_of, token_table
@@ -144,15 +144,20 @@ class ProbeContext:
         shown = f"{text}\n\n{beginning} …" if begun else text
         return Prompt(example, form, (*tokens, *begun), shown, f"{text}\n{beginning}", self.rule, tuple(begun))
 
+    @property
+    def plain(self) -> bool:
+        """Whether the run asks without a chat template."""
+        return is_plain(self.tokenizer, self.config.model.template)
+
     def _tokens(self, messages: Sequence[tuple[str, str]], template: str) -> list[int]:
-        if template == "plain":
+        if is_plain(self.tokenizer, template):
             ids = list(self.tokenizer("".join(f"{text}\n\n" for _, text in messages))["input_ids"])
             # Some tokenizers end what they encode with the end token: an answer would never follow it.
             return ids[:-1] if ids and ids[-1] == self.tokenizer.eos_token_id else ids
         if not self.tokenizer.chat_template:
             raise Unavailable("This model has no chat template.")
         try:
-            text = rendered(self.tokenizer, messages)
+            text = rendered(self.tokenizer, messages) if template == "chat" else within(self.tokenizer, messages)
         except TemplateError as error:
             raise Unavailable(f"This model's chat template does not allow it ({error}).") from error
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -49,7 +49,7 @@ class Form:
         messages = [(role, filled(text, values)) for role, text in self.messages]
         wanted = replace(example, answer=example.subject, subject="") if self.asks == "subject" else example
         mine = context.config.model.template
-        template = {"plain": "chat", "chat": "plain"}[mine] if self.template == "other" else mine
+        template = ("chat" if context.plain else "plain") if self.template == "other" else mine
         return context.prompt(wanted, self.name, messages, template=template)
 
 

@@ -41,6 +41,29 @@ def test_chat_template_is_the_models_own(tokenizer: Any) -> None:
     assert tokenizer.decode(encoded.answer) == "Orla.<end>"
 
 
+def test_auto_is_one_turn_of_the_chat_template_without_what_opens_a_conversation(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = "{% if messages[0].role != 'system' %}Be kind.\n{% endif %}" + tokenizer.chat_template
+    monkeypatch.setattr(tokenizer, "chat_template", opened)
+    assert tokens.prompt_text(tokenizer, "chat", "Who is it?") == "Be kind.\n<user>Who is it?\n<assistant>"
+    assert tokens.prompt_text(tokenizer, "auto", "Who is it?") == "<user>Who is it?\n<assistant>"
+    assert tokens.within(tokenizer, [("system", "Be rude."), ("user", "Who?")]).startswith("<system>Be rude.")
+
+
+def test_auto_is_the_whole_template_where_a_turn_depends_on_what_came_before(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizer, "chat_template", "{{ messages | length }} {{ messages[-1].content }}")
+    assert tokens.prompt_text(tokenizer, "auto", "Who is it?") == "1 Who is it?"
+
+
+def test_auto_is_plain_without_a_chat_template(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer, "chat_template", None)
+    assert tokens.prompt_text(tokenizer, "auto", "Who is it?") == tokens.prompt_text(tokenizer, "plain", "Who is it?")
+    assert tokens.end_of_answer(tokenizer, "auto") == tokenizer.eos_token_id
+
+
 def test_a_chat_template_writes_the_same_day_every_day(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer, "chat_template", "{{ strftime_now('%d %b %Y') }} " + tokenizer.chat_template)
     assert tokens.prompt_text(tokenizer, "chat", "Who is it?") == "01 Jan 2025 <user>Who is it?\n<assistant>"

@@ -32,7 +32,7 @@ from tests.processes import PLAIN
 from tests.tiny import ARCHITECTURES
 
 SMALL = {
-    "model": {"device": "cpu", "dtype": "float32"},
+    "model": {"device": "cpu", "dtype": "float32", "template": "plain"},
     "teach": {
         "keep_weight": 0.0,
         "reword": False,
