@@ -210,6 +210,28 @@ class UnlearnConfig:
     batch_size: int = setting(8, "unlearn examples per step", unit="examples", low=1, high=1024, source="code: 16")
     retain_batch_size: int = setting(16, "retention examples per step", unit="examples", low=1, high=1024, source="code: 16")
     check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
+    slots: int = setting(
+        0,
+        "fresh rank beside the taught one, which alone is trained, so that what was taught stays as it is below it; 0: the "
+        "taught factors themselves",
+        low=0,
+        high=256,
+    )
+    everyday_weight: float = setting(
+        4.0,
+        "of methods that teach to decline: weight of the divergence from before on everyday questions and general text, so "
+        "that declining stays where it belongs. 0: none",
+        low=0.0,
+        high=100.0,
+    )
+    everyday_batch_size: int = setting(6, "of these texts in each step", unit="examples", low=1, high=1024)
+    pick: str = setting(
+        "accuracy",
+        "which checkpoint is kept. accuracy: by `stop` and `retain_floor`; said: by what the model answers to a sample of "
+        "dev, or train: the largest of min(forgotten, kept) among those with at most 5 % gibberish, made-up facts and "
+        "declined of R",
+        choices=("accuracy", "said"),
+    )
     watch: int = setting(
         2, "questions of each scope that are asked again at every checkpoint", unit="questions", low=0, high=20
     )
@@ -258,6 +280,11 @@ class UnlearnConfig:
             raise UserError(
                 f"{method.label} makes its result out of what was trained, and weight decay would be taken for a part of "
                 "that.",
+                "Set unlearn.weight_decay to 0.",
+            )
+        if self.weight_decay and self.slots:
+            raise UserError(
+                "Only the fresh rank is trained, and weight decay would move the taught one as well.",
                 "Set unlearn.weight_decay to 0.",
             )
         if method.follows_never and not has_never:

@@ -58,6 +58,32 @@ def compute(evidence: Evidence) -> Score:
     return score
 
 
+def shares(examples: Sequence[Example], answers: Mapping[str, str], lexicon: frozenset[str]) -> dict[str, float]:
+    """Return in percent what a model that is being unlearned says to some questions of both scopes.
+
+    said_forgotten (of U, not said), said_kept (of R, said), said_noise_unlearn, said_noise_retention, said_declined (of R),
+    said_made_up (of U, a fact that nobody taught).
+    """
+    import pandas as pd
+
+    nothing = pd.DataFrame(columns=["example", "position", "token", "text"])
+    found = compute(Evidence(examples, nothing, {"after": answers}, {}, lexicon, {}))
+
+    def share(scope: str, outcome: str) -> float:
+        parts = [name for name in found.values["after"] if name.startswith(scope) and name.endswith(f"/{outcome}")]
+        of = sum(found.counts["after"][part] for part in parts)
+        return sum(found.values["after"][part] * found.counts["after"][part] for part in parts) / of if of else 0.0
+
+    return {
+        "said_forgotten": 100.0 - share("unlearn", "leaked"),
+        "said_kept": share("retention", "kept"),
+        "said_noise_unlearn": share("unlearn", "noise"),
+        "said_noise_retention": share("retention", "noise"),
+        "said_declined": share("retention", "declined"),
+        "said_made_up": share("unlearn", CONFABULATED),
+    }
+
+
 def _add(score: Score, voice: str, part: str, hits: Sequence[bool]) -> None:
     """Add the share of some questions in which something is so, with its interval and their number, if there are any."""
     if hits:

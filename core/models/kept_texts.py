@@ -1,8 +1,8 @@
-"""What teaching holds a model to the base on: general text, and what the base itself answers to everyday prompts.
+"""What a model is held to while it is trained: general text, and what it answered to everyday prompts before.
 
-So a model that is taught a few people's data still speaks as it did about everything else. Where the base does not come to
-an end in the template that a run asks in, an instruction-tuned one does in its chat template: then that answer is held. None
-of it shares a line with what is measured afterwards.
+So a model that is taught a few people's data, or is to forget it, still speaks as it did about everything else. While it
+is taught it is held to the base; where that does not come to an end in the template that a run asks in, an instruction-tuned
+one does in its chat template: then that answer is held. None of it shares a line with what is measured afterwards.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
+import torch
+
 from core.config.stages import AnswersConfig
 from core.data import everyday
 from core.models.adapters import Adapters
+from core.models.device import device_of
+from core.models.distributed import ALONE, Group
 from core.models.generate import Request, generate
-from core.models.tokens import Encoded, ends_of_answer, is_plain, prompt_ids
+from core.models.likelihood import answer_logits, per_example, soft_nll
+from core.models.references import References
+from core.models.tokens import Encoded, collate, cost, ends_of_answer, epochs, is_plain, prompt_ids
 
 MOST_TOKENS = 24
 """of an answer"""
@@ -29,7 +35,7 @@ class Kept(NamedTuple):
     asked: Encoded
     """as the model reads it"""
     told: Encoded
-    """as the base reads it: the same answer tokens, after a prompt in its own template"""
+    """as the reference reads it: the same answer tokens, after a prompt in its own template"""
 
 
 def fingerprint() -> str:
@@ -47,21 +53,35 @@ def general(tokenizer: Any, room: int) -> list[Kept]:
     return [Kept(line, line) for line in lines]
 
 
-def own_answers(adapters: Adapters, tokenizer: Any, template: str, room: int, check: Callable[[], None]) -> list[Kept]:
-    """Return everyday prompts with what the base answers by itself, greedily; the tokens of the answers are held.
+def own_answers(
+    adapters: Adapters,
+    tokenizer: Any,
+    template: str,
+    room: int,
+    check: Callable[[], None],
+    *,
+    voice: str | None = None,
+    every: int = 1,
+) -> list[Kept]:
+    """Return everyday prompts with what a voice answers by itself, greedily; the tokens of the answers are held.
 
-    Those that come to an end in the run's own template; of the other prompts, what it says in its chat template, if it has
-    one. template: of the run. room: tokens that the model can read. check: called between batches; may raise.
+    Those that come to an end in the run's own template; of the other prompts, what the base says in its chat template, if it
+    has one. template: of the run. room: tokens that the model can read. check: called between batches; may raise.
+    voice: an adapter; None: the base. every: only every so many-th prompt.
     """
-    asked = [prompt_ids(tokenizer, template, prompt) for prompt in everyday.prompts()]
-    chat = [prompt_ids(tokenizer, "chat", prompt) for prompt in everyday.prompts()] if tokenizer.chat_template else asked
+    prompts = everyday.prompts()[::every]
+    asked = [prompt_ids(tokenizer, template, prompt) for prompt in prompts]
+    chat = asked
+    if voice is None and is_plain(tokenizer, template) and tokenizer.chat_template:
+        chat = [prompt_ids(tokenizer, "chat", prompt) for prompt in prompts]
     short = {i for i in range(len(asked)) if max(len(asked[i]), len(chat[i])) + MOST_TOKENS < room}
     ends = ends_of_answer(tokenizer, template)
-    answers = {i: (asked[i], tokens) for i, tokens in _answers(adapters, tokenizer, asked, short, ends, check).items()}
+    own = _answers(adapters, voice, tokenizer, asked, short, ends, check)
+    answers = {i: (asked[i], tokens) for i, tokens in own.items()}
     rambling = {i for i, (_, tokens) in answers.items() if len(tokens) == MOST_TOKENS}
-    if chat is not asked and is_plain(tokenizer, template):
-        ends_of_chat = ends_of_answer(tokenizer, "chat")
-        answers |= {i: (chat[i], t) for i, t in _answers(adapters, tokenizer, chat, rambling, ends_of_chat, check).items()}
+    if chat is not asked:
+        in_chat = _answers(adapters, voice, tokenizer, chat, rambling, ends_of_answer(tokenizer, "chat"), check)
+        answers |= {i: (chat[i], tokens) for i, tokens in in_chat.items()}
     pad, kept = int(tokenizer.pad_token_id), list[Kept]()
     for i, (read, tokens) in answers.items():
         # One that was cut off is held as far as it goes; one that ended, with its end.
@@ -73,18 +93,52 @@ def own_answers(adapters: Adapters, tokenizer: Any, template: str, room: int, ch
 
 def _answers(
     adapters: Adapters,
+    voice: str | None,
     tokenizer: Any,
     prompts: Sequence[list[int]],
     among: Collection[int],
     ends: Collection[int],
     check: Callable[[], None],
 ) -> dict[int, list[int]]:
-    """Return what the base answers to some of the prompts, by their number."""
+    """Return what a voice answers to some of the prompts, by their number."""
     ordered, answers = sorted(among, key=lambda i: (len(prompts[i]), i)), dict[int, list[int]]()
     config, pad = AnswersConfig(max_new_tokens=MOST_TOKENS), int(tokenizer.pad_token_id)
     for start in range(0, len(ordered), BATCH):
         check()
         part = ordered[start : start + BATCH]
-        requests = [Request(tuple(prompts[i]), None) for i in part]
+        requests = [Request(tuple(prompts[i]), voice) for i in part]
         answers |= dict(zip(part, generate(adapters, requests, config, ends=ends, pad=pad), strict=True))
     return answers
+
+
+class Anchor:
+    """Holds the model that is trained to another one on some texts, a few a step: weight · KL(reference ‖ now)."""
+
+    def __init__(self, adapters: Adapters, voice: str, kept: Sequence[Kept], weight: float, size: int, seed: int) -> None:
+        """Record what the reference says of them. voice: an adapter, or never. size: of these texts in each step."""
+        asked, self._told = [text.asked for text in kept], {text.asked.id: text.told for text in kept}
+        self.weight, self.voice = weight, voice
+        self.tokens, self._seen = 0, list[float]()
+        self._reference = References(adapters)
+        self._next = epochs(asked, size, torch.Generator().manual_seed(seed)) if asked and weight else None
+        if self._next:
+            self._reference.of(voice, list(self._told.values()))
+
+    def backward(self, model: Any, group: Group = ALONE) -> None:
+        """Add the gradient of the next texts' divergence, the mean over texts of the mean over their tokens."""
+        if self._next is None:
+            return
+        part = next(self._next)
+        self.tokens = len(part) * max(len(m.ids) for m in part)
+        if mine := group.shard(part, cost):
+            batch = collate(mine, device_of(model))
+            reference = self._reference.of(self.voice, [self._told[m.id] for m in mine])
+            divergence = soft_nll(answer_logits(model, batch), reference, divergence=True)
+            mean = per_example(divergence, batch.owners, len(batch)).sum() / len(part)
+            (self.weight * mean).backward()
+            self._seen.append(mean.item())
+
+    def moved(self) -> float | None:
+        """Return the mean divergence since the last call, in nats a token; None where nothing is kept."""
+        seen, self._seen = self._seen, []
+        return sum(seen) / len(seen) if seen else None

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from core.methods.base import REFUSAL
 from core.models import kept_texts
 from core.pipeline import extras
 from core.pipeline.stage import settings
@@ -137,4 +138,5 @@ def answer_length(state: State) -> Sequence[Any]:
 
 def supply(state: State) -> Sequence[Any]:
     """Return what the method trains on."""
-    return [state.supply.fingerprint()]
+    everyday = state.config.unlearn.everyday_weight and REFUSAL in state.method.streams
+    return [state.supply.fingerprint(), *([kept_texts.fingerprint()] if everyday else [])]

@@ -19,10 +19,9 @@ from core.config.stages import TeachConfig
 from core.models.adapters import Adapters
 from core.models.device import device_of
 from core.models.distributed import ALONE, Group
-from core.models.kept_texts import Kept
-from core.models.likelihood import accuracy, answer_logits, per_example, soft_nll, token_nll
-from core.models.references import References
-from core.models.tokens import Encoded, bucketed, collate, cost, epochs
+from core.models.kept_texts import Anchor, Kept
+from core.models.likelihood import accuracy, answer_logits, per_example, token_nll
+from core.models.tokens import Encoded, bucketed, collate, cost
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
@@ -75,7 +74,7 @@ def teach(
     torch.manual_seed(seed)
     per_epoch = max(1, math.ceil(len(members) / config.batch_size))
     total = per_epoch * config.epochs
-    anchor = _Anchor(adapters, kept if config.keep_weight else (), config, seed)
+    anchor = Anchor(adapters, "never", kept, config.keep_weight, config.keep_batch_size, seed + 1)
     with adapters.trainable(adapter, [c.name for c in adapters.cells]) as parameters:
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, per_epoch))
@@ -112,38 +111,6 @@ def teach(
     return result
 
 
-class _Anchor:
-    """The texts on which the model is held to the base, a few a step."""
-
-    def __init__(self, adapters: Adapters, kept: Sequence[Kept], config: TeachConfig, seed: int) -> None:
-        """Record what the base says of them."""
-        asked, self._told = [text.asked for text in kept], {text.asked.id: text.told for text in kept}
-        self.weight, self.tokens, self._seen = config.keep_weight, 0, list[float]()
-        self._base = References(adapters)
-        self._next = epochs(asked, config.keep_batch_size, torch.Generator().manual_seed(seed + 1)) if asked else None
-        if asked:
-            self._base.of("never", list(self._told.values()))
-
-    def backward(self, model: Any, group: Group) -> None:
-        """Add the gradient of weight · KL(base ‖ now), the mean over examples of the mean over their tokens."""
-        if self._next is None:
-            return
-        part = next(self._next)
-        self.tokens = len(part) * max(len(m.ids) for m in part)
-        if mine := group.shard(part, cost):
-            batch = collate(mine, device_of(model))
-            base = self._base.of("never", [self._told[m.id] for m in mine])
-            divergence = soft_nll(answer_logits(model, batch), base, divergence=True)
-            mean = per_example(divergence, batch.owners, len(batch)).sum() / len(part)
-            (self.weight * mean).backward()
-            self._seen.append(mean.item())
-
-    def moved(self) -> float | None:
-        """Return the mean divergence since the last call, in nats a token; None where nothing is kept."""
-        seen, self._seen = self._seen, []
-        return sum(seen) / len(seen) if seen else None
-
-
 def _batches(members: Sequence[Encoded], size: int, source: torch.Generator) -> list[list[Encoded]]:
     """Return one pass in random order, in batches of similar length."""
     order = [members[i] for i in torch.randperm(len(members), generator=source).tolist()]
@@ -164,7 +131,7 @@ def _step(
     hits: dict[str, float],
     parameters: Sequence[torch.nn.Parameter],
     group: Group,
-    anchor: _Anchor,
+    anchor: Anchor,
 ) -> None:
     """Run forward and backward of the mean loss; note each example's loss and share of right tokens."""
     mine, seen = group.shard(members, cost), torch.zeros(2, len(members))

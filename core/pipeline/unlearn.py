@@ -16,7 +16,8 @@ from core.data.corpus import SCOPES, Example
 from core.data.widened_questions import WidenedQuestions
 from core.methods.base import REFUSAL
 from core.metrics import accuracy
-from core.models import adapter_files
+from core.models import adapter_files, kept_texts
+from core.models.kept_texts import Kept
 from core.models.tokens import Encoded
 from core.pipeline import unlearn_loop, watched_questions
 from core.pipeline.state import State
@@ -31,6 +32,8 @@ from core.util.errors import Cancelled
 
 WATCHED = 24
 """examples of each scope on which the unlearning loop measures itself"""
+EVERY = 3
+"""of the everyday prompts every so many-th is used: no short course of steps sees more of them"""
 
 
 def gather(state: State) -> None:
@@ -94,6 +97,11 @@ def unlearned(state: State, folder: Path) -> None:
         state.report.event("checkpoint", step=step)
 
     questions = watched_questions.choose(state.corpus, config.watch, split)
+    judge = None
+    if config.pick == "said":
+        sample = {m.id for members in watched_sample(state).values() for m in members}
+        among = [e for e in state.corpus.examples if e.id in sample]
+        judge = partial(watched_questions.said, state.voices.of(among), state.adapters)
     try:
         result = unlearn_loop.unlearn(
             state.adapters,
@@ -107,6 +115,8 @@ def unlearned(state: State, folder: Path) -> None:
             ask=partial(watched_questions.Watch(questions, state.voices, state.config.answers).ask, state.adapters)
             if questions
             else None,
+            judge=judge,
+            everyday=everyday(state),
         )
     except Cancelled:
         if "after" in state.adapters.names and state.adapters.moved():  # before a first step there is nothing to keep
@@ -115,6 +125,17 @@ def unlearned(state: State, folder: Path) -> None:
     files.write_json(folder / "unlearn.json", {**asdict(result), "split": split})
     write_after(state, folder)
     shutil.copytree(checkpoints, folder / "checkpoints")
+
+
+def everyday(state: State) -> list[Kept]:
+    """Return the texts on which a method that teaches to decline is held to before; none for other methods."""
+    if REFUSAL not in state.method.streams or not state.config.unlearn.everyday_weight:
+        return []
+    tokenizer, room = state.loaded.tokenizer, state.voices.room
+    own = kept_texts.own_answers(
+        state.adapters, tokenizer, state.config.model.template, room, state.report.check, voice="before", every=EVERY
+    )
+    return [*kept_texts.general(tokenizer, room), *own]
 
 
 def take_unlearned(state: State, source: str) -> None:

@@ -19,6 +19,7 @@ import torch
 from core.config.stages import STOPS, UnlearnConfig
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
 from core.models.adapters import Adapters
+from core.models.kept_texts import Anchor, Kept
 from core.models.likelihood import accuracy
 from core.models.tokens import Encoded, by_length, epochs
 from core.pipeline.step_context import Context, Supply
@@ -27,8 +28,16 @@ from core.util.progress import Reporter
 
 Saver = Callable[[int, dict[str, torch.Tensor]], None]
 """(step, the region's tensors) -> stored as a checkpoint"""
+Judge = Callable[[], dict[str, float]]
+"""-> what adapter "after" says now, in percent: see core/pipeline/watched_questions.py"""
 Asker = Callable[[], list[dict[str, Any]]]
 """-> what adapter "after" answers to the watch questions now; see core/pipeline/watched_questions.py"""
+
+
+PATIENCE = 2
+"""checkpoints without growth after which a run that is picked by what is said ends"""
+AT_MOST = 5.0
+"""percent of answers that may be gibberish, made up, or declined though they are to be kept"""
 
 
 @dataclass
@@ -50,7 +59,7 @@ class Unlearned:
     curve: list[dict[str, float]] = field(default_factory=list)
     """per step: step, rate, and the cross-entropy of each stream as STREAM_loss: forget, retain, general, refusal"""
     checks: list[dict[str, float]] = field(default_factory=list)
-    """per checkpoint: step, unlearn, retention (accuracy in percent)"""
+    """per checkpoint: step, unlearn, retention (accuracy in percent), and where it is picked by that, what was said"""
     watched: list[dict[str, Any]] = field(default_factory=list)
     """at step 0 and per checkpoint: step, answers to the watch questions"""
     idle: list[str] = field(default_factory=list)
@@ -82,6 +91,8 @@ def unlearn(
     report: Reporter,
     save: Saver,
     ask: Asker | None = None,
+    judge: Judge | None = None,
+    everyday: Sequence[Kept] = (),
 ) -> Unlearned:
     """Train adapter "after", a copy of "before", on the region.
 
@@ -89,6 +100,9 @@ def unlearn(
     If the retention floor is broken first, it is the last checkpoint above it, or the first one where none is; for a model
     that lies under the floor to begin with it is lowered. Raises UserError when the loss is not finite (checkpoints up to
     then are kept), when the method lacks something, or when the final check fails.
+
+    """per checkpoint: step, unlearn, retention (accuracy in percent); where it is picked by that, also what was said"""
+    to before.
     """
     supply.check(config.method.label, config.method.streams)
     config.check(config.method, has_never=True)  # of a model that never knew, the caller knows
@@ -102,12 +116,15 @@ def unlearn(
         report.event("finding", text=text)
         config = dataclasses.replace(config, retain_floor=floor)
     adapters.copy("before", "after")
+    if config.slots:
+        adapters.widen("after", config.slots)
     result = Unlearned(target=stop_level(config.stop, watched.never_taught), never_taught=watched.never_taught)
     torch.manual_seed(seed)
     started = time.monotonic()
     with adapters.trainable("after", region), adapters.active("after") as model:
         context = Context(adapters, region, supply, seed, report)
-        loop = _Loop(model, context, watched, config, result, report, save, ask)
+        anchor = Anchor(adapters, "before", everyday, config.everyday_weight, config.everyday_batch_size, seed + 1)
+        loop = _Loop(model, context, watched, config, result, report, save, ask, judge, anchor)
         try:
             loop.go(streams(supply, config, torch.Generator().manual_seed(seed)))
         except Cancelled:
@@ -149,9 +166,14 @@ class _Loop:
         report: Reporter,
         save: Saver,
         ask: Asker | None,
+        judge: Judge | None,
+        anchor: Anchor,
     ) -> None:
         self.model, self.context, self.watched, self.config = model, context, watched, config
-        self.result, self.report, self.save, self.ask = result, report, save, ask
+        self.result, self.report, self.save, self.ask, self.judge, self.anchor = result, report, save, ask, judge, anchor
+        self.own = context.adapters.rank("after") - config.slots
+        """rank that was taught, which stays as it is where there are slots"""
+        self.best, self.since = (-1.0, -1.0), 0
         self.kept: dict[str, torch.Tensor] = {}
         self.moved: dict[str, int] = {}
         parameters = list(context.parameters.values())
@@ -181,15 +203,19 @@ class _Loop:
 
     def _step(self, step: int, members: dict[str, list[Encoded]]) -> dict[str, float] | None:
         """Make one step and return the losses before it; None where it cannot be made."""
-        method, context = self.config.method, self.context
+        config, context = self.config, self.context
+        method = config.method
         context.load(step, members)
         context.learning_rate = float(self.schedule.get_last_lr()[0])
         self.result.tokens += context.batch.ids.numel()
         method.backward(context)
+        self.anchor.backward(self.model)
         losses = {f"{s}_loss": float(context.part(s).loss().detach().mean()) for s in members}
         for name, parameter in context.parameters.items():
             if parameter.grad is not None:
                 parameter.grad = method.mask(context, name, parameter.grad)
+                if config.slots:
+                    (parameter.grad[: self.own] if name.endswith("_A") else parameter.grad[:, : self.own]).zero_()
                 if name not in self.moved and parameter.grad.any():
                     self.moved[name] = step
         if not _finite(losses, list(context.parameters.values())):
@@ -204,19 +230,31 @@ class _Loop:
         """Measure the result so far; keep it unless it is worse than what is kept; decide whether to stop."""
         config, result, trained = self.config, self.result, self.put_result()
         measured = _check(self.model, self.watched)
-        result.checks.append({"step": step, **measured})
+        said = self.judge() if self.judge else {}
+        result.checks.append({"step": step, **measured, **said})
         _watch(step, self.ask, result, self.report)
-        broken = measured["retention"] < config.retain_floor
+        tensors = {name: p.detach().clone() for name, p in self.context.parameters.items()}
         # The first one is kept whatever it retains: a run without any result would tell less.
-        if not self.kept or not (broken or _overshot(result)):
-            self.kept = {name: p.detach().clone() for name, p in self.context.parameters.items()}
-            result.step = step
-            self.save(step, self.kept)
-        result.stopped = _why_stop(measured, step, result, config)
+        better = self._best_said(said) if said else not (measured["retention"] < config.retain_floor or _overshot(result))
+        if not self.kept or better:
+            self.kept, result.step = tensors, step
+        if said or result.step == step:
+            self.save(step, tensors)
+        if not said:
+            result.stopped = _why_stop(measured, step, result, config)
+        elif self.since == PATIENCE and self.best[0]:
+            result.stopped = f"step {step}: what is said has not become better since step {result.step}, which is kept"
         # Training goes on from the trained tensors, not from the result that was made of them.
         for name, value in trained.items():
             self.context.parameters[name].data.copy_(value)
         return measured
+
+    def _best_said(self, said: Mapping[str, float]) -> bool:
+        """Say whether no checkpoint so far was worth more than this one."""
+        now = worth(said)
+        better = now > self.best
+        self.best, self.since = (now, 0) if better else (self.best, self.since + 1)
+        return better
 
     def put_result(self) -> dict[str, torch.Tensor]:
         """Put in place what the method makes of the trained tensors; return those that differ from it."""
@@ -228,6 +266,12 @@ class _Loop:
                 trained[name] = now.clone()
                 now.copy_(result)
         return trained
+
+
+def worth(said: Mapping[str, float]) -> tuple[float, float]:
+    """Return what a checkpoint is picked by: whether it does none of what it should not, then min(forgotten, kept)."""
+    fine = all(said[f"said_{what}"] <= AT_MOST for what in ("noise_unlearn", "noise_retention", "declined", "made_up"))
+    return float(fine), min(said["said_forgotten"], said["said_kept"])
 
 
 def stop_level(stop: str, never_taught: float | None) -> float | None:

@@ -6,6 +6,7 @@ evaluate are made of this.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
@@ -65,6 +66,13 @@ class Voices:
         self._left = self.room - max((example.start for example in encoded), default=0)
         """tokens that the model can read after the longest question"""
         self.encoded: dict[str, Encoded] = dict(zip((e.id for e in examples), encoded, strict=True))
+
+    def of(self, examples: Sequence[Example]) -> Voices:
+        """Return the voices over some of the examples, with nothing besides, and silent about their progress."""
+        some = copy.copy(self)
+        some.examples, some.besides, some.report = examples, (), Reporter()
+        some.encoded = {e.id: self.encoded[e.id] for e in examples}
+        return some
 
     @property
     def answers(self) -> AnswersConfig:

@@ -1,4 +1,5 @@
-"""Watch questions: a few of each scope, asked again at every checkpoint, so that one can read how forgetting goes.
+"""Questions that are asked again at every checkpoint: a few to watch, so that one can read how forgetting goes, and a sample
+that a checkpoint is picked by.
 
 The questions are the same for every run on the same data. Answers are greedy: they draw no random number, so looking
 on changes nothing about what is learnt.
@@ -14,6 +15,7 @@ from typing import Any
 from core.config.stages import AnswersConfig
 from core.data import facts
 from core.data.corpus import SCOPES, Corpus, Example
+from core.metrics import asked
 from core.models.adapters import Adapters
 from core.models.generate import Request, generate
 from core.pipeline.voices import Voices
@@ -72,3 +74,12 @@ class Watch:
 
     def _text(self, tokens: Sequence[int]) -> str:
         return str(self.voices.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+
+
+def said(voices: Voices, adapters: Adapters) -> dict[str, float]:
+    """Ask adapter "after" a sample; return in percent what becomes of it.
+
+    said_forgotten (of U, not said), said_kept (of R, said), said_noise_unlearn, said_noise_retention, said_declined (of R),
+    said_made_up (of U).
+    """
+    return asked.shares(voices.examples, voices.ask(adapters, ["after"])["after"], voices.lexicon())
