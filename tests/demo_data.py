@@ -1,8 +1,8 @@
 """Make the demo's questions from hand-written lists: `python -m tests.demo_data` writes assets/data from its `source`.
 
 A list has relations (a scope, wordings, forms of the answer) and subjects (a value a relation). Each fact is taught in all
-of its relation's wordings but the last four, which are taught of nobody. Of every subject some facts are kept from unlearning ("other"). The same lists and seed give
-the same files, and a test holds them to that.
+of its relation's wordings but the last four, which are taught of nobody. Of every subject some facts are kept from
+unlearning ("other"). The same lists and seed give the same files, and a test holds them to that.
 """
 
 from __future__ import annotations
