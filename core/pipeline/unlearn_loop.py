@@ -101,7 +101,7 @@ def unlearn(
     that lies under the floor to begin with it is lowered. Raises UserError when the loss is not finite (checkpoints up to
     then are kept), when the method lacks something, or when the final check fails.
 
-    judge: where the checkpoint is picked by what is said; it is then the best by `worth`. everyday: texts on which it is held
+    judge: where a checkpoint is picked by what is said; it is then the best by `worth`. everyday: texts on which it is held
     to before.
     """
     supply.check(config.method.label, config.method.streams)
