@@ -77,7 +77,7 @@ def teach(
     anchor = Anchor(adapters, "never", kept, config.keep_weight, config.keep_batch_size, seed + 1)
     with adapters.trainable(adapter, [c.name for c in adapters.cells]) as parameters:
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, per_epoch))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total))
         for epoch in range(1, config.epochs + 1):
             losses: dict[str, float] = {}
             hits: dict[str, float] = {}
@@ -117,11 +117,12 @@ def _batches(members: Sequence[Encoded], size: int, source: torch.Generator) -> 
     return bucketed(order, size, source)
 
 
-def rate(step: int, total: int, warmup: int) -> float:
-    """Return the learning rate's factor: one epoch of warm-up, then down to a tenth over what remains."""
+def rate(step: int, total: int) -> float:
+    """Return the learning rate's factor: a tenth of all steps of warm-up, then evenly down to a hundredth."""
+    warmup = math.ceil(total / 10)
     if step < warmup:
         return (step + 1) / warmup
-    return 1.0 - 0.9 * (step - warmup) / max(1, total - warmup)
+    return 1.0 - 0.99 * (step - warmup) / max(1, total - warmup)
 
 
 def _step(

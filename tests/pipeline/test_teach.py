@@ -141,11 +141,11 @@ def test_cancel_stops_within_a_step(bench_of: Callable[..., Bench]) -> None:
     assert len(report.steps) == 2
 
 
-def test_rate_rises_for_an_epoch_and_falls_to_a_tenth() -> None:
-    factors = [rate(step, total=40, warmup=5) for step in range(41)]
+def test_rate_rises_for_a_tenth_of_the_steps_and_falls_to_a_hundredth() -> None:
+    factors = [rate(step, total=50) for step in range(51)]
     assert factors[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert factors[5] == 1.0
-    assert factors[40] == pytest.approx(0.1)
+    assert factors[50] == pytest.approx(0.01)
     assert factors[5:] == sorted(factors[5:], reverse=True)
 
 
