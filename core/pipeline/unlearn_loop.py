@@ -257,11 +257,16 @@ class _Loop:
         return better
 
     def put_result(self) -> dict[str, torch.Tensor]:
-        """Put in place what the method makes of the trained tensors; return those that differ from it."""
+        """Put in place what the method makes of the trained tensors; return those that differ from it.
+
+        With slots they are rounded to bfloat16, as what was taught is: stored in half the space is what was measured.
+        """
         trained = {}
         for name, parameter in self.context.parameters.items():
             now = parameter.data
             result = self.config.method.result(self.context.before[name], now)
+            if self.config.slots:
+                result = result.to(torch.bfloat16).to(now.dtype)
             if result is not now:
                 trained[name] = now.clone()
                 now.copy_(result)
