@@ -20,6 +20,7 @@ from core.config.stages import STOPS, UnlearnConfig
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
 from core.models.adapters import Adapters
 from core.models.likelihood import accuracy
+from core.models.prefix import Prefix, frozen_prefix
 from core.models.tokens import Encoded, by_length, epochs
 from core.pipeline.step_context import Context, Supply
 from core.util.errors import Cancelled, UserError
@@ -29,6 +30,8 @@ Saver = Callable[[int, dict[str, torch.Tensor]], None]
 """(step, the region's tensors) -> stored as a checkpoint"""
 Asker = Callable[[], list[dict[str, Any]]]
 """-> what adapter "after" answers to the watch questions now; see core/pipeline/watched_questions.py"""
+TRIED = 8
+"""examples on which it is tried whether the layers below the region can be left out"""
 
 
 @dataclass
@@ -105,8 +108,13 @@ def unlearn(
     result = Unlearned(target=stop_level(config.stop, watched.never_taught), never_taught=watched.never_taught)
     torch.manual_seed(seed)
     started = time.monotonic()
-    with adapters.trainable("after", region), adapters.active("after") as model:
-        context = Context(adapters, region, supply, seed, report)
+    tried = spread([*supply.forget, *supply.retain], TRIED)
+    with (
+        adapters.trainable("after", region),
+        adapters.active("after") as model,
+        frozen_prefix(adapters, region, config.prefix_memory, tried, report) as prefix,
+    ):
+        context = Context(adapters, region, supply, seed, report, prefix)
         loop = _Loop(model, context, watched, config, result, report, save, ask)
         try:
             loop.go(streams(supply, config, torch.Generator().manual_seed(seed)))
@@ -203,7 +211,7 @@ class _Loop:
     def _checkpoint(self, step: int) -> dict[str, float]:
         """Measure the result so far; keep it unless it is worse than what is kept; decide whether to stop."""
         config, result, trained = self.config, self.result, self.put_result()
-        measured = _check(self.model, self.watched)
+        measured = _check(self.model, self.watched, self.context.prefix)
         result.checks.append({"step": step, **measured})
         _watch(step, self.ask, result, self.report)
         broken = measured["retention"] < config.retain_floor
@@ -269,10 +277,11 @@ def _finite(losses: dict[str, float], parameters: Sequence[torch.nn.Parameter]) 
     return math.isfinite(sum(losses.values())) and math.isfinite(float(torch.nn.utils.get_total_norm(gradients)))
 
 
-def _check(model: Any, watched: Watched) -> dict[str, float]:
+def _check(model: Any, watched: Watched, prefix: Prefix | None) -> dict[str, float]:
+    within = prefix.over if prefix else None
     return {
-        "unlearn": accuracy(model, watched.unlearn),
-        "retention": accuracy(model, watched.retention),
+        "unlearn": accuracy(model, watched.unlearn, within=within),
+        "retention": accuracy(model, watched.retention, within=within),
     }
 
 
