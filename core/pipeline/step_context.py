@@ -176,7 +176,10 @@ class Context:
         return min(layers, default=self.depth)  # what lies outside of the layers moves none of them
 
     def block(self, layer: int) -> torch.nn.Module:
-        """Return a transformer layer. Raises UserError for a number that does not exist."""
+        """Return a transformer layer. Raises UserError for a number that does not exist.
+
+        A hook on one below `lowest` sees nothing of use in most steps: see core/models/prefix.py. `hidden` knows its states.
+        """
         return self.adapters.block(layer)
 
     # -- reference models -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the frozen prefix saves: one unlearning step on the last ten layers by a full pass, over one that leaves out the rest."""
+"""What the frozen prefix saves: a step on the last ten layers by full passes, over one that leaves out the layers below."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.pipeline.step_context import Context, Supply
 from core.util.progress import Reporter
 from tests.bench.setup import Bench, prepare
 
-TIMES = 7
+TIMES = 3
 """rounds of both steps; the ratio is the median of the rounds'"""
 LAYERS = 10
 """of the bundled model's 30, the last"""
