@@ -68,7 +68,7 @@ demo: install  ## the bundled run headless, into demo/: a table and a picture
 	@$(PY) -m dashboard.picture demo/runs demo/localization
 
 bench: install  ## ratios against the published procedure; methods, processes, plan and scale are measured by name: python -m tests.bench NAME
-	@$(PY) -m tests.bench localization step roofline answers memory
+	@$(PY) -m tests.bench localization step prefix roofline answers memory
 
 bundled: install  ## remake the finished runs that ship in assets/runs
 	@$(PY) -m tests.bundle

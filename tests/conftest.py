@@ -47,11 +47,21 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def tiny_of(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Callable[[str], Path]:
     """Return a function that gives a tiny model's folder by architecture; each is made once a session."""
-    place, made = tmp_path_factory.mktemp("models"), dict[str, Path]()
+    return _made_once(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def deep_tiny_of(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Callable[[str], Path]:
+    """Return the same for models of four layers."""
+    return _made_once(tmp_path_factory.mktemp("deep"), layers=4)
+
+
+def _made_once(place: Path, layers: int = 0) -> Callable[[str], Path]:
+    made = dict[str, Path]()
 
     def tiny(architecture: str) -> Path:
         if architecture not in made:
-            made[architecture] = make_tiny(place / architecture, architecture)
+            made[architecture] = make_tiny(place / architecture, architecture, layers=layers)
         return made[architecture]
 
     return tiny

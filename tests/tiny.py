@@ -50,6 +50,20 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 ARCHITECTURES = tuple(SETTINGS)
 
+_SHARING = {
+    **_HEADS,
+    "num_hidden_layers": 4,
+    "vocab_size_per_layer_input": VOCABULARY,
+    "hidden_size_per_layer_input": 8,
+    "num_kv_shared_layers": 2,
+    "layer_types": ["full_attention"] * 4,
+}
+SHARING: dict[str, dict[str, Any]] = {
+    "gemma3n_text": {**_SHARING, "laurel_rank": 4, "activation_sparsity_pattern": [0.0] * 4},
+    "gemma4_text": {**_SHARING, "global_head_dim": 8},
+}
+"""the same for models of four layers that hand on more than hidden states"""
+
 
 def make_tokenizer(folder: Path) -> None:
     """Save a byte-level tokenizer of exactly VOCABULARY entries, with begin, end and padding tokens."""
@@ -74,12 +88,18 @@ def make_tokenizer(folder: Path) -> None:
     made.save_pretrained(folder)
 
 
-def make_tiny(folder: Path, architecture: str = "llama", seed: int = 0) -> Path:
-    """Save a random model with its tokenizer into `folder`, the same for the same seed, and return the folder."""
+def make_tiny(folder: Path, architecture: str = "llama", seed: int = 0, layers: int = 0) -> Path:
+    """Save a random model with its tokenizer into `folder`, the same for the same seed, and return the folder.
+
+    layers: how many, where not as many as its settings say.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.for_model(architecture, **SETTINGS[architecture])
+    given = (SETTINGS | SHARING)[architecture]
+    if layers:
+        given = {**given, "n_layer" if "n_layer" in given else "num_hidden_layers": layers}
+    config = AutoConfig.for_model(architecture, **given)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

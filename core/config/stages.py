@@ -250,6 +250,14 @@ class UnlearnConfig:
         low=0.0,
         high=100.0,
     )
+    prefix_memory: float = setting(
+        2.0,
+        "memory in which what the layers below the region make of each example is kept, so that it is computed once; more "
+        "than that lies on disk. 0: every step runs all layers",
+        unit="GB",
+        low=0.0,
+        high=10_000.0,
+    )
     result_step: int = setting(
         0, "take the checkpoint of this step as the result; 0: the one that the rules above keep", low=0, high=100_000
     )

@@ -96,6 +96,11 @@ class Adapters:
                 return self.model.get_base_model().get_submodule(path[1])
         raise UserError(f"This model has no layer {layer}.", f"Choose one from 0 to {max(c.layer for c in self.cells)}.")
 
+    def blocks(self) -> list[torch.nn.Module]:
+        """Return all transformer layers in order; none where they stand in more than one row."""
+        rows = {path[1] for cell in self.cells if cell.layer >= 0 and (path := re.match(r"(.*?)\.\d+\.", cell.name))}
+        return list(self.model.get_base_model().get_submodule(rows.pop()).children()) if len(rows) == 1 else []
+
     def tensor(self, adapter: str, cell: str) -> torch.nn.Parameter:
         """Return the parameter of one cell of one adapter. Raises UserError for unknown names."""
         path, _, factor = cell.rpartition(".lora_")

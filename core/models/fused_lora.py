@@ -107,7 +107,7 @@ def fused(model: torch.nn.Module, name: str, dtype: str) -> Iterator[None]:
             layer.forward = partial(_forward, layer, weight, bias, name)  # type: ignore[method-assign]
         yield
     finally:
-        _restore(layers, outer)
+        restore(layers, outer)
 
 
 def _frozen(base: Any, autocast: bool) -> tuple[Weight, torch.Tensor | None]:
@@ -133,16 +133,16 @@ def unfused(model: torch.nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        _restore(layers, outer)
+        restore(layers, outer)
 
 
-def _restore(layers: Sequence[LoraLinear], forwards: Sequence[Any]) -> None:
+def restore(layers: Sequence[torch.nn.Module], forwards: Sequence[Any]) -> None:
     """Put back what stood there before: a context may be entered inside another one."""
     for layer, forward in zip(layers, forwards, strict=True):
         if forward is None:
             layer.__dict__.pop("forward", None)
         else:
-            layer.forward = forward  # type: ignore[method-assign]
+            layer.forward = forward
 
 
 def _mixed_forward(
@@ -184,4 +184,4 @@ def mixed(model: torch.nn.Module, groups: Sequence[tuple[str | None, slice]]) ->
             layer.forward = partial(_mixed_forward, layer, parts, count)  # type: ignore[method-assign]
         yield
     finally:
-        _restore(layers, outer)
+        restore(layers, outer)

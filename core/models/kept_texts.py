@@ -7,6 +7,7 @@ one does in its chat template: then that answer is held. None of it shares a lin
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
@@ -21,6 +22,7 @@ from core.models.device import device_of
 from core.models.distributed import ALONE, Group
 from core.models.generate import Request, generate
 from core.models.likelihood import answer_logits, per_example, soft_nll
+from core.models.prefix import Prefix
 from core.models.references import References
 from core.models.tokens import Encoded, collate, cost, ends_of_answer, epochs, is_plain, prompt_ids
 
@@ -114,12 +116,24 @@ def _answers(
 class Anchor:
     """Holds the model that is trained to another one on some texts, a few a step: weight · KL(reference ‖ now)."""
 
-    def __init__(self, adapters: Adapters, voice: str, kept: Sequence[Kept], weight: float, size: int, seed: int) -> None:
-        """Record what the reference says of them. voice: an adapter, or never. size: of these texts in each step."""
+    def __init__(
+        self,
+        adapters: Adapters,
+        voice: str,
+        kept: Sequence[Kept],
+        weight: float,
+        size: int,
+        seed: int,
+        prefix: Prefix | None = None,
+    ) -> None:
+        """Record what the reference says of them. voice: an adapter, or never. size: of these texts in each step.
+
+        prefix: what lies below the region that is trained.
+        """
         asked, self._told = [text.asked for text in kept], {text.asked.id: text.told for text in kept}
-        self.weight, self.voice = weight, voice
+        self.weight, self.voice, self._prefix = weight, voice, prefix
         self.tokens, self._seen = 0, list[float]()
-        self._reference = References(adapters)
+        self._reference = References(adapters, prefix)
         self._next = epochs(asked, size, torch.Generator().manual_seed(seed)) if asked and weight else None
         if self._next:
             self._reference.of(voice, list(self._told.values()))
@@ -133,7 +147,9 @@ class Anchor:
         if mine := group.shard(part, cost):
             batch = collate(mine, device_of(model))
             reference = self._reference.of(self.voice, [self._told[m.id] for m in mine])
-            divergence = soft_nll(answer_logits(model, batch), reference, divergence=True)
+            with self._prefix.over(batch) if self._prefix else contextlib.nullcontext():
+                logits = answer_logits(model, batch)
+            divergence = soft_nll(logits, reference, divergence=True)
             mean = per_example(divergence, batch.owners, len(batch)).sum() / len(part)
             (self.weight * mean).backward()
             self._seen.append(mean.item())

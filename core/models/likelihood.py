@@ -281,12 +281,23 @@ def logprobs(model: Any, examples: Sequence[Encoded], *, room: int = ROOM) -> It
 
 
 @torch.no_grad()
-def accuracy(model: Any, examples: Sequence[Encoded], *, size: int = BATCH, group: Group = ALONE) -> float:
-    """Return the answer-token accuracy in percent: mean over examples of the mean over tokens."""
+def accuracy(
+    model: Any,
+    examples: Sequence[Encoded],
+    *,
+    size: int = BATCH,
+    group: Group = ALONE,
+    within: Callable[[Batch], contextlib.AbstractContextManager[None]] | None = None,
+) -> float:
+    """Return the answer-token accuracy in percent: mean over examples of the mean over tokens.
+
+    within: a context in which each batch's pass is made; see core/models/prefix.py.
+    """
     total, device = 0.0, device_of(model)
     for members in by_length(group.shard(examples, cost), size):
         batch = collate(members, device)
-        hits = (answer_logits(model, batch).argmax(-1) == batch.targets).float()
+        with within(batch) if within else contextlib.nullcontext():
+            hits = (answer_logits(model, batch).argmax(-1) == batch.targets).float()
         total += float(per_example(hits, batch.owners, len(batch)).sum())
     (whole,) = group.all_reduce([torch.tensor(total, dtype=torch.float64)])
     return 100.0 * float(whole) / len(examples)

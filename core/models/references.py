@@ -15,13 +15,15 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from core.models.adapters import Adapters
 from core.models.likelihood import answer_positions_only
+from core.models.prefix import Prefix
 from core.models.tokens import Batch, Encoded, by_length, collate
 
 
-def run(adapters: Adapters, batch: Batch, layers: dict[int, torch.Tensor]) -> torch.Tensor:
+def run(adapters: Adapters, batch: Batch, layers: dict[int, torch.Tensor], prefix: Prefix | None = None) -> torch.Tensor:
     """Return logits (N, vocabulary) of the model as it is now.
 
     layers: layer -> anything; it is replaced by the hidden states (N, width) after that layer.
+    prefix: what is known of the layers below; of no use where hidden states are asked for of a layer that it leaves out.
     """
     model = adapters.model
 
@@ -33,6 +35,8 @@ def run(adapters: Adapters, batch: Batch, layers: dict[int, torch.Tensor]) -> to
         return after
 
     with contextlib.ExitStack() as stack:
+        if prefix is not None and all(layer >= prefix.layer - 1 for layer in layers):
+            stack.enter_context(prefix.over(batch))  # first: it may run the model itself, which no hook should see
         for layer in list(layers):
             handle = adapters.block(layer).register_forward_hook(keep(layer))
             stack.callback(handle.remove)
@@ -44,9 +48,9 @@ def run(adapters: Adapters, batch: Batch, layers: dict[int, torch.Tensor]) -> to
 class References:
     """Reference models on one base, each computed once for each example."""
 
-    def __init__(self, adapters: Adapters) -> None:
-        """Begin with nothing computed."""
-        self.adapters = adapters
+    def __init__(self, adapters: Adapters, prefix: Prefix | None = None) -> None:
+        """Begin with nothing computed. prefix: of what is trained; it serves adapters that are the same below."""
+        self.adapters, self.prefix = adapters, prefix
         self._kept_of: dict[tuple[str, int | None, str], torch.Tensor] = {}
         self._whole_logits: bool | None = None
 
@@ -67,18 +71,21 @@ class References:
     @torch.no_grad()
     def _compute(self, voice: str, members: Sequence[Encoded], layer: int | None) -> None:
         head = self.adapters.model.get_output_embeddings()
+        prefix = self.prefix if self.prefix and voice != "never" and self.prefix.serves(voice) else None
         with self.adapters.active(None if voice == "never" else voice):
             for group in by_length(members, 32):
                 batch = collate(group, self.adapters.device)
                 layers: dict[int, torch.Tensor] = {} if layer is None else {layer: torch.empty(0)}
                 seen: list[torch.Tensor] = []
-                # Registered first, so it sees the hidden states of all positions.
+                # Registered first, so it sees the hidden states of all positions; last those of the pass itself.
                 handle = head.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
                 try:
-                    logits = run(self.adapters, batch, layers)
+                    logits = run(self.adapters, batch, layers, prefix)
                 finally:
                     handle.remove()
-                states = layers[layer] if layer is not None else self._kept(head, seen[0][batch.rows, batch.columns], logits)
+                states = (
+                    layers[layer] if layer is not None else self._kept(head, seen[-1][batch.rows, batch.columns], logits)
+                )
                 for member, mine in zip(group, states.split([len(m.answer) for m in group]), strict=True):
                     # A clone: a view would keep the whole batch's tensor in memory.
                     self._kept_of[voice, layer, member.id] = mine.clone()

@@ -121,9 +121,10 @@ def region(state: State) -> Sequence[Any]:
 
 
 def unlearning(state: State) -> Sequence[Any]:
-    """Return method and steps; which of these is taken as the result changes none of them."""
+    """Return method and steps; which of these is taken as the result changes none of them, and memory nothing but time."""
     config = state.config.unlearn
-    return [dataclasses.replace(config, result_step=0, picked_on=""), config.method.name]
+    plain = dataclasses.replace(config, result_step=0, picked_on="")
+    return [settings(plain, without=("prefix_memory",)), config.method.name]
 
 
 def never_taught(state: State) -> Sequence[Any]:

@@ -17,6 +17,7 @@ import torch
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
 from core.models.adapters import Adapters
 from core.models.likelihood import per_example, soft_nll, token_nll
+from core.models.prefix import Prefix
 from core.models.references import References, run
 from core.models.tokens import Batch, Encoded, by_length, collate
 from core.util.errors import UserError
@@ -63,10 +64,16 @@ class Context:
     """One step's batch and everything that can be known about it; `load` moves on to the next."""
 
     def __init__(
-        self, adapters: Adapters, region: Sequence[str], supply: Supply, seed: int, report: Reporter | None = None
+        self,
+        adapters: Adapters,
+        region: Sequence[str],
+        supply: Supply,
+        seed: int,
+        report: Reporter | None = None,
+        prefix: Prefix | None = None,
     ) -> None:
-        """Begin without a batch. The model must be active with adapter "after"."""
-        self.adapters, self.supply = adapters, supply
+        """Begin without a batch. The model must be active with adapter "after". prefix: what lies below the region."""
+        self.adapters, self.supply, self.prefix = adapters, supply, prefix
         self.report = report or Reporter()
         self.device = adapters.device
         self.parameters: dict[str, torch.nn.Parameter] = {name: adapters.tensor("after", name) for name in region}
@@ -79,7 +86,7 @@ class Context:
         self.step = 0
         self.earlier = supply.earlier
         self.learning_rate = 0.0
-        self._references = References(adapters)
+        self._references = References(adapters, prefix)
 
     def load(self, step: int, members: Mapping[str, Sequence[Encoded]]) -> None:
         """Take the step's examples, stream by stream."""
@@ -132,7 +139,7 @@ class Context:
 
     @cached_property
     def _forward(self) -> torch.Tensor:
-        return run(self.adapters, self.batch, self._layers)
+        return run(self.adapters, self.batch, self._layers, self.prefix)
 
     @property
     def logits(self) -> torch.Tensor:
@@ -169,7 +176,10 @@ class Context:
         return min(layers, default=self.depth)  # what lies outside of the layers moves none of them
 
     def block(self, layer: int) -> torch.nn.Module:
-        """Return a transformer layer. Raises UserError for a number that does not exist."""
+        """Return a transformer layer. Raises UserError for a number that does not exist.
+
+        A hook on one below `lowest` sees nothing of use in most steps: see core/models/prefix.py. `hidden` knows its states.
+        """
         return self.adapters.block(layer)
 
     # -- reference models -------------------------------------------------------------------------------------------
@@ -189,7 +199,7 @@ class Context:
         for group in by_length(everything, size):
             self.report.check()
             batch = collate(group, self.device)
-            nll = token_nll(run(self.adapters, batch, {}), batch.targets)
+            nll = token_nll(run(self.adapters, batch, {}, self.prefix), batch.targets)
             (per_example(nll, batch.owners, len(batch)).sum() / len(everything)).backward()
         gradients = {}
         for name, parameter in self.parameters.items():

@@ -21,6 +21,7 @@ from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
 from core.models.adapters import Adapters
 from core.models.kept_texts import Anchor, Kept
 from core.models.likelihood import accuracy
+from core.models.prefix import Prefix, frozen_prefix
 from core.models.tokens import Encoded, by_length, epochs
 from core.pipeline.step_context import Context, Supply
 from core.util.errors import Cancelled, UserError
@@ -32,6 +33,8 @@ Judge = Callable[[], dict[str, float]]
 """-> what adapter "after" says now, in percent: see core/pipeline/watched_questions.py"""
 Asker = Callable[[], list[dict[str, Any]]]
 """-> what adapter "after" answers to the watch questions now; see core/pipeline/watched_questions.py"""
+TRIED = 8
+"""examples on which it is tried whether the layers below the region can be left out"""
 
 
 PATIENCE = 2
@@ -121,9 +124,14 @@ def unlearn(
     result = Unlearned(target=stop_level(config.stop, watched.never_taught), never_taught=watched.never_taught)
     torch.manual_seed(seed)
     started = time.monotonic()
-    with adapters.trainable("after", region), adapters.active("after") as model:
-        context = Context(adapters, region, supply, seed, report)
-        anchor = Anchor(adapters, "before", everyday, config.everyday_weight, config.everyday_batch_size, seed + 1)
+    tried = spread([*supply.forget, *supply.retain], TRIED)
+    with (
+        adapters.trainable("after", region),
+        adapters.active("after") as model,
+        frozen_prefix(adapters, region, config.prefix_memory, tried, report) as prefix,
+    ):
+        context = Context(adapters, region, supply, seed, report, prefix)
+        anchor = Anchor(adapters, "before", everyday, config.everyday_weight, config.everyday_batch_size, seed + 1, prefix)
         loop = _Loop(model, context, watched, config, result, report, save, ask, judge, anchor)
         try:
             loop.go(streams(supply, config, torch.Generator().manual_seed(seed)))
@@ -229,7 +237,7 @@ class _Loop:
     def _checkpoint(self, step: int) -> dict[str, float]:
         """Measure the result so far; keep it unless it is worse than what is kept; decide whether to stop."""
         config, result, trained = self.config, self.result, self.put_result()
-        measured = _check(self.model, self.watched)
+        measured = _check(self.model, self.watched, self.context.prefix)
         said = self.judge() if self.judge else {}
         result.checks.append({"step": step, **measured, **said})
         _watch(step, self.ask, result, self.report)
@@ -318,10 +326,11 @@ def _finite(losses: dict[str, float], parameters: Sequence[torch.nn.Parameter]) 
     return math.isfinite(sum(losses.values())) and math.isfinite(float(torch.nn.utils.get_total_norm(gradients)))
 
 
-def _check(model: Any, watched: Watched) -> dict[str, float]:
+def _check(model: Any, watched: Watched, prefix: Prefix | None) -> dict[str, float]:
+    within = prefix.over if prefix else None
     return {
-        "unlearn": accuracy(model, watched.unlearn),
-        "retention": accuracy(model, watched.retention),
+        "unlearn": accuracy(model, watched.unlearn, within=within),
+        "retention": accuracy(model, watched.retention, within=within),
     }
 
 

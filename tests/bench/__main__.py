@@ -18,6 +18,7 @@ Note = Callable[[str], object]
 BENCHES = {
     "localization": "published.localization",
     "step": "published.step",
+    "prefix": "prefix.measure",
     "roofline": "roofline.roofline",
     "answers": "published.answers",
     "memory": "memory.memory",

@@ -15,6 +15,7 @@ from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
 from core.models import references
 from core.models.adapters import Adapters
 from core.models.likelihood import soft_nll
+from core.models.prefix import Prefix
 from core.models.tokens import Batch, Encoded
 from core.pipeline import step_context
 from core.pipeline.step_context import Context, Supply
@@ -145,9 +146,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows by the number of examples at each forward pass."""
     seen, run = list[int](), references.run
 
-    def counted(adapters: Adapters, batch: Batch, layers: dict[int, torch.Tensor]) -> torch.Tensor:
+    def counted(adapters: Adapters, batch: Batch, layers: dict[int, torch.Tensor], prefix: Prefix | None) -> torch.Tensor:
         seen.append(len(batch))
-        return run(adapters, batch, layers)
+        return run(adapters, batch, layers, prefix)
 
     for module in (step_context, references):
         monkeypatch.setattr(module, "run", counted)
