@@ -22,6 +22,9 @@ from core.models.tokens import Batch, Encoded, by_length, collate
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
+SURE = 3.0
+"""nats by which the model before must know a token better than the never-taught one, for it to count as taught entirely"""
+
 
 @dataclass(frozen=True)
 class Supply:
@@ -275,6 +278,13 @@ class Part:
         return self.once(
             f"nll of {voice}", lambda members, targets: token_nll(self.context.reference(voice, members), targets).detach()
         )
+
+    def taught(self) -> torch.Tensor:
+        """(N,) from 0 to 1, how far each true token is one that "before" knows and the never-taught model does not.
+
+        1 where "before" finds it at least e³ (SURE) times as likely; 0 where it is no likelier: words anybody would say.
+        """
+        return ((self.reference_nll("never") - self.reference_nll("before")) / SURE).clamp(0.0, 1.0)
 
     def preference(self, margin: torch.Tensor, beta: float) -> torch.Tensor:
         """(E,) −(2/β) log σ(β · margin): pushes each example's margin up, and lets go once it is large."""

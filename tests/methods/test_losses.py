@@ -166,6 +166,26 @@ def weighted_ascent(p: Plain, m: Any, weight: Callable[[torch.Tensor], torch.Ten
     return m.forget_weight * p.each(FORGET, one) + retained(p, m)
 
 
+def gates(p: Plain, e: Encoded) -> list[float]:
+    """What the taught model knows of each token beyond the base, in thirds of nats, from none to all."""
+    pairs = zip(p.tokens(e, "before").tolist(), p.tokens(e, "never").tolist(), strict=True)
+    return [min(1.0, max(0.0, (before - never) / 3)) for before, never in pairs]
+
+
+def taught_kl(p: Plain, e: Encoded) -> torch.Tensor:
+    base, now = p.never[e.id].softmax(-1), p.now[e.id].log_softmax(-1)
+    parts = [g * (q * (q.log() - row)).sum() for g, q, row in zip(gates(p, e), base, now, strict=True)]
+    return torch.stack(parts).mean()
+
+
+def naive_base_ce_u(p: Plain, m: Any, _: Bench) -> torch.Tensor:
+    def one(e: Encoded) -> torch.Tensor:
+        target, now = without_truth(p.never[e.id], e).softmax(-1), p.now[e.id].log_softmax(-1)
+        return torch.stack([-g * (q * row).sum() for g, q, row in zip(gates(p, e), target, now, strict=True)]).mean()
+
+    return m.forget_weight * p.each(FORGET, one) + retained(p, m)
+
+
 def naive_pdu(p: Plain, m: Any, _: Bench) -> torch.Tensor:
     def one(e: Encoded) -> torch.Tensor:
         z = p.now[e.id]
@@ -214,16 +234,11 @@ NAIVE: dict[str, tuple[dict[str, float], Callable[[Plain, Any, Bench], torch.Ten
             m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.now[e.id], e))) + retained(p, m)
         ),
     ),
-    "base-ce-u": (
-        {},
-        lambda p, m, _: (
-            m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e))) + retained(p, m)
-        ),
-    ),
+    "base-ce-u": ({}, naive_base_ce_u),
     "decline": (
         {"refusal_weight": 0.6},
         lambda p, m, _: (
-            m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
+            m.forget_weight * p.each(FORGET, lambda e: taught_kl(p, e))
             + m.refusal_weight * p.each(REFUSAL, p.ce)
             + retained(p, m)
         ),
@@ -311,6 +326,16 @@ def test_a_method_says_what_it_is_and_what_it_needs(kind: type[Method]) -> None:
 
 
 # -- what some methods do besides a loss
+
+
+@pytest.mark.parametrize("name", ["base-ce-u", "decline"])
+def test_words_that_the_base_would_say_too_are_left_alone(bench: Bench, name: str) -> None:
+    """Where nothing was taught, there is nothing to forget: the loss rests, and gives no gradient."""
+    bench.adapters.set("before", {c.name: torch.zeros(c.shape) for c in bench.adapters.cells})
+    settings = {"retain_weight": 0.0} | ({"refusal_weight": 0.0} if name == "decline" else {})
+    value, by_name = measured(bench, METHODS[name](**settings))  # type: ignore[arg-type]
+    assert value == pytest.approx(0.0, abs=1e-6)
+    assert all(float(gradient.abs().max()) < 1e-6 for gradient in by_name.values())
 
 
 def test_sure_moves_the_rows_with_the_largest_forget_gradient(bench: Bench) -> None:
