@@ -171,6 +171,11 @@ class Context:
         layers = [cell.layer for cell in self.adapters.cells if cell.name in self.parameters and cell.layer >= 0]
         return min(layers, default=self.depth)  # what lies outside of the layers moves none of them
 
+    @property
+    def highest(self) -> int:
+        """Highest layer that has a tensor of the region; −1 where none has."""
+        return max((cell.layer for cell in self.adapters.cells if cell.name in self.parameters), default=-1)
+
     def block(self, layer: int) -> torch.nn.Module:
         """Return a transformer layer. Raises UserError for a number that does not exist."""
         return self.adapters.block(layer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -461,3 +462,27 @@ def test_rmu_says_where_the_region_lies_above_its_layer(bench: Bench) -> None:
         METHODS["rmu"](layer=0).prepare(context)  # type: ignore[call-arg]
     METHODS["rmu"]().prepare(context)
     assert context.memory["layer"] == 1
+
+
+@pytest.mark.parametrize(
+    ("region", "steered"), [((20, 29), 29), ((3, 29), 10), ((3, 7), 10), ((10, 12), 10), ((11, 12), 12)]
+)
+def test_rmu_steers_where_a_region_moves_as_a_whole(bench: Bench, region: tuple[int, int], steered: int) -> None:
+    """Of the last ten layers of thirty all move, not the lowest alone."""
+    context = SimpleNamespace(depth=30, lowest=region[0], highest=region[1], adapters=bench.adapters, device="cpu")
+    context.random, context.memory = torch.Generator(), {}
+    METHODS["rmu"]().prepare(context)  # type: ignore[arg-type]
+    assert context.memory["layer"] == steered
+
+
+def test_rmu_moves_every_tensor_up_to_its_layer(bench: Bench) -> None:
+    context, members = ready(bench)
+    context.parameters = {n: p for n, p in context.parameters.items() if ".layers.1." in n}
+    method = METHODS["rmu"]()
+    with bench.adapters.trainable("after", list(context.parameters)), bench.adapters.active("after"):
+        method.prepare(context)
+        assert context.memory["layer"] == context.highest == 1
+        context.load(1, {stream: members[stream] for stream in method.streams})
+        method.loss(context).backward()
+        by_name = gradients(bench.adapters, "after")
+    assert all(bool(by_name[n].any()) for n in context.parameters)
