@@ -235,6 +235,11 @@ class Part:
         return self.context.batch.owners[self.tokens] - self.examples.start
 
     @property
+    def places(self) -> torch.Tensor:
+        """(N,) which of its answer's tokens each is, from 0."""
+        return torch.cat([torch.arange(len(m.answer)) for m in self.members]).to(self.context.device)
+
+    @property
     def logits(self) -> torch.Tensor:
         """(N, vocabulary) of the model now, in its number format."""
         return self.context.split_logits[self.number]

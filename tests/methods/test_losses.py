@@ -167,6 +167,14 @@ def weighted_ascent(p: Plain, m: Any, weight: Callable[[torch.Tensor], torch.Ten
     return m.forget_weight * p.each(FORGET, one) + retained(p, m)
 
 
+def naive_ce_u(p: Plain, m: Any, _: Bench) -> torch.Tensor:
+    values = []
+    for e in p.members[FORGET]:
+        target, now = without_truth(p.now[e.id], e).softmax(-1), p.now[e.id].log_softmax(-1)
+        values += [-(q * row).sum() for q, row in zip(target, now, strict=True)][m.exempt :]
+    return m.forget_weight * sum(values) / len(values) + retained(p, m)
+
+
 def gates(p: Plain, e: Encoded) -> list[float]:
     """What the taught model knows of each token beyond the base, in thirds of nats, from none to all."""
     pairs = zip(p.tokens(e, "before").tolist(), p.tokens(e, "never").tolist(), strict=True)
@@ -229,12 +237,7 @@ NAIVE: dict[str, tuple[dict[str, float], Callable[[Plain, Any, Bench], torch.Ten
         {"beta1": 2.0, "beta2": 1.5},
         lambda p, m, _: weighted_ascent(p, m, lambda q: q**m.beta1 * (1 - q) ** m.beta2),
     ),
-    "ce-u": (
-        {},
-        lambda p, m, _: (
-            m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.now[e.id], e))) + retained(p, m)
-        ),
-    ),
+    "ce-u": ({"exempt": 2}, naive_ce_u),
     "base-ce-u": ({}, naive_base_ce_u),
     "decline": (
         {"refusal_weight": 0.6},
