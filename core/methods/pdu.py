@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PDU(Method):
-    """loss = α · mean((max z − mean z)²)(U) + λ · (CE(R) − ε). After each step λ grows by η · (CE(R) − ε), never below 0."""
+    """loss = α · mean((max z − mean z)²)(U) + λ · (CE(R) − ε). After each step λ grows by η · (CE(R) − ε), never below 0.
+
+    The first mean is over all tokens of the batch (open-unlearning, src/trainer/unlearn/pdu.py:112-122). There λ rests for
+    five passes over the data (configs/trainer/PDU.yaml); most runs here make fewer, so it moves at once.
+    """
 
     name: ClassVar[str] = "pdu"
     formula: ClassVar[str] = "α · (max z − mean z)²(U) + λ · (CE(R) − ε), λ ← max(0, λ + η · (CE(R) − ε))"
@@ -36,7 +40,7 @@ class PDU(Method):
         context.memory["above the limit"] = float(kept.detach()) - self.retain_limit
         margin = part.logits.amax(-1).float() - part.logits.float().mean(-1)
         weight = context.memory.setdefault("λ", self.retain_weight)
-        return self.forget_weight * part.mean(margin**2).mean() + weight * (kept - self.retain_limit)
+        return self.forget_weight * margin.square().mean() + weight * (kept - self.retain_limit)
 
     def update(self, context: Context) -> None:
         """Move λ towards the limit."""

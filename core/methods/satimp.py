@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SatImp(Method):
-    """loss = −α · mean(p^β₁ (1 − p)^β₂ · CE)(U) + γ · CE(R); the weight has no gradient."""
+    """loss = −α · mean(p^β₁ (1 − p)^β₂ · CE)(U) + γ · CE(R); the weight has no gradient.
+
+    The mean is over all tokens of the batch, so long answers count more (open-unlearning, src/trainer/utils.py:118-134).
+    """
 
     name: ClassVar[str] = "satimp"
     formula: ClassVar[str] = "−α · p^β₁ · (1 − p)^β₂ · CE(U) + γ · CE(R)"
@@ -37,5 +40,5 @@ class SatImp(Method):
         """Return the weighted sum."""
         part = context.forget
         p = (-part.nll.detach()).exp()
-        forget = part.mean(p**self.beta1 * (1 - p) ** self.beta2 * part.nll)
+        forget = p**self.beta1 * (1 - p) ** self.beta2 * part.nll
         return self.retain_weight * context.retain.loss().mean() - self.forget_weight * forget.mean()

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WGA(Method):
-    """loss = −α · mean(p^β · CE)(U) + γ · CE(R); the weight p^β has no gradient."""
+    """loss = −α · mean(p^β · CE)(U) + γ · CE(R); the weight p^β has no gradient.
+
+    The mean is over all tokens of the batch, so long answers count more (open-unlearning, src/trainer/utils.py:102-115).
+    """
 
     name: ClassVar[str] = "wga"
     formula: ClassVar[str] = "−α · p^β · CE(U) + γ · CE(R)"
@@ -29,5 +32,5 @@ class WGA(Method):
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""
         part = context.forget
-        forget = part.mean((-self.beta * part.nll.detach()).exp() * part.nll)
+        forget = (-self.beta * part.nll.detach()).exp() * part.nll
         return self.retain_weight * context.retain.loss().mean() - self.forget_weight * forget.mean()

@@ -160,11 +160,8 @@ def naive_undial(p: Plain, m: Any, _: Bench) -> torch.Tensor:
 
 
 def weighted_ascent(p: Plain, m: Any, weight: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    def one(e: Encoded) -> torch.Tensor:
-        logp = p.tokens(e)
-        return (weight(logp.detach().exp()) * logp).mean()
-
-    return m.forget_weight * p.each(FORGET, one) + retained(p, m)
+    logp = torch.cat([p.tokens(e) for e in p.members[FORGET]])
+    return m.forget_weight * (weight(logp.detach().exp()) * logp).mean() + retained(p, m)
 
 
 def naive_ce_u(p: Plain, m: Any, _: Bench) -> torch.Tensor:
@@ -196,11 +193,9 @@ def naive_base_ce_u(p: Plain, m: Any, _: Bench) -> torch.Tensor:
 
 
 def naive_pdu(p: Plain, m: Any, _: Bench) -> torch.Tensor:
-    def one(e: Encoded) -> torch.Tensor:
-        z = p.now[e.id]
-        return (z.max(-1).values - z.sum(-1) / z.shape[1]).square().mean()
-
-    return m.forget_weight * p.each(FORGET, one) + m.retain_weight * (p.each(RETAIN, p.ce) - m.retain_limit)
+    z = torch.cat([p.now[e.id] for e in p.members[FORGET]])
+    spread = (z.max(-1).values - z.sum(-1) / z.shape[1]).square().mean()
+    return m.forget_weight * spread + m.retain_weight * (p.each(RETAIN, p.ce) - m.retain_limit)
 
 
 def naive_blade(p: Plain, m: Any, _: Bench) -> torch.Tensor:
