@@ -22,7 +22,7 @@ from core.models.tokens import Batch, Encoded, by_length, collate
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
-SURE = 3.0
+FAR = 3.0
 """nats by which the model before must know a token better than the never-taught one, for it to count as taught entirely"""
 
 
@@ -189,15 +189,32 @@ class Context:
         """
         return self._references.of(voice, members, layer)
 
+    # -- labels -----------------------------------------------------------------------------------------------------
+
+    def random_labels(self, targets: torch.Tensor) -> torch.Tensor:
+        """(N,) tokens drawn anew, uniformly over all that are not special; the special among the (N,) targets stay.
+
+        So an answer still ends where it ended. Raises UserError where there is no vocabulary.
+        """
+        words = self.supply.words
+        if words is None:
+            raise UserError("Random labels need the vocabulary.", "Report this as a bug.")
+        drawn = words[torch.randint(len(words), (len(targets),), generator=self.random)].to(self.device)
+        return torch.where(torch.isin(targets, words.to(self.device)), drawn, targets)
+
     # -- whole scopes -----------------------------------------------------------------------------------------------
 
-    def gradient(self, stream: str, size: int = 32) -> dict[str, torch.Tensor]:
-        """Return the gradient of the mean cross-entropy over all train examples of forget or retain, per tensor."""
+    def gradient(self, stream: str, size: int = 32, *, random: bool = False) -> dict[str, torch.Tensor]:
+        """Return the gradient of the mean cross-entropy over all train examples of forget or retain, per tensor.
+
+        random: towards random labels instead of the true answers, as localization ranks tensors.
+        """
         everything = list(self.supply.forget if stream == FORGET else self.supply.retain)
         for group in by_length(everything, size):
             self.report.check()
             batch = collate(group, self.device)
-            nll = token_nll(run(self.adapters, batch, {}), batch.targets)
+            labels = self.random_labels(batch.targets) if random else batch.targets
+            nll = token_nll(run(self.adapters, batch, {}), labels)
             (per_example(nll, batch.owners, len(batch)).sum() / len(everything)).backward()
         gradients = {}
         for name, parameter in self.parameters.items():
@@ -292,9 +309,9 @@ class Part:
     def taught(self) -> torch.Tensor:
         """(N,) from 0 to 1, how far each true token is one that "before" knows and the never-taught model does not.
 
-        1 where "before" finds it at least e³ (SURE) times as likely; 0 where it is no likelier: words anybody would say.
+        1 where "before" finds it at least e³ (FAR) times as likely; 0 where it is no likelier: words anybody would say.
         """
-        return ((self.reference_nll("never") - self.reference_nll("before")) / SURE).clamp(0.0, 1.0)
+        return ((self.reference_nll("never") - self.reference_nll("before")) / FAR).clamp(0.0, 1.0)
 
     def preference(self, margin: torch.Tensor, beta: float) -> torch.Tensor:
         """(E,) −(2/β) log σ(β · margin): pushes each example's margin up, and lets go once it is large."""
@@ -319,9 +336,5 @@ class Part:
         return soft_nll(self.logits, self.reference_logits(voice), divergence=True)
 
     def random_labels(self) -> torch.Tensor:
-        """(N,) tokens drawn anew, uniformly over all that are not special. Raises UserError where there are none."""
-        words = self.context.supply.words
-        if words is None:
-            raise UserError("Random labels need the vocabulary.", "Report this as a bug.")
-        drawn = torch.randint(len(words), (len(self.targets),), generator=self.context.random)
-        return words[drawn].to(self.context.device)
+        """(N,) random labels for these tokens: `Context.random_labels`."""
+        return self.context.random_labels(self.targets)

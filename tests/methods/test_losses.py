@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from core.methods import METHODS, Method
 from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
-from core.models.tokens import Encoded
+from core.models.tokens import Encoded, by_length
 from core.pipeline.step_context import Context, Supply
 from core.util.errors import UserError
 from tests.naive import Bench, gradients, plain_model, randomize
@@ -94,9 +94,17 @@ def without_truth(logits: torch.Tensor, e: Encoded) -> torch.Tensor:
 
 def random_labels(p: Plain, bench: Bench) -> dict[str, torch.Tensor]:
     """The labels that a generator with the context's seed gives the forget examples in order."""
-    lengths = [len(e.answer) for e in p.members[FORGET]]
-    drawn = torch.randint(len(bench.words), (sum(lengths),), generator=torch.Generator().manual_seed(SEED))
-    return dict(zip((e.id for e in p.members[FORGET]), bench.words[drawn].split(lengths), strict=True))
+    return drawn(p.members[FORGET], bench, torch.Generator().manual_seed(SEED))
+
+
+def drawn(members: list[Encoded], bench: Bench, source: torch.Generator) -> dict[str, torch.Tensor]:
+    """Labels in the order of the examples, where the end of an answer stays what it is."""
+    lengths = [len(e.answer) for e in members]
+    words = bench.words[torch.randint(len(bench.words), (sum(lengths),), generator=source)].split(lengths)
+    found = {e.id: labels.clone() for e, labels in zip(members, words, strict=True)}
+    for e in members:
+        found[e.id][-1] = e.answer[-1]
+    return found
 
 
 def naive_random(p: Plain, m: Any, bench: Bench) -> torch.Tensor:
@@ -359,16 +367,18 @@ def test_sure_moves_the_rows_with_the_largest_forget_gradient_of_the_step(bench:
 
 
 def test_grail_moves_the_elements_that_stand_out_on_u_alone(bench: Bench) -> None:
+    """By what it takes to say something else, not by what is left to learn of what is known by heart."""
     method = METHODS["grail"](share=0.1)  # type: ignore[call-arg]
-    masked = masks(bench, method)
-    model, scores = plain_model(bench.adapters, "after"), []
-    for members in (bench.unlearn, bench.retention):
+    masked, source = masks(bench, method), torch.Generator().manual_seed(SEED)
+    model, scores = plain_model(bench.adapters, "after"), {}
+    for scope, members in (("retention", bench.retention), ("unlearn", bench.unlearn)):
+        labels = drawn(by_length(members, len(members))[0], bench, source)
         for e in members:
-            (F.cross_entropy(_pass(model, e)[0], torch.tensor(e.answer)) / len(members)).backward()
+            (F.cross_entropy(_pass(model, e)[0], labels[e.id]) / len(members)).backward()
         sizes = {cell: g.abs() for cell, g in gradients(bench.adapters, "after").items()}
-        scores.append({cell: (s - s.mean()) / s.std() for cell, s in sizes.items()})
+        scores[scope] = {cell: (s - s.mean()) / s.std() for cell, s in sizes.items()}
     for cell in masked:
-        score = scores[0][cell] - scores[1][cell]
+        score = scores["unlearn"][cell] - scores["retention"][cell]
         moved = masked[cell] != 0
         assert int(moved.sum()) == max(1, round(0.1 * score.numel()))
         assert float(score[moved].min()) >= float(score[~moved].max()) - 1e-3
