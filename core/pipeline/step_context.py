@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
+from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
 from core.models.adapters import Adapters
 from core.models.likelihood import per_example, soft_nll, token_nll
 from core.models.references import References, run
@@ -122,6 +122,11 @@ class Context:
         """The unlearn scope's questions, in the same order, answered by a refusal."""
         return self.part(REFUSAL)
 
+    @property
+    def question(self) -> Part:
+        """The unlearn scope's questions as texts, in the same order; their "answer" is all but the first token."""
+        return self.part(QUESTION)
+
     def part(self, stream: str) -> Part:
         """Return a stream's part of the batch."""
         start = 0
@@ -194,13 +199,29 @@ class Context:
     def random_labels(self, targets: torch.Tensor) -> torch.Tensor:
         """(N,) tokens drawn anew, uniformly over all that are not special; the special among the (N,) targets stay.
 
-        So an answer still ends where it ended. Raises UserError where there is no vocabulary.
+        Raises UserError where there is no vocabulary.
         """
-        words = self.supply.words
-        if words is None:
-            raise UserError("Random labels need the vocabulary.", "Report this as a bug.")
+        words = self._words()
         drawn = words[torch.randint(len(words), (len(targets),), generator=self.random)].to(self.device)
-        return torch.where(torch.isin(targets, words.to(self.device)), drawn, targets)
+        return self.where_plain(targets, drawn)
+
+    def where_plain(self, targets: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(N,) labels, but where the target is a special token that one: an answer still ends where it ended."""
+        return torch.where(torch.isin(targets, self._words().to(self.device)), labels, targets)
+
+    def _words(self) -> torch.Tensor:
+        if self.supply.words is None:
+            raise UserError("Other labels need the vocabulary.", "Report this as a bug.")
+        return self.supply.words
+
+    def relabelled(self, labels: Callable[[Part], torch.Tensor]) -> torch.Tensor:
+        """(E,) cross-entropy of U's texts, question and answer, towards labels(part): (N,) tokens for each of the two.
+
+        Averaged over a text's tokens. An answer's tokens are predicted behind its question, as ever.
+        """
+        parts = (self.question, self.forget)
+        lengths = torch.tensor([len(m.ids) - 1 for m in self.forget.members], device=self.device)
+        return sum(part.sum(part.nll_of(labels(part))) for part in parts) / lengths  # type: ignore[return-value]
 
     # -- whole scopes -----------------------------------------------------------------------------------------------
 

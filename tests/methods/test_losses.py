@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from core.methods import METHODS, Method
-from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
-from core.models.tokens import Encoded, by_length
+from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
+from core.models.tokens import Encoded, by_length, question_of
 from core.pipeline.step_context import Context, Supply
 from core.util.errors import UserError
 from tests.naive import Bench, gradients, plain_model, randomize
@@ -92,28 +92,44 @@ def without_truth(logits: torch.Tensor, e: Encoded) -> torch.Tensor:
     return masked
 
 
-def random_labels(p: Plain, bench: Bench) -> dict[str, torch.Tensor]:
-    """The labels that a generator with the context's seed gives the forget examples in order."""
-    return drawn(p.members[FORGET], bench, torch.Generator().manual_seed(SEED))
-
-
 def drawn(members: list[Encoded], bench: Bench, source: torch.Generator) -> dict[str, torch.Tensor]:
     """Labels in the order of the examples, where the end of an answer stays what it is."""
     lengths = [len(e.answer) for e in members]
     words = bench.words[torch.randint(len(bench.words), (sum(lengths),), generator=source)].split(lengths)
     found = {e.id: labels.clone() for e, labels in zip(members, words, strict=True)}
     for e in members:
-        found[e.id][-1] = e.answer[-1]
+        if e.answer[-1] in bench.ends:
+            found[e.id][-1] = e.answer[-1]
     return found
 
 
+def whole_text(p: Plain, e: Encoded, question: Any, answer: Any) -> torch.Tensor:
+    """Cross-entropy over a text's tokens from the second on, as one pass over question and answer gives it."""
+    logits = torch.cat([p.now[f"{e.id}?"], p.now[e.id]])
+    assert len(logits) == len(e.ids) - 1
+    return F.cross_entropy(logits, torch.cat([torch.as_tensor(question), torch.as_tensor(answer)]))
+
+
 def naive_random(p: Plain, m: Any, bench: Bench) -> torch.Tensor:
-    labels = random_labels(p, bench)
+    source = torch.Generator().manual_seed(SEED)
+    questions, answers = (drawn(p.members[stream], bench, source) for stream in (QUESTION, FORGET))
+    return m.forget_weight * p.each(FORGET, lambda e: whole_text(p, e, questions[f"{e.id}?"], answers[e.id]))
+
+
+def naive_o3(p: Plain, m: Any, bench: Bench) -> torch.Tensor:
+    labels = drawn(p.members[FORGET], bench, torch.Generator().manual_seed(SEED))
     return m.forget_weight * p.each(FORGET, lambda e: p.ce(e, labels[e.id]))
 
 
 def naive_adversarial(p: Plain, m: Any, _: Bench) -> torch.Tensor:
-    return m.forget_weight * p.each(FORGET, lambda e: p.ce(e, without_truth(p.before[e.id], e).argmax(-1)))
+    questions = {q.id: without_truth(p.before[q.id], q).argmax(-1) for q in p.members[QUESTION]}
+
+    def one(e: Encoded) -> torch.Tensor:
+        answer = without_truth(p.before[e.id], e).argmax(-1)
+        answer[-1] = e.answer[-1]
+        return whole_text(p, e, questions[f"{e.id}?"], answer)
+
+    return m.forget_weight * p.each(FORGET, one)
 
 
 def retained(p: Plain, m: Any) -> torch.Tensor:
@@ -257,7 +273,7 @@ NAIVE: dict[str, tuple[dict[str, float], Callable[[Plain, Any, Bench], torch.Ten
     "pdu": ({}, naive_pdu),
     "blade": ({"inner_steps": 0}, naive_blade),
     "task-vector": ({}, lambda p, m, _: p.each(FORGET, p.ce)),
-    "o3": ({}, naive_random),
+    "o3": ({}, naive_o3),
     "sure": ({}, difference()),
     "grail": ({}, difference()),
 }
@@ -273,6 +289,7 @@ def ready(bench: Bench, earlier: Any = ()) -> tuple[Context, dict[str, list[Enco
         RETAIN: bench.retention,
         GENERAL: general(),
         REFUSAL: [refused(e) for e in bench.unlearn],
+        QUESTION: [Encoded(f"{e.id}?", e.ids[: e.start], 1) for e in bench.unlearn],
     }
     refusals = dict(zip((e.id for e in bench.unlearn), members[REFUSAL], strict=True))
     supply = Supply(bench.unlearn, bench.retention, members[GENERAL], refusals, bench.words, earlier)
@@ -325,7 +342,7 @@ def test_loss_and_gradient_are_those_of_plain_passes(bench: Bench, name: str) ->
 def test_a_method_says_what_it_is_and_what_it_needs(kind: type[Method]) -> None:
     assert kind.formula
     assert kind.source
-    assert set(kind.streams) <= {FORGET, RETAIN, GENERAL, REFUSAL}
+    assert set(kind.streams) <= {FORGET, RETAIN, GENERAL, REFUSAL, QUESTION}
     assert bool(kind.refusals) == (REFUSAL in kind.streams)
     for setting in dataclasses.fields(kind):
         assert setting.metadata["help"], setting.name
@@ -333,6 +350,18 @@ def test_a_method_says_what_it_is_and_what_it_needs(kind: type[Method]) -> None:
 
 
 # -- what some methods do besides a loss
+
+
+def test_a_question_of_one_token_has_nothing_to_be_predicted(bench: Bench) -> None:
+    context, _ = ready(bench)
+    short = Encoded("short", bench.unlearn[0].ids[-4:], 1)
+    with bench.adapters.active("after"), torch.no_grad():
+        context.load(1, {FORGET: [short, bench.unlearn[0]], QUESTION: [question_of(e) for e in (short, bench.unlearn[0])]})
+        assert context.question.loss()[0] == 0.0
+        texts = context.relabelled(lambda part: part.targets)
+        answers = context.forget.loss()
+    assert float(texts[0]) == pytest.approx(float(answers[0]))
+    assert float(texts[1]) != pytest.approx(float(answers[1]))
 
 
 @pytest.mark.parametrize("name", ["base-ce-u", "decline"])
