@@ -435,10 +435,35 @@ def test_pdu_raises_its_weight_while_r_is_above_the_limit(bench: Bench) -> None:
         assert (context.memory["λ"] > 2.0) == above
 
 
-def test_task_vector_turns_the_step_round() -> None:
-    before, trained = torch.tensor([1.0, 2.0]), torch.tensor([1.5, 1.0])
-    result = METHODS["task-vector"](strength=2.0).result(before, trained)  # type: ignore[call-arg]
-    assert result.tolist() == [0.0, 4.0]
+@pytest.mark.parametrize("factors", ["AB", "A", "B"])
+def test_task_vector_mirrors_the_weights_and_not_their_factors(bench: Bench, factors: str) -> None:
+    """W_after = W_before − c · (W_trained − W_before), module by module, whichever factors the region holds."""
+    method = METHODS["task-vector"](strength=2.0)  # type: ignore[call-arg]
+    context, members = ready(bench)
+    bench.adapters.copy("before", "after")
+    context.parameters = {n: p for n, p in context.parameters.items() if n[-1] in factors}
+    context.before = {n: p.detach().clone() for n, p in context.parameters.items()}
+
+    def weights() -> dict[str, torch.Tensor]:
+        found = {n: p.detach() for n, p in bench.adapters.tensors("after").items()}
+        return {n[:-1]: (found[n[:-1] + "B"].double() @ found[n].double()).clone() for n in found if n.endswith("A")}
+
+    before = weights()
+    with bench.adapters.trainable("after", list(context.parameters)), bench.adapters.active("after"):
+        for step in range(3):
+            context.load(step, {FORGET: members[FORGET]})
+            method.backward(context)
+            for name, p in context.parameters.items():
+                assert p.grad is not None
+                p.data -= 0.5 * method.mask(context, name, p.grad)
+                p.grad = None
+    trained = weights()
+    assert all(not torch.equal(trained[n], before[n]) for n in before)
+    for name, p in context.parameters.items():
+        p.data.copy_(method.result(context.before[name], p.data))
+    for name, now in weights().items():
+        wanted = before[name] - 2.0 * (trained[name] - before[name])
+        assert float((now - wanted).norm()) < 1e-5 * float((wanted - before[name]).norm()) + 1e-6, name
 
 
 def test_o3_keeps_an_update_orthogonal_to_earlier_ones(bench: Bench) -> None:
