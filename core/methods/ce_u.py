@@ -31,7 +31,7 @@ class CEU(Method):
     exempt: int = setting(
         1, "tokens at the beginning of each answer that are left alone", low=0, high=100, source="paper: 1"
     )
-    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(
         2.0, "weight of the descent on R", low=0.0, high=1000.0, source="released code: 0", tune=(0.3, 10.0)
     )

@@ -29,7 +29,7 @@ class Decline(Method):
     streams: ClassVar[tuple[str, ...]] = (FORGET, RETAIN, REFUSAL)
     refusals: ClassVar[str] = "plain"
     follows_never: ClassVar[bool] = True
-    forget_weight: float = setting(1.0, "weight of the base's opinion", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the base's opinion", low=0.0, high=1000.0, tune=(0.3, 3.0))
     refusal_weight: float = setting(1.0, "weight of the refusals", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(2.0, "weight of the descent on R", low=0.0, high=1000.0, tune=(0.3, 10.0))
 

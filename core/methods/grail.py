@@ -31,7 +31,7 @@ class GRAIL(Method):
         "Its abstract: forgets as well as others, with up to 17 % stronger retention. "
         "Which elements the paper takes is not known here: the rule is ours."
     )
-    forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(1.0, "weight of the descent on R", low=0.0, high=1000.0, tune=(0.3, 10.0))
     share: float = setting(
         0.2, "elements of each tensor that are trained, at least one", unit="fraction", low=0.001, high=1.0

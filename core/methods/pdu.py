@@ -28,9 +28,11 @@ class PDU(Method):
     known_for: ClassVar[str] = (
         "Its abstract: retention is a constraint, and the loss on U needs no softmax and keeps its gradient."
     )
-    forget_weight: float = setting(0.01, "weight of the forget loss", low=0.0, high=1000.0)
+    forget_weight: float = setting(0.01, "weight of the forget loss", low=0.0, high=1000.0, tune=(0.001, 0.1))
     retain_weight: float = setting(1.0, "λ at the beginning", low=0.0, high=1000.0, tune=(0.3, 10.0))
-    retain_limit: float = setting(0.1, "ε, the loss on R that is allowed", unit="nats", low=0.0, high=100.0)
+    retain_limit: float = setting(
+        0.1, "ε, the loss on R that is allowed", unit="nats", low=0.0, high=100.0, tune=(0.03, 1.0)
+    )
     dual_rate: float = setting(1.0, "η, how fast λ follows", low=0.0, high=1000.0, source="released code: 1")
 
     def loss(self, context: Context) -> torch.Tensor:

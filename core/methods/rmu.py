@@ -32,12 +32,17 @@ class RMU(Method):
         "robust against jailbreaks; makes the model answer wrongly or nonsense (abstract of arXiv 2408.06223). "
         "It changes nothing above the layer that it steers."
     )
-    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(
         10.0, "weight of staying in place on R", low=0.0, high=1e6, source="WMDP: 100 to 1200 on 7B", tune=(1.0, 100.0)
     )
     strength: float = setting(
-        5.0, "c, length of the target in lengths of the hidden state before", low=0.0, high=1000.0, source="adaptive RMU: 5"
+        5.0,
+        "c, length of the target in lengths of the hidden state before",
+        low=0.0,
+        high=1000.0,
+        source="adaptive RMU: 5",
+        tune=(1.0, 20.0),
     )
     layer: int = setting(
         -1, "layer to steer; −1: a third up, or the highest of a region that begins above that", low=-1, high=1000

@@ -29,12 +29,16 @@ class SatImp(Method):
         "together more still. "
         "On a token that is certain (p = 1) the weight is 0, so what is known by heart moves slowly."
     )
-    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, source="released settings: 0.1")
+    forget_weight: float = setting(
+        1.0, "weight of the forget loss", low=0.0, high=1000.0, source="released settings: 0.1", tune=(0.1, 10.0)
+    )
     retain_weight: float = setting(
         1.0, "weight of the descent on R", low=0.0, high=1000.0, source="released settings: 1", tune=(0.01, 10.0)
     )
-    beta1: float = setting(5.0, "power of p: saturation", low=0.0, high=100.0, source="released code: 5")
-    beta2: float = setting(1.0, "power of 1 − p: importance", low=0.0, high=100.0, source="released code: 1")
+    beta1: float = setting(5.0, "power of p: saturation", low=0.0, high=100.0, source="released code: 5", tune=(1.0, 10.0))
+    beta2: float = setting(
+        1.0, "power of 1 − p: importance", low=0.0, high=100.0, source="released code: 1", tune=(0.3, 3.0)
+    )
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""

@@ -31,10 +31,16 @@ class SURE(Method):
         "quantization; "
         "this one is made to mitigate that."
     )
-    forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(1.0, "weight of the descent on R", low=0.0, high=1000.0, tune=(0.3, 10.0))
     share: float = setting(
-        0.05, "rows that a step moves, of all in the region", unit="fraction", low=0.001, high=1.0, source="code: 1 to 10 %"
+        0.05,
+        "rows that a step moves, of all in the region",
+        unit="fraction",
+        low=0.001,
+        high=1.0,
+        source="code: 1 to 10 %",
+        tune=(0.01, 0.1),
     )
 
     def loss(self, context: Context) -> torch.Tensor:
