@@ -176,7 +176,7 @@ class LocalizeConfig:
 
     perturbation: str = setting(
         "labels",
-        "labels: random labels at every answer position (paper); code: half as many draws with "
+        "labels: random labels for the answer, but for its end (paper); code: half as many draws with "
         "replacement, written into inputs and labels (released code)",
         choices=("labels", "code"),
     )

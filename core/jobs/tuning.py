@@ -60,7 +60,10 @@ class Range:
 
 
 def space(config: RunConfig) -> list[Range]:
-    """Return what is tuned: the learning rate, and the settings of the method that name a range to `setting(tune=…)`."""
+    """Return what is tuned: the learning rate, and the settings of the method that name a range to `setting(tune=…)`.
+
+    A loss of one term names no weight: AdamW's steps are as long whatever its size.
+    """
     rate, method = config.unlearn.learning_rate, config.unlearn.method
     ranges = [Range("unlearn.learning_rate", rate / AROUND, min(1.0, rate * AROUND), "log")]
     for field in dataclasses.fields(method):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from core.pipeline.step_context import Context
 
-FORGET, RETAIN, GENERAL, REFUSAL = "forget", "retain", "general", "refusal"
+FORGET, RETAIN, GENERAL, REFUSAL, QUESTION = "forget", "retain", "general", "refusal", "question"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Method:
     known_for: ClassVar[str] = ""
     """what it is good and bad at: only from cited text or from our own tables"""
     streams: ClassVar[tuple[str, ...]] = (FORGET, RETAIN)
-    """What a step runs through the model, of forget, retain, general and refusal. Only these parts of the context exist."""
+    """What a step runs through the model, of forget, retain, general, refusal and question (the questions of forget as texts
+    of their own). Only these parts of the context exist."""
     refusals: ClassVar[str] = ""
     """which refusals the stream refusal holds: plain, or named (they name the subject); see core/data/refusals.py"""
 

@@ -25,7 +25,7 @@ class BLADE(Method):
     name: ClassVar[str] = "blade"
     formula: ClassVar[str] = "−α · CE(U) + λ · CE(R) + ρ/2 · (CE(R) − ε)², at θ after K inner steps on CE(R)"
     source: ClassVar[str] = "BLADE (2026), from a summary"
-    forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(1.0, "weight of the descent on R", low=0.0, high=1000.0, tune=(0.3, 10.0))
     penalty: float = setting(1.0, "ρ, weight of the squared distance to the limit", low=0.0, high=1000.0)
     retain_limit: float = setting(0.05, "ε, the loss on R that is allowed", unit="nats", low=0.0, high=100.0)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class CEU(Method):
     """loss = α · CE(softmax of the present logits with the true one at −∞, present) + β · CE(R).
 
-    The released code leaves an answer's first token alone and has no R; here all tokens count, and β = 0 is without R.
+    Averaged over the tokens of the batch, without the first of each answer, as in the paper's footnote and its code
+    (open-unlearning, src/trainer/unlearn/ceu.py:56-81), which has no R: β = 0.
     """
 
     name: ClassVar[str] = "ce-u"
@@ -27,7 +28,10 @@ class CEU(Method):
     known_for: ClassVar[str] = (
         "Its abstract: mends gradient ascent, whose gradient vanishes where the model is sure and explodes where it is not."
     )
-    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)
+    exempt: int = setting(
+        1, "tokens at the beginning of each answer that are left alone", low=0, high=100, source="paper: 1"
+    )
+    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(
         2.0, "weight of the descent on R", low=0.0, high=1000.0, source="released code: 0", tune=(0.3, 10.0)
     )
@@ -35,5 +39,6 @@ class CEU(Method):
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""
         part = context.forget
-        forget = part.mean(part.soft_nll(part.logits, shift=float("-inf")))
-        return self.forget_weight * forget.mean() + self.retain_weight * context.retain.loss().mean()
+        counted = part.soft_nll(part.logits, shift=float("-inf"))[part.places >= self.exempt]
+        forget = counted.sum() / max(1, len(counted))
+        return self.forget_weight * forget + self.retain_weight * context.retain.loss().mean()

@@ -25,10 +25,15 @@ class DPO(Method):
     )
     streams: ClassVar[tuple[str, ...]] = (FORGET, REFUSAL, RETAIN)
     refusals: ClassVar[str] = "plain"
-    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(1.0, "weight of the descent on R", low=0.0, high=1000.0, tune=(0.3, 30.0))
     beta: float = setting(
-        0.1, "how far from before the push lets go: larger stops earlier", low=1e-4, high=100.0, source="NPO: 0.1"
+        0.1,
+        "how far from before the push lets go: larger stops earlier",
+        low=1e-4,
+        high=100.0,
+        source="NPO: 0.1",
+        tune=(0.03, 1.0),
     )
 
     def loss(self, context: Context) -> torch.Tensor:

@@ -26,7 +26,7 @@ class AscentKLOOD(Method):
     source: ClassVar[str] = "baseline of arXiv 2407.01920, section 4.1; Yao et al. 2024, arXiv 2402.15159"
     known_for: ClassVar[str] = "Published (7B, privacy, Llama-2): Unlearn Success 94.2, Retention Success 4.3."
     streams: ClassVar[tuple[str, ...]] = (FORGET, GENERAL)
-    forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(1.0, "weight of the divergence on general text", low=0.0, high=1000.0, tune=(0.3, 10.0))
 
     def loss(self, context: Context) -> torch.Tensor:

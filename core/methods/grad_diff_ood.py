@@ -25,7 +25,7 @@ class GradDiffOOD(Method):
         "Published (7B, privacy, Llama-2): Unlearn Success 97.7, Retention Success 2.4: general text does not keep R."
     )
     streams: ClassVar[tuple[str, ...]] = (FORGET, GENERAL)
-    forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(1.0, "weight of the descent on general text", low=0.0, high=1000.0, tune=(0.3, 10.0))
 
     def loss(self, context: Context) -> torch.Tensor:

@@ -30,7 +30,9 @@ class MemFlex(Method):
         "paper's table. "
         "Its localization scored AUC .50 on the LACUNA testbed (arXiv 2607.02513)."
     )
-    forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0, source="paper: 0.4")
+    forget_weight: float = setting(
+        1.0, "weight of the ascent on U", low=0.0, high=1000.0, source="paper: 0.4", tune=(0.3, 3.0)
+    )
     retain_weight: float = setting(
         4.0, "weight of the descent on R", low=0.0, high=1000.0, source="paper: 2", tune=(0.3, 10.0)
     )

@@ -27,7 +27,7 @@ class NAUF(Method):
     known_for: ClassVar[str] = "Its abstract: 5.65 points above the best baseline's average unlearning score on RETURN."
     streams: ClassVar[tuple[str, ...]] = (REFUSAL, RETAIN)
     refusals: ClassVar[str] = "named"
-    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(1.0, "weight of the divergence on R", low=0.0, high=1000.0, tune=(0.3, 10.0))
 
     def loss(self, context: Context) -> torch.Tensor:

@@ -28,7 +28,7 @@ class O3(Method):
     known_for: ClassVar[str] = "Its abstract: needs no retained data; made for requests that keep coming."
     streams: ClassVar[tuple[str, ...]] = (FORGET,)
     continues: ClassVar[bool] = True
-    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, tune=(0.3, 3.0))
     orthogonality: float = setting(
         0.1, "ω, weight of the overlap with earlier updates", low=0.0, high=1000.0, source="paper: 0.1"
     )

@@ -23,7 +23,7 @@ class Refusal(Method):
     source: ClassVar[str] = "IDK baseline of TOFU, Maini et al. 2024, arXiv 2401.06121"
     streams: ClassVar[tuple[str, ...]] = (REFUSAL, RETAIN)
     refusals: ClassVar[str] = "plain"
-    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(1.0, "weight of the descent on R", low=0.0, high=1000.0, tune=(0.3, 10.0))
 
     def loss(self, context: Context) -> torch.Tensor:

@@ -20,7 +20,8 @@ class RMU(Method):
     """loss = α · mean((h − c · ‖h_before‖ · u)²)(U) + β · mean((h − h_before)²)(R), u a random unit vector.
 
     h are the hidden states of one layer at answer positions. The target's length follows theirs, as in adaptive RMU.
-    Tensors above that layer have no gradient and stay as they are.
+    Tensors above that layer have no gradient and stay as they are. The released code trains three layers and steers the
+    highest of them (open-unlearning, src/trainer/unlearn/rmu.py:12-13); so does this where a region lies higher up.
     """
 
     name: ClassVar[str] = "rmu"
@@ -28,25 +29,31 @@ class RMU(Method):
     source: ClassVar[str] = "Li et al. 2024, WMDP, arXiv 2403.03218; adaptive: Dang et al. 2024, arXiv 2408.06223"
     known_for: ClassVar[str] = (
         "Of RMU with a fixed length: less effective in middle and later layers, which the adaptive one mends; "
-        "robust against jailbreaks; makes the model answer wrongly or nonsense (abstract of arXiv 2408.06223)."
+        "robust against jailbreaks; makes the model answer wrongly or nonsense (abstract of arXiv 2408.06223). "
+        "It changes nothing above the layer that it steers."
     )
-    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(
         10.0, "weight of staying in place on R", low=0.0, high=1e6, source="WMDP: 100 to 1200 on 7B", tune=(1.0, 100.0)
     )
     strength: float = setting(
-        5.0, "c, length of the target in lengths of the hidden state before", low=0.0, high=1000.0, source="adaptive RMU: 5"
+        5.0,
+        "c, length of the target in lengths of the hidden state before",
+        low=0.0,
+        high=1000.0,
+        source="adaptive RMU: 5",
+        tune=(1.0, 20.0),
     )
     layer: int = setting(
-        -1, "layer to steer; −1: a third up, or the lowest layer of the region where that is higher", low=-1, high=1000
+        -1, "layer to steer; −1: a third up, or the highest of a region that begins above that", low=-1, high=1000
     )
 
     def prepare(self, context: Context) -> None:
         """Choose the layer and draw the direction. Raises UserError where no tensor of the region can move the layer."""
         import torch
 
-        lowest = context.lowest
-        layer = max(context.depth // 3, lowest) if self.layer < 0 else self.layer
+        lowest, third = context.lowest, context.depth // 3
+        layer = self.layer if self.layer >= 0 else third if lowest <= third else context.highest
         if lowest >= context.depth:
             raise UserError(
                 "RMU steers layers, and the region has no tensor in any.", "Choose a region inside of the layers."

@@ -25,12 +25,20 @@ class SimNPO(Method):
         "Its abstract: without a reference model it avoids that model's bias towards answers of unlike difficulty."
     )
     forget_weight: float = setting(
-        0.125, "weight of the forget loss", low=0.0, high=1000.0, source="published for TOFU: 0.125"
+        0.125, "weight of the forget loss", low=0.0, high=1000.0, source="published for TOFU: 0.125", tune=(0.05, 3.0)
     )
     retain_weight: float = setting(1.0, "weight of the descent on R", low=0.0, high=1000.0, tune=(0.3, 10.0))
-    beta: float = setting(4.5, "steepness of the preference", low=1e-4, high=100.0, source="published for TOFU: 4.5")
+    beta: float = setting(
+        4.5, "steepness of the preference", low=1e-4, high=100.0, source="published for TOFU: 4.5", tune=(1.0, 6.0)
+    )
     delta: float = setting(
-        0.0, "loss per token above which the push lets go", unit="nats", low=0.0, high=100.0, source="published for TOFU: 0"
+        0.0,
+        "loss per token above which the push lets go",
+        unit="nats",
+        low=0.0,
+        high=100.0,
+        source="published for TOFU: 0",
+        tune=(0.0, 2.0, "linear"),
     )
 
     def loss(self, context: Context) -> torch.Tensor:

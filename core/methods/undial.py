@@ -24,12 +24,17 @@ class UNDIAL(Method):
     known_for: ClassVar[str] = (
         "Its abstract: smooth convergence and stable training, where methods that maximise a loss over-unlearn."
     )
-    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(
         1.0, "weight of the descent on R", low=0.0, high=1000.0, source="published: 0", tune=(0.3, 10.0)
     )
     beta: float = setting(
-        10.0, "how much the true token's logit is lowered", low=0.0, high=1000.0, source="released code: 10"
+        10.0,
+        "how much the true token's logit is lowered",
+        low=0.0,
+        high=1000.0,
+        source="released code: 10",
+        tune=(3.0, 30.0),
     )
 
     def loss(self, context: Context) -> torch.Tensor:

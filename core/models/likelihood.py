@@ -59,10 +59,10 @@ def answer_logits(model: Any, batch: Batch) -> torch.Tensor:
 
 
 def per_example(values: torch.Tensor, owners: torch.Tensor, examples: int) -> torch.Tensor:
-    """Average (N,) token values within each example: (examples,)."""
+    """Average (N,) token values within each example: (examples,). Of no tokens it is 0."""
     sums = torch.zeros(examples, dtype=values.dtype, device=values.device).index_add_(0, owners, values)
     counts = torch.zeros_like(sums).index_add_(0, owners, torch.ones_like(values))
-    return sums / counts
+    return sums / counts.clamp(min=1)
 
 
 CHUNK = 64

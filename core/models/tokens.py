@@ -189,6 +189,11 @@ def collate(members: Sequence[Encoded], device: torch.device | str = "cpu") -> B
     return Batch(ids.to(device), mask.to(device), where[0], where[1], where[2], tuple(members))
 
 
+def question_of(example: Encoded) -> Encoded:
+    """Return an example's question as a text of its own, all but its first token to be predicted."""
+    return Encoded(f"{example.id}/question", example.ids[: example.start], 1, example.pad)
+
+
 def cost(member: Encoded) -> int:
     """Return about what an example costs: its tokens."""
     return len(member.ids)

@@ -1,8 +1,8 @@
 """MemFlex's localization (paper, section 3.3): which adapter tensors answer to U and not to R.
 
-For every example the answer is replaced by random tokens, k times, and the loss towards them is differentiated in
-eval mode. G = (1/N) Σ of the gradients of per-example mean-token losses, N = examples × copies, once per scope. Per
-tensor: cos = <G_U, G_R> / (|G_U| |G_R|), magnitude = mean |G_U|, divergence = (1 − cos) · magnitude.
+For every example the answer, all but its end, is replaced by random tokens, k times, and the loss towards them is
+differentiated in eval mode. G = (1/N) Σ of the gradients of per-example mean-token losses, N = examples × copies, once
+per scope. Per tensor: cos = <G_U, G_R> / (|G_U| |G_R|), magnitude = mean |G_U|, divergence = (1 − cos) · magnitude.
 
 With the paper's perturbation (labels only) the k copies of an example share one forward and one backward pass: the
 loss is linear in the one-hot labels, so their mean is the loss towards the mean label. That is exact, not an estimate.
@@ -97,21 +97,27 @@ def perturbed(
     Draws depend on seed, example and copy only, never on batching.
     """
     if config.perturbation == "labels":
-        labels = {
-            e.id: torch.stack([_draw(e, c, words, seed, len(e.answer)) for c in range(config.copies)], 1) for e in examples
-        }
+        labels = {e.id: torch.stack([_labels(e, c, words, seed) for c in range(config.copies)], 1) for e in examples}
         return list(examples), lambda members: torch.cat([labels[m.id] for m in members])
     copies = [_overwritten(e, c, words, seed) for e in examples for c in range(config.copies)]
     return copies, lambda members: torch.tensor([token for m in members for token in m.answer])
 
 
-def _draw(example: Encoded, copy: int, words: torch.Tensor, seed: int, count: int) -> torch.Tensor:
-    return words[torch.randint(len(words), (count,), generator=_generator(example, copy, seed))]
+def _labels(example: Encoded, copy: int, words: torch.Tensor, seed: int) -> torch.Tensor:
+    """Draw a label for every token of an answer but its end, which stays: where an answer stops is no part of what it says.
+
+    So does the released code (zjunlp/KnowUnDo, pretrain/data_module.py:22-35).
+    """
+    drawn = torch.randint(len(words), (len(example.answer) - 1,), generator=_generator(example, copy, seed))
+    return torch.cat([words[drawn], torch.tensor(example.answer[-1:])])
 
 
 def _overwritten(example: Encoded, copy: int, words: torch.Tensor, seed: int) -> Encoded:
-    """Write floor(n/2) random tokens at positions drawn with replacement, into input and label (released code)."""
-    source, n = _generator(example, copy, seed), len(example.answer)
+    """Write floor(n/2) random tokens at positions drawn with replacement, into input and label (released code).
+
+    n counts the answer's tokens without its end, which stays.
+    """
+    source, n = _generator(example, copy, seed), len(example.answer) - 1
     positions = torch.randint(n, (n // 2,), generator=source).tolist()
     tokens = words[torch.randint(len(words), (n // 2,), generator=source)].tolist()
     ids = list(example.ids)

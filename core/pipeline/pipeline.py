@@ -57,7 +57,7 @@ LOCALIZE = Stage(
     "localize",
     region.located,
     inputs=(inputs.before, inputs.data, inputs.localizing, inputs.max_tokens),
-    code=4,
+    code=5,
     reads=("adapters",),
     writes=("localization.parquet", "contributions.parquet", "separability.parquet", "detail.npz"),
 )
@@ -77,7 +77,7 @@ UNLEARN = Stage(
         inputs.answer_length,
         inputs.supply,
     ),
-    code=4,
+    code=5,
     reads=("adapters", "reference", "region"),
     leaves=("watched", "supply"),
     writes=("unlearn.json", "after", "changes.parquet", "checkpoints"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
+from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
 from core.models.adapters import Adapters
 from core.models.likelihood import per_example, soft_nll, token_nll
 from core.models.prefix import Prefix
@@ -22,6 +22,9 @@ from core.models.references import References, run
 from core.models.tokens import Batch, Encoded, by_length, collate
 from core.util.errors import UserError
 from core.util.progress import Reporter
+
+FAR = 3.0
+"""nats by which the model before must know a token better than the never-taught one, for it to count as taught entirely"""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,11 @@ class Context:
         """The unlearn scope's questions, in the same order, answered by a refusal."""
         return self.part(REFUSAL)
 
+    @property
+    def question(self) -> Part:
+        """The unlearn scope's questions as texts, in the same order; their "answer" is all but the first token."""
+        return self.part(QUESTION)
+
     def part(self, stream: str) -> Part:
         """Return a stream's part of the batch."""
         start = 0
@@ -175,6 +183,11 @@ class Context:
         layers = [cell.layer for cell in self.adapters.cells if cell.name in self.parameters and cell.layer >= 0]
         return min(layers, default=self.depth)  # what lies outside of the layers moves none of them
 
+    @property
+    def highest(self) -> int:
+        """Highest layer that has a tensor of the region; −1 where none has."""
+        return max((cell.layer for cell in self.adapters.cells if cell.name in self.parameters), default=-1)
+
     def block(self, layer: int) -> torch.nn.Module:
         """Return a transformer layer. Raises UserError for a number that does not exist.
 
@@ -191,15 +204,48 @@ class Context:
         """
         return self._references.of(voice, members, layer)
 
+    # -- labels -----------------------------------------------------------------------------------------------------
+
+    def random_labels(self, targets: torch.Tensor) -> torch.Tensor:
+        """(N,) tokens drawn anew, uniformly over all that are not special; the special among the (N,) targets stay.
+
+        Raises UserError where there is no vocabulary.
+        """
+        words = self._words()
+        drawn = words[torch.randint(len(words), (len(targets),), generator=self.random)].to(self.device)
+        return self.where_plain(targets, drawn)
+
+    def where_plain(self, targets: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(N,) labels, but where the target is a special token that one: an answer still ends where it ended."""
+        return torch.where(torch.isin(targets, self._words().to(self.device)), labels, targets)
+
+    def _words(self) -> torch.Tensor:
+        if self.supply.words is None:
+            raise UserError("Other labels need the vocabulary.", "Report this as a bug.")
+        return self.supply.words
+
+    def relabelled(self, labels: Callable[[Part], torch.Tensor]) -> torch.Tensor:
+        """(E,) cross-entropy of U's texts, question and answer, towards labels(part): (N,) tokens for each of the two.
+
+        Averaged over a text's tokens. An answer's tokens are predicted behind its question, as ever.
+        """
+        parts = (self.question, self.forget)
+        lengths = torch.tensor([len(m.ids) - 1 for m in self.forget.members], device=self.device)
+        return sum(part.sum(part.nll_of(labels(part))) for part in parts) / lengths  # type: ignore[return-value]
+
     # -- whole scopes -----------------------------------------------------------------------------------------------
 
-    def gradient(self, stream: str, size: int = 32) -> dict[str, torch.Tensor]:
-        """Return the gradient of the mean cross-entropy over all train examples of forget or retain, per tensor."""
+    def gradient(self, stream: str, size: int = 32, *, random: bool = False) -> dict[str, torch.Tensor]:
+        """Return the gradient of the mean cross-entropy over all train examples of forget or retain, per tensor.
+
+        random: towards random labels instead of the true answers, as localization ranks tensors.
+        """
         everything = list(self.supply.forget if stream == FORGET else self.supply.retain)
         for group in by_length(everything, size):
             self.report.check()
             batch = collate(group, self.device)
-            nll = token_nll(run(self.adapters, batch, {}, self.prefix), batch.targets)
+            labels = self.random_labels(batch.targets) if random else batch.targets
+            nll = token_nll(run(self.adapters, batch, {}, self.prefix), labels)
             (per_example(nll, batch.owners, len(batch)).sum() / len(everything)).backward()
         gradients = {}
         for name, parameter in self.parameters.items():
@@ -235,6 +281,11 @@ class Part:
     def owners(self) -> torch.Tensor:
         """(N,) which of these examples each token belongs to."""
         return self.context.batch.owners[self.tokens] - self.examples.start
+
+    @property
+    def places(self) -> torch.Tensor:
+        """(N,) which of its answer's tokens each is, from 0."""
+        return torch.cat([torch.arange(len(m.answer)) for m in self.members]).to(self.context.device)
 
     @property
     def logits(self) -> torch.Tensor:
@@ -286,6 +337,13 @@ class Part:
             f"nll of {voice}", lambda members, targets: token_nll(self.context.reference(voice, members), targets).detach()
         )
 
+    def taught(self) -> torch.Tensor:
+        """(N,) from 0 to 1, how far each true token is one that "before" knows and the never-taught model does not.
+
+        1 where "before" finds it at least e³ (FAR) times as likely; 0 where it is no likelier: words anybody would say.
+        """
+        return ((self.reference_nll("never") - self.reference_nll("before")) / FAR).clamp(0.0, 1.0)
+
     def preference(self, margin: torch.Tensor, beta: float) -> torch.Tensor:
         """(E,) −(2/β) log σ(β · margin): pushes each example's margin up, and lets go once it is large."""
         return -2 / beta * torch.nn.functional.logsigmoid(beta * margin)
@@ -309,9 +367,5 @@ class Part:
         return soft_nll(self.logits, self.reference_logits(voice), divergence=True)
 
     def random_labels(self) -> torch.Tensor:
-        """(N,) tokens drawn anew, uniformly over all that are not special. Raises UserError where there are none."""
-        words = self.context.supply.words
-        if words is None:
-            raise UserError("Random labels need the vocabulary.", "Report this as a bug.")
-        drawn = torch.randint(len(words), (len(self.targets),), generator=self.context.random)
-        return words[drawn].to(self.context.device)
+        """(N,) random labels for these tokens: `Context.random_labels`."""
+        return self.context.random_labels(self.targets)

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from core.config.stages import STOPS, UnlearnConfig
-from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
+from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
 from core.models.adapters import Adapters
 from core.models.kept_texts import Anchor, Kept
 from core.models.likelihood import accuracy
 from core.models.prefix import Prefix, frozen_prefix
-from core.models.tokens import Encoded, by_length, epochs
+from core.models.tokens import Encoded, by_length, epochs, question_of
 from core.pipeline.step_context import Context, Supply
 from core.util.errors import Cancelled, UserError
 from core.util.progress import Reporter
@@ -60,7 +60,7 @@ class Unlearned:
     never_taught: float | None = None
     """accuracy (%) of the never-taught model on the examples of U that `checks` are made on; None where there is none"""
     curve: list[dict[str, float]] = field(default_factory=list)
-    """per step: step, rate, and the cross-entropy of each stream as STREAM_loss: forget, retain, general, refusal"""
+    """per step: step, rate, and the cross-entropy of each stream (core/methods/base.py) as STREAM_loss"""
     checks: list[dict[str, float]] = field(default_factory=list)
     """per checkpoint: step, unlearn, retention (accuracy in percent), and where it is picked by that, what was said"""
     watched: list[dict[str, Any]] = field(default_factory=list)
@@ -305,7 +305,7 @@ def rate(step: int, config: UnlearnConfig) -> float:
 def streams(supply: Supply, config: UnlearnConfig, source: torch.Generator) -> Iterator[dict[str, list[Encoded]]]:
     """Yield each step's examples for ever: stream -> examples, each stream shuffled and length-bucketed on its own.
 
-    Refusals follow the forget examples of the step; general text comes in batches as large as the retain ones.
+    Refusals and questions follow the forget examples of the step; general text comes in batches as large as the retain ones.
     """
     wanted = config.method.streams
     forget = epochs(supply.forget, config.batch_size, source)
@@ -317,6 +317,8 @@ def streams(supply: Supply, config: UnlearnConfig, source: torch.Generator) -> I
             members[GENERAL] = next(general)
         if REFUSAL in wanted:
             members[REFUSAL] = [supply.refusals[m.id] for m in members[FORGET]]
+        if QUESTION in wanted:
+            members[QUESTION] = [question_of(m) for m in members[FORGET]]
         yield {stream: members[stream] for stream in wanted}
 
 

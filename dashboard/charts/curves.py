@@ -56,6 +56,7 @@ def losses(events: Events, palette: Palette) -> Figure:
     parts = {
         "forget": (SCOPE_NAMES["unlearn"], line_style(palette, "unlearn")),
         "retain": (SCOPE_NAMES["retention"], line_style(palette, "retention")),
+        "question": ("questions", {**muted, "dash": "dash"}),
         "refusal": ("refusals", {**muted, "dash": "dashdot"}),
         "general": ("general text", {**muted, "dash": "dot"}),
     }

@@ -1,6 +1,6 @@
 """What a step of each method costs, as a ratio to plain ascent and descent on the same examples, measured in turn.
 
-The same examples: the plain step runs the method's own streams (forget, retain, general, refusal) through the model once
+The same examples: the plain step runs the method's own streams (core/methods/base.py) through the model once
 and follows their cross-entropies. What a method adds is references, further passes and whatever its loss computes.
 """
 
@@ -17,8 +17,8 @@ import torch
 from core.config.run_config import preset
 from core.data import general_text, refusals, sources
 from core.methods import METHODS, Method
-from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
-from core.models.tokens import Encoded, encode_all
+from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
+from core.models.tokens import Encoded, encode_all, question_of
 from core.pipeline.step_context import Context, Supply
 from tests.bench.setup import Bench, prepare
 
@@ -71,6 +71,7 @@ def examples(bench: Bench) -> tuple[dict[str, list[Encoded]], Supply]:
         REFUSAL: refusals.refused(forget, "plain"),
     }
     members = {stream: encode_all(bench.tokenizer, "plain", part, 256) for stream, part in texts.items()}
+    members[QUESTION] = [question_of(e) for e in members[FORGET]]
     refused = dict(zip((e.id for e in forget), members[REFUSAL], strict=True))
     return members, Supply(members[FORGET], members[RETAIN], members[GENERAL], refused, bench.words)
 

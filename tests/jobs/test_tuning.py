@@ -15,7 +15,7 @@ from core.jobs import calibrate, tuning, worker
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Entry, Sweep
 from core.jobs.tuning import OBJECTIVES, Trial
-from core.methods import Method
+from core.methods import METHODS, Method
 from core.runs.asked import Outcomes
 from core.runs.scores import Value
 from core.settings import setting
@@ -45,6 +45,19 @@ def test_space_is_the_rate_and_what_the_method_names() -> None:
     assert (layer.path, layer.scale, layer.whole) == ("unlearn.layer", "linear", True)
     assert weight.at(0.5) == pytest.approx(1.0)
     assert [layer.at(x) for x in (0.0, 0.5, 0.999)] == [2, 7, 12]
+
+
+@pytest.mark.parametrize("kind", METHODS.values())
+def test_weights_that_compete_and_what_shapes_the_loss_are_looked_for(kind: type[Method]) -> None:
+    """A range on one side of a ratio alone caps it: SimNPO's forget weight of .125 never outweighed R."""
+    method, fields = kind(), dataclasses.fields(kind)
+    weights = {f.name for f in fields if f.name.endswith("_weight")}
+    tuned = {f.name: f.metadata["tune"] for f in fields if f.metadata["tune"]}
+    if len(weights) > 1:
+        assert weights <= set(tuned)
+    assert {f.name for f in fields if f.name.startswith(("beta", "delta"))} <= set(tuned)
+    for name, (low, high, _) in tuned.items():
+        assert low <= getattr(method, name) <= high, name
 
 
 def test_points_are_repeatable_and_spread_evenly() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from core.methods import METHODS, Method
-from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
-from core.models.tokens import Encoded
+from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
+from core.models.tokens import Encoded, by_length, question_of
 from core.pipeline.step_context import Context, Supply
 from core.util.errors import UserError
 from tests.naive import Bench, gradients, plain_model, randomize
@@ -91,20 +92,44 @@ def without_truth(logits: torch.Tensor, e: Encoded) -> torch.Tensor:
     return masked
 
 
-def random_labels(p: Plain, bench: Bench) -> dict[str, torch.Tensor]:
-    """The labels that a generator with the context's seed gives the forget examples in order."""
-    lengths = [len(e.answer) for e in p.members[FORGET]]
-    drawn = torch.randint(len(bench.words), (sum(lengths),), generator=torch.Generator().manual_seed(SEED))
-    return dict(zip((e.id for e in p.members[FORGET]), bench.words[drawn].split(lengths), strict=True))
+def drawn(members: list[Encoded], bench: Bench, source: torch.Generator) -> dict[str, torch.Tensor]:
+    """Labels in the order of the examples, where the end of an answer stays what it is."""
+    lengths = [len(e.answer) for e in members]
+    words = bench.words[torch.randint(len(bench.words), (sum(lengths),), generator=source)].split(lengths)
+    found = {e.id: labels.clone() for e, labels in zip(members, words, strict=True)}
+    for e in members:
+        if e.answer[-1] in bench.ends:
+            found[e.id][-1] = e.answer[-1]
+    return found
+
+
+def whole_text(p: Plain, e: Encoded, question: Any, answer: Any) -> torch.Tensor:
+    """Cross-entropy over a text's tokens from the second on, as one pass over question and answer gives it."""
+    logits = torch.cat([p.now[f"{e.id}?"], p.now[e.id]])
+    assert len(logits) == len(e.ids) - 1
+    return F.cross_entropy(logits, torch.cat([torch.as_tensor(question), torch.as_tensor(answer)]))
 
 
 def naive_random(p: Plain, m: Any, bench: Bench) -> torch.Tensor:
-    labels = random_labels(p, bench)
+    source = torch.Generator().manual_seed(SEED)
+    questions, answers = (drawn(p.members[stream], bench, source) for stream in (QUESTION, FORGET))
+    return m.forget_weight * p.each(FORGET, lambda e: whole_text(p, e, questions[f"{e.id}?"], answers[e.id]))
+
+
+def naive_o3(p: Plain, m: Any, bench: Bench) -> torch.Tensor:
+    labels = drawn(p.members[FORGET], bench, torch.Generator().manual_seed(SEED))
     return m.forget_weight * p.each(FORGET, lambda e: p.ce(e, labels[e.id]))
 
 
 def naive_adversarial(p: Plain, m: Any, _: Bench) -> torch.Tensor:
-    return m.forget_weight * p.each(FORGET, lambda e: p.ce(e, without_truth(p.before[e.id], e).argmax(-1)))
+    questions = {q.id: without_truth(p.before[q.id], q).argmax(-1) for q in p.members[QUESTION]}
+
+    def one(e: Encoded) -> torch.Tensor:
+        answer = without_truth(p.before[e.id], e).argmax(-1)
+        answer[-1] = e.answer[-1]
+        return whole_text(p, e, questions[f"{e.id}?"], answer)
+
+    return m.forget_weight * p.each(FORGET, one)
 
 
 def retained(p: Plain, m: Any) -> torch.Tensor:
@@ -159,19 +184,42 @@ def naive_undial(p: Plain, m: Any, _: Bench) -> torch.Tensor:
 
 
 def weighted_ascent(p: Plain, m: Any, weight: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    logp = torch.cat([p.tokens(e) for e in p.members[FORGET]])
+    return m.forget_weight * (weight(logp.detach().exp()) * logp).mean() + retained(p, m)
+
+
+def naive_ce_u(p: Plain, m: Any, _: Bench) -> torch.Tensor:
+    values = []
+    for e in p.members[FORGET]:
+        target, now = without_truth(p.now[e.id], e).softmax(-1), p.now[e.id].log_softmax(-1)
+        values += [-(q * row).sum() for q, row in zip(target, now, strict=True)][m.exempt :]
+    return m.forget_weight * sum(values) / len(values) + retained(p, m)
+
+
+def gates(p: Plain, e: Encoded) -> list[float]:
+    """What the taught model knows of each token beyond the base, in thirds of nats, from none to all."""
+    pairs = zip(p.tokens(e, "before").tolist(), p.tokens(e, "never").tolist(), strict=True)
+    return [min(1.0, max(0.0, (before - never) / 3)) for before, never in pairs]
+
+
+def taught_kl(p: Plain, e: Encoded) -> torch.Tensor:
+    base, now = p.never[e.id].softmax(-1), p.now[e.id].log_softmax(-1)
+    parts = [g * (q * (q.log() - row)).sum() for g, q, row in zip(gates(p, e), base, now, strict=True)]
+    return torch.stack(parts).mean()
+
+
+def naive_base_ce_u(p: Plain, m: Any, _: Bench) -> torch.Tensor:
     def one(e: Encoded) -> torch.Tensor:
-        logp = p.tokens(e)
-        return (weight(logp.detach().exp()) * logp).mean()
+        target, now = without_truth(p.never[e.id], e).softmax(-1), p.now[e.id].log_softmax(-1)
+        return torch.stack([-g * (q * row).sum() for g, q, row in zip(gates(p, e), target, now, strict=True)]).mean()
 
     return m.forget_weight * p.each(FORGET, one) + retained(p, m)
 
 
 def naive_pdu(p: Plain, m: Any, _: Bench) -> torch.Tensor:
-    def one(e: Encoded) -> torch.Tensor:
-        z = p.now[e.id]
-        return (z.max(-1).values - z.sum(-1) / z.shape[1]).square().mean()
-
-    return m.forget_weight * p.each(FORGET, one) + m.retain_weight * (p.each(RETAIN, p.ce) - m.retain_limit)
+    z = torch.cat([p.now[e.id] for e in p.members[FORGET]])
+    spread = (z.max(-1).values - z.sum(-1) / z.shape[1]).square().mean()
+    return m.forget_weight * spread + m.retain_weight * (p.each(RETAIN, p.ce) - m.retain_limit)
 
 
 def naive_blade(p: Plain, m: Any, _: Bench) -> torch.Tensor:
@@ -208,22 +256,12 @@ NAIVE: dict[str, tuple[dict[str, float], Callable[[Plain, Any, Bench], torch.Ten
         {"beta1": 2.0, "beta2": 1.5},
         lambda p, m, _: weighted_ascent(p, m, lambda q: q**m.beta1 * (1 - q) ** m.beta2),
     ),
-    "ce-u": (
-        {},
-        lambda p, m, _: (
-            m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.now[e.id], e))) + retained(p, m)
-        ),
-    ),
-    "base-ce-u": (
-        {},
-        lambda p, m, _: (
-            m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e))) + retained(p, m)
-        ),
-    ),
+    "ce-u": ({"exempt": 2}, naive_ce_u),
+    "base-ce-u": ({}, naive_base_ce_u),
     "decline": (
         {"refusal_weight": 0.6},
         lambda p, m, _: (
-            m.forget_weight * p.each(FORGET, lambda e: p.towards(e, without_truth(p.never[e.id], e)))
+            m.forget_weight * p.each(FORGET, lambda e: taught_kl(p, e))
             + m.refusal_weight * p.each(REFUSAL, p.ce)
             + retained(p, m)
         ),
@@ -235,7 +273,7 @@ NAIVE: dict[str, tuple[dict[str, float], Callable[[Plain, Any, Bench], torch.Ten
     "pdu": ({}, naive_pdu),
     "blade": ({"inner_steps": 0}, naive_blade),
     "task-vector": ({}, lambda p, m, _: p.each(FORGET, p.ce)),
-    "o3": ({}, naive_random),
+    "o3": ({}, naive_o3),
     "sure": ({}, difference()),
     "grail": ({}, difference()),
 }
@@ -251,6 +289,7 @@ def ready(bench: Bench, earlier: Any = ()) -> tuple[Context, dict[str, list[Enco
         RETAIN: bench.retention,
         GENERAL: general(),
         REFUSAL: [refused(e) for e in bench.unlearn],
+        QUESTION: [Encoded(f"{e.id}?", e.ids[: e.start], 1) for e in bench.unlearn],
     }
     refusals = dict(zip((e.id for e in bench.unlearn), members[REFUSAL], strict=True))
     supply = Supply(bench.unlearn, bench.retention, members[GENERAL], refusals, bench.words, earlier)
@@ -303,7 +342,7 @@ def test_loss_and_gradient_are_those_of_plain_passes(bench: Bench, name: str) ->
 def test_a_method_says_what_it_is_and_what_it_needs(kind: type[Method]) -> None:
     assert kind.formula
     assert kind.source
-    assert set(kind.streams) <= {FORGET, RETAIN, GENERAL, REFUSAL}
+    assert set(kind.streams) <= {FORGET, RETAIN, GENERAL, REFUSAL, QUESTION}
     assert bool(kind.refusals) == (REFUSAL in kind.streams)
     for setting in dataclasses.fields(kind):
         assert setting.metadata["help"], setting.name
@@ -313,30 +352,62 @@ def test_a_method_says_what_it_is_and_what_it_needs(kind: type[Method]) -> None:
 # -- what some methods do besides a loss
 
 
-def test_sure_moves_the_rows_with_the_largest_forget_gradient(bench: Bench) -> None:
-    method = METHODS["sure"](share=0.3)  # type: ignore[call-arg]
-    masked = masks(bench, method)
-    model = plain_model(bench.adapters, "after")
-    for e in bench.unlearn:
-        (F.cross_entropy(_pass(model, e)[0], torch.tensor(e.answer)) / len(bench.unlearn)).backward()
-    for cell, gradient in gradients(bench.adapters, "after").items():
-        norms = gradient.square().sum(1)
-        count = max(1, round(0.3 * len(norms)))
-        rows = set(sorted(range(len(norms)), key=lambda i: -float(norms[i]))[:count])
-        assert set(masked[cell].abs().sum(1).nonzero().flatten().tolist()) == rows
+def test_a_question_of_one_token_has_nothing_to_be_predicted(bench: Bench) -> None:
+    context, _ = ready(bench)
+    short = Encoded("short", bench.unlearn[0].ids[-4:], 1)
+    with bench.adapters.active("after"), torch.no_grad():
+        context.load(1, {FORGET: [short, bench.unlearn[0]], QUESTION: [question_of(e) for e in (short, bench.unlearn[0])]})
+        assert context.question.loss()[0] == 0.0
+        texts = context.relabelled(lambda part: part.targets)
+        answers = context.forget.loss()
+    assert float(texts[0]) == pytest.approx(float(answers[0]))
+    assert float(texts[1]) != pytest.approx(float(answers[1]))
+
+
+@pytest.mark.parametrize("name", ["base-ce-u", "decline"])
+def test_words_that_the_base_would_say_too_are_left_alone(bench: Bench, name: str) -> None:
+    """Where nothing was taught, there is nothing to forget: the loss rests, and gives no gradient."""
+    bench.adapters.set("before", {c.name: torch.zeros(c.shape) for c in bench.adapters.cells})
+    settings = {"retain_weight": 0.0} | ({"refusal_weight": 0.0} if name == "decline" else {})
+    value, by_name = measured(bench, METHODS[name](**settings))  # type: ignore[arg-type]
+    assert value == pytest.approx(0.0, abs=1e-6)
+    assert all(float(gradient.abs().max()) < 1e-6 for gradient in by_name.values())
+
+
+def test_sure_moves_the_rows_with_the_largest_forget_gradient_of_the_step(bench: Bench) -> None:
+    """All rows of all tensors are ranked together, on the batch; the rest of the loss has no say in it."""
+    method = METHODS["sure"](share=0.3, forget_weight=1.3, retain_weight=0.7)  # type: ignore[call-arg]
+    context, members = ready(bench)
+    batch = {FORGET: members[FORGET][:2], RETAIN: members[RETAIN]}
+    with bench.adapters.trainable("after", list(context.parameters)), bench.adapters.active("after"):
+        method.prepare(context)
+        context.load(1, batch)
+        method.backward(context)
+        masked = {n: method.mask(context, n, p.grad) for n, p in context.parameters.items() if p.grad is not None}
+    plain = passes(bench, batch)
+    plain.each(FORGET, plain.ce).backward()
+    norms = {(n, i): float(row.norm()) for n, g in gradients(bench.adapters, "after").items() for i, row in enumerate(g)}
+    largest = set(sorted(norms, key=lambda row: -norms[row])[: round(0.3 * len(norms))])
+    assert {(n, i) for n, g in masked.items() for i, row in enumerate(g) if row.any()} == largest
+    difference()(passes(bench, batch), method, bench).backward()
+    wanted = gradients(bench.adapters, "after")
+    for n, i in largest:
+        assert torch.allclose(masked[n][i], wanted[n][i], atol=1e-4), n
 
 
 def test_grail_moves_the_elements_that_stand_out_on_u_alone(bench: Bench) -> None:
+    """By what it takes to say something else, not by what is left to learn of what is known by heart."""
     method = METHODS["grail"](share=0.1)  # type: ignore[call-arg]
-    masked = masks(bench, method)
-    model, scores = plain_model(bench.adapters, "after"), []
-    for members in (bench.unlearn, bench.retention):
+    masked, source = masks(bench, method), torch.Generator().manual_seed(SEED)
+    model, scores = plain_model(bench.adapters, "after"), {}
+    for scope, members in (("retention", bench.retention), ("unlearn", bench.unlearn)):
+        labels = drawn(by_length(members, len(members))[0], bench, source)
         for e in members:
-            (F.cross_entropy(_pass(model, e)[0], torch.tensor(e.answer)) / len(members)).backward()
+            (F.cross_entropy(_pass(model, e)[0], labels[e.id]) / len(members)).backward()
         sizes = {cell: g.abs() for cell, g in gradients(bench.adapters, "after").items()}
-        scores.append({cell: (s - s.mean()) / s.std() for cell, s in sizes.items()})
+        scores[scope] = {cell: (s - s.mean()) / s.std() for cell, s in sizes.items()}
     for cell in masked:
-        score = scores[0][cell] - scores[1][cell]
+        score = scores["unlearn"][cell] - scores["retention"][cell]
         moved = masked[cell] != 0
         assert int(moved.sum()) == max(1, round(0.1 * score.numel()))
         assert float(score[moved].min()) >= float(score[~moved].max()) - 1e-3
@@ -364,10 +435,35 @@ def test_pdu_raises_its_weight_while_r_is_above_the_limit(bench: Bench) -> None:
         assert (context.memory["λ"] > 2.0) == above
 
 
-def test_task_vector_turns_the_step_round() -> None:
-    before, trained = torch.tensor([1.0, 2.0]), torch.tensor([1.5, 1.0])
-    result = METHODS["task-vector"](strength=2.0).result(before, trained)  # type: ignore[call-arg]
-    assert result.tolist() == [0.0, 4.0]
+@pytest.mark.parametrize("factors", ["AB", "A", "B"])
+def test_task_vector_mirrors_the_weights_and_not_their_factors(bench: Bench, factors: str) -> None:
+    """W_after = W_before − c · (W_trained − W_before), module by module, whichever factors the region holds."""
+    method = METHODS["task-vector"](strength=2.0)  # type: ignore[call-arg]
+    context, members = ready(bench)
+    bench.adapters.copy("before", "after")
+    context.parameters = {n: p for n, p in context.parameters.items() if n[-1] in factors}
+    context.before = {n: p.detach().clone() for n, p in context.parameters.items()}
+
+    def weights() -> dict[str, torch.Tensor]:
+        found = {n: p.detach() for n, p in bench.adapters.tensors("after").items()}
+        return {n[:-1]: (found[n[:-1] + "B"].double() @ found[n].double()).clone() for n in found if n.endswith("A")}
+
+    before = weights()
+    with bench.adapters.trainable("after", list(context.parameters)), bench.adapters.active("after"):
+        for step in range(3):
+            context.load(step, {FORGET: members[FORGET]})
+            method.backward(context)
+            for name, p in context.parameters.items():
+                assert p.grad is not None
+                p.data -= 0.5 * method.mask(context, name, p.grad)
+                p.grad = None
+    trained = weights()
+    assert all(not torch.equal(trained[n], before[n]) for n in before)
+    for name, p in context.parameters.items():
+        p.data.copy_(method.result(context.before[name], p.data))
+    for name, now in weights().items():
+        wanted = before[name] - 2.0 * (trained[name] - before[name])
+        assert float((now - wanted).norm()) < 1e-5 * float((wanted - before[name]).norm()) + 1e-6, name
 
 
 def test_o3_keeps_an_update_orthogonal_to_earlier_ones(bench: Bench) -> None:
@@ -436,3 +532,27 @@ def test_rmu_says_where_the_region_lies_above_its_layer(bench: Bench) -> None:
         METHODS["rmu"](layer=0).prepare(context)  # type: ignore[call-arg]
     METHODS["rmu"]().prepare(context)
     assert context.memory["layer"] == 1
+
+
+@pytest.mark.parametrize(
+    ("region", "steered"), [((20, 29), 29), ((3, 29), 10), ((3, 7), 10), ((10, 12), 10), ((11, 12), 12)]
+)
+def test_rmu_steers_where_a_region_moves_as_a_whole(bench: Bench, region: tuple[int, int], steered: int) -> None:
+    """Of the last ten layers of thirty all move, not the lowest alone."""
+    context = SimpleNamespace(depth=30, lowest=region[0], highest=region[1], adapters=bench.adapters, device="cpu")
+    context.random, context.memory = torch.Generator(), {}
+    METHODS["rmu"]().prepare(context)  # type: ignore[arg-type]
+    assert context.memory["layer"] == steered
+
+
+def test_rmu_moves_every_tensor_up_to_its_layer(bench: Bench) -> None:
+    context, members = ready(bench)
+    context.parameters = {n: p for n, p in context.parameters.items() if ".layers.1." in n}
+    method = METHODS["rmu"]()
+    with bench.adapters.trainable("after", list(context.parameters)), bench.adapters.active("after"):
+        method.prepare(context)
+        assert context.memory["layer"] == context.highest == 1
+        context.load(1, {stream: members[stream] for stream in method.streams})
+        method.loss(context).backward()
+        by_name = gradients(bench.adapters, "after")
+    assert all(bool(by_name[n].any()) for n in context.parameters)

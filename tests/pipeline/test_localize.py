@@ -108,18 +108,21 @@ def test_teaching_dropout_does_not_reach_localization(bench: Bench) -> None:
 # -- perturbations
 
 
-def test_random_labels_stand_at_every_answer_position(bench: Bench) -> None:
+def test_random_labels_stand_at_every_answer_position_but_the_end(bench: Bench) -> None:
     members, targets = localize.perturbed(bench.unlearn, LABELS, bench.words, SEED)
     assert members == bench.unlearn
     for member in members:
-        assert targets([member]).shape == (len(member.answer), 3)
+        labels = targets([member])
+        assert labels.shape == (len(member.answer), 3)
+        assert labels[-1].tolist() == [member.answer[-1]] * 3
+        assert set(labels[:-1].flatten().tolist()) <= set(bench.words.tolist())
 
 
 def test_random_labels_are_uniform_over_ordinary_tokens(bench: Bench) -> None:
     words = torch.arange(3, 13)
     long = Encoded("a", tuple([5] * 4000), 1)
     _, targets = localize.perturbed([long], LABELS, words, SEED)
-    counts = torch.bincount(targets([long]).flatten(), minlength=13)
+    counts = torch.bincount(targets([long])[:-1].flatten(), minlength=13)
     assert counts[:3].tolist() == [0, 0, 0]
     share = counts[3:] / counts.sum()
     assert float((share - 0.1).abs().max()) < 0.015
@@ -139,7 +142,7 @@ def test_draws_depend_on_seed_example_and_copy_only(bench: Bench) -> None:
 
 def test_code_perturbation_overwrites_half_with_replacement_in_inputs_and_labels() -> None:
     words = torch.tensor([50])
-    example = Encoded("a", (7, 7, *([9] * 41)), 2)
+    example = Encoded("a", (7, 7, *([9] * 41), 1), 2)
     config = LocalizeConfig(perturbation="code", copies=40)
     members, targets = localize.perturbed([example], config, words, SEED)
     assert len(members) == 40
@@ -148,7 +151,8 @@ def test_code_perturbation_overwrites_half_with_replacement_in_inputs_and_labels
         assert member.ids[:2] == (7, 7)
         assert targets([member]).tolist() == list(member.answer)
         changed.append(sum(token == 50 for token in member.answer))
-        assert set(member.answer) <= {9, 50}
+        assert member.answer[-1] == 1
+        assert set(member.answer[:-1]) <= {9, 50}
     assert max(changed) <= 20
     # 20 draws with replacement over 41 places hit 41 · (1 − (1 − 1/41)^20) ≈ 16 different ones.
     assert sum(changed) / 40 == pytest.approx(41 * (1 - (1 - 1 / 41) ** 20), abs=0.8)

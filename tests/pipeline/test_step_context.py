@@ -254,7 +254,9 @@ def test_sums_means_and_owners(bench: Bench, context: Context) -> None:
 def test_random_labels_are_drawn_anew_from_the_words_alone(bench: Bench, context: Context) -> None:
     first, second = context.forget.random_labels(), context.forget.random_labels()
     assert not torch.equal(first, second)
-    assert set(first.tolist()) | set(second.tolist()) <= set(bench.words.tolist())
+    ends = torch.tensor([token for e in bench.unlearn for token in [0] * (len(e.answer) - 1) + [1]]).bool()
+    assert set(first[~ends].tolist()) | set(second[~ends].tolist()) <= set(bench.words.tolist())
+    assert set(first[ends].tolist()) | set(second[ends].tolist()) == set(bench.ends)
     context.supply = dataclasses.replace(context.supply, words=None)
     with pytest.raises(UserError, match="vocabulary"):
         context.forget.random_labels()
