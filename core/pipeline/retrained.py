@@ -33,13 +33,13 @@ def _taught_without(state: State, folder: Path) -> None:
 
     That is the retention scope, and of a run that forgets some subjects only, also what others have to forget.
     """
-    adapters, forgotten = _with_fresh(state), frozenset(e.id for e in state.corpus.select("unlearn"))
+    adapters, forgotten = with_fresh(state), frozenset(e.id for e in state.corpus.select("unlearn"))
     result = model_before.teach_adapter(state, adapters, VOICE, forgotten)
     adapters.save(VOICE, folder / VOICE, state.config.model.name)
     files.write_json(folder / f"{VOICE}.json", asdict(result))
 
 
-def _with_fresh(state: State) -> Adapters:
+def with_fresh(state: State) -> Adapters:
     """Return the run's adapters with a fresh one for this voice."""
     state.adapters.fresh(VOICE, "before", state.config.seed + 1)
     state.adapters.unmerged.add(VOICE)  # it is taught on the base as it was
@@ -47,7 +47,7 @@ def _with_fresh(state: State) -> Adapters:
 
 
 def _take(state: State, _: str) -> None:
-    _with_fresh(state).set(VOICE, adapter_files.read_adapter(state.run.path / VOICE))
+    with_fresh(state).set(VOICE, adapter_files.read_adapter(state.run.path / VOICE))
 
 
 RETRAIN = Stage(

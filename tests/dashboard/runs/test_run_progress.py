@@ -36,9 +36,7 @@ def test_a_running_run_shows_rate_time_memory_and_log(living: Run, open_page: Op
         ("damaged", True),
     ],
 )
-def test_the_checklist_follows_what_the_worker_announced(
-    names: Any, shown: bool, living: Run, open_page: Open
-) -> None:
+def test_the_checklist_follows_what_the_worker_announced(names: Any, shown: bool, living: Run, open_page: Open) -> None:
     announced = [] if names is None else [{"t": 0.0, "kind": "stages", "names": names}]
     write_events(living, [*announced, *living.events()])
     app = open_page("run", "living")
