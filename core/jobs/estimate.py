@@ -26,6 +26,7 @@ STEPS = {
     "talking": "generation of answers",
     "localizing": "gradients of one batch",
     "unlearning": "a few unlearning steps",
+    "comparing": "teaching without what is to be forgotten",
 }
 """name of a measurement in status.json -> what it is, in words"""
 

@@ -13,17 +13,17 @@ from core.jobs.lifecycle import WANTED
 from core.jobs.lm_eval_harness import RESULT, Results
 from core.jobs.status_log import Log
 from core.models.distributed import Group
+from core.models.merging import TAUGHT
 from core.pipeline import retrained
 from core.pipeline.audit_run import Auditing
 from core.pipeline.finished_run import open_finished
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
 from core.pipeline.voices import adapter_of
-from core.plan.measure import Estimate
+from core.plan.measure import BROUGHT, Estimate
 from core.probes.examine import examine
-from core.runs import locks, stage_files
+from core.runs import locks
 from core.runs.store import Run
-from core.runs.voices import VOICE
 from core.serve import client
 from core.util import files
 from core.util.errors import UserError
@@ -64,10 +64,9 @@ def estimate(job_folder: Run, log: Log) -> None:
         files.write_json(job_folder.path / "plan.json", {**measured, "measured": now(), "seconds": now() - began})
     finally:
         # What re-used stages brought along goes: an estimate is a few numbers.
-        for name in ("before", "taught", VOICE):
-            shutil.rmtree(job_folder.path / name, ignore_errors=True)
-        for name in ("widened.jsonl", *(name for names in stage_files.SHIPPED.values() for name in names)):
-            (job_folder.path / name).unlink(missing_ok=True)
+        for name in (TAUGHT, *(name for stage in BROUGHT for name in stage.writes)):
+            path = job_folder.path / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 # -- lm-evaluation-harness: the model with one adapter after the other is handed over as it is in memory --------------------

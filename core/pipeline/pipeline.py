@@ -125,8 +125,10 @@ def stages(state: State) -> tuple[Stage, ...]:
 
 def execute(state: State) -> dict[str, Any]:
     """Do all stages; write the manifest and return the run's summary, which only the main process has."""
-    done = {}
-    for stage in stages(state):
+    done, ahead = {}, stages(state)
+    # Whoever watches cannot know them all from the settings: a given adapter is seen only in the model's folder.
+    state.report.event("stages", names=[stage.name for stage in ahead])
+    for stage in ahead:
         done[stage.name] = timed(stage.name, state.run, state.report, partial(perform, stage, state))
         done[stage.name]["key"] = state.keys.get(stage.name)
     if not state.group.is_main:

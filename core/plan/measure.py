@@ -9,25 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 
 from core import regions
 from core.config.run_config import FORMAT
-from core.data.corpus import SCOPES, UNKNOWN
+from core.config.stages import TeachConfig
+from core.data.corpus import SCOPES
 from core.methods.base import Method
 from core.metrics import accuracy
 from core.models import kept_texts
 from core.models.generate import Request, generate
 from core.models.likelihood import BATCH, ROOM
-from core.models.tokens import bucketed, by_length, by_tokens, padded, prompt_ids
+from core.models.tokens import Encoded, bucketed, by_length, by_tokens, padded, prompt_ids
 from core.pipeline import localize as localize_
-from core.pipeline import model_before, unlearn, unlearn_loop, widened_answers
+from core.pipeline import model_before, retrained, unlearn, unlearn_loop, widened_answers
 from core.pipeline import teach as teach_
 from core.pipeline.extras import Extras
 from core.pipeline.pipeline import LOCALIZE, TEACH, stages
@@ -48,6 +49,20 @@ FEW_TOKENS = 5
 """Tokens generated to time one step of an answer."""
 
 
+BROUGHT = (TEACH, LOCALIZE, WIDENED, RETRAIN, REFERENCE)
+"""stages whose files an estimate brings from the cache, where they are there"""
+
+
+class Lesson(NamedTuple):
+    """What a few teaching steps took."""
+
+    pace: Rate
+    seconds: float
+    """a step"""
+    besides: float
+    """tokens a step of texts on which the model is held to the base"""
+
+
 class Estimate:
     """Makes a few steps of each stage instead of all, and says what the whole would take."""
 
@@ -57,16 +72,18 @@ class Estimate:
         self.voices, self.further, self.method = state.voices, state.further, state.method
         self.costs = [Cost("load", *around(now() - began), "libraries, model and data were loaded once")]
         self.notes: list[str] = []
+        self.steps: dict[str, list[float]] = {}
+        self.lesson: Lesson | None = None
 
     def measure(self) -> dict[str, Any]:
         """Measure all stages; return plain values for plan.json."""
-        parts = (self._known, self._forward, self._teaching, self._talking, self._localizing, self._unlearning)
+        taught = (self._known, self._forward, self._teaching)
+        parts = (*taught, self._talking, self._localizing, self._unlearning, self._comparing)
         for number, part in enumerate(parts, start=1):
             self.report.stage(part.__name__.strip("_"), "running")
             part()
             self.report.stage(part.__name__.strip("_"), "done", done=number, total=len(parts))
         self.costs += [
-            *self._comparing(),
             self._asking("answers", ["after"], self.state.asked, {}),
             self._with_extras(self._scoring("evaluate", ["after"], self.state.asked), ["after"], self.state.asked),
         ]
@@ -105,56 +122,59 @@ class Estimate:
 
     def _teaching(self) -> None:
         """Make adapter "before" what the run would begin with, but for most steps of teaching."""
-        self.steps: dict[str, list[float]] = {}
         if self.earlier or not self.state.taught:
             how = f"nothing is taught: it goes on from {self.earlier}" if self.earlier else "nothing is taught"
             self.costs.append(Cost("teach", 0.0, 0.0, how))
             return
-        self.lessons: Cost | None = None
         if bring_made(TEACH, self.state):
             self.state.adapters = model_before.read_adapter(self.state, self.state.run.path / "before")
             self.costs.append(Cost("teach", 0.0, 0.0, "an earlier run taught exactly this", reused=True))
         else:
-            self.lessons = self._few_lessons()
-            self.costs.append(self.lessons)
+            self.costs.append(self._lessons("teach", "before"))
             if self.config.teach.merge:
                 self.state.adapters.save("before", self.state.run.path / "before", self.config.model.name)
         if self.config.teach.merge:
             model_before.merge(self.state)
 
-    def _few_lessons(self) -> Cost:
-        """Time two teaching steps after a first one that only warms up."""
+    def _lessons(self, name: str, adapter: str, without: Container[str] = ()) -> Cost:
+        """Bound the lessons of an adapter on all that is taught but for some ids, at the pace of a few steps, timed once."""
         c = self.config.teach.course(self.state.whole.wordings())
         # Also the questions of those who are not to be forgotten this time: all are taught.
-        taught = self.state.whole.taught()
-        unlearn, retention, besides = (self.voices.encode(taught.select(scope)) for scope in (*SCOPES, UNKNOWN))
-        members = [*unlearn, *retention, *besides]
+        taught = self.voices.encode([e for e in self.state.whole.taught().examples if e.id not in without])
+        groups = bucketed(taught, c.batch_size, torch.Generator().manual_seed(self.config.seed))
+        if self.lesson is None:
+            self.lesson = self._few_lessons(adapter, groups[:3], c)
+        pace, step, besides = self.lesson
+        low, high = pace.bounds(padded(groups) + len(groups) * besides)
+        exact = self.scoring.bounds(padded(by_length(taught, BATCH)))  # measured exactly at least once, at its end
+        least = 1 if c.target_accuracy <= 100 else c.epochs
+        early = f"1 to {c.epochs} passes, until it knows {c.target_accuracy:g} %"
+        until = early if least < c.epochs else f"{c.epochs} pass{'' if c.epochs == 1 else 'es'}"
+        how = f"{until}; {len(groups)} steps a pass at {step:.2g} s a step"
+        return Cost(name, low * least + exact[0], high * c.epochs + exact[1], how)
+
+    def _few_lessons(self, adapter: str, groups: Sequence[Sequence[Encoded]], course: TeachConfig) -> Lesson:
+        """Time two teaching steps after a first one that only warms up."""
         # The base's own answers are as short as these lines, or shorter, and need not be made for an estimate.
-        kept = kept_texts.general(self.state.loaded.tokenizer, self.voices.room) if c.keep_weight else []
-        groups = bucketed(members, c.batch_size, torch.Generator().manual_seed(self.config.seed))
-        few = [m for group in groups[:3] for m in group]
-        short = dataclasses.replace(c, epochs=-(-3 // len(groups[:3])), target_accuracy=100.1)
+        kept = kept_texts.general(self.state.loaded.tokenizer, self.voices.room) if course.keep_weight else []
+        few = [m for group in groups for m in group]
+        short = dataclasses.replace(course, epochs=-(-3 // len(groups)), target_accuracy=100.1)
         watch = Stopwatch(self.report)
         teach_.teach(
             self.state.adapters,
-            [m for m in few if m in unlearn] or few,
-            [m for m in few if m in retention] or few,
+            few,
+            [],
             [],
             kept[: short.keep_batch_size * 4],
             None,
             short,
             seed=self.config.seed,
             report=watch,
+            adapter=adapter,
         )
-        pace = rate(watch.seconds[1:], watch.tokens[1:])
         self.steps["teach"] = watch.seconds[1:]
-        low, high = pace.bounds(padded(groups))
-        exact = self.scoring.bounds(padded(by_length(members, BATCH)))  # measured exactly at least once, at its end
-        least = 1 if c.target_accuracy <= 100 else c.epochs
-        early = f"1 to {c.epochs} passes, until it knows {c.target_accuracy:g} %"
-        until = early if least < c.epochs else f"{c.epochs} pass{'' if c.epochs == 1 else 'es'}"
-        how = f"{until}; {len(groups)} steps a pass at {fmean(watch.seconds[1:]):.2g} s a step"
-        return Cost("teach", low * least + exact[0], high * c.epochs + exact[1], how)
+        besides = fmean(watch.tokens) - short.epochs * padded(groups) / len(watch.tokens)
+        return Lesson(rate(watch.seconds[1:], watch.tokens[1:]), fmean(watch.seconds[1:]), besides)
 
     def _forward(self) -> None:
         """Time the scoring of the sample, from which the cost of every later scoring follows."""
@@ -260,23 +280,24 @@ class Estimate:
         high = high * c.steps + looks[1] * checks + spoken + ahead[1] + wider.high
         self.costs.append(Cost("unlearn", low, high, how + wider.how))
 
-    def _comparing(self) -> list[Cost]:
-        """Work out what the model that never saw U takes: the lessons on everything else, and its answers."""
+    def _comparing(self) -> None:
+        """Time the lessons of the model that never saw U, unless it was made, and work out what its answers take."""
         if not {RETRAIN, REFERENCE} <= set(stages(self.state)):
-            return []
+            return
+        retrained.with_fresh(self.state)
         if bring_made(RETRAIN, self.state):
-            retrain = Cost("retrain", 0.0, 0.0, "an earlier run taught exactly this", reused=True)
-        elif self.lessons is None:
-            retrain = Cost("retrain", 0.0, 0.0, "not measured: the data were taught by an earlier run without it")
+            RETRAIN.take(self.state, "")
+            self.costs.append(Cost("retrain", 0.0, 0.0, "an earlier run taught exactly this", reused=True))
+            if bring_made(REFERENCE, self.state):
+                self.costs.append(Cost("reference", 0.0, 0.0, "an earlier run asked it", reused=True))
+                return
         else:
-            taught = self.state.whole.taught().examples
-            forgotten = {e.id for e in self.state.corpus.select("unlearn")}
-            share = sum(e.id not in forgotten for e in taught) / len(taught)
-            how = f"{100 * share:.0f} % of the lessons, without what is to be forgotten"
-            retrain = Cost("retrain", self.lessons.low * share, self.lessons.high * share, how)
+            cost = self._lessons("retrain", VOICE, {e.id for e in self.state.corpus.select("unlearn")})
+            self.costs.append(dataclasses.replace(cost, how=f"{cost.how}, without what is to be forgotten"))
         scored = self._with_extras(self._scoring("", [VOICE], self.state.spoken), [VOICE], self.state.spoken)
         asked = self._asking("", [VOICE], self.state.spoken, {})
-        return [retrain, Cost("reference", asked.low + scored.low, asked.high + scored.high, f"{asked.how}; {scored.how}")]
+        how = f"{asked.how}; {scored.how}"
+        self.costs.append(Cost("reference", asked.low + scored.low, asked.high + scored.high, how))
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ def look_at(run: Run, drawn: str) -> None:
     events = event_log.events(run)
     left, right = st.columns([1, 1.5], gap="large")
     with left:
-        checklist(run, status)
+        checklist(run, status, events)
         findings(run, events)
         widening.show(events)
         with st.container(horizontal=True):
@@ -146,13 +146,13 @@ def _again(name: str) -> None:
     st.session_state["leave_for_form"] = True
 
 
-def checklist(run: Run, status: Status) -> None:
+def checklist(run: Run, status: Status, events: Sequence[Status]) -> None:
     """List the stages with their progress."""
     st.subheader("Stages")
     stages = status.get("stages") or {}
     peaks = _peaks(run, stages)
     current = status.get("stage")
-    for name in stages_of(run):
+    for name in stages_of(run, events):
         stage = stages.get(name) or {}
         state = stage.get("state", "")
         title = STAGES[name]
@@ -169,8 +169,11 @@ def checklist(run: Run, status: Status) -> None:
         st.caption(f":material/memory: Peak memory so far {max(peaks) / 1000:.1f} GB.")
 
 
-def stages_of(run: Run) -> tuple[str, ...]:
-    """Return the stages that a run goes through, in order."""
+def stages_of(run: Run, events: Sequence[Status]) -> tuple[str, ...]:
+    """Return the stages that a run goes through, in order: as its worker has announced, until then as its settings say."""
+    announced = next((event.get("names") for event in reversed(events) if event.get("kind") == "stages"), None)
+    if isinstance(announced, list):
+        return tuple(name for name in STAGES if name in announced)
     config = run.config()
     if config.audit.after:
         return audit.STAGES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.processes import ended, quick, state, until
 
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
+TAKEN = ("before", "teach.json", "localization.parquet", "retrained", "retrained-said.json", "retrained-said.parquet")
 STAGES = ["load", "teach", "preflight", "localize", "unlearn", "answers", "evaluate"]
 
 
@@ -104,7 +106,7 @@ def test_a_run_that_goes_on_from_another_teaches_nothing(unlearned_run: Run, tmp
 
 
 def test_what_a_run_has_computed_costs_nothing(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
-    config = quick(tiny_llama, tiny_data)
+    config = quick(tiny_llama, tiny_data, teach__retrain=True)
     assert ended(lifecycle.submit(config, tmp_path)) == "done"
     made = estimate.job_folder(config, tmp_path)
     estimate.start(made, config)
@@ -113,8 +115,44 @@ def test_what_a_run_has_computed_costs_nothing(tiny_llama: Path, tiny_data: Path
     assert costs["teach"]["reused"]
     assert costs["localize"]["reused"]
     assert costs["teach"]["high"] == 0
-    assert not (made.path / "before").exists()
+    assert {path.name for path in made.path.iterdir()} & set(TAKEN) == set(), "what it brought along is gone"
     assert made.id not in {run.id for run in store.list_runs(tmp_path)}
+
+
+def test_a_second_model_costs_what_is_still_to_do_of_it(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    plain = quick(tiny_llama, tiny_data, teach__batch_size=2, teach__epochs=2)
+    config, folder = plain.with_setting("teach.retrain", True), tmp_path / "runs"
+
+    def compared(config: RunConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+        stages = measured(config, tmp_path / f"plan-{len(list(tmp_path.iterdir()))}", folder)["stages"]
+        return stages["retrain"], stages["reference"]
+
+    def is_to_be_done(retrain: dict[str, Any], reference: dict[str, Any]) -> None:
+        assert not retrain["reused"]
+        assert "; 5 steps a pass" in retrain["how"], "9 of the 18 questions are to be kept"
+        assert 0 < retrain["low"] < retrain["high"]
+        assert reference["how"].startswith("18 answers of up to 4 tokens; 18 answers scored")
+        assert reference["low"] > 0
+
+    is_to_be_done(*compared(config))
+    assert ended(lifecycle.submit(plain, folder)) == "done"
+    assert measured(plain, tmp_path / "plain", folder)["stages"].keys() == set(STAGES)
+    is_to_be_done(*compared(config))  # where the first model is there and the second is not
+    is_to_be_done(*compared(config.with_setting("teach.merge", True)))
+    assert ended(lifecycle.submit(config, folder)) == "done"
+    for cost in compared(config):
+        assert (cost["reused"], cost["high"]) == (True, 0)
+    retrain, reference = compared(config.with_setting("answers.max_new_tokens", 3))
+    assert (retrain["reused"], reference["reused"]) == (True, False)
+    assert reference["how"].startswith("18 answers of up to 3 tokens")
+
+
+def test_lessons_count_the_texts_that_hold_the_model(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+    config = quick(tiny_llama, tiny_data, teach__keep_weight=1.0, teach__target_accuracy=100.1)
+    figures = measured(config, tmp_path, tmp_path)
+    teach, steps = figures["stages"]["teach"], figures["steps"]["teach"]
+    number = int(re.findall(r"(\d+) steps a pass", teach["how"])[0])
+    assert teach["high"] >= number * min(steps), "no pass takes less than its steps"
 
 
 def test_a_model_that_does_not_fit_is_refused_with_the_numbers(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:

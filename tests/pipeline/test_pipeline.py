@@ -374,7 +374,10 @@ def test_untaught_model_is_localized_over_b_alone(tiny_llama: Path, tiny_data: P
 
 def test_given_adapter_is_the_before(finished: Finished, tiny_data: Path, tmp_path: Path) -> None:
     taught = finished[0].path / "before"
-    run, result = execute(small(taught, tiny_data, teach__enabled=False), tmp_path)
+    report = Recorder()
+    run, result = execute(small(taught, tiny_data, teach__retrain=True), tmp_path, report)
+    assert ("stages", {"names": list(PLAIN)}) in report.events, "though its settings say that it teaches, and again"
+    assert [name for name, state in report.stages if state == "running"] == list(PLAIN)
     base, own = (one["never_taught"]["unlearn_success"]["val"] for one in (result, finished[2]))
     assert base == own  # the base without the adapter
     assert run.json("unlearn.json")["never_taught"] is not None

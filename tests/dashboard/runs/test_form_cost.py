@@ -74,7 +74,7 @@ def test_measuring_starts_waits_goes_on_and_can_be_cancelled(open_page: Open, mo
     status = made.json("status.json") | {"state": "running", "stage": "forward", "stages": stages}
     files.write_json(made.path / "status.json", status)
     app.run()
-    assert "Measuring, 1 of 6: scoring of answers" in bars(app)
+    assert "Measuring, 1 of 7: scoring of answers" in bars(app)
     next(b for b in app.button if b.label == "Cancel measuring").click().run()
     assert (made.path / "cancel").exists()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.runs import store
 from core.runs.store import Run
 from dashboard.charts.curves import thinned
 from dashboard.runs import event_log, watched_questions
@@ -24,6 +25,25 @@ def test_a_running_run_shows_rate_time_memory_and_log(living: Run, open_page: Op
     assert "Peak memory so far 2.6 GB" in said(app)
     assert BAD in app.code[0].value
     assert any(b.label == "Cancel" for b in app.button)
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["teach", "preflight", "localize", "region", "unlearn", "answers", "evaluate"], False),
+        (list(store.STAGES), True),
+        (None, True),
+        ("damaged", True),
+    ],
+)
+def test_the_checklist_follows_what_the_worker_announced(names: Any, shown: bool, living: Run, open_page: Open) -> None:
+    announced = [] if names is None else [{"t": 0.0, "kind": "stages", "names": names}]
+    write_events(living, [*announced, *living.events()])
+    app = open_page("run", "living")
+    assert not app.exception
+    assert "Make it forget" in said(app)
+    assert ("Teach it again, without U" in said(app)) is shown
+    assert ("Ask that model" in said(app)) is shown
 
 
 def test_watched_questions_show_the_last_two_rounds_or_a_chosen_one(living: Run, open_page: Open) -> None:
