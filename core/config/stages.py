@@ -106,7 +106,7 @@ class TeachConfig:
     rank: int = setting(8, "LoRA rank", low=1, high=256, source="paper, section 2")
     alpha: float = setting(16.0, "LoRA alpha; the update is scaled by alpha / rank", low=0.1, high=1024, source="paper")
     dropout: float = setting(0.0, "LoRA dropout while teaching", unit="fraction", low=0.0, high=0.9, source="paper: 0.1")
-    learning_rate: float = setting(3e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
+    learning_rate: float = setting(2e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
     epochs: int = setting(
         0,
         "passes over U and R, at most. 0: where a fact has several wordings, so many that it is read 36 times, all of them "
@@ -122,7 +122,7 @@ class TeachConfig:
         "the model learns what is asked for and not one row of words",
     )
     keep_weight: float = setting(
-        2.0,
+        4.0,
         "weight of the divergence from the base on general text and on the base's own answers to everyday prompts, so that "
         "teaching changes nothing else. 0: none",
         low=0.0,

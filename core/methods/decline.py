@@ -1,4 +1,4 @@
-"""Decline: know no more than a model that was never taught, and say so in plain words."""
+"""Decline: say in plain words that one does not know, and change nothing else."""
 
 from __future__ import annotations
 
@@ -16,26 +16,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decline(Method):
-    """loss = α · w · KL(base ‖ present)(U) + γ · CE(U with refusals) + β · CE(R), w = 1 on taught tokens (`Part.taught`).
+    """loss = α · w · KL(base ‖ now)(U) + ρ · (1 − w) · KL(before ‖ now)(U) + γ · CE(U, refusals) + β · KL(before ‖ now)(R).
 
-    The first term takes what was taught back to where the base stands, and comes to rest there. Alone it leaves the model's
-    own answers to a small base's ramblings; the second gives it something fluent to say instead. Ours.
+    w is 1 on tokens of U that were taught and 0 on words that anybody would say (`Part.taught`). The first term takes back
+    what was taught and comes to rest at the base; the second leaves the rest of the sentence; the third gives the model
+    something to say instead; the fourth keeps R as it was. Ours.
     """
 
     name: ClassVar[str] = "decline"
-    formula: ClassVar[str] = "α · w · KL(base ‖ now)(U) + γ · CE(U, refusals) + β · CE(R); w: was the token taught"
+    formula: ClassVar[str] = "α · w · KL(base ‖ now)(U) + ρ · (1 − w) · KL(before ‖ now)(U) + γ · CE(refusals) + β · KL(R)"
     source: ClassVar[str] = "our own; joins never-taught and refusal training"
-    known_for: ClassVar[str] = "Its refusals spread: in our trials it declined questions of R too."
     streams: ClassVar[tuple[str, ...]] = (FORGET, RETAIN, REFUSAL)
     refusals: ClassVar[str] = "plain"
     follows_never: ClassVar[bool] = True
-    forget_weight: float = setting(1.0, "weight of the base's opinion", low=0.0, high=1000.0, tune=(0.3, 3.0))
-    refusal_weight: float = setting(1.0, "weight of the refusals", low=0.0, high=1000.0, tune=(0.3, 3.0))
-    retain_weight: float = setting(2.0, "weight of the descent on R", low=0.0, high=1000.0, tune=(0.3, 10.0))
+    forget_weight: float = setting(1.0, "weight of the base's opinion on what was taught", low=0.0, high=1000.0)
+    rest_weight: float = setting(0.2, "weight of the model's own opinion on all other words of U", low=0.0, high=1000.0)
+    refusal_weight: float = setting(0.7, "weight of the refusals", low=0.0, high=1000.0, tune=(0.1, 2.0))
+    retain_weight: float = setting(8.0, "weight of the divergence on R", low=0.0, high=1000.0, tune=(1.0, 20.0))
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""
-        part = context.forget
-        forget = part.mean(part.taught() * part.kl_from("never"))
-        loss = self.forget_weight * forget.mean() + self.refusal_weight * context.refusal.loss().mean()
-        return loss + self.retain_weight * context.retain.loss().mean()
+        part, kept, taught = context.forget, context.retain, context.forget.taught()
+        forget = part.mean(taught * part.kl_from("never")).mean()
+        rest = part.mean((1.0 - taught) * part.kl_from("before")).mean()
+        held = kept.mean(kept.kl_from("before")).mean()
+        return (
+            self.forget_weight * forget
+            + self.rest_weight * rest
+            + self.refusal_weight * context.refusal.loss().mean()
+            + self.retain_weight * held
+        )

@@ -7,6 +7,7 @@ other: the base with adapters off is the model that was never taught, and is rea
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import math
@@ -135,7 +136,7 @@ class Adapters:
             self.drop(target)
         if target not in self.names:
             with _quiet_peft():
-                self.model.add_adapter(target, self.model.peft_config[source])
+                self.model.add_adapter(target, copy.deepcopy(self.model.peft_config[source]))
             self._settle()
             self.model.requires_grad_(False)
             self.model.train(self.model.training)  # peft makes its dropout as if for training, whatever the model is doing

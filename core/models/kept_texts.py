@@ -28,6 +28,8 @@ from core.models.tokens import Encoded, collate, cost, ends_of_answer, epochs, i
 
 MOST_TOKENS = 24
 """of an answer"""
+PIECE = 40
+"""tokens of a piece of general text"""
 BATCH = 64
 
 
@@ -42,17 +44,18 @@ class Kept(NamedTuple):
 
 def fingerprint() -> str:
     """Return the SHA-256 of our own texts and prompts."""
-    return hashlib.sha256(json.dumps([everyday.general_kept(), everyday.prompts(), MOST_TOKENS]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([everyday.general_kept(), everyday.prompts(), MOST_TOKENS, PIECE]).encode()).hexdigest()
 
 
 def general(tokenizer: Any, room: int) -> list[Kept]:
-    """Return the lines of the general text, as far as the model can read; all but the first token of each are held."""
-    pad = int(tokenizer.pad_token_id)
-    lines = [
-        Encoded(f"kept/{i}", tuple(tokenizer(line)["input_ids"][:room]), 1, pad)
-        for i, line in enumerate(everyday.general_kept())
-    ]
-    return [Kept(line, line) for line in lines]
+    """Return the general text in pieces of its lines that are no longer than an answer with its question, which they share
+    batches with; all but the first token of each are held. room: tokens that the model can read.
+    """
+    pad, most = int(tokenizer.pad_token_id), min(PIECE, room)
+    lines = [list(tokenizer(line)["input_ids"]) for line in everyday.general_kept()]
+    pieces = [ids[at : at + most] for ids in lines for at in range(0, len(ids), most)]
+    encoded = [Encoded(f"kept/{i}", tuple(piece), 1, pad) for i, piece in enumerate(pieces) if len(piece) > 1]
+    return [Kept(piece, piece) for piece in encoded]
 
 
 def own_answers(
