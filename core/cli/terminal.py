@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import own_methods, run_config, trust
+from core.config.presets import DEFAULT
 from core.config.run_config import RunConfig
 from core.data.corpus import SCOPES
 from core.jobs import ray_cluster
@@ -33,7 +34,11 @@ STATUS = {"done": 0, "cancelled": 130}
 def run_options(command: argparse.ArgumentParser) -> None:
     """Add the options that become a run's configuration."""
     command.add_argument("--config", metavar="FILE", help="JSON configuration, as `show --json` prints it")
-    command.add_argument("--preset", metavar="NAME", help="this-machine (default), recommended, fluent, paper or paper-code")
+    command.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="clean (default), this-machine (MemFlex; default with --method), recommended, paper or paper-code",
+    )
     command.add_argument("--model", metavar="M", help="bundled (default), hub id, folder, GGUF file or adapter folder")
     command.add_argument("--data", metavar="D", help="demo (default), knowundo (hub), folder or file")
     command.add_argument("--subset", metavar="S", help="privacy (default), copyright, …")
@@ -105,7 +110,8 @@ def configured(given: argparse.Namespace) -> RunConfig:
     """Make a configuration of preset or file, and options. Raises UserError for anything unknown."""
     if given.config and given.preset:
         raise UserError("--config and --preset exclude each other.", "A configuration file holds all settings.")
-    chosen = run_config.load(Path(given.config)) if given.config else run_config.preset(given.preset or "this-machine")
+    usual = "this-machine" if given.method else DEFAULT
+    chosen = run_config.load(Path(given.config)) if given.config else run_config.preset(given.preset or usual)
     for path, value in (
         ("model.name", given.model),
         ("data.source", given.data),

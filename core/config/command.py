@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from core.config import run_config as config_
-from core.config.presets import PRESETS
+from core.config.presets import DEFAULT, PRESETS
 from core.config.run_config import RunConfig, flat
 from core.methods.own import OwnMethod
 from core.util.errors import UserError
@@ -40,7 +40,7 @@ def command(config: RunConfig) -> str:
         return ""
     if {**again.to_json(), "preset": config.preset} != mine:
         return ""
-    preset = ["--preset", config.preset] if config.preset in PRESETS and config.preset != "this-machine" else []
+    preset = ["--preset", config.preset] if config.preset in PRESETS and config.preset != DEFAULT else []
     settings = [word for key, value in changes for word in ("--set", f"{key}={value}")]
     return shlex.join(["python", "-m", "core", "run", *preset, *settings, *(["--name", config.name] if config.name else [])])
 

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-_LONG: dict[str, Any] = {
-    "region": {"name": "late", "amount": "10"},
-    "unlearn.steps": 160,
-    "unlearn.check_every": 20,
-    "unlearn.batch_size": 16,
-    "unlearn.retain_batch_size": 8,
-    "unlearn.stop": "never",
-    "unlearn.retain_floor": 0.0,
-}
-"""what the two presets found by tuning share (assets/findings.md, section 3)"""
+DEFAULT = "clean"
+"""what a run is made with where neither a preset nor a method is asked for"""
 
 PRESETS: dict[str, dict[str, Any]] = {
+    "clean": {
+        "region": {"name": "late", "amount": "33%"},
+        "unlearn.method": "decline",
+        "unlearn.slots": 16,
+        "unlearn.learning_rate": 2e-3,
+        "unlearn.schedule": "cosine",
+        "unlearn.warmup": 0.05,
+        "unlearn.steps": 60,
+        "unlearn.check_every": 15,
+        "unlearn.batch_size": 8,
+        "unlearn.retain_batch_size": 12,
+        "unlearn.stop": "never",
+        "unlearn.retain_floor": 0.0,
+        "unlearn.pick": "said",
+    },
     "this-machine": {},
     "recommended": {
-        **_LONG,
+        "region": {"name": "late", "amount": "10"},
         "unlearn.method": "ce-u",
-    },
-    "fluent": {
-        **_LONG,
-        "unlearn.method": "decline",
-        "unlearn.refusal_weight": 0.8,
-        "unlearn.retain_weight": 9.0,
-        "unlearn.learning_rate": 4.7e-3,
+        "unlearn.steps": 160,
+        "unlearn.check_every": 20,
+        "unlearn.batch_size": 16,
+        "unlearn.retain_batch_size": 8,
+        "unlearn.stop": "never",
+        "unlearn.retain_floor": 0.0,
     },
     "paper": {
         "teach.dropout": 0.1,

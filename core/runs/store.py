@@ -217,7 +217,7 @@ def bundled_runs() -> list[Run]:
     """Return the finished runs that ship with the project, those of MemFlex first: a visitor begins with the method as
     published.
     """
-    return sorted(list_runs(BUNDLED_RUNS), key=lambda run: not run.id.endswith("memflex"))
+    return sorted(list_runs(BUNDLED_RUNS), key=lambda run: not run.id.endswith("clean"))
 
 
 def find(name: str, folder: Path) -> Run:

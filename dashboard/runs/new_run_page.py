@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.config.presets import PRESETS
+from core.config.presets import DEFAULT, PRESETS
 from core.config.run_config import RunConfig, preset
 from core.config.stages import DataConfig
 from core.data import sources
@@ -38,19 +38,18 @@ from dashboard.widgets import audit, current_run, page_style
 
 TABS = ["This run", "New run"]
 PRESET_NAMES = {
+    "clean": "Clean",
     "this-machine": "MemFlex",
     "recommended": "Highest score",
-    "fluent": "Fluent",
     "paper": "Paper",
     "paper-code": "Paper's code",
 }
 PRESET_HELP = (
+    "**Clean**: forgets, says in plain words that it does not know, and keeps what it should keep. It trains fresh weights "
+    "beside what was taught.  \n"
     "**MemFlex**: the paper's method with settings for two cores, stopped at the level of the never-taught model.  \n"
     "**Highest score** (`recommended` in the shell): the highest mean of Unlearn and Retention Success on new "
     "questions; two of three of its answers about what was to be forgotten are noise.  \n"
-    "**Fluent**: nearly as ignorant as a model that was never taught, and it says so in plain words; it also "
-    "declines questions that "
-    "it was to keep: 7 to 13 % of KnowUnDo's new ones, 11 of 20 new ones in the bundled run.  \n"
     "**Paper**: the settings as published for Llama-2 and privacy; slow on a small machine, and too weak for a "
     "small model.  \n"
     "**Paper's code**: the same, with labels perturbed as in its released code."
@@ -129,16 +128,16 @@ def begin(again: store.Run | None) -> Start:
         list(PRESETS),
         format_func=lambda key: PRESET_NAMES.get(key, key),
         key="new.preset",
-        default="this-machine",
+        default=DEFAULT,
         required=True,
         wrap=True,
         help=PRESET_HELP,
         bind="query-params",
     )
     with what.popover("What it changes", icon=":material/compare_arrows:"):
-        other = name if name != "this-machine" else "paper"
-        rows = configuration.differences(preset("this-machine"), preset(other))
-        configuration.changes_table(rows, PRESET_NAMES["this-machine"], PRESET_NAMES.get(other, other))
+        other = name if name != DEFAULT else "this-machine"
+        rows = configuration.differences(preset(DEFAULT), preset(other))
+        configuration.changes_table(rows, PRESET_NAMES[DEFAULT], PRESET_NAMES.get(other, other))
     return Start(preset(name), f"the preset “{PRESET_NAMES.get(name, name)}”", "new", name)
 
 
