@@ -55,7 +55,7 @@ class SURE(Method):
             context.forget.loss().mean(), list(context.parameters.values()), retain_graph=True, materialize_grads=True
         )
         norms = [gradient.flatten(1).norm(dim=1) for gradient in found]
-        limit = torch.cat(norms).quantile(1 - self.share)
+        limit = float(torch.cat([row.cpu() for row in norms]).quantile(1 - self.share))
         context.memory["rows"] = {name: row >= limit for name, row in zip(context.parameters, norms, strict=True)}
         self.loss(context).backward()
 
