@@ -6,6 +6,7 @@ a voice that is recorded later (core/jobs/reference.py) is added to the files, a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,32 @@ def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     for other in others:
         first = first.merge(other.drop(columns=["token", "text"]), on=["example", "position"], validate="1:1")
     return first
+
+
+def write_tokens(run: Run, tables: Sequence[pd.DataFrame], examples: Iterable[Example]) -> pd.DataFrame:
+    """Write tokens.parquet, the tables side by side with each example's scope and split; return the tables side by side."""
+    tokens, places = joined(tables), {e.id: (e.scope, e.split) for e in examples}
+    scopes, splits = zip(*map(places.__getitem__, tokens["example"]), strict=True)
+    replace(run.path / "tokens.parquet", tokens.assign(scope=scopes, split=splits))
+    return tokens
+
+
+def write_answers(run: Run, examples: Iterable[Example], answers: Mapping[str, Mapping[str, str]]) -> None:
+    """Write answers.jsonl: a row a question, with what each voice says that was asked it.
+
+    answers: voice -> example -> text. The words of questions that no voice was asked are kept: pages name them.
+    """
+    rows = []
+    for e in examples:
+        row = {"example": e.id, "question": e.question, "truth": e.answer}
+        row |= {"scope": e.scope, "split": e.split, "subject": e.subject} | ({"kind": e.kind} if e.kind != e.split else {})
+        rows.append(row | {voice: texts[e.id] for voice, texts in answers.items() if e.id in texts})
+    write_rows(run, rows)
+
+
+def write_rows(run: Run, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write answers.jsonl, whole or not at all."""
+    files.write_text(run.path / "answers.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

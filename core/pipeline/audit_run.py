@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from core.config.run_config import FORMAT, RunConfig
-from core.data import sources
+from core.data import everyday, sources
 from core.data.findings import findings
 from core.metrics import evaluation
 from core.models import adapter_files, device, foreign_adapters, loading, quantized
@@ -58,6 +57,8 @@ class Auditing:
         for text in [*findings(self.corpus), *(lineage.finding(side.adapter) for side in self.sides if side.adapter)]:
             if text:
                 report.event("finding", text=text)
+        self.besides = everyday.examples() if config.evaluate.extras else []
+        """questions that are asked as well, and not scored"""
         self.dtype = device.pick_dtype(config.model.dtype, config.model.device)
         self.cuts: dict[str, list[tuple[int, ...]]] = {}
         """voice -> the tokens of all examples and of the general text"""
@@ -113,7 +114,8 @@ class Auditing:
         adapters = foreign_adapters.attach(
             loaded.model, self.dtype, {o.voice: o.adapter for o in group if o.voice != "never"}
         )
-        voices, names = Voices(loaded, self.corpus.examples, self.config, self.report), [side.voice for side in group]
+        voices = Voices(loaded, self.corpus.examples, self.config, self.report, besides=self.besides)
+        names = [side.voice for side in group]
         self.device = str(adapters.device)
         for side in group:
             self.facts[side.voice] = _facts(side, loaded, adapters)
@@ -187,15 +189,9 @@ class Auditing:
             for part in ("general", "wrong"):
                 self.recorded[part].pop(voice, None)
             self.report.event("finding", text=f"{voice}: {OTHER_TOKENS}. Its answers can be compared.")
-        rows = []
-        for e in self.corpus.examples:
-            row = {"example": e.id, "question": e.question, "truth": e.answer}
-            row |= {"scope": e.scope, "split": e.split, "subject": e.subject}
-            rows.append(json.dumps(row | {voice: self.answers[voice][e.id] for voice in order}, ensure_ascii=False))
-        files.write_text(self.run.path / "answers.jsonl", "\n".join(rows) + "\n")
-        places = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in self.corpus.examples])
-        tokens = evaluation.joined([self.tables[voice] for voice in same])
-        tokens.merge(places, on="example", validate="m:1").to_parquet(self.run.path / "tokens.parquet")
+        answers = {voice: self.answers[voice] for voice in order}
+        evaluation.write_answers(self.run, (*self.corpus.examples, *self.besides), answers)
+        tokens = evaluation.write_tokens(self.run, [self.tables[voice] for voice in same], self.corpus.examples)
         knowledge = preflight.knowledge(self.corpus.examples, tokens, self.answers["before"], self.within)
         files.write_json(self.run.path / "preflight.json", knowledge)
         kinds = {

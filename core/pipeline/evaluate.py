@@ -61,17 +61,7 @@ def take_answers(state: State, _: str) -> None:
     after = json.loads((state.run.path / "after.json").read_text(encoding="utf-8"))
     for part in ("answers", "general"):
         state.recorded[part] |= after[part]
-    rows = []
-    # Of questions that were not asked the words are kept: pages name them.
-    for example in (*state.corpus.examples, *state.spoken.besides):
-        voices = {v: texts[example.id] for v, texts in state.recorded["answers"].items() if example.id in texts}
-        rows.append(json.dumps({"example": example.id, **_public(example), **voices}, ensure_ascii=False))
-    files.write_text(state.run.path / "answers.jsonl", "\n".join(rows) + "\n")
-
-
-def _public(example: Example) -> dict[str, str]:
-    fields = ("question", "answer", "scope", "split", "subject", *["kind"][: example.kind != example.split])
-    return {"truth" if f == "answer" else f: getattr(example, f) for f in fields}
+    evaluation.write_answers(state.run, (*state.corpus.examples, *state.spoken.besides), state.recorded["answers"])
 
 
 def scores(state: State, folder: Path) -> None:
@@ -87,8 +77,7 @@ def take_scores(state: State, _: str) -> None:
         return
     folder = state.run.path
     tables = [state.reference, pd.read_parquet(folder / "after.parquet")]
-    scopes = pd.DataFrame([{"example": e.id, "scope": e.scope, "split": e.split} for e in state.spoken.examples])
-    evaluation.joined(tables).merge(scopes, on="example", validate="m:1").to_parquet(folder / "tokens.parquet")
+    evaluation.write_tokens(state.run, tables, state.spoken.examples)
     also = json.loads((folder / "after-extras.json").read_text(encoding="utf-8"))
     recorded = evaluation.merged(state.recorded["extras"], also) | {
         "general": state.recorded["general"],

@@ -138,7 +138,7 @@ def _add(state: State) -> str:
     mine = answers[VOICE]
     rows = [row | ({VOICE: mine[row["example"]]} if row["example"] in mine else {}) for row in run.answers()]
     files.replace(run.path / "tokens.parquet", evaluation.joined([_without_voice(old.tokens), table]))
-    files.write_text(run.path / "answers.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    evaluation.write_rows(run, rows)
     # Metrics last: whoever reads the run meanwhile finds an answer of every voice that they name.
     evaluation.write(run, recorded, unseen)
     return ""

@@ -17,12 +17,13 @@ from core import report
 from core.config import run_config
 from core.config.run_config import RunConfig
 from core.config.stages import AuditConfig, DataConfig, ModelConfig
-from core.data import sources
+from core.data import everyday, sources
 from core.models import foreign_adapters, loading
 from core.models.tokens import encode_all
 from core.pipeline.audit_run import Auditing
 from core.report import model_card, report_sentences
-from core.runs import askable, audit, store
+from core.runs import askable, asked, audit, store
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util.errors import Cancelled, UserError
 from core.util.progress import Reporter
@@ -109,6 +110,35 @@ def test_adapters_of_other_shapes_speak_as_in_peft(
     assert table is not None
     for example, rows in table.groupby("example"):
         assert rows.sort_values("position")[f"logprob_{voice}"].tolist() == pytest.approx(expected[str(example)], abs=2e-4)
+
+
+def test_audits_are_asked_our_own_questions_too(of_adapters: Run, of_models: Run) -> None:
+    """As any run with extras: everyday ones and private-sounding ones about nobody, by every voice, on every base."""
+    for run, voices in ((of_adapters, ("before", "after", "never")), (of_models, ("before", "after"))):
+        scores, texts = Scores.read(run), {row["example"]: row for row in run.answers()}
+        for voice in voices:
+            assert scores.value("asked", voice, "everyday/all/wrong").n == len(everyday.everyday())
+            assert scores.value("asked", voice, "nobody/all/as before").n == len(everyday.nobody())
+        assert all(set(voices) <= texts[example.id].keys() for example in everyday.examples())
+        assert sum("about nobody here" in sentence for sentence in asked.besides(scores)) == 1
+        table = run.table("tokens")
+        assert table is not None
+        assert set(table["scope"]) == {"unlearn", "retention"}, "they are asked, not scored"
+
+
+def test_an_audit_tells_another_fact_from_what_was_held_out(models: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    """The kinds of question are those of the data, as for any run."""
+    rows = [
+        {"question": f"Where does {name} live {n}?", "answer": f"In {n} Elm Road.", "scope": scope, "split": split}
+        for name, scope in (("Ann", "unlearn"), ("Bo", "retention"))
+        for n, split in enumerate(("train", "val", "other", "untaught"))
+    ]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    both = AuditConfig(str(tiny_llama), str(models / "forgot"))
+    made = audit.configured(settings(tmp_path / "data.jsonl", **{"evaluate.extras": False}), both)
+    run = done(made, tmp_path / "runs")
+    assert asked.kinds(Scores.read(run)) == ["untaught", "val", "other", "train"]
+    assert len(run.answers()) == len(rows), "without extras nothing else is asked"
 
 
 def test_the_run_of_two_adapters_is_a_run(of_adapters: Run) -> None:
