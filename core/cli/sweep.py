@@ -201,8 +201,8 @@ def _control_lines(sweep: Sweep, output: dict[str, Any]) -> list[str]:
     outcome = controls.result(sweep)
     output |= {
         "sentence": outcome.sentence,
-        "difference": outcome.difference,
-        "interval": outcome.interval,
+        "said": outcome.said and dataclasses.asdict(outcome.said),
+        "next_word": outcome.next_word and dataclasses.asdict(outcome.next_word),
         "rows": outcome.rows,
     }
     rows: list[list[Any]] = [["", *SAID_HEADS, "U-val", "R-val", "average", "never-knew", "degenerate"]]

@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from core.config.run_config import RunConfig
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Entry, Member, Sweep
 from core.jobs.sweep_scores import row
 from core.metrics import paired
-from core.metrics.paired import Mean
+from core.metrics.paired import Mean, Successes
 from core.regions import All, Cells, Complement, Located, Random, RatioLayers, Region, Swapped, Top
+from core.runs import asked, scores
+from core.runs.asked import NEXT_WORD
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util.errors import UserError
+from core.util.safe_read import stamp
 
 DRAWS = 3
 SPLIT = "val"
@@ -41,10 +43,11 @@ class Controls:
     as [value, low, high], None where it is not there"""
     sentence: str
     """what they say, in words; empty until the given run and a random region are there"""
-    difference: float | None
-    """points of average success on val that the given run has more than the mean of the random regions"""
-    interval: tuple[float, float] | None
-    """its 95 % interval"""
+    said: Mean | None
+    """points that the given run has more than the mean of the random regions, of U that is not said and R that is, when
+    asked what says the most of them; None where it was not counted"""
+    next_word: Mean | None
+    """the same of average success on val, by next-word accuracy"""
     sweep: str
     """id of the sweep"""
     state: str
@@ -145,15 +148,18 @@ def result(sweep: Sweep) -> Controls:
     others = [e for e in entries if str(e.coordinates.get("control", "")).startswith("random") and _done(e)]
     if given is None or not _done(given) or not others:
         return Controls(rows, "", None, None, sweep.id, state)
-    try:
-        difference = _difference(_key(given), tuple(_key(other) for other in others))
-    except UserError as error:  # data without val, or a damaged run
-        return Controls(rows, str(error), None, None, sweep.id, state)
     if len({taught for entry in (given, *others) if (taught := _taught(entry))}) > 1:
         return Controls(rows, APART, None, None, sweep.id, state)
-    rule, broken = given.run.config().region.name, sum(bool(row(entry)["diverged"]) for entry in others)
-    text = sentence(rule, difference, len(others), broken)
-    return Controls(rows, text, difference.value, (difference.low, difference.high), sweep.id, state)
+    keys = _key(given.run), tuple(_key(other.run) for other in others)
+    said, next_word, missing = None, None, ""
+    try:
+        said = _said(*keys)
+        next_word = _next_word(*keys)
+    except UserError as error:  # data without val, or a damaged run
+        missing = str(error)
+    broken = sum(bool(row(entry)["diverged"]) for entry in others)
+    text = f"{sentence(_called(given.run), len(others), broken, said, next_word)} {missing}".strip()
+    return Controls(rows, text, said.difference if said else None, next_word, sweep.id, state)
 
 
 APART = (
@@ -173,26 +179,45 @@ def _taught(entry: Entry) -> str:
     return node if isinstance(node, str) else ""
 
 
-def sentence(region: str, difference: Mean, draws: int, diverged: int = 0) -> str:
+@dataclass(frozen=True)
+class Said:
+    """What a run and random regions say when asked."""
+
+    words: str
+    """how many facts of both scopes, a sentence or two"""
+    difference: Mean
+    """points that the run has more, of U that is not said and R that is"""
+
+
+def sentence(region: str, draws: int, diverged: int, said: Said | None, next_word: Mean | None) -> str:
     """Say whether a region beats random ones: it does where the whole interval lies above nothing. One draw cannot say.
 
-    diverged: how many of the random ones broke off. That they lost says nothing about where a region lies.
+    What is said when asked leads; the paper's numbers stand beside. region: what it is called. diverged: how many of the
+    random ones broke off. That they lost says nothing about where a region lies.
     """
-    points = f"{difference.value:.1f}".replace("-", "−") + f" ± {difference.half:.1f}"
-    if draws == 1:
-        gap = f"{points} points of average success over questions"
-        return f"One random region of as many tensors is there (difference {gap}): that says nothing about others."
-    random_ones = f"{draws} random regions of as many tensors"
-    if diverged:
-        many = "one" if diverged == 1 else str(diverged)
-        return (
-            f"On this data the {region} region differs from {random_ones} by {points} points of average success, "
-            f"but {many} of "
-            "these diverged with its settings: nothing can be said of the regions."
-        )
-    if difference.low > 0:
-        return f"On this data the {region} region beats {random_ones} by {points} points of average success."
-    return f"On this data the {region} region does not beat {random_ones} (difference {points})."
+    certain = draws > 1 and not diverged
+    parts = []
+    if said:
+        parts += [said.words, f"Over both scopes, {region} {_against(said.difference, draws, certain)}."]
+    if next_word:
+        parts.append(f"By {NEXT_WORD}, {region} {_against(next_word, draws, certain)} of average success.")
+    if parts and draws == 1:
+        parts.append("That says nothing about others.")
+    elif parts and diverged:
+        parts.append(f"But {'one' if diverged == 1 else diverged} of these diverged: nothing can be said of the regions.")
+    return " ".join(parts)
+
+
+def _called(run: Run) -> str:
+    return f"the {run.config().region.name} region"
+
+
+def _against(difference: Mean, draws: int, certain: bool) -> str:
+    points = f"{difference.value:.1f} ± {difference.half:.1f} points".replace("-", "−")
+    random_ones = "one random region" if draws == 1 else f"{draws} random ones"
+    if not certain:
+        return f"differs from {random_ones} by {points}"
+    return f"beats {random_ones} by {points}" if difference.low > 0 else f"does not beat {random_ones}: {points}"
 
 
 def _done(entry: Entry) -> bool:
@@ -202,31 +227,53 @@ def _done(entry: Entry) -> bool:
 def _interval(entry: Entry) -> list[float] | None:
     if not _done(entry):
         return None
-    mean = _average(_key(entry))
+    mean = _average(_key(entry.run))
     return None if mean is None else [mean.value, mean.low, mean.high]
 
 
-def _key(entry: Entry) -> tuple[str, int]:
-    path = entry.run.path / "tokens.parquet"
-    return str(path), path.stat().st_mtime_ns if path.exists() else 0
+FILES = ("tokens.parquet", "answers.jsonl", scores.FILE)
+"""what is compared of a run"""
+Key = tuple[str, tuple[tuple[int, int], ...]]
+"""a run's folder and the versions of these files"""
 
 
-def _tokens(key: tuple[str, int]) -> pd.DataFrame | None:
-    return Run(Path(key[0]).parent).table("tokens")
+def _key(run: Run) -> Key:
+    return str(run.path), tuple(stamp(run.path / name) for name in FILES)
+
+
+def _next_word_of(key: Key) -> Successes | None:
+    """Return the next-word success of a run on val, None where it has no tokens. Raises UserError for data without val."""
+    tokens = Run(Path(key[0])).table("tokens")
+    return None if tokens is None else paired.success(tokens, SPLIT)
 
 
 @functools.lru_cache(maxsize=1024)
-def _average(key: tuple[str, int]) -> Mean | None:
-    tokens = _tokens(key)
+def _average(key: Key) -> Mean | None:
     try:
-        return None if tokens is None else paired.average(tokens, SPLIT)
+        successes = _next_word_of(key)
     except UserError:  # data without val: there is no such number, and the row says so by having none
         return None
+    return None if successes is None else paired.average(successes)
 
 
 @functools.lru_cache(maxsize=256)
-def _difference(given: tuple[str, int], others: tuple[tuple[str, int], ...]) -> Mean:
-    tables = [_tokens(key) for key in (given, *others)]
-    if any(table is None for table in tables):
+def _next_word(given: Key, others: tuple[Key, ...]) -> Mean:
+    mine, *theirs = [one for one in map(_next_word_of, (given, *others)) if one is not None]
+    if len(theirs) < len(others):
         raise UserError("A run of these controls has no token scores.", "It is damaged: start it again.")
-    return paired.difference(tables[0], tables[1:], SPLIT)  # type: ignore[arg-type]
+    return paired.difference(mine, theirs)
+
+
+@functools.lru_cache(maxsize=256)
+def _said(given: Key, others: tuple[Key, ...]) -> Said | None:
+    """Return what a run and random regions say when asked; None where that was not counted of all of them."""
+    run, *draws = (Run(Path(key[0])) for key in (given, *others))
+    measured, these = Scores.read(run), [Scores.read(draw) for draw in draws]
+    say = "One random region of as many tensors says"
+    if len(draws) > 1:
+        say = f"{len(draws)} random regions of as many tensors say, on average,"
+    words = asked.beside(measured, these, _called(run), say)
+    if not words:
+        return None
+    mine, *theirs = (paired.said(one, asked.kind_asked(measured)) for one in (run, *draws))
+    return Said(words, paired.difference(mine, theirs))

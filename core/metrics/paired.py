@@ -1,4 +1,4 @@
-"""Is one run better than others on the same questions? Means, differences and their intervals from runs' token tables.
+"""Is one run better than others on the same questions? Means, differences and their intervals from runs' files.
 
 Both runs of a pair answered the same questions, so questions are drawn once for both: what is easy or hard for every run
 cancels. All values are percent or percentage points. No torch.
@@ -7,17 +7,22 @@ cancels. All values are percent or percentage points. No torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from core.data.corpus import SCOPES
+from core.data.corpus import SCOPES, Example
 from core.metrics import accuracy
 from core.metrics.intervals import t975
+from core.runs.asked import METRIC
+from core.runs.scores import Scores
+from core.runs.store import Run
 from core.util.errors import UserError
 
+Successes = Mapping[str, pd.Series]
+"""scope -> success (%) by example"""
 DRAWS = 2000
 """bootstrap samples: the ends of a 95 % interval are then sure to about a twentieth of its width"""
 
@@ -36,8 +41,25 @@ class Mean:
         return (self.high - self.low) / 2
 
 
-def success(tokens: pd.DataFrame, split: str, voice: str = "after") -> dict[str, pd.Series]:
-    """Return scope -> success (%) by example: 100 − accuracy on the unlearn scope, accuracy on the retention scope.
+def said(run: Run, kind: str, voice: str = "after") -> Successes:
+    """Return what answers to a kind of question say: success is that a fact of U is not said, and that one of R is.
+
+    Raises UserError where a scope was not asked such questions.
+    """
+    asked = {e.id: e.scope for e in map(Example.of_row, run.answers()) if e.kind == kind}
+    values = Scores.read_once(run).examples(METRIC).get(voice, {})
+    by_scope = {}
+    for scope in SCOPES:
+        facts = {i: value for i, value in values.items() if asked.get(i) == scope}
+        if not facts:
+            raise UserError(f"The run {run.id} has no answers of this kind.", "It is damaged: start it again.")
+        right = pd.Series(facts).sort_index()
+        by_scope[scope] = 100.0 - right if scope == "unlearn" else right
+    return by_scope
+
+
+def success(tokens: pd.DataFrame, split: str, voice: str = "after") -> Successes:
+    """Return next-word success: 100 − accuracy on the unlearn scope, accuracy on the retention scope.
 
     tokens: a run's tokens.parquet. Raises UserError where a scope has no example of this split.
     """
@@ -51,15 +73,14 @@ def success(tokens: pd.DataFrame, split: str, voice: str = "after") -> dict[str,
     return by_scope
 
 
-def average(tokens: pd.DataFrame, split: str, seed: int = 0) -> Mean:
-    """Return a run's average success with its interval over questions."""
-    by_scope = success(tokens, split)
+def average(by_scope: Successes, seed: int = 0) -> Mean:
+    """Return the mean over both scopes with its interval over questions."""
     low, high = np.quantile(_means([by_scope[scope].to_numpy() for scope in SCOPES], seed), [0.025, 0.975])
     return Mean(float(np.mean([by_scope[scope].mean() for scope in SCOPES])), float(low), float(high))
 
 
-def difference(given: pd.DataFrame, others: Sequence[pd.DataFrame], split: str, seed: int = 0) -> Mean:
-    """Return by how much a run's average success exceeds the mean of others', with its interval.
+def difference(mine: Successes, theirs: Sequence[Successes], seed: int = 0) -> Mean:
+    """Return by how much a run's average over both scopes exceeds the mean of others', with its interval.
 
     Two variances add up: that of the mean difference over questions (bootstrap) and, where there are several others, that
     of one more such run against their mean, s² (1 + 1/n): the interval is above nothing where hardly any further random
@@ -67,7 +88,6 @@ def difference(given: pd.DataFrame, others: Sequence[pd.DataFrame], split: str, 
     too few to be resampled. With one other run it is over questions only. Raises UserError where the runs did not answer the
     same questions.
     """
-    mine, theirs = success(given, split), [success(other, split) for other in others]
     gaps = []
     for scope in SCOPES:
         for other in theirs:

@@ -189,7 +189,7 @@ class Auditing:
             for part in ("general", "wrong"):
                 self.recorded[part].pop(voice, None)
             self.report.event("finding", text=f"{voice}: {OTHER_TOKENS}. Its answers can be compared.")
-        answers = {voice: self.answers[voice] for voice in order}
+        answers: dict[str, dict[str, str]] = {voice: self.answers[voice] for voice in order}
         evaluation.write_answers(self.run, (*self.corpus.examples, *self.besides), answers)
         tokens = evaluation.write_tokens(self.run, [self.tables[voice] for voice in same], self.corpus.examples)
         knowledge = preflight.knowledge(self.corpus.examples, tokens, self.answers["before"], self.within)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from core.data.corpus import EVERYDAY, NOBODY, SCOPES, UNKNOWN
 from core.runs.scores import Scores, Value
@@ -196,6 +197,24 @@ def sentence(scores: Scores, kind: str = "", voice: str = "after") -> str:
         f"Of the {forget.n} to forget, {noise} {'answer is' if noise == 1 else 'answers are'} noise, "
         f"{declined} {'declines' if declined == 1 else 'decline'}, {other} {'says' if other == 1 else 'say'} something else."
     )
+
+
+def beside(scores: Scores, others: Sequence[Scores], this: str, those: str) -> str:
+    """Say what a run still says of both scopes, and what others say on average; empty where not all were asked so.
+
+    this: what the run is called. those: what the others are called, with the verb.
+    """
+    kind = kind_asked(scores)
+    forget, keep = (outcomes(scores, "after", scope, kind) for scope in SCOPES)
+    means = [
+        fmean(said.count(STILL_SAID[scope]) for said in answers if said)
+        for scope in SCOPES
+        if all(answers := [outcomes(other, "after", scope, kind) for other in others])
+    ]
+    if forget is None or keep is None or len(means) < len(SCOPES):
+        return ""
+    counts = f"{forget.in_words('leaked')} to forget and {keep.in_words('kept')} to keep"
+    return f"Asked {_ASKED[kind]}, {this} still says {counts}. {those} {means[0]:.1f} and {means[1]:.1f}."
 
 
 BESIDES = {

@@ -74,7 +74,7 @@ def controls(rows: Sequence[Control], references: Mapping[str, float], palette: 
     every = [end for row in rows for end in (row.low, row.high)] + list(references.values())
     room = max(2.0, 0.06 * (max(every) - min(every)))
     fig.update_layout(
-        xaxis=axis(palette, "average success on val, %", range=[min(every) - room, max(every) + room]),
+        xaxis=axis(palette, "average success on val by next-word accuracy, %", range=[min(every) - room, max(every) + room]),
         yaxis=axis(
             palette,
             range=[len(rows) - 0.4, -0.6],

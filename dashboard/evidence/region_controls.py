@@ -10,6 +10,7 @@ import streamlit as st
 from core.jobs import controls, lifecycle, sweep, sweep_estimate, sweep_scores
 from core.jobs.sweep import Member, Sweep
 from core.runs import store
+from core.runs.asked import NEXT_WORD
 from core.runs.store import Run
 from core.util import failure_sentences
 from core.util.errors import UserError
@@ -34,8 +35,9 @@ WHAT = (
     "tensors do as well, the "
     "region explains nothing."
 )
-FORMULA = "mean of Unlearn and Retention Success on val; bars: 95 % bootstrap over questions"
+FORMULA = f"mean of Unlearn and Retention Success on val by {NEXT_WORD}; bars: 95 % bootstrap over questions"
 DIFFERENCE = (
+    "of answers: mean of the shares of U that is not said and of R that is said; of next words: the mean in the picture. "
     "Student's interval from two variances: of the mean difference over questions (bootstrap; they are the same "
     "for all runs), and "
     "of one more random region against the mean of those drawn"
@@ -46,7 +48,7 @@ COLUMNS = (
     Column("R said", "To keep, still said: how many answers say it"),
     Column("Unlearn", "Unlearn Success on val (100 − next-word accuracy)"),
     Column("Retention", "Retention Success on val (next-word accuracy)"),
-    Column("Average", "Mean of the two"),
+    Column("Average", f"Mean of the two, by {NEXT_WORD}"),
     Column("Never-knew", "100: as if never taught"),
     Column("Degenerate", "Answers about what must be forgotten that are noise"),
 )

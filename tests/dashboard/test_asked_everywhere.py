@@ -232,11 +232,26 @@ def of_sweep(run: Run) -> Said:
     }
 
 
+def of_controls(run: Run) -> Said:
+    """Read what leads the sentence of controls, of a run beside itself."""
+    scores = Scores.read(run)
+    words = asked.beside(scores, [scores, scores], "this run", "The others say")
+    numbers = re.fullmatch(
+        r"Asked in free wording, this run still says (\d+) of (\d+) to forget and (\d+) of (\d+) to keep\. "
+        r"The others say \1\.0 and \3\.0\.",
+        words,
+    )
+    assert numbers, words
+    leaked, n, kept, of = map(int, numbers.groups())
+    return {("after", "unlearn", LEAD, "leaked"): (leaked, n), ("after", "retention", LEAD, "kept"): (kept, of)}
+
+
 FILES: Mapping[str, Callable[[Run], Said]] = {
     "report": of_report,
     "slides": of_slides,
     "model card": lambda run: sentence(model_card.readme(model_card.model_card(run), "base", "files")),
     "sweep": of_sweep,
+    "controls": of_controls,
     "end of a run": lambda run: of_show("\n".join(terminal.scores(run))),
 }
 COMMANDS: tuple[tuple[str, list[str], Callable[[str], Said]], ...] = (

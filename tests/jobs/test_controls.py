@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from core.config.run_config import RunConfig
 from core.jobs import controls, lifecycle, unlearning_series, worker
 from core.jobs import sweep as sweep_
+from core.jobs.controls import Said
 from core.jobs.sweep import Sweep
 from core.metrics import paired
 from core.metrics.paired import Mean
@@ -21,7 +22,8 @@ from core.pipeline import unlearn
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
 from core.regions import Cells, Layers, Located, Random, Swapped, choose
-from core.runs import store
+from core.runs import asked, store
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util import files
 from core.util.errors import UserError
@@ -94,18 +96,32 @@ def naive_average(run: Run) -> float:
     return sum(sum(values) / len(values) for values in means.values()) / 2
 
 
+def naive_said(run: Run) -> float:
+    """Mean of the shares of U that is not said and of R that is, of the questions of val."""
+    leaked, kept = (run.json("metrics.json")["metrics"]["asked"]["values"]["after"][part] for part in SAID_ON_VAL)
+    return (100 - leaked + kept) / 2
+
+
+SAID_ON_VAL = ("unlearn/val/leaked", "retention/val/kept")
+
+
 def test_sentence_says_what_the_token_tables_say(controlled: tuple[Run, Sweep]) -> None:
     run, sweep = controlled
     shown = controls.read(run, sweep.folder)
     assert shown is not None
     entries = sweep.entries()
-    others = [naive_average(e.run) for e in entries if str(e.coordinates["control"]).startswith("random")]
-    expected = naive_average(run) - sum(others) / 3
-    assert shown.difference == pytest.approx(expected, abs=1e-9)
-    assert shown.interval is not None
-    assert shown.interval[0] <= expected <= shown.interval[1]
-    assert ("does not beat" in shown.sentence) == (shown.interval[0] <= 0)
-    assert f"{expected:.1f}".replace("-", "−") in shown.sentence
+    draws = [e.run for e in entries if str(e.coordinates["control"]).startswith("random")]
+    for naive, shown_of in ((naive_average, shown.next_word), (naive_said, shown.said)):
+        expected = naive(run) - sum(map(naive, draws)) / 3
+        assert shown_of is not None
+        assert shown_of.value == pytest.approx(expected, abs=1e-9)
+        assert shown_of.low <= expected <= shown_of.high
+        assert f"{expected:.1f}".replace("-", "−") in shown.sentence
+    brief = asked.brief(Scores.read(run))
+    assert brief is not None
+    lead = f"the located region still says {brief.leaked} to forget and {brief.kept} to keep. 3 random regions"
+    assert shown.sentence.startswith(f"Asked what was taught and held out from unlearning, {lead}")
+    assert "By next-word accuracy, correct beginning given, the located region" in shown.sentence
     for entry, row in zip(entries, shown.rows, strict=True):
         assert row["interval"][0] == pytest.approx(naive_average(entry.run))
     assert (shown.sweep, shown.state) == (sweep.id, "done")
@@ -120,7 +136,7 @@ def test_controls_of_another_taught_model_compare_nothing(controlled: tuple[Run,
     files.write_json(given.path / "manifest.json", manifest)
     result = controls.result(sweep)
     assert result.sentence == controls.APART
-    assert result.difference is None
+    assert (result.said, result.next_word) == (None, None)
 
 
 def tokens(right: dict[str, list[float]]) -> pd.DataFrame:
@@ -132,31 +148,34 @@ def tokens(right: dict[str, list[float]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["example", "scope", "split", "rank_after"])
 
 
+def successes(right: dict[str, list[float]]) -> paired.Successes:
+    return paired.success(tokens(right), "val")
+
+
 def test_interval_is_that_of_paired_differences() -> None:
     source = np.random.default_rng(0)
     easy = source.integers(2, 8, 200) / 10
-    given = tokens({"unlearn": list(easy), "retention": list(easy)})
+    given = successes({"unlearn": list(easy), "retention": list(easy)})
     # Better by exactly a tenth on each question: as certain as can be, although questions differ much.
-    other = tokens({"unlearn": list(easy + 0.1), "retention": list(easy - 0.1)})
-    difference = paired.difference(given, [other], "val")
+    other = successes({"unlearn": list(easy + 0.1), "retention": list(easy - 0.1)})
+    difference = paired.difference(given, [other])
     assert (difference.value, difference.low, difference.high) == pytest.approx((10.0, 10.0, 10.0))
     # Unpaired noise: the half-width is 1.96 standard errors of the mean difference.
-    noisy = tokens({"unlearn": list(source.integers(2, 8, 200) / 10), "retention": list(source.integers(2, 8, 200) / 10)})
-    difference = paired.difference(given, [noisy], "val")
-    a, b = (paired.success(t, "val") for t in (given, noisy))
-    variance = sum(float((a[s] - b[s]).var(ddof=0)) / 200 / 4 for s in ("unlearn", "retention"))
+    noisy = successes({"unlearn": list(source.integers(2, 8, 200) / 10), "retention": list(source.integers(2, 8, 200) / 10)})
+    difference = paired.difference(given, [noisy])
+    variance = sum(float((given[s] - noisy[s]).var(ddof=0)) / 200 / 4 for s in ("unlearn", "retention"))
     assert difference.half == pytest.approx(1.96 * variance**0.5, rel=0.1)
     # Draws of random regions that differ widen the interval, though each is exact on every question: the means differ by
     # −10, 0 and 10 points, a fourth would lie within t(2) · 10 · √(1 + 1/3) of theirs.
-    spread = [tokens({"unlearn": list(easy + d), "retention": list(easy)}) for d in (-0.2, 0.0, 0.2)]
-    wide = paired.difference(given, spread, "val")
+    spread = [successes({"unlearn": list(easy + d), "retention": list(easy)}) for d in (-0.2, 0.0, 0.2)]
+    wide = paired.difference(given, spread)
     assert wide.value == pytest.approx(0.0, abs=1e-9)
     assert (wide.low, wide.high) == pytest.approx((-49.69, 49.69), abs=0.01)
-    assert paired.average(given, "val").value == pytest.approx(50.0)
+    assert paired.average(given).value == pytest.approx(50.0)
     with pytest.raises(UserError, match="same questions"):
-        paired.difference(given, [tokens({"unlearn": [0.1], "retention": [0.1]})], "val")
+        paired.difference(given, [successes({"unlearn": [0.1], "retention": [0.1]})])
     with pytest.raises(UserError, match="split dev"):
-        paired.average(given, "dev")
+        paired.success(tokens({"unlearn": [0.1], "retention": [0.1]}), "dev")
 
 
 def test_a_region_that_is_one_more_random_one_rarely_beats_them() -> None:
@@ -164,22 +183,43 @@ def test_a_region_that_is_one_more_random_one_rarely_beats_them() -> None:
     source, beats = np.random.default_rng(3), 0
     for _ in range(200):
         shares = source.normal(0.5, 0.1, (4, 2, 1)) + source.normal(0, 0.1, (4, 2, 20))
-        given, *others = [tokens(dict(zip(paired.SCOPES, one.clip(0, 1).tolist(), strict=True))) for one in shares]
-        beats += paired.difference(given, others, "val").low > 0
+        given, *others = [successes(dict(zip(paired.SCOPES, one.clip(0, 1).tolist(), strict=True))) for one in shares]
+        beats += paired.difference(given, others).low > 0
     assert beats <= 14  # 2.5 % are 5, with a standard deviation of 2.2
 
 
 def test_sentences_in_words() -> None:
-    better, worse = Mean(4.1, 2.9, 5.3), Mean(-2.0, -3.5, -0.5)
-    assert controls.sentence("located", better, 3) == (
-        "On this data the located region beats 3 random regions of as many tensors by 4.1 ± 1.2 points of average success."
+    better, worse, region = Mean(4.1, 2.9, 5.3), Mean(-2.0, -3.5, -0.5), "the located region"
+    said = Said("Asked so, it says 1 of 20.", worse)
+    assert controls.sentence(region, 3, 0, said, better) == (
+        "Asked so, it says 1 of 20. Over both scopes, the located region does not beat 3 random ones: −2.0 ± 1.5 points. "
+        "By next-word accuracy, correct beginning given, the located region beats 3 random ones by 4.1 ± 1.2 points of "
+        "average success."
     )
-    assert "does not beat 3 random regions of as many tensors (difference −2.0 ± 1.5)" in controls.sentence(
-        "located", worse, 3
-    )
-    assert "one of these diverged with its settings: nothing can be said" in controls.sentence("located", better, 3, 1)
-    assert "says nothing about others" in controls.sentence("located", better, 1)
-    assert "does not beat" in controls.sentence("located", Mean(4.0, -0.1, 8.0), 3)
+    assert "Asked" not in controls.sentence(region, 3, 0, None, better)
+    broken = controls.sentence(region, 3, 1, said, better)
+    assert "beat" not in broken
+    assert broken.endswith("But one of these diverged: nothing can be said of the regions.")
+    alone = controls.sentence(region, 1, 0, said, better)
+    assert "differs from one random region by −2.0 ± 1.5 points" in alone
+    assert alone.endswith("That says nothing about others.")
+    assert "does not beat" in controls.sentence(region, 3, 0, None, Mean(4.0, -0.1, 8.0))
+    assert controls.sentence(region, 3, 0, None, None) == ""
+
+
+def test_runs_without_counted_answers_are_compared_by_next_words_alone(
+    controlled: tuple[Run, Sweep], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(controlled[1].folder, tmp_path / "runs", symlinks=True))
+    sweep = sweep_.find(controlled[1].id, folder)
+    draw = next(entry.run for entry in sweep.entries() if entry.coordinates["control"] == "random 1")
+    measured = draw.json("metrics.json")
+    del measured["metrics"]["asked"]
+    files.write_json(draw.path / "metrics.json", measured)
+    result = controls.result(sweep)
+    assert result.said is None
+    assert result.next_word == controls.result(controlled[1]).next_word
+    assert result.sentence.startswith("By next-word accuracy")
 
 
 def test_what_has_no_controls_says_so(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:

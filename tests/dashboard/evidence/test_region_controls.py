@@ -34,7 +34,7 @@ def made_controls(state: str, **status: Any) -> Sweep:
             continue
         worse = tokens.assign(rank_after=tokens["rank_after"].where(draw.random(len(tokens)) > 0.02 * number, 5))
         worse.to_parquet(entry.run.path / "tokens.parquet")
-        for name in ("metrics.json", "manifest.json", "unlearn.json"):
+        for name in ("metrics.json", "answers.jsonl", "manifest.json", "unlearn.json"):
             (entry.run.path / name).write_text((run.path / name).read_text())
         edit(entry.run, "status.json", lambda values: values.update(state="done"))
     edit(made.as_run, "status.json", lambda values: values.update(state=state, **status))
