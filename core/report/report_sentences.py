@@ -8,7 +8,7 @@ from typing import Any
 
 from core.probes.scorecard import judged
 from core.runs import asked
-from core.runs.voices import VOICE
+from core.runs.voices import REFERENCES
 
 NEAR = 2.0
 """points: closer than this, two successes are called the same"""
@@ -17,8 +17,6 @@ SPLITS = {
     "dev": "questions held out to choose settings",
     "val": "questions held out from unlearning",
 }
-REFERENCES = ("never", VOICE)
-"""voices of models that never saw what is to be forgotten"""
 UNTRIED = "rephrased questions, a given beginning of the answer, role-play, quantization and relearning"
 
 

@@ -11,7 +11,7 @@ from statistics import fmean
 
 from core.data.corpus import EVERYDAY, NOBODY, SCOPES, UNKNOWN
 from core.runs.scores import Scores, Value
-from core.runs.voices import SPOKEN, VOICE_NAMES
+from core.runs.voices import SPOKEN, WITHIN
 
 METRIC = "asked"
 OUTCOMES = {
@@ -117,8 +117,7 @@ def voices(scores: Scores) -> list[str]:
 
 def voice_name(voice: str) -> str:
     """Return what a voice is called within a sentence."""
-    name = VOICE_NAMES.get(voice, voice)
-    return name[:1].lower() + name[1:]
+    return WITHIN.get(voice, voice)
 
 
 def table(scores: Scores) -> list[Row]:

@@ -28,6 +28,10 @@ SPOKEN = ("before", "after", "never", VOICE)
 unlearning, the base that was never taught (adapter off), and the retrained one"""
 VOICE_NAMES = {"before": "Before", "after": "After", "never": "Never taught", VOICE: "Taught without U"}
 """what a reader is told instead"""
+WITHIN = {voice: name[:1].lower() + name[1:] for voice, name in VOICE_NAMES.items()}
+"""the same within a sentence"""
+REFERENCES = ("never", VOICE)
+"""those of SPOKEN that never learned what is to be forgotten"""
 FIX = "Use before, after, never, retrained, step:N, blend:PERCENT or without:CELLS, with run:ID/ in front for another run."
 _RUN = re.compile(r"run:([A-Za-z0-9][A-Za-z0-9._-]{0,199})/(.*)", re.DOTALL)
 _PART = re.compile(r"layer=\d{1,5}|module=[\w.-]{1,200}|[\w.-]{1,300}")

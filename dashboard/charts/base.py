@@ -9,12 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.runs.voices import REFERENCES, VOICE
 from dashboard.charts.palette import Palette
 
 CONFIG: dict[str, Any] = {"displayModeBar": False, "showSendToCloud": False, "responsive": True}
 """plotly's own options for every chart on a page"""
 
 FONT = "Inter, system-ui, sans-serif"
+
+
+DASHES = {"before": "solid", "after": "solid", "never": "dot", VOICE: "dashdot"}
+SYMBOLS = {"before": "square-open", "after": "circle", "never": "line-ns", VOICE: "diamond-open"}
+"""voice -> how its line and its points are drawn"""
+
+
+def voice_line(voice: str, palette: Palette) -> dict[str, Any]:
+    """Return the line of a voice: before grey, after the accent, those that never learned it muted, any other blue."""
+    color = {"before": palette.before, "after": palette.accent} | dict.fromkeys(REFERENCES, palette.muted)
+    return {"color": color.get(voice, palette.retention), "width": 2, "dash": DASHES.get(voice, "dash")}
 
 
 class Part(dict[str, Any]):

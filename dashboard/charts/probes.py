@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dashboard.charts.base import Figure, axis, figure
+from core.runs.voices import SPOKEN, WITHIN
+from dashboard.charts.base import SYMBOLS, Figure, axis, figure, voice_line
 from dashboard.charts.palette import Palette
 from dashboard.text import chart_text, shorten
 
-VOICES = {"before": "before", "after": "after", "never": "never taught", "retrained": "taught without U"}
 BINS = 24
 
 
@@ -23,20 +23,16 @@ class Rates:
     """voice -> value, low, high"""
 
 
-def color(voice: str, palette: Palette) -> str:
-    """Return a voice's colour."""
-    return {"before": palette.before, "never": palette.muted, "retrained": palette.muted}.get(voice, palette.accent)
-
-
 def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
-    """Draw a line a probe: before, after and never taught as points with 95 % intervals."""
+    """Draw a line a probe: each voice that was recorded as a point with its 95 % interval."""
     fig = figure(palette, 92 + 40 * len(rows), showlegend=True, hovermode="closest", clickmode="event", margin={"t": 40})
-    for lane, voice in enumerate(VOICES):
+    voices = [voice for voice in SPOKEN if any(voice in row.values for row in rows)]
+    for lane, voice in enumerate(voices):
         measured = [(y, row) for y, row in enumerate(rows) if voice in row.values]
         values = [row.values[voice] for _, row in measured]
-        shade = color(voice, palette)
+        shade = voice_line(voice, palette)["color"]
         marker = {
-            "symbol": {"before": "square-open", "never": "line-ns", "retrained": "diamond-open", "after": "circle"}[voice],
+            "symbol": SYMBOLS[voice],
             "size": 11,
             "color": shade,
             "line": {"width": 2, "color": shade},
@@ -45,9 +41,9 @@ def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
         fig.add_scatter(
             cliponaxis=False,  # points at 0 and at 100 are whole
             x=[v for v, _, _ in values],
-            y=[y + 0.22 * (lane - 1) for y, _ in measured],
+            y=[y + 0.22 * (lane - (len(voices) - 1) / 2) for y, _ in measured],
             mode="markers",
-            name=VOICES[voice],
+            name=WITHIN[voice],
             marker=marker,
             error_x={
                 "type": "data",
@@ -59,7 +55,7 @@ def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
                 "arrayminus": [v - low for v, low, _ in values],
             },
             text=[
-                f"{chart_text(row.name)}<br>{VOICES[voice]}: {v:.1f} % ({low:.1f} to {high:.1f})"
+                f"{chart_text(row.name)}<br>{WITHIN[voice]}: {v:.1f} % ({low:.1f} to {high:.1f})"
                 for (_, row), (v, low, high) in zip(measured, values, strict=True)
             ],
             customdata=[row.name for _, row in measured],
@@ -94,7 +90,8 @@ def curves(lines: Sequence[Line], x: str, y: str, palette: Palette) -> Figure:
     """Draw curves with their bands. x, y: the axes' names."""
     fig = figure(palette, 280, showlegend=True, hovermode="closest")
     for line in lines:
-        shade = color(line.voice, palette)
+        drawn = voice_line(line.voice, palette)
+        shade = drawn["color"]
         if line.low and line.high:
             fig.add_scatter(
                 x=[*line.x, *reversed(line.x)],
@@ -112,11 +109,11 @@ def curves(lines: Sequence[Line], x: str, y: str, palette: Palette) -> Figure:
             x=list(line.x),
             y=list(line.y),
             mode="lines+markers",
-            name=chart_text(VOICES.get(line.voice, line.voice)),
+            name=chart_text(WITHIN.get(line.voice, line.voice)),
             marker={"size": 5, "color": shade},
-            line={"color": shade, "width": 2, "dash": "dot" if line.voice == "never" else "solid"},
+            line=drawn,
             hovertemplate=f"{chart_text(x)} %{{x}}: %{{y:.1f}}"
-            f"<extra>{chart_text(VOICES.get(line.voice, line.voice))}</extra>",
+            f"<extra>{chart_text(WITHIN.get(line.voice, line.voice))}</extra>",
         )
     fig.update_layout(xaxis=axis(palette, chart_text(x)), yaxis=axis(palette, chart_text(y), rangemode="tozero"))
     return fig

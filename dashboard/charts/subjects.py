@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dashboard.charts.base import Figure, axis, figure, scope_marker
+from core.runs.voices import REFERENCES, WITHIN
+from dashboard.charts.base import SYMBOLS, Figure, axis, figure, scope_marker
 from dashboard.charts.palette import Palette
 from dashboard.text import chart_text, shorten
 
@@ -23,12 +24,13 @@ class Subject:
 
 
 def subjects(rows: Sequence[Subject], chosen: str, palette: Palette) -> Figure:
-    """Draw a line a subject, U on the left and R on the right: from before (grey) to after, with never taught as a bar."""
+    """Draw a line a subject, U on the left and R on the right: from before (grey) to after, beside what never learned it."""
     fig = figure(palette, 92 + 26 * len(rows), clickmode="event", hovermode="closest", showlegend=True, margin={"t": 58})
     places = list(range(len(rows)))
+    there = {voice for row in rows for voices in row.accuracy.values() for voice in voices}
     for scope, side in (("unlearn", "x"), ("retention", "x2")):
         _path(fig, rows, scope, side, palette)
-        for voice, name in (("never", "never taught"), ("before", "before"), ("after", "after")):
+        for voice in (v for v in (*REFERENCES, "before", "after") if v in there):
             points = [
                 (y, row.accuracy[scope][voice], row.name)
                 for y, row in zip(places, rows, strict=True)
@@ -39,14 +41,14 @@ def subjects(rows: Sequence[Subject], chosen: str, palette: Palette) -> Figure:
                 y=[y for y, _, _ in points],
                 xaxis=side,
                 mode="markers",
-                name=name,
+                name=WITHIN[voice],
                 legendgroup=voice,
                 cliponaxis=False,
                 showlegend=scope == "unlearn",
                 marker=_marker(scope, voice, palette),
                 customdata=[who for _, _, who in points],
                 text=[chart_text(who) for _, _, who in points],
-                hovertemplate="%{text}<br>" + name + ": %{x:.1f} %<extra></extra>",
+                hovertemplate=f"%{{text}}<br>{WITHIN[voice]}: %{{x:.1f}} %<extra></extra>",
             )
     for scope, text, at in (("unlearn", "✖ to forget", 0.0), ("retention", "● to keep", 0.54)):
         fig.add_annotation(
@@ -109,10 +111,10 @@ def _path(fig: Figure, rows: Sequence[Subject], scope: str, side: str, palette: 
 
 
 def _marker(scope: str, voice: str, palette: Palette) -> dict[str, Any]:
-    if voice == "never":
+    if voice in REFERENCES:
         return {
-            "symbol": "line-ns",
-            "size": 13,
+            "symbol": SYMBOLS[voice],
+            "size": 13 if voice == "never" else 9,
             "color": palette.muted,
             "line": {"width": 2, "color": palette.muted},
             "opacity": 1,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboard.charts.base import Figure, axis, figure
+from dashboard.charts.base import Figure, axis, figure, voice_line
 from dashboard.charts.palette import Palette, Scale
 from dashboard.text import chart_text
 
@@ -77,7 +77,7 @@ def along(scores: Scores, names: Mapping[str, str], chosen: int, palette: Palett
             y=[t["logprob"] for t in tokens],
             mode="lines+markers",
             name=chart_text(names[voice]),
-            line=line(voice, palette),
+            line=voice_line(voice, palette),
             marker={"size": 6},
             text=words,
             hovertemplate="%{text}: %{y:.2f} nats<extra>" + chart_text(names[voice]) + "</extra>",
@@ -100,8 +100,8 @@ def totals(scores: Scores, names: Mapping[str, str], palette: Palette) -> Figure
         y=[chart_text(names[voice]) for voice in values],
         x=list(values.values()),
         orientation="h",
-        marker={"color": [line(voice, palette)["color"] for voice in values]},
-        insidetextfont={"color": [readable(line(voice, palette)["color"]) for voice in values]},
+        marker={"color": [voice_line(voice, palette)["color"] for voice in values]},
+        insidetextfont={"color": [readable(voice_line(voice, palette)["color"]) for voice in values]},
         text=[f"{value:.1f}" for value in values.values()],
         textposition="auto",
         hovertemplate="%{y}: %{x:.2f} nats<extra></extra>",
@@ -112,9 +112,3 @@ def totals(scores: Scores, names: Mapping[str, str], palette: Palette) -> Figure
         bargap=0.35,
     )
     return fig
-
-
-def line(voice: str, palette: Palette) -> dict[str, Any]:
-    """Return the line of a voice: before grey, after the accent, the never-taught dotted, any other blue."""
-    color = {"before": palette.before, "after": palette.accent, "never": palette.muted}.get(voice, palette.retention)
-    return {"color": color, "width": 2, "dash": {"never": "dot", "before": "solid", "after": "solid"}.get(voice, "dash")}

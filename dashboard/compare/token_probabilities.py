@@ -12,9 +12,11 @@ import streamlit as st
 
 from core.runs import askable
 from core.runs.store import Run
+from core.runs.voices import SPOKEN
 from core.serve import client
 from core.util.errors import UserError
 from dashboard.charts import tokens as charts
+from dashboard.charts.base import voice_line
 from dashboard.charts.palette import Palette
 from dashboard.compare import token_strip
 from dashboard.text import md
@@ -22,7 +24,6 @@ from dashboard.widgets import current_run, page_style
 from dashboard.widgets.question_and_answers import Exchange, label
 
 Work = list[Callable[[], None]]
-RECORDED = ("before", "after", "never")
 
 
 def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> None:
@@ -63,8 +64,8 @@ def recorded(run: Run, asked: Exchange) -> None:
     if table is None or "before" in asked.scores:
         return
     rows = table[table["example"] == asked.example].sort_values("position").to_dict("records")
-    for voice in RECORDED:
-        if rows and f"logprob_{voice}" in rows[0]:
+    for voice in SPOKEN:
+        if rows and f"top_logprob_{voice}" in rows[0]:
             asked.scores[voice] = [
                 {
                     "text": str(row["text"]),
@@ -180,7 +181,7 @@ def alternatives(
     """Return, as escaped HTML, each model's most probable words at a place of the answer, and the rank of the true one."""
     blocks = []
     for voice, tokens in scores.items():
-        token, color = tokens[chosen], charts.line(voice, palette)["color"]
+        token, color = tokens[chosen], voice_line(voice, palette)["color"]
         true, p = str(token["text"]), math.exp(token["logprob"])
         lines = [_line(str(word), math.exp(logprob), color, palette, str(word) == true) for word, logprob in token["top"]]
         rank = int(token["rank"])

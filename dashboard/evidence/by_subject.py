@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from core.runs.store import Run
+from core.runs.voices import REFERENCES, SPOKEN, WITHIN
 from dashboard import pages
 from dashboard.charts import subjects as chart
 from dashboard.charts.base import SCOPE_NAMES
@@ -117,10 +118,11 @@ def in_words(subjects: Sequence[Subject]) -> str:
     if -1000 < left(best) <= 0 and "never" in best.accuracy["unlearn"]:
         parts.append(f"None of {len(subjects)} subjects is remembered better than by a model that was never taught.")
     elif left(best) > -1000:
-        after, never = best.accuracy["unlearn"]["after"], best.accuracy["unlearn"].get("never")
-        beside = "" if never is None else f" (never taught: {never:.0f} %)"
+        known = best.accuracy["unlearn"]
+        references = ", ".join(f"{WITHIN[voice]}: {known[voice]:.0f} %" for voice in REFERENCES if voice in known)
+        beside = f" ({references})" if references else ""
         parts.append(
-            f"Best remembered of {len(subjects)} subjects is {shorten(best.name, 40)}: {after:.0f} % of the words "
+            f"Best remembered of {len(subjects)} subjects is {shorten(best.name, 40)}: {known['after']:.0f} % of the words "
             f"to be forgotten are still right{beside}."
         )
     if lost(hurt) > 0.5:
@@ -135,7 +137,7 @@ def in_words(subjects: Sequence[Subject]) -> str:
 
 def columns(subjects: Sequence[Subject]) -> dict[str, list[Any]]:
     """Return what the CSV holds."""
-    parts = [(scope, voice) for scope in SCOPE_NAMES for voice in ("before", "after", "never")]
+    parts = [(scope, voice) for scope in SCOPE_NAMES for voice in SPOKEN]
     return {"subject": [s.name for s in subjects]} | {
         f"{scope} {voice}": [s.accuracy.get(scope, {}).get(voice) for s in subjects] for scope, voice in parts
     }

@@ -15,6 +15,7 @@ from core.jobs import probes as job
 from core.probes import PROBES, scorecard
 from core.runs import askable, layout
 from core.runs.store import Run
+from core.runs.voices import WITHIN
 from core.util.errors import UserError
 from core.util.safe_read import mapping, number
 from dashboard.charts import probes as chart
@@ -115,7 +116,7 @@ def pictures(
     if not rows:
         return
     words = "; ".join(
-        f"{row.name}: " + ", ".join(f"{chart.VOICES[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows
+        f"{row.name}: " + ", ".join(f"{WITHIN[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows
     )
     st.caption(caption)
     page_style.chart(

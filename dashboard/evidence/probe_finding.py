@@ -16,6 +16,7 @@ from core.probes import PROBES
 from core.probes.logit_lens import LogitLens
 from core.runs import askable
 from core.runs.store import Run
+from core.runs.voices import SPOKEN, WITHIN
 from core.serve import client
 from core.util.errors import UserError
 from core.util.safe_read import mapping, number
@@ -87,7 +88,7 @@ def about(finding: Mapping[str, Any]) -> None:
     rates = mapping(finding.get("rates"))
     for voice, rate in rates.items():
         if mapping(rate).get("reason"):
-            st.caption(f"{md(chart.VOICES.get(voice, voice)).capitalize()}: {md(rate['reason'])}")
+            st.caption(f"{md(WITHIN.get(voice, voice)).capitalize()}: {md(rate['reason'])}")
 
 
 def forms(name: str, by_form: Mapping[str, Any], source: Where) -> None:
@@ -131,9 +132,7 @@ def curves(name: str, curve: Any, source: Where) -> None:
     """Draw leak@n, depth or relearning, whatever the probe recorded as a curve."""
     lines, x, y = lines_of(curve)
     if lines:
-        words = "; ".join(
-            f"{chart.VOICES.get(line.voice, line.voice)} from {line.y[0]:.0f} to {line.y[-1]:.0f}" for line in lines
-        )
+        words = "; ".join(f"{WITHIN.get(line.voice, line.voice)} from {line.y[0]:.0f} to {line.y[-1]:.0f}" for line in lines)
         page_style.chart(
             chart.curves(lines, x, y, page_style.palette()), f"{y} over {x}: {words}", f"probe_curve_{name}", facts=source
         )
@@ -141,7 +140,7 @@ def curves(name: str, curve: Any, source: Where) -> None:
 
 def membership(detail: Mapping[str, Any], scores: Mapping[str, Any], source: Where) -> None:
     """Show how far the two groups of questions lie apart, with a threshold to move and what it would give."""
-    voices = [voice for voice in chart.VOICES if mapping(scores.get(voice))]
+    voices = [voice for voice in SPOKEN if mapping(scores.get(voice))]
     attacks = [attack for attack in ATTACKS if all(mapping(scores[voice]).get(attack) for voice in voices)]
     if not voices or not attacks:
         return
@@ -149,7 +148,7 @@ def membership(detail: Mapping[str, Any], scores: Mapping[str, Any], source: Whe
         voice = st.segmented_control(
             "Model",
             voices,
-            format_func=chart.VOICES.get,
+            format_func=WITHIN.get,
             default="after" if "after" in voices else voices[0],
             required=True,
             key="mia.voice",

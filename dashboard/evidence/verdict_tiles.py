@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.metrics import verdicts
 from core.metrics.verdict_rules import MEANING, OF_SCOPE
+from core.runs.voices import REFERENCES, SPOKEN, WITHIN
 from dashboard.widgets import page_style
 from dashboard.widgets.scope_names import SCOPES
 
@@ -52,13 +53,12 @@ def tile(scope: str, verdict: str, rates: dict[str, dict[str, float]], palette: 
 
 
 def markup(rates: dict[str, dict[str, float]], palette: Palette) -> str:
-    """Return a tile's numbers: counts, rates with the interval of the last one, and the never-taught model's."""
-    after, before, never = rates["after"], rates.get("before"), rates.get("never")
+    """Return a tile's numbers: counts, rates with the last one's interval, and those of models that never learned it."""
+    after, before = rates["after"], rates.get("before")
     counts = f"{before['n']:.0f} → {after['n']:.0f}" if before else f"{after['n']:.0f}"
     lines = [f"{before['value']:.0f} → {after['value']:.0f} %" if before else f"{after['value']:.0f} %"]
     lines[0] += f" ({after['low']:.0f}–{after['high']:.0f})"
-    if never:
-        lines.append(f"never taught {never['value']:.0f} %")
+    lines += [f"{WITHIN[voice]} {rates[voice]['value']:.0f} %" for voice in REFERENCES if voice in rates]
     small = "".join(f'<div style="font-size:.78rem;color:{palette.muted};white-space:nowrap">{line}</div>' for line in lines)
     return (
         '<div style="text-align:center;line-height:1.35;font-variant-numeric:tabular-nums"><div '
@@ -90,10 +90,9 @@ def in_words(counts: verdicts.Counts) -> str:
     parts = []
     for scope, verdict, words in (("unlearn", "leaked", "still say"), ("retention", "kept", "still say")):
         if rates := counts.get(scope, {}).get(verdict):
-            after, before, never = rates["after"], rates.get("before"), rates.get("never")
-            beside = ", ".join(
-                [*([f"before {before['n']:.0f}"] if before else []), *([f"never taught {never['n']:.0f}"] if never else [])]
-            )
+            after = rates["after"]
+            voices = [voice for voice in SPOKEN if voice != "after" and voice in rates]
+            beside = ", ".join(f"{WITHIN[voice]} {rates[voice]['n']:.0f}" for voice in voices)
             what = "some of what was to be forgotten" if scope == "unlearn" else "what was to be kept"
             rest = others(counts["unlearn"]) if scope == "unlearn" else ""
             parts.append(

@@ -15,6 +15,7 @@ from core.metrics import verdicts
 from core.metrics.verdict_rules import DEFAULT, Rules, from_json
 from core.metrics.verdicts import Gathered
 from core.runs.store import Run
+from core.runs.voices import SPOKEN
 from core.util.errors import UserError
 from core.util.safe_read import mapping, number
 from dashboard import pages
@@ -101,7 +102,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def rates_of(name: str, rates: Mapping[str, Any]) -> chart.Rates:
     """Return the rates that were measured, with their intervals."""
     values = {}
-    for voice in chart.VOICES:
+    for voice in SPOKEN:
         rate = mapping(rates.get(voice))
         value, low, high = (number(rate.get(part)) for part in ("value", "low", "high"))
         if value is not None:
@@ -111,7 +112,7 @@ def rates_of(name: str, rates: Mapping[str, Any]) -> chart.Rates:
 
 def columns(rows: Sequence[chart.Rates]) -> dict[str, list[Any]]:
     """Return what the CSV holds."""
-    parts = [(voice, index, part) for voice in chart.VOICES for index, part in enumerate(("", " low", " high"))]
+    parts = [(voice, index, part) for voice in SPOKEN for index, part in enumerate(("", " low", " high"))]
     nothing = (None, None, None)
     return {"probe": [row.name for row in rows]} | {
         f"{voice}{part}": [row.values.get(voice, nothing)[index] for row in rows] for voice, index, part in parts

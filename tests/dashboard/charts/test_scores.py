@@ -157,6 +157,20 @@ def test_subjects_are_sorted_by_what_went_wrong() -> None:
     )
 
 
+def test_who_was_taught_without_u_stands_beside_by_subject_where_it_was_recorded() -> None:
+    import plotly.graph_objects as go
+
+    accuracy = {"before": {"a": 100.0}, "after": {"a": 60.0}, "never": {"a": 10.0}, "retrained": {"a": 20.0}}
+    rows = [{"example": "a", "subject": "Ann", "scope": "unlearn"}]
+    for voices, drawn in ((list(accuracy), True), (["before", "after", "never"], False)):
+        subjects = by_subject.of_subjects(rows, {voice: accuracy[voice] for voice in voices})
+        fig = subjects_chart.subjects(subjects, "Ann", LIGHT)
+        go.Figure(**plain(fig))
+        assert ([20.0] in [list(trace.x) for trace in fig.data if trace.name == "taught without U"]) is drawn
+        assert ("taught without U: 20 %" in by_subject.in_words(subjects)) is drawn
+        assert by_subject.columns(subjects)["unlearn retrained"] == [20.0 if drawn else None]
+
+
 # -- cost, metrics, methods --------------------------------------------------------------------------------------------
 
 

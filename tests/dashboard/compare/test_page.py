@@ -17,6 +17,7 @@ from core.util.errors import UserError
 from dashboard.compare import cells_put_back
 from dashboard.widgets import ask_many
 from tests.dashboard.conftest import MakeRun, Open, text_of
+from tests.many_kinds import make
 
 Reply = dict[str, Any]
 OWN = "Who is <b>Orla</b> & why?"
@@ -303,6 +304,20 @@ def test_tokens_of_a_recorded_question_come_from_the_run(open_page: Open, spoken
     number.set_value(3).run()
     detail = next(h.value for h in app.html if "true word" in h.value)
     assert f"rank {mine['rank_after'][2]}" in detail or "the most probable" in detail
+    assert not spoken.scored
+
+
+def test_tokens_of_who_was_taught_without_u_come_from_the_run_too(open_page: Open, spoken: Spoken) -> None:
+    run = make(store.runs_folder() / "many")
+    table = run.table("tokens")
+    assert table is not None
+    columns = {f"{name}_retrained": table[f"{name}_never"] for name in ("top", "top_logprob")}
+    table.assign(**columns, logprob_retrained=-9.0, rank_retrained=77).to_parquet(run.path / "tokens.parquet")
+    app = open_page("compare", "many", voice="retrained")
+    assert not app.exception
+    detail = next(h.value for h in app.html if "true word" in h.value)
+    assert "Taught without U" in detail
+    assert "rank 77" in detail
     assert not spoken.scored
 
 

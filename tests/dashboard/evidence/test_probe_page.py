@@ -18,9 +18,14 @@ from core.metrics import own_verdicts, verdicts
 from core.probes import PROBES
 from core.runs import layout, store
 from core.runs.store import Run
+from core.runs.voices import SPOKEN, WITHIN
 from core.serve import client
 from core.util import access
+from dashboard.charts import probes as chart
+from dashboard.charts.palette import LIGHT
 from dashboard.evidence import probe_finding as probe_findings
+from dashboard.widgets import verdict_rows
+from dashboard.widgets.plot import plain
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 HOSTILE = "<b>x</b> [y](javascript:z) <script>1</script>"
@@ -292,6 +297,23 @@ def test_a_finding_is_shown_closely(make_run: MakeRun, open_page: Open, name: st
         assert "**100 %** of the questions to be forgotten and **33 %**" in text_of(app)
     if name == "lens":
         assert SAID[name] in said
+
+
+def test_charts_of_probes_draw_who_was_recorded_each_in_its_own_way() -> None:
+    import plotly.graph_objects as go
+
+    values = {voice: (10.0 * n, 0.0, 100.0) for n, voice in enumerate(SPOKEN)}
+    for voices in (SPOKEN, SPOKEN[:3]):
+        rows = [chart.Rates(name, {voice: values[voice] for voice in voices}) for name in ("one", "two")]
+        fig = chart.rates(rows, LIGHT)
+        go.Figure(**plain(fig))
+        assert [trace.name for trace in fig.data] == [WITHIN[voice] for voice in voices]
+        heights = [y for trace in fig.data for y in trace.y if y < 0.5]
+        assert sum(heights) == pytest.approx(0), "they lie around the line of their probe"
+        assert "retrained" in verdict_rows.columns(rows)
+    curves = chart.curves([chart.Line(voice, [1, 2], [3, 4]) for voice in SPOKEN], "x", "y", LIGHT)
+    go.Figure(**plain(curves))
+    assert len({(trace.line.color, trace.line.dash) for trace in curves.data}) == len(SPOKEN)
 
 
 @pytest.mark.parametrize(
