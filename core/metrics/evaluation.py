@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from core.config.run_config import FORMAT
@@ -19,7 +19,7 @@ from core.metrics.known_words import known
 from core.runs.store import Run
 from core.util import files
 from core.util.errors import UserError
-from core.util.files import clean, replace
+from core.util.files import clean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,12 +38,53 @@ def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return first
 
 
-def write_tokens(run: Run, tables: Sequence[pd.DataFrame], examples: Iterable[Example]) -> pd.DataFrame:
-    """Write tokens.parquet, the tables side by side with each example's scope and split; return the tables side by side."""
-    tokens, places = joined(tables), {e.id: (e.scope, e.split) for e in examples}
+def placed(tokens: pd.DataFrame, examples: Iterable[Example]) -> pd.DataFrame:
+    """Return a table of answer tokens with the scope and the split of each one's example."""
+    places = {e.id: (e.scope, e.split) for e in examples}
     scopes, splits = zip(*map(places.__getitem__, tokens["example"]), strict=True)
-    replace(run.path / "tokens.parquet", tokens.assign(scope=scopes, split=splits))
-    return tokens
+    return tokens.assign(scope=scopes, split=splits)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What was recorded of some voices: all that the files are made of which metrics read."""
+
+    tokens: pd.DataFrame
+    """answer tokens, with scope and split"""
+    answers: Mapping[str, Mapping[str, str]]
+    """voice -> example -> what it says"""
+    parts: Mapping[str, Any]
+    """parts of recorded.json, but for words"""
+    words: Sequence[str]
+    """what counts as a word of all that is said"""
+    unseen: pd.DataFrame | None = None
+    """tokens of questions that nobody taught, where they were recorded"""
+
+    def beside(self, other: Spoken) -> Spoken:
+        """Return both together. What the other says of a voice that is here replaces it."""
+        mine, voices = self.without(other.answers), {**self.answers, **other.answers}
+        unseen = None if mine.unseen is None or other.unseen is None else joined([mine.unseen, other.unseen])
+        words = sorted({*self.words, *other.words})
+        return Spoken(joined([mine.tokens, other.tokens]), voices, merged(self.parts, other.parts), words, unseen)
+
+    def without(self, voices: Iterable[str]) -> Spoken:
+        """Return the same without the tokens of some voices."""
+        ends = tuple(f"_{voice}" for voice in voices)
+
+        def left(table: pd.DataFrame) -> pd.DataFrame:
+            return table.drop(columns=[name for name in table.columns if name.endswith(ends)])
+
+        return replace(self, tokens=left(self.tokens), unseen=None if self.unseen is None else left(self.unseen))
+
+    def write(self, run: Run, questions: Iterable[Example]) -> None:
+        """Write a run's files and the metrics of them. questions: all of the run, asked or not."""
+        files.replace(run.path / "tokens.parquet", self.tokens)
+        write_answers(run, questions, self.answers)
+        files.write_json(run.path / "recorded.json", clean({"format": FORMAT, **self.parts, "words": self.words}))
+        if self.unseen is not None:
+            files.replace(run.path / "unseen.parquet", self.unseen)
+        # Metrics last: whoever reads the run meanwhile finds an answer of every voice that they name.
+        measure(run)
 
 
 def write_answers(run: Run, examples: Iterable[Example], answers: Mapping[str, Mapping[str, str]]) -> None:
@@ -56,11 +97,6 @@ def write_answers(run: Run, examples: Iterable[Example], answers: Mapping[str, M
         row = {"example": e.id, "question": e.question, "truth": e.answer}
         row |= {"scope": e.scope, "split": e.split, "subject": e.subject} | ({"kind": e.kind} if e.kind != e.split else {})
         rows.append(row | {voice: texts[e.id] for voice, texts in answers.items() if e.id in texts})
-    write_rows(run, rows)
-
-
-def write_rows(run: Run, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write answers.jsonl, whole or not at all."""
     files.write_text(run.path / "answers.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
@@ -76,14 +112,6 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 def known_words(answers: Iterable[Mapping[str, str]], lexicon: frozenset[str]) -> list[str]:
     """Return those words of all answers that count as words: what is needed of the lexicon to judge them again."""
     return sorted(known({word for texts in answers for text in texts.values() for word in judged(text)}, lexicon))
-
-
-def write(run: Run, recorded: Mapping[str, Any], unseen: pd.DataFrame | None) -> None:
-    """Write recorded.json and unseen.parquet beside tokens and answers, and the metrics of all that."""
-    files.write_json(run.path / "recorded.json", clean({"format": FORMAT, **recorded}))
-    if unseen is not None:
-        replace(run.path / "unseen.parquet", unseen)
-    measure(run)
 
 
 def measure(run: Run) -> None:

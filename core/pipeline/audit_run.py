@@ -189,9 +189,7 @@ class Auditing:
             for part in ("general", "wrong"):
                 self.recorded[part].pop(voice, None)
             self.report.event("finding", text=f"{voice}: {OTHER_TOKENS}. Its answers can be compared.")
-        answers: dict[str, dict[str, str]] = {voice: self.answers[voice] for voice in order}
-        evaluation.write_answers(self.run, (*self.corpus.examples, *self.besides), answers)
-        tokens = evaluation.write_tokens(self.run, [self.tables[voice] for voice in same], self.corpus.examples)
+        tokens = evaluation.joined([self.tables[voice] for voice in same])
         knowledge = preflight.knowledge(self.corpus.examples, tokens, self.answers["before"], self.within)
         files.write_json(self.run.path / "preflight.json", knowledge)
         kinds = {
@@ -202,11 +200,15 @@ class Auditing:
             "changes": self.changes,
         }
         files.write_json(self.run.path / FILE, kinds)
-        missing = {voice: text for voice, text in why.items() if text}
-        words = evaluation.known_words(self.answers.values(), self.lexicon)
-        recorded = self.recorded | {"missing": missing | ({} if "never" in order else {"never": NO_NEVER}), "words": words}
+        missing = {voice: text for voice, text in why.items() if text} | ({} if "never" in order else {"never": NO_NEVER})
         unseen = [self.unseen[voice] for voice in same if voice in self.unseen]
-        evaluation.write(self.run, recorded, evaluation.joined(unseen) if unseen else None)
+        evaluation.Spoken(
+            evaluation.placed(tokens, self.corpus.examples),
+            {voice: self.answers[voice] for voice in order},
+            self.recorded | {"missing": missing},
+            evaluation.known_words(self.answers.values(), self.lexicon),
+            evaluation.joined(unseen) if unseen else None,
+        ).write(self.run, [*self.corpus.examples, *self.besides])
         return ""
 
 

@@ -61,7 +61,11 @@ def take_answers(state: State, _: str) -> None:
     after = json.loads((state.run.path / "after.json").read_text(encoding="utf-8"))
     for part in ("answers", "general"):
         state.recorded[part] |= after[part]
-    evaluation.write_answers(state.run, (*state.corpus.examples, *state.spoken.besides), state.recorded["answers"])
+    evaluation.write_answers(state.run, _questions(state), state.recorded["answers"])
+
+
+def _questions(state: State) -> list[Example]:
+    return [*state.corpus.examples, *state.spoken.besides]
 
 
 def scores(state: State, folder: Path) -> None:
@@ -75,18 +79,19 @@ def take_scores(state: State, _: str) -> None:
     """Put all voices' scores side by side (tokens.parquet), and compute the metrics."""
     if not state.group.is_main:
         return
-    folder = state.run.path
-    tables = [state.reference, pd.read_parquet(folder / "after.parquet")]
-    evaluation.write_tokens(state.run, tables, state.spoken.examples)
+    folder, recorded = state.run.path, state.recorded
+    tokens = evaluation.joined([state.reference, pd.read_parquet(folder / "after.parquet")])
     also = json.loads((folder / "after-extras.json").read_text(encoding="utf-8"))
-    recorded = evaluation.merged(state.recorded["extras"], also) | {
-        "general": state.recorded["general"],
-        "missing": {} if state.has_never else {"never": NOT_TAUGHT},
-        "words": evaluation.known_words(state.recorded["answers"].values(), state.voices.lexicon()),
-    }
-    parts = [f"unseen-{voice}.parquet" for voice in ("before", VOICE, "after") if voice in state.recorded["answers"]]
+    parts = [f"unseen-{voice}.parquet" for voice in ("before", VOICE, "after") if voice in recorded["answers"]]
     unseen = [pd.read_parquet(folder / part) for part in parts] if state.config.evaluate.extras else []
-    evaluation.write(state.run, recorded, evaluation.joined(unseen) if unseen else None)
+    evaluation.Spoken(
+        evaluation.placed(tokens, state.spoken.examples),
+        recorded["answers"],
+        evaluation.merged(recorded["extras"], also)
+        | {"general": recorded["general"], "missing": {} if state.has_never else {"never": NOT_TAUGHT}},
+        evaluation.known_words(recorded["answers"].values(), state.voices.lexicon()),
+        evaluation.joined(unseen) if unseen else None,
+    ).write(state.run, _questions(state))
     for name in ("reference.parquet", "reference.json", "after.parquet", "after.json", "after-extras.json", *parts):
         (folder / name).unlink(missing_ok=True)  # now contained in tokens, answers and recorded
 

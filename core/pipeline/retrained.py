@@ -16,7 +16,9 @@ from typing import Any
 
 import pandas as pd
 
+from core.data.corpus import Example
 from core.metrics import evaluation
+from core.metrics.evaluation import Spoken
 from core.models import adapter_files, merging
 from core.models.adapters import Adapters
 from core.pipeline import evaluate, inputs, model_before
@@ -121,29 +123,19 @@ def execute(state: State) -> dict[str, Any]:
 
 
 def _add(state: State) -> str:
-    """Record the voice, and add it to the run's files and metrics."""
+    """Record the voice, and put it beside those that the run has."""
     run, asked, adapters = state.run, state.asked, state.adapters
-    old = evaluation.evidence(run)
-    table = asked.score(adapters, [VOICE])
+    known, content = evaluation.evidence(run), run.json("recorded.json")
+    before = Spoken(known.tokens, known.answers, content, content["words"], known.unseen)
     answers = asked.ask(adapters, [VOICE])
-    also: dict[str, Any] = {"general": state.voices.general(adapters, [VOICE])}
+    parts: dict[str, Any] = {"general": state.voices.general(adapters, [VOICE])}
     unseen = None
-    if old.unseen is not None:
-        also |= evaluate.extras(state, [VOICE], run.path, asked.examples)
+    if before.unseen is not None:
+        parts |= evaluate.extras(state, [VOICE], run.path, asked.examples)
         path = run.path / f"unseen-{VOICE}.parquet"
-        unseen = evaluation.joined([_without_voice(old.unseen), pd.read_parquet(path)])
+        unseen = pd.read_parquet(path)
         path.unlink()
-    recorded = evaluation.merged(run.json("recorded.json"), also)
-    recorded["words"] = sorted({*recorded["words"], *evaluation.known_words(answers.values(), state.voices.lexicon())})
-    mine = answers[VOICE]
-    rows = [row | ({VOICE: mine[row["example"]]} if row["example"] in mine else {}) for row in run.answers()]
-    files.replace(run.path / "tokens.parquet", evaluation.joined([_without_voice(old.tokens), table]))
-    evaluation.write_rows(run, rows)
-    # Metrics last: whoever reads the run meanwhile finds an answer of every voice that they name.
-    evaluation.write(run, recorded, unseen)
+    words = evaluation.known_words(answers.values(), state.voices.lexicon())
+    mine = Spoken(asked.score(adapters, [VOICE]), answers, parts, words, unseen)
+    before.beside(mine).write(run, [Example.of_row(row) for row in run.answers()])
     return ""
-
-
-def _without_voice(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without what an earlier making of the same voice had put into it."""
-    return table.drop(columns=[name for name in table.columns if name.endswith(f"_{VOICE}")])

@@ -10,13 +10,15 @@ from core import regions
 from core.config import own_methods
 from core.config.run_config import RunConfig
 from core.data import everyday, general_text, refusals, sources, widened_questions
-from core.data.corpus import Example
+from core.data.corpus import Corpus, Example
 from core.data.findings import asked_splits, findings, no_general_text
-from core.methods.base import GENERAL, REFUSAL
+from core.data.widened_questions import WidenedQuestions
+from core.methods.base import GENERAL, REFUSAL, Method
 from core.models import device, names
 from core.models.distributed import ALONE, Group
 from core.models.loading import Loaded
 from core.models.model_cache import ModelCache
+from core.models.tokens import Encoded
 from core.pipeline.state import State
 from core.pipeline.voices import Voices
 from core.runs.store import Run
@@ -40,10 +42,7 @@ def set_up(
     """
     method = own_methods.resolved(config.unlearn.method)
     own_methods.record(config.unlearn.method, run.path)
-    # Teaching is on everything: what is held out or forgotten must not enter its key.
-    whole = sources.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
-    corpus = whole.with_dev(config.data.dev_share, config.seed, config.data.dev_pick).forgetting(config.data.forget)
-    sources.both(corpus)
+    whole, corpus = _corpora(config)
     for finding in [*findings(corpus), *no_general_text(config.data.general, GENERAL in method.streams)]:
         report.event("finding", text=finding)
     dtype = device.pick_dtype(config.model.dtype, config.model.device)
@@ -52,14 +51,9 @@ def set_up(
     besides = everyday.examples() if config.evaluate.extras else []
     voices = Voices(loaded, corpus.examples, config, report, group, besides)
     spoken = _of(corpus.sample(config.evaluate.most).examples, voices, loaded)
-    taught = config.teach.enabled and not loaded.adapter
-    asked_splits(corpus, config.evaluate.splits)
     among = [e for e in spoken.examples if not config.evaluate.splits or e.split in config.evaluate.splits]
-    # These three are looked for now, so that what is missing is known before anything is taught.
-    further = widened_questions.questions(corpus, config.data.widen, config.seed) if config.data.widen else None
-    general = voices.encode(general_text.examples(config.data.general)) if GENERAL in method.streams else []
-    if REFUSAL in method.streams:
-        voices.encode(refusals.refused(corpus.select("unlearn", "train"), method.refusals))
+    further, general = _looked_for(config, corpus, method, voices)
+    taught = config.teach.enabled and not loaded.adapter
     state = State(
         run=run,
         config=config,
@@ -84,6 +78,33 @@ def set_up(
     _say_what_is_given(state)
     config.unlearn.check(method, has_never=state.has_never)
     return state
+
+
+def _corpora(config: RunConfig) -> tuple[Corpus, Corpus]:
+    """Return everything that is taught, and the same with dev held out and of U only what is to be forgotten.
+
+    Raises UserError for data that cannot be unlearned or asked about.
+    """
+    # Teaching is on everything: what is held out or forgotten must not enter its key.
+    whole = sources.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
+    corpus = whole.with_dev(config.data.dev_share, config.seed, config.data.dev_pick).forgetting(config.data.forget)
+    sources.both(corpus)
+    asked_splits(corpus, config.evaluate.splits)
+    return whole, corpus
+
+
+def _looked_for(
+    config: RunConfig, corpus: Corpus, method: Method, voices: Voices
+) -> tuple[WidenedQuestions | None, list[Encoded]]:
+    """Return further questions and general text, as far as the run uses them.
+
+    Looked for now, refusals too, so that what is missing or too long is known before anything is taught.
+    """
+    further = widened_questions.questions(corpus, config.data.widen, config.seed) if config.data.widen else None
+    general = voices.encode(general_text.examples(config.data.general)) if GENERAL in method.streams else []
+    if REFUSAL in method.streams:
+        voices.encode(refusals.refused(corpus.select("unlearn", "train"), method.refusals))
+    return further, general
 
 
 def _of(examples: Sequence[Example], voices: Voices, loaded: Loaded) -> Voices:

@@ -67,49 +67,84 @@ def teach(
     share the examples of every step. With dropout each does all of them: what is dropped is drawn for a whole batch, and
     must not depend on how many processes there are.
     """
-    steps = group if config.dropout == 0 else ALONE
     result, started = Taught(), time.monotonic()
     members = [*unlearn, *retention, *besides]
     source = torch.Generator().manual_seed(seed)
     # Dropout draws from the global generator.
     torch.manual_seed(seed)
     per_epoch = max(1, math.ceil(len(members) / config.batch_size))
-    total = per_epoch * config.epochs
     anchor = _Anchor(adapters, kept if config.keep_weight else (), config, seed)
     with adapters.trainable(adapter, [c.name for c in adapters.cells]) as parameters:
-        optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, total, per_epoch))
+        learner = _Learner(parameters, anchor, config, per_epoch, group if config.dropout == 0 else ALONE)
         for epoch in range(1, config.epochs + 1):
-            losses: dict[str, float] = {}
-            hits: dict[str, float] = {}
-            adapters.model.train(config.dropout > 0)
             words = reworded(epoch) if reworded else members
+            adapters.model.train(config.dropout > 0)
             with adapters.active(adapter) as model:
-                for number, part in enumerate(_batches(words, config.batch_size, source), start=1):
+                for part in _batches(words, config.batch_size, source):
                     report.check()
-                    _step(model, part, losses, hits, parameters, steps, anchor)
-                    if not all(math.isfinite(losses[m.id]) for m in part):
-                        raise UserError("Teaching diverged: the loss is not a number.", "Lower teach.learning_rate.")
-                    optimizer.step()
-                    schedule.step()
-                    optimizer.zero_grad(set_to_none=True)
-                    tokens = len(part) * max(len(m.ids) for m in part) + anchor.tokens
-                    result.steps, result.tokens = result.steps + 1, result.tokens + tokens
-                    shown = {"loss": _mean(losses, part), "accuracy": 100 * _mean(hits, part), "tokens": tokens}
-                    report.progress((epoch - 1) * per_epoch + number, total, "steps", **shown)
+                    shown = learner.learn(model, part)
+                    result.steps, result.tokens = result.steps + 1, result.tokens + int(shown["tokens"])
+                    report.progress(result.steps, per_epoch * config.epochs, "steps", **shown)
             adapters.model.eval()
-            seen = 100 * sum(hits.values()) / len(members)
-            result.curve.append({"epoch": epoch, "loss": sum(losses.values()) / len(losses), "accuracy": seen})
-            if moved := anchor.moved():
-                result.curve[-1]["moved"] = moved
+            result.curve.append({"epoch": epoch, **learner.passed()})
             # Accuracy while training lags behind, so an exact measurement pays only near the target, and at the end.
-            if seen >= config.target_accuracy - NEAR or epoch == config.epochs:
+            if result.curve[-1]["accuracy"] >= config.target_accuracy - NEAR or epoch == config.epochs:
                 adapters.round_to_bfloat16(adapter)
                 result.reached = _measure(adapters, adapter, unlearn, retention, config, result, group)
                 if result.reached:
                     break
     result.seconds = time.monotonic() - started
     return result
+
+
+class _Learner:
+    """Adapter parameters that learn a batch at a time, and what each example was like when it was seen."""
+
+    def __init__(
+        self, parameters: Sequence[torch.nn.Parameter], anchor: _Anchor, config: TeachConfig, per_epoch: int, group: Group
+    ) -> None:
+        """Begin a course. per_epoch: steps a pass. group: the processes that share a batch."""
+        self._parameters, self._anchor, self._group = parameters, anchor, group
+        total = per_epoch * config.epochs
+        self._optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, total, per_epoch))
+        self._losses: dict[str, float] = {}
+        self._hits: dict[str, float] = {}
+
+    def learn(self, model: Any, members: Sequence[Encoded]) -> dict[str, float]:
+        """Make one step; return loss, accuracy (%) and tokens. Raises UserError when the loss is not finite."""
+        self._backward(model, members)
+        if not all(math.isfinite(self._losses[m.id]) for m in members):
+            raise UserError("Teaching diverged: the loss is not a number.", "Lower teach.learning_rate.")
+        self._optimizer.step()
+        self._schedule.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        loss, hits = (sum(values[m.id] for m in members) / len(members) for values in (self._losses, self._hits))
+        tokens = len(members) * max(len(m.ids) for m in members) + self._anchor.tokens
+        return {"loss": loss, "accuracy": 100 * hits, "tokens": tokens}
+
+    def passed(self) -> dict[str, float]:
+        """Return loss and accuracy of all examples since the last call, and how far the model moved on what is kept."""
+        losses, hits, self._losses, self._hits = self._losses, self._hits, {}, {}
+        moved = self._anchor.moved()
+        means = {"loss": sum(losses.values()) / len(losses), "accuracy": 100 * sum(hits.values()) / len(hits)}
+        return means | ({"moved": moved} if moved else {})
+
+    def _backward(self, model: Any, members: Sequence[Encoded]) -> None:
+        """Run forward and backward of the mean loss; note each example's loss and share of right tokens."""
+        mine, seen = self._group.shard(members, cost), torch.zeros(2, len(members))
+        if mine:
+            batch = collate(mine, device_of(model))
+            logits = answer_logits(model, batch)
+            each = per_example(token_nll(logits, batch.targets), batch.owners, len(batch))
+            (each.sum() / len(members)).backward()
+            right = per_example((logits.detach().argmax(-1) == batch.targets).float(), batch.owners, len(batch))
+            ids = {m.id for m in mine}
+            seen[:, [m.id in ids for m in members]] = torch.stack([each.detach(), right]).cpu()
+        self._anchor.backward(model, self._group)
+        (seen,) = self._group.all_reduce_gradients(self._parameters, seen)
+        for record, values in zip((self._losses, self._hits), seen.tolist(), strict=True):
+            record.update(zip((m.id for m in members), values, strict=True))
 
 
 class _Anchor:
@@ -155,35 +190,6 @@ def rate(step: int, total: int, warmup: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 1.0 - 0.9 * (step - warmup) / max(1, total - warmup)
-
-
-def _step(
-    model: Any,
-    members: Sequence[Encoded],
-    losses: dict[str, float],
-    hits: dict[str, float],
-    parameters: Sequence[torch.nn.Parameter],
-    group: Group,
-    anchor: _Anchor,
-) -> None:
-    """Run forward and backward of the mean loss; note each example's loss and share of right tokens."""
-    mine, seen = group.shard(members, cost), torch.zeros(2, len(members))
-    if mine:
-        batch = collate(mine, device_of(model))
-        logits = answer_logits(model, batch)
-        each = per_example(token_nll(logits, batch.targets), batch.owners, len(batch))
-        (each.sum() / len(members)).backward()
-        right = per_example((logits.detach().argmax(-1) == batch.targets).float(), batch.owners, len(batch))
-        ids = {m.id for m in mine}
-        seen[:, [m.id in ids for m in members]] = torch.stack([each.detach(), right]).cpu()
-    anchor.backward(model, group)
-    (seen,) = group.all_reduce_gradients(parameters, seen)
-    for record, values in zip((losses, hits), seen.tolist(), strict=True):
-        record.update(zip((m.id for m in members), values, strict=True))
-
-
-def _mean(values: dict[str, float], members: Sequence[Encoded]) -> float:
-    return sum(values[m.id] for m in members) / len(members)
 
 
 def _measure(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -16,6 +16,9 @@ from dashboard.text import shorten
 from dashboard.widgets import current_run
 from dashboard.widgets.question_and_answers import LONGEST_QUESTION, Decoding, label
 from dashboard.widgets.scope_names import ALSO_ASKED, KINDS, SCOPES, kind, kinds_of, scope_name
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 BLENDS = (25, 50, 75, 125, 150)
 OFFERED_RUNS = 20
@@ -46,64 +49,67 @@ def choose(text: str) -> None:
         st.query_params.pop("q", None)
 
 
+FOLLOW: dict[str, Any] = {"on_change": choose, "args": ("",), "bind": "query-params"}
+"""of what chooses among the suggestions: a question of the visitor's own gives way"""
+
+
 def suggested(rows: Rows) -> str:
     """Offer the run's questions by scope, kind and words; return the current question."""
-    follow: dict[str, Any] = {"on_change": choose, "args": ("",), "bind": "query-params"}
     # One row: the answers are what the page is about, and they stand below.
     row = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    scope = row.segmented_control(
-        "Scope",
-        [*SCOPES, *(name for name in ALSO_ASKED if any(r.get("scope") == name for r in rows))],
-        format_func=scope_name,
-        default="unlearn",
-        key="scope",
+    scopes = [*SCOPES, *(name for name in ALSO_ASKED if any(r.get("scope") == name for r in rows))]
+    scope = _one_of(row, "Scope", "scope", scopes, scope_name)
+    mine = [r for r in rows if r.get("scope") == scope]
+    if not mine:
+        return current()
+    present = kinds_of(map(kind, mine))
+    # Questions of our own are of one kind.
+    chosen = _one_of(row, "Questions", "kind", present, lambda name: KINDS[name]) if present else ""
+    picking = row.container(width=430)
+    words = _searched(row)
+    questions = list(dict.fromkeys(str(r.get("question", "")) for r in mine if kind(r) == chosen and _says(r, words)))
+    if not questions:
+        st.info("No recorded question fits. Try another word, or ask it yourself above.")
+        return current()
+    _pick(picking, questions)
+    return current() or questions[0]
+
+
+def _one_of(row: DeltaGenerator, title: str, key: str, options: Sequence[str], named: Callable[[str], str]) -> str:
+    """Let one of a few be chosen in the row, the first one at the beginning."""
+    return row.segmented_control(
+        title,
+        options,
+        format_func=named,
+        default=options[0],
+        key=key,
         required=True,
         label_visibility="collapsed",
         width="content",
-        **follow,
+        **FOLLOW,
     )
-    mine = [r for r in rows if r.get("scope") == scope]
-    present = kinds_of(map(kind, mine))
-    if not mine:
-        return current()
-    chosen = (
-        row.segmented_control(
-            "Questions",
-            present,
-            format_func=KINDS.get,
-            default=present[0],
-            key="kind",
-            required=True,
-            label_visibility="collapsed",
-            width="content",
-            **follow,
+
+
+def _searched(row: DeltaGenerator) -> str:
+    """Offer a search behind a button of the row; return the words looked for."""
+    at_work = st.session_state.get("search", st.query_params.get("search"))
+    with row.popover("Search ●" if at_work else "Search", key="searching", icon=":material/search:"):
+        return st.text_input(
+            "Search questions, answers and subjects", key="search", placeholder="a name, a street, a word", **FOLLOW
         )
-        if present
-        else ""  # questions of our own are of one kind
-    )
-    picking = row.container(width=430)
-    with row.popover(
-        "Search ●" if st.session_state.get("search", st.query_params.get("search")) else "Search",
-        key="searching",
-        icon=":material/search:",
-    ):
-        words = st.text_input(
-            "Search questions, answers and subjects", key="search", placeholder="a name, a street, a word", **follow
-        )
-    texts = [
-        str(row.get("question", ""))
-        for row in mine
-        if kind(row) == chosen
-        and words.lower() in f"{row.get('question', '')} {row.get('truth', '')} {row.get('subject', '')}".lower()
-    ]
+
+
+def _says(row: Mapping[str, Any], words: str) -> bool:
+    """Say whether a question, its answer or its subject has some words in it."""
+    return words.lower() in f"{row.get('question', '')} {row.get('truth', '')} {row.get('subject', '')}".lower()
+
+
+def _pick(place: DeltaGenerator, questions: Sequence[str]) -> None:
+    """Let one of the questions be chosen, the first one at the beginning."""
     asked = current()
-    if not texts:
-        st.info("No recorded question fits. Try another word, or ask it yourself above.")
-        return asked
-    questions = list(dict.fromkeys(texts))
     # Before the box is drawn, so that it follows whoever chose the question; it is empty beside one of the visitor's own.
     st.session_state["example"] = asked if asked in questions else questions[0] if not asked else None
-    picking.selectbox(
+    place.selectbox(
         f"{len(questions)} questions of the data",
         questions,
         index=None,
@@ -113,7 +119,6 @@ def suggested(rows: Rows) -> str:
         label_visibility="collapsed",
         on_change=lambda: choose(st.session_state["example"] or ""),
     )
-    return asked or questions[0]
 
 
 def voices(run: Run) -> list[str]:
