@@ -1,9 +1,10 @@
 """Make the finished runs that ship in assets/runs: the same pipeline as for everybody, then a copy without logs.
 
-`python -m tests.bundle` makes all of them, `python -m tests.bundle privacy-memflex` one; `make bundled` is the former. The
+`python -m tests.bundle` makes all of them, `python -m tests.bundle privacy-clean` one; `make bundled` is the former. The
 run that shipped until then is set aside meanwhile, so that nothing is taken from it: every stage is made and measured,
-but for what a bundled run before it made already (teaching and localization of the other presets on the same data).
-What a visitor sees first is thus a run that anybody can repeat, with the default settings, and all probes of it.
+but for what a bundled run before it made already (both lessons and localization of other presets on the same data: a link
+says that they are the same files). What a visitor sees first is thus a run that anybody can repeat, with the default
+settings, and all probes of it.
 """
 
 from __future__ import annotations
@@ -24,36 +25,61 @@ from core.util import files
 from core.util.errors import UserError, unknown
 
 RUNS = {
+    "privacy-clean": ("privacy", "clean", "Clean on the privacy demo"),
+    "copyright-clean": ("copyright", "clean", "Clean on the copyright demo"),
     "privacy-memflex": ("privacy", "this-machine", "MemFlex on the privacy demo"),
-    "copyright-memflex": ("copyright", "this-machine", "MemFlex on the copyright demo"),
-    "privacy-fluent": ("privacy", "fluent", "Fluent (decline) on the privacy demo"),
+    "privacy-recommended": ("privacy", "recommended", "Highest score on the privacy demo"),
 }
 """id -> subset of the demo, preset, name; in the order in which they are made"""
+PROBED = ("privacy-clean", "privacy-memflex")
+"""those that all probes are run on: minutes each"""
+CHECKPOINTS = 3
+"""that are kept of each run, evenly spread, so that “stop here” works on the first visit"""
 
 LEFT_OUT = {
     "worker.log",
     ".worker.lock",
     "cancel",
-    "checkpoints",
     "label.json",
     ".label.lock",
     "regions.json",
     ".regions.lock",
 }
-"""Logs, what somebody wrote about the run, and the checkpoints: seven times the size of the result. Their scores and answers
-stay, in unlearn.json."""
+"""Logs, and what somebody wrote about the run."""
+SHARED = ("before", "retrained")
+"""folders that runs on the same data have in common"""
 
 
 def copy(run: Run, target: Path) -> None:
-    """Copy a finished run without log, checkpoints, process ids and host name."""
+    """Copy a finished run without log, most checkpoints, process ids and host name; what a run beside it has is linked."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(run.path, target, ignore=lambda _, names: [name for name in names if name in LEFT_OUT])
+    steps = sorted((target / "checkpoints").glob("*"))
+    kept_steps = {steps[(i + 1) * len(steps) // CHECKPOINTS - 1] for i in range(min(CHECKPOINTS, len(steps)))}
+    for path in set(steps) - kept_steps:
+        path.unlink()
+    for name in SHARED:
+        _link(target / name)
     manifest = run.json("manifest.json")
     manifest["files"] = {name: value for name, value in manifest["files"].items() if (target / name).exists()}
     files.write_json(target / "manifest.json", manifest)
     status = run.json("status.json")
     kept = {key: status[key] for key in ("format", "state", "stage", "stages", "created", "began", "ended", "error")}
     files.write_json(target / "status.json", {**kept, "host": "bundled", "pid": None, "heartbeat": kept["ended"]})
+
+
+def _link(folder: Path) -> None:
+    """Replace a folder by a link to the same one of a run beside it, where there is one."""
+    if not folder.is_dir():
+        return
+    mine = {path.name: files.sha256(path) for path in folder.iterdir()}
+    for other in sorted(folder.parent.parent.iterdir()):
+        there = other / folder.name
+        same = other != folder.parent and there.is_dir() and not there.is_symlink()
+        if same and mine == {path.name: files.sha256(path) for path in there.iterdir()}:
+            shutil.rmtree(folder)
+            folder.symlink_to(Path("..", other.name, folder.name))
+            return
 
 
 @contextlib.contextmanager
@@ -79,7 +105,8 @@ def make(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder, set_aside(target):
         run = lifecycle.submit(settings.with_setting("data.subset", subset), Path(folder))
         finish(run)
-        finish(probes.start(run))
+        if name in PROBED:
+            finish(probes.start(run))
         copy(run, target)
 
 

@@ -210,6 +210,13 @@ class UnlearnConfig:
     batch_size: int = setting(8, "unlearn examples per step", unit="examples", low=1, high=1024, source="code: 16")
     retain_batch_size: int = setting(16, "retention examples per step", unit="examples", low=1, high=1024, source="code: 16")
     check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
+    reword: int = setting(
+        0,
+        "copies of each train question in other words, by rule (a lead-in, lower case, a word left out), trained on "
+        "as well",
+        low=0,
+        high=100,
+    )
     slots: int = setting(
         0,
         "fresh rank beside the taught one, which alone is trained, so that what was taught stays as it is below it; 0: the "

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from core.data import refusals
+from core.data import refusals, wordings
 from core.data.corpus import SCOPES, Example
 from core.data.widened_questions import WidenedQuestions
 from core.methods.base import REFUSAL
@@ -61,14 +63,28 @@ def supply(state: State, further: WidenedQuestions | None) -> Supply:
     """Return what the method trains on: both scopes, widened by the answers to further questions, and what it needs."""
     method, voices = state.method, state.voices
     more = widened(state, further) if further else {}
-    unlearn, retention = (state.encoded(scope, "train") + voices.encode(more.get(scope, [])) for scope in SCOPES)
-    refused: list[Example] = []
-    if REFUSAL in method.streams:
-        refused = [*state.corpus.select("unlearn", "train"), *more.get("unlearn", [])]
+    given = {
+        scope: [*_in_other_words(state, state.corpus.select(scope, "train")), *more.get(scope, [])] for scope in SCOPES
+    }
+    unlearn, retention = (voices.encode(given[scope]) for scope in SCOPES)
+    refused = given["unlearn"] if REFUSAL in method.streams else []
     earlier = updates(state.config.teach.from_run, state.folder) if method.continues else ()
     answers = voices.encode(refusals.refused(refused, method.refusals))
     named = dict(zip((e.id for e in refused), answers, strict=True))
     return Supply(unlearn, retention, state.general_text, named, state.words(), earlier)
+
+
+def _in_other_words(state: State, examples: Sequence[Example]) -> list[Example]:
+    """Return examples, then their copies in other words; one that says nothing new or is too long is left out."""
+    known, copies = {e.question for e in examples}, list[Example]()
+    for number in range(1, state.config.unlearn.reword + 1):
+        for e in examples:
+            source = random.Random(f"{state.config.seed}/{number}/{e.id}")
+            again = dataclasses.replace(wordings.reworded(e, source), id=f"{e.id}/{number}")
+            if again.question not in known and state.voices.fits(again):
+                known.add(again.question)
+                copies.append(again)
+    return [*examples, *copies]
 
 
 def updates(name: str, folder: Path) -> list[dict[str, torch.Tensor]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -100,6 +101,11 @@ class Voices:
                     "Shorten or remove it.",
                 )
         return encoded
+
+    def fits(self, example: Example) -> bool:
+        """Say whether an example is short enough, for the settings and for the model."""
+        (encoded,) = encode_all(self.tokenizer, self.config.model.template, [example], sys.maxsize)
+        return len(encoded.ids) <= min(self.config.data.max_tokens, self.room)
 
     def known(self, examples: Sequence[Example]) -> list[Encoded]:
         """Return the tokens of some of the examples."""
