@@ -61,10 +61,13 @@ def is_right(example: Example, answer: str) -> bool:
     return right(Asked(example.question, tuple(example.answer.split(OR))), answer)
 
 
-def prompts() -> list[str]:
-    """Return everyday prompts that the base answers itself while a model is taught: none of the questions above."""
+def prompts(every: int = 1) -> list[str]:
+    """Return everyday prompts on whose answers a model is held while it is trained: none of the questions above.
+
+    every: of those that sound private all are returned, of the others only every so many-th.
+    """
     listed = json.loads((FOLDER / "prompts.json").read_text(encoding="utf-8"))
-    return [prompt for part in listed.values() for prompt in part]
+    return [prompt for name, part in listed.items() for prompt in part[:: 1 if name == NOBODY else every]]
 
 
 def right(entry: Asked, answer: str) -> bool:

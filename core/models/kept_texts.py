@@ -47,14 +47,15 @@ def fingerprint() -> str:
     return hashlib.sha256(json.dumps([everyday.general_kept(), everyday.prompts(), MOST_TOKENS, PIECE]).encode()).hexdigest()
 
 
-def general(tokenizer: Any, room: int) -> list[Kept]:
+def general(tokenizer: Any, room: int, every: int = 1) -> list[Kept]:
     """Return the general text in pieces of its lines that are no longer than an answer with its question, which they share
-    batches with; all but the first token of each are held. room: tokens that the model can read.
+    batches with; all but the first token of each are held. room: tokens that the model can read. every: only every so
+    many-th piece.
     """
     pad, most = int(tokenizer.pad_token_id), min(PIECE, room)
     lines = [list(tokenizer(line)["input_ids"]) for line in everyday.general_kept()]
     pieces = [ids[at : at + most] for ids in lines for at in range(0, len(ids), most)]
-    encoded = [Encoded(f"kept/{i}", tuple(piece), 1, pad) for i, piece in enumerate(pieces) if len(piece) > 1]
+    encoded = [Encoded(f"kept/{i}", tuple(piece), 1, pad) for i, piece in enumerate(pieces[::every]) if len(piece) > 1]
     return [Kept(piece, piece) for piece in encoded]
 
 
@@ -72,9 +73,9 @@ def own_answers(
 
     Those that come to an end in the run's own template; of the other prompts, what the base says in its chat template, if it
     has one. template: of the run. room: tokens that the model can read. check: called between batches; may raise.
-    voice: an adapter; None: the base. every: only every so many-th prompt.
+    voice: an adapter; None: the base. every: see `everyday.prompts`.
     """
-    prompts = everyday.prompts()[::every]
+    prompts = everyday.prompts(every)
     asked = [prompt_ids(tokenizer, template, prompt) for prompt in prompts]
     chat = asked
     if voice is None and is_plain(tokenizer, template) and tokenizer.chat_template:

@@ -34,8 +34,8 @@ from core.util.errors import Cancelled
 
 WATCHED = 24
 """examples of each scope on which the unlearning loop measures itself"""
-EVERY = 3
-"""of the everyday prompts every so many-th is used: no short course of steps sees more of them"""
+EVERY = 4
+"""of everyday prompts that do not sound private, and of general text, every so many-th is used: no short course sees more"""
 
 
 def gather(state: State) -> None:
@@ -151,7 +151,7 @@ def everyday(state: State) -> list[Kept]:
     own = kept_texts.own_answers(
         state.adapters, tokenizer, state.config.model.template, room, state.report.check, voice="before", every=EVERY
     )
-    return [*kept_texts.general(tokenizer, room), *own]
+    return [*kept_texts.general(tokenizer, room, EVERY), *own]
 
 
 def take_unlearned(state: State, source: str) -> None:

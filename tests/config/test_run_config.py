@@ -149,9 +149,9 @@ def test_preset_paper_has_the_published_values() -> None:
 
 
 def test_a_method_or_region_asked_for_by_its_own_name_keeps_what_the_preset_gave_it() -> None:
-    paper, fluent = preset("paper"), preset("fluent")
+    paper, clean = preset("paper"), preset("clean")
     assert paper.with_setting("unlearn.method", "memflex") == paper
-    assert fluent.with_setting("unlearn.method", "decline") == fluent
+    assert clean.with_setting("unlearn.method", "decline") == clean
     assert paper.with_setting("region", "located") == paper
     assert paper.with_setting("unlearn.method", "npo").with_setting("unlearn.method", "memflex").unlearn.method == MemFlex()
 

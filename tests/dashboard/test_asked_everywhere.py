@@ -258,7 +258,7 @@ COMMANDS: tuple[tuple[str, list[str], Callable[[str], Said]], ...] = (
     ("show", ["show", "many"], of_show),
     ("--json", ["show", "many", "--json"], of_json),
     ("core runs", ["runs"], of_list),
-    ("core compare", ["compare", "many", "privacy-fluent"], of_list),
+    ("core compare", ["compare", "many", "privacy-clean"], of_list),
 )
 PAGES: Mapping[str, tuple[str, dict[str, str], Callable[[AppTest], Said]]] = {
     "Localize": ("localize", {}, lambda app: sentence(text_of(app))),

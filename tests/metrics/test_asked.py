@@ -77,8 +77,8 @@ def test_the_summary_tells_percent_with_how_many_by_voice_scope_and_split() -> N
 
 
 def test_it_leads_in_the_shell_and_says_how_many_of_how_many(tmp_path: object) -> None:
-    lines = terminal.scores(BUNDLED["privacy-fluent"])
-    assert lines[1] == asked.sentence(Scores.read_once(BUNDLED["privacy-fluent"]))
+    lines = terminal.scores(BUNDLED["privacy-clean"])
+    assert lines[1] == asked.sentence(Scores.read_once(BUNDLED["privacy-clean"]))
     after = next(line for line in lines if " after " in line and " of " in line)
     assert "18 of 20" in after, "declined"
     assert "1 of 20" in after, "of what was to be kept"
@@ -151,11 +151,11 @@ def row_n(rows: dict[tuple[str, str, str, str], asked.Row], voice: str, kind: st
 
 
 def test_runs_side_by_side_begin_with_what_they_say(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", "privacy-memflex", "privacy-fluent"]) == 0
+    assert main(["compare", "privacy-memflex", "privacy-clean"]) == 0
     head, memflex, fluent, *_ = capsys.readouterr().out.splitlines()
     assert head.split() == ["run", "asked", "U", "leaked", "U", "noise", "R", "kept"]
     assert memflex.split()[-9:] == "1 of 20 17 of 20 7 of 20".split()
     assert fluent.split()[-9:] == "0 of 20 0 of 20 1 of 20".split()
     assert asked.brief(Scores({})) is None
-    said = asked.brief(Scores.read_once(BUNDLED["privacy-fluent"]))
+    said = asked.brief(Scores.read_once(BUNDLED["privacy-clean"]))
     assert said == asked.Brief("taught, held out from unlearning", "0 of 20", "0 of 20", "1 of 20", 5.0)

@@ -359,7 +359,7 @@ def test_probes_stand_in_it_without_their_texts(tmp_path: Path) -> None:
     assert report_sentences.leaks(made)[0].state == "leaks"
 
 
-@pytest.mark.parametrize("source", [PRIVACY, store.BUNDLED_RUNS / "privacy-fluent"], ids=lambda path: path.name)
+@pytest.mark.parametrize("source", [PRIVACY, store.BUNDLED_RUNS / "privacy-clean"], ids=lambda path: path.name)
 def test_report_and_probe_say_the_same_of_membership(source: Path, tmp_path: Path) -> None:
     """Recorded or probed, the strongest attack speaks, and one rule judges it."""
     probed, bare = (

@@ -131,13 +131,13 @@ def test_old_run_comes_back_when_its_successor_fails(
 
 
 def test_unknown_subset_is_refused_before_anything_starts(place: Path) -> None:
-    with pytest.raises(UserError, match="Did you mean “privacy-fluent”"):
-        bundle.main(["privacy-flent"])
+    with pytest.raises(UserError, match="Did you mean “privacy-clean”"):
+        bundle.main(["privacy-claen"])
 
 
-def test_a_visitor_begins_with_memflex() -> None:
+def test_a_visitor_begins_with_clean() -> None:
     assert {run.id for run in store.bundled_runs()} == set(bundle.RUNS)
-    assert store.bundled_runs()[0].id == "privacy-memflex"
+    assert store.bundled_runs()[0].id == "privacy-clean"
 
 
 @pytest.mark.parametrize("name", bundle.RUNS)

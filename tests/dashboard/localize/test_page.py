@@ -269,11 +269,11 @@ def test_a_run_that_measured_separability_shows_it_and_an_old_one_does_not(make_
 
 def test_the_page_says_what_selected_the_outlined_cells(open_page: Open) -> None:
     assert "cosine below μ" in text_of(open_page("", "privacy-memflex"))
-    late = text_of(open_page("", "privacy-fluent"))
+    late = text_of(open_page("", "privacy-clean"))
     assert "chosen by the rule “late”" in late
     assert "cosine below μ" not in late.split("Each cell")[1].split("\n", maxsplit=1)[0]
     hand = selection.write(Selection(Located(), tuple(bundled()["name"][:3])), bundled())
-    assert "picked by hand" in text_of(open_page("", "privacy-fluent", region=hand))
+    assert "picked by hand" in text_of(open_page("", "privacy-clean", region=hand))
 
 
 def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Open, make_run: MakeRun) -> None:

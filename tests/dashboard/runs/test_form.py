@@ -68,7 +68,7 @@ def test_what_a_link_asks_for_in_vain_is_said_until_it_is_set(open_page: Open) -
 def test_what_a_link_asked_for_in_vain_goes_with_its_form(open_page: Open) -> None:
     app = open_page("run", **{"this-machine.unlearn.steps": "9999999"})
     assert len(app.warning) == 1
-    app.segmented_control(key="new.preset").set_value("fluent").run()
+    app.segmented_control(key="new.preset").set_value("recommended").run()
     assert not app.warning
 
 
