@@ -139,7 +139,12 @@ def unseen() -> dict[str, list[dict[str, str]]]:
     for subset in SUBSETS:
         listed = json.loads((SOURCE / f"{subset}.json").read_text(encoding="utf-8"))
         known = [f for f in facts(subset, listed, never[subset]) if f.scope == "unlearn"]
-        rows = [fact.row(number) for fact in known for number in range(UNSEEN)]
+        # Others for each fact, so that they are as long, all in all, as those that are taught.
+        rows = [
+            fact.row((place + 7 * step) % (len(fact.wordings) - NEVER))
+            for place, fact in enumerate(known)
+            for step in range(UNSEEN)
+        ]
         questions[subset] = [{"question": row["text"], "answer": row["labels"]} for row in rows]
     return questions
 
