@@ -286,15 +286,15 @@ class UnlearnConfig:
 
         method: the one that is named, of one's own the class itself. has_never: whether there is a never-taught model.
         """
-        if self.weight_decay and type(method).mask is not Method.mask:
-            raise UserError(
-                f"{method.label} trains parts of its tensors, and weight decay would move the rest as well.",
-                "Set unlearn.weight_decay to 0.",
-            )
         if self.weight_decay and type(method).result is not Method.result:
             raise UserError(
                 f"{method.label} makes its result out of what was trained, and weight decay would be taken for a part of "
                 "that.",
+                "Set unlearn.weight_decay to 0.",
+            )
+        if self.weight_decay and type(method).mask is not Method.mask:
+            raise UserError(
+                f"{method.label} trains parts of its tensors, and weight decay would move the rest as well.",
                 "Set unlearn.weight_decay to 0.",
             )
         if self.weight_decay and self.slots:

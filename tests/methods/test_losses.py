@@ -208,6 +208,12 @@ def taught_kl(p: Plain, e: Encoded) -> torch.Tensor:
     return torch.stack(parts).mean()
 
 
+def untaught_kl(p: Plain, e: Encoded) -> torch.Tensor:
+    before, now = p.before[e.id].softmax(-1), p.now[e.id].log_softmax(-1)
+    parts = [(1 - g) * (q * (q.log() - row)).sum() for g, q, row in zip(gates(p, e), before, now, strict=True)]
+    return torch.stack(parts).mean()
+
+
 def naive_base_ce_u(p: Plain, m: Any, _: Bench) -> torch.Tensor:
     def one(e: Encoded) -> torch.Tensor:
         target, now = without_truth(p.never[e.id], e).softmax(-1), p.now[e.id].log_softmax(-1)
@@ -262,8 +268,9 @@ NAIVE: dict[str, tuple[dict[str, float], Callable[[Plain, Any, Bench], torch.Ten
         {"refusal_weight": 0.6},
         lambda p, m, _: (
             m.forget_weight * p.each(FORGET, lambda e: taught_kl(p, e))
+            + m.rest_weight * p.each(FORGET, lambda e: untaught_kl(p, e))
             + m.refusal_weight * p.each(REFUSAL, p.ce)
-            + retained(p, m)
+            + m.retain_weight * p.each(RETAIN, p.kl)
         ),
     ),
     "never-taught": (
@@ -368,7 +375,7 @@ def test_a_question_of_one_token_has_nothing_to_be_predicted(bench: Bench) -> No
 def test_words_that_the_base_would_say_too_are_left_alone(bench: Bench, name: str) -> None:
     """Where nothing was taught, there is nothing to forget: the loss rests, and gives no gradient."""
     bench.adapters.set("before", {c.name: torch.zeros(c.shape) for c in bench.adapters.cells})
-    settings = {"retain_weight": 0.0} | ({"refusal_weight": 0.0} if name == "decline" else {})
+    settings = {"retain_weight": 0.0} | ({"refusal_weight": 0.0, "rest_weight": 0.0} if name == "decline" else {})
     value, by_name = measured(bench, METHODS[name](**settings))  # type: ignore[arg-type]
     assert value == pytest.approx(0.0, abs=1e-6)
     assert all(float(gradient.abs().max()) < 1e-6 for gradient in by_name.values())
