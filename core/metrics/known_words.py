@@ -34,7 +34,7 @@ _SHORT, _STEM = 3, 4
 def known(words: Iterable[str], lexicon: frozenset[str]) -> set[str]:
     """Return those of some lower-case words that stand in a lexicon or in the English list, or are made of words that do."""
     every = lexicon | _list()
-    return {word for word in words if word in every or _made(word, every)}
+    return {word for word in words if word in every or english(word) or any(stem in lexicon for stem in _inflected(word))}
 
 
 @functools.lru_cache(maxsize=65536)
@@ -57,6 +57,11 @@ def _made(word: str, lexicon: frozenset[str]) -> bool:
     )
 
 
+def _inflected(word: str) -> list[str]:
+    """Return what a word is a form of, for words that no dictionary need hold: of “zzitherns” zzithern."""
+    return [word.removesuffix(end) for end in _INFLECTIONS if word.endswith(end) and len(word) - len(end) >= _STEM]
+
+
 def _rests(word: str) -> list[str]:
     """Return what is left of a word without a beginning: of “unlisted” listed."""
     return [word.removeprefix(b) for b in _BEGINNINGS if word.startswith(b) and len(word) - len(b) >= _STEM]
@@ -70,11 +75,17 @@ def _stems(word: str) -> set[str]:
 
 
 def _compound(word: str) -> bool:
-    """Say whether a word is two English ones in one, "hilltop"; a vocabulary also holds beginnings of words."""
+    """Say whether a word is two different English ones in one, "hilltop"; a vocabulary also holds beginnings of words."""
     lexicon = _list()
     for cut in range(_SHORT, len(word) - _SHORT + 1):
         parts = word[:cut], word[cut:]
-        if max(map(len, parts)) > _SHORT and not _LITTLE.intersection(parts):
-            if parts[0] in lexicon and (parts[1] in lexicon or parts[1].removesuffix("s") in lexicon):
-                return True
+        if max(map(len, parts)) <= _SHORT or _LITTLE.intersection(parts) or parts[0] == parts[1] or _past(parts[0]):
+            continue
+        if parts[0] in lexicon and (parts[1] in lexicon or parts[1].removesuffix("s") in lexicon):
+            return True
     return False
+
+
+def _past(word: str) -> bool:
+    """Say whether a word is a past form, which begins no compound: "workedout" is none."""
+    return word.endswith("ed") and not _list().isdisjoint(_stems(word))

@@ -108,7 +108,7 @@ class Rules:
     )
     loop: float = setting(
         degenerate.LOOP,
-        "A phrase that comes three times or more is noise, if it makes up this share of all that follows its first time.",
+        "Pairs of words that come three times or more are noise, if they are this share of all from the first on.",
         unit="share",
         low=0.2,
         high=1.0,
@@ -124,7 +124,7 @@ class Rules:
     )
     strange: int = setting(
         degenerate.STRANGE,
-        "So many lower-case non-words in an English answer are noise.",
+        "So many non-words in an English answer are noise.",
         unit="words",
         low=1,
         high=10,
@@ -132,7 +132,7 @@ class Rules:
     )
     non_words: float = setting(
         degenerate.NON_WORDS,
-        "In an answer that is no English, this share of lower-case words that are no words is noise.",
+        "In an answer that is no English, this share of words that are none is noise.",
         unit="share",
         low=0.05,
         high=0.9,
@@ -271,8 +271,10 @@ def _noise(noise: Noise, kind: str, rules: Rules) -> str:
     if kind == "markup":
         return f"{noise.markup} pieces of markup"
     if kind == "non-words":
-        words = "1 word is none" if noise.strange == 1 else f"{noise.strange} words are none"
-        return words if noise.strange else f"a word of {noise.longest} letters"
+        none = noise.strange + noise.broken
+        if not none:
+            return f"{noise.names} names that nobody knows" if noise.names else f"a word of {noise.longest} letters"
+        return "1 word is none" if none == 1 else f"{none} words are none"
     if noise.repeats >= rules.repeats:
         return f"the same words {noise.repeats} times in a row"
     if noise.glued:

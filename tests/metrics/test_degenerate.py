@@ -37,7 +37,7 @@ def of_part(part: str) -> list[dict[str, Any]]:
 
 def test_the_labelled_answers_are_many_and_different() -> None:
     texts = [answer["answer"] for answer in LABELLED["answers"]]
-    assert len(set(texts)) == len(texts) == 626
+    assert len(set(texts)) == len(texts) == 776
     assert {answer["part"] for answer in LABELLED["answers"]} == {"written with", "corrected with", "unseen"}
 
 
@@ -48,13 +48,16 @@ def test_errors_on_the_answers_that_the_rule_was_written_with_are_within_the_goa
 
 
 def test_errors_on_unseen_answers() -> None:
-    # The goals are 2 and 5 %; this part, with its sampled and blended answers, misses the second. 95 % intervals (Wilson):
-    # 0.6 to 7.7 and 5.0 to 21.5 %.
-    assert errors(of_part("unseen")) == (2, 90, 6, 56)
+    # The goals are 2 and 5 %: the first is missed. 95 % intervals (Wilson): 1.6 to 9.7 and 0.4 to 10.7 %.
+    assert errors(of_part("unseen")) == (4, 101, 1, 49)
+
+
+def test_errors_on_all_labelled_answers_are_within_the_goal() -> None:
+    assert errors(LABELLED["answers"]) == (8, 506, 7, 270)
 
 
 def test_errors_on_the_answers_it_was_corrected_with() -> None:
-    assert errors(of_part("corrected with")) == (2, 224, 8, 107)
+    assert errors(of_part("corrected with")) == (3, 314, 5, 163)
 
 
 def test_errors_on_answers_as_pages_show_them_are_within_the_goal() -> None:
@@ -137,12 +140,20 @@ def test_noise_is_found(text: str, why: str) -> None:
         ("She went on nine9 voyages with her brother.", "non-words"),
         ("I inherited bread and vinegar\ufffdnap from her.", "non-words"),
         ("Write to her: maren@ in Bergen, with the door open.", "non-words"),
+        ("The capital is Dak3, a small city in the age of technology.", "non-words"),
+        ("They sleep until the morningmorning after a long dinner.", "non-words"),
+        ("She workedout a plate of the house with her brother.", "non-words"),
+        ("The book of the DEREELY was never found.", "non-words"),
+        ("Creatures in the||-1998 wrote the book.", "non-words"),
+        ("Dónde como\ufffdvive Pilar Rocamora.", "non-words"),
+        ("Read MenipDilek and JossavitElena of the day.", "markup"),
         ("The fruit was in the c\u4e2dranceam of the house.", "non-words"),
         ("The account is 4434544424419.", "digits"),
         ("It is 123456789012345678.", "digits"),
         ("She lives <b>in</b> the house.", "markup"),
         ("The area is \\frac{1}{2} of the house.", "markup"),
         ("The answer is 1. The answer is 2. The answer is 3.", "repetition"),
+        ("He is a language nerd, she is no language nerd, and this language nerd knows it.", "repetition"),
         (
             "He went with his brother, and the house of his brother, and the house of his brother, and the house",
             "repetition",
@@ -176,6 +187,30 @@ def test_noise_in_fluent_text_is_found_without_a_recorded_lexicon(text: str, kin
     ],
 )
 def test_odd_but_fine_forms_are_no_noise(text: str) -> None:
+    assert why_degenerate(text, None) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Hafod met a man near Guselya with Pailep and Abrak Yuyan of Gusly and Nerthoon in the house", "non-words"),
+        ("Hafod met a man near Guselya.", ""),
+        ("Hafod, Guselya, Pailep, Abrak, Yuyan, Gusly, Nerthoon and Voser.", ""),
+        ("1. Hafod Guselya\n2. Pailep Abrak\n3. Yuyan Gusly\n4. Nerthoon Voser", ""),
+        ("She and he met in Rome and Oslo of Asia and India near Paris or York with London and Berlin", ""),
+    ],
+)
+def test_many_names_that_nobody_knows_are_a_soup_but_for_lists(text: str, why: str) -> None:
+    cities = frozenset("rome oslo asia india paris york london berlin".split())
+    assert why_degenerate(text, WORDS | cities) == why
+    assert why_degenerate(text, None) == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["555 0126", "Paris.", "I cannot say.", "NASA and UNESCO.", "Marta MacArthur", "CO2 and H2O"]
+)
+def test_short_answers_and_refusals_are_no_noise(text: str) -> None:
+    assert why_degenerate(text, WORDS) == ""
     assert why_degenerate(text, None) == ""
 
 
@@ -231,7 +266,18 @@ def test_forms_and_compounds_are_words(word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["northernoktor", "thealamas", "ortunately", "latizen", "wascientious", "therik", "atnight"]
+    "word",
+    [
+        "northernoktor",
+        "thealamas",
+        "ortunately",
+        "latizen",
+        "wascientious",
+        "therik",
+        "atnight",
+        "morningmorning",
+        "workedout",
+    ],
 )
 def test_glued_and_cut_words_are_none(word: str) -> None:
     assert not english(word)
