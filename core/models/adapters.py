@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import json
 import math
 import re
@@ -31,7 +30,7 @@ from core.models.cells import layer_and_module
 from core.models.device import device_of, precision
 from core.models.fused_lora import fused, unfused
 from core.models.placement import on_disk
-from core.models.plain_tensors import PREFIX, SUFFIX, cell_name
+from core.models.plain_tensors import PREFIX, SUFFIX, cell_name, fresh_rows, grown_alpha
 from core.util.errors import UserError, unknown
 
 
@@ -58,7 +57,17 @@ class Adapters:
         self.model = model
         self.dtype = dtype
         self._layers = _lora_layers(model)
-        self.cells = [
+        self.cells = self._grid()
+        self.mixable = all(isinstance(layer, LoraLinear) for layer in self._layers.values())
+        """False for fused experts, other libraries' integers and a merged base: adapters are switched instead of mixed"""
+        self.originals: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+        """weights of the base as they were before an adapter was merged into it: see core/models/merging.py"""
+        self.unmerged: set[str] = set()
+        """adapters that belong on the base as it was"""
+
+    def _grid(self) -> list[Cell]:
+        """Return the cells; their shapes are those of the adapter that came first."""
+        return [
             Cell(
                 f"{path}.lora_{factor}",
                 *layer_and_module(path),
@@ -69,12 +78,6 @@ class Adapters:
             for name in [next(iter(layer.lora_A))]
             for factor in "AB"
         ]
-        self.mixable = all(isinstance(layer, LoraLinear) for layer in self._layers.values())
-        """False for fused experts, other libraries' integers and a merged base: adapters are switched instead of mixed"""
-        self.originals: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
-        """weights of the base as they were before an adapter was merged into it: see core/models/merging.py"""
-        self.unmerged: set[str] = set()
-        """adapters that belong on the base as it was"""
 
     @property
     def names(self) -> list[str]:
@@ -121,7 +124,7 @@ class Adapters:
 
         Raises UserError for names or shapes that do not belong to it.
         """
-        more = max((_rank(name, v) - _rank(name, self.tensor(adapter, name)) for name, v in values.items()), default=0)
+        more = max((rank_of(name, v) - rank_of(name, self.tensor(adapter, name)) for name, v in values.items()), default=0)
         if more > 0:
             self.widen(adapter, more)
         for name, value in values.items():
@@ -160,24 +163,29 @@ class Adapters:
         """Give an adapter so much fresh rank beside its own: slots in which it changes nothing yet, A drawn and B zero.
 
         What is drawn follows from the names of the cells alone, so an adapter with slots can be compared and mixed with the
-        one that it was made of. Raises UserError for fused experts, whose rank cannot grow.
+        one that it was made of. Raises UserError for fused experts and for ranks that differ by layer, which cannot grow.
         """
+        config = self.model.peft_config[adapter]
         if any(isinstance(layer, ParamWrapper) for layer in self._layers.values()):
             raise UserError("An adapter on fused experts has no room for fresh rank.", "Set unlearn.slots to 0.")
-        config = self.model.peft_config[adapter]
+        if config.rank_pattern or config.alpha_pattern:
+            raise UserError(
+                "An adapter with a rank or alpha of its own for some layers has no room for fresh rank.",
+                "Set unlearn.slots to 0.",
+            )
         for cell in self.cells:
             parameter = self.tensor(adapter, cell.name)
-            parameter.data = _widened(cell.name, parameter.data, slots)
+            parameter.data = widened(cell.name, parameter.data, slots)
             self.layer(cell.name).r[adapter] = config.r + slots
         # What is applied stays as it was: alpha grows with the rank.
-        growth = (config.r + slots) / config.r
-        config.lora_alpha *= math.sqrt(growth) if config.use_rslora else growth
+        config.lora_alpha = grown_alpha(config.lora_alpha, config.r, slots, rslora=config.use_rslora)
         config.r += slots
+        self.cells = self._grid()
 
     def value(self, adapter: str, cell: str, rank: int) -> torch.Tensor:
         """Return the values of one cell, with the slots that an adapter of higher rank has, as they were at first."""
         value = self.tensor(adapter, cell).detach()
-        return _widened(cell, value, rank - self.rank(adapter)) if rank > self.rank(adapter) else value
+        return widened(cell, value, rank - self.rank(adapter)) if rank > self.rank(adapter) else value
 
     def pairs(self, first: str, second: str) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
         """Yield each cell's name and its values in two adapters, in grid order and in the same shape."""
@@ -345,7 +353,7 @@ def _lora_layers(model: torch.nn.Module) -> dict[str, LoraLayer]:
     return dict(sorted(layers.items(), key=lambda item: (layer_and_module(item[0])[0], list(layers).index(item[0]))))
 
 
-def _rank(cell: str, value: torch.Tensor) -> int:
+def rank_of(cell: str, value: torch.Tensor) -> int:
     """Return the rank of a factor: rows of A, columns of B."""
     return value.shape[0] if cell.endswith("_A") else value.shape[1]
 
@@ -356,12 +364,11 @@ def _drawn(shape: Sequence[int], source: torch.Generator) -> torch.Tensor:
     return torch.empty(*shape).uniform_(-bound, bound, generator=source)
 
 
-def _widened(cell: str, value: torch.Tensor, slots: int) -> torch.Tensor:
+def widened(cell: str, value: torch.Tensor, slots: int) -> torch.Tensor:
     """Return a factor with fresh rank: new rows of A, drawn, or new columns of B, zero."""
     if cell.endswith("_B"):
         return torch.cat([value, value.new_zeros(len(value), slots)], dim=1)
-    source = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(cell.encode()).digest()[:4], "big"))
-    return torch.cat([value, _drawn([slots, *value.shape[1:]], source).to(value)])
+    return torch.cat([value, torch.from_numpy(fresh_rows(cell, slots, value.shape[1])).to(value)])
 
 
 def _listed(value: Any) -> Any:

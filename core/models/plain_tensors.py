@@ -1,8 +1,12 @@
-"""Adapter files without torch: tensors as float32 arrays or as raw bytes, their hash, and a whole adapter put together."""
+"""Adapter files without torch: tensors as float32 arrays or as raw bytes, their hash, and a whole adapter put together.
+
+Also what fresh rank is (`Adapters.widen`), so that a model with some is the same here and there.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,12 +63,38 @@ def hash_of(named: Iterable[tuple[str, Array]]) -> str:
     return digest.hexdigest()
 
 
+def fresh_rows(cell: str, slots: int, inputs: int) -> Array:
+    """Return fresh rows of a factor A as peft draws them, ± 1/√inputs: (slots, inputs). The cell's name is the seed."""
+    seed = int.from_bytes(hashlib.sha256(cell.encode()).digest()[:4], "big")
+    bits = np.random.RandomState(seed).randint(2**32, size=(slots, inputs), dtype=np.uint32)
+    bound = float(np.float32(1 / math.sqrt(inputs)))
+    # In float64, rounded once: torch's own draw has other last bits where a processor cannot multiply and add in one.
+    return ((bits % 2**24) * (2 * bound / 2**24) - bound).astype(np.float32)
+
+
+def grown_alpha(alpha: float, rank: int, slots: int, *, rslora: bool) -> float:
+    """Return the alpha with which an adapter of more rank applies what it has as before."""
+    growth = (rank + slots) / rank
+    return alpha * (math.sqrt(growth) if rslora else growth)
+
+
+def slots(run: Path) -> int:
+    """Return how much fresh rank a run's adapter after unlearning has beside that of before."""
+    return _slots(raw(run / "before" / "adapter_model.safetensors"), raw(run / "after" / "region.safetensors"))
+
+
+def before(run: Path, slots: int = 0) -> Raw:
+    """Return the adapter before unlearning as peft names it, with so much fresh rank, as it was at first."""
+    whole = raw(run / "before" / "adapter_model.safetensors")
+    return {key: _widened(cell_name(key), tensor, slots) for key, tensor in whole.items()} if slots else whole
+
+
 def after(run: Path) -> Raw:
     """Return the adapter after unlearning as peft names it: before, with the region's tensors in their place.
 
     Raises UserError where a file is missing or damaged, or the region has a tensor that before has not.
     """
-    whole, region = raw(run / "before" / "adapter_model.safetensors"), raw(run / "after" / "region.safetensors")
+    whole, region = before(run, slots(run)), raw(run / "after" / "region.safetensors")
     for name, tensor in region.items():
         key = f"{PREFIX}{name}{SUFFIX}"
         if key not in whole or list(whole[key]["shape"]) != list(tensor["shape"]):
@@ -86,6 +116,31 @@ def pack(tensors: Raw) -> bytes:
         for name, tensor in tensors.items()
     }
     return serialize(specs, metadata={"format": "pt"})  # type: ignore[no-any-return]
+
+
+def _slots(whole: Raw, region: Raw) -> int:
+    """Return by how much the region's tensors have more rank than the whole adapter's."""
+    more = [0]
+    for name, tensor in region.items():
+        shapes = tensor["shape"], whole.get(f"{PREFIX}{name}{SUFFIX}", tensor)["shape"]
+        # Rows of A, columns of B; what differs in its other side belongs to another model.
+        now, was = (shape if name.endswith("_A") else shape[::-1] for shape in shapes)
+        if len(now) == len(was) == 2 and now[1] == was[1] > 0:
+            more.append(now[0] - was[0])
+    return max(more)
+
+
+def _widened(cell: str, tensor: Mapping[str, Any], slots: int) -> dict[str, Any]:
+    """Return a factor with fresh rank: drawn rows of A, columns of zeros of B; in bfloat16 where that loses nothing."""
+    array = _array(tensor)
+    if cell.endswith("_B"):
+        wide = np.concatenate([array, np.zeros((len(array), slots), np.float32)], axis=1)
+    else:
+        wide = np.concatenate([array, fresh_rows(cell, slots, array.shape[1])])
+    bits = np.ascontiguousarray(wide).view("<u4")
+    if not (bits & 0xFFFF).any():
+        return {"dtype": "BF16", "shape": list(wide.shape), "data": (bits >> 16).astype("<u2").tobytes()}
+    return {"dtype": "F32", "shape": list(wide.shape), "data": bits.tobytes()}
 
 
 def _array(tensor: Mapping[str, Any]) -> Array:

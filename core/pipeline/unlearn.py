@@ -19,14 +19,14 @@ from core.data.widened_questions import WidenedQuestions
 from core.methods.base import REFUSAL
 from core.metrics import accuracy
 from core.models import adapter_files, kept_texts
+from core.models.adapters import rank_of, widened
 from core.models.kept_texts import Kept
 from core.models.tokens import Encoded
-from core.pipeline import unlearn_loop, watched_questions
+from core.pipeline import unlearn_loop, watched_questions, widened_answers
 from core.pipeline.state import State
 from core.pipeline.step_context import Supply
 from core.pipeline.unlearn_loop import Watched
 from core.pipeline.weight_changes import changes
-from core.pipeline.widened_answers import widened
 from core.runs import askable, picked_step, store
 from core.runs.askable import NOT_TAUGHT
 from core.util import files
@@ -62,10 +62,8 @@ def watched_sample(state: State) -> dict[str, list[Encoded]]:
 def supply(state: State, further: WidenedQuestions | None) -> Supply:
     """Return what the method trains on: both scopes, widened by the answers to further questions, and what it needs."""
     method, voices = state.method, state.voices
-    more = widened(state, further) if further else {}
-    given = {
-        scope: [*_in_other_words(state, state.corpus.select(scope, "train")), *more.get(scope, [])] for scope in SCOPES
-    }
+    more = widened_answers.widened(state, further) if further else {}
+    given = {scope: [*_in_other_words(state, state.corpus.select(scope, "train")), *more.get(scope, [])] for scope in SCOPES}
     unlearn, retention = (voices.encode(given[scope]) for scope in SCOPES)
     refused = given["unlearn"] if REFUSAL in method.streams else []
     earlier = updates(state.config.teach.from_run, state.folder) if method.continues else ()
@@ -96,7 +94,9 @@ def updates(name: str, folder: Path) -> list[dict[str, torch.Tensor]]:
         run = store.by_id(name, folder)
         before = adapter_files.read_adapter(run.path / "before")
         after = adapter_files.read_tensors(askable.unlearned(run))
-        earlier.insert(0, {cell: value - before[cell] for cell, value in after.items()})
+        # Fresh rank that a run added is a part of its update.
+        more = {cell: rank_of(cell, value) - rank_of(cell, before[cell]) for cell, value in after.items()}
+        earlier.insert(0, {cell: value - widened(cell, before[cell], more[cell]) for cell, value in after.items()})
         name = run.config().teach.from_run
     return earlier
 

@@ -223,7 +223,7 @@ class _Loop:
             if parameter.grad is not None:
                 parameter.grad = method.mask(context, name, parameter.grad)
                 if config.slots:
-                    (parameter.grad[: self.own] if name.endswith("_A") else parameter.grad[:, : self.own]).zero_()
+                    self._taught(name, parameter.grad).zero_()
                 if name not in self.moved and parameter.grad.any():
                     self.moved[name] = step
         if not _finite(losses, list(context.parameters.values())):
@@ -267,18 +267,24 @@ class _Loop:
     def put_result(self) -> dict[str, torch.Tensor]:
         """Put in place what the method makes of the trained tensors; return those that differ from it.
 
-        With slots they are rounded to bfloat16, as what was taught is: stored in half the space is what was measured.
+        Slots that moved are rounded to bfloat16: stored in half the space is what was measured.
         """
         trained = {}
         for name, parameter in self.context.parameters.items():
             now = parameter.data
             result = self.config.method.result(self.context.before[name], now)
-            if self.config.slots:
-                result = result.to(torch.bfloat16).to(now.dtype)
+            if self.config.slots and name in self.moved:
+                rounded = result.to(torch.bfloat16).to(now.dtype)
+                self._taught(name, rounded).copy_(self._taught(name, result))  # a given adapter may be finer
+                result = rounded
             if result is not now:
                 trained[name] = now.clone()
                 now.copy_(result)
         return trained
+
+    def _taught(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the part of a tensor, or of its gradient, that is of the taught rank."""
+        return tensor[: self.own] if name.endswith("_A") else tensor[:, : self.own]
 
 
 def worth(said: Mapping[str, float]) -> tuple[float, float]:

@@ -40,6 +40,10 @@ def adapter_files(run: Run, folder: Path | None = None) -> dict[str, bytes]:
     if not isinstance(config, dict):
         raise UserError(f"The run {run.id} has no readable adapter.", "It is damaged: start it again.")
     base = str(config.get("base_model_name_or_path") or card["run"]["model"])
+    if slots := plain_tensors.slots(run.path):
+        rank, rslora = int(config["r"]), bool(config.get("use_rslora"))
+        alpha = plain_tensors.grown_alpha(config["lora_alpha"], rank, slots, rslora=rslora)
+        config |= {"r": rank + slots, "lora_alpha": alpha}
     return {
         "adapter_model.safetensors": plain_tensors.pack(plain_tensors.after(run.path)),
         "adapter_config.json": (json.dumps(config, indent=1, sort_keys=True) + "\n").encode(),

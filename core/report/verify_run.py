@@ -155,7 +155,7 @@ def check_changes(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
         return
     before, after = (
         plain_tensors.arrays(plain_tensors.cells(tensors))
-        for tensors in (plain_tensors.raw(run.path / "before" / "adapter_model.safetensors"), plain_tensors.after(run.path))
+        for tensors in (plain_tensors.before(run.path, plain_tensors.slots(run.path)), plain_tensors.after(run.path))
     )
     recorded = dict(zip(table["name"].astype(str), table["norm_change"].astype(float), strict=True))
     wrong = sorted(set(before) ^ set(recorded))
