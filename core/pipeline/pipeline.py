@@ -77,7 +77,7 @@ UNLEARN = Stage(
         inputs.answer_length,
         inputs.supply,
     ),
-    code=5,
+    code=6,
     reads=("adapters", "reference", "region"),
     leaves=("watched", "supply"),
     writes=("unlearn.json", "after", "changes.parquet", "checkpoints"),
