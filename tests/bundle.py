@@ -10,6 +10,7 @@ settings, and all probes of it.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from pathlib import Path
 from core.cli import progress_bar
 from core.config import run_config
 from core.jobs import lifecycle, probes
-from core.runs import store
+from core.runs import askable, store
 from core.runs.store import Run
 from core.util import files
 from core.util.errors import UserError, unknown
@@ -33,8 +34,6 @@ RUNS = {
 """id -> subset of the demo, preset, name; in the order in which they are made"""
 PROBED = ("privacy-clean", "privacy-memflex")
 """those that all probes are run on: minutes each"""
-CHECKPOINTS = 3
-"""that are kept of each run, evenly spread, so that “stop here” works on the first visit"""
 
 LEFT_OUT = {
     "worker.log",
@@ -46,20 +45,20 @@ LEFT_OUT = {
     ".regions.lock",
 }
 """Logs, and what somebody wrote about the run."""
-SHARED = ("before", "retrained")
-"""folders that runs on the same data have in common"""
+LARGE = 100_000
+"""bytes from which on a file that lies there already is a link to that"""
 
 
 def copy(run: Run, target: Path) -> None:
     """Copy a finished run without log, most checkpoints, process ids and host name; what a run beside it has is linked."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(run.path, target, ignore=lambda _, names: [name for name in names if name in LEFT_OUT])
-    steps = sorted((target / "checkpoints").glob("*"))
-    kept_steps = {steps[(i + 1) * len(steps) // CHECKPOINTS - 1] for i in range(min(CHECKPOINTS, len(steps)))}
-    for path in set(steps) - kept_steps:
-        path.unlink()
-    for name in SHARED:
-        _link(target / name)
+    # The first, the last and the one that was kept: so “stop here” works on the first visit.
+    steps, kept_step = sorted((target / "checkpoints").glob("*")), run.json("unlearn.json")["step"]
+    for path in steps[1:-1]:
+        if path.name != askable.checkpoint(run, kept_step).name:
+            path.unlink()
+    _link(target)
     manifest = run.json("manifest.json")
     manifest["files"] = {name: value for name, value in manifest["files"].items() if (target / name).exists()}
     files.write_json(target / "manifest.json", manifest)
@@ -68,18 +67,17 @@ def copy(run: Run, target: Path) -> None:
     files.write_json(target / "status.json", {**kept, "host": "bundled", "pid": None, "heartbeat": kept["ended"]})
 
 
-def _link(folder: Path) -> None:
-    """Replace a folder by a link to the same one of a run beside it, where there is one."""
-    if not folder.is_dir():
-        return
-    mine = {path.name: files.sha256(path) for path in folder.iterdir()}
-    for other in sorted(folder.parent.parent.iterdir()):
-        there = other / folder.name
-        same = other != folder.parent and there.is_dir() and not there.is_symlink()
-        if same and mine == {path.name: files.sha256(path) for path in there.iterdir()}:
-            shutil.rmtree(folder)
-            folder.symlink_to(Path("..", other.name, folder.name))
-            return
+def _link(target: Path) -> None:
+    """Replace large files by relative links to the same content in this run, or in one beside it."""
+    there: dict[str, Path] = {}
+    for folder in (*sorted(path for path in target.parent.iterdir() if path != target and path.is_dir()), target):
+        for path in sorted(folder.rglob("*")):
+            if path.is_symlink() or not path.is_file() or path.stat().st_size < LARGE:
+                continue
+            first = there.setdefault(files.sha256(path), path)
+            if folder == target and first != path:
+                path.unlink()
+                path.symlink_to(os.path.relpath(first, path.parent))
 
 
 @contextlib.contextmanager
