@@ -45,7 +45,7 @@ def page() -> None:
     if run is None:
         return
     left, right = st.columns([1, 1.25], gap="medium")
-    left.title("Where the model keeps it")
+    left.title("Which weights were changed")
     if run.config().audit.after:
         audit.show(run)
         return

@@ -30,10 +30,10 @@ def tab_to(page: Page, wanted: str, most: int = 90) -> None:
 
 def test_first_visit_shows_a_finished_run_and_its_answers(server: Server, page: Page) -> None:
     page.goto(server.url)
-    expect(page.get_by_role("heading", name="Where the model keeps it")).to_be_visible()
+    expect(page.get_by_role("heading", name="Which weights were changed")).to_be_visible()
     expect(page.locator(".js-plotly-plot .heatmaplayer image").first).to_be_visible()
     expect(page.get_by_role("heading", name="86 of 420 tensors")).to_be_visible()
-    assert "run=privacy-memflex" in page.url
+    assert "run=privacy-clean" in page.url
     page.get_by_role("link", name="Compare", exact=True).click()
     expect(page.get_by_text("recorded when the run was evaluated")).to_be_visible()
     expect(page.get_by_text("Maren Tveitaskog lives at Tarelykta 17").first).to_be_visible()

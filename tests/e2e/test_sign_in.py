@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.serving import Server
 
-HEADING = re.compile("Where the model keeps it")
+HEADING = re.compile("Which weights were changed")
 
 PEOPLE = {
     "ada": {"email": "ada@uni.example", "email_verified": True},
