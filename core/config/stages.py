@@ -111,8 +111,8 @@ class TeachConfig:
     learning_rate: float = setting(2e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
     epochs: int = setting(
         0,
-        "passes over U and R, at most. 0: where a fact has several wordings, so many that it is read 36 times (of few questions "
-        "280 steps), all of them made; else 20, until the target is reached",
+        "passes over U and R, at most. 0: where a fact has several wordings, so many that it is read 36 times, or that 280 "
+        "steps are made, all of them; else 20, until the target is reached",
         low=0,
         high=1000,
         source="paper: 10 (privacy)",
