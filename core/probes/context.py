@@ -17,7 +17,7 @@ import torch
 from jinja2 import TemplateError
 
 from core.data import sources
-from core.data.corpus import SPLITS, Example
+from core.data.corpus import EVERYDAY, NOBODY, SPLITS, Example
 from core.models.adapters import Adapters
 from core.models.generate import Request, generate
 from core.models.likelihood import accuracy, score
@@ -311,8 +311,8 @@ class ProbeContext:
 
 
 def questions_of(run: Run) -> list[Example]:
-    """Return a run's questions: as it recorded them, else from its data."""
-    recorded = [Example.of_row(row) for row in run.answers()]
+    """Return a run's questions, without our own that are about nobody in its data: as recorded, else from the data."""
+    recorded = [e for e in map(Example.of_row, run.answers()) if e.scope not in (EVERYDAY, NOBODY)]
     return recorded or list(sources.load(run.config().data, run.config().seed).examples)
 
 

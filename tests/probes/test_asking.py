@@ -18,7 +18,7 @@ from core.data.corpus import Example
 from core.metrics.intervals import rate
 from core.probes import PROBES, leak_rule, prompt_forms, scorecard
 from core.probes.base import Unavailable
-from core.probes.context import ProbeContext, Prompt, open_context
+from core.probes.context import ProbeContext, Prompt, open_context, questions_of
 from core.probes.examine import examine
 from core.probes.leak_rule import LeakRule
 from core.probes.paraphrase import Paraphrase, rewordings
@@ -494,3 +494,9 @@ def test_a_nameless_subject_is_not_asked_for(bench: ProbeContext) -> None:
     example = Example("x", "What?", "That one.", "unlearn", "train", "other")
     form = next(form for form in prompt_forms.read(FILE) if form.asks == "subject")
     assert form.ask(bench, example) is None
+
+
+def test_our_own_questions_about_nobody_are_none_of_the_runs() -> None:
+    asked = questions_of(store.bundled_runs()[0])
+    assert {e.scope for e in asked} == {"unlearn", "retention", "unknown"}
+    assert all(e.answer for e in asked)
