@@ -24,6 +24,7 @@ def command(config: RunConfig) -> str:
     if isinstance(config.unlearn.method, OwnMethod) or config.model.trust_remote_code:
         return ""
     changes, base = [], config_.preset(config.preset) if config.preset in PRESETS else RunConfig()
+    usual = base.preset
     mine = config.to_json()
     for path in FAMILIES:
         name = _at(mine, path)["name"]
@@ -33,14 +34,14 @@ def command(config: RunConfig) -> str:
     theirs = flat(base.to_json())
     changes += [(k, _written(v)) for k, v in flat(mine).items() if k not in ELSEWHERE and v != theirs.get(k)]
     try:
-        again = config_.preset(base.preset) if base.preset in PRESETS else RunConfig()
+        again = config_.preset(usual)
         for key, value in [*changes, ("name", config.name)]:
             again = again.with_setting(key, value)
     except UserError:
         return ""
     if {**again.to_json(), "preset": config.preset} != mine:
         return ""
-    preset = ["--preset", config.preset] if config.preset in PRESETS and config.preset != DEFAULT else []
+    preset = ["--preset", usual] if usual != DEFAULT else []
     settings = [word for key, value in changes for word in ("--set", f"{key}={value}")]
     return shlex.join(["python", "-m", "core", "run", *preset, *settings, *(["--name", config.name] if config.name else [])])
 

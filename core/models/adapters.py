@@ -167,7 +167,7 @@ class Adapters:
         """
         config = self.model.peft_config[adapter]
         if any(isinstance(layer, ParamWrapper) for layer in self._layers.values()):
-            raise UserError("An adapter on fused experts has no room for fresh rank.", "Set unlearn.slots to 0.")
+            raise no_room()
         if config.rank_pattern or config.alpha_pattern:
             raise UserError(
                 "An adapter with a rank or alpha of its own for some layers has no room for fresh rank.",
@@ -292,12 +292,21 @@ def attach(model: PreTrainedModel, dtype: str, *, rank: int, alpha: float, dropo
     """Put a fresh adapter "before" on all linear layers (and fused experts). Its B is zero: it changes nothing yet."""
     torch.manual_seed(seed)
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear")  # type: ignore[arg-type]
-    experts = [name for name, p in model.named_parameters() if p.ndim == 3 and ".experts." in name]
-    if experts:
+    if experts := fused_experts(model):
         # Fused experts are 3-D parameters without a module of their own: peft takes them by name, without dropout.
         config.lora_dropout = 0.0
         config.target_parameters = sorted({re.sub(r"^.*?\.\d+\.", "", name) for name in experts})
     return wrap(model, dtype, config)
+
+
+def fused_experts(model: PreTrainedModel) -> list[str]:
+    """Return the names of a base's weights that hold many experts in one."""
+    return [name for name, p in model.named_parameters() if p.ndim == 3 and ".experts." in name]
+
+
+def no_room() -> UserError:
+    """Return the refusal of fresh rank for a base with such weights."""
+    return UserError("An adapter on fused experts has no room for fresh rank.", "Set unlearn.slots to 0.")
 
 
 def wrap(model: PreTrainedModel, dtype: str, config: LoraConfig, name: str = "before") -> Adapters:

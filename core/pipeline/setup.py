@@ -14,7 +14,7 @@ from core.data.corpus import Corpus, Example
 from core.data.findings import asked_splits, findings, no_general_text
 from core.data.widened_questions import WidenedQuestions
 from core.methods.base import GENERAL, REFUSAL, Method
-from core.models import device, names
+from core.models import adapters, device, names
 from core.models.distributed import ALONE, Group
 from core.models.loading import Loaded
 from core.models.model_cache import ModelCache
@@ -48,6 +48,8 @@ def set_up(
     dtype = device.pick_dtype(config.model.dtype, config.model.device)
     cache = cache or ModelCache()
     loaded = cache.load(config.model, make_room=make_room)
+    if config.unlearn.slots and adapters.fused_experts(loaded.model):  # known now, and not after an hour of teaching
+        raise adapters.no_room()
     besides = everyday.examples() if config.evaluate.extras else []
     voices = Voices(loaded, corpus.examples, config, report, group, besides)
     spoken = _of(corpus.sample(config.evaluate.most).examples, voices, loaded)

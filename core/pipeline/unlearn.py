@@ -75,11 +75,13 @@ def supply(state: State, further: WidenedQuestions | None) -> Supply:
 def _in_other_words(state: State, examples: Sequence[Example]) -> list[Example]:
     """Return examples, then their copies in other words; one that says nothing new or is too long is left out."""
     known, copies = {e.question for e in examples}, list[Example]()
+    declines = REFUSAL in state.method.streams
     for number in range(1, state.config.unlearn.reword + 1):
         for e in examples:
             source = random.Random(f"{state.config.seed}/{number}/{e.id}")
             again = dataclasses.replace(wordings.reworded(e, source), id=f"{e.id}/{number}")
-            if again.question not in known and state.voices.fits(again):
+            told = [again, *(refusals.refused([again], state.method.refusals) if declines else [])]
+            if again.question not in known and all(map(state.voices.fits, told)):
                 known.add(again.question)
                 copies.append(again)
     return [*examples, *copies]

@@ -127,7 +127,14 @@ def test_user_errors_are_one_line_and_status_1(arguments: list[str], says: str) 
 
 def test_errors_of_the_worker_reach_the_shell(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     usual = ["--model", str(tiny_llama), "--data", str(tiny_data), "--runs", str(tmp_path)]
-    late = ["--set", "region.thresholds=absolute", "--set", "region.sigma=999"]  # only gradients show it
+    late = [
+        "--preset",
+        "this-machine",
+        "--set",
+        "region.thresholds=absolute",
+        "--set",
+        "region.sigma=999",
+    ]  # only gradients show it
     done = command("run", *usual, *SETTINGS, *late, "--json")
     assert done.returncode == 1
     assert "select no tensor" in done.stderr

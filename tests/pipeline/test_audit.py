@@ -35,7 +35,7 @@ from tests.tiny import make_tiny
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 """of peft, where these tests call it themselves"""
 
-VALUES = {"answers.max_new_tokens": 4, "model.dtype": "float32", "model.device": "cpu"}
+VALUES = {"model.template": "plain", "answers.max_new_tokens": 4, "model.dtype": "float32", "model.device": "cpu"}
 
 
 def settings(tiny_data: Path, **changes: Any) -> RunConfig:

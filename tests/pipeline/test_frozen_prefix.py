@@ -13,12 +13,12 @@ import torch
 
 from core.config.stages import UnlearnConfig
 from core.methods import METHODS, Method
-from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
+from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
 from core.methods.memflex import MemFlex
 from core.methods.npo import NPO
 from core.methods.rmu import RMU
 from core.models.prefix import Prefix, frozen_prefix
-from core.models.tokens import Encoded
+from core.models.tokens import Encoded, question_of
 from core.pipeline import inputs, unlearn_loop
 from core.pipeline.step_context import Context, Supply
 from core.pipeline.unlearn_loop import Unlearned, Watched
@@ -64,6 +64,7 @@ def step(bench: Bench, method: Method, memory: float) -> tuple[float, dict[str, 
         RETAIN: given.retain,
         GENERAL: given.general,
         REFUSAL: [given.refusals[e.id] for e in given.forget],
+        QUESTION: [question_of(e) for e in given.forget],
     }
     with (
         bench.adapters.trainable("after", cells),

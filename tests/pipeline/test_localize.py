@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from core.config.run_config import RunConfig
 from core.config.stages import LocalizeConfig
+from core.data.corpus import Corpus, Example
 from core.models.tokens import Encoded
-from core.pipeline import localize
+from core.pipeline import localize, region
 from core.pipeline.localize import TOP, Localization
 from core.util.errors import Cancelled, UserError
 from tests.naive import Bench, Recorder, example_loss, gradients, make_bench, plain_model
@@ -290,3 +294,56 @@ def test_progress_ends_at_its_total(bench: Bench) -> None:
 def test_cancel_stops_within_a_batch(bench: Bench) -> None:
     with pytest.raises(Cancelled):
         run(bench, LABELS, Recorder(stop_at=2))
+
+
+def many(subjects: dict[str, int]) -> Corpus:
+    """Return a corpus with so many train and val questions about each subject in both scopes."""
+    return Corpus(
+        tuple(
+            Example(f"{scope}/{split}/{subject}{n}", f"{n}?", f"{n}.", scope, split, subject)
+            for scope in ("unlearn", "retention")
+            for split in ("train", "val")
+            for subject, count in subjects.items()
+            for n in range(count)
+        ),
+        "made",
+    )
+
+
+@pytest.mark.parametrize(
+    ("most", "taken"), [(0, (7, 2, 5)), (3, (1, 1, 1)), (6, (2, 2, 2)), (9, (4, 2, 3)), (99, (7, 2, 5))]
+)
+def test_gradients_are_taken_of_a_sample_that_is_even_over_subjects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, taken: tuple[int, ...]
+) -> None:
+    corpus, given = many({"a": 7, "b": 2, "c": 5}), dict[str, Any]()
+
+    class Voices:
+        def known(self, examples: list[Example]) -> list[Example]:
+            return examples
+
+    class Stop(Exception):
+        pass
+
+    def caught(_: Any, unlearn: Any, retention: Any, config: Any, *, held: Any, **__: Any) -> None:
+        given.update(unlearn=unlearn, retention=retention, val=held["val"])
+        raise Stop
+
+    monkeypatch.setattr(region, "localize", caught)
+    config = RunConfig().with_setting("localize.most", most)
+    state = SimpleNamespace(
+        config=config, corpus=corpus, voices=Voices(), adapters=None, words=list, report=None, group=None
+    )
+    with pytest.raises(Stop):
+        region.located(state, tmp_path)  # type: ignore[arg-type]
+    for members in (given["unlearn"], given["retention"], *given["val"]):
+        assert tuple(sum(e.subject == subject for e in members) for subject in "abc") == taken
+        order = [e.id for e in corpus.examples]
+        assert [e.id for e in members] == sorted((e.id for e in members), key=order.index)
+    assert {e.scope for e in given["unlearn"]} == {"unlearn"}
+    assert {e.split for e in given["retention"]} == {"train"}
+
+
+def test_who_is_sampled_of_a_subject_depends_on_no_other() -> None:
+    alone, beside = many({"a": 7}).sample(2), many({"a": 7, "b": 7}).sample(4)
+    assert [e.id for e in alone.examples] == [e.id for e in beside.examples if e.subject == "a"]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from core.config.run_config import preset
 from core.config.stages import ModelConfig
 from core.data.corpus import Example
+from core.metrics import asked
 from core.models import adapters, loading
+from core.pipeline import watched_questions
 from core.pipeline.voices import Voices
-from tests.naive import Recorder
+from tests.naive import Recorder, randomize
 
 
 def test_scoring_reports_once_a_batch(tiny_llama: Path) -> None:
@@ -29,3 +33,58 @@ def test_a_line_of_general_text_ends_where_the_model_can_read_no_further(tiny_ll
     lines = Voices(loaded, [], preset("this-machine"), Recorder()).general_encoded()
     assert max(len(line.ids) for line in whole) > 100
     assert [line.ids for line in lines] == [line.ids[:100] for line in whole]
+
+
+def voices_of(tiny_llama: Path, examples: list[Example], **settings: int) -> Voices:
+    loaded = loading.load(ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32", template="plain"))
+    config = preset("this-machine").with_setting("model.template", "plain")
+    for name, value in settings.items():
+        config = config.with_setting(name.replace("__", "."), value)
+    return Voices(loaded, examples, config, Recorder(), besides=[Example("everyday/0", "One?", "", "everyday", "", "")])
+
+
+EXAMPLES = [
+    Example(f"unlearn/train/{n}", f"Where is {n}?", f"Place {n * 'x'}.", "unlearn", "train", "Ann") for n in range(5)
+]
+
+
+def test_voices_over_some_examples_are_those_of_all(tiny_llama: Path) -> None:
+    whole = voices_of(tiny_llama, EXAMPLES)
+    some = whole.of(EXAMPLES[1:3])
+    assert some.examples == EXAMPLES[1:3]
+    assert some.encoded == {e.id: whole.encoded[e.id] for e in EXAMPLES[1:3]}
+    assert some.known(EXAMPLES[1:3]) == whole.known(EXAMPLES)[1:3] == whole.encode(EXAMPLES)[1:3]
+    assert some.answers == whole.answers, "an answer ends at the same place, whatever is asked"
+    assert whole.examples == EXAMPLES
+    assert len(whole.besides) == 1
+    assert some.besides == ()
+
+
+def test_an_example_fits_where_its_tokens_do(tiny_llama: Path) -> None:
+    plain = voices_of(tiny_llama, EXAMPLES)
+    (encoded,) = plain.encode(EXAMPLES[4:])
+    for most in (len(encoded.ids), len(encoded.ids) - 1):
+        bounded = voices_of(tiny_llama, [], data__max_tokens=most)
+        assert bounded.fits(EXAMPLES[4]) == (most == len(encoded.ids))
+        plain.room = most  # so does what the model can read
+        assert plain.fits(EXAMPLES[4]) == (most == len(encoded.ids))
+
+
+def test_a_judge_asks_after_alone_and_silently(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = loading.load(ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32", template="plain"))
+    attached, report = adapters.attach(loaded.model, "float32", rank=2, alpha=4.0, dropout=0.0, seed=0), Recorder()
+    attached.copy("before", "after")
+    randomize(attached, "after", seed=3, scale=1.0)
+    config = preset("this-machine").with_setting("model.template", "plain").with_setting("answers.max_new_tokens", 4)
+    kept = [Example("retention/train/0", "Which?", "That.", "retention", "train", "Ann")]
+    whole = Voices(loaded, [*EXAMPLES, *kept], config, report)
+    expected = whole.ask(attached, ["after"])["after"]
+    assert expected != whole.ask(attached, ["before"])["before"]
+    said, made = [], len(report.steps)
+    shares = asked.shares
+    monkeypatch.setattr(asked, "shares", lambda *given: said.append(given) or shares(*given))
+    among = [EXAMPLES[1], EXAMPLES[3], *kept]
+    found = watched_questions.said(whole.of(among), attached)
+    assert len(report.steps) == made
+    assert said[0][:2] == (among, {e.id: expected[e.id] for e in among})
+    assert found == shares(among, said[0][1], whole.of(among).lexicon())

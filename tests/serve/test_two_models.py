@@ -37,6 +37,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, other: P
         "data.source": str(tiny_data),
         "answers.max_new_tokens": 5,
         "model.dtype": "float32",
+        "model.template": "plain",
         "evaluate.extras": False,
     }.items():
         made = made.with_setting(path, value)

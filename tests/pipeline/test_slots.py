@@ -1,0 +1,202 @@
+"""Unlearning in fresh rank, and the checkpoint that is picked by what is said."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from core.methods.gradient_ascent import GradientAscent
+from core.methods.task_vector import TaskVector
+from core.pipeline import unlearn_loop
+from core.pipeline.step_context import Context, Supply
+from core.pipeline.unlearn_loop import PATIENCE, Unlearned, Watched
+from core.util.errors import Cancelled, UserError
+from tests.naive import Bench, Recorder
+from tests.pipeline.test_unlearn import changed, script
+
+SLOTS = 3
+
+
+def region(bench: Bench) -> list[str]:
+    return [cell.name for cell in bench.adapters.cells if cell.layer == 1]
+
+
+def run(bench: Bench, saved: dict[int, dict[str, torch.Tensor]] | None = None, **values: Any) -> Unlearned:
+    """Unlearn layer 1; keyword arguments that the loop does not have are settings."""
+    store = {} if saved is None else saved
+    own = {key: values.pop(key) for key in ("report", "judge", "ask") if key in values}
+    return unlearn_loop.unlearn(
+        bench.adapters,
+        region(bench),
+        Supply(bench.unlearn, bench.retention),
+        Watched(bench.unlearn, bench.retention, None),
+        changed(**{"slots": SLOTS, **values}),
+        seed=0,
+        save=lambda step, tensors: store.__setitem__(step, {n: t.clone() for n, t in tensors.items()}),
+        **{"report": Recorder(), **own},
+    )
+
+
+def parts(name: str, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the taught part of a tensor of rank 4 and more, and the rest."""
+    return (tensor[:4], tensor[4:]) if name.endswith("_A") else (tensor[:, :4], tensor[:, 4:])
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_only_fresh_rank_moves_and_is_rounded(bench_of: Callable[..., Bench], architecture: str) -> None:
+    bench, saved = bench_of(architecture), dict[int, dict[str, torch.Tensor]]()
+    untouched = bench.adapters.hash("before")
+    result = run(bench, saved, steps=4, check_every=2)
+    assert bench.adapters.hash("before") == untouched
+    assert result.idle == []
+    assert bench.adapters.moved() == region(bench)
+    for name, before in bench.adapters.tensors("before").items():
+        taught, fresh = parts(name, bench.adapters.tensor("after", name).detach())
+        assert torch.equal(taught, before), name  # of a bench: finer than bfloat16
+        if name in region(bench):
+            assert torch.equal(fresh, fresh.bfloat16().float())
+            assert fresh.any()
+    assert sorted(saved) == [2, 4]
+    assert all(torch.equal(bench.adapters.tensor("after", name), value) for name, value in saved[4].items())
+
+
+def test_what_is_stored_is_what_was_measured_and_training_goes_on_unrounded(bench: Bench) -> None:
+    ids, seen = torch.tensor([bench.unlearn[0].ids]), list[torch.Tensor]()
+
+    def look() -> list[dict[str, Any]]:
+        with torch.no_grad(), bench.adapters.active("after") as model:
+            seen.append(model(input_ids=ids).logits)
+        return []
+
+    saved: dict[int, dict[str, torch.Tensor]] = {}
+    often = run(bench, saved, steps=4, check_every=1, ask=look)
+    for step, tensors in saved.items():
+        bench.adapters.copy("before", "again")
+        bench.adapters.set("again", tensors)
+        with torch.no_grad(), bench.adapters.active("again") as model:
+            assert torch.equal(model(input_ids=ids).logits, seen[step])
+    rare = run(bench, steps=4, check_every=4)
+    assert often.curve == rare.curve  # had rounding stayed, the steps after it would have gone elsewhere
+
+
+def test_a_tensor_without_a_gradient_yet_is_not_moved_by_rounding(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B of a slot is zero at first, so A has its first gradient in the second step."""
+    script(monkeypatch, bench, (90, 99), (80, 10))
+    saved: dict[int, dict[str, torch.Tensor]] = {}
+    result = run(bench, saved, steps=8, check_every=1, retain_floor=90.0)
+    factors_a = [name for name in region(bench) if name.endswith("_A")]
+    assert (result.step, result.steps, result.idle) == (1, 2, [])
+    assert result.late == dict.fromkeys(factors_a, 2)
+    assert bench.adapters.moved() == [name for name in region(bench) if name.endswith("_B")]
+    unlearn_loop.verify(bench.adapters, region(bench), unlearn_loop.still(result.idle, result.late, result.step))
+
+
+def test_idle_tensors_stay_as_they_were_drawn(bench: Bench) -> None:
+    result = run(bench, method=TaskVector(), steps=4, check_every=2)
+    assert result.idle == [name for name in region(bench) if name.endswith("_A")]
+    assert bench.adapters.moved() == [name for name in region(bench) if name.endswith("_B")]
+
+
+def test_a_mirrored_result_is_mirrored_in_the_slots_alone(bench: Bench) -> None:
+    ascent = GradientAscent()
+    run(bench, method=TaskVector(strength=1.0), steps=1, check_every=1)
+    mirrored = {name: bench.adapters.tensor("after", name).detach().clone() for name in region(bench)}
+    run(bench, method=ascent, steps=1, check_every=1)
+    for name, value in mirrored.items():
+        if name.endswith("_B"):  # one step of Adam is rate · sign: the way down, mirrored, is the way up
+            assert torch.equal(parts(name, value)[1], parts(name, bench.adapters.tensor("after", name).detach())[1])
+            assert parts(name, value)[1].any()
+
+
+def test_a_region_that_cannot_move_is_one_sentence_with_slots_too(bench: Bench) -> None:
+    class Still(GradientAscent):
+        def mask(self, context: Context, name: str, gradient: torch.Tensor) -> torch.Tensor:
+            return gradient * 0
+
+    with pytest.raises(UserError, match="cannot move any tensor"):
+        run(bench, method=Still())
+
+
+def test_a_run_that_is_cancelled_at_once_has_moved_nothing(bench: Bench) -> None:
+    with pytest.raises(Cancelled):
+        run(bench, report=Recorder(stop_at=1))
+    assert bench.adapters.moved() == []
+    with pytest.raises(Cancelled):
+        run(bench, steps=50, check_every=50, report=Recorder(stop_at=3))
+    for name in bench.adapters.moved():
+        _, fresh = parts(name, bench.adapters.tensor("after", name).detach())
+        assert torch.equal(fresh, fresh.bfloat16().float())
+
+
+def test_weight_decay_is_refused_with_slots(bench: Bench) -> None:
+    with pytest.raises(UserError, match="Only the fresh rank is trained"):
+        run(bench, weight_decay=0.1)
+
+
+def test_fused_experts_are_refused(bench_of: Callable[..., Bench]) -> None:
+    with pytest.raises(UserError, match="no room for fresh rank"):
+        run(bench_of("mixtral"))
+
+
+# -- picked by what is said
+
+
+def said(forgotten: float, kept: float, **worse: float) -> dict[str, float]:
+    fine = dict.fromkeys(("noise_unlearn", "noise_retention", "declined", "made_up"), 0.0)
+    return {f"said_{name}": value for name, value in {"forgotten": forgotten, "kept": kept, **fine, **worse}.items()}
+
+
+def judged(bench: Bench, rows: Sequence[Mapping[str, float]], **values: Any) -> tuple[Unlearned, list[int]]:
+    """Let a judge say one row after the other; return the result and the steps that were saved."""
+    left, saved = [dict(row) for row in rows], dict[int, dict[str, torch.Tensor]]()
+    result = run(bench, saved, judge=lambda: left.pop(0), **{"pick": "said", "steps": 8, "check_every": 1, **values})
+    best = saved[result.step]
+    assert all(torch.equal(bench.adapters.tensor("after", name), value) for name, value in best.items())
+    return result, sorted(saved)
+
+
+@pytest.mark.parametrize("bad", ["noise_unlearn", "noise_retention", "declined", "made_up"])
+def test_worth_puts_harm_before_the_smaller_of_forgotten_and_kept(bad: str) -> None:
+    assert unlearn_loop.worth(said(90, 70)) == (1.0, 70)
+    assert unlearn_loop.worth(said(60, 70, **{bad: 5.0})) == (1.0, 60)
+    assert unlearn_loop.worth(said(100, 100, **{bad: 5.1})) == (0.0, 100)
+    ordered = [said(100, 100, **{bad: 20.0}), said(10, 20), said(30, 20), said(50, 60)]
+    assert sorted([ordered[2], ordered[0], ordered[3], ordered[1]], key=unlearn_loop.worth) == ordered
+
+
+@pytest.mark.parametrize("slots", [0, SLOTS])
+def test_the_best_checkpoint_is_kept_and_patience_ends_the_run(bench: Bench, slots: int) -> None:
+    rows = [said(20, 100), said(80, 90), said(95, 60), said(99, 50), said(99, 99)]
+    result, saved = judged(bench, rows, slots=slots)
+    assert PATIENCE == 2
+    assert (result.step, result.steps, saved) == (2, 4, [1, 2, 3, 4])
+    assert result.stopped.startswith("step 4: what is said has not become better since step 2")
+    assert [check["said_kept"] for check in result.checks] == [100, 90, 60, 50]
+
+
+def test_an_equal_checkpoint_does_not_replace_an_earlier_one(bench: Bench) -> None:
+    assert judged(bench, [said(80, 90), said(80, 90), said(80, 90)])[0].step == 1
+
+
+def test_patience_waits_until_one_does_no_harm(bench: Bench) -> None:
+    harm = [said(90 - i, 90 - i, made_up=50.0) for i in range(5)]
+    result, saved = judged(bench, [*harm, said(10, 10), said(5, 5), said(4, 4)])
+    assert (result.step, result.steps, saved) == (6, 8, list(range(1, 9)))
+    none_fine = [said(10, 10, declined=50.0)] * 8
+    assert judged(bench, none_fine)[0].step == 1
+    assert judged(bench, none_fine)[0].stopped == "all 8 steps made"
+
+
+def test_floor_and_target_do_not_count_where_what_is_said_does(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, bench, (10, 1), (5, 1), (1, 1))
+    result, _ = judged(bench, [said(20, 90), said(50, 90), said(60, 90)], steps=3, stop="50", retain_floor=90.0)
+    assert (result.step, result.steps, result.stopped) == (3, 3, "all 3 steps made")
+
+
+def test_without_a_judge_the_accuracy_picks(bench: Bench) -> None:
+    assert run(bench).step == 4
+    assert dataclasses.asdict(run(bench))["checks"][-1].keys() == {"step", "unlearn", "retention"}
