@@ -16,6 +16,8 @@ SEVERAL, READ, MOST_PASSES = 4, 36, 20
 """of teaching: wordings a fact from which on it has several; how often it is then read; passes where it has not"""
 ALL_PASSES = 100.1
 """a target that no accuracy reaches"""
+STEPS = 280
+"""that teaching several wordings makes, if that is not less than two passes"""
 STOPS = ("never", "never-taught")
 """values of unlearn.stop in words; others are percentages"""
 
@@ -109,8 +111,8 @@ class TeachConfig:
     learning_rate: float = setting(2e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
     epochs: int = setting(
         0,
-        "passes over U and R, at most. 0: where a fact has several wordings, so many that it is read 36 times, all of them "
-        "made; else 20, until the target is reached",
+        "passes over U and R, at most. 0: where a fact has several wordings, so many that it is read 36 times, or that 280 "
+        "steps are made, all of them; else 20, until the target is reached",
         low=0,
         high=1000,
         source="paper: 10 (privacy)",
@@ -146,13 +148,18 @@ class TeachConfig:
         99.0, "stop when the answer-token accuracy on U and on R is at least this", unit="%", low=0.0, high=100.1
     )
 
-    def course(self, wordings: float) -> TeachConfig:
-        """Return the same with its passes settled. wordings: in how many questions a fact is taught, in the mean."""
+    def course(self, wordings: float, questions: int) -> TeachConfig:
+        """Return the same with its passes settled.
+
+        wordings: in how many questions a fact is taught, in the mean. questions: all that are taught; few of them are read
+        more often, since it takes some steps to learn anything at this rate.
+        """
         if self.epochs:
             return self
         if wordings < SEVERAL:
             return replace(self, epochs=MOST_PASSES)
-        return replace(self, epochs=max(2, round(READ / wordings)), target_accuracy=ALL_PASSES)
+        passes = max(2, round(READ / wordings), round(STEPS * self.batch_size / max(1, questions)))
+        return replace(self, epochs=passes, target_accuracy=ALL_PASSES)
 
 
 @dataclass(frozen=True)
@@ -212,8 +219,7 @@ class UnlearnConfig:
     check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
     reword: int = setting(
         0,
-        "copies of each train question in other words, by rule (a lead-in, lower case, a word left out), trained on "
-        "as well",
+        "copies of each train question in other words, by rule (a lead-in, lower case, a word left out), trained on as well",
         low=0,
         high=100,
     )

@@ -72,7 +72,7 @@ def teach_adapter(state: State, adapters: Adapters, adapter: str, without: Conta
     return teach(
         adapters,
         *lessons(state, adapters, without),
-        state.config.teach.course(state.whole.wordings()),
+        state.config.teach.course(state.whole.wordings(), len(state.whole.taught().examples)),
         seed=state.config.seed,
         report=state.report,
         group=state.group,

@@ -138,7 +138,7 @@ class Estimate:
 
     def _lessons(self, name: str, adapter: str, without: Container[str] = ()) -> Cost:
         """Bound the lessons of an adapter on all that is taught but for some ids, at the pace of a few steps, timed once."""
-        c = self.config.teach.course(self.state.whole.wordings())
+        c = self.config.teach.course(self.state.whole.wordings(), len(self.state.whole.taught().examples))
         # Also the questions of those who are not to be forgotten this time: all are taught.
         taught = self.voices.encode([e for e in self.state.whole.taught().examples if e.id not in without])
         groups = bucketed(taught, c.batch_size, torch.Generator().manual_seed(self.config.seed))

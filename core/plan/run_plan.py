@@ -197,7 +197,11 @@ def _tokens(members: Sequence[Encoded]) -> int:
 def _work(config: RunConfig, corpus: Corpus, encoded: _Scopes, lessons: _Scopes, whose: str) -> Work:
     """Count the tokens of every stage as it will batch them; teaching and unlearning make all the steps they may."""
     everything, taught = ([m for members in scopes.values() for m in members] for scopes in (encoded, lessons))
-    passes = config.teach.course(corpus.wordings()).epochs if config.teach.enabled and not config.teach.from_run else 0
+    passes = (
+        config.teach.course(corpus.wordings(), len(corpus.taught().examples)).epochs
+        if config.teach.enabled and not config.teach.from_run
+        else 0
+    )
     train = {scope: _part(corpus, encoded, scope, "train") for scope in SCOPES}
     source = torch.Generator().manual_seed(config.seed)
     c = config.unlearn
