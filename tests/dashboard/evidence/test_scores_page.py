@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.config.presets import DEFAULT
 from core.config.run_config import RunConfig
 from core.jobs import lifecycle
 from core.methods import METHODS
@@ -205,10 +206,10 @@ def test_methods_can_be_searched(open_page: Open) -> None:
 
 def test_the_method_picker_explains_the_chosen_one(open_page: Open) -> None:
     app = open_page("run", view="New run")
-    picker = app.selectbox(key="this-machine.method.method")
+    picker = app.selectbox(key=f"{DEFAULT}.method.method")
     assert len(picker.options) == len(METHODS)
     picker.select("ce-u").run()
     assert not app.exception
     assert any(METHODS["ce-u"].formula in code.value for code in app.code)
     assert "2503" in text_of(app)
-    assert app.query_params["this-machine.method.method"] == "ce-u"
+    assert app.query_params[f"{DEFAULT}.method.method"] == "ce-u"
