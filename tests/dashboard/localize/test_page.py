@@ -296,7 +296,8 @@ def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Ope
     app.segmented_control(key="measure").set_value("change").run()
     assert "How far unlearning moved" in text_of(app)
     assert "This run also changed" not in text_of(app)
-    app = open_page("", "mine", measure="change", region="quantile:0.1:0.5")
+    app = open_page("", "mine", region="quantile:0.1:0.5")
+    app.segmented_control(key="measure").set_value("change").run()
     others = len(mine - set(Located("quantile", 0.1, 0.5).select(table)))
     assert f"This run also changed {others} tensors" in text_of(app)
 
