@@ -27,12 +27,10 @@ from core.util.errors import UserError, unknown
 
 RUNS = {
     "privacy-clean": ("privacy", "clean", "Clean on the privacy demo"),
-    "copyright-clean": ("copyright", "clean", "Clean on the copyright demo"),
     "privacy-memflex": ("privacy", "this-machine", "MemFlex on the privacy demo"),
-    "privacy-recommended": ("privacy", "recommended", "Highest score on the privacy demo"),
 }
 """id -> subset of the demo, preset, name; in the order in which they are made"""
-PROBED = ("privacy-clean", "privacy-memflex")
+PROBED = ("privacy-clean",)
 """those that all probes are run on: minutes each"""
 
 LEFT_OUT = {

@@ -159,5 +159,5 @@ def test_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind in ("adapter", "csv", "parquet", "comparator", "card"):
         assert main(["export", "privacy-memflex", "--as", kind, "-o", str(tmp_path / kind), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["bytes"] == (tmp_path / kind).stat().st_size
-    assert main(["export", "privacy-memflex", "copyright-clean", "--as", "csv", "-o", str(tmp_path / "x")]) == 1
+    assert main(["export", "privacy-memflex", "privacy-clean", "--as", "csv", "-o", str(tmp_path / "x")]) == 1
     assert "takes one run" in capsys.readouterr().err
