@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from core.metrics import accuracy, probability, verdict_words
@@ -73,7 +74,7 @@ def measure(
 
 def gather(run: Run) -> Gathered:
     """Measure a run's recorded answers; without any, there are no rows. Tolerant: what is damaged or missing is passed
-    over.
+    over, and so are questions that were taught and not asked.
     """
     all_rows = [_row(row) for row in run.answers() if row.get("scope") in OF_SCOPE and row.get("example")]
     # A damaged file may hold an example twice: the last one counts.
@@ -84,6 +85,9 @@ def gather(run: Run) -> Gathered:
     bare = [{name: _bounded(row[name]) for name in _FIELDS} for row in rows]
     rarity = verdict_words.rarities([(row["subject"], row["truth"]) for row in bare])
     public = public_texts(bare)
+    # What was taught and not asked says what is rare and what is public; there is no answer to judge.
+    asked = [any(voice in row for voice in SPOKEN) for row in rows]
+    rows, bare = list(compress(rows, asked)), list(compress(bare, asked))
     truths = [
         verdict_words.understood(
             r["question"], r["truth"], r["subject"], public[r["subject"]] if r["scope"] == "unlearn" else ""

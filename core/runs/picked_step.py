@@ -1,8 +1,9 @@
 """Another checkpoint as the result: a run that stops where somebody chose, on the same steps that were made already.
 
 The new run has the old one's settings and `unlearn.result_step`; its stages up to unlearning come from the cache, so it
-costs answers and evaluation only. On which questions the choice was made is a setting too (`unlearn.picked_on`): a step that
-was picked on val has no honest val score left, and everything that shows the run can say so. No heavy import.
+costs answers and evaluation only; of a run made elsewhere the steps are made again. On which questions the choice was made
+is a setting too (`unlearn.picked_on`): a step that was picked on val has no honest val score left, and everything that
+shows the run can say so. No heavy import.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import dataclasses
 from core.config.run_config import RunConfig
 from core.runs.askable import checkpoint
 from core.runs.store import Run
-from core.util.errors import UserError
 
 STOPPED = " · stopped at step "
 
@@ -20,10 +20,8 @@ STOPPED = " · stopped at step "
 def config(run: Run, step: int, picked_on: str) -> RunConfig:
     """Return the settings of a run that takes a step's checkpoint as its result.
 
-    Raises UserError where the run ships without checkpoints or has none of that step.
+    Raises UserError where the run has no checkpoint of that step.
     """
-    if run.bundled:
-        raise UserError("The bundled runs ship without checkpoints.", "Start it again: yours keeps them.")
     checkpoint(run, step)
     own = unpicked(run.config())
     name = f"{own.name or run.id}{STOPPED}{step}"

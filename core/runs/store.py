@@ -214,9 +214,7 @@ def list_runs(folder: Path) -> list[Run]:
 
 
 def bundled_runs() -> list[Run]:
-    """Return the finished runs that ship with the project, those of MemFlex first: a visitor begins with the method as
-    published.
-    """
+    """Return the finished runs that ship with the project, those of the preset clean first: a visitor begins with them."""
     return sorted(list_runs(BUNDLED_RUNS), key=lambda run: not run.id.endswith("clean"))
 
 

@@ -29,7 +29,7 @@ KINDS = {"layers": "Layers", "modules": "Modules", "cells": "Single cells"}
 def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> dict[str, DeltaGenerator]:
     """Show the tab; return the place of the answer with the chosen part put back."""
     st.markdown(
-        "Only the cells of the located region were changed. Put some of them back to before: where the old answer returns, "
+        "Only the cells of the region were changed. Put some of them back to before: where the old answer returns, "
         "those cells held what was unlearned. This is computed exactly, by switching the cells and asking again."
     )
     by = st.segmented_control(
@@ -37,7 +37,7 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> dict[s
     )
     groups = groups_of(run, by)
     if not groups:
-        st.info("This run has no located region yet.")
+        st.info("This run has no region yet.")
         return {}
     part = st.selectbox(
         "Which one",

@@ -59,7 +59,8 @@ def suggested(rows: Rows) -> str:
     row = st.container(horizontal=True, vertical_alignment="center", gap="small")
     scopes = [*SCOPES, *(name for name in ALSO_ASKED if any(r.get("scope") == name for r in rows))]
     scope = _one_of(row, "Scope", "scope", scopes, scope_name)
-    mine = [r for r in rows if r.get("scope") == scope]
+    # What was recorded comes first: it is shown at once.
+    mine = sorted((r for r in rows if r.get("scope") == scope), key=lambda r: "after" not in r)
     if not mine:
         return current()
     present = kinds_of(map(kind, mine))

@@ -150,7 +150,7 @@ def questions(run: Run, rows: Sequence[Row], accuracy: Mapping[str, Mapping[str,
         return accuracy.get(voice, {}).get(str(row.get("example")))
 
     for scope, title in SCOPE_NAMES.items():
-        mine = [row for row in rows if row.get("scope") == scope and row.get("question")]
+        mine = [r for r in rows if r.get("scope") == scope and r.get("question") and percent(r, "after") is not None]
         mine.sort(
             key=lambda row: (
                 -(percent(row, "after") or 0)

@@ -38,7 +38,7 @@ def show(run: Run) -> None:
             f"Questions, one a line (at most {ask_many.MOST})",
             key="probe.many",
             height=150,
-            placeholder="Where does Maren Tveitaskog live?\tTarelykta 17 in Bergen\nWhat does she do for a living?",
+            placeholder="Where does Maren Tveitaskog live?\tKelp Lane 17 in Bergen\nWhat does she do for a living?",
             help="The expected answer may follow a question after a tab (pasted from a spreadsheet, it does). With it "
             "each answer is "
             "judged: does it say what is expected? Questions of the run's own data are judged by their true answers.",

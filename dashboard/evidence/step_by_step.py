@@ -26,7 +26,10 @@ PEEKED = (
 )
 SEEN = "val_seen"
 """key of the runs whose scores on val this session has shown"""
-HELP = "A new run whose “after” is this checkpoint. Its steps come from the cache; only answers and scores are made."
+HELP = (
+    "A new run whose “after” is this checkpoint. If you made this run here, its steps come from the cache; only answers "
+    "and scores are made."
+)
 
 
 def saw(chosen: Sequence[Measured], split: str) -> None:
@@ -164,8 +167,8 @@ def refusal(run: Run, chosen: int, kept: int) -> str:
     """Say why a checkpoint cannot be used, nothing where it can."""
     if chosen == kept:
         return "This step is the run's result already. Move the slider to see what another one would have been."
-    if run.bundled:
-        return "The bundled runs ship without checkpoints. Start it again on the page Runs: yours keeps them."
     if chosen not in askable.checkpoints(run):
+        if run.bundled:
+            return "This run ships without this checkpoint. Start it again on the page Runs: yours keeps them."
         return "There is no checkpoint of this step: only those up to the result are kept."
     return ""

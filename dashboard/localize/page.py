@@ -68,7 +68,7 @@ def page() -> None:
         select(chosen, table),
         None if chosen.hand is None else selection.origin(chosen, start, run.config().region),
     )
-    left.markdown(opening(source))
+    left.markdown(opening(source, fresh=run.config().unlearn.slots > 0))
     # Both plots are sent before the many controls, so that they are seen, or repainted, sooner.
     picture, side = st.columns([2.1, 1], gap="large")
     with picture:
@@ -84,8 +84,10 @@ def page() -> None:
     against_run.show(run, table, region)
 
 
-def opening(source: str | None) -> str:
-    """Say what is seen, and what is outlined. source: what selected the tensors, None for the thresholds."""
+def opening(source: str | None, *, fresh: bool) -> str:
+    """Say what is seen, and what is outlined. source: what selected the tensors, None for the thresholds. fresh: whether
+    unlearning leaves what was taught as it is, and trains fresh weights beside it.
+    """
     rule = (
         "Outlined: gradients of what must be **forgotten** and **kept** point apart (cosine below μ); the former "
         "is strong (above σ), "
@@ -93,7 +95,8 @@ def opening(source: str | None) -> str:
     )
     return (
         "Each cell is one small weight matrix that was trained when the model learnt these facts. "
-        f"{rule if source is None else f'Outlined cells were {md(source)}.'} Unlearning here changes these and no others."
+        f"{rule if source is None else f'Outlined cells were {md(source)}.'} "
+        f"Unlearning here {'adds fresh weights to' if fresh else 'changes'} these and no others."
     )
 
 

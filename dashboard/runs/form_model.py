@@ -34,8 +34,8 @@ PAPER = {
 }
 KINDS = {"bundled": f"Bundled ({BUNDLED})", **{key: paper.label for key, paper in PAPER.items()}, "other": "Another one"}
 HELP = (
-    "**Bundled**: small, here, needs no download.  \n**Llama-2, Qwen1.5**: the paper's models, with its published "
-    "thresholds; fetched from the hub at the first run.  \n**Another one**: any causal language model."
+    "**Bundled**: small, here, needs no download.  \n**Llama-2, Qwen1.5**: the paper's models, fetched from the hub at the "
+    "first run; presets that locate the region take its published thresholds.  \n**Another one**: any causal language model."
 )
 
 
@@ -57,9 +57,8 @@ def choose(start: ModelConfig, prefix: str) -> tuple[str, str]:
         help=HELP,
     )
     if kind in PAPER:
-        table = (
-            "" if start.name == PAPER[kind].hub else "; a located region starts with the thresholds of the paper's Table 12"
-        )
+        where = "; presets that locate the region start with the paper's thresholds (Table 12)"
+        table = "" if start.name == PAPER[kind].hub else where
         st.caption(f"{md(PAPER[kind].hub)} from the hub{table}.")
         return kind, PAPER[kind].hub
     if kind == "bundled":

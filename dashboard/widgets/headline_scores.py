@@ -158,7 +158,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     """Return where the headline numbers are from."""
     answers = current_run.answers(run)
     kind = asked.kind_asked(Scores.read(run)) or "val"
-    there = [str(row.get("scope")) for row in answers if scope_names.kind(row) == kind]
+    there = [str(row.get("scope")) for row in answers if scope_names.kind(row) == kind and "after" in row]
     counts = f"{there.count('unlearn')} unlearn and {there.count('retention')} retention questions"
     examples = f"{counts} ({asked.KIND_NAMES[kind]}); next-word accuracy: val" if answers else "questions of val"
     pairs = page_style.where(run, "evaluate", "metrics.json, from tokens.parquet and answers.jsonl", "", examples)

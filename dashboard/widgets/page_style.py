@@ -32,8 +32,12 @@ def where(run: Run, stage: str, file: str, formula: str, examples: str = "") -> 
     facts = [("Run", run.id), ("Stage", f"{stage}{took}{again}"), ("File", file), ("Computed as", formula)]
     if not examples:
         answers = current_run.answers(run)
+        config = run.config()
+        # The stages that do not take all of them.
+        most = {"localize": config.localize.most, "evaluate": config.evaluate.most}.get(stage) or len(answers)
         counts = {
-            s: sum(r.get("scope") == s and r.get("split") == "train" for r in answers) for s in ("unlearn", "retention")
+            s: min(most, sum(r.get("scope") == s and r.get("split") == "train" for r in answers))
+            for s in ("unlearn", "retention")
         }
         examples = f"{counts['unlearn']} unlearn and {counts['retention']} retention questions (train)" if answers else ""
     if examples:

@@ -21,15 +21,14 @@ from core.data.corpus import SCOPES
 from core.jobs import sweep_scores
 from core.jobs.sweep import Entry
 from core.report import html_page, model_card, report_data
-from core.runs import asked, store
+from core.runs import asked
 from core.runs.asked import KIND_NAMES, OUTCOMES
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.summary import VOICE_KEYS
 from core.runs.voices import VOICE_NAMES
 from dashboard.evidence import region_controls, said_table
-from tests.dashboard.conftest import Open, text_of
-from tests.many_kinds import make
+from tests.dashboard.conftest import MakeRun, Open, text_of
 
 Key = tuple[str, str, str, str]
 Said = dict[Key, tuple[int, int]]
@@ -44,9 +43,9 @@ OF_SCORES = [(scope, outcome) for scope in SCOPES for outcome in said_table.SHOW
 
 
 @pytest.fixture
-def run() -> Run:
+def run(make_run: MakeRun) -> Run:
     """Return a run in the user's folder that was asked every kind of question by every voice."""
-    return make(store.runs_folder() / "many")
+    return make_run("many")
 
 
 def pair(text: str) -> tuple[int, int]:

@@ -7,9 +7,12 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.config.presets import DEFAULT
 from core.config.run_config import preset
+from core.data.corpus import SCOPES
 from core.jobs import lifecycle
-from core.runs import store
+from core.runs import asked, store
+from core.runs.scores import Scores
 from tests.dashboard.conftest import APP, MakeRun, Open, text_of
 
 PAGES = ("localize", "compare", "scores", "run")
@@ -144,7 +147,7 @@ def test_cancel_leaves_the_file_the_worker_looks_for(make_run: MakeRun, open_pag
 
 def test_form_follows_the_preset_and_reports_what_is_missing(open_page: Open) -> None:
     app = open_page("run")
-    assert app.number_input(key="this-machine.unlearn.steps").value == preset("this-machine").unlearn.steps
+    assert app.number_input(key=f"{DEFAULT}.unlearn.steps").value == preset(DEFAULT).unlearn.steps
     app.segmented_control(key="new.preset").set_value("paper").run()
     assert app.number_input(key="paper.unlearn.steps").value == preset("paper").unlearn.steps
     app.segmented_control(key="new.model").set_value("other").run()
@@ -156,10 +159,10 @@ def test_start_submits_what_the_form_says(open_page: Open, monkeypatch: pytest.M
     made, asked = make_run("new", "running"), []
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder, ray: asked.append(config) or made)
     app = open_page("run")
-    app.number_input(key="this-machine.unlearn.steps").set_value(7).run()
-    app.number_input(key="this-machine.processes").set_value(2).run()
-    app.selectbox(key="this-machine.rule.region rule").select("layers").run()
-    app.number_input(key="this-machine.rule.layers.region.last").set_value(3).run()
+    app.number_input(key=f"{DEFAULT}.unlearn.steps").set_value(7).run()
+    app.number_input(key=f"{DEFAULT}.processes").set_value(2).run()
+    app.selectbox(key=f"{DEFAULT}.rule.region rule").select("layers").run()
+    app.number_input(key=f"{DEFAULT}.rule.layers.region.last").set_value(3).run()
     app.text_input(key="new.name").set_value("try").run()
     next(b for b in app.button if b.label == "Start").click().run()
     config = asked[0]
@@ -170,12 +173,12 @@ def test_start_submits_what_the_form_says(open_page: Open, monkeypatch: pytest.M
 
 def test_a_wrong_amount_is_said_and_the_rest_of_the_form_stays(open_page: Open) -> None:
     app = open_page("run")
-    app.selectbox(key="this-machine.rule.region rule").select("late").run()
-    amount = app.text_input(key="this-machine.rule.late.region.amount")
+    app.selectbox(key=f"{DEFAULT}.rule.region rule").select("late").run()
+    amount = app.text_input(key=f"{DEFAULT}.rule.late.region.amount")
     assert amount.value == "33%"
     amount.set_value("nine").run()
     assert "no amount of layers" in text_of(app)
-    assert app.number_input(key="this-machine.unlearn.steps").value
+    assert app.number_input(key=f"{DEFAULT}.unlearn.steps").value
     assert next(b for b in app.button if b.label == "Start").disabled
 
 
@@ -193,12 +196,14 @@ def test_upload_is_checked_row_by_row(open_page: Open) -> None:
     assert not app.exception
 
 
-@pytest.mark.parametrize(("page", "run"), [("compare", "privacy-memflex"), ("run", "mine")])
-def test_the_scores_say_where_they_are_from(open_page: Open, make_run: MakeRun, page: str, run: str) -> None:
-    make_run("mine")
-    text = text_of(open_page(page, run))
+@pytest.mark.parametrize("page", ["compare", "run"])
+def test_the_scores_say_where_they_are_from(open_page: Open, make_run: MakeRun, page: str) -> None:
+    scores = Scores.read(make_run("mine"))
+    text = text_of(open_page(page, "mine"))
     assert "metrics" in text
-    assert "20 unlearn and 20 retention questions" in text
+    said = [asked.outcomes(scores, "after", scope, asked.kind_asked(scores)) for scope in SCOPES]
+    unlearn, retention = (each.n for each in said if each)
+    assert f"{unlearn} unlearn and {retention} retention questions" in text
 
 
 def test_every_chart_of_the_pages_says_where_it_is_from() -> None:

@@ -59,7 +59,7 @@ def test_the_checkpoint_becomes_the_result(original: tuple[Run, RunConfig]) -> N
 def test_what_cannot_be_taken_is_said(original: tuple[Run, RunConfig]) -> None:
     with pytest.raises(UserError, match="no checkpoint of step 5"):
         picked_step.config(original[0], 5, "train")
-    with pytest.raises(UserError, match="ship without checkpoints"):
+    with pytest.raises(UserError, match="no checkpoint of step 4"):
         picked_step.config(store.bundled_runs()[0], 4, "train")
     with pytest.raises(UserError, match="choice for picked_on"):
         picked_step.config(original[0], 2, "tomorrow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import time
@@ -15,6 +16,7 @@ from core import probes
 from core.jobs import lifecycle
 from core.jobs import probes as job
 from core.metrics import own_verdicts, verdicts
+from core.metrics.verdict_rules import DEFAULT
 from core.probes import PROBES
 from core.runs import layout, store
 from core.runs.store import Run
@@ -24,8 +26,10 @@ from core.util import access
 from dashboard.charts import probes as chart
 from dashboard.charts.palette import LIGHT
 from dashboard.evidence import probe_finding as probe_findings
+from dashboard.evidence.verdict_tiles import OTHERWISE
 from dashboard.widgets import verdict_rows
 from dashboard.widgets.plot import plain
+from dashboard.widgets.scope_names import KINDS
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 HOSTILE = "<b>x</b> [y](javascript:z) <script>1</script>"
@@ -39,61 +43,71 @@ def frames(app: Any) -> list[Any]:
     return [element.value for element in app.dataframe]
 
 
+def judged(rules: verdicts.Rules = DEFAULT) -> Any:
+    """The verdicts on the bundled run that opens first, one a row."""
+    return verdicts.of_run(store.bundled_runs()[0], rules)
+
+
 # -- every example -------------------------------------------------------------------------------------------------------
 
 
 def test_counts_filter_the_table(open_page: Open) -> None:
     app = open_page("probe")
     assert not app.exception
-    counts = verdicts.counts(verdicts.of_run(store.find("privacy-memflex", store.runs_folder())))
-    assert len(frames(app)[0]) == 160
-    assert next(iter(frames(app)[0]["Verdict"])) == "leaked"
+    table = judged()
+    counts = verdicts.counts(table)
+    assert len(frames(app)[0]) == len(table)
+    worst = next(verdict for verdict in verdict_rows.ORDER if (table["verdict"] == verdict).any())
+    assert next(iter(frames(app)[0]["Verdict"])) == worst
     assert f"{counts['unlearn']['leaked']['before']['n']:.0f} → {counts['unlearn']['leaked']['after']['n']:.0f}" in text_of(
         app
     )
     after = {verdict: voices["after"]["n"] for verdict, voices in counts["unlearn"].items()}
-    assert f"the others: **{after['degenerate']:.0f}** noise, **{after['forgotten']:.0f}** fluent and ignorant" in text_of(
-        app
-    )
+    others = ", ".join(f"**{after[verdict]:.0f}** {name}" for verdict, name in OTHERWISE.items() if after[verdict])
+    assert f"the others: {others}" in text_of(app)
     tile(app, "retention", "kept").click().run()
     assert app.query_params["show"] == "retention.kept"
     assert set(frames(app)[0]["Verdict"]) == {"kept"}
     assert len(frames(app)[0]) == counts["retention"]["kept"]["after"]["n"]
-    app.text_input(key="find").set_value("HERON").run()
-    assert 0 < len(frames(app)[0]) < 20
+    kept = table[(table["scope"] == "retention") & (table["verdict"] == "kept")]
+    name = kept["subject"].iloc[0]
+    app.text_input(key="find").set_value(name.upper()).run()
+    assert (kept["subject"] == name).sum() <= len(frames(app)[0]) < len(kept)
     app.text_input(key="find").set_value("no such word").run()
     assert "No example fits" in text_of(app)
     app.text_input(key="find").set_value("").run()
     tile(app, "retention", "kept").click().run()
     assert "show" not in app.query_params
-    app.segmented_control(key="among").set_value("val").run()
-    assert set(frames(app)[0]["Kind"]) == {"Taught, held out from unlearning"}
+    app.segmented_control(key="among").set_value("free").run()
+    assert set(frames(app)[0]["Kind"]) == {KINDS["free"]}
     app.selectbox(key="who").select_index(0).run()
     assert len(set(frames(app)[0]["Subject"])) == 1
     assert not app.exception
 
 
 def test_a_link_opens_an_example_with_its_reasons_and_a_way_to_compare(open_page: Open) -> None:
-    app = open_page("probe", example="unlearn/train/0", show="unlearn.degenerate")
+    row = judged().query("scope == 'unlearn' and verdict != 'leaked'").iloc[0]
+    app = open_page("probe", example=row["id"], show=f"unlearn.{row['verdict']}")
     said = text_of(app)
-    assert "Where in Bergen does Maren Tveitaskog live?" in said.replace("\\", "")
-    assert "“Tarelykta”" in said
-    assert "Noise" in said
-    assert "probability 0.98 a token" in said
+    assert row["question"] in said.replace("\\", "")
+    assert html.escape(row["why"]) in said
+    assert html.escape(row["why_before"]) in said
+    assert f"probability {row['p_before']:.2f} a token" in said
     assert any(getattr(link.proto, "label", "") == "Open in Compare" for link in app.get("page_link"))
 
 
 def test_an_own_verdict_counts_and_is_kept_apart(make_run: MakeRun, open_page: Open) -> None:
-    run = make_run("mine")
-    app = open_page("probe", "mine", example="unlearn/train/0")
-    app.selectbox(key="own.verdict.mine.unlearn/train/0").set_value("leaked")
-    app.text_area(key="own.note.mine.unlearn/train/0").set_value(HOSTILE)
+    run, forget = make_run("mine"), judged().query("scope == 'unlearn'")
+    example, leaked = forget.query("verdict != 'leaked'")["id"].iloc[0], (forget["verdict"] == "leaked").sum()
+    app = open_page("probe", "mine", example=example)
+    app.selectbox(key=f"own.verdict.mine.{example}").set_value("leaked")
+    app.text_area(key=f"own.note.mine.{example}").set_value(HOSTILE)
     next(b for b in app.button if b.label == "Save").click().run()
-    assert own_verdicts.own(run) == {"unlearn/train/0": {"verdict": "leaked", "note": HOSTILE}}
+    assert own_verdicts.own(run) == {example: {"verdict": "leaked", "note": HOSTILE}}
     assert "leaked ✎" in set(frames(app)[0]["Verdict"])
-    assert "<b>2 of 80" in text_of(app) or "**2 of 80**" in text_of(app)
+    assert f"**{leaked + 1} of {len(forget)}**" in text_of(app)
     app.toggle(key="mine").set_value(False).run()
-    assert "**1 of 80**" in text_of(app)
+    assert f"**{leaked} of {len(forget)}**" in text_of(app)
     assert not app.exception
 
 
@@ -139,9 +153,10 @@ def test_one_subject_shows_all_that_is_said(open_page: Open) -> None:
     app = open_page("probe", probe="One subject")
     assert not app.exception
     first = app.selectbox(key="about").value
-    frame = verdicts.of_run(store.find("privacy-memflex", store.runs_folder()))
-    leaks = frame[frame["verdict"] == "leaked"]["subject"].value_counts()
-    assert first == leaks.index[0]
+    frame = judged()
+    leaks, losses = (frame["verdict"].eq(bad).groupby(frame["subject"]).sum() for bad in ("leaked", "lost"))
+    assert leaks[first] == leaks.max()
+    assert losses[first] == losses[leaks == leaks.max()].max()
     app.toggle(key="every.unlearn").set_value(True).run()
     mine = frame[(frame["subject"] == first) & (frame["scope"] == "unlearn")]
     assert text_of(app).count("True answer") >= len(mine)
@@ -154,11 +169,11 @@ def test_a_threshold_recolours_and_is_in_the_address(open_page: Open) -> None:
     assert "default rules" in text_of(app)
     app.slider(key="rule.kept_facts").set_value(1.0).run()
     assert app.query_params["rules"] == "kept_facts:1"
-    frame = verdicts.of_run(store.find("privacy-memflex", store.runs_folder()))
+    frame = judged()
     assert "100 % of its facts" in text_of(app)
-    strict = verdicts.of_run(store.find("privacy-memflex", store.runs_folder()), verdicts.Rules(kept_facts=1.0))
+    strict = judged(verdicts.Rules(kept_facts=1.0))
     moved = int((frame["verdict"] != strict["verdict"]).sum())
-    assert f"{moved} of 160 examples get another verdict" in text_of(app)
+    assert f"{moved} of {len(frame)} examples get another verdict" in text_of(app)
     app.button(key="rules.reset").click().run()
     assert "rules" not in app.query_params
     assert "default rules" in text_of(app)
@@ -172,10 +187,11 @@ def test_rules_that_make_no_sense_are_the_default_ones(open_page: Open) -> None:
 
 def test_ten_own_verdicts_show_how_often_the_rules_agree(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("judged")
-    for n in range(9):
-        own_verdicts.give(run, f"unlearn/train/{n}", "degenerate")
+    forget, keep = (judged().query(f"scope == '{scope}'")["id"] for scope in ("unlearn", "retention"))
+    for example in forget[:9]:
+        own_verdicts.give(run, example, "degenerate")
     assert "from 10 on" in text_of(open_page("probe", "judged", probe="Rules"))
-    own_verdicts.give(run, "retention/train/0", "lost")
+    own_verdicts.give(run, keep.iloc[0], "lost")
     said = text_of(open_page("probe", "judged", probe="Rules"))
     assert "of 10**" in said
     assert "you ↓ rules →" in said

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from core.config.presets import DEFAULT
 from core.config.run_config import RunConfig
 from core.jobs import lifecycle
 from core.methods import METHODS
 from core.regions import REGIONS
-from core.runs import picked_step, store
+from core.runs import askable, picked_step, store
+from core.runs.store import Run
 from dashboard.evidence import tradeoff
 from tests.dashboard.conftest import MakeRun, Open, text_of
 from tests.dashboard.scores_made import HOSTILE, TABS, bundled, edit, tab, with_intervals
@@ -93,23 +95,33 @@ def test_new_metrics_and_intervals_are_shown(make_run: MakeRun, open_page: Open)
     assert "Bars are 95 % intervals" in said
 
 
-def test_bundled_runs_have_no_checkpoint_to_pick(open_page: Open) -> None:
-    app = tab(open_page, "Step by step", bundled().id, step="16")
-    assert next(b for b in app.button if b.label == "Make it a run").disabled
-    assert "ship without checkpoints" in text_of(app)
-    assert "Stopped at step 16 instead of 28" in text_of(app)
-    assert "picked on val" in text_of(app)
+def checks(run: Run) -> tuple[list[int], int]:
+    """Return the steps at which a run was checked but the one that it kept, and that one."""
+    result = run.json("unlearn.json")
+    return [int(check["step"]) for check in result["checks"] if check["step"] != result["step"]], int(result["step"])
+
+
+def test_of_a_bundled_run_the_checkpoints_can_be_picked_that_it_ships(open_page: Open) -> None:
+    (steps, kept), there = checks(bundled()), askable.checkpoints(bundled())
+    assert set(steps) & set(there)
+    assert set(steps) - set(there)
+    for step in steps:
+        app = tab(open_page, "Step by step", bundled().id, step=str(step))
+        assert next(b for b in app.button if b.label == "Make it a run").disabled == (step not in there)
+        assert ("ships without this checkpoint" in text_of(app)) == (step not in there)
+        assert f"Stopped at step {step} instead of {kept}" in text_of(app)
+        assert "picked on val" in text_of(app)
 
 
 def test_another_run_starts_from_its_own_result(make_run: MakeRun, open_page: Open) -> None:
-    run = make_run("mine")
-    edit(run, "unlearn.json", lambda values: values.update(step=24))
-    app = tab(open_page, "Step by step", bundled().id, step="16")
-    assert app.select_slider(key="step").value == "16"
+    run, (one, *_, other) = make_run("mine"), checks(bundled())[0]
+    edit(run, "unlearn.json", lambda values: values.update(step=other))
+    app = tab(open_page, "Step by step", bundled().id, step=str(one))
+    assert app.select_slider(key="step").value == str(one)
     app.selectbox(key="picked").select("mine").run()
-    assert app.select_slider(key="step").value == "24"
+    assert app.select_slider(key="step").value == str(other)
     app = tab(open_page, "Step by step", "mine", step="nonsense")
-    assert app.select_slider(key="step").value == "24"
+    assert app.select_slider(key="step").value == str(other)
     assert not app.exception
 
 
@@ -117,12 +129,10 @@ def test_a_checkpoint_becomes_a_run_that_says_what_it_was_picked_on(
     make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, asked = make_run("mine"), list[RunConfig]()
+    there = checks(run)[0][0]
     (run.path / "checkpoints").mkdir()
-    for step in (16, 20):
-        (run.path / "checkpoints" / f"step-{step:05d}.safetensors").write_bytes(b"")
+    (run.path / "checkpoints" / f"step-{there:05d}.safetensors").write_bytes(b"")
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or make_run("made"))
-    checks = [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
-    there = next(step for step in checks if step in (16, 20))
     app = tab(open_page, "Step by step", "mine", step=str(there), on="Taught wording (train)")
     button = next(b for b in app.button if b.label == "Make it a run")
     assert not button.disabled
@@ -136,8 +146,7 @@ def test_who_has_seen_val_picks_by_it_whatever_is_shown_by_then(
     make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, asked = make_run("mine"), list[RunConfig]()
-    checks = [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
-    there = next(step for step in checks if step in (16, 20))
+    there = checks(run)[0][0]
     (run.path / "checkpoints").mkdir()
     (run.path / "checkpoints" / f"step-{there:05d}.safetensors").write_bytes(b"")
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or make_run("made"))
@@ -152,8 +161,7 @@ def test_who_has_seen_val_picks_by_it_whatever_is_shown_by_then(
 def test_a_run_without_scores_is_picked_by_its_curve(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("mine")
     (run.path / "metrics.json").unlink()
-    steps = [int(check["step"]) for check in run.json("unlearn.json")["checks"]]
-    app = tab(open_page, "Step by step", "mine", step=str(steps[0]))
+    app = tab(open_page, "Step by step", "mine", step=str(checks(run)[0][0]))
     assert "picked on train" in text_of(app)
     assert "were on the screen" not in text_of(app)
 
@@ -198,10 +206,10 @@ def test_methods_can_be_searched(open_page: Open) -> None:
 
 def test_the_method_picker_explains_the_chosen_one(open_page: Open) -> None:
     app = open_page("run", view="New run")
-    picker = app.selectbox(key="this-machine.method.method")
+    picker = app.selectbox(key=f"{DEFAULT}.method.method")
     assert len(picker.options) == len(METHODS)
     picker.select("ce-u").run()
     assert not app.exception
     assert any(METHODS["ce-u"].formula in code.value for code in app.code)
     assert "2503" in text_of(app)
-    assert app.query_params["this-machine.method.method"] == "ce-u"
+    assert app.query_params[f"{DEFAULT}.method.method"] == "ce-u"

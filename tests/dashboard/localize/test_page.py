@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from core.jobs import lifecycle
 from core.regions import Cells, Located
 from core.runs import saved_regions, store
+from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard import pages
 from dashboard.localize import selection
@@ -22,10 +23,15 @@ def count(app: AppTest) -> int:
     return int(next(re.search(r"(\d+) of \d+ tensors", m.value) for m in app.markdown if m.value.startswith("###"))[1])  # type: ignore[index]
 
 
-def bundled() -> pd.DataFrame:
-    table = store.bundled_runs()[0].table("localization")
+def bundled(run: Run | None = None) -> pd.DataFrame:
+    table = (run or store.bundled_runs()[0]).table("localization")
     assert table is not None
     return table
+
+
+def located() -> Run:
+    """The first bundled run whose region thresholds chose."""
+    return next(run for run in store.bundled_runs() if type(run.config().region) is Located)
 
 
 def test_a_selection_survives_the_address() -> None:
@@ -67,7 +73,7 @@ def test_the_address_opens_the_same_selection(open_page: Open) -> None:
 
 
 def test_the_number_field_and_the_slider_are_one_value(open_page: Open) -> None:
-    app = open_page()
+    app = open_page("", located().id)
     control(app, "number_input", "mu_number").set_value(0.31).run()
     assert control(app, "slider", "mu").value == 0.31
     assert app.query_params["region"] == "quantile:0.31:0.5"
@@ -88,7 +94,7 @@ def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(
 ) -> None:
     made, asked = make_run("new"), []
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
-    app = open_page()
+    app = open_page("", located().id)
     before = count(app)
     control(app, "segmented_control", "by").set_value("hand").run()
     assert count(app) == before
@@ -96,7 +102,7 @@ def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(
     assert count(app) == 0
     app.selectbox(key="hand_layer").select(4).run()
     app.button(key="hand_layer_go").click().run()
-    layer = bundled().query("layer == 4")["name"].tolist()
+    layer = bundled(located()).query("layer == 4")["name"].tolist()
     assert count(app) == len(layer)
     app.button(key="hand_layer_go").click().run()
     assert count(app) == 0
@@ -165,7 +171,7 @@ def test_the_drill_down_says_what_unlearning_did_to_a_cell(open_page: Open, make
 
 
 def test_a_visit_to_another_page_keeps_the_selection(open_page: Open) -> None:
-    app = open_page()
+    app = open_page("", located().id)
     control(app, "slider", "mu").set_value(0.3).run()
     few = count(app)
     app.switch_page(pages.RUN.script).run()
@@ -177,7 +183,7 @@ def test_a_visit_to_another_page_keeps_the_selection(open_page: Open) -> None:
 def test_the_way_back_from_another_page_keeps_the_selection_though_the_browser_drops_it_from_the_address(
     open_page: Open,
 ) -> None:
-    app = open_page()
+    app = open_page("", located().id)
     control(app, "slider", "mu").set_value(0.3).run()
     few = count(app)
     app.switch_page(pages.RUN.script).run()
@@ -191,7 +197,7 @@ def test_back_over_a_change_of_run_brings_the_region_of_the_address_back(open_pa
     make_run("mine")
     app = open_page("", "mine", region="quantile:0.3:0.5")
     few = count(app)
-    app.query_params["run"] = "privacy-memflex"  # the picker: the address still has the other run's words
+    app.query_params["run"] = store.bundled_runs()[0].id  # the picker: the address still has the other run's words
     app.run()
     assert count(app) != few
     app.query_params["run"], app.query_params["region"] = "mine", "quantile:0.3:0.5"
@@ -209,25 +215,26 @@ def test_a_run_without_gradients_in_some_tensors_is_compared_on_those_that_both_
     table.loc[dead, ["mag_unlearn", "mag_retain", "norm_unlearn", "norm_retain"]] = 0.0
     table["has_gradient"] = ~dead
     table.to_parquet(half.path / "localization.parquet")
-    app = open_page("", "privacy-memflex", other="half", region="quantile:1:0")
+    app = open_page("", store.bundled_runs()[0].id, other="half", region="quantile:1:0")
     assert not app.exception
     sizes = re.search(r"regions of (\d+) and (\d+) out of (\d+) tensors", text_of(app))
     assert sizes
-    assert int(sizes[3]) == 210
-    assert int(sizes[1]) <= 210
+    assert int(sizes[3]) == (~dead).sum()
+    assert int(sizes[1]) <= (~dead).sum()
 
 
 def test_picking_another_run_drops_what_the_address_said_of_the_first(open_page: Open, make_run: MakeRun) -> None:
     make_run("mine")
     app = open_page("", "mine", region="quantile:0.3:0.5", cell="model.layers.13.mlp.gate_proj.lora_B")
-    app.selectbox(key="picked").set_value("privacy-memflex").run()
+    other = store.bundled_runs()[0].id
+    app.selectbox(key="picked").set_value(other).run()
     assert not app.exception
     assert {"region", "cell"}.isdisjoint(app.query_params)
-    assert "privacy-memflex" in app.query_params["run"]
+    assert other in app.query_params["run"]
 
 
 def test_back_to_before_a_cell_was_chosen_does_not_choose_it_again(open_page: Open) -> None:
-    app = open_page("", "privacy-memflex", cell="model.layers.13.mlp.gate_proj.lora_B")
+    app = open_page("", store.bundled_runs()[0].id, cell="model.layers.13.mlp.gate_proj.lora_B")
     assert app.selectbox(key="layer").value == 13
     del app.query_params["cell"]
     app.run()
@@ -244,7 +251,7 @@ def test_a_run_without_any_gradient_says_so(open_page: Open, make_run: MakeRun) 
 
 
 def test_the_number_field_s_echo_does_not_put_the_slider_back(open_page: Open) -> None:
-    app = open_page()
+    app = open_page("", located().id)
     control(app, "slider", "mu").set_value(0.3)
     control(app, "number_input", "mu_number").set_value(0.45)
     app.run()
@@ -268,12 +275,14 @@ def test_a_run_that_measured_separability_shows_it_and_an_old_one_does_not(make_
 
 
 def test_the_page_says_what_selected_the_outlined_cells(open_page: Open) -> None:
-    assert "cosine below μ" in text_of(open_page("", "privacy-memflex"))
-    late = text_of(open_page("", "privacy-clean"))
-    assert "chosen by the rule “late”" in late
-    assert "cosine below μ" not in late.split("Each cell")[1].split("\n", maxsplit=1)[0]
-    hand = selection.write(Selection(Located(), tuple(bundled()["name"][:3])), bundled())
-    assert "picked by hand" in text_of(open_page("", "privacy-clean", region=hand))
+    assert "cosine below μ" in text_of(open_page("", located().id))
+    run = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
+    other = text_of(open_page("", run.id))
+    assert f"chosen by the rule “{run.config().region.name}”" in other
+    assert ("adds fresh weights to these" in other) == (run.config().unlearn.slots > 0)
+    assert "cosine below μ" not in other.split("Each cell")[1].split("\n", maxsplit=1)[0]
+    hand = selection.write(Selection(Located(), tuple(bundled(run)["name"][:3])), bundled(run))
+    assert "picked by hand" in text_of(open_page("", run.id, region=hand))
 
 
 def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Open, make_run: MakeRun) -> None:
@@ -287,7 +296,8 @@ def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Ope
     app.segmented_control(key="measure").set_value("change").run()
     assert "How far unlearning moved" in text_of(app)
     assert "This run also changed" not in text_of(app)
-    control(app, "slider", "mu").set_value(0.1).run()
+    app = open_page("", "mine", region="quantile:0.1:0.5")
+    app.segmented_control(key="measure").set_value("change").run()
     others = len(mine - set(Located("quantile", 0.1, 0.5).select(table)))
     assert f"This run also changed {others} tensors" in text_of(app)
 
@@ -310,7 +320,7 @@ def test_another_region_drops_the_step_that_somebody_picked_for_the_first(
 
 
 def test_thresholds_change_the_counts(open_page: Open) -> None:
-    app = open_page()
+    app = open_page("", located().id)
     before = count(app)
     control(app, "slider", "mu").set_value(0.2).run()
     fewer = count(app)
@@ -321,7 +331,7 @@ def test_thresholds_change_the_counts(open_page: Open) -> None:
 
 
 def test_impossible_thresholds_disable_the_button(open_page: Open) -> None:
-    app = open_page()
+    app = open_page("", located().id)
     control(app, "slider", "mu").set_value(0.0).run()
     assert count(app) == 0
     button = next(b for b in app.button if b.label == "Unlearn with this region")
@@ -329,7 +339,7 @@ def test_impossible_thresholds_disable_the_button(open_page: Open) -> None:
 
 
 def test_another_scale_keeps_the_region(open_page: Open) -> None:
-    app = open_page()
+    app = open_page("", located().id)
     before = count(app)
     control(app, "segmented_control", "mode").set_value("absolute").run()
     assert abs(count(app) - before) <= 3
@@ -353,10 +363,10 @@ def test_unlearn_with_this_region_submits_the_same_settings(
     made = make_run("new")
     asked = []
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
-    app = open_page()
+    app = open_page("", located().id)
     control(app, "slider", "mu").set_value(0.3).run()
     next(b for b in app.button if b.label == "Unlearn with this region").click().run()
-    own = store.bundled_runs()[0].config()
+    own = located().config()
     assert asked[0].region.mu == 0.3
     assert (asked[0].teach, asked[0].unlearn, asked[0].seed) == (own.teach, own.unlearn, own.seed)
     assert app.query_params["run"] == "new"

@@ -12,11 +12,11 @@ from core.util.errors import UserError
 from dashboard.report import slides
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
-PRIVACY = "privacy-memflex"
+FIRST = store.bundled_runs()[0]
 
 
 def test_it_opens_on_a_finished_run(open_page: Open, warmed: list[str]) -> None:
-    app = open_page("report", PRIVACY)
+    app = open_page("report", FIRST.id)
     assert not app.exception
     assert app.title[0].value == "Show it, and let others check it"
     assert not app.warning
@@ -34,7 +34,7 @@ def test_it_opens_on_a_finished_run(open_page: Open, warmed: list[str]) -> None:
 
 
 def test_redaction_is_in_the_address(open_page: Open) -> None:
-    app = open_page("report", PRIVACY, redact="true")
+    app = open_page("report", FIRST.id, redact="true")
     assert app.toggle(key="redact").value is True
     assert "covered until a reader uncovers it" not in text_of(app)
 
@@ -53,7 +53,7 @@ def test_an_unfinished_run_says_what_is_missing(open_page: Open, make_run: MakeR
 
 
 def test_verify_says_what_does_not_match(open_page: Open, make_run: MakeRun) -> None:
-    app = open_page("report", PRIVACY)
+    app = open_page("report", FIRST.id)
     app.button(key="verify").click().run()
     assert "Everything that was checked matches." in text_of(app)
     run = make_run("changed")  # a copy without adapters
@@ -77,8 +77,6 @@ def test_slides_hold_the_answers_escaped(make_run: MakeRun) -> None:
 
 
 def test_a_live_question_is_answered_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = next(run for run in store.bundled_runs() if run.id == PRIVACY)
-
     def replies(*_: Any) -> Any:
         yield {"kind": "pieces", "pieces": [{"index": 0, "text": "known"}, {"index": 1, "text": "gone"}]}
 
@@ -86,7 +84,7 @@ def test_a_live_question_is_answered_or_says_why_not(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(client, "ask", replies)
     monkeypatch.setattr(slides.st, "empty", lambda: spot)
     asked: dict[str, Any] = {"question": "Who?", "note": slides.WAITING}
-    slides.answer(run, asked)
+    slides.answer(FIRST, asked)
     assert (asked["before"], asked["after"]) == ("known", "gone")
     assert spot.empty.called  # between two replies the script can be interrupted
 
@@ -95,6 +93,6 @@ def test_a_live_question_is_answered_or_says_why_not(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(client, "ask", broken)
     asked = {"question": "Who?", "note": slides.WAITING}
-    slides.answer(run, asked)
+    slides.answer(FIRST, asked)
     assert "before" not in asked
     assert asked["note"].startswith("The model does not fit. Free memory.")

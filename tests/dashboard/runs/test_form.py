@@ -6,18 +6,20 @@ import json
 
 import pytest
 
+from core.config.presets import DEFAULT
 from core.config.run_config import preset
 from core.jobs import lifecycle, ray_cluster
 from core.methods.own import OwnMethod
 from core.runs.store import Run
 from core.util import files
 from dashboard.runs import configuration, form_cost
+from dashboard.runs.new_run_page import PRESET_NAMES
 from tests.dashboard.conftest import MakeRun, Open, text_of
 from tests.dashboard.run_made import plain, said
 
 
 def test_what_the_presets_change_is_shown(open_page: Open) -> None:
-    changed = {path for path, *_ in configuration.differences(preset("this-machine"), preset("paper"))}
+    changed = {path for path, *_ in configuration.differences(preset(DEFAULT), preset("paper"))}
     assert {"teach.epochs", "region.thresholds", "unlearn.method.forget_weight"} <= changed
     assert any("unlearn › learning rate" in plain(str(table.value)) for table in open_page("run").table)
 
@@ -26,7 +28,7 @@ def test_json_replaces_the_form_when_valid(open_page: Open, monkeypatch: pytest.
     made, asked = make_run("new", "running"), []
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder, ray: asked.append(config) or made)
     app = open_page("run")
-    app.number_input(key="this-machine.unlearn.steps").set_value(7).run()
+    app.number_input(key=f"{DEFAULT}.unlearn.steps").set_value(7).run()
     app.toggle(key="as_json").set_value(True).run()
     values = json.loads(app.text_area[0].value)
     assert values["unlearn"]["steps"] == 7
@@ -39,48 +41,50 @@ def test_json_replaces_the_form_when_valid(open_page: Open, monkeypatch: pytest.
 
 def test_the_form_keeps_its_method_and_region_while_it_is_not_shown(open_page: Open) -> None:
     app = open_page("run")
-    for key, name in (("this-machine.method.method", "npo"), ("this-machine.rule.region rule", "late")):
+    for key, name in ((f"{DEFAULT}.method.method", "npo"), (f"{DEFAULT}.rule.region rule", "layers")):
         app.selectbox(key=key).set_value(name).run()
     app.toggle(key="as_json").set_value(True).run()
     assert '"name": "npo"' in app.text_area[0].value
     app.toggle(key="as_json").set_value(False).run()
-    assert app.selectbox(key="this-machine.method.method").value == "npo"
-    assert app.selectbox(key="this-machine.rule.region rule").value == "late"
+    assert app.selectbox(key=f"{DEFAULT}.method.method").value == "npo"
+    assert app.selectbox(key=f"{DEFAULT}.rule.region rule").value == "layers"
 
 
 def test_a_link_has_its_settings_whether_or_not_they_were_edited_as_text(open_page: Open) -> None:
-    app = open_page("run", as_json="true", **{"this-machine.unlearn.steps": "7"})
+    app = open_page("run", as_json="true", **{f"{DEFAULT}.unlearn.steps": "7"})
     app.toggle(key="as_json").set_value(True).run()
     assert json.loads(app.text_area[0].value)["unlearn"]["steps"] == 7
 
 
 def test_what_a_link_asks_for_in_vain_is_said_until_it_is_set(open_page: Open) -> None:
-    asked = {"this-machine.teach.epochs": "70000", "this-machine.unlearn.steps": "7", "this-machine.teach.merge": "TRUE"}
+    asked = {f"{DEFAULT}.teach.epochs": "70000", f"{DEFAULT}.unlearn.steps": "7", f"{DEFAULT}.teach.merge": "TRUE"}
     app = open_page("run", **asked)
-    assert app.number_input(key="this-machine.unlearn.steps").value == 7
+    assert app.number_input(key=f"{DEFAULT}.unlearn.steps").value == 7
     assert ["left out: epochs = 70000." in plain(w.value) for w in app.warning] == [True]
     app.text_input(key="new.name").set_value("mine").run()
     assert len(app.warning) == 1
-    app.number_input(key="this-machine.teach.epochs").set_value(3).run()
+    app.number_input(key=f"{DEFAULT}.teach.epochs").set_value(3).run()
     assert not app.warning
 
 
 def test_what_a_link_asked_for_in_vain_goes_with_its_form(open_page: Open) -> None:
-    app = open_page("run", **{"this-machine.unlearn.steps": "9999999"})
+    app = open_page("run", **{f"{DEFAULT}.unlearn.steps": "9999999"})
     assert len(app.warning) == 1
     app.segmented_control(key="new.preset").set_value("recommended").run()
     assert not app.warning
 
 
 def test_a_link_says_whose_published_thresholds(open_page: Open) -> None:
-    region = "this-machine.rule.located.region"
-    app = open_page("run", **{f"{region}.thresholds": "published", f"{region}.published": "qwen1.5-7b:copyright"})
+    preset_name = "this-machine"  # whose region is located
+    region = f"{preset_name}.rule.located.region"
+    asked = {f"{region}.thresholds": "published", f"{region}.published": "qwen1.5-7b:copyright"}
+    app = open_page("run", **{"new.preset": PRESET_NAMES[preset_name], **asked})
     assert app.selectbox(key=f"{region}.published").value == "qwen1.5-7b:copyright"
     assert not app.warning
 
 
 def test_a_run_that_goes_on_from_another_is_not_said_to_teach() -> None:
-    config, share = preset("this-machine"), {"unlearn": 40.0, "retention": 90.0}
+    config, share = preset(DEFAULT), {"unlearn": 40.0, "retention": 90.0}
     assert "has to be taught" in form_cost.knows(share, config)
     assert form_cost.knows(share, config.with_setting("teach.from_run", "earlier")).endswith("of those to keep.")
 
@@ -183,7 +187,7 @@ def test_again_from_the_button_and_back(living: Run, open_page: Open) -> None:
     assert "These are the settings of" in app.info[0].value
     next(b for b in app.button if b.label == "Start from a preset instead").click().run()
     assert "again" not in app.query_params
-    assert app.segmented_control(key="new.preset").value == "this-machine"
+    assert app.segmented_control(key="new.preset").value == DEFAULT
 
 
 def test_again_of_a_run_that_is_gone_or_unreadable(make_run: MakeRun, open_page: Open) -> None:

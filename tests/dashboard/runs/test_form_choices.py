@@ -40,6 +40,7 @@ def test_a_model_that_does_not_fit_is_said_plainly(open_page: Open, monkeypatch:
 @pytest.mark.parametrize(("kind", "thresholds"), [("llama", "llama-2-7b"), ("qwen", "qwen1.5-7b")])
 def test_the_papers_models_bring_their_published_thresholds(kind: str, thresholds: str, open_page: Open) -> None:
     app = open_page("run")
+    app.segmented_control(key="new.preset").set_value("this-machine").run()  # whose region is located
     app.segmented_control(key="new.model").set_value(kind).run()
     subset = next(box for box in app.selectbox if box.label == "Subset").value
     config = from_json(json.loads(app.code[-1].value))

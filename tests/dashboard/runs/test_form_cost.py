@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.config.presets import DEFAULT
 from core.config.run_config import preset
 from core.data import sources
 from core.jobs import estimate
@@ -18,7 +19,7 @@ from tests.dashboard.run_made import bars, plain, said
 
 def planned(state: str, **status: Any) -> Run:
     """Leave a plan for the form's own configuration."""
-    config = preset("this-machine")
+    config = preset(DEFAULT)
     made = estimate.job_folder(config, store.runs_folder(), sources.load(config.data).fingerprint())
     made.path.mkdir(parents=True)
     import os
@@ -67,7 +68,7 @@ def test_measuring_starts_waits_goes_on_and_can_be_cancelled(open_page: Open, mo
     app = open_page("run")
     next(b for b in app.button if b.label == "Measure first").click().run()
     made = planned("queued", position=2)
-    assert started[0] == (made, preset("this-machine"))
+    assert started[0] == (made, preset(DEFAULT))
     app.run()
     assert "Number 2 in the queue: one run at a time uses the device." in said(app)
     stages = {"known": {"state": "done"}, "forward": {"state": "running"}}

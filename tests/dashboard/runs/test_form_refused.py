@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import regions
+from core.config.presets import DEFAULT
 from core.config.run_config import RunConfig
 from core.jobs import lifecycle
 from core.plan import admission
@@ -19,7 +20,7 @@ from dashboard.runs import progress
 from tests.dashboard.conftest import MakeRun, Open
 from tests.dashboard.run_made import plain, said
 
-METHOD, RULE = "this-machine.method.method", "this-machine.rule.region rule"
+METHOD, RULE = f"{DEFAULT}.method.method", f"{DEFAULT}.rule.region rule"
 
 
 @pytest.fixture(autouse=True)
@@ -75,14 +76,14 @@ def test_a_region_that_the_model_does_not_have(open_page: Open) -> None:
     assert not app.error
     app.selectbox(key=RULE).set_value("layers").run()
     assert start_is_offered(app)
-    app.number_input(key="this-machine.rule.layers.region.first").set_value(40).run()
+    app.number_input(key=f"{DEFAULT}.rule.layers.region.first").set_value(40).run()
     assert both_say(app, "The region begins at layer 40, and the model has 30, from 0 to 29.")
-    app.number_input(key="this-machine.rule.layers.region.first").set_value(4).run()
+    app.number_input(key=f"{DEFAULT}.rule.layers.region.first").set_value(4).run()
     assert start_is_offered(app)
 
 
 def test_a_method_that_the_other_settings_exclude(open_page: Open) -> None:
-    app = open_page("run", **{"this-machine.unlearn.weight_decay": "0.1"})
+    app = open_page("run", **{f"{DEFAULT}.unlearn.weight_decay": "0.1"})
     assert start_is_offered(app)
     app.selectbox(key=METHOD).set_value("sure").run()
     assert both_say(app, "weight decay would move the rest as well.")
@@ -132,7 +133,7 @@ def test_a_model_too_large_for_this_machine_can_still_be_set_up(open_page: Open,
 def test_the_form_and_the_shell_say_the_same(open_page: Open, tmp_path: Path) -> None:
     app = open_page("run")
     app.selectbox(key=RULE).set_value("late").run()
-    app.text_input(key="this-machine.rule.late.region.amount").set_value("31").run()
+    app.text_input(key=f"{DEFAULT}.rule.late.region.amount").set_value("31").run()
     rule = regions.parse("late:31", regions.All())
     with pytest.raises(UserError) as refusal:
         admission.check(RunConfig(region=rule), tmp_path)

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.jobs import lifecycle
-from core.runs import archive, labels, store, trash
+from core.runs import archive, asked, labels, store, trash
 from core.runs import overview as overview_
 from core.runs.overview import Overview
 from core.runs.scores import Scores
@@ -97,7 +97,8 @@ def test_equal_names_are_told_apart() -> None:
 def test_scores_stand_beside_their_controls() -> None:
     values = Scores.read(store.bundled_runs()[0])
     rows = chosen_runs.score_rows({"a": values, "b": Scores({})})
-    success, said = "Unlearn Success, val (next-word accuracy)", "To forget, still said (taught, held out from unlearning)"
+    success = "Unlearn Success, val (next-word accuracy)"
+    said = f"To forget, still said ({asked.KIND_NAMES[asked.kind_asked(values)]})"
     for cell in (rows[success]["a"], rows[said]["a"]):
         assert "never taught" in cell
         assert "before" in cell
@@ -120,7 +121,10 @@ def test_the_name_is_no_setting() -> None:
     one = store.bundled_runs()[0].config()
     other = one.with_setting("name", "x").with_setting("unlearn.steps", 7).with_setting("data.subjects", "a,b")
     differing = setting_differences.setting_rows({"a": one.to_json(), "b": other.to_json()})
-    assert differing == {"unlearn.steps": {"a": "40", "b": "7"}, "data.subjects": {"a": "all", "b": "a, b"}}
+    assert differing == {
+        "unlearn.steps": {"a": str(one.unlearn.steps), "b": "7"},
+        "data.subjects": {"a": "all", "b": "a, b"},
+    }
 
 
 def test_words_of_a_living_run() -> None:
