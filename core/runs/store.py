@@ -214,8 +214,8 @@ def list_runs(folder: Path) -> list[Run]:
 
 
 def bundled_runs() -> list[Run]:
-    """Return the finished runs that ship with the project, those of MemFlex first: a visitor begins with the method as
-    published.
+    """Return the finished runs that ship with the project, those of the preset clean first: a visitor begins with a model
+    that is worth asking.
     """
     return sorted(list_runs(BUNDLED_RUNS), key=lambda run: not run.id.endswith("clean"))
 
