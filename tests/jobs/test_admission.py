@@ -124,7 +124,7 @@ SETTINGS = [
     ("--region=late:3", "There are 2 layers, fewer than 3."),
     ("--model=bundled --region=modules:q_prj", "There is no module “q_prj”. Did you mean “q_proj”?"),
     ("--model=bundled --region=cells:model.layers.0.nothing", "There is no tensor"),
-    ("--set=region.mu=-0.5", "Quantiles lie between 0 and 1."),
+    ("--region=located --set=region.mu=-0.5", "Quantiles lie between 0 and 1."),
     ("--set=teach.from_run=nothing", "There is no run “nothing”."),
     ("--set=teach.from_run=privacy-memflex", "The run privacy-memflex has another model."),
 ]
@@ -204,7 +204,10 @@ def test_layers_and_adapters_follow_from_the_heads_of_the_weights(place: Path) -
     [
         (["sweep", "--seeds", "0,1", "--data", "{0}/columns.csv"], "has no column “scope”"),
         (["sweep", "--region", "located,layers:2-9"], "The region begins at layer 2"),
-        (["sweep", "--method", "memflex,sure", "--set", "unlearn.weight_decay=0.1"], "weight decay would move the rest"),
+        (
+            ["sweep", "--method", "memflex,sure", "--set", "unlearn.weight_decay=0.1", "--set", "unlearn.slots=0"],
+            "weight decay would move the rest",
+        ),
         (["sweep", "--tune", "--trials", "2", "--model", "{0}/damaged"], "are damaged"),
         (["requests", "--subjects", "Orla Venning,Nobody"], "There is no subject “Nobody”."),
     ],
