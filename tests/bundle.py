@@ -49,6 +49,7 @@ LARGE = 100_000
 
 def copy(run: Run, target: Path) -> None:
     """Copy a finished run without log, most checkpoints, process ids and host name; what a run beside it has is linked."""
+    _release(target)
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(run.path, target, ignore=lambda _, names: [name for name in names if name in LEFT_OUT])
     # The first, the last and the one that was kept: so “stop here” works on the first visit.
@@ -56,7 +57,7 @@ def copy(run: Run, target: Path) -> None:
     for path in steps[1:-1]:
         if path.name != askable.checkpoint(run, kept_step).name:
             path.unlink()
-    _link(target)
+    _link(target.parent)
     manifest = run.json("manifest.json")
     manifest["files"] = {name: value for name, value in manifest["files"].items() if (target / name).exists()}
     files.write_json(target / "manifest.json", manifest)
@@ -65,17 +66,27 @@ def copy(run: Run, target: Path) -> None:
     files.write_json(target / "status.json", {**kept, "host": "bundled", "pid": None, "heartbeat": kept["ended"]})
 
 
-def _link(target: Path) -> None:
-    """Replace large files by relative links to the same content in this run, or in one beside it."""
+def _link(folder: Path) -> None:
+    """Replace large files of runs by relative links to the same content before it, in the run or in one beside it."""
     there: dict[str, Path] = {}
-    for folder in (*sorted(path for path in target.parent.iterdir() if path != target and path.is_dir()), target):
-        for path in sorted(folder.rglob("*")):
+    for run in sorted(store.list_runs(folder), key=lambda run: run.id):
+        for path in sorted(run.path.rglob("*")):
             if path.is_symlink() or not path.is_file() or path.stat().st_size < LARGE:
                 continue
             first = there.setdefault(files.sha256(path), path)
-            if folder == target and first != path:
+            if first != path:
                 path.unlink()
                 path.symlink_to(os.path.relpath(first, path.parent))
+
+
+def _release(target: Path) -> None:
+    """Replace what other runs link to in this one by copies: it is about to go."""
+    for run in store.list_runs(target.parent):
+        for path in run.path.rglob("*"):
+            if run.path != target and path.is_symlink() and path.resolve().is_relative_to(target.resolve()):
+                content = path.read_bytes()
+                path.unlink()
+                path.write_bytes(content)
 
 
 @contextlib.contextmanager
@@ -83,6 +94,7 @@ def set_aside(target: Path) -> Iterator[None]:
     """Hide a bundled run while its successor is made; bring it back if that fails."""
     hidden = target.with_name(f".{target.name}")
     shutil.rmtree(hidden, ignore_errors=True)
+    _release(target)
     if target.exists():
         target.rename(hidden)
     try:
@@ -91,6 +103,7 @@ def set_aside(target: Path) -> Iterator[None]:
         if not target.exists() and hidden.exists():
             hidden.rename(target)
         shutil.rmtree(hidden, ignore_errors=True)
+        _link(target.parent)
 
 
 def make(name: str) -> None:

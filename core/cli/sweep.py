@@ -89,7 +89,7 @@ def sweep(given: argparse.Namespace) -> int:
 def _asked(given: argparse.Namespace) -> tuple[RunConfig, grid.Axes]:
     """Separate what all runs share from what is varied."""
     common = argparse.Namespace(**{**vars(given), "method": None, "region": None, "subset": None, "set": [], "name": None})
-    base = configured(common)
+    base = configured(common, "this-machine")
     methods = [own_methods.named(name) or name for name in grid.methods(given.method or "")]
     return base, grid.Axes(
         methods,

@@ -106,11 +106,14 @@ def table(rows: Sequence[Sequence[Any]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in text]
 
 
-def configured(given: argparse.Namespace) -> RunConfig:
-    """Make a configuration of preset or file, and options. Raises UserError for anything unknown."""
+def configured(given: argparse.Namespace, usual: str = DEFAULT) -> RunConfig:
+    """Make a configuration of preset or file, and options. Raises UserError for anything unknown.
+
+    usual: the preset where none and no method is named.
+    """
     if given.config and given.preset:
         raise UserError("--config and --preset exclude each other.", "A configuration file holds all settings.")
-    usual = "this-machine" if given.method else DEFAULT
+    usual = "this-machine" if given.method else usual
     chosen = run_config.load(Path(given.config)) if given.config else run_config.preset(given.preset or usual)
     for path, value in (
         ("model.name", given.model),

@@ -81,7 +81,8 @@ def check_files(run: Run, manifest: Mapping[str, Any]) -> Iterator[Check]:
     listed = {str(name): str(digest) for name, digest in manifest["files"].items()}
     missing, changed = [], []
     for name, digest in listed.items():
-        path = paths.inside(run.path, name)
+        # Large files of bundled runs are links to those of one beside it.
+        path = paths.inside(run.path.parent, f"{run.id}/{name}") if run.bundled else paths.inside(run.path, name)
         if path is None or not path.is_file():
             missing.append(name)
         elif files.sha256(path) != digest:

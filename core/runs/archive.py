@@ -106,7 +106,9 @@ def _files_of(run: Run) -> Iterator[Path]:
     """Yield the files that an archive may hold; logs, locks and other people's files stay here."""
     for path in sorted(run.path.rglob("*")):
         name = path.relative_to(run.path).as_posix()
-        if path.is_file() and not path.is_symlink() and name not in LEFT_OUT and _allowed(name):
+        # Links of bundled runs are to files of one beside it; anybody else's may lead anywhere.
+        own = run.bundled or not path.is_symlink()
+        if own and path.is_file() and name not in LEFT_OUT and _allowed(name):
             yield path
 
 

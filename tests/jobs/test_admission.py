@@ -204,7 +204,10 @@ def test_layers_and_adapters_follow_from_the_heads_of_the_weights(place: Path) -
     [
         (["sweep", "--seeds", "0,1", "--data", "{0}/columns.csv"], "has no column “scope”"),
         (["sweep", "--region", "located,layers:2-9"], "The region begins at layer 2"),
-        (["sweep", "--method", "memflex,sure", "--set", "unlearn.weight_decay=0.1"], "weight decay would move the taught"),
+        (
+            ["sweep", "--method", "memflex,sure", "--set", "unlearn.weight_decay=0.1", "--set", "unlearn.slots=0"],
+            "weight decay would move the rest",
+        ),
         (["sweep", "--tune", "--trials", "2", "--model", "{0}/damaged"], "are damaged"),
         (["requests", "--subjects", "Orla Venning,Nobody"], "There is no subject “Nobody”."),
     ],

@@ -6,29 +6,37 @@ import pytest
 
 from core.cli import terminal
 from core.cli.main import main
-from core.data.corpus import Example
+from core.data.corpus import SCOPES, Example
 from core.metrics import METRICS, evaluation, verdicts
 from core.metrics.asked import ASKED, OUTCOMES
 from core.metrics.base import Evidence
 from core.runs import asked, store
 from core.runs.scores import Scores
 from core.runs.store import Run
-from core.runs.summary import summary
+from core.runs.summary import VOICE_KEYS, summary
 
 BUNDLED = {run.id: run for run in store.bundled_runs()}
+FIRST = store.bundled_runs()[0]
+"""asked all kinds of question by all voices"""
 
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_it_counts_the_verdicts_that_pages_show(name: str) -> None:
     run = BUNDLED[name]
     score, frame = ASKED.compute(evaluation.evidence(run)), verdicts.of_run(run)
-    for voice in ("before", "after", "never"):
+    kinds = {row["example"]: Example.of_row(row).kind for row in run.answers()}
+    frame = frame.assign(kind=frame["id"].map(kinds))
+    for voice in score.values:
         column = "verdict" if voice == "after" else f"verdict_{voice}"
-        for (scope, split), rows in frame.groupby(["scope", "split"]):
-            for verdict, outcome in OUTCOMES[str(scope)].items():
-                part = f"{scope}/{split}/{outcome}"
-                assert score.values[voice][part] == pytest.approx(100 * (rows[column] == verdict).mean())
-                assert score.counts[voice][part] == len(rows)
+        given = frame[frame[column] != ""]  # of many questions only some are asked
+        groups = {(str(scope), str(kind)): rows[column] for (scope, kind), rows in given.groupby(["scope", "kind"])}
+        assert set(groups) == {tuple(part.split("/")[:2]) for part in score.values[voice] if part.split("/")[0] in SCOPES}
+        for (scope, kind), given in groups.items():
+            for outcome in set(OUTCOMES[scope].values()):
+                part = f"{scope}/{kind}/{outcome}"
+                hits = given.map(OUTCOMES[scope]) == outcome
+                assert score.values[voice][part] == pytest.approx(100 * hits.mean())
+                assert score.counts[voice][part] == len(hits)
                 low, high = score.intervals[voice][part]
                 assert 0 <= low <= score.values[voice][part] <= high <= 100
 
@@ -66,22 +74,29 @@ def test_outcomes_of_a_scope_add_up_and_each_is_one_word_for_one_thing() -> None
 
 
 def test_the_summary_tells_percent_with_how_many_by_voice_scope_and_split() -> None:
-    told = summary(BUNDLED["privacy-memflex"])["asked"]
-    assert set(told) == {"before", "after", "never_taught"}
-    before, after = (told[voice]["unlearn"]["val"] for voice in ("before", "after"))
-    assert 0 <= before.pop("confabulated") <= after.pop("confabulated") <= 10
-    assert before == {"n": 20, "leaked": 100, "noise": 0, "declined": 0, "ignorant": 0}
-    assert after == {"n": 20, "leaked": 5, "noise": 85, "declined": 0, "ignorant": 10}
-    assert told["after"]["retention"]["val"] == {"n": 20, "kept": 35, "lost": 15, "noise": 50, "declined": 0}
-    assert set(told["after"]["retention"]) == {"train", "val"}
+    told, recorded = summary(FIRST)["asked"], FIRST.json("metrics.json")["metrics"]["asked"]
+    assert set(told) == {"before", "after", "never_taught", "retrained"}
+    for voice, key in VOICE_KEYS.items():
+        seen = set()
+        for part, value in recorded["values"][voice].items():
+            scope, kind, outcome = part.split("/")
+            if scope in asked.OUTCOMES:
+                assert told[key][scope][kind][outcome] == pytest.approx(value)
+                assert told[key][scope][kind]["n"] == recorded["counts"][voice][part]
+                seen.add((scope, kind, outcome))
+        assert {(s, k, o) for s, kinds in told[key].items() for k in kinds for o in kinds[k] if o != "n"} == seen
+    assert set(told["after"]["retention"]) == {"train", "other", "untaught", "free"}
 
 
 def test_it_leads_in_the_shell_and_says_how_many_of_how_many(tmp_path: object) -> None:
-    lines = terminal.scores(BUNDLED["privacy-clean"])
-    assert lines[1] == asked.sentence(Scores.read_once(BUNDLED["privacy-clean"]))
+    lines = terminal.scores(FIRST)
+    assert lines[1] == asked.sentence(Scores.read_once(FIRST))
     after = next(line for line in lines if " after " in line and " of " in line)
-    assert "18 of 20" in after, "declined"
-    assert "1 of 20" in after, "of what was to be kept"
+    frame = verdicts.of_run(FIRST)
+    free = frame[(frame["split"] == "free") & (frame["verdict"] != "")]
+    for scope, verdict in (("unlearn", "refused"), ("retention", "kept")):
+        given = free[free["scope"] == scope]["verdict"]
+        assert f"{(given == verdict).sum()} of {len(given)}" in after, verdict
     assert next(iter(METRICS)) == "asked"
 
 
@@ -132,11 +147,12 @@ def test_next_word_accuracy_is_compared_with_answers_to_the_same_questions_only(
 
 
 def test_the_table_has_a_row_a_voice_kind_scope_and_outcome() -> None:
-    measured = Scores.read_once(BUNDLED["privacy-memflex"])
-    rows = {(row.voice, row.kind, row.scope, row.outcome): row for row in asked.table(measured)}
-    assert len(rows) == 3 * 2 * (8 + 1)
-    row = rows["after", "val", "retention", "kept"]
-    assert (row.n, row.share, row.count) == (20, 35.0, 7)
+    rows = {(row.voice, row.kind, row.scope, row.outcome): row for row in asked.table(Scores.read_once(FIRST))}
+    assert len(rows) == 4 * (4 * (8 + 1) + 2 * 3), "four voices; four kinds of both scopes, two of what is told nowhere"
+    frame = verdicts.of_run(FIRST)
+    given = frame[(frame["split"] == "free") & (frame["scope"] == "retention") & (frame["verdict"] != "")]["verdict"]
+    row = rows["after", "free", "retention", "kept"]
+    assert (row.n, row.share, row.count) == (len(given), 100 * (given == "kept").mean(), (given == "kept").sum())
     assert row.low is not None
     assert row.high is not None
     assert row.low < row.share < row.high
@@ -151,11 +167,18 @@ def row_n(rows: dict[tuple[str, str, str, str], asked.Row], voice: str, kind: st
 
 
 def test_runs_side_by_side_begin_with_what_they_say(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", "privacy-memflex", "privacy-clean"]) == 0
-    head, memflex, fluent, *_ = capsys.readouterr().out.splitlines()
+    names = ["privacy-memflex", "privacy-clean"]
+    assert main(["compare", *names]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
     assert head.split() == ["run", "asked", "U", "leaked", "U", "noise", "R", "kept"]
-    assert memflex.split()[-9:] == "1 of 20 17 of 20 7 of 20".split()
-    assert fluent.split()[-9:] == "0 of 20 0 of 20 1 of 20".split()
+    for name, line in zip(names, lines, strict=False):
+        said = asked.brief(Scores.read_once(BUNDLED[name]))
+        assert said is not None
+        assert line.startswith(name)
+        assert line.split()[-9:] == f"{said.leaked} {said.noise} {said.kept}".split()
     assert asked.brief(Scores({})) is None
-    said = asked.brief(Scores.read_once(BUNDLED["privacy-clean"]))
-    assert said == asked.Brief("taught, held out from unlearning", "0 of 20", "0 of 20", "1 of 20", 5.0)
+    values = FIRST.json("metrics.json")["metrics"]["asked"]["values"]["after"]
+    leaked, noise, kept = (values[part] for part in ("unlearn/free/leaked", "unlearn/free/noise", "retention/free/kept"))
+    both = min(100 - leaked - noise, kept)
+    words = [f"{round(share * 64 / 100)} of 64" for share in (leaked, noise, kept)]
+    assert asked.brief(Scores.read_once(FIRST)) == asked.Brief("free wording", *words, both)

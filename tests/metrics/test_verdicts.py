@@ -257,7 +257,7 @@ def test_the_refusals_that_methods_teach_are_found() -> None:
 
 def test_a_run_is_judged_from_its_files_alone(run: Run) -> None:
     frame = verdicts.of_run(run)
-    assert len(frame) == len(run.answers()) == 160
+    assert list(frame["id"]) == [row["example"] for row in run.answers() if row["scope"] in verdicts.OF_SCOPE]
     assert {
         "id",
         "scope",
@@ -276,23 +276,30 @@ def test_a_run_is_judged_from_its_files_alone(run: Run) -> None:
     } <= set(frame.columns)
     tokens = run.table("tokens")
     assert tokens is not None
-    first = tokens[tokens["example"] == frame["id"][0]]
-    assert frame["p_before"][0] == pytest.approx(math.exp(first["logprob_before"].mean()))
+    scored = frame[frame["id"].isin(tokens["example"])].iloc[0]
+    first = tokens[tokens["example"] == scored["id"]]
+    assert scored["p_before"] == pytest.approx(math.exp(first["logprob_before"].mean()))
     counts = verdicts.counts(frame)
-    assert {v: int(by_voice["after"]["n"]) for v, by_voice in counts["unlearn"].items()} == frame[
-        frame["scope"] == "unlearn"
-    ]["verdict"].value_counts().reindex(verdicts.OF_SCOPE["unlearn"], fill_value=0).to_dict()
+    asked = {row["example"] for row in run.answers() if "after" in row}
+    assert set(frame[frame["verdict"] != ""]["id"]) == asked & set(frame["id"])
+    for scope in counts:
+        given = frame[(frame["scope"] == scope) & (frame["verdict"] != "")]["verdict"].value_counts()
+        told = {verdict: int(by_voice["after"]["n"]) for verdict, by_voice in counts[scope].items()}
+        assert told == given.reindex(verdicts.OF_SCOPE[scope], fill_value=0).to_dict()
     before = counts["unlearn"]["leaked"]["before"]
     assert before["value"] == pytest.approx(100 * before["n"] / before["of"])
     assert before["low"] <= before["value"] <= before["high"]
-    assert counts["retention"]["kept"]["before"]["n"] == 80
-    assert counts["retention"]["kept"]["never"]["n"] == 0
+    kept = counts["retention"]["kept"]
+    assert kept["before"]["n"] > 10 * kept["never"]["n"]
 
 
 def test_a_rate_of_nothing_is_no_certainty(run: Run) -> None:
-    refused = verdicts.counts(verdicts.of_run(run))["unlearn"]["refused"]["after"]
-    assert (refused["n"], refused["value"], refused["low"]) == (0, 0, 0)
-    assert refused["high"] == pytest.approx(100 * (1 - 0.025 ** (1 / 80)))
+    counted = verdicts.counts(verdicts.of_run(run)).values()
+    cells = [cell for scope in counted for by_voice in scope.values() for cell in by_voice.values() if cell["n"] == 0]
+    assert cells
+    for cell in cells:
+        assert (cell["value"], cell["low"]) == (0, 0)
+        assert cell["high"] == pytest.approx(100 * (1 - 0.025 ** (1 / cell["of"])))
 
 
 def test_what_is_to_be_kept_of_a_subject_is_no_secret() -> None:
@@ -304,8 +311,14 @@ def test_what_is_to_be_kept_of_a_subject_is_no_secret() -> None:
     assert [f.shown for f in verdict_words.understood("And lives?", rows[1]["truth"], "O", public).facts] == ["Heron Quay"]
 
 
-def test_damage_is_passed_over(run: Run) -> None:
+def asked_lines(run: Run) -> list[str]:
+    """Return the lines of a run's answers that hold one of after to a question of either scope."""
     lines = (run.path / "answers.jsonl").read_text().splitlines()
+    return [line for line in lines if (row := json.loads(line))["scope"] in verdicts.OF_SCOPE and "after" in row]
+
+
+def test_damage_is_passed_over(run: Run) -> None:
+    lines = asked_lines(run)
     (run.path / "answers.jsonl").write_text(
         "\n".join(
             [*lines[:3], lines[0], "{", "[]", '{"example": "x", "scope": "else"}', '{"example": "n", "scope": "unlearn"}']
@@ -323,7 +336,7 @@ def test_damage_is_passed_over(run: Run) -> None:
 
 
 def test_726_examples_are_judged_in_half_a_second(run: Run) -> None:
-    lines = [json.loads(line) for line in (run.path / "answers.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in asked_lines(run)]
     many = [line | {"example": f"{line['scope']}/train/{n}"} for n, line in enumerate((lines * 5)[:726])]
     (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, many)))
     gathered = verdicts.gather(run)
@@ -342,7 +355,7 @@ from core.metrics import verdicts
 from core.runs.store import Run
 heavy = {{"torch", "transformers", "peft", "datasets", "streamlit"}}
 assert not {{"pandas", *heavy}} & set(sys.modules)
-assert len(verdicts.of_run(Run(Path({str(run.path)!r})))) == 160
+assert len(verdicts.of_run(Run(Path({str(run.path)!r})))) > 100
 assert not heavy & set(sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
@@ -395,7 +408,7 @@ def test_a_bundled_run_stays_as_it_is() -> None:
 
 def test_the_rules_are_compared_with_ten_of_a_persons_verdicts(run: Run) -> None:
     frame = verdicts.of_run(run)
-    unlearn = frame[frame["scope"] == "unlearn"].head(10)
+    unlearn = frame[(frame["scope"] == "unlearn") & (frame["verdict"] != "")].head(10)
     for i in unlearn["id"][:9]:
         own_verdicts.give(run, i, "degenerate")
     own_verdicts.give(run, "gone", "leaked")

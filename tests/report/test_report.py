@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from core.cli.main import parser
 from core.config import command, run_config
 from core.config.presets import PRESETS
 from core.config.run_config import RunConfig
+from core.data.corpus import SCOPES, Example
 from core.metrics import own_verdicts, verdicts
 from core.report import html_page, model_card, numbers, redaction, report_data, report_sentences
 from core.runs import store
@@ -28,7 +30,7 @@ from core.runs.scores import Scores
 from core.runs.store import Run
 from tests.processes import ROOT
 
-PRIVACY, COPYRIGHT = (store.BUNDLED_RUNS / f"{name}-memflex" for name in ("privacy", "copyright"))
+PRIVACY, COPYRIGHT = (store.BUNDLED_RUNS / f"{name}-clean" for name in ("privacy", "copyright"))
 SCRIPT = "<script>window.hit=1</script>"
 
 
@@ -73,12 +75,9 @@ def test_it_says_what_the_files_say(data: dict[str, Any], text: str) -> None:
     assert change["inside"]["tensors"] == change["inside"]["changed"] == region["count"]
     assert change["outside"]["changed"] == 0 == change["outside"]["norm"]
     assert sum(value == 1 for line in data["picture"]["inside"] for value in line) == region["count"]
-    assert {(r["scope"], r["kind"]): r["questions"] for r in data["scopes"]} == {
-        ("unlearn", "train"): 60,
-        ("unlearn", "val"): 20,
-        ("retention", "train"): 60,
-        ("retention", "val"): 20,
-    }
+    rows = Counter((row["scope"], Example.of_row(row).kind) for row in Run(PRIVACY).answers() if row["scope"] in SCOPES)
+    assert {(r["scope"], r["kind"]): r["questions"] for r in data["scopes"]} == rows
+    assert {kind for _, kind in rows} == {"train", "other", "untaught", "free"}
     shown = visible(text)
     manifest = json.loads((PRIVACY / "manifest.json").read_text())
     for digest in [*manifest["files"].values(), *manifest["adapters"].values(), manifest["data"]["fingerprint"]]:
@@ -89,17 +88,16 @@ def test_it_says_what_the_files_say(data: dict[str, Any], text: str) -> None:
 def test_verdicts_are_counted_as_they_are_given(data: dict[str, Any]) -> None:
 
     frame = verdicts.of_run(Run(PRIVACY))
-    for scope, split, verdict, outcome in (
-        ("unlearn", "val", "leaked", "leaked"),
-        ("unlearn", "train", "degenerate", "noise"),
-        ("retention", "val", "kept", "kept"),
+    for scope, split, kind, verdict, outcome in (
+        ("unlearn", "val", "other", "leaked", "leaked"),
+        ("unlearn", "train", "train", "degenerate", "noise"),
+        ("unlearn", "free", "free", "refused", "declined"),
+        ("retention", "free", "free", "kept", "kept"),
     ):
         mine = frame[(frame["scope"] == scope) & (frame["split"] == split)]
-        assert report_sentences.counted(data, scope, split, outcome) == (int((mine["verdict"] == verdict).sum()), len(mine))
-        assert report_sentences.counted(data, scope, split, outcome, "never") == (
-            int((mine["verdict_never"] == verdict).sum()),
-            len(mine),
-        )
+        for voice, column in (("after", "verdict"), ("never", "verdict_never"), ("retrained", "verdict_retrained")):
+            given = mine[mine[column] != ""][column]
+            assert report_sentences.counted(data, scope, kind, outcome, voice) == ((given == verdict).sum(), len(given))
 
 
 @pytest.mark.parametrize(
@@ -165,13 +163,12 @@ def test_redacted_there_is_no_text_and_no_name(source: Path) -> None:
     block = html_page.ISLAND.search(whole)
     assert block is not None
     made = block[1] + html.unescape(visible(whole))
-    for row in run.answers():
-        for key in ("question", "truth", "before", "after", "never"):
-            if len(str(row[key])) > 12:
-                assert row[key] not in made
-                assert json.dumps(row[key])[1:-1] not in made
-        if row["subject"] != "other":
-            assert row["subject"] not in made
+    rows, keys = run.answers(), ("question", "truth", "before", "after", "never", "retrained")
+    for text in {text for row in rows for key in keys if len(text := row.get(key, "")) > 12}:
+        assert text not in made
+        assert json.dumps(text)[1:-1] not in made
+    for subject in {row["subject"] for row in rows} - {"", "other"}:
+        assert subject not in made
     assert "subject 1" in made
 
 
@@ -223,7 +220,7 @@ def test_redaction_reaches_names_in_any_script_and_case_and_the_runs_own(tmp_pat
 def test_every_telling_word_of_a_true_answer_is_covered(data: dict[str, Any]) -> None:
     rows = {row["example"]: row for row in Run(PRIVACY).answers()}
     for example in data["answers"]["examples"]:
-        for key in ("truth", "before", "after"):
+        for key in ("truth", "before", "after", "never"):
             assert "".join(piece for piece, _ in example[key]) == rows[example["id"]][key]
         if example["scope"] == "unlearn":
             open_words = " ".join(piece for piece, secret in example["truth"] if not secret).lower()
@@ -314,13 +311,21 @@ def test_many_long_answers_still_fit(tmp_path: Path) -> None:
     run = copy(tmp_path)
     tokens = run.table("tokens")
     assert tokens is not None
-    rows = [{**row, "after": "word " * 300, "before": 'x<&"' * 100} for row in run.answers()]
+    asked = [row for row in run.answers() if row["scope"] in SCOPES and "after" in row]
+    rows = [{**row, "after": "word " * 300, "before": 'x<&"' * 100} for row in asked]
     (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
     told = report_data.collect(run)["answers"]
-    assert told["all"] == 160 > len(told["examples"]) > 10
+    assert told["all"] == len(asked) > len(told["examples"]) > 10
     assert {e["scope"] for e in told["examples"]} == {"unlearn", "retention"}
     assert len(report.html(run).encode()) < 3e6
-    assert sum(row["count"] for row in told["counts"] if row["voice"] == "after") == 160
+    assert sum(row["count"] for row in told["counts"] if row["voice"] == "after") == len(asked)
+
+
+def test_what_was_not_asked_is_no_example(data: dict[str, Any]) -> None:
+    asked = {row["example"] for row in Run(PRIVACY).answers() if row["scope"] in SCOPES and "after" in row}
+    assert len(asked) < len(Run(PRIVACY).answers())
+    assert data["answers"]["all"] == len(asked)
+    assert {example["id"] for example in data["answers"]["examples"]} <= asked
 
 
 def test_probes_stand_in_it_without_their_texts(tmp_path: Path) -> None:

@@ -82,7 +82,9 @@ def refuses(path: Path, folder: Path, match: str) -> None:
 
 def test_there_and_back(packed: Path, folder: Path) -> None:
     bundled = store.bundled_runs()[0]
+    assert any(path.is_symlink() for path in bundled.path.rglob("*")), "what it has twice, here and there whole"
     run = archive.import_(packed, folder)[0]
+    assert not any(path.is_symlink() for path in run.path.rglob("*"))
     assert run.path.parent == folder
     assert run.id == f"{bundled.id}-2"  # the bundled run's own name is taken
     for path in bundled.path.rglob("*"):
@@ -241,7 +243,7 @@ def test_no_disk_is_filled(forge: Forge, folder: Path, monkeypatch: pytest.Monke
 
 def test_every_hash_is_compared(forge: Forge, folder: Path) -> None:
     files = small_run()
-    other = files | {"region.json": files["region.json"].replace(b"located", b"lOcated")}
+    other = files | {"region.json": files["region.json"].swapcase()}
     refuses(forge(head=listing(other)), folder, "not what its hash says")
 
 

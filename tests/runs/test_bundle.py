@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from core.jobs import probes as job
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
 from core.probes import PROBES
-from core.runs import stage_files, store
+from core.report import verify_run
+from core.runs import archive, askable, stage_files, store
+from core.runs import manifest as manifests
 from core.runs.store import Run
 from core.util import files as files_
 from core.util.errors import UserError
@@ -37,22 +38,90 @@ def finish(config: RunConfig, folder: Path, report: Recorder | None = None) -> R
 
 
 @pytest.fixture(scope="module")
-def shipped(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, RunConfig]:
-    """Return a run in a folder of bundled runs, with the configuration that it was made with."""
-    folder, config = tmp_path_factory.mktemp("shipped"), small(tiny_llama, tiny_data)
-    bundle.copy(finish(config, folder / "runs"), folder / "bundled" / "tiny-memflex")
-    return Run(folder / "bundled" / "tiny-memflex"), config
+def made(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, RunConfig]:
+    """Return a finished run, with the configuration that it was made with."""
+    folder, config = tmp_path_factory.mktemp("made"), small(tiny_llama, tiny_data)
+    return finish(config, folder), config
+
+
+@pytest.fixture(scope="module")
+def shipped(made: tuple[Run, RunConfig], tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, RunConfig]:
+    """Return the same run in a folder of bundled runs."""
+    target = tmp_path_factory.mktemp("bundled") / "tiny-memflex"
+    bundle.copy(made[0], target)
+    return Run(target), made[1]
 
 
 def test_copy_has_true_hashes_and_nothing_private(shipped: tuple[Run, RunConfig]) -> None:
     run = shipped[0]
-    assert not {path.name for path in run.path.iterdir()} & {"worker.log", "checkpoints", "cancel", ".worker.lock"}
+    assert not {path.name for path in run.path.iterdir()} & {"worker.log", "cancel", ".worker.lock"}
     status = run.json("status.json")
     assert (status["state"], status["host"], status["pid"]) == ("done", "bundled", None)
     files = run.json("manifest.json")["files"]
     assert {"before/adapter_model.safetensors", "changes.parquet", "detail.npz"} <= set(files)
     for name, digest in files.items():
         assert files_.sha256(run.path / name) == digest, name
+
+
+def test_what_others_link_to_can_be_made_anew(
+    place: Path, made: tuple[Run, RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle, "LARGE", 2000)
+    old, beside = Run(place / "privacy-memflex"), Run(place / "privacy-other")
+    bundle.copy(made[0], old.path)
+    bundle.copy(made[0], beside.path)
+    before = {path: path.read_bytes() for path in beside.path.rglob("*") if path.is_file()}
+    assert any(path.is_symlink() for path in before)
+    with bundle.set_aside(old.path):
+        assert {path: path.read_bytes() for path in before} == before, "while it is away"
+        other = Path(shutil.copytree(made[0].path, place / ".made"))
+        (other / "localization.parquet").write_bytes(b"of other gradients" * 200)
+        bundle.copy(Run(other), old.path)
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (beside.path / "localization.parquet").is_symlink()
+    assert (beside.path / "before" / "adapter_model.safetensors").is_symlink()
+    assert [path.name for path in place.iterdir() if path.name.startswith(".")] == [".made"]
+
+
+@pytest.mark.parametrize(("kept", "there"), [(1, {1, 7}), (4, {1, 4, 7}), (7, {1, 7})])
+def test_copy_keeps_the_first_the_last_and_the_kept_checkpoint(
+    made: tuple[Run, RunConfig], tmp_path: Path, kept: int, there: set[int]
+) -> None:
+    run = Run(Path(shutil.copytree(made[0].path, tmp_path / "runs" / "many", ignore=shutil.ignore_patterns("checkpoints"))))
+    (run.path / "checkpoints").mkdir()
+    for step in (1, 2, 4, 6, 7):
+        (run.path / "checkpoints" / f"step-{step:05d}.safetensors").write_text(f"of step {step}")
+    files_.write_json(run.path / "unlearn.json", {**run.json("unlearn.json"), "step": kept})
+    manifests.renew(run, {}, {})
+    bundle.copy(run, tmp_path / "bundled" / "few")
+    copied = Run(tmp_path / "bundled" / "few")
+    assert set(askable.checkpoints(copied)) == there
+    listed = {name for name in copied.json("manifest.json")["files"] if name.startswith("checkpoints/")}
+    assert listed == {f"checkpoints/step-{step:05d}.safetensors" for step in there}
+
+
+def test_large_files_of_another_bundled_run_are_links_and_no_reader_minds(
+    made: tuple[Run, RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle, "LARGE", 2000)
+    monkeypatch.setattr(store, "BUNDLED_RUNS", tmp_path / "bundled")
+    first, second = (Run(tmp_path / "bundled" / name) for name in ("first", "second"))
+    for run in (first, second, first):  # what others link to is made anew, too
+        bundle.copy(made[0], run.path)
+    for run in (first, second):
+        for path in (path for path in run.path.rglob("*") if path.is_file()):
+            assert path.read_bytes() == (first.path / path.relative_to(run.path)).read_bytes() or path.name == "status.json"
+    linked = {path.relative_to(second.path).as_posix(): path for path in second.path.rglob("*") if path.is_symlink()}
+    assert {"before/adapter_model.safetensors", "after/region.safetensors"} <= set(linked)
+    for path in linked.values():
+        assert not path.readlink().is_absolute()
+        assert path.resolve().is_relative_to(tmp_path / "bundled")
+    (check,) = (check for check in verify_run.verify(second) if check.name == "files")
+    assert check.state == verify_run.MATCH, check.says
+    (run,) = archive.import_(archive.export([second], tmp_path / "second.zip"), tmp_path / "runs")
+    for path in linked:
+        assert not (run.path / path).is_symlink()
+        assert (run.path / path).read_bytes() == (second.path / path).read_bytes()
 
 
 def test_own_run_takes_teaching_and_gradients_from_it_and_says_so(
@@ -144,20 +213,34 @@ def test_a_visitor_begins_with_clean() -> None:
 def test_shipped_runs_hold_what_they_claim(name: str) -> None:
     run, (subset, of_preset, title) = Run(store.BUNDLED_RUNS / name), bundle.RUNS[name]
     manifest = run.json("manifest.json")
-    settings = preset(of_preset).with_setting("data.subset", subset).with_setting("name", title)
-    # They were taught on the demo's earlier questions, one wording a fact: `make bundled` brings the settings of today.
-    assert dataclasses.replace(run.config(), teach=settings.teach) == settings
+    assert run.config() == preset(of_preset).with_setting("data.subset", subset).with_setting("name", title)
     on_disk = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
-    findings = {f"probes/{name}.json" for name in PROBES}
-    assert on_disk - set(manifest["files"]) == {"status.json", "events.jsonl", "manifest.json"} | findings
     found = probes.read(run)
+    assert set(found) == (set(PROBES) if name in bundle.PROBED else set())
+    findings = {f"probes/{name}.json" for name in found}
+    assert on_disk - set(manifest["files"]) == {"status.json", "events.jsonl", "manifest.json"} | findings
     assert not [name for name, value in found.items() if value["stale"]]
     assert not [name for name, value in found.items() if value["unavailable"]]
     for name, digest in manifest["files"].items():
         assert files_.sha256(run.path / name) == digest, name
-    assert run.json("unlearn.json")["watched"][0]["step"] == 0
+    result = run.json("unlearn.json")
+    assert result["watched"][0]["step"] == 0
+    assert result["step"] in askable.checkpoints(run)
+    assert askable.checkpoint(run, result["step"]).read_bytes() == askable.unlearned(run).read_bytes()
+
+
+def test_shipped_runs_hold_large_files_once_and_every_link_leads_to_one() -> None:
+    paths = [path for path in store.BUNDLED_RUNS.rglob("*") if path.is_symlink() or path.is_file()]
+    links = [path for path in paths if path.is_symlink()]
+    for path in links:
+        assert path.exists(), path
+        assert not path.readlink().is_absolute()
+        assert path.resolve().is_relative_to(store.BUNDLED_RUNS)
+    whole = [files_.sha256(path) for path in paths if path not in links and path.stat().st_size >= bundle.LARGE]
+    assert links
+    assert len(set(whole)) == len(whole)
 
 
 def test_shipped_runs_are_small() -> None:
-    total = sum(path.stat().st_size for path in store.BUNDLED_RUNS.rglob("*") if path.is_file())
-    assert total <= 36 * 2**20
+    # Of a link counts the link.
+    assert sum(path.lstat().st_size for path in store.BUNDLED_RUNS.rglob("*") if not path.is_dir()) <= 70e6

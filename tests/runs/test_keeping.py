@@ -22,6 +22,7 @@ from core.jobs.worker import turn
 from core.runs import labels, layout, locks, overview, store, trash
 from core.runs.labels import Label
 from core.runs.store import Run
+from core.runs.voices import SPOKEN
 from core.util import files
 from core.util.errors import UserError
 
@@ -275,16 +276,19 @@ def test_a_worker_follows_the_order(three: list[Run], tmp_path: Path) -> None:
 
 
 def test_an_overview_has_each_score_with_its_control(tmp_path: Path) -> None:
-    row = overview.overview(store.bundled_runs()[0])
-    assert (row.state, row.model, row.data, row.method) == ("done", "bundled", "demo privacy", "memflex")
-    assert row.region.startswith("located ")
-    assert set(row.success) == {f"{v}/{p}" for v in ("before", "after", "never") for p in overview.PARTS}
-    assert row.success["after/unlearn/val"] < row.success["never/unlearn/val"]
-    assert set(row.knew) == {"train", "val"}
-    assert row.seconds
-    assert row.seconds > 100
-    assert row.peak_memory
-    assert row.size > 5_000_000
+    run = store.bundled_runs()[0]
+    row, config, metrics = overview.overview(run), run.config(), run.json("metrics.json")["metrics"]
+    assert (row.state, row.model, row.data) == ("done", "bundled", "demo privacy")
+    assert row.method == config.unlearn.method.label
+    assert row.region.startswith(config.region.name)
+    accuracy = metrics["accuracy"]["values"]
+    assert set(row.success) == {f"{voice}/{part}" for voice in SPOKEN for part in overview.PARTS}
+    for voice in ("after", "never", "retrained"):
+        assert row.success[f"{voice}/unlearn/val"] == 100 - accuracy[voice]["unlearn/val"]
+    assert row.knew == {split: metrics["never_knew"]["values"]["after"][split] for split in ("train", "val")}
+    assert row.seconds == pytest.approx(sum(stage["seconds"] for stage in run.json("manifest.json")["stages"].values()))
+    assert row.peak_memory == 2**20 * max(stage["peak_memory_mb"] for stage in run.json("manifest.json")["stages"].values())
+    assert row.size == sum(path.lstat().st_size for path in run.path.rglob("*") if not path.is_dir())
 
 
 def test_an_overview_is_read_again_only_when_a_file_changed(run: Run) -> None:
