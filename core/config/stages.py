@@ -195,6 +195,9 @@ class LocalizeConfig:
         low=0,
         high=10_000,
     )
+    scores: bool = setting(
+        False, "also score each module by the update that it applies, from the same passes: module_scores.parquet"
+    )
 
 
 @dataclass(frozen=True)
@@ -212,8 +215,7 @@ class UnlearnConfig:
     check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
     reword: int = setting(
         0,
-        "copies of each train question in other words, by rule (a lead-in, lower case, a word left out), trained on "
-        "as well",
+        "copies of each train question in other words, by rule (a lead-in, lower case, a word left out), trained on as well",
         low=0,
         high=100,
     )

@@ -24,6 +24,8 @@ from core.util.progress import Reporter
 
 ROOM = 1024
 """tokens of a batch, padding included"""
+Within = Callable[[Batch], contextlib.AbstractContextManager[None]]
+"""a context in which each batch's pass is made"""
 
 
 @contextlib.contextmanager
@@ -38,6 +40,35 @@ def without(adapters: Adapters, names: Sequence[str], adapter: str = "before") -
     finally:
         for factor, value in zip(factors, kept, strict=True):
             factor.data.copy_(value)
+
+
+def everything(_: Batch) -> contextlib.AbstractContextManager[None]:
+    """Let every layer run."""
+    return contextlib.nullcontext()
+
+
+@torch.no_grad()
+def fact_logprobs(
+    adapters: Adapters,
+    members: Sequence[Encoded],
+    facts: Flags,
+    *,
+    within: Within = everything,
+    report: Reporter | None = None,
+) -> torch.Tensor:
+    """Return (members,) float64: the mean log-probability of each one's fact tokens under the active adapter, in nats.
+
+    Each must have some. report: asked before each batch whether to stop.
+    """
+    report = report or Reporter()
+    values, row_of = torch.zeros(len(members), dtype=torch.float64), {m.id: i for i, m in enumerate(members)}
+    for part in by_tokens(members, ROOM):
+        report.check()
+        batch = _facts_only(collate(part, adapters.device), facts)
+        with within(batch):
+            logprobs = -token_nll(answer_logits(adapters.model, batch), batch.targets)
+        values[[row_of[m.id] for m in part]] = per_example(logprobs, batch.owners, len(batch)).double().cpu()
+    return values
 
 
 @torch.no_grad()
@@ -58,18 +89,10 @@ def ablation(
     """
     report = report or Reporter()
     scopes = [[m for m in members if any(facts[m.id])] for members in (unlearn, retention)]
-    count, everybody = len(scopes[0]), [m for members in scopes for m in members]
-    batches = [_facts_only(collate(part, adapters.device), facts) for part in by_tokens(everybody, ROOM)]
-    row_of = {m.id: i for i, m in enumerate(everybody)}
+    count, everybody = len(scopes[0]), [*scopes[0], *scopes[1]]
 
-    def measured(within: Callable[[Batch], contextlib.AbstractContextManager[None]]) -> tuple[float, float]:
-        values = torch.zeros(len(everybody), dtype=torch.float64)
-        for batch in batches:
-            report.check()
-            with within(batch):
-                logprobs = -token_nll(answer_logits(adapters.model, batch), batch.targets)
-            means = per_example(logprobs, batch.owners, len(batch))
-            values[[row_of[m.id] for m in batch.members]] = means.double().cpu()
+    def measured(within: Within) -> tuple[float, float]:
+        values = fact_logprobs(adapters, everybody, facts, within=within, report=report)
         return float(values[:count].mean()), float(values[count:].mean())
 
     names = dict.fromkeys(cell.name.rsplit(".lora_", 1)[0] for cell in adapters.cells)
@@ -78,7 +101,7 @@ def ablation(
         by_layer.setdefault(layer_and_module(name)[0], []).append(name)
     rows = []
     with adapters.active("before"):
-        whole = measured(_everything)
+        whole = measured(everything)
         for layer, members in by_layer.items():
             with _below(adapters, layer, everybody, memory) as within:
                 for name in members:
@@ -90,19 +113,12 @@ def ablation(
     return pd.DataFrame(rows, columns=["name", "layer", "module", "drop_unlearn", "drop_retain", "difference"])
 
 
-def _everything(_: Batch) -> contextlib.AbstractContextManager[None]:
-    """Let every layer run."""
-    return contextlib.nullcontext()
-
-
 @contextlib.contextmanager
-def _below(
-    adapters: Adapters, layer: int, members: Sequence[Encoded], memory: float
-) -> Iterator[Callable[[Batch], contextlib.AbstractContextManager[None]]]:
+def _below(adapters: Adapters, layer: int, members: Sequence[Encoded], memory: float) -> Iterator[Within]:
     """Yield a context for passes in which the layers below one do no work; where they must, one that lets all run."""
     prefix = Prefix(adapters, layer, int(memory * GB), Reporter()) if layer > 0 and adapters.blocks() else None
     try:
-        yield prefix.over if prefix and not prefix.trial(members[:2]) else _everything
+        yield prefix.over if prefix and not prefix.trial(members[:2]) else everything
     finally:
         if prefix:
             prefix.kept.close()

@@ -63,9 +63,7 @@ def supply(state: State, further: WidenedQuestions | None) -> Supply:
     """Return what the method trains on: both scopes, widened by the answers to further questions, and what it needs."""
     method, voices = state.method, state.voices
     more = widened(state, further) if further else {}
-    given = {
-        scope: [*_in_other_words(state, state.corpus.select(scope, "train")), *more.get(scope, [])] for scope in SCOPES
-    }
+    given = {scope: [*_in_other_words(state, state.corpus.select(scope, "train")), *more.get(scope, [])] for scope in SCOPES}
     unlearn, retention = (voices.encode(given[scope]) for scope in SCOPES)
     refused = given["unlearn"] if REFUSAL in method.streams else []
     earlier = updates(state.config.teach.from_run, state.folder) if method.continues else ()
