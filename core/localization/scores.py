@@ -9,11 +9,10 @@ removal_unlearn ⟨M_U, ΔW⟩ and removal_retain; draw, a random number. NaN wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +32,7 @@ class Score:
 
 def apart(norm: pd.Series[float], cos: pd.Series[float]) -> pd.Series[float]:
     """Return the length of that part of a gradient which stands at right angles to the other scope's."""
-    return norm * np.sqrt(1 - cos**2)
+    return norm * (1 - cos**2).pow(0.5)
 
 
 def pull(record: pd.DataFrame) -> pd.Series[float]:
@@ -43,7 +42,7 @@ def pull(record: pd.DataFrame) -> pd.Series[float]:
 
 def ratio(record: pd.DataFrame) -> pd.Series[float]:
     """log(|G_U| / |G_R|)."""
-    return np.log(record["norm_unlearn"] / record["norm_retain"])
+    return (record["norm_unlearn"] / record["norm_retain"]).map(math.log)
 
 
 def fisher(record: pd.DataFrame) -> pd.Series[float]:
@@ -90,6 +89,6 @@ def scored(record: pd.DataFrame) -> pd.DataFrame:
     return record.assign(**{score.name: score.of(record) for score in SCORES.values()})
 
 
-def best(values: pd.Series[float], count: int) -> list[int]:
+def best(values: pd.Series[float], count: int) -> list[Any]:
     """Return the labels of the highest values, best first; of equal ones the earlier. Never those that are NaN."""
     return list(values.dropna().sort_values(ascending=False, kind="stable").index[:count])
