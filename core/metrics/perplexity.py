@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.data.corpus import SCOPES
 from core.metrics import intervals
 from core.metrics.base import Evidence, Metric, Score, bounds, parts
 
 
 def compute(evidence: Evidence) -> Score:
     """Return perplexity per voice, scope and split; per example over its own tokens."""
-    tokens, score = evidence.tokens, Score({}, reasons=dict(evidence.missing))
+    score, scoped = Score({}, reasons=dict(evidence.missing)), {e.id for e in evidence.examples if e.scope in SCOPES}
+    tokens = evidence.tokens[evidence.tokens["example"].isin(scoped)]
     for voice in evidence.voices():
         each = tokens[f"logprob_{voice}"].groupby(tokens["example"], sort=False).agg(["sum", "count"])
         score.examples[voice] = {str(i): float(np.exp(-s / n)) for i, s, n in each.itertuples()}

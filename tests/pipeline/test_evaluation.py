@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 
+from core.data.corpus import SCOPES
 from core.metrics import METRICS, evaluation
 from core.metrics.rouge import compute as rouge
 from core.models import adapter_files, loading
@@ -150,7 +151,7 @@ def naive(run: Run, voice: str) -> dict[str, dict[str, float]]:
     """Compute per-example metrics from tokens.parquet alone, row by row."""
     tokens = pd.read_parquet(run.path / "tokens.parquet")
     scores: dict[str, dict[str, float]] = {}
-    for example in dict.fromkeys(tokens["example"]):
+    for example in dict.fromkeys(tokens["example"][tokens["scope"].isin(SCOPES)]):
         mine = tokens[tokens["example"] == example].to_dict("records")
         ranks, logs = [r[f"rank_{voice}"] for r in mine], [r[f"logprob_{voice}"] for r in mine]
         own = ranks[:-1]  # the last token ends the answer
