@@ -178,6 +178,7 @@ def test_successor_takes_nothing_from_the_old_run(
         (run.path / "probes" / "prefix.json").touch()
         return run
 
+    monkeypatch.setattr(bundle, "PROBED", ("privacy-memflex",))
     monkeypatch.setattr(lifecycle, "submit", submit)
     monkeypatch.setattr(job, "start", examine)
     monkeypatch.setattr(progress_bar, "follow", lambda _: "done")
