@@ -66,6 +66,7 @@ LIGHT = (
     "core.data",
     "core.runs",
     "core.metrics",
+    "core.localization",
     "core.probes",
     "core.jobs",
     "core.report",
@@ -73,6 +74,10 @@ LIGHT = (
     "dashboard",
 )
 WORKER_ONLY = {
+    "core.localization.margin": "a loss with a gradient of its own",
+    "core.localization.recorder": "hooks in the model's layers",
+    "core.localization.planted": "teaches modules",
+    "core.localization.ablation": "runs the model without each module",
     "core.jobs.calibrate": "times steps of a sweep's trials by the stages of the pipeline",
     "core.probes.context": "a run's model in memory, with what probes do with it",
     "core.probes.examine": "loads the model and makes the probes",

@@ -202,6 +202,9 @@ class LocalizeConfig:
         low=0,
         high=10_000,
     )
+    scores: bool = setting(
+        False, "also score each module by the update that it applies, from the same passes: module_scores.parquet"
+    )
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def general_text(_: State) -> Sequence[Any]:
 def localizing(state: State) -> Sequence[Any]:
     """Return how gradients are taken."""
     config = state.config.localize
-    return [settings(config, without=() if config.seed_offset else ("seed_offset",))]
+    return [settings(config, without=[name for name in ("seed_offset", "scores") if not getattr(config, name)])]
 
 
 def widening(state: State) -> Sequence[Any]:

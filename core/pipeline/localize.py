@@ -10,6 +10,7 @@ loss is linear in the one-hot labels, so their mean is the loss towards the mean
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,9 @@ import torch
 from peft.tuners.lora.layer import ParamWrapper
 
 from core.config.stages import LocalizeConfig
+from core.localization.facts import Flags
+from core.localization.recorder import Recorder
+from core.localization.scores import scored
 from core.models.adapters import Adapters, Cell
 from core.models.distributed import ALONE, Group
 from core.models.likelihood import answer_logits, per_example, token_nll
@@ -48,6 +52,8 @@ class Localization:
     """profiles and histograms, flat with offsets: see core/pipeline/cell_detail.py"""
     separability: pd.DataFrame
     """one row a hidden state: layer, auc, low, high, and the same of held-out splits"""
+    modules: pd.DataFrame | None = None
+    """one row a module: what was recorded of its update, and every score of it; see core/localization/scores.py"""
 
 
 Targets = Callable[[Sequence[Encoded]], torch.Tensor]
@@ -61,6 +67,7 @@ def localize(
     *,
     held: Mapping[str, Scopes],
     words: torch.Tensor,
+    facts: Flags | None = None,
     seed: int,
     report: Reporter,
     group: Group = ALONE,
@@ -68,16 +75,25 @@ def localize(
     """Compute gradients of both scopes at adapter "before", and what follows from them.
 
     held: split -> questions of both scopes, only to measure how separable they are on. words: (n,) token ids that random
-    labels are drawn from (all but special tokens).
+    labels are drawn from (all but special tokens). facts: which answer tokens of both scopes carry
+    facts; without them no module is scored.
     """
-    scopes = {"unlearn": perturbed(unlearn, config, words, seed), "retention": perturbed(retention, config, words, seed)}
-    total = sum(len(members) for members, _ in scopes.values()) + len(scopes["unlearn"][0])
+    truths = {"unlearn": unlearn, "retention": retention}
+    scopes = {scope: perturbed(members, config, words, seed) for scope, members in truths.items()}
+    # With inputs that are overwritten, true answers are not what the passes below read.
+    alone = facts is not None and config.perturbation == "code"
+    total = len(unlearn) + len(retention) if alone else 0
+    total += sum(len(members) for members, _ in scopes.values()) + len(scopes["unlearn"][0])
     total += sum(len(scope) for scopes in questions(unlearn, retention, held).values() for scope in scopes)
     counter = Counter(report, total, group)
-    gradients = {
-        scope: gradient(adapters, members, targets, config.batch_size, counter)
-        for scope, (members, targets) in scopes.items()
-    }
+    recorder = None if facts is None else Recorder(adapters, facts, seed=seed)
+    gradients = {}
+    for scope, (members, targets) in scopes.items():
+        if recorder:
+            recorder.begin(scope, len(members), truths[scope])
+        gradients[scope] = gradient(adapters, members, targets, config.batch_size, counter, recorder)
+        if recorder and alone:
+            recorder.margins_alone(truths[scope], config.batch_size, counter.add, group)
     table = statistics(adapters.cells, gradients["unlearn"], gradients["retention"])
     members, targets = scopes["unlearn"]
     shares = example_shares(adapters, members, targets, gradients["unlearn"], config.batch_size, counter)
@@ -86,7 +102,8 @@ def localize(
         adapters, unlearn, retention, held, size=config.batch_size, seed=seed, done=counter.add, group=group
     )
     table["auc"] = table["layer"].map(separable.set_index("layer")["auc"])
-    return Localization(table, top_contributions(shares, table), inside, separable)
+    modules = scored(recorder.record(group)) if recorder else None
+    return Localization(table, top_contributions(shares, table), inside, separable, modules)
 
 
 def perturbed(
@@ -133,14 +150,31 @@ def _generator(example: Encoded, copy: int, seed: int) -> torch.Generator:
 
 
 def gradient(
-    adapters: Adapters, members: Sequence[Encoded], targets: Targets, size: int, counter: Counter
+    adapters: Adapters,
+    members: Sequence[Encoded],
+    targets: Targets,
+    size: int,
+    counter: Counter,
+    recorder: Recorder | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Return G per cell, in float32 on the model's device: the mean over examples of their mean losses' gradients."""
+    """Return G per cell, in float32 on the model's device: the mean over examples of their mean losses' gradients.
+
+    recorder: watches the same passes; it has begun this scope.
+    """
     names = [cell.name for cell in adapters.cells]
-    with adapters.trainable("before", names) as parameters, adapters.active("before") as model:
+    with (
+        adapters.trainable("before", names) as parameters,
+        adapters.active("before") as model,
+        recorder or contextlib.nullcontext(),
+    ):
         for batch, labels in _batches(counter.group.shard(members, cost), targets, size, adapters.device):
             counter.report.check()
-            (_losses(model, batch, labels).sum() / len(members)).backward()
+            logits = answer_logits(model, batch)
+            loss = _losses(logits, batch, labels).sum() / len(members)
+            if recorder:
+                recorder.backward(batch, loss, logits)
+            else:
+                loss.backward()
             counter.add(len(batch), batch.ids.numel())
         gradients = dict(zip(names, counter.group.all_reduce([_taken(parameter) for parameter in parameters]), strict=True))
     broken = [name for name, g in gradients.items() if not torch.isfinite(g).all()]
@@ -156,8 +190,8 @@ def _batches(
         yield collate(group, device), targets(group).to(device)
 
 
-def _losses(model: Any, batch: Batch, labels: torch.Tensor) -> torch.Tensor:
-    return per_example(token_nll(answer_logits(model, batch), labels), batch.owners, len(batch))
+def _losses(logits: torch.Tensor, batch: Batch, labels: torch.Tensor) -> torch.Tensor:
+    return per_example(token_nll(logits, labels), batch.owners, len(batch))
 
 
 def _taken(parameter: torch.nn.Parameter) -> torch.Tensor:
@@ -217,7 +251,7 @@ def example_shares(
             counter.report.check()
             where = [row_of[m.id] for m in batch.members]
             with _Products(adapters, simple, total, batch) as products:
-                _losses(model, batch, labels).sum().backward()
+                _losses(answer_logits(model, batch), batch, labels).sum().backward()
             for name, values in products.values.items():
                 shares[name][where] = values
             counter.add(len(batch), batch.ids.numel())
@@ -294,7 +328,7 @@ def _one_by_one(
     for member in members:
         counter.report.check()
         batch = collate([member], adapters.device)
-        _losses(model, batch, targets([member]).to(adapters.device)).sum().backward()
+        _losses(answer_logits(model, batch), batch, targets([member]).to(adapters.device)).sum().backward()
         for name in cells:
             shares[name][row_of[member.id]] = float((_taken(adapters.tensor("before", name)) * total[name]).sum())
         _drop_gradients(adapters)

@@ -59,7 +59,7 @@ LOCALIZE = Stage(
     inputs=(inputs.before, inputs.data, inputs.localizing, inputs.max_tokens),
     code=5,
     reads=("adapters",),
-    writes=("localization.parquet", "contributions.parquet", "separability.parquet", "detail.npz"),
+    writes=("localization.parquet", "contributions.parquet", "separability.parquet", "detail.npz", "module_scores.parquet"),
 )
 REGION = Stage("region", region.chosen, leaves=("region",), writes=("region.json",))
 

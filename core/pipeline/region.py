@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from core import regions
-from core.data.corpus import SCOPES, SPLITS
+from core.data.corpus import SCOPES, SPLITS, Corpus
+from core.localization.facts import Flags, fact_flags
 from core.models import quantized
 from core.pipeline.localize import localize
 from core.pipeline.state import State
@@ -28,6 +29,7 @@ def located(state: State, folder: Path) -> None:
         config,
         held={split: (of["unlearn", split], of["retention", split]) for split in SPLITS if split != "train"},
         words=state.words(),
+        facts=facts(state, among) if config.scores else None,
         seed=state.config.seed + config.seed_offset,
         report=state.report,
         group=state.group,
@@ -35,7 +37,15 @@ def located(state: State, folder: Path) -> None:
     result.table.to_parquet(folder / "localization.parquet")
     result.contributions.to_parquet(folder / "contributions.parquet")
     result.separability.to_parquet(folder / "separability.parquet")
+    if result.modules is not None:
+        result.modules.to_parquet(folder / "module_scores.parquet")
     np.savez_compressed(folder / "detail.npz", **{name: _smaller(array) for name, array in result.detail.items()})  # type: ignore[arg-type]
+
+
+def facts(state: State, among: Corpus) -> Flags:
+    """Mark the fact tokens of the train questions of a corpus; what is public is read off all that is taught."""
+    train = [e for scope in SCOPES for e in among.select(scope, "train")]
+    return fact_flags(state.loaded.tokenizer, state.corpus.examples, state.voices.known(train))
 
 
 def _smaller(array: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ def separability(
             if name != TRAIN:
                 others = place == name
                 scores = ridge_scores(features[train], signs(is_unlearn[train]), features[others])
-                value, low, high = with_interval(scores[is_unlearn[others]], scores[~is_unlearn[others]])
+                value, low, high = intervals.auc_interval(scores[is_unlearn[others]], scores[~is_unlearn[others]])
                 row |= {name: value, f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -173,7 +173,7 @@ def fold_aucs(features: np.ndarray, is_unlearn: np.ndarray, folds: np.ndarray) -
     for fold in range(int(folds.max()) + 1 if folds.max() > 0 else 0):
         held = folds == fold
         scores = ridge_scores(features[~held], signs(is_unlearn[~held]), features[held])
-        aucs.append(auc(scores[is_unlearn[held]], scores[~is_unlearn[held]]))
+        aucs.append(intervals.auc(scores[is_unlearn[held]], scores[~is_unlearn[held]]))
     return aucs
 
 
@@ -191,18 +191,3 @@ def ridge_scores(features: np.ndarray, targets: np.ndarray, others: np.ndarray) 
     width = x.shape[1]
     dual = np.linalg.solve(x @ x.T / width + RIDGE * np.eye(len(x)), targets - targets.mean())
     return z @ (x.T @ dual) / width  # type: ignore[no-any-return]
-
-
-def auc(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Return the probability that a positive score is above a negative one, a tie counting half, by their ranks."""
-    ranks = pd.Series(np.concatenate([positive, negative])).rank().to_numpy()
-    n, m = len(positive), len(negative)
-    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
-
-
-def with_interval(positive: np.ndarray, negative: np.ndarray) -> tuple[float, float, float]:
-    """Return the AUC with the ends of its 95 % interval, both groups of questions sampled anew."""
-    right = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
-    draws = ((intervals.weights(len(positive)) @ right) * intervals.weights(len(negative), 1)).sum(axis=1)
-    low, high = intervals.interval(draws) or (np.nan, np.nan)
-    return float(right.mean()), low, high

@@ -29,6 +29,7 @@ from core.models.likelihood import BATCH, ROOM
 from core.models.tokens import Encoded, bucketed, by_length, by_tokens, padded, prompt_ids
 from core.pipeline import localize as localize_
 from core.pipeline import model_before, retrained, unlearn, unlearn_loop, widened_answers
+from core.pipeline import region as region_
 from core.pipeline import teach as teach_
 from core.pipeline.extras import Extras
 from core.pipeline.pipeline import LOCALIZE, TEACH, stages
@@ -233,6 +234,7 @@ class Estimate:
             c,
             held={},  # their questions alone, once forward: next to nothing beside the gradients
             words=self.state.words(),
+            facts=region_.facts(self.state, among) if c.scores else None,
             seed=self.config.seed,
             report=watch,
         )

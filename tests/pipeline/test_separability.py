@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from core.data.corpus import Corpus
+from core.metrics.intervals import auc, auc_interval
 from core.models.tokens import Encoded
 from core.pipeline.separability import (
     FOLDS,
     RIDGE,
-    auc,
     fold_aucs,
     hidden_states,
     prompts,
@@ -26,7 +26,6 @@ from core.pipeline.separability import (
     ridge_scores,
     separability,
     split,
-    with_interval,
 )
 from core.pipeline.setup import set_up
 from tests.naive import Bench, Recorder, plain_model
@@ -176,7 +175,7 @@ def test_held_out_are_questions_whose_wording_train_has_not() -> None:
 def test_the_interval_of_the_auc_holds_it() -> None:
     source = np.random.default_rng(0)
     positive, negative = source.normal(0.8, 1, 40), source.normal(0, 1, 50)
-    value, low, high = with_interval(positive, negative)
+    value, low, high = auc_interval(positive, negative)
     assert value == pytest.approx(auc(positive, negative))
     assert low < value < high
     half = 1.96 * np.sqrt(value * (1 - value) / 40)  # wider than the truth: as if each question were one pair
