@@ -176,7 +176,7 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
         return None
     frame = verdicts.of_run(run)
     voices = [voice for voice in SPOKEN if voice in frame]
-    frame = frame.dropna(subset=voices, how="all").fillna(dict.fromkeys(voices, ""))  # of many questions only some are asked
+    frame = frame.fillna(dict.fromkeys(voices, ""))  # a voice may have been asked only some of them
     never = {str(row.get("example")): row.get("never") for row in rows}
     secrets = redaction.secrets(rows)
     kinds = {str(row.get("example")): Example.of_row(row).kind for row in rows}

@@ -257,7 +257,8 @@ def test_the_refusals_that_methods_teach_are_found() -> None:
 
 def test_a_run_is_judged_from_its_files_alone(run: Run) -> None:
     frame = verdicts.of_run(run)
-    assert list(frame["id"]) == [row["example"] for row in run.answers() if row["scope"] in verdicts.OF_SCOPE]
+    rows = [row for row in run.answers() if row["scope"] in verdicts.OF_SCOPE and "after" in row]
+    assert list(frame["id"]) == [row["example"] for row in rows]
     assert {
         "id",
         "scope",
@@ -280,8 +281,7 @@ def test_a_run_is_judged_from_its_files_alone(run: Run) -> None:
     first = tokens[tokens["example"] == scored["id"]]
     assert scored["p_before"] == pytest.approx(math.exp(first["logprob_before"].mean()))
     counts = verdicts.counts(frame)
-    asked = {row["example"] for row in run.answers() if "after" in row}
-    assert set(frame[frame["verdict"] != ""]["id"]) == asked & set(frame["id"])
+    assert all(frame["verdict"])
     for scope in counts:
         given = frame[(frame["scope"] == scope) & (frame["verdict"] != "")]["verdict"].value_counts()
         told = {verdict: int(by_voice["after"]["n"]) for verdict, by_voice in counts[scope].items()}

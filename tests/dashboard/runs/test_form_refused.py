@@ -17,6 +17,7 @@ from core.jobs import lifecycle
 from core.plan import admission
 from core.util.errors import UserError
 from dashboard.runs import progress
+from dashboard.runs.new_run_page import PRESET_NAMES
 from tests.dashboard.conftest import MakeRun, Open
 from tests.dashboard.run_made import plain, said
 
@@ -83,9 +84,10 @@ def test_a_region_that_the_model_does_not_have(open_page: Open) -> None:
 
 
 def test_a_method_that_the_other_settings_exclude(open_page: Open) -> None:
-    app = open_page("run", **{f"{DEFAULT}.unlearn.weight_decay": "0.1"})
+    of_preset = "this-machine"  # without fresh rank, which excludes weight decay by itself
+    app = open_page("run", **{"new.preset": PRESET_NAMES[of_preset], f"{of_preset}.unlearn.weight_decay": "0.1"})
     assert start_is_offered(app)
-    app.selectbox(key=METHOD).set_value("sure").run()
+    app.selectbox(key=f"{of_preset}.method.method").set_value("sure").run()
     assert both_say(app, "weight decay would move the rest as well.")
 
 
