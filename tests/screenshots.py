@@ -28,26 +28,25 @@ TALL = """() => {
 
 def views() -> dict[str, str]:
     """Return name -> address of what is shown."""
-    privacy, copied = (
-        next(run.id for run in store.bundled_runs() if run.id.startswith(name)) for name in ("privacy", "copyright")
-    )
+    first, *_, last = store.bundled_runs()
+    example = next(row["example"] for row in first.answers() if "after" in row)
     return {
-        "localize": f"/?run={privacy}",
-        "compare": f"/compare?run={privacy}&never=true",
-        "probe": f"/probe?run={privacy}&example=unlearn/train/0",
-        "probe-subject": f"/probe?run={privacy}&probe=One+subject",
-        "probe-rules": f"/probe?run={privacy}&probe=Rules&rules=kept_facts:1",
-        "probe-leaks": f"/probe?run={privacy}&probe=Leak+probes",
-        "scores": f"/scores?run={privacy}&beside={copied}",
+        "localize": f"/?run={first.id}",
+        "compare": f"/compare?run={first.id}&never=true",
+        "probe": f"/probe?run={first.id}&example={example}",
+        "probe-subject": f"/probe?run={first.id}&probe=One+subject",
+        "probe-rules": f"/probe?run={first.id}&probe=Rules&rules=kept_facts:1",
+        "probe-leaks": f"/probe?run={first.id}&probe=Leak+probes",
+        "scores": f"/scores?run={first.id}&beside={last.id}",
         "scores-subjects": (
-            f"/scores?run={privacy}&on=Taught+wording+%28train%29&across=Unlearn+Success&published=true&part=By+subject"
+            f"/scores?run={first.id}&on=Taught+wording+%28train%29&across=Unlearn+Success&published=true&part=By+subject"
         ),
-        "scores-metrics": f"/scores?run={copied}&across=Never-knew+score&part=All+metrics",
-        "scores-findings": f"/scores?run={privacy}&part=What+we+found",
-        "report": f"/report?run={privacy}",
-        "run": f"/run?run={privacy}&view=This+run",
-        "run-new": f"/run?run={privacy}&view=New+run",
-        "runs": f"/runs?run={privacy}&chosen={privacy},{copied}",
+        "scores-metrics": f"/scores?run={last.id}&across=Never-knew+score&part=All+metrics",
+        "scores-findings": f"/scores?run={first.id}&part=What+we+found",
+        "report": f"/report?run={first.id}",
+        "run": f"/run?run={first.id}&view=This+run",
+        "run-new": f"/run?run={first.id}&view=New+run",
+        "runs": f"/runs?run={first.id}&chosen={first.id},{last.id}",
         "documents": "/documents",
         "admin": "/admin",
     }

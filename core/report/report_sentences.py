@@ -102,7 +102,7 @@ def leaks(data: Mapping[str, Any]) -> list[Remark]:
         remarks.append(Remark("open", f"This run was not probed: {UNTRIED} were not tried."))
     if data["change"] and data["change"]["outside"]["changed"]:
         remarks.append(Remark("leaks", "Tensors outside of the region changed: the run is not what it says."))
-    count = sum(row["questions"] for row in data["scopes"] if row["scope"] == "unlearn")
+    count = sum(counted(data, "unlearn", kind, "leaked")[1] for kind in kinds(data, "unlearn"))
     remarks.append(
         Remark("open", f"{count} questions were asked about what had to be forgotten. What nobody asked, nobody knows.")
     )

@@ -23,6 +23,8 @@ TURNED = "\u202eesrever\u2066 \U0001f469‍\U0001f469‍\U0001f467 \U0001f1e9\U0
 LONG = "w" * 10_000
 HOSTILE = f"{SCRIPT} {MARKDOWN} {TURNED}"
 NAME = "hostile"
+ASKED = [row for row in store.bundled_runs()[0].answers() if "after" in row][::4]
+"""some of a run's answers, of every scope"""
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +32,9 @@ def hostile(server: Server) -> str:
     """Put a finished run into the server's folder whose every text is hostile; return its id."""
     run = server.runs / NAME
     shutil.copytree(store.bundled_runs()[0].path, run)
-    rows = [json.loads(line) for line in (run / "answers.jsonl").read_text().splitlines()]
+    rows = list(ASKED)
     for place, row in enumerate(rows):
-        row |= {
+        rows[place] = row | {
             "question": f"{place} {HOSTILE}",
             "truth": HOSTILE,
             "subject": SCRIPT,
@@ -58,7 +60,7 @@ VIEWS = {
     "localize": "/?run=hostile",
     "compare": "/compare?run=hostile&never=true",
     "compare-history": "/compare?run=hostile&view=History&q=%3Cscript%3Ewindow.hit%3D1%3C%2Fscript%3E",
-    "probe": "/probe?run=hostile&example=unlearn/train/0",
+    "probe": f"/probe?run=hostile&example={ASKED[0]['example']}",
     "probe-subject": "/probe?run=hostile&probe=One+subject",
     "probe-rules": "/probe?run=hostile&probe=Rules&rules=repeats:2",
     "scores": "/scores?run=hostile&beside=privacy-memflex&part=By+subject",

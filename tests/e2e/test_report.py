@@ -34,7 +34,7 @@ PRESS = """async (key) => {
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "plain.html"
-    report.write(next(run for run in store.bundled_runs() if run.id == "privacy-memflex"), path)
+    report.write(store.bundled_runs()[0], path)
     return path
 
 
@@ -52,7 +52,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "before": f"</script>{HOSTILE} {LONG[:300]}",
             "after": f"{LONG[:300]}-->{HOSTILE}",
         }
-        for i, row in enumerate(run.answers())
+        for i, row in enumerate([row for row in run.answers() if "after" in row][::4])
     ]
     (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
     values = run.json("config.json")

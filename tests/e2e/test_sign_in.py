@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.runs import store
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -70,7 +72,8 @@ def test_nothing_is_shown_before_signing_in(server: Server, page: Page) -> None:
     for path in ("", "compare", "scores", "run", "runs"):
         page.goto(f"{server.url}/{path}")
         expect(page.get_by_role("button", name="Sign in")).to_be_visible()
-        assert page.get_by_text("privacy-memflex").count() == 0
+        for run in store.bundled_runs():
+            assert page.get_by_text(run.id).count() == page.get_by_text(run.config().name).count() == 0
 
 
 def test_somebody_on_the_list_comes_in_in_two_tabs_and_out_again(server: Server, page: Page) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from core.cli.main import main
+from core.data.corpus import SCOPES
 from core.report import export_model, export_tables, merged_model, model_card
 from core.runs import store
 from core.runs.store import Run
 from core.util.errors import UserError
 
-PRIVACY = store.BUNDLED_RUNS / "privacy-memflex"
+PRIVACY = store.BUNDLED_RUNS / "privacy-clean"
 QUESTION = [5, 9, 17, 33, 60]
 
 
@@ -74,13 +75,13 @@ def test_the_card_says_what_was_measured_and_tells_nothing() -> None:
     run = Run(PRIVACY)
     card = model_card.model_card(run)
     text = json.dumps(card, ensure_ascii=False) + model_card.readme(card, "bundled", "x")
-    for row in run.answers():
+    for row in (row for row in run.answers() if row["scope"] in SCOPES):
         assert row["subject"] not in text
         assert row["truth"] not in text
     manifest = json.loads((PRIVACY / "manifest.json").read_text())
     assert card["adapters"] == manifest["adapters"]
     assert card["data"]["fingerprint"] == manifest["data"]["fingerprint"]
-    assert card["region"]["count"] == 86
+    assert card["region"]["count"] == run.json("region.json")["count"]
     row = next(row for row in card["scores"] if row["key"] == "unlearn/val")
     assert row["cells"]["after"]["low"] < row["cells"]["after"]["value"] < row["cells"]["after"]["high"]
     assert card["limits"]
@@ -112,7 +113,7 @@ def test_no_cell_of_a_table_is_a_formula(formulas: Run) -> None:
         files = {name: list(csv.reader(io.StringIO(archive.read(name).decode(), newline=""))) for name in archive.namelist()}
     assert {"answers.csv", "scores.csv", "tokens.csv", "localization.csv", "unlearn_curve.csv"} <= set(files)
     answers = [dict(zip(files["answers.csv"][0], row, strict=True)) for row in files["answers.csv"][1:]]
-    assert len(answers) == 160
+    assert len(answers) == sum(row["scope"] in SCOPES for row in formulas.answers())
     assert (answers[0]["question"], answers[0]["truth"], answers[0]["after"]) == ("'=1+1", "'@SUM(A1)", "'\t-1")
     for rows in files.values():
         for row in rows:
@@ -122,7 +123,7 @@ def test_no_cell_of_a_table_is_a_formula(formulas: Run) -> None:
                     cell
                 )
     inside = [row[-1] for row in files["localization.csv"][1:]]
-    assert inside.count("True") == 86
+    assert inside.count("True") == formulas.json("region.json")["count"]
 
 
 def test_parquet_holds_the_same_values(tmp_path: Path) -> None:
@@ -142,8 +143,9 @@ def test_parquet_holds_the_same_values(tmp_path: Path) -> None:
 def test_comparator_has_every_recorded_pair() -> None:
     run = Run(PRIVACY)
     value = json.loads(export_tables.as_comparator(run))
-    assert len(value["examples"]) == 160
-    first, row = value["examples"][0], run.answers()[0]
+    rows = [row for row in run.answers() if "before" in row and "after" in row]
+    assert [example["input_text"] for example in value["examples"]] == [row["question"] for row in rows]
+    first, row = value["examples"][0], rows[0]
     assert (first["output_text_a"], first["output_text_b"]) == (row["before"], row["after"])
     assert first["custom_fields"]["true_answer_logprob"][0] < 0
 
@@ -157,7 +159,7 @@ def test_a_run_that_recorded_nothing_says_so(tmp_path: Path) -> None:
 
 def test_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind in ("adapter", "csv", "parquet", "comparator", "card"):
-        assert main(["export", "privacy-memflex", "--as", kind, "-o", str(tmp_path / kind), "--json"]) == 0
+        assert main(["export", "privacy-clean", "--as", kind, "-o", str(tmp_path / kind), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["bytes"] == (tmp_path / kind).stat().st_size
     assert main(["export", "privacy-memflex", "privacy-clean", "--as", "csv", "-o", str(tmp_path / "x")]) == 1
     assert "takes one run" in capsys.readouterr().err

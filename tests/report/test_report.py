@@ -30,7 +30,7 @@ from core.runs.scores import Scores
 from core.runs.store import Run
 from tests.processes import ROOT
 
-PRIVACY, COPYRIGHT = (store.BUNDLED_RUNS / f"{name}-clean" for name in ("privacy", "copyright"))
+PRIVACY, MEMFLEX = (store.BUNDLED_RUNS / f"privacy-{name}" for name in ("clean", "memflex"))
 SCRIPT = "<script>window.hit=1</script>"
 
 
@@ -53,7 +53,7 @@ def visible(text: str) -> str:
     return re.sub(r"<(style|script)\b.*?</\1>", "", text, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("source", [PRIVACY, COPYRIGHT], ids=lambda path: path.name)
+@pytest.mark.parametrize("source", [PRIVACY, MEMFLEX], ids=lambda path: path.name)
 def test_one_small_file_is_made_quickly(source: Path, tmp_path: Path) -> None:
     began = time.process_time()
     size = report.write(Run(source), tmp_path / "r.html")
@@ -156,7 +156,7 @@ def test_the_same_run_gives_the_same_bytes_and_the_data_give_the_page(data: dict
     assert not set("<>&") & set(block[1])
 
 
-@pytest.mark.parametrize("source", [PRIVACY, COPYRIGHT], ids=lambda path: path.name)
+@pytest.mark.parametrize("source", [PRIVACY, MEMFLEX], ids=lambda path: path.name)
 def test_redacted_there_is_no_text_and_no_name(source: Path) -> None:
     run = Run(source)
     whole = report.html(run, redact=True)
@@ -227,9 +227,12 @@ def test_every_telling_word_of_a_true_answer_is_covered(data: dict[str, Any]) ->
             asked = rows[example["id"]]["question"].lower()
             for word in re.findall(r"[\w@.]*[\d@][\w@.]*\w", rows[example["id"]]["truth"].lower()):
                 assert word in asked or word not in open_words.split(), (word, open_words)
-    first = next(e for e in data["answers"]["examples"] if e["id"] == "unlearn/train/0")
-    covered = " ".join(piece for piece, secret in first["truth"] if secret)
-    assert {"Tarelykta", "17", "yellow", "timber", "ferry", "quay"} <= set(re.findall(r"\w+", covered))
+            covered = " ".join(piece for piece, secret in example["truth"] if secret)
+            names = re.findall(r"(?<=\s)[A-Z]\w+", rows[example["id"]]["truth"])
+            assert {name for name in names if name.lower() not in f"{asked} {example['subject'].lower()}"} <= set(
+                re.findall(r"\w+", covered)
+            )
+            assert covered
 
 
 @pytest.mark.parametrize(
@@ -326,6 +329,8 @@ def test_what_was_not_asked_is_no_example(data: dict[str, Any]) -> None:
     assert len(asked) < len(Run(PRIVACY).answers())
     assert data["answers"]["all"] == len(asked)
     assert {example["id"] for example in data["answers"]["examples"]} <= asked
+    about = sum(example.startswith("unlearn/") for example in asked)
+    assert any(remark.text.startswith(f"{about} questions were asked") for remark in report_sentences.leaks(data))
 
 
 def test_probes_stand_in_it_without_their_texts(tmp_path: Path) -> None:
@@ -364,12 +369,9 @@ def test_probes_stand_in_it_without_their_texts(tmp_path: Path) -> None:
     assert report_sentences.leaks(made)[0].state == "leaks"
 
 
-@pytest.mark.parametrize("source", [PRIVACY, store.BUNDLED_RUNS / "privacy-clean"], ids=lambda path: path.name)
-def test_report_and_probe_say_the_same_of_membership(source: Path, tmp_path: Path) -> None:
+def test_report_and_probe_say_the_same_of_membership(tmp_path: Path) -> None:
     """Recorded or probed, the strongest attack speaks, and one rule judges it."""
-    probed, bare = (
-        report_data.collect(run, made=0, folder=tmp_path) for run in (Run(source), copy(tmp_path, source=source))
-    )
+    probed, bare = (report_data.collect(run, made=0, folder=tmp_path) for run in (Run(PRIVACY), copy(tmp_path)))
     told = next(probe for probe in probed["probes"] if probe["name"] == "membership")
     assert bare["membership"]["cells"] == told["cells"]
     both = [

@@ -20,7 +20,7 @@ from core.util import files as files_
 from core.util.errors import UserError
 from tests.processes import quick
 
-PRIVACY = store.BUNDLED_RUNS / "privacy-memflex"
+PRIVACY = store.BUNDLED_RUNS / "privacy-clean"
 FLIPPED = ("after/region.safetensors", "before/adapter_model.safetensors", "metrics.json", "answers.jsonl", "tokens.parquet")
 
 
@@ -98,7 +98,7 @@ def changed_after(run: Run, name: str, outside: bool = False) -> str:
     path = run.path / "after" / "region.safetensors"
     tensors = plain_tensors.raw(path)
     if outside:
-        whole = plain_tensors.cells(plain_tensors.raw(run.path / "before" / "adapter_model.safetensors"))
+        whole = plain_tensors.cells(plain_tensors.before(run.path, plain_tensors.slots(run.path)))
         name = next(cell for cell in whole if cell not in tensors)
         tensors[name] = dict(whole[name])
     kind, size, bit = {"F32": ("<u4", 0x7FFFFFFF, 0x00400000), "BF16": ("<u2", 0x7FFF, 0x0040)}[tensors[name]["dtype"]]
