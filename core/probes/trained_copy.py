@@ -71,8 +71,11 @@ def training(
 
 
 def add_copy(adapters: Adapters, voice: str, seed: int) -> None:
-    """Make the adapter that is trained: equal to the voice's, or for never fresh, which changes nothing yet (B = 0)."""
-    adapters.copy("after", COPY)
+    """Make the adapter that is trained: equal to the voice's, or for never fresh, which changes nothing yet (B = 0).
+
+    A fresh one has the rank of after, so that it can learn as much.
+    """
+    adapters.copy("after" if voice == "never" else voice, COPY)
     if voice != "never":
         return
     adapters.unmerged.add(COPY)  # where what was taught is merged into the base, it begins from the base as it was
@@ -80,5 +83,5 @@ def add_copy(adapters: Adapters, voice: str, seed: int) -> None:
     for cell in adapters.cells:
         parameter = adapters.tensor(COPY, cell.name)
         # As peft begins (kaiming uniform with a = √5): uniform within ± 1 / √in.
-        edge = 1 / math.sqrt(cell.shape[1]) if cell.factor == "A" else 0.0
-        parameter.data.copy_((2 * torch.rand(cell.shape, generator=source) - 1) * edge)
+        edge = 1 / math.sqrt(parameter.shape[1]) if cell.factor == "A" else 0.0
+        parameter.data.copy_((2 * torch.rand(parameter.shape, generator=source) - 1) * edge)
