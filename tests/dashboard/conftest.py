@@ -52,6 +52,16 @@ def make_run() -> MakeRun:
     return make
 
 
+def on_other_data(run: Run) -> Run:
+    """Turn a run into one of another model on the copyright demo, as far as its settings and manifest say so."""
+    config, manifest = (json.loads((run.path / name).read_text()) for name in ("config.json", "manifest.json"))
+    config["data"]["subset"], manifest["data"] = "copyright", {"source": "demo/copyright", "fingerprint": "other"}
+    manifest["adapters"]["before"] = "other"
+    (run.path / "config.json").write_text(json.dumps(config))
+    (run.path / "manifest.json").write_text(json.dumps(manifest))
+    return run
+
+
 @pytest.fixture
 def open_page() -> Open:
     """Return a function that opens a page of the app, on a run if one is named."""

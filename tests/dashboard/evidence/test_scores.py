@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from core.runs import asked, store
+from core.runs import asked
 from core.runs.scores import Scores, Value
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.evidence import all_metrics, number_table, published, score_words, scores_table, seed_means, tradeoff
-from tests.dashboard.conftest import MakeRun, Open
+from tests.dashboard.conftest import MakeRun, Open, on_other_data
 from tests.dashboard.scores_made import HOSTILE, accuracies, bundled, edit, measured, with_intervals
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -193,8 +193,7 @@ def test_the_verdict_on_the_bundled_run_is_what_its_files_say() -> None:
 
 
 def test_reference_rows_are_never_left_out_and_published_ones_always_labelled(make_run: MakeRun) -> None:
-    copied = next(run for run in store.bundled_runs() if run.id.startswith("copyright"))
-    runs = [measured(bundled()), measured(make_run("same")), measured(copied)]
+    runs = [measured(bundled()), measured(make_run("same")), measured(on_other_data(make_run("copied")))]
     table = scores_table.table(runs, "val", [], "Llama-2-7B, privacy", LIGHT)
     names = [row.name for row in table.rows]
     # The first two share theirs; the third is of other data.

@@ -15,7 +15,7 @@ from core.regions import REGIONS
 from core.runs import askable, picked_step, store
 from core.runs.store import Run
 from dashboard.evidence import tradeoff
-from tests.dashboard.conftest import MakeRun, Open, text_of
+from tests.dashboard.conftest import MakeRun, Open, on_other_data, text_of
 from tests.dashboard.scores_made import HOSTILE, TABS, bundled, edit, tab, with_intervals
 
 
@@ -35,7 +35,7 @@ def test_it_opens_on_the_current_run_with_the_bundled_one_of_its_data_beside_it(
 
 def test_runs_on_other_data_are_drawn_but_not_compared(make_run: MakeRun, open_page: Open) -> None:
     make_run("mine")
-    copied = next(run.id for run in store.bundled_runs() if run.id.startswith("copyright"))
+    copied = on_other_data(make_run("copied")).id
     said = text_of(open_page("scores", bundled().id, beside=f"mine,{copied}"))
     assert "Both runs are on the front" in said
     assert re.search(r"another model are drawn in grey \\\(1\\\)", said)
@@ -177,8 +177,8 @@ def test_a_clicked_point_leaves_the_others_beside_it(
     assert kept == {"run": bundled().id, "beside": ["mine", "other"]}
 
 
-def test_the_published_table_follows_the_runs_subset(open_page: Open) -> None:
-    copied = next(run.id for run in store.bundled_runs() if run.id.startswith("copyright"))
+def test_the_published_table_follows_the_runs_subset(make_run: MakeRun, open_page: Open) -> None:
+    copied = on_other_data(make_run("copied")).id
     app = open_page("scores", bundled().id)
     assert app.selectbox(key="paper").value == "Llama-2-7B, privacy"
     app.selectbox(key="picked").select(copied).run()
