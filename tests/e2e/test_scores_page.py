@@ -98,9 +98,8 @@ def test_keyboard_moves_the_slider_and_the_choice_is_marked(server: Server, page
     tab_to(page, 'input[type="range"]')
     result = json.loads((server.runs / other / "unlearn.json").read_text())
     earlier = [check["step"] for check in result["checks"] if check["step"] < result["step"]]
-    for step in reversed(
-        earlier
-    ):  # at a person's pace: Streamlit's own sliders lose the address of keys pressed while it still writes
+    # At a person's pace: Streamlit's own sliders lose the address of keys pressed while it still writes.
+    for step in reversed(earlier):
         page.locator('input[type="range"]').press("ArrowLeft")
         expect(page.get_by_text(f"Stopped at step {step} instead of {result['step']}")).to_be_visible()
         rest(page)
