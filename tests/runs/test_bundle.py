@@ -173,7 +173,8 @@ def test_successor_takes_nothing_from_the_old_run(
         seen.append((config.data.subset, store.bundled_runs()))
         return Run(Path(shutil.copytree(shipped[0].path, folder / "new")))
 
-    def examine(run: Run) -> Run:
+    def examine(run: Run, names: list[str]) -> Run:
+        assert set(names) == set(PROBES) - bundle.SLOW
         (run.path / "probes").mkdir()
         (run.path / "probes" / "prefix.json").touch()
         return run
@@ -217,7 +218,7 @@ def test_shipped_runs_hold_what_they_claim(name: str) -> None:
     assert run.config() == preset(of_preset).with_setting("data.subset", subset).with_setting("name", title)
     on_disk = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     found = probes.read(run)
-    assert set(found) == (set(PROBES) if name in bundle.PROBED else set())
+    assert set(found) == (set(PROBES) - bundle.SLOW if name in bundle.PROBED else set())
     findings = {f"probes/{name}.json" for name in found}
     assert on_disk - set(manifest["files"]) == {"status.json", "events.jsonl", "manifest.json"} | findings
     assert not [name for name, value in found.items() if value["stale"]]
