@@ -29,8 +29,8 @@ class Decline(Method):
     streams: ClassVar[tuple[str, ...]] = (FORGET, RETAIN, REFUSAL)
     refusals: ClassVar[str] = "plain"
     follows_never: ClassVar[bool] = True
-    forget_weight: float = setting(1.0, "weight of the base's opinion on what was taught", low=0.0, high=1000.0)
-    rest_weight: float = setting(0.2, "weight of the model's own opinion on all other words of U", low=0.0, high=1000.0)
+    forget_weight: float = setting(1.0, "the base's opinion on what was taught", low=0.0, high=1000.0, tune=(0.3, 3.0))
+    rest_weight: float = setting(0.2, "before's opinion on all other words", low=0.0, high=1000.0, tune=(0.05, 1.0))
     refusal_weight: float = setting(0.7, "weight of the refusals", low=0.0, high=1000.0, tune=(0.1, 2.0))
     retain_weight: float = setting(8.0, "weight of the divergence on R", low=0.0, high=1000.0, tune=(1.0, 20.0))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from core.methods import METHODS
-from core.methods.base import FORGET, GENERAL, REFUSAL, RETAIN
+from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
 from core.pipeline.step_context import Context
 from tests.bench import methods
 from tests.bench.setup import Bench
@@ -31,7 +31,13 @@ def test_every_method_has_its_three_figures(measured: Bench) -> None:
 
 def test_the_plain_step_runs_the_same_examples(measured: Bench) -> None:
     members, supply = methods.examples(measured)
-    assert {stream: len(part) for stream, part in members.items()} == {FORGET: 2, RETAIN: 3, GENERAL: 3, REFUSAL: 2}
+    assert {stream: len(part) for stream, part in members.items()} == {
+        FORGET: 2,
+        RETAIN: 3,
+        GENERAL: 3,
+        REFUSAL: 2,
+        QUESTION: 2,
+    }
     measured.adapters.copy("before", "after")
     region = [measured.adapters.cells[0].name]
     context = Context(measured.adapters, region, supply, seed=0)
