@@ -41,7 +41,7 @@ def test_export_import_delete_undo(server: Server, page: Page, tmp_path: Path) -
     expect(page.get_by_text(re.compile("1 of your own"))).to_be_visible()
 
     grid = page.get_by_test_id("stDataFrame").locator(".dvn-scroller").last
-    for y, heading in ((52, name), (87, "2 runs, side by side")):  # the rows' boxes
+    for y, heading in ((52, name), (122, "2 runs, side by side")):  # the boxes of this run's rows; between them is another
         grid.click(position={"x": 18, "y": y})
         expect(page.get_by_role("heading", name=heading)).to_be_visible()
     expect(page.get_by_text("Their settings are the same.")).to_be_visible()
