@@ -23,7 +23,7 @@ from core.metrics.rouge import recall
 from core.metrics.verdict_rules import DEFAULT, OF_SCOPE, VERDICTS, Judged, MeasuredAnswer, Rules, judge
 from core.metrics.verdict_words import Truth
 from core.runs.store import Run
-from core.runs.voices import SPOKEN
+from core.runs.voices import SPOKEN, was_asked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ def gather(run: Run) -> Gathered:
     rarity = verdict_words.rarities([(row["subject"], row["truth"]) for row in bare])
     public = public_texts(bare)
     # What was taught and not asked says what is rare and what is public; there is no answer to judge.
-    asked = [any(voice in row for voice in SPOKEN) for row in rows]
+    asked = list(map(was_asked, rows))
     rows, bare = list(compress(rows, asked)), list(compress(bare, asked))
     truths = [
         verdict_words.understood(

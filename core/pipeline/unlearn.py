@@ -119,7 +119,8 @@ def unlearned(state: State, folder: Path) -> None:
     if config.pick == "said":
         sample = {m.id for members in watched_sample(state).values() for m in members}
         among = [e for e in state.corpus.examples if e.id in sample]
-        judge = partial(watched_questions.said, state.voices.of(among), state.adapters)
+        sampled = state.voices.of(among)
+        judge = partial(watched_questions.said, sampled, state.adapters, sampled.lexicon())
     try:
         result = unlearn_loop.unlearn(
             state.adapters,

@@ -76,10 +76,10 @@ class Watch:
         return str(self.voices.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
 
 
-def said(voices: Voices, adapters: Adapters) -> dict[str, float]:
+def said(voices: Voices, adapters: Adapters, lexicon: frozenset[str]) -> dict[str, float]:
     """Ask adapter "after" a sample; return in percent what becomes of it.
 
     said_forgotten (of U, not said), said_kept (of R, said), said_noise_unlearn, said_noise_retention, said_declined (of R),
     said_made_up (of U).
     """
-    return asked.shares(voices.examples, voices.ask(adapters, ["after"])["after"], voices.lexicon())
+    return asked.shares(voices.examples, voices.ask(adapters, ["after"])["after"], lexicon)

@@ -33,7 +33,7 @@ from core.probes.hidden_states import Positions
 from core.probes.leak_rule import LeakRule
 from core.probes.trained_copy import TrainedCopy
 from core.runs.store import Run
-from core.runs.voices import SPOKEN
+from core.runs.voices import was_asked
 from core.util.progress import Reporter
 
 PREFACE = 12
@@ -313,7 +313,7 @@ class ProbeContext:
 
 def questions_of(run: Run) -> list[Example]:
     """Return the questions that a run asked, else those of its data; without our own, which are about nobody in it."""
-    asked = [Example.of_row(row) for row in run.answers() if any(voice in row for voice in SPOKEN)]
+    asked = [Example.of_row(row) for row in run.answers() if was_asked(row)]
     recorded = [e for e in asked if e.scope not in (EVERYDAY, NOBODY)]
     return recorded or list(sources.load(run.config().data, run.config().seed).examples)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from core.util.errors import UserError
@@ -32,9 +32,15 @@ WITHIN = {voice: name[:1].lower() + name[1:] for voice, name in VOICE_NAMES.item
 """the same within a sentence"""
 REFERENCES = ("never", VOICE)
 """those of SPOKEN that never learned what is to be forgotten"""
+
 FIX = "Use before, after, never, retrained, step:N, blend:PERCENT or without:CELLS, with run:ID/ in front for another run."
 _RUN = re.compile(r"run:([A-Za-z0-9][A-Za-z0-9._-]{0,199})/(.*)", re.DOTALL)
 _PART = re.compile(r"layer=\d{1,5}|module=[\w.-]{1,200}|[\w.-]{1,300}")
+
+
+def was_asked(row: Mapping[str, object]) -> bool:
+    """Say whether a row of answers.jsonl holds an answer: of what was taught only a sample is asked."""
+    return any(voice in row for voice in SPOKEN)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from core.models.tokens import Encoded, collate
 from core.pipeline import localize
 from tests.naive import Bench, example_loss, make_bench
 from tests.naive import Recorder as Said
+from tests.pipeline.test_localize import run
 from tests.tiny import ARCHITECTURES
 
 LABELS = LocalizeConfig(perturbation="labels", copies=3, batch_size=4)
@@ -221,23 +222,9 @@ def test_a_sketched_record_is_near_the_exact_one(bench: Bench, flags: Flags) -> 
 # -- the stage
 
 
-def run(bench: Bench, config: LocalizeConfig, flags: Flags | None = None, said: Said | None = None) -> localize.Localization:
-    return localize.localize(
-        bench.adapters,
-        bench.unlearn,
-        bench.retention,
-        config,
-        held={},
-        words=bench.words,
-        facts=flags,
-        seed=SEED,
-        report=said or Said(),
-    )
-
-
 def test_recording_changes_nothing_else(bench: Bench, flags: Flags) -> None:
     before = bench.adapters.hash("before")
-    plain, watched = run(bench, LABELS), run(bench, LABELS, flags)
+    plain, watched = run(bench, LABELS), run(bench, LABELS, facts=flags)
     pd.testing.assert_frame_equal(plain.table, watched.table, check_exact=True)
     pd.testing.assert_frame_equal(plain.contributions, watched.contributions, check_exact=True)
     assert plain.modules is None
@@ -251,7 +238,7 @@ def test_recording_changes_nothing_else(bench: Bench, flags: Flags) -> None:
 
 
 def test_with_overwritten_inputs_the_margin_is_still_that_of_true_answers(bench: Bench, flags: Flags) -> None:
-    first, second = (run(bench, config, flags).modules for config in (LABELS, CODE))
+    first, second = (run(bench, config, facts=flags).modules for config in (LABELS, CODE))
     assert first is not None
     assert second is not None
     np.testing.assert_allclose(second["margin"], first["margin"], rtol=1e-4)
@@ -261,7 +248,7 @@ def test_with_overwritten_inputs_the_margin_is_still_that_of_true_answers(bench:
 
 def test_progress_ends_at_its_total_with_either_perturbation(bench: Bench, flags: Flags) -> None:
     for config in (LABELS, CODE):
-        run(bench, config, flags, said := Said())
+        run(bench, config, said := Said(), flags)
         assert said.steps[-1]["done"] == said.steps[-1]["total"]
 
 

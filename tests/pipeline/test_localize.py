@@ -16,6 +16,7 @@ import torch
 from core.config.run_config import RunConfig
 from core.config.stages import LocalizeConfig
 from core.data.corpus import Corpus, Example
+from core.localization.facts import Flags
 from core.models.tokens import Encoded
 from core.pipeline import localize, region
 from core.pipeline.localize import TOP, Localization
@@ -28,7 +29,7 @@ LABELS = LocalizeConfig(perturbation="labels", copies=3, batch_size=4)
 CODE = LocalizeConfig(perturbation="code", copies=3, batch_size=4)
 
 
-def run(bench: Bench, config: LocalizeConfig, report: Recorder | None = None) -> Localization:
+def run(bench: Bench, config: LocalizeConfig, report: Recorder | None = None, facts: Flags | None = None) -> Localization:
     return localize.localize(
         bench.adapters,
         bench.unlearn,
@@ -36,6 +37,7 @@ def run(bench: Bench, config: LocalizeConfig, report: Recorder | None = None) ->
         config,
         held={},
         words=bench.words,
+        facts=facts,
         seed=SEED,
         report=report or Recorder(),
     )

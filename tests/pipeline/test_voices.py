@@ -84,7 +84,7 @@ def test_a_judge_asks_after_alone_and_silently(tiny_llama: Path, monkeypatch: py
     shares = asked.shares
     monkeypatch.setattr(asked, "shares", lambda *given: said.append(given) or shares(*given))
     among = [EXAMPLES[1], EXAMPLES[3], *kept]
-    found = watched_questions.said(whole.of(among), attached)
+    found = watched_questions.said(whole.of(among), attached, whole.of(among).lexicon())
     assert len(report.steps) == made
     assert said[0][:2] == (among, {e.id: expected[e.id] for e in among})
     assert found == shares(among, said[0][1], whole.of(among).lexicon())
