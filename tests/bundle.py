@@ -4,7 +4,7 @@
 run that shipped until then is set aside meanwhile, so that nothing is taken from it: every stage is made and measured,
 but for what a bundled run before it made already (both lessons and localization of other presets on the same data: a link
 says that they are the same files). What a visitor sees first is thus a run that anybody can repeat, with the default
-settings, and all probes of it.
+settings, and probes of it.
 """
 
 from __future__ import annotations
