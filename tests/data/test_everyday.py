@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from core.data import general_text
-from core.data.everyday import FOLDER, Asked, everyday, general_kept, nobody, right
+from core.data.everyday import FOLDER, Asked, everyday, general_kept, nobody, prompts, right
 from core.pipeline.extras import choices
 from core.pipeline.voices import general_lines
 
@@ -27,6 +27,26 @@ def words(text: str) -> list[str]:
 
 def plain(text: str) -> str:
     return " ".join(words(text))
+
+
+STOP = frozenset(
+    "a an the what which who whom whose when where why how whereabouts is are was were be been am do does did has have had "
+    "can could will would should may might must i you he she it we they one me my your his her its our their this that these "
+    "those there here of in on at to for from by with about as and or if so please tell give say name named call called year "
+    "years many much some any".split()
+)
+
+
+def content(question: str) -> frozenset[str]:
+    """Return the words that a question is about, without the s of a plural or a verb, and the signs of a sum."""
+    found = {re.sub(r"(?<=\w\w\w)s$", "", word) for word in words(question) if word not in STOP}
+    return frozenset(found | set(re.findall(r"(?<= )[-+](?= )", question)))
+
+
+def same(questions: list[str], measured: list[str]) -> list[str]:
+    """Return those of the questions that are measured: but for capitals and marks, or in other words about the same."""
+    about = {content(text) or plain(text) for text in measured}
+    return [question for question in questions if (content(question) or plain(question)) in about]
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -94,17 +114,51 @@ def test_no_eight_words_in_a_row_are_shared(one: str, other: str) -> None:
 
 
 def test_general_text_that_is_measured_and_that_is_kept_are_about_different_things() -> None:
-    def content(line: str) -> set[str]:
+    def long_words(line: str) -> set[str]:
         return {word for word in words(line) if len(word) >= 6}
 
     for measured in general_lines():
         for kept in general_kept():
-            assert len(content(measured) & content(kept)) <= 3, (measured, kept)
+            assert len(long_words(measured) & long_words(kept)) <= 3, (measured, kept)
 
 
 def test_no_question_is_asked_elsewhere() -> None:
     elsewhere = [e.question for e in general_text.examples("")] + [row["question"] for row in choices()]
     assert not {plain(e.question) for e in [*everyday(), *nobody()]} & {plain(question) for question in elsewhere}
+
+
+ELSEWHERE = {
+    "nobody.json": [e.question for e in nobody()],
+    "everyday.json": [e.question for e in everyday()],
+    "ordinary.json": [e.question for e in general_text.examples("")],
+    "choices.json": [row["question"] for row in choices()],
+    **{name: texts for name, texts in OTHERS.items() if name.split("/")[-1] in ("free.json", "free-dev.json", "unseen.json")},
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_no_prompt_that_a_model_is_held_on_is_asked_elsewhere(name: str) -> None:
+    assert not same(prompts(), ELSEWHERE[name])
+
+
+def test_prompts_are_different() -> None:
+    assert len({prompt.casefold() for prompt in prompts()}) == len(prompts()) == 768
+
+
+@pytest.mark.parametrize(
+    ("question", "measured", "is_same"),
+    [
+        ("where does the pope live", "Where does the Pope live?", True),
+        ("Where is it that the Pope lives?", "Where does the Pope live?", True),
+        ("When was Einstein born?", "In which year was Einstein born?", True),
+        ("What is 4 + 3?", "What is 3 + 4?", True),
+        ("What is 4 - 3?", "What is 4 + 3?", False),
+        ("Where does the King live?", "Where does the Pope live?", False),
+        ("Who are you?", "Where is it?", False),
+    ],
+)
+def test_a_question_in_other_words_is_the_same(question: str, measured: str, is_same: bool) -> None:
+    assert same([question], [measured]) == [question] * is_same
 
 
 def test_text_that_teaching_uses_answers_no_question() -> None:
