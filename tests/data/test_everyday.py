@@ -30,9 +30,9 @@ def plain(text: str) -> str:
 
 
 STOP = frozenset(
-    "a an the what which who whom whose when where why how whereabouts is are was were be been am do does did has have had "
-    "can could will would should may might must i you he she it we they one me my your his her its our their this that these "
-    "those there here of in on at to for from by with about as and or if so please tell give say name named call called year "
+    "a an the what which who whom whose when where why how is are was were be been am do does did has have had can could "
+    "will would should may might must i you he she it we they one me my your his her its our their this that these those "
+    "there here of in on at to for from by with about as and or if so please tell give say name named call called year "
     "years many much some any".split()
 )
 
@@ -132,7 +132,7 @@ ELSEWHERE = {
     "everyday.json": [e.question for e in everyday()],
     "ordinary.json": [e.question for e in general_text.examples("")],
     "choices.json": [row["question"] for row in choices()],
-    **{name: texts for name, texts in OTHERS.items() if name.split("/")[-1] in ("free.json", "free-dev.json", "unseen.json")},
+    **{name: texts for name, texts in OTHERS.items() if name.endswith(("free.json", "free-dev.json", "unseen.json"))},
 }
 
 
