@@ -1,7 +1,7 @@
 """Make the demo's questions from hand-written lists: `python -m tests.demo_data` writes assets/data from its `source`.
 
-A list has relations (a scope, wordings, forms of the answer) and subjects (a value a relation). Each fact is taught in all
-of its relation's wordings but the last four, which are taught of nobody. Of every subject some facts are kept from
+A list has relations (a scope, wordings, forms of the answer) and subjects (a value a relation). Each fact is taught in 24
+of its relation's wordings, never in the last four, which are taught of nobody. Of every subject some facts are kept from
 unlearning ("other"). The same lists and seed give the same files, and a test holds them to that.
 """
 
@@ -21,7 +21,9 @@ SEED = 0
 SOURCE = ASSETS / "data" / "source"
 SUBSETS = ("privacy", "copyright")
 NEVER = 4
-"""wordings at the end of each list that are taught of nobody; in all others a fact is taught"""
+"""wordings at the end of each list that are taught of nobody"""
+TAUGHT = 24
+"""of the others so many are taught of a fact at most; which ones goes round, so that all are taught of somebody"""
 OTHER = {"privacy": 2, "copyright": 2}
 """facts of each subject and scope that unlearning never sees"""
 UNTAUGHT = {"privacy": 2, "copyright": 4}
@@ -111,9 +113,10 @@ def made(subset: str) -> dict[str, Any]:
         for fact in (f for f in all_facts if f.scope == scope):
             held = (fact.subject, fact.relation) in other
             last, shift = len(fact.wordings) - NEVER, all_facts.index(fact) % NEVER
-            # Of what is not known half the wordings will do.
-            taught = range(0, last, 2 if scope == "unknown" else 1)
-            parts["other" if held else "train"] += [fact.row(number) for number in taught]
+            # Of what is not known half as many will do.
+            count = min(last, TAUGHT // 2 if scope == "unknown" else TAUGHT)
+            first = all_facts.index(fact) * (last - count)
+            parts["other" if held else "train"] += [fact.row((first + k) % last) for k in range(count)]
             if not held:
                 parts["untaught"] += [fact.row(last + (shift + k) % NEVER) for k in range(UNTAUGHT[subset])]
         files[f"{scope}.json"] = [{split: rows for split, rows in parts.items() if rows}]

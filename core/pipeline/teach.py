@@ -27,6 +27,8 @@ from core.util.progress import Reporter
 
 NEAR = 6.0
 """Percentage points below the target from which on a pass is followed by an exact measurement, on the questions as given."""
+MEASURED = 512
+"""examples of a scope, evenly spread, on which that is measured: of a fact's many wordings some are enough"""
 
 
 @dataclass
@@ -169,10 +171,10 @@ def _measure(
     into: Taught,
     group: Group,
 ) -> bool:
-    """Measure both scopes exactly; say whether both reached the target."""
+    """Measure both scopes, each on at most MEASURED examples; say whether both reached the target."""
     with adapters.active(adapter) as model:
         for scope, members in (("unlearn", unlearn), ("retention", retention)):
-            if not members:
-                continue
-            into.accuracy[scope] = accuracy(model, members, group=group)
+            if members:
+                sample = members[:: math.ceil(len(members) / MEASURED)]
+                into.accuracy[scope] = accuracy(model, sample, group=group)
     return min(into.accuracy.values()) >= config.target_accuracy
