@@ -130,7 +130,7 @@ class TeachConfig:
         low=0.0,
         high=100.0,
     )
-    keep_batch_size: int = setting(8, "of these texts in each step", unit="examples", low=1, high=1024)
+    keep_batch_size: int = setting(12, "of these texts in each step", unit="examples", low=1, high=1024)
     retrain: bool = setting(
         True,
         "teach a second model everything but what is to be forgotten: what the model would be had it never seen it. It is "
