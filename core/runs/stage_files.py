@@ -49,7 +49,8 @@ def cached(
 
     Returns where they came from: "cache", "bundled run NAME" where that made the stage with the same key, "" where
     they were made now. Two runs that need the same stage make it once; report is asked whether to stop while the other one
-    makes it, and hears why a bundled run is not used. found: gets the files out of a bundled run's; None: they lie there as they are.
+    makes it, and hears why a bundled run is not used. found: gets the files out of those of a bundled run; None: they lie
+    there as they are.
     """
     report = report or Reporter()
     stage_folder = folder / ".cache" / stage / key

@@ -143,7 +143,8 @@ def test_own_run_takes_teaching_and_gradients_from_it_and_says_so(
     assert again.json("manifest.json")["stages"]["teach"]["source"] == "bundled run tiny-memflex"
 
 
-@pytest.mark.parametrize(("change", "kept"),
+@pytest.mark.parametrize(
+    ("change", "kept"),
     [
         ("seed", set()),
         ("localize.copies", {"teach", "preflight"}),
