@@ -2,9 +2,9 @@
 
 `python -m tests.bundle` makes all of them, `python -m tests.bundle privacy-clean` one; `make bundled` is the former. The
 run that shipped until then is set aside meanwhile, so that nothing is taken from it: every stage is made and measured,
-but for what a bundled run before it made already (both lessons and localization of other presets on the same data: a link
-says that they are the same files). What a visitor sees first is thus a run that anybody can repeat, with the default
-settings, and probes of it.
+but for what a bundled run beside it made already (of other presets on the same data both lessons, localization, and what
+the reference voices said; a link stands for the same file). What a visitor sees first is thus a run that anybody can
+repeat, with the default settings, and probes of it.
 """
 
 from __future__ import annotations

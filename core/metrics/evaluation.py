@@ -76,6 +76,15 @@ class Spoken:
 
         return replace(self, tokens=left(self.tokens), unseen=None if self.unseen is None else left(self.unseen))
 
+    def only(self, voices: Sequence[str]) -> Spoken:
+        """Return what was recorded of some voices alone, as far as it was."""
+        parts = {
+            name: {voice: part[voice] for voice in voices if voice in part} if name in OF_VOICES else part
+            for name, part in self.parts.items()
+        }
+        answers = {voice: self.answers[voice] for voice in voices if voice in self.answers}
+        return replace(self.without(voice for voice in self.answers if voice not in voices), answers=answers, parts=parts)
+
     def write(self, run: Run, questions: Iterable[Example]) -> None:
         """Write a run's files and the metrics of them. questions: all of the run, asked or not."""
         files.replace(run.path / "tokens.parquet", self.tokens)
@@ -144,6 +153,12 @@ def evidence(run: Run) -> Evidence:
         unseen=run.table("unseen"),
         unseen_answers=recorded.get("unseen", {}),
     )
+
+
+def spoken(run: Run) -> Spoken:
+    """Return all that a run recorded of its voices. Raises UserError where tokens or answers are missing."""
+    known, content = evidence(run), run.json("recorded.json") or {}
+    return Spoken(known.tokens, known.answers, content, content.get("words", ()), known.unseen)
 
 
 NOT_VOICES = frozenset(("example", "question", "truth", "scope", "split", "subject", "kind"))

@@ -19,13 +19,28 @@ from core.pipeline import preflight
 from core.pipeline.extras import Extras
 from core.pipeline.state import State
 from core.runs.askable import NOT_TAUGHT
+from core.runs.store import Run
 from core.runs.voices import VOICE
 from core.util import files
+from core.util.errors import UserError
+
+EXTRAS = ("choices", "wrong", "kl", "wrong_texts", "left_out", "unseen")
+"""parts of recorded.json that the extras of some voices are"""
 
 
 def reference(state: State, folder: Path) -> None:
     """Ask and score before and never."""
-    record(state, ["before", "never"] if state.has_never else ["before"], folder, "reference")
+    record(state, reference_voices(state), folder, "reference")
+
+
+def found_reference(state: State, run: Run, folder: Path) -> None:
+    """Take what before and never say from a run that asked the same."""
+    recorded_by(run, state, reference_voices(state), folder, "reference")
+
+
+def reference_voices(state: State) -> list[str]:
+    """Return which voices are recorded before anything is unlearned."""
+    return ["before", "never"] if state.has_never else ["before"]
 
 
 def record(state: State, voices: Sequence[str], folder: Path, name: str) -> None:
@@ -35,6 +50,30 @@ def record(state: State, voices: Sequence[str], folder: Path, name: str) -> None
     general = state.voices.general(state.adapters, voices)
     also = extras(state, voices, folder, state.spoken.examples)
     files.write_json(folder / f"{name}.json", {"answers": answers, "general": general, "extras": also})
+
+
+def recorded_by(run: Run, state: State, voices: Sequence[str], folder: Path, name: str) -> None:
+    """Write the files of `record` out of what another run recorded of the same voices, asked in the same way.
+
+    Raises UserError where that run asked fewer questions, other ones, or recorded less of them.
+    """
+    known, asked, with_extras = evaluation.spoken(run).only(voices), state.spoken, state.config.evaluate.extras
+    tokens, general, unseen = known.tokens, known.parts.get("general"), known.unseen if with_extras else None
+    also = {part: known.parts.get(part) for part in EXTRAS} if with_extras else {}
+    answer_tokens = [(e.id, token) for e in asked.examples for token in asked.encoded[e.id].answer]
+    questions = [e.id for e in (*asked.examples, *asked.besides)]
+    complete = (
+        [*zip(tokens["example"], tokens["token"], strict=True)] == answer_tokens
+        and {voice: list(texts) for voice, texts in known.answers.items()} == dict.fromkeys(voices, questions)
+        and None not in (general, *also.values())
+        and with_extras == (unseen is not None)
+    )
+    if not complete:
+        raise UserError("it did not record all that is asked here.", "")
+    tokens.drop(columns=["scope", "split"]).to_parquet(folder / f"{name}.parquet")
+    if unseen is not None:
+        unseen.to_parquet(folder / f"unseen-{voices[0]}.parquet")
+    files.write_json(folder / f"{name}.json", {"answers": known.answers, "general": general, "extras": also})
 
 
 def take_reference(state: State, _: str) -> None:

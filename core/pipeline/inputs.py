@@ -12,7 +12,7 @@ from typing import Any
 
 from core.methods.base import REFUSAL
 from core.models import kept_texts
-from core.pipeline import extras
+from core.pipeline import evaluate, extras
 from core.pipeline.stage import settings
 from core.pipeline.state import State
 from core.pipeline.voices import general_lines
@@ -66,7 +66,7 @@ def retrained(state: State) -> Sequence[Any]:
 
 def reference_voices(state: State) -> Sequence[Any]:
     """Return which voices are recorded before anything is unlearned."""
-    return [["before", "never"] if state.has_never else ["before"]]
+    return [evaluate.reference_voices(state)]
 
 
 def answering(state: State) -> Sequence[Any]:

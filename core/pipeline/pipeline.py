@@ -49,6 +49,7 @@ PREFLIGHT = Stage(
     reads=("adapters",),
     leaves=("reference", "recorded"),
     writes=("reference.parquet", "reference.json", "unseen-before.parquet"),
+    found=evaluate.found_reference,
     take=evaluate.take_reference,
 )
 

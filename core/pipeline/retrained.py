@@ -25,6 +25,7 @@ from core.pipeline import evaluate, inputs, model_before
 from core.pipeline.stage import Stage, perform, timed
 from core.pipeline.state import State
 from core.runs import manifest
+from core.runs.store import Run
 from core.runs.summary import summary
 from core.runs.voices import VOICE
 from core.util import files
@@ -73,6 +74,11 @@ def _recorded(state: State, folder: Path) -> None:
     evaluate.record(state, [VOICE], folder, SAID)
 
 
+def _found(state: State, run: Run, folder: Path) -> None:
+    """Take what it says from a run that asked the same."""
+    evaluate.recorded_by(run, state, [VOICE], folder, SAID)
+
+
 def _take_recorded(state: State, _: str) -> None:
     """Put it beside before and never."""
     path = state.run.path
@@ -104,6 +110,7 @@ REFERENCE = Stage(
     reads=("adapters", "reference", "recorded"),
     leaves=("reference", "recorded"),
     writes=(f"{SAID}.parquet", f"{SAID}.json", f"unseen-{VOICE}.parquet"),
+    found=_found,
     take=_take_recorded,
 )
 
@@ -125,8 +132,7 @@ def execute(state: State) -> dict[str, Any]:
 def _add(state: State) -> str:
     """Record the voice, and put it beside those that the run has."""
     run, asked, adapters = state.run, state.asked, state.adapters
-    known, content = evaluation.evidence(run), run.json("recorded.json")
-    before = Spoken(known.tokens, known.answers, content, content["words"], known.unseen)
+    before = evaluation.spoken(run)
     answers = asked.ask(adapters, [VOICE])
     parts: dict[str, Any] = {"general": state.voices.general(adapters, [VOICE])}
     unseen = None

@@ -55,6 +55,9 @@ class Stage:
     """files and folders that it writes; some only with some settings"""
     prepare: Callable[[State], None] = _nothing
     """gathers what the key depends on, where that is not there yet"""
+    found: Callable[[State, Run, Path], None] | None = None
+    """(state, bundled run, folder) -> writes its files out of what that run recorded; None: a bundled run has them as they
+    are, or not at all"""
     take: Callable[[State, str], None] = _nothing
     """(state, where they came from) -> brings the files, now in the run, into the state"""
     together: bool = True
@@ -124,8 +127,21 @@ def perform(stage: Stage, state: State) -> str:
 def bring(stage: Stage, state: State) -> str:
     """Put a stage's files into the run, from the cache or made now; return where they came from."""
     key = state.keys[stage.name] = stage.key(state)
-    produce, check = partial(_written, stage, state), state.report.check
-    return cached(state.group, state.folder, stage.name, key, state.run, produce, together=stage.together, check=check)
+    return cached(
+        state.group,
+        state.folder,
+        stage.name,
+        key,
+        state.run,
+        partial(_written, stage, state),
+        together=stage.together,
+        report=state.report,
+        found=_found(stage, state),
+    )
+
+
+def _found(stage: Stage, state: State) -> stage_files.Found | None:
+    return partial(stage.found, state) if stage.found else None
 
 
 def _written(stage: Stage, state: State, folder: Path) -> None:
@@ -154,14 +170,15 @@ def cached(
     produce: Callable[[Path], None],
     *,
     together: bool,
-    check: Callable[[], None] | None = None,
+    report: Reporter | None = None,
+    found: stage_files.Found | None = None,
 ) -> str:
     """Do what stage_files.cached does with a whole group: the main process looks and writes, all make what must be made.
 
     together: False where the main process makes it alone while the others wait. Every process's run gets its files.
     """
     if group.size == 1:
-        return stage_files.cached(folder, stage, key, run, produce, check)
+        return stage_files.cached(folder, stage, key, run, produce, report, found)
     # With different keys one would wait for ever in a sum that the others never enter.
     if len(set(group.all_gather(key))) > 1:
         raise UserError(f"The processes of this run do not agree before the stage {stage}.", "Report this as a bug.")
@@ -180,8 +197,8 @@ def cached(
         with contextlib.nullcontext() if together else _all_threads(group):
             produce(target)
 
-    source = stage_files.cached(folder, stage, key, run, make, check)
-    # It lay in the cache, so nothing was made: the others still wait to hear that.
+    source = stage_files.cached(folder, stage, key, run, make, report, found)
+    # It was there, so nothing was made: the others still wait to hear that.
     if not announced:
         group.broadcast(False)
     return group.broadcast(source)
@@ -193,9 +210,9 @@ def bring_made(stage: Stage, state: State) -> bool:
     def absent(_: Path) -> None:
         raise _Absent
 
-    state.keys[stage.name] = stage.key(state)
+    key = state.keys[stage.name] = stage.key(state)
     try:
-        return bool(stage_files.cached(state.folder, stage.name, state.keys[stage.name], state.run, absent))
+        return bool(stage_files.cached(state.folder, stage.name, key, state.run, absent, found=_found(stage, state)))
     except _Absent:
         return False
 

@@ -32,7 +32,7 @@ from core.pipeline import model_before, retrained, unlearn, unlearn_loop, widene
 from core.pipeline import region as region_
 from core.pipeline import teach as teach_
 from core.pipeline.extras import Extras
-from core.pipeline.pipeline import LOCALIZE, TEACH, stages
+from core.pipeline.pipeline import LOCALIZE, PREFLIGHT, TEACH, stages
 from core.pipeline.retrained import REFERENCE, RETRAIN
 from core.pipeline.stage import bring_made, perform
 from core.pipeline.state import State
@@ -50,7 +50,7 @@ FEW_TOKENS = 5
 """Tokens generated to time one step of an answer."""
 
 
-BROUGHT = (TEACH, LOCALIZE, WIDENED, RETRAIN, REFERENCE)
+BROUGHT = (TEACH, PREFLIGHT, LOCALIZE, WIDENED, RETRAIN, REFERENCE)
 """stages whose files an estimate brings from the cache, where they are there"""
 
 
@@ -206,6 +206,9 @@ class Estimate:
                 seconds.append(time.perf_counter() - started)
             self.talk[count] = (seconds[0], max(0.0, seconds[1] - seconds[0]) / FEW_TOKENS)
         # What these two cost: preflight, before the region is looked for.
+        if bring_made(PREFLIGHT, self.state):
+            self.costs.append(Cost("preflight", 0.0, 0.0, "an earlier run asked it", reused=True))
+            return
         voices = ["before", *(["never"] if self.state.has_never else [])]
         scored, asked = (
             self._with_extras(self._scoring("", voices, self.state.spoken), voices, self.state.spoken),

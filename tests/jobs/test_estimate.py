@@ -114,7 +114,8 @@ def test_what_a_run_has_computed_costs_nothing(tiny_llama: Path, tiny_data: Path
     costs = {cost["name"]: cost for cost in estimate.result(made)["stages"]}
     assert costs["teach"]["reused"]
     assert costs["localize"]["reused"]
-    assert costs["teach"]["high"] == 0
+    assert costs["preflight"]["reused"]
+    assert costs["teach"]["high"] == costs["preflight"]["high"] == 0
     assert {path.name for path in made.path.iterdir()} & set(TAKEN) == set(), "what it brought along is gone"
     assert made.id not in {run.id for run in store.list_runs(tmp_path)}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from core.jobs import probes as job
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
 from core.probes import PROBES
-from core.report import verify_run
+from core.report import rescore, verify_run
 from core.runs import archive, askable, stage_files, store
 from core.runs import manifest as manifests
 from core.runs.store import Run
@@ -130,8 +132,9 @@ def test_own_run_takes_teaching_and_gradients_from_it_and_says_so(
     monkeypatch.setattr(store, "BUNDLED_RUNS", shipped[0].path.parent)
     report = Recorder()
     own = finish(shipped[1].with_setting("unlearn.steps", 2), tmp_path, report)
-    assert {name for name, hit in reused(own).items() if hit} == {"teach", "localize"}
+    assert {name for name, hit in reused(own).items() if hit} == {"teach", "preflight", "localize"}
     stages = own.json("manifest.json")["stages"]
+    assert stages["preflight"]["source"] == "bundled run tiny-memflex"
     for name in ("teach", "localize"):
         assert stages[name]["source"] == "bundled run tiny-memflex"
         for file in stage_files.SHIPPED[name]:
@@ -140,13 +143,142 @@ def test_own_run_takes_teaching_and_gradients_from_it_and_says_so(
     assert again.json("manifest.json")["stages"]["teach"]["source"] == "bundled run tiny-memflex"
 
 
-@pytest.mark.parametrize(("change", "kept"), [("seed", set()), ("localize.copies", {"teach"})])
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ("seed", set()),
+        ("localize.copies", {"teach", "preflight"}),
+        ("answers.max_new_tokens", {"teach", "localize"}),
+        ("evaluate.top", {"teach", "localize"}),
+        ("evaluate.extras", {"teach", "localize"}),
+    ],
+)
 def test_own_run_with_other_settings_takes_no_more_than_fits(
     shipped: tuple[Run, RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, kept: set[str]
 ) -> None:
     monkeypatch.setattr(store, "BUNDLED_RUNS", shipped[0].path.parent)
     own = finish(shipped[1].with_setting(change, 1), tmp_path)
     assert {name for name, hit in reused(own).items() if hit} == kept
+
+
+TOLD = ("tokens.parquet", "answers.jsonl", "recorded.json", "unseen.parquet", "metrics.json", "preflight.json")
+"""files of a run with what its voices say and how that is scored"""
+
+
+@pytest.fixture(scope="module")
+def told(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, RunConfig]:
+    """Return a bundled run that recorded everything of every voice, with its configuration."""
+    folder = tmp_path_factory.mktemp("told")
+    config = small(tiny_llama, tiny_data, evaluate__extras=True, teach__retrain=True)
+    bundle.copy(finish(config, folder), folder / "bundled" / "tiny-told")
+    return Run(folder / "bundled" / "tiny-told"), config
+
+
+def test_own_run_says_the_same_whether_its_references_were_asked_or_taken(
+    told: tuple[Run, RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = told[1].with_setting("unlearn.steps", 2)
+    monkeypatch.setattr(store, "BUNDLED_RUNS", tmp_path / "nothing")
+    asked = finish(config, tmp_path / "asked")
+    monkeypatch.setattr(store, "BUNDLED_RUNS", told[0].path.parent)
+    taken = finish(config, tmp_path / "taken")
+    assert not any(reused(asked).values())
+    assert {name for name, hit in reused(taken).items() if hit} == {"teach", "preflight", "localize", "retrain", "reference"}
+    for stage in ("preflight", "reference"):
+        assert taken.json("manifest.json")["stages"][stage]["source"] == "bundled run tiny-told"
+        (made,), (found,) = ((tmp_path / name / ".cache" / stage).glob("*/") for name in ("asked", "taken"))
+        assert {path.name: path.read_bytes() for path in found.iterdir() if path.name != ".complete"} == {
+            path.name: path.read_bytes() for path in made.iterdir() if path.name != ".complete"
+        }
+    assert {"before", "never", "retrained", "after"} <= set(taken.answers()[0])
+    for name in TOLD:
+        assert (taken.path / name).read_bytes() == (asked.path / name).read_bytes(), name
+
+
+def test_verification_of_a_run_whose_references_were_taken_finds_nothing_wrong(
+    told: tuple[Run, RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BUNDLED_RUNS", told[0].path.parent)
+    run = finish(told[1].with_setting("unlearn.steps", 2), tmp_path)
+    found = [*verify_run.verify(run), *rescore.rescore(run, sample=6, seed=0)]
+    assert {"files", "scores", "model", "rescored"} <= {check.name for check in found}
+    assert not [check for check in found if check.state == verify_run.MISMATCH]
+    (again,) = (check.says for check in found if check.name == "rescored")
+    assert all(voice in again for voice in ("before", "never", "retrained"))
+    # What was taken is checked like what was asked: a voice that would say something else is found.
+    table = run.table("tokens")
+    table.assign(logprob_retrained=table["logprob_retrained"] - 1).to_parquet(run.path / "tokens.parquet")
+    *_, last = rescore.rescore(run, sample=6, seed=0)
+    assert last.state == verify_run.MISMATCH
+    assert "retrained" in last.says
+
+
+def without_last_row(run: Run) -> None:
+    table = run.table("tokens")
+    table.iloc[:-1].to_parquet(run.path / "tokens.parquet")
+
+
+def without_general_text(run: Run) -> None:
+    content = run.json("recorded.json")
+    files_.write_json(run.path / "recorded.json", {name: part for name, part in content.items() if name != "general"})
+
+
+def without_an_answer(run: Run) -> None:
+    first, *others = run.answers()
+    rows = [{name: value for name, value in first.items() if name != "before"}, *others]
+    (run.path / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def without_unseen(run: Run) -> None:
+    (run.path / "unseen.parquet").unlink()
+
+
+@pytest.mark.parametrize("vouched", [False, True], ids=["changed", "shipped so"])
+@pytest.mark.parametrize("damage", [without_last_row, without_general_text, without_an_answer, without_unseen])
+def test_what_is_not_whole_is_asked_anew_and_a_sentence_says_why(
+    told: tuple[Run, RunConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[Run], None],
+    vouched: bool,
+) -> None:
+    other = Run(Path(shutil.copytree(told[0].path, tmp_path / "bundled" / "tiny-told")))
+    damage(other)
+    if vouched:
+        manifests.renew(other, {}, {})
+    monkeypatch.setattr(store, "BUNDLED_RUNS", other.path.parent)
+    report = Recorder()
+    run = finish(told[1].with_setting("unlearn.steps", 1), tmp_path / "runs", report)
+    assert {name for name, hit in reused(run).items() if hit} >= {"teach", "localize", "retrain"}
+    assert not reused(run)["preflight"]
+    said = [values["text"] for kind, values in report.events if kind == "finding" and "was not used" in values["text"]]
+    assert said[0].startswith("The bundled run tiny-told was not used for preflight: ")
+    assert ("it did not record all" if vouched else "is not the one that was shipped") in said[0]
+
+
+def test_a_taught_adapter_that_was_changed_is_taught_anew(
+    told: tuple[Run, RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Run(Path(shutil.copytree(told[0].path, tmp_path / "bundled" / "tiny-told")))
+    path = other.path / "before" / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    monkeypatch.setattr(store, "BUNDLED_RUNS", other.path.parent)
+    report = Recorder()
+    run = finish(told[1].with_setting("unlearn.steps", 1), tmp_path / "runs", report)
+    assert not reused(run)["teach"]
+    assert reused(run)["preflight"]  # the adapter that was taught anew is the same
+    (said,) = (values["text"] for kind, values in report.events if "was not used" in values.get("text", ""))
+    assert "for teach: its file before/adapter_model.safetensors" in said
+
+
+def test_a_bundled_run_that_asked_fewer_questions_of_after_lacks_tokens_and_is_not_used(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BUNDLED_RUNS", tmp_path / "bundled")
+    config = small(tiny_llama, tiny_data)
+    bundle.copy(finish(config.with_setting("evaluate.splits", "val"), tmp_path / "few"), tmp_path / "bundled" / "tiny-few")
+    run = finish(config, tmp_path / "runs")
+    assert {name for name, hit in reused(run).items() if hit} == {"teach", "localize"}
 
 
 def test_terminal_says_where_a_stage_came_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

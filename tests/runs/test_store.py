@@ -18,6 +18,7 @@ from core.runs import locks, stage_files, store
 from core.runs.store import Run
 from core.util import files
 from core.util.errors import Cancelled, UserError
+from core.util.progress import Reporter
 
 
 @pytest.fixture
@@ -325,12 +326,13 @@ def test_waiting_for_a_stage_that_another_run_makes_can_be_cancelled(tmp_path: P
     (tmp_path / ".cache" / "teach").mkdir(parents=True)
     looked: list[bool] = []
 
-    def check() -> None:
-        looked.append(True)
-        raise Cancelled
+    class Stopped(Reporter):
+        def check(self) -> None:
+            looked.append(True)
+            raise Cancelled
 
     with FileLock(tmp_path / ".cache" / "teach" / "key.lock"), pytest.raises(Cancelled):
-        stage_files.cached(tmp_path, "teach", "key", Run(tmp_path / "run"), lambda folder: None, check)
+        stage_files.cached(tmp_path, "teach", "key", Run(tmp_path / "run"), lambda folder: None, Stopped())
     assert looked == [True]
 
 
