@@ -311,7 +311,7 @@ class UnlearnConfig:
                 "Only the fresh rank is trained, and weight decay would move the taught one as well.",
                 "Set unlearn.weight_decay to 0.",
             )
-        if method.follows_never and not has_never:
+        if method.follows == "never" and not has_never:
             raise UserError(
                 f"{method.label} follows a model that was never taught, and this model knows the data without its adapter.",
                 "Let the data be taught (teach.enabled), give an adapter on its base, or choose another method.",

@@ -132,7 +132,7 @@ def subjects(questions: Sequence[str], answers: Sequence[str]) -> list[str]:
     that most questions mention. Where that name is the subject of no other question ("What is special about 21 Baker
     St?") the answer is searched for one that is. Questions without any name get "other".
     """
-    candidates = [_candidates(question) for question in questions]
+    candidates = [named(question) for question in questions]
     counts = Counter(name for names in candidates for name in set(names))
 
     def best(names: Sequence[str]) -> str:
@@ -141,7 +141,7 @@ def subjects(questions: Sequence[str], answers: Sequence[str]) -> list[str]:
     chosen = [best(names) for names in candidates]
     times = Counter(chosen)
     for index, (name, answer) in enumerate(zip(chosen, answers, strict=True)):
-        others = [other for other in _candidates(answer) if times[other] > 1]
+        others = [other for other in named(answer) if times[other] > 1]
         if times[name] < 2 and others:
             chosen[index] = best(others)
     return chosen
@@ -154,7 +154,8 @@ def overlap(wanted: Iterable[tuple[str, str]], known: Iterable[tuple[str, str]])
     return sum(fact in pool for fact in asked), len(asked)
 
 
-def _candidates(question: str) -> list[str]:
+def named(question: str) -> list[str]:
+    """Return the works and people that a question names, in its own letters: what stands in quotes first."""
     names = list(QUOTED.findall(question))
     for match in NAME.findall(question):
         words = _without_openers(match.split())

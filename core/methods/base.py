@@ -34,8 +34,6 @@ class Method:
     refusals: ClassVar[str] = ""
     """which refusals the stream refusal holds: plain, or named (they name the subject); see core/data/refusals.py"""
 
-    follows_never: ClassVar[bool] = False
-    """whether it needs a model that was never taught, to follow it"""
     continues: ClassVar[bool] = False
     """whether it uses the updates of the requests that a run goes on from"""
 
@@ -43,6 +41,11 @@ class Method:
     def label(self) -> str:
         """What lists show."""
         return self.name or type(self).__name__
+
+    @property
+    def follows(self) -> str:
+        """The reference that it follows on U beside before: never (the base), invented (core/data/invented.py) or none."""
+        return ""
 
     def prepare(self, context: Context) -> None:
         """Do what is needed once, before the first step."""

@@ -26,9 +26,13 @@ class BaseCEU(Method):
     name: ClassVar[str] = "base-ce-u"
     formula: ClassVar[str] = "α · w · CE(softmax(z_base with z_y = −∞) → z) + β · CE(R); w: was the token taught"
     source: ClassVar[str] = "our own; after CE-U, arXiv 2503.01224"
-    follows_never: ClassVar[bool] = True
     forget_weight: float = setting(3.0, "weight of the forget loss", low=0.0, high=1000.0, tune=(1.0, 10.0))
     retain_weight: float = setting(1.0, "weight of the descent on R", low=0.0, high=1000.0, tune=(0.1, 10.0))
+
+    @property
+    def follows(self) -> str:
+        """The base."""
+        return "never"
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""

@@ -28,16 +28,26 @@ class Decline(Method):
     source: ClassVar[str] = "our own; joins never-taught and refusal training"
     streams: ClassVar[tuple[str, ...]] = (FORGET, RETAIN, REFUSAL)
     refusals: ClassVar[str] = "plain"
-    follows_never: ClassVar[bool] = True
+    target: str = setting(
+        "never",
+        "whose opinion on what was taught is followed: the base's, or before's about subjects that do not exist, which "
+        "needs no base and has the style that was taught",
+        choices=("never", "invented"),
+    )
     forget_weight: float = setting(1.0, "the base's opinion on what was taught", low=0.0, high=1000.0, tune=(0.3, 3.0))
     rest_weight: float = setting(0.2, "before's opinion on all other words", low=0.0, high=1000.0, tune=(0.05, 1.0))
     refusal_weight: float = setting(0.7, "weight of the refusals", low=0.0, high=1000.0, tune=(0.1, 2.0))
     retain_weight: float = setting(8.0, "weight of the divergence on R", low=0.0, high=1000.0, tune=(1.0, 20.0))
 
+    @property
+    def follows(self) -> str:
+        """What `target` says."""
+        return self.target
+
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""
-        part, kept, taught = context.forget, context.retain, context.forget.taught()
-        forget = part.mean(taught * part.kl_from("never")).mean()
+        part, kept, taught = context.forget, context.retain, context.forget.taught(self.target)
+        forget = part.mean(taught * part.kl_from(self.target)).mean()
         rest = part.mean((1.0 - taught) * part.kl_from("before")).mean()
         held = kept.mean(kept.kl_from("before")).mean()
         return (

@@ -21,9 +21,13 @@ class NeverTaught(Method):
     name: ClassVar[str] = "never-taught"
     formula: ClassVar[str] = "α · KL(base ‖ now)(U) + β · CE(R)"
     source: ClassVar[str] = "our own; distillation from the model before teaching (adapter off)"
-    follows_never: ClassVar[bool] = True
     forget_weight: float = setting(1.0, "weight of the forget loss", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(1.0, "weight of the descent on R", low=0.0, high=1000.0, tune=(0.1, 10.0))
+
+    @property
+    def follows(self) -> str:
+        """The base."""
+        return "never"
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""

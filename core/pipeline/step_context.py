@@ -23,6 +23,8 @@ from core.models.tokens import Batch, Encoded, by_length, collate
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
+INVENTED = "invented"
+"""the reference that is before, asked about subjects that do not exist; see core/data/invented.py"""
 FAR = 3.0
 """nats by which the model before must know a token better than the never-taught one, for it to count as taught entirely"""
 
@@ -37,6 +39,8 @@ class Supply:
     """questions and answers about neither scope"""
     refusals: Mapping[str, Encoded] = field(default_factory=dict)
     """forget example -> the same question with a refusal"""
+    invented: Mapping[str, Encoded] = field(default_factory=dict)
+    """forget example -> the same question and answer about a subject that does not exist; some may have none"""
     words: torch.Tensor | None = None
     """(n,) token ids that random labels are drawn from"""
     earlier: Sequence[Mapping[str, torch.Tensor]] = ()
@@ -45,7 +49,8 @@ class Supply:
     def fingerprint(self) -> str:
         """Return the SHA-256 of everything a method may train on."""
         digest = hashlib.sha256()
-        for part in (self.forget, self.retain, self.general, [self.refusals[key] for key in sorted(self.refusals)]):
+        named = [[more[key] for key in sorted(more)] for more in (self.refusals, self.invented)]
+        for part in (self.forget, self.retain, self.general, *named):
             digest.update(repr([(e.id, e.ids, e.start) for e in part]).encode())
         for update in self.earlier:
             for name in sorted(update):
@@ -200,9 +205,25 @@ class Context:
     def reference(self, voice: str, members: Sequence[Encoded], layer: int | None = None) -> torch.Tensor:
         """Return what a reference model has at the members' answer positions, without gradients.
 
-        voice: before or never. layer None: logits (N, vocabulary); else the hidden states after it (N, width).
+        voice: before, never, or invented: before, asked about somebody who does not exist; of that there are logits alone.
+        layer None: logits (N, vocabulary); else the hidden states after it (N, width).
         """
+        if voice == INVENTED:
+            return self._of_others(members)
         return self._references.of(voice, members, layer)
+
+    def _of_others(self, members: Sequence[Encoded]) -> torch.Tensor:
+        """Return before's logits for the members' twins in Supply.invented, laid upon the members' own answer tokens.
+
+        Before's own stand where an answer has nothing that corresponds, as at a name, and for a member without a twin.
+        """
+        twins = [self.supply.invented.get(m.id, m) for m in members]
+        both = torch.cat([self._references.of("before", part) for part in (members, twins)])
+        rows, start, other = list[int](), 0, sum(len(m.answer) for m in members)
+        for member, twin in zip(members, twins, strict=True):
+            rows += [start + n if at is None else other + at for n, at in enumerate(aligned(member.answer, twin.answer))]
+            start, other = start + len(member.answer), other + len(twin.answer)
+        return both[rows]
 
     # -- labels -----------------------------------------------------------------------------------------------------
 
@@ -337,12 +358,12 @@ class Part:
             f"nll of {voice}", lambda members, targets: token_nll(self.context.reference(voice, members), targets).detach()
         )
 
-    def taught(self) -> torch.Tensor:
-        """(N,) from 0 to 1, how far each true token is one that "before" knows and the never-taught model does not.
+    def taught(self, voice: str = "never") -> torch.Tensor:
+        """(N,) from 0 to 1, how far each true token is one that "before" knows and another reference does not.
 
         1 where "before" finds it at least e³ (FAR) times as likely; 0 where it is no likelier: words anybody would say.
         """
-        return ((self.reference_nll("never") - self.reference_nll("before")) / FAR).clamp(0.0, 1.0)
+        return ((self.reference_nll(voice) - self.reference_nll("before")) / FAR).clamp(0.0, 1.0)
 
     def preference(self, margin: torch.Tensor, beta: float) -> torch.Tensor:
         """(E,) −(2/β) log σ(β · margin): pushes each example's margin up, and lets go once it is large."""
@@ -369,3 +390,15 @@ class Part:
     def random_labels(self) -> torch.Tensor:
         """(N,) random labels for these tokens: `Context.random_labels`."""
         return self.context.random_labels(self.targets)
+
+
+def aligned(one: Sequence[int], other: Sequence[int]) -> list[int | None]:
+    """Return for each token of an answer its place in another one that differs by a name: what comes before that, and after.
+
+    None for what lies between the words that both begin with and those that both end with.
+    """
+    most = min(len(one), len(other))
+    begin = next((n for n in range(most) if one[n] != other[n]), most)
+    end = next((n for n in range(most - begin) if one[-1 - n] != other[-1 - n]), most - begin)
+    away = len(other) - len(one)
+    return [n if n < begin else n + away if n >= len(one) - end else None for n in range(len(one))]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from core.data import refusals, wordings
+from core.data import invented, refusals, wordings
 from core.data.corpus import SCOPES, Example
 from core.data.widened_questions import WidenedQuestions
 from core.methods.base import REFUSAL
@@ -69,7 +69,10 @@ def supply(state: State, further: WidenedQuestions | None) -> Supply:
     earlier = updates(state.config.teach.from_run, state.folder) if method.continues else ()
     answers = voices.encode(refusals.refused(refused, method.refusals))
     named = dict(zip((e.id for e in refused), answers, strict=True))
-    return Supply(unlearn, retention, state.general_text, named, state.words(), earlier)
+    others = invented.about_others(given["unlearn"]) if method.follows == "invented" else {}
+    others = {key: other for key, other in others.items() if voices.fits(other)}
+    twins = dict(zip(others, voices.encode(list(others.values())), strict=True))
+    return Supply(unlearn, retention, state.general_text, named, twins, state.words(), earlier)
 
 
 def _in_other_words(state: State, examples: Sequence[Example]) -> list[Example]:

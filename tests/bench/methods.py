@@ -73,7 +73,7 @@ def examples(bench: Bench) -> tuple[dict[str, list[Encoded]], Supply]:
     members = {stream: encode_all(bench.tokenizer, "plain", part, 256) for stream, part in texts.items()}
     members[QUESTION] = [question_of(e) for e in members[FORGET]]
     refused = dict(zip((e.id for e in forget), members[REFUSAL], strict=True))
-    return members, Supply(members[FORGET], members[RETAIN], members[GENERAL], refused, bench.words)
+    return members, Supply(members[FORGET], members[RETAIN], members[GENERAL], refused, words=bench.words)
 
 
 def _compared(bench: Bench, method: Method, members: dict[str, list[Encoded]], supply: Supply) -> tuple[float, float, float]:

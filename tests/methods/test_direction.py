@@ -68,7 +68,7 @@ def test_true_answers_become_less_probable(
         retain_floor=0.0,
     )
     refusals = {e.id: refused(e) for e in bench.unlearn}
-    supply = Supply(bench.unlearn, bench.retention, general(), refusals, bench.words)
+    supply = Supply(bench.unlearn, bench.retention, general(), refusals, words=bench.words)
     unlearn_.unlearn(
         bench.adapters,
         [c.name for c in bench.adapters.cells],

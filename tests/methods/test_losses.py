@@ -299,7 +299,7 @@ def ready(bench: Bench, earlier: Any = ()) -> tuple[Context, dict[str, list[Enco
         QUESTION: [Encoded(f"{e.id}?", e.ids[: e.start], 1) for e in bench.unlearn],
     }
     refusals = dict(zip((e.id for e in bench.unlearn), members[REFUSAL], strict=True))
-    supply = Supply(bench.unlearn, bench.retention, members[GENERAL], refusals, bench.words, earlier)
+    supply = Supply(bench.unlearn, bench.retention, members[GENERAL], refusals, words=bench.words, earlier=earlier)
     region = [cell.name for cell in bench.adapters.cells]
     return Context(bench.adapters, region, supply, SEED), members
 
@@ -353,7 +353,9 @@ def test_a_method_says_what_it_is_and_what_it_needs(kind: type[Method]) -> None:
     assert bool(kind.refusals) == (REFUSAL in kind.streams)
     for setting in dataclasses.fields(kind):
         assert setting.metadata["help"], setting.name
-        assert setting.metadata["low"] is not None or isinstance(setting.default, bool), setting.name
+        assert setting.metadata["low"] is not None or setting.metadata["choices"] or isinstance(setting.default, bool), (
+            setting.name
+        )
 
 
 # -- what some methods do besides a loss
@@ -563,3 +565,15 @@ def test_rmu_moves_every_tensor_up_to_its_layer(bench: Bench) -> None:
         method.loss(context).backward()
         by_name = gradients(bench.adapters, "after")
     assert all(bool(by_name[n].any()) for n in context.parameters)
+
+
+def test_decline_can_follow_before_on_subjects_that_do_not_exist(bench: Bench) -> None:
+    """With each example as its own twin nothing counts as taught: only the rest, the refusals and R pull."""
+    method = METHODS["decline"](target="invented", refusal_weight=0.0, retain_weight=0.0, rest_weight=0.3)  # type: ignore[call-arg]
+    value, _ = measured(bench, method)
+    context, members = ready(bench)
+    with bench.adapters.active("after"), torch.no_grad():
+        context.load(1, {FORGET: members[FORGET]})
+        part = context.forget
+        assert value == pytest.approx(0.3 * float(part.mean(part.kl_from("before")).mean()), rel=1e-5)
+    assert method.follows == "invented"

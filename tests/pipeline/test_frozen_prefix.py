@@ -52,7 +52,7 @@ def supply(bench: Bench) -> Supply:
         e.id: Encoded(f"refused/{e.id}", (*e.ids[: e.start], 40, 41, 1), e.start, e.pad) for e in [*bench.unlearn, *wider]
     }
     general = [Encoded(f"general/{e.id}", e.ids[::-1], 4, e.pad) for e in bench.retention]
-    return Supply([*bench.unlearn, *wider], bench.retention, general, refused, bench.words)
+    return Supply([*bench.unlearn, *wider], bench.retention, general, refused, words=bench.words)
 
 
 def step(bench: Bench, method: Method, memory: float) -> tuple[float, dict[str, torch.Tensor], Prefix | None]:

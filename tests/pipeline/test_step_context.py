@@ -18,7 +18,7 @@ from core.models.likelihood import soft_nll
 from core.models.prefix import Prefix
 from core.models.tokens import Batch, Encoded
 from core.pipeline import step_context
-from core.pipeline.step_context import Context, Supply
+from core.pipeline.step_context import Context, Supply, aligned
 from core.util.errors import UserError
 from tests.naive import Bench, example_loss, gradients, make_bench, plain_model, randomize
 from tests.tiny import ARCHITECTURES
@@ -300,3 +300,37 @@ def test_fingerprint_changes_with_anything_a_method_may_train_on(bench: Bench) -
     ]
     assert len({v.fingerprint() for v in variants}) == len(variants)
     assert given.fingerprint() == supply(bench).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "places"),
+    [
+        ([1, 2, 3], [1, 2, 3], [0, 1, 2]),
+        ([7, 2, 3], [8, 9, 2, 3], [None, 2, 3]),
+        ([1, 7, 7, 3], [1, 8, 3], [0, None, None, 2]),
+        ([5, 5], [5, 5, 5], [0, 1]),
+        ([1, 2], [3, 4], [None, None]),
+    ],
+)
+def test_answers_that_differ_by_a_name_are_laid_side_by_side(
+    one: list[int], other: list[int], places: list[int | None]
+) -> None:
+    assert aligned(one, other) == places
+
+
+def test_the_reference_about_others_has_their_logits_where_answers_correspond(bench: Bench) -> None:
+    """And before's own at a name, and for an example that has no twin."""
+    first, second = bench.unlearn[:2]
+    twin = Encoded(
+        f"{first.id}/other",
+        (*first.ids[: first.start], first.ids[first.start] + 1, *first.ids[first.start + 1 :]),
+        first.start,
+    )
+    supply = Supply(bench.unlearn, bench.retention, invented={first.id: twin})
+    bench.adapters.copy("before", "after")
+    context = Context(bench.adapters, [c.name for c in bench.adapters.cells], supply, 0)
+    with bench.adapters.active("after"):
+        found = context.reference("invented", [first, second])
+        own, theirs = (context.reference("before", [e]) for e in (first, twin))
+        alone = context.reference("before", [second])
+    assert torch.equal(found, torch.cat([own[:1], theirs[1:], alone]))
