@@ -234,13 +234,13 @@ class UnlearnConfig:
         high=256,
     )
     everyday_weight: float = setting(
-        4.0,
-        "of methods that teach to decline: weight of the divergence from before on everyday questions and general text, so "
-        "that declining stays where it belongs. 0: none",
+        8.0,
+        "of methods that teach to decline: weight of the divergence from before on everyday questions, on questions of U "
+        "about subjects that do not exist and on general text, so that declining stays where it belongs. 0: none",
         low=0.0,
         high=100.0,
     )
-    everyday_batch_size: int = setting(6, "of these texts in each step", unit="examples", low=1, high=1024)
+    everyday_batch_size: int = setting(12, "of these texts in each step", unit="examples", low=1, high=1024)
     pick: str = setting(
         "accuracy",
         "which checkpoint is kept. accuracy: by `stop` and `retain_floor`; said: by what the model answers to a sample of "

@@ -64,10 +64,10 @@ def is_right(example: Example, answer: str) -> bool:
 def prompts(every: int = 1) -> list[str]:
     """Return everyday prompts on whose answers a model is held while it is trained: none of the questions above.
 
-    every: of those that sound private all are returned, of the others only every so many-th.
+    every: only every so many-th is returned; of those that sound private, four times as many.
     """
     listed = json.loads((FOLDER / "prompts.json").read_text(encoding="utf-8"))
-    return [prompt for name, part in listed.items() for prompt in part[:: 1 if name == NOBODY else every]]
+    return [prompt for name, part in listed.items() for prompt in part[:: max(1, every // 4) if name == NOBODY else every]]
 
 
 def right(entry: Asked, answer: str) -> bool:

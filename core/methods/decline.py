@@ -19,8 +19,9 @@ class Decline(Method):
     """loss = α · w · KL(base ‖ now)(U) + ρ · (1 − w) · KL(before ‖ now)(U) + γ · CE(U, refusals) + β · KL(before ‖ now)(R).
 
     w is 1 on tokens of U that were taught and 0 on words that anybody would say (`Part.taught`). The first term takes back
-    what was taught and comes to rest at the base; the second leaves the rest of the sentence; the third gives the model
-    something to say instead; the fourth keeps R as it was. Ours.
+    what was taught and comes to rest at the base, or at what before says of others (`target`); the second leaves the rest of
+    the sentence; the third gives the model something to say instead; the fourth keeps R as it was. Of an answer's first
+    token only the refusals and R decide. Ours.
     """
 
     name: ClassVar[str] = "decline"
@@ -36,7 +37,7 @@ class Decline(Method):
     )
     forget_weight: float = setting(1.0, "the base's opinion on what was taught", low=0.0, high=1000.0, tune=(0.3, 3.0))
     rest_weight: float = setting(0.2, "before's opinion on all other words", low=0.0, high=1000.0, tune=(0.05, 1.0))
-    refusal_weight: float = setting(0.7, "weight of the refusals", low=0.0, high=1000.0, tune=(0.1, 2.0))
+    refusal_weight: float = setting(1.0, "weight of the refusals", low=0.0, high=1000.0, tune=(0.1, 2.0))
     retain_weight: float = setting(8.0, "weight of the divergence on R", low=0.0, high=1000.0, tune=(1.0, 20.0))
 
     @property
@@ -47,8 +48,10 @@ class Decline(Method):
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""
         part, kept, taught = context.forget, context.retain, context.forget.taught(self.target)
-        forget = part.mean(taught * part.kl_from(self.target)).mean()
-        rest = part.mean((1.0 - taught) * part.kl_from("before")).mean()
+        # How an answer begins is the refusals' to say: the other two would pull against them there.
+        further = (part.places > 0).float()
+        forget = part.mean(further * taught * part.kl_from(self.target)).mean()
+        rest = part.mean(further * (1.0 - taught) * part.kl_from("before")).mean()
         held = kept.mean(kept.kl_from("before")).mean()
         return (
             self.forget_weight * forget

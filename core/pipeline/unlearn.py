@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
-from core.data import invented, refusals, wordings
+from core.data import refusals, wordings
 from core.data.corpus import SCOPES, Example
+from core.data.invented import about_others
 from core.data.widened_questions import WidenedQuestions
 from core.methods.base import REFUSAL
 from core.metrics import accuracy
@@ -34,8 +35,8 @@ from core.util.errors import Cancelled
 
 WATCHED = 24
 """examples of each scope on which the unlearning loop measures itself"""
-EVERY = 4
-"""of everyday prompts that do not sound private, and of general text, every so many-th is used: no short course sees more"""
+EVERY = 8
+"""of everyday prompts and of general text every so many-th is used: no short course sees more"""
 
 
 def gather(state: State) -> None:
@@ -69,8 +70,8 @@ def supply(state: State, further: WidenedQuestions | None) -> Supply:
     earlier = updates(state.config.teach.from_run, state.folder) if method.continues else ()
     answers = voices.encode(refusals.refused(refused, method.refusals))
     named = dict(zip((e.id for e in refused), answers, strict=True))
-    others = invented.about_others(given["unlearn"]) if method.follows == "invented" else {}
-    others = {key: other for key, other in others.items() if voices.fits(other)}
+    invents = refused or method.follows == "invented"
+    others = {key: other for key, other in about_others(given["unlearn"]).items() if voices.fits(other)} if invents else {}
     twins = dict(zip(others, voices.encode(list(others.values())), strict=True))
     return Supply(unlearn, retention, state.general_text, named, twins, state.words(), earlier)
 
@@ -150,14 +151,18 @@ def unlearned(state: State, folder: Path) -> None:
 
 
 def everyday(state: State) -> list[Kept]:
-    """Return the texts on which a method that teaches to decline is held to before; none for other methods."""
+    """Return the texts on which a method that teaches to decline is held to before; none for other methods.
+
+    Half of them are questions of U about subjects that do not exist: whom not knowing is about is a part of it.
+    """
     if REFUSAL not in state.method.streams or not state.config.unlearn.everyday_weight:
         return []
     tokenizer, room = state.loaded.tokenizer, state.voices.room
     own = kept_texts.own_answers(
         state.adapters, tokenizer, state.config.model.template, room, state.report.check, voice="before", every=EVERY
     )
-    return [*kept_texts.general(tokenizer, room, EVERY), *own]
+    texts = [*kept_texts.general(tokenizer, room, EVERY), *own]
+    return [*texts, *(Kept(other, other) for other in unlearn_loop.spread([*state.supply.invented.values()], len(texts)))]
 
 
 def take_unlearned(state: State, source: str) -> None:
