@@ -47,8 +47,18 @@ def test_errors_on_the_answers_that_the_rule_was_written_with_are_within_the_goa
     assert misses <= 0.05 * noisy
 
 
-def test_errors_on_all_labelled_answers_are_within_the_goal() -> None:
-    assert errors(LABELLED["answers"]) == (3, 506, 10, 270)
+def test_errors_on_unseen_answers() -> None:
+    # goal 2 %, reached; goal 5 %, missed. 95 % intervals (Wilson): 1.0 to 4.1 and 11.3 to 25.9 %.
+    assert errors(of_part("unseen")) == (7, 351, 18, 103)
+
+
+def test_errors_on_unseen_answers_of_recorded_runs() -> None:
+    # 95 % intervals (Wilson): 0.9 to 4.9 and 22.9 to 54.7 %.
+    assert errors([answer for answer in of_part("unseen") if "answers.jsonl" in answer["from"]]) == (5, 236, 12, 32)
+
+
+def test_errors_on_all_labelled_answers() -> None:
+    assert errors(LABELLED["answers"]) == (10, 857, 28, 373)
 
 
 def test_errors_on_the_answers_it_was_corrected_with() -> None:
@@ -58,7 +68,7 @@ def test_errors_on_the_answers_it_was_corrected_with() -> None:
 def test_errors_on_answers_as_pages_show_them() -> None:
     # What is missed are loops that come round no third time before they are cut off, or in few words of many.
     recorded = [answer for answer in LABELLED["answers"] if "answers.jsonl" in answer["from"]]
-    assert errors(recorded) == (1, 226, 5, 90)
+    assert errors(recorded) == (6, 462, 17, 122)
 
 
 # -- answer by answer
