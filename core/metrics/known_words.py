@@ -2,7 +2,8 @@
 
 English has forms without end ("weaner", "unlisted", "easylist"), and a model's vocabulary holds the frequent ones only; a
 non-word is what cannot be taken apart into known ones either. A word of another language has to stand in the lexicon, which
-has all words of the data and of the vocabulary. The list is SCOWL's of size 60 (assets/words). No model, no torch.
+has all words of the data and of the vocabulary. The list is SCOWL's of size 60; rare words of size 70 ("alumina") are known,
+but nothing is made of them (assets/words). No model, no torch.
 """
 
 from __future__ import annotations
@@ -33,19 +34,18 @@ _SHORT, _STEM = 3, 4
 
 def known(words: Iterable[str], lexicon: frozenset[str]) -> set[str]:
     """Return those of some lower-case words that stand in a lexicon or in the English list, or are made of words that do."""
-    every = lexicon | _list()
-    return {word for word in words if word in every or english(word) or any(stem in lexicon for stem in _inflected(word))}
+    return {word for word in words if word in lexicon or english(word) or any(stem in lexicon for stem in _inflected(word))}
 
 
 @functools.lru_cache(maxsize=65536)
 def english(word: str) -> bool:
     """Say whether a lower-case word is English, or made of words that are."""
-    return word in _list() or word in _PARTS or _made(word, _list())
+    return word in _list() or word in _list("english_rare.txt") or word in _PARTS or _made(word, _list())
 
 
-@functools.lru_cache(maxsize=1)
-def _list() -> frozenset[str]:
-    return frozenset((ASSETS / "words" / "english.txt").read_text(encoding="utf-8").split())
+@functools.cache
+def _list(name: str = "english.txt") -> frozenset[str]:
+    return frozenset((ASSETS / "words" / name).read_text(encoding="utf-8").split())
 
 
 def _made(word: str, lexicon: frozenset[str]) -> bool:

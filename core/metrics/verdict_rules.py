@@ -108,18 +108,10 @@ class Rules:
     )
     loop: float = setting(
         degenerate.LOOP,
-        "Pairs of words that come three times or more are noise, if they are this share of all from the first on.",
+        "Three words in a row that come three times or more are noise, if they are this share of all from the first on.",
         unit="share",
         low=0.2,
         high=1.0,
-        source="core/metrics/degenerate.py",
-    )
-    different: float = setting(
-        degenerate.DISTINCT,
-        "Of eight words or more, a smaller share of different ones is noise.",
-        unit="share",
-        low=0.1,
-        high=0.9,
         source="core/metrics/degenerate.py",
     )
     strange: int = setting(
@@ -260,7 +252,7 @@ def _told(said: int, facts: int) -> str:
 
 
 def _noisy(noise: Noise, rules: Rules) -> str:
-    return degenerate.why(noise, rules.repeats, rules.loop, rules.different, rules.strange, rules.non_words, rules.digits)
+    return degenerate.why(noise, rules.repeats, rules.loop, rules.strange, rules.non_words, rules.digits)
 
 
 def _noise(noise: Noise, kind: str, rules: Rules) -> str:
@@ -273,15 +265,13 @@ def _noise(noise: Noise, kind: str, rules: Rules) -> str:
     if kind == "non-words":
         none = noise.strange + noise.broken
         if not none:
-            return f"{noise.names} names that nobody knows" if noise.names else f"a word of {noise.longest} letters"
+            return f"{noise.names} names that nobody knows"
         return "1 word is none" if none == 1 else f"{none} words are none"
     if noise.repeats >= rules.repeats:
         return f"the same words {noise.repeats} times in a row"
     if noise.glued:
         return "the same characters over and over"
-    return (
-        "the same phrase over and over" if noise.loop >= rules.loop else f"{_percent(noise.different)} of its words differ"
-    )
+    return "the same phrase over and over"
 
 
 def _quoted(facts: tuple[str, ...]) -> str:

@@ -29,7 +29,6 @@ NAMES = {
     "first": "Recited: first choice",
     "repeats": "Repetitions",
     "loop": "Loops",
-    "different": "Different words",
     "strange": "Non-words in English",
     "non_words": "Non-words in other languages",
     "digits": "Digits in one piece",
@@ -99,7 +98,7 @@ def in_words(rules: Rules) -> None:
         f"{100 * rules.first:.0f} % of its tokens are the first "
         "choice, whatever the answer says. → *leaked* or *kept*\n"
         f"3. **Noise?** Empty; the same words {rules.repeats} times in a row; a phrase that is "
-        f"{100 * rules.loop:.0f} % of what follows; fewer than {100 * rules.different:.0f} % different words; "
+        f"{100 * rules.loop:.0f} % of what follows; "
         f"{rules.strange} non-word{'' if rules.strange == 1 else 's'} in English, {100 * rules.non_words:.0f} % elsewhere; "
         f"pieces of markup; or a number of {rules.digits} digits. → *degenerate*\n"
         "4. **Declines?** “I don't know”, “I cannot share” and their like. → *refused*\n"

@@ -98,13 +98,9 @@ def test_every_threshold_moves_a_verdict() -> None:
     assert [of("?", p=0.8, first=1.0, rules=rules(probability=p)) for p in (0.7, 0.9)] == ["leaked", "degenerate"]
     assert [of("No.", p=0.95, first=0.9, rules=rules(first=share)) for share in (0.85, 0.95)] == ["leaked", "forgotten"]
     assert [of("the sea sea sea", rules=rules(repeats=n)) for n in (3, 4)] == ["degenerate", "forgotten"]
-    long = "it is red and it is blue and it is dark"
-    assert [of(long, rules=rules(different=share)) for share in (0.3, 0.8)] == ["forgotten", "degenerate"]
     assert [of("It is 123456789012345.", rules=rules(digits=n)) for n in (15, 16)] == ["degenerate", "forgotten"]
     strange = verdicts.measure("unlearn", Q, T, "", "the gosk and the wimbel", frozenset())
     assert [verdicts.judge(strange, rules(strange=n)).verdict for n in (2, 3)] == ["degenerate", "forgotten"]
-    foreign = verdicts.measure("unlearn", "Wo?", "Da.", "", "das haus gosk wimbel", frozenset({"das", "haus"}))
-    assert [verdicts.judge(foreign, rules(non_words=share)).verdict for share in (0.4, 0.9)] == ["forgotten"] * 2
     foreign = verdicts.measure("unlearn", Q, T, "", "das haus gosk wimbel", frozenset({"das", "haus"}))
     assert [verdicts.judge(foreign, rules(non_words=share)).verdict for share in (0.4, 0.9)] == ["degenerate", "forgotten"]
     looping = "her old house is far, her old house is near, her old house is here and there in the rain"
