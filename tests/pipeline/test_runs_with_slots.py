@@ -238,10 +238,10 @@ def test_everyday_texts_are_for_methods_that_teach_to_decline(
     state.adapters = model_before.attach(state)
     asked: list[str | None] = []
     monkeypatch.setattr(kept_texts, "own_answers", lambda *_, voice, every: asked.append(voice) or [])
+    state.supply = unlearn.supply(state, None)
     assert bool(unlearn.everyday(state)) == held
     assert asked == (["before"] if held else [])
     assert (REFUSAL in state.method.streams) == (method == "decline")
-    state.supply = unlearn.supply(state, None)
     key = inputs.supply(state)
     monkeypatch.setattr(kept_texts, "fingerprint", lambda: "other texts")
     assert (inputs.supply(state) != key) == held
