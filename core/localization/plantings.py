@@ -1,4 +1,4 @@
-"""What plantings of facts show (core/localization/planted.py): which score finds the modules that were planted, and how well.
+"""What plantings of facts show (core/localization/planted.py): which score finds the planted modules, and how well.
 
 A planting is one draw of modules and facts (`plant`) and one teaching (`seed`). Plain numbers and files, no torch.
 """
@@ -71,3 +71,71 @@ def found(roles: Mapping[str, str], scores: pd.DataFrame) -> pd.DataFrame:
         row["precision"] = float(np.mean([roles[module] == UNLEARN for module in highest]))
         rows[name] = row
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def together(plantings: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return score -> {measure: [mean, low, high]} over plantings, with Student's 95 % interval; low None for one planting.
+
+    plantings: as planting.json holds them. Of a score, `above_update` is by how much its auc_decoy and auc_retention, on
+    average, exceed those of ‖ΔW‖ in the same planting.
+    """
+    result: dict[str, dict[str, Any]] = {}
+    for score in plantings[0]["found"] if plantings else ():
+        rows = [planting["found"][score] for planting in plantings]
+        result[score] = {measure: _interval([row[measure] for row in rows]) for measure in MEASURES}
+        gaps = [_both(p["found"][score]) - _both(p["found"]["update"]) for p in plantings]
+        result[score]["above_update"] = _interval(gaps, bounded=False)
+    return result
+
+
+MEASURES = ("auc_retention", "auc_decoy", "precision")
+
+
+def _both(row: Mapping[str, float]) -> float:
+    return (row["auc_retention"] + row["auc_decoy"]) / 2
+
+
+def _interval(values: Sequence[float], *, bounded: bool = True) -> list[float | None]:
+    mean, half = intervals.t_interval(values)
+    if half is None:
+        return [mean, None, None]
+    low, high = mean - half, mean + half
+    return [mean, max(0.0, low), min(1.0, high)] if bounded else [mean, low, high]
+
+
+def sentences(record: Mapping[str, Any]) -> list[str]:
+    """Say what planted.json shows: whether the facts lie where they were planted, and which scores find them."""
+    plantings, scores = record.get("plantings", []), record.get("scores", {})
+    if not plantings:
+        return ["Nothing has been planted yet."]
+    held = sum(bool(planting["holds"]) for planting in plantings)
+    size, total = int(record["settings"]["cells"]), len(plantings[0]["modules"])
+    lines = [f"In {held} of {len(plantings)} plantings the facts went with their modules, and the others stayed."]
+    for score in ("located", best_score(scores), "ablation"):
+        if score in scores:
+            hits = size * scores[score]["precision"][0]
+            lines.append(f"{CALLED.get(score, 'The score ' + score)} found {hits:.1f} of {size} modules.")
+    lines.append(f"By chance it would be {size * size / total:.1f} of {size}.")
+    winner = best_score(scores)
+    low = scores[winner]["above_update"][1]
+    if low is None:
+        lines.append("One planting cannot say whether a score does better than the size of the change.")
+    elif low > 0:
+        lines.append(f"The score {winner} does better than the size of the change alone.")
+    else:
+        lines.append("No score is shown to do better than the size of the change alone.")
+    return lines
+
+
+CALLED: dict[str, str] = {"located": "The paper's rule", "ablation": "Trying each module out"}
+"""what is no score from one pass of gradients -> what it is called"""
+
+
+def best_score(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the score, of those that cost one pass of gradients, that tells planted modules from others best."""
+    among = [name for name in scores if name not in (*NO_CANDIDATES, *CALLED)]
+    return max(among, key=lambda name: sum(scores[name][f"auc_{other}"][0] for other in (RETENTION, DECOY)))
+
+
+NO_CANDIDATES = ("update", "chance", "drop")
+"""what scores are held against"""
