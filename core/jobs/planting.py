@@ -1,7 +1,7 @@
 """Planted truth in a model: which score finds facts in the modules into which they were taught (`core plant`)?
 
-Each planting (a draw of modules and facts, and a seed) is made once: RUNS/.plantings/KEY/PLACE-SEED/planting.json. What all of
-them show stands in planted.json beside these folders. KEY names model, data and settings, but not how many
+Each planting (a draw of modules and facts, and a seed) is made once: RUNS/.plantings/KEY/PLACE-SEED/planting.json. What
+all of them show stands in planted.json beside these folders. KEY names model, data and settings, but not how many
 plantings: more of them go on from those that are there. The work is done by a process that waits for the device like any
 other (core/jobs/job_functions.py). No heavy import.
 """
