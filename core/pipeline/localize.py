@@ -90,7 +90,7 @@ def localize(
     gradients = {}
     for scope, (members, targets) in scopes.items():
         if recorder:
-            recorder.begin(scope, len(members), truths[scope])
+            recorder.begin(scope, len(members))
         gradients[scope] = gradient(adapters, members, targets, config.batch_size, counter, recorder)
         if recorder and alone:
             recorder.margins_alone(truths[scope], config.batch_size, counter.add, group)
@@ -125,7 +125,7 @@ def module_scores(
     counter = Counter(report, len(unlearn) + len(retention))
     for scope, truths in (("unlearn", unlearn), ("retention", retention)):
         members, targets = perturbed(truths, config, words, seed)
-        recorder.begin(scope, len(members), truths)
+        recorder.begin(scope, len(members))
         gradients[scope] = gradient(adapters, members, targets, config.batch_size, counter, recorder)
         if config.perturbation == "code":
             recorder.margins_alone(truths, config.batch_size, counter.add, ALONE)
@@ -196,12 +196,13 @@ def gradient(
         adapters.active("before") as model,
         recorder or contextlib.nullcontext(),
     ):
-        for batch, labels in _batches(counter.group.shard(members, cost), targets, size, adapters.device):
+        mine = counter.group.shard(members, cost)
+        for number, (batch, labels) in enumerate(_batches(mine, targets, size, adapters.device)):
             counter.report.check()
             logits = answer_logits(model, batch)
             loss = _losses(logits, batch, labels).sum() / len(members)
             if recorder:
-                recorder.backward(batch, loss, logits)
+                recorder.backward(batch, loss, logits, margin=recorder.sampled(number, math.ceil(len(mine) / size)))
             else:
                 loss.backward()
             counter.add(len(batch), batch.ids.numel())
