@@ -107,7 +107,7 @@ class Recorder:
             handle.remove()
 
     def backward(self, batch: Batch, loss: torch.Tensor, logits: torch.Tensor, *, margin: bool) -> None:
-        """Differentiate a batch's share of the loss as `loss.backward()` does, and its margin where wanted, recording both."""
+        """Differentiate a batch's share of the loss as `loss.backward()` does, and where wanted its margin; record both."""
         if margin:
             self.margin(batch, logits, more=True)
         with self._recording(LABELS, batch):

@@ -102,8 +102,8 @@ def test_plantings_of_other_settings_lie_elsewhere(tiny_llama: Path, tiny_data: 
     at = planting.job_folder(config, Settings(), tmp_path)
     assert at == planting.job_folder(config, Settings(plants=5, seeds=3), tmp_path)
     assert at != planting.job_folder(config, Settings(steps=5), tmp_path)
-    assert at != planting.job_folder(config.with_setting("seed", 1), tmp_path)
-    assert at == planting.job_folder(config.with_setting("unlearn.steps", 7), tmp_path)
+    assert at != planting.job_folder(config.with_setting("seed", 1), Settings(), tmp_path)
+    assert at == planting.job_folder(config.with_setting("unlearn.steps", 7), Settings(), tmp_path)
 
 
 def test_time_is_told_from_work_and_speed(
