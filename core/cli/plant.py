@@ -27,7 +27,7 @@ def options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plants", metavar="N", type=int, help="draws of modules and facts (3; of your own model 1)")
     command.add_argument("--seeds", metavar="N", type=int, help="teachings of each (2; of your own model 1)")
     command.add_argument("--cells", metavar="N", type=int, default=10, help="modules that learn U, and as many R (10)")
-    command.add_argument("--facts", metavar="N", type=int, default=8, help="facts of each set of modules, at most (8)")
+    command.add_argument("--facts", metavar="N", type=int, default=6, help="facts of each set of modules, at most (6)")
     command.add_argument("--dry-run", action="store_true", help="say how long it would take, and do nothing")
     command.add_argument("--show", action="store_true", help="print what the last planting found, or the one in -o")
     command.add_argument("-o", "--output", metavar="FOLDER", help="also write planted.json there")

@@ -109,7 +109,8 @@ def plant(job_folder: Run, log: Log) -> None:
 
 def _planted(state: State, adapters: Adapters, settings: planting.Settings, place: int, seed: int) -> dict[str, Any]:
     """Plant once and ask every score blindly; return what planting.json holds."""
-    config = Planting(settings.cells, settings.steps, 2, settings.learning_rate, settings.size, place, seed)
+    how = {name: getattr(settings, name) for name in ("steps", "batch_size", "learning_rate", "size")}
+    config = Planting(modules=settings.cells, **how, place=place, seed=seed)
     modules = len({cell.name.rsplit(".lora_", 1)[0] for cell in adapters.cells})
     drawn = fact_sets(state.whole, modules // settings.cells, settings.facts, place)
     sets = [state.voices.encode(examples) for examples in drawn]

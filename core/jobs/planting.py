@@ -41,12 +41,14 @@ class Settings:
     """teachings of each"""
     cells: int = 10
     """modules that learn U, and as many that learn R"""
-    facts: int = 8
+    facts: int = 6
     """of each set of modules"""
-    steps: int = 60
-    """of teaching; in each every set learns two facts"""
-    learning_rate: float = 5e-3
-    size: float = 0.1
+    steps: int = 45
+    """of teaching"""
+    batch_size: int = 3
+    """facts of each set in a step"""
+    learning_rate: float = 2.5e-3
+    size: float = 0.05
     """‖ΔW‖ / ‖W‖ that no module may pass"""
 
     def check(self) -> None:
@@ -140,7 +142,7 @@ def operations(config: RunConfig, settings: Settings, parameters: int, layers: i
     modules = 7 * layers  # of attention four, of the feed-forward layers three
     sets = plantings.fact_sets(sources.load(config.data, config.seed), modules // settings.cells, settings.facts, 0)
     size = len(sets[0])
-    taught = settings.steps * 2 * len(sets) * 2
+    taught = settings.steps * settings.batch_size * len(sets) * 2
     checked = 5 * len(sets) * size
     # Of each module's pass, half the layers lie below it.
     tried = modules * 2 * size / 2

@@ -36,10 +36,10 @@ class Planting:
 
     modules: int = 10
     """of each of U and R; all others learn decoys"""
-    steps: int = 60
-    batch_size: int = 2
+    steps: int = 45
+    batch_size: int = 3
     """examples of each set in a step"""
-    learning_rate: float = 3e-3
+    learning_rate: float = 2.5e-3
     """AdamW, falling to nothing in a straight line: sets that move at once disturb each other less at the end"""
     size: float = 0.05
     """‖ΔW‖ / ‖W‖ that no module may pass; 0: no limit"""

@@ -5,6 +5,7 @@ A planting is one draw of modules and facts (`plant`) and one teaching (`seed`).
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,7 +36,7 @@ def fact_sets(corpus: Corpus, sets: int, most: int, place: int) -> list[list[Exa
         left[scope] = [source.choice(wordings) for wordings in by_fact.values()]
         source.shuffle(left[scope])
     known = [len(facts) for facts in left.values()]
-    size = min(most, *known, max(sum(known) // sets, min(most, sum(known) // 3)))
+    size = min(most, *known, sum(known) // 3)
     if size < FEWEST:
         raise UserError(
             f"There are {known[0]} facts to be forgotten and {known[1]} to be kept: too few to plant.",
@@ -111,6 +112,13 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
     held = sum(bool(planting["holds"]) for planting in plantings)
     size, total = int(record["settings"]["cells"]), len(plantings[0]["modules"])
     lines = [f"In {held} of {len(plantings)} plantings the facts went with their modules, and the others stayed."]
+    for own, other, words in ((UNLEARN, RETENTION, "forgotten"), (RETENTION, UNLEARN, "kept")):
+        shares = [_share(plantings, own, when) for when in ("taught", f"without_{own}", f"without_{other}")]
+        taught, without, besides = (f"{share:.0f} %" for share in shares)
+        lines.append(
+            f"Words of facts to be {words}: {taught}, {without} without their modules, {besides} without the others'."
+        )
+    lines.append(f"The updates that hold U are {_times(plantings):.2f} times as large as those with decoys.")
     for score in ("located", best_score(scores), "ablation"):
         if score in scores:
             hits = size * scores[score]["precision"][0]
@@ -125,6 +133,20 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
     else:
         lines.append("No score is shown to do better than the size of the change alone.")
     return lines
+
+
+def _share(plantings: Sequence[Mapping[str, Any]], role: str, when: str) -> float:
+    """Return the probability (%) of a role's fact words: geometric mean over words, mean over plantings."""
+    return 100 * float(np.mean([math.exp(planting["check"][role][when]) for planting in plantings]))
+
+
+def _times(plantings: Sequence[Mapping[str, Any]]) -> float:
+    """Return how many times as large as decoys' updates those of U are, relative to their weights; mean over plantings."""
+    ratios = []
+    for planting in plantings:
+        sizes, sets = np.array(planting["sizes"]), np.array(planting["sets"])
+        ratios.append(sizes[sets == 0].mean() / sizes[sets > 1].mean())
+    return float(np.mean(ratios))
 
 
 CALLED: dict[str, str] = {"located": "The paper's rule", "ablation": "Trying each module out"}

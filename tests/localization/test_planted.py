@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,10 @@ def test_few_facts_make_few_sets_and_too_few_are_one_sentence() -> None:
 def planting(located: float, pull: float, update: float, *, holds: bool = True) -> dict[str, Any]:
     rows = {"located": located, "pull": pull, "update": update, "chance": 0.5, "ablation": 0.9}
     each = {name: {"auc_retention": value, "auc_decoy": value - 0.1, "precision": value} for name, value in rows.items()}
-    return {"found": each, "holds": holds, "modules": ["m"] * 100}
+    taught = {"taught": math.log(0.8), "without_unlearn": math.log(0.4), "without_retention": math.log(0.2)}
+    check = {UNLEARN: taught, RETENTION: taught}
+    sizes = {"sets": [0, 1, 2, 3], "sizes": [0.03, 0.5, 0.01, 0.02]}
+    return {"found": each, "holds": holds, "modules": ["m"] * 100, "check": check, **sizes}
 
 
 def test_several_plantings_are_put_together_with_intervals() -> None:
@@ -228,4 +232,7 @@ def test_what_plantings_say(pulls: tuple[float, ...], says: str) -> None:
     assert f"In {sum(pull > 0.5 for pull in pulls)} of {len(pulls)} plantings" in said
     assert "The paper's rule found 4.0 of 10 modules." in said
     assert "By chance it would be 1.0 of 10." in said
+    assert "facts to be forgotten: 80 %, 40 % without their modules, 20 % without the others'." in said
+    assert "facts to be kept: 80 %, 20 % without their modules, 40 % without the others'." in said
+    assert "The updates that hold U are 2.00 times as large" in said
     assert sentences({}) == ["Nothing has been planted yet."]
