@@ -112,11 +112,11 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
     held = sum(bool(planting["holds"]) for planting in plantings)
     size, total = int(record["settings"]["cells"]), len(plantings[0]["modules"])
     lines = [f"In {held} of {len(plantings)} plantings the facts went with their modules, and the others stayed."]
-    for own, other, words in ((UNLEARN, RETENTION, "forgotten"), (RETENTION, UNLEARN, "kept")):
+    for own, other, words in ((UNLEARN, RETENTION, "to be forgotten"), (RETENTION, UNLEARN, "to be kept")):
         shares = [_share(plantings, own, when) for when in ("taught", f"without_{own}", f"without_{other}")]
         taught, without, besides = (f"{share:.0f} %" for share in shares)
         lines.append(
-            f"Words of facts to be {words}: {taught}, {without} without their modules, {besides} without the others'."
+            f"Words of facts {words}: {taught}, {without} without their modules, {besides} without the others'."
         )
     lines.append(f"The updates that hold U are {_times(plantings):.2f} times as large as those with decoys.")
     for score in ("located", best_score(scores), "ablation"):
