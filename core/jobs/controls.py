@@ -222,14 +222,14 @@ class OverDraws:
 def _over_draws(given: Key, others: tuple[Key, ...]) -> OverDraws | None:
     """Return by how much a run exceeds the mean random region: by what is said where that was counted, else next words."""
     try:
-        mine, *theirs = _said_by(given, others) or [_next_word_of(key) for key in (given, *others)]
+        known = _said_by(given, others) or list(filter(None, map(_next_word_of, (given, *others))))
     except UserError:
         return None
-    known = [other for other in theirs if other is not None]
-    if mine is None or len(known) < len(theirs):
+    if len(known) <= len(others):
         return None
-    each = paired.advantages(mine, known)
-    return OverDraws(paired.difference(mine, known, one_more=False), equivalence.permutation(each))
+    mine, *theirs = known
+    each = paired.advantages(mine, theirs)
+    return OverDraws(paired.difference(mine, theirs, one_more=False), equivalence.permutation(each))
 
 
 def _other_teachings(sweep: Sweep) -> list[float]:
@@ -358,16 +358,15 @@ def _next_word(given: Key, others: tuple[Key, ...]) -> Mean:
 @functools.lru_cache(maxsize=256)
 def _said(given: Key, others: tuple[Key, ...]) -> Said | None:
     """Return what a run and random regions say when asked; None where that was not counted of all of them."""
+    successes = _said_by(given, others)
+    if successes is None:
+        return None
     run, *draws = (Run(Path(key[0])) for key in (given, *others))
-    measured, these = Scores.read(run), [Scores.read(draw) for draw in draws]
     say = "One random region of as many tensors says"
     if len(draws) > 1:
         say = f"{len(draws)} random regions of as many tensors say, on average,"
-    words = asked.beside(measured, these, _called(run), say)
-    if not words:
-        return None
-    mine, *theirs = _said_by(given, others) or ()
-    return Said(words, paired.difference(mine, theirs))
+    words = asked.beside(Scores.read(run), [Scores.read(draw) for draw in draws], _called(run), say)
+    return Said(words, paired.difference(successes[0], successes[1:]))
 
 
 def _said_by(given: Key, others: tuple[Key, ...]) -> list[Successes] | None:

@@ -115,9 +115,7 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
     for own, other, words in ((UNLEARN, RETENTION, "to be forgotten"), (RETENTION, UNLEARN, "to be kept")):
         shares = [_share(plantings, own, when) for when in ("taught", f"without_{own}", f"without_{other}")]
         taught, without, besides = (f"{share:.0f} %" for share in shares)
-        lines.append(
-            f"Words of facts {words}: {taught}, {without} without their modules, {besides} without the others'."
-        )
+        lines.append(f"Words of facts {words}: {taught}, {without} without their modules, {besides} without the others'.")
     lines.append(f"The updates that hold U are {_times(plantings):.2f} times as large as those with decoys.")
     for score in ("located", best_score(scores), "ablation"):
         if score in scores:
