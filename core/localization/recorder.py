@@ -94,9 +94,10 @@ class Recorder:
         self._perturbed[scope] = perturbed
         self.sums |= {(scope, LABELS): self._nothing(), (scope, MARGIN): self._nothing()}
 
-    def sampled(self, number: int, batches: int) -> bool:
-        """Say whether the margin is taken of batch `number` of so many."""
-        return number % self.every == min(self.every // 2, batches - 1)
+    def sampled(self, batches: Sequence[Sequence[Encoded]]) -> set[int]:
+        """Return the numbers of the batches whose margin is taken, of those that have facts."""
+        told = [number for number, members in enumerate(batches) if any(any(self._flags(m)) for m in members)]
+        return set(told[min(self.every // 2, max(0, len(told) - 1)) :: self.every])
 
     def __enter__(self) -> Recorder:
         self._handles = [layer.register_forward_hook(self._watch(name)) for name, layer in self.layers.items()]
@@ -136,9 +137,10 @@ class Recorder:
         names = [f"{name}.lora_B" for name in self.layers]
         with self.adapters.trainable("before", names), self.adapters.active("before") as model, self:
             parts = by_length(group.shard(members, cost), size)
+            sampled = self.sampled(parts)
             for number, part in enumerate(parts):
                 batch = collate(part, self.adapters.device)
-                if self.sampled(number, len(parts)):
+                if number in sampled:
                     self.margin(batch, answer_logits(model, batch))
                 done(len(part), batch.ids.numel())
 

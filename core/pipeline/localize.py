@@ -197,12 +197,13 @@ def gradient(
         recorder or contextlib.nullcontext(),
     ):
         mine = counter.group.shard(members, cost)
+        sampled = recorder.sampled(by_length(mine, size)) if recorder else set()
         for number, (batch, labels) in enumerate(_batches(mine, targets, size, adapters.device)):
             counter.report.check()
             logits = answer_logits(model, batch)
             loss = _losses(logits, batch, labels).sum() / len(members)
             if recorder:
-                recorder.backward(batch, loss, logits, margin=recorder.sampled(number, math.ceil(len(mine) / size)))
+                recorder.backward(batch, loss, logits, margin=number in sampled)
             else:
                 loss.backward()
             counter.add(len(batch), batch.ids.numel())

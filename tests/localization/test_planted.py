@@ -36,7 +36,7 @@ from core.util.errors import UserError
 from tests.localization.test_scores import flags_of, modules
 from tests.naive import Bench, Recorder, example_loss, gradients, make_bench, plain_model
 
-TINY = Planting(modules=8, steps=60, batch_size=2, learning_rate=6e-3, size=0.0)
+TINY = Planting(modules=8, steps=60, batch_size=2, learning_rate=3e-3, size=0.0)
 FACTS = 2
 """examples that each set of modules learns: a random model of this size holds no more"""
 Sets = list[list[Encoded]]

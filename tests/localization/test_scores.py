@@ -135,17 +135,22 @@ def test_what_is_recorded_is_what_autograd_says_of_a_dense_weight(
         assert row["norm_update"] == pytest.approx(float(updates[name].norm()), rel=1e-5)
 
 
-def test_of_three_batches_the_middle_one_has_its_margin_taken(bench: Bench, flags: Flags) -> None:
+def test_of_three_batches_with_facts_the_middle_one_has_its_margin_taken(bench: Bench, flags: Flags) -> None:
     recorder = Recorder(bench.adapters, flags, seed=SEED)
-    taken = {count: [n for n in range(count) if recorder.sampled(n, count)] for count in (1, 2, 3, 5, 8)}
-    assert taken == {1: [0], 2: [1], 3: [1], 5: [1, 4], 8: [1, 4, 7]}
+    told = [[next(m for m in bench.unlearn if any(flags[m.id]))]]
+    none = [[dataclasses.replace(bench.unlearn[0], id="of nobody")]]
+    taken = {count: recorder.sampled(told * count) for count in (1, 2, 3, 5, 8)}
+    assert taken == {1: {0}, 2: {1}, 3: {1}, 5: {1, 4}, 8: {1, 4, 7}}
+    assert recorder.sampled([*none, *told, *none, *none]) == {1}
+    assert recorder.sampled(none) == set()
 
 
 def test_a_sampled_margin_is_that_of_the_sampled_examples(bench: Bench, flags: Flags) -> None:
     """As if nothing but these had facts; what the labels say is what it was."""
     size = 4  # as `recorded` cuts them
     parts = [by_length(part, size) for part in (bench.unlearn, bench.retention)]
-    sample = {m.id for part in parts for n, batch in enumerate(part) if n % 3 == min(1, len(part) - 1) for m in batch}
+    told = [[batch for batch in part if any(any(flags[m.id]) for m in batch)] for part in parts]
+    sample = {m.id for part in told for n, batch in enumerate(part) if n % 3 == min(1, len(part) - 1) for m in batch}
     assert 0 < len(sample) < len(flags)
     some = recorded(bench, flags, every=3)
     alone = recorded(bench, {name: marks if name in sample else (False,) * len(marks) for name, marks in flags.items()})

@@ -44,9 +44,9 @@ def test_a_draw_has_as_many_of_each_kind_and_band_and_as_many_parameters() -> No
 def test_every_tensor_of_a_kind_is_drawn_as_often() -> None:
     grid = table()
     inside = ("layers.0.q.lora_A",)
-    counts = Counter(name for draw in range(2000) for name in matched(grid, inside, draw))
+    counts = Counter(name for draw in range(600) for name in matched(grid, inside, draw))
     assert set(counts) == {f"layers.{layer}.q.lora_A" for layer in range(4)}
-    assert min(counts.values()) > 420
+    assert min(counts.values()) > 110
 
 
 def test_a_region_that_fills_its_band_is_matched_without_it() -> None:
