@@ -19,15 +19,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from core.localization.ablation import fact_logprobs, without
+from core.localization.ablation import ROOM, fact_logprobs, without
 from core.localization.facts import Flags
 from core.localization.plantings import ROLES
 from core.localization.recorder import norm_of_update
 from core.models.adapters import Adapters
 from core.models.likelihood import answer_logits, per_example, token_nll
-from core.models.tokens import Batch, Encoded, collate, epochs
+from core.models.tokens import Batch, Encoded, by_tokens, collate, epochs
 from core.util.errors import UserError
 from core.util.progress import Reporter
+
+Gradients = dict[torch.nn.Parameter, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def _teach(
     """Make all steps: in each, every set of modules learns from a batch of its own facts, while the others are there too."""
     source = torch.Generator().manual_seed(config.seed)
     streams = [epochs(members, config.batch_size, source) for members in sets]
+    set_of = {m.id: number for number, members in enumerate(sets) for m in members}
     cells = [cell.name for cell in adapters.cells]
     longest = {name: config.size * _norm(adapters, name) for name in where}
     with adapters.trainable("before", cells) as parameters, adapters.active("before") as model:
@@ -139,37 +142,42 @@ def _teach(
         for step in range(config.steps):
             report.check()
             optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.steps)
-            parts = [next(stream) for stream in streams]
-            batch = collate(list(itertools.chain(*parts)), adapters.device)
-            owners = torch.tensor([number for number, part in enumerate(parts) for _ in part], device=adapters.device)
-            with _apart(adapters, where, batch, owners):
-                nll = token_nll(answer_logits(model, batch), batch.targets)
-                # A mean over each set's examples; no other set has a share in its modules' gradients.
-                (per_example(nll, batch.owners, len(batch)).sum() / config.batch_size).backward()
+            members = [m for stream in streams for m in next(stream)]
+            gradients: Gradients = {}
+            for part in by_tokens(members, ROOM):
+                batch = collate(part, adapters.device)
+                with _apart(adapters, where, batch, torch.tensor([set_of[m.id] for m in part]), gradients):
+                    nll = token_nll(answer_logits(model, batch), batch.targets)
+                    # A mean over each set's examples; no other set has a share in its modules' gradients.
+                    (per_example(nll, batch.owners, len(batch)).sum() / config.batch_size).backward()
+            for parameter, gradient in gradients.items():
+                parameter.grad = gradient
             optimizer.step()
             optimizer.zero_grad()
             if config.size:
                 _limit(adapters, longest)
-            report.progress(step + 1, config.steps, "steps", tokens=batch.ids.numel())
+            report.progress(step + 1, config.steps, "steps", tokens=sum(len(m.ids) for m in members))
 
 
 @contextlib.contextmanager
-def _apart(adapters: Adapters, where: Mapping[str, int], batch: Batch, owners: torch.Tensor) -> Iterator[None]:
-    """Within this context one batch is differentiated; afterwards each module has gradients of its own set's examples alone.
+def _apart(
+    adapters: Adapters, where: Mapping[str, int], batch: Batch, owners: torch.Tensor, gradients: Gradients
+) -> Iterator[None]:
+    """Within this context one batch is differentiated: what its own set's examples say of each module is added up.
 
     With a layer's input x and the gradient δ of its output, s·(δB)ᵀx is A's and s·δᵀ(xAᵀ) is B's: sums over positions, of
     which those of other sets are left out. What flows to layers below is left as it is. owners: (examples,) the set of each.
     """
     layers: dict[str, Any] = {name: adapters.layer(f"{name}.lora_A") for name in where}
-    gradients: dict[torch.nn.Parameter, torch.Tensor] = {}
 
     @torch.no_grad()
     def collect(layer: Any, x: torch.Tensor, delta: torch.Tensor, number: int) -> None:
-        own = _of_rows(owners == number, batch, x)
+        own = _of_rows((owners == number).to(x.device), batch, x)
         a, b, scale = layer.lora_A["before"].weight, layer.lora_B["before"].weight, layer.scaling["before"]
         with torch.autocast(x.device.type, enabled=False):
             x, delta = x.flatten(0, -2)[own].float(), delta.flatten(0, -2)[own].float()
-            gradients[a], gradients[b] = scale * (delta @ b).t() @ x, scale * delta.t() @ (x @ a.t())
+            for factor, part in ((a, scale * (delta @ b).t() @ x), (b, scale * delta.t() @ (x @ a.t()))):
+                gradients[factor] = gradients.get(factor, 0) + part
 
     def watch(number: int) -> Any:
         def after_forward(layer: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -184,8 +192,6 @@ def _apart(adapters: Adapters, where: Mapping[str, int], batch: Batch, owners: t
     finally:
         for handle in handles:
             handle.remove()
-    for parameter, gradient in gradients.items():
-        parameter.grad = gradient
 
 
 def _of_rows(examples: torch.Tensor, batch: Batch, values: torch.Tensor) -> torch.Tensor:

@@ -132,11 +132,12 @@ def test_modules_learn_from_their_own_facts_alone(
     names = [cell.name for cell in bench.adapters.cells]
     batch = collate(members)
     with bench.adapters.trainable("before", names) as parameters, bench.adapters.active("before") as model:
-        with _apart(bench.adapters, where, batch, owners):
+        factors: dict[torch.nn.Parameter, torch.Tensor] = {}
+        with _apart(bench.adapters, where, batch, owners, factors):
             logits = model(input_ids=batch.ids, attention_mask=batch.mask).logits[batch.rows, batch.columns]
             losses = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
             sum(losses[batch.owners == row].mean() for row in range(len(members))).backward()  # type: ignore[union-attr]
-        together_ = {name: p.grad.clone() for name, p in zip(names, parameters, strict=True) if p.grad is not None}
+        together_ = {name: factors[p].clone() for name, p in zip(names, parameters, strict=True)}
     for number, part in enumerate(parts):
         plain = plain_model(bench.adapters, "before")
         sum(example_loss(plain, m) for m in part).backward()  # type: ignore[union-attr]
