@@ -114,7 +114,7 @@ def latest(folder: Path) -> Run:
 
 
 SPEED = 0.35
-"""Share of this machine's speed in large products that these passes reach: measured with the bundled model on two cores."""
+"""Share of this machine's speed in large products that these passes are taken to reach: a guess, until one is timed here."""
 TOKENS = 40
 """of a question with its answer, about"""
 
