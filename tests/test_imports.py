@@ -78,7 +78,6 @@ WORKER_ONLY = {
     "core.localization.recorder": "hooks in the model's layers",
     "core.localization.planted": "teaches modules",
     "core.localization.ablation": "runs the model without each module",
-    "core.jobs.calibrate": "times steps of a sweep's trials by the stages of the pipeline",
     "core.probes.context": "a run's model in memory, with what probes do with it",
     "core.probes.examine": "loads the model and makes the probes",
     "core.probes.hidden_states": "hooks in the model's blocks",

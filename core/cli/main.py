@@ -42,6 +42,9 @@ VERBS = {
     "controls": Verb(
         "a finished run's method and settings on other regions", "core.cli.sweep:of_run", "core.cli.sweep:control_options"
     ),
+    "plant": Verb(
+        "teach facts into chosen modules: which score finds them?", "core.cli.plant:plant", "core.cli.plant:options"
+    ),
     "requests": Verb(
         "forget one subject after the other: does the first come back?",
         "core.cli.sweep:requests",

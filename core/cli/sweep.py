@@ -203,6 +203,9 @@ def _control_lines(sweep: Sweep, output: dict[str, Any]) -> list[str]:
         "sentence": outcome.sentence,
         "said": outcome.said and dataclasses.asdict(outcome.said),
         "next_word": outcome.next_word and dataclasses.asdict(outcome.next_word),
+        "on_average": outcome.on_average and dataclasses.asdict(outcome.on_average),
+        "p": outcome.p,
+        "verdict": outcome.verdict,
         "rows": outcome.rows,
     }
     rows: list[list[Any]] = [["", *SAID_HEADS, "U-val", "R-val", "average", "never-knew", "degenerate"]]

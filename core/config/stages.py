@@ -248,6 +248,13 @@ class UnlearnConfig:
         "declined of R",
         choices=("accuracy", "said"),
     )
+    forgotten: float = setting(
+        0.0,
+        "with pick=said: keep the first checkpoint at which so much of U is no longer said, and stop there; 0: the best",
+        unit="%",
+        low=0.0,
+        high=100.0,
+    )
     watch: int = setting(
         2, "questions of each scope that are asked again at every checkpoint", unit="questions", low=0, high=20
     )

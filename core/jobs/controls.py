@@ -1,34 +1,39 @@
-"""Controls of a finished run: the same method and settings on other regions, and one plain sentence about what that shows.
+"""Controls of a finished run: the same method and settings on other regions, and what that shows, in plain sentences.
 
-All tensors; random tensors of equal number, three draws; all others; the paper's rule with the scopes exchanged; the
-same rule on gradients from other random answers. Reads and writes files only; no torch.
+All tensors; random regions like the given one (core/regions/matched.py), 19 draws, as many as a permutation test at .05
+needs; all others; the paper's rule with the scopes exchanged; the same rule on gradients from other random answers. Each
+stops where it has forgotten as much as the given run. Controls of runs that differ in nothing but the seed, so in their
+teaching, are put together (core/metrics/equivalence.py). Reads and writes files only; no torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.config.run_config import RunConfig
+from core.config.stages import UnlearnConfig
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Entry, Member, Sweep
 from core.jobs.sweep_scores import row
-from core.metrics import paired
+from core.metrics import equivalence, paired
 from core.metrics.paired import Mean, Successes
 from core.regions import All, Cells, Complement, Located, Random, RatioLayers, Region, Swapped, Top
+from core.regions.matched import matched
 from core.runs import asked, scores
 from core.runs.asked import NEXT_WORD
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util.errors import UserError
-from core.util.safe_read import stamp
+from core.util.safe_read import mapping, stamp
 
-DRAWS = 3
+if TYPE_CHECKING:
+    import pandas as pd
+
+DRAWS = 19
 SPLIT = "val"
 MEASURED = (Located, Top, RatioLayers)
 """rules that choose by gradients, for which other random answers make a control"""
@@ -48,6 +53,12 @@ class Controls:
     asked what says the most of them; None where it was not counted"""
     next_word: Mean | None
     """the same of average success on val, by next-word accuracy"""
+    on_average: Mean | None
+    """as `said`, or else `next_word`, but its interval is that of the mean over all such random regions, not of one more"""
+    p: float | None
+    """of the permutation test: the share of regions, the given one among them, that do as well as it"""
+    verdict: str
+    """what all teachings of this run decide, in a sentence; empty where nothing can be said"""
     sweep: str
     """id of the sweep"""
     state: str
@@ -76,11 +87,26 @@ def members(run: Run) -> list[Member]:
         )
     runs = [Member(config, _at(config, "given"), "given", run)]
     for name, region, offset in regions(run, config.region):
-        changed = dataclasses.replace(config, region=region)
+        changed = dataclasses.replace(config, region=region, unlearn=as_far(run, config.unlearn))
         if offset:
             changed = changed.with_setting("localize.seed_offset", config.localize.seed_offset + offset)
         runs.append(Member(changed, _at(config, name), "control"))
     return runs
+
+
+def as_far(run: Run, unlearn: UnlearnConfig) -> UnlearnConfig:
+    """Return settings with which another region stops where it has forgotten as much as a run, by the run's own checks.
+
+    A run that was picked by what is said is met in that, any other in next-word accuracy. Where it recorded no check, the
+    settings stay.
+    """
+    record = mapping(run.json("unlearn.json"))
+    checks = {check["step"]: check for check in record.get("checks", [])}
+    kept = checks.get(record.get("step"), {})
+    unlearn = dataclasses.replace(unlearn, result_step=0, picked_on="")
+    if unlearn.pick == "said" and "said_forgotten" in kept:
+        return dataclasses.replace(unlearn, forgotten=kept["said_forgotten"])
+    return dataclasses.replace(unlearn, stop=f"{kept['unlearn']:.2f}") if "unlearn" in kept else unlearn
 
 
 def _at(config: RunConfig, control: str) -> dict[str, Any]:
@@ -90,38 +116,33 @@ def _at(config: RunConfig, control: str) -> dict[str, Any]:
 def regions(run: Run, rule: Region) -> list[tuple[str, Region, int]]:
     """Return (name, rule, offset of the localization's seed) of each control that a region has.
 
-    The counterparts of the paper's rule follow its thresholds; those of any other region are lists of tensors.
+    Random regions are lists of tensors, so they stay the same whatever is measured. Other counterparts of the paper's rule
+    follow its thresholds.
     """
     if isinstance(rule, All | Random | Complement | Swapped):
         raise UserError(f"The region “{rule.name}” is a control itself.", "Name a run on a region that was chosen.")
     controls: list[tuple[str, Region, int]] = [("all", All(), 0)]
+    table, inside = _tensors(run)
+    controls += [(f"random {draw}", Cells(matched(table, inside, draw)), 0) for draw in range(DRAWS)]
     if type(rule) is Located:
         kept = {key: getattr(rule, key) for key in ("thresholds", "mu", "sigma", "published")}
-        controls += [(f"random {draw}", Random(**kept, draw=draw), 0) for draw in range(DRAWS)]
         controls += [("complement", Complement(**kept), 0), ("scopes exchanged", Swapped(**kept), 0)]
     else:
-        live, inside = _tensors(run)
-        controls += [(f"random {draw}", Cells(_drawn(live, len(inside), draw)), 0) for draw in range(DRAWS)]
+        live = table.loc[table["has_gradient"], "name"]
         controls.append(("complement", Cells(tuple(name for name in live if name not in inside)), 0))
     if isinstance(rule, MEASURED):
         controls.append(("other random answers", rule, 1))
     return controls
 
 
-def _tensors(run: Run) -> tuple[list[str], set[str]]:
+def _tensors(run: Run) -> tuple[pd.DataFrame, set[str]]:
     table, region = run.table("localization"), run.json("region.json")
     if table is None or not isinstance(region, dict):
         raise UserError(f"The run {run.id} has no region that can be read.", "It is damaged: start it again.")
-    live = table.loc[table["has_gradient"], "name"].tolist()
     inside = set(region["tensors"])
-    if inside >= set(live):
+    if inside >= set(table.loc[table["has_gradient"], "name"]):
         raise UserError("This region holds every tensor.", "There is nothing to compare it with.")
-    return live, inside
-
-
-def _drawn(live: Sequence[str], count: int, draw: int) -> tuple[str, ...]:
-    chosen = set(random.Random(draw).sample(live, count))
-    return tuple(name for name in live if name in chosen)
+    return table, inside
 
 
 def find(run: Run, folder: Path) -> Sweep | None:
@@ -147,10 +168,10 @@ def result(sweep: Sweep) -> Controls:
     given = next((e for e in entries if e.role == "given"), None)
     others = [e for e in entries if str(e.coordinates.get("control", "")).startswith("random") and _done(e)]
     if given is None or not _done(given) or not others:
-        return Controls(rows, "", None, None, sweep.id, state)
+        return _silent(rows, "", sweep, state)
     if len({taught for entry in (given, *others) if (taught := _taught(entry))}) > 1:
-        return Controls(rows, APART, None, None, sweep.id, state)
-    keys = _key(given.run), tuple(_key(other.run) for other in others)
+        return _silent(rows, APART, sweep, state)
+    keys = _keys(sweep)
     said, next_word, missing = None, None, ""
     try:
         said = _said(*keys)
@@ -158,8 +179,78 @@ def result(sweep: Sweep) -> Controls:
     except UserError as error:  # data without val, or a damaged run
         missing = str(error)
     broken = sum(bool(row(entry)["diverged"]) for entry in others)
-    text = f"{sentence(_called(given.run), len(others), broken, said, next_word)} {missing}".strip()
-    return Controls(rows, text, said.difference if said else None, next_word, sweep.id, state)
+    parts = [sentence(_called(given.run), len(others), broken, said, next_word), missing]
+    over = _over_draws(*keys) if said or next_word else None
+    decided = ""
+    if over and len(others) > 1 and not broken:
+        decided = equivalence.verdict([over.mean.value, *_other_teachings(sweep)])
+        parts += [over.words, decided]
+    mean, p = (over.mean, over.p) if over else (None, None)
+    words, one_more = " ".join(filter(None, parts)), said.difference if said else None
+    return Controls(rows, words, one_more, next_word, mean, p, decided, sweep.id, state)
+
+
+def _silent(rows: list[dict[str, Any]], words: str, sweep: Sweep, state: str) -> Controls:
+    return Controls(rows, words, None, None, None, None, "", sweep.id, state)
+
+
+def _keys(sweep: Sweep) -> tuple[Key, tuple[Key, ...]]:
+    """Return the given run and its finished random regions."""
+    entries = sweep.entries()
+    given = next(entry for entry in entries if entry.role == "given")
+    others = (e for e in entries if str(e.coordinates.get("control", "")).startswith("random") and _done(e))
+    return _key(given.run), tuple(_key(other.run) for other in others)
+
+
+@dataclass(frozen=True)
+class OverDraws:
+    """A run against the mean of all random regions like its own."""
+
+    mean: Mean
+    """points that it has more"""
+    p: float
+    """of the permutation test"""
+
+    @property
+    def words(self) -> str:
+        """Say it in a sentence."""
+        value, low, high = (f"{number:.1f}".replace("-", "−") for number in (self.mean.value, self.mean.low, self.mean.high))
+        return f"Over the mean of all such regions it has {value} points more ({low} to {high}; p = {self.p:.2f})."
+
+
+@functools.lru_cache(maxsize=256)
+def _over_draws(given: Key, others: tuple[Key, ...]) -> OverDraws | None:
+    """Return by how much a run exceeds the mean random region: by what is said where that was counted, else next words."""
+    try:
+        known = _said_by(given, others) or list(filter(None, map(_next_word_of, (given, *others))))
+    except UserError:
+        return None
+    if len(known) <= len(others):
+        return None
+    mine, *theirs = known
+    each = paired.advantages(mine, theirs)
+    return OverDraws(paired.difference(mine, theirs, one_more=False), equivalence.permutation(each))
+
+
+def _other_teachings(sweep: Sweep) -> list[float]:
+    """Return the mean advantage of runs that differ in nothing but the seed, of those whose controls are done."""
+    own = _alike(next(entry.run for entry in sweep.entries() if entry.role == "given"))
+    values, seeds = [], {own[1]}
+    for other in sweep_.list_sweeps(sweep.folder):
+        given = next((entry.run for entry in other.entries() if entry.role == "given"), None)
+        if other.kind != "controls" or given is None or sweep_.state(other)["state"] != "done":
+            continue
+        settings, seed = _alike(given)
+        if settings == own[0] and seed not in seeds and (over := _over_draws(*_keys(other))):
+            seeds.add(seed)
+            values.append(over.mean.value)
+    return values
+
+
+def _alike(run: Run) -> tuple[dict[str, Any], int]:
+    """Return what two teachings of one thing have in common, and the seed, in which they differ."""
+    settings = {key: value for key, value in run.config().to_json().items() if key not in ("name", "preset")}
+    return settings, settings.pop("seed")
 
 
 APART = (
@@ -267,13 +358,21 @@ def _next_word(given: Key, others: tuple[Key, ...]) -> Mean:
 @functools.lru_cache(maxsize=256)
 def _said(given: Key, others: tuple[Key, ...]) -> Said | None:
     """Return what a run and random regions say when asked; None where that was not counted of all of them."""
+    successes = _said_by(given, others)
+    if successes is None:
+        return None
     run, *draws = (Run(Path(key[0])) for key in (given, *others))
-    measured, these = Scores.read(run), [Scores.read(draw) for draw in draws]
     say = "One random region of as many tensors says"
     if len(draws) > 1:
         say = f"{len(draws)} random regions of as many tensors say, on average,"
-    words = asked.beside(measured, these, _called(run), say)
-    if not words:
+    words = asked.beside(Scores.read(run), [Scores.read(draw) for draw in draws], _called(run), say)
+    return Said(words, paired.difference(successes[0], successes[1:]))
+
+
+def _said_by(given: Key, others: tuple[Key, ...]) -> list[Successes] | None:
+    """Return what a run and its random regions say when asked; None where that was not counted of all of them."""
+    runs = [Run(Path(key[0])) for key in (given, *others)]
+    measured = [Scores.read(run) for run in runs]
+    if not asked.beside(measured[0], measured[1:], "", ""):
         return None
-    mine, *theirs = (paired.said(one, asked.kind_asked(measured)) for one in (run, *draws))
-    return Said(words, paired.difference(mine, theirs))
+    return [paired.said(run, asked.kind_asked(measured[0])) for run in runs]

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from core.config.run_config import FORMAT, RunConfig
+from core.jobs import planting
 from core.jobs import reference as reference_
 from core.jobs.lifecycle import WANTED
 from core.jobs.lm_eval_harness import RESULT, Results
 from core.jobs.status_log import Log
+from core.localization import planted
+from core.localization.ablation import ablation
+from core.localization.facts import fact_flags
+from core.localization.planted import Planting
+from core.localization.plantings import ROLES, fact_sets, found
+from core.models.adapters import Adapters
 from core.models.distributed import Group
 from core.models.merging import TAUGHT
-from core.pipeline import retrained
+from core.pipeline import model_before, retrained
 from core.pipeline.audit_run import Auditing
 from core.pipeline.finished_run import open_finished
+from core.pipeline.localize import module_scores
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
+from core.pipeline.state import State
 from core.pipeline.voices import adapter_of
 from core.plan.measure import BROUGHT, Estimate
 from core.probes.examine import examine
@@ -27,7 +40,8 @@ from core.runs.store import Run
 from core.serve import client
 from core.util import files
 from core.util.errors import UserError
-from core.util.progress import Reporter, now
+from core.util.progress import Reporter, duration, now
+from core.util.version import version
 
 
 def whole(run: Run, config: RunConfig, folder: Path, report: Reporter, group: Group) -> None:
@@ -67,6 +81,61 @@ def estimate(job_folder: Run, log: Log) -> None:
         for name in (TAUGHT, *(name for stage in BROUGHT for name in stage.writes)):
             path = job_folder.path / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+# -- planted facts ----------------------------------------------------------------------------------------------------
+
+
+def plant(job_folder: Run, log: Log) -> None:
+    """Make the plantings that are wanted and not there yet; write what all of them show after each."""
+    settings, config = planting.Settings(**job_folder.json(WANTED)), job_folder.config()
+    state = set_up(job_folder, config, job_folder.path.parent.parent, log, make_room=client.leave)
+    adapters = model_before.attach(state)
+    versions = {"forgetscope": version(), "torch": torch.__version__}
+    about = {"model": config.model.name, "data": config.data.source, "dtype": state.dtype, "versions": versions}
+    for number, (place, seed) in enumerate(settings.all, start=1):
+        folder = Run(job_folder.path / f"{place}-{seed}")
+        if folder.json(planting.ONE) is None:
+            folder.path.mkdir(exist_ok=True)
+            log.stage(f"planting {number} of {len(settings.all)}", "running")
+            one = _planted(state, adapters, settings, place, seed)
+            files.write_json(folder.path / planting.ONE, files.clean({"format": FORMAT, **one}))
+            log.stage(f"planting {number} of {len(settings.all)}", "done", seconds=sum(one["seconds"].values()))
+        planting.write(job_folder, settings, about)
+        if number < len(settings.all) and (left := planting.seconds(config, settings, state.folder)):
+            log.write(expected=now() - float(log.status["began"]) + left[0])
+            log.event("finding", text=f"{number} of {len(settings.all)} plantings are made; {duration(left[0])} left.")
+
+
+def _planted(state: State, adapters: Adapters, settings: planting.Settings, place: int, seed: int) -> dict[str, Any]:
+    """Plant once and ask every score blindly; return what planting.json holds."""
+    how = {name: getattr(settings, name) for name in ("steps", "batch_size", "learning_rate", "size")}
+    config = Planting(modules=settings.cells, **how, place=place, seed=seed)
+    modules = len({cell.name.rsplit(".lora_", 1)[0] for cell in adapters.cells})
+    drawn = fact_sets(state.whole, modules // settings.cells, settings.facts, place)
+    sets = [state.voices.encode(examples) for examples in drawn]
+    facts = fact_flags(state.loaded.tokenizer, state.whole.examples, [m for members in sets for m in members])
+    watch = [time.monotonic()]
+    truth = planted.plant(adapters, sets, facts, config, state.report)
+    watch.append(time.monotonic())
+    table = module_scores(adapters, sets[0], sets[1], state.config.localize, state.words(), facts, seed, state.report)
+    watch.append(time.monotonic())
+    oracle = ablation(adapters, sets[0], sets[1], facts, report=state.report).set_index("name")
+    watch.append(time.monotonic())
+    table = table.assign(ablation=oracle["difference"])
+    return {
+        "plant": place,
+        "seed": seed,
+        "facts": {name: [e.id for e in examples] for name, examples in zip(ROLES, drawn, strict=False)},
+        "modules": list(truth.sets),
+        "sets": list(truth.sets.values()),
+        "check": truth.check.to_dict("index"),
+        "holds": truth.holds,
+        "sizes": [round(size, 5) for size in truth.sizes],
+        "scores": {name: [float(f"{value:.4g}") for value in table[name]] for name in table},
+        "found": found(truth.roles, table).to_dict("index"),
+        "seconds": dict(zip(("teach", "score", "ablate"), (b - a for a, b in pairwise(watch)), strict=True)),
+    }
 
 
 # -- lm-evaluation-harness: the model with one adapter after the other is handed over as it is in memory --------------------

@@ -10,6 +10,9 @@ squared lengths and inner products are right on average over draws: E⟨G Ω, H 
 |G Ω|² is at most √(2 / SKETCH) · |GᵀG|_F ≤ √(2 / SKETCH) · |G|², the latter for a G of rank one; with n equally long
 directions √n times less. The same Ω serves all scopes and losses, so errors of what is compared largely cancel. With
 sketch 0 everything is exact. ⟨G, ΔW⟩ needs neither: it is Σ (s Bᵀδ)·(A x), always exact.
+
+The margin is a second loss, differentiated once more. Batches are of examples of about one length, in order: of each three
+of them the middle one's margin is taken, so that short and long ones have their share.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from core.models.distributed import ALONE, Group
 from core.models.likelihood import answer_logits
 from core.models.tokens import Batch, Encoded, by_length, collate, cost
 
-SKETCH = 64
+SKETCH, EVERY = 64, 3
 LABELS, MARGIN = "labels", "margin"
 """the losses: towards random answers, and the margin of the true ones' fact tokens"""
 SCOPES = ("unlearn", "retention")
@@ -43,9 +46,10 @@ SCOPES = ("unlearn", "retention")
 
 @dataclass(frozen=True)
 class Sums:
-    """Of one scope and one loss, by module, over all tokens; a loss is a mean over so many examples."""
+    """Of one scope and one loss, by module, over all tokens."""
 
-    examples: int
+    examples: torch.Tensor
+    """() whose margin was taken; that of random answers is a mean over all perturbed ones already"""
     gradient: dict[str, torch.Tensor]
     """G·Ω (outputs, sketch), or G (outputs, inputs) where it is exact"""
     squares: dict[str, torch.Tensor]
@@ -56,7 +60,8 @@ class Sums:
     @property
     def tensors(self) -> list[torch.Tensor]:
         """All of them, in a fixed order."""
-        return [part[name] for part in (self.gradient, self.squares, self.along) for name in sorted(part)]
+        parts = (self.gradient, self.squares, self.along)
+        return [self.examples, *(part[name] for part in parts for name in sorted(part))]
 
 
 class Recorder:
@@ -66,22 +71,33 @@ class Recorder:
     through twice counts as two examples in `squares`.
     """
 
-    def __init__(self, adapters: Adapters, facts: Flags, *, seed: int, sketch: int = SKETCH) -> None:
-        """Begin with nothing recorded. facts: which answer tokens the margin is taken of; sketch: columns of Ω, 0: exact."""
+    def __init__(self, adapters: Adapters, facts: Flags, *, seed: int, sketch: int = SKETCH, every: int = EVERY) -> None:
+        """Begin with nothing recorded.
+
+        facts: which answer tokens the margin is taken of; sketch: columns of Ω, 0: exact; every: of so many batches one has
+        its margin taken.
+        """
+        self.every = every
         self.adapters, self.facts, self.seed, self.sketch = adapters, facts, seed, sketch
         self.names = list(dict.fromkeys(cell.name.rsplit(".lora_", 1)[0] for cell in adapters.cells))
         layers = {name: adapters.layer(f"{name}.lora_A") for name in self.names}
         self.layers: dict[str, Any] = {n: layer for n, layer in layers.items() if not isinstance(layer, ParamWrapper)}
         self.sums: dict[tuple[str, str], Sums] = {}
+        self._perturbed: dict[str, int] = {}
         self._projections: dict[str, torch.Tensor] = {}
         self._into: Sums | None = None
         self._batch: Batch | None = None
 
-    def begin(self, scope: str, perturbed: int, truths: Sequence[Encoded]) -> None:
-        """Take up a scope: how many perturbed examples and which true answers all processes together go through."""
-        told = sum(any(self._flags(m)) for m in truths)
+    def begin(self, scope: str, perturbed: int) -> None:
+        """Take up a scope: how many perturbed examples all processes together go through."""
         self.scope = scope
-        self.sums |= {(scope, LABELS): self._nothing(perturbed), (scope, MARGIN): self._nothing(told)}
+        self._perturbed[scope] = perturbed
+        self.sums |= {(scope, LABELS): self._nothing(), (scope, MARGIN): self._nothing()}
+
+    def sampled(self, batches: Sequence[Sequence[Encoded]]) -> set[int]:
+        """Return the numbers of the batches whose margin is taken, of those that have facts."""
+        told = [number for number, members in enumerate(batches) if any(any(self._flags(m)) for m in members)]
+        return set(told[min(self.every // 2, max(0, len(told) - 1)) :: self.every])
 
     def __enter__(self) -> Recorder:
         self._handles = [layer.register_forward_hook(self._watch(name)) for name, layer in self.layers.items()]
@@ -91,9 +107,10 @@ class Recorder:
         for handle in self._handles:
             handle.remove()
 
-    def backward(self, batch: Batch, loss: torch.Tensor, logits: torch.Tensor) -> None:
-        """Differentiate a batch's share of the loss as `loss.backward()` does, and its margin as well, recording both."""
-        self.margin(batch, logits, more=True)
+    def backward(self, batch: Batch, loss: torch.Tensor, logits: torch.Tensor, *, margin: bool) -> None:
+        """Differentiate a batch's share of the loss as `loss.backward()` does, and where wanted its margin; record both."""
+        if margin:
+            self.margin(batch, logits, more=True)
         with self._recording(LABELS, batch):
             loss.backward()
 
@@ -105,7 +122,8 @@ class Recorder:
         wanted = torch.tensor([flag for m in batch.members for flag in self._flags(m)], device=logits.device)
         if not wanted.any():
             return
-        value = margins(logits, batch, wanted).sum() / self.sums[self.scope, MARGIN].examples
+        value = margins(logits, batch, wanted).sum()
+        self.sums[self.scope, MARGIN].examples.add_(len(batch.owners[wanted].unique()))
         # Asked for, and thrown away: every module's output lies on the way to its own B.
         ends = [layer.lora_B["before"].weight for layer in self.layers.values()]
         with self._recording(MARGIN, batch):
@@ -118,9 +136,12 @@ class Recorder:
         """
         names = [f"{name}.lora_B" for name in self.layers]
         with self.adapters.trainable("before", names), self.adapters.active("before") as model, self:
-            for part in by_length(group.shard(members, cost), size):
+            parts = by_length(group.shard(members, cost), size)
+            sampled = self.sampled(parts)
+            for number, part in enumerate(parts):
                 batch = collate(part, self.adapters.device)
-                self.margin(batch, answer_logits(model, batch))
+                if number in sampled:
+                    self.margin(batch, answer_logits(model, batch))
                 done(len(part), batch.ids.numel())
 
     def record(self, group: Group = ALONE) -> pd.DataFrame:
@@ -128,6 +149,10 @@ class Recorder:
         for sums in self.sums.values():
             for tensor, total in zip(sums.tensors, group.all_reduce(sums.tensors), strict=True):
                 tensor.copy_(total)
+        for scope in SCOPES:
+            margin = self.sums[scope, MARGIN]
+            for part in (*margin.gradient.values(), *margin.along.values()):
+                part.div_(margin.examples.clamp(min=1))
         return pd.DataFrame([self._row(name) for name in self.names])
 
     # -- one batch --------------------------------------------------------------------------------------------------
@@ -189,7 +214,7 @@ class Recorder:
             self._projections[name] = ((2 * signs - 1) / math.sqrt(self.sketch)).to(weight.device)
         return self._projections[name]
 
-    def _nothing(self, examples: int) -> Sums:
+    def _nothing(self) -> Sums:
         gradient, zeros = {}, [dict[str, torch.Tensor](), dict[str, torch.Tensor]()]
         for name, layer in self.layers.items():
             a, b = layer.lora_A["before"].weight, layer.lora_B["before"].weight
@@ -197,7 +222,7 @@ class Recorder:
             gradient[name] = torch.zeros(b.shape[0], width, device=b.device)
             for part in zeros:
                 part[name] = torch.zeros((), device=b.device)
-        return Sums(examples, gradient, *zeros)
+        return Sums(torch.zeros((), device=self.adapters.device), gradient, *zeros)
 
     def _row(self, name: str) -> dict[str, Any]:
         layer, module = layer_and_module(name)
@@ -217,7 +242,7 @@ class Recorder:
         for scope, suffix in zip(SCOPES, ("unlearn", "retain"), strict=True):
             labels, margin = self.sums[scope, LABELS], self.sums[scope, MARGIN]
             # An example's part of G is 1/examples of its own gradient.
-            row[f"squares_{suffix}"] = float(labels.squares[name]) * labels.examples if known else math.nan
+            row[f"squares_{suffix}"] = float(labels.squares[name]) * self._perturbed[scope] if known else math.nan
             row[f"removal_{suffix}"] = float(margin.along[name]) if known and margin.examples else math.nan
         return row
 

@@ -79,28 +79,39 @@ def average(by_scope: Successes, seed: int = 0) -> Mean:
     return Mean(float(np.mean([by_scope[scope].mean() for scope in SCOPES])), float(low), float(high))
 
 
-def difference(mine: Successes, theirs: Sequence[Successes], seed: int = 0) -> Mean:
+def difference(mine: Successes, theirs: Sequence[Successes], seed: int = 0, *, one_more: bool = True) -> Mean:
     """Return by how much a run's average over both scopes exceeds the mean of others', with its interval.
 
     Two variances add up: that of the mean difference over questions (bootstrap) and, where there are several others, that
     of one more such run against their mean, s² (1 + 1/n): the interval is above nothing where hardly any further random
-    region would have done as well. It is Student's, with the degrees of freedom of Welch and Satterthwaite; three draws are
-    too few to be resampled. With one other run it is over questions only. Raises UserError where the runs did not answer the
-    same questions.
+    region would have done as well. Without `one_more` it is that of the mean of all such runs, s²/n. The interval is
+    Student's, with the degrees of freedom of Welch and Satterthwaite; three draws are too few to be resampled. With one
+    other run it is over questions only. Raises UserError where the runs did not answer the same questions.
     """
+    gaps = _gaps(mine, theirs)
+    each = np.mean([gap.mean(axis=1) for gap in gaps], axis=0)
+    over_questions = float(_means([gap.mean(axis=0) for gap in gaps], seed).var())
+    over_others = float(each.var(ddof=1)) * (one_more + 1 / len(each)) if len(each) > 1 else 0.0
+    error = math.sqrt(over_questions + over_others)
+    free = (over_questions + over_others) ** 2 * (len(each) - 1) / over_others**2 if over_others else math.inf
+    value = float(each.mean())
+    return Mean(value, value - t975(free) * error, value + t975(free) * error)
+
+
+def advantages(mine: Successes, theirs: Sequence[Successes]) -> list[float]:
+    """Return by how much a run's average over both scopes exceeds that of each other. Raises UserError as `difference`."""
+    return list(np.mean([gap.mean(axis=1) for gap in _gaps(mine, theirs)], axis=0).tolist())
+
+
+def _gaps(mine: Successes, theirs: Sequence[Successes]) -> list[np.ndarray]:
+    """Return the differences by scope: (others, questions)."""
     gaps = []
     for scope in SCOPES:
         for other in theirs:
             if not other[scope].index.equals(mine[scope].index):
                 raise UserError("These runs did not answer the same questions.", "Compare runs on the same data.")
         gaps.append(np.stack([(mine[scope] - other[scope]).to_numpy() for other in theirs]))
-    each = np.mean([gap.mean(axis=1) for gap in gaps], axis=0)
-    over_questions = float(_means([gap.mean(axis=0) for gap in gaps], seed).var())
-    over_others = float(each.var(ddof=1)) * (1 + 1 / len(each)) if len(each) > 1 else 0.0
-    error = math.sqrt(over_questions + over_others)
-    free = (over_questions + over_others) ** 2 * (len(each) - 1) / over_others**2 if over_others else math.inf
-    value = float(each.mean())
-    return Mean(value, value - t975(free) * error, value + t975(free) * error)
+    return gaps
 
 
 def _means(values: Sequence[np.ndarray], seed: int) -> np.ndarray:

@@ -124,7 +124,8 @@ def unlearning(state: State) -> Sequence[Any]:
     """Return method and steps; which of these is taken as the result changes none of them, and memory nothing but time."""
     config = state.config.unlearn
     plain = dataclasses.replace(config, result_step=0, picked_on="")
-    return [settings(plain, without=("prefix_memory",)), config.method.name]
+    without = ("prefix_memory",) if config.forgotten else ("prefix_memory", "forgotten")
+    return [settings(plain, without=without), config.method.name]
 
 
 def never_taught(state: State) -> Sequence[Any]:

@@ -25,7 +25,7 @@ from peft.tuners.lora.layer import ParamWrapper
 from core.config.stages import LocalizeConfig
 from core.localization.facts import Flags
 from core.localization.recorder import Recorder
-from core.localization.scores import scored
+from core.localization.scores import SCORES, scored
 from core.models.adapters import Adapters, Cell
 from core.models.distributed import ALONE, Group
 from core.models.likelihood import answer_logits, per_example, token_nll
@@ -90,7 +90,7 @@ def localize(
     gradients = {}
     for scope, (members, targets) in scopes.items():
         if recorder:
-            recorder.begin(scope, len(members), truths[scope])
+            recorder.begin(scope, len(members))
         gradients[scope] = gradient(adapters, members, targets, config.batch_size, counter, recorder)
         if recorder and alone:
             recorder.margins_alone(truths[scope], config.batch_size, counter.add, group)
@@ -104,6 +104,35 @@ def localize(
     table["auc"] = table["layer"].map(separable.set_index("layer")["auc"])
     modules = scored(recorder.record(group)) if recorder else None
     return Localization(table, top_contributions(shares, table), inside, separable, modules)
+
+
+def module_scores(
+    adapters: Adapters,
+    unlearn: Sequence[Encoded],
+    retention: Sequence[Encoded],
+    config: LocalizeConfig,
+    words: torch.Tensor,
+    facts: Flags,
+    seed: int,
+    report: Reporter,
+) -> pd.DataFrame:
+    """Return every score of each module of adapter "before", one row a module, from the passes that `localize` makes.
+
+    One more column, located: how the paper's rule ranks, the larger divergence of a module's two factors. Arguments as in
+    `localize`.
+    """
+    recorder, gradients = Recorder(adapters, facts, seed=seed), {}
+    counter = Counter(report, len(unlearn) + len(retention))
+    for scope, truths in (("unlearn", unlearn), ("retention", retention)):
+        members, targets = perturbed(truths, config, words, seed)
+        recorder.begin(scope, len(members))
+        gradients[scope] = gradient(adapters, members, targets, config.batch_size, counter, recorder)
+        if config.perturbation == "code":
+            recorder.margins_alone(truths, config.batch_size, counter.add, ALONE)
+    tensors = statistics(adapters.cells, gradients["unlearn"], gradients["retention"])
+    tensors["of"] = tensors["name"].str.rsplit(".lora_", n=1).str[0]
+    table = scored(recorder.record()).set_index("name")[list(SCORES)]
+    return table.assign(located=tensors.groupby("of")["divergence"].max())
 
 
 def perturbed(
@@ -167,12 +196,14 @@ def gradient(
         adapters.active("before") as model,
         recorder or contextlib.nullcontext(),
     ):
-        for batch, labels in _batches(counter.group.shard(members, cost), targets, size, adapters.device):
+        mine = counter.group.shard(members, cost)
+        sampled = recorder.sampled(by_length(mine, size)) if recorder else set()
+        for number, (batch, labels) in enumerate(_batches(mine, targets, size, adapters.device)):
             counter.report.check()
             logits = answer_logits(model, batch)
             loss = _losses(logits, batch, labels).sum() / len(members)
             if recorder:
-                recorder.backward(batch, loss, logits)
+                recorder.backward(batch, loss, logits, margin=number in sampled)
             else:
                 loss.backward()
             counter.add(len(batch), batch.ids.numel())

@@ -250,6 +250,9 @@ class _Loop:
             self.save(step, tensors)
         if not said:
             result.stopped = _why_stop(measured, step, result, config)
+        elif config.forgotten:
+            if said["said_forgotten"] >= config.forgotten:
+                result.stopped = f"step {step}: {said['said_forgotten']:.1f} % is no longer said, as much as was asked for"
         elif self.since == PATIENCE and self.best[0]:
             result.stopped = f"step {step}: what is said has not become better since step {result.step}, which is kept"
         # Training goes on from the trained tensors, not from the result that was made of them.
@@ -259,7 +262,8 @@ class _Loop:
 
     def _best_said(self, said: Mapping[str, float]) -> bool:
         """Say whether no checkpoint so far was worth more than this one."""
-        now = worth(said)
+        level = self.config.forgotten
+        now = (1.0, min(said["said_forgotten"], level)) if level else worth(said)
         better = now > self.best
         self.best, self.since = (now, 0) if better else (self.best, self.since + 1)
         return better

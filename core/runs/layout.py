@@ -42,6 +42,7 @@ KINDS: dict[str, JobKind] = {
     "sweep": JobKind("core.jobs.sweep_worker:work", ".sweeps", "sweep", takes_turns=True, results=True),
     "reference": JobKind("core.jobs.job_functions:reference", ".references", "reference of"),
     "probes": JobKind("core.jobs.job_functions:probes", ".probes", "leak probes of"),
+    "plant": JobKind("core.jobs.job_functions:plant", ".plantings", "planted facts in", results=True),
     "harness": JobKind("core.jobs.job_functions:harness", ".harness", "lm-evaluation-harness on"),
     "estimate": JobKind("core.jobs.job_functions:estimate", ".plans", "estimate for", process="estimate"),
     "rescore": JobKind("core.report.rescore:work", ".rescores", "verification of"),

@@ -29,11 +29,11 @@ EVERY = 1.5
 WHAT = (
     "A score says how much was forgotten, not that it was found. **Controls** run the same method with the same "
     "settings on other "
-    "regions: all tensors, as many tensors drawn at random (three times), all the others; where gradients chose "
+    "regions: all tensors; 19 random regions with as many tensors of each module, factor and band of layers; all the "
+    "others; where gradients chose "
     "the region, also what "
-    "they choose after other random answers, and by the paper's rule with both scopes exchanged. If random "
-    "tensors do as well, the "
-    "region explains nothing."
+    "they choose after other random answers, and by the paper's rule with both scopes exchanged. Each stops where it has "
+    "forgotten as much as this run. If random tensors do as well, the region explains nothing."
 )
 FORMULA = f"mean of Unlearn and Retention Success on val by {NEXT_WORD}; bars: 95 % bootstrap over questions"
 DIFFERENCE = (

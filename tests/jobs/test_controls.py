@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def controlled(tiny_llama: Path, tiny_data: Path, tmp_path_factory: pytest.TempP
     files.write_json(run.path / "status.json", store.fresh_status() | {"state": "done"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FORGETSCOPE_QUEUE", str(folder / "queue"))
+        patch.setattr(controls, "DRAWS", 3)
         assert controls.find(run, folder) is None
         sweep = controls.create(run, folder)
         assert worker.work("sweep", sweep.as_run) == 0
@@ -67,7 +69,7 @@ def test_controls_are_the_same_run_on_other_regions(controlled: tuple[Run, Sweep
     for entry in entries[1:]:
         config, given = entry.run.config(), run.config()
         assert (config.unlearn, config.teach, config.data, config.seed) == (
-            given.unlearn,
+            controls.as_far(run, given.unlearn),
             given.teach,
             given.data,
             given.seed,
@@ -75,6 +77,7 @@ def test_controls_are_the_same_run_on_other_regions(controlled: tuple[Run, Sweep
         assert entry.run.json("manifest.json")["adapters"]["before"] == run.json("manifest.json")["adapters"]["before"]
     regions = {name: set(entry.run.json("region.json")["tensors"]) for name, entry in zip(names, entries, strict=True)}
     assert len(regions["random 0"]) == len(regions["random 1"]) == len(regions["given"])
+    assert regions["random 0"] != regions["random 1"]
     assert not regions["complement"] & regions["given"]
     assert regions["complement"] | regions["given"] == regions["all"]
     localized = [entry.run.json("manifest.json")["stages"]["localize"] for entry in entries]
@@ -125,6 +128,45 @@ def test_sentence_says_what_the_token_tables_say(controlled: tuple[Run, Sweep]) 
     for entry, row in zip(entries, shown.rows, strict=True):
         assert row["interval"][0] == pytest.approx(naive_average(entry.run))
     assert (shown.sweep, shown.state) == (sweep.id, "done")
+    advantages = [naive_said(run) - naive_said(draw) for draw in draws]
+    assert shown.p == pytest.approx((1 + sum(value <= 0 for value in advantages)) / 4)
+    assert shown.on_average is not None
+    assert shown.said is not None
+    assert shown.on_average.value == pytest.approx(shown.said.value)
+    assert shown.on_average.half <= shown.said.half
+    assert shown.verdict.startswith("Undecided:")
+    assert shown.verdict.endswith("over 1 teaching; at least 2 more teachings would decide.")
+    assert shown.verdict in shown.sentence
+
+
+def test_controls_of_another_seed_are_another_teaching(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(controlled[1].folder, tmp_path / "runs", symlinks=True))
+    sweep = sweep_.find(controlled[1].id, folder)
+    other = Sweep(Path(shutil.copytree(sweep.path, sweep.path.with_name(f"{sweep.id}-b"))))
+    run = sweep.entries()[0].run
+    again = Run(Path(shutil.copytree(run.path, run.path.with_name("again"))))
+    again.config().with_setting("seed", 7).with_setting("name", "another").save(again.path / "config.json")
+    record = other.record()
+    record["runs"][0]["run"] = again.id
+    files.write_json(other.path / "sweep.json", {**record, "id": other.id})
+    assert "over 2 teachings" in controls.result(sweep).verdict
+    again.config().with_setting("unlearn.learning_rate", 0.5).save(again.path / "config.json")
+    assert "over 1 teaching;" in controls.result(sweep).verdict
+
+
+def test_controls_stop_where_as_much_is_forgotten(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(controlled[0].path, tmp_path / "run")))
+    record = run.json("unlearn.json")
+    kept = next(check for check in record["checks"] if check["step"] == record["step"])
+    plain = run.config().unlearn
+    assert controls.as_far(run, plain) == dataclasses.replace(plain, stop=f"{kept['unlearn']:.2f}")
+    said = dataclasses.replace(plain, pick="said", result_step=4, picked_on="dev")
+    kept["said_forgotten"] = 62.5
+    files.write_json(run.path / "unlearn.json", record)
+    wanted = dataclasses.replace(said, forgotten=62.5, result_step=0, picked_on="")
+    assert controls.as_far(run, said) == wanted
+    (run.path / "unlearn.json").unlink()
+    assert controls.as_far(run, plain) == plain
 
 
 def test_controls_of_another_taught_model_compare_nothing(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
@@ -165,6 +207,11 @@ def test_interval_is_that_of_paired_differences() -> None:
     difference = paired.difference(given, [noisy])
     variance = sum(float((given[s] - noisy[s]).var(ddof=0)) / 200 / 4 for s in ("unlearn", "retention"))
     assert difference.half == pytest.approx(1.96 * variance**0.5, rel=0.1)
+    # The mean of all such regions is surer than one more of them.
+    several = [successes({"unlearn": list(easy + d), "retention": list(easy)}) for d in (-0.2, 0.0, 0.2)]
+    mean = paired.difference(given, several, one_more=False)
+    assert mean.half == pytest.approx(4.302653 * 10 / 3**0.5, abs=0.01)
+    assert paired.advantages(given, several) == pytest.approx([-10.0, 0.0, 10.0], abs=1e-9)
     # Draws of random regions that differ widen the interval, though each is exact on every question: the means differ by
     # −10, 0 and 10 points, a fourth would lie within t(2) · 10 · √(1 + 1/3) of theirs.
     spread = [successes({"unlearn": list(easy + d), "retention": list(easy)}) for d in (-0.2, 0.0, 0.2)]
@@ -234,7 +281,7 @@ def test_what_has_no_controls_says_so(controlled: tuple[Run, Sweep], tmp_path: P
 def test_regions_of_other_rules_get_controls_of_their_size(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
     run, _ = controlled
     rules = {name: rule for name, rule, _ in controls.regions(run, Layers(0, 0))}
-    assert list(rules) == ["all", "random 0", "random 1", "random 2", "complement"]
+    assert list(rules) == ["all", *(f"random {draw}" for draw in range(19)), "complement"]
     assert isinstance(rules["random 0"], Cells)
     assert len(rules["random 0"].cells) == run.json("region.json")["count"]
     for rule in (Random(), Swapped()):

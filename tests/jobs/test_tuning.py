@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import pytest
 
 from core.config.run_config import RunConfig
-from core.jobs import calibrate, tuning, worker
 from core.jobs import sweep as sweep_
+from core.jobs import sweep_runs, tuning, worker
 from core.jobs.sweep import Entry, Sweep
 from core.jobs.tuning import OBJECTIVES, Trial
 from core.methods import METHODS, Method
@@ -92,9 +92,9 @@ def test_every_pair_gets_the_same_trials_and_the_first_has_the_defaults() -> Non
 
 
 def test_seconds_become_steps() -> None:
-    assert calibrate.steps({"step": 0.5, "before": 0.0}, 60) == 120
-    assert calibrate.steps({"step": 0.5, "before": 20.0}, 60) == 80
-    assert calibrate.steps({"step": 100.0, "before": 0.0}, 60) == 1
+    assert sweep_runs.steps({"step": 0.5, "before": 0.0}, 60) == 120
+    assert sweep_runs.steps({"step": 0.5, "before": 20.0}, 60) == 80
+    assert sweep_runs.steps({"step": 100.0, "before": 0.0}, 60) == 1
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_trials_make_the_steps_that_fit_into_the_time(tuned: Sweep) -> None:
     assert set(calibration) == {"memflex, located", "gradient-ascent, located"}
     for entry in tuned.entries():
         measured = calibration[tuning.pair(entry.coordinates)]
-        assert entry.run.config().unlearn.steps == calibrate.steps(measured, 0.5)
+        assert entry.run.config().unlearn.steps == sweep_runs.steps(measured, 0.5)
         assert entry.run.json("unlearn.json")["steps"] == entry.run.config().unlearn.steps
         assert 0 < measured["step"] < 60
     assert not (tuned.path / "calibration").exists()

@@ -22,7 +22,7 @@ from core.localization.margin import token_margin
 from core.localization.recorder import Recorder, norm_of_update
 from core.models.adapters import Adapters
 from core.models.likelihood import answer_logits
-from core.models.tokens import Encoded, collate
+from core.models.tokens import Encoded, by_length, collate
 from core.pipeline import localize
 from tests.naive import Bench, example_loss, make_bench
 from tests.naive import Recorder as Said
@@ -47,11 +47,11 @@ def flags_of(bench: Bench, data: Path) -> Flags:
     return fact_flags(bench.loaded.tokenizer, examples, [*bench.unlearn, *bench.retention])
 
 
-def recorded(bench: Bench, flags: Flags, config: LocalizeConfig = LABELS, sketch: int = 0) -> pd.DataFrame:
-    recorder = Recorder(bench.adapters, flags, seed=SEED, sketch=sketch)
+def recorded(bench: Bench, flags: Flags, config: LocalizeConfig = LABELS, sketch: int = 0, every: int = 1) -> pd.DataFrame:
+    recorder = Recorder(bench.adapters, flags, seed=SEED, sketch=sketch, every=every)
     for scope, part in (("unlearn", bench.unlearn), ("retention", bench.retention)):
         members, targets = localize.perturbed(part, config, bench.words, SEED)
-        recorder.begin(scope, len(members), part)
+        recorder.begin(scope, len(members))
         localize.gradient(bench.adapters, members, targets, 4, localize.Counter(Said(), 1), recorder)
     return recorder.record().set_index("name")
 
@@ -133,6 +133,32 @@ def test_what_is_recorded_is_what_autograd_says_of_a_dense_weight(
         assert row["removal_unlearn"] == pytest.approx(float((mu * updates[name]).sum()), abs=1e-4 * scale)
         assert row["removal_retain"] == pytest.approx(float((mr * updates[name]).sum()), abs=1e-4 * scale)
         assert row["norm_update"] == pytest.approx(float(updates[name].norm()), rel=1e-5)
+
+
+def test_of_three_batches_with_facts_the_middle_one_has_its_margin_taken(bench: Bench, flags: Flags) -> None:
+    recorder = Recorder(bench.adapters, flags, seed=SEED)
+    told = [[next(m for m in bench.unlearn if any(flags[m.id]))]]
+    none = [[dataclasses.replace(bench.unlearn[0], id="of nobody")]]
+    taken = {count: recorder.sampled(told * count) for count in (1, 2, 3, 5, 8)}
+    assert taken == {1: {0}, 2: {1}, 3: {1}, 5: {1, 4}, 8: {1, 4, 7}}
+    assert recorder.sampled([*none, *told, *none, *none]) == {1}
+    assert recorder.sampled(none) == set()
+
+
+def test_a_sampled_margin_is_that_of_the_sampled_examples(bench: Bench, flags: Flags) -> None:
+    """As if nothing but these had facts; what the labels say is what it was."""
+    size = 4  # as `recorded` cuts them
+    parts = [by_length(part, size) for part in (bench.unlearn, bench.retention)]
+    told = [[batch for batch in part if any(any(flags[m.id]) for m in batch)] for part in parts]
+    sample = {m.id for part in told for n, batch in enumerate(part) if n % 3 == min(1, len(part) - 1) for m in batch}
+    assert 0 < len(sample) < len(flags)
+    some = recorded(bench, flags, every=3)
+    alone = recorded(bench, {name: marks if name in sample else (False,) * len(marks) for name, marks in flags.items()})
+    pd.testing.assert_frame_equal(some, alone)
+    whole = recorded(bench, flags)
+    labels = ["norm_unlearn", "norm_retain", "cos", "squares_unlearn", "squares_retain", "norm_update"]
+    pd.testing.assert_frame_equal(some[labels], whole[labels])
+    assert not np.allclose(some["margin_unlearn"], whole["margin_unlearn"], rtol=1e-3)
 
 
 # -- the gauge: A → cA, B → B/c

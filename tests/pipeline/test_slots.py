@@ -197,6 +197,16 @@ def test_floor_and_target_do_not_count_where_what_is_said_does(bench: Bench, mon
     assert (result.step, result.steps, result.stopped) == (3, 3, "all 3 steps made")
 
 
+def test_a_run_that_is_to_forget_so_much_ends_there(bench: Bench) -> None:
+    rows = [said(20, 100), said(55, 90), said(95, 60), said(99, 50)]
+    result, saved = judged(bench, rows, forgotten=50.0)
+    assert (result.step, result.steps, saved) == (2, 2, [1, 2])
+    assert result.stopped == "step 2: 55.0 % is no longer said, as much as was asked for"
+    never = [said(20, 100), said(40, 50, made_up=50.0), said(30, 100), said(35, 100)]
+    result, _ = judged(bench, never, forgotten=50.0, steps=4)
+    assert (result.step, result.stopped) == (2, "all 4 steps made")
+
+
 def test_without_a_judge_the_accuracy_picks(bench: Bench) -> None:
     assert run(bench).step == 4
     assert dataclasses.asdict(run(bench))["checks"][-1].keys() == {"step", "unlearn", "retention"}

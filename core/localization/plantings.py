@@ -1,0 +1,161 @@
+"""What plantings of facts show (core/localization/planted.py): which score finds the planted modules, and how well.
+
+A planting is one draw of modules and facts (`plant`) and one teaching (`seed`). Plain numbers and files, no torch.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.data.corpus import Corpus, Example
+from core.localization.scores import best
+from core.metrics import intervals
+from core.util.errors import UserError
+
+UNLEARN, RETENTION, DECOY = ROLES = ("unlearn", "retention", "decoy")
+"""what a set of facts is: what is to be forgotten, what is to be kept, what nobody asks for"""
+
+
+def fact_sets(corpus: Corpus, sets: int, most: int, place: int) -> list[list[Example]]:
+    """Draw disjoint sets of facts, one question each: the first of U, the second of R, then decoys of what is left of both.
+
+    All have the same size, at most `most`; where there are too few facts, there are fewer sets of decoys. place: seed.
+    Raises UserError where there are not four facts for each of three sets.
+    """
+    source, left = random.Random(place), {}
+    for scope in ROLES[:2]:
+        by_fact: dict[tuple[str, str], list[Example]] = {}
+        for e in corpus.select(scope, "train"):
+            by_fact.setdefault((e.subject, e.answer), []).append(e)
+        left[scope] = [source.choice(wordings) for wordings in by_fact.values()]
+        source.shuffle(left[scope])
+    known = [len(facts) for facts in left.values()]
+    size = min(most, *known, sum(known) // 3)
+    if size < FEWEST:
+        raise UserError(
+            f"There are {known[0]} facts to be forgotten and {known[1]} to be kept: too few to plant.",
+            f"Give at least {FEWEST} of each, and {3 * FEWEST} in all.",
+        )
+    chosen = [left[scope][:size] for scope in ROLES[:2]]
+    rest = [e for scope in ROLES[:2] for e in left[scope][size:]]
+    source.shuffle(rest)
+    decoys = [rest[start : start + size] for start in range(0, len(rest) - size + 1, size)]
+    return [*chosen, *decoys[: sets - 2]]
+
+
+FEWEST = 4
+"""facts of a set"""
+
+
+def found(roles: Mapping[str, str], scores: pd.DataFrame) -> pd.DataFrame:
+    """Say how well each score finds the modules that hold U. scores: one row a module (index: name), one column a score.
+
+    Returns one row a score: auc_ROLE with auc_ROLE_low and auc_ROLE_high (95 % over modules) against those that hold R, and
+    against those with decoys; precision, the share of U's modules among as many of the highest. NaN counts as lowest.
+    """
+    role = np.array([roles[name] for name in scores.index])
+    rows = {}
+    for name in scores:
+        values = scores[name].fillna(-np.inf)
+        row: dict[str, float] = {}
+        for other in (RETENTION, DECOY):
+            pair = values[role == UNLEARN].to_numpy(float), values[role == other].to_numpy(float)
+            ends = dict(zip(("", "_low", "_high"), intervals.auc_interval(*pair), strict=True))
+            row |= {f"auc_{other}{end}": value for end, value in ends.items()}
+        highest = best(values, int((role == UNLEARN).sum()))
+        row["precision"] = float(np.mean([roles[module] == UNLEARN for module in highest]))
+        rows[name] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def together(plantings: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return score -> {measure: [mean, low, high]} over plantings, with Student's 95 % interval; low None for one planting.
+
+    plantings: as planting.json holds them. Of a score, `above_update` is by how much its auc_decoy and auc_retention, on
+    average, exceed those of ‖ΔW‖ in the same planting.
+    """
+    result: dict[str, dict[str, Any]] = {}
+    for score in plantings[0]["found"] if plantings else ():
+        rows = [planting["found"][score] for planting in plantings]
+        result[score] = {measure: _interval([row[measure] for row in rows]) for measure in MEASURES}
+        gaps = [_both(p["found"][score]) - _both(p["found"]["update"]) for p in plantings]
+        result[score]["above_update"] = _interval(gaps, bounded=False)
+    return result
+
+
+MEASURES = ("auc_retention", "auc_decoy", "precision")
+
+
+def _both(row: Mapping[str, float]) -> float:
+    return (row["auc_retention"] + row["auc_decoy"]) / 2
+
+
+def _interval(values: Sequence[float], *, bounded: bool = True) -> list[float | None]:
+    mean, half = intervals.t_interval(values)
+    if half is None:
+        return [mean, None, None]
+    low, high = mean - half, mean + half
+    return [mean, max(0.0, low), min(1.0, high)] if bounded else [mean, low, high]
+
+
+def sentences(record: Mapping[str, Any]) -> list[str]:
+    """Say what planted.json shows: whether the facts lie where they were planted, and which scores find them."""
+    plantings, scores = record.get("plantings", []), record.get("scores", {})
+    if not plantings:
+        return ["Nothing has been planted yet."]
+    held = sum(bool(planting["holds"]) for planting in plantings)
+    size, total = int(record["settings"]["cells"]), len(plantings[0]["modules"])
+    lines = [f"In {held} of {len(plantings)} plantings the facts went with their modules, and the others stayed."]
+    for own, other, words in ((UNLEARN, RETENTION, "to be forgotten"), (RETENTION, UNLEARN, "to be kept")):
+        shares = [_share(plantings, own, when) for when in ("taught", f"without_{own}", f"without_{other}")]
+        taught, without, besides = (f"{share:.0f} %" for share in shares)
+        lines.append(f"Words of facts {words}: {taught}, {without} without their modules, {besides} without the others'.")
+    lines.append(f"The updates that hold U are {_times(plantings):.2f} times as large as those with decoys.")
+    for score in ("located", best_score(scores), "ablation"):
+        if score in scores:
+            hits = size * scores[score]["precision"][0]
+            lines.append(f"{CALLED.get(score, 'The score ' + score)} found {hits:.1f} of {size} modules.")
+    lines.append(f"By chance it would be {size * size / total:.1f} of {size}.")
+    winner = best_score(scores)
+    low = scores[winner]["above_update"][1]
+    if low is None:
+        lines.append("One planting cannot say whether a score does better than the size of the change.")
+    elif low > 0:
+        lines.append(f"The score {winner} does better than the size of the change alone.")
+    else:
+        lines.append("No score is shown to do better than the size of the change alone.")
+    return lines
+
+
+def _share(plantings: Sequence[Mapping[str, Any]], role: str, when: str) -> float:
+    """Return the probability (%) of a role's fact words: geometric mean over words, mean over plantings."""
+    return 100 * float(np.mean([math.exp(planting["check"][role][when]) for planting in plantings]))
+
+
+def _times(plantings: Sequence[Mapping[str, Any]]) -> float:
+    """Return how many times as large as decoys' updates those of U are, relative to their weights; mean over plantings."""
+    ratios = []
+    for planting in plantings:
+        sizes, sets = np.array(planting["sizes"]), np.array(planting["sets"])
+        ratios.append(sizes[sets == 0].mean() / sizes[sets > 1].mean())
+    return float(np.mean(ratios))
+
+
+CALLED: dict[str, str] = {"located": "The paper's rule", "ablation": "Trying each module out"}
+"""what is no score from one pass of gradients -> what it is called"""
+
+
+def best_score(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the score, of those that cost one pass of gradients, that tells planted modules from others best."""
+    among = [name for name in scores if name not in (*NO_CANDIDATES, *CALLED)]
+    return max(among, key=lambda name: sum(scores[name][f"auc_{other}"][0] for other in (RETENTION, DECOY)))
+
+
+NO_CANDIDATES = ("update", "chance", "drop")
+"""what scores are held against"""
