@@ -11,7 +11,7 @@ from core.runs import store
 from core.serve import api, client
 
 KEY = "FORGETSCOPE_KEY"
-"""environment variable: what a program must send as its key; not an option, which others could read in a list of processes"""
+"""environment variable: what programs must send as their key; an option could be read in any list of processes"""
 
 
 def options(command: argparse.ArgumentParser) -> None:

@@ -150,7 +150,8 @@ class Endpoint:
         try:
             await asking.begun(request.is_disconnected)
             if wanted.stream:
-                return StreamingResponse(asking.events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+                unkept = {"Cache-Control": "no-store"}
+                return StreamingResponse(asking.events(), media_type="text/event-stream", headers=unkept)
             return JSONResponse(await asking.whole(request.is_disconnected))
         except BaseException:  # cancelled included: nobody waits for it any more
             asking.close()

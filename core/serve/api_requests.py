@@ -146,7 +146,9 @@ def _prompts(
     values: Mapping[str, Any], model: str, settings: Mapping[str, Any], config: RunConfig, chat: bool
 ) -> tuple[dict[str, Any], ...]:
     """Return the prompt of each choice: n times each prompt. Where chance plays a part, each choice has its own."""
-    begun = [{"turns": _turns(values.get("messages"))}] if chat else [{"text": text} for text in _texts(values.get("prompt"))]
+    begun: list[dict[str, Any]] = [{"text": text} for text in ([] if chat else _texts(values.get("prompt")))]
+    if chat:
+        begun = [{"turns": _turns(values.get("messages"))}]
     n = _whole(values, "n", 1, MOST_CHOICES) or 1
     if len(begun) * n > MOST_CHOICES:
         raise Refused(400, f"A request may have {MOST_CHOICES} answers. Send several.", param="n" if chat else "prompt")

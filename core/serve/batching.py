@@ -1,6 +1,6 @@
-"""Requests that come at the same time are answered together: one batch for the answering process, which serves one at a time.
+"""Requests that come at the same time are answered together: one batch for the process that serves one after the other.
 
-A thread takes what waits, puts together what is to be answered in the same way, and hands each piece to whoever asked for it.
+A thread takes what waits, puts together what is to be answered in the same way, and hands each piece to whoever asked.
 What comes meanwhile waits for the next batch. No heavy import.
 """
 

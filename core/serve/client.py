@@ -13,7 +13,8 @@ Requests:  {"op", "run": path, "folder": where other runs lie, …} with op and 
 Replies:   {"kind": "waiting", "seconds"}, from the client itself, while nothing comes: whoever consumes can stop there
            {"kind": "loading"} · {"kind": "start", "prompts", "hashes"} · {"kind": "voice_error", "voice", "what", "fix"}
            {"kind": "pieces", "pieces": [{"index", "text", "logprob", "last"}], "seconds"}, index = question · voices + voice
-           of complete: {"kind": "start", "tokens": [of each prompt]} · {"kind": "prompt_error", "index", "where", "what", "fix"}
+           of complete: {"kind": "start", "tokens": [of each prompt]}
+           {"kind": "prompt_error", "index", "where", "what", "fix"}
            and in each piece also "word", the token alone, "top": [[word, logprob]], and "ended", whether it is the end token
            {"kind": "score", "voice", "total", "tokens": [{"text", "logprob", "rank", "top"}]}
            {"kind": "lens", "voice", "tokens": [text], "logprob", "rank"}, the last two layers × tokens
