@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.jobs import lifecycle
-from core.models import plain_tensors
+from core.models import names, plain_tensors
 from core.report import gguf_check, model_card
 from core.runs import askable, layout
 from core.runs.store import Run
@@ -69,6 +69,17 @@ def adapter_zip(run: Run, folder: Path | None = None) -> bytes:
                 zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED if name.endswith((".json", ".md")) else zipfile.ZIP_STORED
             )
     return out.getvalue()
+
+
+def hub_push(run: Run, repository: str, folder: Path | None = None) -> dict[str, Any]:
+    """Return what a push of the adapter and its card to the hub would send. Nothing is sent: this is a dry run.
+
+    Returns {"repository", "dry_run", "files": {name: bytes}, "bytes"}. Raises UserError for a name that is none on the hub.
+    """
+    if not names.HUB_ID.fullmatch(repository):
+        raise UserError(f"“{repository[:80]}” is no name on the hub.", "Write it as ORGANISATION/NAME.")
+    sizes = {name: len(data) for name, data in adapter_files(run, folder).items()}
+    return {"repository": repository, "dry_run": True, "files": sizes, "bytes": sum(sizes.values())}
 
 
 def start_whole(run: Run, target: Path, folder: Path | None = None, kind: str = "merged") -> Run:
