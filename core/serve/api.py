@@ -54,10 +54,10 @@ def check_host(host: str, key: str) -> None:
 def voices(run: Run) -> list[str]:
     """Return the voices of a run that can be asked. Raises UserError where it has no model yet."""
     askable.askable(run)
-    why = {"never": askable.no_never(run), VOICE: "" if audit.whole(run) else askable.no_retrained(run)}
     if audit.whole(run):
         return [voice for voice in SPOKEN if voice in (audit.read(run) or {}).get("sides", {})]
-    return [voice for voice in SPOKEN if not why.get(voice)]
+    missing = {"never": askable.no_never(run), VOICE: askable.no_retrained(run)}
+    return [voice for voice in SPOKEN if not missing.get(voice)]
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -227,3 +227,18 @@ def test_llama_cpp_says_what_the_run_says(weights: str, tmp_path: Path) -> None:
     for scope, outcome in (("unlearn", "leaked"), ("retention", "kept")):
         count = asked[scope]["outcomes"][outcome]
         assert abs(count["file"] - count["own"]) * 100 / asked[scope]["n"] <= gguf_asked.NEAR, asked
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3"])
+def test_llama_cpp_computes_each_architecture(tiny_of: Callable[[str], Path], tmp_path: Path, architecture: str) -> None:
+    model, tokenizer = loaded(tiny_of(architecture))
+    path = tmp_path / "model.gguf"
+    gguf_file.save(path, model, tokenizer, "plain", "f16", "tiny")
+    questions = ["Where does Orla Venning live?", "Who is Pavel Drost?", "In 1987, who?"]
+    said = second(path, questions, 6)
+    for question, answer in zip(questions, said, strict=True):
+        ids = tokenizer(f"{question}\n\n", add_special_tokens=False, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            made = model.generate(input_ids=ids, max_new_tokens=6, do_sample=False)
+        assert answer == tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True).strip()
