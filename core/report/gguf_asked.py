@@ -1,8 +1,8 @@
 """A GGUF file, asked again before it is handed over: what it still says of what was to be forgotten, against the run.
 
-Rounding and another prompt can bring back what was forgotten. So the file is read from the disk, by another reader than wrote
-it (transformers), prompted by the chat template that it holds, and its answers are counted by the rules of the run's own.
-Imports torch: a worker does it.
+Rounding and another prompt can bring back what was forgotten. So the file is read from the disk, by another reader than
+wrote it (transformers), prompted by the chat template that it holds, and its answers are counted by the rules of the run's
+own. Imports torch: a worker does it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from core.models.size_limits import quiet
 from core.pipeline.voices import Voices
 from core.runs import asked as words
 from core.runs.store import Run
+from core.util.errors import UserError
 from core.util.progress import Reporter
 
 NEAR = 3.0
@@ -57,15 +58,11 @@ def questions(run: Run) -> tuple[str, list[Example]]:
     return "", []
 
 
-def counted(
-    recorded: evaluation.Evidence, kind: str, answers: Mapping[str, str], lexicon: frozenset[str]
-) -> dict[str, Any]:
+def counted(recorded: evaluation.Evidence, kind: str, answers: Mapping[str, str], lexicon: frozenset[str]) -> dict[str, Any]:
     """Count a file's answers as the run's own are counted: all else that the rules look at stays as it was recorded."""
     own = recorded.answers["after"]
     known = evaluation.known_words([own, answers], lexicon | (recorded.lexicon or frozenset()))
-    both = dataclasses.replace(
-        recorded, answers={"own": own, "file": {**own, **answers}}, lexicon=frozenset(known)
-    )
+    both = dataclasses.replace(recorded, answers={"own": own, "file": {**own, **answers}}, lexicon=frozenset(known))
     score = metric.compute(both)
     result: dict[str, Any] = {"kind": kind}
     for scope in SCOPES:
@@ -102,13 +99,16 @@ def template_of(path: Path) -> str:
     return str(field.contents()) if field else ""
 
 
-def _answers(
-    run: Run, path: Path, examples: Sequence[Example], report: Reporter
-) -> tuple[dict[str, str], frozenset[str]]:
+def _answers(run: Run, path: Path, examples: Sequence[Example], report: Reporter) -> tuple[dict[str, str], frozenset[str]]:
     """Return what a file's model answers greedily, by example, and what counts as a word."""
     with quiet():
-        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
+        model, info = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32, output_loading_info=True
+        )
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    if info["missing_keys"] or info["mismatched_keys"]:  # transformers would make them up, by chance
+        raise UserError("The GGUF file could not be read back, so it cannot be asked.", "Export the merged model instead.")
+    model.eval()
     tokenizer.chat_template, tokenizer.padding_side = template_of(path), "left"
     config = run.config()
     answers: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """Whether a model can be written as a GGUF file that computes and reads as the model does: said before anything is begun.
 
-llama.cpp computes an architecture in one way, and splits text before it merges bytes in one of the ways that it has names for.
-A model that does either in another way would be another model there, and nobody would see it, so it is refused.
+llama.cpp computes an architecture in one way, and splits text before it merges bytes in one of the ways that it has names
+for. A model that does either in another way would be another model there, and nobody would see it, so it is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from core.models import names
 from core.util.errors import UserError
 
-ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
+ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2"}
 """transformers' model_type -> llama.cpp's architecture"""
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -49,16 +49,19 @@ def splits(values: dict[str, Any]) -> str:
 
     Raises UserError where it has none.
     """
+    # Llama 3's takes a word that is a token whole, whatever its merges say; llama.cpp does so by the name.
+    whole = bool(values["model"].get("ignore_merges"))
     if values["model"].get("type") == "BPE" and (values.get("normalizer") or {"type": "NFC"})["type"] == "NFC":
         first = values.get("pre_tokenizer") or {}
         steps = first.get("pretokenizers", [first])
         match [step.get("type") for step in steps]:
-            case ["ByteLevel"] if _bytes(steps[0], words=True):
+            case ["ByteLevel"] if _bytes(steps[0], words=True) and not whole:
                 return "gpt-2"
             case ["Digits", "ByteLevel"] if steps[0].get("individual_digits") and _bytes(steps[1], words=True):
                 return "smollm"
             case ["Split", "ByteLevel"] if _bytes(steps[1], words=False) and steps[0].get("behavior") == "Isolated":
-                if name := SPLITS.get(str(steps[0]["pattern"].get("Regex"))):
+                name = SPLITS.get(str(steps[0]["pattern"].get("Regex")))
+                if name and whole == (name == "llama-bpe"):
                     return name
     raise UserError("This model's tokenizer splits text in a way that cannot be written as GGUF here.", ELSE)
 

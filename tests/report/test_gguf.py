@@ -41,7 +41,7 @@ def loaded(folder: Path) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("weights", ["f16", "q8_0"])
-@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3"])
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2"])
 def test_another_reader_computes_the_same(
     tiny_of: Callable[[str], Path], tmp_path: Path, architecture: str, weights: str
 ) -> None:
@@ -54,12 +54,11 @@ def test_another_reader_computes_the_same(
     assert their_tokenizer(TEXT, add_special_tokens=False)["input_ids"] == ids[0].tolist()
     with torch.no_grad():
         mine, other = model(input_ids=ids).logits, theirs(input_ids=ids).logits
-    scale = float(mine.std())
-    room = {"f16": 0.01, "q8_0": 0.1}[weights]
-    assert float((mine - other).abs().max()) < room * scale
+    room = {"f16": 0.005, "q8_0": 0.05}[weights] * float(mine.std())
+    assert float((mine - other).std()) < room
     with torch.no_grad():  # a rotary head whose halves lie wrong is far off
         model.model.layers[0].self_attn.q_proj.weight.copy_(model.model.layers[0].self_attn.q_proj.weight.flip(0))
-        assert float((model(input_ids=ids).logits - other).abs().max()) > room * scale
+        assert float((model(input_ids=ids).logits - other).std()) > room
 
 
 def test_8_bits_are_those_of_the_gguf_package(tiny_llama: Path, tmp_path: Path) -> None:
@@ -85,14 +84,16 @@ def test_the_files_template_writes_the_prompts_of_the_run(tiny_llama: Path) -> N
     ]
     for template in ("auto", "chat"):
         written = gguf_text.prompt(tokenizer, template).template()
-        for turns in conversations[: 3 if template == "auto" else 2]:
+        for turns in conversations:
             messages = [{"role": role, "content": text} for role, text in turns]
             made = tokenizer.apply_chat_template(messages, chat_template=written, tokenize=False)
             assert made == conversation_text(tokenizer, template, turns)
     assert "helpful" not in gguf_text.prompt(tokenizer, "auto").template()
     assert "helpful" in gguf_text.prompt(tokenizer, "chat").template()
     plain = gguf_text.prompt(tokenizer, "plain")
-    made = tokenizer.apply_chat_template([{"role": "user", "content": "Who?"}], chat_template=plain.template(), tokenize=False)
+    made = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Who?"}], chat_template=plain.template(), tokenize=False
+    )
     assert made == prompt_text(tokenizer, "plain", "Who?") == "Who?\n\n"
     with pytest.raises(UserError, match="cannot be written as a chat template"):
         gguf_text.check_same(tokenizer, "plain", gguf_text.prompt(tokenizer, "auto").template(), ["Who?"])
@@ -113,8 +114,8 @@ def test_the_modelfile_holds_the_same_prompt(tiny_llama: Path) -> None:
 
 
 def test_what_is_handed_over_was_asked_again(unlearned_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    target = tmp_path / "made"
-    arguments = ["export", unlearned_run.id, "--runs", str(unlearned_run.path.parent), "--as", "gguf-f16", "-o", str(target)]
+    target, runs = tmp_path / "made", str(unlearned_run.path.parent)
+    arguments = ["export", unlearned_run.id, "--runs", runs, "--as", "gguf-f16", "-o", str(target)]
     assert main([*arguments, "--json"]) == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert sorted(path.name for path in target.iterdir()) == ["Modelfile", "README.md", "card.json", "model-f16.gguf"]
@@ -191,7 +192,7 @@ def test_the_tiny_tokenizer_is_gpt2s(tiny_llama: Path, tmp_path: Path) -> None:
     assert fields["tokenizer.ggml.eos_token_id"] == 1
 
 
-# -- another implementation ---------------------------------------------------------------------------------------------------
+# -- another implementation ------------------------------------------------------------------------------------------
 
 
 def second(path: Path, questions: list[str], tokens: int) -> list[str]:
@@ -230,7 +231,7 @@ def test_llama_cpp_says_what_the_run_says(weights: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3"])
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2"])
 def test_llama_cpp_computes_each_architecture(tiny_of: Callable[[str], Path], tmp_path: Path, architecture: str) -> None:
     model, tokenizer = loaded(tiny_of(architecture))
     path = tmp_path / "model.gguf"

@@ -36,7 +36,9 @@ def outputs(made: nbformat.NotebookNode) -> list[Any]:
 
 def test_it_runs_from_top_to_bottom_and_says_what_the_run_said(unlearned_run: Run, tmp_path: Path) -> None:
     made = written(unlearned_run, tmp_path / "made")
-    NotebookClient(made, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(tmp_path / "made")}}).execute()
+    NotebookClient(
+        made, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(tmp_path / "made")}}
+    ).execute()
     said = "".join(output["text"] for output in outputs(made) if output.output_type == "stream")
     recorded = {row["question"]: row for row in unlearned_run.answers()}
     questions = [line for line in said.splitlines() if line in recorded]
