@@ -15,8 +15,9 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
+from transformers import AutoConfig
 
-from core.models import loading, merging
+from core.models import loading, merging, names, size_limits
 from core.models.adapter_files import read_tensors
 from core.report import gguf_asked, gguf_check, gguf_text, model_card
 from core.report.export_model import card_json, check_target
@@ -51,8 +52,8 @@ def write(
     report.stage("gguf", "running")
     card = model_card.model_card(run, folder)
     config, after = run.config(), askable.unlearned(run)
+    _look(config.model.name)
     loaded = loading.load(dataclasses.replace(config.model, dtype="float32"), client.leave)
-    gguf_check.check_architecture(loaded.model.config.to_dict())
     prompt = gguf_text.prompt(loaded.tokenizer, config.model.template)
     questions = [str(row["question"]) for row in run.answers()]
     gguf_text.check_same(loaded.tokenizer, config.model.template, prompt.template(), questions)
@@ -83,6 +84,15 @@ def write(
         shutil.rmtree(partial, ignore_errors=True)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     return {"bytes": size, "asked_again": asked, "words": gguf_asked.in_words(asked)}
+
+
+def _look(name: str) -> None:
+    """Raise UserError for a model that cannot be written, before its weights are read, or fetched from the hub."""
+    try:
+        shape = AutoConfig.from_pretrained(names.resolve(name)[0])
+    except (OSError, ValueError) as error:
+        raise size_limits.failed(name, error) from error
+    gguf_check.check_architecture(shape.to_dict())
 
 
 def save(
