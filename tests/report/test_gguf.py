@@ -214,8 +214,9 @@ def second(path: Path, questions: list[str], tokens: int) -> list[str]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("weights", ["f16", "q8_0"])
-def test_llama_cpp_says_what_the_run_says(weights: str, tmp_path: Path) -> None:
+def test_llama_cpp_says_what_the_run_says(weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bundled run, every free wording that it asked (64 a scope): leaked and kept within three points."""
+    monkeypatch.setattr(gguf_asked, "again", lambda *given: {"kind": ""})  # asked below, by another implementation
     run = Run(PRIVACY)
     gguf_file.write(run, tmp_path / "made", weights)
     kind, examples = gguf_asked.questions(run)
@@ -225,6 +226,7 @@ def test_llama_cpp_says_what_the_run_says(weights: str, tmp_path: Path) -> None:
     answers = dict(zip((e.id for e in examples), said, strict=True))
     recorded = gguf_asked.evaluation.evidence(run)
     asked = gguf_asked.counted(recorded, kind, answers, recorded.lexicon or frozenset())
+    print(weights, json.dumps(asked))  # noqa: T201  # the figure itself: pytest -s
     for scope, outcome in (("unlearn", "leaked"), ("retention", "kept")):
         count = asked[scope]["outcomes"][outcome]
         assert abs(count["file"] - count["own"]) * 100 / asked[scope]["n"] <= gguf_asked.NEAR, asked
