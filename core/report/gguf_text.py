@@ -7,7 +7,6 @@ writes for it. The file holds a template that writes the run's. Imports torch: a
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -94,7 +93,7 @@ def prompt(tokenizer: PreTrainedTokenizerBase, template: str) -> Prompt:
     if whole != f"{before}{first}{after}{answer}{between}{second}{after}":
         return Prompt(before, after, trimmed=trimmed)
     # What stands before a second question as well is the question's; what stands before the first alone, the beginning's.
-    own = os.path.commonprefix([before[::-1], between[::-1]])[::-1]
+    own = next(before[place:] for place in range(len(before) + 1) if between.endswith(before[place:]))
     around = _around_system(tokenizer, template, system, f"{own}{first}{after}")
     return Prompt(own, after, before.removesuffix(own), between.removesuffix(own), around, trimmed)
 

@@ -111,7 +111,9 @@ def others(run: Run) -> None:
         "whoever has the base model."
     )
     st.markdown("In a shell: the whole model (safetensors, or GGUF for llama.cpp and Ollama), a notebook, an endpoint.")
-    commands = [f"python -m core export {run.id} --as {kind} -o {run.id}-{kind}" for kind in ("merged", "gguf-q8_0", "notebook")]
+    commands = [
+        f"python -m core export {run.id} --as {kind} -o {run.id}-{kind}" for kind in ("merged", "gguf-q8_0", "notebook")
+    ]
     st.code("\n".join([*commands, f"python -m core serve {run.id}"]), language=None, wrap_lines=True)
 
 

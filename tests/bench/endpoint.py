@@ -44,7 +44,9 @@ def measure() -> dict[str, Any]:
 
 def _asked(client: openai.OpenAI, run: Run) -> dict[str, Any]:
     rows = [row for row in run.answers() if row.get("split") == "free" and "after" in row]
-    asked = [(VOICES[i % len(VOICES)], str(row["question"])) for i, row in enumerate(rows[:: len(rows) // SEVERAL][:SEVERAL])]
+    asked = [
+        (VOICES[i % len(VOICES)], str(row["question"])) for i, row in enumerate(rows[:: len(rows) // SEVERAL][:SEVERAL])
+    ]
     _streamed(client, *asked[0])
     alone = [_streamed(client, *one) for one in asked]
     first = [seconds for _, seconds in (_streamed(client, *asked[1]) for _ in range(TIMES))]
@@ -63,7 +65,7 @@ def _asked(client: openai.OpenAI, run: Run) -> dict[str, Any]:
         "first_token_seconds": {"median": median(first), "most": max(first), "each_voice_most": max(s for _, s in alone)},
         "at_once": SEVERAL,
         "seconds_for_all": time.monotonic() - began,
-        # Another batch rounds otherwise, and a token that is as likely as the next may change place: such an answer is nobody's.
+        # Another batch rounds otherwise, and of two likely tokens the other may come: that is no mix-up.
         "not_as_alone": sum(mine[0] != text[0] for _, mine, text in pairs),
         "anothers_answer": sum(mine[0] != text[0] and text[0] in others for _, mine, text in pairs),
         "differing": [[*one, mine[0], text[0]] for one, mine, text in pairs if mine[0] != text[0]],
