@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from core.util.errors import UserError
 from tests.tiny import VOCABULARY
 
 PRIVACY = store.BUNDLED_RUNS / "privacy-clean"
+TOGETHER = 8
+"""questions that llama.cpp answers in one batch"""
 TEXT = "Where does Orla Venning live? At 14 Quay Street, since 1987."
 SMOLLM = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a "
@@ -201,15 +204,18 @@ def second(path: Path, questions: list[str], tokens: int) -> list[str]:
 
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
-    params.n_ctx, params.n_parallel, params.use_jinja, params.verbosity = 2048, 1, True, 0
-    params.cpuparams.n_threads = 2
+    params.n_ctx, params.n_parallel, params.use_jinja, params.verbosity = 4096, TOGETHER, True, 0
+    # Several threads wait for each other by spinning: where others compute as well that stands still for minutes.
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     server = xllamacpp.Server(params)
-    answers = []
-    for question in questions:
+
+    def ask(question: str) -> str:
         messages = [{"role": "user", "content": question}]
         reply = server.handle_chat_completions({"messages": messages, "max_tokens": tokens, "temperature": 0.0})
-        answers.append(str(reply["choices"][0]["message"]["content"]).strip())
-    return answers
+        return str(reply["choices"][0]["message"]["content"]).strip()
+
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        return list(pool.map(ask, questions))
 
 
 @pytest.mark.long
