@@ -34,11 +34,11 @@ $(VENV)/.dev: $(VENV)/.installed pyproject.toml
 	@$(PY) -m pip install --quiet --group dev
 	@touch $@
 
-test: install $(VENV)/.dev  ## the whole suite, without the five tests of test-long
+test: install $(VENV)/.dev  ## the whole suite, without those of test-long
 	@tests/browser
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
-test-long: install $(VENV)/.dev  ## what waits for a machine's own time limits: full disks, lost networks, lost processes
+test-long: install $(VENV)/.dev  ## full disks, lost networks, lost processes; exported models in llama.cpp
 	$(PY) -m pytest -m long
 
 $(VENV)/.ray: $(VENV)/.installed pyproject.toml

@@ -86,6 +86,9 @@ WORKER_ONLY = {
     "core.jobs.sweep_runs": "the runs of a sweep on one model",
     "core.report.rescore": "asks a run's model again",
     "core.report.merged_model": "merges an adapter into its model",
+    "core.report.gguf_file": "merges it, and rounds the weights",
+    "core.report.gguf_text": "tokens and prompts, as the model reads them",
+    "core.report.gguf_asked": "asks the file's model",
     "core.cli.plan": "runs steps without weights; imported when the verb is given",
 }
 """modules of light rooms that only a worker imports, and why they need torch"""

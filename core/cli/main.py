@@ -62,6 +62,9 @@ VERBS = {
     "show": Verb("settings and scores of a run", "core.cli.runs:show", "core.cli.terminal:one_run"),
     "compare": Verb("scores of several runs side by side", "core.cli.runs:compare", "core.cli.terminal:several_runs"),
     "answers": Verb("ask a finished run's model, before and after", "core.cli.answers:answers", "core.cli.answers:options"),
+    "serve": Verb(
+        "serve a finished run's models to programs, in OpenAI's form", "core.cli.serve:serve", "core.cli.serve:options"
+    ),
     "reference": Verb(
         "teach a model all but what was to be forgotten, and measure a run against it",
         "core.cli.reference:reference",

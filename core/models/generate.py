@@ -49,21 +49,31 @@ class Piece:
     token: int
     logprob: float
     last: bool
+    top: tuple[tuple[int, float], ...] = ()
+    """the likeliest tokens at this place with their log-probabilities, best first, as many as were asked for"""
 
 
 def stream(
-    adapters: Adapters, requests: Sequence[Request], config: AnswersConfig, *, ends: Collection[int], pad: int, seed: int = 0
+    adapters: Adapters,
+    requests: Sequence[Request],
+    config: AnswersConfig,
+    *,
+    ends: Collection[int],
+    pad: int,
+    seed: int = 0,
+    top: int = 0,
 ) -> Iterator[list[Piece]]:
     """Yield, step by step, the next token of every request that is not finished; an end token is marked as the last one.
 
     A request is finished by one of the end tokens or after config.max_new_tokens. Greedy at temperature 0, else sampled.
+    top: how many of the likeliest tokens each piece names.
     """
     if adapters.mixable and requests:
-        yield from _batch(adapters, list(enumerate(requests)), config, ends, pad, seed)
+        yield from _batch(adapters, list(enumerate(requests)), config, ends, pad, seed, top)
         return
     for name in dict.fromkeys(request.adapter for request in requests):
         own = [(i, request) for i, request in enumerate(requests) if request.adapter == name]
-        yield from _batch(adapters, own, config, ends, pad, seed)
+        yield from _batch(adapters, own, config, ends, pad, seed, top)
 
 
 def generate(
@@ -104,12 +114,13 @@ def _batch(
     ends: Collection[int],
     pad: int,
     seed: int,
+    top: int,
 ) -> Iterator[list[Piece]]:
     # Rows of one adapter lie together, so that each adapter works on one slice.
     alive = sorted(numbered, key=lambda item: (item[1].adapter or "", item[0]))
     device = adapters.device
     ids, mask = _left_padded([request.prompt for _, request in alive], pad, device)
-    choose = _Chooser(config, seed)
+    choose = _Chooser(config, seed, top)
     cache = DynamicCache(config=adapters.model.get_base_model().config)
     # Padding stands on the left: each row's first token is at position 0 all the same.
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
@@ -120,12 +131,14 @@ def _batch(
             # The answered set only shrinks at a row's end, so the context is re-entered only then.
             while True:
                 output = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **keep)
-                tokens, logprobs = choose(output.logits[0].float(), [request.draw for _, request in alive], step)
+                tokens, logprobs, likeliest = choose(output.logits[0].float(), [request.draw for _, request in alive], step)
                 step += 1
                 full = step >= config.max_new_tokens
                 pieces = [
-                    Piece(number, token, logprob, token in ends or full)
-                    for (number, _), token, logprob in zip(alive, tokens.tolist(), logprobs.tolist(), strict=True)
+                    Piece(number, token, logprob, token in ends or full, best)
+                    for (number, _), token, logprob, best in zip(
+                        alive, tokens.tolist(), logprobs.tolist(), likeliest, strict=True
+                    )
                 ]
                 yield pieces
                 open_rows = [row for row, piece in enumerate(pieces) if not piece.last]
@@ -168,11 +181,13 @@ def _serving(adapters: Adapters, names: Sequence[str | None]) -> Iterator[Any]:
 class _Chooser:
     """Picks the next token of every row."""
 
-    def __init__(self, config: AnswersConfig, seed: int) -> None:
-        self.config, self.seed = config, seed
+    def __init__(self, config: AnswersConfig, seed: int, top: int) -> None:
+        self.config, self.seed, self.top = config, seed, top
 
-    def __call__(self, logits: torch.Tensor, draws: Sequence[int], step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (tokens, log-probabilities) for logits (rows, vocabulary)."""
+    def __call__(
+        self, logits: torch.Tensor, draws: Sequence[int], step: int
+    ) -> tuple[torch.Tensor, torch.Tensor, list[tuple[tuple[int, float], ...]]]:
+        """Return (tokens, log-probabilities, the likeliest of each row) for logits (rows, vocabulary)."""
         logprobs = torch.log_softmax(logits, dim=-1)
         if self.config.temperature == 0:
             tokens = logprobs.argmax(-1)
@@ -186,7 +201,15 @@ class _Chooser:
             # Clamped: by rounding a point can lie above the last height.
             index = torch.searchsorted(heights, (points * heights[:, -1])[:, None]).clamp(max=p.shape[-1] - 1)
             tokens = order.gather(1, index)[:, 0]
-        return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
+        return tokens, logprobs.gather(1, tokens[:, None])[:, 0], _likeliest(logprobs, self.top)
+
+
+def _likeliest(logprobs: torch.Tensor, top: int) -> list[tuple[tuple[int, float], ...]]:
+    """Return the `top` likeliest tokens of each row, best first, with their log-probabilities."""
+    if not top:
+        return [()] * len(logprobs)
+    values, tokens = logprobs.topk(min(top, logprobs.shape[-1]), dim=-1)
+    return [tuple(zip(*row, strict=True)) for row in zip(tokens.tolist(), values.tolist(), strict=True)]
 
 
 def _uniform(seed: int, draw: int, step: int) -> float:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import torch
+from jinja2 import TemplateError
 
 from core.data.corpus import Example
 from core.util.errors import UserError
@@ -74,12 +75,25 @@ class Batch:
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, template: str, question: str) -> str:
     """Render a question as the model will read it. Raises UserError for chat where the model has no chat template."""
+    return conversation_text(tokenizer, template, [("user", question)])
+
+
+def conversation_text(tokenizer: PreTrainedTokenizerBase, template: str, turns: Sequence[tuple[str, str]]) -> str:
+    """Render turns (role, text) as the model will read them; it is to speak next.
+
+    Raises UserError where the model has no chat template that could write them, or its template takes no such turns.
+    """
     if is_plain(tokenizer, template):
-        return f"{question}\n\n"
+        if [role for role, _ in turns] != ["user"]:
+            raise UserError("This model has no chat template.", "Ask it one question at a time, of the role user.")
+        return f"{turns[0][1]}\n\n"
     if not tokenizer.chat_template:
         raise UserError("This model has no chat template.", "Choose the template plain.")
     write = rendered if template == "chat" else within
-    return write(tokenizer, [("user", question)])
+    try:
+        return write(tokenizer, turns)
+    except TemplateError as error:  # templates refuse by it what their model was not made for
+        raise UserError(f"The model's chat template does not take these messages ({error}).", "Send others.") from error
 
 
 def is_plain(tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
@@ -135,7 +149,11 @@ def ends_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> tuple[i
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, template: str, question: str) -> list[int]:
     """Return the prompt's tokens. A chat template writes its own special tokens, so none are added to it."""
-    text, plain = prompt_text(tokenizer, template, question), is_plain(tokenizer, template)
+    return text_ids(tokenizer, prompt_text(tokenizer, template, question), plain=is_plain(tokenizer, template))
+
+
+def text_ids(tokenizer: PreTrainedTokenizerBase, text: str, *, plain: bool) -> list[int]:
+    """Return the tokens of a prompt that is written out. plain: no chat template wrote it, so special tokens are added."""
     ids = list(tokenizer(text, add_special_tokens=plain)["input_ids"])
     # Some tokenizers end what they encode with the end token, after which a model has nothing to say.
     while ids and ids[-1] == tokenizer.eos_token_id and plain:

@@ -1,7 +1,8 @@
 """The unlearned model for others: the adapter as peft reads it, or the whole model with the adapter merged into it.
 
 Each comes with a model card (README.md, card.json) that says what was done, measured and not known. The adapter is put
-together from the run's files without torch; merging loads the model, in a worker (core/report/merged_model.py).
+together from the run's files without torch; merging loads the model, in a worker (core/report/merged_model.py, and
+core/report/gguf_file.py for GGUF).
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from core.jobs import lifecycle
-from core.models import plain_tensors
-from core.report import model_card
+from core.models import names, plain_tensors
+from core.report import gguf_check, model_card
 from core.runs import askable, layout
 from core.runs.store import Run
 from core.util.errors import UserError
 
+WHOLE = {"merged": "", "gguf-f16": "f16", "gguf-q8_0": "q8_0"}
+"""kinds of export that hold the whole model -> how GGUF rounds its weights; empty for safetensors"""
 RESULT = "result.json"
 """file of the folder in which merging reports: how large what it wrote is"""
 MERGED_BASE = "taught"
@@ -68,15 +71,34 @@ def adapter_zip(run: Run, folder: Path | None = None) -> bytes:
     return out.getvalue()
 
 
-def start_merged(run: Run, target: Path, folder: Path | None = None) -> Run:
+def hub_push(run: Run, repository: str, folder: Path | None = None) -> dict[str, Any]:
+    """Return what a push of the adapter and its card to the hub would send. Nothing is sent: this is a dry run.
+
+    Returns {"repository", "dry_run", "files": {name: bytes}, "bytes"}. Raises UserError for a name that is none on the hub.
+    """
+    if not names.HUB_ID.fullmatch(repository):
+        raise UserError(f"“{repository[:80]}” is no name on the hub.", "Write it as ORGANISATION/NAME.")
+    sizes = {name: len(data) for name, data in adapter_files(run, folder).items()}
+    return {"repository": repository, "dry_run": True, "files": sizes, "bytes": sum(sizes.values())}
+
+
+def start_whole(run: Run, target: Path, folder: Path | None = None, kind: str = "merged") -> Run:
     """Start the worker that writes the model with its adapter merged into it; return the folder where it reports.
 
-    Raises UserError where the target is there already or the model is not, and while it is being written.
+    kind: one of WHOLE. Raises UserError where the target is there already or the model is not, for one that cannot be
+    written so, and while it is being written.
     """
     askable.unlearned(run)
     check_target(target)
+    if WHOLE[kind]:
+        gguf_check.check(run.config().model.name)
     job_folder = layout.job_folder("export", run, folder)
-    wanted = {"run": str(run.path), "target": str(target.absolute()), "folder": str(folder.absolute()) if folder else None}
+    wanted = {
+        "run": str(run.path),
+        "target": str(target.absolute()),
+        "folder": str(folder.absolute()) if folder else None,
+        "kind": kind,
+    }
     if not lifecycle.begin("export", job_folder, run.config(), wanted, RESULT):
         raise UserError(f"The model of {run.id} is being written already.", "Wait for it, or cancel it.")
     return job_folder
@@ -88,6 +110,6 @@ def check_target(target: Path) -> None:
         raise UserError(f"{target} is there already.", "Name a folder that does not exist yet.")
 
 
-def merged_bytes(job_folder: Run) -> int:
-    """Return how large what a job wrote is."""
-    return int((job_folder.json(RESULT) or {}).get("bytes", 0))
+def result(job_folder: Run) -> dict[str, Any]:
+    """Return what a job says of what it wrote: "bytes" and, of a GGUF file, "asked_again" and that in "words"."""
+    return job_folder.json(RESULT) or {}

@@ -9,8 +9,8 @@ from core.jobs.lifecycle import WANTED
 from core.jobs.status_log import Log
 from core.models import loading, merging
 from core.models.adapter_files import read_tensors
-from core.report import model_card
-from core.report.export_model import RESULT, card_json, check_target
+from core.report import gguf_file, model_card
+from core.report.export_model import RESULT, WHOLE, card_json, check_target
 from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
@@ -19,11 +19,15 @@ from core.util.progress import Reporter
 
 
 def work(job_folder: Run, log: Log) -> None:
-    """Write the merged model that is wanted."""
+    """Write the whole model in the form that is wanted."""
     wanted = job_folder.json(WANTED)
     folder = Path(wanted["folder"]) if wanted["folder"] else None
-    size = write_merged(Run(Path(wanted["run"])), Path(wanted["target"]), folder, log)
-    files.write_json(job_folder.path / RESULT, {"bytes": size})
+    run, target = Run(Path(wanted["run"])), Path(wanted["target"])
+    if weights := WHOLE[wanted["kind"]]:
+        result = gguf_file.write(run, target, weights, folder, log)
+    else:
+        result = {"bytes": write_merged(run, target, folder, log)}
+    files.write_json(job_folder.path / RESULT, result)
 
 
 def write_merged(run: Run, target: Path, folder: Path | None = None, report: Reporter | None = None) -> int:

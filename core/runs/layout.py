@@ -46,7 +46,7 @@ KINDS: dict[str, JobKind] = {
     "harness": JobKind("core.jobs.job_functions:harness", ".harness", "lm-evaluation-harness on"),
     "estimate": JobKind("core.jobs.job_functions:estimate", ".plans", "estimate for", process="estimate"),
     "rescore": JobKind("core.report.rescore:work", ".rescores", "verification of"),
-    "export": JobKind("core.report.merged_model:work", ".exports", "merged model of"),
+    "export": JobKind("core.report.merged_model:work", ".exports", "whole model of"),
 }
 """kind of job -> all about it, in the order in which lists show them"""
 

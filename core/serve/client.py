@@ -8,10 +8,14 @@ library.
 Requests:  {"op", "run": path, "folder": where other runs lie, …} with op and fields (checked in core.serve.messages):
            load · ask: questions, voices, answers, seed · score and lens: questions, truth, voices
            hold: questions, truth, groups [{"name", "cells"}] · dial: strengths, sample, questions, truth · leave
+           complete: prompts [{"voice", "turns": [[role, text]] or "text", "draw"}], answers, seed, top
            Voices are written in the grammar of core.runs.voices.
 Replies:   {"kind": "waiting", "seconds"}, from the client itself, while nothing comes: whoever consumes can stop there
            {"kind": "loading"} · {"kind": "start", "prompts", "hashes"} · {"kind": "voice_error", "voice", "what", "fix"}
            {"kind": "pieces", "pieces": [{"index", "text", "logprob", "last"}], "seconds"}, index = question · voices + voice
+           of complete: {"kind": "start", "tokens": [of each prompt]}
+           {"kind": "prompt_error", "index", "where", "what", "fix"}
+           and in each piece also "word", the token alone, "top": [[word, logprob]], and "ended", whether it is the end token
            {"kind": "score", "voice", "total", "tokens": [{"text", "logprob", "rank", "top"}]}
            {"kind": "lens", "voice", "tokens": [text], "logprob", "rank"}, the last two layers × tokens
            {"kind": "row", "done", "total", …} · {"kind": "done", "seconds"} · {"kind": "error", "what", "fix"}

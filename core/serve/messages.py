@@ -23,6 +23,23 @@ MOST_VOICES = 6
 MOST_GROUPS = 5_000
 """a model of 80 layers with 14 tensors each has 1,120 cells"""
 LARGEST_SAMPLE = 200
+MOST_PROMPTS = 1024
+"""of `complete`: as many as are ever generated together"""
+MOST_TURNS = 200
+MOST_ALTERNATIVES = 20
+ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one voice is to go on from: turns of a conversation, or a text as it stands."""
+
+    voice: str
+    turns: tuple[tuple[str, str], ...] = ()
+    """(role, text), written by the model's chat template; empty where there is a text"""
+    text: str = ""
+    draw: int | None = None
+    """of sampling, in place of the one that follows from the text: other random numbers for the same question"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,10 @@ class Asked:
     """of dial: percent"""
     sample: int = 12
     """of dial: questions of each scope"""
+    prompts: tuple[Prompt, ...] = ()
+    """of complete"""
+    top: int = 0
+    """of complete: likeliest tokens that are told at each place"""
 
 
 NEEDS = {
@@ -56,6 +77,7 @@ NEEDS = {
     "lens": ("questions", "voices", "truth"),
     "hold": ("questions", "truth", "groups"),
     "dial": ("strengths",),
+    "complete": ("prompts",),
 }
 """operation -> fields that must not be empty"""
 
@@ -78,6 +100,8 @@ def read(values: Mapping[str, Any]) -> Asked:
         groups=_groups(values.get("groups")),
         strengths=_strengths(values.get("strengths")),
         sample=_whole(values.get("sample", 12), "sample", 1, LARGEST_SAMPLE),
+        prompts=tuple(_prompt(value) for value in _list(values.get("prompts"), "prompts", MOST_PROMPTS)),
+        top=_whole(values.get("top", 0), "top", 0, MOST_ALTERNATIVES),
     )
     for name in NEEDS.get(str(values.get("op")), ()):
         if not getattr(asked, name):
@@ -87,6 +111,23 @@ def read(values: Mapping[str, Any]) -> Asked:
     if truth and not asked.questions:
         raise UserError("A true answer needs its question.", "Give both.")
     return asked
+
+
+def _prompt(value: Any) -> Prompt:
+    if not isinstance(value, dict):
+        raise UserError("A prompt must be an object with a voice, and turns or a text.", "")
+    voice = _text(value.get("voice"), "voices", LONGEST_VOICE, blank=False)
+    draw = None if value.get("draw") is None else _whole(value["draw"], "draw", 0, 2**48 - 1)
+    if value.get("turns") is None:
+        return Prompt(voice, text=_text(value.get("text"), "prompts", blank=False), draw=draw)
+    turns = []
+    for turn in _list(value["turns"], "turns", MOST_TURNS):
+        if not isinstance(turn, list | tuple) or len(turn) != 2 or turn[0] not in ROLES:
+            raise UserError("A turn must be a role and a text.", f"The roles are {', '.join(ROLES)}.")
+        turns.append((str(turn[0]), _text(turn[1], "turns")))
+    if not turns:
+        raise UserError("A conversation has no turns.", "Give at least one of the role user.")
+    return Prompt(voice, tuple(turns), draw=draw)
 
 
 def _answers(value: Any) -> dict[str, Any]:

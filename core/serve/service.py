@@ -30,6 +30,7 @@ from core.runs import askable, audit
 from core.runs.askable import unlearned
 from core.runs.store import Run
 from core.runs.voices import VOICE, Voice, cells_of, parse
+from core.serve import completions
 from core.serve.messages import Asked, read
 from core.serve.two_models import Pair
 from core.serve.voice_cache import Speakers
@@ -70,6 +71,7 @@ class Service:
             "lens": self.lens,
             "hold": self.hold,
             "dial": self.dial,
+            "complete": self.complete,
         }
         if values.get("op") not in operations:
             raise unknown("operation", str(values.get("op")), operations)
@@ -96,7 +98,7 @@ class Service:
     def ask(self, asked: Asked) -> Replies:
         """Let each voice answer each question, in batches, streamed token by token."""
         settings = self.settings(asked.answers)
-        prompts, room = self._prompts(asked.questions), self._room()
+        prompts, room = self._prompts(asked.questions), self.room
         for question, ids in zip(asked.questions, prompts, strict=True):
             if len(ids) + settings.max_new_tokens > room:
                 raise UserError(
@@ -110,7 +112,7 @@ class Service:
                 f"These questions may take {most} tokens to answer, more than {MOST_TOKENS}.",
                 "Ask fewer at once, or allow fewer tokens for an answer.",
             )
-        speaking, failures = self._speaking(asked.voices)
+        speaking, failures = self.speaking(asked.voices)
         yield from failures
         yield self._start(asked, speaking)
         started, count = time.monotonic(), 0
@@ -126,7 +128,7 @@ class Service:
     def score(self, asked: Asked) -> Replies:
         """Tell what each voice thinks of the true answer, token by token."""
         encoded = self._true_answer(asked)
-        speaking, failures = self._speaking(asked.voices)
+        speaking, failures = self.speaking(asked.voices)
         yield from failures
         yield self._start(asked, speaking)
         started = time.monotonic()
@@ -134,10 +136,10 @@ class Service:
             scores = self._scores(adapter, encoded, ALTERNATIVES)
             tokens = [
                 {
-                    "text": self._word(token),
+                    "text": self.word(token),
                     "logprob": scores.logprob[i],
                     "rank": scores.rank[i],
-                    "top": [[self._word(other), logprob] for other, logprob in scores.top[i]],
+                    "top": [[self.word(other), logprob] for other, logprob in scores.top[i]],
                 }
                 for i, token in enumerate(encoded.answer)
             ]
@@ -149,11 +151,11 @@ class Service:
         voice.
         """
         encoded = self._true_answer(asked)
-        speaking, failures = self._speaking(asked.voices)
+        speaking, failures = self.speaking(asked.voices)
         yield from failures
         yield self._start(asked, speaking)
         started = time.monotonic()
-        tokens = [self._word(token) for token in encoded.answer]
+        tokens = [self.word(token) for token in encoded.answer]
         maps = layer_maps(self.adapters, encoded, [adapter for adapter, _ in speaking.values()])
         for voice, layer_map in zip(speaking, maps, strict=True):
             yield {"kind": "lens", "voice": voice, "tokens": tokens, **layer_map}
@@ -208,6 +210,10 @@ class Service:
                 }
         yield {"kind": "done", "seconds": time.monotonic() - started}
 
+    def complete(self, asked: Asked) -> Replies:
+        """Let each voice go on from its own prompt, all of them together, token by token."""
+        yield from completions.complete(self, asked)
+
     # -- what they share ----------------------------------------------------------------------------------------------
 
     @property
@@ -252,7 +258,7 @@ class Service:
             config = config.with_setting(f"answers.{key}", value)
         return config.answers
 
-    def _speaking(self, voices: Sequence[str]) -> tuple[dict[str, tuple[str | None, int]], list[dict[str, Any]]]:
+    def speaking(self, voices: Sequence[str]) -> tuple[dict[str, tuple[str | None, int]], list[dict[str, Any]]]:
         """Return voice -> (adapter, its index among the voices), and a reply for each that cannot speak."""
         keep, speaking, failures = frozenset(voices), {}, []
         for index, text in enumerate(voices):
@@ -285,8 +291,9 @@ class Service:
         tokenizer, template = self.loaded.tokenizer, self.config.model.template
         return [tuple(prompt_ids(tokenizer, template, question)) for question in questions]
 
-    def _room(self) -> int:
-        """Return how many tokens the model can read."""
+    @property
+    def room(self) -> int:
+        """How many tokens the model can read."""
         config = self.adapters.model.get_base_model().config
         return int(getattr(config, "max_position_embeddings", None) or 2**20)
 
@@ -320,7 +327,7 @@ class Service:
 
     def _true_answer(self, asked: Asked) -> Encoded:
         example = Example("asked", asked.questions[0], asked.truth, "", "", "")
-        return encode(self.loaded.tokenizer, self.config.model.template, example, self._room())
+        return encode(self.loaded.tokenizer, self.config.model.template, example, self.room)
 
     @contextlib.contextmanager
     def _trial(self) -> Iterator[Any]:
@@ -339,7 +346,8 @@ class Service:
     def _scored(self, model: Any, encoded: Encoded, top: int = 0) -> TokenScores:
         return dict(score(model, [encoded], top=top))[encoded.id]
 
-    def _word(self, token: int) -> str:
+    def word(self, token: int) -> str:
+        """Write one token."""
         return str(self.loaded.tokenizer.decode([token], clean_up_tokenization_spaces=False))
 
     def _sample(self, scope: str, size: int) -> list[Encoded]:

@@ -43,6 +43,8 @@ class Pair:
             yield from self._each("ask", short)
         elif op in ("ask", "score"):
             yield from self._each(op, asked)
+        elif op == "complete":
+            yield from self._complete(asked)
         else:
             raise UserError(BETWEEN, "Audit two adapters of one base for that.")
 
@@ -70,6 +72,31 @@ class Pair:
                     seconds += reply["seconds"]
                 else:
                     yield reply
+        yield {"kind": "done", "seconds": seconds}
+
+    def _complete(self, asked: Asked) -> Replies:
+        """Let the voices go on from their prompts one after the other; each says “start” for its own."""
+        seconds = 0.0
+        for voice in dict.fromkeys(prompt.voice for prompt in asked.prompts):
+            mine = [index for index, prompt in enumerate(asked.prompts) if prompt.voice == voice]
+            try:
+                service = self._service(voice, asked)
+            except UserError as error:
+                for index in mine:
+                    yield {"kind": "prompt_error", "index": index, "where": "voice", "what": error.what, "fix": error.fix}
+                continue
+            some = dataclasses.replace(asked, prompts=tuple(asked.prompts[index] for index in mine))
+            for reply in service.complete(some):
+                if reply["kind"] == "start":
+                    counts = dict(zip(mine, reply["tokens"], strict=True))
+                    yield {"kind": "start", "tokens": [counts.get(index, 0) for index in range(len(asked.prompts))]}
+                elif reply["kind"] == "prompt_error":
+                    yield reply | {"index": mine[reply["index"]]}
+                elif reply["kind"] == "pieces":
+                    pieces = [piece | {"index": mine[piece["index"]]} for piece in reply["pieces"]]
+                    yield {"kind": "pieces", "pieces": pieces, "seconds": seconds + reply["seconds"]}
+                else:
+                    seconds += reply["seconds"]
         yield {"kind": "done", "seconds": seconds}
 
     def _service(self, voice: str, asked: Asked) -> Service:

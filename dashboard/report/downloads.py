@@ -110,8 +110,11 @@ def others(run: Run) -> None:
         "CSV, Parquet and LLM Comparator hold questions and answers. The adapter after unlearning can be asked by "
         "whoever has the base model."
     )
-    st.markdown("The whole model, adapter merged, is too large for a browser. In a shell:")
-    st.code(f"python -m core export {run.id} --as merged -o {run.id}-merged", language=None, wrap_lines=True)
+    st.markdown("In a shell: the whole model (safetensors, or GGUF for llama.cpp and Ollama), a notebook, an endpoint.")
+    commands = [
+        f"python -m core export {run.id} --as {kind} -o {run.id}-{kind}" for kind in ("merged", "gguf-q8_0", "notebook")
+    ]
+    st.code("\n".join([*commands, f"python -m core serve {run.id}"]), language=None, wrap_lines=True)
 
 
 def adapter_problem(run: Run) -> str:

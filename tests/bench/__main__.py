@@ -26,6 +26,7 @@ BENCHES = {
     "processes": "processes.measure",
     "plan": "plan.measure",
     "scale": "scale.measure",
+    "endpoint": "endpoint.measure",
 }
 """name -> the function that measures it; imported when it is its turn, because most need torch"""
 

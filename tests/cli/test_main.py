@@ -163,6 +163,7 @@ AS_A_PROCESS: dict[str, tuple[list[str], int]] = {
     "probes": ([], 0),
     "answers": (["nothing", "--ask", "Who?"], 1),
     "reference": (["nothing"], 1),
+    "serve": (["{run}", "--host", "0.0.0.0"], 1),
     "harness": (["nothing", "--tasks", "arc_easy"], 1),
     "import": (["{folder}"], 1),
     "audit": (["--before", "{folder}", "--after", "{folder}", "--data", "demo"], 1),

@@ -163,3 +163,14 @@ def test_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert json.loads(capsys.readouterr().out)["bytes"] == (tmp_path / kind).stat().st_size
     assert main(["export", "privacy-memflex", "privacy-clean", "--as", "csv", "-o", str(tmp_path / "x")]) == 1
     assert "takes one run" in capsys.readouterr().err
+
+
+def test_a_push_to_the_hub_is_a_dry_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.socket.connect", lambda *given: pytest.fail("something was sent"))
+    assert main(["export", "privacy-clean", "--as", "hub", "-o", "somebody/unlearned", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["dry_run"] is True
+    assert plan["files"] == {name: len(data) for name, data in export_model.adapter_files(Run(PRIVACY)).items()}
+    assert "README.md" in plan["files"]
+    assert main(["export", "privacy-clean", "--as", "hub", "-o", "no name"]) == 1
+    assert "is no name on the hub" in capsys.readouterr().err

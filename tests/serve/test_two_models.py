@@ -83,6 +83,19 @@ def test_each_whole_model_answers_in_its_place(audited: Run, tiny_llama: Path, o
     assert len(set(texts)) > 2
 
 
+def test_prompts_of_both_models_are_answered_each_by_its_own(audited: Run, tiny_llama: Path, other: Path) -> None:
+    asked = [("after", QUESTIONS[0]), ("before", QUESTIONS[1]), ("retrained", "?"), ("before", QUESTIONS[0])]
+    prompts = [{"voice": voice, "turns": [["user", question]]} for voice, question in asked]
+    texts, failed = [""] * len(prompts), []
+    for reply in replies(Service(), "complete", audited, prompts=prompts):
+        failed += [reply["index"]] if reply["kind"] == "prompt_error" else []
+        for piece in reply.get("pieces", ()):
+            texts[piece["index"]] += piece["text"]
+    folders = {"before": tiny_llama, "after": other}
+    assert texts == [naive_answer(folders[v], q, 5) if v in folders else "" for v, q in asked]
+    assert failed == [2]
+
+
 def test_what_needs_one_base_is_refused_in_a_sentence(audited: Run) -> None:
     """Blends and single cells do not exist, and a model that was not given does not speak."""
     service = Service()
