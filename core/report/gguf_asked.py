@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from core.data.corpus import SCOPES, Example
 from core.metrics import asked as metric
 from core.metrics import evaluation
+from core.metrics.base import Evidence
 from core.models.loading import Loaded
 from core.models.size_limits import quiet
 from core.pipeline.voices import Voices
@@ -58,7 +59,7 @@ def questions(run: Run) -> tuple[str, list[Example]]:
     return "", []
 
 
-def counted(recorded: evaluation.Evidence, kind: str, answers: Mapping[str, str], lexicon: frozenset[str]) -> dict[str, Any]:
+def counted(recorded: Evidence, kind: str, answers: Mapping[str, str], lexicon: frozenset[str]) -> dict[str, Any]:
     """Count a file's answers as the run's own are counted: all else that the rules look at stays as it was recorded."""
     own = recorded.answers["after"]
     known = evaluation.known_words([own, answers], lexicon | (recorded.lexicon or frozenset()))
