@@ -99,6 +99,8 @@ def _common(state: State, *, bare: bool) -> list[Any]:
         values.append(["day", str(DAY)])
     if model.device.type != "cpu":  # it computes other bits than this machine's processor
         values.append(model.device.type)
+    if (attention := model.config._attn_implementation) != "eager":  # the same but for rounding
+        values.append(["attention", attention])
     if not bare and not state.taught:  # what was taught has the settings of the teach stage
         values.append(_scales(state))
     return values
