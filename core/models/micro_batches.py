@@ -102,6 +102,22 @@ def kept_inputs_only(blocks: Sequence[torch.nn.Module]) -> Iterator[None]:
         restore(blocks, outer)
 
 
+class _Keep(torch.autograd.Function):
+    """Keeps a tensor as autograd keeps what a layer needs for its gradient, so that it may be made again instead."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
+        """Return the anchor, which nobody differentiates."""
+        ctx.save_for_backward(tensor)
+        return anchor.clone()
+
+
+def for_the_way_back(tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Return what gives a tensor once in each backward pass; where layers keep their input alone, it is made again then."""
+    node: Any = _Keep.apply(tensor.detach(), torch.zeros((), requires_grad=True)).grad_fn
+    return lambda: node.saved_tensors[0]
+
+
 def _run_again(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return again_when_due(forward, *args, **kwargs) if torch.is_grad_enabled() else forward(*args, **kwargs)
 

@@ -30,7 +30,7 @@ from core.localization.scores import scored
 from core.models.adapters import Adapters, Cell
 from core.models.distributed import ALONE, Group
 from core.models.likelihood import answer_logits, per_example, token_nll
-from core.models.micro_batches import MicroBatches
+from core.models.micro_batches import MicroBatches, for_the_way_back
 from core.models.tokens import Batch, Encoded, by_length, collate, cost
 from core.pipeline.cell_detail import details
 from core.pipeline.separability import Scopes, questions, separability
@@ -323,8 +323,8 @@ class _Products:
 
     def _watch(self, path: str) -> Callable[..., None]:
         def after_forward(layer: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            x = args[0].detach()
-            output.register_hook(lambda delta: self._collect(path, layer, x, delta))
+            x = for_the_way_back(args[0])
+            output.register_hook(lambda delta: self._collect(path, layer, x(), delta))
 
         return after_forward
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from core.config.stages import LocalizeConfig, TeachConfig
+from core.localization.recorder import Recorder as Recording
 from core.methods import METHODS, Method
 from core.methods.blade import BLADE
 from core.methods.memflex import MemFlex
@@ -18,9 +20,11 @@ from core.methods.npo import NPO
 from core.methods.random_labels import RandomLabels
 from core.methods.rmu import RMU
 from core.models.kept_texts import Kept
+from core.models.likelihood import answer_logits
 from core.models.micro_batches import MicroBatches
+from core.models.tokens import collate
 from core.pipeline import inputs
-from core.pipeline.localize import localize
+from core.pipeline.localize import _Products, localize
 from core.pipeline.teach import teach
 from core.probes import trained_copy
 from tests.naive import Bench, Recorder
@@ -169,6 +173,40 @@ def test_localization_finds_the_same_bits_whatever_layers_keep(bench: Bench) -> 
     expected, found = (located(bench, LocalizeConfig(), micro) for micro in (None, MicroBatches(checkpointing=True)))
     for table in ("table", "modules", "contributions"):
         assert getattr(found, table).equals(getattr(expected, table))
+
+
+@pytest.mark.parametrize("watch", ["nothing", "products", "recorder"])
+def test_localization_holds_no_more_than_a_layers_input(deep: Callable[[str], Bench], watch: str) -> None:
+    """Also where the inputs of every module are looked at on the way back."""
+    bench, held = deep("llama"), dict[bool, int]()
+    adapters, members = bench.adapters, [*bench.unlearn, *bench.retention]
+    batch, names = collate(members), [cell.name for cell in adapters.cells]
+    total = {name: torch.ones_like(p) for name, p in adapters.tensors("before").items()}
+    for keeps in (False, True):
+        seen: list[weakref.ref[torch.UntypedStorage]] = []
+
+        def look(_: Any, args: tuple[torch.Tensor, ...], __: Any, seen: list[Any] = seen) -> None:
+            seen.append(weakref.ref(args[0].untyped_storage()))
+
+        handles = [adapters.layer(name).register_forward_hook(look) for name in names if name.endswith("_A")]
+        watching: dict[str, Any] = {
+            "nothing": contextlib.nullcontext(),
+            "products": _Products(adapters, names, total, batch),
+            "recorder": Recording(adapters, {e.id: (True,) * len(e.answer) for e in members}, seed=0),
+        }
+        with (
+            adapters.trainable("before", names),
+            adapters.active("before") as model,
+            MicroBatches(checkpointing=keeps).keeping(adapters),
+            watching[watch],
+        ):
+            logits = answer_logits(model, batch)
+            assert logits.requires_grad
+            held[keeps] = len({id(storage) for ref in seen if (storage := ref()) is not None})
+            del logits
+        for handle in handles:
+            handle.remove()
+    assert held[True] <= 2 < held[False]  # the last module's is what goes out of the last layer, at most
 
 
 # -- the copy that probes train
