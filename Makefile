@@ -14,7 +14,7 @@ run: install  ## environment, dependencies, bundled model, dashboard open on a f
 	@$(PY) -m dashboard --port $(PORT)
 
 install: $(VENV)/.installed
-	@$(PY) -m core.models
+	@$(PY) -m core.models.names
 
 $(VENV)/.installed: requirements.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Forgetscope needs Python 3.11 or newer; $(PYTHON) is older. Try: make run PYTHON=python3.12"; exit 1; }

@@ -49,12 +49,13 @@ def make_bench(
     rank: int = 4,
     dropout: float = 0.0,
     targets: Sequence[str] = (),
+    attention: str = "auto",
 ) -> Bench:
     """Load a tiny model; `live` gives its adapter random factors, as teaching would, so that A has gradients too.
 
     targets: the adapter's modules, where it is another than we make.
     """
-    loaded = loading.load(ModelConfig(name=str(model), device="cpu", dtype=dtype))
+    loaded = loading.load(ModelConfig(name=str(model), device="cpu", dtype=dtype, attention=attention))
     if targets:
         made = adapters_.wrap(loaded.model, dtype, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(targets)))
     else:

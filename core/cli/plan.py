@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 from core.cli.terminal import configured, note, out, run_options, table
 from core.cli.waiting import Waiting
 from core.jobs import estimate, sweep_estimate
-from core.plan import run_plan
+from core.plan import cards, run_plan
+from core.plan.cards import Fit
 from core.plan.model_memory import parameter_count
 from core.plan.run_plan import Plan
 from core.runs import store
@@ -25,6 +27,7 @@ def options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--gpu-memory", metavar="GiB", type=float, help="memory of one GPU: does it fit, how many are needed"
     )
+    command.add_argument("--cards", action="store_true", help="also say which settings fit on one GPU of 24, 40 or 80 GiB")
     command.add_argument("--rate", metavar="TOKENS/S", type=float, help="tokens a second, forward and backward, for seconds")
     command.add_argument(
         "--measure", action="store_true", help="measure the seconds with a few real steps of every stage here"
@@ -35,7 +38,7 @@ def show(given: argparse.Namespace) -> int:
     """Print parameters, memory by part and device, seconds a stage, disk."""
     run_plan.checked(given.gpus, given.gpu_memory, given.rate)
     config = configured(given)
-    gpu = bool(given.gpus or given.gpu_memory)
+    gpu = bool(given.gpus or given.gpu_memory or given.cards)
     note("Running one step of every stage without weights …")
     plan = run_plan.make(config, gpu=gpu, rate=given.rate)
     output: dict[str, Any] = run_plan.plain(plan)
@@ -44,6 +47,11 @@ def show(given: argparse.Namespace) -> int:
         output["devices"] = plan.devices(given.gpus or plan.needed(room or 0.0) or 1)
         output["gpus_needed"] = plan.needed(room) if room else None
     lines = _lines(plan, output, room)
+    if given.cards:
+        note("The same with smaller micro-batches, and with layers that keep their input alone …")
+        found = cards.fits(config)
+        output["cards"] = [dataclasses.asdict(fit) for fit in found]
+        lines += ["", *_cards(found)]
     if given.measure and parameter_count(config.model.name) is not None:
         note("Measuring a few real steps of every stage …")
         folder = store.runs_folder(given.runs)
@@ -96,6 +104,22 @@ def _devices(devices: list[dict[str, float]], room: float | None, needed: int | 
         f"{'It fits' if max(totals) <= room / GIB else 'It does not fit'} into {room / GIB:g} GiB each; "
         + (f"the fewest that hold it are {needed}." if needed else "not even one layer a GPU does: use smaller batches.")
     )
+    return lines
+
+
+def _cards(fits: list[Fit]) -> list[str]:
+    """Return what one GPU would hold with each cut and each way to keep the weights, and the plainest that fits a card."""
+    ways = list(dict.fromkeys(fit.weights for fit in fits))
+    rows: list[list[Any]] = [["GB on one GPU: micro-batch", "checkpointing", *ways, "fullest stage"]]
+    for cut in dict.fromkeys((fit.micro_batch, fit.checkpointing) for fit in fits):
+        same = [fit for fit in fits if (fit.micro_batch, fit.checkpointing) == cut]
+        needed = [f"{fit.needed / 1e9:.1f}" for fit in same]
+        rows.append([cut[0] or "whole", "yes" if cut[1] else "no", *needed, same[0].stage])
+    lines = table(rows)
+    for card in cards.CARDS:
+        fit = cards.plainest(fits, card)
+        how = "nothing fits" if fit is None else fit.settings or "it fits as it is"
+        lines.append(f"One GPU of {card} GiB: {how}.")
     return lines
 
 

@@ -62,11 +62,22 @@ def show(given: argparse.Namespace) -> int:
     status = run.status()
     output = {**summary(run), "config": run.config().to_json(), "status": status}
     lines = scores(run) if status["state"] == "done" else []
+    lines += _memory(output["memory"])
     if account := widened_questions.read_account(run):
         output["widened"] = account
         lines.append(widened_questions.in_words(account))
     state = f"{run.id} is {status['state']}. {status.get('error', '')} {status.get('fix', '')}".strip()
     return out(given, output, lines if status["state"] == "done" else [state, *lines])
+
+
+def _memory(stages: dict[str, dict[str, float]]) -> list[str]:
+    """Say how much memory each stage held at most, by device."""
+    devices = dict.fromkeys(device for peaks in stages.values() for device in peaks)
+    lines = []
+    for device in devices:
+        held = [f"{name} {peaks[device] / 1e9:.2f} GB" for name, peaks in stages.items() if device in peaks]
+        lines.append(f"Peak memory, {device}: {', '.join(held)}.")
+    return lines
 
 
 def compare(given: argparse.Namespace) -> int:

@@ -45,6 +45,25 @@ class ModelConfig:
         "adapters always stay in float32",
         choices=("full", "8bit", "4bit"),
     )
+    attention: str = setting(
+        "auto",
+        "how attention is computed: eager, step by step, so that its weights can be seen; sdpa, by torch's own kernels; "
+        "auto: sdpa on a GPU where it gives the same, eager elsewhere",
+        choices=("auto", "eager", "sdpa"),
+    )
+    micro_batch: int = setting(
+        0,
+        "examples that go through the model at once where gradients are taken; those of a larger batch are added up. 0: the "
+        "whole batch, and half of it each time that memory runs out",
+        unit="examples",
+        low=0,
+        high=1024,
+    )
+    checkpointing: bool = setting(
+        False,
+        "keep of each layer only what enters it, and run it once more for its gradient: a fraction of the memory, for a "
+        "third more time",
+    )
     template: str = setting(
         "auto",
         "plain: question, blank line, answer, end token; chat: the model's own chat template; auto: a turn of that "
@@ -52,6 +71,11 @@ class ModelConfig:
         choices=("auto", "plain", "chat"),
     )
     trust_remote_code: bool = setting(False, "run code that a hub repository ships (command line only)")
+
+    @property
+    def in_memory(self) -> ModelConfig:
+        """The same without what changes nothing of the model in memory, but only how it is trained."""
+        return replace(self, micro_batch=0, checkpointing=False)
 
 
 @dataclass(frozen=True)

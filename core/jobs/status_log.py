@@ -16,7 +16,7 @@ from core.runs import liveness, store
 from core.runs.store import Run
 from core.util import failure_sentences, files, logs
 from core.util.errors import Cancelled, UserError
-from core.util.progress import Pace, Reporter, now, peak_memory_mb
+from core.util.progress import Pace, Reporter, now, peaks
 
 if TYPE_CHECKING:
     from core.models.distributed import Group
@@ -127,7 +127,7 @@ class Log(Reporter):
         """
         self.check()
         pace = self._pace.at(done, total, unit, int(values.pop("tokens", 0)))
-        state = {**pace, "peak_memory_mb": peak_memory_mb()}
+        state = {**pace, **peaks()}
         now = time.monotonic()
         if now - self._last_event < EVENT_EVERY and done < total:
             return

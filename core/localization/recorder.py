@@ -36,6 +36,7 @@ from core.models.adapters import Adapters
 from core.models.cells import layer_and_module
 from core.models.distributed import ALONE, Group
 from core.models.likelihood import answer_logits
+from core.models.micro_batches import for_the_way_back
 from core.models.tokens import Batch, Encoded, by_length, collate, cost
 
 SKETCH, EVERY = 64, 3
@@ -170,8 +171,8 @@ class Recorder:
 
     def _watch(self, name: str) -> Callable[..., None]:
         def after_forward(layer: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            x = args[0].detach()
-            output.register_hook(lambda delta: self._collect(name, layer, x, delta))
+            x = for_the_way_back(args[0])
+            output.register_hook(lambda delta: self._collect(name, layer, x(), delta))
 
         return after_forward
 

@@ -48,16 +48,20 @@ class BLADE(Method):
     def backward(self, context: Context) -> None:
         """Make the inner steps and take the outer gradient there; go back if the steps are not to stand."""
         here, members = {name: p.detach().clone() for name, p in context.parameters.items()}, context.members
-        context.load(context.step, {RETAIN: members[RETAIN]})
-        for _ in range(self.inner_steps):
-            context.retain.loss().mean().backward()
-            for parameter in context.parameters.values():
-                if parameter.grad is not None:
-                    parameter.data.sub_(self.inner_rate * parameter.grad)
-                    parameter.grad = None
-            context.again()
-        context.load(context.step, members)
-        self.loss(context).backward()
-        if not self.keep_inner:
-            for name, parameter in context.parameters.items():
-                parameter.data.copy_(here[name])
+        stands = False
+        try:
+            context.load(context.step, {RETAIN: members[RETAIN]})
+            for _ in range(self.inner_steps):
+                context.retain.loss().mean().backward()
+                for parameter in context.parameters.values():
+                    if parameter.grad is not None:
+                        parameter.data.sub_(self.inner_rate * parameter.grad)
+                        parameter.grad = None
+                context.again()
+            context.load(context.step, members)
+            self.loss(context).backward()
+            stands = self.keep_inner
+        finally:
+            if not stands:  # also where memory ran out: it is done again from the same place
+                for name, parameter in context.parameters.items():
+                    parameter.data.copy_(here[name])

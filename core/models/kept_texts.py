@@ -22,6 +22,7 @@ from core.models.device import device_of
 from core.models.distributed import ALONE, Group
 from core.models.generate import Request, generate
 from core.models.likelihood import answer_logits, per_example, soft_nll
+from core.models.micro_batches import MicroBatches
 from core.models.prefix import Prefix
 from core.models.references import References
 from core.models.tokens import Encoded, collate, cost, ends_of_answer, epochs, is_plain, prompt_ids
@@ -129,6 +130,7 @@ class Anchor:
         size: int,
         seed: int,
         prefix: Prefix | None = None,
+        micro: MicroBatches | None = None,
     ) -> None:
         """Record what the reference says of them. voice: an adapter, or never. size: of these texts in each step.
 
@@ -137,26 +139,32 @@ class Anchor:
         asked, self._told = [text.asked for text in kept], {text.asked.id: text.told for text in kept}
         self.weight, self.voice, self._prefix = weight, voice, prefix
         self.tokens, self._seen = 0, list[float]()
-        self._reference = References(adapters, prefix)
+        self._micro, self._part = micro or MicroBatches(), list[Encoded]()
+        self._reference = References(adapters, prefix, self._micro)
         self._next = epochs(asked, size, torch.Generator().manual_seed(seed)) if asked and weight else None
         if self._next:
             self._reference.of(voice, list(self._told.values()))
 
+    def draw(self) -> None:
+        """Take the next texts."""
+        if self._next is not None:
+            self._part = next(self._next)
+            self.tokens = len(self._part) * max(len(m.ids) for m in self._part)
+
     def backward(self, model: Any, group: Group = ALONE) -> None:
-        """Add the gradient of the next texts' divergence, the mean over texts of the mean over their tokens."""
-        if self._next is None:
-            return
-        part = next(self._next)
-        self.tokens = len(part) * max(len(m.ids) for m in part)
-        if mine := group.shard(part, cost):
-            batch = collate(mine, device_of(model))
-            reference = self._reference.of(self.voice, [self._told[m.id] for m in mine])
+        """Add the gradient of these texts' divergence, the mean over texts of the mean over their tokens."""
+        mine, seen = group.shard(self._part, cost), list[float]()
+        for part in self._micro.cut(mine) if mine else []:
+            batch = collate(part, device_of(model))
+            reference = self._reference.of(self.voice, [self._told[m.id] for m in part])
             with self._prefix.over(batch) if self._prefix else contextlib.nullcontext():
                 logits = answer_logits(model, batch)
             divergence = soft_nll(logits, reference, divergence=True)
-            mean = per_example(divergence, batch.owners, len(batch)).sum() / len(part)
+            mean = per_example(divergence, batch.owners, len(batch)).sum() / len(self._part)
             (self.weight * mean).backward()
-            self._seen.append(mean.item())
+            seen.append(mean.item())
+        if seen:
+            self._seen.append(sum(seen))
 
     def moved(self) -> float | None:
         """Return the mean divergence since the last call, in nats a token; None where nothing is kept."""

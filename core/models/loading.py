@@ -29,7 +29,7 @@ from transformers import (
 from core.config import trust
 from core.config.stages import ModelConfig
 from core.models import distributed, placement
-from core.models.device import pick_device, pick_dtype, weight_dtype
+from core.models.device import device_of, pick_device, pick_dtype, weight_dtype
 from core.models.names import TooBig, resolve
 from core.models.quantized import round_base
 from core.models.size_limits import failed, free_memory, needed, parameters, quiet
@@ -49,6 +49,12 @@ READING = (
     "merges.txt",
 )
 """files beside the weights that decide what a model reads and how it computes"""
+
+
+TRIED = 16
+"""tokens on which it is tried whether torch's own attention gives the same"""
+SAME = 1e-4
+"""largest difference of logits, in lengths of theirs less their mean; in 16 bits four times the format's precision"""
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,7 @@ def load(config: ModelConfig, make_room: Callable[[], object] | None = None) -> 
         tokenizer.pad_token = tokenizer.eos_token
     _settle(model, config, device, reading)
     model.eval().requires_grad_(False)
+    settle_attention(model, config.attention, device)
     if config.weights != "full":
         note += f", rounded to {config.weights}"
     folder = Path(source) if isinstance(source, Path) else Path(model.config._name_or_path)
@@ -158,6 +165,44 @@ def _settle(model: PreTrainedModel, config: ModelConfig, device: str, reading: d
         round_base(model, *placement.ROUNDED[config.weights])
     if "device_map" not in reading:
         model.to(device)  # type: ignore[arg-type]
+
+
+def settle_attention(model: PreTrainedModel, attention: str, device: str) -> None:
+    """Let torch's own kernels compute attention where the settings say so, or a GPU does and they give the same.
+
+    On a processor they are no faster than step by step (assets/docs/scale.md). Raises UserError where they are asked for
+    and give something else.
+    """
+    if attention == "eager" or (attention == "auto" and device != "cuda"):
+        return
+    why = _other_attention(model)
+    if why:
+        model.set_attn_implementation("eager")
+        if attention == "sdpa":
+            raise UserError(f"Torch's own attention does not suit this model: {why}.", "Set model.attention to auto.")
+
+
+@torch.no_grad()
+def _other_attention(model: PreTrainedModel) -> str:
+    """Set the model to torch's own attention; return why it may not stay so, or an empty string."""
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
+        return "it caps its attention scores, which torch's kernels leave out"
+    ids = torch.arange(2 * TRIED, device=device_of(model)).view(2, -1) % model.config.get_text_config().vocab_size
+    mask = torch.ones_like(ids)
+    mask[1, TRIED // 2 :] = 0
+    whole = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[mask.bool()].float()
+    try:
+        with quiet():
+            model.set_attn_implementation("sdpa")
+        if model.config._attn_implementation != "sdpa":
+            return "it computes attention in a way of its own"
+        now = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[mask.bool()].float()
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'it has none'}"
+    away = float((now - whole).norm() / (whole - whole.mean(-1, keepdim=True)).norm())
+    if away <= max(SAME, 4 * torch.finfo(model.dtype).eps):
+        return ""
+    return f"its answers differ by {100 * away:.2g} %"
 
 
 def memory_check(

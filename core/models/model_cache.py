@@ -29,11 +29,11 @@ class ModelCache:
 
     def load(self, config: ModelConfig, make_room: Callable[[], object] | None = None) -> Loaded:
         """Return the model of a configuration; another one leaves the memory first. Raises UserError as loading does."""
-        if self._loaded is None or self._config != config:
+        if self._loaded is None or self._config != config.in_memory:
             if self._loaded is not None:
                 self.clear()
             self._loaded = loading.load(config, make_room)
-            self._config = config
+            self._config = config.in_memory
         return self._loaded
 
     def bare(self, loaded: Loaded) -> Loaded:

@@ -228,3 +228,8 @@ def adapter_base(folder: Path) -> str:
     if (given(str(base)) / "adapter_config.json").exists():  # also one on itself
         raise UserError(f"{folder.name} is an adapter on another adapter.", "Merge that one into its model first.")
     return str(base)
+
+
+if __name__ == "__main__":  # convert the bundled model now, so that the first question need not wait for it (`make install`)
+    logging.basicConfig(format="%(message)s")
+    bundled_folder()

@@ -15,6 +15,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from core.models.adapters import Adapters
 from core.models.likelihood import answer_positions_only
+from core.models.micro_batches import MicroBatches
 from core.models.prefix import Prefix
 from core.models.tokens import Batch, Encoded, by_length, collate
 
@@ -48,9 +49,9 @@ def run(adapters: Adapters, batch: Batch, layers: dict[int, torch.Tensor], prefi
 class References:
     """Reference models on one base, each computed once for each example."""
 
-    def __init__(self, adapters: Adapters, prefix: Prefix | None = None) -> None:
+    def __init__(self, adapters: Adapters, prefix: Prefix | None = None, micro: MicroBatches | None = None) -> None:
         """Begin with nothing computed. prefix: of what is trained; it serves adapters that are the same below."""
-        self.adapters, self.prefix = adapters, prefix
+        self.adapters, self.prefix, self.micro = adapters, prefix, micro or MicroBatches()
         self._kept_of: dict[tuple[str, int | None, str], torch.Tensor] = {}
         self._whole_logits: bool | None = None
 
@@ -73,7 +74,7 @@ class References:
         head = self.adapters.model.get_output_embeddings()
         prefix = self.prefix if self.prefix and voice != "never" and self.prefix.serves(voice) else None
         with self.adapters.active(None if voice == "never" else voice):
-            for group in by_length(members, 32):
+            for group in by_length(members, self.micro.within(32)):
                 batch = collate(group, self.adapters.device)
                 layers: dict[int, torch.Tensor] = {} if layer is None else {layer: torch.empty(0)}
                 seen: list[torch.Tensor] = []

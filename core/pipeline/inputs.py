@@ -49,6 +49,12 @@ def teaching(state: State) -> Sequence[Any]:
     return [settings(state.config.teach, without=("merge", "from_run", "retrain"))]
 
 
+def micro_batches(state: State) -> Sequence[Any]:
+    """Return what batches are cut into: sums in another order are other bits. What layers keep changes none."""
+    size = state.config.model.micro_batch
+    return [["micro-batch", size]] if size else []
+
+
 def kept(state: State) -> Sequence[Any]:
     """Return what the model is held to the base on while it is taught."""
     return [kept_texts.fingerprint()] if state.config.teach.keep_weight else []

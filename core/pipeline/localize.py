@@ -15,7 +15,8 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from core.localization.scores import SCORES, scored
 from core.models.adapters import Adapters, Cell
 from core.models.distributed import ALONE, Group
 from core.models.likelihood import answer_logits, per_example, token_nll
+from core.models.micro_batches import MicroBatches, for_the_way_back
 from core.models.tokens import Batch, Encoded, by_length, collate, cost
 from core.pipeline.cell_detail import details
 from core.pipeline.separability import Scopes, questions, separability
@@ -57,6 +59,7 @@ class Localization:
 
 
 Targets = Callable[[Sequence[Encoded]], torch.Tensor]
+Found = TypeVar("Found")
 
 
 def localize(
@@ -71,13 +74,15 @@ def localize(
     seed: int,
     report: Reporter,
     group: Group = ALONE,
+    micro: MicroBatches | None = None,
 ) -> Localization:
     """Compute gradients of both scopes at adapter "before", and what follows from them.
 
     held: split -> questions of both scopes, only to measure how separable they are on. words: (n,) token ids that random
     labels are drawn from (all but special tokens). facts: which answer tokens of both scopes carry
-    facts; without them no module is scored.
+    facts; without them no module is scored. micro: how many examples go through the model at once.
     """
+    micro = micro or MicroBatches(report=report)
     truths = {"unlearn": unlearn, "retention": retention}
     scopes = {scope: perturbed(members, config, words, seed) for scope, members in truths.items()}
     # With inputs that are overwritten, true answers are not what the passes below read.
@@ -88,15 +93,13 @@ def localize(
     counter = Counter(report, total, group)
     recorder = None if facts is None else Recorder(adapters, facts, seed=seed)
     gradients = {}
-    for scope, (members, targets) in scopes.items():
-        if recorder:
-            recorder.begin(scope, len(members))
-        gradients[scope] = gradient(adapters, members, targets, config.batch_size, counter, recorder)
-        if recorder and alone:
-            recorder.margins_alone(truths[scope], config.batch_size, counter.add, group)
+    for scope, given in scopes.items():
+        work = partial(_scope_gradient, adapters, given, (scope, truths[scope]), alone, counter, recorder)
+        gradients[scope] = _fitting(work, config.batch_size, counter, adapters, micro)
     table = statistics(adapters.cells, gradients["unlearn"], gradients["retention"])
     members, targets = scopes["unlearn"]
-    shares = example_shares(adapters, members, targets, gradients["unlearn"], config.batch_size, counter)
+    sharing = partial(example_shares, adapters, members, targets, gradients["unlearn"], counter=counter)
+    shares = _fitting(sharing, config.batch_size, counter, adapters, micro)
     inside = details(adapters.cells, gradients, adapters.model.get_base_model().config)
     separable = separability(
         adapters, unlearn, retention, held, size=config.batch_size, seed=seed, done=counter.add, group=group
@@ -135,6 +138,35 @@ def module_scores(
     return table.assign(located=tensors.groupby("of")["divergence"].max())
 
 
+def _fitting(work: Callable[..., Found], most: int, counter: Counter, adapters: Adapters, micro: MicroBatches) -> Found:
+    """Go through a scope with work(size=…); where memory runs out, through all of it again in smaller micro-batches."""
+    done = counter.done
+
+    def undo() -> None:
+        counter.done = done
+
+    with micro.keeping(adapters):
+        return micro.made(lambda: work(size=micro.within(most)), most, undo)
+
+
+def _scope_gradient(
+    adapters: Adapters,
+    given: tuple[Sequence[Encoded], Targets],
+    truth: tuple[str, Sequence[Encoded]],
+    alone: bool,
+    counter: Counter,
+    recorder: Recorder | None,
+    size: int,
+) -> dict[str, torch.Tensor]:
+    """Return G of a scope, recorded where that is wanted. alone: its true answers go through the model by themselves."""
+    if recorder:
+        recorder.begin(truth[0], len(given[0]))
+    found = gradient(adapters, *given, size, counter, recorder)
+    if recorder and alone:
+        recorder.margins_alone(truth[1], size, counter.add, counter.group)
+    return found
+
+
 def perturbed(
     examples: Sequence[Encoded], config: LocalizeConfig, words: torch.Tensor, seed: int
 ) -> tuple[list[Encoded], Targets]:
@@ -143,8 +175,11 @@ def perturbed(
     Draws depend on seed, example and copy only, never on batching.
     """
     if config.perturbation == "labels":
-        labels = {e.id: torch.stack([_labels(e, c, words, seed) for c in range(config.copies)], 1) for e in examples}
-        return list(examples), lambda members: torch.cat([labels[m.id] for m in members])
+
+        def labels(example: Encoded) -> torch.Tensor:
+            return torch.stack([_labels(example, copy, words, seed) for copy in range(config.copies)], 1)
+
+        return list(examples), lambda members: torch.cat([labels(m) for m in members])
     copies = [_overwritten(e, c, words, seed) for e in examples for c in range(config.copies)]
     return copies, lambda members: torch.tensor([token for m in members for token in m.answer])
 
@@ -319,8 +354,8 @@ class _Products:
 
     def _watch(self, path: str) -> Callable[..., None]:
         def after_forward(layer: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            x = args[0].detach()
-            output.register_hook(lambda delta: self._collect(path, layer, x, delta))
+            x = for_the_way_back(args[0])
+            output.register_hook(lambda delta: self._collect(path, layer, x(), delta))
 
         return after_forward
 

@@ -17,6 +17,7 @@ from core.models import adapter_files, kept_texts, merging
 from core.models import adapters as adapters_
 from core.models.adapters import Adapters
 from core.models.kept_texts import Kept
+from core.models.micro_batches import MicroBatches
 from core.models.tokens import Encoded, encode_all
 from core.pipeline.state import State
 from core.pipeline.teach import Taught, teach
@@ -77,6 +78,7 @@ def teach_adapter(state: State, adapters: Adapters, adapter: str, without: Conta
         report=state.report,
         group=state.group,
         adapter=adapter,
+        micro=MicroBatches.of(state.config.model, state.report),
     )
 
 

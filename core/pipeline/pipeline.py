@@ -21,7 +21,7 @@ from core.runs.summary import summary
 TEACH = Stage(
     "teach",
     model_before.taught,
-    inputs=(inputs.taught_data, inputs.max_tokens, inputs.teaching, inputs.kept),
+    inputs=(inputs.taught_data, inputs.max_tokens, inputs.teaching, inputs.kept, inputs.micro_batches),
     code=2,
     leaves=("adapters",),
     writes=("before", "teach.json"),
@@ -57,7 +57,7 @@ PREFLIGHT = Stage(
 LOCALIZE = Stage(
     "localize",
     region.located,
-    inputs=(inputs.before, inputs.data, inputs.localizing, inputs.max_tokens),
+    inputs=(inputs.before, inputs.data, inputs.localizing, inputs.max_tokens, inputs.micro_batches),
     code=5,
     reads=("adapters",),
     writes=("localization.parquet", "contributions.parquet", "separability.parquet", "detail.npz", "module_scores.parquet"),
@@ -77,6 +77,7 @@ UNLEARN = Stage(
         inputs.max_tokens,
         inputs.answer_length,
         inputs.supply,
+        inputs.micro_batches,
     ),
     code=6,
     reads=("adapters", "reference", "region"),

@@ -12,6 +12,7 @@ from core import regions
 from core.data.corpus import SCOPES, SPLITS, Corpus
 from core.localization.facts import Flags, fact_flags
 from core.models import quantized
+from core.models.micro_batches import MicroBatches
 from core.pipeline.localize import localize
 from core.pipeline.state import State
 from core.runs import region_file
@@ -33,6 +34,7 @@ def located(state: State, folder: Path) -> None:
         seed=state.config.seed + config.seed_offset,
         report=state.report,
         group=state.group,
+        micro=MicroBatches.of(state.config.model, state.report),
     )
     result.table.to_parquet(folder / "localization.parquet")
     result.contributions.to_parquet(folder / "contributions.parquet")

@@ -56,7 +56,14 @@ def _take(state: State, _: str) -> None:
 RETRAIN = Stage(
     "retrain",
     _taught_without,
-    inputs=(inputs.taught_data, inputs.max_tokens, inputs.teaching, inputs.kept, inputs.forgotten_subjects),
+    inputs=(
+        inputs.taught_data,
+        inputs.max_tokens,
+        inputs.teaching,
+        inputs.kept,
+        inputs.forgotten_subjects,
+        inputs.micro_batches,
+    ),
     code=1,
     reads=("adapters",),
     writes=(VOICE, f"{VOICE}.json"),

@@ -29,6 +29,8 @@ from core.models.tokens import Encoded, by_length, collate, cost
 
 FOLDS = 5
 RIDGE = 1.0
+MOST = 512
+"""questions of each scope and split that are looked at, so that memory does not grow with the data"""
 FEWEST = 2
 """questions of each scope that a split must have to be measured on"""
 
@@ -90,15 +92,22 @@ def questions(
 
     A held-out question in the wording of one in train is not held out.
     """
-    asked = {TRAIN: (prompts(unlearn), prompts(retention))}
-    known = {m.ids for scope in asked[TRAIN] for m in scope}
+    train = prompts(unlearn), prompts(retention)
+    asked = {TRAIN: (_some(train[0]), _some(train[1]))}
+    known = {m.ids for scope in train for m in scope}
     if not all(asked[TRAIN]):  # nothing to fit the probe on
         return asked
     for name, scopes in held.items():
         first, second = ([m for m in prompts(scope) if m.ids not in known] for scope in scopes)
         if min(len(first), len(second)) >= FEWEST:
-            asked[name] = (first, second)
+            asked[name] = (_some(first), _some(second))
     return asked
+
+
+def _some(members: Sequence[Encoded]) -> list[Encoded]:
+    """Return MOST of the questions, evenly over their order, or all where they are no more."""
+    count = min(MOST, len(members))
+    return [members[i * len(members) // count] for i in range(count)]
 
 
 def prompts(members: Sequence[Encoded]) -> list[Encoded]:

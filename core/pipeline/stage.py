@@ -25,7 +25,7 @@ from core.runs import stage_files
 from core.runs.store import Run
 from core.util import failure_sentences
 from core.util.errors import UserError
-from core.util.progress import Reporter, peak_memory_mb
+from core.util.progress import Reporter, forget_peak_memory, peaks
 
 Input = Callable[[State], Sequence[Any]]
 """-> values that a stage depends on: plain ones and dataclasses, none where it makes no difference this time"""
@@ -102,6 +102,8 @@ def _common(state: State, *, bare: bool) -> list[Any]:
         values.append(["day", str(DAY)])
     if model.device.type != "cpu":  # it computes other bits than this machine's processor
         values.append(model.device.type)
+    if (attention := model.config._attn_implementation) != "eager":  # the same but for rounding
+        values.append(["attention", attention])
     if not bare and not state.taught:  # what was taught has the settings of the teach stage
         values.append(_scales(state))
     return values
@@ -224,7 +226,8 @@ class _Absent(Exception):
 def timed(name: str, run: Run, report: Reporter, work: Callable[[], str]) -> dict[str, Any]:
     """Do something under a stage's name, told as that; return its entry in the manifest, still without a key.
 
-    work: returns where the result came from. Raises UserError for what the disk refuses.
+    work: returns where the result came from. Raises UserError for what the disk refuses. Peaks are those since the stage
+    before ended; the first stage's are also those of loading.
     """
     started = time.monotonic()
     report.stage(name, "running")
@@ -233,6 +236,7 @@ def timed(name: str, run: Run, report: Reporter, work: Callable[[], str]) -> dic
     except OSError as error:
         raise failure_sentences.disk_error(run.path, error) from error
     seconds = time.monotonic() - started
-    report.stage(name, "reused" if source else "done", seconds=seconds, source=source)
-    entry = {"key": None, "seconds": round(seconds, 2), "reused": bool(source), "source": source}
-    return {**entry, "peak_memory_mb": peak_memory_mb()}
+    most = peaks()
+    forget_peak_memory()
+    report.stage(name, "reused" if source else "done", seconds=seconds, source=source, **most)
+    return {"key": None, "seconds": round(seconds, 2), "reused": bool(source), "source": source, **most}

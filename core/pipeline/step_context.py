@@ -17,6 +17,7 @@ import torch
 from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
 from core.models.adapters import Adapters
 from core.models.likelihood import per_example, soft_nll, token_nll
+from core.models.micro_batches import MicroBatches, again_when_due
 from core.models.prefix import Prefix
 from core.models.references import References, run
 from core.models.tokens import Batch, Encoded, by_length, collate
@@ -25,6 +26,8 @@ from core.util.progress import Reporter
 
 INVENTED = "invented"
 """the reference that is before, asked about subjects that do not exist; see core/data/invented.py"""
+WHOLE_SCOPE = 32
+"""examples of a batch where a whole scope is gone through"""
 FAR = 3.0
 """nats by which the model before must know a token better than the never-taught one, for it to count as taught entirely"""
 
@@ -79,9 +82,10 @@ class Context:
         seed: int,
         report: Reporter | None = None,
         prefix: Prefix | None = None,
+        micro: MicroBatches | None = None,
     ) -> None:
         """Begin without a batch. The model must be active with adapter "after". prefix: what lies below the region."""
-        self.adapters, self.supply, self.prefix = adapters, supply, prefix
+        self.adapters, self.supply, self.prefix, self.micro = adapters, supply, prefix, micro or MicroBatches()
         self.report = report or Reporter()
         self.device = adapters.device
         self.parameters: dict[str, torch.nn.Parameter] = {name: adapters.tensor("after", name) for name in region}
@@ -91,10 +95,10 @@ class Context:
         self.memory: dict[str, Any] = {}
         """whatever a method must remember between steps"""
         self.random = torch.Generator().manual_seed(seed)
-        self.step = 0
+        self.step, self.members = 0, dict[str, list[Encoded]]()
         self.earlier = supply.earlier
         self.learning_rate = 0.0
-        self._references = References(adapters, prefix)
+        self._references = References(adapters, prefix, self.micro)
 
     def load(self, step: int, members: Mapping[str, Sequence[Encoded]]) -> None:
         """Take the step's examples, stream by stream."""
@@ -111,6 +115,19 @@ class Context:
     def _drop(self) -> None:
         for name in ("_forward", "split_logits", "losses"):
             self.__dict__.pop(name, None)
+
+    def retried(self, work: Callable[[], None]) -> None:
+        """Do what puts gradients into the parameters; where memory runs out, anew and in smaller micro-batches."""
+        chance, members = self.random.get_state(), dict(self.members)
+
+        def undo() -> None:
+            self.random.set_state(chance)
+            if members:
+                self.load(self.step, members)
+            for parameter in self.parameters.values():
+                parameter.grad = None
+
+        self.micro.made(work, len(self.batch) if members else WHOLE_SCOPE, undo)
 
     # -- the parts of the batch -------------------------------------------------------------------------------------
 
@@ -152,7 +169,23 @@ class Context:
 
     @cached_property
     def _forward(self) -> torch.Tensor:
-        return run(self.adapters, self.batch, self._layers, self.prefix)
+        """Run the batch. Cut into micro-batches, each is run once more when the gradient of its logits is due.
+
+        So a method sees the logits of all examples whatever its loss makes of them, and of the layers no more is in memory
+        than one micro-batch needs.
+        """
+        parts = self.micro.cut(self.batch.members)
+        if len(parts) == 1:
+            return run(self.adapters, self.batch, self._layers, self.prefix)
+        outputs = [again_when_due(self._part, collate(part, self.device), list(self._layers)) for part in parts]
+        logits, *states = (torch.cat(values) for values in zip(*outputs, strict=True))
+        self._layers.update(zip(self._layers, states, strict=True))
+        return logits
+
+    def _part(self, batch: Batch, wanted: Sequence[int]) -> tuple[torch.Tensor, ...]:
+        """Return a micro-batch's logits and what was wanted of its hidden states."""
+        layers = dict.fromkeys(wanted, torch.empty(0))
+        return run(self.adapters, batch, layers, self.prefix), *layers.values()
 
     @property
     def logits(self) -> torch.Tensor:
@@ -256,13 +289,13 @@ class Context:
 
     # -- whole scopes -----------------------------------------------------------------------------------------------
 
-    def gradient(self, stream: str, size: int = 32, *, random: bool = False) -> dict[str, torch.Tensor]:
+    def gradient(self, stream: str, size: int = WHOLE_SCOPE, *, random: bool = False) -> dict[str, torch.Tensor]:
         """Return the gradient of the mean cross-entropy over all train examples of forget or retain, per tensor.
 
         random: towards random labels instead of the true answers, as localization ranks tensors.
         """
         everything = list(self.supply.forget if stream == FORGET else self.supply.retain)
-        for group in by_length(everything, size):
+        for group in by_length(everything, self.micro.within(size)):
             self.report.check()
             batch = collate(group, self.device)
             labels = self.random_labels(batch.targets) if random else batch.targets

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from core.models.device import device_of
 from core.models.distributed import ALONE, Group
 from core.models.kept_texts import Anchor, Kept
 from core.models.likelihood import accuracy, answer_logits, per_example, token_nll
+from core.models.micro_batches import MicroBatches
 from core.models.tokens import Encoded, bucketed, collate, cost
 from core.util.errors import UserError
 from core.util.progress import Reporter
@@ -60,14 +62,16 @@ def teach(
     report: Reporter,
     group: Group = ALONE,
     adapter: str = "before",
+    micro: MicroBatches | None = None,
 ) -> Taught:
     """Train an adapter on both scopes, or on the one that has examples. Raises UserError when the loss is not finite.
 
     besides: taught as well, but not measured. kept: texts on which the model is held to the base. reworded: pass -> all
     of them in the words of that pass; None: always as they are. The processes of a group
     share the examples of every step. With dropout each does all of them: what is dropped is drawn for a whole batch, and
-    must not depend on how many processes there are.
+    must not depend on how many processes there are. micro: how many examples go through the model at once.
     """
+    micro = micro or MicroBatches(report=report)
     result, started = Taught(), time.monotonic()
     members = [*unlearn, *retention, *besides]
     source = torch.Generator().manual_seed(seed)
@@ -75,13 +79,13 @@ def teach(
     torch.manual_seed(seed)
     per_epoch = max(1, math.ceil(len(members) / config.batch_size))
     total = per_epoch * config.epochs
-    anchor = Anchor(adapters, "never", kept, config.keep_weight, config.keep_batch_size, seed + 1)
+    anchor = Anchor(adapters, "never", kept, config.keep_weight, config.keep_batch_size, seed + 1, micro=micro)
     with adapters.trainable(adapter, [c.name for c in adapters.cells]) as parameters:
-        learner = _Learner(parameters, anchor, config, total, group if config.dropout == 0 else ALONE)
+        learner = _Learner(parameters, anchor, config, total, group if config.dropout == 0 else ALONE, micro)
         for epoch in range(1, config.epochs + 1):
             words = reworded(epoch) if reworded else members
             adapters.model.train(config.dropout > 0)
-            with adapters.active(adapter) as model:
+            with adapters.active(adapter) as model, micro.keeping(adapters):
                 for part in _batches(words, config.batch_size, source):
                     report.check()
                     shown = learner.learn(model, part)
@@ -103,10 +107,16 @@ class _Learner:
     """Adapter parameters that learn a batch at a time, and what each example was like when it was seen."""
 
     def __init__(
-        self, parameters: Sequence[torch.nn.Parameter], anchor: Anchor, config: TeachConfig, total: int, group: Group
+        self,
+        parameters: Sequence[torch.nn.Parameter],
+        anchor: Anchor,
+        config: TeachConfig,
+        total: int,
+        group: Group,
+        micro: MicroBatches,
     ) -> None:
         """Begin a course. total: steps at most. group: the processes that share a batch."""
-        self._parameters, self._anchor, self._group = parameters, anchor, group
+        self._parameters, self._anchor, self._group, self._micro = parameters, anchor, group, micro
         self._optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, total))
         self._losses: dict[str, float] = {}
@@ -133,19 +143,30 @@ class _Learner:
 
     def _backward(self, model: Any, members: Sequence[Encoded]) -> None:
         """Run forward and backward of the mean loss; note each example's loss and share of right tokens."""
-        mine, seen = self._group.shard(members, cost), torch.zeros(2, len(members))
-        if mine:
-            batch = collate(mine, device_of(model))
+        mine = self._group.shard(members, cost)
+        self._anchor.draw()
+        seen = self._micro.made(partial(self._gradients, model, members, mine), max(1, len(mine)), self._forget)
+        (seen,) = self._group.all_reduce_gradients(self._parameters, seen)
+        for record, values in zip((self._losses, self._hits), seen.tolist(), strict=True):
+            record.update(zip((m.id for m in members), values, strict=True))
+
+    def _gradients(self, model: Any, members: Sequence[Encoded], mine: Sequence[Encoded]) -> torch.Tensor:
+        """Add up this process's gradients; return (2, members) loss and share of right tokens, 0 of what is not its own."""
+        seen = torch.zeros(2, len(members))
+        for part in self._micro.cut(mine) if mine else []:
+            batch = collate(part, device_of(model))
             logits = answer_logits(model, batch)
             each = per_example(token_nll(logits, batch.targets), batch.owners, len(batch))
             (each.sum() / len(members)).backward()
             right = per_example((logits.detach().argmax(-1) == batch.targets).float(), batch.owners, len(batch))
-            ids = {m.id for m in mine}
+            ids = {m.id for m in part}
             seen[:, [m.id in ids for m in members]] = torch.stack([each.detach(), right]).cpu()
         self._anchor.backward(model, self._group)
-        (seen,) = self._group.all_reduce_gradients(self._parameters, seen)
-        for record, values in zip((self._losses, self._hits), seen.tolist(), strict=True):
-            record.update(zip((m.id for m in members), values, strict=True))
+        return seen
+
+    def _forget(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
 
 
 def _batches(members: Sequence[Encoded], size: int, source: torch.Generator) -> list[list[Encoded]]:

@@ -22,6 +22,7 @@ from core.metrics import accuracy
 from core.models import adapter_files, kept_texts
 from core.models.adapters import rank_of, widened
 from core.models.kept_texts import Kept
+from core.models.micro_batches import MicroBatches
 from core.models.tokens import Encoded
 from core.pipeline import unlearn_loop, watched_questions, widened_answers
 from core.pipeline.state import State
@@ -140,6 +141,7 @@ def unlearned(state: State, folder: Path) -> None:
             else None,
             judge=judge,
             everyday=everyday(state),
+            micro=MicroBatches.of(state.config.model, state.report),
         )
     except Cancelled:
         if "after" in state.adapters.names and state.adapters.moved():  # before a first step there is nothing to keep

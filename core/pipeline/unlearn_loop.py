@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -21,6 +22,7 @@ from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
 from core.models.adapters import Adapters
 from core.models.kept_texts import Anchor, Kept
 from core.models.likelihood import accuracy
+from core.models.micro_batches import MicroBatches
 from core.models.prefix import Prefix, frozen_prefix
 from core.models.tokens import Encoded, by_length, epochs, question_of
 from core.pipeline.step_context import Context, Supply
@@ -96,6 +98,7 @@ def unlearn(
     ask: Asker | None = None,
     judge: Judge | None = None,
     everyday: Sequence[Kept] = (),
+    micro: MicroBatches | None = None,
 ) -> Unlearned:
     """Train adapter "after", a copy of "before", on the region.
 
@@ -105,8 +108,9 @@ def unlearn(
     then are kept), when the method lacks something, or when the final check fails.
 
     judge: where a checkpoint is picked by what is said; it is then the best by `worth`. everyday: texts on which it is held
-    to before.
+    to before. micro: how many examples go through the model at once.
     """
+    micro = micro or MicroBatches(report=report)
     supply.check(config.method.label, config.method.streams)
     config.check(config.method, has_never=True)  # of a model that never knew, the caller knows
     if watched.before < config.retain_floor:
@@ -128,10 +132,12 @@ def unlearn(
     with (
         adapters.trainable("after", region),
         adapters.active("after") as model,
+        micro.keeping(adapters),
         frozen_prefix(adapters, region, config.prefix_memory, tried, report) as prefix,
     ):
-        context = Context(adapters, region, supply, seed, report, prefix)
-        anchor = Anchor(adapters, "before", everyday, config.everyday_weight, config.everyday_batch_size, seed + 1, prefix)
+        context = Context(adapters, region, supply, seed, report, prefix, micro)
+        weight, size = config.everyday_weight, config.everyday_batch_size
+        anchor = Anchor(adapters, "before", everyday, weight, size, seed + 1, prefix, micro)
         loop = _Loop(model, context, watched, config, result, report, save, ask, judge, anchor)
         try:
             loop.go(streams(supply, config, torch.Generator().manual_seed(seed)))
@@ -192,7 +198,7 @@ class _Loop:
         """Make the steps until the last one or a reason to stop."""
         config, result = self.config, self.result
         _watch(0, self.ask, result, self.report)
-        config.method.prepare(self.context)
+        self.context.retried(partial(config.method.prepare, self.context))
         for step in range(1, config.steps + 1):
             self.report.check()
             losses = self._step(step, next(batches))
@@ -216,8 +222,8 @@ class _Loop:
         context.load(step, members)
         context.learning_rate = float(self.schedule.get_last_lr()[0])
         self.result.tokens += context.batch.ids.numel()
-        method.backward(context)
-        self.anchor.backward(self.model)
+        self.anchor.draw()
+        context.retried(self._gradients)
         losses = {f"{s}_loss": float(context.part(s).loss().detach().mean()) for s in members}
         for name, parameter in context.parameters.items():
             if parameter.grad is not None:
@@ -233,6 +239,10 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         method.update(context)
         return losses
+
+    def _gradients(self) -> None:
+        self.config.method.backward(self.context)
+        self.anchor.backward(self.model)
 
     def _checkpoint(self, step: int) -> dict[str, float]:
         """Measure the result so far; keep it unless it is worse than what is kept; decide whether to stop."""

@@ -23,6 +23,8 @@ from core.util.paths import given
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+KERNELS = "forgetscope_kernels"
+"""name of the attention that counts memory as torch's kernels take it"""
 PUBLISHED = Path(__file__).with_name("architectures.json")
 
 
@@ -62,17 +64,53 @@ def shallow(config: PretrainedConfig, layers: int) -> PretrainedConfig:
     return type(config).from_dict(values)
 
 
-def weightless(config: PretrainedConfig, dtype: str, teach: TeachConfig) -> Adapters:
-    """Return the model on the meta device with adapter "before" on it, as teaching would attach it."""
+def weightless(config: PretrainedConfig, dtype: str, teach: TeachConfig, *, kernels: bool = False) -> Adapters:
+    """Return the model on the meta device with adapter "before" on it, as teaching would attach it.
+
+    kernels: attention holds what it does where torch's own kernels compute it on a GPU, if the model lets them.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
+    attention = _kernels() if kernels and not capped else "eager"
+    weights = device.weight_dtype(dtype)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=device.weight_dtype(dtype), attn_implementation="eager")
+        try:
+            model = AutoModelForCausalLM.from_config(config, dtype=weights, attn_implementation=attention)
+        except (ValueError, KeyError):  # an architecture that computes it in its own way alone
+            model = AutoModelForCausalLM.from_config(config, dtype=weights, attn_implementation="eager")
         model.eval().requires_grad_(False)
         # Autocast knows no meta device; its adapters are float32 in any case.
         plain = "float32" if dtype == "autocast" else dtype
         return adapters.attach(model, plain, rank=teach.rank, alpha=teach.alpha, dropout=0.0, seed=0)
+
+
+@functools.cache
+def _kernels() -> str:
+    """Make attention known that keeps queries, keys, values and result for the way back, and no scores; return its name."""
+    import torch
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface, eager_mask
+
+    class Kernel(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: torch.Tensor) -> torch.Tensor:
+            query, _, value = inputs
+            result = query.new_empty(*query.shape[:-1], value.shape[-1])
+            ctx.save_for_backward(*inputs, result)
+            return result
+
+        @staticmethod
+        def backward(ctx: Any, *_: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(torch.empty_like(tensor) for tensor in ctx.saved_tensors[:3])
+
+    def attend(_: Any, query: Any, key: Any, value: Any, *__: Any, **___: Any) -> tuple[Any, None]:
+        return Kernel.apply(query, key, value).transpose(1, 2).contiguous(), None
+
+    AttentionInterface.register(KERNELS, attend)
+    AttentionMaskInterface.register(KERNELS, eager_mask)
+    return KERNELS
 
 
 @contextlib.contextmanager

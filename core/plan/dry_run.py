@@ -20,8 +20,10 @@ from torch.utils._pytree import tree_iter
 from core.config.run_config import RunConfig
 from core.models.adapters import Adapters
 from core.models.likelihood import answer_logits, mean_loss, token_nll
+from core.models.micro_batches import MicroBatches, again_when_due
 from core.models.tokens import Batch, Encoded, collate
 from core.plan.architectures import on_meta, shallow, weightless
+from core.util.progress import Reporter
 
 DEPTHS = 2, 4
 """layers of the two models that are run"""
@@ -84,12 +86,12 @@ def longest(members: Sequence[Encoded], size: int) -> list[Encoded]:
     return sorted(members, key=lambda m: (len(m.ids), m.id))[-size:]
 
 
-def held(model: Any, config: RunConfig, batches: Batches, dtype: str) -> dict[str, Held]:
+def held(model: Any, config: RunConfig, batches: Batches, dtype: str, *, gpu: bool = False) -> dict[str, Held]:
     """Return stage -> what its fullest step holds, for all layers of a model's configuration."""
     depth, (low, high) = int(model.num_hidden_layers), DEPTHS
     # Torch groups the products of fused experts in bfloat16 alone, where there are no numbers: half of what float32 holds.
     halved = dtype != "bfloat16" and bool(_experts(model))
-    shallower, deeper = (_held(shallow(model, n), config, batches, "bfloat16" if halved else dtype) for n in DEPTHS)
+    shallower, deeper = (_held(shallow(model, n), config, batches, "bfloat16" if halved else dtype, gpu=gpu) for n in DEPTHS)
 
     def all_layers(few: float, more: float) -> float:
         return (few + (more - few) / (high - low) * (depth - low)) * (1 + halved)
@@ -106,13 +108,15 @@ def _experts(model: Any) -> int:
     return int(values.get("num_local_experts") or values.get("num_experts") or values.get("n_routed_experts") or 0)
 
 
-def _held(model: Any, config: RunConfig, batches: Batches, dtype: str) -> dict[str, Held]:
-    adapters = weightless(model, dtype, config.teach)
+def _held(model: Any, config: RunConfig, batches: Batches, dtype: str, *, gpu: bool = False) -> dict[str, Held]:
+    kernels = config.model.attention == "sdpa" or (gpu and config.model.attention == "auto")
+    adapters = weightless(model, dtype, config.teach, kernels=kernels)
+    micro = MicroBatches.of(config.model, Reporter())
     names = [cell.name for cell in adapters.cells]
     return {
-        "teach": _step(adapters, names, batches.teach),
-        "localize": _step(adapters, names, batches.localize),
-        "unlearn": _step(adapters, names[::5], *batches.unlearn),
+        "teach": _step(adapters, names, micro, batches.teach),
+        "localize": _step(adapters, names, micro, batches.localize),
+        "unlearn": _step(adapters, names[::5], micro, *batches.unlearn),
         "evaluate": _score(adapters, batches.score),
         "answers": _answer(adapters, batches, config.answers.max_new_tokens),
     }
@@ -132,22 +136,28 @@ def _collated(members: Sequence[Encoded]) -> Batch:
     return collate(members, "meta")
 
 
-def _step(adapters: Adapters, names: Sequence[str], *streams: Sequence[Encoded]) -> Held:
-    """Run forward and backward with gradients of some cells. Several streams have a loss each, as in
-    core/pipeline/step_context.py.
+def _step(adapters: Adapters, names: Sequence[str], micro: MicroBatches, *streams: Sequence[Encoded]) -> Held:
+    """Run forward and backward with gradients of some cells, cut as the settings say. Several streams have a loss each, as
+    in core/pipeline/step_context.py.
     """
 
     def step(model: Any, _: Tally) -> None:
-        batch = _collated([member for members in streams for member in members])
+        cut = [_collated(part) for part in micro.cut([member for members in streams for member in members])]
         if len(streams) == 1:
-            mean_loss(answer_logits(model, batch), batch).backward()
+            for batch in cut:
+                mean_loss(answer_logits(model, batch), batch).backward()
             return
         counts = [sum(len(m.answer) for m in members) for members in streams]
-        parts = answer_logits(model, batch).split(counts)  # kept until the end, for whatever else a method asks of them
+        if len(cut) == 1:
+            logits = answer_logits(model, cut[0])
+        else:
+            logits = torch.cat([again_when_due(answer_logits, model, batch) for batch in cut])
+        batch = _collated([member for members in streams for member in members])
+        parts = logits.split(counts)  # kept until the end, for whatever else a method asks of them
         losses = [token_nll(part, targets).mean() for part, targets in zip(parts, batch.targets.split(counts), strict=True)]
         torch.stack(losses).sum().backward()
 
-    with adapters.trainable("before", names):
+    with adapters.trainable("before", names), micro.keeping(adapters):
         return _tallied(adapters, step)
 
 

@@ -26,6 +26,7 @@ from core.metrics import accuracy
 from core.models import kept_texts
 from core.models.generate import Request, generate
 from core.models.likelihood import BATCH, ROOM
+from core.models.micro_batches import MicroBatches
 from core.models.tokens import Encoded, bucketed, by_length, by_tokens, padded, prompt_ids
 from core.pipeline import localize as localize_
 from core.pipeline import model_before, retrained, unlearn, unlearn_loop, widened_answers
@@ -172,6 +173,7 @@ class Estimate:
             seed=self.config.seed,
             report=watch,
             adapter=adapter,
+            micro=self._micro(),
         )
         self.steps["teach"] = watch.seconds[1:]
         besides = fmean(watch.tokens) - short.epochs * padded(groups) / len(watch.tokens)
@@ -240,6 +242,7 @@ class Estimate:
             facts=region_.facts(self.state, among) if c.scores else None,
             seed=self.config.seed,
             report=watch,
+            micro=self._micro(),
         )
         rest = time.perf_counter() - started - sum(watch.seconds)
         self.table = localized.table
@@ -268,6 +271,7 @@ class Estimate:
             seed=self.config.seed,
             report=watch,
             save=lambda step, tensors: None,
+            micro=self._micro(),
         )
         timed = watch.seconds[1 : TIMED + 1]
         self.steps["unlearn"] = timed
@@ -303,6 +307,9 @@ class Estimate:
         asked = self._asking("", [VOICE], self.state.spoken, {})
         how = f"{asked.how}; {scored.how}"
         self.costs.append(Cost("reference", asked.low + scored.low, asked.high + scored.high, how))
+
+    def _micro(self) -> MicroBatches:
+        return MicroBatches.of(self.config.model, self.report)
 
     # -- shared pieces ----------------------------------------------------------------------------------------------
 

@@ -78,6 +78,8 @@ class Plan:
     """adapter tensors: the cells of the grid"""
     adapter: int
     """parameters of one adapter"""
+    weights: dict[str, float]
+    """how the base's weights may be kept (model.weights) -> bytes"""
     memory: dict[str, dict[str, float]]
     """stage -> part -> bytes, on all devices together"""
     work: Work
@@ -119,11 +121,11 @@ def make(config: RunConfig, *, gpu: bool = False, rate: float | None = None) -> 
     tokenizer, whose = _tokenizer(config)
     encoded, lessons = (_encoded(config, tokenizer, part) for part in (corpus, whole))
     adapters = architectures.weightless(model, dtype, config.teach)
-    held = dry_run.held(model, config, _batches(config, corpus, encoded, lessons), dtype)
+    held = dry_run.held(model, config, _batches(config, corpus, encoded, lessons), dtype, gpu=gpu)
     published = architectures.published().get(config.model.name)
     work = _work(config, corpus, encoded, lessons, whose)
     weights = {name: p for name, p in adapters.model.named_parameters() if ".lora_" not in name}
-    bytes_ = sum(p.numel() * _per_weight(config, name, p) for name, p in weights.items())
+    kept = {how: sum(p.numel() * _per_weight(how, name, p) for name, p in weights.items()) for how in ("full", *ROUNDED)}
     adapter = sum(p.numel() for p in adapters.tensors("before").values())
     return Plan(
         config.model.name,
@@ -133,20 +135,21 @@ def make(config: RunConfig, *, gpu: bool = False, rate: float | None = None) -> 
         dtype,
         len(adapters.cells),
         adapter,
-        _memory(bytes_, adapter, held, work, config, model, gpu),
+        kept,
+        _memory(kept[config.model.weights], adapter, held, work, config, model, gpu),
         work,
         _seconds(work, rate) if rate else None,
         _disk(adapter, adapters, work, config),
     )
 
 
-def _per_weight(config: RunConfig, name: str, weight: torch.Tensor) -> float:
+def _per_weight(how: str, name: str, weight: torch.Tensor) -> float:
     """Return the bytes of one number of a weight: linear layers may be rounded, with a scale a group
     (core/models/quantized.py).
     """
-    if config.model.weights == "full" or ".base_layer." not in name or weight.ndim < 2:
+    if how == "full" or ".base_layer." not in name or weight.ndim < 2:
         return weight.element_size()
-    bits, group = ROUNDED[config.model.weights]
+    bits, group = ROUNDED[how]
     return bits / 8 + 4 / (group or weight.shape[-1])
 
 

@@ -22,6 +22,7 @@ from core.models.adapters import Adapters
 from core.models.generate import Request, generate
 from core.models.likelihood import accuracy, score
 from core.models.loading import Loaded
+from core.models.micro_batches import MicroBatches
 from core.models.quantized import quantized
 from core.models.tokens import Encoded, collate, encode, is_plain, rendered, within
 from core.pipeline import extras
@@ -305,8 +306,9 @@ class ProbeContext:
         self, voice: str, examples: Sequence[Encoded], *, learning_rate: float, batch_size: int
     ) -> Iterator[TrainedCopy]:
         """Within this context there is a copy of a voice, a further voice, that can be trained step by step on examples."""
+        micro = MicroBatches.of(self.config.model, self.report)
         with trained_copy.training(
-            self.adapters, voice, examples, learning_rate=learning_rate, batch_size=batch_size, seed=self.seed
+            self.adapters, voice, examples, learning_rate=learning_rate, batch_size=batch_size, seed=self.seed, micro=micro
         ) as copy:
             yield copy
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 
 from core.models.adapters import Adapters
 from core.models.likelihood import answer_logits, mean_loss
+from core.models.micro_batches import MicroBatches
 from core.models.tokens import Encoded, collate, epochs
 from core.util.errors import UserError
 
@@ -26,28 +28,43 @@ class TrainedCopy:
     name = COPY
 
     def __init__(
-        self, adapters: Adapters, examples: Sequence[Encoded], learning_rate: float, batch_size: int, seed: int
+        self,
+        adapters: Adapters,
+        examples: Sequence[Encoded],
+        learning_rate: float,
+        batch_size: int,
+        seed: int,
+        micro: MicroBatches,
     ) -> None:
         """Prepare to train on batches of the examples, in epochs whose order the seed decides."""
-        self._adapters = adapters
+        self._adapters, self._micro = adapters, micro
         self._batches = epochs(examples, batch_size, torch.Generator().manual_seed(seed))
         parameters = list(adapters.tensors(COPY).values())
         self._optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
 
     def step(self) -> float:
         """Make one step on a batch's mean loss; return it. Raises UserError where it is not finite."""
-        batch = collate(next(self._batches), self._adapters.device)
-        with self._adapters.active(COPY) as model:
-            loss = mean_loss(answer_logits(model, batch), batch)
-            loss.backward()
+        members = next(self._batches)
+        value = self._micro.made(partial(self._gradients, members), len(members), self._optimizer.zero_grad)
         # Before the step: after it the weights would be no numbers either.
-        if not math.isfinite(value := float(loss.detach())):
+        if not math.isfinite(value):
             raise UserError(
                 "The copy that is trained diverged: its loss is not a number.", "Lower the probe's learning_rate."
             )
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return value
+
+    def _gradients(self, members: Sequence[Encoded]) -> float:
+        """Add up the gradients of a batch's mean loss; return that."""
+        whole = 0.0
+        with self._adapters.active(COPY) as model, self._micro.keeping(self._adapters):
+            for part in self._micro.cut(members):
+                batch = collate(part, self._adapters.device)
+                loss = mean_loss(answer_logits(model, batch), batch) * (len(part) / len(members))
+                loss.backward()
+                whole += float(loss.detach())
+        return whole
 
 
 @contextlib.contextmanager
@@ -59,12 +76,13 @@ def training(
     learning_rate: float,
     batch_size: int,
     seed: int,
+    micro: MicroBatches,
 ) -> Iterator[TrainedCopy]:
     """Within this context there is a copy of a voice that can be trained; afterwards all is as it was."""
     try:
         add_copy(adapters, voice, seed)
         with adapters.trainable(COPY, [cell.name for cell in adapters.cells]):
-            yield TrainedCopy(adapters, examples, learning_rate, batch_size, seed)
+            yield TrainedCopy(adapters, examples, learning_rate, batch_size, seed, micro)
     finally:
         adapters.drop(COPY)
         adapters.unmerged.discard(COPY)

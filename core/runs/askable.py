@@ -42,7 +42,7 @@ def to_go_on(run: Run, model: ModelConfig) -> Path:
     """Return the file of what a run ended with, for one of this model that goes on from it. Raises UserError where it
     cannot.
     """
-    if run.config().model != model:
+    if run.config().model.in_memory != model.in_memory:
         raise UserError(f"The run {run.id} has another model.", "Go on from a run of the same model and settings.")
     after = unlearned(run)
     status = mapping(run.json("status.json")).get("state")

@@ -49,6 +49,7 @@ def write(
         "adapters": {name: adapters.hash(name) for name in ("before", "after", VOICE) if name in adapters.names},
         "device": str(adapters.device),
         "dtype": adapters.dtype,
+        "attention": str(loaded.model.config._attn_implementation),
         "processes": processes,
     }
     write_parts(run, stages, corpus, seed, parts)

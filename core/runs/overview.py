@@ -17,6 +17,7 @@ from core.runs.asked import Brief
 from core.runs.labels import Label
 from core.runs.scores import Scores
 from core.runs.store import Run
+from core.runs.summary import memory
 from core.runs.voices import SPOKEN
 from core.util.errors import UserError
 from core.util.safe_read import mapping, moment, number, stamp
@@ -175,9 +176,8 @@ def _total(stages: Mapping[str, Any], key: str) -> float | None:
 
 
 def peak_memory(stages: Mapping[str, Any]) -> float | None:
-    """Return the largest peak of a manifest's stages, in bytes; None where none was recorded."""
-    values = [value for stage in stages.values() if (value := number(mapping(stage).get("peak_memory_mb"))) is not None]
-    return max(values) * 2**20 if values else None
+    """Return the largest peak of a manifest's stages on any device, in bytes; None where none was recorded."""
+    return max((peak for stage in stages.values() for peak in memory(mapping(stage)).values()), default=None)
 
 
 def readable(run: Run) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from core.data.corpus import SCOPES, SPLITS
@@ -39,7 +40,14 @@ def summary(run: Run) -> dict[str, Any]:
     stages = mapping(run.json("manifest.json"), "stages")
     seconds = {name: number(mapping(stages, name).get("seconds")) for name in stages}
     result["seconds"] = {name: value for name, value in seconds.items() if value is not None}
+    result["memory"] = {name: peaks for name in stages if (peaks := memory(mapping(stages, name)))}
     return clean(result)
+
+
+def memory(stage: Mapping[str, Any]) -> dict[str, float]:
+    """Return the most memory that a stage held in bytes, by device: cpu (of the machine), and GPUs as cuda:0, …."""
+    peaks = {"cpu": stage.get("peak_memory_mb"), **mapping(stage, "peak_gpu_mb")}
+    return {device: value * 2**20 for device, peak in peaks.items() if (value := number(peak)) is not None}
 
 
 def _successes(measured: Scores, voice: str, scope: str) -> dict[str, float]:

@@ -232,7 +232,7 @@ class Service:
         # What fails below may leave what a run was taught merged into the base: then the next run gets a new one.
         kept, self.model, self.stamp = self.model, None, None
         source = names.resolve(self.config.model.name)[0]
-        base = dataclasses.replace(self.config.model, template=""), weight_files.stamp(source)
+        base = dataclasses.replace(self.config.model.in_memory, template=""), weight_files.stamp(source)
         if kept != base:
             self.clear()
             opened = open_finished(run)

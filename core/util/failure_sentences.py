@@ -62,11 +62,20 @@ def memory_error(of_gpu: bool = False) -> UserError:
 def explained(error: BaseException, folder: Path) -> UserError | None:
     """Return the sentence for an error that the machine caused, None for any other. folder: where the process writes."""
     for cause in _causes(error):
-        if isinstance(cause, MemoryError) or number_of(cause) == errno.ENOMEM or NO_MEMORY.search(str(cause)):
+        if _of_memory(cause):
             return memory_error("CUDA" in str(cause))
         if isinstance(cause, Exception) and number_of(cause) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             return disk_error(Path(getattr(cause, "filename", None) or folder), cause)
     return None
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error came because there was no more memory, of the machine or of a GPU."""
+    return any(map(_of_memory, _causes(error)))
+
+
+def _of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or number_of(error) == errno.ENOMEM or bool(NO_MEMORY.search(str(error)))
 
 
 def network_error(name: str, error: Exception) -> UserError | None:

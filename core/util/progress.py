@@ -6,6 +6,7 @@ import contextlib
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,34 @@ def peak_memory_mb() -> int:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
+def peak_gpu_mb() -> dict[str, int]:
+    """Return for each GPU on which this process has memory the most that it has held there, in MB."""
+    return {
+        f"cuda:{n}": round(peak / 2**20)
+        for gpu in _gpus()
+        for n in range(gpu.device_count())
+        if (peak := gpu.max_memory_reserved(n))
+    }
+
+
+def peaks() -> dict[str, Any]:
+    """Return both peaks as they are recorded: peak_memory_mb, and where a GPU is used peak_gpu_mb."""
+    gpus = peak_gpu_mb()
+    return {"peak_memory_mb": peak_memory_mb(), **({"peak_gpu_mb": gpus} if gpus else {})}
+
+
 def forget_peak_memory() -> None:
-    """Begin the peak anew, where the system can (Linux): a process that does several things tells them apart."""
+    """Begin the peaks anew, where the system can (Linux): a process that does several things tells them apart."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+    for gpu in _gpus():
+        gpu.empty_cache()
+        for n in range(gpu.device_count()):
+            gpu.reset_peak_memory_stats(n)
+
+
+def _gpus() -> Iterator[Any]:
+    """Yield torch.cuda where this process computes on a GPU; who has not imported torch does not."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        yield torch.cuda

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.runs.summary import memory
 from core.util.safe_read import mapping, number
 from dashboard.evidence import number_table, published
 from dashboard.evidence.number_table import Cell, Column, Row, Table
@@ -59,7 +60,7 @@ def show(chosen: Sequence[Measured]) -> None:
             chosen[0].run,
             "unlearn",
             "unlearn.json, manifest.json",
-            "seconds / steps; tokens / seconds; peak of the process's resident memory",
+            "seconds / steps; tokens / seconds; peak of the fullest device: the process's resident memory, or a GPU's",
         ),
         "cost_from",
     )
@@ -70,13 +71,13 @@ def read(run: Measured) -> Cost:
     result, manifest = mapping(run.run.json("unlearn.json")), mapping(run.run.json("manifest.json"))
     stage = mapping(mapping(manifest.get("stages")).get("unlearn"))
     # A stage that was re-used took its time and memory elsewhere; the time is recorded with what it made, the memory is not.
-    peak = None if stage.get("reused") else number(stage.get("peak_memory_mb"))
+    peak = None if stage.get("reused") else max(memory(stage).values(), default=None)
     where = " ".join(str(manifest[key]) for key in ("device", "dtype") if manifest.get(key))
     return Cost(
         number(result.get("steps")),
         number(result.get("seconds")),
         number(result.get("tokens")),
-        peak and peak * 2**20,
+        peak,
         where,
         bool(stage.get("reused")),
     )

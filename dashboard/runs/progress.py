@@ -12,6 +12,7 @@ from core.pipeline import preflight
 from core.runs import audit, liveness, store
 from core.runs.scores import Scores
 from core.runs.store import Run
+from core.runs.summary import memory
 from core.util.errors import UserError
 from dashboard import pages
 from dashboard.charts import curves
@@ -203,6 +204,7 @@ def running(title: str, stage: Status) -> None:
         facts.append(f"at most {duration(float(stage['left']))} left for these {md(stage.get('unit', ''))}")
     if stage.get("peak_memory_mb"):
         facts.append(f"{float(stage['peak_memory_mb']) / 1000:.1f} GB at most")
+    facts += [f"{md(device)} {peak / 1e9:.1f} GB at most" for device, peak in memory(stage).items() if device != "cpu"]
     st.progress(min(1.0, float(done) / float(total)), text=" · ".join(facts))
 
 

@@ -25,6 +25,7 @@ BENCHES = {
     "methods": "methods.methods",
     "processes": "processes.measure",
     "plan": "plan.measure",
+    "size": "size.measure",
     "scale": "scale.measure",
     "endpoint": "endpoint.measure",
 }

@@ -112,6 +112,7 @@ def test_the_anchors_gradient_is_that_of_the_divergence(
         prefix = stack.enter_context(frozen_prefix(adapters, region, memory, bench.unlearn[:4], Reporter()))
         assert (prefix is not None) == bool(memory)
         anchor = Anchor(adapters, "before", kept, weight, len(kept), 0, prefix)
+        anchor.draw()
         anchor.backward(model)
         found = {name: adapters.tensor("after", name).grad for name in region}
         assert anchor.moved() == pytest.approx(float(expected.detach()) / weight, rel=1e-4)
@@ -126,6 +127,7 @@ def test_an_anchor_without_weight_or_texts_does_nothing(bench: Bench) -> None:
         with bench.adapters.active("before") as model:
             for kept, weight in ((texts(bench), 0.0), ([], 1.0)):
                 anchor = Anchor(bench.adapters, "before", kept, weight, 2, 0)
+                anchor.draw()
                 anchor.backward(model)
                 assert anchor.moved() is None
         assert parameter.grad is None
@@ -139,5 +141,6 @@ def test_all_texts_come_equally_often(bench: Bench) -> None:
         of = anchor._reference.of
         anchor._reference.of = lambda voice, members: (seen.extend(m.id for m in members), of(voice, members))[1]  # type: ignore
         for _ in range(5):
+            anchor.draw()
             anchor.backward(model)
     assert sorted(seen) == sorted(2 * [text.asked.id for text in kept])

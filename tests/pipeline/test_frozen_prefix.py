@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
 from core.methods.memflex import MemFlex
 from core.methods.npo import NPO
 from core.methods.rmu import RMU
+from core.models.micro_batches import MicroBatches
 from core.models.prefix import Prefix, frozen_prefix
 from core.models.tokens import Encoded, question_of
 from core.pipeline import inputs, unlearn_loop
@@ -55,8 +57,11 @@ def supply(bench: Bench) -> Supply:
     return Supply([*bench.unlearn, *wider], bench.retention, general, refused, words=bench.words)
 
 
-def step(bench: Bench, method: Method, memory: float) -> tuple[float, dict[str, torch.Tensor], Prefix | None]:
+def step(
+    bench: Bench, method: Method, memory: float, micro: MicroBatches | None = None
+) -> tuple[float, dict[str, torch.Tensor], Prefix | None]:
     """Return the loss and the gradients of a method's second step on the same examples, and the prefix."""
+    micro = micro or MicroBatches()
     bench.adapters.copy("before", "after")
     given, cells = supply(bench), region(bench)
     members = {
@@ -69,16 +74,17 @@ def step(bench: Bench, method: Method, memory: float) -> tuple[float, dict[str, 
     with (
         bench.adapters.trainable("after", cells),
         bench.adapters.active("after"),
+        micro.keeping(bench.adapters),
         frozen_prefix(bench.adapters, cells, memory, given.forget[:4], Reporter()) as prefix,
     ):
-        made = Context(bench.adapters, cells, given, 0, prefix=prefix)
+        made = Context(bench.adapters, cells, given, 0, prefix=prefix, micro=micro)
         method.prepare(made)
         move(bench, cells)
         for number in (1, 2):
             made.random = torch.Generator().manual_seed(0)
             made.load(number, {stream: members[stream] for stream in method.streams})
             gradients(bench.adapters, "after")
-            method.backward(made)
+            made.retried(partial(method.backward, made))
         loss = float(sum(made.part(stream).loss().detach().mean() for stream in method.streams))
         return loss, gradients(bench.adapters, "after"), prefix
 
@@ -139,7 +145,9 @@ def test_hidden_states_of_any_layer_can_be_asked_for(deep: Callable[[str], Bench
 # -- the loop
 
 
-def unlearned(bench: Bench, report: Reporter | None = None, **settings: Any) -> tuple[Unlearned, dict[str, torch.Tensor]]:
+def unlearned(
+    bench: Bench, report: Reporter | None = None, micro: MicroBatches | None = None, **settings: Any
+) -> tuple[Unlearned, dict[str, torch.Tensor]]:
     result = unlearn_loop.unlearn(
         bench.adapters,
         region(bench),
@@ -149,6 +157,7 @@ def unlearned(bench: Bench, report: Reporter | None = None, **settings: Any) -> 
         seed=0,
         report=report or Recorder(),
         save=lambda *_: None,
+        micro=micro,
     )
     return result, {name: bench.adapters.tensor("after", name).detach().clone() for name in region(bench)}
 

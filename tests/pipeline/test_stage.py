@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+import torch
 
 from core.pipeline.pipeline import REGION, stages
 from core.pipeline.setup import set_up
-from core.pipeline.stage import Stage, perform
+from core.pipeline.stage import Stage, perform, timed
 from core.pipeline.state import State
 from core.pipeline.widened_answers import WIDENED
-from core.runs import store
+from core.runs import overview, store
 from core.runs.store import STAGES
+from core.runs.summary import memory
+from core.util import progress
 from tests.naive import Recorder
 from tests.pipeline.test_pipeline import small
 from tests.processes import PLAIN
@@ -79,3 +83,44 @@ def test_a_key_follows_from_the_declared_inputs(state: State, monkeypatch: pytes
     assert stage.key(state) == key
     monkeypatch.setattr(state, "group", SimpleNamespace(size=2))
     assert stage.key(state) != key
+
+
+def test_every_stage_has_a_peak_of_its_own(state: State) -> None:
+    def fill(size: int) -> str:
+        return "" * int(torch.ones(size * 2**18).sum())
+
+    large, small = (timed(str(size), state.run, Recorder(), partial(fill, size)) for size in (300, 1))
+    assert large["peak_memory_mb"] - small["peak_memory_mb"] > 200
+    assert "peak_gpu_mb" not in large
+
+
+class Gpu:
+    """One of two GPUs is used."""
+
+    forgotten: ClassVar[list[int]] = []
+
+    @staticmethod
+    def device_count() -> int:
+        return 2
+
+    @staticmethod
+    def max_memory_reserved(number: int) -> int:
+        return 0 if number else 3 * 2**30
+
+    @staticmethod
+    def empty_cache() -> None:
+        """Nothing is cached."""
+
+    @classmethod
+    def reset_peak_memory_stats(cls, number: int) -> None:
+        cls.forgotten.append(number)
+
+
+def test_what_a_gpu_holds_is_recorded_beside_it(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_gpus", lambda: iter([Gpu]))
+    entry = timed("teach", state.run, Recorder(), str)
+    assert entry["peak_gpu_mb"] == {"cuda:0": 3072}
+    assert Gpu.forgotten == [0, 1]
+    assert memory(entry) == {"cpu": entry["peak_memory_mb"] * 2**20, "cuda:0": 3 * 2**30}
+    assert overview.peak_memory({"teach": entry, "answers": {"peak_memory_mb": 1}}) == 3 * 2**30
+    assert memory({"peak_gpu_mb": "much", "peak_memory_mb": None}) == {}

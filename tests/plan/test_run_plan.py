@@ -11,20 +11,21 @@ import pytest
 import torch
 from transformers import AutoConfig
 
+from core.cli import plan as verb
 from core.config.run_config import RunConfig
 from core.config.stages import TeachConfig
 from core.models import cells
 from core.models.likelihood import answer_logits, mean_loss
 from core.models.tokens import Encoded, collate
-from core.plan import architectures, dry_run, run_plan
+from core.plan import architectures, cards, dry_run, run_plan
 from core.plan.model_memory import parameter_count
 from dashboard.charts import heatmap
 from dashboard.charts.palette import LIGHT
 from tests.processes import command, last_json, quick
 from tests.tiny import SETTINGS
 
-LARGE = ("Llama-2-7B", "Llama-2-70B", "Qwen1.5-7B", "Mixtral-8x7B", "Llama-3.1-405B")
-LINEAR = {"Llama-2-7B": 7, "Llama-2-70B": 7, "Qwen1.5-7B": 7, "Llama-3.1-405B": 7, "Mixtral-8x7B": 7}
+LARGE = ("Llama-2-7B", "Llama-3.1-8B", "Llama-2-70B", "Qwen1.5-7B", "Mixtral-8x7B", "Llama-3.1-405B")
+LINEAR = {"Llama-2-7B": 7, "Llama-3.1-8B": 7, "Llama-2-70B": 7, "Qwen1.5-7B": 7, "Llama-3.1-405B": 7, "Mixtral-8x7B": 7}
 """modules of a layer that carry an adapter: q, k, v, o and three of the feed-forward part (Mixtral: router, two of
 experts)"""
 
@@ -81,6 +82,45 @@ def test_few_layers_tell_what_many_hold(architecture: str) -> None:
     whole = dry_run._held(model, RunConfig(), batches, "bfloat16" if fused else "float32")
     for stage in ("teach", "localize", "evaluate"):
         assert sum(told[stage].values()) == pytest.approx(sum(whole[stage].values()) * (1 + fused), rel=0.02), stage
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma2"])
+def test_cut_batches_and_layers_that_keep_less_hold_less(architecture: str) -> None:
+    layers = "n_layer" if architecture == "gpt2" else "num_hidden_layers"
+    model = AutoConfig.for_model(architecture, **{**SETTINGS[architecture], layers: 8})
+    members = batch_of(8)
+    batches = dry_run.Batches(members, members, [members, members], members, rows=4, prompt=6)
+
+    def told(micro: int, keeps: bool, *, gpu: bool = False) -> dict[str, float]:
+        config = RunConfig().with_setting("model.micro_batch", micro).with_setting("model.checkpointing", keeps)
+        held = dry_run.held(model, config, batches, "float32", gpu=gpu)
+        return {stage: held[stage]["activations"] for stage in ("teach", "localize", "unlearn", "evaluate")}
+
+    whole = told(0, False)
+    for micro, keeps in ((2, False), (0, True), (2, True)):
+        less = told(micro, keeps)
+        assert all(less[stage] < 0.5 * whole[stage] for stage in ("teach", "localize", "unlearn")), (micro, keeps)
+        assert less["evaluate"] == whole["evaluate"]
+    assert (told(0, False, gpu=True)["teach"] < whole["teach"]) is (architecture != "gemma2")  # it caps its scores
+
+
+def test_cards_say_what_fits(tiny_llama: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = quick(tiny_llama, tiny_data)
+    fits = cards.fits(config)
+    assert len(fits) == len(cards.CUTS) * 3
+    assert all(fit.cards == cards.CARDS for fit in fits)
+    assert cards.plainest(fits, 24) == fits[0]
+    assert verb._cards(fits)[-3:] == [f"One GPU of {card} GiB: it fits as it is." for card in (24, 40, 80)]
+    by = {(fit.weights, fit.micro_batch, fit.checkpointing): fit.needed for fit in fits}
+    assert by["full", 0, False] > by["8bit", 0, False] > by["4bit", 0, False]
+    assert by["full", 0, False] >= by["full", 1, True]  # answers and scores are cut by settings of their own
+    plan = run_plan.make(config, gpu=True)
+    assert by["full", 0, False] == sum(plan.memory[plan.fullest].values())
+    assert fits[0].settings == ""
+    assert fits[-1].settings == "--set model.weights=4bit --set model.micro_batch=1 --set model.checkpointing=true"
+    monkeypatch.setattr(cards, "CARDS", (0, 80))
+    assert all(fit.cards == (80,) for fit in cards.fits(config))
+    assert cards.plainest(fits, 0) is None
 
 
 def test_it_counts_what_torch_keeps_for_the_way_back(tiny_llama: Path) -> None:
@@ -161,6 +201,7 @@ def test_the_verb(tiny_llama: Path, tiny_data: Path) -> None:
         "8",
         "--rate",
         "500",
+        "--cards",
         "--json",
     )
     assert done.returncode == 0, done.stderr
@@ -168,6 +209,7 @@ def test_the_verb(tiny_llama: Path, tiny_data: Path) -> None:
     assert value["tensors"] == 28
     assert len(value["devices"]) == 2
     assert value["gpus_needed"] == 1
+    assert {fit["weights"] for fit in value["cards"]} == {"full", "8bit", "4bit"}
     assert set(value["seconds"]) == {"teach", "preflight", "localize", "unlearn", "answers", "evaluate"}
     wrong = command("plan", "--model", str(tiny_llama), "--data", str(tiny_data), "--gpu-memory", "-1")
     assert wrong.returncode == 1
