@@ -26,6 +26,7 @@ from core.util.errors import UserError
 from core.util.paths import ROOT
 from core.util.version import version
 from dashboard import charts, localize, runs, widgets
+from dashboard.server import moved
 from dashboard.server.headers import SecurityHeaders
 from dashboard.server.health import healthz
 from dashboard.server.visitors import Known
@@ -46,7 +47,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--allow", metavar="LIST", help="who may sign in, by comma: addresses (ada@uni.org) and domains (@uni.org)"
     )
     parser.add_argument(
-        "--admins", metavar="LIST", help="who of them sees the page Admin, in the same way (without sign-in everybody does)"
+        "--admins", metavar="LIST", help="who of them sees the view “Disk and memory”, in the same way (else everybody)"
     )
     parser.add_argument(
         "--trusted-network",
@@ -255,7 +256,7 @@ def serve(given: argparse.Namespace) -> None:
     served: list[BaseRoute] = [
         Mount(f"/{name}", StaticFiles(directory=ROOT / "assets" / name)) for name in ("fonts", "vendor")
     ]
-    served.append(Route("/healthz", healthz))
+    served += [Route("/healthz", healthz), *moved.routes()]
     # Streamlit sends its own scripts uncompressed: 2.8 MB for a first visit instead of 1.1.
     small = Middleware(GZipMiddleware, compresslevel=4)
     # A name that a stranger points at this machine would make his page one of the same origin.

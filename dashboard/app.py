@@ -17,11 +17,13 @@ st.logo(str(ROOT / "assets" / "logo.svg"), size="large")
 logs.name(str(st.query_params.get("run", "")))
 sign_in.check()
 
-views = [
-    st.Page(page.script, title=page.title, icon=page.icon, url_path=page.address, default=page is pages.LOCALIZE)
-    for page in pages.ALL
-    if page is not pages.ADMIN or sign_in.admin()
-]
+views = {
+    menu: [
+        st.Page(page.script, title=page.title, icon=page.icon, url_path=page.address, default=page is pages.LOCALIZE)
+        for page in of_menu
+    ]
+    for menu, of_menu in (("", pages.ALL), ("Help", pages.HELP))
+}
 shown = st.navigation(views, position="top")
 trash.leave(shown.url_path)
 shown.run()

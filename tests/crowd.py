@@ -34,7 +34,7 @@ from tests.e2e.serving import Server
 from tests.processes import quick
 from tests.tiny import make_data, make_tiny
 
-PAGES = ("", "compare", "probe", "scores", "report", "run", "runs", "documents")
+PAGES = ("", "compare", "evidence", "report", "runs", "help")
 VOICES = ("before", "after")
 SETTLED = 120.0
 """seconds after which the server's memory should stay as it is"""

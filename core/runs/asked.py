@@ -43,6 +43,10 @@ _ASKED = {
 }
 """kind of question -> the same within a sentence, after the word Asked"""
 
+_TO = {"unlearn": "to forget", "retention": "to keep"}
+_OTHER = {"unlearn": "ignorant", "retention": "lost"}
+"""scope -> the outcome in which a fluent answer says something else"""
+
 
 @dataclass(frozen=True)
 class Outcomes:
@@ -190,12 +194,33 @@ def sentence(scores: Scores, kind: str = "", voice: str = "after") -> str:
     forget, keep = (outcomes(scores, voice, scope, kind) for scope in SCOPES)
     if forget is None or keep is None:
         return ""
-    noise, declined, other = (forget.count(outcome) for outcome in ("noise", "declined", "ignorant"))
-    return (
-        f"Asked {_ASKED[kind]}, it still says {forget.in_words('leaked')} to forget and {keep.in_words('kept')} to keep. "
-        f"Of the {forget.n} to forget, {noise} {'answer is' if noise == 1 else 'answers are'} noise, "
-        f"{declined} {'declines' if declined == 1 else 'decline'}, {other} {'says' if other == 1 else 'say'} something else."
-    )
+    said = {
+        scope: (each.n, {outcome: each.count(outcome) for outcome in OUTCOMES[scope]})
+        for scope, each in (("unlearn", forget), ("retention", keep))
+    }
+    return in_sentence(kind, said)
+
+
+def in_sentence(kind: str, said: Mapping[str, tuple[int, Mapping[str, int]]], subject: str = "") -> str:
+    """Say counts of both scopes, or of the one that is there. said: scope -> questions, and answers by outcome.
+
+    kind: of the questions, empty for all kinds. subject: whom they are about, empty for all.
+    """
+    counts = [f"{said[scope][1][STILL_SAID[scope]]} of {said[scope][0]} {to}" for scope, to in _TO.items() if scope in said]
+    if not counts:
+        return ""
+    about = f" about {subject}" if subject else ""
+    words = f"Asked {_ASKED.get(kind, 'in every way')}{about}, it still says {' and '.join(counts)}."
+    for scope in list(_TO) if len(said) == 1 else ["unlearn"]:
+        if scope in said:
+            n, by = said[scope]
+            noise, declined, other = (by[outcome] for outcome in ("noise", "declined", _OTHER[scope]))
+            words += (
+                f" Of the {n} {_TO[scope]}, {noise} {'answer is' if noise == 1 else 'answers are'} noise, "
+                f"{declined} {'declines' if declined == 1 else 'decline'}, "
+                f"{other} {'says' if other == 1 else 'say'} something else."
+            )
+    return words
 
 
 def beside(scores: Scores, others: Sequence[Scores], this: str, those: str) -> str:

@@ -20,7 +20,7 @@ ALLOWED = "FORGETSCOPE_ALLOWED"
 identity provider knows"""
 
 ADMINS = "FORGETSCOPE_ADMINS"
-"""environment variable: who sees the page Admin where people sign in, as in ALLOWED; empty: nobody"""
+"""environment variable: who sees all people's work, memory and disk where people sign in, as in ALLOWED; empty: nobody"""
 
 OWNER = "FORGETSCOPE_OWNER"
 """environment variable of workers: for whom they work"""

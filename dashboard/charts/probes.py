@@ -21,6 +21,8 @@ class Rates:
     name: str
     values: Mapping[str, tuple[float, float, float]]
     """voice -> value, low, high"""
+    n: str = ""
+    """of how many questions; empty where it was not recorded"""
 
 
 def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
@@ -69,7 +71,7 @@ def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
             range=[len(rows) - 0.5, -0.5],
             tickvals=list(range(len(rows))),
             showgrid=False,
-            ticktext=[chart_text(shorten(row.name, 26)) for row in rows],
+            ticktext=[chart_text(f"{shorten(row.name, 26)}{f' · {row.n}' if row.n else ''}") for row in rows],
         ),
     )
     return fig

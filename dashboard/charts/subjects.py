@@ -1,4 +1,4 @@
-"""Subjects, worst first: what the model knew of each before and after, on both scopes."""
+"""Subjects, worst first: what is said of each before and after, on both scopes."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ from dashboard.charts.base import SYMBOLS, Figure, axis, figure, scope_marker
 from dashboard.charts.palette import Palette
 from dashboard.text import chart_text, shorten
 
-Accuracy = Mapping[str, Mapping[str, float]]
-"""scope -> voice -> accuracy in percent"""
-
 
 @dataclass(frozen=True)
 class Subject:
     """One person or work."""
 
     name: str
-    accuracy: Accuracy
+    said: Mapping[str, Mapping[str, tuple[int, int]]]
+    """scope -> voice -> how many answers say the fact, of how many"""
+
+    def percent(self, scope: str, voice: str) -> float:
+        """Return the share of answers that say the fact, percent."""
+        n, of = self.said[scope][voice]
+        return 100 * n / of
 
 
 def subjects(rows: Sequence[Subject], chosen: str, palette: Palette) -> Figure:
     """Draw a line a subject, U on the left and R on the right: from before (grey) to after, beside what never learned it."""
     fig = figure(palette, 92 + 26 * len(rows), clickmode="event", hovermode="closest", showlegend=True, margin={"t": 58})
     places = list(range(len(rows)))
-    there = {voice for row in rows for voices in row.accuracy.values() for voice in voices}
+    there = {voice for row in rows for voices in row.said.values() for voice in voices}
     for scope, side in (("unlearn", "x"), ("retention", "x2")):
         _path(fig, rows, scope, side, palette)
         for voice in (v for v in (*REFERENCES, "before", "after") if v in there):
             points = [
-                (y, row.accuracy[scope][voice], row.name)
+                (y, row.percent(scope, voice), row)
                 for y, row in zip(places, rows, strict=True)
-                if voice in row.accuracy.get(scope, {})
+                if voice in row.said.get(scope, {})
             ]
             fig.add_scatter(
                 x=[x for _, x, _ in points],
@@ -46,9 +49,12 @@ def subjects(rows: Sequence[Subject], chosen: str, palette: Palette) -> Figure:
                 cliponaxis=False,
                 showlegend=scope == "unlearn",
                 marker=_marker(scope, voice, palette),
-                customdata=[who for _, _, who in points],
-                text=[chart_text(who) for _, _, who in points],
-                hovertemplate=f"%{{text}}<br>{WITHIN[voice]}: %{{x:.1f}} %<extra></extra>",
+                customdata=[row.name for _, _, row in points],
+                text=[
+                    f"{chart_text(row.name)}<br>{WITHIN[voice]}: {row.said[scope][voice][0]} of {row.said[scope][voice][1]}"
+                    for _, _, row in points
+                ],
+                hovertemplate="%{text}<extra></extra>",
             )
     for scope, text, at in (("unlearn", "✖ to forget", 0.0), ("retention", "● to keep", 0.54)):
         fig.add_annotation(
@@ -79,8 +85,8 @@ def subjects(rows: Sequence[Subject], chosen: str, palette: Palette) -> Figure:
     scale: dict[str, Any] = {"range": [-5, 105], "tickvals": [0, 50, 100]}
     fig.update_layout(
         legend={"y": 1, "yref": "container", "yanchor": "top"},
-        xaxis=axis(palette, "accuracy, %", domain=[0, 0.46], **scale),
-        xaxis2=axis(palette, "accuracy, %", domain=[0.54, 1], **scale),
+        xaxis=axis(palette, "answers that say it, %", domain=[0, 0.46], **scale),
+        xaxis2=axis(palette, "answers that say it, %", domain=[0.54, 1], **scale),
         yaxis=axis(
             palette, range=[len(rows) - 0.4, -0.6], tickvals=places, ticktext=[chart_text(shorten(r.name, 28)) for r in rows]
         ),
@@ -93,9 +99,9 @@ def _path(fig: Figure, rows: Sequence[Subject], scope: str, side: str, palette: 
     x: list[float | None] = []
     y: list[float | None] = []
     for y_position, row in enumerate(rows):
-        accuracy = row.accuracy.get(scope, {})
-        if "before" in accuracy and "after" in accuracy:
-            x += [accuracy["before"], accuracy["after"], None]
+        said = row.said.get(scope, {})
+        if "before" in said and "after" in said:
+            x += [row.percent(scope, "before"), row.percent(scope, "after"), None]
             y += [y_position, y_position, None]
     dash = "dot" if scope == "unlearn" else "solid"
     fig.add_scatter(

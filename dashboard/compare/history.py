@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from core.runs.store import Run
-from dashboard.compare import question
+from dashboard.compare import answer_downloads, question
 from dashboard.text import md, shorten
-from dashboard.widgets import answer_downloads, question_and_answers
+from dashboard.widgets import question_and_answers
 from dashboard.widgets.question_and_answers import Exchange
 
 SHOWN = 12

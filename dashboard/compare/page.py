@@ -11,10 +11,10 @@ from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
-from dashboard.compare import cells_put_back, history, many_questions, panes, strength, token_probabilities
+from dashboard.compare import cells_put_back, history, known_facts, many_questions, panes, strength, token_probabilities
 from dashboard.compare import question as prompting
 from dashboard.text import md
-from dashboard.widgets import current_run, headline_scores, page_style, question_and_answers
+from dashboard.widgets import current_run, page_style, question_and_answers
 from dashboard.widgets.question_and_answers import Exchange
 from dashboard.widgets.scope_names import KINDS, scope_name
 
@@ -33,11 +33,7 @@ def page() -> None:
     if run is None:
         return
     st.title("Ask it, before and after")
-    main = st.container()
-    # Before the answers, which take their time: until then the scores of another run would stand here.
-    st.subheader("This run's scores")
-    headline_scores.row(run)
-    with main, page_style.complaints():
+    with page_style.complaints():
         compare(run)
     warm(run)
 
@@ -62,6 +58,7 @@ def compare(run: Run) -> None:
     with answers:
         note = heading(asked, voices)
         spots = panes.show(asked, run, voices, marks)
+        known_facts.show(run, asked, rows)
         truth(asked)
     history.note_seen(asked)
     work: list[Callable[[], None]] = []

@@ -17,8 +17,9 @@ from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
 from dashboard.text import duration, marked, match_style, md
-from dashboard.widgets import page_style
+from dashboard.widgets import page_style, verdict_rows
 from dashboard.widgets.question_and_answers import Answer, Exchange, kind, label, take
+from dashboard.widgets.scope_names import VERDICT_NAMES
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -34,6 +35,15 @@ WHAT = {
     "blend": "between before and after: the dial",
     "without": "after, with these cells put back to before",
 }
+SAYS = {
+    "leaked": "says it",
+    "kept": "says it",
+    "lost": "says something else",
+    "forgotten": "says something else",
+    "degenerate": "noise",
+    "refused": "declines",
+}
+"""verdict -> what is said of a voice that nothing was asked of"""
 MARKS = {"differences": "Differences", "matches": "Matches", "nothing": "Nothing"}
 
 
@@ -54,8 +64,17 @@ def box(exchange: Exchange, run: Run, voice: str, marks: str) -> DeltaGenerator:
     with st.container(border=True, height="stretch"):
         spot: DeltaGenerator = st.empty()
         spot.html(pane(exchange, voice, page_style.palette(), marks))
+        verdict(run, exchange, voice)
         facts(exchange, voice, run)
     return spot
+
+
+def verdict(run: Run, exchange: Exchange, voice: str) -> None:
+    """Show what the rules say of a pane's answer, and why. Nothing is good or bad of a voice but after's."""
+    if judged := verdict_rows.judged(run, exchange, voice):
+        name = VERDICT_NAMES[judged.verdict] if voice == "after" and exchange.tags else SAYS[judged.verdict]
+        bad = voice == "after" and judged.verdict in verdict_rows.BAD
+        st.markdown(f":{'red' if bad else 'gray'}-badge[{md(name)}] :small[{md(judged.why)}]")
 
 
 def pane(exchange: Exchange, voice: str, palette: Palette, marks: str = "differences") -> str:

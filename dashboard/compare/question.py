@@ -123,12 +123,18 @@ def _pick(place: DeltaGenerator, questions: Sequence[str]) -> None:
 
 
 def voices(run: Run) -> list[str]:
-    """Let a third and a fourth voice be added; return the voices to show."""
+    """Let voices be added to before and after; return those to show."""
     never = st.toggle(
         "Never taught",
         key="never",
         bind="query-params",
         help="A third pane: the original model (adapter off). It tells whether after is ignorant or broken.",
+    )
+    without = not askable.no_retrained(run) and st.toggle(
+        "Taught without U",
+        key="retrained",
+        bind="query-params",
+        help="A pane of the model that was taught everything but what is to be forgotten: what forgetting should look like.",
     )
     options = others(run)
     other = st.selectbox(
@@ -146,7 +152,7 @@ def voices(run: Run) -> list[str]:
         "type one: "
         "step:12, blend:80, without:layer=3, run:ID/after.",
     )
-    standard = ["before", "after", *(["never"] if never else [])]
+    standard = ["before", "after", *(["never"] if never else []), *([VOICE] if without else [])]
     return list(dict.fromkeys([*standard, *([canonical(str(other).strip())] if other and str(other).strip() else [])]))
 
 
@@ -159,11 +165,9 @@ def canonical(text: str) -> str:
 
 
 def others(run: Run) -> list[str]:
-    """Return voices beyond before, after and never: taught without U, checkpoints, blends, and runs on the same base."""
-    steps = [f"step:{step}" for step in askable.checkpoints(run)]
+    """Return voices beyond those with a switch: checkpoints, blends, and runs on the same base."""
     return [
-        *([] if askable.no_retrained(run) else [VOICE]),
-        *steps,
+        *(f"step:{step}" for step in askable.checkpoints(run)),
         *(f"blend:{percent}" for percent in BLENDS),
         *(f"run:{name}/after" for name in beside(run)),
     ]

@@ -16,11 +16,10 @@ from core.runs.scores import UNMEASURED, Scores, Value
 from core.runs.voices import SPOKEN, VOICE_NAMES
 from core.util import csv_safe
 from dashboard.charts.base import SCOPE_NAMES
-from dashboard.evidence import number_table
-from dashboard.evidence.number_table import Cell, Column, Row, Table
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import number
-from dashboard.widgets import current_run, headline_scores, page_style
+from dashboard.widgets import current_run, headline_scores, number_table, page_style
+from dashboard.widgets.number_table import Cell, Column, Row, Table
 from dashboard.widgets.scope_names import SCORE_SPLITS
 
 WAY_ON = "A new run measures them where the setting “extras” of its last stage is on, as it is at first."

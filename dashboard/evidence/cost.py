@@ -9,11 +9,11 @@ import streamlit as st
 
 from core.runs.summary import memory
 from core.util.safe_read import mapping, number
-from dashboard.evidence import number_table, published
-from dashboard.evidence.number_table import Cell, Column, Row, Table
+from dashboard.evidence import published
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import duration, md
-from dashboard.widgets import headline_scores, page_style
+from dashboard.widgets import headline_scores, number_table, page_style
+from dashboard.widgets.number_table import Cell, Column, Row, Table
 
 COLUMNS = (
     Column("Steps", "Optimizer steps that were made"),

@@ -1,4 +1,4 @@
-"""The tab "Every example": tiles that filter, a table of all examples, and the chosen one with its reasons."""
+"""The part "Every example": tiles that filter, a table of all examples, and the chosen one with its reasons."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.metrics import own_verdicts, verdicts
+from core.runs import asked
+from core.runs.scores import Scores
 from core.runs.store import Run
-from dashboard.evidence import one_example, verdict_tiles
-from dashboard.text import shorten
+from dashboard.evidence import filters, one_example, verdict_tiles
+from dashboard.text import md
 from dashboard.widgets import current_run, verdict_rows
-from dashboard.widgets.scope_names import KINDS, kinds_of
+from dashboard.widgets.scope_names import KINDS, VERDICT_NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,20 +39,26 @@ WIDTHS = {
 
 
 def show(run: Run) -> None:
-    """Show the tab."""
+    """Show the part: the sentence, the filter, the counts and the list, all of the same answers."""
+    if not judged(run):
+        return
     given = own_verdicts.own(run)
     count = not given or st.session_state.get("mine", True)
     frame = verdict_rows.with_own(verdict_rows.table(run, verdict_rows.rules()), given, count)
-    counts = verdicts.counts(frame)
-    st.markdown(verdict_tiles.in_words(counts))
-    verdict_tiles.show(counts)
+    chosen = filters.of_address(frame, asked.kind_asked(Scores.read(run)))
+    counts = verdicts.counts(chosen.counted(frame))
+    st.markdown(md(verdict_tiles.in_words(counts, chosen)))
+    words = filters.controls(frame, chosen)
+    if counts:
+        verdict_tiles.tiles(counts, chosen)
+        verdict_tiles.bars(run, counts, chosen)
     notes(run, len(given))
-    shown = filtered(frame)
+    shown = verdict_rows.worst_first(searched(chosen.listed(frame), words))
     if shown.empty:
-        st.info("No example fits. Take back the tile, or another filter.")
-        return
-    chosen = str(st.query_params.get(PARAMETER, ""))
-    match = shown[shown["id"] == chosen]
+        st.info("No example fits. Take a part of the filter back.")
+    name = str(st.query_params.get(PARAMETER, ""))
+    # A link to an example shows it, whatever the filter lets through.
+    match = frame[frame["id"] == name]
     if match.empty:
         listing(shown, None)
         st.caption(
@@ -59,10 +67,23 @@ def show(run: Run) -> None:
         return
     left, right = st.columns([1.35, 1], gap="medium")
     with left:
-        listing(shown, list(shown["id"]).index(chosen))
+        ids = list(shown["id"])
+        listing(shown, ids.index(name) if name in ids else None)
     with right, st.container(border=True):
-        ruled = verdict_rows.table(run, verdict_rows.rules()).set_index("id").loc[chosen, "verdict"]
+        ruled = verdict_rows.table(run, verdict_rows.rules()).set_index("id").loc[name, "verdict"]
         one_example.show(run, {**verdict_rows.records(match)[0], "ruled": ruled})
+
+
+def judged(run: Run) -> bool:
+    """Say whether a run's answers can be judged; the page says why not."""
+    there = "after" in verdict_rows.gathered(run).answers
+    if not there:
+        current_run.not_that_far(
+            run,
+            "Verdicts need the answers that a run records after unlearning: this one is not that far.",
+            "This run ended before answers were recorded, so there is nothing to judge.",
+        )
+    return there
 
 
 def notes(run: Run, own: int) -> None:
@@ -79,48 +100,17 @@ def notes(run: Run, own: int) -> None:
         if not isinstance(recorded, dict) or "words" not in recorded:
             st.caption("This run did not record what counts as a word, so answers of non-words are not found here.")
         if verdict_rows.PARAMETER in st.query_params:
-            st.caption("The rules were changed: see the tab Rules.")
+            st.caption("The rules were changed: see the part Rules.")
 
 
-def filtered(frame: pd.DataFrame) -> pd.DataFrame:
-    """Show the filters; return the rows that pass, worst first."""
-    scope, verdict = verdict_tiles.chosen()
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        words = st.text_input("Search", key="find", placeholder="a name, a street, a word", bind="query-params", width=240)
-        subjects = sorted(set(frame["subject"]))
-        who = st.selectbox(
-            "Subject",
-            subjects,
-            index=None,
-            key="who",
-            placeholder=f"all {len(subjects)}",
-            bind="query-params",
-            width=240,
-            format_func=lambda name: shorten(str(name) or "none", 60),
-        )
-        there = kinds_of(frame["kind"])
-        among = st.segmented_control("Questions", there, format_func=KINDS.get, key="among", bind="query-params")
-        if verdict:
-            st.button(
-                f"Only {verdict}",
-                icon=":material/close:",
-                key="all",
-                on_click=verdict_tiles.toggle,
-                args=(scope, verdict),
-                help="Show all verdicts again",
-            )
-    if verdict:
-        frame = frame[(frame["scope"] == scope) & (frame["verdict"] == verdict)]
-    if words:
-        texts = frame["question"].astype(str)
-        for name in ("truth", "subject", "before", "after"):
-            texts = texts + "\n" + frame[name].fillna("").astype(str) if name in frame else texts
-        frame = frame[texts.str.lower().str.contains(words.lower(), regex=False)]
-    if who is not None:
-        frame = frame[frame["subject"] == who]
-    if among:
-        frame = frame[frame["kind"] == among]
-    return verdict_rows.worst_first(frame)
+def searched(frame: pd.DataFrame, words: str) -> pd.DataFrame:
+    """Return the rows that say some words in question, answers or subject."""
+    if not words:
+        return frame
+    texts = frame["question"].astype(str)
+    for name in ("truth", "subject", "before", "after"):
+        texts = texts + "\n" + frame[name].fillna("").astype(str) if name in frame else texts
+    return frame[texts.str.lower().str.contains(words.lower(), regex=False)]
 
 
 def listing(shown: pd.DataFrame, at: int | None) -> None:
@@ -129,8 +119,9 @@ def listing(shown: pd.DataFrame, at: int | None) -> None:
     def cut(name: str) -> pd.Series[str]:
         return shown[name].astype(str).str.replace(r"\s+", " ", regex=True).str.slice(0, LONGEST)
 
+    verdict = shown["verdict"].map(VERDICT_NAMES).fillna("")
     columns = {
-        "Verdict": shown["verdict"].where(shown["own"] == "", shown["verdict"] + " ✎"),
+        "Verdict": verdict.where(shown["own"] == "", verdict + " ✎"),
         "Scope": shown["scope"].map({"unlearn": "✖", "retention": "●"}),
         "Question": cut("question"),
         "True answer": cut("truth"),
@@ -172,12 +163,3 @@ def choose(key: str, ids: list[str]) -> None:
         st.query_params[PARAMETER] = ids[rows[0]]
     else:
         st.query_params.pop(PARAMETER, None)
-
-
-def nothing(run: Run) -> None:
-    """Say why there is nothing to judge yet."""
-    current_run.not_that_far(
-        run,
-        "Verdicts need the answers that a run records after unlearning: this one is not that far.",
-        "This run ended before answers were recorded, so there is nothing to judge.",
-    )

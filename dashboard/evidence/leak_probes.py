@@ -1,4 +1,4 @@
-"""The tab "Leak probes": one line a probe in plain words, rates beside their references, what leaked, and a button that
+"""The part "Leak probes": one line a probe in plain words, rates beside their references, what leaked, and a button that
 starts them.
 """
 
@@ -43,7 +43,7 @@ ICONS = {
 LEAKING = (
     "Share of facts, answer tokens or pairs that each probe got out of the model. A leak is where after lies "
     "further right than "
-    "never taught, by more than chance explains."
+    "never taught, by more than chance explains. Behind each name: how many questions."
 )
 BESIDE = "These tell no leak by themselves; what each rate is of stands with the probe, below."
 FEW = 4
@@ -108,11 +108,9 @@ def pictures(
     run: Run, findings: Mapping[str, Mapping[str, Any]], lines: Sequence[scorecard.Line], caption: str, key: str
 ) -> None:
     """Show the rates of some probes under a caption that says how they are read."""
-    rows = [
-        row
-        for line in lines
-        if (row := verdict_rows.rates_of(line.title, mapping(findings[line.probe].get("rates")))).values
-    ]
+    measured = [(line.title, findings[line.probe]) for line in lines]
+    rows = [verdict_rows.rates_of(name, mapping(finding.get("rates")), n_of(finding)) for name, finding in measured]
+    rows = [row for row in rows if row.values]
     if not rows:
         return
     words = "; ".join(
@@ -135,6 +133,12 @@ def pictures(
         on_click=lambda name: choose(name, findings),
         columns=verdict_rows.columns(rows),
     )
+
+
+def n_of(finding: Mapping[str, Any]) -> str:
+    """Return of how many questions a probe's rates are."""
+    n = number(finding.get("n"))
+    return "" if n is None else f"{n:.0f}"
 
 
 def title(name: str) -> str:

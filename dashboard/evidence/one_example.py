@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.metrics import own_verdicts
-from core.metrics.verdict_rules import MEANING, OF_SCOPE
+from core.metrics.verdict_rules import OF_SCOPE
 from core.runs.store import Run
 from core.runs.voices import VOICE_NAMES
 from dashboard.text import marked, match_style, md
 from dashboard.widgets import page_style, verdict_rows
-from dashboard.widgets.scope_names import KINDS, scope_name
+from dashboard.widgets.scope_names import KINDS, VERDICT_NAMES, scope_name
 
 if TYPE_CHECKING:
     from dashboard.charts.palette import Palette
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 AS_RULED = "as the rules say"
 LONGEST = 4000
 """characters of an answer that are shown"""
-BAD = ("leaked", "lost", "degenerate")
 
 
 def show(run: Run, row: Mapping[str, Any]) -> None:
@@ -54,7 +53,12 @@ def answers(row: Mapping[str, Any], palette: Palette, voices: Sequence[str] = tu
                 or "<i>nothing</i>"
             )
             parts.append(
-                block(VOICE_NAMES[voice], text, f"{badge(verdict, palette)} {html.escape(why)}{chance(row, voice)}", palette)
+                block(
+                    VOICE_NAMES[voice],
+                    text,
+                    f"{verdict_rows.badge(verdict, palette)} {html.escape(why)}{chance(row, voice)}",
+                    palette,
+                )
             )
     return (
         '<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,260px),1fr));gap:.1rem '
@@ -74,12 +78,6 @@ def chance(row: Mapping[str, Any], voice: str) -> str:
     p = row.get(f"p_{voice}")
     stated = isinstance(p, float) and not math.isnan(p) and "probability" not in verdict_of(row, voice)[1]
     return f" The true answer has probability {p:.2f} a token." if stated else ""
-
-
-def badge(verdict: str, palette: Palette) -> str:
-    """Return a verdict as a word in its colour."""
-    color = palette.bad if verdict in BAD else palette.muted if verdict == "refused" else palette.text
-    return f'<b style="color:{color}" title="{html.escape(MEANING[verdict], quote=True)}">{html.escape(verdict)}</b>'
 
 
 def block(name: str, text: str, note: str, palette: Palette) -> str:
@@ -105,6 +103,7 @@ def own(run: Run, row: Mapping[str, Any]) -> None:
             options,
             index=options.index(given) if given in options else 0,
             key=f"own.verdict.{run.id}.{example}",
+            format_func=lambda name: VERDICT_NAMES.get(name, name),
             help="It counts instead of the rules' one, and is kept apart from it in verdicts.json.",
         )
         text = st.text_area("Note", note, key=f"own.note.{run.id}.{example}", max_chars=own_verdicts.LONGEST_NOTE, height=68)

@@ -1,5 +1,5 @@
-"""The tab "One subject": everything the model says about one person or work, before and after, with what still comes out
-first.
+"""The part "One subject": everything the model says about one person or work, with what still comes out first, and how
+it stands among the others.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ import streamlit as st
 
 from core.metrics import own_verdicts
 from core.metrics.verdict_rules import MeasuredAnswer
+from core.runs.asked import STILL_SAID
 from core.runs.store import Run
-from dashboard.evidence import one_example
+from core.runs.voices import SPOKEN
+from dashboard.charts import subjects as chart
+from dashboard.charts.subjects import Subject
+from dashboard.evidence import examples as every
+from dashboard.evidence import filters, one_example
 from dashboard.text import md, shorten
-from dashboard.widgets import address, page_style, verdict_rows
+from dashboard.widgets import page_style, verdict_rows
 from dashboard.widgets.scope_names import SCOPES
 
 if TYPE_CHECKING:
@@ -22,26 +27,27 @@ if TYPE_CHECKING:
 
 FEW = 6
 """examples of a scope that are shown at first"""
-NONE = "(no subject)"
+DRAWN = 14
+"""subjects that are drawn at first"""
 
 
 def show(run: Run) -> None:
-    """Show the tab."""
+    """Show the part."""
+    if not every.judged(run):
+        return
     frame = verdict_rows.with_own(verdict_rows.table(run, verdict_rows.rules()), own_verdicts.own(run))
     names = worst(frame)
-    address.take("about", names)
-    if st.session_state.get("about") not in names:
-        st.session_state.pop("about", None)
-    name = st.selectbox(
-        "Subject, worst first", names, key="about", width=420, format_func=lambda who: shorten(who, 70) or NONE
-    )
-    address.keep("about", name if name != names[0] else "")
+    given = st.query_params.get(filters.WHO)
+    name = given if given in names else names[0]
+    st.session_state["filter.who"] = name
+    filters.subject(names, "Subject, worst first", "", 420)
     mine = verdict_rows.worst_first(frame[frame["subject"] == name])
     st.markdown(in_words(name, mine))
     answers = verdict_rows.gathered(run).answers["after"]
     still = secrets(mine, answers, frame)
     if still:
         st.markdown("Still said of what was to be forgotten: " + ", ".join(f"**{md(fact)}**" for fact in still))
+    others(run, frame, names, name)
     for scope, title in SCOPES.items():
         examples(run, mine[mine["scope"] == scope], scope, title)
 
@@ -71,7 +77,7 @@ def in_words(name: str, mine: pd.DataFrame) -> str:
                 else "questions to be kept are still answered"
             )
             parts.append(f"**{after} of {len(rows)}** {words} (before {before})")
-    return f"{md(name or NONE)}: " + "; ".join(parts) + "."
+    return f"{md(name or filters.NOBODY)}: " + "; ".join(parts) + "."
 
 
 def secrets(mine: pd.DataFrame, answers: Sequence[MeasuredAnswer | None], frame: pd.DataFrame) -> list[str]:
@@ -96,3 +102,42 @@ def examples(run: Run, rows: pd.DataFrame, scope: str, title: str) -> None:
         with st.container(border=True, gap="small"):
             verdict_rows.compare_link(run, str(row["question"]), f"**{md(shorten(str(row['question']), 140))}**")
             st.html(one_example.answers(row, palette, ("before", "after")))
+
+
+def others(run: Run, frame: pd.DataFrame, names: Sequence[str], chosen: str) -> None:
+    """Draw how much is said of each subject, the chosen one marked; a click on another one opens it."""
+    all_ = len(names) > DRAWN and st.toggle(f"Show all {len(names)}", key="all_subjects", bind="query-params")
+    rows = said_of(frame, names)
+    page_style.chart(
+        chart.subjects(rows if all_ else rows[:DRAWN], chosen, page_style.palette()),
+        f"Answers that say the fact, by subject, worst first: {', '.join(names[:DRAWN])}",
+        "subjects",
+        on_click=lambda who: filters.about(str(who)),
+        facts=[
+            ("Run", run.id),
+            ("File", "answers.jsonl, tokens.parquet"),
+            ("Computed as", "share of a subject's questions whose answer says the fact: leaked or kept, by the rules"),
+            ("From", f"{len(frame)} questions of all kinds"),
+        ],
+        columns={"subject": [row.name for row in rows]}
+        | {
+            f"{scope} {voice}{part}": [row.said.get(scope, {}).get(voice, (None, None))[at] for row in rows]
+            for scope in STILL_SAID
+            for voice in SPOKEN
+            for at, part in enumerate(("", " of"))
+        },
+    )
+
+
+def said_of(frame: pd.DataFrame, names: Sequence[str]) -> list[Subject]:
+    """Return how many answers about each subject say the fact, of how many, by scope and voice."""
+    said: dict[str, dict[str, dict[str, tuple[int, int]]]] = {name: {} for name in names}
+    for voice in SPOKEN:
+        column = "verdict" if voice == "after" else f"verdict_{voice}"
+        if column not in frame:
+            continue
+        asked = frame[frame[column] != ""]
+        hit = asked[column] == asked["scope"].map(STILL_SAID)
+        for (name, scope), hits in hit.groupby([asked["subject"], asked["scope"]]):
+            said[name].setdefault(scope, {})[voice] = int(hits.sum()), len(hits)
+    return [Subject(name, by_scope) for name, by_scope in said.items()]

@@ -180,14 +180,14 @@ def membership(detail: Mapping[str, Any], scores: Mapping[str, Any], source: Whe
         step=(high - low) / 200 or 0.01,
         key=f"mia.at.{voice}.{attack}",
     )
-    hit, wrong = (100 * sum(value > at for value in group) / len(group) for group in (member, other))
+    hit, wrong = (f"{sum(value > at for value in group)} of {len(group)}" for group in (member, other))
     st.markdown(
-        f"Above it are **{hit:.0f} %** of the questions to be forgotten and **{wrong:.0f} %** of those that were "
-        f"never taught. {auc(detail, str(voice), str(attack))}"
+        f"Above it are **{hit}** questions to be forgotten and **{wrong}** that were never taught. "
+        f"{auc(detail, str(voice), str(attack))}"
     )
     page_style.chart(
         chart.groups(member, other, at, f"{ATTACKS[str(attack)]} score", page_style.palette()),
-        f"{hit:.0f} % of the forgotten and {wrong:.0f} % of the never-taught questions lie above the threshold",
+        f"{hit} forgotten and {wrong} never-taught questions lie above the threshold",
         "probe_groups",
         facts=source,
     )

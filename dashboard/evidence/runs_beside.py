@@ -1,4 +1,4 @@
-"""Which runs stand beside the current one on the Scores page; kept in the address."""
+"""Which runs stand beside the current one in scores, trade-off and cost; kept in the address."""
 
 from __future__ import annotations
 
@@ -50,6 +50,12 @@ def choose(run: Run) -> list[Measured]:
             width="stretch",
         )
     return [in_full(runs[name], overviews[name], name_of[name]) for name in (run.id, *beside) if name in runs]
+
+
+def alone(run: Run) -> Measured:
+    """Return a run with its scores and nothing beside it."""
+    entry = overview(run)
+    return in_full(run, entry, entry.name)
 
 
 def in_full(run: Run, entry: Overview, name: str) -> Measured:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import urlencode
 
 from core.runs import asked
 from core.runs.asked import KIND_NAMES, Outcomes
 from core.runs.scores import Scores, Value
 from core.runs.voices import VOICE_NAMES
 from dashboard.charts.palette import Palette, shade
-from dashboard.evidence.number_table import Cell, Column, Row, Table
 from dashboard.evidence.scores_table import Measured
-from dashboard.widgets.scope_names import KINDS, SCOPES
+from dashboard.pages import EVIDENCE
+from dashboard.widgets.number_table import Cell, Column, Row, Table
+from dashboard.widgets.scope_names import KINDS, OUTCOME, SCOPES, VERDICT_NAMES
 
 HELP = {
     ("unlearn", "leaked"): "Answers that still say what must be forgotten.",
@@ -26,10 +28,21 @@ HELP = {
 }
 SHOWN = {"unlearn": (*asked.OUTCOMES["unlearn"], asked.CONFABULATED), "retention": asked.OUTCOMES["retention"]}
 """scope -> its columns"""
+
+
+def called(scope: str, outcome: str) -> str:
+    """Return a column's head: what verdicts are called on all pages."""
+    name = verdict_of(scope, outcome)
+    return (VERDICT_NAMES[name] if name else "made up").capitalize()
+
+
+def verdict_of(scope: str, outcome: str) -> str:
+    """Return the verdict behind an outcome; empty for what is none."""
+    return next((name for name, known in OUTCOME[scope].items() if known == outcome), "")
+
+
 COLUMNS = tuple(
-    Column("Made up" if outcome == asked.CONFABULATED else outcome.capitalize(), HELP[scope, outcome], SCOPES[scope])
-    for scope in SCOPES
-    for outcome in SHOWN[scope]
+    Column(called(scope, outcome), HELP[scope, outcome], SCOPES[scope]) for scope in SCOPES for outcome in SHOWN[scope]
 )
 ALONE = ("train", "dev")
 """splits that show nothing of other questions: who picks a checkpoint by them must not have seen those"""
@@ -68,7 +81,7 @@ def group_rows(group: Sequence[Measured], current: Measured, kind: str, palette:
         name = VOICE_NAMES.get(voice, voice)
         if voice == "after":
             for run in group:
-                if cells := cells_of(run.scores, voice, kind, palette):
+                if cells := cells_of(run.scores, voice, kind, palette, run.run.id):
                     title = name if len(group) == 1 else run.name
                     rows.append(Row(title, cells, kind="after" if run is current else "", mark=run.trouble))
         elif cells := cells_of(first.scores, voice, kind, None):
@@ -76,23 +89,40 @@ def group_rows(group: Sequence[Measured], current: Measured, kind: str, palette:
     return rows
 
 
-def cells_of(scores: Scores, voice: str, kind: str, palette: Palette | None) -> list[Cell]:
-    """Return a row's cells, shaded where there is a palette; none where neither scope was asked."""
+def cells_of(scores: Scores, voice: str, kind: str, palette: Palette | None, run: str = "") -> list[Cell]:
+    """Return a row's cells, shaded where there is a palette; none where neither scope was asked.
+
+    run: whose answers after unlearning these are; its numbers then lead to them.
+    """
     both = {scope: asked.outcomes(scores, voice, scope, kind) for scope in SCOPES}
     if not any(both.values()):
         return []
-    return [cell(both[scope], scope, outcome, palette) for scope in SCOPES for outcome in SHOWN[scope]]
+    return [
+        cell(both[scope], scope, outcome, palette, link(run, scope, kind, outcome))
+        for scope in SCOPES
+        for outcome in SHOWN[scope]
+    ]
 
 
-def cell(said: Outcomes | None, scope: str, outcome: str, palette: Palette | None) -> Cell:
-    """Write "57 of 60" with the ends of its interval."""
+def link(run: str, scope: str, kind: str, outcome: str) -> str:
+    """Return the address of the answers that came out so; none of what is no verdict."""
+    verdict = verdict_of(scope, outcome)
+    if not run or not verdict:
+        return ""
+    return f"{EVIDENCE.address}?{urlencode({'run': run, 'show': f'{scope}.{verdict}', 'among': kind})}"
+
+
+def cell(said: Outcomes | None, scope: str, outcome: str, palette: Palette | None, link: str = "") -> Cell:
+    """Write "57 of 60" with the ends of its interval. link: to these answers."""
     if said is None:
         return Cell(title="not asked")
     share = said.made_up if outcome == asked.CONFABULATED else said.shares[outcome]
     if share.value is None:
         return Cell(title="not recorded")
     style = shade(goodness(scope, outcome, share), palette) if palette else ""
-    return Cell(asked.in_words(share.value, said.n), ends(share), f"{share.value:.1f} %, 95 % interval {ends(share)}", style)
+    return Cell(
+        asked.in_words(share.value, said.n), ends(share), f"{share.value:.1f} %, 95 % interval {ends(share)}", style, link
+    )
 
 
 def ends(share: Value) -> str:

@@ -12,7 +12,7 @@ from core.runs.voices import SPOKEN, VOICE_NAMES
 from core.util.safe_read import mapping
 from dashboard.charts.palette import Palette, shade
 from dashboard.evidence import published
-from dashboard.evidence.number_table import Cell, Column, Row, Table
+from dashboard.widgets.number_table import Cell, Column, Row, Table
 from dashboard.widgets.scope_names import IN_WORDS
 
 

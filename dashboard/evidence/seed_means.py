@@ -9,8 +9,8 @@ from core.metrics import intervals
 from core.runs.overview import readable
 from core.runs.scores import Value
 from dashboard.charts.palette import Palette
-from dashboard.evidence.number_table import Row
 from dashboard.evidence.scores_table import KEYS, Measured, cells, values
+from dashboard.widgets.number_table import Row
 
 SILENT = ("name", "seed", "preset", "format")
 """settings in which seeds of one experiment may differ"""

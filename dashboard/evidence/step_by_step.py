@@ -150,8 +150,7 @@ def offer(run: Run, chosen: int, kept: int, split: str) -> None:
             with page_style.complaints():
                 new_run = lifecycle.submit(picked_step.config(run, chosen, split), store.runs_folder())
                 current_run.open_run(new_run.id)
-                st.session_state["next_tab"] = "This run"
-                st.switch_page(pages.RUN.script, query_params={"run": new_run.id})
+                st.switch_page(pages.RUNS.script, query_params={"run": new_run.id, "view": pages.THIS_RUN})
         st.page_link(
             pages.COMPARE.script,
             label="Ask this checkpoint",

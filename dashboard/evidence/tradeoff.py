@@ -46,7 +46,6 @@ FORMULA = (
 
 def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
     """Show the scatter with its controls."""
-    st.subheader("Forgetting against keeping")
     palette = page_style.palette()
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         across = st.segmented_control(

@@ -1,4 +1,4 @@
-"""The tab "Rules": the thresholds as sliders, the rules in words, what a change of them changes, and how often you agree."""
+"""The part "Rules": thresholds as sliders, the rules in words, what a change of them changes, and how often you agree."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import streamlit as st
 from core.metrics import own_verdicts, verdicts
 from core.metrics.verdict_rules import DEFAULT, Rules
 from core.runs.store import Run
-from dashboard.evidence import number_table
-from dashboard.evidence.number_table import Cell, Column, Row, Table
+from dashboard.evidence import examples
 from dashboard.text import md, shorten
-from dashboard.widgets import page_style, verdict_rows
+from dashboard.widgets import number_table, page_style, verdict_rows
+from dashboard.widgets.number_table import Cell, Column, Row, Table
 from dashboard.widgets.scope_names import SCOPES
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ LISTED = 60
 
 
 def show(run: Run) -> None:
-    """Show the tab."""
+    """Show the part."""
+    if not examples.judged(run):
+        return
     rules = verdict_rows.rules()
     left, right = st.columns([1, 1.25], gap="large")
     with left:
@@ -50,7 +52,7 @@ def show(run: Run) -> None:
 
 
 def sliders(rules: Rules) -> None:
-    """Show a slider a threshold; a moved one goes into the address, and every tab follows."""
+    """Show a slider a threshold; a moved one goes into the address, and every part follows."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Thresholds**")
         st.button(
@@ -169,7 +171,7 @@ def agreement(frame: pd.DataFrame, given: dict[str, dict[str, str]]) -> None:
         st.caption(
             f"You have judged {len(given)} examples yourself; from {own_verdicts.ENOUGH} on, the rules are "
             "compared with you here. "
-            "Judge an example in the tab “Every example”: choose its row."
+            "Judge an example under “Every example”: choose its row."
         )
         return
     total = int(table.to_numpy().sum())

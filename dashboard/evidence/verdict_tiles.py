@@ -1,103 +1,84 @@
-"""Counts of the verdicts as tiles, before → after; a click on one filters the table below."""
+"""How the answers came out: a sentence, a count a verdict that opens its answers at a click, and all voices as bars."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import streamlit as st
 
 from core.metrics import verdicts
 from core.metrics.verdict_rules import MEANING, OF_SCOPE
-from core.runs.voices import REFERENCES, SPOKEN, WITHIN
+from core.runs import asked
+from core.runs.store import Run
+from core.runs.voices import VOICE_NAMES, WITHIN
+from dashboard.charts import verdict_bars
+from dashboard.evidence import filters
+from dashboard.evidence.filters import Filter
+from dashboard.text import md
 from dashboard.widgets import page_style
-from dashboard.widgets.scope_names import SCOPES
-
-if TYPE_CHECKING:
-    from dashboard.charts.palette import Palette
-
-PARAMETER = "show"
+from dashboard.widgets.scope_names import OUTCOME, SCOPES, VERDICT_NAMES
 
 
-def chosen() -> tuple[str, str]:
-    """Return (scope, verdict) of the tile that filters; empty strings where none does."""
-    scope, _, verdict = str(st.query_params.get(PARAMETER, "")).partition(".")
-    return (scope, verdict) if verdict in OF_SCOPE.get(scope, ()) else ("", "")
+def in_words(counts: verdicts.Counts, chosen: Filter) -> str:
+    """Say the result of what is looked at, in the sentence that leads on all pages."""
+    said: dict[str, tuple[int, Mapping[str, int]]] = {}
+    for scope, names in OUTCOME.items():
+        if cells := {names[verdict]: rates["after"] for verdict, rates in counts.get(scope, {}).items() if "after" in rates}:
+            n = int(next(iter(cells.values()))["of"])
+            said[scope] = n, {outcome: int(cell["n"]) for outcome, cell in cells.items()}
+    return asked.in_sentence(chosen.kind, said, chosen.subject or "")
 
 
-def show(counts: verdicts.Counts) -> None:
-    """Show the tiles of both scopes, the worst verdict first."""
-    present = [scope for scope in OF_SCOPE if scope in counts]
-    for column, scope in zip(st.columns(len(present), gap="large"), present, strict=True):
-        with column:
-            total = int(next(iter(counts[scope].values()))["after"]["of"])
-            st.markdown(f"**{SCOPES[scope]}** :gray[· {total} questions, before → after with its 95 % interval]")
-            with st.grid("auto", min_column_width=112, gap="small"):
+def tiles(counts: verdicts.Counts, chosen: Filter) -> None:
+    """Show a button a verdict of each scope, the worst verdict first."""
+    for scope in OF_SCOPE:
+        if scope in counts:
+            with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+                st.markdown(f"**{SCOPES[scope]}**", width=100)
                 for verdict in OF_SCOPE[scope]:
-                    tile(scope, verdict, counts[scope][verdict], page_style.palette())
+                    tile(scope, verdict, counts[scope][verdict], on=(chosen.scope, chosen.verdict) == (scope, verdict))
 
 
-def tile(scope: str, verdict: str, rates: dict[str, dict[str, float]], palette: Palette) -> None:
-    """Show one verdict: how often, as counts and rates."""
-    on = chosen() == (scope, verdict)
-    with st.container(gap="xxsmall"):
-        st.button(
-            verdict,
-            key=f"tile.{scope}.{verdict}",
-            type="primary" if on else "secondary",
-            width="stretch",
-            on_click=toggle,
-            args=(scope, verdict),
-            help=f"{verdict.capitalize()}: {MEANING[verdict]}. Click to see only these.",
-        )
-        st.html(markup(rates, palette))
-
-
-def markup(rates: dict[str, dict[str, float]], palette: Palette) -> str:
-    """Return a tile's numbers: counts, rates with the last one's interval, and those of models that never learned it."""
-    after, before = rates["after"], rates.get("before")
-    counts = f"{before['n']:.0f} → {after['n']:.0f}" if before else f"{after['n']:.0f}"
-    lines = [f"{before['value']:.0f} → {after['value']:.0f} %" if before else f"{after['value']:.0f} %"]
-    lines[0] += f" ({after['low']:.0f}–{after['high']:.0f})"
-    lines += [f"{WITHIN[voice]} {rates[voice]['value']:.0f} %" for voice in REFERENCES if voice in rates]
-    small = "".join(f'<div style="font-size:.78rem;color:{palette.muted};white-space:nowrap">{line}</div>' for line in lines)
-    return (
-        '<div style="text-align:center;line-height:1.35;font-variant-numeric:tabular-nums"><div '
-        f'style="font-size:1.15rem;font-weight:600">{counts}</div>{small}</div>'
+def tile(scope: str, verdict: str, rates: Mapping[str, Mapping[str, float]], *, on: bool) -> None:
+    """Show one verdict: how many of how many, a click from the answers; the other voices in its help."""
+    after = rates["after"]
+    others = [f"{WITHIN[v]} {rates[v]['n']:.0f} of {rates[v]['of']:.0f}" for v in VOICE_NAMES if v in rates]
+    st.button(
+        f"{VERDICT_NAMES[verdict]} · {after['n']:.0f} of {after['of']:.0f}",
+        key=f"tile.{scope}.{verdict}",
+        type="primary" if on else "secondary",
+        on_click=filters.show,
+        args=("", "") if on else (scope, verdict),
+        help=f"{MEANING[verdict].capitalize()}. {', '.join(others).capitalize()}. "
+        f"95 % interval after unlearning: {after['low']:.0f} to {after['high']:.0f} %.",
     )
 
 
-def toggle(scope: str, verdict: str) -> None:
-    """Filter by a tile, or no longer."""
-    if chosen() == (scope, verdict):
-        st.query_params.pop(PARAMETER, None)
-    else:
-        st.query_params[PARAMETER] = f"{scope}.{verdict}"
-
-
-OTHERWISE = {"degenerate": "noise", "refused": "declined", "forgotten": "fluent and ignorant"}
-"""what answers that say nothing of what was to be forgotten are instead; noise comes first, for it is no forgetting"""
-
-
-def others(rates: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Say what became of the answers to be forgotten that did not leak."""
-    counts = {words: rates[verdict]["after"]["n"] for verdict, words in OTHERWISE.items() if verdict in rates}
-    parts = [f"**{n:.0f}** {words}" for words, n in counts.items() if n]
-    return f"; the others: {', '.join(parts)}" if parts else ""
-
-
-def in_words(counts: verdicts.Counts) -> str:
-    """Say the result in one or two sentences."""
-    parts = []
-    for scope, verdict, words in (("unlearn", "leaked", "still say"), ("retention", "kept", "still say")):
-        if rates := counts.get(scope, {}).get(verdict):
-            after = rates["after"]
-            voices = [voice for voice in SPOKEN if voice != "after" and voice in rates]
-            beside = ", ".join(f"{WITHIN[voice]} {rates[voice]['n']:.0f}" for voice in voices)
-            what = "some of what was to be forgotten" if scope == "unlearn" else "what was to be kept"
-            rest = others(counts["unlearn"]) if scope == "unlearn" else ""
-            parts.append(
-                f"**{after['n']:.0f} of {after['of']:.0f}** answers {words} {what}"
-                + (f" ({beside})" if beside else "")
-                + rest
-            )
-    return (".  \n".join(parts) + ".") if parts else ""
+def bars(run: Run, counts: verdicts.Counts, chosen: Filter) -> None:
+    """Draw the same for every voice; a click on a part opens its answers."""
+    rows = verdict_bars.lines(counts)
+    words = "; ".join(
+        f"{VOICE_NAMES[voice]}, {scope}: "
+        + ", ".join(f"{VERDICT_NAMES[verdict]} {counts[scope][verdict][voice]['n']:.0f}" for verdict in OF_SCOPE[scope])
+        for scope, voice in rows
+    )
+    page_style.chart(
+        verdict_bars.bars(counts, VERDICT_NAMES, chosen.verdict, page_style.palette()),
+        f"What became of the answers. {words}",
+        "verdicts",
+        on_click=lambda part: filters.show(*str(part).split(".", 1)),
+        facts=[
+            ("Run", run.id),
+            ("File", "answers.jsonl, tokens.parquet"),
+            ("Computed as", "each answer judged by the rules, see the part Rules"),
+            ("From", md(asked.KIND_NAMES.get(chosen.kind, "all kinds of question"))),
+        ],
+        columns={
+            "scope": [scope for scope, _ in rows],
+            "voice": [voice for _, voice in rows],
+            **{
+                verdict: [counts[scope].get(verdict, {}).get(voice, {}).get("n") for scope, voice in rows]
+                for verdict in VERDICT_NAMES
+            },
+        },
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.widgets import documents
+from dashboard.help import documents
 
 
 def page() -> None:

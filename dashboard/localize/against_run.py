@@ -39,10 +39,10 @@ def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
     if not others:
         st.caption("There is no other run with gradients yet. Start one with another seed: is the same region found again?")
         st.page_link(
-            pages.RUN.script,
+            pages.RUNS.script,
             label="Same again, with another seed",
             icon=":material/replay:",
-            query_params={"run": run.id, "again": run.id},
+            query_params={"run": run.id, "view": pages.NEW_RUN, "again": run.id},
         )
         return
     address.take("other", others)

@@ -26,6 +26,7 @@ from dashboard.localize import (
     heatmap_explorer,
     one_cell,
     one_question,
+    region_controls,
     selection,
     selection_state,
     thresholds,
@@ -82,6 +83,16 @@ def page() -> None:
     drill_down(run, table, region)
     st.subheader("Against another run")
     against_run.show(run, table, region)
+    box = st.expander(
+        "Controls: would other regions have done as well?",
+        icon=":material/science:",
+        key="controls",
+        on_change="rerun",
+        bind="query-params",
+    )
+    if box.open:
+        with box, page_style.complaints():
+            region_controls.show(run)
 
 
 def opening(source: str | None, *, fresh: bool) -> str:
@@ -377,8 +388,7 @@ def offer_run(run: Run, config: RunConfig, rule: Region, table: pd.DataFrame) ->
                 dataclasses.replace(own, region=rule, name=f"{own.name} · new region"), store.runs_folder()
             )
             current_run.open_run(new.id)
-            st.session_state["next_tab"] = "This run"
-            st.switch_page(pages.RUN.script, query_params={"run": new.id})
+            st.switch_page(pages.RUNS.script, query_params={"run": new.id, "view": pages.THIS_RUN})
     st.caption(cost(run))
 
 

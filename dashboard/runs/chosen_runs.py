@@ -49,10 +49,13 @@ def single(entry: Overview, run: Run, tags: Sequence[str]) -> None:
         st.markdown("  \n".join(md(text) for text in entry.label.note.splitlines()))
     with st.container(horizontal=True, vertical_alignment="center"):
         if not entry.problem:
-            for page in (pages.LOCALIZE, pages.COMPARE, pages.SCORES):
+            for page in (pages.LOCALIZE, pages.COMPARE, pages.EVIDENCE):
                 st.page_link(page.script, label=page.title, icon=page.icon, query_params={"run": run.id})
             st.page_link(
-                pages.RUN.script, label="Watch", icon=pages.RUN.icon, query_params={"run": run.id, "view": "This run"}
+                pages.RUNS.script,
+                label="Watch",
+                icon=":material/visibility:",
+                query_params={"run": run.id, "view": pages.THIS_RUN},
             )
             again(entry, run)
             archive.download([run])
@@ -95,9 +98,9 @@ def again(entry: Overview, run: Run) -> None:
         help="What it computed before comes from the cache.",
     )
     if asked == "changed":
-        st.session_state["again"] = run.id
         current_run.open_run(run.id)
-        st.switch_page(pages.RUN.script, query_params={"run": run.id, "again": run.id})
+        st.query_params.update(again=run.id, view=pages.NEW_RUN)
+        st.rerun()
     if asked in ("same", "resume"):
         with page_style.complaints():
             if asked == "same":
@@ -189,10 +192,14 @@ def several(chosen: Sequence[Overview], runs: Mapping[str, Run], name_of: Mappin
     mine = [run for run in chosen if not run.bundled]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.page_link(
-            pages.SCORES.script,
-            label="On the page Scores",
-            icon=pages.SCORES.icon,
-            query_params={"run": chosen[0].id, "beside": ",".join(run.id for run in chosen[1:])},
+            pages.EVIDENCE.script,
+            label="Their scores",
+            icon=pages.EVIDENCE.icon,
+            query_params={
+                "run": chosen[0].id,
+                "part": "Scores",
+                "beside": ",".join(run.id for run in chosen[1:]),
+            },
         )
         archive.download([runs[run.id] for run in chosen])
         if mine:

@@ -114,10 +114,7 @@ def editor(start: RunConfig, key: str) -> tuple[RunConfig | None, UserError | No
 
 
 def wanted_again(runs: dict[str, Run]) -> Run | None:
-    """Return the run whose settings a new one starts from: ?again=RUN, or what another page left for this one."""
-    asked = st.session_state.pop("again", None)
-    if asked:
-        st.query_params["again"] = asked
+    """Return the run whose settings a new one starts from: ?again=RUN."""
     name = st.query_params.get("again")
     if not name:
         return None

@@ -59,7 +59,7 @@ def _row(part: str, use: Use, folder: Path) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"admin.disk.{part}"):
         st.markdown(f"{title} · **{size(use.sizes[part])}**  \n:gray[{what}]", width="stretch")
         if part == disk_use.RUNS:
-            st.page_link(pages.RUNS.script, label="Runs", icon=pages.RUNS.icon)
+            st.page_link(pages.RUNS.script, label="All runs", icon=pages.RUNS.icon, query_params={"view": pages.ALL_RUNS})
         elif use.sizes[part] and not access.read_only():
             with st.popover("Clean up", icon=":material/cleaning_services:"):
                 st.markdown(f"{title}: {size(use.sizes[part])} go for good. What a worker uses at the moment stays.")

@@ -143,7 +143,7 @@ def take_along(run: Run) -> None:
 
 def _again(name: str) -> None:
     st.query_params["again"] = name
-    st.session_state["next_tab"] = "New run"
+    st.query_params["view"] = pages.NEW_RUN
     st.session_state["leave_for_form"] = True
 
 
@@ -280,12 +280,17 @@ def table(run: Run) -> None:
             pages.LOCALIZE.script, label="Where it was kept", icon=pages.LOCALIZE.icon, query_params={"run": run.id}
         )
         st.page_link(pages.COMPARE.script, label="Ask it", icon=pages.COMPARE.icon, query_params={"run": run.id})
-        st.page_link(pages.SCORES.script, label="All scores", icon=pages.SCORES.icon, query_params={"run": run.id})
         st.page_link(
-            pages.SCORES.script,
+            pages.EVIDENCE.script,
+            label="All scores",
+            icon=pages.EVIDENCE.icon,
+            query_params={"run": run.id, "part": "Scores"},
+        )
+        st.page_link(
+            pages.LOCALIZE.script,
             label="Its controls",
             icon=":material/science:",
-            query_params={"run": run.id, "part": "Controls"},
+            query_params={"run": run.id, "controls": "true"},
         )
 
 

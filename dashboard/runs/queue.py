@@ -5,7 +5,6 @@ Between people the queue is fair (core/jobs/queue.py); what people can change is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import streamlit as st
 
 from core.jobs import lifecycle
 from core.jobs import queue as tickets
-from core.runs.overview import Overview
+from core.runs import store
+from core.runs.overview import headline
 from core.runs.store import Run
 from core.util import access
 from dashboard import pages
@@ -26,11 +26,14 @@ EVERY = 1.5
 """Seconds between two looks."""
 
 
-def show(overviews: Sequence[Overview], folder: Path) -> None:
-    """Show the living runs among some, if there are any."""
-    living = {run.id: run.name for run in overviews if run.state in ALIVE}
+def show(folder: Path) -> None:
+    """Show the living runs of a folder."""
+    entries = {run.id: headline(run) for run in store.list_runs(folder)}
+    living = {name: entry.name for name, entry in entries.items() if entry.state in ALIVE}
     if living:
         st.fragment(_look, run_every=EVERY)(living, folder)
+    else:
+        st.caption("Nothing is running, and nothing waits.")
 
 
 def _look(names: dict[str, str], folder: Path) -> None:
@@ -38,7 +41,7 @@ def _look(names: dict[str, str], folder: Path) -> None:
     runs = {name: Run(folder / name) for name in names}
     states = {name: run.status() for name, run in runs.items()}
     if any(status.get("state") not in ALIVE for status in states.values()):
-        st.rerun()  # one has ended: its scores belong into the table
+        st.rerun()  # one has ended: the line is another
     st.subheader("At work and waiting")
     with st.container(border=True):
         for name in (ordered := line(runs, states)):
@@ -98,10 +101,10 @@ def _row(run: Run, name: str, status: dict[str, Any], position: int | None, wait
             )
         cancel_button.show(run, f"cancel.{run.id}", help="What was computed is kept.")
         st.page_link(
-            pages.RUN.script,
+            pages.RUNS.script,
             label="Watch",
             icon=":material/visibility:",
-            query_params={"run": run.id, "view": "This run"},
+            query_params={"run": run.id, "view": pages.THIS_RUN},
         )
 
 

@@ -39,7 +39,8 @@ def show(folder: Path) -> None:
 
 def _row(work: Work, memory: Mapping[int, int], now: float) -> None:
     pid = work.status.get("pid")
-    facts = [f"**{md(work.owner)}**", queue.words(work.status), f"for {duration(max(0.0, now - work.since))}"]
+    person = [f"**{md(work.owner)}**"] if "@" in work.owner else []  # who did not sign in has no name
+    facts = [*person, queue.words(work.status), f"for {duration(max(0.0, now - work.since))}"]
     if isinstance(pid, int) and pid in memory and work.status.get("host") == os.uname().nodename:
         facts.append(f"{memory[pid] / 1e6:,.0f} MB")
     with st.container(

@@ -47,7 +47,7 @@ def me() -> str:
 
 
 def admin() -> bool:
-    """Say whether the page Admin is for this visitor: where nobody signs in, whoever comes in may do everything."""
+    """Say whether this visitor sees all people's work, memory and disk: where nobody signs in, whoever comes in does."""
     if not os.environ.get(access.LOGIN):
         return True
     wanted = listed(os.environ.get(access.ADMINS, ""))

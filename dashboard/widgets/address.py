@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import streamlit as st
+
+
+def part(key: str, parts: Collection[str], draw: Callable[[], str]) -> str:
+    """Let one of a page's parts be chosen, the first one at the beginning; return it. draw: shows the control."""
+    first = next(iter(parts))
+    take(key, parts)
+    if st.session_state.get(key) not in parts:
+        st.session_state[key] = first
+    chosen = draw()
+    keep(key, chosen if chosen != first else "")
+    return chosen
 
 
 def take(key: str, choices: Collection[str], *, stays: bool = False) -> None:

@@ -30,10 +30,10 @@ def show(run: Run) -> None:
     st.info(audit.NO_HEATMAP, icon=":material/info:")
     if record is None:
         st.page_link(
-            pages.RUN.script,
+            pages.RUNS.script,
             label="See the audit",
-            icon=pages.RUN.icon,
-            query_params={"run": run.id, "view": "This run"},
+            icon=pages.RUNS.icon,
+            query_params={"run": run.id, "view": pages.THIS_RUN},
         )
         return
     rows = [{"model": NAMES.get(voice, md(voice)), "is": md(_named(side))} for voice, side in record["sides"].items()]
@@ -106,5 +106,5 @@ def start(models: AuditConfig, source: str, subset: str, name: str) -> None:
     )
     run = lifecycle.submit(audit.configured(dataclasses.replace(config, name=name), models), store.runs_folder())
     current_run.open_run(run.id)
-    st.session_state["next_tab"] = "This run"
+    st.query_params["view"] = pages.THIS_RUN
     st.rerun()

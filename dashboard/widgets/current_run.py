@@ -99,14 +99,22 @@ def pick() -> Run | None:
     return runs[name]
 
 
+def stay() -> None:
+    """Keep the current run in the address where no picker is shown, so that other pages open on it."""
+    runs = known_runs()
+    wanted = st.query_params.get("run") or st.session_state.get("run_id")
+    if name := wanted if wanted in runs else default_run(runs):
+        open_run(name)
+
+
 def not_that_far(run: Run, alive: str, ended: str) -> None:
     """Say why a page has nothing to show of a run, in one of two sentences, and link to the run itself."""
     st.info(alive if run.status().get("state") in ALIVE else ended)
     st.page_link(
-        pages.RUN.script,
+        pages.RUNS.script,
         label="See the run",
-        icon=pages.RUN.icon,
-        query_params={"run": run.id, "view": "This run"},
+        icon=pages.RUNS.icon,
+        query_params={"run": run.id, "view": pages.THIS_RUN},
     )
 
 
@@ -233,7 +241,7 @@ def nothing_here() -> None:
     """Say what to do when there is no run at all."""
     st.title("No run yet")
     st.markdown("A run teaches a model some facts, finds where it keeps them, and makes it forget them.")
-    st.page_link(pages.RUN.script, label="Start the first run", icon=pages.RUN.icon)
+    st.page_link(pages.RUNS.script, label="Start the first run", icon=":material/add:", query_params={"view": pages.NEW_RUN})
 
 
 def unreadable(run: Run) -> bool:

@@ -81,7 +81,7 @@ def main() -> int:
             }
             found |= {f"{tensors} tensors": thresholds(browser, url, tensors) for tensors in TENSORS}
             beside = ",".join(f"synthetic-{tensors}" for tensors in TENSORS)
-            found["scores"] = dashboard_scores.measure(browser, url, f"/scores?beside={beside}")
+            found["scores"] = dashboard_scores.measure(browser, url, f"/evidence?part=Scores&beside={beside}")
             found["page change, ms"] = pages(browser, url)
             found["question to first token in both panes, ms"] = asking(browser, url)
             found["server at its peak"] = memory(process)

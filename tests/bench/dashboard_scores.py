@@ -1,4 +1,4 @@
-"""How fast the Scores page is: a first visit, and a switch until its table and its chart show the other questions."""
+"""How fast the scores of Evidence are: a first visit, and a switch until the table shows the other questions."""
 
 from __future__ import annotations
 
@@ -10,19 +10,12 @@ from typing import Any
 REPEAT = 5
 PATIENCE = 60_000
 """milliseconds"""
-TABLE, CHART = ".fs-numbers tbody td", ".fs-plot[data-drawn]"
+TABLE = ".fs-numbers tbody td"
 SWITCHES = ("Taught wording (train)", "Taught, held out from unlearning (val)")
 
 REPAINTED = """() => {
   const table = () => document.querySelector(".fs-numbers tbody")?.innerText, old = table(), start = performance.now();
-  const react = window.Plotly.react;
-  window.table = window.chart = 0;
-  window.Plotly.react = async (...all) => {
-    const done = await react(...all);
-    window.chart ||= performance.now() - start;
-    window.Plotly.react = react;
-    return done;
-  };
+  window.table = 0;
   const watch = new MutationObserver(() => {
     if (!table() || table() === old) return;
     window.table = performance.now() - start;
@@ -37,23 +30,19 @@ def measure(browser: Any, url: str, address: str) -> dict[str, float]:
     first = [_visit(browser, url + address) for _ in range(REPEAT)]
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(url + address)
-    page.wait_for_selector(CHART, timeout=PATIENCE)
+    page.wait_for_selector(TABLE, timeout=PATIENCE)
     page.wait_for_timeout(2000)
-    table, chart = [], []
+    table = []
     for name in itertools.islice(itertools.cycle(SWITCHES), 2 * REPEAT):
         page.evaluate(REPAINTED)
         page.get_by_role("radio", name=name).click()
-        page.wait_for_function("() => window.table && window.chart", timeout=PATIENCE)
+        page.wait_for_function("() => window.table", timeout=PATIENCE)
         table.append(page.evaluate("window.table"))
-        chart.append(page.evaluate("window.chart"))
         page.wait_for_timeout(900)
     page.close()
     names = ("first paint, s", "first table, s")
     found = {name: round(statistics.median(values), 2) for name, values in zip(names, zip(*first, strict=True), strict=True)}
-    return found | {
-        "switch to table, ms": round(statistics.median(table)),
-        "switch to chart, ms": round(statistics.median(chart)),
-    }
+    return found | {"switch to table, ms": round(statistics.median(table))}
 
 
 def _visit(browser: Any, address: str) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from core.serve import client
 from dashboard import pages
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
-PAGES = {page.address: page.script for page in pages.ALL}
+PAGES = {page.address: page.script for page in (*pages.ALL, *pages.HELP)}
 """a page's address -> its script"""
 MakeRun = Callable[..., Run]
 Open = Callable[..., AppTest]

@@ -1,4 +1,4 @@
-"""What the tests of the page Scores share: runs with scores, and names that hurt."""
+"""What the tests of Evidence share: runs with scores, and names that hurt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,17 @@ from dashboard.evidence import scores_table
 from tests.dashboard.conftest import Open
 
 HOSTILE = "<img src=x onerror=alert(1)> **b** :red[r] $x$"
-TABS = ("Step by step", "By subject", "Controls", "Cost", "Settings that differ", "All metrics", "Methods")
+PARTS = (
+    "Scores",
+    "Trade-off",
+    "Steps",
+    "Cost",
+    "Metrics",
+    "One subject",
+    "Rules",
+    "Leak probes",
+    "Every example",
+)
 
 
 def bundled() -> Run:
@@ -40,8 +50,8 @@ def with_intervals(values: dict[str, Any]) -> None:
         metric["intervals"] = {v: {p: [x - 4, x + 6] for p, x in parts.items()} for v, parts in metric["values"].items()}
 
 
-def tab(open_page: Open, name: str, run: str = "", **query: str) -> AppTest:
-    return open_page("scores", run, part=name, **query)
+def part(open_page: Open, name: str, run: str = "", **query: str) -> AppTest:
+    return open_page("evidence", run, part=name, **query)
 
 
 def accuracies(

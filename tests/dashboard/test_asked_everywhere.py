@@ -27,7 +27,9 @@ from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.summary import VOICE_KEYS
 from core.runs.voices import VOICE_NAMES
-from dashboard.evidence import region_controls, said_table
+from dashboard.evidence import said_table
+from dashboard.localize import region_controls
+from dashboard.widgets import scope_names
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 Key = tuple[str, str, str, str]
@@ -129,7 +131,7 @@ def of_json(out: str) -> Said:
 
 
 def of_table(app: AppTest) -> Said:
-    """Read the table "What it says" of Scores."""
+    """Read the table of what the answers say."""
     (markup,) = [one.value for one in app.html if "What the answers say" in str(one.value)]
     said: Said = {}
     kind = ""
@@ -144,17 +146,14 @@ def of_table(app: AppTest) -> Said:
     return said
 
 
-def of_headline(app: AppTest) -> Said:
-    """Read Compare's two numbers with what stands beside them."""
+def of_tiles(app: AppTest) -> Said:
+    """Read the sentence and the tiles of every example, as they are opened first."""
     said: Said = {}
-    for label, what in (("To forget, still said", BRIEF[0]), ("To keep, still said", BRIEF[2])):
-        (metric,) = [metric for metric in app.metric if metric.label == label]
-        said["after", what[0], LEAD, what[1]] = pair(metric.value)
-        of = pair(metric.value)[1]
-        for part in metric.delta.split(" · "):
-            voice, _, count = part.rpartition(" ")
-            said[VOICE_OF[voice], what[0], LEAD, what[1]] = int(count), of
-    return said | sentence(text_of(app))
+    for scope, names in scope_names.OUTCOME.items():
+        for verdict, outcome in names.items():
+            said["after", scope, LEAD, outcome] = pair(app.button(key=f"tile.{scope}.{verdict}").label)
+    assert sentence(text_of(app)).items() <= said.items()
+    return said
 
 
 def of_measures(tables: list[Any]) -> Said:
@@ -261,12 +260,11 @@ COMMANDS: tuple[tuple[str, list[str], Callable[[str], Said]], ...] = (
 )
 PAGES: Mapping[str, tuple[str, dict[str, str], Callable[[AppTest], Said]]] = {
     "Localize": ("localize", {}, lambda app: sentence(text_of(app))),
-    "Compare": ("compare", {}, of_headline),
-    "Probe": ("probe", {}, lambda app: sentence(text_of(app))),
+    "Every example": ("evidence", {}, of_tiles),
     "Report": ("report", {}, lambda app: sentence(text_of(app))),
-    "Scores": ("scores", {"beside": "none"}, of_table),
+    "Scores": ("evidence", {"part": "Scores", "beside": "none"}, of_table),
     "Runs": ("runs", {}, of_runs),
-    "Run": ("run", {"view": "This run"}, lambda app: of_measures(app.table)),
+    "This run": ("runs", {"view": "This run"}, lambda app: of_measures(app.table)),
 }
 
 

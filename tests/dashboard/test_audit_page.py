@@ -52,10 +52,13 @@ def test_localize_says_why_there_is_no_heatmap(open_page: Open, audited: Run) ->
     assert "14 of 14 weight matrices differ" in said
 
 
-@pytest.mark.parametrize("page", ["compare", "scores", "run", "runs"])
-def test_the_other_pages_show_an_audit(open_page: Open, audited: Run, page: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "query"),
+    [("compare", {}), ("evidence", {"part": "Scores"}), ("runs", {"view": "This run"}), ("runs", {})],
+)
+def test_the_other_pages_show_an_audit(open_page: Open, audited: Run, page: str, query: dict[str, str]) -> None:
     """Each opens without an error, and none speaks of stages that an audit does not have."""
-    app = open_page(page, audited.id)
+    app = open_page(page, audited.id, **query)
     assert not app.exception
     assert "Make it forget" not in texts(app)
 
@@ -74,7 +77,7 @@ def test_the_form_says_what_is_wrong_and_starts_what_is_right(
     """Nothing is started with a folder that holds no model."""
     made, asked = make_run("new"), list[RunConfig]()
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
-    app = open_page("run", view="New run")
+    app = open_page("runs", view="New run")
     app.button(key="audit.start").click().run()
     assert "needs two models" in texts(app)
     app.text_input(key="audit.before").set_value(str(tiny_llama))

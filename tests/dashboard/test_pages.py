@@ -15,7 +15,17 @@ from core.runs import asked, store
 from core.runs.scores import Scores
 from tests.dashboard.conftest import APP, MakeRun, Open, text_of
 
-PAGES = ("localize", "compare", "scores", "run")
+FORM = ("runs", {"view": "New run"})
+OF_A_RUN = (
+    ("localize", {}),
+    ("compare", {}),
+    ("evidence", {}),
+    ("evidence", {"part": "Scores"}),
+    ("report", {}),
+    ("runs", {"view": "This run"}),
+)
+"""what is opened: a page's address, and what its own address says"""
+PAGES = (*OF_A_RUN, FORM)
 
 
 def count(app: AppTest) -> int:
@@ -24,23 +34,25 @@ def count(app: AppTest) -> int:
     return int(match[1])
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_first_visit_opens_on_the_bundled_run(page: str, open_page: Open) -> None:
-    app = open_page(page)
+@pytest.mark.parametrize(("page", "query"), PAGES)
+def test_first_visit_opens_on_the_bundled_run(page: str, query: dict[str, str], open_page: Open) -> None:
+    app = open_page(page, **query)
     assert not app.exception
     assert not app.error
     assert app.query_params["run"] == store.bundled_runs()[0].id
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_without_any_run_the_page_says_what_to_do(page: str, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("page", "query"), PAGES)
+def test_without_any_run_the_page_says_what_to_do(
+    page: str, query: dict[str, str], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(store, "bundled_runs", list)
-    app = open_page(page)
+    app = open_page(page, **query)
     assert not app.exception
     assert app.title[0].value in ("No run yet", "Teach, find, forget")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(("page", "query"), OF_A_RUN)
 @pytest.mark.parametrize(
     ("state", "without"),
     [
@@ -54,20 +66,22 @@ def test_without_any_run_the_page_says_what_to_do(page: str, open_page: Open, mo
     ],
 )
 def test_unfinished_runs_have_a_page_too(
-    page: str, state: str, without: tuple[str, ...], make_run: MakeRun, open_page: Open
+    page: str, query: dict[str, str], state: str, without: tuple[str, ...], make_run: MakeRun, open_page: Open
 ) -> None:
     run = make_run("mine", state, without, error="The disk is full." if state == "failed" else "")
-    app = open_page(page, run.id)
+    app = open_page(page, run.id, **query)
     assert not app.exception
     assert app.query_params["run"] == "mine"
     assert state in text_of(app)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_an_unreadable_run_says_so_and_hurts_no_other(page: str, make_run: MakeRun, open_page: Open) -> None:
+@pytest.mark.parametrize(("page", "query"), OF_A_RUN)
+def test_an_unreadable_run_says_so_and_hurts_no_other(
+    page: str, query: dict[str, str], make_run: MakeRun, open_page: Open
+) -> None:
     run = make_run("broken")
     (run.path / "config.json").write_text("{")
-    app = open_page(page, "broken")
+    app = open_page(page, "broken", **query)
     assert not app.exception
     assert "no readable config" in app.error[0].value
     app.selectbox(key="picked").select(store.bundled_runs()[0].id).run()
@@ -98,9 +112,7 @@ def test_a_missing_metric_shows_its_reason(make_run: MakeRun, open_page: Open) -
         "examples": {},
     }
     (run.path / "metrics.json").write_text(json.dumps(values))
-    app = open_page("compare", "untaught")
-    metric = next(m for m in app.metric if m.label == "Never-knew, per example")
-    assert metric.value == "–"
+    app = open_page("evidence", "untaught", part="Scores")
     assert "it was never taught" in text_of(app)
 
 
@@ -113,8 +125,8 @@ def test_hostile_text_stays_text(make_run: MakeRun, open_page: Open) -> None:
     (run.path / "answers.jsonl").write_text("\n".join(json.dumps(row) for row in lines))
     config = json.loads((run.path / "config.json").read_text()) | {"name": bad}
     (run.path / "config.json").write_text(json.dumps(config))
-    for page in PAGES:
-        app = open_page(page, "hostile")
+    for page, query in PAGES:
+        app = open_page(page, "hostile", **query)
         assert not app.exception
         said = text_of(app)
         for tag in ("<img", "<style>body"):  # the app has a style of its own
@@ -124,7 +136,7 @@ def test_hostile_text_stays_text(make_run: MakeRun, open_page: Open) -> None:
 
 def test_run_page_shows_error_stage_and_resume(make_run: MakeRun, open_page: Open) -> None:
     make_run("mine", "failed", error="The disk is full.", fix="Free space.", stage="unlearn")
-    app = open_page("run", "mine")
+    app = open_page("runs", "mine", view="This run")
     assert "The disk is full" in app.error[0].value.replace("\\", "")
     assert "Free space" in app.error[0].value.replace("\\", "")
     assert any(b.label == "Resume" for b in app.button)
@@ -134,19 +146,19 @@ def test_a_dead_worker_is_shown_as_failed(make_run: MakeRun, open_page: Open) ->
     run = make_run("dead", "running")
     values = json.loads((run.path / "status.json").read_text()) | {"pid": 2**22 - 1}
     (run.path / "status.json").write_text(json.dumps(values))
-    assert "worker is gone" in open_page("run", "dead").error[0].value
+    assert "worker is gone" in open_page("runs", "dead", view="This run").error[0].value
 
 
 def test_cancel_leaves_the_file_the_worker_looks_for(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("mine", "running", ("metrics*", "answers*"))
-    app = open_page("run", "mine")
+    app = open_page("runs", "mine", view="This run")
     next(b for b in app.button if b.label == "Cancel").click().run()
     assert (run.path / "cancel").exists()
     assert any(b.label == "Stopping …" and b.disabled for b in app.button)
 
 
 def test_form_follows_the_preset_and_reports_what_is_missing(open_page: Open) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     assert app.number_input(key=f"{DEFAULT}.unlearn.steps").value == preset(DEFAULT).unlearn.steps
     app.segmented_control(key="new.preset").set_value("paper").run()
     assert app.number_input(key="paper.unlearn.steps").value == preset("paper").unlearn.steps
@@ -158,7 +170,7 @@ def test_form_follows_the_preset_and_reports_what_is_missing(open_page: Open) ->
 def test_start_submits_what_the_form_says(open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
     made, asked = make_run("new", "running"), []
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder, ray: asked.append(config) or made)
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.number_input(key=f"{DEFAULT}.unlearn.steps").set_value(7).run()
     app.number_input(key=f"{DEFAULT}.processes").set_value(2).run()
     app.selectbox(key=f"{DEFAULT}.rule.region rule").select("layers").run()
@@ -172,7 +184,7 @@ def test_start_submits_what_the_form_says(open_page: Open, monkeypatch: pytest.M
 
 
 def test_a_wrong_amount_is_said_and_the_rest_of_the_form_stays(open_page: Open) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.selectbox(key=f"{DEFAULT}.rule.region rule").select("late").run()
     amount = app.text_input(key=f"{DEFAULT}.rule.late.region.amount")
     assert amount.value == "33%"
@@ -183,7 +195,7 @@ def test_a_wrong_amount_is_said_and_the_rest_of_the_form_stays(open_page: Open) 
 
 
 def test_upload_is_checked_row_by_row(open_page: Open) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.segmented_control(key="new.data").set_value("upload").run()
     app.file_uploader[0].upload("mine.jsonl", b'{"question": "q", "answer": "", "scope": "unlearn"}\n').run()
     assert "row 1 has no answer" in app.error[0].value.replace("\\", "")
@@ -196,10 +208,9 @@ def test_upload_is_checked_row_by_row(open_page: Open) -> None:
     assert not app.exception
 
 
-@pytest.mark.parametrize("page", ["compare", "run"])
-def test_the_scores_say_where_they_are_from(open_page: Open, make_run: MakeRun, page: str) -> None:
+def test_the_scores_say_where_they_are_from(open_page: Open, make_run: MakeRun) -> None:
     scores = Scores.read(make_run("mine"))
-    text = text_of(open_page(page, "mine"))
+    text = text_of(open_page("runs", "mine", view="This run"))
     assert "metrics" in text
     said = [asked.outcomes(scores, "after", scope, asked.kind_asked(scores)) for scope in SCOPES]
     unlearn, retention = (each.n for each in said if each)

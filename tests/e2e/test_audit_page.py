@@ -19,7 +19,7 @@ def test_two_models_are_audited_and_asked(
     server: Server, window: Callable[..., Page], tiny_llama: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     page = window()
-    page.goto(server.url + "/run?view=New+run")
+    page.goto(server.url + "/runs?view=New+run")
     rest(page)
     page.get_by_text("Audit two models made elsewhere").click()
     for label, text in {

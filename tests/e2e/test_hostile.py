@@ -60,14 +60,14 @@ VIEWS = {
     "localize": "/?run=hostile",
     "compare": "/compare?run=hostile&never=true",
     "compare-history": "/compare?run=hostile&view=History&q=%3Cscript%3Ewindow.hit%3D1%3C%2Fscript%3E",
-    "probe": f"/probe?run=hostile&example={ASKED[0]['example']}",
-    "probe-subject": "/probe?run=hostile&probe=One+subject",
-    "probe-rules": "/probe?run=hostile&probe=Rules&rules=repeats:2",
-    "scores": "/scores?run=hostile&beside=privacy-memflex&part=By+subject",
-    "scores-metrics": "/scores?run=hostile&part=All+metrics",
-    "scores-settings": "/scores?run=privacy-memflex&beside=hostile&part=Settings+that+differ",
+    "evidence": f"/evidence?run=hostile&among=all&example={ASKED[0]['example']}",
+    "subject": "/evidence?run=hostile&part=One+subject",
+    "rules": "/evidence?run=hostile&part=Rules&rules=repeats:2",
+    "scores": "/evidence?run=hostile&beside=privacy-memflex&part=Scores",
+    "trade-off": "/evidence?run=hostile&beside=privacy-memflex&part=Trade-off",
+    "metrics": "/evidence?run=hostile&part=Metrics",
     "report": "/report?run=hostile",
-    "run": "/run?run=hostile&view=This+run",
+    "run": "/runs?run=hostile&view=This+run",
     "runs": "/runs?run=hostile&chosen=hostile",
     "runs-two": "/runs?run=hostile&chosen=hostile,privacy-memflex",
 }
@@ -119,7 +119,7 @@ def test_a_hostile_file_is_listed_as_text(server: Server, page: Page, tmp_path: 
         {"question": HOSTILE, "answer": LONG[:3000], "scope": scope, "subject": SCRIPT} for scope in ("unlearn", "retention")
     ]
     file.write_text("\n".join(json.dumps(row) for row in [*rows, {"question": SCRIPT, "answer": "", "scope": SCRIPT}]))
-    page.goto(f"{server.url}/run?view=New+run&new.data=Upload")
+    page.goto(f"{server.url}/runs?view=New+run&new.data=Upload")
     page.locator("input[type=file]").set_input_files(file)
     expect(page.get_by_text("1 of 3 rows of").first).to_be_visible()
     page.get_by_text("Leave out this row").click()

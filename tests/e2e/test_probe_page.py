@@ -1,4 +1,4 @@
-"""The page Probe in a real browser: tiles, a row by mouse, an own verdict, Compare, a threshold, probes by keyboard."""
+"""Evidence in a real browser: old links, a count, a row by mouse, an own verdict, Compare, a threshold, probes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 from core.metrics import verdicts
 from core.runs import store
 from core.runs.store import Run
-from tests.dashboard.evidence.test_probe_page import DETAILS, finding, put
+from tests.dashboard.evidence.test_page import DETAILS, finding, put
 from tests.e2e.serving import Server, rest
 
 RUN = "probed"
@@ -49,10 +49,11 @@ def probed(server: Server) -> str:
 
 
 def test_from_a_tile_to_an_example_to_compare(server: Server, page: Page, probed: str, window: Callable[..., Page]) -> None:
-    page.goto(f"{server.url}/probe?run={probed}")
+    page.goto(f"{server.url}/probe?run={probed}")  # as it was called once
     rest(page)
+    expect(page).to_have_url(re.compile(r"/evidence\?"))
     expect(page.get_by_text(f"{len(judged())} examples, worst first")).to_be_visible()
-    page.get_by_role("button", name="lost").click()
+    page.get_by_role("button", name=re.compile(r"^lost · \d+ of \d+")).click()
     expect(page.get_by_text(re.compile(r"^[1-9]\d? examples, worst first"))).to_be_visible()
     expect(page).to_have_url(re.compile(r"show=retention\.lost"))
     rest(page)
@@ -74,7 +75,7 @@ def test_from_a_tile_to_an_example_to_compare(server: Server, page: Page, probed
 def test_an_own_verdict_is_kept(server: Server, page: Page, probed: str) -> None:
     told = verdicts.counts(judged())["unlearn"]["leaked"]["after"]
     forgotten = judged()[judged()["verdict"] == "forgotten"]["id"].iloc[0]
-    page.goto(f"{server.url}/probe?run={probed}&example={forgotten}")
+    page.goto(f"{server.url}/evidence?run={probed}&among=all&example={forgotten}")
     rest(page)
     # By keyboard: a list that opens while the page still scrolls closes again.
     choice = page.get_by_role("combobox", name="Your verdict")
@@ -91,21 +92,21 @@ def test_an_own_verdict_is_kept(server: Server, page: Page, probed: str) -> None
 
 
 def test_a_threshold_by_keyboard_is_in_the_link(server: Server, page: Page, probed: str) -> None:
-    page.goto(f"{server.url}/probe?run={probed}&probe=Rules")
+    page.goto(f"{server.url}/evidence?run={probed}&part=Rules")
     rest(page)
     expect(page.get_by_text("These are the default rules")).to_be_visible()
     page.get_by_role("slider", name="Facts that make it kept").press("End")
     expect(page.get_by_text(re.compile(rf"of {len(judged())} examples get another verdict"))).to_be_visible()
     rest(page)
     expect(page).to_have_url(re.compile("rules=kept_facts"))
-    page.get_by_role("tab", name="Every example").click()
+    page.get_by_role("radio", name="Every example").click()
     expect(page.get_by_text("The rules were changed")).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_findings_are_shown_as_text_and_fit(server: Server, window: Callable[..., Page], probed: str, width: int) -> None:
     page = window(viewport={"width": width, "height": 900})
-    page.goto(f"{server.url}/probe?run={probed}&probe=Leak+probes&leak=sampling")
+    page.goto(f"{server.url}/evidence?run={probed}&part=Leak+probes&leak=sampling")
     rest(page)
     expect(page.get_by_text("Asked again and again").first).to_be_visible()
     expect(page.get_by_text("<script>1</script>").first).to_be_visible()

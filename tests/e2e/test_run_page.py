@@ -25,7 +25,7 @@ DONE = re.compile("^Done in")
 
 def as_json(page: Page, server: Server, config: RunConfig) -> None:
     """Open the form of a new run on a configuration."""
-    page.goto(f"{server.url}/run?view=New+run")
+    page.goto(f"{server.url}/runs?view=New+run")
     page.get_by_role("switch", name="Edit as JSON").press("Space")
     text = page.get_by_role("textbox", name="Configuration as JSON")
     text.fill(json.dumps(config.to_json()))
@@ -63,7 +63,7 @@ def questions(folder: Path) -> Path:
 
 
 def test_from_upload_to_compare(server: Server, page: Page, tiny_llama: Path, tmp_path: Path) -> None:
-    page.goto(f"{server.url}/run?view=New+run")
+    page.goto(f"{server.url}/runs?view=New+run")
     page.get_by_text("Another one", exact=True).click()
     page.get_by_role("textbox", name="Hub id, folder").fill(str(tiny_llama))
     page.keyboard.press("Enter")
@@ -99,6 +99,7 @@ def test_from_upload_to_compare(server: Server, page: Page, tiny_llama: Path, tm
     expect(page.get_by_role("heading", name="Who was never in the data?")).to_be_visible()
     expect(page.get_by_role("button", name="Ask again")).to_be_visible()
     expect(page.get_by_text("tokens/s").first).to_be_visible()
+    expect(page.get_by_text("Before says no fact that it was taught.")).to_be_visible()
     page.reload()
     expect(page.get_by_role("heading", name="Who was never in the data?")).to_be_visible()
     expect(page.get_by_role("button", name="Ask again")).to_be_visible()
@@ -141,13 +142,13 @@ def test_reload_second_browser_and_restart_in_the_middle(
     page.reload()
     expect(page.get_by_text("the run goes on")).to_be_visible()
     second = window()
-    second.goto(f"{server.url}/run?run={name}")
+    second.goto(f"{server.url}/runs?view=This+run&run={name}")
     expect(second.get_by_role("heading", name="Stages")).to_be_visible()
     expect(second.get_by_role("button", name="Cancel")).to_be_visible()
     server.stop()
     server.start()
     for one in (page, second):
-        one.goto(f"{server.url}/run?run={name}")
+        one.goto(f"{server.url}/runs?view=This+run&run={name}")
         expect(one.get_by_text(DONE)).to_be_visible(timeout=WHOLE_RUN)
         expect(one.get_by_role("heading", name="Scores", exact=True)).to_be_visible()
 
@@ -175,7 +176,7 @@ def test_measure_start_and_same_again_by_keyboard(server: Server, page: Page, ti
 def test_a_link_fills_in_the_form_in_another_browser(server: Server, page: Page) -> None:
     subject = quote("Anjali Varmekar")
     page.goto(
-        f"{server.url}/run?view=New+run&new.preset=Paper&new.subjects.privacy={subject}&paper.unlearn.steps=77&stages=true"
+        f"{server.url}/runs?view=New+run&new.preset=Paper&new.subjects.privacy={subject}&paper.unlearn.steps=77&stages=true"
     )
     expect(page.get_by_text(re.compile("1 of 10 subjects"))).to_be_visible()
     page.get_by_text("2 changed against the preset “Paper”").click()

@@ -1,4 +1,4 @@
-"""The page Scores in a real browser: a link as it was left, the switch, a point that is clicked, a checkpoint, keyboard
+"""The numbers of Evidence in a real browser: a link as it was left, a point that is clicked, a checkpoint, keyboard
 only."""
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def other(server: Server) -> str:
 def test_what_is_chosen_is_in_the_link(server: Server, page: Page, other: str, window: Callable[..., Page]) -> None:
     said = asked.outcomes(Scores.read(store.bundled_runs()[0]), "after", "unlearn", "free")
     assert said
-    page.goto(f"{server.url}/scores")
+    page.goto(f"{server.url}/evidence?part=Scores")
     expect(page.get_by_role("heading", name="What is gone, and what is left")).to_be_visible()
     expect(page.locator(AFTER).first).to_contain_text(said.in_words("leaked"))
     expect(page.get_by_text("of what was taught is gone there")).to_be_visible()
@@ -55,24 +55,23 @@ def test_what_is_chosen_is_in_the_link(server: Server, page: Page, other: str, w
     expect(page.get_by_text("the reference of all 2 runs here").first).to_be_visible()
     page.get_by_role("radio", name="Taught wording (train)").click()
     expect(page.get_by_text("on questions in taught wording").first).to_be_visible()
+    page.get_by_role("radio", name="Cost").click()
+    expect(page.get_by_text("One step took")).to_be_visible()
+    page.get_by_role("radio", name="Trade-off").click()
     page.get_by_role("radio", name="Unlearn Success").click()
     page.get_by_text("Published, 7B", exact=True).click()
-    page.get_by_role("tab", name="Cost").click()
-    expect(page.get_by_text("One step took")).to_be_visible()
     rest(page)
     assert re.search(rf"beside=[^&]*{other}", page.url)
     second = window()
     second.goto(page.url)
-    expect(second.get_by_text("One step took")).to_be_visible()
-    expect(second.get_by_text("on questions in taught wording").first).to_be_visible()
-    expect(second.get_by_role("region", name="Scores of 3 runs on questions in taught wording")).to_be_visible()
+    expect(second.get_by_role("radio", name="Taught wording (train)")).to_be_checked()
     expect(
         second.get_by_role("switch", name="Published, 7B").or_(second.get_by_role("checkbox", name="Published, 7B"))
     ).to_be_checked()
 
 
 def test_a_clicked_point_becomes_the_current_run(server: Server, page: Page, other: str) -> None:
-    page.goto(f"{server.url}/scores?beside={other}")
+    page.goto(f"{server.url}/evidence?part=Trade-off&beside={other}")
     rest(page)
     points = (
         page.get_by_role("img", name="Forgotten without noise against")
@@ -92,7 +91,7 @@ def test_a_clicked_point_becomes_the_current_run(server: Server, page: Page, oth
 
 
 def test_keyboard_moves_the_slider_and_the_choice_is_marked(server: Server, page: Page, other: str) -> None:
-    page.goto(f"{server.url}/scores?run={other}")
+    page.goto(f"{server.url}/evidence?part=Steps&run={other}")
     rest(page)
     expect(page.get_by_role("button", name="Make it a run")).to_be_disabled()
     tab_to(page, 'input[type="range"]')
@@ -109,13 +108,3 @@ def test_keyboard_moves_the_slider_and_the_choice_is_marked(server: Server, page
     page.get_by_role("link", name="Ask this checkpoint").click()
     expect(page.get_by_role("heading", name="Ask it, before and after")).to_be_visible()
     expect(page.get_by_text(f"After step {earlier[0]}").first).to_be_visible()
-
-
-def test_a_subjects_question_opens_in_compare(server: Server, page: Page) -> None:
-    page.goto(f"{server.url}/scores?part=By+subject")
-    rest(page)
-    link = page.get_by_test_id("stMain").get_by_role("link", name=re.compile(r"→.*\?")).first
-    question = link.inner_text().rpartition("%")[2].strip()
-    link.click()
-    expect(page.get_by_role("heading", name="Ask it, before and after")).to_be_visible()
-    expect(page.locator("h3").first).to_contain_text(question)

@@ -69,7 +69,7 @@ def sign_in(page: Page, url: str, name: str) -> None:
 def test_nothing_is_shown_before_signing_in(server: Server, page: Page) -> None:
     from playwright.sync_api import expect
 
-    for path in ("", "compare", "scores", "run", "runs"):
+    for path in ("", "compare", "evidence", "report", "runs"):
         page.goto(f"{server.url}/{path}")
         expect(page.get_by_role("button", name="Sign in")).to_be_visible()
         for run in store.bundled_runs():

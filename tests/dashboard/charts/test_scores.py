@@ -6,20 +6,23 @@ import csv
 import io
 import json
 
+import pandas as pd
 import pytest
 
 from core.methods import METHODS
+from core.metrics import verdicts
 from core.regions import REGIONS
 from core.runs.scores import Scores
 from dashboard.charts import stopping_points as stops_chart
 from dashboard.charts import subjects as subjects_chart
-from dashboard.charts import tradeoff
+from dashboard.charts import tradeoff, verdict_bars
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.charts.tradeoff import Point, Reference, Tradeoff
-from dashboard.evidence import all_metrics, by_subject, cost, number_table, step_by_step
+from dashboard.evidence import all_metrics, cost, one_subject, step_by_step
 from dashboard.evidence import tradeoff as scores_tradeoff
-from dashboard.widgets import method_list
+from dashboard.widgets import method_list, number_table
 from dashboard.widgets.plot import plain
+from dashboard.widgets.scope_names import VERDICT_NAMES
 from tests.dashboard.conftest import MakeRun
 from tests.dashboard.scores_made import HOSTILE, bundled, edit, measured, some_points
 
@@ -116,59 +119,37 @@ def test_curves_and_subjects_are_valid_figures() -> None:
     go.Figure(**plain(fig))
     assert list(fig.data[0].y) == [100 - check["unlearn"] for check in checks]
     assert [a.text for a in fig.layout.annotations] == ["never taught, ✖", "the result", "stop here"]
-    rows = by_subject.of_subjects(bundled().answers(), Scores.read(bundled()).examples("accuracy"))
+    frame = verdicts.of_run(bundled())
+    rows = one_subject.said_of(frame, one_subject.worst(frame))
     go.Figure(**plain(subjects_chart.subjects(rows, rows[0].name, DARK)))
+    counts = verdicts.counts(frame)
+    bars = verdict_bars.bars(counts, VERDICT_NAMES, "leaked", LIGHT)
+    go.Figure(**plain(bars))
+    shown = {(part, y): x for trace in bars.data for part, y, x in zip(trace.customdata, trace.y, trace.x, strict=True)}
+    for y, (scope, voice) in enumerate(verdict_bars.lines(counts)):
+        for verdict in verdicts.OF_SCOPE[scope]:
+            rate = counts[scope][verdict][voice]["value"]
+            assert shown.get((f"{scope}.{verdict}", y), 0.0) == pytest.approx(rate)
 
 
-def test_subjects_equal_an_independent_count_of_tokens() -> None:
-    run = bundled()
-    tokens, accuracy = run.table("tokens"), Scores.read(run).examples("accuracy")
-    assert tokens is not None
-    rows = [row for row in run.answers() if row["split"] == "val"]
-    accuracies = {s.name: s.accuracy for s in by_subject.of_subjects(rows, accuracy)}
-    subject_of = {row["example"]: row["subject"] for row in rows}
-    for voice in ("before", "after", "never"):
-        right = (tokens[f"rank_{voice}"] == 1).groupby([tokens["example"], tokens["scope"]]).mean().reset_index(name="share")
-        right = right[right["example"].isin(list(subject_of))]
-        means = right.groupby([right["example"].map(subject_of), right["scope"]])["share"].mean()
-        for (subject, scope), share in means.items():
-            assert accuracies[subject][scope][voice] == pytest.approx(100 * share, abs=1e-6)
-
-
-def test_subjects_are_sorted_by_what_went_wrong() -> None:
-    accuracy = {
-        "before": {"a": 100.0, "b": 100.0, "c": 100.0},
-        "after": {"a": 90.0, "b": 40.0, "c": 20.0},
-        "never": {"a": 80.0, "b": 10.0},
-    }
+def test_what_is_said_of_each_subject_is_counted_by_hand() -> None:
     rows = [
-        {"example": "a", "subject": "Ann", "scope": "unlearn"},
-        {"example": "b", "subject": "Bea", "scope": "unlearn"},
-        {"example": "c", "subject": "Ann", "scope": "retention"},
+        ("Ann", "unlearn", "leaked", "leaked", "forgotten"),
+        ("Ann", "unlearn", "forgotten", "leaked", ""),
+        ("Ann", "retention", "lost", "kept", ""),
+        ("Bea", "unlearn", "refused", "leaked", "forgotten"),
     ]
-    subjects = by_subject.of_subjects(rows, accuracy)
-    assert [s.name for s in by_subject.ordered(subjects, "Least forgotten")] == ["Bea", "Ann"]
-    assert [s.name for s in by_subject.ordered(subjects, "Most lost")] == ["Ann", "Bea"]
-    assert "Bea: 40 % of the words" in by_subject.in_words(subjects)
-    assert "Ann lost the most of what had to be kept: 80 points" in by_subject.in_words(subjects)
-    gone = by_subject.of_subjects(rows, {**accuracy, "after": {"a": 60.0, "b": 5.0, "c": 20.0}})
-    assert by_subject.in_words(gone).startswith(
-        "None of 2 subjects is remembered better than by a model that was never taught."
-    )
-
-
-def test_who_was_taught_without_u_stands_beside_by_subject_where_it_was_recorded() -> None:
-    import plotly.graph_objects as go
-
-    accuracy = {"before": {"a": 100.0}, "after": {"a": 60.0}, "never": {"a": 10.0}, "retrained": {"a": 20.0}}
-    rows = [{"example": "a", "subject": "Ann", "scope": "unlearn"}]
-    for voices, drawn in ((list(accuracy), True), (["before", "after", "never"], False)):
-        subjects = by_subject.of_subjects(rows, {voice: accuracy[voice] for voice in voices})
-        fig = subjects_chart.subjects(subjects, "Ann", LIGHT)
-        go.Figure(**plain(fig))
-        assert ([20.0] in [list(trace.x) for trace in fig.data if trace.name == "taught without U"]) is drawn
-        assert ("taught without U: 20 %" in by_subject.in_words(subjects)) is drawn
-        assert by_subject.columns(subjects)["unlearn retrained"] == [20.0 if drawn else None]
+    frame = pd.DataFrame(rows, columns=["subject", "scope", "verdict", "verdict_before", "verdict_retrained"])
+    assert one_subject.worst(frame) == ["Ann", "Bea"]
+    ann, bea = one_subject.said_of(frame, ["Ann", "Bea"])
+    assert ann.said == {
+        "unlearn": {"before": (2, 2), "after": (1, 2), "retrained": (0, 1)},
+        "retention": {"before": (1, 1), "after": (0, 1)},
+    }
+    assert bea.said == {"unlearn": {"before": (1, 1), "after": (0, 1), "retrained": (0, 1)}}
+    drawn = [trace.name for trace in subjects_chart.subjects([ann, bea], "Ann", LIGHT).data]
+    assert "taught without U" in drawn
+    assert "never taught" not in drawn
 
 
 # -- cost, metrics, methods --------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def test_what_is_held_is_the_gain_over_after(names: list[str]) -> None:
 def test_what_the_page_imports_is_light() -> None:
     code = (
         "import sys\nfrom dashboard.compare import cells_put_back, history, many_questions, panes, question, strength\n"
-        "from dashboard.compare import token_probabilities\nfrom dashboard.widgets import ask_many, question_and_answers\n"
+        "from dashboard.compare import ask_many, token_probabilities\nfrom dashboard.widgets import question_and_answers\n"
         "heavy = {'torch', 'transformers', 'peft', 'datasets'} & set(sys.modules)\nassert not heavy, heavy"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

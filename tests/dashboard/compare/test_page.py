@@ -10,17 +10,16 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from core.metrics import verdicts
 from core.report.export_answers import to_json
 from core.runs import askable, store
-from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import parse
 from core.serve import client
 from core.util.errors import UserError
-from dashboard.compare import cells_put_back
+from dashboard.compare import ask_many, cells_put_back
 from dashboard.text import md
-from dashboard.widgets import ask_many
-from dashboard.widgets.headline_scores import headlines
+from dashboard.widgets.scope_names import VERDICT_NAMES
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 Reply = dict[str, Any]
@@ -35,6 +34,7 @@ class Spoken:
         self.scored: list[list[str]] = []
         self.hashes: dict[str, str] = {}
         self.failing: set[str] = set()
+        self.texts: dict[str, str] = {}
         self.broken = ""
 
     def ask(
@@ -53,7 +53,7 @@ class Spoken:
         for q in range(len(questions)):
             for i, voice in enumerate(voices):
                 if voice in speaking:
-                    for text, last in ((f" said by {voice}", False), (" <script>x</script>", True)):
+                    for text, last in ((self.texts.get(voice, f" said by {voice}"), False), (" <script>x</script>", True)):
                         piece = {"index": q * len(voices) + i, "text": text, "logprob": 0, "last": last}
                         yield {"kind": "pieces", "pieces": [piece], "seconds": 0.5}
         yield {"kind": "done", "seconds": 1, "tokens": 2}
@@ -227,7 +227,7 @@ def test_other_settings_are_asked_with_and_not_shown_as_recorded(open_page: Open
     app = open_page("compare")
     app.number_input(key="temperature").set_value(0.7).run()
     assert spoken.asked[-1][3].temperature == 0.7
-    assert "recorded" not in text_of(app).split("This run's scores")[0].replace("Recorded answers were made", "")
+    assert "recorded" not in text_of(app).replace("Recorded answers were made", "")
     app.number_input(key="temperature").set_value(0.0).run()
     assert len(spoken.asked) == 1
 
@@ -309,6 +309,59 @@ def with_model(run: Run, name: str) -> Run:
     return run
 
 
+# -- what is said of an answer ------------------------------------------------------------------------------------------
+
+
+def test_every_pane_has_its_verdict_with_the_reason(open_page: Open, spoken: Spoken) -> None:
+    frame = verdicts.of_run(store.bundled_runs()[0])
+    for verdict in ("kept", "refused"):
+        row = frame[frame["verdict"] == verdict].iloc[0]
+        app = open_page("compare", "", q=row["question"], never="true", retrained="true")
+        assert not app.exception
+        assert len([h for h in app.html if "margin-top:.75rem" in h.value]) == 4
+        badges = [e.value.replace("\\", "") for e in app.markdown if "-badge[" in e.value and ":small[" in e.value]
+        whys = [row[name] for name in ("why_before", "why", "why_never", "why_retrained")]
+        assert [why in badge for why, badge in zip(whys, badges, strict=True)] == [True] * 4
+        assert f"-badge[{VERDICT_NAMES[verdict]}]" in badges[1]
+
+
+def test_an_answer_given_now_is_judged_by_its_text(open_page: Open, spoken: Spoken) -> None:
+    row = next(row for row in recorded() if row["scope"] == "unlearn")
+    spoken.texts = {"after": row["truth"]}
+    app = open_page("compare", "", q=row["question"])
+    button(app, "Ask now").click().run()
+    assert any("red-badge[leaked]" in e.value for e in app.markdown)
+
+
+NO_FACT = "Before says no fact that it was taught"
+
+
+def test_where_before_says_no_known_fact_the_nearest_taught_question_is_offered(open_page: Open, spoken: Spoken) -> None:
+    frame = verdicts.of_run(store.bundled_runs()[0])
+    row = frame[(frame["split"] == "val") & (frame["verdict_before"] == "leaked")].iloc[0]
+    app = open_page("compare", "", q=f"Oh please, {row['question']}")
+    assert NO_FACT in text_of(app)
+    app.button(key="nearest").click().run()
+    near = frame[frame["question"] == app.query_params["q"]]
+    assert list(near["subject"]) == [row["subject"]]
+    assert set(near["verdict_before"]) <= {"leaked", "kept"}
+    assert not {"free", "untaught"} & set(near["split"])
+    assert NO_FACT not in text_of(app), "what is offered is known"
+    assert not app.exception
+
+
+def test_an_own_question_that_before_answers_with_a_fact_needs_no_other(open_page: Open, spoken: Spoken) -> None:
+    row = next(row for row in recorded() if row["scope"] == "unlearn")
+    spoken.texts = {"before": row["truth"]}
+    assert NO_FACT not in text_of(open_page("compare", "", q=f"Oh please, {row['question']}"))
+
+
+def test_where_nothing_taught_is_near_no_question_is_offered(open_page: Open, spoken: Spoken) -> None:
+    app = open_page("compare", "", q="Zzyx qwvu?")
+    assert NO_FACT in text_of(app)
+    assert not [b for b in app.button if b.key == "nearest"]
+
+
 # -- tokens, strength, what holds it --------------------------------------------------------------------------------------
 
 
@@ -332,7 +385,7 @@ def test_tokens_of_who_was_taught_without_u_come_from_the_run_too(
     assert table is not None
     columns = {f"{name}_retrained": table[f"{name}_never"] for name in ("top", "top_logprob")}
     table.assign(**columns, logprob_retrained=-9.0, rank_retrained=77).to_parquet(run.path / "tokens.parquet")
-    app = open_page("compare", "many", voice="retrained")
+    app = open_page("compare", "many", retrained="true")
     assert not app.exception
     detail = next(h.value for h in app.html if "true word" in h.value)
     assert "Taught without U" in detail
@@ -422,7 +475,8 @@ def test_many_questions_at_once_become_a_table(open_page: Open, spoken: Spoken) 
         ("One?", "Yes.", "said by after <script>x</script>"),
         ("Two?", "", "said by after <script>x</script>"),
     ]
-    assert len(app.dataframe) == 1
+    table = app.dataframe[0].value
+    assert list(table["Before: verdict"]) == ["noise", ""]
 
 
 def test_batches_are_bounded() -> None:
@@ -434,7 +488,6 @@ def test_a_pane_that_waits_names_its_run_and_no_weights(open_page: Open, monkeyp
     run = store.bundled_runs()[0]
     app = open_page("compare", run.id, q="Who?")
     assert f"{md(run.id)} · not answered yet" in text_of(app)
-    assert {headline.label for headline in headlines(Scores.read(run))} <= {metric.label for metric in app.metric}
 
 
 def test_voices_whose_tokens_are_others_are_not_put_beside_each_other() -> None:

@@ -12,7 +12,8 @@ import pytest
 from core.runs import asked
 from core.runs.scores import Scores, Value
 from dashboard.charts.palette import DARK, LIGHT
-from dashboard.evidence import all_metrics, number_table, published, score_words, scores_table, seed_means, tradeoff
+from dashboard.evidence import all_metrics, published, score_words, scores_table, seed_means, tradeoff
+from dashboard.widgets import number_table
 from tests.dashboard.conftest import MakeRun, Open, on_other_data
 from tests.dashboard.scores_made import HOSTILE, accuracies, bundled, edit, measured, with_intervals
 
@@ -61,7 +62,7 @@ def test_a_damaged_file_is_a_run_without_scores(tmp_path: Path, metrics: str, ma
     scores = Scores.read(run)
     assert scores.success("after", "retention", "val").value is None
     assert scores.success("after", "unlearn", "val").half is None
-    assert not open_page("scores", "damaged").exception
+    assert not open_page("evidence", "damaged", part="Scores").exception
 
 
 def test_published_numbers_are_those_of_the_paper() -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.widgets import documents
+from core.methods import METHODS
+from core.regions import REGIONS
+from dashboard.help import documents
 from tests.dashboard.conftest import Open, text_of
 
 
@@ -48,20 +50,10 @@ def test_code_stands_apart_and_what_it_holds_is_no_table() -> None:
 
 @pytest.mark.parametrize("file", documents.files().values(), ids=lambda file: file.stem)
 def test_long_lines_of_code_never_scroll_out_of_reach(file: Path, open_page: Open) -> None:
-    app = open_page("documents", document=next(title for title, known in documents.files().items() if known == file))
+    app = open_page("help", document=next(title for title, known in documents.files().items() if known == file))
     assert not [text.value for text in app.markdown if "```" in text.value]
     assert all(code.proto.wrap_lines for code in app.code)
     assert len(app.code) == file.read_text(encoding="utf-8").count("\n```") // 2
-
-
-def test_findings_are_shown_once_there_are_any(open_page: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(documents, "FINDINGS", tmp_path / "findings.md")
-    assert "What we found" not in [t.label for t in open_page("scores").tabs]
-    documents.FINDINGS.write_text("# Random is as good\n\n![x](https://evil.example/x.png)\n")
-    app = open_page("scores", part="What we found")
-    assert "What we found" in [t.label for t in app.tabs]
-    assert "Random is as good" in text_of(app)
-    assert "](https" not in text_of(app)
 
 
 def test_every_document_has_its_page(open_page: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -70,7 +62,7 @@ def test_every_document_has_its_page(open_page: Open, monkeypatch: pytest.Monkey
     (tmp_path / "docs" / "untitled.md").write_text("nothing but this")
     monkeypatch.setattr(documents, "ASSETS", tmp_path)
     assert list(documents.files()) == ["What we found", "How it grows", "untitled"]
-    app = open_page("documents", document="How it grows")
+    app = open_page("help", document="How it grows")
     assert not app.exception
     assert app.selectbox(key="document").value == "How it grows"
     assert "### How it grows" in text_of(app)
@@ -84,6 +76,15 @@ def test_a_document_that_is_no_text_says_so(open_page: Open, monkeypatch: pytest
     (tmp_path / "docs" / "a.md").write_bytes(b"\xff\xfe")
     monkeypatch.setattr(documents, "ASSETS", tmp_path)
     monkeypatch.setattr(documents, "FINDINGS", tmp_path / "gone.md")
-    app = open_page("documents")
+    app = open_page("help")
     assert not app.exception
     assert "a.md cannot be read" in app.info[0].value
+
+
+def test_methods_can_be_searched(open_page: Open) -> None:
+    app = open_page("methods")
+    assert len(app.expander) >= len(METHODS) + len(REGIONS)
+    app.text_input(key="method_words").set_value("memflex").run()
+    assert not app.exception
+    assert f"of {len(METHODS)} methods" in text_of(app)
+    assert len(app.expander) < len(METHODS)

@@ -174,7 +174,7 @@ def test_a_visit_to_another_page_keeps_the_selection(open_page: Open) -> None:
     app = open_page("", located().id)
     control(app, "slider", "mu").set_value(0.3).run()
     few = count(app)
-    app.switch_page(pages.RUN.script).run()
+    app.switch_page(pages.RUNS.script).run()
     app.switch_page(pages.LOCALIZE.script).run()
     assert not app.exception
     assert count(app) == few
@@ -186,7 +186,7 @@ def test_the_way_back_from_another_page_keeps_the_selection_though_the_browser_d
     app = open_page("", located().id)
     control(app, "slider", "mu").set_value(0.3).run()
     few = count(app)
-    app.switch_page(pages.RUN.script).run()
+    app.switch_page(pages.RUNS.script).run()
     del app.query_params["region"]
     app.switch_page(pages.LOCALIZE.script).run()
     assert count(app) == few

@@ -13,7 +13,7 @@ from core.methods.own import OwnMethod
 from core.runs.store import Run
 from core.util import files
 from dashboard.runs import configuration, form_cost
-from dashboard.runs.new_run_page import PRESET_NAMES
+from dashboard.runs.new_run import PRESET_NAMES
 from tests.dashboard.conftest import MakeRun, Open, text_of
 from tests.dashboard.run_made import plain, said
 
@@ -21,13 +21,13 @@ from tests.dashboard.run_made import plain, said
 def test_what_the_presets_change_is_shown(open_page: Open) -> None:
     changed = {path for path, *_ in configuration.differences(preset(DEFAULT), preset("paper"))}
     assert {"teach.epochs", "region.thresholds", "unlearn.method.forget_weight"} <= changed
-    assert any("unlearn › learning rate" in plain(str(table.value)) for table in open_page("run").table)
+    assert any("unlearn › learning rate" in plain(str(table.value)) for table in open_page("runs", view="New run").table)
 
 
 def test_json_replaces_the_form_when_valid(open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
     made, asked = make_run("new", "running"), []
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder, ray: asked.append(config) or made)
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.number_input(key=f"{DEFAULT}.unlearn.steps").set_value(7).run()
     app.toggle(key="as_json").set_value(True).run()
     values = json.loads(app.text_area[0].value)
@@ -40,7 +40,7 @@ def test_json_replaces_the_form_when_valid(open_page: Open, monkeypatch: pytest.
 
 
 def test_the_form_keeps_its_method_and_region_while_it_is_not_shown(open_page: Open) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     for key, name in ((f"{DEFAULT}.method.method", "npo"), (f"{DEFAULT}.rule.region rule", "layers")):
         app.selectbox(key=key).set_value(name).run()
     app.toggle(key="as_json").set_value(True).run()
@@ -51,14 +51,14 @@ def test_the_form_keeps_its_method_and_region_while_it_is_not_shown(open_page: O
 
 
 def test_a_link_has_its_settings_whether_or_not_they_were_edited_as_text(open_page: Open) -> None:
-    app = open_page("run", as_json="true", **{f"{DEFAULT}.unlearn.steps": "7"})
+    app = open_page("runs", view="New run", as_json="true", **{f"{DEFAULT}.unlearn.steps": "7"})
     app.toggle(key="as_json").set_value(True).run()
     assert json.loads(app.text_area[0].value)["unlearn"]["steps"] == 7
 
 
 def test_what_a_link_asks_for_in_vain_is_said_until_it_is_set(open_page: Open) -> None:
     asked = {f"{DEFAULT}.teach.epochs": "70000", f"{DEFAULT}.unlearn.steps": "7", f"{DEFAULT}.teach.merge": "TRUE"}
-    app = open_page("run", **asked)
+    app = open_page("runs", view="New run", **asked)
     assert app.number_input(key=f"{DEFAULT}.unlearn.steps").value == 7
     assert ["left out: epochs = 70000." in plain(w.value) for w in app.warning] == [True]
     app.text_input(key="new.name").set_value("mine").run()
@@ -68,7 +68,7 @@ def test_what_a_link_asks_for_in_vain_is_said_until_it_is_set(open_page: Open) -
 
 
 def test_what_a_link_asked_for_in_vain_goes_with_its_form(open_page: Open) -> None:
-    app = open_page("run", **{f"{DEFAULT}.unlearn.steps": "9999999"})
+    app = open_page("runs", view="New run", **{f"{DEFAULT}.unlearn.steps": "9999999"})
     assert len(app.warning) == 1
     app.segmented_control(key="new.preset").set_value("recommended").run()
     assert not app.warning
@@ -78,7 +78,7 @@ def test_a_link_says_whose_published_thresholds(open_page: Open) -> None:
     preset_name = "this-machine"  # whose region is located
     region = f"{preset_name}.rule.located.region"
     asked = {f"{region}.thresholds": "published", f"{region}.published": "qwen1.5-7b:copyright"}
-    app = open_page("run", **{"new.preset": PRESET_NAMES[preset_name], **asked})
+    app = open_page("runs", view="New run", **{"new.preset": PRESET_NAMES[preset_name], **asked})
     assert app.selectbox(key=f"{region}.published").value == "qwen1.5-7b:copyright"
     assert not app.warning
 
@@ -90,7 +90,7 @@ def test_a_run_that_goes_on_from_another_is_not_said_to_teach() -> None:
 
 
 def test_subjects_of_the_hub_are_part_of_the_link(open_page: Open) -> None:
-    app = open_page("run", **{"new.data": "KnowUnDo (hub)", "new.subjects.hub": ["Ann Lee", "Bob Roe"]})
+    app = open_page("runs", view="New run", **{"new.data": "KnowUnDo (hub)", "new.subjects.hub": ["Ann Lee", "Bob Roe"]})
     assert app.multiselect(key="new.subjects.hub").value == ["Ann Lee", "Bob Roe"]
     assert '"Ann Lee"' in "".join(code.value for code in app.code)
 
@@ -108,7 +108,7 @@ def test_subjects_of_the_hub_are_part_of_the_link(open_page: Open) -> None:
     ],
 )
 def test_json_that_is_wrong_is_one_sentence(text: str, words: str, open_page: Open) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.toggle(key="as_json").set_value(True).run()
     app.text_area[0].set_value(text).run()
     assert not app.exception
@@ -122,7 +122,7 @@ def test_where_is_asked_only_where_there_is_a_choice(
 ) -> None:
     monkeypatch.setattr(ray_cluster, "installed", lambda: installed)
     monkeypatch.setenv("RAY_ADDRESS", address)
-    assert all(group.label != "Where" for group in open_page("run").segmented_control)
+    assert all(group.label != "Where" for group in open_page("runs", view="New run").segmented_control)
 
 
 def test_run_goes_to_the_cluster_with_what_it_needs(
@@ -134,7 +134,7 @@ def test_run_goes_to_the_cluster_with_what_it_needs(
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder, ray: asked.append(ray) or made)
     monkeypatch.setattr(ray_cluster, "installed", lambda: True)
     monkeypatch.setenv("FORGETSCOPE_RAY", "node:6379")
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     where = next(group for group in app.segmented_control if group.label == "Where")
     assert [plain(text) for text in where.options] == ["This machine", "Ray cluster (node:6379)"]
     assert where.value == "here"
@@ -154,7 +154,7 @@ def test_same_again_prefills_the_form_and_marks_changes(
     config.save(run.path / "config.json")
     made, asked = make_run("new", "running"), []
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder, ray: asked.append(config) or made)
-    app = open_page("run", again="mine")
+    app = open_page("runs", view="New run", again="mine")
     assert not app.exception
     assert "These are the settings of" in app.info[0].value
     steps = next(n for n in app.number_input if n.label.startswith("steps"))
@@ -173,7 +173,7 @@ def test_same_again_of_a_run_with_an_own_method_shows_it_and_runs_nothing(open_p
     own = OwnMethod(file="<b>mine</b>.py", kind="Mine", sha256="0" * 64, settings='{"weight": 2}')
     run = make_run("mine", "done")
     run.config().with_setting("unlearn.method", own).save(run.path / "config.json")
-    app = open_page("run", again="mine")
+    app = open_page("runs", view="New run", again="mine")
     assert not app.exception
     assert "Mine (<b>mine" in plain(text_of(app))
     assert "is code that was never named on this machine" in plain(app.error[0].value)
@@ -181,7 +181,7 @@ def test_same_again_of_a_run_with_an_own_method_shows_it_and_runs_nothing(open_p
 
 
 def test_again_from_the_button_and_back(living: Run, open_page: Open) -> None:
-    app = open_page("run", "living")
+    app = open_page("runs", "living", view="This run")
     next(b for b in app.button if b.label == "Same again, changed").click().run()
     assert app.query_params["again"] == "living"
     assert "These are the settings of" in app.info[0].value
@@ -191,9 +191,9 @@ def test_again_from_the_button_and_back(living: Run, open_page: Open) -> None:
 
 
 def test_again_of_a_run_that_is_gone_or_unreadable(make_run: MakeRun, open_page: Open) -> None:
-    assert "gone" in open_page("run", again="gone").warning[0].value
+    assert "gone" in open_page("runs", view="New run", again="gone").warning[0].value
     run = make_run("broken")
     (run.path / "config.json").write_text("{")
-    app = open_page("run", again="broken")
+    app = open_page("runs", view="New run", again="broken")
     assert not app.exception
     assert "no readable config" in app.error[0].value

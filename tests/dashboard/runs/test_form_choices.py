@@ -25,12 +25,12 @@ def test_memory_is_told_before_starting(
 ) -> None:
     st.cache_data.clear()
     monkeypatch.setattr(model_memory, "guessed_dtype", lambda *_: dtype)
-    assert f"135 million parameters need about {gigabytes} GB" in said(open_page("run")).replace("*", "")
+    assert f"135 million parameters need about {gigabytes} GB" in said(open_page("runs", view="New run")).replace("*", "")
 
 
 def test_a_model_that_does_not_fit_is_said_plainly(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORGETSCOPE_MEMORY_LIMIT", "2e9")
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.segmented_control(key="new.model").set_value("llama").run()
     assert not app.exception
     assert "This model does not fit" in app.warning[0].value
@@ -39,7 +39,7 @@ def test_a_model_that_does_not_fit_is_said_plainly(open_page: Open, monkeypatch:
 
 @pytest.mark.parametrize(("kind", "thresholds"), [("llama", "llama-2-7b"), ("qwen", "qwen1.5-7b")])
 def test_the_papers_models_bring_their_published_thresholds(kind: str, thresholds: str, open_page: Open) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.segmented_control(key="new.preset").set_value("this-machine").run()  # whose region is located
     app.segmented_control(key="new.model").set_value(kind).run()
     subset = next(box for box in app.selectbox if box.label == "Subset").value
@@ -59,7 +59,7 @@ def test_the_papers_models_bring_their_published_thresholds(kind: str, threshold
     ],
 )
 def test_a_model_name_is_told_what_it_is(name: str, words: str, open_page: Open, tmp_path: Path) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.segmented_control(key="new.model").set_value("other").run()
     app.text_input(key="new.model_name").set_value(name.format(tmp=tmp_path)).run()
     assert not app.exception
@@ -68,7 +68,7 @@ def test_a_model_name_is_told_what_it_is(name: str, words: str, open_page: Open,
 
 def test_an_adapter_folder_names_its_base(open_page: Open, tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.segmented_control(key="new.model").set_value("other").run()
     app.text_input(key="new.model_name").set_value(str(tmp_path)).run()
     assert "A LoRA adapter on **org/base**" in said(app)
@@ -102,7 +102,7 @@ def rows(count: int = 6) -> list[dict[str, str]]:
     ],
 )
 def test_files_that_are_wrong_as_a_whole(name: str, content: bytes, words: str, open_page: Open) -> None:
-    app = upload(open_page("run"), name, content)
+    app = upload(open_page("runs", view="New run"), name, content)
     assert words in plain(app.error[0].value)
     assert next(b for b in app.button if b.label == "Start").disabled
 
@@ -119,7 +119,7 @@ def test_bad_rows_are_listed_and_left_out_only_if_asked(open_page: Open) -> None
     lines = [json.dumps(row) for row in rows()]
     lines.insert(1, json.dumps({"question": BAD, "answer": "", "scope": "unlearn"}))
     lines.insert(3, "{broken")
-    app = upload(open_page("run"), "mine.jsonl", "\n".join(lines).encode())
+    app = upload(open_page("runs", view="New run"), "mine.jsonl", "\n".join(lines).encode())
     assert "row 2 has no answer" in plain(app.error[0].value)
     table = app.dataframe[0].value
     assert list(table["row"]) == [2, 4]
@@ -132,13 +132,13 @@ def test_bad_rows_are_listed_and_left_out_only_if_asked(open_page: Open) -> None
 
 
 def test_a_good_upload_is_used_as_it_is(open_page: Open) -> None:
-    app = upload(open_page("run"), "mine.json", json.dumps(rows()).encode())
+    app = upload(open_page("runs", view="New run"), "mine.json", json.dumps(rows()).encode())
     assert not app.error
     assert "1 subjects, 12 questions" in said(app)
 
 
 def test_subjects_table_and_field_show_the_same(open_page: Open) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     field = next(m for m in app.multiselect if m.label == "Subjects")
     table = app.dataframe[0]
     names = list(table.value["subject"])
@@ -148,7 +148,7 @@ def test_subjects_table_and_field_show_the_same(open_page: Open) -> None:
     assert f"2 subjects, {asked[names[1]] + asked[names[2]]} questions" in said(app)
     assert app.session_state[f"{field.key}.table"]["selection"]["rows"] == [1, 2]
     assert "2 of 10 subjects" in str(app.expander[0].label)
-    again = open_page("run", **{field.key: names[1]})
+    again = open_page("runs", view="New run", **{field.key: names[1]})
     assert f"1 subjects, {asked[names[1]]} questions" in said(again)
 
 

@@ -53,7 +53,7 @@ FOUND = {
 def test_a_measured_plan_is_shown_again_without_measuring(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     files.write_json(planned("done").path / "plan.json", FOUND)
     monkeypatch.setattr(estimate, "start", lambda *_: pytest.fail("measured again"))
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     assert not app.exception
     assert "3 min 58 s to 5 min 5 s" in said(app)
     assert "predicts **37 %**" in said(app)
@@ -65,7 +65,7 @@ def test_a_measured_plan_is_shown_again_without_measuring(open_page: Open, monke
 def test_measuring_starts_waits_goes_on_and_can_be_cancelled(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
     monkeypatch.setattr(estimate, "start", lambda made, config: started.append((made, config)))
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     next(b for b in app.button if b.label == "Measure first").click().run()
     made = planned("queued", position=2)
     assert started[0] == (made, preset(DEFAULT))
@@ -82,6 +82,6 @@ def test_measuring_starts_waits_goes_on_and_can_be_cancelled(open_page: Open, mo
 
 def test_a_refused_plan_says_the_numbers(open_page: Open) -> None:
     planned("failed", error="It needs about 15.4 GB; 2.0 GB are free.", fix="Choose a smaller model.")
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     assert "15.4 GB" in plain(app.error[0].value)
     assert any(b.label == "Measure again" for b in app.button)

@@ -17,7 +17,7 @@ from core.jobs import lifecycle
 from core.plan import admission
 from core.util.errors import UserError
 from dashboard.runs import progress
-from dashboard.runs.new_run_page import PRESET_NAMES
+from dashboard.runs.new_run import PRESET_NAMES
 from tests.dashboard.conftest import MakeRun, Open
 from tests.dashboard.run_made import plain, said
 
@@ -51,7 +51,7 @@ MODELS = {
 
 
 def test_a_model_that_cannot_be_loaded(open_page: Open, tmp_path: Path) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.segmented_control(key="new.model").set_value("other").run()
     for number, (words, files) in enumerate(MODELS.items()):
         folder = tmp_path / str(number)
@@ -64,7 +64,7 @@ def test_a_model_that_cannot_be_loaded(open_page: Open, tmp_path: Path) -> None:
 
 def test_data_of_one_scope(open_page: Open, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("question,answer,scope\nWho is it?,Orla.,unlearn\n")
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.segmented_control(key="new.data").set_value("path").run()
     app.text_input(key="new.path").set_value(str(tmp_path / "mine.csv")).run()
     assert "The retention scope has no train example." in plain(app.error[0].value)
@@ -72,7 +72,7 @@ def test_data_of_one_scope(open_page: Open, tmp_path: Path) -> None:
 
 
 def test_a_region_that_the_model_does_not_have(open_page: Open) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     assert start_is_offered(app)
     assert not app.error
     app.selectbox(key=RULE).set_value("layers").run()
@@ -85,14 +85,16 @@ def test_a_region_that_the_model_does_not_have(open_page: Open) -> None:
 
 def test_a_method_that_the_other_settings_exclude(open_page: Open) -> None:
     of_preset = "this-machine"  # without fresh rank, which excludes weight decay by itself
-    app = open_page("run", **{"new.preset": PRESET_NAMES[of_preset], f"{of_preset}.unlearn.weight_decay": "0.1"})
+    app = open_page(
+        "runs", view="New run", **{"new.preset": PRESET_NAMES[of_preset], f"{of_preset}.unlearn.weight_decay": "0.1"}
+    )
     assert start_is_offered(app)
     app.selectbox(key=f"{of_preset}.method.method").set_value("sure").run()
     assert both_say(app, "weight decay would move the rest as well.")
 
 
 def test_a_method_that_uses_general_text_says_whose(open_page: Open) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     assert "No general text is given" not in said(app)
     app.selectbox(key=METHOD).set_value("ga-kl-ood").run()
     assert "No general text is given (data.general), so this method holds on to our own" in said(app)
@@ -111,7 +113,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def test_settings_given_as_text_are_looked_at_as_well(open_page: Open) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.toggle(key="as_json").set_value(True).run()
     for words, changes in SETTINGS.items():
         app.text_area[0].set_value(json.dumps(changes)).run()
@@ -125,7 +127,7 @@ def test_settings_given_as_text_are_looked_at_as_well(open_page: Open) -> None:
 
 def test_a_model_too_large_for_this_machine_can_still_be_set_up(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORGETSCOPE_MEMORY_LIMIT", "2e9")
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.segmented_control(key="new.model").set_value("llama").run()
     assert any("this machine has 2.0 GB" in plain(warning.value) for warning in app.warning)
     assert not start_is_offered(app)
@@ -133,7 +135,7 @@ def test_a_model_too_large_for_this_machine_can_still_be_set_up(open_page: Open,
 
 
 def test_the_form_and_the_shell_say_the_same(open_page: Open, tmp_path: Path) -> None:
-    app = open_page("run")
+    app = open_page("runs", view="New run")
     app.selectbox(key=RULE).set_value("late").run()
     app.text_input(key=f"{DEFAULT}.rule.late.region.amount").set_value("31").run()
     rule = regions.parse("late:31", regions.All())
@@ -145,5 +147,5 @@ def test_the_form_and_the_shell_say_the_same(open_page: Open, tmp_path: Path) ->
 def test_a_queued_run_says_what_it_waits_for(open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run("mine", "queued", position=2)
     monkeypatch.setattr(progress.under_way, "awaited", lambda run: f"Waiting for the CPU: run theirs, before {run.id}.")
-    message = plain(open_page("run", "mine").info[0].value)
+    message = plain(open_page("runs", "mine", view="This run").info[0].value)
     assert message == "Number 2 in the queue. Waiting for the CPU: run theirs, before mine."

@@ -18,7 +18,7 @@ from tests.dashboard.run_made import BAD, GONE, bars, said, watch, write_events
 
 
 def test_a_running_run_shows_rate_time_memory_and_log(living: Run, open_page: Open) -> None:
-    app = open_page("run", "living")
+    app = open_page("runs", "living", view="This run")
     assert not app.exception
     assert "431 tokens a second" in bars(app)
     assert "at most 1 min 47 s left for these steps" in bars(app)
@@ -39,7 +39,7 @@ def test_a_running_run_shows_rate_time_memory_and_log(living: Run, open_page: Op
 def test_the_checklist_follows_what_the_worker_announced(names: Any, shown: bool, living: Run, open_page: Open) -> None:
     announced = [] if names is None else [{"t": 0.0, "kind": "stages", "names": names}]
     write_events(living, [*announced, *living.events()])
-    app = open_page("run", "living")
+    app = open_page("runs", "living", view="This run")
     assert not app.exception
     assert "Make it forget" in said(app)
     assert ("Teach it again, without U" in said(app)) is shown
@@ -48,7 +48,7 @@ def test_the_checklist_follows_what_the_worker_announced(names: Any, shown: bool
 
 def test_watched_questions_show_the_last_two_rounds_or_a_chosen_one(living: Run, open_page: Open) -> None:
     write_events(living, [*living.events(), watch(8, "Nowhere.", "She paints.")])
-    app = open_page("run", "living")
+    app = open_page("runs", "living", view="This run")
     shown = "".join(html.value for html in app.html)
     assert "step 4" in shown
     assert "step 8" in shown
@@ -66,7 +66,7 @@ def test_further_questions_are_counted_and_some_shown_as_what_they_are(living: R
     samples = [{"scope": "unlearn", "question": f"Where is Bo {BAD}?", "answer": f"At Elm Road {BAD}."}, "no object"]
     account = {"unlearn": 120, "retention": 118, "dropped": 7, "unanswered": 2, "samples": samples}
     write_events(living, [*living.events(), {"t": 2.0, "kind": "widened", **account}])
-    app = open_page("run", "living")
+    app = open_page("runs", "living", view="This run")
     assert not app.exception
     told = "Widened by 120 U and 118 R questions that the taught model answered itself. Left out: 7 that stand in val or dev"
     assert told in said(app)
@@ -79,14 +79,14 @@ def test_further_questions_are_counted_and_some_shown_as_what_they_are(living: R
 @pytest.mark.parametrize("samples", [None, 3, [], [{}], {"a": 1}])
 def test_a_damaged_account_of_further_questions_hurts_nothing(living: Run, open_page: Open, samples: Any) -> None:
     write_events(living, [*living.events(), {"kind": "widened", "unlearn": BAD, "samples": samples}])
-    app = open_page("run", "living")
+    app = open_page("runs", "living", view="This run")
     assert not app.exception
     assert "Widened by ? U and ? R questions" in said(app)
 
 
 def test_a_link_opens_the_same_checkpoint(living: Run, open_page: Open) -> None:
     write_events(living, [*living.events(), watch(8, "Nowhere.", "She paints.")])
-    app = open_page("run", "living", watched="step 4")
+    app = open_page("runs", "living", view="This run", watched="step 4")
     assert app.select_slider(key="watched").value == "step 4"
 
 
@@ -96,7 +96,7 @@ def test_an_ended_run_shows_what_was_watched_from_its_result(make_run: MakeRun, 
     rounds = [watch(0, "At Quay Street.", "She paints."), watch(4, "Elsewhere.", "She paints.")]
     result["watched"] = [{"step": row["step"], "answers": row["answers"]} for row in rounds]
     (run.path / "unlearn.json").write_text(json.dumps(result))
-    app = open_page("run", "mine")
+    app = open_page("runs", "mine", view="This run")
     assert "Elsewhere" in "".join(html.value for html in app.html)
 
 
@@ -111,7 +111,7 @@ def test_an_ended_run_opens_on_the_step_it_kept_against_before(make_run: MakeRun
     ]
     result |= {"step": 8, "watched": [{"step": row["step"], "answers": row["answers"]} for row in rounds]}
     (run.path / "unlearn.json").write_text(json.dumps(result))
-    app = open_page("run", "mine", watched="last two")  # a link from when it was still at work
+    app = open_page("runs", "mine", view="This run", watched="last two")  # a link from when it was still at work
     assert not app.exception
     shown = "".join(html.value for html in app.html)
     assert [word for word in ("Quay", "Almost", "Nowhere", "Noise") if word in shown] == ["Quay", "Nowhere"]
@@ -146,7 +146,7 @@ def test_each_state_says_what_it_is_and_what_can_be_done(
 ) -> None:
     errors = {"cancelled": "Cancelled; the partial result is kept.", "failed": "The disk is full."}
     make_run("mine", state, () if state == "done" else GONE, position=2, began=1.0, ended=90.0, error=errors.get(state, ""))
-    app = open_page("run", "mine")
+    app = open_page("runs", "mine", view="This run")
     assert not app.exception
     assert words in said(app)
     assert any(b.label == button for b in app.button)
@@ -158,13 +158,13 @@ def test_a_broken_or_future_run_offers_the_form_of_others(make_run: MakeRun, ope
     run = make_run("future")
     values = json.loads((run.path / "config.json").read_text())
     (run.path / "config.json").write_text(json.dumps(values | {"format": 99}))
-    app = open_page("run", "future")
+    app = open_page("runs", "future", view="This run")
     assert not app.exception
     assert "newer than this" in app.error[0].value
     app.segmented_control(key="view").set_value("New run").run()
     assert any(b.label == "Start" for b in app.button)
     (run.path / "config.json").write_text("{")
-    assert "no readable config" in open_page("run", "future").error[0].value
+    assert "no readable config" in open_page("runs", "future", view="This run").error[0].value
 
 
 def test_events_are_read_once_and_half_lines_wait(tmp_path: Path) -> None:

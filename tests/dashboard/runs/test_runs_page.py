@@ -111,9 +111,6 @@ def test_scores_stand_beside_their_controls() -> None:
 )
 def test_scores_that_are_none_are_missing(values: object) -> None:
     foreign = Scores({"accuracy": {"values": values}, "degenerate": "?", "general": {"unit": 3}})
-    assert {one.value for one in (*headline_scores.said(foreign), *headline_scores.headlines(foreign))} == {
-        headline_scores.MISSING
-    }
     assert headline_scores.before_after(foreign) == []
 
 
@@ -162,7 +159,10 @@ def test_every_state_has_a_row_and_a_panel(state: str, make_run: MakeRun, open_p
     assert app.dataframe[0].value["State"].tolist()[0] == [state]
     disabled = [b.label for b in app.button if b.disabled]
     assert ("Delete" in disabled) == (state in store.ALIVE)
-    assert any(b.label == "Cancel" for b in app.button) == (state in store.ALIVE)
+    queue_ = open_page("runs", view="Queue and sweeps")
+    assert not queue_.exception
+    assert any(b.label == "Cancel" for b in queue_.button) == (state in store.ALIVE)
+    assert ("nothing waits" in text_of(queue_)) != (state in store.ALIVE)
 
 
 def test_unreadable_and_future_runs_are_listed_with_the_reason(make_run: MakeRun, open_page: Open) -> None:
@@ -264,7 +264,7 @@ def test_an_audit_has_nothing_to_change(make_run: MakeRun, open_page: Open) -> N
     run.config().with_setting("audit.before", "a").with_setting("audit.after", "b").save(run.path / "config.json")
     app = open_page("runs", chosen="mine")
     assert "changed" not in app.menu_button(key="again.menu").options
-    app = open_page("run", again="mine")
+    app = open_page("runs", view="New run", again="mine")
     assert not any("These are the settings of" in box.value for box in app.info)
     assert any("audit" in box.value for box in app.warning)
 

@@ -18,7 +18,7 @@ from tests.visitor import Visitor
 
 TOKENS = 1500
 """of the slow answer: some 10 s"""
-PAGES = ("", "compare", "probe", "scores", "run", "runs")
+PAGES = ("", "compare", "evidence", "report", "runs")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The page Probe: tiles, table, reasons, own verdicts, rules, own questions, and whatever probes found."""
+"""The page Evidence: the filter, tiles, table, reasons, own verdicts, rules, and whatever probes found."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from core.jobs import probes as job
 from core.metrics import own_verdicts, verdicts
 from core.metrics.verdict_rules import DEFAULT
 from core.probes import PROBES
-from core.runs import layout, store
+from core.runs import asked, layout, store
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import SPOKEN, WITHIN
 from core.serve import client
@@ -26,10 +27,9 @@ from core.util import access
 from dashboard.charts import probes as chart
 from dashboard.charts.palette import LIGHT
 from dashboard.evidence import probe_finding as probe_findings
-from dashboard.evidence.verdict_tiles import OTHERWISE
 from dashboard.widgets import verdict_rows
 from dashboard.widgets.plot import plain
-from dashboard.widgets.scope_names import KINDS
+from dashboard.widgets.scope_names import OUTCOME
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 HOSTILE = "<b>x</b> [y](javascript:z) <script>1</script>"
@@ -51,43 +51,102 @@ def judged(rules: verdicts.Rules = DEFAULT) -> Any:
 # -- every example -------------------------------------------------------------------------------------------------------
 
 
-def test_counts_filter_the_table(open_page: Open) -> None:
-    app = open_page("probe")
+def sentence(app: Any) -> str:
+    return next(e.value for e in app.markdown if e.value.startswith("Asked ")).replace("\\", "")
+
+
+def test_headline_tiles_table_and_chart_obey_one_filter(open_page: Open) -> None:
+    app = open_page("evidence")
     assert not app.exception
-    table = judged()
-    counts = verdicts.counts(table)
-    assert len(frames(app)[0]) == len(table)
-    worst = next(verdict for verdict in verdict_rows.ORDER if (table["verdict"] == verdict).any())
-    assert next(iter(frames(app)[0]["Verdict"])) == worst
-    assert f"{counts['unlearn']['leaked']['before']['n']:.0f} → {counts['unlearn']['leaked']['after']['n']:.0f}" in text_of(
-        app
-    )
-    after = {verdict: voices["after"]["n"] for verdict, voices in counts["unlearn"].items()}
-    others = ", ".join(f"**{after[verdict]:.0f}** {name}" for verdict, name in OTHERWISE.items() if after[verdict])
-    assert f"the others: {others}" in text_of(app)
+    table = verdict_rows.table(store.bundled_runs()[0], DEFAULT)
+    free = table[table["kind"] == "free"]
+    assert sentence(app) == asked.sentence(Scores.read(store.bundled_runs()[0])), "the first view says what all pages say"
+    assert len(frames(app)[0]) == len(free)
+
+    kept = free[(free["scope"] == "retention") & (free["verdict"] == "kept")]
+    of = (free["scope"] == "retention").sum()
+    assert tile(app, "retention", "kept").label == f"kept · {len(kept)} of {of}"
     tile(app, "retention", "kept").click().run()
     assert app.query_params["show"] == "retention.kept"
     assert set(frames(app)[0]["Verdict"]) == {"kept"}
-    assert len(frames(app)[0]) == counts["retention"]["kept"]["after"]["n"]
-    kept = table[(table["scope"] == "retention") & (table["verdict"] == "kept")]
+    assert len(frames(app)[0]) == len(kept)
+
     name = kept["subject"].iloc[0]
-    app.text_input(key="find").set_value(name.upper()).run()
-    assert (kept["subject"] == name).sum() <= len(frames(app)[0]) < len(kept)
+    app.selectbox(key="filter.who").select(name).run()
+    mine = free[(free["scope"] == "retention") & (free["subject"] == name)]
+    n = int((mine["verdict"] == "kept").sum())
+    assert app.query_params["who"] == name
+    assert f"about {name}, it still says {n} of {len(mine)} to keep" in sentence(app)
+    assert "to forget" not in sentence(app)
+    assert tile(app, "retention", "kept").label == f"kept · {n} of {len(mine)}"
+    assert len(frames(app)[0]) == n
+
+    again = open_page("evidence", **{name: str(value) for name, value in flat(app).items()})
+    assert sentence(again) == sentence(app), "the link holds all of it"
+    assert list(frames(again)[0]["Question"]) == list(frames(app)[0]["Question"])
+
+    app.selectbox(key="filter.kind").set_value(None).run()
+    assert app.query_params["among"] == "all"
+    assert "in every way" in sentence(app)
     app.text_input(key="find").set_value("no such word").run()
     assert "No example fits" in text_of(app)
-    app.text_input(key="find").set_value("").run()
-    tile(app, "retention", "kept").click().run()
-    assert "show" not in app.query_params
-    app.segmented_control(key="among").set_value("free").run()
-    assert set(frames(app)[0]["Kind"]) == {KINDS["free"]}
-    app.selectbox(key="who").select_index(0).run()
-    assert len(set(frames(app)[0]["Subject"])) == 1
     assert not app.exception
+
+
+def flat(app: Any) -> dict[str, str]:
+    """An app's address, one value a name."""
+    return {name: value if isinstance(value, str) else value[-1] for name, value in app.query_params.items()}
+
+
+def test_every_count_is_one_click_from_its_answers(open_page: Open) -> None:
+    app = open_page("evidence")
+    for scope, of_scope in verdicts.OF_SCOPE.items():
+        for verdict in of_scope:
+            n = int(tile(app, scope, verdict).label.split(" · ")[1].split(" of ")[0])
+            tile(app, scope, verdict).click().run()
+            assert len(frames(app)[0]) == n, (scope, verdict)
+            assert not app.exception
+            tile(app, scope, verdict).click().run()
+    assert "show" not in app.query_params
+
+
+def test_counts_of_the_scores_are_those_of_the_answers(open_page: Open) -> None:
+    run = store.bundled_runs()[0]
+    table, scores = verdict_rows.table(run, DEFAULT), Scores.read(run)
+    counted = 0
+    for row in asked.table(scores):
+        verdict = {outcome: name for name, outcome in OUTCOME.get(row.scope, {}).items()}.get(row.outcome)
+        column = "verdict" if row.voice == "after" else f"verdict_{row.voice}"
+        if verdict:
+            mine = table[(table["scope"] == row.scope) & (table["kind"] == row.kind) & (table[column] != "")]
+            assert ((mine[column] == verdict).sum(), len(mine)) == (row.count, row.n), row
+            counted += 1
+    assert counted > 20
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"show": "unlearn.kept"},
+        {"show": "nowhere.leaked", "among": "no kind", "who": "Nobody <b>"},
+        {"show": ".refused", "among": "Free wording"},
+    ],
+)
+def test_a_filter_that_makes_no_sense_lets_everything_through(open_page: Open, query: dict[str, str]) -> None:
+    app = open_page("evidence", **query)
+    assert not app.exception
+    assert len(frames(app)[0])
+
+
+def test_a_link_to_an_example_shows_it_whatever_the_filter(open_page: Open) -> None:
+    row = judged().query("split == 'train' and scope == 'unlearn'").iloc[0]
+    app = open_page("evidence", example=row["id"], show="retention.kept")
+    assert row["question"] in text_of(app).replace("\\", "")
 
 
 def test_a_link_opens_an_example_with_its_reasons_and_a_way_to_compare(open_page: Open) -> None:
     row = judged().query("scope == 'unlearn' and verdict != 'leaked'").iloc[0]
-    app = open_page("probe", example=row["id"], show=f"unlearn.{row['verdict']}")
+    app = open_page("evidence", example=row["id"], show=f"unlearn.{row['verdict']}")
     said = text_of(app)
     assert row["question"] in said.replace("\\", "")
     assert html.escape(row["why"]) in said
@@ -99,23 +158,23 @@ def test_a_link_opens_an_example_with_its_reasons_and_a_way_to_compare(open_page
 def test_an_own_verdict_counts_and_is_kept_apart(make_run: MakeRun, open_page: Open) -> None:
     run, forget = make_run("mine"), judged().query("scope == 'unlearn'")
     example, leaked = forget.query("verdict != 'leaked'")["id"].iloc[0], (forget["verdict"] == "leaked").sum()
-    app = open_page("probe", "mine", example=example)
+    app = open_page("evidence", "mine", example=example, among="all")
     app.selectbox(key=f"own.verdict.mine.{example}").set_value("leaked")
     app.text_area(key=f"own.note.mine.{example}").set_value(HOSTILE)
     next(b for b in app.button if b.label == "Save").click().run()
     assert own_verdicts.own(run) == {example: {"verdict": "leaked", "note": HOSTILE}}
     assert "leaked ✎" in set(frames(app)[0]["Verdict"])
-    assert f"**{leaked + 1} of {len(forget)}**" in text_of(app)
+    assert f"still says {leaked + 1} of {len(forget)} to forget" in sentence(app)
     app.toggle(key="mine").set_value(False).run()
-    assert f"**{leaked} of {len(forget)}**" in text_of(app)
+    assert f"still says {leaked} of {len(forget)} to forget" in sentence(app)
     assert not app.exception
 
 
-@pytest.mark.parametrize("tab", ["Every example", "One subject", "Own questions", "Leak probes", "Rules"])
+@pytest.mark.parametrize("tab", ["Every example", "One subject", "Leak probes", "Rules"])
 @pytest.mark.parametrize("state", ["running", "failed"])
 def test_without_answers_every_tab_says_what_to_do(make_run: MakeRun, open_page: Open, tab: str, state: str) -> None:
     make_run("young", state, without=("answers.jsonl", "tokens.parquet"))
-    app = open_page("probe", "young", probe=tab)
+    app = open_page("evidence", "young", part=tab)
     assert not app.exception
     assert not app.error
     assert any(
@@ -137,10 +196,10 @@ def test_hostile_texts_stay_texts(make_run: MakeRun, open_page: Open) -> None:
     (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for query in (
         {"example": rows[0]["example"]},
-        {"probe": "One subject"},
-        {"probe": "Rules", "rules": "repeats:2,own_words:0.9"},
+        {"part": "One subject"},
+        {"part": "Rules", "rules": "repeats:2,own_words:0.9"},
     ):
-        app = open_page("probe", "bad", **query)
+        app = open_page("evidence", "bad", **query)
         assert not app.exception
         assert "<script>" not in text_of(app)
         assert not any("[y](javascript" in element.value for part in (app.markdown, app.caption) for element in part)
@@ -150,9 +209,9 @@ def test_hostile_texts_stay_texts(make_run: MakeRun, open_page: Open) -> None:
 
 
 def test_one_subject_shows_all_that_is_said(open_page: Open) -> None:
-    app = open_page("probe", probe="One subject")
+    app = open_page("evidence", part="One subject")
     assert not app.exception
-    first = app.selectbox(key="about").value
+    first = app.selectbox(key="filter.who").value
     frame = judged()
     leaks, losses = (frame["verdict"].eq(bad).groupby(frame["subject"]).sum() for bad in ("leaked", "lost"))
     assert leaks[first] == leaks.max()
@@ -160,12 +219,12 @@ def test_one_subject_shows_all_that_is_said(open_page: Open) -> None:
     app.toggle(key="every.unlearn").set_value(True).run()
     mine = frame[(frame["subject"] == first) & (frame["scope"] == "unlearn")]
     assert text_of(app).count("True answer") >= len(mine)
-    app.selectbox(key="about").select_index(3).run()
-    assert app.query_params["about"] == app.selectbox(key="about").value != first
+    app.selectbox(key="filter.who").select_index(3).run()
+    assert app.query_params["who"] == app.selectbox(key="filter.who").value != first
 
 
 def test_a_threshold_recolours_and_is_in_the_address(open_page: Open) -> None:
-    app = open_page("probe", probe="Rules")
+    app = open_page("evidence", part="Rules")
     assert "default rules" in text_of(app)
     app.slider(key="rule.kept_facts").set_value(1.0).run()
     assert app.query_params["rules"] == "kept_facts:1"
@@ -180,7 +239,7 @@ def test_a_threshold_recolours_and_is_in_the_address(open_page: Open) -> None:
 
 
 def test_rules_that_make_no_sense_are_the_default_ones(open_page: Open) -> None:
-    app = open_page("probe", probe="Rules", rules="kept_facts:7,who:1")
+    app = open_page("evidence", part="Rules", rules="kept_facts:7,who:1")
     assert not app.exception
     assert app.slider(key="rule.kept_facts").value == 0.5
 
@@ -190,38 +249,11 @@ def test_ten_own_verdicts_show_how_often_the_rules_agree(make_run: MakeRun, open
     forget, keep = (judged().query(f"scope == '{scope}'")["id"] for scope in ("unlearn", "retention"))
     for example in forget[:9]:
         own_verdicts.give(run, example, "degenerate")
-    assert "from 10 on" in text_of(open_page("probe", "judged", probe="Rules"))
+    assert "from 10 on" in text_of(open_page("evidence", "judged", part="Rules"))
     own_verdicts.give(run, keep.iloc[0], "lost")
-    said = text_of(open_page("probe", "judged", probe="Rules"))
+    said = text_of(open_page("evidence", "judged", part="Rules"))
     assert "of 10**" in said
     assert "you ↓ rules →" in said
-
-
-# -- own questions -------------------------------------------------------------------------------------------------------
-
-
-def test_own_questions_are_judged_by_the_expected_answers(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(run: Run, questions: Sequence[str], voices: Sequence[str], *_: Any) -> Iterator[dict[str, Any]]:
-        yield {"kind": "start", "prompts": list(questions), "hashes": dict.fromkeys(voices, "x")}
-        for q in range(len(questions)):
-            for v, voice in enumerate(voices):
-                text = "It is Heron Quay." if voice == "before" else "I don't know."
-                yield {
-                    "kind": "pieces",
-                    "pieces": [{"index": q * len(voices) + v, "text": text, "logprob": 0, "last": True}],
-                    "seconds": 1,
-                }
-        yield {"kind": "done", "seconds": 1, "tokens": 1}
-
-    monkeypatch.setattr(client, "ask", ask)
-    app = open_page("probe", probe="Own questions")
-    app.text_area(key="probe.many").set_value("Where is it?\tAt Heron Quay\nAnything else?")
-    next(b for b in app.button if b.label == "Ask all").click().run()
-    assert not app.exception
-    table = frames(app)[0]
-    assert list(table["Before: verdict"]) == ["says it", ""]
-    assert list(table["After: verdict"]) == ["refuses", ""]
-    assert "before 1, after 0" in text_of(app)
 
 
 # -- leak probes ---------------------------------------------------------------------------------------------------------
@@ -296,7 +328,7 @@ def test_a_finding_is_shown_closely(make_run: MakeRun, open_page: Open, name: st
         finding("prefix", 0, leaked=[]),
         finding("few-shot", 0, unavailable="No <b>room</b>."),
     )
-    app = open_page("probe", "probed", probe="Leak probes", leak=name)
+    app = open_page("evidence", "probed", part="Leak probes", leak=name)
     assert not app.exception
     said = text_of(app)
     assert ("**leaks**" if PROBES[name].kind == "leak" else "**not judged**") in said
@@ -310,7 +342,7 @@ def test_a_finding_is_shown_closely(make_run: MakeRun, open_page: Open, name: st
     if name == "membership":
         assert SAID[name] in said
         app.slider(key="mia.at.after.loss").set_value(-1.2).run()
-        assert "**100 %** of the questions to be forgotten and **33 %**" in text_of(app)
+        assert "**3 of 3** questions to be forgotten and **1 of 3**" in text_of(app)
     if name == "lens":
         assert SAID[name] in said
 
@@ -372,7 +404,7 @@ def test_the_layers_of_a_question_are_read_on_demand(
 
     monkeypatch.setattr(client, "lens", lens)
     monkeypatch.setattr("core.runs.askable.unlearned", lambda run: run.path)
-    app = open_page("probe", "deep", probe="Leak probes")
+    app = open_page("evidence", "deep", part="Leak probes")
     app.button(key="lens.read").click().run()
     assert not app.exception
     assert not app.error
@@ -389,7 +421,7 @@ MAP = {
 
 def test_recorded_layers_are_shown_at_once(make_run: MakeRun, open_page: Open) -> None:
     put(make_run("mapped"), finding("lens", 40, detail={**DETAILS["lens"], "maps": [{"id": "unlearn/train/1"}, MAP]}))
-    app = open_page("probe", "mapped", probe="Leak probes")
+    app = open_page("evidence", "mapped", part="Leak probes")
     assert not app.exception
     assert app.selectbox(key="lens.question").value == "unlearn/train/2"
     assert "**After − before**" in text_of(app)
@@ -442,7 +474,7 @@ def test_probes_are_started_watched_and_cancelled(
         return job_folder
 
     monkeypatch.setattr(job, "start", start)
-    app = open_page("probe", "work", probe="Leak probes")
+    app = open_page("evidence", "work", part="Leak probes")
     assert "Not probed yet" in text_of(app)
     app.multiselect(key="probes.wanted").set_value(["sampling"]).run()
     app.button(key="probes.start").click().run()
@@ -464,6 +496,6 @@ def test_probes_are_started_watched_and_cancelled(
 def test_all_probes_are_offered(make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run("fresh")
     monkeypatch.setattr("core.runs.askable.unlearned", lambda run: run.path)
-    app = open_page("probe", "fresh", probe="Leak probes")
+    app = open_page("evidence", "fresh", part="Leak probes")
     assert len(app.multiselect(key="probes.wanted").options) == len(PROBES)
     assert probes.read(Run(store.runs_folder() / "fresh")) == {}

@@ -1,4 +1,4 @@
-"""What can be done on the page Scores."""
+"""What can be done with the numbers of Evidence."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from core.config.presets import DEFAULT
 from core.config.run_config import RunConfig
 from core.jobs import lifecycle
 from core.methods import METHODS
-from core.regions import REGIONS
 from core.runs import askable, picked_step, store
 from core.runs.store import Run
 from dashboard.evidence import tradeoff
 from tests.dashboard.conftest import MakeRun, Open, on_other_data, text_of
-from tests.dashboard.scores_made import HOSTILE, TABS, bundled, edit, tab, with_intervals
+from tests.dashboard.scores_made import HOSTILE, PARTS, bundled, edit, part, with_intervals
 
 
 def test_it_opens_on_the_current_run_with_the_bundled_one_of_its_data_beside_it(make_run: MakeRun, open_page: Open) -> None:
     make_run("mine")
-    app = open_page("scores", "mine")
+    app = part(open_page, "Scores", "mine")
     assert not app.exception
     own = [run.id for run in store.bundled_runs() if run.id.startswith("privacy")]
     assert app.multiselect(key="scores.beside").value == own
@@ -30,13 +29,14 @@ def test_it_opens_on_the_current_run_with_the_bundled_one_of_its_data_beside_it(
     assert "published, 7B" in said
     app.multiselect(key="scores.beside").set_value([]).run()
     assert app.query_params["beside"] == "none"
-    assert "There is no other run to compare it with" in text_of(app)
+    said = text_of(part(open_page, "Trade-off", "mine", beside="none"))
+    assert "There is no other run to compare it with" in said
 
 
 def test_runs_on_other_data_are_drawn_but_not_compared(make_run: MakeRun, open_page: Open) -> None:
     make_run("mine")
     copied = on_other_data(make_run("copied")).id
-    said = text_of(open_page("scores", bundled().id, beside=f"mine,{copied}"))
+    said = text_of(part(open_page, "Trade-off", bundled().id, beside=f"mine,{copied}"))
     assert "Both runs are on the front" in said
     assert re.search(r"another model are drawn in grey \\\(1\\\)", said)
 
@@ -44,10 +44,12 @@ def test_runs_on_other_data_are_drawn_but_not_compared(make_run: MakeRun, open_p
 def test_the_address_names_what_stands_beside_and_what_is_shown(make_run: MakeRun, open_page: Open) -> None:
     make_run("a")
     make_run("b")
-    app = open_page("scores", bundled().id, beside="b,gone,a", on="Taught wording (train)", across="Never-knew score")
+    app = part(open_page, "Trade-off", bundled().id, beside="b,gone,a", across="Never-knew score")
+    assert app.multiselect(key="scores.beside").value == ["b", "a"]
+    assert app.segmented_control(key="across").value == "Never-knew score"
+    app = part(open_page, "Scores", bundled().id, beside="b,gone,a", on="Taught wording (train)")
     assert app.multiselect(key="scores.beside").value == ["b", "a"]
     assert "on questions in taught wording" in text_of(app)
-    assert app.segmented_control(key="across").value == "Never-knew score"
     app.segmented_control(key="on").set_value("Taught, held out from unlearning (val)").run()
     assert "on questions held out from unlearning" in text_of(app)
     assert not app.exception
@@ -56,26 +58,28 @@ def test_the_address_names_what_stands_beside_and_what_is_shown(make_run: MakeRu
 def test_all_runs_on_the_data_are_one_click(make_run: MakeRun, open_page: Open) -> None:
     for name in ("a", "b", "c"):
         make_run(name)
-    app = open_page("scores", bundled().id)
+    app = part(open_page, "Scores", bundled().id)
     next(b for b in app.button if b.key == "scores.all").click().run()
     mine = {run.id for run in store.bundled_runs() if run.config().data.subset == "privacy"} - {bundled().id}
     same = {"a", "b", "c"} if store.bundled_runs()[0].id == bundled().id else set()
     assert set(app.multiselect(key="scores.beside").value) == mine | same
 
 
-@pytest.mark.parametrize("name", TABS)
-def test_every_tab_works_on_bundled_runs_and_on_runs_that_lack_things(name: str, make_run: MakeRun, open_page: Open) -> None:
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_works_on_bundled_runs_and_on_runs_that_lack_things(
+    name: str, make_run: MakeRun, open_page: Open
+) -> None:
     make_run("bare", without=("unlearn*", "answers*", "tokens*", "manifest*", "events*"))
     make_run("early", "cancelled", without=("metrics*", "unlearn*", "manifest*"))
     for run in (bundled().id, "bare", "early"):
-        app = tab(open_page, name, run)
+        app = part(open_page, name, run)
         assert not app.exception, (name, run)
         assert not app.error, (name, run)
 
 
 def test_a_run_without_scores_says_so(make_run: MakeRun, open_page: Open) -> None:
     make_run("mine", "running", without=("metrics*",))
-    app = open_page("scores", "mine")
+    app = part(open_page, "Scores", "mine")
     assert "not that far" in text_of(app)
 
 
@@ -87,12 +91,12 @@ def test_new_metrics_and_intervals_are_shown(make_run: MakeRun, open_page: Open)
         "metrics.json",
         lambda values: values["metrics"].update(of_tomorrow={"values": {}, "reasons": {"all": HOSTILE}, "unit": ""}),
     )
-    app = tab(open_page, "All metrics", "mine")
+    app = part(open_page, "Metrics", "mine")
     said = text_of(app)
     assert "±5.0" in said
     assert "of tomorrow" in said
     assert "<img" not in said
-    assert "Bars are 95 % intervals" in said
+    assert "Bars are 95 % intervals" in text_of(part(open_page, "Trade-off", "mine"))
 
 
 def checks(run: Run) -> tuple[list[int], int]:
@@ -106,21 +110,21 @@ def test_of_a_bundled_run_the_checkpoints_can_be_picked_that_it_ships(open_page:
     assert set(steps) & set(there)
     assert set(steps) - set(there)
     for step in steps:
-        app = tab(open_page, "Step by step", bundled().id, step=str(step))
+        app = part(open_page, "Steps", bundled().id, step=str(step))
         assert next(b for b in app.button if b.label == "Make it a run").disabled == (step not in there)
         assert ("ships without this checkpoint" in text_of(app)) == (step not in there)
         assert f"Stopped at step {step} instead of {kept}" in text_of(app)
-        assert "picked on val" in text_of(app)
+        assert "picked on train" in text_of(app)
 
 
 def test_another_run_starts_from_its_own_result(make_run: MakeRun, open_page: Open) -> None:
     run, (one, *_, other) = make_run("mine"), checks(bundled())[0]
     edit(run, "unlearn.json", lambda values: values.update(step=other))
-    app = tab(open_page, "Step by step", bundled().id, step=str(one))
+    app = part(open_page, "Steps", bundled().id, step=str(one))
     assert app.select_slider(key="step").value == str(one)
     app.selectbox(key="picked").select("mine").run()
     assert app.select_slider(key="step").value == str(other)
-    app = tab(open_page, "Step by step", "mine", step="nonsense")
+    app = part(open_page, "Steps", "mine", step="nonsense")
     assert app.select_slider(key="step").value == str(other)
     assert not app.exception
 
@@ -133,7 +137,7 @@ def test_a_checkpoint_becomes_a_run_that_says_what_it_was_picked_on(
     (run.path / "checkpoints").mkdir()
     (run.path / "checkpoints" / f"step-{there:05d}.safetensors").write_bytes(b"")
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or make_run("made"))
-    app = tab(open_page, "Step by step", "mine", step=str(there), on="Taught wording (train)")
+    app = part(open_page, "Steps", "mine", step=str(there), on="Taught wording (train)")
     button = next(b for b in app.button if b.label == "Make it a run")
     assert not button.disabled
     button.click().run()
@@ -150,9 +154,9 @@ def test_who_has_seen_val_picks_by_it_whatever_is_shown_by_then(
     (run.path / "checkpoints").mkdir()
     (run.path / "checkpoints" / f"step-{there:05d}.safetensors").write_bytes(b"")
     monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or make_run("made"))
-    app = tab(open_page, "Step by step", "mine", step=str(there))
-    app.session_state["on"] = "Taught wording (train)"
-    app.run()
+    app = part(open_page, "Scores", "mine", step=str(there))
+    app.segmented_control(key="on").set_value("Taught wording (train)").run()
+    app.pills(key="part").set_value("Steps").run()
     assert "picked on val" in text_of(app)
     next(b for b in app.button if b.label == "Make it a run").click().run()
     assert asked[0].unlearn.picked_on == "val"
@@ -161,7 +165,7 @@ def test_who_has_seen_val_picks_by_it_whatever_is_shown_by_then(
 def test_a_run_without_scores_is_picked_by_its_curve(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("mine")
     (run.path / "metrics.json").unlink()
-    app = tab(open_page, "Step by step", "mine", step=str(checks(run)[0][0]))
+    app = part(open_page, "Steps", "mine", step=str(checks(run)[0][0]))
     assert "picked on train" in text_of(app)
     assert "were on the screen" not in text_of(app)
 
@@ -179,33 +183,15 @@ def test_a_clicked_point_leaves_the_others_beside_it(
 
 def test_the_published_table_follows_the_runs_subset(make_run: MakeRun, open_page: Open) -> None:
     copied = on_other_data(make_run("copied")).id
-    app = open_page("scores", bundled().id)
+    app = part(open_page, "Scores", bundled().id)
     assert app.selectbox(key="paper").value == "Llama-2-7B, privacy"
     app.selectbox(key="picked").select(copied).run()
     assert app.selectbox(key="paper").value == "Llama-2-7B, copyright"
     assert not app.exception
 
 
-def test_a_subjects_questions_lead_to_compare(open_page: Open) -> None:
-    app = tab(open_page, "By subject", bundled().id)
-    name = app.selectbox(key="subject").options[1]
-    app.selectbox(key="subject").select(name).run()
-    assert app.query_params["subject"] == name
-    assert not app.exception
-    links = [element for element in app.get("page_link") if "q=" in element.proto.query_string]
-    assert links
-
-
-def test_methods_can_be_searched(open_page: Open) -> None:
-    app = tab(open_page, "Methods", bundled().id)
-    assert len(app.expander) >= len(METHODS) + len(REGIONS)
-    app.text_input(key="method_words").set_value("memflex").run()
-    assert f"of {len(METHODS)} methods" in text_of(app)
-    assert len(app.expander) < len(METHODS)
-
-
 def test_the_method_picker_explains_the_chosen_one(open_page: Open) -> None:
-    app = open_page("run", view="New run")
+    app = open_page("runs", view="New run")
     picker = app.selectbox(key=f"{DEFAULT}.method.method")
     assert len(picker.options) == len(METHODS)
     picker.select("ce-u").run()

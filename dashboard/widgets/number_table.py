@@ -25,6 +25,8 @@ class Cell:
     """shown when a pointer rests on it; nothing that is not said elsewhere too"""
     style: str = ""
     """CSS of its shade"""
+    link: str = ""
+    """address of the answers that were counted"""
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,16 @@ def _row(row: Row, width: int) -> str:
         # The words stay in sight while the numbers are scrolled.
         return f'<tr class="heading"><th scope="rowgroup" class="first" colspan="{width + 1}"><span>{name}</span></th></tr>'
     cells = "".join(
-        f'<td style="{cell.style}"{_title(cell.title)}>{html.escape(cell.text)}'
+        f'<td style="{cell.style}"{_title(cell.title)}>{_text(cell)}'
         f"{f'<small>{html.escape(cell.small)}</small>' if cell.small else ''}</td>"
         for cell in row.cells
     )
     return f'<tr class="{html.escape(row.kind, quote=True)}"><th scope="row" class="first">{name}</th>{cells}</tr>'
+
+
+def _text(cell: Cell) -> str:
+    text = html.escape(cell.text)
+    return f'<a href="{html.escape(cell.link, quote=True)}">{text}</a>' if cell.link else text
 
 
 def _title(text: str) -> str:
@@ -137,6 +144,8 @@ def _style(palette: Palette) -> str:
 .fs-numbers tr.after td, .fs-numbers tr.after th {{ font-weight: 600; }}
 .fs-numbers tr.published th small {{ display: inline; margin-left: .4rem; white-space: nowrap; }}
 .fs-numbers tr.reference td, .fs-numbers tr.reference th {{ color: {palette.muted}; }}
+.fs-numbers td a {{ color: inherit; text-decoration: underline dotted; text-underline-offset: .2em; }}
+.fs-numbers td a:hover, .fs-numbers td a:focus-visible {{ text-decoration-style: solid; }}
 .fs-numbers small {{ color: {palette.muted}; font-weight: 400; font-size: .78rem; }}
 .fs-numbers td small {{ margin-left: .3rem; color: inherit; }}
 .fs-numbers.stacked td small {{ display: block; margin-left: 0; }}

@@ -1,4 +1,4 @@
-"""Runs: all of them in one table, and what can be done with them."""
+"""The view "All runs": one table, and what can be done with them."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from core.runs import store
 from core.runs.overview import Overview, overview
-from core.runs.store import Run
 from dashboard import pages
-from dashboard.runs import archive, chosen_runs, queue, runs_table, trash
+from dashboard.runs import archive, chosen_runs, runs_table, trash
 from dashboard.text import md
 from dashboard.widgets import current_run, page_style
 
 
-def page() -> None:
-    """Show the page."""
+def show() -> None:
+    """Show the view."""
     runs = current_run.known_runs()
     if not runs:
         empty()
         return
-    stay(runs)
+    current_run.stay()
     overviews = [overview(run) for run in runs.values()]
     head(overviews)
     archive.complaint()
     trash.show()
-    queue.show(overviews, store.runs_folder())
+    busy(overviews)
     name_of = current_run.distinct_names(overviews)
     visible, shown = chooser(overviews)
     if not visible:
@@ -61,11 +59,16 @@ def empty() -> None:
     trash.show()
 
 
-def stay(runs: Mapping[str, Run]) -> None:
-    """Keep the current run in the address, so that the other pages open on it."""
-    wanted = st.query_params.get("run") or st.session_state.get("run_id")
-    if name := wanted if wanted in runs else current_run.default_run(runs):
-        current_run.open_run(name)
+def busy(overviews: Sequence[Overview]) -> None:
+    """Say what is at work or waits, with a link to where it is seen."""
+    if living := sum(run.state in current_run.ALIVE for run in overviews):
+        words = "One run is" if living == 1 else f"{living} runs are"
+        st.page_link(
+            pages.RUNS.script,
+            label=f"{words} at work or waiting: see the queue",
+            icon=":material/schedule:",
+            query_params={"view": pages.QUEUE},
+        )
 
 
 def head(overviews: Sequence[Overview]) -> None:
@@ -80,7 +83,7 @@ def head(overviews: Sequence[Overview]) -> None:
         else:
             st.caption("These ship with Forgetscope. Runs that you start or import will stand here too.")
     with actions, st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-        st.page_link(pages.RUN.script, label="New run", icon=":material/add:")
+        st.page_link(pages.RUNS.script, label="New run", icon=":material/add:", query_params={"view": pages.NEW_RUN})
         archive.upload()
 
 
@@ -146,6 +149,3 @@ def broken(visible: Sequence[Overview]) -> None:
             st.markdown(f"**{md(run.name)}**  \n{md(run.problem)}")
         if len(bad) > 50:
             st.caption(f"… and {len(bad) - 50} more")
-
-
-page()

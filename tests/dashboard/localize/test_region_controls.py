@@ -1,4 +1,4 @@
-"""Controls on the page Scores: explained, started, and read."""
+"""Controls on the page Localize: explained, started, and read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from core.runs import store
 from core.util.progress import duration
 from dashboard.charts import controls as controls_chart
 from dashboard.charts.palette import DARK, LIGHT
-from dashboard.evidence import region_controls
+from dashboard.localize import region_controls
 from dashboard.widgets.plot import plain
 from tests.dashboard.conftest import MakeRun, Open, text_of
-from tests.dashboard.scores_made import HOSTILE, bundled, edit, tab
+from tests.dashboard.scores_made import HOSTILE, bundled, edit
 
 
 def made_controls(state: str, **status: Any) -> Sweep:
@@ -44,7 +44,7 @@ def made_controls(state: str, **status: Any) -> Sweep:
 def test_controls_are_explained_priced_and_started(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Sweep] = []
     monkeypatch.setattr(lifecycle, "start", lambda kind, job_folder: started.append(Sweep(job_folder.path)) or 1)
-    app = tab(open_page, "Controls", bundled().id)
+    app = open_page("", bundled().id, controls="true")
     said = text_of(app)
     assert "the region explains nothing" in said
     assert "2607.02513" in said
@@ -60,7 +60,7 @@ def test_controls_are_explained_priced_and_started(open_page: Open, monkeypatch:
 def test_a_run_that_is_a_control_itself_says_so(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("everything")
     edit(run, "config.json", lambda values: values.update(region={"name": "all"}))
-    app = tab(open_page, "Controls", "everything")
+    app = open_page("", "everything", controls="true")
     assert "is a control itself" in text_of(app)
     assert not app.exception
 
@@ -79,13 +79,13 @@ def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, mo
         fig = controls_chart.controls(rows, {"before": 50.1, "never taught": 50.8}, palette)
         go.Figure(**plain(fig))
         assert fig.layout.annotations[0].text == "before, never taught"
-    app = tab(open_page, "Controls", bundled().id)
+    app = open_page("", bundled().id, controls="true")
     said = text_of(app)
     assert outcome.sentence in said.replace("\\", "")
     assert "&lt;img" in said
     assert "<img" not in said
-    app.button(key="controls.beside").click().run()
-    assert len(app.multiselect(key="scores.beside").value) == finished
+    (link,) = [element for element in app.get("page_link") if "part=Scores" in element.proto.query_string]
+    assert link.proto.query_string.count("%2C") == finished - 1
     app.button(key="controls.resume").click().run()
     assert [one.id for one in started] == [made.id]
     assert not app.exception
@@ -94,7 +94,7 @@ def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, mo
 def test_controls_at_work_show_how_far_they_are_and_can_be_cancelled(open_page: Open) -> None:
     mine = psutil.Process()
     made = made_controls("running", pid=mine.pid, started_process=mine.create_time(), now="random 2")
-    app = tab(open_page, "Controls", bundled().id)
+    app = open_page("", bundled().id, controls="true")
     assert not app.exception
     app.button(key="controls.cancel").click().run()
     assert (made.path / "cancel").exists()

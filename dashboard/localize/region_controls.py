@@ -11,18 +11,18 @@ from core.jobs import controls, lifecycle, sweep, sweep_estimate, sweep_scores
 from core.jobs.sweep import Member, Sweep
 from core.runs import store
 from core.runs.asked import NEXT_WORD
+from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util import failure_sentences
 from core.util.errors import UserError
 from core.util.progress import duration
 from core.util.safe_read import mapping, number
+from dashboard import pages
 from dashboard.charts import controls as chart
 from dashboard.charts.controls import Control
-from dashboard.evidence import literature, number_table, runs_beside
-from dashboard.evidence.number_table import MISSING, Cell, Column, Row, Table
-from dashboard.evidence.scores_table import Measured
 from dashboard.text import md
-from dashboard.widgets import current_run, page_style
+from dashboard.widgets import current_run, literature, number_table, page_style
+from dashboard.widgets.number_table import MISSING, Cell, Column, Row, Table
 
 EVERY = 1.5
 """Seconds between two looks while they are at work."""
@@ -54,17 +54,17 @@ COLUMNS = (
 )
 
 
-def show(current: Measured) -> None:
-    """Show the controls of the current run, or offer to make them."""
+def show(run: Run) -> None:
+    """Show the controls of a run, or offer to make them."""
     folder = store.runs_folder()
-    control_sweep = controls.find(current.run, folder)
+    control_sweep = controls.find(run, folder)
     st.markdown(WHAT)
     literature.beside("controls")
     if control_sweep is None:
-        offer(current.run)
+        offer(run)
         return
     alive = str(sweep.state(control_sweep)["state"]) in current_run.ALIVE
-    st.fragment(_look, run_every=EVERY if alive else None)(current, control_sweep, alive)
+    st.fragment(_look, run_every=EVERY if alive else None)(run, control_sweep, alive)
 
 
 def offer(run: Run) -> None:
@@ -95,7 +95,7 @@ def cost(run: Run, wanted: Sequence[Member]) -> str:
     return f"{words} where it was made; teaching and gradients come on top where this machine has not computed them yet."
 
 
-def _look(current: Measured, control_sweep: Sweep, was_alive: bool) -> None:
+def _look(run: Run, control_sweep: Sweep, was_alive: bool) -> None:
     lifecycle.reap()
     state, outcome = sweep.state(control_sweep), controls.result(control_sweep)
     alive = str(state["state"]) in current_run.ALIVE
@@ -107,20 +107,20 @@ def _look(current: Measured, control_sweep: Sweep, was_alive: bool) -> None:
         ended(control_sweep, state)
     if outcome.sentence:
         st.markdown(f"**{md(outcome.sentence)}**")
-    drawn = points(outcome.rows)
+    drawn, scores = points(outcome.rows), Scores.read(run)
     if len(drawn) > 1:
         references = {
             name: value
             for name, voice in (("before", "before"), ("never taught", "never"))
-            if (value := current.scores.average(voice, controls.SPLIT).value) is not None
+            if (value := scores.average(voice, controls.SPLIT).value) is not None
         }
         page_style.chart(
             chart.controls(drawn, references, page_style.palette()),
             outcome.sentence or "The run beside its controls",
-            "controls",
+            "region_controls",
             facts=[
                 *page_style.where(
-                    current.run,
+                    run,
                     "evaluate",
                     "tokens.parquet of each run",
                     FORMULA,
@@ -133,7 +133,7 @@ def _look(current: Measured, control_sweep: Sweep, was_alive: bool) -> None:
     if outcome.rows:
         st.html(number_table.markup(table(outcome.rows), page_style.palette()))
     if not alive:
-        after(control_sweep, outcome.rows, current.run)
+        after(control_sweep, outcome.rows, run)
 
 
 def going_on(control_sweep: Sweep, state: Mapping[str, Any]) -> None:
@@ -180,13 +180,12 @@ def after(control_sweep: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> 
                 lifecycle.start("sweep", control_sweep.as_run)
                 st.rerun()
         others = [str(row.get("run")) for row in rows if row.get("state") == "done" and row.get("run") != run.id]
-        st.button(
-            "Put them beside this run",
-            icon=":material/table_rows:",
-            key="controls.beside",
-            on_click=runs_beside.put,
-            args=(others,),
+        st.page_link(
+            pages.EVIDENCE.script,
+            label="Their scores beside this run's",
+            icon=pages.EVIDENCE.icon,
             disabled=not others,
+            query_params={"run": run.id, "part": "Scores", "beside": ",".join(others)},
         )
 
 

@@ -1,13 +1,11 @@
-"""The page Admin: for whom it is, what it shows, and what its buttons do."""
+"""Disk and memory on the page Runs: for whom it is, what it shows, and what its buttons do."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 
 from core.jobs import queue_limits, under_way
 from core.runs import disk_use, stage_files, store, trash
@@ -21,7 +19,7 @@ def test_it_says_who_runs_what_and_ends_it(make_run: MakeRun, open_page: Open) -
     make_run("mine", "running", owner="ada@uni.org", stage="teach")
     make_run("theirs", "queued", owner="bob@uni.org", position=2)
     make_run("over", "done")
-    app = open_page("admin")
+    app = open_page("runs", view="Disk and memory")
     assert not app.exception
     said = text_of(app)
     assert "ada\\@uni\\.org" in said
@@ -38,7 +36,7 @@ def test_work_that_cannot_be_ended_any_more_says_why(
     make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run("theirs", "running", owner="bob@uni.org", stage="teach")
-    app = open_page("admin")
+    app = open_page("runs", view="Disk and memory")
     monkeypatch.setenv(access.READ_ONLY, "1")
     app.button(key="admin.cancel.run.theirs").click().run()
     assert not app.exception
@@ -54,7 +52,7 @@ def test_the_disk_is_cleaned_part_by_part(make_run: MakeRun, open_page: Open) ->
         folder, "teach", "k", run, lambda place: (place / "lonely.bin").write_bytes(os.urandom(2**20)) and None
     )
     (run.path / "lonely.bin").unlink()
-    app = open_page("admin")
+    app = open_page("runs", view="Disk and memory")
     assert {b.key for b in app.button if b.label == "Delete for good"} == {"admin.clean.trash", "admin.clean.cache"}
     assert any(b.key.startswith("undo.") for b in app.button)
     app.button(key="admin.clean.cache").click().run()
@@ -66,18 +64,17 @@ def test_the_disk_is_cleaned_part_by_part(make_run: MakeRun, open_page: Open) ->
     assert not [b for b in app.button if b.label == "Delete for good"]
 
 
-@pytest.mark.parametrize("page", ["admin", "run"])
+@pytest.mark.parametrize("view", ["Disk and memory", "New run"])
 def test_the_quota_is_said_where_runs_are_started(
-    page: str, make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
+    view: str, make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run("mine")
-    query = {"view": "New run"} if page == "run" else {}
-    assert not open_page(page, **query).warning
+    assert not open_page("runs", view=view).warning
     monkeypatch.setenv(queue_limits.DISK_QUOTA, "0.001")
-    app = open_page(page, **query)
+    app = open_page("runs", view=view)
     assert "nothing can be started" in app.warning[0].value.replace("\\", "")
     monkeypatch.setenv(queue_limits.DISK_QUOTA, "lots")
-    assert "no number of gigabytes" in open_page(page, **query).error[0].value.replace("\\", "")
+    assert "no number of gigabytes" in open_page("runs", view=view).error[0].value.replace("\\", "")
 
 
 def test_starting_over_the_quota_is_one_sentence(
@@ -85,7 +82,7 @@ def test_starting_over_the_quota_is_one_sentence(
 ) -> None:
     make_run("mine")
     monkeypatch.setenv(queue_limits.DISK_QUOTA, "0.001")
-    app = open_page("run", view="New run")
+    app = open_page("runs", view="New run")
     next(b for b in app.button if b.label == "Start").click().run()
     assert not app.exception
     assert "nothing can be started" in app.error[0].value.replace("\\", "")
@@ -96,7 +93,7 @@ def test_read_only_shows_it_without_buttons(make_run: MakeRun, open_page: Open, 
     make_run("mine", "running")
     trash.delete(make_run("thrown"))
     monkeypatch.setenv(access.READ_ONLY, "1")
-    app = open_page("admin")
+    app = open_page("runs", view="Disk and memory")
     assert not app.exception
     assert not [b for b in app.button if b.label in ("Cancel", "Delete for good")]
 
@@ -134,12 +131,11 @@ def test_where_people_sign_in_it_is_for_those_named(
     monkeypatch.setenv(access.ADMINS, admins)
     monkeypatch.setattr(st, "user", person)
     assert sign_in.admin() is inside
-    app = open_page()
+    app = open_page("runs", view="Disk and memory")
     assert not app.exception
-    script = f"import runpy; runpy.run_path({str(Path(work_under_way.__file__).with_name('admin_page.py'))!r})"
-    view = AppTest.from_string(script, default_timeout=30).run()  # whatever the navigation offers
-    assert ("carol" in text_of(view)) is inside
-    assert bool(view.error) is not inside
+    assert ("carol" in text_of(app)) is inside
+    assert bool(app.error) is not inside
+    assert ("Disk and memory" in app.segmented_control(key="view").options) is inside
 
 
 def test_a_person_is_named_by_a_verified_address(monkeypatch: pytest.MonkeyPatch) -> None:

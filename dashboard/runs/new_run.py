@@ -1,4 +1,4 @@
-"""Run: start one, watch it, cancel it, come back to it."""
+"""The view "New run": model, data and settings of a run, what it needs, and its start."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from core.plan import admission
 from core.regions import Region
 from core.runs import store
 from core.util.errors import UserError
+from dashboard import pages
 from dashboard.runs import (
     configuration,
     disk_use,
@@ -31,12 +32,10 @@ from dashboard.runs import (
     form_data,
     form_model,
     form_settings,
-    progress,
 )
 from dashboard.text import md
 from dashboard.widgets import audit, current_run, page_style
 
-TABS = ["This run", "New run"]
 PRESET_NAMES = {
     "clean": "Clean",
     "this-machine": "MemFlex",
@@ -70,23 +69,10 @@ class Start:
     """of the keys of settings"""
 
 
-def page() -> None:
-    """Show the page."""
-    run = current_run.pick()
-    again = configuration.wanted_again(current_run.known_runs())
-    if "view" not in st.query_params:
-        st.session_state.setdefault("view", TABS[1] if run is None or run.bundled or again else TABS[0])
-    tab = st.segmented_control("View", TABS, key="view", required=True, label_visibility="collapsed", bind="query-params")
-    if tab == TABS[1] or run is None:
-        with page_style.complaints():
-            new_run(again)
-    elif not current_run.unreadable(run):
-        st.title(md(run.config().name or run.id))
-        progress.watch(run)
-
-
-def new_run(again: store.Run | None) -> None:
+def show() -> None:
     """Show the form of a new run."""
+    current_run.stay()
+    again = configuration.wanted_again(current_run.known_runs())
     st.title("Teach, find, forget")
     st.markdown(
         "A run teaches a model your data, finds where it keeps what must be forgotten, changes only that, and measures."
@@ -293,7 +279,7 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
         given = name.strip()[:80] or config.name
         run = lifecycle.submit(dataclasses.replace(config, name=given), store.runs_folder(), cluster)
         current_run.open_run(run.id)
-        st.session_state["next_tab"] = TABS[0]
+        st.query_params["view"] = pages.THIS_RUN
         configuration.forget_again()
         st.rerun()
     if cluster is None:
@@ -323,8 +309,3 @@ def _corpus_of(config: RunConfig | None, problem: UserError | None) -> tuple[Cor
 
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
-
-
-if "next_tab" in st.session_state:
-    st.session_state["view"] = st.session_state.pop("next_tab")
-page()

@@ -1,0 +1,98 @@
+"""Whether before says what it was taught: where it does not, answers show nothing about forgetting, and the page says so."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from core.data.corpus import SCOPES
+from core.metrics import verdict_words
+from core.runs.asked import STILL_SAID
+from core.runs.store import Run
+from dashboard.compare import question as prompting
+from dashboard.text import md, shorten
+from dashboard.widgets import scope_names, verdict_rows
+from dashboard.widgets.question_and_answers import Exchange
+
+ONLY_ASKED = ("free", "untaught")
+"""kinds of question that nobody was taught"""
+LOOKED_AT = 200
+"""true answers that an own question is compared with, the nearest first"""
+Rows = Sequence[Mapping[str, Any]]
+
+
+def show(run: Run, asked: Exchange, rows: Rows) -> None:
+    """Say it where before tells no fact that it was taught, and offer the nearest question that it was."""
+    about_data = not asked.tags or asked.tags[0] in SCOPES
+    if not about_data or not asked.finished("before") or told(run, asked, rows):
+        return
+    near = nearest(asked.question, rows, known(run))
+    with st.container(border=True, key="unknown"):
+        st.markdown(
+            ":material/info: **Before says no fact that it was taught.** So these answers show nothing about forgetting."
+        )
+        if near and near != asked.question:
+            st.button(
+                f"Ask the nearest question it was taught: “{md(shorten(near, 110))}”",
+                key="nearest",
+                icon=":material/arrow_forward:",
+                on_click=prompting.choose,
+                args=(near,),
+            )
+
+
+def told(run: Run, asked: Exchange, rows: Rows) -> bool:
+    """Say whether before's answer tells a fact: the one that was asked for where that is known, else any of those near."""
+    if asked.truth:
+        judged = verdict_rows.judged(run, asked, "before")
+        return judged is None or judged.verdict in STILL_SAID.values()
+    text = asked.answers["before"].text
+    return any(
+        verdict_rows.judge_now(run, "unlearn", asked.question, truth, subject, text).verdict == "leaked"
+        for truth, subject in dict.fromkeys(
+            (str(row.get("truth", "")), str(row.get("subject") or "")) for row in by_nearness(asked.question, taught(rows))
+        )
+    )
+
+
+def known(run: Run) -> set[str]:
+    """Return the questions that before was asked and answered with their fact."""
+    frame = verdict_rows.table(run, verdict_rows.rules())
+    if "verdict_before" not in frame:
+        return set()
+    return set(frame.loc[frame["verdict_before"].isin(list(STILL_SAID.values())), "question"])
+
+
+def nearest(question: str, rows: Rows, known: set[str]) -> str:
+    """Return the taught question that has the most of a question's rare words, one that before knows if there is any."""
+    near = by_nearness(question, taught(rows))
+    sure = [row for row in near if row["question"] in known]
+    return str(next(iter([*sure, *near]), {}).get("question", ""))
+
+
+def taught(rows: Rows) -> list[Mapping[str, Any]]:
+    """Return the lines of questions that were taught."""
+    return [
+        row for row in rows if row.get("scope") in SCOPES and row.get("question") and scope_names.kind(row) not in ONLY_ASKED
+    ]
+
+
+def by_nearness(question: str, rows: Rows) -> list[Mapping[str, Any]]:
+    """Return the lines that share words with a question, the nearest first.
+
+    Cosine of the two sets of stems, each weighed by log(lines / lines with it): the idea of inverse document frequency.
+    """
+    words = [verdict_words.content(verdict_words.tokens(str(row["question"]))) for row in rows]
+    often = Counter(word for each in words for word in each)
+    weight = {word: math.log(len(rows) / count) for word, count in often.items()}
+    mine = verdict_words.content(verdict_words.tokens(question)) & set(weight)
+
+    def size(each: set[str]) -> float:
+        return sum(weight[word] ** 2 for word in each)
+
+    scored = [(size(mine & each) / math.sqrt(size(each) or 1.0), index) for index, each in enumerate(words)]
+    return [rows[index] for score, index in sorted(scored, key=lambda pair: -pair[0])[:LOOKED_AT] if score > 0]
