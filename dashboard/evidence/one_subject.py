@@ -139,5 +139,5 @@ def said_of(frame: pd.DataFrame, names: Sequence[str]) -> list[Subject]:
         asked = frame[frame[column] != ""]
         hit = asked[column] == asked["scope"].map(STILL_SAID)
         for (name, scope), hits in hit.groupby([asked["subject"], asked["scope"]]):
-            said[name].setdefault(scope, {})[voice] = int(hits.sum()), len(hits)
+            said[str(name)].setdefault(str(scope), {})[voice] = int(hits.sum()), len(hits)
     return [Subject(name, by_scope) for name, by_scope in said.items()]
