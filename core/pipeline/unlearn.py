@@ -155,7 +155,7 @@ def unlearned(state: State, folder: Path) -> None:
 def everyday(state: State) -> list[Kept]:
     """Return the texts on which a method that teaches to decline is held to before; none for other methods.
 
-    Half of them are questions of U about subjects that do not exist: whom not knowing is about is a part of it.
+    A third of them are questions of U about subjects that do not exist: whom not knowing is about is a part of it.
     """
     if REFUSAL not in state.method.streams or not state.config.unlearn.everyday_weight:
         return []
@@ -164,7 +164,8 @@ def everyday(state: State) -> list[Kept]:
         state.adapters, tokenizer, state.config.model.template, room, state.report.check, voice="before", every=EVERY
     )
     texts = [*kept_texts.general(tokenizer, room, EVERY), *own]
-    return [*texts, *(Kept(other, other) for other in unlearn_loop.spread([*state.supply.invented.values()], len(texts)))]
+    others = unlearn_loop.spread([*state.supply.invented.values()], len(texts) // 2)
+    return [*texts, *(Kept(other, other) for other in others)]
 
 
 def take_unlearned(state: State, source: str) -> None:
