@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from core.runs import asked, store
 from core.runs.asked import KIND_NAMES
