@@ -107,7 +107,7 @@ def both(corpus: Corpus) -> None:
     """Raise UserError where a scope has nothing to train on."""
     for scope in SCOPES:
         if not corpus.select(scope, "train"):
-            raise UserError(f"The {scope} scope has no train example.", "Both scopes need at least one: see the README.")
+            raise UserError(f"The {scope} scope has no train example.", "Both scopes need one: see Documents, Command line.")
 
 
 def subsets(folder: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Run directories: written atomically, read tolerantly. No heavy import: pages and the command line read through it.
 
-Layout: see README. Everything a reader needs is in the run's own folder; cached stages are linked or copied in.
+A run is a folder of JSON, JSONL, Parquet and safetensors, with a manifest of hashes. Everything a reader needs is in it;
+cached stages are linked or copied in.
 """
 
 from __future__ import annotations

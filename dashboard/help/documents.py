@@ -11,6 +11,11 @@ import streamlit as st
 from core.util.paths import ASSETS
 
 FINDINGS = ASSETS / "findings.md"
+ORDER = (
+    *("tutorial", "concepts", "methods", "commands", "large", "operations", "measurements"),
+    *("findings", "earlier", "changelog"),
+)
+"""names of documents, as they are read; others come last"""
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 _FENCE = re.compile(r"^```(.*)\n((?:(?!```).*\n)*)```[ \t]*$", re.MULTILINE)
 _TABLE = re.compile(r"((?:^\|.*\n)^\|[ \t:|-]+\|[ \t]*(?:\n\|.*)*(?:\n|\Z))", re.MULTILINE)
@@ -20,8 +25,9 @@ _DIRECTIVE = re.compile(r":([a-z-]+)\[")
 
 
 def files() -> dict[str, Path]:
-    """Return title -> file of all documents: a file is called what its first heading says."""
-    paths = [file for file in (FINDINGS, *sorted((ASSETS / "docs").glob("*.md"))) if file.exists()]
+    """Return title -> file of all documents, as they are read: a file is called what its first heading says."""
+    paths = [file for file in (FINDINGS, *(ASSETS / "docs").glob("*.md")) if file.exists()]
+    paths.sort(key=lambda file: (ORDER.index(file.stem) if file.stem in ORDER else len(ORDER), file.stem))
     return {_title(file): file for file in paths}
 
 

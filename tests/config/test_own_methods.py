@@ -20,7 +20,7 @@ from core.util import files
 from core.util.errors import UserError
 from tests.processes import command, quick
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+METHODS = Path(__file__).resolve().parents[2] / "assets" / "docs" / "methods.md"
 SOURCE = """
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +67,8 @@ def mine(file: Path) -> OwnMethod:
 
 
 def example() -> str:
-    """Return the code of the README's section."""
-    section = README.read_text(encoding="utf-8").partition("## Your own method")[2].partition("\n## ")[0]
+    """Return the code of the document's section."""
+    section = METHODS.read_text(encoding="utf-8").partition("## Your own method")[2].partition("\n## ")[0]
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
 
 
@@ -198,10 +198,10 @@ def test_an_imported_run_with_an_own_method_never_executes(
     assert not marker.exists()
 
 
-# -- the README's example
+# -- the document's example
 
 
-def test_the_readmes_example_runs(tmp_path: Path, tiny_llama: Path, tiny_data: Path) -> None:
+def test_the_documents_example_runs(tmp_path: Path, tiny_llama: Path, tiny_data: Path) -> None:
     code = example()
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
     path = tmp_path / "gentle.py"
