@@ -170,7 +170,7 @@ def _settle(model: PreTrainedModel, config: ModelConfig, device: str, reading: d
 def settle_attention(model: PreTrainedModel, attention: str, device: str) -> None:
     """Let torch's own kernels compute attention where the settings say so, or a GPU does and they give the same.
 
-    On a processor they are no faster than step by step (assets/docs/measurements.md). Raises UserError where they are asked for
+    On a processor they are no faster than step by step (see Measurements). Raises UserError where they are asked for
     and give something else.
     """
     if attention == "eager" or (attention == "auto" and device != "cuda"):
