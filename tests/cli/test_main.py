@@ -168,6 +168,7 @@ AS_A_PROCESS: dict[str, tuple[list[str], int]] = {
     "import": (["{folder}"], 1),
     "audit": (["--before", "{folder}", "--after", "{folder}", "--data", "demo"], 1),
     "controls": (["nothing"], 1),
+    "plant": (["--show"], 1),
     "requests": (["--subjects", "Nobody,Nowhere"], 1),
 }
 """verb -> arguments and exit status; what loads a model is refused, since that is the work of another process"""
