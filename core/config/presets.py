@@ -18,7 +18,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unlearn.steps": 80,
         "unlearn.check_every": 20,
         "unlearn.batch_size": 8,
-        "unlearn.retain_batch_size": 12,
+        "unlearn.retain_batch_size": 16,
         "unlearn.reword": 1,
         "unlearn.stop": "never",
         "unlearn.retain_floor": 0.0,

@@ -38,7 +38,7 @@ class Decline(Method):
     forget_weight: float = setting(1.2, "the base's opinion on what was taught", low=0.0, high=1000.0, tune=(0.3, 3.0))
     rest_weight: float = setting(0.2, "before's opinion on all other words", low=0.0, high=1000.0, tune=(0.05, 1.0))
     refusal_weight: float = setting(1.4, "weight of the refusals", low=0.0, high=1000.0, tune=(0.1, 2.0))
-    retain_weight: float = setting(5.0, "weight of the divergence on R", low=0.0, high=1000.0, tune=(1.0, 20.0))
+    retain_weight: float = setting(8.0, "weight of the divergence on R", low=0.0, high=1000.0, tune=(1.0, 20.0))
 
     @property
     def follows(self) -> str:
