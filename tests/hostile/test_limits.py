@@ -88,10 +88,11 @@ def test_all_answers_to_a_request_together_are_bounded(questions: int, voices: i
         def _prompts(self, texts: Any) -> Any:
             return [(1, 2, 3) for _ in texts]
 
-        def _room(self) -> int:
+        @property
+        def room(self) -> int:
             return 8192
 
-        def _speaking(self, names: Any) -> Any:
+        def speaking(self, names: Any) -> Any:
             raise Stopped
 
     asked = messages.Asked(RUN, RUN.path.parent, ("?",) * questions, tuple(map(str, range(voices))))

@@ -315,7 +315,7 @@ def test_same_run_again_is_all_from_the_cache_and_equal(finished: Finished) -> N
     other, again = execute(config, run.path.parent)
     assert [name for name, hit in reused(other).items() if not hit] == ["region"]
     # Without a worker the state is that of a run which nobody has begun, and fails once that has lasted for half a minute.
-    other_than = {"run": "", "seconds": {}, "state": ""}
+    other_than = {"run": "", "seconds": {}, "memory": {}, "state": ""}
     assert {**again, **other_than} == {**result, **other_than}
     assert other.json("manifest.json")["adapters"] == run.json("manifest.json")["adapters"]
 
