@@ -151,13 +151,13 @@ def offer(run: Run, chosen: int, kept: int, split: str) -> None:
                 new_run = lifecycle.submit(picked_step.config(run, chosen, split), store.runs_folder())
                 current_run.open_run(new_run.id)
                 st.switch_page(pages.RUNS.script, query_params={"run": new_run.id, "view": pages.THIS_RUN})
-        st.page_link(
-            pages.COMPARE.script,
-            label="Ask this checkpoint",
-            icon=pages.COMPARE.icon,
-            disabled=bool(reason),
-            query_params={"run": run.id, "voice": f"step:{chosen}"},
-        )
+        if not reason:
+            st.page_link(
+                pages.COMPARE.script,
+                label="Ask this checkpoint",
+                icon=pages.COMPARE.icon,
+                query_params={"run": run.id, "voice": f"step:{chosen}"},
+            )
     if reason:
         st.caption(reason)
 

@@ -21,7 +21,7 @@ def show(folder: Path) -> None:
     st.subheader("Sweeps")
     sweeps = sweep.list_sweeps(folder)
     if not sweeps:
-        st.caption("None yet. `python -m core sweep --help` says how methods, regions and seeds are run in one go.")
+        st.markdown("None yet. `python -m core sweep --help` says how methods, regions and seeds are run in one go.")
     for one in sweeps[:SHOWN]:
         state = sweep.state(one)
         done = [entry.run.id for entry in one.entries() if entry.run.status().get("state") == "done"]

@@ -177,7 +177,7 @@ def test_a_link_opens_run_and_runs_as_they_were(server: Server, page: Page, wind
         lambda other: expect(other.get_by_role("heading", name=store.bundled_runs()[0].config().name)).to_be_visible(),
         lambda other: expect(other.get_by_role("tab", name="Loss", exact=True)).to_have_attribute("aria-selected", "true"),
     )
-    page.get_by_role("link", name="Runs", exact=True).click()
+    page.get_by_role("radio", name="All runs").click()
     search, called = page.get_by_role("textbox", name="Search"), store.bundled_runs()[-1].config().name
     search.fill(called)
     search.press("Enter")
