@@ -151,6 +151,7 @@ def test_a_link_opens_compare_with_question_and_tab(server: Server, page: Page, 
     page.get_by_role("combobox", name=re.compile("questions of the data")).click()
     page.get_by_role("option").nth(2).click()
     page.get_by_role("tab", name="Many at once").click()
+    expect(page).to_have_url(re.compile("Many"))
     rest(page)
     asked = question.inner_text()
     assert f"q={quote(asked.split()[0])}" in page.url
