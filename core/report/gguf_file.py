@@ -7,7 +7,6 @@ scale). Vectors stay float32. How tensors are called and what is said of a model
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from core.report.gguf_check import ARCHITECTURES, ELSE
 from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
-from core.util import failure_sentences, files
+from core.util import files
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
@@ -57,10 +56,8 @@ def write(
     prompt = gguf_text.prompt(loaded.tokenizer, config.model.template)
     questions = [str(row["question"]) for row in run.answers()]
     gguf_text.check_same(loaded.tokenizer, config.model.template, prompt.template(), questions)
-    partial, name = target.with_name(f".{target.name}.part"), f"model-{weights}.gguf"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
+    name = f"model-{weights}.gguf"
+    with files.whole_folder(target) as partial:
         merging.check_merging(loaded.model, "Export the adapter instead.")
         adapters = merging.load(loaded.model, "float32", run.path)
         adapters.set("before", read_tensors(after))
@@ -77,13 +74,7 @@ def write(
         readme = readme.replace("library_name: peft", "library_name: gguf")
         readme += "\n## The file, asked again\n\n" + gguf_asked.in_words(asked) + "\n"
         (partial / "README.md").write_text(readme, encoding="utf-8")
-        partial.rename(target)
-    except OSError as error:
-        raise failure_sentences.disk_error(target, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-    return {"bytes": size, "asked_again": asked, "words": gguf_asked.in_words(asked)}
+    return {"bytes": files.folder_size(target), "asked_again": asked, "words": gguf_asked.in_words(asked)}
 
 
 def _look(name: str) -> None:

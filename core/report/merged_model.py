@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from core.jobs.lifecycle import WANTED
@@ -14,7 +13,7 @@ from core.report.export_model import RESULT, WHOLE, card_json, check_target
 from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
-from core.util import failure_sentences, files
+from core.util import files
 from core.util.progress import Reporter
 
 
@@ -38,10 +37,7 @@ def write_merged(run: Run, target: Path, folder: Path | None = None, report: Rep
     """
     check_target(target)
     card = model_card.model_card(run, folder)
-    partial = target.with_name(f".{target.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
+    with files.whole_folder(target) as partial:
         dtype = _merge_into(run, partial, report or Reporter())
         (partial / "card.json").write_bytes(card_json({**card, "merged": {"dtype": dtype}}))
         words = f"the whole model, adapter merged, weights in {dtype}"
@@ -49,12 +45,7 @@ def write_merged(run: Run, target: Path, folder: Path | None = None, report: Rep
             "library_name: peft", "library_name: transformers"
         )
         (partial / "README.md").write_text(readme, encoding="utf-8")
-        partial.rename(target)
-    except OSError as error:
-        raise failure_sentences.disk_error(target, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    return files.folder_size(target)
 
 
 def _merge_into(run: Run, target: Path, report: Reporter) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import pprint
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from core.report import export_model
 from core.runs import asked
 from core.runs.scores import Scores
 from core.runs.store import Run
-from core.util import failure_sentences
+from core.util import files
 from core.util.paths import given
 
 SHOWN = 2
@@ -112,19 +111,12 @@ def write(run: Run, target: Path, folder: Path | None = None) -> int:
     export_model.check_target(target)
     adapter = export_model.adapter_files(run, folder)
     made = json.dumps(notebook(run, json.loads(adapter["card.json"])), indent=1, ensure_ascii=False) + "\n"
-    partial = target.with_name(f".{target.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        (partial / "adapter").mkdir(parents=True)
+    with files.whole_folder(target) as partial:
+        (partial / "adapter").mkdir()
         for name, data in adapter.items():
             (partial / "adapter" / name).write_bytes(data)
         (partial / "notebook.ipynb").write_text(made, encoding="utf-8")
-        partial.rename(target)
-    except OSError as error:
-        raise failure_sentences.disk_error(target, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    return files.folder_size(target)
 
 
 def notebook(run: Run, card: dict[str, Any]) -> dict[str, Any]:
