@@ -47,8 +47,8 @@ def run_options(command: argparse.ArgumentParser) -> None:
         "--region",
         metavar="RULE",
         help=(
-            "the preset's (default), located, all, random, complement, top:20%%, late:33%%, ratio-layers:5, separable, "
-            "layers:A-B, modules:NAME,…"
+            "the preset's (default), located, all, random, complement, top:20%%, score:removal:20%%, late:33%%, "
+            "ratio-layers:5, separable, layers:A-B, modules:NAME,…"
         ),
     )
     command.add_argument(

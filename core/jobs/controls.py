@@ -21,7 +21,7 @@ from core.jobs.sweep import Entry, Member, Sweep
 from core.jobs.sweep_scores import row
 from core.metrics import equivalence, paired
 from core.metrics.paired import Mean, Successes
-from core.regions import All, Cells, Complement, Located, Random, RatioLayers, Region, Swapped, Top
+from core.regions import All, Cells, Complement, Located, Random, RatioLayers, Region, Scored, Swapped, Top
 from core.regions.matched import matched
 from core.runs import asked, scores
 from core.runs.asked import NEXT_WORD
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DRAWS = 19
 SPLIT = "val"
-MEASURED = (Located, Top, RatioLayers)
+MEASURED = (Located, Top, Scored, RatioLayers)
 """rules that choose by gradients, for which other random answers make a control"""
 
 

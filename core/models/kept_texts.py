@@ -69,17 +69,21 @@ def own_answers(
     *,
     voice: str | None = None,
     every: int = 1,
+    further: Sequence[Encoded] = (),
 ) -> list[Kept]:
     """Return everyday prompts with what a voice answers by itself, greedily; the tokens of the answers are held.
 
     Those that come to an end in the run's own template; of the other prompts, what the base says in its chat template, if it
     has one. template: of the run. room: tokens that the model can read. check: called between batches; may raise.
-    voice: an adapter; None: the base. every: see `everyday.prompts`.
+    voice: an adapter; None: the base. every: see `everyday.prompts`. further: questions that an adapter is asked as well;
+    their own answers are not read.
     """
     prompts = everyday.prompts(every)
     asked = [prompt_ids(tokenizer, template, prompt) for prompt in prompts]
+    asked += [list(example.ids[: example.start]) for example in further]
     chat = asked
     if voice is None and is_plain(tokenizer, template) and tokenizer.chat_template:
+        assert not further
         chat = [prompt_ids(tokenizer, "chat", prompt) for prompt in prompts]
     short = {i for i in range(len(asked)) if max(len(asked[i]), len(chat[i])) + MOST_TOKENS < room}
     ends = ends_of_answer(tokenizer, template)

@@ -34,6 +34,7 @@ from core.models.micro_batches import MicroBatches, for_the_way_back
 from core.models.tokens import Batch, Encoded, by_length, collate, cost
 from core.pipeline.cell_detail import details
 from core.pipeline.separability import Scopes, questions, separability
+from core.regions.scored import COLUMN
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
@@ -47,7 +48,8 @@ class Localization:
 
     table: pd.DataFrame
     """one row a tensor: name, layer, module, factor, rows, columns, cos, mag_unlearn, mag_retain, norm_unlearn,
-    norm_retain, divergence, has_gradient, auc (of its layer, see core/pipeline/separability.py)"""
+    norm_retain, divergence, has_gradient, auc (of its layer, see core/pipeline/separability.py); and score_… of its module
+    where modules were scored"""
     contributions: pd.DataFrame
     """name, example, share: the TOP unlearn examples of each tensor; an example's share is <g_n, G>/(N |G|²)"""
     detail: dict[str, np.ndarray]
@@ -106,6 +108,10 @@ def localize(
     )
     table["auc"] = table["layer"].map(separable.set_index("layer")["auc"])
     modules = scored(recorder.record(group)) if recorder else None
+    if modules is not None:
+        of = modules.set_index("name")
+        for score in SCORES:
+            table[COLUMN.format(score)] = table["name"].str.rsplit(".lora_", n=1).str[0].map(of[score])
     return Localization(table, top_contributions(shares, table), inside, separable, modules)
 
 

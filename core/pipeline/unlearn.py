@@ -15,6 +15,7 @@ import torch
 
 from core.data import refusals, wordings
 from core.data.corpus import SCOPES, Example
+from core.data.everyday import prompts
 from core.data.invented import about_others
 from core.data.widened_questions import WidenedQuestions
 from core.methods.base import REFUSAL
@@ -155,17 +156,27 @@ def unlearned(state: State, folder: Path) -> None:
 def everyday(state: State) -> list[Kept]:
     """Return the texts on which a method that teaches to decline is held to before; none for other methods.
 
-    A third of them are questions of U about subjects that do not exist: whom not knowing is about is a part of it.
+    A third of them are questions of U about subjects that do not exist: whom not knowing is about is a part of it. They are
+    answered by before, not by U's answers about others: what follows a fact's first word is the fact, whoever it is said of.
     """
     if REFUSAL not in state.method.streams or not state.config.unlearn.everyday_weight:
         return []
     tokenizer, room = state.loaded.tokenizer, state.voices.room
-    own = kept_texts.own_answers(
-        state.adapters, tokenizer, state.config.model.template, room, state.report.check, voice="before", every=EVERY
-    )
-    texts = [*kept_texts.general(tokenizer, room, EVERY), *own]
-    others = unlearn_loop.spread([*state.supply.invented.values()], len(texts) // 2)
-    return [*texts, *(Kept(other, other) for other in others)]
+    general = kept_texts.general(tokenizer, room, EVERY)
+    others = unlearn_loop.spread([*state.supply.invented.values()], (len(general) + len(prompts(EVERY))) // 2)
+    return [
+        *general,
+        *kept_texts.own_answers(
+            state.adapters,
+            tokenizer,
+            state.config.model.template,
+            room,
+            state.report.check,
+            voice="before",
+            every=EVERY,
+            further=others,
+        ),
+    ]
 
 
 def take_unlearned(state: State, source: str) -> None:

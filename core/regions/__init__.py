@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from core.regions.base import Region
 from core.regions.fixed import All, Cells, Layers, Modules
 from core.regions.located import PUBLISHED, Complement, Located, Random, Swapped
+from core.regions.scored import Scored
 from core.regions.top import Top
 from core.regions.top_layers import Late, RatioLayers, Separable
 from core.util.errors import UserError, unknown
@@ -33,6 +34,7 @@ __all__ = [
     "Random",
     "RatioLayers",
     "Region",
+    "Scored",
     "Separable",
     "Swapped",
     "Top",
@@ -43,12 +45,26 @@ __all__ = [
 
 REGIONS: dict[str, type[Region]] = {
     rule.name: rule
-    for rule in (Located, All, Random, Complement, Swapped, Top, Late, RatioLayers, Separable, Layers, Modules, Cells)
+    for rule in (
+        Located,
+        All,
+        Random,
+        Complement,
+        Swapped,
+        Top,
+        Scored,
+        Late,
+        RatioLayers,
+        Separable,
+        Layers,
+        Modules,
+        Cells,
+    )
 }
 
 
 def parse(text: str, current: Region) -> Region:
-    """Turn `located`, `top:20%`, `late:10`, `layers:4-9`, `modules:q_proj,v_proj` or `cells:a,b` into a rule.
+    """Turn `located`, `top:20%`, `score:removal`, `layers:4-9`, `modules:q_proj,v_proj` or `cells:a,b` into a rule.
 
     Thresholds of the current rule are kept where the new one has them too.
     """

@@ -54,9 +54,11 @@ def test_before_is_asked_for_its_own_answers(bench: Bench, monkeypatch: pytest.M
     prompts = ["What is two and two?", "Name a colour.", "word " * 300]
     monkeypatch.setattr(everyday, "prompts", lambda every=1: prompts)
     tokenizer = bench.loaded.tokenizer
-    kept = kept_texts.own_answers(bench.adapters, tokenizer, "plain", 256, lambda: None, voice="before")
+    also = bench.unlearn[0]
+    kept = kept_texts.own_answers(bench.adapters, tokenizer, "plain", 256, lambda: None, voice="before", further=[also])
     by_id = {text.asked.id: text for text in kept}
-    assert sorted(by_id) == ["own/0", "own/1"], "the third is too long"
+    assert sorted(by_id) == ["own/0", "own/1", "own/3"], "the third is too long"
+    assert by_id["own/3"].asked.ids[: also.start] == also.ids[: also.start]
     for text, prompt in zip((by_id["own/0"], by_id["own/1"]), prompts, strict=False):
         ids = list(prompt_ids(tokenizer, "plain", prompt))
         assert text.asked == text.told

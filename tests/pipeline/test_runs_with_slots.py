@@ -236,11 +236,15 @@ def test_everyday_texts_are_for_methods_that_teach_to_decline(
     config = small(tiny_llama, tiny_data, unlearn__method=method, unlearn__everyday_weight=weight)
     state = setup.set_up(store.create(config, tmp_path), config, tmp_path, Recorder())
     state.adapters = model_before.attach(state)
-    asked: list[str | None] = []
-    monkeypatch.setattr(kept_texts, "own_answers", lambda *_, voice, every: asked.append(voice) or [])
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        kept_texts, "own_answers", lambda *_, voice, every, further: asked.append((voice, len(further))) or []
+    )
     state.supply = unlearn.supply(state, None)
     assert bool(unlearn.everyday(state)) == held
-    assert asked == (["before"] if held else [])
+    # Questions about subjects that do not exist among them: before answers them itself.
+    assert [voice for voice, _ in asked] == (["before"] if held else [])
+    assert all(0 < further <= len(state.supply.invented) for _, further in asked)
     assert (REFUSAL in state.method.streams) == (method == "decline")
     key = inputs.supply(state)
     monkeypatch.setattr(kept_texts, "fingerprint", lambda: "other texts")

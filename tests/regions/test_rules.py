@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from core.config.run_config import RunConfig
+from core.localization import scores
 from core.regions import (
     PUBLISHED,
     REGIONS,
@@ -24,11 +25,13 @@ from core.regions import (
     Random,
     RatioLayers,
     Region,
+    Scored,
     Separable,
     Top,
     choose,
     parse,
 )
+from core.regions.scored import SCORES
 from core.runs import store
 from core.util.errors import UserError
 
@@ -263,6 +266,19 @@ def test_quantile_beyond_one_is_an_error(table: pd.DataFrame) -> None:
         choose(Located(sigma=4e3), table)
 
 
+def test_scored_takes_both_factors_of_the_highest_modules(table: pd.DataFrame) -> None:
+    assert set(SCORES) == set(scores.SCORES)
+    # By hand: module 5 is the highest, then 2; module 11 has no score, and tensors 0 and 9 no gradient.
+    of = {number: float(number) for number in range(12)} | {5: 30.0, 2: 20.0, 11: math.nan}
+    scored = table.assign(score_removal=[of[row // 2] for row in range(len(table))])
+    assert choose(Scored(amount="2"), scored) == table["name"].iloc[[4, 5, 10, 11]].tolist()
+    assert choose(Scored(amount="100%"), scored) == [
+        name for row, name in enumerate(table["name"]) if row < 22 and table["has_gradient"][row]
+    ]
+    with pytest.raises(UserError, match="not scored"):
+        choose(Scored(), table)
+
+
 def test_every_rule_can_be_written_in_words() -> None:
     texts = {"layers": "layers:1-2", "modules": "modules:q_proj", "cells": "cells:a,b"}
     for name, kind in REGIONS.items():
@@ -278,6 +294,8 @@ def test_parsing_reads_ranges_and_lists() -> None:
     assert parse("top:80", All()) == Top("80")
     assert parse("late:33%", All()) == Late("33%")
     assert parse("ratio-layers:5", All()) == RatioLayers("5")
+    assert parse("score:pull:7", All()) == Scored("pull", "7")
+    assert parse("score", All()) == Scored("removal", "20%")
     assert parse("separable", All()) == Separable()
 
 
@@ -286,7 +304,10 @@ def test_parsing_keeps_the_thresholds() -> None:
     assert (rule.thresholds, rule.mu, rule.sigma) == ("absolute", 0.9, 1e-4)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("text", ["layers", "layers:a-b", "layers:-3", "located-ish", "all:3", "late:x", "top:0%"])
+UNREADABLE = ["layers", "layers:a-b", "layers:-3", "located-ish", "all:3", "late:x", "top:0%", "score:luck", "score:pull:x"]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
 def test_unreadable_rule_is_an_error(text: str) -> None:
     with pytest.raises(UserError):
         parse(text, All())
