@@ -35,10 +35,10 @@ class Decline(Method):
         "needs no base and has the style that was taught",
         choices=("never", "invented"),
     )
-    forget_weight: float = setting(1.2, "the base's opinion on what was taught", low=0.0, high=1000.0, tune=(0.3, 3.0))
+    forget_weight: float = setting(2.2, "the base's opinion on what was taught", low=0.0, high=1000.0, tune=(0.3, 3.0))
     rest_weight: float = setting(0.2, "before's opinion on all other words", low=0.0, high=1000.0, tune=(0.05, 1.0))
-    refusal_weight: float = setting(1.4, "weight of the refusals", low=0.0, high=1000.0, tune=(0.1, 2.0))
-    retain_weight: float = setting(8.0, "weight of the divergence on R", low=0.0, high=1000.0, tune=(1.0, 20.0))
+    refusal_weight: float = setting(1.6, "weight of the refusals", low=0.0, high=1000.0, tune=(0.1, 2.0))
+    retain_weight: float = setting(9.0, "weight of the divergence on R", low=0.0, high=1000.0, tune=(1.0, 20.0))
 
     @property
     def follows(self) -> str:

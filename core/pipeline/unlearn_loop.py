@@ -187,7 +187,7 @@ class _Loop:
         self.result, self.report, self.save, self.ask, self.judge, self.anchor = result, report, save, ask, judge, anchor
         self.own = context.adapters.rank("after") - config.slots
         """rank that was taught, which stays as it is where there are slots"""
-        self.best, self.since = (-1.0, -1.0), 0
+        self.best, self.since = (-1.0, -1.0, 0.0), 0
         self.kept: dict[str, torch.Tensor] = {}
         self.moved: dict[str, int] = {}
         parameters = list(context.parameters.values())
@@ -273,7 +273,7 @@ class _Loop:
     def _best_said(self, said: Mapping[str, float]) -> bool:
         """Say whether no checkpoint so far was worth more than this one."""
         level = self.config.forgotten
-        now = (1.0, min(said["said_forgotten"], level)) if level else worth(said)
+        now = (1.0, min(said["said_forgotten"], level), 0.0) if level else worth(said)
         better = now > self.best
         self.best, self.since = (now, 0) if better else (self.best, self.since + 1)
         return better
@@ -301,10 +301,12 @@ class _Loop:
         return tensor[: self.own] if name.endswith("_A") else tensor[:, : self.own]
 
 
-def worth(said: Mapping[str, float]) -> tuple[float, float]:
-    """Return what a checkpoint is picked by: whether it does none of what it should not, then min(forgotten, kept)."""
-    fine = all(said[f"said_{what}"] <= AT_MOST for what in ("noise_unlearn", "noise_retention", "declined", "made_up"))
-    return float(fine), min(said["said_forgotten"], said["said_kept"])
+def worth(said: Mapping[str, float]) -> tuple[float, float, float]:
+    """Return what a checkpoint is picked by: whether it does none of what it should not, then min(forgotten, kept), then
+    how little it does of that: the sample is small, and of two that are even in the rest one may make half as much up.
+    """
+    harm = [said[f"said_{what}"] for what in ("noise_unlearn", "noise_retention", "declined", "made_up")]
+    return float(max(harm) <= AT_MOST), min(said["said_forgotten"], said["said_kept"]), -sum(harm)
 
 
 def stop_level(stop: str, never_taught: float | None) -> float | None:

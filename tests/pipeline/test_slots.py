@@ -161,9 +161,10 @@ def judged(bench: Bench, rows: Sequence[Mapping[str, float]], **values: Any) -> 
 
 @pytest.mark.parametrize("bad", ["noise_unlearn", "noise_retention", "declined", "made_up"])
 def test_worth_puts_harm_before_the_smaller_of_forgotten_and_kept(bad: str) -> None:
-    assert unlearn_loop.worth(said(90, 70)) == (1.0, 70)
-    assert unlearn_loop.worth(said(60, 70, **{bad: 5.0})) == (1.0, 60)
-    assert unlearn_loop.worth(said(100, 100, **{bad: 5.1})) == (0.0, 100)
+    assert unlearn_loop.worth(said(90, 70)) == (1.0, 70, 0.0)
+    assert unlearn_loop.worth(said(60, 70, **{bad: 5.0})) == (1.0, 60, -5.0)
+    assert unlearn_loop.worth(said(100, 100, **{bad: 5.1})) == (0.0, 100, -5.1)
+    assert unlearn_loop.worth(said(100, 100, **{bad: 5.1})) > unlearn_loop.worth(said(100, 100, **{bad: 5.2}))
     ordered = [said(100, 100, **{bad: 20.0}), said(10, 20), said(30, 20), said(50, 60)]
     assert sorted([ordered[2], ordered[0], ordered[3], ordered[1]], key=unlearn_loop.worth) == ordered
 
