@@ -227,7 +227,7 @@ class LocalizeConfig:
         high=10_000,
     )
     scores: bool = setting(
-        False, "also score each module by the update that it applies, from the same passes: module_scores.parquet"
+        True, "also score each module by what the facts would lose without the update that it applies, from the same passes"
     )
 
 

@@ -72,12 +72,23 @@ class Recorder:
     through twice counts as two examples in `squares`.
     """
 
-    def __init__(self, adapters: Adapters, facts: Flags, *, seed: int, sketch: int = SKETCH, every: int = EVERY) -> None:
+    def __init__(
+        self,
+        adapters: Adapters,
+        facts: Flags,
+        *,
+        seed: int,
+        sketch: int = SKETCH,
+        every: int = EVERY,
+        gradients: bool = True,
+    ) -> None:
         """Begin with nothing recorded.
 
         facts: which answer tokens the margin is taken of; sketch: columns of Ω, 0: exact; every: of so many batches one has
-        its margin taken.
+        its margin taken; gradients: keep G of both losses; without, what is known in the end is ⟨M, ΔW⟩ and ‖ΔW‖, for a
+        fraction of the time.
         """
+        self.gradients = gradients
         self.every = every
         self.adapters, self.facts, self.seed, self.sketch = adapters, facts, seed, sketch
         self.names = list(dict.fromkeys(cell.name.rsplit(".lora_", 1)[0] for cell in adapters.cells))
@@ -112,7 +123,7 @@ class Recorder:
         """Differentiate a batch's share of the loss as `loss.backward()` does, and where wanted its margin; record both."""
         if margin:
             self.margin(batch, logits, more=True)
-        with self._recording(LABELS, batch):
+        with self._recording(LABELS, batch) if self.gradients else contextlib.nullcontext():
             loss.backward()
 
     def margin(self, batch: Batch, logits: torch.Tensor, *, more: bool = False) -> None:
@@ -185,6 +196,8 @@ class Recorder:
             x, delta = self._by_example(x.float()), self._by_example(delta.float())
             a, b, scale = layer.lora_A["before"].weight, layer.lora_B["before"].weight, layer.scaling["before"]
             self._into.along[name] += scale * ((delta @ b) * (x @ a.t())).sum()
+            if not self.gradients:
+                return
             if self._sketched(layer):
                 parts = delta.mT @ (x @ self._projection(name, layer))
                 self._into.gradient[name] += parts.sum(0)
@@ -220,7 +233,7 @@ class Recorder:
         for name, layer in self.layers.items():
             a, b = layer.lora_A["before"].weight, layer.lora_B["before"].weight
             width = self.sketch if self._sketched(layer) else a.shape[1]
-            gradient[name] = torch.zeros(b.shape[0], width, device=b.device)
+            gradient[name] = torch.zeros(b.shape[0], width if self.gradients else 0, device=b.device)
             for part in zeros:
                 part[name] = torch.zeros((), device=b.device)
         return Sums(torch.zeros((), device=self.adapters.device), gradient, *zeros)
@@ -238,13 +251,17 @@ class Recorder:
             "draw": np.random.default_rng(_number(self.seed, name)).random(),
         }
         known = name in self.layers
+        for scope, suffix in zip(SCOPES, ("unlearn", "retain"), strict=True):
+            margin = self.sums[scope, MARGIN]
+            row[f"removal_{suffix}"] = float(margin.along[name]) if known and margin.examples else math.nan
+        if not self.gradients:
+            return row
         row |= self._compared(name, LABELS, ("norm_unlearn", "norm_retain", "cos"), known)
         row |= self._compared(name, MARGIN, ("margin_unlearn", "margin_retain", "margin_cos"), known)
         for scope, suffix in zip(SCOPES, ("unlearn", "retain"), strict=True):
-            labels, margin = self.sums[scope, LABELS], self.sums[scope, MARGIN]
             # An example's part of G is 1/examples of its own gradient.
-            row[f"squares_{suffix}"] = float(labels.squares[name]) * self._perturbed[scope] if known else math.nan
-            row[f"removal_{suffix}"] = float(margin.along[name]) if known and margin.examples else math.nan
+            squares = float(self.sums[scope, LABELS].squares[name]) if known else math.nan
+            row[f"squares_{suffix}"] = squares * self._perturbed[scope]
         return row
 
     def _compared(self, name: str, loss: str, columns: tuple[str, str, str], known: bool) -> dict[str, float]:

@@ -10,7 +10,7 @@ removal_unlearn ⟨M_U, ΔW⟩ and removal_retain; draw, a random number. NaN wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ class Score:
     """One way to say how much a module is about U and not about R: the higher, the more."""
 
     name: str
-    """its column in module_scores.parquet"""
+    """its column"""
     sentence: str
     """what it says, for the reader of a heatmap"""
     of: Callable[[pd.DataFrame], pd.Series[float]]
@@ -84,9 +84,9 @@ SCORES: dict[str, Score] = {
 }
 
 
-def scored(record: pd.DataFrame) -> pd.DataFrame:
+def scored(record: pd.DataFrame, names: Collection[str] = SCORES) -> pd.DataFrame:
     """Return the record with one more column a score."""
-    return record.assign(**{score.name: score.of(record) for score in SCORES.values()})
+    return record.assign(**{name: SCORES[name].of(record) for name in names})
 
 
 def best(values: pd.Series[float], count: int) -> list[Any]:

@@ -35,6 +35,7 @@ from core.models.tokens import Batch, Encoded, by_length, collate, cost
 from core.pipeline.cell_detail import details
 from core.pipeline.separability import Scopes, questions, separability
 from core.regions.scored import COLUMN
+from core.regions.scored import SCORES as RECORDED
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
@@ -56,8 +57,6 @@ class Localization:
     """profiles and histograms, flat with offsets: see core/pipeline/cell_detail.py"""
     separability: pd.DataFrame
     """one row a hidden state: layer, auc, low, high, and the same of held-out splits"""
-    modules: pd.DataFrame | None = None
-    """one row a module: what was recorded of its update, and every score of it; see core/localization/scores.py"""
 
 
 Targets = Callable[[Sequence[Encoded]], torch.Tensor]
@@ -93,7 +92,7 @@ def localize(
     total += sum(len(members) for members, _ in scopes.values()) + len(scopes["unlearn"][0])
     total += sum(len(scope) for scopes in questions(unlearn, retention, held).values() for scope in scopes)
     counter = Counter(report, total, group)
-    recorder = None if facts is None else Recorder(adapters, facts, seed=seed)
+    recorder = None if facts is None else Recorder(adapters, facts, seed=seed, gradients=False)
     gradients = {}
     for scope, given in scopes.items():
         work = partial(_scope_gradient, adapters, given, (scope, truths[scope]), alone, counter, recorder)
@@ -107,12 +106,11 @@ def localize(
         adapters, unlearn, retention, held, size=config.batch_size, seed=seed, done=counter.add, group=group
     )
     table["auc"] = table["layer"].map(separable.set_index("layer")["auc"])
-    modules = scored(recorder.record(group)) if recorder else None
-    if modules is not None:
-        of = modules.set_index("name")
-        for score in SCORES:
-            table[COLUMN.format(score)] = table["name"].str.rsplit(".lora_", n=1).str[0].map(of[score])
-    return Localization(table, top_contributions(shares, table), inside, separable, modules)
+    if recorder:
+        modules = scored(recorder.record(group), RECORDED).set_index("name")
+        for score in RECORDED:
+            table[COLUMN.format(score)] = table["name"].str.rsplit(".lora_", n=1).str[0].map(modules[score])
+    return Localization(table, top_contributions(shares, table), inside, separable)
 
 
 def module_scores(

@@ -60,7 +60,7 @@ LOCALIZE = Stage(
     inputs=(inputs.before, inputs.data, inputs.localizing, inputs.max_tokens, inputs.micro_batches),
     code=5,
     reads=("adapters",),
-    writes=("localization.parquet", "contributions.parquet", "separability.parquet", "detail.npz", "module_scores.parquet"),
+    writes=("localization.parquet", "contributions.parquet", "separability.parquet", "detail.npz"),
 )
 REGION = Stage("region", region.chosen, leaves=("region",), writes=("region.json",))
 

@@ -39,8 +39,6 @@ def located(state: State, folder: Path) -> None:
     result.table.to_parquet(folder / "localization.parquet")
     result.contributions.to_parquet(folder / "contributions.parquet")
     result.separability.to_parquet(folder / "separability.parquet")
-    if result.modules is not None:
-        result.modules.to_parquet(folder / "module_scores.parquet")
     np.savez_compressed(folder / "detail.npz", **{name: _smaller(array) for name, array in result.detail.items()})  # type: ignore[arg-type]
 
 

@@ -12,8 +12,8 @@ from core.util.errors import UserError, unknown
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORES = ("pull", "ratio", "fisher", "margin", "removal", "update", "chance")
-"""the names of core/localization/scores.py, which rules may not use"""
+SCORES = ("removal", "update")
+"""those of core/localization/scores.py that a run computes: the one that finds planted facts, and what it is held against"""
 COLUMN = "score_{}"
 """of the localization table, where modules were scored: both factors of a module have its score"""
 

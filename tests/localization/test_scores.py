@@ -24,6 +24,8 @@ from core.models.adapters import Adapters
 from core.models.likelihood import answer_logits
 from core.models.tokens import Encoded, by_length, collate
 from core.pipeline import localize
+from core.regions.scored import COLUMN
+from core.regions.scored import SCORES as RECORDED
 from tests.naive import Bench, example_loss, make_bench
 from tests.naive import Recorder as Said
 from tests.pipeline.test_localize import run
@@ -47,8 +49,8 @@ def flags_of(bench: Bench, data: Path) -> Flags:
     return fact_flags(bench.loaded.tokenizer, examples, [*bench.unlearn, *bench.retention])
 
 
-def recorded(bench: Bench, flags: Flags, config: LocalizeConfig = LABELS, sketch: int = 0, every: int = 1) -> pd.DataFrame:
-    recorder = Recorder(bench.adapters, flags, seed=SEED, sketch=sketch, every=every)
+def recorded(bench: Bench, flags: Flags, config: LocalizeConfig = LABELS, **how: Any) -> pd.DataFrame:
+    recorder = Recorder(bench.adapters, flags, seed=SEED, **{"sketch": 0, "every": 1, **how})
     for scope, part in (("unlearn", bench.unlearn), ("retention", bench.retention)):
         members, targets = localize.perturbed(part, config, bench.words, SEED)
         recorder.begin(scope, len(members))
@@ -251,25 +253,26 @@ def test_a_sketched_record_is_near_the_exact_one(bench: Bench, flags: Flags) -> 
 def test_recording_changes_nothing_else(bench: Bench, flags: Flags) -> None:
     before = bench.adapters.hash("before")
     plain, watched = run(bench, LABELS), run(bench, LABELS, facts=flags)
-    pd.testing.assert_frame_equal(plain.table, watched.table, check_exact=True)
+    more = [COLUMN.format(score) for score in RECORDED]
+    pd.testing.assert_frame_equal(plain.table, watched.table.drop(columns=more), check_exact=True)
     pd.testing.assert_frame_equal(plain.contributions, watched.contributions, check_exact=True)
-    assert plain.modules is None
-    assert watched.modules is not None
-    assert list(watched.modules["name"]) == modules(bench.adapters)
-    assert set(SCORES) <= set(watched.modules)
-    assert watched.modules[list(SCORES)].notna().all(axis=None)
+    assert watched.table[more].notna().all(axis=None)
     assert bench.adapters.hash("before") == before
     assert not any(p.requires_grad or p.grad is not None for p in bench.adapters.model.parameters())
     assert not any(m._forward_hooks for m in bench.adapters.model.modules())
 
 
 def test_with_overwritten_inputs_the_margin_is_still_that_of_true_answers(bench: Bench, flags: Flags) -> None:
-    first, second = (run(bench, config, facts=flags).modules for config in (LABELS, CODE))
-    assert first is not None
-    assert second is not None
-    np.testing.assert_allclose(second["margin"], first["margin"], rtol=1e-4)
-    np.testing.assert_allclose(second["removal"], first["removal"], rtol=1e-3, atol=1e-5)
+    first, second = (run(bench, config, facts=flags).table for config in (LABELS, CODE))
+    np.testing.assert_allclose(second["score_removal"], first["score_removal"], rtol=1e-3, atol=1e-5)
     assert not np.allclose(second["norm_unlearn"], first["norm_unlearn"], rtol=1e-2)
+
+
+def test_without_gradients_what_is_left_is_the_same(bench: Bench, flags: Flags) -> None:
+    whole, short = recorded(bench, flags), recorded(bench, flags, gradients=False)
+    pd.testing.assert_frame_equal(short, whole[list(short)])
+    assert {"removal_unlearn", "removal_retain", "norm_update"} < set(short)
+    assert set(scored(short, RECORDED)) == {*short, *RECORDED}
 
 
 def test_progress_ends_at_its_total_with_either_perturbation(bench: Bench, flags: Flags) -> None:
