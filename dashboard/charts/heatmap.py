@@ -58,6 +58,14 @@ MEASURES = {
             "retain gradient."
         ),
     ),
+    "held": Measure(
+        "Held here",
+        "score_removal",
+        (
+            "How much more the facts to be forgotten should lose than those to be kept if what was learnt in this module "
+            "were taken away. Both factors of a module share it."
+        ),
+    ),
     "region": Measure("Region", "", "Which cells unlearning may change.", False),
     "change": Measure(
         "‖Δθ‖",

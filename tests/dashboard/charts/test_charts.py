@@ -106,6 +106,18 @@ def test_cells_without_gradient_are_hatched_and_not_coloured(table: pd.DataFrame
     assert np.isnan(fig.data[0].z[0][0])
 
 
+def test_what_a_module_holds_is_one_value_of_both_its_factors(table: pd.DataFrame) -> None:
+    of = table.assign(score_removal=table.groupby(["layer", "module"]).ngroup() - 1.0)
+    joined = cells.joined(of)
+    assert joined["score_removal"].tolist() == of.drop_duplicates(["layer", "module"])["score_removal"].tolist()
+    fig = heatmap.heatmap(of, "held", [], None, LIGHT)
+    live = of.loc[of["has_gradient"], "score_removal"]
+    # Where nothing would be lost by taking it away, the colour is the palest: −1 and 0 as the smallest above.
+    shown = np.array(fig.data[0].z, float)
+    assert np.nanmin(shown) == pytest.approx(np.log10(live[live > 0].min()))
+    assert np.isfinite(shown).sum() == len(live)
+
+
 def test_unchanged_cells_have_no_colour_and_joined_changes_add_as_squares(table: pd.DataFrame) -> None:
     fig = heatmap.heatmap(table, "change", table["name"].tolist()[:4], None, LIGHT)
     assert np.isfinite(fig.data[0].z).sum() == 4
