@@ -39,6 +39,7 @@ def table_of(layers: int = 3, modules: tuple[str, ...] = ("self_attn.q_proj", "m
                         "divergence": 0.1,
                         "has_gradient": True,
                         "norm_change": 0.5 * (layer == 0),
+                        "score_removal": layer - 1.0 + (module == modules[0]) / 2,
                         "u": u,
                         "r": r,
                     }
@@ -107,12 +108,10 @@ def test_cells_without_gradient_are_hatched_and_not_coloured(table: pd.DataFrame
 
 
 def test_what_a_module_holds_is_one_value_of_both_its_factors(table: pd.DataFrame) -> None:
-    of = table.assign(score_removal=table.groupby(["layer", "module"]).ngroup() - 1.0)
-    joined = cells.joined(of)
-    assert joined["score_removal"].tolist() == of.drop_duplicates(["layer", "module"])["score_removal"].tolist()
-    fig = heatmap.heatmap(of, "held", [], None, LIGHT)
-    live = of.loc[of["has_gradient"], "score_removal"]
-    # Where nothing would be lost by taking it away, the colour is the palest: −1 and 0 as the smallest above.
+    assert cells.joined(table)["score_removal"].tolist() == [-0.5, -1.0, 0.5, 0.0, 1.5, 1.0]
+    fig = heatmap.heatmap(table, "held", [], None, LIGHT)
+    live = table["score_removal"]
+    # Where nothing would be lost by taking it away, the colour is the palest, that of the smallest above 0.
     shown = np.array(fig.data[0].z, float)
     assert np.nanmin(shown) == pytest.approx(np.log10(live[live > 0].min()))
     assert np.isfinite(shown).sum() == len(live)
