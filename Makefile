@@ -73,6 +73,7 @@ bench: install  ## ratios against the published procedure; methods, processes, p
 bundled: install  ## remake the finished runs that ship in assets/runs
 	@$(PY) -m tests.bundle
 
-screenshots: install $(VENV)/.dev  ## every page, light and dark, wide and narrow, into screenshots/
+screenshots: install $(VENV)/.dev  ## every page, light and dark, wide and narrow, into screenshots/; the README's picture
 	@tests/browser
 	@$(PY) -m tests.screenshots
+	@$(PY) -m tests.moving_picture

@@ -16,7 +16,7 @@ What tests share (each says in its first line what it offers)
     hub         a hub of models on this machine whose network can go
     visitor     somebody who opens pages and asks without a browser
 
-Commands, not tests: browser (is there a Chromium?), bundle, chaos, crowd, screenshots; see the Makefile.
+Commands, not tests: browser (is there a Chromium?), bundle, chaos, crowd, screenshots, moving_picture; see the Makefile.
 
 A test that needs a finished run takes `unlearned_run` (one for the whole session, copied by whoever changes it) or makes one
 in its own process (tests/pipeline/test_pipeline.py, `execute`). One that is about processes starts them with core.jobs: they

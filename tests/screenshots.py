@@ -1,11 +1,7 @@
-"""`python -m tests.screenshots`: every page on the bundled runs, light and dark, 1280 and 390 px wide, into screenshots/.
-
-The first of them is also the README's picture, assets/screenshot.png.
-"""
+"""`python -m tests.screenshots`: every page on the bundled runs, light and dark, 1280 and 390 px wide, into screenshots/."""
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -91,7 +87,6 @@ def main() -> None:
             browser.close()
         finally:
             server.stop()
-    shutil.copy(folder / "localize-light-1280.png", ROOT / "assets" / "screenshot.png")
 
 
 if __name__ == "__main__":

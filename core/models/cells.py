@@ -92,7 +92,7 @@ def joined(table: pd.DataFrame) -> pd.DataFrame:
     out["divergence"] = (1 - out["cos"]) * out["mag_unlearn"]
     if "norm_change" in table:
         out["norm_change"] = np.sqrt(sums["change2"])
-    for score in (column for column in table if column.startswith("score_")):
+    for score in (str(column) for column in table if str(column).startswith("score_")):
         out[score] = t.groupby(["layer", "module"], sort=False)[score].first()  # both factors have their module's
     return out.reset_index()
 
