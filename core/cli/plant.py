@@ -17,6 +17,7 @@ from core.util import files
 from core.util.errors import UserError
 from core.util.progress import duration
 
+
 def options(command: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     run_options(command)

@@ -129,7 +129,7 @@ def _made_here(folder: Path) -> list[Path]:
 
 
 def records(folder: Path) -> list[Path]:
-    """Return every planted.json that there is: those made here, newest first, then the one that ships. folder: of all runs."""
+    """Return every planted.json that there is: those made here, newest first, then the one that ships. folder: of runs."""
     return [*_made_here(folder), SHIPPED]
 
 

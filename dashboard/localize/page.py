@@ -26,6 +26,7 @@ from dashboard.localize import (
     heatmap_explorer,
     one_cell,
     one_question,
+    planted_truth,
     region_controls,
     selection,
     selection_state,
@@ -93,6 +94,16 @@ def page() -> None:
     if box.open:
         with box, page_style.complaints():
             region_controls.show(run)
+    box = st.expander(
+        "Planted truth: does a score find what was put there?",
+        icon=":material/potted_plant:",
+        key="planted",
+        on_change="rerun",
+        bind="query-params",
+    )
+    if box.open:
+        with box, page_style.complaints():
+            planted_truth.show(run)
 
 
 def opening(source: str | None, *, fresh: bool) -> str:
@@ -176,6 +187,8 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
             help="Above 1 brings out small values, below 1 only the largest. Not of the cosine.",
         )
     measure = measure if measure in measures else "cosine"
+    if words := planted_truth.sentence(run, measure, by_rule=selection_state.current().by == "thresholds"):
+        st.markdown(md(words))
     separability = separability_.usable(current_run.table(run, "separability"))
     fig = heatmap_.heatmap(
         table,
