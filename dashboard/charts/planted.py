@@ -94,7 +94,7 @@ def heatmap(ranked: pd.DataFrame, palette: Palette) -> Figure:
         (UNLEARN, {"color": palette.accent, "width": 3}),
     ):
         inside = np.nan_to_num(layout.matrix(ranked, ranked["role"] == role)) > 0
-        around_x, around_y = cells.outline(inside)
+        around_x, around_y = cells.outline(inside, 0.09)
         fig.add_scatter(x=around_x, y=around_y, mode="lines", line=line, hoverinfo="skip", name=role)
     names = cells.labels(module for _, module in layout.rows)
     fig.update_layout(
