@@ -131,7 +131,9 @@ def outline(inside: np.ndarray, inset: float = 0.0) -> tuple[list[float | None],
             # At either end: a corner that points outwards, one that points inwards, or the next cell's side goes on.
             ends = []
             for s in (-1, 1):
-                along, across = (padded[r, c + s], padded[r + dy, c + s]) if dy else (padded[r + s, c], padded[r + s, c + dx])
+                along, across = (
+                    (padded[r, c + s], padded[r + dy, c + s]) if dy else (padded[r + s, c], padded[r + s, c + dx])
+                )
                 ends.append(s * (reach if not along else 0.5 + inset if across else 0.5))
             if dy:
                 x += [column + ends[0], column + ends[1], None]

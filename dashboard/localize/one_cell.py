@@ -67,7 +67,9 @@ def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -
                 help="Makes the region one that is picked by hand.",
             )
     shown = [("Shared", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", "cosine")]
-    shown += [(MEASURES[name].label, number(row[MEASURES[name].column]), name) for name in ("divergence", "forget", "retain")]
+    shown += [
+        (MEASURES[name].label, number(row[MEASURES[name].column]), name) for name in ("divergence", "forget", "retain")
+    ]
     if "norm_change" in table:
         shown.append((MEASURES["change"].label, number(row["norm_change"]), "change"))
         before = row["norm_before"]  # 0 of a factor that was never trained

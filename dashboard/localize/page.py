@@ -175,7 +175,10 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
             ),
         )
         linear = st.toggle(
-            "Linear colours", key="linear", bind="query-params", help="Otherwise logarithmic. What is shared is always linear."
+            "Linear colours",
+            key="linear",
+            bind="query-params",
+            help="Otherwise logarithmic. What is shared is always linear.",
         )
         intensity = st.slider(
             "Intensity",
@@ -228,7 +231,9 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
     chosen = selection_state.current().selection
     also = also_changed(table, region) if measure == "change" else ""
     if other:
-        also += f" Dotted: random region {number_of}; {len(set(other) & set(region))} of its {len(other)} tensors are selected."
+        also += (
+            f" Dotted: random region {number_of}; {len(set(other) & set(region))} of its {len(other)} tensors are selected."
+        )
     st.caption(
         "  \n".join(legend(measure, chosen, separability, also)),
         help=separability_.help_text(separability) if separability is not None else None,

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 PAPER = {f"{model} {subset} (paper)": pair for (model, subset), pair in PUBLISHED.items()}
 MODES = {"quantile": "Quantile", "absolute": "Absolute"}
 MU = ("Shared below (μ)", "Take tensors whose pull to forget is shared with what is kept less than this. Lower is stricter.")
-SIGMA = ("Pull to forget above (σ)", "Take tensors at which what is to be forgotten pulls harder than this. Higher is stricter.")
+SIGMA = (
+    "Pull to forget above (σ)",
+    "Take tensors at which what is to be forgotten pulls harder than this. Higher is stricter.",
+)
 
 
 def sigma_steps(table: pd.DataFrame, *given: float) -> list[float]:

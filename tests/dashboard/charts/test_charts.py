@@ -94,7 +94,10 @@ def test_an_outline_that_runs_within_its_cells_is_closed() -> None:
 @pytest.mark.parametrize("join", [False, True])
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
 def test_every_measure_draws_all_cells_alike_and_outlines_the_selected(
-    table: pd.DataFrame, measure: str, join: bool, palette  # type: ignore[no-untyped-def]
+    table: pd.DataFrame,
+    measure: str,
+    join: bool,
+    palette,  # type: ignore[no-untyped-def]
 ) -> None:
     region = table["name"].tolist()[:3]
     fig = heatmap.heatmap(table, measure, region, region[0], palette, join=join)
@@ -115,7 +118,9 @@ def test_what_is_shared_least_is_darkest_on_a_scale_of_the_data(table: pd.DataFr
     positions, colors = zip(*fig.data[0].colorscale, strict=True)
     assert positions == (0.0, 0.5, 1.0)
     assert (colors[0], colors[-1]) == (LIGHT.apart[-1][1], LIGHT.apart[0][1])
-    assert fig.data[0].colorbar["ticktext"] == [f"{end:.2f}".replace("-", "−") for end in (table["cos"].min(), table["cos"].max())]
+    assert fig.data[0].colorbar["ticktext"] == [
+        f"{end:.2f}".replace("-", "−") for end in (table["cos"].min(), table["cos"].max())
+    ]
 
 
 def test_another_region_is_dotted_within_the_outline(table: pd.DataFrame) -> None:
