@@ -17,12 +17,14 @@ import pytest
 
 from core.jobs import planting
 from core.localization import SCORES, plantings
+from core.regions import Located
 from core.runs import store
 from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard.charts import planted
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.localize import planted_truth
+from dashboard.text import md
 from dashboard.widgets.plot import plain
 from tests.dashboard.conftest import MakeRun, Open, text_of
 from tests.dashboard.scores_made import HOSTILE, edit
@@ -160,7 +162,7 @@ def test_the_map_outlines_the_planted_modules_and_is_darkest_at_the_best(palette
     assert np.nanmax(grid) == fig.data[0].zmax == 19
     assert np.isfinite(grid).sum() == 19
     outlines = {trace["name"]: [x for x in trace["x"] if x is not None] for trace in fig.data[1:]}
-    assert max(outlines["unlearn"]) == 1.5  # q and up of layer 0, q of layer 1
+    assert 1.4 < max(outlines["unlearn"]) < 1.5  # within q and up of layer 0, q of layer 1
     assert "<img" not in json.dumps(plain(fig))
 
 
@@ -195,8 +197,6 @@ def test_one_planting_has_the_interval_over_its_modules(plant: Plant) -> None:
 
 
 def test_the_sentence_stands_where_the_map_uses_that_score(plant: Plant, open_page: Open) -> None:
-    from core.regions import Located
-
     by_rule = next(run for run in store.bundled_runs() if type(run.config().region) is Located)
     late = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
     said = "On planted truth in this model it found"
@@ -204,7 +204,7 @@ def test_the_sentence_stands_where_the_map_uses_that_score(plant: Plant, open_pa
     record = planting.of_model("bundled", [plant()])
     hits = f"{plantings.hits(record, 'located'):.1f}".removesuffix(".0")
     words = text_of(open_page("", by_rule.id)).replace("\\", "")
-    assert f"{said} {hits} of 3 modules; by chance it would be 0.5 of 3" in words
+    assert f"{said} {hits} of 3 modules; by chance it would be 0.5." in words
     assert said not in text_of(open_page("", by_rule.id, measure="change"))
     assert said not in text_of(open_page("", late.id))
     assert said in text_of(open_page("", late.id, measure="divergence"))
@@ -243,8 +243,7 @@ def test_data_with_too_few_facts_has_no_button_but_a_reason(
     of_another_model(make_run("few"))
     app = open_page("", "few", planted="true")
     assert not app.exception
-    assert "There are 3 facts to be forgotten" in text_of(app)
-    assert "<img" not in text_of(app)
+    assert md(f"There are 3 facts to be forgotten: {HOSTILE}") in text_of(app)
     assert not [button for button in app.button if button.key == "planted.start"]
 
 
@@ -280,7 +279,6 @@ def test_a_planting_that_failed_says_why(open_page: Open, make_run: MakeRun, mon
     run = of_another_model(make_run("mine"))
     under_way(run, state="failed", error=f"This model has 4 modules. {HOSTILE}", fix="Take another.")
     app = open_page("", "mine", planted="true")
-    assert "This model has 4 modules" in app.error[0].value
-    assert "<img" not in app.error[0].value
+    assert md(f"This model has 4 modules. {HOSTILE}") in app.error[0].value
     assert "How long it takes is not known" in text_of(app)
     assert app.button(key="planted.start")
