@@ -163,7 +163,9 @@ def beside(record: Mapping[str, Any], score: str) -> str:
         return ""
     size, score_hits, chance = record["settings"]["cells"], hits(record, score), by_chance(record)
     found, drawn = (f"{count:.1f}".removesuffix(".0") for count in (score_hits, chance))
-    return f"On planted truth in this model it found {found} of {size} modules; by chance it would be {drawn}."
+    name = called(score)
+    who = f"{name[:1].lower()}{name[1:]}"
+    return f"On planted truth in this model, {who} found {found} of {size} modules; by chance it would be {drawn}."
 
 
 def called(score: str) -> str:

@@ -91,8 +91,8 @@ def heatmap(
     """Draw the cells, each in the colour of its own value; the region and the chosen cell are outlined.
 
     table: a row a tensor, as the run recorded it; for "change" with the column norm_change of changes.parquet. region:
-    tensor names; other: of another region, dotted. separability: of `separability.usable`, drawn above. Traces have names, by which the page's script finds
-    what it repaints while a threshold is dragged.
+    tensor names; other: of another region, dotted. separability: of `separability.usable`, drawn above. Traces have names,
+    by which the page's script finds what it repaints while a threshold is dragged.
     """
     shown = cells_.joined(table) if join else table
     layout = cells_.layout(shown)

@@ -24,7 +24,8 @@ HELD = {"unlearn": "facts to be forgotten", "retention": "facts to be kept", "de
 
 
 def modules(planting: Mapping[str, Any], score: str) -> pd.DataFrame:
-    """Return one row a module, best first: name, layer, module, role, value (NaN where it has none), and its place from 1.
+    """Return one row a module, as the model has them: name, layer, module, role, value (NaN where it has none), and its
+    place by value, 1 for the highest.
 
     planting: as planting.json holds it, and readable.
     """
@@ -33,8 +34,7 @@ def modules(planting: Mapping[str, Any], score: str) -> pd.DataFrame:
     values = [known(value) for value in planting["scores"][score]]
     roles = [ROLES[min(int(known(number) or 0), 2)] for number in planting["sets"]]
     table = table.assign(name=names, factor=cells.JOINED, role=roles, value=pd.Series(values, dtype=float))
-    ranked = table.sort_values("value", ascending=False, kind="stable", na_position="last", ignore_index=True)
-    return ranked.assign(place=range(1, len(ranked) + 1))
+    return table.assign(place=table["value"].rank(ascending=False, method="first", na_option="bottom").astype(int))
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ class Steps:
         return int(np.argmin([abs(count - size) for count in self.counts]))
 
 
-def steps(ranked: pd.DataFrame) -> Steps:
+def steps(table: pd.DataFrame) -> Steps:
     """Return the steps of a threshold over what `modules` returns. No threshold parts modules of one value."""
+    ranked = table.sort_values("place")
     values, hits = ranked["value"].to_numpy(float), (ranked["role"] == UNLEARN).cumsum().tolist()
     # NaN differs from NaN, but all of these come last, together.
     same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
@@ -63,21 +64,21 @@ def steps(ranked: pd.DataFrame) -> Steps:
     return Steps([0, *counts], [0, *(hits[count - 1] for count in counts)], [None, *lowest])
 
 
-def heatmap(ranked: pd.DataFrame, palette: Palette) -> Figure:
+def heatmap(table: pd.DataFrame, palette: Palette) -> Figure:
     """Draw the modules, the darker the higher their place; outlined are those that hold what is to be forgotten or kept."""
-    layout = cells.layout(ranked)
+    layout = cells.layout(table)
     height, width = max(layout.rows.values()) + 1, len(layout.layers)
     texts: list[list[str]] = [[""] * width for _ in range(height)]
-    x, y = layout.positions(ranked)
-    for row, column, line in zip(ranked.to_dict("records"), x, y, strict=True):
+    x, y = layout.positions(table)
+    for row, column, line in zip(table.to_dict("records"), x, y, strict=True):
         texts[line][column] = (
-            f"<b>{cells.at(row['layer'])} · {chart_text(row['module'])}</b><br>place {row['place']} of {len(ranked)}, "
+            f"<b>{cells.at(row['layer'])} · {chart_text(row['module'])}</b><br>place {row['place']} of {len(table)}, "
             f"score {number(row['value'])}<br>learnt {HELD[row['role']]}"
         )
-    places = (len(ranked) - ranked["place"]).where(ranked["value"].notna())
+    places = (len(table) - table["place"]).where(table["value"].notna())
     fig = figure(palette, min((height + 1) * ROW + 60, TALLEST))
     fig.add_heatmap(
-        z=layout.matrix(ranked, places),
+        z=layout.matrix(table, places),
         text=texts,
         hovertemplate="%{text}<extra></extra>",
         hoverongaps=False,
@@ -85,7 +86,7 @@ def heatmap(ranked: pd.DataFrame, palette: Palette) -> Figure:
         ygap=1,
         colorscale=palette.size,
         zmin=0,
-        zmax=max(len(ranked) - 1, 1),
+        zmax=max(len(table) - 1, 1),
         showscale=False,
         name="modules",
     )
@@ -93,7 +94,7 @@ def heatmap(ranked: pd.DataFrame, palette: Palette) -> Figure:
         (RETENTION, {"color": palette.text, "width": 1.5, "dash": "dot"}),
         (UNLEARN, {"color": palette.accent, "width": 3}),
     ):
-        inside = np.nan_to_num(layout.matrix(ranked, ranked["role"] == role)) > 0
+        inside = np.nan_to_num(layout.matrix(table, table["role"] == role)) > 0
         around_x, around_y = cells.outline(inside, 0.09)
         fig.add_scatter(x=around_x, y=around_y, mode="lines", line=line, hoverinfo="skip", name=role)
     names = cells.labels(module for _, module in layout.rows)

@@ -196,8 +196,8 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
             controls_.DRAWS,
             key="random",
             bind="query-params",
-            help="0: none. Otherwise dotted: as many tensors of each module, factor and band of layers, drawn at random. The "
-            "controls below train on the same ones.",
+            help="0: none. Otherwise dotted: as many tensors of each module, factor and band of layers, drawn at random. "
+            "Of the run's own region, the controls below train on the same ones.",
         )
     measure = measure if measure in measures else "cosine"
     if words := planted_truth.sentence(run, measure, by_rule=selection_state.current().by == "thresholds"):

@@ -34,18 +34,18 @@ _PART = st.components.v2.component(
 )
 
 
-def show(ranked: pd.DataFrame, palette: Palette, alt: str, facts: Sequence[tuple[str, str]]) -> None:
-    """Show the map. ranked: what `planted.modules` returns; alt: what it shows, for those who do not see it."""
-    x, y = cells.layout(ranked).positions(ranked)
-    steps, many = planted.steps(ranked), int((ranked["role"] == UNLEARN).sum())
+def show(table: pd.DataFrame, palette: Palette, alt: str, facts: Sequence[tuple[str, str]]) -> None:
+    """Show the map. table: what `planted.modules` returns; alt: what it shows, for those who do not see it."""
+    x, y = cells.layout(table).positions(table.sort_values("place"))
+    steps, many = planted.steps(table), int((table["role"] == UNLEARN).sum())
     _PART(
         key="planted_map",
         data={
-            "figure": plain(planted.heatmap(ranked, palette)),
+            "figure": plain(planted.heatmap(table, palette)),
             "name": "planted_map",
             "alt": alt,
             "facts": [list(pair) for pair in facts],
-            "columns": columns_of(ranked[["place", "name", "layer", "module", "role", "value"]]),
+            "columns": columns_of(table[["place", "name", "layer", "module", "role", "value"]]),
             "x": x.tolist(),
             "y": y.tolist(),
             "planted": many,

@@ -55,7 +55,7 @@ def _record(model: str, files: tuple[tuple[str, tuple[int, int]], ...]) -> Recor
 def sentence(run: Run, measure: str, by_rule: bool) -> str:
     """Say how well the score that a heatmap shows found planted truth in this model; empty where that is not known.
 
-    by_rule: the outlined cells are those of the paper's rule, which `divergence` ranks by too.
+    by_rule: the outlined cells are those of the paper's rule, which as a score ranks by divergence.
     """
     uses = measure == "divergence" or (by_rule and measure in ("cosine", "forget", "retain", "region"))
     return plantings.beside(record_of(run), "located") if uses else ""
@@ -83,7 +83,8 @@ def found(record: Record) -> None:
     st.markdown(
         f"{md(plantings.held(record))} **{md(plantings.verdict(record, lambda score: f'“{plantings.called(score)}”'))}**"
     )
-    st.html(number_table.markup(table(record), page_style.palette()))
+    with st.container(key="planted_scores"):
+        st.html(number_table.markup(table(record), page_style.palette()))
     several = len(record["plantings"]) > 1
     over = "over plantings" if several else "over modules of the one planting"
     st.caption(f"{MEASURED} Small: 95 % intervals {over}.")
@@ -153,11 +154,12 @@ def one_planting(record: Record) -> None:
         which = right.selectbox(
             "Planting", range(len(plants)), key="planted_which", format_func=lambda at: _name(plants[at])
         )
-    ranked = planted.modules(plants[which], score)
+    st.caption(md(SENTENCES.get(score, "")))
+    modules = planted.modules(plants[which], score)
     planted_map.show(
-        ranked,
+        modules,
         page_style.palette(),
-        f"{plantings.called(score)}: {len(ranked)} modules by layer, with those outlined in which facts were planted.",
+        f"{plantings.called(score)}: {len(modules)} modules by layer, with those outlined in which facts were planted.",
         [
             ("File", f"{planting.FILE}, {_name(plants[which])}"),
             ("Model", current_run.model_name(record.get("model"))),

@@ -375,16 +375,17 @@ def test_unlearn_with_this_region_submits_the_same_settings(
 
 def test_a_random_region_is_laid_over_the_map_as_the_controls_draw_it(open_page: Open) -> None:
     run = located()
-    app = open_page("", run.id, random="2")
+    app = open_page("", run.id)
+    assert "Dotted" not in text_of(app)
+    app.number_input(key="random").set_value(2).run()
     assert not app.exception
     region, table = run.json("region.json")["tensors"], bundled(run)
     drawn = matched(table, region, 1)
     both = len(set(drawn) & set(region))
     assert f"Dotted: random region 2; {both} of its {len(drawn)} tensors are selected" in text_of(app).replace("\\", "")
-    assert "Dotted" not in text_of(open_page("", run.id))
 
 
 def test_a_random_region_like_nearly_all_tensors_is_refused_in_words(open_page: Open) -> None:
-    app = open_page("", located().id, random="1", region="absolute:1:0")
+    app = open_page("", located().id, region="absolute:1:0").number_input(key="random").set_value(1).run()
     assert not app.exception
     assert "nearly every tensor" in app.error[0].value
