@@ -18,7 +18,7 @@ LINKS = {
     "runs": "Runs",
     "documents": "Documents",
 }
-SLIDER = "μ: cosine below"
+SLIDER = "Shared below (μ)"
 
 
 class SocketTab:

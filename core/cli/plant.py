@@ -17,9 +17,6 @@ from core.util import files
 from core.util.errors import UserError
 from core.util.progress import duration
 
-FEW = planting.Settings(plants=1, seeds=1)
-"""what a model of one's own gets where nothing is asked for"""
-
 
 def options(command: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
@@ -39,7 +36,7 @@ def plant(given: argparse.Namespace) -> int:
     if given.show:
         return _shown(given, planting.result(Run(Path(given.output)) if given.output else planting.latest(folder)))
     config = configured(given, "this-machine")
-    few = planting.Settings() if config.model.name == "bundled" else FEW
+    few = planting.Settings() if config.model.name == "bundled" else planting.FEW
     settings = planting.Settings(
         plants=few.plants if given.plants is None else given.plants,
         seeds=few.seeds if given.seeds is None else given.seeds,

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from core.localization import plantings
 from core.plan import model_memory
 from core.runs.layout import KINDS
 from core.runs.store import Run
-from core.util import files
+from core.util import files, paths, safe_read
 from core.util.errors import UserError
 
 FILE, ONE = "planted.json", "planting.json"
+SHIPPED = paths.ASSETS / "planted" / "bundled.json"
+"""planted.json of the bundled model, which ships with the project"""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class Settings:
     def all(self) -> list[tuple[int, int]]:
         """The plantings: (plant, seed), all plants once before any is taught again."""
         return [(plant, seed) for seed in range(self.seeds) for plant in range(self.plants)]
+
+
+FEW = Settings(plants=1, seeds=1)
+"""what a model of one's own gets where nothing is asked for"""
 
 
 def job_folder(config: RunConfig, settings: Settings, folder: Path) -> Run:
@@ -101,16 +108,38 @@ def write(at: Run, settings: Settings, about: dict[str, Any]) -> None:
 
 def result(at: Run) -> dict[str, Any]:
     """Return planted.json, empty where there is none that can be read."""
-    record = at.json(FILE)
+    return _read(at.path / FILE)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    record = safe_read.json_value(path)
     return record if isinstance(record, dict) and record.get("format") == FORMAT else {}
 
 
 def latest(folder: Path) -> Run:
     """Return the folder with the newest planted.json. Raises UserError where there is none."""
-    found = sorted((folder / KINDS["plant"].folder).glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    made_here = _made_here(folder)
+    if not made_here:
         raise UserError("Nothing has been planted yet.", "Run `python -m core plant`.")
-    return Run(found[-1].parent)
+    return Run(made_here[0].parent)
+
+
+def _made_here(folder: Path) -> list[Path]:
+    return sorted((folder / KINDS["plant"].folder).glob(f"*/{FILE}"), key=safe_read.stamp, reverse=True)
+
+
+def records(folder: Path) -> list[Path]:
+    """Return every planted.json that there is: those made here, newest first, then the one that ships. folder: of runs."""
+    return [*_made_here(folder), SHIPPED]
+
+
+def of_model(name: str, files: Sequence[Path]) -> dict[str, Any]:
+    """Return the first of some planted.json that is about a model and can be read, empty where there is none.
+
+    name: as a configuration has it (model.name).
+    """
+    found = map(_read, files)
+    return next((record for record in found if record.get("model") == name and plantings.readable(record)), {})
 
 
 SPEED = 0.35

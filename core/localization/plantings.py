@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from core.data.corpus import Corpus, Example
-from core.localization.scores import best
+from core.localization.scores import SCORES, best
 from core.metrics import intervals
 from core.util.errors import UserError
+from core.util.safe_read import mapping, number
 
 UNLEARN, RETENTION, DECOY = ROLES = ("unlearn", "retention", "decoy")
 """what a set of facts is: what is to be forgotten, what is to be kept, what nobody asks for"""
@@ -109,28 +110,97 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
     plantings, scores = record.get("plantings", []), record.get("scores", {})
     if not plantings:
         return ["Nothing has been planted yet."]
-    held = sum(bool(planting["holds"]) for planting in plantings)
-    size, total = int(record["settings"]["cells"]), len(plantings[0]["modules"])
-    lines = [f"In {held} of {len(plantings)} plantings the facts went with their modules, and the others stayed."]
+    size, lines = int(record["settings"]["cells"]), [held(record)]
     for own, other, words in ((UNLEARN, RETENTION, "to be forgotten"), (RETENTION, UNLEARN, "to be kept")):
         shares = [_share(plantings, own, when) for when in ("taught", f"without_{own}", f"without_{other}")]
         taught, without, besides = (f"{share:.0f} %" for share in shares)
         lines.append(f"Words of facts {words}: {taught}, {without} without their modules, {besides} without the others'.")
     lines.append(f"The updates that hold U are {_times(plantings):.2f} times as large as those with decoys.")
-    for score in ("located", best_score(scores), "ablation"):
+    for score in dict.fromkeys(("located", best_score(scores), "ablation")):
         if score in scores:
-            hits = size * scores[score]["precision"][0]
-            lines.append(f"{CALLED.get(score, 'The score ' + score)} found {hits:.1f} of {size} modules.")
-    lines.append(f"By chance it would be {size * size / total:.1f} of {size}.")
-    winner = best_score(scores)
-    low = scores[winner]["above_update"][1]
+            lines.append(f"{_by_name(score)} found {hits(record, score):.1f} of {size} modules.")
+    return [*lines, f"By chance it would be {by_chance(record):.1f} of {size}.", verdict(record)]
+
+
+def held(record: Mapping[str, Any]) -> str:
+    """Say whether the facts lie where they were planted."""
+    plantings = record["plantings"]
+    count = sum(bool(planting["holds"]) for planting in plantings)
+    return f"In {count} of {len(plantings)} plantings the facts went with their modules, and the others stayed."
+
+
+def by_chance(record: Mapping[str, Any]) -> float:
+    """Return how many of U's modules are, on average, among as many that are drawn."""
+    size = int(record["settings"]["cells"])
+    return size * size / len(record["plantings"][0]["modules"])
+
+
+def _by_name(score: str) -> str:
+    return CALLED.get(score, f"The score {score}")
+
+
+def verdict(record: Mapping[str, Any], named: Callable[[str], str] = _by_name) -> str:
+    """Say whether the best score does better than the size of the change alone. named: score -> how the sentence begins."""
+    winner = best_score(record["scores"])
+    low = record["scores"][winner]["above_update"][1]
     if low is None:
-        lines.append("One planting cannot say whether a score does better than the size of the change.")
-    elif low > 0:
-        lines.append(f"The score {winner} does better than the size of the change alone.")
-    else:
-        lines.append("No score is shown to do better than the size of the change alone.")
-    return lines
+        return "One planting cannot say whether a score does better than the size of the change."
+    if low > 0:
+        return f"{named(winner)} does better than the size of the change alone."
+    return "No score is shown to do better than the size of the change alone."
+
+
+def hits(record: Mapping[str, Any], score: str) -> float:
+    """Return how many of U's modules a score found, a mean over plantings."""
+    return float(record["settings"]["cells"] * record["scores"][score]["precision"][0])
+
+
+def beside(record: Mapping[str, Any], score: str) -> str:
+    """Say in one sentence, for who looks at a score in this model, how well it found planted truth there; empty where no
+    record is about it.
+    """
+    if score not in mapping(record.get("scores")):
+        return ""
+    size, score_hits, chance = record["settings"]["cells"], hits(record, score), by_chance(record)
+    found, drawn = (f"{count:.1f}".removesuffix(".0") for count in (score_hits, chance))
+    name = called(score)
+    who = f"{name[:1].lower()}{name[1:]}"
+    return f"On planted truth in this model, {who} found {found} of {size} modules; by chance it would be {drawn}."
+
+
+def called(score: str) -> str:
+    """Return what a score is called, by the name that the record has for it."""
+    return CALLED.get(score) or (SCORES[score].title if score in SCORES else score)
+
+
+def readable(record: Mapping[str, Any]) -> bool:
+    """Say whether a record, which anything may have written, has all that is read from it."""
+    plantings, scores = record.get("plantings"), mapping(record.get("scores"))
+    size = number(mapping(record.get("settings")).get("cells"))
+    return (
+        bool(size and size >= 1 and isinstance(plantings, list) and plantings)
+        and bool(set(scores) - set(NO_CANDIDATES))
+        and all(_triple(mapping(score).get(name)) for score in scores.values() for name in (*MEASURES, "above_update"))
+        and all(_whole(mapping(one), scores) for one in plantings or ())
+    )
+
+
+def _triple(value: Any) -> bool:
+    """Say whether something is [mean, low, high], the last two None or numbers."""
+    if not isinstance(value, list) or len(value) != 3:
+        return False
+    numbers = [number(one) for one in value]
+    return numbers[0] is not None and (value[1:] == [None, None] or None not in numbers)
+
+
+def _whole(planting: Mapping[str, Any], scores: Iterable[str]) -> bool:
+    """Say whether a planting has of each module its set, and of each score a value for each and what it found."""
+    modules, sets = planting.get("modules"), planting.get("sets")
+    if not isinstance(modules, list) or not isinstance(sets, list) or not modules:
+        return False
+    values, seen = mapping(planting.get("scores")), mapping(planting.get("found"))
+    columns = [sets, *(values.get(score) for score in scores)]
+    return all(isinstance(column, list) and len(column) == len(modules) for column in columns) and set(scores) <= set(seen)
 
 
 def _share(plantings: Sequence[Mapping[str, Any]], role: str, when: str) -> float:
@@ -148,14 +218,16 @@ def _times(plantings: Sequence[Mapping[str, Any]]) -> float:
 
 
 CALLED: dict[str, str] = {"located": "The paper's rule", "ablation": "Trying each module out"}
-"""what is no score from one pass of gradients -> what it is called"""
+"""what is in no line of SCORES -> what it is called"""
 
 
 def best_score(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the score, of those that cost one pass of gradients, that tells planted modules from others best."""
-    among = [name for name in scores if name not in (*NO_CANDIDATES, *CALLED)]
+    among = [name for name in scores if name not in NO_CANDIDATES]
     return max(among, key=lambda name: sum(scores[name][f"auc_{other}"][0] for other in (RETENTION, DECOY)))
 
 
-NO_CANDIDATES = ("update", "chance", "drop")
+BASELINES = ("update", "chance")
+"""what says nothing about the facts, so that every score should beat it"""
+NO_CANDIDATES = (*BASELINES, "ablation")
 """what scores are held against"""

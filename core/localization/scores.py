@@ -24,6 +24,8 @@ class Score:
 
     name: str
     """its column"""
+    title: str
+    """what it is called in a table"""
     sentence: str
     """what it says, for the reader of a heatmap"""
     of: Callable[[pd.DataFrame], pd.Series[float]]
@@ -73,13 +75,43 @@ def chance(record: pd.DataFrame) -> pd.Series[float]:
 SCORES: dict[str, Score] = {
     score.name: score
     for score in (
-        Score("pull", "How strongly the module is pulled to forget, in ways that what is kept does not share.", pull),
-        Score("ratio", "How much more strongly what is to be forgotten pulls at it than what is kept.", ratio),
-        Score("fisher", "How much more sensitive single questions to be forgotten are to it than those to be kept.", fisher),
-        Score("margin", "How far it moves the facts to be forgotten away from other words, apart from facts kept.", margin),
-        Score("removal", "How much more the facts to be forgotten should lose without it than the facts kept.", removal),
-        Score("update", "How large the change is that teaching made here; nothing about what was taught.", update),
-        Score("chance", "A random number, which every other score should beat.", chance),
+        Score(
+            "pull",
+            "Pull to forget",
+            "How strongly the module is pulled to forget, in ways that what is kept does not share.",
+            pull,
+        ),
+        Score(
+            "ratio",
+            "Pull to forget against pull to keep",
+            "How much more strongly what is to be forgotten pulls at it than what is kept.",
+            ratio,
+        ),
+        Score(
+            "fisher",
+            "Sensitivity of single questions",
+            "How much more sensitive single questions to be forgotten are to it than those to be kept.",
+            fisher,
+        ),
+        Score(
+            "margin",
+            "Margin of the facts",
+            "How far it moves the facts to be forgotten away from other words, apart from facts kept.",
+            margin,
+        ),
+        Score(
+            "removal",
+            "Loss without it, estimated",
+            "How much more the facts to be forgotten should lose without it than the facts kept.",
+            removal,
+        ),
+        Score(
+            "update",
+            "Size of the change",
+            "How large the change is that teaching made here; nothing about what was taught.",
+            update,
+        ),
+        Score("chance", "Chance", "A random number, which every other score should beat.", chance),
     )
 }
 

@@ -117,22 +117,32 @@ def selected(cells: pd.DataFrame, table: pd.DataFrame, region: Iterable[str]) ->
     return [factors.get(key, ()) for key in cells[by].itertuples(index=False, name=None)]
 
 
-def outline(inside: np.ndarray) -> tuple[list[float | None], list[float | None]]:
-    """Return the border of a boolean matrix as line segments around its cells, for a trace with gaps."""
+def outline(inside: np.ndarray, inset: float = 0.0) -> tuple[list[float | None], list[float | None]]:
+    """Return the border of a boolean matrix as line segments around its cells, for a trace with gaps.
+
+    inset: how far within the cells it runs, in cells, so that it is seen on which side of it they lie.
+    """
     x: list[float | None] = []
     y: list[float | None] = []
-    height, width = inside.shape
+    padded, reach = np.pad(inside, 1), 0.5 - inset
     for row, column in zip(*np.nonzero(inside), strict=True):
+        r, c = row + 1, column + 1
         for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-            r, c = row + dy, column + dx
-            if 0 <= r < height and 0 <= c < width and inside[r, c]:
+            if padded[r + dy, c + dx]:
                 continue
+            # At either end: a corner that points outwards, one that points inwards, or the next cell's side goes on.
+            ends = []
+            for s in (-1, 1):
+                along, across = (
+                    (padded[r, c + s], padded[r + dy, c + s]) if dy else (padded[r + s, c], padded[r + s, c + dx])
+                )
+                ends.append(s * (reach if not along else 0.5 + inset if across else 0.5))
             if dy:
-                x += [column - 0.5, column + 0.5, None]
-                y += [row + dy / 2, row + dy / 2, None]
+                x += [column + ends[0], column + ends[1], None]
+                y += [row + dy * reach, row + dy * reach, None]
             else:
-                x += [column + dx / 2, column + dx / 2, None]
-                y += [row - 0.5, row + 0.5, None]
+                x += [column + dx * reach, column + dx * reach, None]
+                y += [row + ends[0], row + ends[1], None]
     return x, y
 
 

@@ -13,7 +13,7 @@ from dashboard.charts.heatmap import MEASURES
 from dashboard.charts.palette import Palette, Scale
 from dashboard.text import chart_text, number
 
-KINDS = {"cosine": "Cosine", "forget": "Forget gradient", "retain": "Retain gradient", "region": "Regions"}
+KINDS = {name: MEASURES[name].label for name in ("cosine", "forget", "retain")} | {"region": "Regions"}
 MEMBERS = ("in neither", "only in the other", "only in this one", "in both")
 
 

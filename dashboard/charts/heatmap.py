@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,8 @@ from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette, Scale
 from dashboard.text import chart_text, number
 
-FADED = 0.3
-WHOLE = ("region", "change")
-"""measures that say by themselves what was selected: nothing is faded"""
+INSET = 0.09
+"""how far within its cells an outline runs, in cells"""
 FRAME = 60
 """pixels of a figure's height that are margins and the names of layers"""
 ROW = 20
@@ -38,25 +37,24 @@ class Measure:
 
 MEASURES = {
     "cosine": Measure(
-        "Cosine",
+        "Shared with what is kept",
         "cos",
-        "How much the gradients of both scopes point the same way. Near 1: changing this cell moves both; "
-        "near 0 or below: it can be changed for one scope without the other.",
+        "How much of the pull to forget is a pull at what is kept too. Pale: changing this cell moves both. Dark: it can be "
+        "changed for one without the other. (Cosine of both gradients, from −1 to 1.)",
         False,
     ),
     "forget": Measure(
-        "Forget gradient",
+        "Pull to forget",
         "mag_unlearn",
-        "Mean absolute gradient of the questions to be forgotten: how strongly this cell bears on them.",
+        "How strongly the questions to be forgotten pull at this cell. (Mean |gradient|.)",
     ),
-    "retain": Measure("Retain gradient", "mag_retain", "Mean absolute gradient of the questions to be kept."),
+    "retain": Measure(
+        "Pull to keep", "mag_retain", "How strongly the questions to be kept pull at this cell. (Mean |gradient|.)"
+    ),
     "divergence": Measure(
-        "Divergence",
+        "Pull not shared",
         "divergence",
-        (
-            "(1 − cosine) × forget gradient: high where the forget gradient is strong and points another way than the "
-            "retain gradient."
-        ),
+        "High where the pull to forget is strong and not shared with what is kept. ((1 − cosine) × pull to forget.)",
     ),
     "held": Measure(
         "Held here",
@@ -68,12 +66,10 @@ MEASURES = {
     ),
     "region": Measure("Region", "", "Which cells unlearning may change.", False),
     "change": Measure(
-        "‖Δθ‖",
+        "Change",
         "norm_change",
-        (
-            "How far unlearning moved each cell (Frobenius norm of after − before): 0 outside the region that this "
-            "run was made with."
-        ),
+        "How far unlearning moved each cell: 0 outside the region that this run was made with. (‖Δθ‖, Frobenius norm of "
+        "after − before.)",
     ),
 }
 
@@ -83,7 +79,7 @@ class Ruler:
     """How values become colours."""
 
     logarithmic: bool = True
-    """for everything but the cosine, which is signed"""
+    """for everything but the cosine, which may be negative"""
     intensity: float = 1.0
     """above 1 brings out small values, below 1 only the largest ones"""
 
@@ -98,12 +94,13 @@ def heatmap(
     join: bool = False,
     ruler: Ruler = Ruler(),
     separability: pd.DataFrame | None = None,
+    other: Collection[str] = (),
 ) -> Figure:
-    """Draw the cells; those outside the region are faded, the region and the chosen cell are outlined.
+    """Draw the cells, each in the colour of its own value; the region and the chosen cell are outlined.
 
     table: a row a tensor, as the run recorded it; for "change" with the column norm_change of changes.parquet. region:
-    tensor names. separability: of `separability.usable`, drawn above. Traces have names, by which the page's script finds
-    what it repaints while a threshold is dragged.
+    tensor names; other: of another region, dotted. separability: of `separability.usable`, drawn above. Traces have names,
+    by which the page's script finds what it repaints while a threshold is dragged.
     """
     shown = cells_.joined(table) if join else table
     layout = cells_.layout(shown)
@@ -114,36 +111,35 @@ def heatmap(
     values = np.where(live | (measure == "change"), values, np.nan)
     inside = counts > 0
     matrix = layout.matrix(shown, values)
-    kept = np.where(np.nan_to_num(layout.matrix(shown, inside)) > 0, matrix, np.nan)
     height = (len(layout.rows) + (0 if join else 1)) * (2 * ROW if join else ROW) + 150
     extra = separability_.HEIGHT if separability is not None else 0
     fig = figure(palette, min(height, TALLEST) + extra, dragmode=False, clickmode="event", bargap=0.25)
     gap = 2 if len(layout.layers) <= 48 and height <= TALLEST else 0.5
     names, texts = _labels(shown, layout, chosen_factors)
-    common = {**scale, "xgap": gap, "ygap": gap, "hoverongaps": False}
     fig.add_heatmap(
         z=matrix,
-        opacity=1.0 if measure in WHOLE else FADED,
-        showscale=False,
+        colorbar=_colorbar(values, measure, palette, ruler),
+        showscale=measure != "region",
         name="all",
         customdata=names,
         text=texts,
         hovertemplate="%{text}<extra></extra>",
-        **common,
-    )
-    fig.add_heatmap(
-        z=kept,
-        colorbar=_colorbar(values, measure, palette, ruler),
-        showscale=measure != "region",
-        name="inside",
-        hoverinfo="skip",
-        **common,
+        xgap=gap,
+        ygap=gap,
+        hoverongaps=False,
+        **scale,
     )
     _hatch(fig, shown, layout, live, palette)
-    _lines(fig, np.nan_to_num(layout.matrix(shown, inside)) > 0, palette.accent, 1.6, "outline")
+    # An edge in the page's colour keeps the line apart from cells that are as dark.
+    for color, width, name in ((palette.background, 5, "outline edge"), (palette.text, 2, "outline")):
+        _lines(fig, _cells(layout, shown, inside), {"color": color, "width": width}, name, INSET)
+    if other:
+        others = [bool(factors) for factors in cells_.selected(shown, table, other)]
+        dotted = {"color": palette.text, "width": 1.5, "dash": "dot"}
+        _lines(fig, _cells(layout, shown, others), dotted, "other", 2.5 * INSET)
     _marginals(fig, shown, counts, layout, palette)
     if chosen in set(shown["name"]):
-        _lines(fig, np.nan_to_num(layout.matrix(shown, shown["name"] == chosen)) > 0, palette.text, 3, "chosen")
+        _lines(fig, _cells(layout, shown, shown["name"] == chosen), {"color": palette.accent, "width": 3}, "chosen")
     elif chosen is not None and join:
         _outline_joined(fig, shown, table, chosen, layout, palette)
     below = 1 - extra / (min(height, TALLEST) + extra - FRAME)
@@ -173,7 +169,10 @@ def _values(
         return counts, {"colorscale": two, "zmin": 0, "zmax": 2 if shown["factor"].iloc[0] == cells_.JOINED else 1}
     values = shown[MEASURES[measure].column].to_numpy(float)
     if measure == "cosine":
-        return values, {"colorscale": palette.signed, "zmin": -1, "zmax": 1}
+        ends = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (-1, 1)
+        # What is shared least is what one looks for: as dark as a strong pull.
+        least: Scale = [(1 - position, color) for position, color in reversed(palette.apart)]
+        return values, {"colorscale": least, "zmin": ends[0], "zmax": max(ends[1], ends[0] + 1e-9)}
     colors = palette.apart if measure in ("divergence", "change") else palette.size
     scale = {"colorscale": intensified(colors, ruler.intensity)}
     if not ruler.logarithmic:
@@ -205,11 +204,11 @@ def _colorbar(values: np.ndarray, measure: str, palette: Palette, ruler: Ruler) 
         "outlinewidth": 0,
         "tickfont": {"size": 12, "color": palette.muted},
     }
-    if measure == "cosine":
-        return bar | {"tickvals": [-1, 0, 1], "ticktext": ["−1", "0", "1"]}
     if not np.isfinite(values).any():  # no cell changed
         return bar | {"tickvals": []}
     low, high = np.nanmin(values), np.nanmax(values)
+    if measure == "cosine":
+        return bar | {"tickvals": [low, high], "ticktext": [f"{low:.2f}".replace("-", "−"), f"{high:.2f}"]}
     if not ruler.logarithmic:
         return bar | {"tickvals": [0, high], "ticktext": ["0", number(high)]}
     return bar | {"tickvals": [low, high], "ticktext": [number(10**low), number(10**high)]}
@@ -224,9 +223,13 @@ def _hatch(fig: Figure, shown: pd.DataFrame, layout: cells_.Layout, live: np.nda
     fig.add_scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", name="no gradient")
 
 
-def _lines(fig: Figure, inside: np.ndarray, color: str, width: float, name: str) -> None:
-    x, y = cells_.outline(inside)
-    fig.add_scatter(x=x, y=y, mode="lines", line={"color": color, "width": width}, hoverinfo="skip", name=name)
+def _cells(layout: cells_.Layout, shown: pd.DataFrame, inside: Iterable[bool]) -> np.ndarray:
+    return np.nan_to_num(layout.matrix(shown, inside)) > 0
+
+
+def _lines(fig: Figure, inside: np.ndarray, line: Mapping[str, Any], name: str, inset: float = 0.0) -> None:
+    x, y = cells_.outline(inside, inset)
+    fig.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", name=name)
 
 
 def _outline_joined(
@@ -235,7 +238,7 @@ def _outline_joined(
     row = table[table["name"] == chosen]
     if not row.empty:
         same = (shown["layer"] == row["layer"].iloc[0]) & (shown["module"] == row["module"].iloc[0])
-        _lines(fig, np.nan_to_num(layout.matrix(shown, same)) > 0, palette.text, 3, "chosen")
+        _lines(fig, _cells(layout, shown, same), {"color": palette.accent, "width": 3}, "chosen")
 
 
 def _marginals(fig: Figure, shown: pd.DataFrame, counts: np.ndarray, layout: cells_.Layout, palette: Palette) -> None:
@@ -255,8 +258,8 @@ def _hover(row: Mapping[Any, Any], within: Sequence[str]) -> str:
     if not row["has_gradient"]:
         return f"{title}no gradient: cannot be chosen"
     return (
-        f"{title}cosine {row['cos']:.3f}<br>forget gradient {number(row['mag_unlearn'])}<br>"
-        f"retain gradient {number(row['mag_retain'])}<br>divergence {number(row['divergence'])}<br>"
+        f"{title}shared {row['cos']:.3f} (cosine)<br>pull to forget {number(row['mag_unlearn'])}<br>"
+        f"pull to keep {number(row['mag_retain'])}<br>pull not shared {number(row['divergence'])}<br>"
         f"{_moved(row)}"
         f"{_membership(row, within)}"
     )
@@ -270,7 +273,7 @@ def _membership(row: Mapping[Any, Any], within: Sequence[str]) -> str:
 
 def _moved(row: Mapping[Any, Any]) -> str:
     change = row.get("norm_change")
-    return "" if change is None or change != change else f"change ‖Δθ‖ {number(change)}<br>"
+    return "" if change is None or change != change else f"change {number(change)} (‖Δθ‖)<br>"
 
 
 def _axes(fig: Figure, layout: cells_.Layout, palette: Palette, join: bool, below: float) -> Figure:

@@ -40,7 +40,7 @@ def scatter(
         text=[chart_text(name) for name in live["name"]],
         selected=plain,
         unselected={"marker": {"opacity": 0.25}},
-        hovertemplate="%{text}<br>cosine %{x:.3f}, forget gradient %{y:.3g}<extra></extra>",
+        hovertemplate="%{text}<br>shared %{x:.3f}, pull to forget %{y:.3g}<extra></extra>",
     )
     row = live[live["name"] == chosen]
     if not row.empty:
@@ -55,10 +55,10 @@ def scatter(
     fig.update_layout(
         margin={"t": 26},
         newselection={"line": {"color": palette.text, "width": 1}},
-        xaxis=axis(palette, "cosine of both scopes' gradients", range=[left, 1.03]),
+        xaxis=axis(palette, "shared with what is kept (cosine)", range=[left, 1.03]),
         yaxis=axis(
             palette,
-            "forget gradient",
+            "pull to forget (mean |gradient|)",
             type="log",
             exponentformat="power",
             dtick=1,

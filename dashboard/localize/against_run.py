@@ -88,7 +88,7 @@ def compare(
         st.metric(
             "In both", f"{overlap.both}", f"of {overlap.first} and {overlap.second}", delta_color="off", delta_arrow="off"
         )
-        for label, column in (("Ranks: cosine", "cos"), ("Ranks: forget gradient", "mag_unlearn")):
+        for label, column in (("Ranks: shared", "cos"), ("Ranks: pull to forget", "mag_unlearn")):
             ranks = rank_correlation(first.loc[live, column], second.loc[live, column])
             st.metric(label, "–" if math.isnan(ranks) else f"{ranks:.2f}", help=RANKS)
     st.markdown(verdict(overlap))

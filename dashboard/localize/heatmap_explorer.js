@@ -36,20 +36,16 @@ function trace(plot, name) {
   return plot.data.findIndex((one) => one.name === name);
 }
 
-// While a threshold moves, a canvas above the plot fades, outlines and counts: plotly itself would need some 20 ms for
+// While a threshold moves, a canvas above the plot outlines and counts: plotly itself would need some 20 ms for
 // each repaint. On release Python sends the figure that shows the same.
 function paintHeat(plot, cells, inside, data) {
   const z = plot.data[trace(plot, "all")].z, high = z.length, wide = z[0].length;
-  const count = new Float32Array(high * wide), all = new Float32Array(high * wide);
-  for (let i = 0; i < inside.length; i++) {
-    const at = cells.y[i] * wide + cells.x[i];
-    all[at] += 1;
-    count[at] += inside[i];
-  }
-  cover(plot, count, all, high, wide, data);
+  const count = new Float32Array(high * wide);
+  for (let i = 0; i < inside.length; i++) count[cells.y[i] * wide + cells.x[i]] += inside[i];
+  cover(plot, count, high, wide, data);
 }
 
-function cover(plot, count, all, high, wide, data) {
+function cover(plot, count, high, wide, data) {
   const { xaxis, yaxis, xaxis2, yaxis2 } = plot._fullLayout;
   const canvas = overlay(plot), pen = canvas.getContext("2d");
   const left = (c) => xaxis._offset + xaxis.d2p(c - 0.5), top = (r) => yaxis._offset + yaxis.d2p(r - 0.5);
@@ -57,14 +53,10 @@ function cover(plot, count, all, high, wide, data) {
   pen.clearRect(0, 0, canvas.width, canvas.height);
   pen.save();
   pen.scale(devicePixelRatio, devicePixelRatio);
-  pen.fillStyle = css(plot, "--st-background-color");
-  pen.globalAlpha = data.faded ? 0.7 : 0;
   for (let r = 0; r < high; r++) {
     for (let c = 0; c < wide; c++) {
-      const at = r * wide + c;
-      columns[c] += count[at];
-      rows[r] += count[at];
-      if (all[at] && !count[at]) pen.fillRect(left(c), top(r), left(c + 1) - left(c), top(r + 1) - top(r));
+      columns[c] += count[r * wide + c];
+      rows[r] += count[r * wide + c];
     }
   }
   pen.globalAlpha = 0.55;
@@ -78,22 +70,41 @@ function cover(plot, count, all, high, wide, data) {
     pen.fillRect(xaxis2._offset, top(r) + height / 8, xaxis2.d2p(rows[r]), height * 0.75);
   }
   pen.globalAlpha = 1;
-  pen.strokeStyle = data.accent;
-  pen.lineWidth = 1.6;
-  pen.beginPath();
+  const border = outline(count, high, wide, data.inset);
+  for (const [colour, width] of [[css(plot, "--st-background-color"), 5], [data.ink, 2]]) {
+    pen.strokeStyle = colour;
+    pen.lineWidth = width;
+    pen.beginPath();
+    for (const [x1, y1, x2, y2] of border) {
+      pen.moveTo(left(x1 + 0.5), top(y1 + 0.5));
+      pen.lineTo(left(x2 + 0.5), top(y2 + 0.5));
+    }
+    pen.stroke();
+  }
+  pen.restore();
+}
+
+// As `outline` in core/models/cells.py.
+function outline(count, high, wide, inset) {
   const on = (r, c) => r >= 0 && r < high && c >= 0 && c < wide && count[r * wide + c] > 0;
-  const line = (x1, y1, x2, y2) => { pen.moveTo(x1, y1); pen.lineTo(x2, y2); };
+  const reach = 0.5 - inset, lines = [];
+  const end = (along, across) => (!along ? reach : across ? 0.5 + inset : 0.5);
   for (let r = 0; r < high; r++) {
     for (let c = 0; c < wide; c++) {
       if (!on(r, c)) continue;
-      if (!on(r - 1, c)) line(left(c), top(r), left(c + 1), top(r));
-      if (!on(r + 1, c)) line(left(c), top(r + 1), left(c + 1), top(r + 1));
-      if (!on(r, c - 1)) line(left(c), top(r), left(c), top(r + 1));
-      if (!on(r, c + 1)) line(left(c + 1), top(r), left(c + 1), top(r + 1));
+      for (const d of [-1, 1]) {
+        if (!on(r + d, c)) {
+          const [from, to] = [-1, 1].map((s) => c + s * end(on(r, c + s), on(r + d, c + s)));
+          lines.push([from, r + d * reach, to, r + d * reach]);
+        }
+        if (!on(r, c + d)) {
+          const [from, to] = [-1, 1].map((s) => r + s * end(on(r + s, c), on(r + s, c + d)));
+          lines.push([c + d * reach, from, c + d * reach, to]);
+        }
+      }
     }
   }
-  pen.stroke();
-  pen.restore();
+  return lines;
 }
 
 function overlay(plot) {
@@ -106,18 +117,18 @@ function overlay(plot) {
     Object.assign(canvas.style, { width: `${plot.clientWidth}px`, height: `${plot._fullLayout.height}px` });
     plot.append(canvas);
     plot.classList.add("fs-moving");
-    outlineOf(plot)?.style.setProperty("display", "none");
+    for (const line of outlinesOf(plot)) line.style.setProperty("display", "none");
   }
   return canvas;
 }
 
-function outlineOf(plot) {
-  const lines = plot.data.filter((one) => one.type === "scatter");
-  return plot.querySelectorAll(".scatterlayer .trace")[lines.findIndex((one) => one.name === "outline")];
+function outlinesOf(plot) {
+  const lines = plot.data.filter((one) => one.type === "scatter"), drawn = plot.querySelectorAll(".scatterlayer .trace");
+  return [...drawn].filter((_, i) => lines[i]?.name.startsWith("outline"));
 }
 
 function uncover(plot) {
-  outlineOf(plot)?.style.removeProperty("display");
+  for (const line of outlinesOf(plot)) line.style.removeProperty("display");
   plot.querySelector(":scope > canvas")?.remove();
   plot.classList.remove("fs-moving");
 }
@@ -127,7 +138,7 @@ function colourHandle(plot, data, shared, signal) {
   const bar = plot.querySelector(".colorbar .cbfills");
   const axis = { cosine: "mu", forget: "sigma" }[data.measure];
   if (!bar || !axis || !data.draggable) return () => {};
-  const heat = plot.data[trace(plot, "inside")];
+  const heat = plot.data[trace(plot, "all")];
   const toColour = (value) => (axis === "sigma" && data.logarithmic ? Math.log10(Math.max(value, 1e-300)) : value);
   const toValue = (colour) => (axis === "sigma" && data.logarithmic ? 10 ** colour : colour);
   const handle = knob(axis === "mu" ? "μ on the colour bar" : "σ on the colour bar", "fs-bar");
@@ -214,7 +225,7 @@ function thresholdLines(plot, data, shared, signal) {
   layer.className = "fs-lines";
   const corner = document.createElement("div");
   corner.className = "fs-corner";
-  const mu = knob("μ: cosine below", "fs-mu"), sigma = knob("σ: forget gradient above", "fs-sigma");
+  const mu = knob("Shared below (μ)", "fs-mu"), sigma = knob("Pull to forget above (σ)", "fs-sigma");
   const label = document.createElement("output");
   label.className = "fs-live";
   label.hidden = true;

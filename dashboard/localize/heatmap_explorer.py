@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from dashboard.charts.heatmap import WHOLE
+from dashboard.charts.heatmap import INSET
 from dashboard.widgets.plot import SHELL, plain, script, style
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class Colours:
     logarithmic: bool
     layers: Sequence[int]
     accent: str
+    ink: str
+    """of the outline"""
 
 
 def statistics(table: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> dict[str, list[Any]]:
@@ -100,8 +102,7 @@ def statistics(table: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> dict[str, l
 
 def heat(picture: Picture, shared: Shared, heard: Heard, colours: Colours) -> None:
     """Show the heatmap; a click on a cell, or on the bar of a layer or module, is heard as picked."""
-    faded = colours.measure not in WHOLE
-    _show("heatmap", "heat", picture, shared, heard, {**asdict(colours), "layers": list(colours.layers), "faded": faded})
+    _show("heatmap", "heat", picture, shared, heard, {**asdict(colours), "layers": list(colours.layers), "inset": INSET})
 
 
 def scatter(picture: Picture, shared: Shared, heard: Heard, cells: Mapping[str, Any], palette: Palette) -> None:

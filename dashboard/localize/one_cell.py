@@ -66,14 +66,12 @@ def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -
                 args=(chosen, table, region),
                 help="Makes the region one that is picked by hand.",
             )
-    shown = [("Cosine", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", "cosine")]
+    shown = [("Shared", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", "cosine")]
     shown += [
-        ("Divergence", number(row["divergence"]), "divergence"),
-        ("Forget gradient", number(row["mag_unlearn"]), "forget"),
+        (MEASURES[name].label, number(row[MEASURES[name].column]), name) for name in ("divergence", "forget", "retain")
     ]
-    shown += [("Retain gradient", number(row["mag_retain"]), "retain")]
     if "norm_change" in table:
-        shown.append(("Change ‖Δθ‖", number(row["norm_change"]), "change"))
+        shown.append((MEASURES["change"].label, number(row["norm_change"]), "change"))
         before = row["norm_before"]  # 0 of a factor that was never trained
         shown.append(("of its own norm", f"{100 * row['norm_change'] / before:.1f} %" if before > 0 else "–", "change"))
     with st.grid("auto", min_column_width=130, gap="small"):

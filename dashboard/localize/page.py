@@ -9,9 +9,11 @@ import streamlit as st
 
 from core import regions
 from core.config.run_config import RunConfig
+from core.jobs import controls as controls_
 from core.jobs import lifecycle
 from core.models import cells as cells_
 from core.regions import Region
+from core.regions.matched import matched
 from core.runs import asked, picked_step, store
 from core.runs.scores import Scores
 from core.runs.store import Run
@@ -26,6 +28,7 @@ from dashboard.localize import (
     heatmap_explorer,
     one_cell,
     one_question,
+    planted_truth,
     region_controls,
     selection,
     selection_state,
@@ -93,6 +96,16 @@ def page() -> None:
     if box.open:
         with box, page_style.complaints():
             region_controls.show(run)
+    box = st.expander(
+        "Planted truth: does a score find what was put there?",
+        icon=":material/potted_plant:",
+        key="planted",
+        on_change="rerun",
+        bind="query-params",
+    )
+    if box.open:
+        with box, page_style.complaints():
+            planted_truth.show(run)
 
 
 def opening(source: str | None, *, fresh: bool) -> str:
@@ -100,9 +113,8 @@ def opening(source: str | None, *, fresh: bool) -> str:
     unlearning leaves what was taught as it is, and trains fresh weights beside it.
     """
     rule = (
-        "Outlined: gradients of what must be **forgotten** and **kept** point apart (cosine below μ); the former "
-        "is strong (above σ), "
-        "the latter of any size."
+        "Outlined: the pull to **forget** is strong (above σ) and little of it is shared with what is **kept** (cosine "
+        "below μ)."
     )
     return (
         "Each cell is one small weight matrix that was trained when the model learnt these facts. "
@@ -152,7 +164,7 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
             width="content",
             label_visibility="collapsed",
         )
-        scale = st.popover("Scale", icon=":material/tune:")
+        scale = st.popover("Scale and overlay", icon=":material/tune:")
     with scale:
         join = st.toggle(
             "Join A and B",
@@ -163,7 +175,10 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
             ),
         )
         linear = st.toggle(
-            "Linear colours", key="linear", bind="query-params", help="Otherwise logarithmic. The cosine is always linear."
+            "Linear colours",
+            key="linear",
+            bind="query-params",
+            help="Otherwise logarithmic. What is shared is always linear.",
         )
         intensity = st.slider(
             "Intensity",
@@ -173,19 +188,32 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
             0.1,
             key="intensity",
             bind="query-params",
-            help="Above 1 brings out small values, below 1 only the largest. Not of the cosine.",
+            help="Above 1 brings out small values, below 1 only the largest. Not of what is shared.",
+        )
+        number_of = st.number_input(
+            "Random region",
+            0,
+            controls_.DRAWS,
+            key="random",
+            bind="query-params",
+            help="0: none. Otherwise dotted: as many tensors of each module, factor and band of layers, drawn at random. "
+            "Of the run's own region, the controls below train on the same ones.",
         )
     measure = measure if measure in measures else "cosine"
+    if words := planted_truth.sentence(run, measure, by_rule=selection_state.current().by == "thresholds"):
+        st.markdown(md(words))
     separability = separability_.usable(current_run.table(run, "separability"))
+    other, palette = random_region(table, region, number_of), page_style.palette()
     fig = heatmap_.heatmap(
         table,
         measure,
         region,
         one_cell.chosen_cell(table, region),
-        page_style.palette(),
+        palette,
         join=join,
         ruler=heatmap_.Ruler(not linear, intensity),
         separability=separability,
+        other=other,
     )
     shown = cells_.joined(table) if join else table
     layers = cells_.layout(shown).layers
@@ -198,10 +226,14 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
         ),
         shared(table),
         heard(table, shown, start),
-        heatmap_explorer.Colours(measure, logarithmic=not linear, layers=layers, accent=page_style.palette().accent),
+        heatmap_explorer.Colours(measure, logarithmic=not linear, layers=layers, accent=palette.accent, ink=palette.text),
     )
     chosen = selection_state.current().selection
     also = also_changed(table, region) if measure == "change" else ""
+    if other:
+        also += (
+            f" Dotted: random region {number_of}; {len(set(other) & set(region))} of its {len(other)} tensors are selected."
+        )
     st.caption(
         "  \n".join(legend(measure, chosen, separability, also)),
         help=separability_.help_text(separability) if separability is not None else None,
@@ -211,13 +243,20 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
 def legend(measure: str, chosen: Selection, strip: pd.DataFrame | None, also: str) -> list[str]:
     """Say below the picture what its colours, outlines and bars are. also: what there is to add about the colours."""
     colour = heatmap_.MEASURES[measure]
-    outlined = "Outlined: selected." if measure in heatmap_.WHOLE else "Outlined: selected; pale: not."
-    handle = " The handle on the colour bar is μ." if measure == "cosine" and chosen.hand is None else ""
+    handle = " The handle on the colour bar is the threshold (μ)." if measure == "cosine" and chosen.hand is None else ""
     line = f" {separability_.said(strip)}" if strip is not None else ""
     return [
         f"**{colour.label}**: {colour.help}{also}",
-        f"{outlined} Bars: selected tensors of each layer and module.{handle}{line}",
+        f"Outlined: selected. Bars: selected tensors of each layer and module.{handle}{line}",
     ]
+
+
+def random_region(table: pd.DataFrame, region: list[str], number_of: int) -> tuple[str, ...]:
+    """Return the tensors of a random region like the selected one, as the controls draw it, counted from 1; none for 0."""
+    if number_of:
+        with page_style.complaints():
+            return matched(table, region, number_of - 1)
+    return ()
 
 
 def also_changed(table: pd.DataFrame, region: list[str]) -> str:
@@ -276,7 +315,7 @@ def cut(run: Run, table: pd.DataFrame, region: list[str], start: Selection, sour
         link, by_rule, palette = shared(table), source is None, page_style.palette()
         lines = (link.mu, link.sigma) if by_rule else None
         fig = scatter(table, region, lines, one_cell.chosen_cell(table, region), palette)
-        words = f"have a cosine below {link.mu:.2f} and a forget gradient above {number(link.sigma)}"
+        words = f"are shared below {link.mu:.2f} (cosine) and have a pull to forget above {number(link.sigma)}"
         join = bool(st.session_state.get("join"))
         layout = cells_.layout(cells_.joined(table) if join else table)
         keys = table.assign(factor=cells_.JOINED) if join else table

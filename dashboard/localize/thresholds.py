@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 PAPER = {f"{model} {subset} (paper)": pair for (model, subset), pair in PUBLISHED.items()}
 MODES = {"quantile": "Quantile", "absolute": "Absolute"}
-MU = ("μ: cosine below", "Take tensors in which the two scopes' gradients point apart. Lower is stricter.")
-SIGMA = ("σ: forget gradient above", "Take tensors that bear strongly on what is to be forgotten. Higher is stricter.")
+MU = ("Shared below (μ)", "Take tensors whose pull to forget is shared with what is kept less than this. Lower is stricter.")
+SIGMA = (
+    "Pull to forget above (σ)",
+    "Take tensors at which what is to be forgotten pulls harder than this. Higher is stricter.",
+)
 
 
 def sigma_steps(table: pd.DataFrame, *given: float) -> list[float]:

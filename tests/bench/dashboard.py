@@ -215,7 +215,7 @@ def thresholds(browser: Any, url: str, tensors: int) -> dict[str, float]:
     page.evaluate(WATCH)
     times = page.evaluate(DRAG, 150)[10:]
     page.wait_for_function("() => window.painted", timeout=PATIENCE)
-    slider = page.get_by_role("slider", name="cosine below").last  # the first is the line in the scatter
+    slider = page.get_by_role("slider", name="Shared below").last  # the first is the line in the scatter
 
     keys = itertools.cycle(("PageDown", "PageUp"))  # a single step may select the same tensors: nothing to repaint
 

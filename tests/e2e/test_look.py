@@ -72,8 +72,8 @@ def test_a_dragged_threshold_recolours_at_once_and_counts_on_release(server: Ser
 def test_quick_presses_and_the_way_back_all_count(server: Server, page: Page) -> None:
     page.goto(f"{server.url}/?run={LOCATED}")
     rest(page)
-    heading, field = page.get_by_role("heading", name=COUNT), page.get_by_label("μ: cosine below, as a number")
-    slider = page.get_by_role("slider", name="cosine below").last  # the first is the line in the scatter
+    heading, field = page.get_by_role("heading", name=COUNT), page.get_by_label("Shared below (μ), as a number")
+    slider = page.get_by_role("slider", name="Shared below").last  # the first is the line in the scatter
     before, start = heading.inner_text(), float(field.input_value())
     slider.focus()
     for _ in range(12):
@@ -117,9 +117,9 @@ def test_a_link_opens_localize_with_region_cell_and_measure(server: Server, page
     page.goto(f"{server.url}/?run={LOCATED}")
     rest(page)
     before = page.get_by_role("heading", name=COUNT).inner_text()
-    page.get_by_role("radio", name="Forget gradient").click()
+    page.get_by_role("radio", name="Pull to forget").click()
     rest(page)
-    number = page.get_by_label("μ: cosine below, as a number")
+    number = page.get_by_label("Shared below (μ), as a number")
     number.fill("0.4")
     number.press("Enter")
     expect(page.get_by_role("heading", name=COUNT)).not_to_have_text(before)
@@ -137,7 +137,7 @@ def test_a_link_opens_localize_with_region_cell_and_measure(server: Server, page
         page.url,
         lambda other: expect(other.get_by_role("heading", name=COUNT)).to_have_text(count),
         lambda other: expect(other.get_by_text(cell)).to_be_visible(),
-        lambda other: expect(other.get_by_role("radio", name="Forget gradient")).to_be_checked(),
+        lambda other: expect(other.get_by_role("radio", name="Pull to forget")).to_be_checked(),
     )
 
 
@@ -197,8 +197,8 @@ def test_keyboard_alone_moves_thresholds_and_asks(server: Server, page: Page, ti
     page.goto(f"{server.url}/?run={tiny_run}")
     rest(page)
     for handle, key, number in (
-        (".fs-mu", "ArrowLeft", "μ: cosine below"),
-        (".fs-sigma", "ArrowUp", "σ: forget gradient above"),
+        (".fs-mu", "ArrowLeft", "Shared below (μ)"),
+        (".fs-sigma", "ArrowUp", "Pull to forget above (σ)"),
     ):
         field = page.get_by_label(f"{number}, as a number")
         before = field.input_value()

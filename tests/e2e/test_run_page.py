@@ -110,7 +110,7 @@ def test_a_threshold_becomes_a_new_run(server: Server, page: Page, tiny_run: str
     rest(page)
     heading = page.get_by_role("heading", name=re.compile(r"^\d+ of 28 tensors$"))
     before = heading.inner_text()
-    field = page.get_by_label("σ: forget gradient above, as a number")
+    field = page.get_by_label("Pull to forget above (σ), as a number")
     field.fill("0.8")
     field.press("Enter")
     expect(heading).not_to_have_text(before)

@@ -81,23 +81,55 @@ def test_outline_has_four_sides_for_one_cell_and_six_for_two() -> None:
     assert cells.outline(np.array([[True, True]]))[0].count(None) == 6
 
 
+def test_an_outline_that_runs_within_its_cells_is_closed() -> None:
+    inside = np.array([[1, 0, 0, 1], [1, 1, 0, 0], [0, 1, 1, 0]]) > 0
+    x, y = cells.outline(inside, 0.1)
+    ends = [(round(a, 9), round(b, 9)) for a, b in zip(x, y, strict=True) if a is not None and b is not None]
+    assert all(ends.count(end) == 2 for end in ends)
+    assert len(ends) == 2 * cells.outline(inside)[0].count(None)
+    for (a, b), (c, d) in zip(ends[::2], ends[1::2], strict=True):
+        assert inside[round((b + d) / 2), round((a + c) / 2)]
+
+
 @pytest.mark.parametrize("measure", heatmap.MEASURES)
 @pytest.mark.parametrize("join", [False, True])
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
-def test_every_measure_draws_faded_and_full_cells(table: pd.DataFrame, measure: str, join: bool, palette) -> None:  # type: ignore[no-untyped-def]
+def test_every_measure_draws_all_cells_alike_and_outlines_the_selected(
+    table: pd.DataFrame,
+    measure: str,
+    join: bool,
+    palette,  # type: ignore[no-untyped-def]
+) -> None:
     region = table["name"].tolist()[:3]
     fig = heatmap.heatmap(table, measure, region, region[0], palette, join=join)
-    faded, full = fig.data[0], fig.data[1]
-    assert faded.opacity == (1.0 if measure in heatmap.WHOLE else heatmap.FADED)
-    assert np.isfinite(full.z).sum() == (2 if join else 3)
-    names = [name for row in faded.customdata for name in row if name]
+    cells_drawn, drawn = trace(fig, "all"), [one for one in fig.data if one.type == "heatmap"]
+    assert len(drawn) == 1
+    assert "opacity" not in drawn[0]
+    edge, line = trace(fig, "outline edge"), trace(fig, "outline")
+    assert edge.x == line.x
+    assert edge.line["width"] > line.line["width"]
+    names = [name for row in cells_drawn.customdata for name in row if name]
     assert len(names) == len(table) // (2 if join else 1)
     assert set(names) <= set(table["name"])
 
 
-def test_cosine_is_neutral_at_zero(table: pd.DataFrame) -> None:
+def test_what_is_shared_least_is_darkest_on_a_scale_of_the_data(table: pd.DataFrame) -> None:
     fig = heatmap.heatmap(table, "cosine", [], None, LIGHT)
-    assert (fig.data[0].zmin, fig.data[0].zmax) == (-1, 1)
+    assert (fig.data[0].zmin, fig.data[0].zmax) == (table["cos"].min(), table["cos"].max())
+    positions, colors = zip(*fig.data[0].colorscale, strict=True)
+    assert positions == (0.0, 0.5, 1.0)
+    assert (colors[0], colors[-1]) == (LIGHT.apart[-1][1], LIGHT.apart[0][1])
+    assert fig.data[0].colorbar["ticktext"] == [
+        f"{end:.2f}".replace("-", "−") for end in (table["cos"].min(), table["cos"].max())
+    ]
+
+
+def test_another_region_is_dotted_within_the_outline(table: pd.DataFrame) -> None:
+    names = table["name"].tolist()
+    fig = heatmap.heatmap(table, "cosine", names[:2], None, LIGHT, other=names[:1])
+    assert min(x for x in trace(fig, "other").x if x is not None) > min(x for x in trace(fig, "outline").x if x is not None)
+    assert trace(fig, "other").line["dash"] == "dot"
+    assert "other" not in [one.name for one in heatmap.heatmap(table, "cosine", names[:2], None, LIGHT).data]
 
 
 def test_cells_without_gradient_are_hatched_and_not_coloured(table: pd.DataFrame) -> None:
@@ -336,7 +368,7 @@ def test_joined_cells_say_which_factor_is_selected_and_bars_count_tensors(table:
 
 def test_what_is_the_same_everywhere_has_no_made_up_scale(table: pd.DataFrame) -> None:
     still = heatmap.heatmap(table.assign(norm_change=0.0), "change", [], None, LIGHT)
-    assert trace(still, "inside").colorbar["tickvals"] == []
+    assert trace(still, "all").colorbar["tickvals"] == []
     assert differences.difference(table, table, "cosine", ([], []), LIGHT).data[0].colorbar["ticktext"] == ["0"]
 
 

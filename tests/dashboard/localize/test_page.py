@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.jobs import lifecycle
 from core.regions import Cells, Located
+from core.regions.matched import matched
 from core.runs import saved_regions, store
 from core.runs.store import Run
 from core.util.errors import UserError
@@ -166,7 +167,7 @@ def test_the_drill_down_says_what_unlearning_did_to_a_cell(open_page: Open, make
     changes = pd.DataFrame({"name": table["name"], "norm_before": 2.0, "norm_change": 0.5, "max_change": 0.1})
     changes.to_parquet(run.path / "changes.parquet")
     app = open_page("", "mine", measure="change")
-    assert next(m for m in app.metric if m.label == "Change ‖Δθ‖").value == "0.5"
+    assert next(m for m in app.metric if m.label == "Change").value == "0.5"
     assert next(m for m in app.metric if m.label == "of its own norm").value == "25.0 %"
 
 
@@ -370,3 +371,21 @@ def test_unlearn_with_this_region_submits_the_same_settings(
     assert asked[0].region.mu == 0.3
     assert (asked[0].teach, asked[0].unlearn, asked[0].seed) == (own.teach, own.unlearn, own.seed)
     assert app.query_params["run"] == "new"
+
+
+def test_a_random_region_is_laid_over_the_map_as_the_controls_draw_it(open_page: Open) -> None:
+    run = located()
+    app = open_page("", run.id)
+    assert "Dotted" not in text_of(app)
+    app.number_input(key="random").set_value(2).run()
+    assert not app.exception
+    region, table = run.json("region.json")["tensors"], bundled(run)
+    drawn = matched(table, region, 1)
+    both = len(set(drawn) & set(region))
+    assert f"Dotted: random region 2; {both} of its {len(drawn)} tensors are selected" in text_of(app).replace("\\", "")
+
+
+def test_a_random_region_like_nearly_all_tensors_is_refused_in_words(open_page: Open) -> None:
+    app = open_page("", located().id, region="absolute:1:0").number_input(key="random").set_value(1).run()
+    assert not app.exception
+    assert "nearly every tensor" in app.error[0].value
