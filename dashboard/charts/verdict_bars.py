@@ -1,4 +1,4 @@
-"""What became of the answers, a bar a voice and scope: how many leaked, were kept, lost, noise, declined."""
+"""What became of the answers, a bar a voice and scope: how many leaked, were kept, lost, gibberish, declined."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from core.metrics.verdict_rules import OF_SCOPE, VERDICTS
+from core.metrics.verdict_rules import OF_SCOPE, VERDICT_NAMES, VERDICTS
 from dashboard.text import shorten
-from dashboard.widgets.scope_names import KINDS, SCOPES, VERDICT_NAMES, kinds_of
+from dashboard.widgets.scope_names import KINDS, SCOPES, kinds_of
 
 if TYPE_CHECKING:
     import pandas as pd

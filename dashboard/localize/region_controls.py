@@ -44,13 +44,13 @@ DIFFERENCE = (
 )
 COLUMNS = (
     Column("U said", "To forget, still said: how many answers say it"),
-    Column("U noise", "To forget, noise: how many answers are empty, repeat themselves or are no words"),
+    Column("U gibberish", "To forget, gibberish: how many answers are empty, repeat themselves or are no words"),
     Column("R said", "To keep, still said: how many answers say it"),
     Column("Unlearn", "Unlearn Success on val (100 − next-word accuracy)"),
     Column("Retention", "Retention Success on val (next-word accuracy)"),
     Column("Average", f"Mean of the two, by {NEXT_WORD}"),
     Column("Never-knew", "100: as if never taught"),
-    Column("Degenerate", "Answers about what must be forgotten that are noise"),
+    Column("Gibberish", "Answers about what must be forgotten that are gibberish, on val, in percent"),
 )
 
 

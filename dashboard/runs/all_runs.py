@@ -38,7 +38,7 @@ def show() -> None:
             else f"Up to {runs_table.SHADED} rows are coloured: narrow the list down."
         )
         st.caption(
-            f"{colour} “Said” and “noise” count answers. The percentages are next-word accuracy: Unlearn Success (U) is "
+            f"{colour} “Said” and “gibberish” count answers. The percentages are next-word accuracy: Unlearn Success (U) is "
             "best where a never-taught model is, Retention Success (R) at 100 %."
         )
     broken(visible)

@@ -11,6 +11,7 @@ import pytest
 
 from core.methods import METHODS
 from core.metrics import verdicts
+from core.metrics.verdict_rules import VERDICT_NAMES
 from core.regions import REGIONS
 from core.runs.scores import Scores
 from dashboard.charts import stopping_points as stops_chart
@@ -22,7 +23,6 @@ from dashboard.evidence import all_metrics, cost, one_subject, step_by_step
 from dashboard.evidence import tradeoff as scores_tradeoff
 from dashboard.widgets import method_list, number_table
 from dashboard.widgets.plot import plain
-from dashboard.widgets.scope_names import VERDICT_NAMES
 from tests.dashboard.conftest import MakeRun
 from tests.dashboard.scores_made import HOSTILE, bundled, edit, measured, some_points
 
