@@ -113,6 +113,7 @@ def environment() -> Environment:
     jinja.filters["short"] = short_number
     jinja.globals |= {
         "verdict_names": VERDICT_NAMES,
+        "marks": report_sentences.MARKS,
         "outcome_name": asked.outcome_name,
         "metric_names": {name: metric.title for name, metric in METRICS.items()},
     }
