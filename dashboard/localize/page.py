@@ -33,7 +33,7 @@ from dashboard.localize import (
 )
 from dashboard.localize.selection import Selection
 from dashboard.text import duration, md, number
-from dashboard.widgets import audit, current_run, page_style
+from dashboard.widgets import audit, current_run, glossary, page_style
 from dashboard.widgets.plot import columns_of
 
 if TYPE_CHECKING:
@@ -100,14 +100,15 @@ def opening(source: str | None, *, fresh: bool) -> str:
     unlearning leaves what was taught as it is, and trains fresh weights beside it.
     """
     rule = (
-        "Outlined: gradients of what must be **forgotten** and **kept** point apart (cosine below μ); the former "
-        "is strong (above σ), "
-        "the latter of any size."
+        f"Outlined is the {glossary.link('region')}: gradients of what must be **forgotten** and **kept** point apart "
+        f"({glossary.link('cosine')} below {glossary.link('μ')}); the former is strong (above {glossary.link('σ')}), the "
+        "latter of any size."
     )
+    chosen = rule if source is None else f"Outlined is the {glossary.link('region')}: cells that were {md(source)}."
+    how = f"adds {glossary.link('fresh rank', 'fresh weights')} to" if fresh else "changes"
     return (
         "Each cell is one small weight matrix that was trained when the model learnt these facts. "
-        f"{rule if source is None else f'Outlined cells were {md(source)}.'} "
-        f"Unlearning here {'adds fresh weights to' if fresh else 'changes'} these and no others."
+        f"{chosen} Unlearning here {how} these and no others."
     )
 
 
@@ -159,7 +160,8 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
             key="join",
             bind="query-params",
             help=(
-                "Each adapted module has two factors, A and B. Joined, they count as one long gradient; a click takes both."
+                "Each adapted module has two factors, A and B. Joined, they count as one long gradient; a click takes "
+                f"both.  \n{glossary.help_text('A')}"
             ),
         )
         linear = st.toggle(

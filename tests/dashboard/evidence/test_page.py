@@ -299,7 +299,7 @@ def test_of_few_questions_no_leak_is_called_seen(make_run: MakeRun, open_page: O
     assert "(n = 5, up to 52 %)" in said
     assert "5 questions are too few to tell: the rate may be as high as 52 % (95 % interval)." in said
     assert "Nothing came back after unlearning (too few to tell: n = 5, up to 52 %)." in said
-    assert "green" not in said
+    assert ":green[" not in said
 
 
 CURVE = {voice: [{"n": n, **rate(10 * n)} for n in (1, 2, 3)] for voice in ("before", "after")}
