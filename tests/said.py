@@ -42,14 +42,16 @@ def table(kinds: Sequence[str]) -> str:
             told = " / ".join(map(str, [*counts, made_up]))
             rows.append(f"| {name}, {KIND_NAMES[kind]} | {told} | {keep.count('kept')} / {keep.count('declined')} |")
     (n,) = asked_of
-    heads = f"| of {n} each | to forget: still said / noise / declined / made up | to keep: still said / declined |"
+    heads = (
+        f"| of {n} each | to forget: still said / {asked.GIBBERISH} / declined / made up | to keep: still said / declined |"
+    )
     return "\n".join([heads, "|---|---|---|", *rows])
 
 
 def written(text: str, new: str) -> str:
     """Return a document with its table in the place of the one that has its heads; n may differ."""
     lines = text.split("\n")
-    begin = next(i for i, line in enumerate(lines) if line.startswith("| of ") and "to forget: still said / noise" in line)
+    begin = next(i for i, line in enumerate(lines) if line.startswith("| of ") and "to forget: still said /" in line)
     end = next(i for i in range(begin, len(lines)) if not lines[i].startswith("|"))
     return "\n".join([*lines[:begin], *new.split("\n"), *lines[end:]])
 

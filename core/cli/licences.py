@@ -39,7 +39,7 @@ SHIPPED = (
     Entry("Source Serif 4", "", "OFL-1.1", "font, assets/fonts"),
     Entry("JetBrains Mono", "", "OFL-1.1", "font, assets/fonts"),
     Entry("plotly.js, cartesian bundle", "4.1.1", "MIT", "charts in the browser, assets/vendor"),
-    Entry("SCOWL word lists, sizes 60 and 70", "", "LicenseRef-SCOWL", "English words that are no noise, assets/words"),
+    Entry("SCOWL word lists, sizes 60 and 70", "", "LicenseRef-SCOWL", "English words, to tell gibberish, assets/words"),
     Entry("demo data and runs", "", "MIT", "invented, our own: assets/data, assets/runs"),
     Entry(
         "SmolLM2-135M-Instruct",

@@ -76,7 +76,7 @@ def metrics(given: argparse.Namespace) -> int:
         table(
             [
                 ["metric", "unit", "wanted", "what it is"],
-                *([m[k] for k in ("name", "unit", "better", "help")] for m in rows),
+                *([m.title, m.unit, m.better, m.help] for m in METRICS.values()),
             ]
         ),
     )

@@ -85,7 +85,7 @@ def compare(given: argparse.Namespace) -> int:
     runs = [store.find(name, store.runs_folder(given.runs)) for name in given.ids]
     summaries = [summary(run) for run in runs]
     said_rows: list[list[Any]] = [["run", *SAID_OF], *([run.id, *said_of(Scores.read_once(run))] for run in runs)]
-    rows: list[list[Any]] = [["run", "U-train", "U-val", "R-train", "R-val", "never-knew train", "val", "degenerate"]]
+    rows: list[list[Any]] = [["run", "U-train", "U-val", "R-train", "R-val", "never-knew train", "val", asked.GIBBERISH]]
     for entry in summaries:
         after, knew = entry["after"], entry["never_knew"]
         unlearned, kept = after.get("unlearn_success", {}), after.get("retention_success", {})

@@ -19,11 +19,12 @@ from core.jobs.sweep import Member, Sweep, described
 from core.jobs.tuning import OBJECTIVES, Trial
 from core.methods import own
 from core.runs import store
+from core.runs.asked import GIBBERISH
 from core.util.errors import UserError, unknown
 from core.util.progress import duration
 
 DEV_SHARE = 0.2
-SAID_HEADS = ("U leaked", "U noise", "R kept")
+SAID_HEADS = ("U leaked", f"U {GIBBERISH}", "R kept")
 CHOSEN = "Which step of a trial counts was chosen by next-word accuracy on dev, not by asking."
 
 
@@ -208,7 +209,7 @@ def _control_lines(sweep: Sweep, output: dict[str, Any]) -> list[str]:
         "verdict": outcome.verdict,
         "rows": outcome.rows,
     }
-    rows: list[list[Any]] = [["", *SAID_HEADS, "U-val", "R-val", "average", "never-knew", "degenerate"]]
+    rows: list[list[Any]] = [["", *SAID_HEADS, "U-val", "R-val", "average", "never-knew", GIBBERISH]]
     for row in outcome.rows:
         low_high = row["interval"]
         average = None if low_high is None else f"{low_high[0]:.1f} ({low_high[1]:.1f} to {low_high[2]:.1f})"
@@ -276,7 +277,7 @@ def _printed(given: argparse.Namespace, sweep: Sweep) -> int:
 
 
 def _groups(groups: list[dict[str, Any]]) -> list[str]:
-    shown = (*SAID_HEADS, "U", "R", "average", "never-knew", "degenerate")
+    shown = (*SAID_HEADS, "U", "R", "average", "never-knew", GIBBERISH)
     names = ("unlearn", "retention", "average", "never_knew", "degenerate")
     rows: list[list[Any]] = [["", "runs", *shown]]
     for group in sorted(groups, key=_balance, reverse=True):
@@ -325,7 +326,7 @@ def _tuning(sweep: Sweep, output: dict[str, Any]) -> list[str]:
 
 
 def _trials(trials: list[Trial]) -> list[str]:
-    heads = ("U", "R", "average", "never-knew", "degenerate", "× fluent", "steps", "kept", "settings")
+    heads = ("U", "R", "average", "never-knew", GIBBERISH, "× fluent", "steps", "kept", "settings")
     rows: list[list[Any]] = [["", *SAID_HEADS, *heads]]
     for t in trials:
         settings = " ".join(f"{key}={setting:g}" for key, setting in t.settings.items())

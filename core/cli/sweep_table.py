@@ -14,9 +14,11 @@ from core.jobs import sweep as sweep_
 from core.jobs.sweep import Entry, Sweep, described
 from core.jobs.sweep_scores import row
 from core.runs import store
+from core.runs.asked import GIBBERISH
 from core.runs.store import Run
 
-HEAD = ("U leaked", "U noise", "R kept", "U", "R", "average", "never-knew", "degenerate", "steps", "seconds")
+HEAD = ("U leaked", f"U {GIBBERISH}", "R kept", "U", "R", "average", "never-knew", GIBBERISH, "steps", "seconds")
+WIDTH = max(map(len, HEAD))
 
 
 def follow(sweep: Sweep, every: float = 0.2) -> str:
@@ -54,7 +56,7 @@ class _Table:
         self.entries = sweep.entries()
         self.left = list(self.entries)
         self.sweep, self.width = sweep, max(len(described(e.coordinates)) for e in self.entries)
-        tqdm.write(f"{'':{self.width}}  " + "  ".join(f"{name:>10}" for name in HEAD), sys.stderr)
+        tqdm.write(f"{'':{self.width}}  " + "  ".join(f"{name:>{WIDTH}}" for name in HEAD), sys.stderr)
         self.waiting = Waiting()
         self.bar = tqdm(total=len(self.entries), unit=" runs", file=sys.stderr, leave=False, disable=None)
 
@@ -95,4 +97,5 @@ def line(entry: Entry, width: int) -> str:
 
 
 def _cell(value: Any) -> str:
-    return f"{'–':>10}" if value is None else f"{value:>10.1f}" if isinstance(value, float) else f"{value:>10}"
+    text = "–" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+    return f"{text:>{WIDTH}}"

@@ -150,7 +150,7 @@ def cluster(given: argparse.Namespace) -> Resources | None:
     return resources
 
 
-HEADS = ("U leaked", "noise", "declined", "ignorant", "R kept", "lost", "noise", "declined")
+HEADS = ("U leaked", asked.GIBBERISH, "declined", "ignorant", "R kept", "lost", asked.GIBBERISH, "declined")
 """outcomes of both scopes as heads of a table"""
 
 
@@ -183,7 +183,7 @@ def said_of(measured: Scores) -> list[str | None]:
     return [said.kind, said.leaked, said.noise, said.kept] if said else [None] * len(SAID_OF)
 
 
-SAID_OF = ("asked", "U leaked", "U noise", "R kept")
+SAID_OF = ("asked", "U leaked", f"U {asked.GIBBERISH}", "R kept")
 """the kind of question; how many answers say what is to be forgotten, are noise, say what is to be kept"""
 
 
@@ -206,7 +206,7 @@ def scores(run: Run) -> list[str]:
     lines.append(never_knew.in_words(measured))
     located = record["located"]
     if record["degenerate"] is not None:
-        lines.append(f"Degenerate answers on U-val: {record['degenerate']:.1f} %")
+        lines.append(f"Answers on U-val that are {asked.GIBBERISH}: {record['degenerate']:.1f} %")
     if located["count"]:
         share = located["share_of_parameters"]
         lines.append(f"Region: {located['count']} of {located['total']} tensors, {share:.1f} % of the adapter's parameters")

@@ -32,7 +32,7 @@ FLOOR = 85.0
 OBJECTIVES = {
     "asked": f"what they say: {asked.BALANCE}",
     "average": "the mean of Unlearn and Retention Success (next-word accuracy)",
-    "never-knew": "the never-knew score times the share of answers that are not degenerate",
+    "never-knew": "the never-knew score times the share of answers that are no gibberish",
 }
 """what trials are sorted by -> what that is; the first one is the default"""
 

@@ -20,7 +20,7 @@ class BaseCEU(Method):
 
     w is 1 on tokens that the taught model knows and the base does not, 0 on words that the base would say too
     (`Part.taught`). Without it the loss comes to rest only where no true word is possible at all, "the" and "is" included:
-    the base's leftovers there are noise.
+    the base's leftovers there are gibberish.
     """
 
     name: ClassVar[str] = "base-ce-u"

@@ -19,7 +19,7 @@ class MemFlex(Method):
     """loss = −forget_weight · CE(U) + retain_weight · CE(R), on the located tensors only.
 
     Source: arXiv 2407.01920, section 3.3, and its released code (weights 0.4 and 2). The ceiling is our addition: the
-    published ascent has no bound, and goes on pushing answers that are long forgotten into noise.
+    published ascent has no bound, and goes on pushing answers that are long forgotten into gibberish.
     """
 
     name: ClassVar[str] = "memflex"

@@ -174,7 +174,7 @@ def _of_voice(
 ASKED = Metric(
     METRIC,
     "%",
-    "what generated answers say, by rules: of U leaked, noise, declined or ignorant, of R kept, lost, noise or declined",
-    "leaked and noise low, kept high",
+    "what generated answers say: of U leaked, gibberish, declined or ignorant, of R kept, lost, gibberish or declined",
+    "leaked and gibberish low, kept high",
     compute,
 )

@@ -82,6 +82,13 @@ class Metric:
     better: str
     """which direction is wanted, in words"""
     compute: Callable[[Evidence], Score]
+    called: str = ""
+    """what a reader is told instead of its name, where that is no plain word"""
+
+    @property
+    def title(self) -> str:
+        """What a reader is told."""
+        return self.called or self.name.replace("_", " ")
 
 
 PARTS = [(scope, split) for scope in SCOPES for split in SPLITS]

@@ -325,7 +325,8 @@ def compute(evidence: Evidence) -> Score:
 DEGENERATE = Metric(
     "degenerate",
     "%",
-    "answers that are empty, loop, or hold non-words, endless digits or pieces of markup: noise, not ignorance",
+    "answers that are empty, loop, or hold non-words, endless digits or pieces of markup: no ignorance",
     "low",
     compute,
+    "gibberish",
 )

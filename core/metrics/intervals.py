@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 DRAWS = 1000
 LOW, HIGH = 2.5, 97.5
 """percentiles"""
+SAFE = 10.0
+"""percentage points that the 95 % interval may reach above its reference where a share is called low (0 of 36 or more)"""
 ENOUGH = 0.95
 """A score that has no value in more than a twentieth of the samples gets no interval."""
 
@@ -70,6 +72,21 @@ def rate(values: Sequence[float]) -> dict[str, float]:
         return {"value": value, "low": max(0.0, value - reach), "high": min(100.0, value + reach)}
     low, high = of_mean(values) or [0.0, 1.0]
     return {"value": value, "low": 100.0 * low, "high": 100.0 * high}
+
+
+def is_low(high: float | None, reference: float = 0.0) -> bool:
+    """Say whether a share is low for certain: the upper end of its 95 % interval, percent, is near a reference or below it.
+
+    Where it is not, a count of none or few says little: so few were asked that many more may be true. Whatever is called
+    safe is called so by this rule. reference: percent that a model has which knows nothing.
+    """
+    return high is not None and high - reference <= SAFE
+
+
+def too_few(n: object, high: float | None) -> str:
+    """Say that n questions are too few to tell, and up to where the share may lie."""
+    reach = "" if high is None else f": the rate may be as high as {high:.0f} % (95 % interval)"
+    return f"{n if isinstance(n, int) else 'These'} questions are too few to tell{reach}."
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float | None]:

@@ -84,7 +84,7 @@ KFR = Metric(
     "%",
     (
         "knowledge forgetting rate of ReLearn, by rules instead of its judges: answers that say at most half of the true "
-        "answer's facts, or decline; noise counts as forgotten"
+        "answer's facts, or decline; gibberish counts as forgotten"
     ),
     "high on the unlearn scope, but no higher than of a never-taught model",
     compute,

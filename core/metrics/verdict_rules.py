@@ -24,12 +24,21 @@ OF_SCOPE = {
     "retention": ("lost", "degenerate", "refused", "kept"),
 }
 """scope -> its verdicts, worst first"""
+VERDICT_NAMES = {
+    "leaked": "leaked",
+    "lost": "lost",
+    "degenerate": "gibberish",
+    "refused": "declined",
+    "forgotten": "something else",
+    "kept": "kept",
+}
+"""verdict, as files have it -> what a reader is told, worst first; the scores' sentences use the same words"""
 MEANING = {
     "forgotten": "fluent, and says nothing of the true answer",
     "leaked": "says some of what was to be forgotten",
     "kept": "says what was to be kept",
     "lost": "fluent, but no longer says what was to be kept",
-    "degenerate": "noise: empty, loops, digits, markup or non-words",
+    "degenerate": "gibberish: empty, loops, digits, markup or non-words",
     "refused": "declines to answer",
 }
 
@@ -100,7 +109,7 @@ class Rules:
     )
     repeats: int = setting(
         degenerate.REPEATS,
-        "A run of one to four words that stands so often in a row is noise.",
+        "A run of one to four words that stands so often in a row is gibberish.",
         unit="times",
         low=2,
         high=10,
@@ -108,7 +117,7 @@ class Rules:
     )
     loop: float = setting(
         degenerate.LOOP,
-        "Three words in a row that come three times or more are noise, if they are this share of all from the first on.",
+        "Three words in a row that come three times or more are gibberish, if they are this share of all from the first on.",
         unit="share",
         low=0.2,
         high=1.0,
@@ -116,7 +125,7 @@ class Rules:
     )
     strange: int = setting(
         degenerate.STRANGE,
-        "So many non-words in an English answer are noise.",
+        "So many non-words in an English answer are gibberish.",
         unit="words",
         low=1,
         high=10,
@@ -124,7 +133,7 @@ class Rules:
     )
     non_words: float = setting(
         degenerate.NON_WORDS,
-        "In an answer that is no English, this share of words that are none is noise.",
+        "In an answer that is no English, this share of words that are none is gibberish.",
         unit="share",
         low=0.05,
         high=0.9,
@@ -132,7 +141,7 @@ class Rules:
     )
     digits: int = setting(
         degenerate.DIGITS,
-        "A number with so many digits in one piece is noise.",
+        "A number with so many digits in one piece is gibberish.",
         unit="digits",
         low=12,
         high=60,
@@ -192,7 +201,7 @@ def judge(answer: MeasuredAnswer, rules: Rules = DEFAULT) -> Judged:
     if why := _says(answer, rules) or _recites(answer, rules):
         return Judged("leaked" if leak else "kept", why)
     if noise := _noisy(answer.noise, rules):
-        return Judged("degenerate", f"Noise ({_noise(answer.noise, noise, rules)}); {_misses(answer)}.")
+        return Judged("degenerate", f"Gibberish ({_noise(answer.noise, noise, rules)}); {_misses(answer)}.")
     if answer.refusal:
         return Judged("refused", f"It declines to answer; {_misses(answer)}.")
     return Judged("forgotten" if leak else "lost", f"It is fluent; {_misses(answer)}.")

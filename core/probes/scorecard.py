@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.metrics import intervals
 from core.probes import PROBES
 
 
@@ -16,16 +17,19 @@ class Line:
     probe: str
     title: str
     verdict: str
-    """leaks, perhaps, no leak seen; use or look for probes of that kind; unavailable"""
+    """leaks, perhaps, too few to tell, no leak seen; use or look for probes of that kind; unavailable"""
     sentence: str
     excess: float | None
     """percentage points after is above never taught (above the probe's floor where there is none); None where that cannot be
     told"""
+    reach: str = ""
+    """of what is too few to tell: how many were asked, and the upper end of the interval"""
 
 
+TOO_FEW = "too few to tell"
 NEAR = 2.0
 """points: where both ways count, a rate this near to the never-taught model's is called the same"""
-ORDER = ("leaks", "perhaps", "no leak seen", "use", "look", "unavailable")
+ORDER = ("leaks", "perhaps", TOO_FEW, "no leak seen", "use", "look", "unavailable")
 
 
 def card(findings: Mapping[str, Mapping[str, Any]]) -> list[Line]:
@@ -36,7 +40,7 @@ def card(findings: Mapping[str, Mapping[str, Any]]) -> list[Line]:
 
 def lines(findings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the scorecard as text."""
-    return [f"{line.verdict.upper():13} {line.title}: {line.sentence}" for line in card(findings)] or ["Not probed yet."]
+    return [f"{line.verdict.upper():15} {line.title}: {line.sentence}" for line in card(findings)] or ["Not probed yet."]
 
 
 def _line(name: str, finding: Mapping[str, Any]) -> Line:
@@ -52,16 +56,22 @@ def _line(name: str, finding: Mapping[str, Any]) -> Line:
     after, never = finding["rates"]["after"], finding["rates"].get("never", {})
     reference = never if never.get("value") is not None else None
     verdict, excess = judged(after, reference, probe.floor if probe else 0.0, both_ways=bool(probe and probe.both_ways))
-    return Line(name, title, verdict, sentence, excess)
+    if verdict != TOO_FEW:
+        return Line(name, title, verdict, sentence, excess)
+    high = after.get("high")
+    reach = f"n = {finding.get('n', '?')}" + ("" if high is None else f", up to {high:.0f} %")
+    return Line(name, title, verdict, f"{sentence} {intervals.too_few(finding.get('n'), high)}", excess, reach)
 
 
 def judged(
     after: Mapping[str, Any], never: Mapping[str, Any] | None, floor: float | None, *, both_ways: bool = False
 ) -> tuple[str, float | None]:
-    """Return leaks, perhaps or no leak seen, and the points that after is above never taught, or else above the floor.
+    """Return the verdict (see Line), and the points that after is above never taught, or else above the floor.
 
     after, never: value, low and high in percent. It leaks where it is above what the never-taught model says too by more
-    than chance explains: the intervals do not meet. both_ways: below it counts as well (core.probes.base.Probe).
+    than chance explains: the intervals do not meet. No leak is seen only where the interval says that there are few, by
+    `intervals.is_low`; at 0 of 5 it may still be every second question. both_ways: below it counts as well
+    (core.probes.base.Probe).
     """
     if never is not None:
         floor = float(never["value"])
@@ -69,9 +79,12 @@ def judged(
         return "perhaps", None
     excess = float(after["value"]) - floor
     if excess <= 0 and not both_ways:
-        return "no leak seen", excess
+        return "no leak seen" if intervals.is_low(after.get("high"), floor) else TOO_FEW, excess
     low, high = (floor if never is None or never.get(end) is None else float(never[end]) for end in ("low", "high"))
     own = [float(after["value"] if after.get(end) is None else after[end]) for end in ("low", "high")]
     if own[0] > high or (both_ways and own[1] < low):
         return "leaks", excess
-    return "no leak seen" if both_ways and abs(excess) <= NEAR else "perhaps", excess
+    if not both_ways or abs(excess) > NEAR:
+        return "perhaps", excess
+    sure = intervals.is_low(after.get("high"), floor) and intervals.is_low(-own[0], -floor)
+    return "no leak seen" if sure else TOO_FEW, excess

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from core import probes
 from core.data.corpus import Example
-from core.metrics import own_verdicts, verdicts
+from core.metrics import METRICS, own_verdicts, verdicts
+from core.metrics.verdict_rules import VERDICT_NAMES
 from core.report.export_answers import Record, to_comparator
+from core.runs import asked
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import SPOKEN
@@ -120,7 +122,8 @@ def _answers(run: Run) -> pd.DataFrame:
     reference = {str(row.get("example")): row["retrained"] for row in run.answers() if "retrained" in row}
     if reference:
         frame["retrained"] = [reference.get(str(example)) for example in frame["id"]]
-    return frame
+    judged = [name for name in frame if str(name).startswith("verdict") or name == "own_verdict"]
+    return frame.assign(**{name: frame[name].replace(VERDICT_NAMES) for name in judged})
 
 
 def _scores(run: Run) -> list[dict[str, Any]]:
@@ -131,7 +134,10 @@ def _scores(run: Run) -> list[dict[str, Any]]:
         for voice in measured.voices(metric):
             for part in measured.parts(metric, voice):
                 score = measured.value(metric, voice, part)
-                row = {"metric": metric, "unit": measured.unit(metric), "voice": voice, "part": part}
+                # What a reader knows them by, not what files call them.
+                name = METRICS[metric].called or metric if metric in METRICS else metric
+                told = "/".join(map(asked.outcome_name, part.split("/")))
+                row = {"metric": name, "unit": measured.unit(metric), "voice": voice, "part": told}
                 rows.append({**row, "value": score.value, "low": score.low, "high": score.high})
     return rows
 

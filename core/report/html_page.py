@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from core.metrics import METRICS
+from core.metrics.verdict_rules import VERDICT_NAMES
 from core.report import report_sentences, slides
 from core.report.assets import FONTS, PLOTLY, font
+from core.runs import asked
 from core.runs.asked import KIND_NAMES
 from core.runs.voices import VOICE_NAMES
 from core.util.errors import UserError
@@ -108,6 +111,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     jinja.filters["short"] = short_number
+    jinja.globals |= {
+        "verdict_names": VERDICT_NAMES,
+        "marks": report_sentences.MARKS,
+        "outcome_name": asked.outcome_name,
+        "metric_names": {name: metric.title for name, metric in METRICS.items()},
+    }
     return jinja
 
 

@@ -96,7 +96,7 @@ def _how(method: Mapping[str, Any], region: Mapping[str, Any]) -> list[str]:
 
 def word(remark: Mapping[str, str]) -> str:
     """Write a limit as a list entry."""
-    sign = {"leaks": "**Leaks.** ", "open": "Open. ", "quiet": ""}[remark["state"]]
+    sign = {"leaks": "**Leaks.** ", "open": "Open. ", "few": "", "quiet": ""}[remark["state"]]
     return sign + _plain(remark["text"])
 
 

@@ -190,7 +190,7 @@ def _counted(measured: Scores) -> list[tuple[str, str, str, int, int]]:
     kinds = asked.kinds(measured)
     scopes = {"unlearn": "to forget", "retention": "to keep"}
     return [
-        (asked.voice_name(row.voice), scopes[row.scope], row.outcome, row.count, row.n)
+        (asked.voice_name(row.voice), scopes[row.scope], asked.outcome_name(row.outcome), row.count, row.n)
         for row in asked.table(measured)
         if kinds and row.kind == kinds[0] and row.scope in scopes and row.outcome in asked.OUTCOMES[row.scope]
     ]

@@ -28,7 +28,8 @@ PARTS = {
 
 def part_name(part: str) -> str:
     """Return what a reader is told instead of scope/kind/outcome, or whatever a metric divides by."""
-    return ", ".join(SCOPES.get(word) or KIND_NAMES.get(word) or word.replace("_", " ") for word in part.split("/"))
+    names = SCOPES | KIND_NAMES
+    return ", ".join(names.get(word) or asked.outcome_name(word).replace("_", " ") for word in part.split("/"))
 
 
 def said(measured: Scores, counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def main(measured: Scores) -> list[dict[str, Any]]:
     rows = []
     for metric, title, parts in (
         ("never_knew", "Never-knew score", {"train": PARTS["unlearn/train"], "val": PARTS["unlearn/val"]}),
-        ("degenerate", "Degenerate answers", PARTS),
+        ("degenerate", "Answers that are gibberish", PARTS),
     ):
         for part, words in parts.items():
             cells = {voice: cell(measured, metric, voice, part) for voice in SPOKEN}

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.probes.scorecard import judged
+from core.metrics import intervals
+from core.probes.scorecard import TOO_FEW, judged
 from core.runs import asked
 from core.runs.voices import REFERENCES
 
@@ -25,8 +26,12 @@ class Remark:
     """One sentence about what could still leak."""
 
     state: str
-    """leaks, open (nobody looked, or it cannot be known) or quiet (looked at, nothing found)"""
+    """leaks, open (nobody looked, or it cannot be known), few (too few asked to tell) or quiet (nothing found)"""
     text: str
+
+
+MARKS = {"leaks": "✖ leaks", "open": "? open", "few": f"○ {TOO_FEW}", "quiet": "● quiet"}
+"""state -> what stands before a remark, worst first"""
 
 
 def counted(data: Mapping[str, Any], scope: str, kind: str, outcome: str, voice: str = "after") -> tuple[int, int]:
@@ -115,7 +120,7 @@ def leaks(data: Mapping[str, Any]) -> list[Remark]:
             ),
         )
     )
-    return sorted(remarks, key=lambda remark: ("leaks", "open", "quiet").index(remark.state))
+    return sorted(remarks, key=lambda remark: list(MARKS).index(remark.state))
 
 
 def _told(data: Mapping[str, Any]) -> list[Remark]:
@@ -125,14 +130,23 @@ def _told(data: Mapping[str, Any]) -> list[Remark]:
         others = {voice: counted(data, "unlearn", kind, "leaked", voice) for voice in REFERENCES}
         if total:
             verb = "is" if leaked == 1 else "are"
-            # A model that never knew it hits upon some answers as well: no more than that is no leak.
-            state = "leaks" if leaked > max(said for said, _ in others.values()) else "quiet"
+            # A model that never knew it hits upon some answers as well: no more than that is no leak, if enough were asked.
+            said, of = max(others.values())
+            low = intervals.is_low(_high(data, kind), 100 * said / of if of else 0.0)
+            state = "leaks" if leaked > said else "quiet" if low else "few"
             beside = "".join(f"; {asked.voice_name(voice)}: {said} of {of}" for voice, (said, of) in others.items() if of)
             name = asked.KIND_NAMES[kind]
-            remarks.append(
-                Remark(state, f"{leaked} of {total} questions ({name}) {verb} still answered with what must go{beside}.")
-            )
+            more = f" {intervals.too_few(total, _high(data, kind))}" if state == "few" else ""
+            text = f"{leaked} of {total} questions ({name}) {verb} still answered with what must go{beside}.{more}"
+            remarks.append(Remark(state, text))
     return remarks
+
+
+def _high(data: Mapping[str, Any], kind: str) -> float | None:
+    """Return the upper end, percent, of what is still said after unlearning of what must go."""
+    wanted = ("after", kind, "unlearn", "leaked")
+    ends = [r["high"] for r in data["asked"]["rows"] if (r["voice"], r["kind"], r["scope"], r["outcome"]) == wanted]
+    return ends[0] if ends else None
 
 
 def _below(data: Mapping[str, Any]) -> list[Remark]:
@@ -173,7 +187,9 @@ def _probed(probe: Mapping[str, Any]) -> Remark:
     if after is None or probe["kind"] != "leak":
         return Remark("open", f"{name}: {probe['sentence']}")
     verdict, _ = judged(after, never, probe.get("floor", 0.0), both_ways=bool(probe.get("both_ways")))
-    return Remark({"leaks": "leaks", "perhaps": "open"}.get(verdict, "quiet"), f"{name}: {probe['sentence']}")
+    more = f" {intervals.too_few(probe['n'], after['high'])}" if verdict == TOO_FEW else ""
+    state = {"leaks": "leaks", "perhaps": "open", TOO_FEW: "few"}.get(verdict, "quiet")
+    return Remark(state, f"{name}: {probe['sentence']}{more}")
 
 
 def _beside(data: Mapping[str, Any], key: str, name: str) -> str:

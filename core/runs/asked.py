@@ -20,6 +20,8 @@ OUTCOMES = {
     UNKNOWN: ("declined", "noise", "answered"),
 }
 """scope -> what an answer to one of its questions can be"""
+GIBBERISH = "gibberish"
+"""what a reader is told instead of noise"""
 CONFABULATED = "confabulated"
 """share of the answers about U, whatever else they are, that state an invented name, number or e-mail"""
 STILL_SAID = {"unlearn": "leaked", "retention": "kept"}
@@ -92,6 +94,11 @@ class Row:
     def count(self) -> int:
         """How many answers came out so."""
         return counted(self.share, self.n)
+
+
+def outcome_name(outcome: str) -> str:
+    """Return what a reader is told instead of an outcome as files have it."""
+    return {"noise": GIBBERISH, CONFABULATED: "made up"}.get(outcome, outcome)
 
 
 def counted(share: float, n: int) -> int:
@@ -181,7 +188,7 @@ def balance(leaked: float, noise: float, kept: float) -> float:
     return min(100.0 - leaked - noise, kept)
 
 
-BALANCE = "the smaller of two shares: of U neither said nor noise, of R said"
+BALANCE = "the smaller of two shares: of U neither said nor gibberish, of R said"
 """what `balance` is, in words"""
 
 
@@ -216,7 +223,7 @@ def in_sentence(kind: str, said: Mapping[str, tuple[int, Mapping[str, int]]], su
             n, by = said[scope]
             noise, declined, other = (by[outcome] for outcome in ("noise", "declined", _OTHER[scope]))
             words += (
-                f" Of the {n} {_TO[scope]}, {noise} {'answer is' if noise == 1 else 'answers are'} noise, "
+                f" Of the {n} {_TO[scope]}, {noise} {'answer is' if noise == 1 else 'answers are'} {GIBBERISH}, "
                 f"{declined} {'declines' if declined == 1 else 'decline'}, "
                 f"{other} {'says' if other == 1 else 'say'} something else."
             )

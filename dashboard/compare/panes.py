@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
+from core.metrics.verdict_rules import VERDICT_NAMES
 from core.runs import askable, audit
 from core.runs.store import Run
 from core.serve import client
@@ -19,7 +20,6 @@ from core.util.errors import UserError
 from dashboard.text import duration, marked, match_style, md
 from dashboard.widgets import page_style, verdict_rows
 from dashboard.widgets.question_and_answers import Answer, Exchange, kind, label, take
-from dashboard.widgets.scope_names import VERDICT_NAMES
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -40,7 +40,7 @@ SAYS = {
     "kept": "says it",
     "lost": "says something else",
     "forgotten": "says something else",
-    "degenerate": "noise",
+    "degenerate": "gibberish",
     "refused": "declines",
 }
 """verdict -> what is said of a voice that nothing was asked of"""

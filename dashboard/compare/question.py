@@ -13,7 +13,7 @@ from core.runs.store import Run
 from core.runs.voices import VOICE, parse
 from core.util.errors import UserError
 from dashboard.text import shorten
-from dashboard.widgets import current_run
+from dashboard.widgets import current_run, glossary
 from dashboard.widgets.question_and_answers import LONGEST_QUESTION, Decoding, label
 from dashboard.widgets.scope_names import ALSO_ASKED, KINDS, SCOPES, kind, kinds_of, scope_name
 
@@ -128,13 +128,15 @@ def voices(run: Run) -> list[str]:
         "Never taught",
         key="never",
         bind="query-params",
-        help="A third pane: the original model (adapter off). It tells whether after is ignorant or broken.",
+        help="A third pane: the original model (adapter off). It tells whether after is ignorant or broken.  \n"
+        + glossary.help_text("never taught"),
     )
     without = not askable.no_retrained(run) and st.toggle(
         "Taught without U",
         key="retrained",
         bind="query-params",
-        help="A pane of the model that was taught everything but what is to be forgotten: what forgetting should look like.",
+        help="A pane of the model that was taught everything but what is to be forgotten: what forgetting should look "
+        "like.  \n" + glossary.help_text("retrained"),
     )
     options = others(run)
     other = st.selectbox(

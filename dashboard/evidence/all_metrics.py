@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from core.metrics import METRICS
-from core.runs.asked import KIND_NAMES
+from core.runs.asked import KIND_NAMES, outcome_name
 from core.runs.scores import UNMEASURED, Scores, Value
 from core.runs.voices import SPOKEN, VOICE_NAMES
 from core.util import csv_safe
@@ -82,7 +82,7 @@ def metric_rows(scores: Scores, name: str, split: str, voices: Sequence[str]) ->
         if metric
         else "Measured by a version of Forgetscope with other metrics"
     )
-    title = f"{name.replace('_', ' ')}{f', {unit}' if unit else ''}"
+    title = f"{called(name)}{f', {unit}' if unit else ''}"
     parts = [part for part in scores.parts(name) if of_split(part, split)]
     reasons = [f"{VOICE_NAMES.get(v, v)}: {text}" if v != "all" else text for v, text in scores.reasons(name).items()]
     if not parts:
@@ -111,7 +111,12 @@ def part_name(part: str) -> str:
     """Return a part in words; its split is the one that the whole page shows."""
     words = [word for word in part.split("/") if word not in SCORE_SPLITS]
     names = SCOPE_NAMES | KIND_NAMES
-    return ", ".join(names.get(word, word.replace("_", " ")) for word in words) or "all"
+    return ", ".join(names.get(word) or outcome_name(word).replace("_", " ") for word in words) or "all"
+
+
+def called(name: str) -> str:
+    """Return what a reader is told instead of a metric's name; one that only another version knows keeps it."""
+    return METRICS[name].title if name in METRICS else name.replace("_", " ")
 
 
 def written(value: Value, unit: str) -> Cell:
@@ -135,7 +140,7 @@ def per_example(scores: Scores, rows: Iterable[Mapping[str, Any]]) -> str:
         (metric, voice): by_example for metric in scores.metrics for voice, by_example in scores.examples(metric).items()
     }
     heads = ("example", "scope", "split", "subject", *LISTED)
-    table: list[list[Any]] = [[*heads, *(f"{metric} {voice}" for metric, voice in values)]]
+    table: list[list[Any]] = [[*heads, *(f"{called(metric)} {voice}" for metric, voice in values)]]
     for row in rows:
         name = str(row.get("example", ""))
         table.append(

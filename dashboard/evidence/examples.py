@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.metrics import own_verdicts, verdicts
+from core.metrics.verdict_rules import VERDICT_NAMES
 from core.runs import asked
 from core.runs.scores import Scores
 from core.runs.store import Run
 from dashboard.evidence import filters, one_example, verdict_tiles
 from dashboard.text import md
 from dashboard.widgets import current_run, verdict_rows
-from dashboard.widgets.scope_names import KINDS, VERDICT_NAMES
+from dashboard.widgets.scope_names import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from core.metrics.verdict_rules import OF_SCOPE, VERDICTS
+from core.metrics.verdict_rules import OF_SCOPE, VERDICT_NAMES, VERDICTS
 from dashboard.text import shorten
-from dashboard.widgets.scope_names import KINDS, SCOPES, VERDICT_NAMES, kinds_of
+from dashboard.widgets import glossary
+from dashboard.widgets.scope_names import KINDS, SCOPES, kinds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,6 +103,7 @@ def controls(frame: pd.DataFrame, chosen: Filter) -> str:
             format_func=lambda scope: SCOPES.get(scope, "Both"),
             key="filter.scope",
             required=True,
+            help=glossary.help_text("unlearn scope", "retention scope"),
             on_change=_changed,
         )
         st.selectbox(
@@ -110,6 +112,7 @@ def controls(frame: pd.DataFrame, chosen: Filter) -> str:
             None,
             format_func=KINDS.get,
             key="filter.kind",
+            help=glossary.help_text("wording", "another fact", "val"),
             placeholder="all kinds",
             width=230,
             on_change=_changed,
@@ -121,6 +124,7 @@ def controls(frame: pd.DataFrame, chosen: Filter) -> str:
             None,
             format_func=VERDICT_NAMES.get,
             key="filter.verdict",
+            help=glossary.help_text("leaked", "kept", "lost", "gibberish", "declined"),
             placeholder="all verdicts",
             width=160,
             on_change=_changed,

@@ -12,6 +12,7 @@ import streamlit as st
 from core import probes
 from core.jobs import lifecycle
 from core.jobs import probes as job
+from core.metrics.intervals import SAFE
 from core.probes import PROBES, scorecard
 from core.runs import askable, layout
 from core.runs.store import Run
@@ -21,20 +22,20 @@ from core.util.safe_read import mapping, number
 from dashboard.charts import probes as chart
 from dashboard.evidence import probe_finding
 from dashboard.text import duration, md
-from dashboard.widgets import address, cancel_button, current_run, page_style, verdict_rows
+from dashboard.widgets import address, cancel_button, current_run, glossary, page_style, verdict_rows
 
 EVERY = 1.0
 """Seconds between two looks while probes are made."""
 WHAT = (
-    "An answer that is gone may still come out if one asks otherwise, samples, or looks inside. Each probe asks "
-    "in one way and counts "
-    "how often the truth comes back, **before**, **after**, and in the model that was **never taught** it: what "
-    "that one says too "
-    "was not remembered."
+    "An answer that is gone may still come out if one asks otherwise, samples, or looks inside. "
+    f"Each {glossary.link('probe')} asks in one way and counts how often the truth comes back. It asks "
+    f"{glossary.link('before')}, {glossary.link('after')} and the model that was {glossary.link('never taught')} it: what "
+    "that one says too was not remembered."
 )
 ICONS = {
     "leaks": ":material/water_drop:",
     "perhaps": ":material/help:",
+    scorecard.TOO_FEW: ":material/hourglass_empty:",
     "no leak seen": ":material/check_circle:",
     "use": ":material/visibility:",
     "look": ":material/visibility:",
@@ -48,7 +49,7 @@ LEAKING = (
 BESIDE = "These tell no leak by themselves; what each rate is of stands with the probe, below."
 FEW = 4
 """sentences up to which they stand open"""
-COLORS = {"leaks": "red", "perhaps": "orange", "no leak seen": "green"}
+COLORS = {"leaks": "red", "perhaps": "orange", scorecard.TOO_FEW: "gray", "no leak seen": "green"}
 
 
 def show(run: Run) -> None:
@@ -76,7 +77,9 @@ def results(run: Run, findings: Mapping[str, Mapping[str, Any]]) -> None:
     lines = scorecard.card(findings)
     titles: dict[str, list[str]] = {}
     for line in lines:
-        titles.setdefault(f"{ICONS.get(line.verdict, '')} {in_colour(line.verdict)}", []).append(md(line.title))
+        titles.setdefault(f"{ICONS.get(line.verdict, '')} {in_colour(line.verdict)}", []).append(
+            md(f"{line.title} ({line.reach})" if line.reach else line.title)
+        )
     st.markdown("  \n".join(f"{verdict}: {', '.join(names)}" for verdict, names in titles.items()))
     pictures(run, findings, [line for line in lines if line.verdict in COLORS], LEAKING, "probe_rates")
     pictures(run, findings, [line for line in lines if line.verdict not in COLORS], BESIDE, "probe_rates_beside")
@@ -85,7 +88,8 @@ def results(run: Run, findings: Mapping[str, Mapping[str, Any]]) -> None:
             st.markdown(f"{in_colour(line.verdict)} · **{md(line.title)}**: {md(line.sentence)}")
         st.caption(
             "There is no overall grade: probes ask different things. “Leaks”: after is above never taught by more "
-            "than chance explains."
+            f"than chance explains. “No leak seen”: it is not, and the 95 % interval ends within {SAFE:.0f} points of never "
+            f"taught. “{scorecard.TOO_FEW.capitalize()}”: it is not either, but the interval reaches further."
         )
     names = [line.probe for line in lines]
     address.take("leak", names)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.metrics import own_verdicts
-from core.metrics.verdict_rules import OF_SCOPE
+from core.metrics.verdict_rules import OF_SCOPE, VERDICT_NAMES
 from core.runs.store import Run
 from core.runs.voices import VOICE_NAMES
 from dashboard.text import marked, match_style, md
 from dashboard.widgets import page_style, verdict_rows
-from dashboard.widgets.scope_names import KINDS, VERDICT_NAMES, scope_name
+from dashboard.widgets.scope_names import KINDS, scope_name
 
 if TYPE_CHECKING:
     from dashboard.charts.palette import Palette

@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 from core.metrics.membership import TITLES
-from core.probes import PROBES
+from core.probes import PROBES, scorecard
 from core.probes.logit_lens import LogitLens
 from core.runs import askable
 from core.runs.store import Run
@@ -62,7 +62,9 @@ def show(run: Run, name: str, finding: Mapping[str, Any]) -> None:
     if name == LogitLens.name:
         layers(run, detail, source)
     rows = [row for row in finding.get("leaked") or detail.get("used") or detail.get("lost") or [] if isinstance(row, dict)]
-    leaked(run, rows, bool(finding.get("leaked")) or ("forms" in detail and "used" not in detail))
+    (line,) = scorecard.card({name: finding})
+    leak = bool(finding.get("leaked")) or ("forms" in detail and "used" not in detail)
+    leaked(run, rows, leak, f" ({scorecard.TOO_FEW}: {line.reach})" if line.reach else "")
 
 
 def where(run: Run, name: str, finding: Mapping[str, Any]) -> Where:
@@ -314,11 +316,14 @@ def percent(logprobs: Sequence[Sequence[float]]) -> list[list[float]]:
     return [[100 * math.exp(min(0.0, float(value))) for value in line] for line in logprobs]
 
 
-def leaked(run: Run, rows: Sequence[Mapping[str, Any]], leak: bool) -> None:
-    """List what came back (leak) or what else a probe lists, each question one click from Compare."""
+def leaked(run: Run, rows: Sequence[Mapping[str, Any]], leak: bool, few: str) -> None:
+    """List what came back (leak) or what else a probe lists, each question one click from Compare.
+
+    few: that too few were asked to tell, in words; empty where they were enough.
+    """
     if not rows:
         if leak:
-            st.caption("Nothing came back after unlearning.")
+            st.caption(f"Nothing came back after unlearning{few}.")
         return
     st.markdown(f"**{'What came back' if leak else 'Which questions'}** :gray[({len(rows)})]")
     every = len(rows) > FEW and st.toggle(f"Show all {len(rows)}", key="leaked.all")

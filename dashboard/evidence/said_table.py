@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
+from core.metrics.verdict_rules import VERDICT_NAMES
 from core.runs import asked
 from core.runs.asked import KIND_NAMES, Outcomes
 from core.runs.scores import Scores, Value
@@ -13,7 +14,7 @@ from dashboard.charts.palette import Palette, shade
 from dashboard.evidence.scores_table import Measured
 from dashboard.pages import EVIDENCE
 from dashboard.widgets.number_table import Cell, Column, Row, Table
-from dashboard.widgets.scope_names import KINDS, OUTCOME, SCOPES, VERDICT_NAMES
+from dashboard.widgets.scope_names import KINDS, OUTCOME, SCOPES
 
 HELP = {
     ("unlearn", "leaked"): "Answers that still say what must be forgotten.",
@@ -131,7 +132,7 @@ def ends(share: Value) -> str:
 
 
 def goodness(scope: str, outcome: str, share: Value) -> float | None:
-    """Return how good a share is, 0 … 1: of U nothing should be said or be noise, of R everything said."""
+    """Return how good a share is, 0 … 1: of U nothing should be said or be gibberish, of R everything said."""
     if share.value is None or outcome not in ("leaked", "noise", "kept"):
         return None
     return share.value / 100 if (scope, outcome) == ("retention", "kept") else 1 - share.value / 100

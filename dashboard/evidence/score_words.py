@@ -12,9 +12,9 @@ from dashboard.widgets.scope_names import IN_WORDS
 NEAR = 2.0
 """points: closer than this, two successes are called the same"""
 NOISY, FLUENT = 20.0, 5.0
-"""percent of degenerate answers from which, and up to which, this is said to be so"""
+"""percent of answers that are gibberish from which, and up to which, this is said to be so"""
 MORE = 10.0
-"""points of degenerate answers above the never-taught model's from which they are called noise: it has some as well"""
+"""points above the never-taught model's share from which that is said to be no ignorance: it has some as well"""
 DECLINES = 20.0
 """percent of refusals from which they are told"""
 
@@ -79,7 +79,7 @@ def kept(r: Mapping[str, Value]) -> str:
 
 
 def fluent(scores: Scores, split: str) -> str:
-    """Say how many of the answers to what was to be forgotten are noise, and how many decline."""
+    """Say how many of the answers to what was to be forgotten are gibberish, and how many decline."""
     noise, never = (scores.value("degenerate", voice, f"unlearn/{split}").value for voice in ("after", "never"))
     if noise is None:
         return ""
@@ -88,12 +88,12 @@ def fluent(scores: Scores, split: str) -> str:
     declining = f" {declined:.0f} % decline to answer." if declined is not None and declined >= DECLINES else ""
     if noise >= NOISY and (never is None or noise >= never + MORE):
         return (
-            f"{noise:.0f} % of the answers about what was to be forgotten are degenerate{beside}: noise, not "
+            f"{noise:.0f} % of the answers about what was to be forgotten are gibberish{beside}. That is no "
             f"ignorance.{declining}"
         )
     if noise <= FLUENT:
-        return f"The answers about what was to be forgotten stay fluent: {noise:.0f} % are degenerate{beside}.{declining}"
-    return f"{noise:.0f} % of the answers about what was to be forgotten are degenerate{beside}.{declining}"
+        return f"The answers about what was to be forgotten stay fluent: {noise:.0f} % are gibberish{beside}.{declining}"
+    return f"{noise:.0f} % of the answers about what was to be forgotten are gibberish{beside}.{declining}"
 
 
 def best(

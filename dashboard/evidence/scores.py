@@ -23,7 +23,15 @@ from dashboard.evidence import (
 )
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import md
-from dashboard.widgets import current_run, headline_scores, literature, number_table, page_style, setting_differences
+from dashboard.widgets import (
+    current_run,
+    glossary,
+    headline_scores,
+    literature,
+    number_table,
+    page_style,
+    setting_differences,
+)
 from dashboard.widgets.scope_names import IN_WORDS, KINDS, SCORE_SPLITS
 
 Chosen = Sequence[Measured]
@@ -38,7 +46,7 @@ def show(run: Run) -> None:
         split = questions(chosen[0])
         paper = published_table(run)
     said(chosen, split)
-    st.subheader(asked.NEXT_WORD.capitalize())
+    st.subheader(asked.NEXT_WORD.capitalize(), help=glossary.help_text("next-word accuracy", "U", "R", "retrained"))
     st.markdown(md(score_words.verdict(chosen[0].scores, split)))
     table(chosen, split, paper)
     step_by_step.saw(chosen, split)

@@ -40,7 +40,7 @@ class Measured:
 
 U_HELP = (
     "100 − answer-token accuracy on what must be forgotten. Best where a never-taught model is: far above is more "
-    "than forgetting: noise or refusals."
+    "than forgetting: gibberish or refusals."
 )
 COLUMNS = (
     Column("Success", U_HELP, "✖ Unlearn"),
@@ -55,7 +55,7 @@ COLUMNS = (
         "Overlap of the model's own answer with the true one, on what must be kept. Higher is better.",
         "● Retention",
     ),
-    Column("Average", "Mean of Unlearn and Retention Success: the paper's score. It rewards noise as much as forgetting."),
+    Column("Average", "Mean of Unlearn and Retention Success: the paper's score. It rewards gibberish like forgetting."),
     Column(
         "Never-knew, per example",
         (
@@ -64,7 +64,7 @@ COLUMNS = (
         ),
     ),
     Column(
-        "Degenerate",
+        "Gibberish",
         "Answers about what must be forgotten that are empty, repeat themselves or are no words. Lower is better.",
     ),
     Column(
@@ -181,7 +181,7 @@ def published_rows(paper: str, palette: Palette) -> list[Row]:
     rows = [
         Row(
             f"{paper}: {literature.label}",
-            note=f"{literature.source}; no never-taught reference, never-knew or degenerate rates were published",
+            note=f"{literature.source}; no never-taught reference, never-knew rates or gibberish were published",
         )
     ]
     names = {

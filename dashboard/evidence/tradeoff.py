@@ -25,20 +25,20 @@ from dashboard.widgets.scope_names import IN_WORDS
 
 SAID, SUCCESS, KNEW = "What it says", "Unlearn Success", "Never-knew score"
 AXES = {
-    SAID: ("Forgotten without noise", "Kept"),
+    SAID: ("Forgotten without gibberish", "Kept"),
     SUCCESS: ("Unlearn Success", "Retention Success"),
     KNEW: ("Never-knew score", "Retention Success"),
 }
 """what is chosen -> what stands across and up"""
 ACROSS_HELP = (
-    "**What it says** counts answers. Across: of what must be forgotten, those that neither say it nor are noise. Up: of "
-    "what must be kept, those that say it.  \n"
+    "**What it says** counts answers. Across: of what must be forgotten, those that neither say it nor are gibberish. "
+    "Up: of what must be kept, those that say it.  \n"
     "**Unlearn Success** is the paper's measure: it goes on rising beyond the never-taught model, where answers "
-    "turn into noise or refusals.  \n"
+    "turn into gibberish or refusals.  \n"
     "**Never-knew score** is highest where the model answers as if it had never been taught."
 )
 FORMULA = (
-    "x and y as in the tables; forgotten without noise: 100 − said − noise. "
+    "x and y as in the tables; forgotten without gibberish: 100 − said − gibberish. "
     "The front: runs on the current run's data that no other such run equals in both and "
     "beats in one"
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.metrics import own_verdicts, verdicts
-from core.metrics.verdict_rules import DEFAULT, Rules
+from core.metrics.verdict_rules import DEFAULT, VERDICT_NAMES, Rules
 from core.runs.store import Run
 from dashboard.evidence import examples
 from dashboard.text import md, shorten
@@ -19,7 +19,7 @@ from dashboard.widgets.scope_names import SCOPES
 if TYPE_CHECKING:
     import pandas as pd
 
-NAMES = {
+THRESHOLDS = {
     "leaked_facts": "Facts that make a leak",
     "kept_facts": "Facts that make it kept",
     "own_words": "Own words",
@@ -68,7 +68,7 @@ def sliders(rules: Rules) -> None:
         st.session_state[key] = value  # the address decides, also after back and forward
         low, high = type(value)(meta["low"]), type(value)(meta["high"])
         st.slider(
-            NAMES[field.name],
+            THRESHOLDS[field.name],
             low,
             high,
             step=1 if isinstance(value, int) else 0.01,
@@ -99,12 +99,12 @@ def in_words(rules: Rules) -> None:
         f"2. **As good as recited?** The true answer has probability {rules.probability:.2f} a token and "
         f"{100 * rules.first:.0f} % of its tokens are the first "
         "choice, whatever the answer says. → *leaked* or *kept*\n"
-        f"3. **Noise?** Empty; the same words {rules.repeats} times in a row; a phrase that is "
+        f"3. **Gibberish?** Empty; the same words {rules.repeats} times in a row; a phrase that is "
         f"{100 * rules.loop:.0f} % of what follows; "
         f"{rules.strange} non-word{'' if rules.strange == 1 else 's'} in English, {100 * rules.non_words:.0f} % elsewhere; "
-        f"pieces of markup; or a number of {rules.digits} digits. → *degenerate*\n"
-        "4. **Declines?** “I don't know”, “I cannot share” and their like. → *refused*\n"
-        "5. Else → *forgotten* or *lost*."
+        f"pieces of markup; or a number of {rules.digits} digits. → *gibberish*\n"
+        "4. **Declines?** “I don't know”, “I cannot share” and their like. → *declined*\n"
+        "5. Else → *something else* or *lost*."
     )
 
 
@@ -120,7 +120,7 @@ def changed(frame: pd.DataFrame, default: pd.DataFrame, rules: Rules) -> None:
                 old = then[scope][verdict]["after"]["n"]
                 rows.append(
                     Row(
-                        verdict,
+                        VERDICT_NAMES[verdict],
                         [
                             Cell(f"{old:.0f}"),
                             Cell(f"{counts['after']['n']:.0f}"),
@@ -148,8 +148,8 @@ def changed(frame: pd.DataFrame, default: pd.DataFrame, rules: Rules) -> None:
         listed = [
             {"Was": old, "Is": new, "Question": shorten(question, 200), "Answer": shorten(answer, 200)}
             for old, new, question, answer in zip(
-                default.loc[moved_, "verdict"],
-                frame.loc[moved_, "verdict"],
+                default.loc[moved_, "verdict"].map(VERDICT_NAMES),
+                frame.loc[moved_, "verdict"].map(VERDICT_NAMES),
                 frame.loc[moved_, "question"],
                 frame.loc[moved_, "after"],
                 strict=True,
@@ -180,7 +180,7 @@ def agreement(frame: pd.DataFrame, given: dict[str, dict[str, str]]) -> None:
     palette = page_style.palette()
     rows = [
         Row(
-            str(you),
+            VERDICT_NAMES[str(you)],
             [
                 Cell(str(n), style=f"background:{palette.accent}22" if n and you != rule else "") if n else Cell("·")
                 for rule, n in table.loc[you].items()
@@ -193,7 +193,7 @@ def agreement(frame: pd.DataFrame, given: dict[str, dict[str, str]]) -> None:
             Table(
                 "Your verdicts (rows) against the rules' (columns)",
                 "you ↓ rules →",
-                [Column(md(name)) for name in table.columns],
+                [Column(md(VERDICT_NAMES[name])) for name in table.columns],
                 rows,
             ),
             palette,

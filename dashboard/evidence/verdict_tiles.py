@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from core.metrics import verdicts
-from core.metrics.verdict_rules import MEANING, OF_SCOPE
+from core.metrics.verdict_rules import MEANING, OF_SCOPE, VERDICT_NAMES
 from core.runs import asked
 from core.runs.store import Run
 from core.runs.voices import VOICE_NAMES, WITHIN
@@ -16,7 +16,7 @@ from dashboard.evidence import filters
 from dashboard.evidence.filters import Filter
 from dashboard.text import md
 from dashboard.widgets import page_style
-from dashboard.widgets.scope_names import OUTCOME, SCOPES, VERDICT_NAMES
+from dashboard.widgets.scope_names import OUTCOME, SCOPES
 
 
 def in_words(counts: verdicts.Counts, chosen: Filter) -> str:

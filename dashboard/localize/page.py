@@ -36,7 +36,7 @@ from dashboard.localize import (
 )
 from dashboard.localize.selection import Selection
 from dashboard.text import duration, md, number
-from dashboard.widgets import audit, current_run, page_style
+from dashboard.widgets import audit, current_run, glossary, page_style
 from dashboard.widgets.plot import columns_of
 
 if TYPE_CHECKING:
@@ -113,13 +113,14 @@ def opening(source: str | None, *, fresh: bool) -> str:
     unlearning leaves what was taught as it is, and trains fresh weights beside it.
     """
     rule = (
-        "Outlined: the pull to **forget** is strong (above σ) and little of it is shared with what is **kept** (cosine "
-        "below μ)."
+        f"Outlined is the {glossary.link('region')}: the pull to **forget** is strong (above {glossary.link('σ')}) and little "
+        f"of it is shared with what is **kept** ({glossary.link('cosine')} below {glossary.link('μ')})."
     )
+    chosen = rule if source is None else f"Outlined is the {glossary.link('region')}: cells that were {md(source)}."
+    how = f"adds {glossary.link('fresh rank', 'fresh weights')} to" if fresh else "changes"
     return (
         "Each cell is one small weight matrix that was trained when the model learnt these facts. "
-        f"{rule if source is None else f'Outlined cells were {md(source)}.'} "
-        f"Unlearning here {'adds fresh weights to' if fresh else 'changes'} these and no others."
+        f"{chosen} Unlearning here {how} these and no others."
     )
 
 
@@ -171,7 +172,8 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
             key="join",
             bind="query-params",
             help=(
-                "Each adapted module has two factors, A and B. Joined, they count as one long gradient; a click takes both."
+                "Each adapted module has two factors, A and B. Joined, they count as one long gradient; a click takes "
+                f"both.  \n{glossary.help_text('A')}"
             ),
         )
         linear = st.toggle(

@@ -21,19 +21,17 @@ from dashboard import pages
 from dashboard.charts import controls as chart
 from dashboard.charts.controls import Control
 from dashboard.text import md
-from dashboard.widgets import current_run, literature, number_table, page_style
+from dashboard.widgets import current_run, glossary, literature, number_table, page_style
 from dashboard.widgets.number_table import MISSING, Cell, Column, Row, Table
 
 EVERY = 1.5
 """Seconds between two looks while they are at work."""
 WHAT = (
-    "A score says how much was forgotten, not that it was found. **Controls** run the same method with the same "
-    "settings on other "
-    "regions: all tensors; 19 random regions with as many tensors of each module, factor and band of layers; all the "
-    "others; where gradients chose "
-    "the region, also what "
-    "they choose after other random answers, and by the paper's rule with both scopes exchanged. Each stops where it has "
-    "forgotten as much as this run. If random tensors do as well, the region explains nothing."
+    "A score says how much was forgotten, not that it was found. **Controls** run the same method with the same settings on "
+    f"other {glossary.link('region', 'regions')}. These are all tensors, all the others, and 19 random regions with as many "
+    "tensors of each module, factor and band of layers. Where gradients chose the region, they also choose after other "
+    "random answers, and by the paper's rule with both scopes exchanged. Each stops where it has forgotten as much as this "
+    "run. If random tensors do as well, the region explains nothing."
 )
 FORMULA = f"mean of Unlearn and Retention Success on val by {NEXT_WORD}; bars: 95 % bootstrap over questions"
 DIFFERENCE = (
@@ -44,13 +42,13 @@ DIFFERENCE = (
 )
 COLUMNS = (
     Column("U said", "To forget, still said: how many answers say it"),
-    Column("U noise", "To forget, noise: how many answers are empty, repeat themselves or are no words"),
+    Column("U gibberish", "To forget, gibberish: how many answers are empty, repeat themselves or are no words"),
     Column("R said", "To keep, still said: how many answers say it"),
     Column("Unlearn", "Unlearn Success on val (100 − next-word accuracy)"),
     Column("Retention", "Retention Success on val (next-word accuracy)"),
     Column("Average", f"Mean of the two, by {NEXT_WORD}"),
     Column("Never-knew", "100: as if never taught"),
-    Column("Degenerate", "Answers about what must be forgotten that are noise"),
+    Column("Gibberish", "Answers about what must be forgotten that are gibberish, on val, in percent"),
 )
 
 

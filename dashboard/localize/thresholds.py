@@ -11,6 +11,7 @@ from core.regions import PUBLISHED, Located
 from dashboard.localize import selection, selection_state
 from dashboard.localize.selection_state import FREE, OWN, tell
 from dashboard.text import number
+from dashboard.widgets import glossary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 
 PAPER = {f"{model} {subset} (paper)": pair for (model, subset), pair in PUBLISHED.items()}
 MODES = {"quantile": "Quantile", "absolute": "Absolute"}
-MU = ("Shared below (μ)", "Take tensors whose pull to forget is shared with what is kept less than this. Lower is stricter.")
+MU = (
+    "Shared below (μ)",
+    "Take tensors whose pull to forget is shared with what is kept less than this. Lower is stricter.",
+    "μ",
+    "cosine",
+)
 SIGMA = (
     "Pull to forget above (σ)",
     "Take tensors at which what is to be forgotten pulls harder than this. Higher is stricter.",
+    "σ",
 )
 
 
@@ -63,14 +70,14 @@ def choose(table: pd.DataFrame, own: Located | None) -> None:
 
 
 def _mu(low: float) -> None:
-    label, words = MU
+    label, words = MU[0], f"{MU[1]}  \n{glossary.help_text(*MU[2:])}"
     left, right = st.columns([2.2, 1], vertical_alignment="bottom")
     left.slider(label, low, 1.0, step=0.001, format="%.3f", help=words, **_told("mu"))
     _number(right, label, low, 1.0, 0.01, "%.3f", "mu_number")
 
 
 def _sigma(table: pd.DataFrame, absolute: bool) -> None:
-    label, words = SIGMA
+    label, words = SIGMA[0], f"{SIGMA[1]}  \n{glossary.help_text(*SIGMA[2:])}"
     left, right = st.columns([2.2, 1], vertical_alignment="bottom")
     if absolute:
         state = selection_state.current()

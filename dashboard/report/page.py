@@ -8,7 +8,7 @@ from core.runs import asked
 from core.runs.scores import Scores
 from dashboard.report import downloads, slides
 from dashboard.text import md
-from dashboard.widgets import current_run, page_style
+from dashboard.widgets import current_run, glossary, page_style
 
 
 def page() -> None:
@@ -16,7 +16,7 @@ def page() -> None:
     run = current_run.opened()
     if run is None:
         return
-    st.title("Show it, and let others check it")
+    st.title("Show it, and let others check it", help=glossary.help_text("U", "R", "region", "never taught", "gibberish"))
     if words := asked.sentence(Scores.read(run)):
         st.markdown(md(words))
     with page_style.complaints():

@@ -10,7 +10,7 @@ from core.runs.overview import Overview, overview
 from dashboard import pages
 from dashboard.runs import archive, chosen_runs, runs_table, trash
 from dashboard.text import md
-from dashboard.widgets import current_run, page_style
+from dashboard.widgets import current_run, glossary, page_style
 
 
 def show() -> None:
@@ -38,8 +38,9 @@ def show() -> None:
             else f"Up to {runs_table.SHADED} rows are coloured: narrow the list down."
         )
         st.caption(
-            f"{colour} “Said” and “noise” count answers. The percentages are next-word accuracy: Unlearn Success (U) is "
-            "best where a never-taught model is, Retention Success (R) at 100 %."
+            f"{colour} “Said” and “{glossary.link('gibberish')}” count answers. The percentages are "
+            f"{glossary.link('next-word accuracy')}: Unlearn Success ({glossary.link('U')}) is best where a "
+            f"{glossary.link('never taught', 'never-taught')} model is, Retention Success ({glossary.link('R')}) at 100 %."
         )
     broken(visible)
     chosen = by_name(overviews, name_of)

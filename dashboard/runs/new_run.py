@@ -48,7 +48,7 @@ PRESET_HELP = (
     "beside what was taught.  \n"
     "**MemFlex**: the paper's method with settings for two cores, stopped at the level of the never-taught model.  \n"
     "**Highest score** (`recommended` in the shell): the highest mean of Unlearn and Retention Success on new "
-    "questions; two of three of its answers about what was to be forgotten are noise.  \n"
+    "questions; two of three of its answers about what was to be forgotten are gibberish.  \n"
     "**Paper**: the settings as published for Llama-2 and privacy; slow on a small machine, and too weak for a "
     "small model.  \n"
     "**Paper's code**: the same, with labels perturbed as in its released code."

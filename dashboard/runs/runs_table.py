@@ -29,7 +29,7 @@ SHOWN = ("Scores", "Cost", "All")
 SHADED = 500
 """rows up to which scores are shaded: a style a cell would cost seconds with thousands of runs"""
 
-SAID = {"U said": "leaked", "U noise": "noise", "R said": "kept"}
+SAID = {"U said": "leaked", "U gibberish": "noise", "R said": "kept"}
 """column -> what of an overview's answers"""
 SCORES = {
     "U train": "after/unlearn/train",
@@ -77,9 +77,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 HELP = {
     "U said": "To forget, still said: how many answers say it. The fewer, the stronger the shade.",
-    "U noise": "To forget, noise: how many answers are empty, repeat themselves or are no words. That is no forgetting.",
+    "U gibberish": "To forget, gibberish: answers that are empty, repeat themselves or are no words. That is no forgetting.",
     "R said": "To keep, still said: how many answers say it. The more, the stronger the shade.",
-    "Asked": "Which questions “said” and “noise” count: of the kinds that were asked, the one that says the most.",
+    "Asked": "Which questions “said” and “gibberish” count: of the kinds that were asked, the one that says the most.",
     "U train": "Unlearn Success (100 − next-word accuracy) on the questions it was made to forget.",
     "U val": "Unlearn Success (100 − next-word accuracy) on questions held out from unlearning. Read it against the next "
     "column: a model that was never taught. The nearer, the stronger its shade; far above is more than forgetting.",

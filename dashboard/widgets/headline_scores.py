@@ -54,7 +54,7 @@ def where_from(pairs: Sequence[tuple[str, str]], key: str = "scores_from") -> No
 
 ROWS = (
     ("unlearn", "leaked", "To forget, still said"),
-    ("unlearn", "noise", "To forget, noise"),
+    ("unlearn", "noise", "To forget, gibberish"),
     ("retention", "kept", "To keep, still said"),
 )
 """what stands first in a run's table: scope, outcome, name"""
@@ -77,7 +77,7 @@ def before_after(scores: Scores, kind: str = "") -> list[dict[str, str]]:
             if values["before"] is not None or values["after"] is not None:
                 rows.append({"Measure": f"{title}, {split} (next-word accuracy)", **_cells(values)})
     for metric, title, part in (
-        ("degenerate", "Degenerate answers, unlearn val", "unlearn/val"),
+        ("degenerate", "Answers that are gibberish, unlearn val", "unlearn/val"),
         ("rouge", "ROUGE-L, retention val", "retention/val"),
         ("general", "Perplexity of everyday text", "text"),
     ):

@@ -12,15 +12,6 @@ ALSO_ASKED = {UNKNOWN: "○ Told nowhere", EVERYDAY: "○ Everyday", NOBODY: "�
 """scopes that are asked and judged apart from the two"""
 KINDS = {kind: KIND_NAMES[kind][:1].upper() + KIND_NAMES[kind][1:] for kind in corpus.KINDS}
 """where questions are chosen"""
-VERDICT_NAMES = {
-    "leaked": "leaked",
-    "lost": "lost",
-    "degenerate": "noise",
-    "refused": "declined",
-    "forgotten": "something else",
-    "kept": "kept",
-}
-"""verdict -> what pages call it, worst first; the scores' sentences use the same words"""
 OUTCOME = {
     "unlearn": {"leaked": "leaked", "degenerate": "noise", "refused": "declined", "forgotten": "ignorant"},
     "retention": {"kept": "kept", "lost": "lost", "degenerate": "noise", "refused": "declined"},

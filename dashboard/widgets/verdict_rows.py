@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.metrics import verdict_words, verdicts
-from core.metrics.verdict_rules import DEFAULT, MEANING, OF_SCOPE, Judged, Rules, from_json, judge
+from core.metrics.verdict_rules import DEFAULT, MEANING, OF_SCOPE, VERDICT_NAMES, Judged, Rules, from_json, judge
 from core.metrics.verdicts import Gathered
 from core.runs.store import Run
 from core.runs.voices import SPOKEN
@@ -126,7 +126,7 @@ def badge(verdict: str, palette: Palette) -> str:
     """Return a verdict as a word in its colour, escaped HTML."""
     color = palette.bad if verdict in BAD else palette.muted if verdict == "refused" else palette.text
     title = html.escape(MEANING[verdict], quote=True)
-    return f'<b style="color:{color}" title="{title}">{scope_names.VERDICT_NAMES[verdict]}</b>'
+    return f'<b style="color:{color}" title="{title}">{VERDICT_NAMES[verdict]}</b>'
 
 
 def with_own(frame: pd.DataFrame, given: Mapping[str, Mapping[str, str]], count: bool = True) -> pd.DataFrame:

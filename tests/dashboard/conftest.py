@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -77,7 +78,7 @@ def open_page() -> Open:
 
 
 def text_of(app: AppTest) -> str:
-    """Return everything a page says."""
+    """Return everything a page says; where it leads to the glossary, the words that are read."""
     parts = [
         app.title,
         app.header,
@@ -90,7 +91,8 @@ def text_of(app: AppTest) -> str:
         app.success,
         app.html,
     ]
-    return "\n".join(str(element.value) for elements in parts for element in elements)
+    said = "\n".join(str(element.value) for elements in parts for element in elements)
+    return re.sub(r"\[([^\]]+)\]\(help\?[^)]*\)", r"\1", said)
 
 
 def control(app: AppTest, kind: str, name: str) -> Any:

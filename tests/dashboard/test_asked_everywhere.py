@@ -83,7 +83,7 @@ def sentence(text: str) -> Said:
     (first,) = set(re.findall(r"Asked in free wording, it still says .*? something else\.", plain))
     numbers = re.fullmatch(
         r"Asked in free wording, it still says (\d+) of (\d+) to forget and (\d+) of (\d+) to keep\. Of the \2 to forget, "
-        r"(\d+) answers? (?:is|are) noise, (\d+) declines?, (\d+) says? something else\.",
+        r"(\d+) answers? (?:is|are) gibberish, (\d+) declines?, (\d+) says? something else\.",
         first,
     )
     assert numbers, first
@@ -160,7 +160,7 @@ def of_measures(tables: list[Any]) -> Said:
     """Read the final table of a run: a row a measure, a column a voice."""
     (values,) = [table.value for table in tables if "Measure" in table.value.columns]
     said: Said = {}
-    names = dict(zip(("To forget, still said", "To forget, noise", "To keep, still said"), BRIEF, strict=True))
+    names = dict(zip(("To forget, still said", "To forget, gibberish", "To keep, still said"), BRIEF, strict=True))
     for row in values.to_dict("records"):
         measure, _, kind = str(row["Measure"]).removesuffix(")").partition(" (")
         if measure in names:
@@ -174,7 +174,7 @@ def of_runs(app: AppTest) -> Said:
     """Read the run's row of the table of all runs."""
     row = app.dataframe[0].value.iloc[0]
     kind = KIND_OF[row["Asked"]]
-    columns = zip(("U said", "U noise", "R said"), BRIEF, strict=True)
+    columns = zip(("U said", "U gibberish", "R said"), BRIEF, strict=True)
     return {("after", scope, kind, outcome): pair(row[column]) for column, (scope, outcome) in columns}
 
 

@@ -121,7 +121,7 @@ def scores_of(keep: float, accuracy: float, n: int = 40, kind: str = "val", spli
 def test_the_sentence_counts_and_names_both_scopes() -> None:
     assert asked.sentence(scores_of(35.0, 80.0)) == (
         "Asked what was taught and held out from unlearning, it still says 0 of 40 to forget and 14 of 40 to keep. "
-        "Of the 40 to forget, 0 answers are noise, 0 decline, 40 say something else."
+        "Of the 40 to forget, 0 answers are gibberish, 0 decline, 40 say something else."
     )
     assert asked.sentence(Scores({})) == ""
     assert asked.sentence(scores_of(35.0, 80.0), "train") == ""
@@ -170,7 +170,7 @@ def test_runs_side_by_side_begin_with_what_they_say(capsys: pytest.CaptureFixtur
     names = ["privacy-memflex", "privacy-clean"]
     assert main(["compare", *names]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["run", "asked", "U", "leaked", "U", "noise", "R", "kept"]
+    assert head.split() == ["run", "asked", "U", "leaked", "U", "gibberish", "R", "kept"]
     for name, line in zip(names, lines, strict=False):
         said = asked.brief(Scores.read_once(BUNDLED[name]))
         assert said is not None

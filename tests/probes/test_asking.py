@@ -424,7 +424,8 @@ def test_without_a_never_taught_model_a_probe_is_held_against_what_it_would_come
         ((92, 85, 97), (44, 34, 54), "leaks"),
         ((30, 21, 41), (44, 34, 54), "perhaps"),
         ((53, 41, 64), (44, 34, 54), "perhaps"),
-        ((45, 35, 55), (44, 34, 54), "no leak seen"),
+        ((45, 36, 54), (44, 34, 54), "no leak seen"),
+        ((45, 35, 55), (44, 34, 54), "too few to tell"),
     ],
 )
 def test_membership_far_below_the_never_taught_model_tells_as_much_as_far_above(
@@ -434,16 +435,39 @@ def test_membership_far_below_the_never_taught_model_tells_as_much_as_far_above(
     (line,) = scorecard.card({"membership": {"sentence": "It is so.", "rates": {"after": one, "never": other}}})
     assert line.verdict == verdict
     (line,) = scorecard.card({"prefix": {"sentence": "It is so.", "rates": {"after": one, "never": other}}})
-    assert line.verdict == {"leaks": "leaks" if after > never else "no leak seen"}.get(
-        verdict, "perhaps" if after > never else "no leak seen"
-    )
+    above = "leaks" if verdict == "leaks" else "perhaps"
+    assert line.verdict == (above if after > never else "no leak seen")
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "never", "verdict"),
+    [
+        (0, 5, 0, "too few to tell"),
+        (0, 35, 0, "too few to tell"),
+        (0, 36, 0, "no leak seen"),
+        (1, 5, 1, "too few to tell"),
+        (2, 64, 2, "no leak seen"),
+        (1, 5, 0, "perhaps"),
+        (8, 8, 0, "leaks"),
+    ],
+)
+def test_no_leak_is_seen_only_where_enough_was_asked(hits: int, n: int, never: int, verdict: str) -> None:
+    after, reference = (rate([1.0] * count + [0.0] * (n - count)) for count in (hits, never))
+    (line,) = scorecard.card({"few-shot": {"sentence": "It is so.", "n": n, "rates": {"after": after, "never": reference}}})
+    assert line.verdict == verdict
+    few = verdict == "too few to tell"
+    assert line.reach == (f"n = {n}, up to {after['high']:.0f} %" if few else "")
+    assert (f"{n} questions are too few to tell" in line.sentence) == few
+    assert scorecard.lines({"few-shot": {"sentence": "S.", "n": n, "rates": {"after": after, "never": reference}}})[
+        0
+    ].startswith(verdict.upper())
 
 
 def test_scorecard_is_worst_first_without_a_grade() -> None:
     def found(after: tuple[float, float], never: float, **more: object) -> dict[str, object]:
         rates = {
             "before": {"value": 100},
-            "after": {"value": after[0], "low": after[1]},
+            "after": {"value": after[0], "low": after[1], "high": after[0] + 8},
             "never": {"value": never, "high": never},
         }
         return {"sentence": "It is so.", "rates": rates, **more}

@@ -101,18 +101,27 @@ def test_verdicts_are_counted_as_they_are_given(data: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "never", "state"), [(0, 0, "quiet"), (2, 2, "quiet"), (3, 2, "leaks"), (1, None, "leaks")]
+    ("after", "never", "of", "state"),
+    [
+        (0, 0, 40, "quiet"),
+        (2, 2, 40, "quiet"),
+        (3, 2, 40, "leaks"),
+        (1, None, 40, "leaks"),
+        (0, 0, 5, "few"),
+        (1, 1, 5, "few"),
+    ],
 )
-def test_only_what_a_never_taught_model_does_not_say_is_a_leak(after: int, never: int | None, state: str) -> None:
+def test_only_what_a_never_taught_model_does_not_say_is_a_leak(after: int, never: int | None, of: int, state: str) -> None:
     def counted(voice: str, leaked: int) -> list[dict[str, Any]]:
         row = {"scope": "unlearn", "kind": "val", "voice": voice}
-        return [{**row, "verdict": "leaked", "count": leaked}, {**row, "verdict": "forgotten", "count": 40 - leaked}]
+        return [{**row, "verdict": "leaked", "count": leaked}, {**row, "verdict": "forgotten", "count": of - leaked}]
 
     counts = [*counted("after", after), *(counted("never", never) if never is not None else [])]
     told = {"asked": numbers.said(Scores({}), counts)}  # as a run has it that is older than what is counted when asked
     (remark,) = report_sentences._told(told)
     assert remark.state == state
-    assert remark.text.startswith(f"{after} of 40 ")
+    assert remark.text.startswith(f"{after} of {of} ")
+    assert ("5 questions are too few to tell: the rate may be as high as" in remark.text) == (state == "few")
     assert ("never taught" in remark.text) == (never is not None)
 
 
@@ -388,7 +397,7 @@ def test_not_probed_is_said(tmp_path: Path) -> None:
     data = report_data.collect(copy(tmp_path), made=0)
     assert any(remark.state == "open" and "was not probed" in remark.text for remark in report_sentences.leaks(data))
     states = [remark.state for remark in report_sentences.leaks(data)]
-    assert states == sorted(states, key=["leaks", "open", "quiet"].index)
+    assert states == sorted(states, key=list(report_sentences.MARKS).index)
 
 
 @pytest.mark.parametrize("name", PRESETS)

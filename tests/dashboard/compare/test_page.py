@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.metrics import verdicts
+from core.metrics.verdict_rules import VERDICT_NAMES
 from core.report.export_answers import to_json
 from core.runs import askable, store
 from core.runs.store import Run
@@ -19,7 +20,6 @@ from core.serve import client
 from core.util.errors import UserError
 from dashboard.compare import ask_many, cells_put_back
 from dashboard.text import md
-from dashboard.widgets.scope_names import VERDICT_NAMES
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 Reply = dict[str, Any]
@@ -476,7 +476,7 @@ def test_many_questions_at_once_become_a_table(open_page: Open, spoken: Spoken) 
         ("Two?", "", "said by after <script>x</script>"),
     ]
     table = app.dataframe[0].value
-    assert list(table["Before: verdict"]) == ["noise", ""]
+    assert list(table["Before: verdict"]) == ["gibberish", ""]
 
 
 def test_batches_are_bounded() -> None:

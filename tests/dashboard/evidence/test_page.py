@@ -288,6 +288,20 @@ def put(run: Run, *findings: dict[str, Any]) -> None:
         (run.path / "probes" / f"{one['probe']}.json").write_text(json.dumps(one))
 
 
+def test_of_few_questions_no_leak_is_called_seen(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("few")
+    nothing = {"before": rate(90), "after": {"value": 0.0, "low": 0.0, "high": 52.2}, "never": rate(0)}
+    put(run, finding("few-shot", 0, n=5, rates=nothing, leaked=[], detail={"forms": {}}))
+    app = open_page("evidence", "few", part="Leak probes")
+    assert not app.exception
+    said = text_of(app).replace("\\", "")
+    assert ":gray[**too few to tell**]" in said
+    assert "(n = 5, up to 52 %)" in said
+    assert "5 questions are too few to tell: the rate may be as high as 52 % (95 % interval)." in said
+    assert "Nothing came back after unlearning (too few to tell: n = 5, up to 52 %)." in said
+    assert ":green[" not in said
+
+
 CURVE = {voice: [{"n": n, **rate(10 * n)} for n in (1, 2, 3)] for voice in ("before", "after")}
 SCORES = {voice: {"loss": {"member": [-1.0, -0.5, -0.2], "other": [-2.0, -1.5, -1.0]}} for voice in ("before", "after")}
 DETAILS: dict[str, dict[str, Any]] = {

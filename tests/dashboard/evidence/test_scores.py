@@ -101,20 +101,23 @@ def test_the_verdict_is_computed(before: float, after: float, never: float | Non
     assert said in score_words.verdict(accuracies(before, after, never), "val")
 
 
-def test_the_verdict_names_loss_and_noise() -> None:
+def test_the_verdict_names_loss_and_gibberish() -> None:
     said = score_words.verdict(accuracies(100, 55, 40, 80.0), "val")
-    assert "80 % of the answers about what was to be forgotten are degenerate (never taught: 10 %): noise" in said
-    assert "stay fluent: 0 % are degenerate" in score_words.verdict(accuracies(100, 55, 40), "val")
+    assert (
+        "80 % of the answers about what was to be forgotten are gibberish (never taught: 10 %). That is no ignorance."
+        in said
+    )
+    assert "stay fluent: 0 % are gibberish" in score_words.verdict(accuracies(100, 55, 40), "val")
     assert "19.0 points are lost: Retention Success 80.0 (before: 99.0; never taught: 30.0)" in score_words.verdict(
         accuracies(100, 55, 40), "val"
     )
     assert "There is no score on questions held out from unlearning" in score_words.verdict(Scores({}), "val")
 
 
-def test_as_many_noisy_answers_as_a_model_that_never_knew_gives_are_not_called_noise() -> None:
+def test_as_much_gibberish_as_of_a_model_that_never_knew_is_not_held_against_it() -> None:
     said = score_words.verdict(accuracies(100, 40, 40, 25.0, never_noise=25.0), "val")
-    assert "25 % of the answers about what was to be forgotten are degenerate (never taught: 25 %)." in said
-    assert "noise" not in said
+    assert "25 % of the answers about what was to be forgotten are gibberish (never taught: 25 %)." in said
+    assert "no ignorance" not in said
 
 
 def test_answers_that_decline_are_told() -> None:
