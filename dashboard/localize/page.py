@@ -113,8 +113,8 @@ def opening(source: str | None, *, fresh: bool) -> str:
     unlearning leaves what was taught as it is, and trains fresh weights beside it.
     """
     rule = (
-        f"Outlined is the {glossary.link('region')}: the pull to **forget** is strong (above {glossary.link('σ')}) and little "
-        f"of it is shared with what is **kept** ({glossary.link('cosine')} below {glossary.link('μ')})."
+        f"Outlined is the {glossary.link('region')}: the pull to **forget** is strong (above {glossary.link('σ')}) and "
+        f"little of it is shared with what is **kept** ({glossary.link('cosine')} below {glossary.link('μ')})."
     )
     chosen = rule if source is None else f"Outlined is the {glossary.link('region')}: cells that were {md(source)}."
     how = f"adds {glossary.link('fresh rank', 'fresh weights')} to" if fresh else "changes"

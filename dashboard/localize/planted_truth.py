@@ -57,6 +57,8 @@ def sentence(run: Run, measure: str, by_rule: bool) -> str:
 
     by_rule: the outlined cells are those of the paper's rule, which as a score ranks by divergence.
     """
+    if measure == "held":
+        return plantings.beside(record_of(run), "removal")
     uses = measure == "divergence" or (by_rule and measure in ("cosine", "forget", "retain", "region"))
     return plantings.beside(record_of(run), "located") if uses else ""
 
