@@ -84,8 +84,10 @@ class ModelConfig:
 class DataConfig:
     """Which questions belong to the unlearn scope U and to the retention scope R."""
 
-    source: str = setting("demo", "demo, knowundo (the hub), a folder in KnowUnDo's layout, or one file")
-    subset: str = setting("privacy", "configuration of the benchmark: privacy, copyright, …")
+    source: str = setting("demo", "demo, knowundo or tofu (the hub), a folder in the layout of either, or one file")
+    subset: str = setting(
+        "privacy", "configuration of the benchmark: privacy, copyright; of TOFU forget01, forget05, forget10"
+    )
     subjects: tuple[str, ...] = setting((), "people or works to use; empty means all")
     forget: tuple[str, ...] = setting(
         (),

@@ -299,7 +299,7 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
 
 def _corpus_of(config: RunConfig | None, problem: UserError | None) -> tuple[Corpus | None, UserError | None]:
     """Return the examples of an edited configuration, None for those of the hub."""
-    if config is None or config.data.source == "knowundo":
+    if config is None or config.data.source in sources.HUBS:
         return None, problem
     try:
         return form_data.load(config.data.source, config.data.subset).take(config.data.subjects), problem
