@@ -334,7 +334,7 @@ OWN = (
     "Baselines hold to before by a true divergence over the answer.",
     "Random labels are drawn anew in every step; adversarial ones are the taught model's own.",
     "General text is our own; theirs is llmunlearn/unlearn_dataset.",
-    "The last checkpoint is the result; theirs was chosen among five, on val.",
+    "The last checkpoint is the result; theirs is one of five that were scored on val.",
     "Measures that leave out an answer's end leave out its last word here.",
     "Seeds draw other numbers than theirs do.",
 )
