@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from core.config.run_config import RunConfig
+from core.config.run_config import RunConfig, preset, with_method
 from core.config.stages import LocalizeConfig, TeachConfig, UnlearnConfig
 from core.methods.ga_kl_id import AscentKLID
 from core.methods.grad_diff_id import GradDiffID
@@ -18,11 +19,14 @@ from core.methods.memflex import MemFlex
 from core.methods.npo import NPO
 from core.models.likelihood import accuracy
 from core.models.tokens import Encoded, collate
-from core.pipeline import inputs, region, teach
+from core.pipeline import inputs, pipeline, region, teach
 from core.pipeline import unlearn_loop as unlearn_
+from core.pipeline.setup import set_up
 from core.pipeline.step_context import Supply
+from core.runs import store
 from core.util.errors import UserError
 from tests.naive import Bench, Recorder, example_loss, gradients, plain_model
+from tests.tiny import make_copyright
 
 PAPER = MemFlex(forget_weight=0.4, retain_weight=2.0, forget_ceiling=0.0)
 ONE = UnlearnConfig(method=PAPER, learning_rate=0.01, warmup=0.0, steps=1, check_every=1, stop="never", retain_floor=0.0)
@@ -208,3 +212,54 @@ def test_settings_that_came_later_enter_a_key_only_where_they_are_used() -> None
             name = path.rpartition(".")[2].replace("later_tokens", "later")
             assert f"'{name}'" not in before
             assert f"'{name}'" in after
+
+
+# -- whole runs
+
+
+@pytest.mark.parametrize("method", ["memflex", "ga-kl-id"])
+def test_a_run_as_published_on_copyrighted_text(tiny_llama: Path, tmp_path: Path, method: str) -> None:
+    """In the benchmark's layout: one object a file, labels before text, answers of several paragraphs."""
+    data = make_copyright(tmp_path / "data")
+    config = with_method(preset("paper/llama2-copyright"), method)
+    for path, value in {
+        "model.name": str(tiny_llama),
+        "model.device": "cpu",
+        "model.dtype": "float32",
+        "data.source": str(data),
+        "data.max_tokens": 180,
+        "data.later_tokens": 90,
+        "teach.epochs": 2,
+        "teach.learning_rate": 1e-2,
+        "teach.retrain": False,
+        "preflight.minimum_facts": 0,
+        "unlearn.batch_size": 4,
+        "unlearn.learning_rate": 1e-2,
+        "unlearn.watch": 1,
+        "answers.max_new_tokens": 4,
+        "evaluate.extras": False,
+    }.items():
+        config = config.with_setting(path, value)
+    if method == "memflex":
+        config = config.with_setting("region.thresholds", "quantile")
+    report, run = Recorder(), store.create(config, tmp_path / "runs")
+    pipeline.execute(set_up(run, config, tmp_path / "runs", report))
+    assert run.json("unlearn.json")["steps"] == 2 * (2 * 3 // 4)  # two passes over three examples of each scope
+    tokens = run.table("tokens")
+    assert tokens is not None
+    lengths = tokens.groupby("example").size()
+    assert lengths.max() <= 90
+    assert not (tokens["token"] == 1).any()  # the end is not scored
+    if method == "memflex":
+        first = tokens[tokens["position"] == 0]
+        assert first["text"].str.startswith("\n").all()  # the blank line is
+    taught = run.json("teach.json")
+    assert taught["steps"] == 2
+
+
+def test_without_that_template_what_is_too_long_is_refused_with_a_way_out(tiny_llama: Path, tmp_path: Path) -> None:
+    config = RunConfig().with_setting("model.name", str(tiny_llama)).with_setting("data.subset", "copyright")
+    config = config.with_setting("data.source", str(make_copyright(tmp_path / "data")))
+    run = store.create(config, tmp_path / "runs")
+    with pytest.raises(UserError, match=r"more than 256.*data\.max_tokens"):
+        set_up(run, config, tmp_path / "runs", Recorder())
