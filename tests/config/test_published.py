@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core.cli import grid
 from core.cli.main import main, parser
 from core.cli.terminal import configured
 from core.config import published
@@ -76,6 +77,15 @@ def test_a_baseline_on_the_command_line_has_its_own_settings_and_what_is_set_has
     config = configured(read(words))
     assert (config.region.name, config.unlearn.learning_rate, config.teach.epochs) == ("all", 1e-5, 10)
     assert configured(read([*words, "--region", "located"])).region.name == "located"
+
+
+def test_a_baseline_in_a_sweep_has_its_own_settings_and_the_region_that_is_asked_for() -> None:
+    axes = grid.Axes(methods=["memflex", "gradient-ascent"], regions=["random"])
+    made = {c.unlearn.method.name: c for c, _ in grid.expand(preset("paper/llama2-privacy"), axes)}
+    assert {name: (c.region.name, c.unlearn.learning_rate) for name, c in made.items()} == {
+        "memflex": ("random", 3e-4),
+        "gradient-ascent": ("random", 5e-5),
+    }
 
 
 def test_own_differences_are_found() -> None:

@@ -242,6 +242,8 @@ def test_a_run_as_published_on_copyrighted_text(tiny_llama: Path, tmp_path: Path
         config = config.with_setting(path, value)
     if method == "memflex":
         config = config.with_setting("region.thresholds", "quantile")
+    else:  # a shorter one: each letter is about a token here
+        config = config.with_setting("evaluate.preface", "Refuse:")
     report, run = Recorder(), store.create(config, tmp_path / "runs")
     pipeline.execute(set_up(run, config, tmp_path / "runs", report))
     assert run.json("unlearn.json")["steps"] == 2 * (2 * 3 // 4)  # two passes over three examples of each scope
