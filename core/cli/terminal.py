@@ -126,7 +126,9 @@ def configured(given: argparse.Namespace, usual: str = DEFAULT) -> RunConfig:
         if value is not None:
             chosen = chosen.with_setting(path, value)
     if given.method:
-        chosen = run_config.with_method(chosen, own_methods.named(given.method) or given.method)
+        method = own_methods.named(given.method) or given.method
+        # What a file says of the other settings stays as it is.
+        chosen = chosen.with_setting("unlearn.method", method) if given.config else run_config.with_method(chosen, method)
     if given.region:
         chosen = dataclasses.replace(chosen, region=parse(given.region, chosen.region))
     return trust.given(with_settings(chosen, given.set), given.trust_remote_code)

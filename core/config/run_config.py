@@ -115,8 +115,9 @@ def preset(name: str) -> RunConfig:
 
 def with_method(config: RunConfig, method: Any) -> RunConfig:
     """Return a copy with another method. A baseline of the paper brings its settings where the preset is the paper's."""
-    for path, value in published.for_method(config.preset, str(method)).items():
-        config = config.with_setting(path, value)
+    if method != config.unlearn.method.name:
+        for path, value in published.for_method(config.preset, str(method)).items():
+            config = config.with_setting(path, value)
     return config.with_setting("unlearn.method", method)
 
 

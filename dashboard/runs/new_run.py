@@ -162,7 +162,7 @@ def compose(
             "Method",
             "How the model is made to forget: what each step pushes away, and what it holds on to.",
         )
-    if base.preset in published.PRESETS and method.name in published.BASELINES:
+    if base.preset in published.PRESETS and method.name in {*published.BASELINES} - {base.unlearn.method.name}:
         base, name = with_method(base, method.name), f"{name}.{method.name}"  # other start values, so other widgets
     with right, _noted(problems):
         region = form_settings.member(

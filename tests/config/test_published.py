@@ -79,6 +79,15 @@ def test_a_baseline_on_the_command_line_has_its_own_settings_and_what_is_set_has
     assert configured(read([*words, "--region", "located"])).region.name == "located"
 
 
+def test_what_a_file_says_stays_as_it_is(tmp_path: Path) -> None:
+    own = with_method(preset("paper/llama2-privacy"), "ga-kl-id").with_setting("unlearn.learning_rate", 1e-5)
+    assert with_method(own, "ga-kl-id") == own
+    own.save(tmp_path / "own.json")
+    words = ["run", "--config", str(tmp_path / "own.json"), "--method"]
+    for method in ("ga-kl-id", "gradient-ascent"):
+        assert configured(parser().parse_args([*words, method])).unlearn.learning_rate == 1e-5
+
+
 def test_a_baseline_in_a_sweep_has_its_own_settings_and_the_region_that_is_asked_for() -> None:
     axes = grid.Axes(methods=["memflex", "gradient-ascent"], regions=["random"])
     made = {c.unlearn.method.name: c for c, _ in grid.expand(preset("paper/llama2-privacy"), axes)}
