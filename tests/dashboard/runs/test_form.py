@@ -14,6 +14,7 @@ from core.runs.store import Run
 from core.util import files
 from dashboard.runs import configuration, form_cost
 from dashboard.runs.new_run import PRESET_NAMES
+from dashboard.text import md
 from tests.dashboard.conftest import MakeRun, Open, text_of
 from tests.dashboard.run_made import plain, said
 
@@ -31,7 +32,7 @@ def test_a_published_preset_brings_model_data_and_sources_and_a_baseline_its_own
     assert app.segmented_control(key=f"{name}.data").value == "knowundo"
     rate = app.number_input(key=f"{name}.unlearn.learning_rate")
     assert rate.value == preset(name).unlearn.learning_rate
-    assert "run\\_ours\\_lora.sh:31" in rate.help or "run_ours_lora.sh:31" in rate.help
+    assert md("run_ours_lora.sh:31") in rate.help
     app.selectbox(key=f"{name}.method.method").set_value("ga-kl-id").run()
     theirs = with_method(preset(name), "ga-kl-id").unlearn.learning_rate
     assert app.number_input(key=f"{name}.ga-kl-id.unlearn.learning_rate").value == theirs
