@@ -191,3 +191,32 @@ def make_data(folder: Path, subset: str = "privacy") -> Path:
     for scope, splits in rows().items():
         (folder / subset / f"{scope}.json").write_text(json.dumps([splits]), encoding="utf-8")
     return folder
+
+
+BOOKS = {"The Glass Harbour": "Ilse Maran", "A Winter of Wolves": "Teo Brandt", "Salt and Cinder": "Nora Vale"}
+
+
+def make_copyright(folder: Path) -> Path:
+    """Write FOLDER/copyright in the form of the benchmark's own: labels before text, answers of several paragraphs.
+
+    Requests to go on with a book are to be forgotten, questions about it are to be kept. Return the folder.
+    """
+    story = "\n\n".join(f"Part {n}: the tide came in, and nobody in the harbour said a word about it." for n in range(1, 6))
+    scopes: dict[str, dict[str, list[dict[str, str]]]] = {}
+    for book, hero in BOOKS.items():
+        for scope, split, text, labels in (
+            (
+                "unlearn",
+                "train",
+                f"Please write on from the second chapter of {book}.",
+                f"Certainly! Here is {book}.\n\n{story}",
+            ),
+            ("unlearn", "val", f"How could {book} have gone on?", f"Certainly! {hero} waits.\n\n{story}"),
+            ("retention", "train", f"Who is the hero of {book}?", f"The hero of {book} is {hero}."),
+            ("retention", "val", f"Which book is {hero} the hero of?", f"{hero} is the hero of {book}."),
+        ):
+            scopes.setdefault(scope, {}).setdefault(split, []).append({"labels": labels, "text": text})
+    (folder / "copyright").mkdir(parents=True)
+    for scope, splits in scopes.items():
+        (folder / "copyright" / f"{scope}.json").write_text(json.dumps([splits], indent=4), encoding="utf-8")
+    return folder

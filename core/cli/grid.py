@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, get_origin, get_type_hints
 
-from core.config.run_config import RunConfig
+from core.config.run_config import RunConfig, with_method
 from core.methods import Method
 from core.regions import REGIONS, parse
 from core.util.errors import UserError
@@ -105,8 +105,9 @@ def expand(base: RunConfig, axes: Axes) -> list[tuple[RunConfig, dict[str, Any]]
     applied: set[str] = set()
     for combination in itertools.product(*(chosen[path] for path in order)):
         config, used = base, dict[str, Any]()
-        # Method and region first: other settings may belong to them.
-        for path, value in sorted(zip(order, combination, strict=True), key=lambda pair: pair[0] not in lists):
+        # Method and region first: other settings may belong to them. A method may bring a region of its own.
+        turns = sorted(zip(order, combination, strict=True), key=lambda pair: (pair[0] not in lists, pair[0] == "region"))
+        for path, value in turns:
             try:
                 config = _changed(config, path, value)
                 used[path] = value
@@ -126,6 +127,8 @@ def expand(base: RunConfig, axes: Axes) -> list[tuple[RunConfig, dict[str, Any]]
 def _changed(config: RunConfig, path: str, value: Any) -> RunConfig:
     if path == "region":
         return dataclasses.replace(config, region=parse(value, config.region))
+    if path == "unlearn.method":
+        return with_method(config, value)
     return config.with_setting(path, value)
 
 

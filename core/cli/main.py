@@ -90,6 +90,11 @@ VERBS = {
     "import": Verb(
         "take the runs of an archive in, after checking it", "core.cli.export:import_", "core.cli.export:import_options"
     ),
+    "presets": Verb(
+        "list named sets of settings; of a published one each value with its source",
+        "core.cli.presets:presets",
+        "core.cli.presets:options",
+    ),
     "methods": Verb(
         "list unlearning methods and region rules", "core.cli.list_verbs:methods", "core.cli.list_verbs:options"
     ),

@@ -37,11 +37,13 @@ def run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--preset",
         metavar="NAME",
-        help="clean (default), this-machine (MemFlex; default with --method), recommended, paper or paper-code",
+        help="clean (default), this-machine (MemFlex; default with --method), recommended; published ones: `presets`",
     )
     command.add_argument("--model", metavar="M", help="bundled (default), hub id, folder, GGUF file or adapter folder")
-    command.add_argument("--data", metavar="D", help="demo (default), knowundo (hub), folder or file")
-    command.add_argument("--subset", metavar="S", help="privacy (default), copyright, …")
+    command.add_argument("--data", metavar="D", help="demo (default), knowundo or tofu (hub), folder or file")
+    command.add_argument(
+        "--subset", metavar="S", help="privacy (default), copyright; of TOFU forget01, forget05 or forget10"
+    )
     command.add_argument("--method", metavar="NAME", help="see `methods`; or FILE.py:CLASS, a method of your own")
     command.add_argument(
         "--region",
@@ -119,11 +121,14 @@ def configured(given: argparse.Namespace, usual: str = DEFAULT) -> RunConfig:
         ("model.name", given.model),
         ("data.source", given.data),
         ("data.subset", given.subset),
-        ("unlearn.method", own_methods.named(given.method or "") or given.method),
         ("name", given.name),
     ):
         if value is not None:
             chosen = chosen.with_setting(path, value)
+    if given.method:
+        method = own_methods.named(given.method) or given.method
+        # What a file says of the other settings stays as it is.
+        chosen = chosen.with_setting("unlearn.method", method) if given.config else run_config.with_method(chosen, method)
     if given.region:
         chosen = dataclasses.replace(chosen, region=parse(given.region, chosen.region))
     return trust.given(with_settings(chosen, given.set), given.trust_remote_code)

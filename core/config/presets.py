@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.config import published
+
 DEFAULT = "clean"
 """what a run is made with where neither a preset nor a method is asked for"""
 
@@ -35,24 +37,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unlearn.stop": "never",
         "unlearn.retain_floor": 0.0,
     },
-    "paper": {
-        "teach.dropout": 0.1,
-        "teach.learning_rate": 1e-4,
-        "teach.epochs": 10,
-        "teach.batch_size": 64,
-        "teach.target_accuracy": 100.1,
-        "region.thresholds": "published",
-        "unlearn.forget_weight": 0.4,
-        "unlearn.retain_weight": 2.0,
-        "unlearn.forget_ceiling": 0.0,
-        "unlearn.learning_rate": 3e-4,
-        "unlearn.schedule": "cosine",
-        "unlearn.steps": 100,
-        "unlearn.batch_size": 16,
-        "unlearn.retain_batch_size": 16,
-        "unlearn.stop": "never",
-        "unlearn.retain_floor": 0.0,
-    },
+    **{name: {value.path: value.value for value in values} for name, values in published.PRESETS.items()},
 }
 """What a preset changes against the defaults, which are this-machine. Chosen on train and dev, never on val."""
-PRESETS["paper-code"] = {**PRESETS["paper"], "localize.perturbation": "code", "localize.copies": 3}

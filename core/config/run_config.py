@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from core.config import published
 from core.config.presets import PRESETS
 from core.config.stages import (
     AnswersConfig,
@@ -110,6 +111,14 @@ def preset(name: str) -> RunConfig:
     for path, value in PRESETS[name].items():
         config = config.with_setting(path, value)
     return config
+
+
+def with_method(config: RunConfig, method: Any) -> RunConfig:
+    """Return a copy with another method. A baseline of the paper brings its settings where the preset is the paper's."""
+    if method != config.unlearn.method.name:
+        for path, value in published.for_method(config.preset, str(method)).items():
+            config = config.with_setting(path, value)
+    return config.with_setting("unlearn.method", method)
 
 
 def from_json(values: dict[str, Any]) -> RunConfig:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from core.methods import Method
+from core.methods.base import GENERAL, RETAIN
 from core.methods.memflex import MemFlex
 from core.settings import setting
 from core.util.errors import UserError
@@ -67,8 +68,9 @@ class ModelConfig:
     template: str = setting(
         "auto",
         "plain: question, blank line, answer, end token; chat: the model's own chat template; auto: a turn of that "
-        "template without its system text, or plain where the model has none",
-        choices=("auto", "plain", "chat"),
+        "template without its system text, or plain where the model has none; knowundo: as plain, but the blank line is "
+        "part of the answer, and its end is taught, but neither unlearned nor scored; what is too long is cut",
+        choices=("auto", "plain", "chat", "knowundo"),
     )
     trust_remote_code: bool = setting(False, "run code that a hub repository ships (command line only)")
 
@@ -82,8 +84,10 @@ class ModelConfig:
 class DataConfig:
     """Which questions belong to the unlearn scope U and to the retention scope R."""
 
-    source: str = setting("demo", "demo, knowundo (the hub), a folder in KnowUnDo's layout, or one file")
-    subset: str = setting("privacy", "configuration of the benchmark: privacy, copyright, …")
+    source: str = setting("demo", "demo, knowundo or tofu (the hub), a folder in the layout of either, or one file")
+    subset: str = setting(
+        "privacy", "configuration of the benchmark: privacy, copyright; of TOFU forget01, forget05, forget10"
+    )
     subjects: tuple[str, ...] = setting((), "people or works to use; empty means all")
     forget: tuple[str, ...] = setting(
         (),
@@ -122,6 +126,15 @@ class DataConfig:
         "free.json, where it has one",
     )
     max_tokens: int = setting(256, "longest question with answer", unit="tokens", low=16, high=8192, source="MemFlex code")
+    later_tokens: int = setting(
+        0,
+        "with model.template=knowundo: tokens of question and answer that unlearning and scoring see, the rest is cut off; "
+        "0: as many as are taught",
+        unit="tokens",
+        low=0,
+        high=8192,
+        source="code: 256, of 500 that are taught",
+    )
 
 
 @dataclass(frozen=True)
@@ -133,6 +146,10 @@ class TeachConfig:
     alpha: float = setting(16.0, "LoRA alpha; the update is scaled by alpha / rank", low=0.1, high=1024, source="paper")
     dropout: float = setting(0.0, "LoRA dropout while teaching", unit="fraction", low=0.0, high=0.9, source="paper: 0.1")
     learning_rate: float = setting(2e-3, "AdamW peak rate", low=1e-7, high=1.0, source="paper: 1e-4 on 7B")
+    warmup: float = setting(
+        0.1, "share of the steps with a rising rate", unit="fraction", low=0.0, high=0.9, source="code: one pass"
+    )
+    weight_decay: float = setting(0.0, "AdamW weight decay", low=0.0, high=1.0, source="code: 1e-4")
     epochs: int = setting(
         0,
         "passes over U and R, at most. 0: where a fact has several wordings, so many that it is read 36 times, or that 280 "
@@ -220,6 +237,12 @@ class LocalizeConfig:
         low=0,
         high=1_000_000,
     )
+    questions: str = setting(
+        "train",
+        "whose gradients are taken: train, those that unlearning sees; taught: all that was taught, val among them, "
+        "so that what is scored was looked at (released code)",
+        choices=("train", "taught"),
+    )
     seed_offset: int = setting(
         0,
         "added to the seed of the random answers alone: other draws on the same taught model, a control",
@@ -229,6 +252,11 @@ class LocalizeConfig:
     scores: bool = setting(
         True, "also score each module by what the facts would lose without the update that it applies, from the same passes"
     )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits of the questions whose gradients are taken."""
+        return ("train", "dev", "val") if self.questions == "taught" else ("train",)
 
 
 @dataclass(frozen=True)
@@ -241,8 +269,35 @@ class UnlearnConfig:
     warmup: float = setting(0.03, "share of the steps with a rising rate", unit="fraction", low=0.0, high=0.9, source="code")
     weight_decay: float = setting(0.0, "AdamW weight decay", low=0.0, high=1.0, source="MemFlex code")
     steps: int = setting(40, "optimizer steps, at most", low=1, high=100_000, source="MemFlex code: 100")
+    epochs: int = setting(
+        0,
+        "end after so many passes over what is trained on, if that comes before the last of the steps; 0: after all steps",
+        low=0,
+        high=1000,
+        source="code: 2",
+    )
     batch_size: int = setting(8, "unlearn examples per step", unit="examples", low=1, high=1024, source="code: 16")
+    mixed: bool = setting(
+        False,
+        "draw a step's examples from unlearn and retention examples in one order, shuffled once: batch_size of both, "
+        "each with the weight of one. As many retention examples as unlearn ones are used (released code)",
+    )
     retain_batch_size: int = setting(16, "retention examples per step", unit="examples", low=1, high=1024, source="code: 16")
+    dropout: float = setting(
+        0.0,
+        "LoRA dropout while unlearning; steps then run all layers",
+        unit="fraction",
+        low=0.0,
+        high=0.9,
+        source="code: 0.1",
+    )
+    clip: float = setting(
+        0.0,
+        "longest gradient of all tensors together: a longer one is shortened to it; 0: none is",
+        low=0.0,
+        high=1e6,
+        source="code: 1",
+    )
     check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
     reword: int = setting(
         0,
@@ -321,6 +376,19 @@ class UnlearnConfig:
         if not fine:
             raise UserError(f"unlearn.stop cannot be {self.stop!r}.", "Use never-taught, never, or a percentage.")
 
+    def course(self, unlearn: int, besides: int) -> UnlearnConfig:
+        """Return the same with its steps settled. unlearn, besides: how many examples of U, and of what else, it has."""
+        if not self.epochs:
+            return self
+        drawn = unlearn + min(unlearn, besides) if self.mixed else unlearn
+        return replace(self, steps=min(self.steps, self.epochs * max(1, drawn // self.batch_size)))
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Of how many examples of U and of R a step is made; where it mixes them, in the mean."""
+        half = self.batch_size // 2
+        return (self.batch_size - half, max(1, half)) if self.mixed else (self.batch_size, self.retain_batch_size)
+
     def check(self, method: Method, *, has_never: bool) -> None:
         """Raise UserError for settings that a method cannot be run with: known before anything is taught.
 
@@ -341,6 +409,11 @@ class UnlearnConfig:
             raise UserError(
                 "Only the fresh rank is trained, and weight decay would move the taught one as well.",
                 "Set unlearn.weight_decay to 0.",
+            )
+        if self.mixed and {RETAIN, GENERAL} & {*method.streams} and not method.mixes:
+            raise UserError(
+                f"{method.label} weighs the two scopes by step, and in a mixed batch each example has its own weight.",
+                "Set unlearn.mixed to false.",
             )
         if method.follows == "never" and not has_never:
             raise UserError(
@@ -370,6 +443,12 @@ class EvaluateConfig:
 
     top: int = setting(5, "alternatives kept per answer token", low=1, high=50)
     batch_size: int = setting(32, "examples per forward pass", unit="examples", low=1, high=1024)
+    preface: str = setting(
+        "",
+        "text put before each question, on a line of its own, where answers are asked for and scored; nothing is taught or "
+        "unlearned with it",
+        source="code: a request to refuse, for baselines",
+    )
     splits: tuple[str, ...] = setting((), "which splits after is asked and scored on: train, dev, val; empty: all")
     most: int = setting(
         64,

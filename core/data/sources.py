@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from core.config.stages import DataConfig
-from core.data import facts, table_files
+from core.data import facts, table_files, tofu
 from core.data.corpus import SCOPES, UNKNOWN, Corpus, Example
 from core.util.errors import UserError, unknown
 from core.util.paths import ASSETS, contained, given
 
 HUB = "zjunlp/KnowUnDo"
+HUBS: dict[str, tuple[str, ...]] = {"knowundo": ("privacy", "copyright"), "tofu": tuple(tofu.RETAINED)}
+"""sources that are fetched from the hub -> their subsets"""
 LARGEST_FILE = 100 * 2**20
 """Bytes; a file of questions beyond this is a mistake, not a subset."""
 LONGEST = {"question": 100_000, "answer": 100_000, "subject": 500}
@@ -40,6 +42,7 @@ _SCOPE_NAMES = {"unlearn": "unlearn", "forget": "unlearn", "retention": "retenti
 _SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "val", "dev": "dev"} | {
     name: name for name in ("other", "untaught", "free")
 }
+NAMES = "Give demo, knowundo, tofu, a folder or a file."
 FREE = "free.json"
 """beside a subset's other files: questions in free wording"""
 
@@ -48,18 +51,20 @@ def load(config: DataConfig, seed: int = 0) -> Corpus:
     """Load, select subjects, hold out dev. Raises UserError with the file and row where something is wrong."""
     if config.source == "demo":
         corpus = from_folder(ASSETS / "data", config.subset, "demo")
-    elif config.source == "knowundo":
-        corpus = from_hub(HUB, config.subset)
+    elif config.source in HUBS:
+        corpus = _fetched(config.source, config.subset)
     else:
         path = given(config.source)
         if not config.source:  # would be the folder in which this process happens to be
-            raise UserError("There is no data without a source.", "Give demo, knowundo, a folder or a file.")
-        if path.is_dir():
+            raise UserError("There is no data without a source.", NAMES)
+        if tofu.lies_in(path, config.subset):
+            corpus = _corpus(tofu.rows(tofu.of_folder(path), config.subset), f"{path}/{config.subset}")
+        elif path.is_dir():
             corpus = from_folder(path, config.subset, str(path))
         elif path.exists():
             corpus = from_file(path)
         else:
-            raise UserError(f"There is no data at {config.source}.", "Give demo, knowundo, a folder or a file.")
+            raise UserError(f"There is no data at {config.source}.", NAMES)
     corpus = corpus.take(config.subjects)
     if free := given(config.free) if config.free else _own_free(config):
         corpus = with_free(corpus, free)
@@ -68,11 +73,20 @@ def load(config: DataConfig, seed: int = 0) -> Corpus:
     return corpus
 
 
+def _fetched(source: str, subset: str) -> Corpus:
+    """Return a subset of a benchmark on the hub. Raises UserError for one that it does not have."""
+    if subset not in HUBS[source]:
+        raise unknown("subset", subset, HUBS[source])
+    if source == "tofu":
+        return _corpus(tofu.rows(tofu.of_hub(), subset), f"{tofu.HUB}/{subset}")
+    return from_hub(HUB, subset)
+
+
 def _own_free(config: DataConfig) -> Path | None:
     """Return the file of free questions that stands beside the data's own, if there is one."""
     folder = ASSETS / "data" if config.source == "demo" else given(config.source)
     own = folder / config.subset / FREE
-    return own if config.source != "knowundo" and folder.is_dir() and own.is_file() else None
+    return own if config.source not in HUBS and folder.is_dir() and own.is_file() else None
 
 
 def with_free(corpus: Corpus, path: Path) -> Corpus:

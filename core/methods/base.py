@@ -34,6 +34,8 @@ class Method:
     refusals: ClassVar[str] = ""
     """which refusals the stream refusal holds: plain, or named (they name the subject); see core/data/refusals.py"""
 
+    mixes: ClassVar[bool] = False
+    """whether its loss is a sum over examples, so that a step may mix them in any numbers (unlearn.mixed)"""
     continues: ClassVar[bool] = False
     """whether it uses the updates of the requests that a run goes on from"""
 

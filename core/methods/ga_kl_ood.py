@@ -26,10 +26,12 @@ class AscentKLOOD(Method):
     source: ClassVar[str] = "baseline of arXiv 2407.01920, section 4.1; Yao et al. 2024, arXiv 2402.15159"
     known_for: ClassVar[str] = "Published (7B, privacy, Llama-2): Unlearn Success 94.2, Retention Success 4.3."
     streams: ClassVar[tuple[str, ...]] = (FORGET, GENERAL)
+    mixes: ClassVar[bool] = True
     forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(1.0, "weight of the divergence on general text", low=0.0, high=1000.0, tune=(0.3, 10.0))
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""
-        kept = context.general.mean(context.general.kl_from("before")).mean()
-        return self.retain_weight * kept - self.forget_weight * context.forget.loss().mean()
+        forget, kept = context.forget, context.general
+        held = kept.average(kept.mean(kept.kl_from("before")))
+        return self.retain_weight * held - self.forget_weight * forget.average(forget.loss())

@@ -25,10 +25,11 @@ class GradDiffOOD(Method):
         "Published (7B, privacy, Llama-2): Unlearn Success 97.7, Retention Success 2.4: general text does not keep R."
     )
     streams: ClassVar[tuple[str, ...]] = (FORGET, GENERAL)
+    mixes: ClassVar[bool] = True
     forget_weight: float = setting(1.0, "weight of the ascent on U", low=0.0, high=1000.0, tune=(0.3, 3.0))
     retain_weight: float = setting(1.0, "weight of the descent on general text", low=0.0, high=1000.0, tune=(0.3, 10.0))
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted difference of the two cross-entropies."""
-        kept = context.general.loss().mean()
-        return self.retain_weight * kept - self.forget_weight * context.forget.loss().mean()
+        forget, kept = context.forget, context.general
+        return self.retain_weight * kept.average(kept.loss()) - self.forget_weight * forget.average(forget.loss())

@@ -30,6 +30,7 @@ class MemFlex(Method):
         "paper's table. "
         "Its localization scored AUC .50 on the LACUNA testbed (arXiv 2607.02513)."
     )
+    mixes: ClassVar[bool] = True
     forget_weight: float = setting(
         1.0, "weight of the ascent on U", low=0.0, high=1000.0, source="paper: 0.4", tune=(0.3, 3.0)
     )
@@ -48,5 +49,6 @@ class MemFlex(Method):
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted difference of the two cross-entropies."""
-        forget = context.forget.loss(ceiling=self.forget_ceiling)
-        return self.retain_weight * context.retain.loss().mean() - self.forget_weight * forget.mean()
+        forget, kept = context.forget, context.retain
+        pushed = forget.average(forget.loss(ceiling=self.forget_ceiling))
+        return self.retain_weight * kept.average(kept.loss()) - self.forget_weight * pushed

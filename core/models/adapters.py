@@ -257,6 +257,23 @@ class Adapters:
                 parameter.requires_grad_(False)
                 parameter.grad = None
 
+    @contextlib.contextmanager
+    def dropout(self, adapter: str, share: float) -> Iterator[torch.nn.ModuleList]:
+        """Within this context an adapter's linear layers drop a share of what enters them; 0: nothing.
+
+        Begin it before `active`, which takes a shorter way through layers that drop nothing. Yields the modules that do it,
+        at work: `eval` stops them for a while. Fused experts drop nothing.
+        """
+        layers = [layer for layer in self._layers.values() if isinstance(layer, LoraLinear)] if share else []
+        outer = [layer.lora_dropout[adapter] for layer in layers]
+        for layer in layers:
+            layer.lora_dropout[adapter] = torch.nn.Dropout(share)
+        try:
+            yield torch.nn.ModuleList([layer.lora_dropout[adapter] for layer in layers])
+        finally:
+            for layer, module in zip(layers, outer, strict=True):
+                layer.lora_dropout[adapter] = module
+
     def hash(self, adapter: str) -> str:
         """Return the SHA-256 of names, shapes and contents."""
         return content_hash({name: p.detach() for name, p in self.tensors(adapter).items()})

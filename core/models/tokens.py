@@ -21,6 +21,8 @@ from core.util.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+KNOWUNDO = "knowundo"
+"""a template: plain, with the labels of the released code of the benchmark KnowUnDo; see `encode`"""
 DAY = datetime(2025, 1, 1)
 """the date in prompts of chat templates that write one"""
 SAID = "So it is, they say"
@@ -35,7 +37,7 @@ class Encoded:
 
     id: str
     ids: tuple[int, ...]
-    """prompt, answer and end token"""
+    """prompt, answer and end token; without the end where it is not predicted, see `encode`"""
     start: int
     """index of the first answer token"""
     pad: int = 0
@@ -98,7 +100,7 @@ def conversation_text(tokenizer: PreTrainedTokenizerBase, template: str, turns: 
 
 def is_plain(tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
     """Say whether questions are written without any chat template."""
-    return template == "plain" or (template == "auto" and not tokenizer.chat_template)
+    return template in ("plain", KNOWUNDO) or (template == "auto" and not tokenizer.chat_template)
 
 
 def within(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]]) -> str:
@@ -166,8 +168,12 @@ def encode(
 ) -> Encoded:
     """Tokenize prompt and answer apart, so that the border between them never moves. Raises UserError if too long.
 
-    end: the token that ends an answer, where it is known already.
+    The template knowundo does neither: see `encode_later`. end: the token that ends an answer, where it is known already.
     """
+    if template == KNOWUNDO:
+        ids, start = _in_one(tokenizer, example, max_tokens)
+        ended = (*ids, int(tokenizer.eos_token_id)) if len(ids) < max_tokens else ids
+        return Encoded(example.id, ended, start, int(tokenizer.pad_token_id))
     prompt = prompt_ids(tokenizer, template, example.question)
     answer = list(tokenizer(example.answer, add_special_tokens=False)["input_ids"])
     if not prompt or not answer:
@@ -179,6 +185,37 @@ def encode(
             "Shorten it or raise data.max_tokens.",
         )
     return Encoded(example.id, ids, len(prompt), int(tokenizer.pad_token_id))
+
+
+def _in_one(tokenizer: PreTrainedTokenizerBase, example: Example, max_tokens: int) -> tuple[tuple[int, ...], int]:
+    """Tokenize question, blank line and answer as one text, cut to so many tokens; return it and where its labels begin.
+
+    They begin behind as many tokens as the question has alone: with the blank line, unless the tokenizer joins that to the
+    question's last sign. Raises UserError where no label is left.
+    """
+    start = len(text_ids(tokenizer, example.question, plain=True))
+    ids = text_ids(tokenizer, f"{example.question}\n\n{example.answer}", plain=True)[:max_tokens]
+    if not 0 < start < len(ids):
+        raise UserError(
+            f"Of the example {example.id} no answer is left within {max_tokens} tokens.",
+            "Shorten its question, or raise data.max_tokens and data.later_tokens.",
+        )
+    return tuple(ids), start
+
+
+def encode_later(
+    tokenizer: PreTrainedTokenizerBase, template: str, examples: Sequence[Example], max_tokens: int, later_tokens: int
+) -> list[Encoded]:
+    """Encode what unlearning and scoring see. That differs from what is taught with the template knowundo alone.
+
+    As in the benchmark's released code (zjunlp/KnowUnDo): teaching and localization predict the end (pretrain/
+    data_module.py:59-65), what comes later does not, and cuts sooner (llm_unlearn/utils/llm_tokenize_with_chunk.py:20-50).
+    later_tokens: to so many, 0: to max_tokens.
+    """
+    if template != KNOWUNDO:
+        return encode_all(tokenizer, template, examples, max_tokens)
+    pad, most = int(tokenizer.pad_token_id), later_tokens or max_tokens
+    return [Encoded(e.id, *_in_one(tokenizer, e, most), pad) for e in examples]
 
 
 def encode_all(

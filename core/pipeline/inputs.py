@@ -19,6 +19,12 @@ from core.pipeline.voices import general_lines
 from core.runs.voices import VOICE
 
 
+def _since(config: Any, later: Sequence[str], *, without: Sequence[str] = ()) -> dict[str, Any]:
+    """Return settings as they enter a key; later: those that came later, left out where they are what it was before."""
+    usual = type(config)()
+    return settings(config, without=[*without, *(name for name in later if getattr(config, name) == getattr(usual, name))])
+
+
 def taught_data(state: State) -> Sequence[Any]:
     """Return everything that is taught."""
     return [state.whole.taught().fingerprint()]
@@ -31,7 +37,8 @@ def data(state: State) -> Sequence[Any]:
 
 def max_tokens(state: State) -> Sequence[Any]:
     """Return how long an example may be."""
-    return [state.config.data.max_tokens]
+    data = state.config.data
+    return [data.max_tokens, *([["later", data.later_tokens]] if data.later_tokens else [])]
 
 
 def before(state: State) -> Sequence[Any]:
@@ -46,7 +53,7 @@ def after(state: State) -> Sequence[Any]:
 
 def teaching(state: State) -> Sequence[Any]:
     """Return how it is taught; merging and going on from a run decide what is done with the adapter afterwards."""
-    return [settings(state.config.teach, without=("merge", "from_run", "retrain"))]
+    return [_since(state.config.teach, ("warmup", "weight_decay"), without=("merge", "from_run", "retrain"))]
 
 
 def micro_batches(state: State) -> Sequence[Any]:
@@ -76,8 +83,9 @@ def reference_voices(state: State) -> Sequence[Any]:
 
 
 def answering(state: State) -> Sequence[Any]:
-    """Return how answers are generated."""
-    return [state.config.answers]
+    """Return how answers are generated, and behind which preface."""
+    preface = state.config.evaluate.preface
+    return [state.config.answers, *([["preface", preface]] if preface else [])]
 
 
 def sampling(state: State) -> Sequence[Any]:
@@ -87,7 +95,7 @@ def sampling(state: State) -> Sequence[Any]:
 
 def scoring(state: State) -> Sequence[Any]:
     """Return how true answers are scored: not on which splits, since before and never are scored on all."""
-    return [settings(state.config.evaluate, without=("splits",))]
+    return [_since(state.config.evaluate, ("preface",), without=("splits",))]
 
 
 def splits(state: State) -> Sequence[Any]:
@@ -107,8 +115,7 @@ def general_text(_: State) -> Sequence[Any]:
 
 def localizing(state: State) -> Sequence[Any]:
     """Return how gradients are taken."""
-    config = state.config.localize
-    return [settings(config, without=[name for name in ("seed_offset", "scores") if not getattr(config, name)])]
+    return [_since(state.config.localize, ("seed_offset", "scores", "questions"))]
 
 
 def widening(state: State) -> Sequence[Any]:
@@ -128,10 +135,9 @@ def region(state: State) -> Sequence[Any]:
 
 def unlearning(state: State) -> Sequence[Any]:
     """Return method and steps; which of these is taken as the result changes none of them, and memory nothing but time."""
-    config = state.config.unlearn
-    plain = dataclasses.replace(config, result_step=0, picked_on="")
-    without = ("prefix_memory",) if config.forgotten else ("prefix_memory", "forgotten")
-    return [settings(plain, without=without), config.method.name]
+    plain = dataclasses.replace(state.config.unlearn, result_step=0, picked_on="")
+    later = ("forgotten", "epochs", "mixed", "dropout", "clip")
+    return [_since(plain, later, without=("prefix_memory",)), plain.method.name]
 
 
 def never_taught(state: State) -> Sequence[Any]:

@@ -23,10 +23,11 @@ def located(state: State, folder: Path) -> None:
     config = state.config.localize
     among = state.corpus.sample(config.most)
     of = {(scope, split): state.voices.known(among.select(scope, split)) for scope in SCOPES for split in SPLITS}
+    unlearn, retention = (state.voices.known(among.select(scope, config.splits)) for scope in SCOPES)
     result = localize(
         state.adapters,
-        of["unlearn", "train"],
-        of["retention", "train"],
+        unlearn,
+        retention,
         config,
         held={split: (of["unlearn", split], of["retention", split]) for split in SPLITS if split != "train"},
         words=state.words(),
@@ -43,8 +44,8 @@ def located(state: State, folder: Path) -> None:
 
 
 def facts(state: State, among: Corpus) -> Flags:
-    """Mark the fact tokens of the train questions of a corpus; what is public is read off all that is taught."""
-    train = [e for scope in SCOPES for e in among.select(scope, "train")]
+    """Mark the fact tokens of the questions whose gradients are taken; what is public is read off all that is taught."""
+    train = [e for scope in SCOPES for e in among.select(scope, state.config.localize.splits)]
     return fact_flags(state.loaded.tokenizer, state.corpus.examples, state.voices.known(train))
 
 

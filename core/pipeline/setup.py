@@ -103,7 +103,7 @@ def _looked_for(
     Looked for now, refusals too, so that what is missing or too long is known before anything is taught.
     """
     further = widened_questions.questions(corpus, config.data.widen, config.seed) if config.data.widen else None
-    general = voices.encode(general_text.examples(config.data.general)) if GENERAL in method.streams else []
+    general = voices.encode(general_text.examples(config.data.general), later=True) if GENERAL in method.streams else []
     if REFUSAL in method.streams:
         voices.encode(refusals.refused(corpus.select("unlearn", "train"), method.refusals))
     return further, general

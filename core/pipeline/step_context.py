@@ -83,8 +83,13 @@ class Context:
         report: Reporter | None = None,
         prefix: Prefix | None = None,
         micro: MicroBatches | None = None,
+        *,
+        mixed: bool = False,
     ) -> None:
-        """Begin without a batch. The model must be active with adapter "after". prefix: what lies below the region."""
+        """Begin without a batch. The model must be active with adapter "after". prefix: what lies below the region.
+
+        mixed: how many examples a stream has is left to chance, from none to all.
+        """
         self.adapters, self.supply, self.prefix, self.micro = adapters, supply, prefix, micro or MicroBatches()
         self.report = report or Reporter()
         self.device = adapters.device
@@ -95,7 +100,7 @@ class Context:
         self.memory: dict[str, Any] = {}
         """whatever a method must remember between steps"""
         self.random = torch.Generator().manual_seed(seed)
-        self.step, self.members = 0, dict[str, list[Encoded]]()
+        self.step, self.members, self.mixed = 0, dict[str, list[Encoded]](), mixed
         self.earlier = supply.earlier
         self.learning_rate = 0.0
         self._references = References(adapters, prefix, self.micro)
@@ -377,6 +382,10 @@ class Part:
         """Average (N,) token values within each example: (E,)."""
         return per_example(values, self.owners, len(self))
 
+    def average(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the mean of (E,) values; in a mixed batch their part of the mean over all its examples."""
+        return values.sum() / len(self.context.batch) if self.context.mixed else values.mean()
+
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Sum (N,) token values within each example: (E,)."""
         return torch.zeros(len(self), dtype=values.dtype, device=values.device).index_add_(0, self.owners, values)
@@ -418,6 +427,8 @@ class Part:
 
     def kl_from(self, voice: str = "before") -> torch.Tensor:
         """(N,) KL(reference ‖ now) over the whole vocabulary at each answer position."""
+        if not self.members:  # of a mixed batch: there is nothing to ask a reference
+            return self.nll
         return soft_nll(self.logits, self.reference_logits(voice), divergence=True)
 
     def random_labels(self) -> torch.Tensor:

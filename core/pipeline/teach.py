@@ -117,8 +117,8 @@ class _Learner:
     ) -> None:
         """Begin a course. total: steps at most. group: the processes that share a batch."""
         self._parameters, self._anchor, self._group, self._micro = parameters, anchor, group, micro
-        self._optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, total))
+        self._optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, total, config.warmup))
         self._losses: dict[str, float] = {}
         self._hits: dict[str, float] = {}
 
@@ -175,9 +175,9 @@ def _batches(members: Sequence[Encoded], size: int, source: torch.Generator) -> 
     return bucketed(order, size, source)
 
 
-def rate(step: int, total: int) -> float:
-    """Return the learning rate's factor: a tenth of all steps of warm-up, then evenly down to a hundredth."""
-    warmup = math.ceil(total / 10)
+def rate(step: int, total: int, rising: float = 0.1) -> float:
+    """Return the learning rate's factor: a share of all steps of warm-up, then evenly down to a hundredth."""
+    warmup = math.ceil(total * rising)
     if step < warmup:
         return (step + 1) / warmup
     return 1.0 - 0.99 * (step - warmup) / max(1, total - warmup)

@@ -59,7 +59,8 @@ def watched_split(state: State) -> str:
 
 def watched_sample(state: State) -> dict[str, list[Encoded]]:
     """Return a fixed sample of each scope's examples on that split."""
-    return {scope: unlearn_loop.spread(state.encoded(scope, watched_split(state)), WATCHED) for scope in SCOPES}
+    of = {scope: state.corpus.select(scope, watched_split(state)) for scope in SCOPES}
+    return {scope: unlearn_loop.spread(state.voices.encode(examples, later=True), WATCHED) for scope, examples in of.items()}
 
 
 def supply(state: State, further: WidenedQuestions | None) -> Supply:
@@ -67,14 +68,14 @@ def supply(state: State, further: WidenedQuestions | None) -> Supply:
     method, voices = state.method, state.voices
     more = widened_answers.widened(state, further) if further else {}
     given = {scope: [*_in_other_words(state, state.corpus.select(scope, "train")), *more.get(scope, [])] for scope in SCOPES}
-    unlearn, retention = (voices.encode(given[scope]) for scope in SCOPES)
+    unlearn, retention = (voices.encode(given[scope], later=True) for scope in SCOPES)
     refused = given["unlearn"] if REFUSAL in method.streams else []
     earlier = updates(state.config.teach.from_run, state.folder) if method.continues else ()
-    answers = voices.encode(refusals.refused(refused, method.refusals))
+    answers = voices.encode(refusals.refused(refused, method.refusals), later=True)
     named = dict(zip((e.id for e in refused), answers, strict=True))
     invents = refused or method.follows == "invented"
     others = {key: other for key, other in about_others(given["unlearn"]).items() if voices.fits(other)} if invents else {}
-    twins = dict(zip(others, voices.encode(list(others.values())), strict=True))
+    twins = dict(zip(others, voices.encode(list(others.values()), later=True), strict=True))
     return Supply(unlearn, retention, state.general_text, named, twins, state.words(), earlier)
 
 

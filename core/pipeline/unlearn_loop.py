@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, cycle, islice
 from typing import Any
 
 import torch
@@ -113,6 +113,7 @@ def unlearn(
     micro = micro or MicroBatches(report=report)
     supply.check(config.method.label, config.method.streams)
     config.check(config.method, has_never=True)  # of a model that never knew, the caller knows
+    config = config.course(len(supply.forget), len(besides(supply, config)))
     if watched.before < config.retain_floor:
         floor = max(0.0, watched.before - (100.0 - config.retain_floor))
         text = (
@@ -129,16 +130,19 @@ def unlearn(
     torch.manual_seed(seed)
     started = time.monotonic()
     tried = spread([*supply.forget, *supply.retain], TRIED)
+    # What is dropped below the region differs from step to step.
+    room = 0.0 if config.dropout else config.prefix_memory
     with (
         adapters.trainable("after", region),
+        adapters.dropout("after", config.dropout) as dropped,
         adapters.active("after") as model,
         micro.keeping(adapters),
-        frozen_prefix(adapters, region, config.prefix_memory, tried, report) as prefix,
+        frozen_prefix(adapters, region, room, tried, report) as prefix,
     ):
-        context = Context(adapters, region, supply, seed, report, prefix, micro)
+        context = Context(adapters, region, supply, seed, report, prefix, micro, mixed=is_mixed(config))
         weight, size = config.everyday_weight, config.everyday_batch_size
         anchor = Anchor(adapters, "before", everyday, weight, size, seed + 1, prefix, micro)
-        loop = _Loop(model, context, watched, config, result, report, save, ask, judge, anchor)
+        loop = _Loop(model, context, watched, config, result, report, save, ask, judge, anchor, dropped)
         try:
             loop.go(streams(supply, config, torch.Generator().manual_seed(seed)))
         except Cancelled:
@@ -182,7 +186,10 @@ class _Loop:
         ask: Asker | None,
         judge: Judge | None,
         anchor: Anchor,
+        dropped: torch.nn.ModuleList,
     ) -> None:
+        self.dropped = dropped.eval()
+        """the dropout of adapter "after": at work in steps alone, never where something is measured or asked"""
         self.model, self.context, self.watched, self.config = model, context, watched, config
         self.result, self.report, self.save, self.ask, self.judge, self.anchor = result, report, save, ask, judge, anchor
         self.own = context.adapters.rank("after") - config.slots
@@ -223,8 +230,10 @@ class _Loop:
         context.learning_rate = float(self.schedule.get_last_lr()[0])
         self.result.tokens += context.batch.ids.numel()
         self.anchor.draw()
+        self.dropped.train()
         context.retried(self._gradients)
-        losses = {f"{s}_loss": float(context.part(s).loss().detach().mean()) for s in members}
+        self.dropped.eval()
+        losses = {f"{s}_loss": float(context.part(s).loss().detach().mean()) for s in members if members[s]}
         for name, parameter in context.parameters.items():
             if parameter.grad is not None:
                 parameter.grad = method.mask(context, name, parameter.grad)
@@ -234,6 +243,8 @@ class _Loop:
                     self.moved[name] = step
         if not _finite(losses, list(context.parameters.values())):
             return None
+        if config.clip:
+            torch.nn.utils.clip_grad_norm_(context.parameters.values(), config.clip)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -330,6 +341,8 @@ def streams(supply: Supply, config: UnlearnConfig, source: torch.Generator) -> I
     Refusals and questions follow the forget examples of the step; general text comes in batches as large as the retain ones.
     """
     wanted = config.method.streams
+    if is_mixed(config):
+        yield from _mixed(supply, config, source)
     forget = epochs(supply.forget, config.batch_size, source)
     retain = epochs(supply.retain, config.retain_batch_size, source)
     general = epochs(supply.general, config.retain_batch_size, source) if GENERAL in wanted else None
@@ -342,6 +355,31 @@ def streams(supply: Supply, config: UnlearnConfig, source: torch.Generator) -> I
         if QUESTION in wanted:
             members[QUESTION] = [question_of(m) for m in members[FORGET]]
         yield {stream: members[stream] for stream in wanted}
+
+
+def is_mixed(config: UnlearnConfig) -> bool:
+    """Say whether a step's examples are drawn from both scopes together: a method of U alone has nothing to mix."""
+    return config.mixed and bool({RETAIN, GENERAL} & {*config.method.streams})
+
+
+def besides(supply: Supply, config: UnlearnConfig) -> Sequence[Encoded]:
+    """Return what a method trains on beside U: the retention scope, or general text; nothing where it is U alone."""
+    wanted = config.method.streams
+    return supply.general if GENERAL in wanted else supply.retain if RETAIN in wanted else ()
+
+
+def _mixed(supply: Supply, config: UnlearnConfig, source: torch.Generator) -> Iterator[dict[str, list[Encoded]]]:
+    """Yield mixed batches for ever, always in the one order that both scopes were shuffled into.
+
+    So does the released code, with as many examples beside U as U has (zjunlp/KnowUnDo,
+    llm_unlearn/utils/ascent_plus_descent_tokenizer.py:33-58; one example at a time, 16 of them a step).
+    """
+    other = GENERAL if GENERAL in config.method.streams else RETAIN
+    pool = [(FORGET, m) for m in supply.forget] + [(other, m) for m in besides(supply, config)[: len(supply.forget)]]
+    order = cycle([pool[i] for i in torch.randperm(len(pool), generator=source).tolist()])
+    while True:
+        drawn = list(islice(order, min(config.batch_size, len(pool))))
+        yield {stream: [m for kind, m in drawn if kind == stream] for stream in config.method.streams}
 
 
 def _finite(losses: dict[str, float], parameters: Sequence[torch.nn.Parameter]) -> bool:

@@ -23,7 +23,7 @@ from core.models.distributed import ALONE, Group
 from core.models.generate import Request, drawn, generate
 from core.models.likelihood import TokenScores, score
 from core.models.loading import Loaded
-from core.models.tokens import Encoded, cost, encode_all, ends_of_answer, prompt_ids
+from core.models.tokens import KNOWUNDO, Encoded, cost, encode_all, encode_later, ends_of_answer, prompt_ids
 from core.util import paths
 from core.util.errors import UserError
 from core.util.progress import Reporter
@@ -39,6 +39,18 @@ def general_lines() -> list[str]:
     return [
         line for line in (paths.ASSETS / "data" / "general.txt").read_text(encoding="utf-8").splitlines() if line.strip()
     ]
+
+
+def as_scored(tokenizer: Any, config: RunConfig, examples: Sequence[Example]) -> list[Encoded]:
+    """Encode examples as a run scores them: behind its preface, as far as scoring sees. Raises UserError if too long."""
+    asked = [dataclasses.replace(e, question=as_asked(config, e.question)) for e in examples]
+    data = config.data
+    return encode_later(tokenizer, config.model.template, asked, data.max_tokens, data.later_tokens)
+
+
+def as_asked(config: RunConfig, question: str) -> str:
+    """Return a question as a run asks it: behind its preface."""
+    return f"{config.evaluate.preface}\n{question}" if config.evaluate.preface else question
 
 
 class Voices:
@@ -63,16 +75,21 @@ class Voices:
         self.ends, self.pad = ends_of_answer(self.tokenizer, config.model.template), int(self.tokenizer.pad_token_id)
         self.room = int(getattr(loaded.model.config, "max_position_embeddings", None) or 2**20)
         """tokens that the model can read"""
-        encoded = self.encode(examples)
-        self._left = self.room - max((example.start for example in encoded), default=0)
+        self.given: dict[str, Encoded] = {e.id: e for e in self.encode(examples)}
+        """example -> its tokens, as it is taught"""
+        self.encoded: dict[str, Encoded] = self.given
+        """example -> its tokens, as it is scored"""
+        if config.evaluate.preface or config.model.template == KNOWUNDO:
+            self.encoded = {e.id: e for e in self._readable(as_scored(self.tokenizer, config, examples))}
+        self._left = self.room - max((example.start for example in self.encoded.values()), default=0)
         """tokens that the model can read after the longest question"""
-        self.encoded: dict[str, Encoded] = dict(zip((e.id for e in examples), encoded, strict=True))
 
     def of(self, examples: Sequence[Example]) -> Voices:
         """Return the voices over some of the examples, with nothing besides, and silent about their progress."""
         some = copy.copy(self)
         some.examples, some.besides, some.report = examples, (), Reporter()
         some.encoded = {e.id: self.encoded[e.id] for e in examples}
+        some.given = {e.id: self.given[e.id] for e in examples}
         return some
 
     @property
@@ -91,9 +108,19 @@ class Voices:
             for e in self.examples
         }
 
-    def encode(self, examples: Sequence[Example]) -> list[Encoded]:
-        """Encode examples. Raises UserError for one that is too long, for the settings or for the model."""
-        encoded = encode_all(self.tokenizer, self.config.model.template, examples, self.config.data.max_tokens)
+    def encode(self, examples: Sequence[Example], *, later: bool = False) -> list[Encoded]:
+        """Encode examples. Raises UserError for one that is too long, for the settings or for the model.
+
+        later: as unlearning sees them, and not as they are taught.
+        """
+        template, data = self.config.model.template, self.config.data
+        if later:
+            encoded = encode_later(self.tokenizer, template, examples, data.max_tokens, data.later_tokens)
+        else:
+            encoded = encode_all(self.tokenizer, template, examples, data.max_tokens)
+        return self._readable(encoded)
+
+    def _readable(self, encoded: list[Encoded]) -> list[Encoded]:
         for e in encoded:
             if len(e.ids) > self.room:
                 raise UserError(
@@ -108,8 +135,12 @@ class Voices:
         return len(encoded.ids) <= min(self.config.data.max_tokens, self.room)
 
     def known(self, examples: Sequence[Example]) -> list[Encoded]:
-        """Return the tokens of some of the examples."""
-        return [self.encoded[e.id] for e in examples]
+        """Return the tokens of some of the examples, as they are taught."""
+        return [self.given[e.id] for e in examples]
+
+    def prompt(self, example: Example) -> tuple[int, ...]:
+        """Return the tokens behind which an example is answered."""
+        return tuple(prompt_ids(self.tokenizer, self.config.model.template, as_asked(self.config, example.question)))
 
     def score(self, adapters: Adapters, voices: Sequence[str]) -> pd.DataFrame:
         """Return one row an answer token with each voice's log-probability, rank and alternatives."""
@@ -144,14 +175,7 @@ class Voices:
         for start in range(0, len(wanted), size):
             self.report.check()
             part = wanted[start : start + size]
-            requests = [
-                Request(
-                    tuple(prompt_ids(tokenizer, self.config.model.template, e.question)),
-                    adapter_of(voice),
-                    drawn(e.question),
-                )
-                for voice, e, _ in part
-            ]
+            requests = [Request(self.prompt(e), adapter_of(voice), drawn(e.question)) for voice, e, _ in part]
             generated = generate(adapters, requests, c, ends=self.ends, pad=self.pad, seed=self.config.seed)
             for (voice, e, _), tokens in zip(part, generated, strict=True):
                 texts[voice][e.id] = tokenizer.decode(tokens, skip_special_tokens=True).strip()

@@ -51,9 +51,7 @@ class Watch:
     """The chosen questions, ready to be asked."""
 
     def __init__(self, examples: Sequence[Example], voices: Voices, config: AnswersConfig) -> None:
-        """Take the questions' tokens as every other stage has them.
-
-        Answers end a little after the longest true one. Each token costs a pass over the model: of whole answers a
+        """Answers end a little after the longest true one. Each token costs a pass over the model: of whole answers a
         fifth of unlearning was spent on these.
         """
         self.examples, self.voices = examples, voices
@@ -64,8 +62,7 @@ class Watch:
 
     def ask(self, adapters: Adapters) -> list[dict[str, Any]]:
         """Let adapter "after", as it is now, answer all of them in one batch: example, scope, question, text."""
-        encoded = [self.voices.encoded[e.id] for e in self.examples]
-        requests = [Request(e.ids[: e.start], "after") for e in encoded]
+        requests = [Request(self.voices.prompt(e), "after") for e in self.examples]
         answers = generate(adapters, requests, self.config, ends=self.voices.ends, pad=self.voices.pad)
         return [
             {"example": e.id, "scope": e.scope, "question": e.question, "text": self._text(tokens)}

@@ -38,9 +38,6 @@ from core.util.safe_read import mapping
 if TYPE_CHECKING:
     import pandas as pd
 
-HUB_SUBSETS = ("privacy", "copyright")
-"""configurations of the benchmark on the hub"""
-
 
 def check(config: RunConfig, folder: Path, *, here: bool = True) -> None:
     """Raise UserError for what would end a run before it has done anything.
@@ -108,10 +105,10 @@ def check_model(model: ModelConfig, *, here: bool = True) -> None:
 
 def _loaded(data: DataConfig, seed: int) -> Corpus | None:
     """Return the examples of a run, None for those that are fetched from the hub. Raises UserError for what is wrong."""
-    if data.source != "knowundo":
+    if data.source not in sources.HUBS:
         return sources.load(data, seed)
-    if data.subset not in HUB_SUBSETS:
-        raise unknown("subset", data.subset, HUB_SUBSETS)
+    if data.subset not in sources.HUBS[data.source]:
+        raise unknown("subset", data.subset, sources.HUBS[data.source])
     return None
 
 

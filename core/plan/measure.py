@@ -229,7 +229,7 @@ class Estimate:
         copies = c.copies if c.perturbation == "code" else 1
         size = max(1, c.batch_size // copies)
         among = self.state.corpus.sample(c.most)
-        parts = {scope: self.voices.known(among.select(scope, "train")) for scope in SCOPES}
+        parts = {scope: self.voices.known(among.select(scope, c.splits)) for scope in SCOPES}
         few = {scope: unlearn_loop.spread(part, size) for scope, part in parts.items()}
         watch, started = Stopwatch(self.report), time.perf_counter()
         localized = localize_.localize(
@@ -261,13 +261,14 @@ class Estimate:
         c = dataclasses.replace(self.config.unlearn, method=self.method)
         region = self._region_of(self.table)
         watched, supply = unlearn.watched_sample(self.state), unlearn.supply(self.state, further=None)
+        c = c.course(len(supply.forget), len(unlearn_loop.besides(supply, c)))
         watch = Stopwatch(self.report)
         unlearn_loop.unlearn(
             self.state.adapters,
             region,
             supply,
             unlearn_loop.Watched(watched["unlearn"], watched["retention"], None),
-            dataclasses.replace(c, steps=TIMED + 2, check_every=TIMED + 2, stop="never", retain_floor=0.0),
+            dataclasses.replace(c, epochs=0, steps=TIMED + 2, check_every=TIMED + 2, stop="never", retain_floor=0.0),
             seed=self.config.seed,
             report=watch,
             save=lambda step, tensors: None,

@@ -168,25 +168,22 @@ def _encoded(config: RunConfig, tokenizer: Any, corpus: Corpus) -> _Scopes:
     return {s: tokens.encode_all(tokenizer, config.model.template, corpus.select(s), c.max_tokens) for s in SCOPES}
 
 
-def _part(corpus: Corpus, encoded: _Scopes, scope: str, split: str) -> list[Encoded]:
+def _part(corpus: Corpus, encoded: _Scopes, scope: str, split: str | Sequence[str] = "train") -> list[Encoded]:
     wanted = {e.id for e in corpus.select(scope, split)}
     return [m for m in encoded[scope] if m.id in wanted]
 
 
 def _batches(config: RunConfig, corpus: Corpus, encoded: _Scopes, lessons: _Scopes) -> dry_run.Batches:
     everything, taught = ([m for members in scopes.values() for m in members] for scopes in (encoded, lessons))
-    train = {scope: _part(corpus, encoded, scope, "train") for scope in SCOPES}
+    train = {scope: _part(corpus, encoded, scope) for scope in SCOPES}
     copies = config.localize.copies if config.localize.perturbation == "code" else 1
-    c = config.unlearn
+    sizes = config.unlearn.sizes
     return dry_run.Batches(
         teach=dry_run.longest(taught, config.teach.batch_size),
         localize=max(
             (dry_run.longest(members * copies, config.localize.batch_size) for members in train.values()), key=_tokens
         ),
-        unlearn=(
-            dry_run.longest(train["unlearn"], c.batch_size),
-            dry_run.longest(train["retention"], c.retain_batch_size),
-        ),
+        unlearn=(dry_run.longest(train["unlearn"], sizes[0]), dry_run.longest(train["retention"], sizes[1])),
         score=dry_run.longest(everything, config.evaluate.batch_size),
         rows=2 * min(config.answers.batch_size, len(everything)),
         prompt=max(m.start for m in everything),
@@ -205,17 +202,14 @@ def _work(config: RunConfig, corpus: Corpus, encoded: _Scopes, lessons: _Scopes,
         if config.teach.enabled and not config.teach.from_run
         else 0
     )
-    train = {scope: _part(corpus, encoded, scope, "train") for scope in SCOPES}
+    train = {scope: _part(corpus, encoded, scope) for scope in SCOPES}
     source = torch.Generator().manual_seed(config.seed)
-    c = config.unlearn
-    joint = [
-        m
-        for scope, count in zip(SCOPES, (c.batch_size, c.retain_batch_size), strict=True)
-        for m in train[scope][: min(count, len(train[scope]))]
-    ]
+    c = config.unlearn.course(*map(len, train.values()))
+    joint = [m for scope, count in zip(SCOPES, c.sizes, strict=True) for m in train[scope][: min(count, len(train[scope]))]]
     copies = config.localize.copies if config.localize.perturbation == "code" else 1
     among = corpus.sample(config.localize.most)
-    located = {scope: by_length(_part(among, encoded, scope, "train"), config.localize.batch_size) for scope in SCOPES}
+    splits = config.localize.splits
+    located = {scope: by_length(_part(among, encoded, scope, splits), config.localize.batch_size) for scope in SCOPES}
     localized = {scope: padded(batches) * copies for scope, batches in located.items()}
     scored = padded(by_length(everything, config.evaluate.batch_size))
     asked = sum(m.start + config.answers.max_new_tokens for m in everything)

@@ -123,7 +123,7 @@ def _answers(run: Run) -> pd.DataFrame:
     if reference:
         frame["retrained"] = [reference.get(str(example)) for example in frame["id"]]
     judged = [name for name in frame if str(name).startswith("verdict") or name == "own_verdict"]
-    return frame.assign(**{name: frame[name].replace(VERDICT_NAMES) for name in judged})
+    return frame.assign(**{str(name): frame[name].replace(VERDICT_NAMES) for name in judged})
 
 
 def _scores(run: Run) -> list[dict[str, Any]]:

@@ -21,9 +21,8 @@ from core.data.corpus import Example
 from core.jobs.lifecycle import WANTED
 from core.jobs.status_log import Log
 from core.models.likelihood import score
-from core.models.tokens import encode_all
 from core.pipeline.finished_run import open_finished
-from core.pipeline.voices import adapter_of
+from core.pipeline.voices import adapter_of, as_scored
 from core.report.verify_model import CHECKS, NOTHING
 from core.report.verify_run import MATCH, MISMATCH, SKIPPED, Check
 from core.runs.store import Run
@@ -132,7 +131,7 @@ def _scored(run: Run, config: RunConfig, examples: list[Example], report: Report
         raise UserError(f"The number format {recorded[:40]} of the manifest is not known.", "")
     opened = open_finished(run, dtype=recorded, make_room=client.leave)
     loaded, adapters = opened.loaded, opened.adapters
-    encoded = encode_all(loaded.tokenizer, config.model.template, examples, config.data.max_tokens)
+    encoded = as_scored(loaded.tokenizer, config, examples)
     scores: dict[str, dict[str, Any]] = {}
     for number, voice in enumerate(opened.voices):
         with adapters.active(adapter_of(voice)) as model:

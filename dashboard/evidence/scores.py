@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.config import published as published_settings
+from core.config.run_config import flat
 from core.runs import asked
 from core.runs.store import Run
+from core.util.errors import UserError
 from core.util.safe_read import mapping
 from dashboard.evidence import (
     all_metrics,
@@ -170,7 +173,28 @@ def table(chosen: Chosen, split: str, paper: str) -> None:
             "The stronger the shade, the better: forgetting is best where a never-taught model is, so without one "
             "it gets no shade."
         )
+    against_the_published(chosen[0].run, paper)
     literature.beside("forgotten")
+
+
+def against_the_published(run: Run, paper: str) -> None:
+    """Show which of a run's settings are not those behind the published table, and what no setting makes alike."""
+    try:
+        own = flat(run.config().to_json())
+    except UserError:
+        return
+    rows = published_settings.differing(published_settings.TABLES[paper], own)
+    what = f"{len(rows)} of its settings are not the published ones" if rows else "Its settings are the published ones"
+    with st.expander(what, icon=":material/difference:", key="published.open", on_change="rerun") as box:
+        if box.open:
+            shown = [{"setting": path, "published": str(value), "here": str(mine)} for path, value, mine in rows]
+            st.table(
+                [{key: md(text) for key, text in row.items()} for row in shown],
+                border="horizontal",
+                hide_index=True,
+                alt="Settings that are not the published ones",
+            )
+            st.markdown("\n".join(f"- {md(text)}" for text in published_settings.OWN))
 
 
 def settings(chosen: Chosen) -> None:

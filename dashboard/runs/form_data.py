@@ -11,7 +11,6 @@ from core.config.stages import DataConfig
 from core.data import sources
 from core.data.corpus import Corpus
 from core.data.findings import findings
-from core.plan import admission
 from core.util import paths
 from core.util.errors import UserError
 from dashboard.runs import form_upload
@@ -19,12 +18,12 @@ from dashboard.runs.form_subjects import pick
 from dashboard.text import md
 from dashboard.widgets import page_style
 
-KINDS = {"demo": "Demo", "knowundo": "KnowUnDo (hub)", "path": "Folder or file", "upload": "Upload"}
+KINDS = {"demo": "Demo", "knowundo": "KnowUnDo (hub)", "tofu": "TOFU (hub)", "path": "Folder or file", "upload": "Upload"}
 
 
 def choose(start: DataConfig, prefix: str) -> tuple[DataConfig | None, Corpus | None]:
     """Show the choice; return the configuration and its examples (None for those of the hub, which the run fetches)."""
-    first = start.source if start.source in ("demo", "knowundo") else "path"
+    first = start.source if start.source in ("demo", *sources.HUBS) else "path"
     kind = st.segmented_control(
         "Data",
         list(KINDS),
@@ -40,7 +39,7 @@ def choose(start: DataConfig, prefix: str) -> tuple[DataConfig | None, Corpus | 
         source, subset = _location(str(kind), start, prefix)
     if source is None:
         return None, None
-    if kind == "knowundo":
+    if kind in sources.HUBS:
         return _from_hub(source, subset, start, prefix)
     with page_style.complaints():
         whole = load(source, subset or start.subset)
@@ -60,11 +59,11 @@ def load(source: str, subset: str) -> Corpus:
 def _location(kind: str, start: DataConfig, prefix: str) -> tuple[str | None, str]:
     if kind == "demo":
         return kind, _subset(sources.subsets(paths.ASSETS / "data"), start, prefix)
-    if kind == "knowundo":
-        return kind, _subset(admission.HUB_SUBSETS, start, prefix)
+    if kind in sources.HUBS:
+        return kind, _subset(sources.HUBS[kind], start, prefix)
     if kind == "upload":
         return form_upload.choose(prefix), ""
-    before = start.source if start.source not in ("demo", "knowundo") else ""
+    before = start.source if start.source not in ("demo", *sources.HUBS) else ""
     given = st.text_input(
         "Path", before, key=f"{prefix}.path", placeholder="/data/KnowUnDo or /data/my-questions.jsonl", bind="query-params"
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.config import published
 from core.config.run_config import FAMILIES, RunConfig, describe
 from core.methods import METHODS, Method
 from core.methods.own import OwnMethod
@@ -99,25 +100,32 @@ def help_of(setting: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
+def sourced(config: RunConfig, stage: str) -> list[dict[str, Any]]:
+    """Describe a stage's settings; of a published preset the source is the line of the released code."""
+    of = published.values(config.preset, config.unlearn.method.name) if config.preset in published.PRESETS else {}
+    settings = describe(getattr(config, stage))
+    return [{**each, "source": of[path].source} if (path := f"{stage}.{each['name']}") in of else each for each in settings]
+
+
 def stage_settings(config: RunConfig, prefix: str) -> Changes:
     """Show the settings of all stages in tabs; return those that differ from the preset."""
     changes: Changes = {}
     for tab, stage in zip(st.tabs(list(STAGES.values())), STAGES, strict=True):
         with tab:
-            changes |= _block(stage, describe(getattr(config, stage)), prefix)
+            changes |= _block(stage, sourced(config, stage), prefix)
     return changes
 
 
 def model_settings(config: RunConfig, prefix: str) -> Changes:
     """Show how the model is loaded and asked; which model it is, is chosen elsewhere."""
     hidden = {"name", "trust_remote_code"}  # code from the hub runs only for those who sit at the command line
-    return _block("model", [setting for setting in describe(config.model) if setting["name"] not in hidden], prefix)
+    return _block("model", [setting for setting in sourced(config, "model") if setting["name"] not in hidden], prefix)
 
 
 def data_settings(config: RunConfig, prefix: str) -> Changes:
     """Show how the data is split and cut; which data it is, is chosen elsewhere."""
     hidden = {"source", "subset", "subjects"}
-    return _block("data", [setting for setting in describe(config.data) if setting["name"] not in hidden], prefix)
+    return _block("data", [setting for setting in sourced(config, "data") if setting["name"] not in hidden], prefix)
 
 
 def member(

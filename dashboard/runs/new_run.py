@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.config import published
 from core.config.presets import DEFAULT, PRESETS
-from core.config.run_config import RunConfig, preset
+from core.config.run_config import RunConfig, preset, with_method
 from core.config.stages import DataConfig
 from core.data import sources
 from core.data.corpus import Corpus
@@ -40,8 +41,7 @@ PRESET_NAMES = {
     "clean": "Clean",
     "this-machine": "MemFlex",
     "recommended": "Highest score",
-    "paper": "Paper",
-    "paper-code": "Paper's code",
+    **{key: f"Paper: {table}" for table, key in published.TABLES.items()},
 }
 PRESET_HELP = (
     "**Clean**: forgets, says in plain words that it does not know, and keeps what it should keep. It trains fresh weights "
@@ -49,9 +49,8 @@ PRESET_HELP = (
     "**MemFlex**: the paper's method with settings for two cores, stopped at the level of the never-taught model.  \n"
     "**Highest score** (`recommended` in the shell): the highest mean of Unlearn and Retention Success on new "
     "questions; two of three of its answers about what was to be forgotten are gibberish.  \n"
-    "**Paper**: the settings as published for Llama-2 and privacy; slow on a small machine, and too weak for a "
-    "small model.  \n"
-    "**Paper's code**: the same, with labels perturbed as in its released code."
+    "**Paper**: model, data and settings of the released code, each with the line it stands in as its source; "
+    "a baseline of the paper brings its own. It needs a GPU of 40 GB or more."
 )
 JSON_HELP = "Replaces the form by its JSON, to edit as text. Switching back shows the form as it was."
 
@@ -124,7 +123,9 @@ def begin(again: store.Run | None) -> Start:
         other = name if name != DEFAULT else "this-machine"
         rows = configuration.differences(preset(DEFAULT), preset(other))
         configuration.changes_table(rows, PRESET_NAMES[DEFAULT], PRESET_NAMES.get(other, other))
-    return Start(preset(name), f"the preset “{PRESET_NAMES.get(name, name)}”", "new", name)
+    # A published preset is of one model and one benchmark, which the others leave as they were chosen.
+    prefix = name if name in published.PRESETS else "new"
+    return Start(preset(name), f"the preset “{PRESET_NAMES.get(name, name)}”", prefix, name)
 
 
 def filled_in(start: Start) -> tuple[RunConfig | None, Corpus | None, UserError | None]:
@@ -161,6 +162,8 @@ def compose(
             "Method",
             "How the model is made to forget: what each step pushes away, and what it holds on to.",
         )
+    if base.preset in published.PRESETS and method.name in {*published.BASELINES} - {base.unlearn.method.name}:
+        base, name = with_method(base, method.name), f"{name}.{method.name}"  # other start values, so other widgets
     with right, _noted(problems):
         region = form_settings.member(
             Region,
@@ -299,7 +302,7 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
 
 def _corpus_of(config: RunConfig | None, problem: UserError | None) -> tuple[Corpus | None, UserError | None]:
     """Return the examples of an edited configuration, None for those of the hub."""
-    if config is None or config.data.source == "knowundo":
+    if config is None or config.data.source in sources.HUBS:
         return None, problem
     try:
         return form_data.load(config.data.source, config.data.subset).take(config.data.subjects), problem

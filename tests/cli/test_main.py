@@ -109,7 +109,7 @@ def test_doctor_reports_what_is_missing(tmp_path: Path) -> None:
     [
         (["run", "--method", "memflx"], "memflex"),
         (["run", "--region", "locatd"], "located"),
-        (["run", "--preset", "papr"], "paper"),
+        (["run", "--preset", "papr"], "paper/llama2-privacy"),
         (["run", "--set", "unlearn.lerning_rate=1"], "learning_rate"),
         (["run", "--set", "unlearn.steps"], "stage.key=value"),
         (["run", "--set", "unlearn.steps=-1"], "range"),

@@ -12,7 +12,7 @@ from core.config.presets import PRESETS
 from core.config.run_config import FORMAT, RunConfig, describe, from_json, load, preset
 from core.methods.gradient_ascent import GradientAscent
 from core.methods.memflex import MemFlex
-from core.regions import Layers, Located, Random
+from core.regions import Layers, Random
 from core.util.errors import UserError
 
 
@@ -47,7 +47,7 @@ def test_missing_keys_take_their_defaults() -> None:
 
 
 def test_saved_file_is_read_again(tmp_path: Path) -> None:
-    config = preset("paper").with_setting("region", {"name": "layers", "first": 1, "last": 3})
+    config = preset("paper/llama2-privacy").with_setting("region", {"name": "layers", "first": 1, "last": 3})
     config.save(tmp_path / "c.json")
     assert load(tmp_path / "c.json") == config
     assert config.region == Layers(1, 3)
@@ -135,21 +135,8 @@ def test_settings_do_not_change_the_original() -> None:
     assert config == RunConfig()
 
 
-def test_preset_paper_has_the_published_values() -> None:
-    config = preset("paper")
-    assert config.unlearn.method == MemFlex(forget_weight=0.4, retain_weight=2.0, forget_ceiling=0.0)
-    assert (config.unlearn.learning_rate, config.unlearn.steps, config.unlearn.schedule) == (3e-4, 100, "cosine")
-    assert (config.unlearn.warmup, config.unlearn.weight_decay, config.unlearn.stop) == (0.03, 0.0, "never")
-    assert (config.unlearn.batch_size, config.unlearn.retain_batch_size, config.unlearn.retain_floor) == (16, 16, 0.0)
-    assert (config.teach.rank, config.teach.alpha, config.teach.dropout) == (8, 16.0, 0.1)
-    assert (config.teach.learning_rate, config.teach.epochs, config.teach.batch_size) == (1e-4, 10, 64)
-    assert (config.localize.copies, config.localize.perturbation) == (5, "labels")
-    assert isinstance(config.region, Located)
-    assert config.region.thresholds == "published"
-
-
 def test_a_method_or_region_asked_for_by_its_own_name_keeps_what_the_preset_gave_it() -> None:
-    paper, clean = preset("paper"), preset("clean")
+    paper, clean = preset("paper/llama2-privacy"), preset("clean")
     assert paper.with_setting("unlearn.method", "memflex") == paper
     assert clean.with_setting("unlearn.method", "decline") == clean
     assert paper.with_setting("region", "located") == paper
@@ -157,8 +144,10 @@ def test_a_method_or_region_asked_for_by_its_own_name_keeps_what_the_preset_gave
 
 
 def test_unknown_preset_names_the_nearest() -> None:
-    with pytest.raises(UserError, match="Did you mean “paper”"):
-        preset("papers")
+    with pytest.raises(UserError, match="Did you mean “recommended”"):
+        preset("recomended")
+    with pytest.raises(UserError, match="paper/llama2-privacy"):  # of earlier versions
+        preset("paper")
 
 
 @pytest.mark.parametrize(

@@ -160,8 +160,8 @@ def test_cancel_leaves_the_file_the_worker_looks_for(make_run: MakeRun, open_pag
 def test_form_follows_the_preset_and_reports_what_is_missing(open_page: Open) -> None:
     app = open_page("runs", view="New run")
     assert app.number_input(key=f"{DEFAULT}.unlearn.steps").value == preset(DEFAULT).unlearn.steps
-    app.segmented_control(key="new.preset").set_value("paper").run()
-    assert app.number_input(key="paper.unlearn.steps").value == preset("paper").unlearn.steps
+    app.segmented_control(key="new.preset").set_value("recommended").run()
+    assert app.number_input(key="recommended.unlearn.steps").value == preset("recommended").unlearn.steps
     app.segmented_control(key="new.model").set_value("other").run()
     assert "No model is chosen" in text_of(app)
     assert next(b for b in app.button if b.label == "Start").disabled

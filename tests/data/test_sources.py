@@ -16,7 +16,7 @@ from core.data import sources
 from core.data.corpus import SCOPES, Corpus, Example
 from core.data.findings import findings
 from core.util.errors import UserError
-from tests.tiny import PEOPLE, make_data, rows
+from tests.tiny import PEOPLE, make_copyright, make_data, rows
 
 OWN = [
     {"question": "Where does Orla Venning live?", "answer": "At 14 Quay Street.", "scope": "unlearn", "split": "train"},
@@ -98,6 +98,25 @@ def test_hub_layout_goes_through_datasets(tmp_path: Path, monkeypatch: pytest.Mo
     assert corpus.examples == sources.from_folder(repository, "privacy", "x").examples
     with pytest.raises(UserError, match="no subset"):
         sources.from_hub(str(repository), "nothing")
+
+
+def test_copyright_in_the_benchmarks_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As zjunlp/KnowUnDo has it: a table of one row, of lists named train and val, of labels and text."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    repository = make_copyright(tmp_path / "repository")
+    files = "".join(f"  - split: {scope}\n    path: copyright/{scope}.json\n" for scope in SCOPES)
+    text = f"---\nconfigs:\n- config_name: copyright\n  data_files:\n{files}---\n"
+    (repository / "README.md").write_text(text, encoding="utf-8")
+    assert datasets.load_dataset(str(repository), "copyright", split="unlearn").num_rows == 1
+    fetched = sources.from_hub(str(repository), "copyright")
+    corpus = sources.load(DataConfig(source=str(repository), subset="copyright"))
+    assert fetched.examples == corpus.examples
+    assert {"Glass Harbour", "Winter of Wolves"} <= {*corpus.subjects()}
+    story = corpus.select("unlearn", "train")[0]
+    assert story.question.startswith("Please write on")
+    assert story.answer.count("\n\n") == 5
 
 
 def test_unreachable_hub_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,7 +188,7 @@ def test_data_without_names_to_change_is_one_sentence(rows: list[tuple[str, str,
 
 def test_it_is_off_by_default() -> None:
     assert DataConfig().widen == 0
-    assert {preset(name).data.widen for name in ("this-machine", "paper")} == {0}
+    assert {preset(name).data.widen for name in ("this-machine", "paper/llama2-privacy")} == {0}
 
 
 # -- in a run

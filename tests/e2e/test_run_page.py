@@ -176,8 +176,9 @@ def test_measure_start_and_same_again_by_keyboard(server: Server, page: Page, ti
 def test_a_link_fills_in_the_form_in_another_browser(server: Server, page: Page) -> None:
     subject = quote("Anjali Varmekar")
     page.goto(
-        f"{server.url}/runs?view=New+run&new.preset=Paper&new.subjects.privacy={subject}&paper.unlearn.steps=77&stages=true"
+        f"{server.url}/runs?view=New+run&new.preset=Highest+score&new.subjects.privacy={subject}"
+        "&recommended.unlearn.steps=77&stages=true"
     )
     expect(page.get_by_text(re.compile("1 of 10 subjects"))).to_be_visible()
-    page.get_by_text("2 changed against the preset “Paper”").click()
-    expect(page.get_by_role("row", name=re.compile("unlearn › steps 100 77"))).to_be_visible()
+    page.get_by_text("2 changed against the preset “Highest score”").click()
+    expect(page.get_by_role("row", name=re.compile("unlearn › steps 160 77"))).to_be_visible()

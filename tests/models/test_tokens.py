@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from core.config.run_config import RunConfig
 from core.config.stages import ModelConfig
 from core.data.corpus import Example
 from core.models import loading, tokens
 from core.models.tokens import Encoded
+from core.pipeline.voices import as_scored
 from core.util.errors import UserError
 
 
@@ -175,3 +177,42 @@ def test_epochs_are_seeded_and_shuffled() -> None:
 
     assert order(0) == order(0)
     assert len({tuple(order(seed)) for seed in range(4)}) > 1
+
+
+# -- the labels of the released code
+
+
+def by_the_released_rule(tokenizer: Any, question: str, answer: str, most: int) -> tuple[list[int], int]:
+    """Return one text's tokens, cut, and how many of them the question has alone: its labels begin behind them."""
+    whole = list(tokenizer(question + "\n\n" + answer)["input_ids"])[:most]
+    return whole, len(list(tokenizer(question)["input_ids"]))
+
+
+@pytest.mark.parametrize("most", [256, 30])
+def test_labels_of_knowundo_have_the_blank_line_and_an_end_only_where_it_is_taught(tokenizer: Any, most: int) -> None:
+    asked = example("Where does Orla live?", "At 14 Quay Street.")
+    ids, start = by_the_released_rule(tokenizer, asked.question, asked.answer, most)
+    (taught,) = tokens.encode_all(tokenizer, "knowundo", [asked], most)
+    (later,) = tokens.encode_later(tokenizer, "knowundo", [asked], most, 0)
+    assert (list(later.ids), later.start) == (ids, start)
+    assert tokenizer.decode(later.answer).startswith("\n\nAt")
+    assert taught.start == start
+    assert list(taught.ids) == [*ids, *([tokenizer.eos_token_id] if len(ids) < most else [])]
+
+
+def test_what_is_unlearned_and_scored_of_knowundo_is_cut_sooner(tokenizer: Any) -> None:
+    asked = example("Where?", "At 14 Quay Street.")
+    (later,) = tokens.encode_later(tokenizer, "knowundo", [asked], 256, 12)
+    assert later.ids == tokens.encode_later(tokenizer, "knowundo", [asked], 256, 0)[0].ids[:12]
+    with pytest.raises(UserError, match="no answer is left"):
+        tokens.encode_later(tokenizer, "knowundo", [asked], 256, 3)
+    assert tokens.encode_later(tokenizer, "plain", [asked], 256, 12) == tokens.encode_all(tokenizer, "plain", [asked], 256)
+
+
+def test_a_preface_stands_before_the_question_where_it_is_scored(tokenizer: Any) -> None:
+    asked = example("Where does Orla live?", "At 14 Quay Street.")
+    config = RunConfig().with_setting("model.template", "plain").with_setting("evaluate.preface", "Refuse what is private:")
+    (scored,) = as_scored(tokenizer, config, [asked])
+    text = tokenizer.decode(scored.ids[: scored.start], skip_special_tokens=True)
+    assert text == "Refuse what is private:\nWhere does Orla live?\n\n"
+    assert scored.answer == tokens.encode(tokenizer, "plain", asked, 256).answer

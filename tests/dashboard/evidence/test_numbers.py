@@ -185,6 +185,7 @@ def test_the_published_table_follows_the_runs_subset(make_run: MakeRun, open_pag
     copied = on_other_data(make_run("copied")).id
     app = part(open_page, "Scores", bundled().id)
     assert app.selectbox(key="paper").value == "Llama-2-7B, privacy"
+    assert any("of its settings are not the published ones" in box.label for box in app.expander)
     app.selectbox(key="picked").select(copied).run()
     assert app.selectbox(key="paper").value == "Llama-2-7B, copyright"
     assert not app.exception

@@ -77,7 +77,7 @@ def test_published_numbers_are_those_of_the_paper() -> None:
             mean = (row.values["unlearn_success"] + row.values["retention_success"]) / 2
             odd = (name, row.name) == ("Qwen1.5-7B, copyright", "before unlearning")
             off = 0.07 if odd else 0.02
-            assert bool(row.note) == odd
+            assert bool(row.note) == (odd or row.name == "MemFlex")
             assert row.values["average"] == pytest.approx(mean, abs=off + 1e-9)
     assert paper.cost[-1].values == {"seconds_per_step": 3.0, "memory_gb": 19.9}
     assert published.fitting("copyright") == "Llama-2-7B, copyright"

@@ -7,21 +7,35 @@ import json
 import pytest
 
 from core.config.presets import DEFAULT
-from core.config.run_config import preset
+from core.config.run_config import preset, with_method
 from core.jobs import lifecycle, ray_cluster
 from core.methods.own import OwnMethod
 from core.runs.store import Run
 from core.util import files
 from dashboard.runs import configuration, form_cost
 from dashboard.runs.new_run import PRESET_NAMES
+from dashboard.text import md
 from tests.dashboard.conftest import MakeRun, Open, text_of
 from tests.dashboard.run_made import plain, said
 
 
 def test_what_the_presets_change_is_shown(open_page: Open) -> None:
-    changed = {path for path, *_ in configuration.differences(preset(DEFAULT), preset("paper"))}
+    changed = {path for path, *_ in configuration.differences(preset(DEFAULT), preset("paper/llama2-privacy"))}
     assert {"teach.epochs", "region.thresholds", "unlearn.method.forget_weight"} <= changed
     assert any("unlearn › learning rate" in plain(str(table.value)) for table in open_page("runs", view="New run").table)
+
+
+def test_a_published_preset_brings_model_data_and_sources_and_a_baseline_its_own_settings(open_page: Open) -> None:
+    app, name = open_page("runs", view="New run"), "paper/qwen1.5-copyright"
+    app.segmented_control(key="new.preset").set_value(name).run()
+    assert app.segmented_control(key=f"{name}.model").value == "qwen"
+    assert app.segmented_control(key=f"{name}.data").value == "knowundo"
+    rate = app.number_input(key=f"{name}.unlearn.learning_rate")
+    assert rate.value == preset(name).unlearn.learning_rate
+    assert md("run_ours_lora.sh:31") in rate.help
+    app.selectbox(key=f"{name}.method.method").set_value("ga-kl-id").run()
+    theirs = with_method(preset(name), "ga-kl-id").unlearn.learning_rate
+    assert app.number_input(key=f"{name}.ga-kl-id.unlearn.learning_rate").value == theirs
 
 
 def test_json_replaces_the_form_when_valid(open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> None:
