@@ -115,7 +115,7 @@ def general_text(_: State) -> Sequence[Any]:
 
 def localizing(state: State) -> Sequence[Any]:
     """Return how gradients are taken."""
-    return [_since(state.config.localize, ("seed_offset", "scores", "questions"))]
+    return [_since(state.config.localize, ("seed_offset", "questions"))]
 
 
 def widening(state: State) -> Sequence[Any]:

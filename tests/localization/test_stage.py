@@ -37,12 +37,12 @@ def test_both_factors_have_the_scores_of_their_module(tiny_llama: Path, tiny_dat
 
 
 @pytest.mark.parametrize("scores", [False, True])
-def test_files_of_runs_that_did_not_ask_are_still_found(
+def test_a_table_without_scores_is_not_taken_for_one_with_them(
     tiny_llama: Path, tiny_data: Path, tmp_path: Path, scores: bool
 ) -> None:
     state = localized(tiny_llama, tiny_data, tmp_path, scores=scores)
     (values,) = inputs.localizing(state)
-    assert ("scores" in values) == scores  # the key is what it was before there was such a setting
+    assert values["scores"] == scores
     again = localized(tiny_llama, tiny_data, tmp_path, scores=scores)
     assert again.keys["localize"] == state.keys["localize"]
     table = again.run.table("localization")
