@@ -1,9 +1,10 @@
 """Controls of a finished run: the same method and settings on other regions, and what that shows, in plain sentences.
 
 All tensors; random regions like the given one (core/regions/matched.py), 19 draws, as many as a permutation test at .05
-needs; all others; the paper's rule with the scopes exchanged; the same rule on gradients from other random answers. Each
-stops where it has forgotten as much as the given run. Controls of runs that differ in nothing but the seed, so in their
-teaching, are put together (core/metrics/equivalence.py). Reads and writes files only; no torch.
+needs; all others; the modules that would lose the facts (core/regions/scored.py); the paper's rule with the scopes
+exchanged; the same rule on gradients from other random answers. Each stops where it has forgotten as much as the given run.
+Controls of runs that differ in nothing but the seed, so in their teaching, are put together
+(core/metrics/equivalence.py). Reads and writes files only; no torch.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from core.metrics import equivalence, paired
 from core.metrics.paired import Mean, Successes
 from core.regions import All, Cells, Complement, Located, Random, RatioLayers, Region, Scored, Swapped, Top
 from core.regions.matched import matched
+from core.regions.scored import COLUMN
 from core.runs import asked, scores
 from core.runs.asked import NEXT_WORD
 from core.runs.scores import Scores
@@ -130,6 +132,9 @@ def regions(run: Run, rule: Region) -> list[tuple[str, Region, int]]:
     else:
         live = table.loc[table["has_gradient"], "name"]
         controls.append(("complement", Cells(tuple(name for name in live if name not in inside)), 0))
+    if COLUMN.format(Scored.score) in table and not isinstance(rule, Scored):
+        # Two tensors a module: as many tensors as the given region has, of the modules that hold it.
+        controls.append(("modules that hold it", Scored(amount=str(max(1, round(len(inside) / 2)))), 0))
     if isinstance(rule, MEASURED):
         controls.append(("other random answers", rule, 1))
     return controls

@@ -63,6 +63,7 @@ def test_controls_are_the_same_run_on_other_regions(controlled: tuple[Run, Sweep
         "random 2",
         "complement",
         "scopes exchanged",
+        "modules that hold it",
         "other random answers",
     ]
     assert entries[0].run == run
@@ -81,7 +82,7 @@ def test_controls_are_the_same_run_on_other_regions(controlled: tuple[Run, Sweep
     assert not regions["complement"] & regions["given"]
     assert regions["complement"] | regions["given"] == regions["all"]
     localized = [entry.run.json("manifest.json")["stages"]["localize"] for entry in entries]
-    assert [stage["reused"] for stage in localized[1:]] == [True] * 6 + [False]
+    assert [stage["reused"] for stage in localized[1:]] == [True] * 7 + [False]
     tables = [entry.run.table("localization") for entry in (entries[0], entries[-1])]
     assert tables[0] is not None
     assert tables[1] is not None
@@ -281,7 +282,7 @@ def test_what_has_no_controls_says_so(controlled: tuple[Run, Sweep], tmp_path: P
 def test_regions_of_other_rules_get_controls_of_their_size(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
     run, _ = controlled
     rules = {name: rule for name, rule, _ in controls.regions(run, Layers(0, 0))}
-    assert list(rules) == ["all", *(f"random {draw}" for draw in range(19)), "complement"]
+    assert list(rules) == ["all", *(f"random {draw}" for draw in range(19)), "complement", "modules that hold it"]
     assert isinstance(rules["random 0"], Cells)
     assert len(rules["random 0"].cells) == run.json("region.json")["count"]
     for rule in (Random(), Swapped()):
