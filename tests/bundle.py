@@ -55,10 +55,10 @@ def copy(run: Run, target: Path) -> None:
     _release(target)
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(run.path, target, ignore=lambda _, names: [name for name in names if name in LEFT_OUT])
-    # The first, the last and the one that was kept: so “stop here” works on the first visit.
-    steps, kept_step = sorted((target / "checkpoints").glob("*")), run.json("unlearn.json")["step"]
-    for path in steps[1:-1]:
-        if path.name != askable.checkpoint(run, kept_step).name:
+    # The first, one in the middle, the last and the one that was kept: so “stop here” works on the first visit.
+    steps, kept = sorted((target / "checkpoints").glob("*")), askable.checkpoint(run, run.json("unlearn.json")["step"]).name
+    for path in steps:
+        if path not in (steps[0], steps[len(steps) // 2], steps[-1]) and path.name != kept:
             path.unlink()
     _link(target.parent)
     manifest = run.json("manifest.json")
