@@ -19,7 +19,7 @@ from core.util.safe_read import mapping, number
 from dashboard.charts import planted
 from dashboard.localize import planted_map
 from dashboard.text import duration, md
-from dashboard.widgets import cancel_button, current_run, number_table, page_style
+from dashboard.widgets import cancel_button, current_run, literature, number_table, page_style
 from dashboard.widgets.number_table import Cell, Column, Row, Table
 
 Record = Mapping[str, Any]
@@ -88,6 +88,8 @@ def found(record: Record) -> None:
     several = len(record["plantings"]) > 1
     over = "over plantings" if several else "over modules of the one planting"
     st.caption(f"{MEASURED} Small: 95 % intervals {over}.")
+    if "located" in record["scores"]:
+        literature.beside("planted")
     st.fragment(one_planting)(record)
 
 
