@@ -13,7 +13,6 @@ from core.jobs import planting
 from tests.dashboard.planted_made import one_planting, record_of
 from tests.e2e.serving import Server, rest
 
-
 COVERED = """() => {
   const canvas = document.querySelector(".fs-below"), { width, height } = canvas;
   const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
