@@ -170,8 +170,8 @@ def one_planting(record: Record) -> None:
         ],
     )
     st.caption(
-        "The stronger the colour, the higher the score ranks a module. Outlined: modules with facts to be forgotten; dotted: "
-        "facts to be kept. Faint: below the threshold."
+        "The stronger the colour, the higher the score ranks a module. Outlined: modules with facts to be forgotten. "
+        "Dotted: with facts to be kept. Faint: below the threshold."
     )
 
 
