@@ -37,6 +37,7 @@ def views() -> dict[str, str]:
         "trade-off": f"/evidence?run={first.id}&part=Trade-off&across=Unlearn+Success&published=true",
         "steps": f"/evidence?run={first.id}&part=Steps",
         "controls": f"/?run={first.id}&controls=true",
+        "planted": f"/?run={first.id}&planted=true",
         "cost": f"/evidence?run={first.id}&part=Cost",
         "metrics": f"/evidence?run={last.id}&part=Metrics",
         "rules": f"/evidence?run={first.id}&part=Rules&rules=kept_facts:1",

@@ -39,8 +39,8 @@ MEASURES = {
     "cosine": Measure(
         "Shared with what is kept",
         "cos",
-        "How much of the pull to forget is a pull at what is kept too. Pale: changing this cell moves both. Dark: it can be "
-        "changed for one without the other. (Cosine of both gradients, from −1 to 1.)",
+        "How much of the pull to forget is a pull at what is kept too. Faint: changing this cell moves both. Strong: it can "
+        "be changed for one without the other. (Cosine of both gradients, from −1 to 1.)",
         False,
     ),
     "forget": Measure(

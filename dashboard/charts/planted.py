@@ -65,7 +65,9 @@ def steps(table: pd.DataFrame) -> Steps:
 
 
 def heatmap(table: pd.DataFrame, palette: Palette) -> Figure:
-    """Draw the modules, the darker the higher their place; outlined are those that hold what is to be forgotten or kept."""
+    """Draw the modules, the stronger in colour the higher their place, with outlines where something is to be forgotten or
+    kept.
+    """
     layout = cells.layout(table)
     height, width = max(layout.rows.values()) + 1, len(layout.layers)
     texts: list[list[str]] = [[""] * width for _ in range(height)]

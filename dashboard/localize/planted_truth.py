@@ -19,7 +19,7 @@ from core.util.safe_read import mapping, number
 from dashboard.charts import planted
 from dashboard.localize import planted_map
 from dashboard.text import duration, md
-from dashboard.widgets import cancel_button, current_run, number_table, page_style
+from dashboard.widgets import cancel_button, current_run, literature, number_table, page_style
 from dashboard.widgets.number_table import Cell, Column, Row, Table
 
 Record = Mapping[str, Any]
@@ -90,6 +90,8 @@ def found(record: Record) -> None:
     several = len(record["plantings"]) > 1
     over = "over plantings" if several else "over modules of the one planting"
     st.caption(f"{MEASURED} Small: 95 % intervals {over}.")
+    if "located" in record["scores"]:
+        literature.beside("planted")
     st.fragment(one_planting)(record)
 
 
@@ -170,8 +172,8 @@ def one_planting(record: Record) -> None:
         ],
     )
     st.caption(
-        "The darker, the higher the score ranks a module. Outlined: modules with facts to be forgotten; dotted: facts to be "
-        "kept. Pale: below the threshold."
+        "The stronger the colour, the higher the score ranks a module. Outlined: modules with facts to be forgotten. "
+        "Dotted: with facts to be kept. Faint: below the threshold."
     )
 
 

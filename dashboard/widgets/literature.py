@@ -7,6 +7,8 @@ import streamlit as st
 DOUBTS = {
     "forgotten": "Forgotten is not gone for good: of methods that keep utility, 21 % of the knowledge was left on average, "
     "and 83 % after 4-bit quantization (arXiv 2410.16454).",
+    "planted": "On the testbed LACUNA, MemFlex’s localization found the true parameters no better than chance: AUC .50 "
+    "(arXiv 2607.02513).",
     "controls": "Why this matters: on the testbed LACUNA, MemFlex’s localization found the true parameters no better than "
     "chance (AUC .50; "
     "arXiv 2607.02513), and even the true region gives no better trade-off (arXiv 2505.16252).",

@@ -42,5 +42,5 @@ def test_ranks_leave_out_tensors_without_a_gradient(open_page: Open, make_run: M
         changed.to_parquet(make_run(name).path / "localization.parquet")
     app = open_page("", "one", other="two", region="quantile:1:0")
     assert not app.exception
-    correlation = next(m for m in app.metric if m.label == "Ranks: forget gradient").value
+    correlation = next(m for m in app.metric if m.label == "Ranks: pull to forget").value
     assert abs(float(correlation)) < 0.2

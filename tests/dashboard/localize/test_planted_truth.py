@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.jobs import planting
-from core.localization import SCORES, plantings
+from core.localization import plantings
 from core.regions import Located
 from core.runs import store
 from core.runs.store import Run
@@ -28,35 +27,10 @@ from dashboard.localize import planted_truth
 from dashboard.text import md
 from dashboard.widgets.plot import plain
 from tests.dashboard.conftest import MakeRun, Open, text_of
+from tests.dashboard.planted_made import MODULES, one_planting, record_of
 from tests.dashboard.scores_made import HOSTILE, edit
 
-NAMES = (*SCORES, "located", "ablation")
-MODULES = [f"model.layers.{layer}.{module}" for layer in range(10) for module in ("self_attn.q_proj", "mlp.up_proj")]
-SETS = [0] * 3 + [1] * 3 + [2 + number % 3 for number in range(14)]
 Plant = Callable[..., Path]
-
-
-def one_planting(seed: int = 0, better: float = 0.0) -> dict[str, Any]:
-    """A planting of 3 modules in 20; by removal they stand above the others by so much, by size of the change below."""
-    draw, sets = np.random.default_rng(seed), np.array(SETS)
-    scores = pd.DataFrame({name: draw.normal(size=20) for name in NAMES}, index=MODULES)
-    scores["removal"] += better * (sets == 0)
-    scores["update"] = np.arange(20.0)
-    roles = {name: plantings.ROLES[min(number, 2)] for name, number in zip(MODULES, SETS, strict=True)}
-    check = {role: dict.fromkeys(("taught", *(f"without_{r}" for r in plantings.ROLES)), -1.0) for role in plantings.ROLES}
-    return {
-        "format": 1,
-        "plant": 0,
-        "seed": seed,
-        "modules": MODULES,
-        "sets": SETS,
-        "check": check,
-        "holds": True,
-        "sizes": [0.05] * 20,
-        "scores": {name: scores[name].round(4).tolist() for name in scores},
-        "found": plantings.found(roles, scores).to_dict("index"),
-        "seconds": {"teach": 2.0, "score": 1.0, "ablate": 1.0},
-    }
 
 
 @pytest.fixture
@@ -66,9 +40,7 @@ def plant() -> Plant:
     def made(model: str = "bundled", ones: list[dict[str, Any]] | None = None, name: str = "aaaa", **other: Any) -> Path:
         path = store.runs_folder() / ".plantings" / name / planting.FILE
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = ones or [one_planting(better=9.0)]
-        record = {"format": 1, "model": model, "data": "demo", "settings": {"cells": 3}, "plantings": done}
-        path.write_text(json.dumps(record | {"scores": plantings.together(done)} | other))
+        path.write_text(json.dumps(record_of(ones or [one_planting(better=9.0)], model, **other)))
         return path
 
     return made
