@@ -21,6 +21,10 @@ class Palette:
     retention: str
     bad: str
     """what went wrong: always with words beside it"""
+    lost: str
+    other: str
+    declined: str
+    """parts of bars, of answers that say something else about R and about U, and of those that decline"""
     signed: Scale
     """-1 … 1: accent where the scopes pull apart, paper at 0, blue where they agree"""
     size: Scale
@@ -43,6 +47,9 @@ LIGHT = Palette(
     before="#6B7280",
     retention="#1D5276",
     bad="#B3261E",
+    lost="#CC7A4B",
+    other="#5A92B5",
+    declined="#9F7CCB",
     signed=[(0.0, "#8F3208"), (0.25, "#DE8A5F"), (0.5, "#F1EEE6"), (0.75, "#77A6C4"), (1.0, "#164766")],
     size=[(0.0, "#F1EEE6"), (0.5, "#8DB4CC"), (1.0, "#123E5A")],
     apart=[(0.0, "#F1EEE6"), (0.5, "#E6A27C"), (1.0, "#8F3208")],
@@ -58,6 +65,9 @@ DARK = Palette(
     before="#9CA3AF",
     retention="#7CC0EC",
     bad="#FF8A80",
+    lost="#9C5024",
+    other="#336C8A",
+    declined="#C9B3EC",
     signed=[(0.0, "#FFB38A"), (0.25, "#B5622F"), (0.5, "#282C32"), (0.75, "#3F7FA6"), (1.0, "#A5DAFA")],
     size=[(0.0, "#23272D"), (0.5, "#35708F"), (1.0, "#A5DAFA")],
     apart=[(0.0, "#23272D"), (0.5, "#A35528"), (1.0, "#FFB38A")],

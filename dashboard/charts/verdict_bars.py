@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from core.metrics.verdict_rules import OF_SCOPE
 from core.runs.voices import VOICE_NAMES
 from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure
-from dashboard.charts.palette import Palette
+from dashboard.charts.palette import LIGHT, Palette
 
 Counts = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
 """scope -> verdict -> voice -> n, of"""
@@ -82,8 +82,8 @@ def _colors(palette: Palette) -> dict[str, Sequence[str]]:
     return {
         "leaked": (palette.scope("unlearn"), palette.background),
         "kept": (palette.scope("retention"), palette.background),
-        "lost": (palette.apart[1][1], palette.text),
-        "forgotten": (palette.size[1][1], palette.text),
+        "lost": (palette.lost, palette.text),
+        "forgotten": (palette.other, palette.text),
         "degenerate": (palette.before, palette.background),
-        "refused": (palette.grid, palette.text),
+        "refused": (palette.declined, LIGHT.text),
     }

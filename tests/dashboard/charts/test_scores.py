@@ -9,6 +9,7 @@ import json
 import pandas as pd
 import pytest
 
+from core.data.corpus import SCOPES
 from core.methods import METHODS
 from core.metrics import verdicts
 from core.metrics.verdict_rules import VERDICT_NAMES
@@ -17,7 +18,7 @@ from core.runs.scores import Scores
 from dashboard.charts import stopping_points as stops_chart
 from dashboard.charts import subjects as subjects_chart
 from dashboard.charts import tradeoff, verdict_bars
-from dashboard.charts.palette import DARK, LIGHT
+from dashboard.charts.palette import DARK, LIGHT, Palette
 from dashboard.charts.tradeoff import Point, Reference, Tradeoff
 from dashboard.evidence import all_metrics, cost, one_subject, step_by_step
 from dashboard.evidence import tradeoff as scores_tradeoff
@@ -130,6 +131,30 @@ def test_curves_and_subjects_are_valid_figures() -> None:
         for verdict in verdicts.OF_SCOPE[scope]:
             rate = counts[scope][verdict][voice]["value"]
             assert shown.get((f"{scope}.{verdict}", y), 0.0) == pytest.approx(rate)
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of two colours (WCAG 2.2)."""
+
+    def luminance(color: str) -> float:
+        parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    dark, light = sorted(map(luminance, (one, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+def test_every_verdict_is_seen_in_the_bars_and_their_legend(palette: Palette) -> None:
+    cells = {scope: {verdict: {"after": {"n": 1.0, "of": 6.0}} for verdict in verdicts.OF_SCOPE[scope]} for scope in SCOPES}
+    bars = verdict_bars.bars(cells, VERDICT_NAMES, "", palette)
+    assert {trace.name for trace in bars.data} == set(VERDICT_NAMES.values())
+    for trace in bars.data:
+        fill, number = trace.marker.color, trace.insidetextfont.color
+        assert contrast(fill, palette.background) >= 3, trace.name
+        assert contrast(fill, number) >= 4.5, trace.name
+    assert len({trace.marker.color for trace in bars.data}) == len(bars.data)
 
 
 def test_what_is_said_of_each_subject_is_counted_by_hand() -> None:
