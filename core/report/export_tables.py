@@ -122,7 +122,7 @@ def _answers(run: Run) -> pd.DataFrame:
     reference = {str(row.get("example")): row["retrained"] for row in run.answers() if "retrained" in row}
     if reference:
         frame["retrained"] = [reference.get(str(example)) for example in frame["id"]]
-    judged = [name for name in frame if str(name).startswith("verdict") or name == "own_verdict"]
+    judged = [str(name) for name in frame if str(name).startswith("verdict") or name == "own_verdict"]
     return frame.assign(**{name: frame[name].replace(VERDICT_NAMES) for name in judged})
 
 
