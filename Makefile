@@ -65,7 +65,7 @@ crowd: install $(VENV)/.dev  ## twenty people on one server for MINUTES: who wai
 demo: install  ## the bundled run headless, into demo/: a table and a picture
 	@mkdir -p demo
 	@$(PY) -m core run --runs demo/runs | tee demo/scores.txt
-	@$(PY) -m dashboard.picture demo/runs demo/localization
+	@$(PY) -m dashboard.heatmap_image demo/runs demo/localization
 
 bench: install  ## ratios against the published procedure; methods, processes, plan and scale are measured by name: python -m tests.bench NAME
 	@$(PY) -m tests.bench localization step prefix roofline answers memory

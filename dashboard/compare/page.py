@@ -14,7 +14,7 @@ from core.util.errors import UserError
 from dashboard.compare import cells_put_back, history, known_facts, many_questions, panes, strength, token_probabilities
 from dashboard.compare import question as prompting
 from dashboard.text import md
-from dashboard.widgets import current_run, page_style, question_and_answers
+from dashboard.widgets import current_run, glossary, page_style, question_and_answers
 from dashboard.widgets.question_and_answers import Exchange
 from dashboard.widgets.scope_names import KINDS, scope_name
 
@@ -116,7 +116,8 @@ def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGener
 
 def source(asked: Exchange, states: set[str]) -> str:
     """Say where the answers come from."""
-    where = [KINDS.get(t) or scope_name(t) for t in asked.tags]
+    names = [(t, KINDS.get(t) or scope_name(t)) for t in asked.tags]
+    where = [glossary.link(glossary.TERMS[t], name) if t in glossary.TERMS else name for t, name in names]
     if states == {"recorded"}:
         where.append("recorded when the run was evaluated")
     elif "recorded" in states:

@@ -12,6 +12,14 @@ from dashboard import pages
 FILE, DOCUMENT = ASSETS / "docs" / "concepts.md", "Concepts"
 """where the glossary is, and what the list of documents calls it"""
 PARAMETER = "term"
+TERMS = {
+    "unlearn": "unlearn scope",
+    "retention": "retention scope",
+    "other": "another fact",
+    **dict.fromkeys(("train", "untaught", "free"), "wording"),
+    **dict.fromkeys(("val", "dev"), "val"),
+}
+"""scope or kind of question -> the term that the glossary explains it by"""
 _ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 
 

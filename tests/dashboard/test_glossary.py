@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from core.data.corpus import SCOPES
+from core.runs.asked import KIND_NAMES
 from core.util.paths import ROOT
 from dashboard.help import documents
 from dashboard.widgets import glossary
@@ -16,7 +18,7 @@ from tests.dashboard.conftest import Open, text_of
 
 PAGES = {
     "": {"region"},
-    "compare": {"never taught"},
+    "compare": {"never taught", "unlearn scope", "wording"},
     "evidence": {"another fact", "gibberish"},
     "report": {"U"},
     "runs": {"R"},
@@ -39,6 +41,11 @@ def test_every_term_that_a_page_names_has_a_meaning() -> None:
     found = list(terms_linked())
     assert len(found) > 20
     assert [(file.name, term) for file, term in found if not glossary.meanings().get(term)] == []
+
+
+def test_scopes_and_kinds_of_question_are_terms() -> None:
+    assert set(glossary.TERMS) == {*SCOPES, *KIND_NAMES}
+    assert set(glossary.TERMS.values()) <= set(glossary.meanings())
 
 
 def test_a_row_of_several_terms_is_found_by_each() -> None:
