@@ -112,7 +112,13 @@ COMMON = (
     Value("unlearn.warmup", 0.03, f"{OURS}:32", ("--warmup_ratio 0.03",)),
     Value("unlearn.weight_decay", 0.0, f"{OURS}:35", ("--weight_decay 0.",)),
     Value("unlearn.epochs", 2, f"{OURS}:27", ("--num_train_epochs 2",)),
-    Value("unlearn.steps", 1000, f"{OURS}:27", ("--num_train_epochs 2",), "more than two passes: these end it, at step 100"),
+    Value(
+        "unlearn.steps",
+        100,
+        "llm_unlearn/run_eval_ours.sh:6",
+        ("CHECKPOINTS=(20 40 60 80 100)",),
+        "two passes of either subset; of U alone they end at 50",
+    ),
     Value(
         "unlearn.batch_size",
         16,
@@ -296,7 +302,7 @@ DISAGREEMENTS = (
     Disagreement(
         "adversarial answers",
         "by the model itself",
-        "by the chat model before it was taught, each one place late",
+        "by the chat model before it was taught, each word that of the next place",
         "llm_unlearn/utils/top_kp_sample.py:30, llm_unlearn/utils/llm_tokenize_with_chunk.py:81",
     ),
     Disagreement(
@@ -320,7 +326,7 @@ DISAGREEMENTS = (
     Disagreement(
         "retention examples",
         "",
-        "as many as there are unlearn ones: of privacy 400 of 441",
+        "as many as there are unlearn ones: 400 of 441, of copyright 403 of 901",
         "llm_unlearn/utils/ascent_plus_descent_tokenizer.py:33",
     ),
 )

@@ -204,7 +204,8 @@ def test_reference_rows_are_never_left_out_and_published_ones_always_labelled(ma
     assert names.count("Before unlearning") == names.count("Never taught") + 1 == 3
     paper = [row for row in table.rows if "published" in row.kind]
     assert len(paper) == 9
-    assert all(row.note == "published, 7B" for row in paper)
+    assert all(row.note.startswith("published, 7B") for row in paper)
+    assert {row.name for row in paper if "scored on val" in row.note} == {"MemFlex"}
     odd = scores_table.published_rows("Qwen1.5-7B, copyright", LIGHT)[1]
     assert odd.note == "published, 7B; average as printed; that of 0 and 100 is 50"
     assert all(len(row.cells) == len(table.columns) for row in table.rows if row.cells)
