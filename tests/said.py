@@ -1,6 +1,7 @@
-"""The table of what is said, in assets/findings.md and the README, from the counts of the runs that ship.
+"""The tables of assets/findings.md and the README that are made from what ships: what the runs say, and which score found
+planted facts.
 
-`python -m tests.said` prints it; `--write` puts it in place of the tables that begin with the same heads.
+`python -m tests.said` prints them; `--write` puts them in place of the tables that begin with the same heads.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from core.jobs import planting
+from core.localization import plantings
 from core.runs import asked, store
 from core.runs.asked import KIND_NAMES
 from core.runs.scores import Scores
@@ -15,7 +18,8 @@ from core.util.paths import ASSETS, ROOT
 
 KINDS = ("free", "untaught", "other")
 """those that nobody was taught or that unlearning never saw"""
-TABLES = {ASSETS / "findings.md": KINDS, ROOT / "README.md": ("free", "other")}
+FINDINGS = ASSETS / "findings.md"
+TABLES = {FINDINGS: KINDS, ROOT / "README.md": ("free", "other")}
 """file -> the kinds of question that its table has"""
 VOICES = (
     ("privacy-clean", "before", "before"),
@@ -48,12 +52,27 @@ def table(kinds: Sequence[str]) -> str:
     return "\n".join([heads, "|---|---|---|", *rows])
 
 
+def planted() -> str:
+    """Return the lines of the table of planted facts in Markdown, best score first."""
+    record = planting.of_model("bundled", [planting.SHIPPED])
+    heads = f"| a score of modules | found of {record['settings']['cells']} | against facts kept | against other facts |"
+    rows = []
+    for name, score in sorted(record["scores"].items(), key=lambda item: -sum(item[1][m][0] for m in plantings.MEASURES)):
+        areas = [f"{mean:.2f} ({low:.2f} to {high:.2f})" for mean, low, high in (score[m] for m in plantings.MEASURES[:2])]
+        rows.append(f"| {plantings.called(name)} | {plantings.hits(record, name):.1f} | {' | '.join(areas)} |")
+    return "\n".join([heads, "|---|---|---|---|", *rows])
+
+
 def written(text: str, new: str) -> str:
-    """Return a document with its table in the place of the one that has its heads; n may differ."""
-    lines = text.split("\n")
-    begin = next(i for i, line in enumerate(lines) if line.startswith("| of ") and "to forget: still said /" in line)
+    """Return a document with a table in the place of the one that has its heads; numbers in them may differ."""
+    lines, heads = text.split("\n"), _letters(new.split("\n")[0])
+    begin = next(i for i, line in enumerate(lines) if _letters(line) == heads)
     end = next(i for i in range(begin, len(lines)) if not lines[i].startswith("|"))
     return "\n".join([*lines[:begin], *new.split("\n"), *lines[end:]])
+
+
+def _letters(line: str) -> str:
+    return "".join(filter(str.isalpha, line))
 
 
 def main(words: Sequence[str]) -> None:
@@ -61,8 +80,10 @@ def main(words: Sequence[str]) -> None:
     for file, kinds in TABLES.items():
         if "--write" in words:
             file.write_text(written(file.read_text(encoding="utf-8"), table(kinds)), encoding="utf-8")
-    if "--write" not in words:
-        sys.stdout.write(table(KINDS) + "\n")
+    if "--write" in words:
+        FINDINGS.write_text(written(FINDINGS.read_text(encoding="utf-8"), planted()), encoding="utf-8")
+    else:
+        sys.stdout.write(f"{table(KINDS)}\n\n{planted()}\n")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,11 @@ def test_a_page_is_a_page(file: Path) -> None:
     assert len(file.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
+def test_what_was_planted_is_what_the_record_that_ships_counted() -> None:
+    text = FINDINGS.read_text(encoding="utf-8")
+    assert said.written(text, said.planted()) == text, "python -m tests.said --write"
+
+
 @pytest.mark.parametrize("file", PLAIN, ids=lambda file: file.stem)
 def test_sentences_are_short(file: Path) -> None:
     assert [s for s in sentences(file.read_text(encoding="utf-8")) if len(s.split()) > MOST_WORDS] == []
