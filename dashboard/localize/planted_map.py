@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 HTML = """<div class="fs-box"><div class="fs-threshold"><span aria-hidden="true">Threshold</span>
-<input type="range" min="0" step="1" aria-label="Threshold"><output aria-live="off"></output></div><div class="fs-plot"></div><div class="fs-tools"></div></div>
+<input type="range" min="0" step="1" aria-label="Threshold"><output aria-live="off"></output></div>
+<div class="fs-plot"></div><div class="fs-tools"></div></div>
 """
 _PART = st.components.v2.component(
     "planted_map",
