@@ -118,7 +118,9 @@ def _without_news(data: Mapping[str, Any], report: Mapping[str, Any]) -> dict[st
     comparable = {key: part for key, part in data.items() if key not in left_out}
     for key in ("success", "main", "scopes"):  # what parts are called has changed, and kinds are finer than splits
         if isinstance(comparable.get(key), list):
-            comparable[key] = [_unnamed(row) for row in comparable[key]]
+            comparable[key] = [_unnamed(row, "name") for row in comparable[key]]
+    if isinstance(comparable.get("asked"), dict):  # its rows say the same in numbers
+        comparable["asked"] = _unnamed(comparable["asked"], "sentences")
     if report.get("redacted"):  # an earlier version left other names out
         comparable |= {
             "run": mapping(data, "run") | {"id": "", "name": ""},
@@ -128,11 +130,11 @@ def _without_news(data: Mapping[str, Any], report: Mapping[str, Any]) -> dict[st
     if isinstance(answers, dict) and isinstance(answers.get("counts"), list):
         rows = [row for row in answers["counts"] if isinstance(row, dict) and row.get("voice") in voices]
         examples = answers.get("examples")
-        examples = list(map(_unnamed, examples)) if isinstance(examples, list) else examples
+        examples = [_unnamed(example, "why") for example in examples] if isinstance(examples, list) else examples
         comparable["answers"] = {**answers, "counts": list(map(_unnamed, rows)), "examples": examples}
     if isinstance(comparable.get("metrics"), list):
         comparable["metrics"] = [
-            {**row, "notes": [], "rows": list(map(_unnamed, row["rows"]))}
+            {**_unnamed(row, "help", "better"), "notes": [], "rows": list(map(_unnamed, row["rows"]))}
             if isinstance(row, dict) and "notes" in row and isinstance(row.get("rows"), list)
             else row
             for row in comparable["metrics"]
@@ -144,8 +146,9 @@ NAMES = ("part", "kind", "split")
 """fields of rows that name what they are of, which versions do otherwise"""
 
 
-def _unnamed(row: Any) -> Any:
-    return {key: value for key, value in row.items() if key not in NAMES} if isinstance(row, dict) else row
+def _unnamed(row: Any, *words: str) -> Any:
+    """Return a row without its names. words: further fields that hold words which versions choose otherwise."""
+    return {key: value for key, value in row.items() if key not in (*NAMES, *words)} if isinstance(row, dict) else row
 
 
 def _numbers(run: Run, data: Mapping[str, Any], folder: Path) -> Iterator[Check]:

@@ -89,7 +89,8 @@ def results(run: Run, findings: Mapping[str, Mapping[str, Any]]) -> None:
         st.caption(
             "There is no overall grade: probes ask different things. “Leaks”: after is above never taught by more "
             f"than chance explains. “No leak seen”: it is not, and the 95 % interval ends within {SAFE:.0f} points of never "
-            f"taught. “{scorecard.TOO_FEW.capitalize()}”: it is not either, but the interval reaches further."
+            f"taught. “{glossary.link(scorecard.TOO_FEW, scorecard.TOO_FEW.capitalize())}”: it is not either, but the "
+            "interval reaches further."
         )
     names = [line.probe for line in lines]
     address.take("leak", names)
