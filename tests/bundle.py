@@ -29,9 +29,11 @@ from core.util.errors import UserError, unknown
 RUNS = {
     "privacy-clean": ("privacy", "clean", "Clean on the privacy demo"),
     "privacy-memflex": ("privacy", "this-machine", "MemFlex on the privacy demo"),
+    "privacy-recommended": ("privacy", "recommended", "Recommended on the privacy demo"),
+    "copyright-clean": ("copyright", "clean", "Clean on the copyright demo"),
 }
 """id -> subset of the demo, preset, name; in the order in which they are made"""
-PROBED = ("privacy-clean",)
+PROBED = ("privacy-clean", "copyright-clean")
 """those that probes are run on"""
 SLOW = {"relearning", "benign"}
 """probes that train copies of the model, and are left out: minutes each"""

@@ -40,10 +40,10 @@ def frames(page: Page, url: str) -> Iterator[Frame]:
     def shot(milliseconds: int) -> Frame:
         return Frame(page.screenshot(animations="disabled"), milliseconds)
 
-    page.goto(f"{url}/?run={run}&measure=held")
+    page.goto(f"{url}/?run={run}&measure=Held+here")
     rest(page)
     yield shot(2500)
-    page.goto(f"{url}/?run={store.bundled_runs()[-1].id}")
+    page.goto(f"{url}/?run=privacy-memflex")  # its region follows thresholds
     rest(page)
     yield shot(1500)
     page.locator(".fs-sigma").focus()

@@ -215,8 +215,9 @@ def list_runs(folder: Path) -> list[Run]:
 
 
 def bundled_runs() -> list[Run]:
-    """Return the finished runs that ship with the project, those of the preset clean first: a visitor begins with them."""
-    return sorted(list_runs(BUNDLED_RUNS), key=lambda run: not run.id.endswith("clean"))
+    """Return the finished runs that ship with the project, clean on people first: a visitor begins with it."""
+    order = ("privacy-clean", "copyright-clean", "privacy-memflex")
+    return sorted(list_runs(BUNDLED_RUNS), key=lambda run: order.index(run.id) if run.id in order else len(order))
 
 
 def find(name: str, folder: Path) -> Run:
