@@ -192,7 +192,7 @@ def of_report(run: Run) -> Said:
             voice = next(voice for voice, words in VOICE_NAMES.items() if words == line[0])
             counts = [pair(cell) for cell in re.findall(r'<span class="value">(.*?)</span>', line[1])]
             for head, count in zip(heads, counts, strict=True):
-                outcome = asked.CONFABULATED if head == "made up" else head
+                outcome = {"made up": asked.CONFABULATED, asked.GIBBERISH: "noise"}.get(head, head)
                 said[voice, titles[title], KIND_OF[name], outcome] = count
     short = re.search(r'<section id="short">(.*?)</section>', text, re.DOTALL)
     assert short
