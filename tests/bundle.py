@@ -29,11 +29,12 @@ from core.util.errors import UserError, unknown
 RUNS = {
     "privacy-clean": ("privacy", "clean", "Clean on the privacy demo"),
     "privacy-memflex": ("privacy", "this-machine", "MemFlex on the privacy demo"),
-    "privacy-recommended": ("privacy", "recommended", "Recommended on the privacy demo"),
     "copyright-clean": ("copyright", "clean", "Clean on the copyright demo"),
 }
 """id -> subset of the demo, preset, name; in the order in which they are made"""
-PROBED = ("privacy-clean", "copyright-clean")
+FIRST = "privacy-clean"
+"""the one that a visitor begins with"""
+PROBED = (FIRST, "copyright-clean")
 """those that probes are run on"""
 SLOW = {"relearning", "benign"}
 """probes that train copies of the model, and are left out: minutes each"""
@@ -57,10 +58,12 @@ def copy(run: Run, target: Path) -> None:
     _release(target)
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(run.path, target, ignore=lambda _, names: [name for name in names if name in LEFT_OUT])
-    # The first, one in the middle, the last and the one that was kept: so “stop here” works on the first visit.
+    # The first, the last and the one that was kept: so “stop here” works on the first visit; of the run that opens first
+    # one in the middle as well. Each is as large as an adapter.
     steps, kept = sorted((target / "checkpoints").glob("*")), askable.checkpoint(run, run.json("unlearn.json")["step"]).name
-    for path in steps:
-        if path not in (steps[0], steps[len(steps) // 2], steps[-1]) and path.name != kept:
+    middle = steps[len(steps) // 2].name if steps and target.name == FIRST else ""
+    for path in steps[1:-1]:
+        if path.name not in (kept, middle):
             path.unlink()
     _link(target.parent)
     manifest = run.json("manifest.json")
