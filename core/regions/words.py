@@ -60,11 +60,9 @@ def _layers(text: str) -> str:
     share = text.replace(" ", "")
     if share == "1":
         return "layer"
-    return (
-        f"{FRACTIONS[share]} of the layers"
-        if share in FRACTIONS
-        else f"{_amount(share)}{'the ' if '%' in share else ''}layers"
-    )
+    if share in FRACTIONS:
+        return f"{FRACTIONS[share]} of the layers"
+    return f"{_amount(share)}{'the ' if '%' in share else ''}layers"
 
 
 def _range(first: int, last: int) -> str:

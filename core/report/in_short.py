@@ -17,14 +17,15 @@ from core.runs.voices import REFERENCES
 
 NEARLY_ALL = 0.75
 """share of what before says: where after says more for certain, it is called kept"""
+UNSURE = TOO_FEW.capitalize()
 WORDS = {
     "unlearn": {
         "good": "Forgotten",
         "noise": "Forgotten into gibberish",
         "bad": "Not forgotten",
-        "few": TOO_FEW.capitalize(),
+        "few": UNSURE,
     },
-    "retention": {"good": "Kept", "bad": "Partly lost", "few": TOO_FEW.capitalize()},
+    "retention": {"good": "Kept", "bad": "Partly lost", "few": UNSURE},
 }
 """scope -> state -> what a reader is told"""
 

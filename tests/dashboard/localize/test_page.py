@@ -294,11 +294,11 @@ def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Ope
     )
     changes.to_parquet(run.path / "changes.parquet")
     app = open_page("", "mine")
-    app.segmented_control(key="measure").set_value("change").run()
+    app.segmented_control(key="measure").set_value("Change").run()
     assert "How far unlearning moved" in text_of(app)
     assert "This run also changed" not in text_of(app)
     app = open_page("", "mine", region="quantile:0.1:0.5")
-    app.segmented_control(key="measure").set_value("change").run()
+    app.segmented_control(key="measure").set_value("Change").run()
     others = len(mine - set(Located("quantile", 0.1, 0.5).select(table)))
     assert f"This run also changed {others} tensors" in text_of(app)
 
