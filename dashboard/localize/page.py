@@ -68,7 +68,7 @@ def page() -> None:
         select(chosen, table),
         None if chosen.hand is None else selection.origin(chosen, start, run.config().region),
     )
-    st.subheader("Which weights were changed", help=CELL)
+    st.subheader("Which weights were changed")
     st.markdown(opening(source, fresh=run.config().unlearn.slots > 0))
     measure, scale = measures(run, table)
     # Both plots are sent before the many controls, so that they are seen, or repainted, sooner.
@@ -106,11 +106,8 @@ def page() -> None:
             planted_truth.show(run)
 
 
-CELL = "Each cell of the map is one small weight matrix that was trained when the model learnt these facts."
-
-
 def opening(source: str | None, *, fresh: bool) -> str:
-    """Say what is outlined. source: which cells these are, None for those of the thresholds. fresh: whether unlearning
+    """Say what is seen, and what is outlined. source: which cells these are, None for those of the thresholds. fresh: whether unlearning
     leaves what was taught as it is, and trains fresh weights beside it.
     """
     rule = (
@@ -119,7 +116,7 @@ def opening(source: str | None, *, fresh: bool) -> str:
     )
     how = f"adds {glossary.link('fresh rank', 'fresh weights')} to" if fresh else "changes"
     return (
-        f"Outlined is the {glossary.link('region')}: {rule if source is None else md(source)}. "
+        f"Each cell is one small weight matrix. Outlined is the {glossary.link('region')}: {rule if source is None else md(source)}. "
         f"Unlearning here {how} these and no others."
     )
 
