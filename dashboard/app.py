@@ -9,7 +9,7 @@ from core.util.paths import ROOT
 from dashboard import pages
 from dashboard.runs import trash
 from dashboard.server import sign_in
-from dashboard.widgets import theme
+from dashboard.widgets import theme, tour
 
 st.set_page_config(page_title="Forgetscope", page_icon=str(ROOT / "assets" / "icon.svg"), layout="wide")
 st.logo(str(ROOT / "assets" / "logo.svg"), size="large")
@@ -26,5 +26,6 @@ views = {
 }
 shown = st.navigation(views, position="top")
 trash.leave(shown.url_path)
+tour.show()
 shown.run()
 theme.watch()

@@ -25,6 +25,7 @@ from core.metrics.paired import Mean, Successes
 from core.regions import All, Cells, Complement, Located, Random, RatioLayers, Region, Scored, Swapped, Top
 from core.regions.matched import matched
 from core.regions.scored import COLUMN
+from core.regions.words import words
 from core.runs import asked, scores
 from core.runs.asked import NEXT_WORD
 from core.runs.scores import Scores
@@ -191,12 +192,12 @@ def result(sweep: Sweep) -> Controls:
         decided = equivalence.verdict([over.mean.value, *_other_teachings(sweep)])
         parts += [over.words, decided]
     mean, p = (over.mean, over.p) if over else (None, None)
-    words, one_more = " ".join(filter(None, parts)), said.difference if said else None
-    return Controls(rows, words, one_more, next_word, mean, p, decided, sweep.id, state)
+    told, one_more = " ".join(filter(None, parts)), said.difference if said else None
+    return Controls(rows, told, one_more, next_word, mean, p, decided, sweep.id, state)
 
 
-def _silent(rows: list[dict[str, Any]], words: str, sweep: Sweep, state: str) -> Controls:
-    return Controls(rows, words, None, None, None, None, "", sweep.id, state)
+def _silent(rows: list[dict[str, Any]], why: str, sweep: Sweep, state: str) -> Controls:
+    return Controls(rows, why, None, None, None, None, "", sweep.id, state)
 
 
 def _keys(sweep: Sweep) -> tuple[Key, tuple[Key, ...]]:
@@ -305,7 +306,8 @@ def sentence(region: str, draws: int, diverged: int, said: Said | None, next_wor
 
 
 def _called(run: Run) -> str:
-    return f"the {run.config().region.name} region"
+    rule = run.config().region
+    return "the located region" if type(rule) is Located else f"the region ({words(rule)})"
 
 
 def _against(difference: Mean, draws: int, certain: bool) -> str:

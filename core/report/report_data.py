@@ -22,6 +22,7 @@ from core.methods import METHODS
 from core.methods.own import OwnMethod
 from core.metrics import membership, own_verdicts, verdicts
 from core.probes import PROBES
+from core.regions import words as region_words
 from core.report import numbers, redaction
 from core.report.assets import maker
 from core.report.cell_matrices import picture, significant
@@ -142,9 +143,8 @@ def _region(run: Run, config: RunConfig) -> Data | None:
             "rule": "",
             "what": "These are the tensors in which after differs from before.",
         }
-    rule = type(config.region)
-    words = (rule.__doc__ or "").strip().split("\n\n")[0]
-    return {**{key: region.get(key) for key in kept}, "rule": config.region.name, "what": " ".join(words.split())}
+    what = f"It takes {region_words.words(config.region)}."
+    return {**{key: region.get(key) for key in kept}, "rule": config.region.name, "what": what}
 
 
 def _change(run: Run) -> Data | None:

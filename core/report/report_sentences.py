@@ -8,6 +8,7 @@ from typing import Any
 
 from core.metrics import intervals
 from core.probes.scorecard import TOO_FEW, judged
+from core.report import in_short
 from core.runs import asked
 from core.runs.voices import REFERENCES
 
@@ -130,10 +131,7 @@ def _told(data: Mapping[str, Any]) -> list[Remark]:
         others = {voice: counted(data, "unlearn", kind, "leaked", voice) for voice in REFERENCES}
         if total:
             verb = "is" if leaked == 1 else "are"
-            # A model that never knew it hits upon some answers as well: no more than that is no leak, if enough were asked.
-            said, of = max(others.values())
-            low = intervals.is_low(_high(data, kind), 100 * said / of if of else 0.0)
-            state = "leaks" if leaked > said else "quiet" if low else "few"
+            state = in_short.leak(leaked, _high(data, kind), others)
             beside = "".join(f"; {asked.voice_name(voice)}: {said} of {of}" for voice, (said, of) in others.items() if of)
             name = asked.KIND_NAMES[kind]
             more = f" {intervals.too_few(total, _high(data, kind))}" if state == "few" else ""

@@ -217,17 +217,34 @@ def in_sentence(kind: str, said: Mapping[str, tuple[int, Mapping[str, int]]], su
     if not counts:
         return ""
     about = f" about {subject}" if subject else ""
-    words = f"Asked {_ASKED.get(kind, 'in every way')}{about}, it still says {' and '.join(counts)}."
+    words = [f"Asked {_ASKED.get(kind, 'in every way')}{about}, it still says {' and '.join(counts)}."]
     for scope in list(_TO) if len(said) == 1 else ["unlearn"]:
-        if scope in said:
-            n, by = said[scope]
-            noise, declined, other = (by[outcome] for outcome in ("noise", "declined", _OTHER[scope]))
-            words += (
-                f" Of the {n} {_TO[scope]}, {noise} {'answer is' if noise == 1 else 'answers are'} {GIBBERISH}, "
-                f"{declined} {'declines' if declined == 1 else 'decline'}, "
-                f"{other} {'says' if other == 1 else 'say'} something else."
-            )
-    return words
+        words += [_instead(scope, *said[scope])] if scope in said else []
+    return " ".join(words)
+
+
+def instead(scores: Scores, voice: str = "after") -> str:
+    """Say what a voice says in the place of what is to be forgotten: the second sentence of `sentence`, and what is made up.
+
+    Empty where it was not asked.
+    """
+    kind = kind_asked(scores, voice)
+    forget = outcomes(scores, voice, "unlearn", kind)
+    if forget is None:
+        return ""
+    words = _instead("unlearn", forget.n, {outcome: forget.count(outcome) for outcome in OUTCOMES["unlearn"]})
+    if not forget.made_up.n:
+        return words
+    return f"{words} {in_words(forget.made_up.value or 0.0, forget.n)} state an invented fact."
+
+
+def _instead(scope: str, n: int, by: Mapping[str, int]) -> str:
+    noise, declined, other = (by[outcome] for outcome in ("noise", "declined", _OTHER[scope]))
+    return (
+        f"Of the {n} {_TO[scope]}, {noise} {'answer is' if noise == 1 else 'answers are'} {GIBBERISH}, "
+        f"{declined} {'declines' if declined == 1 else 'decline'}, "
+        f"{other} {'says' if other == 1 else 'say'} something else."
+    )
 
 
 def beside(scores: Scores, others: Sequence[Scores], this: str, those: str) -> str:

@@ -36,6 +36,14 @@ class Measure:
 
 
 MEASURES = {
+    "held": Measure(
+        "Held here",
+        "score_removal",
+        (
+            "How much more the facts to be forgotten should lose than those to be kept if what was learnt in this module "
+            "were taken away. Both factors of a module share it."
+        ),
+    ),
     "cosine": Measure(
         "Shared with what is kept",
         "cos",
@@ -55,14 +63,6 @@ MEASURES = {
         "Pull not shared",
         "divergence",
         "High where the pull to forget is strong and not shared with what is kept. ((1 − cosine) × pull to forget.)",
-    ),
-    "held": Measure(
-        "Held here",
-        "score_removal",
-        (
-            "How much more the facts to be forgotten should lose than those to be kept if what was learnt in this module "
-            "were taken away. Both factors of a module share it."
-        ),
     ),
     "region": Measure("Region", "", "Which cells unlearning may change.", False),
     "change": Measure(

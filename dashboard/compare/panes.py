@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
-from core.metrics.verdict_rules import VERDICT_NAMES
 from core.runs import askable, audit
 from core.runs.store import Run
 from core.serve import client
@@ -35,15 +34,6 @@ WHAT = {
     "blend": "between before and after: the dial",
     "without": "after, with these cells put back to before",
 }
-SAYS = {
-    "leaked": "says it",
-    "kept": "says it",
-    "lost": "says something else",
-    "forgotten": "says something else",
-    "degenerate": "gibberish",
-    "refused": "declines",
-}
-"""verdict -> what is said of a voice that nothing was asked of"""
 MARKS = {"differences": "Differences", "matches": "Matches", "nothing": "Nothing"}
 
 
@@ -72,8 +62,7 @@ def box(exchange: Exchange, run: Run, voice: str, marks: str) -> DeltaGenerator:
 def verdict(run: Run, exchange: Exchange, voice: str) -> None:
     """Show what the rules say of a pane's answer, and why. Nothing is good or bad of a voice but after's."""
     if judged := verdict_rows.judged(run, exchange, voice):
-        name = VERDICT_NAMES[judged.verdict] if voice == "after" and exchange.tags else SAYS[judged.verdict]
-        bad = voice == "after" and judged.verdict in verdict_rows.BAD
+        name, bad = verdict_rows.of_voice(judged.verdict, voice, of_data=bool(exchange.tags))
         st.markdown(f":{'red' if bad else 'gray'}-badge[{md(name)}] :small[{md(judged.why)}]")
 
 

@@ -1,5 +1,5 @@
-"""One recorded question that was to be forgotten, answered before and after: what a picture of cells is about, in three
-lines.
+"""One recorded question that was to be forgotten, answered before and after, each answer judged: what a picture of cells is
+about, in four lines.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LONGEST = 110
 """characters of an answer that are shown"""
+VERDICTS = {"before": ("verdict_before", "why_before"), "after": ("verdict", "why")}
+"""voice -> columns of the examples' verdicts and of their reasons"""
 
 
 def show(run: Run) -> None:
@@ -29,7 +31,8 @@ def show(run: Run) -> None:
         return
     taught = "taught, then unlearned" if (run.path / "teach.json").is_file() else "unlearned"
     with st.container(gap="xxsmall"):
-        st.html(markup(row, f"One of {len(asked)} questions that were {taught}", page_style.palette()))
+        heading = f"One of {len(asked)} questions that were {taught}"
+        st.html(markup(row, heading, page_style.palette(), verdicts(run, str(row.get("example")))))
         verdict_rows.compare_link(run, str(row.get("question", "")), "Compare the answers")
 
 
@@ -41,15 +44,37 @@ def chosen(asked: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     )
 
 
-def markup(row: Mapping[str, Any], heading: str, palette: Palette) -> str:
-    """Return the question and its two answers as escaped HTML."""
+def verdicts(run: Run, example: str) -> dict[str, tuple[str, str]]:
+    """Return voice -> (verdict, reason) of an example, as Compare shows them."""
+    frame = verdict_rows.table(run, verdict_rows.rules())
+    rows = verdict_rows.records(frame[frame["id"] == example])
+    return {
+        voice: (str(row[verdict]), str(row[why]))
+        for row in rows
+        for voice, (verdict, why) in VERDICTS.items()
+        if row.get(verdict)
+    }
+
+
+def markup(
+    row: Mapping[str, Any], heading: str, palette: Palette, judged: Mapping[str, tuple[str, str]] | None = None
+) -> str:
+    """Return the question and its two answers as escaped HTML. judged: voice -> (verdict, reason)."""
     lines = "".join(
         f'<div style="display:flex;gap:.5rem"><span style="flex:0 0 4.4rem;color:{color};font-weight:600"><span '
         f'aria-hidden="true">{sign}</span> {voice}</span>'
-        f'<span dir="auto" style="overflow-wrap:anywhere">{html.escape(shorten(str(row[voice]), LONGEST))}</span></div>'
+        f'<span dir="auto" style="overflow-wrap:anywhere">{html.escape(shorten(str(row[voice]), LONGEST))}'
+        f"{_badge(voice, *judged[voice], palette) if judged and voice in judged else ''}</span></div>"
         for sign, voice, color in (("□", "before", palette.before), ("■", "after", palette.accent))
     )
     return (
-        f'<div style="font-size:.875rem;line-height:1.45"><div style="color:{palette.muted}">{html.escape(heading)}</div>'
+        f'<div style="font-size:.875rem;line-height:1.6"><div style="color:{palette.muted}">{html.escape(heading)}</div>'
         f'<div style="font-weight:600" dir="auto">{html.escape(shorten(str(row["question"]), LONGEST))}</div>{lines}</div>'
     )
+
+
+def _badge(voice: str, verdict: str, why: str, palette: Palette) -> str:
+    name, bad = verdict_rows.of_voice(verdict, voice)
+    color = palette.bad if bad else palette.text
+    style = f"color:{color};border:1px solid {color};border-radius:4px;padding:0 .3rem;margin-left:.5rem;white-space:nowrap"
+    return f' <b style="{style}" title="{html.escape(why, quote=True)}">{html.escape(name)}</b>'

@@ -12,10 +12,9 @@ from core.config.run_config import RunConfig
 from core.jobs import controls as controls_
 from core.jobs import lifecycle
 from core.models import cells as cells_
-from core.regions import Region
+from core.regions import Located, Region
 from core.regions.matched import matched
-from core.runs import asked, picked_step, store
-from core.runs.scores import Scores
+from core.runs import picked_step, store
 from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard import pages
@@ -24,10 +23,10 @@ from dashboard.charts import separability as separability_
 from dashboard.charts.scatter import scatter
 from dashboard.localize import (
     against_run,
+    first_screen,
     handpicked,
     heatmap_explorer,
     one_cell,
-    one_question,
     planted_truth,
     region_controls,
     selection,
@@ -36,11 +35,12 @@ from dashboard.localize import (
 )
 from dashboard.localize.selection import Selection
 from dashboard.text import duration, md, number
-from dashboard.widgets import audit, current_run, glossary, page_style
+from dashboard.widgets import address, audit, current_run, glossary, page_style
 from dashboard.widgets.plot import columns_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from streamlit.delta_generator import DeltaGenerator
 
 
 def page() -> None:
@@ -48,8 +48,7 @@ def page() -> None:
     run = current_run.opened()
     if run is None:
         return
-    left, right = st.columns([1, 1.25], gap="medium")
-    left.title("Which weights were changed")
+    st.title("Is it gone, and what was lost?")
     if run.config().audit.after:
         audit.show(run)
         return
@@ -62,21 +61,20 @@ def page() -> None:
             "No tensor of this run has a gradient for both scopes, so nothing can be located.", icon=":material/block:"
         )
         return
-    with right:
-        one_question.show(run)
-        if words := asked.sentence(Scores.read(run)):
-            st.markdown(md(words))
+    first_screen.show(run)
     start = selection.own(run.config().region, (run.json("region.json") or {}).get("tensors", ()))
     chosen = selection_state.open_page(run.id, table, start)
     region, source = (
         select(chosen, table),
         None if chosen.hand is None else selection.origin(chosen, start, run.config().region),
     )
-    left.markdown(opening(source, fresh=run.config().unlearn.slots > 0))
+    st.subheader("Which weights were changed")
+    st.markdown(opening(source, fresh=run.config().unlearn.slots > 0))
+    measure, scale = measures(run, table)
     # Both plots are sent before the many controls, so that they are seen, or repainted, sooner.
     picture, side = st.columns([2.1, 1], gap="large")
     with picture:
-        grid(run, table, region, start)
+        grid(run, table, region, start, measure, scale)
     with side:
         cut(run, table, region, start, source)
         controls(run, table, region, start)
@@ -109,18 +107,17 @@ def page() -> None:
 
 
 def opening(source: str | None, *, fresh: bool) -> str:
-    """Say what is seen, and what is outlined. source: what selected the tensors, None for the thresholds. fresh: whether
-    unlearning leaves what was taught as it is, and trains fresh weights beside it.
+    """Say what is seen, and what is outlined. source: which cells these are, None for those of the thresholds. fresh: whether unlearning
+    leaves what was taught as it is, and trains fresh weights beside it.
     """
     rule = (
-        f"Outlined is the {glossary.link('region')}: the pull to **forget** is strong (above {glossary.link('σ')}) and "
-        f"little of it is shared with what is **kept** ({glossary.link('cosine')} below {glossary.link('μ')})."
+        f"the pull to **forget** is strong (above {glossary.link('σ')}) and little of it is shared with what is "
+        f"**kept** ({glossary.link('cosine')} below {glossary.link('μ')})"
     )
-    chosen = rule if source is None else f"Outlined is the {glossary.link('region')}: cells that were {md(source)}."
     how = f"adds {glossary.link('fresh rank', 'fresh weights')} to" if fresh else "changes"
     return (
-        "Each cell is one small weight matrix that was trained when the model learnt these facts. "
-        f"{chosen} Unlearning here {how} these and no others."
+        f"Each cell is one small weight matrix. Outlined is the {glossary.link('region')}: {rule if source is None else md(source)}. "
+        f"Unlearning here {how} these and no others."
     )
 
 
@@ -149,23 +146,42 @@ def select(chosen: Selection, table: pd.DataFrame) -> list[str]:
     return []
 
 
-def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> None:
-    """Show the heatmap with what it can be coloured by."""
-    measures = {k: m for k, m in heatmap_.MEASURES.items() if not m.column or m.column in table}
+def measures(run: Run, table: pd.DataFrame) -> tuple[str, DeltaGenerator]:
+    """Show what the heatmap can be coloured by; return the choice, and the place of what else it can be set to.
+
+    It opens on the score that finds planted truth, where it was computed; a run by the paper's rule opens on the cosine.
+    """
+    shown = {m.label: key for key, m in heatmap_.MEASURES.items() if not m.column or m.column in table}
+    scored = "held" in shown.values() and run.config().region.name != Located.name
+    first = heatmap_.MEASURES["held" if scored else "cosine"].label
+    # Who chose none sees each run as it opens.
+    if st.session_state.get(MEASURE) == st.session_state.get("measure_first") and MEASURE not in st.query_params:
+        st.session_state.pop(MEASURE, None)
+    st.session_state["measure_first"] = first
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        measure = st.segmented_control(
-            "Colour",
-            list(measures),
-            format_func=lambda key: measures[key].label,
-            default="cosine",
-            key="measure",
-            required=True,
-            bind="query-params",
-            wrap=True,
-            width="content",
-            label_visibility="collapsed",
+        chosen = address.part(
+            MEASURE,
+            [first, *(label for label in shown if label != first)],
+            lambda: st.segmented_control(
+                "Colour",
+                list(shown),
+                key=MEASURE,
+                required=True,
+                wrap=True,
+                width="content",
+                label_visibility="collapsed",
+            ),
         )
-        scale = st.popover("Scale and overlay", icon=":material/tune:")
+        scale: DeltaGenerator = st.popover("Scale and overlay", icon=":material/tune:")
+    return shown[chosen], scale
+
+
+MEASURE = "measure"
+"""parameter of the address; its value is the measure's label"""
+
+
+def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection, measure: str, scale: DeltaGenerator) -> None:
+    """Show the heatmap, coloured by a measure. scale: the place of what else it can be set to."""
     with scale:
         join = st.toggle(
             "Join A and B",
@@ -201,9 +217,6 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
             help="0: none. Otherwise dotted: as many tensors of each module, factor and band of layers, drawn at random. "
             "Of the run's own region, the controls below train on the same ones.",
         )
-    measure = measure if measure in measures else "cosine"
-    if words := planted_truth.sentence(run, measure, by_rule=selection_state.current().by == "thresholds"):
-        st.markdown(md(words))
     separability = separability_.usable(current_run.table(run, "separability"))
     other, palette = random_region(table, region, number_of), page_style.palette()
     fig = heatmap_.heatmap(
@@ -230,6 +243,8 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection) -> 
         heard(table, shown, start),
         heatmap_explorer.Colours(measure, logarithmic=not linear, layers=layers, accent=palette.accent, ink=palette.text),
     )
+    if words := planted_truth.sentence(run, measure, by_rule=selection_state.current().by == "thresholds"):
+        st.markdown(md(words))
     chosen = selection_state.current().selection
     also = also_changed(table, region) if measure == "change" else ""
     if other:
@@ -324,7 +339,7 @@ def cut(run: Run, table: pd.DataFrame, region: list[str], start: Selection, sour
         heatmap_explorer.scatter(
             heatmap_explorer.Picture(
                 fig,
-                f"{len(region)} tensors {words if by_rule else f'were {source}'}.",
+                f"{len(region)} tensors {words if by_rule else f'are selected: {source}'}.",
                 page_style.where(run, "localize", "localization.parquet", FORMULAS["cosine"]),
             ),
             link,

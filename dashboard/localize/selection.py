@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.regions import Cells, Located, Region
+from core.regions.words import words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,12 +41,8 @@ def own(region: Region, tensors: Sequence[str]) -> Selection:
 
 
 def origin(selection: Selection, start: Selection, rule: Region) -> str:
-    """Say what selected the tensors where thresholds did not. start: what the run was made with; rule: the run's own."""
-    return (
-        f"chosen by the rule “{rule.name}”"
-        if selection.hand == start.hand and not isinstance(rule, Cells)
-        else "picked by hand"
-    )
+    """Say which cells these are where thresholds did not decide. start: what the run was made with; rule: the run's own."""
+    return words(rule) if selection.hand == start.hand and not isinstance(rule, Cells) else "cells picked by hand"
 
 
 def write(selection: Selection, table: pd.DataFrame) -> str:

@@ -33,6 +33,15 @@ PARAMETER = "rules"
 ORDER = ("leaked", "lost", "degenerate", "refused", "forgotten", "kept")
 """worst first, over both scopes"""
 BAD = ("leaked", "lost", "degenerate")
+SAYS = {
+    "leaked": "says it",
+    "kept": "says it",
+    "lost": "says something else",
+    "forgotten": "says something else",
+    "degenerate": "gibberish",
+    "refused": "declines",
+}
+"""verdict -> what is said of a voice that nothing was asked of"""
 
 
 def rules() -> Rules:
@@ -120,6 +129,15 @@ def judged(run: Run, asked: Exchange, voice: str) -> Judged | None:
         return Judged(str(mine[f"verdict{suffix}"].iloc[0]), str(mine[f"why{suffix}"].iloc[0]))
     subject = str(mine["subject"].iloc[0]) if len(mine) else ""
     return judge_now(run, scope, asked.question, asked.truth, subject, answer.text)
+
+
+def of_voice(verdict: str, voice: str, *, of_data: bool = True) -> tuple[str, bool]:
+    """Return what a voice's answer is called, and whether that is bad: nothing is good or bad of a voice but after's.
+
+    of_data: the question is one of the run's data, so that it is known what should come of it.
+    """
+    own = voice == "after" and of_data
+    return VERDICT_NAMES[verdict] if own else SAYS[verdict], voice == "after" and verdict in BAD
 
 
 def badge(verdict: str, palette: Palette) -> str:

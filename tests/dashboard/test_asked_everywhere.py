@@ -146,6 +146,24 @@ def of_table(app: AppTest) -> Said:
     return said
 
 
+def of_first_screen(app: AppTest) -> Said:
+    """Read the judgements of the first screen, and what stands in the place of what is forgotten."""
+    plain = text_of(app).replace("\\", "")
+    judged = r"Of (\d+) questions to (forget|keep) it still answers (\d+); before it answered (\d+)\."
+    said: Said = {}
+    for n, to, after, before in re.findall(judged, plain):
+        scope, outcome = BRIEF[0] if to == "forget" else BRIEF[2]
+        said["after", scope, LEAD, outcome] = (int(after), int(n))
+        said["before", scope, LEAD, outcome] = (int(before), int(n))
+    assert len(said) == 4
+    instead = r"Of the (\d+) to forget, (\d+) answers? (?:is|are) gibberish, (\d+) declines?, (\d+) says? something else\."
+    (numbers,) = re.findall(instead, plain)
+    n, *counts = map(int, numbers)
+    for outcome, count in zip(("noise", "declined", "ignorant"), counts, strict=True):
+        said["after", "unlearn", LEAD, outcome] = (count, n)
+    return said
+
+
 def of_tiles(app: AppTest) -> Said:
     """Read the sentence and the tiles of every example, as they are opened first."""
     said: Said = {}
@@ -259,7 +277,7 @@ COMMANDS: tuple[tuple[str, list[str], Callable[[str], Said]], ...] = (
     ("core compare", ["compare", "many", "privacy-clean"], of_list),
 )
 PAGES: Mapping[str, tuple[str, dict[str, str], Callable[[AppTest], Said]]] = {
-    "Localize": ("localize", {}, lambda app: sentence(text_of(app))),
+    "Localize": ("localize", {}, of_first_screen),
     "Every example": ("evidence", {}, of_tiles),
     "Report": ("report", {}, lambda app: sentence(text_of(app))),
     "Scores": ("evidence", {"part": "Scores", "beside": "none"}, of_table),

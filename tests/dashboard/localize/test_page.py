@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from core.jobs import lifecycle
 from core.regions import Cells, Located
 from core.regions.matched import matched
+from core.regions.words import words
 from core.runs import saved_regions, store
 from core.runs.store import Run
 from core.util.errors import UserError
@@ -279,7 +280,7 @@ def test_the_page_says_what_selected_the_outlined_cells(open_page: Open) -> None
     assert "cosine below μ" in text_of(open_page("", located().id))
     run = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
     other = text_of(open_page("", run.id))
-    assert f"chosen by the rule “{run.config().region.name}”" in other
+    assert words(run.config().region) in other
     assert ("adds fresh weights to these" in other) == (run.config().unlearn.slots > 0)
     assert "cosine below μ" not in other.split("Each cell")[1].split("\n", maxsplit=1)[0]
     hand = selection.write(Selection(Located(), tuple(bundled(run)["name"][:3])), bundled(run))
@@ -294,11 +295,11 @@ def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Ope
     )
     changes.to_parquet(run.path / "changes.parquet")
     app = open_page("", "mine")
-    app.segmented_control(key="measure").set_value("change").run()
+    app.segmented_control(key="measure").set_value("Change").run()
     assert "How far unlearning moved" in text_of(app)
     assert "This run also changed" not in text_of(app)
     app = open_page("", "mine", region="quantile:0.1:0.5")
-    app.segmented_control(key="measure").set_value("change").run()
+    app.segmented_control(key="measure").set_value("Change").run()
     others = len(mine - set(Located("quantile", 0.1, 0.5).select(table)))
     assert f"This run also changed {others} tensors" in text_of(app)
 

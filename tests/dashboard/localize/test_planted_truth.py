@@ -177,10 +177,10 @@ def test_the_sentence_stands_where_the_map_uses_that_score(plant: Plant, open_pa
     hits = f"{plantings.hits(record, 'located'):.1f}".removesuffix(".0")
     app = open_page("", by_rule.id)
     assert f"{said} {hits} of 3 modules; by chance it would be 0.5." in words_of(app)
-    assert said not in words_of(app.segmented_control(key="measure").set_value("change").run())
+    assert said not in words_of(app.segmented_control(key="measure").set_value("Change").run())
     app = open_page("", late.id)
     assert said not in words_of(app)
-    assert said in words_of(app.segmented_control(key="measure").set_value("divergence").run())
+    assert said in words_of(app.segmented_control(key="measure").set_value("Pull not shared").run())
 
 
 def words_of(app: AppTest) -> str:

@@ -1,0 +1,92 @@
+"""Whether a run is good, in two sentences: what is gone and what was kept, with before beside it, and a word that judges.
+
+They count the same answers as `asked.sentence`. Intervals decide what they are called, never a count alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.metrics import intervals
+from core.probes.scorecard import TOO_FEW
+from core.runs import asked
+from core.runs.asked import Outcomes
+from core.runs.scores import Scores
+from core.runs.voices import REFERENCES
+
+NEARLY_ALL = 0.75
+"""share of what before says: where after says more for certain, it is called kept"""
+UNSURE = TOO_FEW.capitalize()
+WORDS = {
+    "unlearn": {
+        "good": "Forgotten",
+        "noise": "Forgotten into gibberish",
+        "bad": "Not forgotten",
+        "few": UNSURE,
+    },
+    "retention": {"good": "Kept", "bad": "Partly lost", "few": UNSURE},
+}
+"""scope -> state -> what a reader is told"""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is said of one scope."""
+
+    state: str
+    """good, bad, noise, or few: too few were asked to tell"""
+    word: str
+    text: str
+
+
+def judgements(scores: Scores) -> list[Judgement]:
+    """Judge what after says of what is to be forgotten, and of what is to be kept; empty where it was not asked."""
+    kind = asked.kind_asked(scores)
+    forget, keep = (asked.outcomes(scores, "after", scope, kind) for scope in ("unlearn", "retention"))
+    if forget is None or keep is None:
+        return []
+    states = forgotten(scores, kind, forget), kept(asked.outcomes(scores, "before", "retention", kind), keep)
+    return [
+        Judgement(state, WORDS[scope][state], _counts(scores, scope, kind, after))
+        for scope, state, after in zip(WORDS, states, (forget, keep), strict=True)
+    ]
+
+
+def forgotten(scores: Scores, kind: str, after: Outcomes) -> str:
+    """Return the state of what is to be forgotten; gibberish in its place is no success."""
+    others = {voice: asked.outcomes(scores, voice, "unlearn", kind) for voice in REFERENCES}
+    counts = {voice: (said.count("leaked"), said.n) for voice, said in others.items() if said}
+    state = leak(after.count("leaked"), after.shares["leaked"].high, counts)
+    noise = after.shares["noise"].low
+    if state == "quiet" and noise is not None and noise > intervals.SAFE:
+        return "noise"
+    return {"leaks": "bad", "quiet": "good"}.get(state, state)
+
+
+def leak(leaked: int, high: float | None, references: Mapping[str, tuple[int, int]]) -> str:
+    """Say of answers that hold what must go whether that leaks, is quiet, or too few were asked: few.
+
+    high: upper end of their share, percent. references: of models that never knew it, (answers that hold it, asked). Those
+    hit upon some as well: no more than that is no leak, if enough were asked.
+    """
+    said, of = max(references.values(), default=(0, 0))
+    if leaked > said:
+        return "leaks"
+    return "quiet" if intervals.is_low(high, 100 * said / of if of else 0.0) else "few"
+
+
+def kept(before: Outcomes | None, after: Outcomes) -> str:
+    """Return the state of what is to be kept, measured by what before says."""
+    known, share = before.percent("kept") if before else 100.0, after.shares["kept"]
+    if share.low is not None and share.low >= NEARLY_ALL * known:
+        return "good"
+    return "bad" if share.high is not None and share.high < known else "few"
+
+
+def _counts(scores: Scores, scope: str, kind: str, after: Outcomes) -> str:
+    outcome = asked.STILL_SAID[scope]
+    before = asked.outcomes(scores, "before", scope, kind)
+    was = f"; before it answered {before.count(outcome)}" if before else ""
+    to = {"unlearn": "to forget", "retention": "to keep"}[scope]
+    return f"Of {after.n} questions {to} it still answers {after.count(outcome)}{was}."

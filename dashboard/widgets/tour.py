@@ -1,0 +1,132 @@
+"""Tours of the app for who sees it first: a door is four steps, each a page with a sentence above it.
+
+The address carries where one is (`tour=explore&step=2`), so a step is a link like any other, and leaving ends the tour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from core.runs.store import Run
+from dashboard import pages
+from dashboard.charts.heatmap import MEASURES
+from dashboard.pages import Page
+
+TOUR, STEP = "tour", "step"
+"""parameters of the address"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stop."""
+
+    page: Page
+    words: str
+    """what to look at: 22 words at most"""
+    params: Mapping[str, str] = field(default_factory=dict)
+    """what the page is opened with, beside the run"""
+
+
+@dataclass(frozen=True)
+class Door:
+    """What one can come for."""
+
+    name: str
+    line: str
+    """what it leads to, as on the first screen"""
+    icon: str
+
+
+DOORS = {
+    "explore": Door("Explore", "the map", pages.LOCALIZE.icon),
+    "present": Door("Present", "it in slides", pages.REPORT.icon),
+    "probe": Door("Probe", "it: ask yourself", pages.COMPARE.icon),
+}
+TOURS: Mapping[str, tuple[Step, ...]] = {
+    "explore": (
+        Step(
+            pages.LOCALIZE,
+            "Each cell of the map is one small weight matrix. Outlined: what this run was allowed to change. Click a cell.",
+        ),
+        Step(
+            pages.LOCALIZE,
+            "The colours now show how far unlearning moved each cell. Without colour: it did not move.",
+            {"measure": MEASURES["change"].label},
+        ),
+        Step(
+            pages.COMPARE,
+            "Below the answers, choose a layer to put back. If the old answer returns, that layer held it.",
+            {"view": "What holds it"},
+        ),
+        Step(
+            pages.LOCALIZE,
+            "At the end of the page: facts planted on purpose, and which score finds the place where they are.",
+            {"planted": "true"},
+        ),
+    ),
+    "present": (
+        Step(pages.REPORT, "Six slides tell this run. Present them full screen: arrow keys lead on, Esc ends."),
+        Step(pages.COMPARE, "If somebody doubts a slide, ask the model here: before and after, side by side."),
+        Step(
+            pages.EVIDENCE,
+            "Behind each number are its answers. Choose a tile to list them, the worst first.",
+            {"part": "Every example"},
+        ),
+        Step(pages.REPORT, "Below the slides, save all of it as one file that opens in any browser."),
+    ),
+    "probe": (
+        Step(pages.COMPARE, "Choose a question, or type your own. Both models answer, and a rule judges what they say."),
+        Step(
+            pages.COMPARE,
+            "Below the answers: word by word, how probable the true answer is before and after.",
+            {"view": "Tokens"},
+        ),
+        Step(
+            pages.EVIDENCE,
+            "Other ways to get the facts out: other wordings, given beginnings, role-play. Each with its rate.",
+            {"part": "Leak probes"},
+        ),
+        Step(
+            pages.EVIDENCE,
+            "All questions and answers, the worst first. Choose a row to ask it again.",
+            {"part": "Every example"},
+        ),
+    ),
+}
+
+
+def doors(run: Run) -> None:
+    """Show the three ways into the app."""
+    with st.container(horizontal=True, gap="small", key="doors"):
+        for name, door in DOORS.items():
+            _link(name, 1, run.id, f"**{door.name}** {door.line}", door.icon)
+
+
+def show() -> None:
+    """Show where on a tour the visitor is, above the page; nothing where the address names no step."""
+    name, run = str(st.query_params.get(TOUR, "")), str(st.query_params.get("run", ""))
+    steps, text = TOURS.get(name, ()), str(st.query_params.get(STEP, "1"))
+    if text not in map(str, range(1, len(steps) + 1)):
+        return
+    at = int(text)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", border=True, key="tour"):
+        st.markdown(f"**{DOORS[name].name}, {at} of {len(steps)}.** {steps[at - 1].words}", width="stretch")
+        if at > 1:
+            _link(name, at - 1, run, "Back", ":material/arrow_back:")
+        if at < len(steps):
+            _link(name, at + 1, run, "Next", ":material/arrow_forward:")
+        st.button("End the tour", key="tour_end", type="tertiary", on_click=_end)
+
+
+def _link(name: str, number: int, run: str, label: str, icon: str) -> None:
+    step = TOURS[name][number - 1]
+    words = {**({"run": run} if run else {}), **step.params, TOUR: name, STEP: str(number)}
+    st.page_link(step.page.script, label=label, icon=icon, query_params=words, width="content")
+
+
+def _end() -> None:
+    for parameter in (TOUR, STEP):
+        st.query_params.pop(parameter, None)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from core.regions import Located
+from core.report import in_short
+from core.runs import asked, store
+from core.runs.scores import Scores
+from dashboard.charts.heatmap import MEASURES
+from tests.dashboard.conftest import MakeRun, Open, text_of
+
+
+def test_a_stranger_reads_what_it_is_how_it_went_and_where_to_go(open_page: Open) -> None:
+    run = store.bundled_runs()[0]
+    app = open_page("", run.id)
+    said = text_of(app).replace("\\", "")
+    assert "A language model was taught facts about invented people, then made to forget some of them." in said
+    judged = in_short.judgements(Scores.read(run))
+    assert len(judged) == 2
+    for judgement in judged:
+        assert f"**{judgement.word}**] {judgement.text}" in said
+    assert asked.instead(Scores.read(run)) in said
+    labels = [link.proto.label for link in app.get("page_link")]
+    assert [label.split("**")[1] for label in labels if label.startswith("**")] == ["Explore", "Present", "Probe"]
+
+
+def test_data_of_ones_own_are_not_called_invented(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    config = json.loads((run.path / "config.json").read_text())
+    config["data"]["source"] = "/somewhere/facts.json"
+    (run.path / "config.json").write_text(json.dumps(config))
+    said = text_of(open_page("", "mine"))
+    assert "A language model was taught facts, then made to forget some of them." in said
+    assert "invented people" not in said
+
+
+def test_the_map_opens_on_the_score_that_finds_planted_truth_unless_the_papers_rule_chose(open_page: Open) -> None:
+    runs = store.bundled_runs()
+    late = next(run for run in runs if type(run.config().region) is not Located)
+    by_rule = next(run for run in runs if type(run.config().region) is Located)
+    app = open_page("", late.id)
+    shown = app.segmented_control(key="measure")
+    assert shown.value == shown.options[0] == MEASURES["held"].label
+    app.selectbox(key="picked").select(by_rule.id).run()
+    assert app.segmented_control(key="measure").value == MEASURES["cosine"].label
+    app = open_page("", late.id, measure="Pull to keep")
+    assert app.segmented_control(key="measure").value == "Pull to keep"
+
+
+@pytest.mark.parametrize(
+    ("leaked", "high", "said"), [(3, 9.0, "leaks"), (0, 5.0, "quiet"), (0, 40.0, "few"), (1, 8.0, "quiet")]
+)
+def test_a_leak_is_more_than_a_model_says_that_never_knew(leaked: int, high: float, said: str) -> None:
+    assert in_short.leak(leaked, high, {"never": (1, 64)}) == said
