@@ -34,7 +34,7 @@ RUNS = {
 """id -> subset of the demo, preset, name; in the order in which they are made"""
 FIRST = "privacy-clean"
 """the one that a visitor begins with"""
-PROBED = (FIRST, "copyright-clean")
+PROBED = (FIRST,)
 """those that probes are run on"""
 SLOW = {"relearning", "benign"}
 """probes that train copies of the model, and are left out: minutes each"""
