@@ -107,8 +107,9 @@ def page() -> None:
 
 
 def opening(source: str | None, *, fresh: bool) -> str:
-    """Say what is seen, and what is outlined. source: which cells these are, None for those of the thresholds. fresh: whether unlearning
-    leaves what was taught as it is, and trains fresh weights beside it.
+    """Say what is seen, and what is outlined. source: which cells these are, None for those of the thresholds.
+
+    fresh: whether unlearning leaves what was taught as it is, and trains fresh weights beside it.
     """
     rule = (
         f"the pull to **forget** is strong (above {glossary.link('σ')}) and little of it is shared with what is "
