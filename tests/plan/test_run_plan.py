@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -108,20 +107,16 @@ def test_cut_batches_and_layers_that_keep_less_hold_less(architecture: str) -> N
 
 def test_few_layers_tell_what_many_hold_where_logits_fill_the_few() -> None:
     """In micro-batches the fullest moment of few layers is when all logits have their gradient; of many, within a layer."""
-    sizes = {key: value for key, value in SETTINGS["llama"].items() if key != "num_hidden_layers"}
-    model = AutoConfig.for_model("llama", **{**sizes, "vocab_size": 4000}, num_hidden_layers=40)
-    members = batch_of(8, 48)
+    model = AutoConfig.for_model("llama", **{**SETTINGS["llama"], "vocab_size": 8000, "num_hidden_layers": 24})
+    members = batch_of(2, 48)
     batches = dry_run.Batches(members, members, [members, members], members, rows=4, prompt=6)
-    config = RunConfig().with_setting("model.micro_batch", 4)
+    config = RunConfig().with_setting("model.micro_batch", 1)
     few, most = dry_run._held(dry_run.shallow(model, 4), config, batches, "float32")["unlearn"]
     assert few["logits"] > most["logits"]
     assert few["activations"] < 0.5 * most["activations"]
-    told, whole = (f["unlearn"] for f in (dry_run.held(model, config, batches, "float32"), _whole(model, config, batches)))
-    assert sum(told.values()) == pytest.approx(sum(whole.values()), rel=0.02)
-
-
-def _whole(model: Any, config: RunConfig, batches: dry_run.Batches) -> dict[str, dict[str, float]]:
-    return {stage: moments[0] for stage, moments in dry_run._held(model, config, batches, "float32").items()}
+    told = dry_run.held(model, config, batches, "float32")["unlearn"]
+    whole = dry_run._held(model, config, batches, "float32")["unlearn"][0]
+    assert sum(told.values()) == pytest.approx(sum(whole.values()), rel=0.05)
 
 
 def test_cards_say_what_fits(tiny_llama: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
