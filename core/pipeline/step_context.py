@@ -185,7 +185,7 @@ class Context:
             return by_stream([run(self.adapters, self.batch, self._layers, self.prefix)], counts)
         outputs = [again_when_due(self._part, collate(part, self.device), list(self._layers)) for part in parts]
         logits, *states = zip(*outputs, strict=True)
-        self._layers.update(zip(self._layers, map(torch.cat, states), strict=True))
+        self._layers.update(zip(self._layers, (torch.cat(values) for values in states), strict=True))
         return by_stream(logits, counts)
 
     def _part(self, batch: Batch, wanted: Sequence[int]) -> tuple[torch.Tensor, ...]:
