@@ -107,8 +107,8 @@ def test_cut_batches_and_layers_that_keep_less_hold_less(architecture: str) -> N
 
 def test_few_layers_tell_what_many_hold_where_logits_fill_the_few() -> None:
     """In micro-batches the fullest moment of few layers is when all logits have their gradient; of many, within a layer."""
-    model = AutoConfig.for_model("llama", **{**SETTINGS["llama"], "vocab_size": 8000, "num_hidden_layers": 24})
-    members = batch_of(2, 48)
+    model = AutoConfig.for_model("llama", **{**SETTINGS["llama"], "vocab_size": 8000, "num_hidden_layers": 32})
+    members = batch_of(4, 48)
     batches = dry_run.Batches(members, members, [members, members], members, rows=4, prompt=6)
     config = RunConfig().with_setting("model.micro_batch", 1)
     few, most = dry_run._held(dry_run.shallow(model, 4), config, batches, "float32")["unlearn"]
