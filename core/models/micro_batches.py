@@ -11,6 +11,7 @@ import contextlib
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import torch
@@ -128,3 +129,21 @@ def again_when_due(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     What it draws from torch's generator, for dropout, it then draws again.
     """
     return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+
+def by_stream(parts: Sequence[torch.Tensor], counts: Sequence[int]) -> list[torch.Tensor]:
+    """Cut rows that lie end to end in several tensors into streams of so many rows each.
+
+    They never lie in one tensor: its gradient would be put together of the streams' gradients, and be as large once more.
+    """
+    streams: list[list[torch.Tensor]] = [[] for _ in counts]
+    ends, start = list(accumulate(counts)), 0
+    for part in parts:
+        stop = start + len(part)
+        shares = [max(0, min(stop, end) - max(start, end - count)) for end, count in zip(ends, counts, strict=True)]
+        pieces = part.split(shares) if max(shares) < len(part) else [part] * len(shares)
+        for stream, share, piece in zip(streams, shares, pieces, strict=True):
+            if share:
+                stream.append(piece)
+        start = stop
+    return [stream[0] if len(stream) == 1 else torch.cat(stream or [parts[0][:0]]) for stream in streams]

@@ -17,7 +17,7 @@ import torch
 from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
 from core.models.adapters import Adapters
 from core.models.likelihood import per_example, soft_nll, token_nll
-from core.models.micro_batches import MicroBatches, again_when_due
+from core.models.micro_batches import MicroBatches, again_when_due, by_stream
 from core.models.prefix import Prefix
 from core.models.references import References, run
 from core.models.tokens import Batch, Encoded, by_length, collate
@@ -118,7 +118,7 @@ class Context:
         self._drop()
 
     def _drop(self) -> None:
-        for name in ("_forward", "split_logits", "losses"):
+        for name in ("split_logits", "losses"):
             self.__dict__.pop(name, None)
 
     def retried(self, work: Callable[[], None]) -> None:
@@ -173,34 +173,25 @@ class Context:
     # -- the model now ----------------------------------------------------------------------------------------------
 
     @cached_property
-    def _forward(self) -> torch.Tensor:
-        """Run the batch. Cut into micro-batches, each is run once more when the gradient of its logits is due.
+    def split_logits(self) -> list[torch.Tensor]:
+        """Run the batch; return the logits of each stream. Micro-batches are run once more when their gradient is due.
 
         So a method sees the logits of all examples whatever its loss makes of them, and of the layers no more is in memory
         than one micro-batch needs.
         """
         parts = self.micro.cut(self.batch.members)
+        counts = [sum(len(m.answer) for m in given) for given in self.members.values()]
         if len(parts) == 1:
-            return run(self.adapters, self.batch, self._layers, self.prefix)
+            return by_stream([run(self.adapters, self.batch, self._layers, self.prefix)], counts)
         outputs = [again_when_due(self._part, collate(part, self.device), list(self._layers)) for part in parts]
-        logits, *states = (torch.cat(values) for values in zip(*outputs, strict=True))
-        self._layers.update(zip(self._layers, states, strict=True))
-        return logits
+        logits, *states = zip(*outputs, strict=True)
+        self._layers.update(zip(self._layers, (torch.cat(values) for values in states), strict=True))
+        return by_stream(logits, counts)
 
     def _part(self, batch: Batch, wanted: Sequence[int]) -> tuple[torch.Tensor, ...]:
         """Return a micro-batch's logits and what was wanted of its hidden states."""
         layers = dict.fromkeys(wanted, torch.empty(0))
         return run(self.adapters, batch, layers, self.prefix), *layers.values()
-
-    @property
-    def logits(self) -> torch.Tensor:
-        """(N, vocabulary) of the whole batch."""
-        return self._forward
-
-    @cached_property
-    def split_logits(self) -> tuple[torch.Tensor, ...]:
-        """The logits of each stream. Cut once: slices would each give a gradient as large as the whole."""
-        return self.logits.split([sum(len(m.answer) for m in given) for given in self.members.values()])
 
     @cached_property
     def losses(self) -> dict[int, torch.Tensor]:
@@ -212,7 +203,7 @@ class Context:
         if layer not in self._layers:
             self._drop()
             self._layers[layer] = torch.empty(0)  # asks for it
-        self._forward  # noqa: B018 (fills it)
+        self.split_logits  # noqa: B018 (fills it)
         return self._layers[layer]
 
     @property

@@ -3,6 +3,9 @@
 Every tensor that a step makes is noted when it appears and when it goes, so nothing about an architecture has to be known
 here: what the backward pass keeps is what torch keeps. All layers are alike, so a model is run with few layers at two
 depths, and what lies between them is what a layer costs.
+
+The fullest moment of few layers need not be that of many: where batches are cut, few layers hold less than the logits of
+the whole batch, which come when the layers hold nothing. So the moment of most activations is counted as well.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +24,7 @@ from torch.utils._pytree import tree_iter
 from core.config.run_config import RunConfig
 from core.models.adapters import Adapters
 from core.models.likelihood import answer_logits, mean_loss, token_nll
-from core.models.micro_batches import MicroBatches, again_when_due
+from core.models.micro_batches import MicroBatches, again_when_due, by_stream
 from core.models.tokens import Batch, Encoded, collate
 from core.plan.architectures import on_meta, shallow, weightless
 from core.util.progress import Reporter
@@ -33,12 +37,14 @@ Held = dict[str, float]
 
 
 class Tally(TorchDispatchMode):
-    """While active, counts the bytes of all tensors that operations make, and remembers the fullest moment."""
+    """While active, counts the bytes of all tensors that operations make, and remembers two moments: see `peaks`."""
 
     def __init__(self, vocabulary: int, weights: Sequence[torch.Tensor]) -> None:
         """Begin with nothing; `weights` are never counted, and rows of `vocabulary` entries are logits."""
         super().__init__()
-        self.vocabulary, self.live, self.peak = vocabulary, Counter[str](), Counter[str]()
+        self.vocabulary, self.live = vocabulary, Counter[str]()
+        self.peaks = [Counter[str](), Counter[str]()]
+        """the fullest moment, and that of most activations"""
         self._seen = {tensor.untyped_storage()._cdata for tensor in weights}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -58,8 +64,10 @@ class Tally(TorchDispatchMode):
         self.live[kind] += storage.nbytes()
         # Torch keeps a storage's Python object as long as its memory: the end of the one is the end of the other.
         weakref.finalize(storage, self._gone, storage._cdata, kind, storage.nbytes())
-        if self.live.total() > self.peak.total():
-            self.peak = self.live.copy()
+        if self.live.total() > self.peaks[0].total():
+            self.peaks[0] = self.live.copy()
+        if self.live["activations"] > self.peaks[1]["activations"]:
+            self.peaks[1] = self.live.copy()
 
     def _gone(self, key: int, kind: str, size: int) -> None:
         self._seen.discard(key)
@@ -96,10 +104,11 @@ def held(model: Any, config: RunConfig, batches: Batches, dtype: str, *, gpu: bo
     def all_layers(few: float, more: float) -> float:
         return (few + (more - few) / (high - low) * (depth - low)) * (1 + halved)
 
-    return {
-        stage: {kind: all_layers(size, deeper[stage][kind]) for kind, size in sizes.items()}
-        for stage, sizes in shallower.items()
-    }
+    def fullest(few: Sequence[Held], more: Sequence[Held]) -> Held:
+        moments = [{kind: all_layers(a[kind], b[kind]) for kind in a} for a, b in zip(few, more, strict=True)]
+        return max(moments, key=lambda moment: sum(moment.values()))
+
+    return {stage: fullest(moments, deeper[stage]) for stage, moments in shallower.items()}
 
 
 def _experts(model: Any) -> int:
@@ -108,7 +117,8 @@ def _experts(model: Any) -> int:
     return int(values.get("num_local_experts") or values.get("num_experts") or values.get("n_routed_experts") or 0)
 
 
-def _held(model: Any, config: RunConfig, batches: Batches, dtype: str, *, gpu: bool = False) -> dict[str, Held]:
+def _held(model: Any, config: RunConfig, batches: Batches, dtype: str, *, gpu: bool = False) -> dict[str, list[Held]]:
+    """Return stage -> its two moments, as in `Tally.peaks`."""
     kernels = config.model.attention == "sdpa" or (gpu and config.model.attention == "auto")
     adapters = weightless(model, dtype, config.teach, kernels=kernels)
     micro = MicroBatches.of(config.model, Reporter())
@@ -122,21 +132,21 @@ def _held(model: Any, config: RunConfig, batches: Batches, dtype: str, *, gpu: b
     }
 
 
-def _tallied(adapters: Adapters, run: Callable[[Any, Tally], Held | None]) -> Held:
-    """Run something with adapter "before" and return the bytes of its fullest moment."""
+def _tallied(adapters: Adapters, run: Callable[[Any, Tally], Held | None]) -> list[Held]:
+    """Run something with adapter "before" and return the bytes of its two moments."""
     model = adapters.model
     weights = [*model.parameters(), *model.buffers()]
     tally = Tally(int(model.get_base_model().config.vocab_size), weights)
     with on_meta(), adapters.active("before") as active, tally:
         more = run(active, tally) or {}
-    return {"activations": float(tally.peak["activations"]), "logits": float(tally.peak["logits"]), **more}
+    return [{"activations": float(peak["activations"]), "logits": float(peak["logits"]), **more} for peak in tally.peaks]
 
 
 def _collated(members: Sequence[Encoded]) -> Batch:
     return collate(members, "meta")
 
 
-def _step(adapters: Adapters, names: Sequence[str], micro: MicroBatches, *streams: Sequence[Encoded]) -> Held:
+def _step(adapters: Adapters, names: Sequence[str], micro: MicroBatches, *streams: Sequence[Encoded]) -> list[Held]:
     """Run forward and backward with gradients of some cells, cut as the settings say. Several streams have a loss each, as
     in core/pipeline/step_context.py.
     """
@@ -148,13 +158,11 @@ def _step(adapters: Adapters, names: Sequence[str], micro: MicroBatches, *stream
                 mean_loss(answer_logits(model, batch), batch).backward()
             return
         counts = [sum(len(m.answer) for m in members) for members in streams]
-        if len(cut) == 1:
-            logits = answer_logits(model, cut[0])
-        else:
-            logits = torch.cat([again_when_due(answer_logits, model, batch) for batch in cut])
-        batch = _collated([member for members in streams for member in members])
-        parts = logits.split(counts)  # kept until the end, for whatever else a method asks of them
-        losses = [token_nll(part, targets).mean() for part, targets in zip(parts, batch.targets.split(counts), strict=True)]
+        forward = partial(again_when_due, answer_logits) if len(cut) > 1 else answer_logits
+        # Kept until the end, for whatever else a method asks of them.
+        logits = by_stream([forward(model, batch) for batch in cut], counts)
+        targets = _collated([member for members in streams for member in members]).targets.split(counts)
+        losses = [token_nll(*stream).mean() for stream in zip(logits, targets, strict=True)]
         torch.stack(losses).sum().backward()
 
     with adapters.trainable("before", names), micro.keeping(adapters):
@@ -162,7 +170,7 @@ def _step(adapters: Adapters, names: Sequence[str], micro: MicroBatches, *stream
 
 
 @torch.no_grad()
-def _score(adapters: Adapters, members: Sequence[Encoded]) -> Held:
+def _score(adapters: Adapters, members: Sequence[Encoded]) -> list[Held]:
     def score(model: Any, _: Tally) -> None:
         answer_logits(model, _collated(members))
 
@@ -170,7 +178,7 @@ def _score(adapters: Adapters, members: Sequence[Encoded]) -> Held:
 
 
 @torch.no_grad()
-def _answer(adapters: Adapters, batches: Batches, new: int) -> Held:
+def _answer(adapters: Adapters, batches: Batches, new: int) -> list[Held]:
     """Read the questions once; the cache that this leaves grows by every token that is answered."""
 
     def read(model: Any, tally: Tally) -> Held:

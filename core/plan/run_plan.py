@@ -26,14 +26,17 @@ from core.models.tokens import Encoded, bucketed, by_length, padded
 from core.plan import architectures, dry_run
 from core.util.errors import UserError
 
-LIBRARIES = 0.51e9
-"""bytes of a worker that has imported all it needs and read the data, without the model (measured, x86-64 Linux)"""
+LIBRARIES = 0.575e9
+"""bytes of a worker that has imported all it needs, read the data and made a pass, without the model: 533 MB before the pass
+and 42 MB that it touches of libraries (measured, x86-64 Linux)"""
 CUDA = 0.5e9
 """bytes that a process takes on each GPU for CUDA itself; a common figure, not measured here"""
-HEAP = 0.5
-"""what glibc's heap takes beyond the tensors in it, also from stages before, as a share of what comes and goes in a step;
-measured
-0.35 to 0.6 in whole runs"""
+HEAP, PLAIN = 0.5, 0.25
+"""What glibc's heap takes beyond the tensors in it, also from stages before, as a share of what comes and goes in a step:
+with the settings that workers are given (core/util/process.py; measured 0.35 to 0.6 in whole runs), and with its own."""
+HOLES = 0.18e9
+"""bytes that it takes at least: parts of other lengths do not fit where earlier ones lay (seen: 16 MiB a micro-batch), and
+the loss goes through its rows in float32"""
 FORWARD = 0.5
 """cost of a token that only goes forward, against one that also goes back: no gradients of frozen weights are computed"""
 REGION = 0.2
@@ -112,8 +115,11 @@ class Plan:
         return None
 
 
-def make(config: RunConfig, *, gpu: bool = False, rate: float | None = None) -> Plan:
-    """Work out what a run needs. rate: tokens a second forward and backward. Raises UserError for what cannot be read."""
+def make(config: RunConfig, *, gpu: bool = False, rate: float | None = None, heap: float = HEAP) -> Plan:
+    """Work out what a run needs. rate: tokens a second forward and backward. heap: see HEAP.
+
+    Raises UserError for what cannot be read.
+    """
     model = architectures.configuration(config.model.name)
     dtype = device_.guessed_dtype(config.model.dtype, "cuda" if gpu else device_.guessed_device(config.model.device))
     corpus = sources.load(config.data, config.seed)
@@ -136,7 +142,7 @@ def make(config: RunConfig, *, gpu: bool = False, rate: float | None = None) -> 
         len(adapters.cells),
         adapter,
         kept,
-        _memory(kept[config.model.weights], adapter, held, work, config, model, gpu),
+        _memory(kept[config.model.weights], adapter, held, work, config, model, None if gpu else heap),
         work,
         _seconds(work, rate) if rate else None,
         _disk(adapter, adapters, work, config),
@@ -244,11 +250,20 @@ def _seconds(work: Work, rate: float) -> dict[str, float]:
 
 
 def _memory(
-    weights: float, adapter: int, held: dict[str, dict[str, float]], work: Work, config: RunConfig, model: Any, gpu: bool
+    weights: float,
+    adapter: int,
+    held: dict[str, dict[str, float]],
+    work: Work,
+    config: RunConfig,
+    model: Any,
+    heap: float | None,
 ) -> dict[str, dict[str, float]]:
-    """Return stage -> part -> bytes. Adapters, gradients and the optimizer's two moments are float32."""
+    """Return stage -> part -> bytes. Adapters, gradients and the optimizer's two moments are float32.
+
+    heap: see HEAP; None on a GPU.
+    """
     adapter_bytes, region = 4.0 * adapter, 4.0 * adapter * _region(config)
-    fixed = {"weights": weights, "libraries": CUDA if gpu else LIBRARIES}
+    fixed = {"weights": weights, "libraries": CUDA if heap is None else LIBRARIES}
     # Both scopes' gradients are kept while the second one is computed, and again while examples are compared with them.
     states = {"localize": (len(SCOPES) + 1) * adapter_bytes, "teach": adapter_bytes, "unlearn": region}
     # Of unlearning: before and after; what the region was and is.
@@ -265,7 +280,7 @@ def _memory(
             "logits": sizes["logits"],
             "cache": sizes.get("cache", 0.0),
             "references": kept if stage == "localize" else 0.0,
-            "allocator": 0.0 if gpu else HEAP * moving,
+            "allocator": 0.0 if heap is None else max(HOLES, heap * moving),
         }
     return memory
 

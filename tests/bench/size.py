@@ -56,8 +56,8 @@ def measure() -> dict[str, float]:
         command = [sys.executable, "-m", "tests.bench.size", name]
         done = subprocess.run(command, env=plain, stdout=subprocess.PIPE, text=True, check=True)
         before, peak = peaks[name] = json.loads(done.stdout.splitlines()[-1])
-        parts = run_plan.make(configured(name)).memory[stage]
-        planned = sum(parts.values()) - parts["allocator"]  # which is for the large heap
+        parts = run_plan.make(configured(name), heap=run_plan.PLAIN).memory[stage]
+        planned = sum(parts.values())
         found |= {
             f"size_{name}_ratio": round(planned / (peak * 2**20), 3),
             f"size_{name}_planned_mb": round(planned / 2**20),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core.models.likelihood import answer_logits, mean_loss
-from core.models.micro_batches import MicroBatches, kept_inputs_only
+from core.models.micro_batches import MicroBatches, by_stream, kept_inputs_only
 from core.models.tokens import collate
 from tests.naive import Bench, Recorder, gradients
 from tests.tiny import ARCHITECTURES
@@ -51,6 +51,19 @@ def test_a_whole_batch_is_not_copied() -> None:
     assert MicroBatches(3).cut(members)[0] is members
     assert MicroBatches(2).cut(members) == [[1, 2], [3]]
     assert MicroBatches(2).cut([]) == [[]]
+
+
+@pytest.mark.parametrize("counts", [[6, 4], [3, 7], [10], [0, 10], [10, 0], [1, 2, 0, 7]])
+def test_streams_are_the_rows_of_all_parts_in_order(counts: list[int]) -> None:
+    whole = torch.randn(10, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    for sizes in ([10], [4, 4, 2], [3, 3, 3, 1]):
+        streams = by_stream(whole.split(sizes), counts)
+        assert [len(stream) for stream in streams] == counts
+        assert torch.equal(torch.cat(streams), whole)
+        loss = sum(((n + 1) * stream**2).sum() for n, stream in enumerate(streams))
+        (found,) = torch.autograd.grad(loss, whole)
+        weight = torch.cat([torch.full((count, 1), n + 1.0) for n, count in enumerate(counts)])
+        assert torch.equal(found, 2 * weight * whole)
 
 
 def test_kept_bytes_shrink(bench_of: Callable[..., Bench]) -> None:
