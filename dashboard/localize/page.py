@@ -117,8 +117,8 @@ def opening(source: str | None, *, fresh: bool) -> str:
     )
     how = f"adds {glossary.link('fresh rank', 'fresh weights')} to" if fresh else "changes"
     return (
-        f"Each cell is one small weight matrix. Outlined is the {glossary.link('region')}: {rule if source is None else md(source)}. "
-        f"Unlearning here {how} these and no others."
+        f"Each cell is one small weight matrix. Outlined is the {glossary.link('region')}: "
+        f"{rule if source is None else md(source)}. Unlearning here {how} these and no others."
     )
 
 
