@@ -288,6 +288,7 @@ FORMULAS = {
     "forget": "mean |G_U| over the tensor's elements",
     "retain": "mean |G_R| over the tensor's elements",
     "divergence": "(1 − cos) · mean |G_U|",
+    "held": "⟨M_U − M_R, ΔW⟩ of the module, M the gradient of the margin of a scope's fact tokens",
     "region": "the rule beside the picture, applied to the same statistics",
     "change": "Frobenius norm of after − before",
 }
