@@ -20,9 +20,9 @@ NEARLY_ALL = 0.75
 UNSURE = TOO_FEW.capitalize()
 WORDS = {
     "unlearn": {
-        "good": "Forgotten",
-        "noise": "Forgotten into gibberish",
-        "bad": "Not forgotten",
+        "good": "No longer said",
+        "noise": "Turned into gibberish",
+        "bad": "Still said",
         "few": UNSURE,
     },
     "retention": {"good": "Kept", "bad": "Partly lost", "few": UNSURE},

@@ -235,7 +235,7 @@ def instead(scores: Scores, voice: str = "after") -> str:
     words = _instead("unlearn", forget.n, {outcome: forget.count(outcome) for outcome in OUTCOMES["unlearn"]})
     if not forget.made_up.n:
         return words
-    return f"{words} {in_words(forget.made_up.value or 0.0, forget.n)} state an invented fact."
+    return f"{words} {in_words(forget.made_up.value or 0.0, forget.n)} make something up."
 
 
 def _instead(scope: str, n: int, by: Mapping[str, int]) -> str:
