@@ -58,12 +58,12 @@ def copy(run: Run, target: Path) -> None:
     _release(target)
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(run.path, target, ignore=lambda _, names: [name for name in names if name in LEFT_OUT])
-    # The first, the last and the one that was kept: so “stop here” works on the first visit; of the run that opens first
-    # one in the middle as well. Each is as large as an adapter.
+    # The first and the one that was kept, so that “stop here” works on the first visit; of the run that opens first one in
+    # the middle and the last as well. Each is as large as an adapter.
     steps, kept = sorted((target / "checkpoints").glob("*")), askable.checkpoint(run, run.json("unlearn.json")["step"]).name
-    middle = steps[len(steps) // 2].name if steps and target.name == FIRST else ""
-    for path in steps[1:-1]:
-        if path.name not in (kept, middle):
+    more = {steps[len(steps) // 2].name, steps[-1].name} if steps and target.name == FIRST else set()
+    for path in steps[1:]:
+        if path.name not in {kept, *more}:
             path.unlink()
     _link(target.parent)
     manifest = run.json("manifest.json")

@@ -156,6 +156,7 @@ AS_A_PROCESS: dict[str, tuple[list[str], int]] = {
     "verify": (["{run}", "--no-model"], 0),
     "export": (["{run}", "-o", "{folder}/run.zip"], 0),
     "methods": ([], 0),
+    "presets": ([], 0),
     "metrics": ([], 0),
     "models": ([], 0),
     "licences": ([], 0),

@@ -332,7 +332,7 @@ def test_gradients_are_taken_of_a_sample_that_is_even_over_subjects(
         raise Stop
 
     monkeypatch.setattr(region, "localize", caught)
-    config = RunConfig().with_setting("localize.most", most)
+    config = RunConfig().with_setting("localize.most", most).with_setting("localize.scores", False)
     state = SimpleNamespace(
         config=config, corpus=corpus, voices=Voices(), adapters=None, words=list, report=None, group=None
     )

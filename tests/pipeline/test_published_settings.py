@@ -177,7 +177,7 @@ def test_gradients_are_taken_of_val_as_well_where_that_is_asked(monkeypatch: pyt
     monkeypatch.setattr(region, "localize", stop)
     corpus = SimpleNamespace(select=lambda scope, split: f"{scope}: {split}")
     for questions, splits in (("train", ("train",)), ("taught", ("train", "dev", "val"))):
-        config = RunConfig(localize=LocalizeConfig(questions=questions))
+        config = RunConfig(localize=LocalizeConfig(questions=questions, scores=False))
         state = SimpleNamespace(
             config=config,
             corpus=SimpleNamespace(sample=lambda most: corpus),

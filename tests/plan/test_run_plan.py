@@ -116,7 +116,7 @@ def test_few_layers_tell_what_many_hold_where_logits_fill_the_few() -> None:
     assert few["activations"] < 0.5 * most["activations"]
     told = dry_run.held(model, config, batches, "float32")["unlearn"]
     whole = dry_run._held(model, config, batches, "float32")["unlearn"][0]
-    assert sum(told.values()) == pytest.approx(sum(whole.values()), rel=0.05)
+    assert sum(told.values()) == pytest.approx(sum(whole.values()), rel=0.1)  # as much as a plan may err
 
 
 def test_cards_say_what_fits(tiny_llama: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,9 +85,18 @@ def test_what_others_link_to_can_be_made_anew(
     assert [path.name for path in place.iterdir() if path.name.startswith(".")] == [".made"]
 
 
-@pytest.mark.parametrize(("kept", "there"), [(1, {1, 7}), (4, {1, 4, 7}), (7, {1, 7})])
-def test_copy_keeps_the_first_the_last_and_the_kept_checkpoint(
-    made: tuple[Run, RunConfig], tmp_path: Path, kept: int, there: set[int]
+@pytest.mark.parametrize(
+    ("name", "kept", "there"),
+    [
+        ("few", 1, {1}),
+        ("few", 4, {1, 4}),
+        ("few", 7, {1, 7}),
+        (bundle.FIRST, 2, {1, 2, 4, 7}),
+        (bundle.FIRST, 7, {1, 4, 7}),
+    ],
+)
+def test_copy_keeps_the_first_and_the_kept_checkpoint_and_of_what_opens_first_more(
+    made: tuple[Run, RunConfig], tmp_path: Path, name: str, kept: int, there: set[int]
 ) -> None:
     run = Run(Path(shutil.copytree(made[0].path, tmp_path / "runs" / "many", ignore=shutil.ignore_patterns("checkpoints"))))
     (run.path / "checkpoints").mkdir()
@@ -95,8 +104,8 @@ def test_copy_keeps_the_first_the_last_and_the_kept_checkpoint(
         (run.path / "checkpoints" / f"step-{step:05d}.safetensors").write_text(f"of step {step}")
     files_.write_json(run.path / "unlearn.json", {**run.json("unlearn.json"), "step": kept})
     manifests.renew(run, {}, {})
-    bundle.copy(run, tmp_path / "bundled" / "few")
-    copied = Run(tmp_path / "bundled" / "few")
+    bundle.copy(run, tmp_path / "bundled" / name)
+    copied = Run(tmp_path / "bundled" / name)
     assert set(askable.checkpoints(copied)) == there
     listed = {name for name in copied.json("manifest.json")["files"] if name.startswith("checkpoints/")}
     assert listed == {f"checkpoints/step-{step:05d}.safetensors" for step in there}
