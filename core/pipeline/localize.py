@@ -107,9 +107,9 @@ def localize(
     )
     table["auc"] = table["layer"].map(separable.set_index("layer")["auc"])
     if recorder:
-        modules = scored(recorder.record(group), RECORDED).set_index("name")
+        modules, of = scored(recorder.record(group), RECORDED).set_index("name"), _modules(table)
         for score in RECORDED:
-            table[COLUMN.format(score)] = table["name"].str.rsplit(".lora_", n=1).str[0].map(modules[score])
+            table[COLUMN.format(score)] = of.map(modules[score])
     return Localization(table, top_contributions(shares, table), inside, separable)
 
 
@@ -137,9 +137,13 @@ def module_scores(
         if config.perturbation == "code":
             recorder.margins_alone(truths, config.batch_size, counter.add, ALONE)
     tensors = statistics(adapters.cells, gradients["unlearn"], gradients["retention"])
-    tensors["of"] = tensors["name"].str.rsplit(".lora_", n=1).str[0]
     table = scored(recorder.record()).set_index("name")[list(SCORES)]
-    return table.assign(located=tensors.groupby("of")["divergence"].max())
+    return table.assign(located=tensors.groupby(_modules(tensors))["divergence"].max())
+
+
+def _modules(table: pd.DataFrame) -> pd.Series[str]:
+    """Return the module of each tensor of a table."""
+    return table["name"].str.rsplit(".lora_", n=1).str[0]
 
 
 def _fitting(work: Callable[..., Found], most: int, counter: Counter, adapters: Adapters, micro: MicroBatches) -> Found:

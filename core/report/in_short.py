@@ -88,5 +88,4 @@ def _counts(scores: Scores, scope: str, kind: str, after: Outcomes) -> str:
     outcome = asked.STILL_SAID[scope]
     before = asked.outcomes(scores, "before", scope, kind)
     was = f"; before it answered {before.count(outcome)}" if before else ""
-    to = {"unlearn": "to forget", "retention": "to keep"}[scope]
-    return f"Of {after.n} questions {to} it still answers {after.count(outcome)}{was}."
+    return f"Of {after.n} questions {asked.TO[scope]} it still answers {after.count(outcome)}{was}."

@@ -45,7 +45,8 @@ _ASKED = {
 }
 """kind of question -> the same within a sentence, after the word Asked"""
 
-_TO = {"unlearn": "to forget", "retention": "to keep"}
+TO = {"unlearn": "to forget", "retention": "to keep"}
+"""scope -> what its questions are there for, within a sentence"""
 _OTHER = {"unlearn": "ignorant", "retention": "lost"}
 """scope -> the outcome in which a fluent answer says something else"""
 
@@ -213,12 +214,12 @@ def in_sentence(kind: str, said: Mapping[str, tuple[int, Mapping[str, int]]], su
 
     kind: of the questions, empty for all kinds. subject: whom they are about, empty for all.
     """
-    counts = [f"{said[scope][1][STILL_SAID[scope]]} of {said[scope][0]} {to}" for scope, to in _TO.items() if scope in said]
+    counts = [f"{said[scope][1][STILL_SAID[scope]]} of {said[scope][0]} {to}" for scope, to in TO.items() if scope in said]
     if not counts:
         return ""
     about = f" about {subject}" if subject else ""
     words = [f"Asked {_ASKED.get(kind, 'in every way')}{about}, it still says {' and '.join(counts)}."]
-    for scope in list(_TO) if len(said) == 1 else ["unlearn"]:
+    for scope in list(TO) if len(said) == 1 else ["unlearn"]:
         words += [_instead(scope, *said[scope])] if scope in said else []
     return " ".join(words)
 
@@ -241,7 +242,7 @@ def instead(scores: Scores, voice: str = "after") -> str:
 def _instead(scope: str, n: int, by: Mapping[str, int]) -> str:
     noise, declined, other = (by[outcome] for outcome in ("noise", "declined", _OTHER[scope]))
     return (
-        f"Of the {n} {_TO[scope]}, {noise} {'answer is' if noise == 1 else 'answers are'} {GIBBERISH}, "
+        f"Of the {n} {TO[scope]}, {noise} {'answer is' if noise == 1 else 'answers are'} {GIBBERISH}, "
         f"{declined} {'declines' if declined == 1 else 'decline'}, "
         f"{other} {'says' if other == 1 else 'say'} something else."
     )

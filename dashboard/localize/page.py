@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -84,26 +85,17 @@ def page() -> None:
     drill_down(run, table, region)
     st.subheader("Against another run")
     against_run.show(run, table, region)
-    box = st.expander(
-        "Controls: would other regions have done as well?",
-        icon=":material/science:",
-        key="controls",
-        on_change="rerun",
-        bind="query-params",
-    )
+    part(run, "controls", "Controls: would other regions have done as well?", ":material/science:", region_controls.show)
+    planted = "Planted truth: does a score find what was put there?"
+    part(run, "planted", planted, ":material/potted_plant:", planted_truth.show)
+
+
+def part(run: Run, key: str, title: str, icon: str, show: Callable[[Run], None]) -> None:
+    """Show a part that is closed until somebody opens it; whether it is open is in the address."""
+    box = st.expander(title, icon=icon, key=key, on_change="rerun", bind="query-params")
     if box.open:
         with box, page_style.complaints():
-            region_controls.show(run)
-    box = st.expander(
-        "Planted truth: does a score find what was put there?",
-        icon=":material/potted_plant:",
-        key="planted",
-        on_change="rerun",
-        bind="query-params",
-    )
-    if box.open:
-        with box, page_style.complaints():
-            planted_truth.show(run)
+            show(run)
 
 
 def opening(source: str | None, *, fresh: bool) -> str:
