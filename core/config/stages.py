@@ -298,7 +298,7 @@ class UnlearnConfig:
         high=1e6,
         source="code: 1",
     )
-    check_every: int = setting(4, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
+    check_every: int = setting(8, "steps between two measurements and checkpoints", unit="steps", low=1, high=10_000)
     reword: int = setting(
         0,
         "copies of each train question in other words, by rule (a lead-in, lower case, a word left out), trained on as well",

@@ -30,6 +30,8 @@ from core.util import files, paths, safe_read
 from core.util.errors import UserError
 
 FILE, ONE = "planted.json", "planting.json"
+ASKED = {"localize": ("perturbation", "copies", "batch_size"), "teach": ("rank", "alpha")}
+"""the settings of these stages that a planting depends on"""
 SHIPPED = paths.ASSETS / "planted" / "bundled.json"
 """planted.json of the bundled model, which ships with the project"""
 
@@ -73,8 +75,8 @@ FEW = Settings(plants=1, seeds=1)
 def job_folder(config: RunConfig, settings: Settings, folder: Path) -> Run:
     """Return where plantings of this kind lie, whether or not there are any. folder: of all runs."""
     own = {key: value for key, value in dataclasses.asdict(settings).items() if key not in ("plants", "seeds")}
-    kept = {key: config.to_json()[key] for key in ("model", "data", "seed", "localize")}
-    kept["teach"] = {key: config.to_json()["teach"][key] for key in ("rank", "alpha")}
+    kept = {key: config.to_json()[key] for key in ("model", "data", "seed")}
+    kept |= {stage: {key: config.to_json()[stage][key] for key in keys} for stage, keys in ASKED.items()}
     key = hashlib.sha256(json.dumps([own, kept], sort_keys=True).encode()).hexdigest()[:16]
     return Run(folder / KINDS["plant"].folder / key)
 
