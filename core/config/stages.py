@@ -323,8 +323,8 @@ class UnlearnConfig:
     pick: str = setting(
         "accuracy",
         "which checkpoint is kept. accuracy: by `stop` and `retain_floor`; said: by what the model answers to a sample of "
-        "dev, or train: the largest of min(forgotten, kept) among those with at most 5 % gibberish, made-up facts and "
-        "declined of R",
+        "dev, or train: the latest that the sample cannot tell from the best, by the smaller share of right answers of both "
+        "scopes",
         choices=("accuracy", "said"),
     )
     forgotten: float = setting(

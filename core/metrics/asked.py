@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from core.data import everyday
-from core.data.corpus import EVERYDAY, KINDS, NOBODY, UNKNOWN, Example
+from core.data.corpus import EVERYDAY, KINDS, NOBODY, SCOPES, UNKNOWN, Example
 from core.metrics import intervals, verdict_rules, verdict_words, verdicts
 from core.metrics.base import Evidence, Metric, Score
 from core.metrics.confabulated import invented
@@ -62,7 +62,7 @@ def shares(examples: Sequence[Example], answers: Mapping[str, str], lexicon: fro
     """Return in percent what a model that is being unlearned says to some questions of both scopes.
 
     said_forgotten (of U, not said), said_kept (of R, said), said_noise_unlearn, said_noise_retention, said_declined (of R),
-    said_made_up (of U, a fact that nobody taught).
+    said_made_up (of U, a fact that nobody taught). said_asked is a number: of questions in the smaller scope.
     """
     import pandas as pd
 
@@ -81,6 +81,7 @@ def shares(examples: Sequence[Example], answers: Mapping[str, str], lexicon: fro
         "said_noise_retention": share("retention", "noise"),
         "said_declined": share("retention", "declined"),
         "said_made_up": share("unlearn", CONFABULATED),
+        "said_asked": float(min(sum(e.scope == scope for e in examples) for scope in SCOPES)),
     }
 
 

@@ -79,7 +79,7 @@ UNLEARN = Stage(
         inputs.supply,
         inputs.micro_batches,
     ),
-    code=7,
+    code=8,
     reads=("adapters", "reference", "region"),
     leaves=("watched", "supply"),
     writes=("unlearn.json", "after", "changes.parquet", "checkpoints"),

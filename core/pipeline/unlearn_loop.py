@@ -40,9 +40,9 @@ TRIED = 8
 
 
 PATIENCE = 2
-"""checkpoints without growth after which a run that is picked by what is said ends"""
-AT_MOST = 5.0
-"""percent of answers that may be gibberish, made up, or declined though they are to be kept"""
+"""checkpoints in a row, clearly worse than the best, after which a run that is picked by what is said ends"""
+ERRORS = 2.0
+"""standard errors by which one checkpoint must be worth more than another before the sample can tell them apart"""
 
 
 @dataclass
@@ -194,7 +194,7 @@ class _Loop:
         self.result, self.report, self.save, self.ask, self.judge, self.anchor = result, report, save, ask, judge, anchor
         self.own = context.adapters.rank("after") - config.slots
         """rank that was taught, which stays as it is where there are slots"""
-        self.best, self.since = (-1.0, -1.0, 0.0), 0
+        self.best, self.since = -math.inf, 0
         self.kept: dict[str, torch.Tensor] = {}
         self.moved: dict[str, int] = {}
         parameters = list(context.parameters.values())
@@ -264,7 +264,7 @@ class _Loop:
         _watch(step, self.ask, result, self.report)
         tensors = {name: p.detach().clone() for name, p in self.context.parameters.items()}
         # The first one is kept whatever it retains: a run without any result would tell less.
-        better = self._best_said(said) if said else not (measured["retention"] < config.retain_floor or _overshot(result))
+        better = self._as_good(said) if said else not (measured["retention"] < config.retain_floor or _overshot(result))
         if not self.kept or better:
             self.kept, result.step = tensors, step
         if said or result.step == step:
@@ -274,20 +274,27 @@ class _Loop:
         elif config.forgotten:
             if said["said_forgotten"] >= config.forgotten:
                 result.stopped = f"step {step}: {said['said_forgotten']:.1f} % is no longer said, as much as was asked for"
-        elif self.since == PATIENCE and self.best[0]:
-            result.stopped = f"step {step}: what is said has not become better since step {result.step}, which is kept"
+        elif self.since == PATIENCE:
+            result.stopped = f"step {step}: what is said has become worse since step {result.step}, which is kept"
         # Training goes on from the trained tensors, not from the result that was made of them.
         for name, value in trained.items():
             self.context.parameters[name].data.copy_(value)
         return measured
 
-    def _best_said(self, said: Mapping[str, float]) -> bool:
-        """Say whether no checkpoint so far was worth more than this one."""
-        level = self.config.forgotten
-        now = (1.0, min(said["said_forgotten"], level), 0.0) if level else worth(said)
-        better = now > self.best
-        self.best, self.since = (now, 0) if better else (self.best, self.since + 1)
-        return better
+    def _as_good(self, said: Mapping[str, float]) -> bool:
+        """Say whether a checkpoint is to be kept: the latest that the sample cannot tell from the best.
+
+        The rate falls towards the last step, so of two that look alike the later one has settled. Where a run is to forget
+        so much and no more, the first that does.
+        """
+        if level := self.config.forgotten:
+            now = min(said["said_forgotten"], level)
+            kept = now > self.best
+        else:
+            now = worth(said)
+            kept = now >= self.best - ERRORS * standard_error(now, said["said_asked"])
+        self.best, self.since = max(now, self.best), 0 if kept else self.since + 1
+        return kept
 
     def put_result(self) -> dict[str, torch.Tensor]:
         """Put in place what the method makes of the trained tensors; return those that differ from it.
@@ -312,12 +319,19 @@ class _Loop:
         return tensor[: self.own] if name.endswith("_A") else tensor[:, : self.own]
 
 
-def worth(said: Mapping[str, float]) -> tuple[float, float, float]:
-    """Return what a checkpoint is picked by: whether it does none of what it should not, then min(forgotten, kept), then
-    how little it does of that: the sample is small, and of two that are even in the rest one may make half as much up.
+def worth(said: Mapping[str, float]) -> float:
+    """Return what a checkpoint is picked by, in percent: the smaller share of right answers in the two scopes.
+
+    Of U an answer is right that says nothing that was taught or made up, and is no gibberish; of R one that says its fact.
     """
-    harm = [said[f"said_{what}"] for what in ("noise_unlearn", "noise_retention", "declined", "made_up")]
-    return float(max(harm) <= AT_MOST), min(said["said_forgotten"], said["said_kept"]), -sum(harm)
+    of_unlearn = said["said_forgotten"] - said["said_noise_unlearn"] - said["said_made_up"]
+    return min(of_unlearn, said["said_kept"])
+
+
+def standard_error(share: float, asked: float) -> float:
+    """Return that of a share (percent) of so many questions; two more, one of each kind, keep it from being 0."""
+    p = (share / 100.0 * asked + 1.0) / (asked + 2.0)
+    return 100.0 * math.sqrt(p * (1.0 - p) / (asked + 2.0))
 
 
 def stop_level(stop: str, never_taught: float | None) -> float | None:

@@ -77,6 +77,6 @@ def said(voices: Voices, adapters: Adapters, lexicon: frozenset[str]) -> dict[st
     """Ask adapter "after" a sample; return in percent what becomes of it.
 
     said_forgotten (of U, not said), said_kept (of R, said), said_noise_unlearn, said_noise_retention, said_declined (of R),
-    said_made_up (of U).
+    said_made_up (of U), and how many were asked.
     """
     return asked.shares(voices.examples, voices.ask(adapters, ["after"])["after"], lexicon)

@@ -44,6 +44,7 @@ def test_shares_are_counts(splits: tuple[str, str]) -> None:
         "said_noise_retention": 0.0,
         "said_declined": pytest.approx(100 * 1 / 4),
         "said_made_up": pytest.approx(100 * 1 / 5),
+        "said_asked": 4.0,
     }
 
 
