@@ -11,9 +11,9 @@ from core.models.cells import labels, number
 from core.runs import saved_regions
 from core.runs.store import Run
 from core.util.errors import UserError
-from dashboard.localize import selection, selection_state
+from dashboard.localize import selection_state
 from dashboard.text import md
-from dashboard.widgets import page_style
+from dashboard.widgets import page_style, selection
 
 if TYPE_CHECKING:
     import pandas as pd

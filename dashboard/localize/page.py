@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core import regions
-from core.config.run_config import RunConfig
 from core.jobs import controls as controls_
-from core.jobs import lifecycle
 from core.models import cells as cells_
 from core.regions import Located, Region
 from core.regions.matched import matched
-from core.runs import picked_step, store
+from core.runs import store
 from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard import pages
@@ -30,14 +28,13 @@ from dashboard.localize import (
     one_cell,
     planted_truth,
     region_controls,
-    selection,
     selection_state,
     thresholds,
 )
-from dashboard.localize.selection import Selection
 from dashboard.text import duration, md, number
-from dashboard.widgets import address, audit, current_run, glossary, page_style
+from dashboard.widgets import address, audit, current_run, glossary, page_style, selection
 from dashboard.widgets.plot import columns_of
+from dashboard.widgets.selection import Selection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -366,7 +363,7 @@ def controls(run: Run, table: pd.DataFrame, region: list[str], start: Selection)
     st.markdown(f"### {size.count} of {size.total} tensors")
     model = "" if size.model is None else f", {size.model:.2f} % of the model"
     st.caption(f"{size.adapter:.1f} % of adapter parameters{model}")
-    offer_run(run, run.config(), state.selection.region(), table)
+    offer_run(run, state.selection.region(), state.written, table)
     handpicked.brushed(table, region)
     with st.container(border=True):
         selection_state.tell("by")
@@ -423,23 +420,19 @@ def counts(table: pd.DataFrame, region: list[str], recorded: dict[str, float] | 
     return Counts(len(region), len(table), share, model)
 
 
-def offer_run(run: Run, config: RunConfig, rule: Region, table: pd.DataFrame) -> None:
-    """Offer to unlearn with this region."""
+def offer_run(run: Run, rule: Region, text: str, table: pd.DataFrame) -> None:
+    """Offer the form of a new run with this region. text: how an address spells the rule, empty for the run's own."""
     try:
         regions.choose(rule, table)
     except UserError as error:
         st.button("Unlearn with this region", disabled=True, width="stretch", help=md(error))
         st.caption(md(error))
         return
-    if st.button("Unlearn with this region", type="primary", width="stretch", icon=":material/play_arrow:"):
-        with page_style.complaints():
-            own = picked_step.unpicked(config)
-            new = lifecycle.submit(
-                dataclasses.replace(own, region=rule, name=f"{own.name} · new region"), store.runs_folder()
-            )
-            current_run.open_run(new.id)
-            st.switch_page(pages.RUNS.script, query_params={"run": new.id, "view": pages.THIS_RUN})
-    st.caption(cost(run))
+    if st.button("Unlearn with this region", type="primary", width="stretch", icon=":material/edit_note:"):
+        asked = {"run": run.id, "view": pages.NEW_RUN, "again": run.id}
+        # The address says of the region what the run's own settings do not say.
+        st.switch_page(pages.RUNS.script, query_params=asked | ({selection.PARAMETER: text} if text else {}))
+    st.caption(f"Opens the form of a new run; nothing starts yet. {cost(run)}")
 
 
 def cost(run: Run) -> str:

@@ -23,13 +23,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.regions import Located
-from dashboard.localize import selection
-from dashboard.localize.selection import Selection
+from dashboard.widgets import selection
+from dashboard.widgets.selection import PARAMETER, Selection
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PARAMETER = "region"
 SESSION = "selection"
 """session state: the State"""
 OWN = "This run's own"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.config.run_config import RunConfig
 from core.jobs import lifecycle
 from core.regions import Cells, Located
 from core.regions.matched import matched
@@ -15,8 +17,8 @@ from core.runs import saved_regions, store
 from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard import pages
-from dashboard.localize import selection
-from dashboard.localize.selection import Selection
+from dashboard.widgets import selection
+from dashboard.widgets.selection import Selection
 from tests.dashboard.charts.test_charts import table_of
 from tests.dashboard.conftest import MakeRun, Open, control, text_of
 
@@ -91,11 +93,26 @@ def test_a_dragged_line_arrives_in_the_unit_of_the_controls() -> None:
     assert abs(len(rule_in_quantiles.select(table)) - len(rule.select(table))) <= 2
 
 
-def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(
-    open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun
-) -> None:
-    made, asked = make_run("new"), []
-    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> list[RunConfig]:
+    """Return the list into which the settings of every run go that is started."""
+    made, asked = make_run("new"), list[RunConfig]()
+    monkeypatch.setattr(lifecycle, "submit", lambda config, *_: asked.append(config) or made)
+    return asked
+
+
+def unlearn_with_it(app: AppTest, submitted: list[RunConfig]) -> RunConfig:
+    """Press “Unlearn with this region”, which starts nothing, then Start in the form; return what was started."""
+    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
+    assert not submitted
+    assert not app.exception
+    next(b for b in app.button if b.label == "Start").click().run()
+    assert not app.exception
+    (config,) = submitted
+    return config
+
+
+def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(open_page: Open, submitted: list[RunConfig]) -> None:
     app = open_page("", located().id)
     before = count(app)
     control(app, "segmented_control", "by").set_value("hand").run()
@@ -109,8 +126,7 @@ def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(
     app.button(key="hand_layer_go").click().run()
     assert count(app) == 0
     app.button(key="hand_layer_go").click().run()
-    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
-    assert asked[0].region == Cells(tuple(layer))
+    assert unlearn_with_it(app, submitted).region == Cells(tuple(layer))
 
 
 def test_one_cell_can_be_taken_out(open_page: Open) -> None:
@@ -305,20 +321,19 @@ def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Ope
 
 
 def test_another_region_drops_the_step_that_somebody_picked_for_the_first(
-    open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+    open_page: Open, make_run: MakeRun, submitted: list[RunConfig]
 ) -> None:
-    run, asked = make_run("mine"), []
+    run = make_run("mine")
     run.config().with_setting("unlearn.result_step", 4).with_setting("unlearn.picked_on", "val").save(
         run.path / "config.json"
     )
-    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or run)
     pd.DataFrame({"name": bundled()["name"], "norm_before": 0.0, "norm_change": 0.5}).to_parquet(
         run.path / "changes.parquet"
     )
-    app = open_page("", "mine")
+    app = open_page("", "mine", region="quantile:0.3:0.5")
     assert next(m for m in app.metric if m.label == "of its own norm").value == "–"
-    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
-    assert (asked[0].unlearn.result_step, asked[0].unlearn.picked_on) == (0, "")
+    config = unlearn_with_it(app, submitted)
+    assert (config.unlearn.result_step, config.unlearn.picked_on) == (0, "")
 
 
 def test_thresholds_change_the_counts(open_page: Open) -> None:
@@ -359,19 +374,30 @@ def test_a_cell_is_chosen_by_name_and_by_address(open_page: Open) -> None:
     assert not app.exception
 
 
-def test_unlearn_with_this_region_submits_the_same_settings(
-    open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun
+def test_unlearn_with_this_region_opens_the_form_with_the_same_settings_and_starts_nothing(
+    open_page: Open, submitted: list[RunConfig]
 ) -> None:
-    made = make_run("new")
-    asked = []
-    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
     app = open_page("", located().id)
     control(app, "slider", "mu").set_value(0.3).run()
     next(b for b in app.button if b.label == "Unlearn with this region").click().run()
-    own = located().config()
-    assert asked[0].region.mu == 0.3
-    assert (asked[0].teach, asked[0].unlearn, asked[0].seed) == (own.teach, own.unlearn, own.seed)
+    assert not submitted
+    assert "with the region that you chose on its map" in text_of(app)
+    assert {name: app.query_params[name] for name in ("view", "again", "region")} == {
+        "view": pages.NEW_RUN,
+        "again": located().id,
+        "region": "quantile:0.3:0.5",
+    }
+    next(b for b in app.button if b.label == "Start").click().run()
+    own, (config,) = located().config(), submitted
+    assert config.region == dataclasses.replace(own.region, mu=0.3)
+    assert (config.teach, config.unlearn, config.seed) == (own.teach, own.unlearn, own.seed)
     assert app.query_params["run"] == "new"
+    assert {"again", "region"}.isdisjoint(app.query_params)
+
+
+def test_the_run_s_own_region_stays_the_rule_that_it_was(open_page: Open, submitted: list[RunConfig]) -> None:
+    run = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
+    assert unlearn_with_it(open_page("", run.id), submitted).region == run.config().region
 
 
 def test_a_random_region_is_laid_over_the_map_as_the_controls_draw_it(open_page: Open) -> None:

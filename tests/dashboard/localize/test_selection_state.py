@@ -8,8 +8,8 @@ import pytest
 
 from core.regions import Located
 from dashboard.localize import selection_state
-from dashboard.localize.selection import Selection
 from dashboard.localize.selection_state import FREE, OWN, State, opened
+from dashboard.widgets.selection import Selection
 
 OWN_RULE = Located("quantile", 0.5, 0.5)
 OTHER = Located("quantile", 0.2, 0.4)
