@@ -233,6 +233,7 @@ def grid(run: Run, table: pd.DataFrame, region: list[str], start: Selection, mea
         heard(table, shown, start),
         heatmap_explorer.Colours(measure, logarithmic=not linear, layers=layers, accent=palette.accent, ink=palette.text),
     )
+    handpicked.mode()
     if words := planted_truth.sentence(run, measure, by_rule=selection_state.current().by == "thresholds"):
         st.markdown(md(words))
     chosen = selection_state.current().selection
@@ -297,24 +298,25 @@ def as_columns(table: pd.DataFrame, region: list[str]) -> dict[str, list[Any]]:
 
 
 def picked(click: dict[str, Any], table: pd.DataFrame, shown: pd.DataFrame) -> None:
-    """React to a click or a box: choose a cell; where cells are picked by hand, change the region."""
-    hand = selection_state.current().by == "hand"
+    """React to a click or a box: choose a cell to look at; in the mode for it, edit the region."""
     tensors = set(table["name"])
     if click.get("cell") in tensors:
         st.session_state["cell"] = click["cell"]
         names = cells_.tensors_of(click["cell"], shown, table)["name"].tolist()
+        what = cells_.called(shown[shown["name"] == click["cell"]].iloc[0])
     elif "brushed" in click:
         st.session_state["brushed"] = [name for name in click["brushed"] if name in tensors]
         return
     elif "layer" in click:
-        names = table.loc[table["layer"] == click["layer"], "name"].tolist()
+        what, names = cells_.at(click["layer"]), table.loc[table["layer"] == click["layer"], "name"].tolist()
     else:
         rows = {position: key for key, position in cells_.layout(shown).rows.items()}
         factor, module = rows.get(int(click.get("row", -1)), ("", ""))
         same = table["module"] == module
+        what = cells_.short(module) + (f" {factor}" if factor != cells_.JOINED else "")
         names = table.loc[same if factor == cells_.JOINED else same & (table["factor"] == factor), "name"].tolist()
-    if hand:
-        handpicked.toggle(names, table)
+    if selection_state.current().editing:
+        handpicked.toggle(what, names, table)
 
 
 def cut(run: Run, table: pd.DataFrame, region: list[str], start: Selection, source: str | None) -> None:
@@ -381,16 +383,32 @@ def controls(run: Run, table: pd.DataFrame, region: list[str], start: Selection)
         if state.by == "thresholds":
             thresholds.choose(table, start.rule if start.hand is None else None)
         else:
+            listed(run, table, start)
+        if state.editing:
             handpicked.controls(table)
         selection_state.listen()
         handpicked.saved(run, table, region)
 
 
-BY = {"thresholds": "Thresholds", "hand": "By hand"}
+def listed(run: Run, table: pd.DataFrame, start: Selection) -> None:
+    """Say what the list of cells is, and offer to go back to what the run was made with, where that was a list."""
+    chosen, rule = selection_state.current().selection, run.config().region
+    st.caption(f"Listed: {md(selection.origin(chosen, start, rule))}.")
+    if start.hand is not None and chosen.hand != start.hand:
+        st.button(
+            "Back to this run's own",
+            type="tertiary",
+            icon=":material/history:",
+            on_click=handpicked.put,
+            args=("this run’s own", start.hand, table),
+        )
+
+
+BY = {"thresholds": "Thresholds", "hand": "List of cells"}
 
 
 def take_by(table: pd.DataFrame, region: list[str]) -> None:
-    """Let thresholds or the hand decide; the hand goes on from what the thresholds select."""
+    """Let thresholds or the list decide; an empty list begins with what the thresholds select."""
     hand = selection_state.current().hand
     selection_state.taken(
         "by", lambda by: {"by": by, "hand": selection.live(region, table) if by == "hand" and not hand else hand}

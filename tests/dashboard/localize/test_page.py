@@ -74,6 +74,7 @@ def test_the_address_opens_the_same_selection(open_page: Open) -> None:
     app = open_page("", "", region=selection.write(Selection(Located(), hand), bundled()))
     assert count(app) == 2
     assert control(app, "segmented_control", "by").value == "hand"
+    assert not control(app, "toggle", "editing").value
 
 
 def test_the_number_field_and_the_slider_are_one_value(open_page: Open) -> None:
@@ -115,10 +116,11 @@ def unlearn_with_it(app: AppTest, submitted: list[RunConfig]) -> RunConfig:
 def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(open_page: Open, submitted: list[RunConfig]) -> None:
     app = open_page("", located().id)
     before = count(app)
-    control(app, "segmented_control", "by").set_value("hand").run()
+    control(app, "toggle", "editing").set_value(True).run()
     assert count(app) == before
     next(b for b in app.button if b.label == "Clear").click().run()
     assert count(app) == 0
+    assert control(app, "segmented_control", "by").value == "hand"
     app.selectbox(key="hand_layer").select(4).run()
     app.button(key="hand_layer_go").click().run()
     layer = bundled(located()).query("layer == 4")["name"].tolist()
@@ -132,10 +134,54 @@ def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(open_page: Op
 def test_one_cell_can_be_taken_out(open_page: Open) -> None:
     app = open_page()
     before = count(app)
+    assert not [b for b in app.button if b.label == "Take it out"]
+    control(app, "toggle", "editing").set_value(True).run()
     next(b for b in app.button if b.label == "Take it out").click().run()
     assert count(app) == before - 1
     next(b for b in app.button if b.label == "Put it in").click().run()
     assert count(app) == before
+
+
+def test_edits_are_undone_one_after_the_other(open_page: Open) -> None:
+    app = open_page("", located().id)
+    own, text = count(app), app.query_params.get("region")
+    assert not [b for b in app.button if b.key == "undo"]
+    control(app, "toggle", "editing").set_value(True).run()
+    app.selectbox(key="hand_layer").select(4).run()
+    app.button(key="hand_layer_go").click().run()
+    more = count(app)
+    assert more > own
+    next(b for b in app.button if b.label == "Clear").click().run()
+    assert "Last: all taken out · layer 4 put in" in text_of(app)
+    app.button(key="undo").click().run()
+    assert count(app) == more
+    app.button(key="undo").click().run()
+    assert (count(app), app.query_params.get("region")) == (own, text)
+    assert control(app, "segmented_control", "by").value == "thresholds"
+    assert not [b for b in app.button if b.key == "undo"]
+
+
+def test_another_run_is_looked_at_and_not_edited(open_page: Open) -> None:
+    app = open_page("", located().id)
+    control(app, "toggle", "editing").set_value(True).run()
+    next(b for b in app.button if b.label == "Clear").click().run()
+    other = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
+    app.selectbox(key="picked").set_value(other.id).run()
+    assert not control(app, "toggle", "editing").value
+    assert not [b for b in app.button if b.key == "undo"]
+
+
+def test_what_a_run_without_thresholds_was_made_with_comes_back(open_page: Open) -> None:
+    run = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
+    app = open_page("", run.id)
+    own = count(app)
+    assert f"Listed: {words(run.config().region)}" in text_of(app)
+    control(app, "toggle", "editing").set_value(True).run()
+    next(b for b in app.button if b.label == "Clear").click().run()
+    next(b for b in app.button if b.label == "Back to this run's own").click().run()
+    assert count(app) == own
+    app.button(key="undo").click().run()
+    assert count(app) == 0
 
 
 def test_regions_are_saved_with_a_name_used_and_deleted_with_undo(open_page: Open) -> None:
@@ -151,7 +197,7 @@ def test_regions_are_saved_with_a_name_used_and_deleted_with_undo(open_page: Ope
     assert count(app) == few
     app.button(key="drop_0").click().run()
     assert saved_regions.load(run) == {}
-    next(b for b in app.button if b.label == "Undo").click().run()
+    next(b for b in app.button if b.label == "Undo" and b.key != "undo").click().run()
     assert list(saved_regions.load(run)) == ["<b>narrow"]
 
 
