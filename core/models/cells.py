@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 JOINED = "A+B"
+INSET = 0.09
+"""how far within its cells a region's outline runs, in cells"""
 OUTSIDE = -1
 """layer of a module that lies in none: OPT's project_in and project_out"""
 
