@@ -7,9 +7,9 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from core.localization.measures import MEASURES
 from core.models import cells as cells_
 from dashboard.charts.base import Figure, axis, figure
-from dashboard.charts.heatmap import MEASURES
 from dashboard.charts.palette import Palette, Scale
 from dashboard.text import chart_text, number
 

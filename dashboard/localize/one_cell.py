@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from core.localization.measures import MEASURES
 from core.models import cells
 from core.models.cells import number as layer_number
 from core.models.cells import short
 from core.runs.store import Run
 from dashboard.charts import cell as charts
-from dashboard.charts.heatmap import MEASURES
 from dashboard.localize import handpicked, selection_state
 from dashboard.text import md, number, shorten
 from dashboard.widgets import current_run, page_style

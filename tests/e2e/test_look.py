@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
 
+from core.localization.measures import MEASURES
 from core.runs import store
 from tests.e2e.serving import Server, rest
 from tests.screenshots import views
@@ -35,7 +36,7 @@ def test_first_visit_shows_a_finished_run_and_its_answers(server: Server, page: 
     first = store.bundled_runs()[0]
     region = first.json("region.json")
     page.goto(server.url)
-    expect(page.get_by_role("heading", name="Which weights were changed")).to_be_visible()
+    expect(page.get_by_role("heading", name=MEASURES["held"].heading)).to_be_visible()
     expect(page.locator(".js-plotly-plot .heatmaplayer image").first).to_be_visible()
     expect(page.get_by_role("heading", name=f"{region['count']} of {region['total']} tensors")).to_be_visible()
     assert f"run={first.id}" in page.url

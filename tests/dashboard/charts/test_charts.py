@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from core.data.corpus import SCOPES
+from core.localization.measures import MEASURES
 from core.models import cells
 from core.runs import store
 from dashboard.charts import cell, curves, differences, heatmap, separability, strength_dial, tokens
@@ -91,7 +92,7 @@ def test_an_outline_that_runs_within_its_cells_is_closed() -> None:
         assert inside[round((b + d) / 2), round((a + c) / 2)]
 
 
-@pytest.mark.parametrize("measure", heatmap.MEASURES)
+@pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("join", [False, True])
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
 def test_every_measure_draws_all_cells_alike_and_outlines_the_selected(
@@ -325,11 +326,7 @@ def test_every_chart_is_valid_plotly(table: pd.DataFrame) -> None:
     held = {"after": -10.0, "rows": [{"name": "layer 0", "logprob": -9.0}]}
     scores = {voice: [{"text": "a", "logprob": -0.5, "rank": 1, "top": []}] for voice in ("before", "after")}
     charts = [
-        *(
-            heatmap.heatmap(table, measure, region, region[0], LIGHT, join=join)
-            for measure in heatmap.MEASURES
-            for join in (0, 1)
-        ),
+        *(heatmap.heatmap(table, measure, region, region[0], LIGHT, join=join) for measure in MEASURES for join in (0, 1)),
         heatmap.heatmap(table, "cosine", region, None, DARK, separability=probed()),
         scatter(table, region, (0.5, 0.3), region[0], DARK),
         curves.checks(events, result["target"], LIGHT),
@@ -362,7 +359,7 @@ def test_joined_cells_say_which_factor_is_selected_and_bars_count_tensors(table:
     region = table["name"].tolist()[:3]
     fig = heatmap.heatmap(table, "cosine", region, None, LIGHT, join=True)
     texts = "".join(text for row in trace(fig, "all").text for text in row)
-    assert texts.count("<br>in the region") == texts.count("only A in the region") == 1
+    assert texts.count("<br>in the region: A and B") == texts.count("<br>in the region: A only") == 1
     assert sum(trace(fig, "layers").y) == sum(trace(fig, "modules").x) == 3
 
 

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.config.run_config import RunConfig
 from core.jobs import lifecycle
+from core.localization.measures import MEASURES
 from core.regions import Cells, Located
 from core.regions.matched import matched
 from core.regions.words import words
@@ -17,6 +18,7 @@ from core.runs import saved_regions, store
 from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard import pages
+from dashboard.localize import in_words
 from dashboard.widgets import selection
 from dashboard.widgets.selection import Selection
 from tests.dashboard.charts.test_charts import table_of
@@ -342,11 +344,43 @@ def test_the_page_says_what_selected_the_outlined_cells(open_page: Open) -> None
     assert "cosine below μ" in text_of(open_page("", located().id))
     run = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
     other = text_of(open_page("", run.id))
-    assert words(run.config().region) in other
+    assert f"Outlined is the region: {words(run.config().region)}. Unlearning here" in other
     assert ("adds fresh weights to these" in other) == (run.config().unlearn.slots > 0)
-    assert "cosine below μ" not in other.split("Each cell")[1].split("\n", maxsplit=1)[0]
+    assert "cosine below μ" not in other
     hand = selection.write(Selection(Located(), tuple(bundled(run)["name"][:3])), bundled(run))
-    assert "picked by hand" in text_of(open_page("", run.id, region=hand))
+    picked = text_of(open_page("", run.id, region=hand))
+    assert "Outlined are cells picked by hand. This run was made with another region: the last third" in picked
+    assert "to these and no others" not in picked
+    set_here = text_of(open_page("", located().id, region="quantile:0.1:0.5"))
+    assert "Outlined is what these thresholds select" in set_here
+    assert "This run was made with another region: cells with a strong pull to forget" in set_here
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_heading_and_first_sentence_say_what_the_colours_are(open_page: Open, measure: str) -> None:
+    shown, run = MEASURES[measure], store.bundled_runs()[0]
+    app = open_page("", run.id, measure=shown.label)
+    heading = in_words.OWN_REGION if measure == "region" else shown.heading
+    assert heading in [element.value for element in app.subheader]
+    assert f"Each cell is one module. {shown.colour} Outlined is the region" in text_of(app)
+    app = open_page("", run.id, measure=shown.label, region="quantile:0.1:0.5")
+    assert shown.heading in [element.value for element in app.subheader]
+
+
+@pytest.mark.parametrize(("old", "factors"), [("true", False), ("false", True)])
+def test_rows_are_modules_unless_factors_are_asked_for_and_old_links_mean_what_they_meant(
+    open_page: Open, old: str, factors: bool
+) -> None:
+    app = open_page("", located().id)
+    assert not app.toggle(key="factors").value
+    assert "Of the 98 outlined modules, 2 only A and 93 only B is selected" in text_of(app)
+    app.toggle(key="factors").set_value(True).run()
+    assert "Each cell is one factor, A or B, of a module." in text_of(app)
+    assert "outlined modules" not in text_of(app)
+    app = open_page("", located().id, join=old)
+    assert not app.exception
+    assert app.toggle(key="factors").value == factors
+    assert "join" not in app.query_params
 
 
 def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Open, make_run: MakeRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,21 @@ def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, mo
     app.button(key="controls.resume").click().run()
     assert [one.id for one in started] == [made.id]
     assert not app.exception
+
+
+def test_above_the_map_it_is_said_whether_random_regions_did_as_well_and_nothing_without_controls(open_page: Open) -> None:
+    said = "random regions like it, this run’s region has"
+    assert said not in text_of(open_page("", bundled().id))
+    outcome = controls.result(made_controls("done"))
+    draws = sum(str(row["control"]).startswith("random") and row["state"] == "done" for row in outcome.rows)
+    assert outcome.on_average
+    value = f"{outcome.on_average.value:.1f}".replace("-", "−")
+    assert outcome.in_short.startswith(f"Against {draws} {said} {value} points more (")
+    assert outcome.in_short.endswith(f"p = {outcome.p:.2f}). {outcome.verdict}")
+    assert outcome.in_short in text_of(open_page("", bundled().id)).replace("\\", "")
+    early = dataclasses.replace(outcome, on_average=None)
+    assert early.in_short == controls.UNDECIDED
+    assert dataclasses.replace(early, sentence="").in_short == ""
 
 
 def test_controls_at_work_show_how_far_they_are_and_can_be_cancelled(open_page: Open) -> None:
