@@ -45,18 +45,20 @@ def heatmap(
     ruler: Ruler = Ruler(),
     separability: pd.DataFrame | None = None,
     other: Collection[str] = (),
+    ends: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw the cells, each in the colour of its own value; the region and the chosen cell are outlined.
 
     table: a row a tensor, as the run recorded it; for "change" with the column norm_change of changes.parquet. region:
-    tensor names; other: of another region, dotted. separability: of `separability.usable`, drawn above. Traces have names,
-    by which the page's script finds what it repaints while a threshold is dragged.
+    tensor names; other: of another region, dotted. separability: of `separability.usable`, drawn above. ends: of the
+    colours, as `common` returns them; else those of the data. Traces have names, by which the page's script finds what it
+    repaints while a threshold is dragged.
     """
     shown = cells_.joined(table) if join else table
     layout = cells_.layout(shown)
     chosen_factors = cells_.selected(shown, table, region)
     counts = np.array([len(factors) for factors in chosen_factors], float)
-    values, scale = _values(shown, measure, counts, palette, ruler)
+    values, scale = _values(shown, measure, counts, palette, ruler, ends)
     live = shown["has_gradient"].to_numpy(bool)
     values = np.where(live | (measure == "change"), values, np.nan)
     inside = counts > 0
@@ -111,25 +113,37 @@ def _labels(
     return names, texts
 
 
+def common(tables: Sequence[pd.DataFrame], measure: str, palette: Palette, *, join: bool) -> tuple[float, float]:
+    """Return the ends of one scale for several maps, in the unit of the colours."""
+    shown = [cells_.joined(table) if join else table for table in tables]
+    scales = [_values(cells, measure, np.zeros(len(cells)), palette, Ruler())[1] for cells in shown]
+    return min(scale["zmin"] for scale in scales), max(scale["zmax"] for scale in scales)
+
+
 def _values(
-    shown: pd.DataFrame, measure: str, counts: np.ndarray, palette: Palette, ruler: Ruler
+    shown: pd.DataFrame,
+    measure: str,
+    counts: np.ndarray,
+    palette: Palette,
+    ruler: Ruler,
+    ends: tuple[float, float] | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     if measure == "region":
         two: Scale = [(0.0, palette.surface), (1.0, palette.accent)]
         return counts, {"colorscale": two, "zmin": 0, "zmax": 2 if shown["factor"].iloc[0] == cells_.JOINED else 1}
     values = shown[MEASURES[measure].column].to_numpy(float)
     if measure == "cosine":
-        ends = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (-1, 1)
+        ends = ends or ((np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (-1, 1))
         # What is shared least is what one looks for: as dark as a strong pull.
         least: Scale = [(1 - position, color) for position, color in reversed(palette.apart)]
         return values, {"colorscale": least, "zmin": ends[0], "zmax": max(ends[1], ends[0] + 1e-9)}
     colors = palette.apart if measure in ("divergence", "change") else palette.size
     scale = {"colorscale": intensified(colors, ruler.intensity)}
     if not ruler.logarithmic:
-        top = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
+        top = ends[1] if ends else float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
         return values, scale | {"zmin": 0, "zmax": max(top, 1e-30)}
     positive = np.log10(np.where(values > 0, values, np.nan))
-    low, high = (np.nanmin(positive), np.nanmax(positive)) if np.isfinite(positive).any() else (0, 1)
+    low, high = ends or ((np.nanmin(positive), np.nanmax(positive)) if np.isfinite(positive).any() else (0, 1))
     # A measured 0 is the smallest, not missing; an unchanged cell is neither: it has no colour.
     filled = positive if measure == "change" else np.where(np.isnan(positive), low, positive)
     return filled, scale | {"zmin": low, "zmax": max(high, low + 1e-9)}

@@ -75,7 +75,7 @@ def the_map(page: Opened) -> None:
         one_cell.numbers(run, table, region, one_cell.chosen_cell(table, region))
     drill_down(run, table, region)
     st.subheader("Against another run")
-    against_run.show(run, table, region)
+    against_run.show(page, measure, factors=factors)
     part(run, "controls", "Controls: would other regions have done as well?", ":material/science:", region_controls.show)
     planted = "Planted truth: does a score find what was put there?"
     part(run, "planted", planted, ":material/potted_plant:", planted_truth.show)

@@ -114,6 +114,17 @@ def test_every_measure_draws_all_cells_alike_and_outlines_the_selected(
     assert set(names) <= set(table["name"])
 
 
+@pytest.mark.parametrize("measure", ["cosine", "forget", "divergence"])
+def test_two_maps_side_by_side_have_one_scale(table: pd.DataFrame, measure: str) -> None:
+    column = MEASURES[measure].column
+    other = table.assign(**{column: table[column] * 0.5})
+    ends = heatmap.common([table, other], measure, LIGHT, join=False)
+    figs = [heatmap.heatmap(one, measure, [], None, LIGHT, ends=ends) for one in (table, other)]
+    assert {(trace(fig, "all").zmin, trace(fig, "all").zmax) for fig in figs} == {ends}
+    both = np.concatenate([np.array(trace(fig, "all").z, float).ravel() for fig in figs])
+    assert (np.nanmin(both), np.nanmax(both)) == pytest.approx(ends)
+
+
 def test_what_is_shared_least_is_darkest_on_a_scale_of_the_data(table: pd.DataFrame) -> None:
     fig = heatmap.heatmap(table, "cosine", [], None, LIGHT)
     assert (fig.data[0].zmin, fig.data[0].zmax) == (table["cos"].min(), table["cos"].max())
