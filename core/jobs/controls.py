@@ -76,10 +76,12 @@ class Controls:
         if self.on_average is None or self.p is None or not self.verdict:
             return UNDECIDED if self.sentence else ""
         draws = sum(_random(row.get("control")) and row.get("state") == "done" for row in self.rows)
-        value, low, high = (_signed(number) for number in (self.on_average.value, self.on_average.low, self.on_average.high))
+        value, ends, how = self.on_average.value, (self.on_average.low, self.on_average.high), "better"
+        if value < 0:
+            value, ends, how = -value, (-ends[1], -ends[0]), "worse"
         return (
-            f"Against {draws} random regions like it, this run’s region has {value} points more ({low} to {high}; "
-            f"p = {self.p:.2f}). {self.verdict}"
+            f"This run’s region forgets and keeps {value:.1f} points {how} than {draws} random regions like it "
+            f"({_signed(ends[0])} to {_signed(ends[1])}; p = {self.p:.2f}). {self.verdict}"
         )
 
 

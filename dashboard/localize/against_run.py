@@ -110,7 +110,7 @@ def compare(mine: Side, other: Side, measure: str, *, factors: bool) -> None:
         bind="query-params",
     )
     both = (region, their_region)
-    fig = differences.difference(first, second, kind, both, page_style.palette())
+    fig = differences.difference(first, second, kind, both, page_style.palette(), join=not factors)
     facts = page_style.where(
         mine.run,
         "localize",
@@ -184,13 +184,16 @@ def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
 
 def differing(first: Run, second: Run) -> str:
     """Say in which settings two runs differ that a localization depends on, and what each of them has."""
+    if not settings(first) or not settings(second):
+        return f"What differs between the runs: {md(', '.join(what_differs(first, second)))}."
     rows = setting_differences.setting_rows({"here": settings(first), "there": settings(second)})
     said = [
         f"{name.replace('_', ' ').replace('.', ' › ')} {cells['here']} here, {cells['there']} there"
         for name, cells in rows.items()
+        if not name.startswith("region.")
     ]
-    if not settings(first) or not settings(second):
-        said = what_differs(first, second)
+    if any(name.startswith("region.") for name in rows):
+        said.append("the region, as said above each map")
     return f"What differs between the runs: {md('; '.join(said)) if said else 'nothing that a localization depends on'}."
 
 

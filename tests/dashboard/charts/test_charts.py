@@ -374,6 +374,16 @@ def test_joined_cells_say_which_factor_is_selected_and_bars_count_tensors(table:
     assert sum(trace(fig, "layers").y) == sum(trace(fig, "modules").x) == 3
 
 
+def test_a_joined_difference_has_a_cell_a_module_and_a_module_is_in_a_region_that_has_a_factor_of_it(
+    table: pd.DataFrame,
+) -> None:
+    first, last = table["name"].iloc[0], table["name"].iloc[-1]
+    fig = differences.difference(table, table, "region", ([first], [first, last]), LIGHT, join=True)
+    z = np.array(fig.data[0].z, float)
+    assert z.size == len(table) / 2
+    assert sorted(z[z > 0]) == [1.0, 3.0]
+
+
 def test_what_is_the_same_everywhere_has_no_made_up_scale(table: pd.DataFrame) -> None:
     still = heatmap.heatmap(table.assign(norm_change=0.0), "change", [], None, LIGHT)
     assert trace(still, "all").colorbar["tickvals"] == []

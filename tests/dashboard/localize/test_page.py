@@ -225,10 +225,9 @@ def test_two_runs_are_compared_against_chance(open_page: Open, make_run: MakeRun
     assert "More than chance" in said
     own = store.bundled_runs()[0].config()
     assert f"What differs between the runs: seed {own.seed} here, 7 there." in said
+    method = f"Method {own.unlearn.method.label}; data demo {own.data.subset}"
     for seed in (own.seed, 7):
-        assert (
-            f"Method {own.unlearn.method.label}; data demo {own.data.subset}; seed {seed}. Outlined: the last third" in said
-        )
+        assert f"{method}; seed {seed}. Outlined: the last third of the layers." in said
     assert "Both are coloured by “Held here”, on one scale" in said
     assert int(app.dataframe[-1].value["Seed"].iloc[0]) == 7
 

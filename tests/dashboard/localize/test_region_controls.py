@@ -11,6 +11,7 @@ import pytest
 
 from core.jobs import controls, lifecycle
 from core.jobs.sweep import Sweep
+from core.metrics.paired import Mean
 from core.runs import store
 from core.util.progress import duration
 from dashboard.charts import controls as controls_chart
@@ -93,13 +94,14 @@ def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, mo
 
 
 def test_above_the_map_it_is_said_whether_random_regions_did_as_well_and_nothing_without_controls(open_page: Open) -> None:
-    said = "random regions like it, this run’s region has"
+    said = "This run’s region forgets and keeps"
     assert said not in text_of(open_page("", bundled().id))
     outcome = controls.result(made_controls("done"))
     draws = sum(str(row["control"]).startswith("random") and row["state"] == "done" for row in outcome.rows)
-    assert outcome.on_average
-    value = f"{outcome.on_average.value:.1f}".replace("-", "−")
-    assert outcome.in_short.startswith(f"Against {draws} {said} {value} points more (")
+    better = dataclasses.replace(outcome, on_average=Mean(3.12, -0.4, 6.6))
+    assert better.in_short.startswith(f"{said} 3.1 points better than {draws} random regions like it (−0.4 to 6.6; p = ")
+    worse = dataclasses.replace(outcome, on_average=Mean(-3.12, -6.6, 0.4))
+    assert worse.in_short.startswith(f"{said} 3.1 points worse than {draws} random regions like it (−0.4 to 6.6; p = ")
     assert outcome.in_short.endswith(f"p = {outcome.p:.2f}). {outcome.verdict}")
     assert outcome.in_short in text_of(open_page("", bundled().id)).replace("\\", "")
     early = dataclasses.replace(outcome, on_average=None)
