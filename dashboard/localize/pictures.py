@@ -70,7 +70,8 @@ def grid(page: Opened, measure: str, scale: DeltaGenerator, *, factors: bool) ->
             "Of the run's own region, the controls below train on the same ones.",
         )
     separability = separability_.usable(current_run.table(page.run, "separability"))
-    other, palette = random_region(table, region, number_of), page_style.palette()
+    boxed = [name for name in st.session_state.get("brushed", ()) if name in set(table["name"])]
+    other, palette = boxed or random_region(table, region, number_of), page_style.palette()
     fig = heatmap_.heatmap(
         table,
         measure,
@@ -97,7 +98,9 @@ def grid(page: Opened, measure: str, scale: DeltaGenerator, *, factors: bool) ->
     )
     handpicked.mode()
     also = [also_changed(table, region) if measure == "change" else "", "" if factors else in_part(shown, table, region)]
-    if other:
+    if boxed:
+        also.append(f"Dotted: the {len(boxed)} tensors in your box.")
+    elif other:
         both = len(set(other) & set(region))
         also.append(f"Dotted: random region {number_of}; {both} of its {len(other)} tensors are selected.")
     st.caption(

@@ -501,6 +501,17 @@ def test_a_random_region_is_laid_over_the_map_as_the_controls_draw_it(open_page:
     assert f"Dotted: random region 2; {both} of its {len(drawn)} tensors are selected" in text_of(app).replace("\\", "")
 
 
+def test_what_is_in_the_box_of_the_scatter_is_dotted_on_the_map(open_page: Open) -> None:
+    app = open_page("", located().id)
+    app.session_state["brushed"] = bundled()["name"].tolist()[:5]
+    app.run()
+    assert not app.exception
+    assert "Dotted: the 5 tensors in your box." in text_of(app)
+    next(b for b in app.button if b.label == "Add").click().run()
+    assert "Dotted" not in text_of(app)
+    assert "Last: the box put in" in text_of(app)
+
+
 def test_a_random_region_like_nearly_all_tensors_is_refused_in_words(open_page: Open) -> None:
     app = open_page("", located().id, region="absolute:1:0").number_input(key="random").set_value(1).run()
     assert not app.exception
