@@ -53,8 +53,8 @@
   // -- the cells
   const picture = data.picture, plot = by("heatmap"), dark = window.matchMedia("(prefers-color-scheme: dark)");
   const COLOURS = {
-    false: { text: "#14181C", muted: "#5B6270", accent: "#B8420F", paper: "#F2F0EA", signed: ["#8F3208", "#DE8A5F", "#F1EEE6", "#77A6C4", "#164766"], size: ["#F1EEE6", "#8DB4CC", "#123E5A"], apart: ["#F1EEE6", "#E6A27C", "#8F3208"] },
-    true: { text: "#E9E7E2", muted: "#9CA3AF", accent: "#FF8A4C", paper: "#1E2126", signed: ["#FFB38A", "#B5622F", "#282C32", "#3F7FA6", "#A5DAFA"], size: ["#23272D", "#35708F", "#A5DAFA"], apart: ["#23272D", "#A35528", "#FFB38A"] },
+    false: { text: "#14181C", muted: "#5B6270", accent: "#B8420F", paper: "#F2F0EA", size: ["#F1EEE6", "#8DB4CC", "#123E5A"], apart: ["#F1EEE6", "#E6A27C", "#8F3208"] },
+    true: { text: "#E9E7E2", muted: "#9CA3AF", accent: "#FF8A4C", paper: "#1E2126", size: ["#23272D", "#35708F", "#A5DAFA"], apart: ["#23272D", "#A35528", "#FFB38A"] },
   };
   const literal = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
   const scale = (colours) => colours.map((colour, i) => [i / (colours.length - 1), colour]);
@@ -69,21 +69,24 @@
     const key = by("measure").value, measure = picture.measures[key], c = COLOURS[dark.matches];
     by("measure-what").textContent = measure.what;
     const names = Object.fromEntries(picture.rows.map((row) => [row.at, row.name]));
-    const signed = key === "cosine", log = (v) => (v === null || v <= 0 ? null : Math.log10(v));
-    const z = signed ? measure.z : measure.z.map((row) => row.map(log));
-    const known = z.flat().filter((v) => v !== null), low = signed ? -1 : Math.min(...known), high = signed ? 1 : Math.max(...known);
+    // What is shared least is what one looks for: as strong as a strong pull.
+    const shared = key === "cosine", colours = shared ? [...c.apart].reverse() : key === "divergence" || key === "change" ? c.apart : c.size;
+    const seen = (v) => (v === null ? null : shared ? v : v > 0 ? Math.log10(v) : NaN);
+    const values = measure.z.map((row) => row.map(seen)), known = values.flat().filter((v) => v !== null && !Number.isNaN(v));
+    const low = Math.min(...known), high = Math.max(...known), end = (v) => number(shared ? v : 10 ** v);
+    // What is measured as nothing, or less, is the smallest; a cell that did not change has no colour.
+    const z = values.map((row) => row.map((v) => (Number.isNaN(v) ? (key === "change" ? null : low) : v)));
     const text = z.map((row, y) => row.map((_, x) => hover(x, y, names[y] ?? "")));
-    const bar = { orientation: "h", thickness: 8, len: 0.3, x: 0.97, xanchor: "right", y: 0, yanchor: "top", ypad: 36, outlinewidth: 0, tickvals: signed ? [-1, 0, 1] : [low, high], ticktext: signed ? ["−1", "0", "1"] : [number(10 ** low), number(10 ** high)], tickfont: { color: c.muted, size: 12 } };
-    const common = { type: "heatmap", hoverongaps: false, colorscale: scale(signed ? c.signed : key === "divergence" || key === "change" ? c.apart : c.size), zmin: low, zmax: high, xgap: picture.layers.length > 48 ? 0.5 : 2, ygap: 2 };
+    const bar = { orientation: "h", thickness: 8, len: 0.3, x: 0.97, xanchor: "right", y: 0, yanchor: "top", ypad: 36, outlinewidth: 0, tickvals: [low, high], ticktext: [end(low), end(high)], tickfont: { color: c.muted, size: 12 } };
+    const common = { type: "heatmap", hoverongaps: false, colorscale: scale(colours), zmin: low, zmax: high, xgap: picture.layers.length > 48 ? 0.5 : 2, ygap: 2 };
     const every = Math.max(1, Math.ceil((picture.layers.length * 22) / Math.max(200, plot.clientWidth - 120)));
     const ticks = picture.layers.map((_, i) => i).filter((i) => i % (every === 1 ? 1 : Math.max(every, 5)) === 0);
     const axis = { zeroline: false, showgrid: false, fixedrange: true, automargin: true, tickfont: { color: c.muted, size: 12 }, title: { font: { color: c.muted, size: 13 } } };
     const last = z.length - 1;
     window.Plotly.react(plot, [
-      { ...common, z, text, hovertemplate: "%{text}<extra></extra>", opacity: key === "change" ? 1 : 0.3, showscale: false, hoverongaps: key === "change" },
-      { ...common, z: z.map((row, y) => row.map((v, x) => (picture.inside[y][x] ? v : null))), hoverinfo: "skip", colorbar: bar },
+      { ...common, z, text, hovertemplate: "%{text}<extra></extra>", colorbar: bar, hoverongaps: key === "change" },
       { type: "scatter", mode: "markers", ...picture.dead, marker: { symbol: "line-ne-open", size: 10, color: c.muted }, hoverinfo: "skip" },
-      { type: "scatter", mode: "lines", ...picture.outline, line: { color: c.accent, width: 1.8 }, hoverinfo: "skip" },
+      { type: "scatter", mode: "lines", ...picture.outline, line: { color: c.text, width: 1.8 }, hoverinfo: "skip" },
     ], {
       height: Math.min(1000, 27 * z.length + 110), width: plot.clientWidth, margin: { l: 8, r: 8, t: 8, b: 8 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       showlegend: false, dragmode: false, font: { family: "Inter, system-ui, sans-serif", size: 13, color: c.text }, hoverlabel: { bgcolor: c.paper, font: { color: c.text } },

@@ -42,6 +42,9 @@ MEASURED = (Located, Top, Scored, RatioLayers)
 """rules that choose by gradients, for which other random answers make a control"""
 
 
+UNDECIDED = "Whether random regions would have done as well, this run’s controls cannot say yet."
+
+
 @dataclass(frozen=True)
 class Controls:
     """What the controls of a run say."""
@@ -66,6 +69,20 @@ class Controls:
     """id of the sweep"""
     state: str
     """of the sweep"""
+
+    @property
+    def in_short(self) -> str:
+        """Whether the region beats random ones, in two sentences; empty where there is nothing to hold it against."""
+        if self.on_average is None or self.p is None or not self.verdict:
+            return UNDECIDED if self.sentence else ""
+        draws = sum(_random(row.get("control")) and row.get("state") == "done" for row in self.rows)
+        value, ends, how = self.on_average.value, (self.on_average.low, self.on_average.high), "better"
+        if value < 0:
+            value, ends, how = -value, (-ends[1], -ends[0]), "worse"
+        return (
+            f"This run’s region forgets and keeps {value:.1f} points {how} than {draws} random regions like it "
+            f"({_signed(ends[0])} to {_signed(ends[1])}; p = {self.p:.2f}). {self.verdict}"
+        )
 
 
 def create(run: Run, folder: Path) -> Sweep:
@@ -172,7 +189,7 @@ def result(sweep: Sweep) -> Controls:
         {**row(entry), "control": entry.coordinates.get("control", ""), "interval": _interval(entry)} for entry in entries
     ]
     given = next((e for e in entries if e.role == "given"), None)
-    others = [e for e in entries if str(e.coordinates.get("control", "")).startswith("random") and _done(e)]
+    others = [e for e in entries if _random(e.coordinates.get("control")) and _done(e)]
     if given is None or not _done(given) or not others:
         return _silent(rows, "", sweep, state)
     if len({taught for entry in (given, *others) if (taught := _taught(entry))}) > 1:
@@ -196,6 +213,14 @@ def result(sweep: Sweep) -> Controls:
     return Controls(rows, told, one_more, next_word, mean, p, decided, sweep.id, state)
 
 
+def _random(control: object) -> bool:
+    return str(control or "").startswith("random")
+
+
+def _signed(value: float) -> str:
+    return f"{value:.1f}".replace("-", "−")
+
+
 def _silent(rows: list[dict[str, Any]], why: str, sweep: Sweep, state: str) -> Controls:
     return Controls(rows, why, None, None, None, None, "", sweep.id, state)
 
@@ -204,7 +229,7 @@ def _keys(sweep: Sweep) -> tuple[Key, tuple[Key, ...]]:
     """Return the given run and its finished random regions."""
     entries = sweep.entries()
     given = next(entry for entry in entries if entry.role == "given")
-    others = (e for e in entries if str(e.coordinates.get("control", "")).startswith("random") and _done(e))
+    others = (e for e in entries if _random(e.coordinates.get("control")) and _done(e))
     return _key(given.run), tuple(_key(other.run) for other in others)
 
 
@@ -220,7 +245,7 @@ class OverDraws:
     @property
     def words(self) -> str:
         """Say it in a sentence."""
-        value, low, high = (f"{number:.1f}".replace("-", "−") for number in (self.mean.value, self.mean.low, self.mean.high))
+        value, low, high = map(_signed, (self.mean.value, self.mean.low, self.mean.high))
         return f"Over the mean of all such regions it has {value} points more ({low} to {high}; p = {self.p:.2f})."
 
 

@@ -163,7 +163,7 @@ def beside(record: Mapping[str, Any], score: str) -> str:
         return ""
     size, score_hits, chance = record["settings"]["cells"], hits(record, score), by_chance(record)
     found, drawn = (f"{count:.1f}".removesuffix(".0") for count in (score_hits, chance))
-    name = called(score)
+    name = CALLED.get(score, "This score")
     who = f"{name[:1].lower()}{name[1:]}"
     return f"On planted truth in this model, {who} found {found} of {size} modules; by chance it would be {drawn}."
 

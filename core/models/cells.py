@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 JOINED = "A+B"
+INSET = 0.09
+"""how far within its cells a region's outline runs, in cells"""
 OUTSIDE = -1
 """layer of a module that lies in none: OPT's project_in and project_out"""
 
@@ -168,6 +170,12 @@ def number(layer: int) -> str:
 def at(layer: int) -> str:
     """Say in which layer something lies."""
     return "outside the layers" if layer == OUTSIDE else f"layer {layer}"
+
+
+def called(cell: pd.Series | Mapping[Any, Any]) -> str:
+    """Return what a cell, a row of a table, is called among others: layer 3 · q_proj · B."""
+    factor = "" if cell["factor"] == JOINED else f" · {cell['factor']}"
+    return f"{at(cell['layer'])} · {short(cell['module'])}{factor}"
 
 
 def span(layers: pd.Series) -> str:

@@ -8,21 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.localization.measures import MEASURES
 from core.models import cells
 from core.runs.store import Run
-
-MEASURES = {
-    "cosine": (
-        "Cosine of the gradients",
-        "cos",
-        "near 1 both scopes pull the same way; at 0 or below they can be told apart",
-    ),
-    "forget": ("Forget gradient", "mag_unlearn", "mean |gradient| of the questions to be forgotten"),
-    "retain": ("Retain gradient", "mag_retain", "mean |gradient| of the questions to be kept"),
-    "divergence": ("Divergence", "divergence", "(1 − cosine) × forget gradient"),
-    "change": ("Change ‖Δθ‖", "norm_change", "Frobenius norm of after − before; exactly 0 outside the region"),
-}
-"""measure -> title, column, what it is"""
 
 
 def picture(run: Run) -> dict[str, Any] | None:
@@ -41,14 +29,14 @@ def picture(run: Run) -> dict[str, Any] | None:
         table = table.merge(moved[["name", "norm_change"]].drop_duplicates("name"), on="name", how="left")
     layout = cells.layout(table)
     names = cells.labels(module for _, module in layout.rows)
-    x, y = cells.outline(np.nan_to_num(layout.matrix(table, inside.astype(float))) > 0)
+    x, y = cells.outline(np.nan_to_num(layout.matrix(table, inside.astype(float))) > 0, cells.INSET)
     return {
         "layers": [int(layer) for layer in layout.layers],
         "rows": [{"at": at, "name": f"{names[module]} {factor}"} for (factor, module), at in layout.rows.items()],
         "measures": {
-            key: {"title": title, "what": what, "z": _rounded(layout.matrix(table, table[column].to_numpy(float)))}
-            for key, (title, column, what) in MEASURES.items()
-            if column in table.columns
+            key: {"title": m.label, "what": m.help, "z": _rounded(layout.matrix(table, table[m.column].to_numpy(float)))}
+            for key, m in MEASURES.items()
+            if m.column in table.columns
         },
         "inside": _rounded(layout.matrix(table, inside.astype(float))),
         "outline": {"x": x, "y": y},

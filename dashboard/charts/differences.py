@@ -7,9 +7,9 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from core.localization.measures import MEASURES
 from core.models import cells as cells_
 from dashboard.charts.base import Figure, axis, figure
-from dashboard.charts.heatmap import MEASURES
 from dashboard.charts.palette import Palette, Scale
 from dashboard.text import chart_text, number
 
@@ -18,21 +18,34 @@ MEMBERS = ("in neither", "only in the other", "only in this one", "in both")
 
 
 def difference(
-    first: pd.DataFrame, second: pd.DataFrame, kind: str, regions: tuple[Collection[str], Collection[str]], palette: Palette
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    kind: str,
+    regions: tuple[Collection[str], Collection[str]],
+    palette: Palette,
+    *,
+    join: bool = False,
 ) -> Figure:
     """Draw this run minus the other, cell by cell.
 
     first, second: aligned localization tables. Magnitudes are compared as log10 of their ratio: runs of other data have
-    another scale. kind "region" shows membership in the two regions instead.
+    another scale. kind "region" shows membership in the two regions instead. join: a cell is a module, not a factor of one;
+    it is in a region that has any of its factors.
     """
+    if join:
+        # The regions in names of the joined cells, which are those of one of their factors each.
+        shown, other = cells_.joined(first), cells_.joined(second)
+        inside = [cells_.selected(shown, first, region) for region in regions]
+        mine, theirs = ({name for name, factors in zip(shown["name"], each, strict=True) if factors} for each in inside)
+        first, second, regions = shown, other, (mine, theirs)
     layout = cells_.layout(first)
     values, texts = _values(first, second, kind, regions)
     fig = figure(palette, min((len(layout.rows) + 1) * 22 + 110, 800))
     height, width = max(layout.rows.values()) + 1, len(layout.layers)
     labels: list[list[str]] = [[""] * width for _ in range(height)]
     x, y = layout.positions(first)
-    for text, name, column, row in zip(texts, first["name"], x, y, strict=True):
-        labels[row][column] = f"{chart_text(name)}<br>{text}"
+    for text, cell, column, row in zip(texts, first.to_dict("records"), x, y, strict=True):
+        labels[row][column] = f"{chart_text(cells_.called(cell))}<br>{text}"
     if kind == "region":
         steps = [palette.surface, palette.before, palette.retention, palette.accent]
         bands: Scale = [(position / 4, color) for i, color in enumerate(steps) for position in (i, i + 1)]
@@ -59,7 +72,9 @@ def difference(
     )
     few = len(layout.rows) <= 32
     names = cells_.labels(module for _, module in layout.rows)
-    rows = {p: f"{chart_text(names[module])} {chart_text(factor)}" for (factor, module), p in layout.rows.items()}
+    rows = {
+        p: chart_text(names[module] if join else f"{names[module]} {factor}") for (factor, module), p in layout.rows.items()
+    }
     fig.update_layout(
         xaxis=axis(palette, "layer", showgrid=False, **layout.ticks()),
         yaxis=axis(

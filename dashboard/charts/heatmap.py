@@ -1,4 +1,4 @@
-"""Layers × modules: the picture of where a model keeps what it must forget."""
+"""Layers × modules: the cells of a localization, coloured by one of its measures."""
 
 from __future__ import annotations
 
@@ -9,69 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.localization.measures import MEASURES
 from core.models import cells as cells_
 from dashboard.charts import separability as separability_
 from dashboard.charts.base import Figure, axis, figure
 from dashboard.charts.palette import Palette, Scale
 from dashboard.text import chart_text, number
 
-INSET = 0.09
-"""how far within its cells an outline runs, in cells"""
 FRAME = 60
 """pixels of a figure's height that are margins and the names of layers"""
-ROW = 20
-"""pixels of a row of cells; twice as many where both factors share one"""
+ROW, JOINED_ROW = 20, 28
+"""pixels of a row of cells, and of one that both factors share"""
 TALLEST = 1000
 """pixels: many rows share this height instead of growing the page"""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One way to colour the cells."""
-
-    label: str
-    column: str
-    help: str
-    logarithmic: bool = True
-
-
-MEASURES = {
-    "held": Measure(
-        "Held here",
-        "score_removal",
-        (
-            "How much more the facts to be forgotten should lose than those to be kept if what was learnt in this module "
-            "were taken away. Both factors of a module share it."
-        ),
-    ),
-    "cosine": Measure(
-        "Shared with what is kept",
-        "cos",
-        "How much of the pull to forget is a pull at what is kept too. Faint: changing this cell moves both. Strong: it can "
-        "be changed for one without the other. (Cosine of both gradients, from −1 to 1.)",
-        False,
-    ),
-    "forget": Measure(
-        "Pull to forget",
-        "mag_unlearn",
-        "How strongly the questions to be forgotten pull at this cell. (Mean |gradient|.)",
-    ),
-    "retain": Measure(
-        "Pull to keep", "mag_retain", "How strongly the questions to be kept pull at this cell. (Mean |gradient|.)"
-    ),
-    "divergence": Measure(
-        "Pull not shared",
-        "divergence",
-        "High where the pull to forget is strong and not shared with what is kept. ((1 − cosine) × pull to forget.)",
-    ),
-    "region": Measure("Region", "", "Which cells unlearning may change.", False),
-    "change": Measure(
-        "Change",
-        "norm_change",
-        "How far unlearning moved each cell: 0 outside the region that this run was made with. (‖Δθ‖, Frobenius norm of "
-        "after − before.)",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -95,23 +45,25 @@ def heatmap(
     ruler: Ruler = Ruler(),
     separability: pd.DataFrame | None = None,
     other: Collection[str] = (),
+    ends: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw the cells, each in the colour of its own value; the region and the chosen cell are outlined.
 
     table: a row a tensor, as the run recorded it; for "change" with the column norm_change of changes.parquet. region:
-    tensor names; other: of another region, dotted. separability: of `separability.usable`, drawn above. Traces have names,
-    by which the page's script finds what it repaints while a threshold is dragged.
+    tensor names; other: of another region, dotted. separability: of `separability.usable`, drawn above. ends: of the
+    colours, as `common` returns them; else those of the data. Traces have names, by which the page's script finds what it
+    repaints while a threshold is dragged.
     """
     shown = cells_.joined(table) if join else table
     layout = cells_.layout(shown)
     chosen_factors = cells_.selected(shown, table, region)
     counts = np.array([len(factors) for factors in chosen_factors], float)
-    values, scale = _values(shown, measure, counts, palette, ruler)
+    values, scale = _values(shown, measure, counts, palette, ruler, ends)
     live = shown["has_gradient"].to_numpy(bool)
     values = np.where(live | (measure == "change"), values, np.nan)
     inside = counts > 0
     matrix = layout.matrix(shown, values)
-    height = (len(layout.rows) + (0 if join else 1)) * (2 * ROW if join else ROW) + 150
+    height = (len(layout.rows) + (0 if join else 1)) * (JOINED_ROW if join else ROW) + 150
     extra = separability_.HEIGHT if separability is not None else 0
     fig = figure(palette, min(height, TALLEST) + extra, dragmode=False, clickmode="event", bargap=0.25)
     gap = 2 if len(layout.layers) <= 48 and height <= TALLEST else 0.5
@@ -132,11 +84,11 @@ def heatmap(
     _hatch(fig, shown, layout, live, palette)
     # An edge in the page's colour keeps the line apart from cells that are as dark.
     for color, width, name in ((palette.background, 5, "outline edge"), (palette.text, 2, "outline")):
-        _lines(fig, _cells(layout, shown, inside), {"color": color, "width": width}, name, INSET)
+        _lines(fig, _cells(layout, shown, inside), {"color": color, "width": width}, name, cells_.INSET)
     if other:
         others = [bool(factors) for factors in cells_.selected(shown, table, other)]
         dotted = {"color": palette.text, "width": 1.5, "dash": "dot"}
-        _lines(fig, _cells(layout, shown, others), dotted, "other", 2.5 * INSET)
+        _lines(fig, _cells(layout, shown, others), dotted, "other", 2.5 * cells_.INSET)
     _marginals(fig, shown, counts, layout, palette)
     if chosen in set(shown["name"]):
         _lines(fig, _cells(layout, shown, shown["name"] == chosen), {"color": palette.accent, "width": 3}, "chosen")
@@ -161,25 +113,37 @@ def _labels(
     return names, texts
 
 
+def common(tables: Sequence[pd.DataFrame], measure: str, palette: Palette, *, join: bool) -> tuple[float, float]:
+    """Return the ends of one scale for several maps, in the unit of the colours."""
+    shown = [cells_.joined(table) if join else table for table in tables]
+    scales = [_values(cells, measure, np.zeros(len(cells)), palette, Ruler())[1] for cells in shown]
+    return min(scale["zmin"] for scale in scales), max(scale["zmax"] for scale in scales)
+
+
 def _values(
-    shown: pd.DataFrame, measure: str, counts: np.ndarray, palette: Palette, ruler: Ruler
+    shown: pd.DataFrame,
+    measure: str,
+    counts: np.ndarray,
+    palette: Palette,
+    ruler: Ruler,
+    ends: tuple[float, float] | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     if measure == "region":
         two: Scale = [(0.0, palette.surface), (1.0, palette.accent)]
         return counts, {"colorscale": two, "zmin": 0, "zmax": 2 if shown["factor"].iloc[0] == cells_.JOINED else 1}
     values = shown[MEASURES[measure].column].to_numpy(float)
     if measure == "cosine":
-        ends = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (-1, 1)
+        ends = ends or ((np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (-1, 1))
         # What is shared least is what one looks for: as dark as a strong pull.
         least: Scale = [(1 - position, color) for position, color in reversed(palette.apart)]
         return values, {"colorscale": least, "zmin": ends[0], "zmax": max(ends[1], ends[0] + 1e-9)}
     colors = palette.apart if measure in ("divergence", "change") else palette.size
     scale = {"colorscale": intensified(colors, ruler.intensity)}
     if not ruler.logarithmic:
-        top = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
+        top = ends[1] if ends else float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
         return values, scale | {"zmin": 0, "zmax": max(top, 1e-30)}
     positive = np.log10(np.where(values > 0, values, np.nan))
-    low, high = (np.nanmin(positive), np.nanmax(positive)) if np.isfinite(positive).any() else (0, 1)
+    low, high = ends or ((np.nanmin(positive), np.nanmax(positive)) if np.isfinite(positive).any() else (0, 1))
     # A measured 0 is the smallest, not missing; an unchanged cell is neither: it has no colour.
     filled = positive if measure == "change" else np.where(np.isnan(positive), low, positive)
     return filled, scale | {"zmin": low, "zmax": max(high, low + 1e-9)}
@@ -254,11 +218,14 @@ def _marginals(fig: Figure, shown: pd.DataFrame, counts: np.ndarray, layout: cel
 
 
 def _hover(row: Mapping[Any, Any], within: Sequence[str]) -> str:
-    title = f"<b>{cells_.at(row['layer'])} · {chart_text(row['module'])} · {chart_text(row['factor'])}</b><br>"
+    factor = "" if row["factor"] == cells_.JOINED else f" · {chart_text(row['factor'])}"
+    title = f"<b>{cells_.at(row['layer'])} · {chart_text(row['module'])}{factor}</b><br>"
     if not row["has_gradient"]:
         return f"{title}no gradient: cannot be chosen"
+    held = row.get(MEASURES["held"].column)
     return (
-        f"{title}shared {row['cos']:.3f} (cosine)<br>pull to forget {number(row['mag_unlearn'])}<br>"
+        f"{title}{f'held here {number(held)}<br>' if held is not None and held == held else ''}"
+        f"shared {row['cos']:.3f} (cosine)<br>pull to forget {number(row['mag_unlearn'])}<br>"
         f"pull to keep {number(row['mag_retain'])}<br>pull not shared {number(row['divergence'])}<br>"
         f"{_moved(row)}"
         f"{_membership(row, within)}"
@@ -266,9 +233,10 @@ def _hover(row: Mapping[Any, Any], within: Sequence[str]) -> str:
 
 
 def _membership(row: Mapping[Any, Any], within: Sequence[str]) -> str:
-    if row["factor"] == cells_.JOINED and len(within) == 1:
-        return f"only {chart_text(within[0])} in the region"
-    return "in the region" if within else "outside the region"
+    if row["factor"] != cells_.JOINED or not within:
+        return "in the region" if within else "outside the region"
+    names = " and ".join(map(chart_text, within))
+    return f"in the region: {names}" if len(within) > 1 else f"in the region: {names} only"
 
 
 def _moved(row: Mapping[Any, Any]) -> str:

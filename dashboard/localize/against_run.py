@@ -1,9 +1,10 @@
-"""One localization against another run's: difference map, overlap against chance, stability over seeds."""
+"""One localization against another run's: both maps, their difference, overlap against chance, stability over seeds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -15,13 +16,19 @@ from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard import pages
 from dashboard.charts import differences
+from dashboard.localize import side_by_side
+from dashboard.localize.side_by_side import Side
 from dashboard.text import md
-from dashboard.widgets import address, current_run, page_style
+from dashboard.widgets import address, current_run, page_style, setting_differences
 from dashboard.widgets.plot import columns_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dashboard.localize.opened import Opened
+
+STAGES = ("seed", "model", "data", "teach", "localize", "region")
+"""of a configuration: what a localization depends on"""
 JACCARD = "Tensors in both regions as a share of the tensors in either: 1 is the same region, 0 has nothing in common."
 RANKS = (
     "Spearman's rank correlation over the tensors with a gradient in both runs: 1 puts them in the same order, 0 has "
@@ -29,8 +36,9 @@ RANKS = (
 )
 
 
-def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
-    """Let another run be chosen, and compare."""
+def show(page: Opened, measure: str, *, factors: bool) -> None:
+    """Let another run be chosen, and compare. measure, factors: how the map above is coloured, and what its rows are."""
+    run = page.run
     others = {
         name: other
         for name, other in current_run.known_runs().items()
@@ -54,7 +62,7 @@ def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
     )
     address.keep("other", name)
     if not name:
-        st.caption("A difference map, how many tensors both select, and whether that is more than chance.")
+        st.caption("Both maps side by side, how many tensors both select, and whether that is more than chance.")
         return
     other = others[name]
     theirs, recorded = current_run.table(other, "localization"), other.json("region.json")
@@ -62,20 +70,18 @@ def show(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
         st.info("That run has no region yet.")
         return
     with page_style.complaints():
-        compare(run, table, region, other, theirs, recorded["tensors"])
-    stability(run, table, region)
+        mine = Side(run, page.table, page.region, page.own)
+        compare(mine, Side(other, theirs, recorded["tensors"], own=True), measure, factors=factors)
+    stability(run, page.table, page.region)
 
 
-def compare(
-    run: Run, table: pd.DataFrame, region: Sequence[str], other: Run, theirs: pd.DataFrame, their_region: Sequence[str]
-) -> None:
+def compare(mine: Side, other: Side, measure: str, *, factors: bool) -> None:
     """Show how two localizations agree. Raises UserError where they cannot be compared."""
-    first, second = aligned(table, theirs)
+    first, second = aligned(mine.table, other.table)
+    region, their_region = mine.region, other.region
     overlap = agreement(first, second, region, their_region)
-    live, changed = in_both(first, second), what_differs(run, other)
-    st.markdown(
-        f"What differs between the runs: {md(', '.join(changed)) if changed else 'nothing that a localization depends on'}."
-    )
+    live = in_both(first, second)
+    st.markdown(differing(mine.run, other.run))
     with st.grid(4, min_column_width=150, gap="small"):
         st.metric(
             "Jaccard",
@@ -92,6 +98,8 @@ def compare(
             ranks = rank_correlation(first.loc[live, column], second.loc[live, column])
             st.metric(label, "–" if math.isnan(ranks) else f"{ranks:.2f}", help=RANKS)
     st.markdown(verdict(overlap))
+    sides = replace(mine, table=first), replace(other, table=second)
+    side_by_side.show(sides, measure, factors=factors)
     kind = st.segmented_control(
         "Difference of",
         list(differences.KINDS),
@@ -102,18 +110,18 @@ def compare(
         bind="query-params",
     )
     both = (region, their_region)
-    fig = differences.difference(first, second, kind, both, page_style.palette())
+    fig = differences.difference(first, second, kind, both, page_style.palette(), join=not factors)
     facts = page_style.where(
-        run,
+        mine.run,
         "localize",
         "localization.parquet of both runs",
         "this − other; magnitudes as log10 of their ratio" if kind != "region" else "membership in both regions",
     )
     page_style.chart(
         fig,
-        f"Difference of {differences.KINDS[kind]} between this run and {other.id}",
+        f"Difference of {differences.KINDS[kind]} between this run and {other.run.id}",
         "difference_map",
-        facts=[*facts, ("Other run", other.id)],
+        facts=[*facts, ("Other run", other.run.id)],
         columns=columns_of(differences.numbers(first, second, kind, both)),
     )
 
@@ -174,13 +182,29 @@ def stability(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
             st.caption("Compared is the region that this run was unlearned on, not the one that you see chosen above.")
 
 
+def differing(first: Run, second: Run) -> str:
+    """Say in which settings two runs differ that a localization depends on, and what each of them has."""
+    if not settings(first) or not settings(second):
+        return f"What differs between the runs: {md(', '.join(what_differs(first, second)))}."
+    rows = setting_differences.setting_rows({"here": settings(first), "there": settings(second)})
+    said = [
+        f"{name.replace('_', ' ').replace('.', ' › ')} {cells['here']} here, {cells['there']} there"
+        for name, cells in rows.items()
+        if not name.startswith("region.")
+    ]
+    if any(name.startswith("region.") for name in rows):
+        said.append("the region, as said above each map")
+    return f"What differs between the runs: {md('; '.join(said)) if said else 'nothing that a localization depends on'}."
+
+
 def what_differs(first: Run, second: Run) -> list[str]:
     """Return the settings, other than the name, in which two runs differ and that a localization depends on."""
-    # Not as the files have them: one that is older than a setting means its default.
-    first_config, second_config = overview.readable(first), overview.readable(second)
-    if not first_config or not second_config:
-        return ["an unreadable configuration"]
-    stages = ("seed", "model", "data", "teach", "localize", "region")
-    return list(
-        run_config.differences([{stage: config.get(stage) for stage in stages} for config in (first_config, second_config)])
-    )
+    configs = [settings(first), settings(second)]
+    return list(run_config.differences(configs)) if all(configs) else ["an unreadable configuration"]
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """Return the settings of a run that a localization depends on; empty where they cannot be read."""
+    # Not as the file has them: one that is older than a setting means its default.
+    config = overview.readable(run)
+    return {stage: config.get(stage) for stage in STAGES} if config else {}

@@ -1,4 +1,7 @@
-"""Regions picked by hand: cells, whole layers, whole modules, a box drawn in the scatter; and regions with a name."""
+"""Editing by hand, a mode that is switched on: cells, whole layers, whole modules; a box drawn in the scatter; undo.
+
+Regions with a name are here, too.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,64 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from core.models.cells import labels, number
+from core.models.cells import at, labels, number
 from core.runs import saved_regions
 from core.runs.store import Run
 from core.util.errors import UserError
-from dashboard.localize import selection, selection_state
+from dashboard.localize import selection_state
 from dashboard.text import md
-from dashboard.widgets import page_style
+from dashboard.widgets import page_style, selection
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-def toggle(names: Iterable[str], table: pd.DataFrame) -> None:
-    """Add cells to the hand-picked region; where all of them are in it already, take them away."""
-    wanted, mine = set(selection.live(names, table)), set(selection_state.current().hand)
-    selection_state.change(hand=selection.live(mine - wanted if wanted <= mine else mine | wanted, table))
+LAST = 3
+"""edits that are told beside Undo"""
 
 
-def put(names: Iterable[str], table: pd.DataFrame) -> None:
-    """Make these cells the hand-picked region."""
-    selection_state.change(hand=selection.live(names, table), by="hand")
+def toggle(what: str, names: Iterable[str], table: pd.DataFrame) -> None:
+    """Add cells to what is selected; where all of them are in it already, take them away. what: what they are, in words."""
+    wanted, mine = set(selection.live(names, table)), set(selection_state.current().selection.select(table))
+    if not wanted:
+        return
+    out = wanted <= mine
+    words = f"{what} {'taken out' if out else 'put in'}"
+    selection_state.edit(words, selection.live(mine - wanted if out else mine | wanted, table))
+
+
+def put(what: str, names: Iterable[str], table: pd.DataFrame) -> None:
+    """Make these cells what is selected. what: what that does, in words."""
+    selection_state.edit(what, selection.live(names, table))
+
+
+def mode() -> None:
+    """Show the switch of the mode and, as long as there are edits, what they did and how to undo the last one."""
+    state = selection_state.current()
+    selection_state.tell("editing")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.toggle(
+            "Edit by hand",
+            key="editing",
+            on_change=selection_state.taken,
+            args=("editing", lambda on: {"editing": on}),
+            help="While this is on, a click on a cell puts it in or takes it out. Otherwise a click only looks.",
+        )
+        if state.steps:
+            st.button("Undo", key="undo", icon=":material/undo:", on_click=selection_state.undo)
+        if words := said(state.editing, [step.words for step in state.steps]):
+            st.caption(words)
+
+
+def said(editing: bool, steps: Sequence[str]) -> str:
+    """Say what a click does now, and what the last edits did."""
+    hint = "A click on a cell, or on a bar, puts it in or takes it out. " if editing else ""
+    last = " · ".join(md(words) for words in steps[: -LAST - 1 : -1])
+    more = f" · {len(steps) - LAST} more" if len(steps) > LAST else ""
+    return f"{hint}{f'Last: {last}{more}.' if steps else ''}".strip()
 
 
 def controls(table: pd.DataFrame) -> None:
     """Show what can be picked at once; single cells are picked in the picture, or below under “One cell”."""
-    st.caption("Click a cell to add it or take it away; click a bar for a whole layer or module.")
     layers, modules = sorted(set(table["layer"])), list(dict.fromkeys(table["module"]))
     columns = st.columns([1, 1], vertical_alignment="bottom")
     layer = columns[0].selectbox("Layer", layers, key="hand_layer", format_func=number)
@@ -41,7 +76,7 @@ def controls(table: pd.DataFrame) -> None:
         key="hand_layer_go",
         width="stretch",
         on_click=toggle,
-        args=(table.loc[table["layer"] == layer, "name"].tolist(), table),
+        args=(at(layer), table.loc[table["layer"] == layer, "name"].tolist(), table),
         help="The whole layer",
     )
     columns = st.columns([1, 1], vertical_alignment="bottom")
@@ -51,10 +86,10 @@ def controls(table: pd.DataFrame) -> None:
         key="hand_module_go",
         width="stretch",
         on_click=toggle,
-        args=(table.loc[table["module"] == module, "name"].tolist(), table),
+        args=(labels(modules)[module], table.loc[table["module"] == module, "name"].tolist(), table),
         help="The module in every layer",
     )
-    st.button("Clear", icon=":material/backspace:", on_click=put, args=((), table))
+    st.button("Clear", icon=":material/backspace:", on_click=put, args=("all taken out", (), table))
 
 
 def brushed(table: pd.DataFrame, region: Sequence[str]) -> None:
@@ -65,19 +100,19 @@ def brushed(table: pd.DataFrame, region: Sequence[str]) -> None:
     with st.container(border=True, gap="small"):
         st.markdown(f"**{len(names)} tensors in your box**")
         with st.container(horizontal=True, gap="small"):
-            for label, chosen in (
-                ("Take only these", names),
-                ("Add", [*region, *names]),
-                ("Take away", [name for name in region if name not in set(names)]),
+            for label, done, chosen in (
+                ("Take only these", "only the box", names),
+                ("Add", "the box put in", [*region, *names]),
+                ("Take away", "the box taken out", [name for name in region if name not in set(names)]),
             ):
-                st.button(label, key=f"box_{label}", on_click=_box, args=(chosen, table))
+                st.button(label, key=f"box_{label}", on_click=_box, args=(done, chosen, table))
             st.button(
                 "Forget the box", key="box_none", type="tertiary", on_click=st.session_state.pop, args=("brushed", None)
             )
 
 
-def _box(names: Sequence[str], table: pd.DataFrame) -> None:
-    put(names, table)
+def _box(done: str, names: Sequence[str], table: pd.DataFrame) -> None:
+    put(done, names, table)
     st.session_state.pop("brushed", None)
 
 
@@ -88,7 +123,7 @@ def saved(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
         for number, (name, tensors) in enumerate(regions.items()):
             columns = st.columns([3, 1, 1], vertical_alignment="center")
             columns[0].markdown(f"{md(name)}  \n:gray[{len(tensors)} tensors]")
-            columns[1].button("Use", key=f"use_{number}", on_click=put, args=(tensors, table))
+            columns[1].button("Use", key=f"use_{number}", on_click=put, args=(f"“{name}” taken", tensors, table))
             columns[2].button("Delete", key=f"drop_{number}", type="tertiary", on_click=_drop, args=(run, name, tensors))
         if not regions:
             st.caption("None yet. A saved region stays with this run.")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from dashboard.charts.heatmap import INSET
-from dashboard.widgets.plot import SHELL, plain, script, style
+from core.models import cells as cells_
+from dashboard.widgets.plot import component, plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,14 +23,7 @@ if TYPE_CHECKING:
     from dashboard.charts.base import Figure
     from dashboard.charts.palette import Palette
 
-HERE = Path(__file__).parent
-_PART = st.components.v2.component(
-    "explorer",
-    html=SHELL,
-    css=style(HERE / "heatmap_explorer.css"),
-    js=script(HERE / "heatmap_explorer.js"),
-    isolate_styles=False,
-)
+_PART = component(Path(__file__).with_suffix(""))
 
 
 @dataclass(frozen=True)
@@ -102,7 +95,8 @@ def statistics(table: pd.DataFrame, x: np.ndarray, y: np.ndarray) -> dict[str, l
 
 def heat(picture: Picture, shared: Shared, heard: Heard, colours: Colours) -> None:
     """Show the heatmap; a click on a cell, or on the bar of a layer or module, is heard as picked."""
-    _show("heatmap", "heat", picture, shared, heard, {**asdict(colours), "layers": list(colours.layers), "inset": INSET})
+    more = {**asdict(colours), "layers": list(colours.layers), "inset": cells_.INSET}
+    _show("heatmap", "heat", picture, shared, heard, more)
 
 
 def scatter(picture: Picture, shared: Shared, heard: Heard, cells: Mapping[str, Any], palette: Palette) -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from core.localization.measures import MEASURES
+from core.models import cells
 from core.models.cells import number as layer_number
 from core.models.cells import short
 from core.runs.store import Run
 from dashboard.charts import cell as charts
-from dashboard.charts.heatmap import MEASURES
-from dashboard.localize import handpicked
+from dashboard.localize import handpicked, selection_state
 from dashboard.text import md, number, shorten
 from dashboard.widgets import current_run, page_style
 
@@ -58,13 +59,12 @@ def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -
         st.markdown(
             ":orange-badge[:material/check: in the region]" if within else ":gray-badge[outside the region]", width="content"
         )
-        if row["has_gradient"]:
+        if row["has_gradient"] and selection_state.current().editing:
             st.button(
                 "Take it out" if within else "Put it in",
                 type="tertiary",
                 on_click=_switch,
-                args=(chosen, table, region),
-                help="Makes the region one that is picked by hand.",
+                args=(cells.called(row), chosen, table),
             )
     shown = [("Shared", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", "cosine")]
     shown += [
@@ -80,10 +80,9 @@ def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -
     st.caption(f"{row['rows']} × {row['columns']} = {row['rows'] * row['columns']:,} parameters · {md(chosen)}")
 
 
-def _switch(name: str, table: pd.DataFrame, region: Sequence[str]) -> None:
-    handpicked.put(region, table)
-    handpicked.toggle([name], table)
-    st.session_state["cell"] = name
+def _switch(what: str, name: str, table: pd.DataFrame) -> None:
+    handpicked.toggle(what, [name], table)
+    st.session_state["cell"] = name  # another would be shown, where none was chosen
 
 
 def by_name(table: pd.DataFrame) -> None:

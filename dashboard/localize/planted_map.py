@@ -9,30 +9,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import streamlit as st
-
 from core.localization.plantings import UNLEARN
 from core.models import cells
 from dashboard.charts import planted
-from dashboard.widgets.plot import columns_of, plain, script, style
+from dashboard.widgets.plot import columns_of, component, plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dashboard.charts.palette import Palette
 
-HERE = Path(__file__).parent
 HTML = """<div class="fs-box"><div class="fs-threshold"><span aria-hidden="true">Threshold</span>
 <input type="range" min="0" step="1" aria-label="Threshold"><output aria-live="off"></output></div>
 <div class="fs-plot"></div><div class="fs-tools"></div></div>
 """
-_PART = st.components.v2.component(
-    "planted_map",
-    html=HTML,
-    css=style(HERE / "planted_map.css"),
-    js=script(HERE / "planted_map.js"),
-    isolate_styles=False,
-)
+_PART = component(Path(__file__).with_suffix(""), HTML)
 
 
 def show(table: pd.DataFrame, palette: Palette, alt: str, facts: Sequence[tuple[str, str]]) -> None:

@@ -65,6 +65,12 @@ def show(run: Run) -> None:
     st.fragment(_look, run_every=EVERY if alive else None)(run, control_sweep, alive)
 
 
+def sentence(run: Run) -> str:
+    """Say, for who looks at the map, whether random regions did as well as the run's own; empty without controls."""
+    outcome = controls.read(run, store.runs_folder())
+    return "" if outcome is None else outcome.in_short
+
+
 def offer(run: Run) -> None:
     """Say what the controls would cost, and start them."""
     try:

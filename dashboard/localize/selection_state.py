@@ -23,19 +23,22 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.regions import Located
-from dashboard.localize import selection
-from dashboard.localize.selection import Selection
+from dashboard.widgets import selection
+from dashboard.widgets.selection import PARAMETER, Selection
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PARAMETER = "region"
 SESSION = "selection"
 """session state: the State"""
 OWN = "This run's own"
 FREE = "Set here"
 HEARD = "selection_heard"
 """key of the hidden field: session and number of the last page that the browser has heard of"""
+CHOICE = ("rule", "hand", "by", "preset")
+"""fields of the State that say what is selected"""
+MOST_STEPS = 50
+"""edits that can be undone"""
 MARK = "layer"
 """key of a control that is always drawn on this page, and on no other: without it, another page was shown before"""
 
@@ -51,6 +54,21 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Step:
+    """An edit by hand, as it can be undone."""
+
+    words: str
+    """what it did"""
+    before: Mapping[str, Any]
+    """what was selected before, as fields of the State"""
+
+    @property
+    def selection(self) -> Selection:
+        """What was selected before."""
+        return _selection(**{name: self.before[name] for name in ("rule", "hand", "by")})
+
+
+@dataclass(frozen=True)
 class State:
     """What is selected, and what browser and address have heard of it."""
 
@@ -58,11 +76,15 @@ class State:
     """id of the run whose tensors they are"""
     rule: Located = field(default_factory=Located)
     hand: tuple[str, ...] = ()
-    """tensors picked by hand; they stay while thresholds decide"""
+    """the list: tensors picked by hand, or what a rule without thresholds chose; it stays while thresholds decide"""
     by: str = "thresholds"
-    """which of both decides: thresholds or hand"""
+    """which of both decides: thresholds or hand, a list of tensors"""
     preset: str = FREE
     """where the thresholds are from"""
+    editing: bool = False
+    """a click on a cell or a bar edits; else it only looks"""
+    steps: tuple[Step, ...] = ()
+    """edits by hand, the last one last"""
     released: int = 0
     """number of the last release of the picture that was taken over"""
     written: str = ""
@@ -77,13 +99,13 @@ class State:
     @property
     def selection(self) -> Selection:
         """What is selected."""
-        return Selection(self.rule, self.hand if self.by == "hand" else None)
+        return _selection(self.rule, self.hand, self.by)
 
     def values(self) -> dict[str, Any]:
         """Return control -> what it shows, with all on which its range or its choices depend."""
         unit = self.rule.thresholds
         mu, sigma = (unit, self.rule.mu), (unit, self.run, self.rule.sigma)
-        choices = {"by": self.by, "preset": (self.run, self.preset), "mode": unit}
+        choices = {"by": self.by, "editing": self.editing, "preset": (self.run, self.preset), "mode": unit}
         return {**choices, "mu": mu, "mu_number": mu, "sigma": sigma, "sigma_number": sigma}
 
     def shown(self, control: str) -> Any:
@@ -106,6 +128,18 @@ class State:
         by = "thresholds" if wanted.hand is None else "hand"
         return self.changed(rule=wanted.rule, hand=wanted.hand or (), by=by, preset=preset, **changes)
 
+    def edited(self, words: str, hand: tuple[str, ...]) -> State:
+        """Return the state after an edit by hand, which can be undone. words: what it did; hand: what is selected now."""
+        if self.by == "hand" and hand == self.hand:
+            return self
+        step = Step(words, {name: getattr(self, name) for name in CHOICE})
+        return self.changed(hand=hand, by="hand", steps=(*self.steps[1 - MOST_STEPS :], step))
+
+    def undone(self) -> State:
+        """Return the state before the last edit by hand."""
+        *steps, last = self.steps
+        return self.changed(steps=tuple(steps), **last.before)
+
     def heard(self, number: int, **changes: Any) -> State:
         """Return the state after a release of the picture; one that was heard already changes nothing."""
         return self.changed(**changes, released=number) if number > self.released else self
@@ -124,7 +158,7 @@ def opened(state: State | None, run: str, address: str, fresh: bool, read: Calla
     # The picker changed the run, and the words still speak of the one before.
     text = "" if state is not None and state.run != run and address == state.written else address
     wanted, preset = read(text)
-    return (state or State(run)).chosen(wanted, preset, run=run, written=address)
+    return (state or State(run)).chosen(wanted, preset, run=run, written=address, editing=False, steps=())
 
 
 def current() -> State:
@@ -211,7 +245,34 @@ def dragged(mu: float, sigma: float, number: int, table: pd.DataFrame) -> None:
 
 
 def went_back(text: str, number: int, table: pd.DataFrame, start: Selection) -> None:
-    """Take over the address after back or forward."""
+    """Take over the address after back or forward; of the edits, those that it goes back over are undone."""
     state = current()
     if number > state.released:
-        st.session_state[SESSION] = state.chosen(*read_address(text, table, start), released=number, written=text)
+        wanted, preset = read_address(text, table, start)
+        steps = left(state.steps, wanted)
+        st.session_state[SESSION] = state.chosen(wanted, preset, released=number, written=text, steps=steps)
+
+
+def left(steps: tuple[Step, ...], wanted: Selection) -> tuple[Step, ...]:
+    """Return the edits that were made before a selection; all of them where it was not there before one of these."""
+
+    def same(step: Step) -> bool:
+        before = step.selection
+        return before.hand == wanted.hand and (wanted.hand is not None or before.rule == wanted.rule)
+
+    return next((steps[:at] for at in range(len(steps) - 1, -1, -1) if same(steps[at])), steps)
+
+
+def _selection(rule: Located, hand: tuple[str, ...], by: str) -> Selection:
+    return Selection(rule, hand if by == "hand" else None)
+
+
+def edit(words: str, hand: tuple[str, ...]) -> None:
+    """Make cells the selection, by an edit that can be undone."""
+    st.session_state[SESSION] = current().edited(words, hand)
+
+
+def undo() -> None:
+    """Undo the last edit; nothing where there is none, for a button may be pressed twice."""
+    if current().steps:
+        st.session_state[SESSION] = current().undone()

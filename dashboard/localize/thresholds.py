@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.regions import PUBLISHED, Located
-from dashboard.localize import selection, selection_state
+from dashboard.localize import selection_state
 from dashboard.localize.selection_state import FREE, OWN, tell
 from dashboard.text import number
-from dashboard.widgets import glossary
+from dashboard.widgets import glossary, selection
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,14 @@ from typing import Any
 import streamlit as st
 
 from core.config.run_config import RunConfig, from_json
+from core.regions import Region
 from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard.text import md
+from dashboard.widgets import current_run, selection
 
+MOST = 8
+"""entries of a list that are written out"""
 SILENT = ("format", "name", "preset")
 """What says nothing about how a run is computed."""
 
@@ -46,7 +50,8 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "all"
+        more = f" and {len(value) - MOST} more" if len(value) > MOST else ""
+        return (", ".join(map(str, value[:MOST])) or "all") + more
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -133,6 +138,17 @@ def wanted_again(runs: dict[str, Run]) -> Run | None:
     return runs[name]
 
 
+def wanted_region(run: Run) -> Region | None:
+    """Return the region that was chosen on the map of the run whose settings are taken; None where it is the run's own."""
+    text, table = st.query_params.get(selection.PARAMETER, ""), current_run.table(run, "localization")
+    if not text or table is None:
+        return None
+    own = selection.own(run.config().region, (run.json("region.json") or {}).get("tensors", ()))
+    chosen = selection.read(text, table, own)
+    return None if chosen == own else chosen.region()
+
+
 def forget_again() -> None:
     """Leave the settings of another run."""
-    st.query_params.pop("again", None)
+    for name in ("again", selection.PARAMETER):
+        st.query_params.pop(name, None)

@@ -22,7 +22,7 @@ from core.methods import Method
 from core.methods.base import GENERAL
 from core.plan import admission
 from core.regions import Region
-from core.runs import store
+from core.runs import picked_step, store
 from core.util.errors import UserError
 from dashboard import pages
 from dashboard.runs import (
@@ -60,6 +60,8 @@ class Start:
     """What a form starts from."""
 
     config: RunConfig
+    against: RunConfig
+    """what changes are counted against"""
     what: str
     """goes on after “changed against”"""
     prefix: str
@@ -99,14 +101,7 @@ def show() -> None:
 def begin(again: store.Run | None) -> Start:
     """Let the preset be chosen, or start from another run's settings; say what that means."""
     if again is not None:
-        st.info(
-            f"These are the settings of **{md(current_run.label(again))}**. A coloured dot marks what you change.",
-            icon=":material/edit:",
-        )
-        st.button("Start from a preset instead", on_click=configuration.forget_again, type="tertiary")
-        key = f"again.{_short(again.id)}"
-        # Its name was of what it did; a changed one is named anew.
-        return Start(dataclasses.replace(again.config(), name=""), "the other run", key, key)
+        return begin_again(again)
     choice, what = st.columns([2.2, 1], vertical_alignment="bottom")
     name = choice.segmented_control(
         "Preset",
@@ -125,7 +120,25 @@ def begin(again: store.Run | None) -> Start:
         configuration.changes_table(rows, PRESET_NAMES[DEFAULT], PRESET_NAMES.get(other, other))
     # A published preset is of one model and one benchmark, which the others leave as they were chosen.
     prefix = name if name in published.PRESETS else "new"
-    return Start(preset(name), f"the preset “{PRESET_NAMES.get(name, name)}”", prefix, name)
+    return Start(preset(name), preset(name), f"the preset “{PRESET_NAMES.get(name, name)}”", prefix, name)
+
+
+def begin_again(run: store.Run) -> Start:
+    """Start from a run's settings, with the region that was chosen on its map where the address names one."""
+    config, region = run.config(), configuration.wanted_region(run)
+    own, key = config, f"again.{_short(run.id)}"
+    chosen = ""
+    if region is not None:
+        config = dataclasses.replace(picked_step.unpicked(config), region=region)
+        key = f"again.{_short(run.id + repr(region))}"  # other start values, so other widgets
+        chosen = ", with the region that you chose on its map"
+    st.info(
+        f"These are the settings of **{md(current_run.label(run))}**{chosen}. A coloured dot marks what you change.",
+        icon=":material/edit:",
+    )
+    st.button("Start from a preset instead", on_click=configuration.forget_again, type="tertiary")
+    # Its name was of what it did; a changed one is named anew.
+    return Start(dataclasses.replace(config, name=""), own, "the other run", key, key)
 
 
 def filled_in(start: Start) -> tuple[RunConfig | None, Corpus | None, UserError | None]:
@@ -291,7 +304,7 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
         st.caption("It begins when a node of the cluster has this much free. Should the node be lost, another one goes on.")
     if not problem:
         form_cost.offer(config, corpus)
-    changed = configuration.differences(start.config, config)
+    changed = configuration.differences(start.against, config)
     if changed:
         with st.expander(f"{len(changed)} changed against {start.what}", icon=":material/difference:"):
             configuration.changes_table(changed, "before", "now")

@@ -23,18 +23,24 @@ SHELL = """<div class="fs-box"><div class="fs-plot"></div><div class="fs-tools">
 """
 
 
-def script(path: Path) -> str:
-    """Return a component's script, after what all of them share."""
-    return "\n".join(part.read_text(encoding="utf-8") for part in (BROWSER / "plotly.js", path))
+def component(at: Path, html: str = SHELL) -> Callable[..., Any]:
+    """Register a component that draws figures. at: of its script and, if it has one, its style sheet, without the ending.
+
+    Before either stands what all of them share.
+    """
+
+    def text(ending: str) -> str:
+        paths = (BROWSER / f"plotly{ending}", at.with_suffix(ending))
+        return "\n".join(path.read_text(encoding="utf-8") for path in paths if path.exists())
+
+    # plotly writes its style rules into the document, where a shadow root would not see them.
+    made: Callable[..., Any] = st.components.v2.component(
+        at.name, html=html, css=text(".css"), js=text(".js"), isolate_styles=False
+    )
+    return made
 
 
-def style(*paths: Path) -> str:
-    """Return the style sheets of a component as one."""
-    return "\n".join(path.read_text(encoding="utf-8") for path in (BROWSER / "plotly.css", *paths))
-
-
-# plotly writes its style rules into the document, where a shadow root would not see them.
-_CHART = st.components.v2.component("chart", html=SHELL, css=style(), js=script(BROWSER / "chart.js"), isolate_styles=False)
+_CHART = component(BROWSER / "chart")
 
 
 def chart(

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
+from core.localization.measures import MEASURES
 from core.runs.store import Run
 from dashboard import pages
-from dashboard.charts.heatmap import MEASURES
 from dashboard.pages import Page
 
 TOUR, STEP = "tour", "step"

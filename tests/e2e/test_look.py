@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
 
+from core.localization.measures import MEASURES
 from core.runs import store
 from tests.e2e.serving import Server, rest
 from tests.screenshots import views
@@ -35,7 +36,7 @@ def test_first_visit_shows_a_finished_run_and_its_answers(server: Server, page: 
     first = store.bundled_runs()[0]
     region = first.json("region.json")
     page.goto(server.url)
-    expect(page.get_by_role("heading", name="Which weights were changed")).to_be_visible()
+    expect(page.get_by_role("heading", name=MEASURES["held"].heading)).to_be_visible()
     expect(page.locator(".js-plotly-plot .heatmaplayer image").first).to_be_visible()
     expect(page.get_by_role("heading", name=f"{region['count']} of {region['total']} tensors")).to_be_visible()
     assert f"run={first.id}" in page.url
@@ -224,19 +225,49 @@ def test_keyboard_alone_moves_thresholds_and_asks(server: Server, page: Page, ti
     expect(page.get_by_text("recorded when the run was evaluated")).to_be_visible()
 
 
-def test_by_hand_a_bar_takes_a_whole_layer(server: Server, page: Page) -> None:
+def test_only_in_the_mode_for_it_a_bar_takes_a_whole_layer_and_undo_gives_it_back(server: Server, page: Page) -> None:
     page.goto(f"{server.url}/?run=privacy-memflex")  # its region holds layers in part
-    rest(page)
-    page.get_by_role("radio", name="By hand").click()
     rest(page)
     heading = page.get_by_role("heading", name=COUNT)
     before = heading.inner_text()
     bar = page.locator(".js-plotly-plot .barlayer .point path").first
-    bar.scroll_into_view_if_needed()
-    box = bar.bounding_box()
-    assert box
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 3)
+
+    def click() -> None:
+        bar.scroll_into_view_if_needed()
+        box = bar.bounding_box()
+        assert box
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 3)
+        rest(page)
+
+    click()
+    expect(heading).to_have_text(before)
+    tab_to(page, "[aria-label='Edit by hand']")
+    page.keyboard.press("Space")
+    expect(page.get_by_text("A click on a cell, or on a bar, puts it in")).to_be_visible()
+    rest(page)
+    click()
     expect(heading).not_to_have_text(before)
+    undo = page.get_by_role("button", name="Undo")
+    undo.focus()
+    page.keyboard.press("Enter")
+    expect(heading).to_have_text(before)
+    expect(undo).to_have_count(0)
+
+
+def test_a_click_on_a_cell_looks_at_it_and_changes_nothing(server: Server, page: Page) -> None:
+    page.goto(server.url)  # a run whose region no thresholds chose
+    rest(page)
+    heading = page.get_by_role("heading", name=COUNT)
+    before = heading.inner_text()
+    image = page.locator(".js-plotly-plot .heatmaplayer image").first
+    image.scroll_into_view_if_needed()
+    box = image.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] - 4, box["y"] + box["height"] - 4)
+    page.wait_for_url(re.compile("cell="))
+    rest(page)
+    expect(heading).to_have_text(before)
+    assert "region=" not in page.url
 
 
 @pytest.mark.parametrize("name", views())

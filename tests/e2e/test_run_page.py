@@ -116,7 +116,12 @@ def test_a_threshold_becomes_a_new_run(server: Server, page: Page, tiny_run: str
     expect(heading).not_to_have_text(before)
     rest(page)
     count = heading.inner_text()
+    runs = len(list(server.runs.glob("*/config.json")))
     page.get_by_role("button", name="Unlearn with this region").click()
+    expect(page.get_by_text("with the region that you chose on its map")).to_be_visible()
+    rest(page)
+    assert len(list(server.runs.glob("*/config.json"))) == runs, "nothing starts unasked"
+    page.get_by_role("button", name="Start", exact=True).click()
     expect(page.get_by_text(DONE)).to_be_visible(timeout=WHOLE_RUN)
     expect(page.get_by_text("Teach the model the data re-used")).to_be_visible()
     expect(page.get_by_text(f"region {count}")).to_be_visible()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.localization.measures import MEASURES
 from core.runs import store
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.serving import Server
 
-HEADING = re.compile("Which weights were changed")
+HEADING = MEASURES["held"].heading
 
 PEOPLE = {
     "ada": {"email": "ada@uni.example", "email_verified": True},

@@ -23,6 +23,7 @@ from core.config import command, run_config
 from core.config.presets import PRESETS
 from core.config.run_config import RunConfig
 from core.data.corpus import SCOPES, Example
+from core.localization.measures import MEASURES
 from core.metrics import own_verdicts, verdicts
 from core.report import html_page, model_card, numbers, redaction, report_data, report_sentences
 from core.runs import store
@@ -75,6 +76,9 @@ def test_it_says_what_the_files_say(data: dict[str, Any], text: str) -> None:
     assert change["inside"]["tensors"] == change["inside"]["changed"] == region["count"]
     assert change["outside"]["changed"] == 0 == change["outside"]["norm"]
     assert sum(value == 1 for line in data["picture"]["inside"] for value in line) == region["count"]
+    shown = {key: (m["title"], m["what"]) for key, m in data["picture"]["measures"].items()}
+    assert shown == {key: (MEASURES[key].label, MEASURES[key].help) for key in shown}
+    assert {"held", "cosine", "forget", "retain", "divergence", "change"} == set(shown)
     rows = Counter((row["scope"], Example.of_row(row).kind) for row in Run(PRIVACY).answers() if row["scope"] in SCOPES)
     assert {(r["scope"], r["kind"]): r["questions"] for r in data["scopes"]} == rows
     assert {kind for _, kind in rows} == {"train", "other", "untaught", "free"}

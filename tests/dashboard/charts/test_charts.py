@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from core.data.corpus import SCOPES
+from core.localization.measures import MEASURES
 from core.models import cells
 from core.runs import store
 from dashboard.charts import cell, curves, differences, heatmap, separability, strength_dial, tokens
@@ -91,7 +92,7 @@ def test_an_outline_that_runs_within_its_cells_is_closed() -> None:
         assert inside[round((b + d) / 2), round((a + c) / 2)]
 
 
-@pytest.mark.parametrize("measure", heatmap.MEASURES)
+@pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("join", [False, True])
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
 def test_every_measure_draws_all_cells_alike_and_outlines_the_selected(
@@ -111,6 +112,17 @@ def test_every_measure_draws_all_cells_alike_and_outlines_the_selected(
     names = [name for row in cells_drawn.customdata for name in row if name]
     assert len(names) == len(table) // (2 if join else 1)
     assert set(names) <= set(table["name"])
+
+
+@pytest.mark.parametrize("measure", ["cosine", "forget", "divergence"])
+def test_two_maps_side_by_side_have_one_scale(table: pd.DataFrame, measure: str) -> None:
+    column = MEASURES[measure].column
+    other = table.assign(**{column: table[column] * 0.5})
+    ends = heatmap.common([table, other], measure, LIGHT, join=False)
+    figs = [heatmap.heatmap(one, measure, [], None, LIGHT, ends=ends) for one in (table, other)]
+    assert {(trace(fig, "all").zmin, trace(fig, "all").zmax) for fig in figs} == {ends}
+    both = np.concatenate([np.array(trace(fig, "all").z, float).ravel() for fig in figs])
+    assert (np.nanmin(both), np.nanmax(both)) == pytest.approx(ends)
 
 
 def test_what_is_shared_least_is_darkest_on_a_scale_of_the_data(table: pd.DataFrame) -> None:
@@ -325,11 +337,7 @@ def test_every_chart_is_valid_plotly(table: pd.DataFrame) -> None:
     held = {"after": -10.0, "rows": [{"name": "layer 0", "logprob": -9.0}]}
     scores = {voice: [{"text": "a", "logprob": -0.5, "rank": 1, "top": []}] for voice in ("before", "after")}
     charts = [
-        *(
-            heatmap.heatmap(table, measure, region, region[0], LIGHT, join=join)
-            for measure in heatmap.MEASURES
-            for join in (0, 1)
-        ),
+        *(heatmap.heatmap(table, measure, region, region[0], LIGHT, join=join) for measure in MEASURES for join in (0, 1)),
         heatmap.heatmap(table, "cosine", region, None, DARK, separability=probed()),
         scatter(table, region, (0.5, 0.3), region[0], DARK),
         curves.checks(events, result["target"], LIGHT),
@@ -362,8 +370,18 @@ def test_joined_cells_say_which_factor_is_selected_and_bars_count_tensors(table:
     region = table["name"].tolist()[:3]
     fig = heatmap.heatmap(table, "cosine", region, None, LIGHT, join=True)
     texts = "".join(text for row in trace(fig, "all").text for text in row)
-    assert texts.count("<br>in the region") == texts.count("only A in the region") == 1
+    assert texts.count("<br>in the region: A and B") == texts.count("<br>in the region: A only") == 1
     assert sum(trace(fig, "layers").y) == sum(trace(fig, "modules").x) == 3
+
+
+def test_a_joined_difference_has_a_cell_a_module_and_a_module_is_in_a_region_that_has_a_factor_of_it(
+    table: pd.DataFrame,
+) -> None:
+    first, last = table["name"].iloc[0], table["name"].iloc[-1]
+    fig = differences.difference(table, table, "region", ([first], [first, last]), LIGHT, join=True)
+    z = np.array(fig.data[0].z, float)
+    assert z.size == len(table) / 2
+    assert sorted(z[z > 0]) == [1.0, 3.0]
 
 
 def test_what_is_the_same_everywhere_has_no_made_up_scale(table: pd.DataFrame) -> None:

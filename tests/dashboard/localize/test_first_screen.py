@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from core.localization.measures import MEASURES
 from core.regions import Located
 from core.report import in_short
 from core.runs import asked, store
 from core.runs.scores import Scores
-from dashboard.charts.heatmap import MEASURES
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -7,7 +8,9 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.config.run_config import RunConfig
 from core.jobs import lifecycle
+from core.localization.measures import MEASURES
 from core.regions import Cells, Located
 from core.regions.matched import matched
 from core.regions.words import words
@@ -15,8 +18,9 @@ from core.runs import saved_regions, store
 from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard import pages
-from dashboard.localize import selection
-from dashboard.localize.selection import Selection
+from dashboard.localize import in_words
+from dashboard.widgets import selection
+from dashboard.widgets.selection import Selection
 from tests.dashboard.charts.test_charts import table_of
 from tests.dashboard.conftest import MakeRun, Open, control, text_of
 
@@ -72,6 +76,7 @@ def test_the_address_opens_the_same_selection(open_page: Open) -> None:
     app = open_page("", "", region=selection.write(Selection(Located(), hand), bundled()))
     assert count(app) == 2
     assert control(app, "segmented_control", "by").value == "hand"
+    assert not control(app, "toggle", "editing").value
 
 
 def test_the_number_field_and_the_slider_are_one_value(open_page: Open) -> None:
@@ -91,17 +96,33 @@ def test_a_dragged_line_arrives_in_the_unit_of_the_controls() -> None:
     assert abs(len(rule_in_quantiles.select(table)) - len(rule.select(table))) <= 2
 
 
-def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(
-    open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun
-) -> None:
-    made, asked = make_run("new"), []
-    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch, make_run: MakeRun) -> list[RunConfig]:
+    """Return the list into which the settings of every run go that is started."""
+    made, asked = make_run("new"), list[RunConfig]()
+    monkeypatch.setattr(lifecycle, "submit", lambda config, *_: asked.append(config) or made)
+    return asked
+
+
+def unlearn_with_it(app: AppTest, submitted: list[RunConfig]) -> RunConfig:
+    """Press “Unlearn with this region”, which starts nothing, then Start in the form; return what was started."""
+    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
+    assert not submitted
+    assert not app.exception
+    next(b for b in app.button if b.label == "Start").click().run()
+    assert not app.exception
+    (config,) = submitted
+    return config
+
+
+def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(open_page: Open, submitted: list[RunConfig]) -> None:
     app = open_page("", located().id)
     before = count(app)
-    control(app, "segmented_control", "by").set_value("hand").run()
+    control(app, "toggle", "editing").set_value(True).run()
     assert count(app) == before
     next(b for b in app.button if b.label == "Clear").click().run()
     assert count(app) == 0
+    assert control(app, "segmented_control", "by").value == "hand"
     app.selectbox(key="hand_layer").select(4).run()
     app.button(key="hand_layer_go").click().run()
     layer = bundled(located()).query("layer == 4")["name"].tolist()
@@ -109,17 +130,60 @@ def test_by_hand_starts_from_the_thresholds_and_takes_whole_layers(
     app.button(key="hand_layer_go").click().run()
     assert count(app) == 0
     app.button(key="hand_layer_go").click().run()
-    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
-    assert asked[0].region == Cells(tuple(layer))
+    assert unlearn_with_it(app, submitted).region == Cells(tuple(layer))
 
 
 def test_one_cell_can_be_taken_out(open_page: Open) -> None:
     app = open_page()
     before = count(app)
+    assert not [b for b in app.button if b.label == "Take it out"]
+    control(app, "toggle", "editing").set_value(True).run()
     next(b for b in app.button if b.label == "Take it out").click().run()
     assert count(app) == before - 1
     next(b for b in app.button if b.label == "Put it in").click().run()
     assert count(app) == before
+
+
+def test_edits_are_undone_one_after_the_other(open_page: Open) -> None:
+    app = open_page("", located().id)
+    own, text = count(app), app.query_params.get("region")
+    assert not [b for b in app.button if b.key == "undo"]
+    control(app, "toggle", "editing").set_value(True).run()
+    app.selectbox(key="hand_layer").select(4).run()
+    app.button(key="hand_layer_go").click().run()
+    more = count(app)
+    assert more > own
+    next(b for b in app.button if b.label == "Clear").click().run()
+    assert "Last: all taken out · layer 4 put in" in text_of(app)
+    app.button(key="undo").click().run()
+    assert count(app) == more
+    app.button(key="undo").click().run()
+    assert (count(app), app.query_params.get("region")) == (own, text)
+    assert control(app, "segmented_control", "by").value == "thresholds"
+    assert not [b for b in app.button if b.key == "undo"]
+
+
+def test_another_run_is_looked_at_and_not_edited(open_page: Open) -> None:
+    app = open_page("", located().id)
+    control(app, "toggle", "editing").set_value(True).run()
+    next(b for b in app.button if b.label == "Clear").click().run()
+    other = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
+    app.selectbox(key="picked").set_value(other.id).run()
+    assert not control(app, "toggle", "editing").value
+    assert not [b for b in app.button if b.key == "undo"]
+
+
+def test_what_a_run_without_thresholds_was_made_with_comes_back(open_page: Open) -> None:
+    run = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
+    app = open_page("", run.id)
+    own = count(app)
+    assert f"Listed: {words(run.config().region)}" in text_of(app)
+    control(app, "toggle", "editing").set_value(True).run()
+    next(b for b in app.button if b.label == "Clear").click().run()
+    next(b for b in app.button if b.label == "Back to this run's own").click().run()
+    assert count(app) == own
+    app.button(key="undo").click().run()
+    assert count(app) == 0
 
 
 def test_regions_are_saved_with_a_name_used_and_deleted_with_undo(open_page: Open) -> None:
@@ -135,7 +199,7 @@ def test_regions_are_saved_with_a_name_used_and_deleted_with_undo(open_page: Ope
     assert count(app) == few
     app.button(key="drop_0").click().run()
     assert saved_regions.load(run) == {}
-    next(b for b in app.button if b.label == "Undo").click().run()
+    next(b for b in app.button if b.label == "Undo" and b.key != "undo").click().run()
     assert list(saved_regions.load(run)) == ["<b>narrow"]
 
 
@@ -157,8 +221,14 @@ def test_two_runs_are_compared_against_chance(open_page: Open, make_run: MakeRun
     app = open_page("", store.bundled_runs()[0].id, other="other")
     assert not app.exception
     assert next(m for m in app.metric if m.label == "Jaccard").value == "1.00"
-    assert "More than chance" in text_of(app)
-    assert "seed" in text_of(app)
+    said = text_of(app).replace("\\", "")
+    assert "More than chance" in said
+    own = store.bundled_runs()[0].config()
+    assert f"What differs between the runs: seed {own.seed} here, 7 there." in said
+    method = f"Method {own.unlearn.method.label}; data demo {own.data.subset}"
+    for seed in (own.seed, 7):
+        assert f"{method}; seed {seed}. Outlined: the last third of the layers." in said
+    assert "Both are coloured by “Held here”, on one scale" in said
     assert int(app.dataframe[-1].value["Seed"].iloc[0]) == 7
 
 
@@ -280,11 +350,46 @@ def test_the_page_says_what_selected_the_outlined_cells(open_page: Open) -> None
     assert "cosine below μ" in text_of(open_page("", located().id))
     run = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
     other = text_of(open_page("", run.id))
-    assert words(run.config().region) in other
+    assert f"Outlined is the region: {words(run.config().region)}. Unlearning here" in other
     assert ("adds fresh weights to these" in other) == (run.config().unlearn.slots > 0)
-    assert "cosine below μ" not in other.split("Each cell")[1].split("\n", maxsplit=1)[0]
+    assert "cosine below μ" not in other
     hand = selection.write(Selection(Located(), tuple(bundled(run)["name"][:3])), bundled(run))
-    assert "picked by hand" in text_of(open_page("", run.id, region=hand))
+    picked = text_of(open_page("", run.id, region=hand))
+    assert "Outlined are cells picked by hand. This run was made with another region: the last third" in picked
+    assert "to these and no others" not in picked
+    set_here = text_of(open_page("", located().id, region="quantile:0.1:0.5"))
+    assert "Outlined is what these thresholds select" in set_here
+    assert "This run was made with another region: cells with a strong pull to forget" in set_here
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_heading_and_first_sentence_say_what_the_colours_are(open_page: Open, measure: str) -> None:
+    shown, run = MEASURES[measure], store.bundled_runs()[0]
+    app = open_page("", run.id, measure=shown.label)
+    heading = in_words.OWN_REGION if measure == "region" else shown.heading
+    assert heading in [element.value for element in app.subheader]
+    assert f"Each cell is one module. {shown.colour} Outlined is the region" in text_of(app)
+    app = open_page("", run.id, measure=shown.label, region="quantile:0.1:0.5")
+    assert shown.heading in [element.value for element in app.subheader]
+
+
+@pytest.mark.parametrize(("old", "factors"), [("true", False), ("false", True)])
+def test_rows_are_modules_unless_factors_are_asked_for_and_old_links_mean_what_they_meant(
+    open_page: Open, old: str, factors: bool
+) -> None:
+    app = open_page("", located().id)
+    assert not app.toggle(key="factors").value
+    region = bundled(located()).query("name in @tensors", local_dict={"tensors": located().json("region.json")["tensors"]})
+    inside = region.groupby(["layer", "module"])["factor"].agg("".join)
+    only = f"{(inside == 'A').sum()} only A and {(inside == 'B').sum()} only B is selected"
+    assert f"Of the {len(inside)} outlined modules, {only}" in text_of(app)
+    app.toggle(key="factors").set_value(True).run()
+    assert "Each cell is one factor, A or B, of a module." in text_of(app)
+    assert "outlined modules" not in text_of(app)
+    app = open_page("", located().id, join=old)
+    assert not app.exception
+    assert app.toggle(key="factors").value == factors
+    assert "join" not in app.query_params
 
 
 def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Open, make_run: MakeRun) -> None:
@@ -305,20 +410,19 @@ def test_what_a_run_changed_outside_the_selected_cells_is_counted(open_page: Ope
 
 
 def test_another_region_drops_the_step_that_somebody_picked_for_the_first(
-    open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+    open_page: Open, make_run: MakeRun, submitted: list[RunConfig]
 ) -> None:
-    run, asked = make_run("mine"), []
+    run = make_run("mine")
     run.config().with_setting("unlearn.result_step", 4).with_setting("unlearn.picked_on", "val").save(
         run.path / "config.json"
     )
-    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or run)
     pd.DataFrame({"name": bundled()["name"], "norm_before": 0.0, "norm_change": 0.5}).to_parquet(
         run.path / "changes.parquet"
     )
-    app = open_page("", "mine")
+    app = open_page("", "mine", region="quantile:0.3:0.5")
     assert next(m for m in app.metric if m.label == "of its own norm").value == "–"
-    next(b for b in app.button if b.label == "Unlearn with this region").click().run()
-    assert (asked[0].unlearn.result_step, asked[0].unlearn.picked_on) == (0, "")
+    config = unlearn_with_it(app, submitted)
+    assert (config.unlearn.result_step, config.unlearn.picked_on) == (0, "")
 
 
 def test_thresholds_change_the_counts(open_page: Open) -> None:
@@ -359,19 +463,30 @@ def test_a_cell_is_chosen_by_name_and_by_address(open_page: Open) -> None:
     assert not app.exception
 
 
-def test_unlearn_with_this_region_submits_the_same_settings(
-    open_page: Open, monkeypatch: pytest.MonkeyPatch, make_run: MakeRun
+def test_unlearn_with_this_region_opens_the_form_with_the_same_settings_and_starts_nothing(
+    open_page: Open, submitted: list[RunConfig]
 ) -> None:
-    made = make_run("new")
-    asked = []
-    monkeypatch.setattr(lifecycle, "submit", lambda config, folder: asked.append(config) or made)
     app = open_page("", located().id)
     control(app, "slider", "mu").set_value(0.3).run()
     next(b for b in app.button if b.label == "Unlearn with this region").click().run()
-    own = located().config()
-    assert asked[0].region.mu == 0.3
-    assert (asked[0].teach, asked[0].unlearn, asked[0].seed) == (own.teach, own.unlearn, own.seed)
+    assert not submitted
+    assert "with the region that you chose on its map" in text_of(app)
+    assert {name: app.query_params[name] for name in ("view", "again", "region")} == {
+        "view": pages.NEW_RUN,
+        "again": located().id,
+        "region": "quantile:0.3:0.5",
+    }
+    next(b for b in app.button if b.label == "Start").click().run()
+    own, (config,) = located().config(), submitted
+    assert config.region == dataclasses.replace(own.region, mu=0.3)
+    assert (config.teach, config.unlearn, config.seed) == (own.teach, own.unlearn, own.seed)
     assert app.query_params["run"] == "new"
+    assert {"again", "region"}.isdisjoint(app.query_params)
+
+
+def test_the_run_s_own_region_stays_the_rule_that_it_was(open_page: Open, submitted: list[RunConfig]) -> None:
+    run = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
+    assert unlearn_with_it(open_page("", run.id), submitted).region == run.config().region
 
 
 def test_a_random_region_is_laid_over_the_map_as_the_controls_draw_it(open_page: Open) -> None:
@@ -384,6 +499,17 @@ def test_a_random_region_is_laid_over_the_map_as_the_controls_draw_it(open_page:
     drawn = matched(table, region, 1)
     both = len(set(drawn) & set(region))
     assert f"Dotted: random region 2; {both} of its {len(drawn)} tensors are selected" in text_of(app).replace("\\", "")
+
+
+def test_what_is_in_the_box_of_the_scatter_is_dotted_on_the_map(open_page: Open) -> None:
+    app = open_page("", located().id)
+    app.session_state["brushed"] = bundled()["name"].tolist()[:5]
+    app.run()
+    assert not app.exception
+    assert "Dotted: the 5 tensors in your box." in text_of(app)
+    next(b for b in app.button if b.label == "Add").click().run()
+    assert "Dotted" not in text_of(app)
+    assert "Last: the box put in" in text_of(app)
 
 
 def test_a_random_region_like_nearly_all_tensors_is_refused_in_words(open_page: Open) -> None:

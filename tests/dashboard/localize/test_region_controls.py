@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from core.jobs import controls, lifecycle
 from core.jobs.sweep import Sweep
+from core.metrics.paired import Mean
 from core.runs import store
 from core.util.progress import duration
 from dashboard.charts import controls as controls_chart
@@ -89,6 +91,22 @@ def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, mo
     app.button(key="controls.resume").click().run()
     assert [one.id for one in started] == [made.id]
     assert not app.exception
+
+
+def test_above_the_map_it_is_said_whether_random_regions_did_as_well_and_nothing_without_controls(open_page: Open) -> None:
+    said = "This run’s region forgets and keeps"
+    assert said not in text_of(open_page("", bundled().id))
+    outcome = controls.result(made_controls("done"))
+    draws = sum(str(row["control"]).startswith("random") and row["state"] == "done" for row in outcome.rows)
+    better = dataclasses.replace(outcome, on_average=Mean(3.12, -0.4, 6.6))
+    assert better.in_short.startswith(f"{said} 3.1 points better than {draws} random regions like it (−0.4 to 6.6; p = ")
+    worse = dataclasses.replace(outcome, on_average=Mean(-3.12, -6.6, 0.4))
+    assert worse.in_short.startswith(f"{said} 3.1 points worse than {draws} random regions like it (−0.4 to 6.6; p = ")
+    assert outcome.in_short.endswith(f"p = {outcome.p:.2f}). {outcome.verdict}")
+    assert outcome.in_short in text_of(open_page("", bundled().id)).replace("\\", "")
+    early = dataclasses.replace(outcome, on_average=None)
+    assert early.in_short == controls.UNDECIDED
+    assert dataclasses.replace(early, sentence="").in_short == ""
 
 
 def test_controls_at_work_show_how_far_they_are_and_can_be_cancelled(open_page: Open) -> None:

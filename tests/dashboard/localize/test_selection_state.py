@@ -8,8 +8,8 @@ import pytest
 
 from core.regions import Located
 from dashboard.localize import selection_state
-from dashboard.localize.selection import Selection
 from dashboard.localize.selection_state import FREE, OWN, State, opened
+from dashboard.widgets.selection import Selection
 
 OWN_RULE = Located("quantile", 0.5, 0.5)
 OTHER = Located("quantile", 0.2, 0.4)
@@ -44,7 +44,7 @@ def test_what_does_not_change_a_control_s_value_leaves_it_alone() -> None:
 def test_another_unit_is_told_to_all_sliders() -> None:
     moved = replace(state(), drawn=1).changed("mode", rule=Located("absolute", 0.5, 0.5))
     told = {name: control.told for name, control in moved.controls.items()}
-    assert told == {"by": 1, "preset": 1, "mode": 1, "mu": 2, "mu_number": 2, "sigma": 2, "sigma_number": 2}
+    assert told == {"by": 1, "editing": 1, "preset": 1, "mode": 1, "mu": 2, "mu_number": 2, "sigma": 2, "sigma_number": 2}
 
 
 def test_a_release_is_heard_once_and_an_older_one_never() -> None:
@@ -89,6 +89,34 @@ def test_hand_and_thresholds_keep_what_each_had() -> None:
     again = hand.changed("by", by="thresholds")
     assert again.selection == Selection(OWN_RULE)
     assert again.hand == ("a", "b")
+
+
+def test_an_edit_is_undone_to_what_was_selected_and_edits_that_change_nothing_are_none() -> None:
+    start = replace(state().changed(rule=at(0.3), preset=FREE, editing=True), drawn=1)
+    one = start.edited("one", ("a",))
+    two = one.edited("two", ("a", "b")).edited("nothing", ("a", "b"))
+    assert [step.words for step in two.steps] == ["one", "two"]
+    assert two.undone().selection == Selection(at(0.3), ("a",))
+    back = two.undone().undone()
+    assert (back.selection, back.preset, back.steps, back.editing) == (start.selection, FREE, (), True)
+    many = start
+    for number in range(selection_state.MOST_STEPS + 9):
+        many = many.edited("more", (str(number),))
+    assert len(many.steps) == selection_state.MOST_STEPS
+
+
+def test_the_browser_s_way_back_over_edits_takes_them_off_the_list() -> None:
+    two = state().edited("one", ("a",)).edited("two", ("a", "b"))
+    # The address of what is picked by hand says nothing of thresholds.
+    assert selection_state.left(two.steps, Selection(OTHER, ("a",))) == two.steps[:1]
+    assert selection_state.left(two.steps, Selection(OWN_RULE)) == ()
+    assert selection_state.left(two.steps, Selection(OTHER)) == two.steps
+
+
+def test_another_run_has_no_edits_and_is_not_edited() -> None:
+    known = replace(state().changed(editing=True).edited("one", ("a",)), written="hand:AA")
+    picked = opened(known, "other", "", False, read)
+    assert (picked.steps, picked.editing) == ((), False)
 
 
 class Browser:

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from core.regions import Located
-from dashboard.localize import selection
-from dashboard.localize.selection import Selection
+from dashboard.widgets import selection
+from dashboard.widgets.selection import Selection
 
 
 def test_another_unit_selects_the_same_tensors() -> None:

@@ -1,4 +1,4 @@
-"""Which tensors are selected on the Localize page, by thresholds or by hand, and how an address spells it. No Streamlit."""
+"""Which tensors are selected, by thresholds or by hand, and how an address spells it. No Streamlit."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from core.regions.words import words
 if TYPE_CHECKING:
     import pandas as pd
 
+PARAMETER = "region"
+"""of the address; its value is what `write` returns"""
 DIGITS = (3, 4, 5, 6)
 """after the point, or significant ones of an absolute σ"""
 
