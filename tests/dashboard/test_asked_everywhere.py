@@ -225,10 +225,16 @@ def of_report(run: Run) -> Said:
 
 
 def of_slides(run: Run) -> Said:
-    """Read the slide on what was kept."""
+    """Read the slide on what was kept, and the numbers of the first."""
     text = html_page.slides_only(report_data.collect(run, made=0))
-    rows = re.findall(r"<strong>(\d+)</strong> of (\d+) questions answered right \((.*?)\)", text)
-    return {("after", "retention", KIND_OF[kind], "kept"): (int(n), int(of)) for n, of, kind in rows} | sentence(text)
+    rows = re.findall(r"<strong>(\d+)</strong> of (\d+) questions answered right; before (\d+) \((.*?)\)", text)
+    said = {("after", "retention", KIND_OF[kind], "kept"): (int(n), int(of)) for n, of, _, kind in rows}
+    said |= {("before", "retention", KIND_OF[kind], "kept"): (int(n), int(of)) for _, of, n, kind in rows}
+    forget, keep = re.findall(r"<strong>(\d+) of (\d+)</strong> <span>[^<]*; before (\d+)</span>", text)
+    for (n, of, before), scope, outcome in ((forget, "unlearn", "leaked"), (keep, "retention", "kept")):
+        for voice, count in (("after", n), ("before", before)):
+            said[voice, scope, LEAD, outcome] = (int(count), int(of))
+    return said
 
 
 def of_sweep(run: Run) -> Said:
