@@ -62,7 +62,6 @@ def content(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "answer": data["asked"]["answer"],
         "numbers": _numbers(data),
-        "questions": sum(row["questions"] for row in data["scopes"] if row["scope"] == "unlearn"),
         "about": about,
         "named": "" if data["pseudonyms"] or data["redacted"] else report_sentences.listed(about, 6),
         "where": _where(data["picture"]),
