@@ -25,8 +25,8 @@ class Rates:
     """of how many questions; empty where it was not recorded"""
 
 
-def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
-    """Draw a line a probe: each voice that was recorded as a point with its 95 % interval."""
+def rates(rows: Sequence[Rates], unit: str, palette: Palette) -> Figure:
+    """Draw a line a probe: each voice that was recorded as a point with its 95 % interval. unit: what all rates count."""
     fig = figure(palette, 92 + 40 * len(rows), showlegend=True, hovermode="closest", clickmode="event", margin={"t": 40})
     voices = [voice for voice in SPOKEN if any(voice in row.values for row in rows)]
     for lane, voice in enumerate(voices):
@@ -64,7 +64,7 @@ def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
             hovertemplate="%{text}<extra></extra>",
         )
     fig.update_layout(
-        xaxis=axis(palette, "rate, %", range=[-3, 103]),
+        xaxis=axis(palette, unit, range=[-3, 103]),
         legend={"y": 1, "yref": "container", "yanchor": "top"},
         yaxis=axis(
             palette,
