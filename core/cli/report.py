@@ -22,7 +22,8 @@ def report(given: argparse.Namespace) -> int:
     """Write a run's report."""
     folder = store.runs_folder(given.runs)
     run = store.find(given.id, folder)
-    name = f"{store.nameless(run.id)}-redacted" if given.redact else run.id
+    nameless = store.nameless(run.id)
+    name = f"{nameless}-redacted" if given.redact else run.id if given.names else nameless
     target = Path(given.output or f"{name}.html")
     size = report_.write(run, target, redact=given.redact, names=given.names, folder=folder)
     if not given.redact:

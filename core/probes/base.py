@@ -21,12 +21,12 @@ MOST_LEAKED = 200
 
 
 UNITS = {
-    "facts": "questions whose facts come back, %",
+    "facts": "facts came back, %",
     "tokens": "answer tokens, %",
-    "pairs": "pairs of questions told apart (AUC), %; 50 is chance",
-    "kept": "questions to keep that are still answered, %",
+    "pairs": "pairs told apart (AUC), %",
+    "kept": "still answered, %",
 }
-"""what rates count -> the name of their axis"""
+"""what rates count -> the name of their axis, short enough for a telephone"""
 
 
 class Unavailable(UserError):

@@ -121,17 +121,20 @@ def pictures(
             by_unit.setdefault(PROBES[line.probe].unit if line.probe in PROBES else line.title, []).append(row)
     if by_unit:
         st.caption(caption)
-    for unit, rows in by_unit.items():
-        picture(run, findings, rows, UNITS.get(unit, "rate, %"), f"{key}_{unit}")
+    order = [unit for unit in (*UNITS, *by_unit) if unit in by_unit]
+    for unit in dict.fromkeys(order):
+        picture(run, findings, by_unit[unit], UNITS.get(unit, "rate, %"), f"{key}_{unit}", legend=unit == order[0])
 
 
-def picture(run: Run, findings: Mapping[str, Mapping[str, Any]], rows: list[chart.Rates], unit: str, key: str) -> None:
-    """Show rates that count the same."""
+def picture(
+    run: Run, findings: Mapping[str, Mapping[str, Any]], rows: list[chart.Rates], unit: str, key: str, *, legend: bool
+) -> None:
+    """Show rates that count the same. legend: which mark is which voice."""
     words = "; ".join(
         f"{row.name}: " + ", ".join(f"{WITHIN[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows
     )
     page_style.chart(
-        chart.rates(rows, unit, page_style.palette()),
+        chart.rates(rows, unit, page_style.palette(), legend=legend),
         f"{unit.capitalize()}: {len(rows)} probes with 95 % intervals. {words}",
         key,
         facts=[

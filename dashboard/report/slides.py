@@ -89,8 +89,10 @@ WAITING = "Asking the model …"
 
 
 def live(run: Run, asked: Mapping[str, Any], names: bool) -> dict[str, Any]:
-    """Return what the slide shows of a question that was asked: under pseudonyms too, unless real names are wanted."""
+    """Return what the slide shows of a question that was asked: facts covered, and pseudonyms unless names are wanted."""
     shown = {key: value for key, value in asked.items() if key != "run"}
+    facts = _facts(str(run.path), current_run.stamp(run, "answers.jsonl"))
+    shown |= {voice: redaction.pieces(asked[voice], facts) for voice in ("before", "after") if voice in asked}
     return shown if names else redaction.renamed(shown, report_data.pseudonyms(run))  # type: ignore[no-any-return]
 
 
@@ -151,6 +153,12 @@ def stamps(run: Run) -> tuple[float, ...]:
 def gathered(path: str, stamp: tuple[float, ...], redact: bool, names: bool) -> Mapping[str, Any]:
     """Return a report's data, cached for as long as the run's files stay as they are."""
     return collect(Run(Path(path)), redact=redact, names=names, folder=store.runs_folder())
+
+
+@st.cache_data(max_entries=8, ttl=300, show_spinner=False)  # type: ignore[untyped-decorator]
+def _facts(path: str, stamp: float) -> frozenset[str]:
+    """Return the words that tell something in any answer about what was to be forgotten."""
+    return redaction.secrets(Run(Path(path)).answers()).names
 
 
 @st.cache_data(max_entries=8, ttl=300, show_spinner=False)  # type: ignore[untyped-decorator]

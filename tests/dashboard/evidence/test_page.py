@@ -372,9 +372,9 @@ def test_facts_tokens_and_pairs_stand_on_no_common_axis(open_page: Open, monkeyp
     drawn: list[tuple[str, list[str]]] = []
     rates = chart.rates
 
-    def noted(rows: Any, unit: str, palette: Any) -> Any:
+    def noted(rows: Any, unit: str, palette: Any, *, legend: bool = True) -> Any:
         drawn.append((unit, [row.name for row in rows]))
-        return rates(rows, unit, palette)
+        return rates(rows, unit, palette, legend=legend)
 
     monkeypatch.setattr(chart, "rates", noted)
     assert not open_page("evidence", store.bundled_runs()[0].id, part="Leak probes").exception

@@ -88,7 +88,9 @@ def test_names_are_pseudonyms_unless_somebody_wants_them(open_page: Open) -> Non
     assert name in shown
     live = {"run": FIRST.id, "question": f"Where does {name} live?", "note": "", "before": name.split()[0], "after": "?"}
     assert slides.live(FIRST, live, False)["question"] == "Where does Person A live?"
-    assert slides.live(FIRST, live, False)["before"] == "Person A"
+    assert slides.live(FIRST, live, False)["before"] == [["Person A", False]]
+    told = slides.live(FIRST, {**live, "before": "At Lake Orsel."}, True)["before"]
+    assert told == [["At ", False], ["Lake Orsel.", True]]  # a fact of hers
     assert slides.live(FIRST, live, True)["question"] == live["question"]
 
 
