@@ -185,7 +185,7 @@ def test_the_hub_is_asked_before_start(raised: Any, words: str, open_page: Open,
     def info(_: Any, name: str, timeout: float) -> Any:
         if isinstance(raised, Exception):
             raise raised
-        return SimpleNamespace(gated=raised and "manual")
+        return SimpleNamespace(gated=raised and "manual", safetensors=SimpleNamespace(total=7_240_000_000))
 
     st.cache_data.clear()
     for kind in ("model_info", "dataset_info"):
@@ -194,6 +194,7 @@ def test_the_hub_is_asked_before_start(raised: Any, words: str, open_page: Open,
     assert said(app).count(words) == 1
     app.text_input(key="new.model_name").set_value("org/name").run()
     assert said(app).count(words) == 2
+    assert ("It has 7.2 billion parameters." in said(app)) == (not isinstance(raised, Exception))
 
 
 def test_a_benchmark_is_fetched_and_shown_where_that_is_wanted(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
