@@ -138,7 +138,10 @@ def _told(data: Mapping[str, Any]) -> list[Remark]:
             name = asked.KIND_NAMES[kind]
             more = f" {intervals.too_few(total, _high(data, kind))}" if state == "few" else ""
             text = f"{leaked} of {total} questions ({name}) {verb} still answered with what must go{beside}.{more}"
-            remarks.append(Remark(state, text))
+            said, of = max((count for count in others.values() if count[1]), default=(0, 0))
+            plain = f"{leaked} of {total} questions ({name}) {verb} still answered with what must go"
+            plain += f"; a model that never knew it: {said} of {of}." if of else "."
+            remarks.append(Remark(state, text, plain + more))
     return remarks
 
 
@@ -192,12 +195,11 @@ def _probed(probe: Mapping[str, Any]) -> Remark:
     state = {"leaks": "leaks", "perhaps": "open", TOO_FEW: "few"}.get(verdict, "quiet")
     beside = "".join(
         f"; {asked.voice_name(voice)} {cell['value']:.0f} %"
-        for voice, cell in probe["cells"].items()
-        if cell and voice != "after"
+        for voice in ("before", "never")
+        if (cell := probe["cells"].get(voice))
     )
-    return Remark(
-        state, f"{name}: {probe['sentence']}{more}", f"{name}: {probe['what']} {after['value']:.0f} %{beside}.{more}"
-    )
+    plain = f"{name.partition(' (')[0]}: {probe['what']} {after['value']:.0f} %{beside}.{more}"
+    return Remark(state, f"{name}: {probe['sentence']}{more}", plain)
 
 
 def _beside(data: Mapping[str, Any], key: str, name: str) -> str:

@@ -119,17 +119,5 @@ def _where(picture: Mapping[str, Any] | None) -> str:
     columns = [x for x in range(len(picture["layers"])) if any((row[x] or 0) > 0 for row in picture["inside"])]
     if not columns:
         return "The region is empty."
-    counts = {x: sum((row[x] or 0) > 0 for row in picture["inside"]) for x in columns}
-    half, ordered = sum(counts.values()) / 2, sorted(columns)
-    first, middle = ordered[0], 0
-    total = 0
-    for x in ordered:
-        total += counts[x]
-        middle = x
-        if total >= half:
-            break
     layers = picture["layers"]
-    return (
-        f"In layers {layers[first]} to {layers[ordered[-1]]} of {layers[0]} to {layers[-1]}; half of it up to layer "
-        f"{layers[middle]}."
-    )
+    return f"In layers {layers[columns[0]]} to {layers[columns[-1]]}; the model has layers {layers[0]} to {layers[-1]}."

@@ -353,6 +353,7 @@ def test_slides_hold_no_jargon(data: dict[str, Any]) -> None:
     text = re.sub(
         r"<div class=.asked.*?(?=<div class=.asked|</section>)|<[^>]+>", " ", html_page.slides_only(data), flags=re.S
     )
+    assert "without U" not in text
     for word in (
         "tensor",
         "adapter",
