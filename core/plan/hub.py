@@ -53,5 +53,5 @@ def _asked(name: str, ask: Callable[[HfApi], str]) -> Reached:
         return Reached(True, ask(HfApi()))
     except errors.RepositoryNotFoundError:
         return Reached(False, f"The hub has no {name}, or does not show it to you.")
-    except (errors.HTTPError, errors.HFValidationError, OSError) as error:
+    except (errors.HTTPError, errors.HFValidationError, OSError) as error:  # type: ignore[attr-defined]
         return Reached(False, f"The hub does not answer ({type(error).__name__}): what is not here cannot be fetched now.")

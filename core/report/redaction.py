@@ -146,7 +146,9 @@ def pseudonyms(forget: Iterable[str], keep: Collection[str], noun: str) -> dict[
 
 def real(text: str, names: Mapping[str, str]) -> str:
     """Return a text with the whole names in the place of their pseudonyms, for a model that knows these only."""
-    whole = {alias: name for name, alias in reversed(names.items())}  # the whole name comes first, so it stays
+    whole: dict[str, str] = {}
+    for name, alias in names.items():
+        whole.setdefault(alias, name)  # the whole name comes first
     return str(renamed(text, whole))
 
 

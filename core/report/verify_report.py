@@ -156,8 +156,8 @@ def _uncovered(example: Any) -> Any:
     """Return an example with its texts whole: which words are covered has changed."""
     if not isinstance(example, dict):
         return example
-    texts = {key: "".join(str(piece[0]) for piece in text) for key, text in example.items() if isinstance(text, list)}
-    return _unnamed(example, "why") | texts
+    told: dict[str, Any] = _unnamed(example, "why")
+    return told | {key: "".join(str(piece[0]) for piece in text) for key, text in told.items() if isinstance(text, list)}
 
 
 def _numbers(run: Run, data: Mapping[str, Any], folder: Path) -> Iterator[Check]:
