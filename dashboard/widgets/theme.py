@@ -1,6 +1,7 @@
 """Draws the page once more when the visitor switches between light and dark: figures are coloured on the server.
 
-It also mends what Streamlit's own elements lack: colours by its style sheet, and the roles of its menu on a telephone.
+It also mends what Streamlit's own elements lack: colours by its style sheet, the roles of its menu on a telephone, popovers that
+scroll by keys.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ export default function ({ parentElement, setTriggerValue }) {
   clearInterval(host.watching);  // a switch runs this script again without ending the one before
   host.watching = setInterval(() => {
     for (const part of document.querySelectorAll(menu)) part.role = "none";
+    for (const part of document.querySelectorAll("[data-testid=stPopoverBody]")) part.tabIndex = 0;  // what scrolls by keys
     if (paper() && paper() !== shown) {
       shown = paper();
       setTriggerValue("switched", shown);

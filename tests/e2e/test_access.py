@@ -25,6 +25,10 @@ FINDINGS = """async () => (await axe.run(document, { resultTypes: ["violations"]
   .flatMap((found) => found.nodes.map((node) => `${found.id}: ${node.html.slice(0, 200)} (${node.target})`))"""
 
 
+LOOKED = 400
+"""milliseconds within which dashboard/widgets/theme.py has mended what Streamlit has just drawn"""
+
+
 def address_of(page: pages.Page) -> str:
     """Return a page's address; the first one's is empty."""
     return "" if page is pages.LOCALIZE else page.address
@@ -58,6 +62,7 @@ def findings(page: Page) -> list[str]:
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": HEIGHT})
         rest(page)
+        page.wait_for_timeout(LOOKED)
         found += [f"{width}: {finding}" for finding in page.evaluate(FINDINGS)]
     return found
 

@@ -69,7 +69,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (run.path / "probes").mkdir()
     (run.path / "probes" / "evil.json").write_text(json.dumps({"format": 1, "probe": "evil", "unavailable": SCRIPT}))
     path = place / "hostile.html"
-    report.write(run, path)
+    report.write(run, path, names=True)  # the subject's name is hostile too
     return path
 
 
