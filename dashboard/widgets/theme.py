@@ -1,7 +1,7 @@
 """Draws the page once more when the visitor switches between light and dark: figures are coloured on the server.
 
-It also mends what Streamlit's own elements lack: colours by its style sheet, the roles of its menu on a telephone, popovers that
-scroll by keys.
+It also mends what Streamlit's own elements lack: colours by its style sheet, roles of its menu on a telephone, popovers
+that scroll by keys.
 """
 
 from __future__ import annotations
